@@ -1,0 +1,123 @@
+"""Reading the settings from their four places, in rising order, and telling where each came from."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tailrace.config.settings import (
+    ENV_PREFIX,
+    Settings,
+    Unit,
+    environment_variable,
+    flag,
+    is_secret,
+    unit_of,
+)
+from tailrace.config.units import format_duration, format_size
+
+CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CONFIG"})
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; the message has one line for each thing that is wrong."""
+
+
+def load(
+    config_file: Path | None, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[Settings, dict[str, str]]:
+    """Return the effective settings, and for each its origin, in words.
+
+    Rising precedence: defaults, the TOML file, `TAILRACE_…` variables, flags (by setting name; None is not
+    given). An empty variable counts as not given. Raises ConfigError for unknown names and for values outside
+    their bounds.
+    """
+    names = Settings.model_fields.keys()
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(names, "default")
+    wrong: list[str] = []
+
+    if config_file is not None:
+        origin = f"file {config_file}"
+        for name, value in _read_toml(config_file).items():
+            if name in names:
+                values[name], origins[name] = value, origin
+            else:
+                wrong.append(f"unknown setting {name!r} in {origin}{_nearest(name, names)}")
+
+    variables = {environment_variable(name): name for name in names}
+    for variable, text in environ.items():
+        if variable in variables:
+            if text:
+                values[variables[variable]], origins[variables[variable]] = text, f"environment {variable}"
+        elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES:
+            wrong.append(f"unknown environment variable {variable}{_nearest(variable, variables)}")
+
+    for name, value in flags.items():
+        if name not in names:
+            wrong.append(f"unknown flag {flag(name)}{_nearest(flag(name), map(flag, names))}")
+        elif value is not None:
+            values[name], origins[name] = value, f"flag {flag(name)}"
+
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        bad = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors(include_url=False))
+        wrong.extend(_wrong_value(name, values.get(name), origins[name]) for name in bad)
+    if wrong or settings is None:
+        raise ConfigError("\n".join(wrong))
+    return settings, origins
+
+
+def accepted(name: str) -> str:
+    """Return in words what values the setting `name` takes."""
+    field = Settings.model_fields[name]
+    bounds = {
+        key: getattr(mark, key) for mark in field.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)
+    }
+    unit = unit_of(name)
+    show: Callable[[Any], str] = str
+    if is_secret(name):
+        return "xapt- followed by printable ASCII without spaces"
+    if name == "log_level":
+        return "debug, info, warning or error"
+    if unit is Unit.BYTES:
+        words, show = "a size in bytes or such as 64MiB or 1 MB", format_size
+    elif unit is Unit.SECONDS:
+        words, show = "a time in seconds or such as 30s or 5m", format_duration
+    elif field.annotation is int:
+        words = "a whole number"
+    elif field.annotation is float:
+        words = "a number"
+    else:
+        return "text that is not empty"
+    limits = [
+        word + " " + show(bounds[key])
+        for key, word in (("ge", "at least"), ("gt", "more than"), ("le", "at most"))
+        if key in bounds
+    ]
+    return ", ".join([words, " and ".join(limits)] if limits else [words])
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file {path} is not valid TOML: {error}") from error
+
+
+def _wrong_value(name: str, value: object, origin: str) -> str:
+    met = "the value" if is_secret(name) else repr(value)
+    return f"setting {name} ({origin}): {met} is not accepted; it takes {accepted(name)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""

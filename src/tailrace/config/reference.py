@@ -1,0 +1,51 @@
+"""The settings reference, made from the settings themselves."""
+
+from tailrace.config.load import accepted
+from tailrace.config.settings import Settings, environment_variable, flag, is_secret, shown, unit_of
+
+_HEAD = """\
+# Settings
+
+<!-- Made by `make docs` from src/tailrace/config/settings.py; edit there. -->
+
+A setting is looked for in four places; a later one wins:
+
+1. its default,
+2. the TOML file given by `--config FILE` or `TAILRACE_CONFIG` (`port = 9000`, `commit_bytes = "64MiB"`),
+3. its environment variable (an empty one counts as not given),
+4. its flag of `tailrace serve`.
+
+`tailrace config` prints the effective values and where each came from. An unknown key, variable or flag, or
+a value that is not accepted, stops the start. Sizes are bytes, or a number with kB, MB, GB (thousands) or
+KiB, MiB, GiB (1024s); times are seconds, or a number with ms, s, m, h or d. A relative path is relative to
+the working directory.
+
+| Setting (TOML key) | Environment variable | Flag | Default | Unit | Meaning | Accepted |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+_TAIL = """
+Read by the client commands (`tailrace ingest`, `query`, `dataset`, `token`) only: `TAILRACE_URL`, the
+server's base URL, and `TAILRACE_TOKEN`, a token. Without them a client command uses the server that runs on
+the local data directory.
+"""
+
+
+def settings_reference() -> str:
+    """Return the page docs/settings.md: every setting with its names, default, unit, bounds and meaning."""
+    return _HEAD + "".join(_row(name) for name in Settings.model_fields) + _TAIL
+
+
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = "(none)" if is_secret(name) else f"`{shown(name, field.default)}`"
+    cells = (
+        f"`{name}`",
+        f"`{environment_variable(name)}`",
+        f"`{flag(name)}`",
+        default,
+        unit_of(name).value,
+        field.description or "",
+        accepted(name),
+    )
+    return "| " + " | ".join(cells) + " |\n"

@@ -1,0 +1,211 @@
+"""The settings: name, default, unit, bounds and meaning of each."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Struct
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tailrace.config.units import format_duration, format_size, parse_duration, parse_size
+
+ENV_PREFIX = "TAILRACE_"
+MIB = 1024**2
+GIB = 1024**3
+
+
+class Unit(StrEnum):
+    """What a setting counts; it decides how its value is read and shown."""
+
+    NONE = ""
+    BYTES = "bytes"
+    SECONDS = "seconds"
+    EVENTS = "events"
+    LEVELS = "levels"
+    COLUMNS = "columns"
+    SHARE = "share, 0 to 1"
+    ROWS = "rows"
+    THREADS = "threads"
+    QUERIES = "queries"
+    DATASETS = "datasets"
+
+
+class Secret(Struct, frozen=True):
+    """Marks a setting whose value is never printed."""
+
+
+Bytes = Annotated[int, BeforeValidator(parse_size), Unit.BYTES]
+Seconds = Annotated[float, BeforeValidator(parse_duration), Unit.SECONDS]
+
+
+class Settings(BaseSettings):
+    """The effective settings of a server.
+
+    Building one reads no file and no environment; `tailrace.config.load` does, and tells the origin of each.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    data: Path = Field(
+        default=Path("tailrace-data"),
+        description="Directory of the log, the tables and the access database; made if missing.",
+    )
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one."
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
+    )
+    root_token: Annotated[str, Secret()] = Field(
+        default="",
+        pattern=r"^(xapt-[!-~]+)?$",
+        repr=False,
+        description="Secret of the owner's personal token, `xapt-…`; if empty, the first start makes one.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe message of the server's own log that is written."
+    )
+    shutdown_grace_s: Seconds = Field(
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Time for requests in flight to be answered when the server is told to stop.",
+    )
+
+    max_body_bytes: Bytes = Field(
+        default=64 * MIB,
+        ge=1024,
+        le=GIB,
+        description="Largest request body after its content encoding is undone.",
+    )
+    max_wire_bytes: Bytes = Field(
+        default=64 * MIB, ge=1024, le=GIB, description="Largest request body as sent."
+    )
+    max_events: Annotated[int, Unit.EVENTS] = Field(
+        default=100_000, ge=1, le=10_000_000, description="Most events in one request."
+    )
+    max_event_bytes: Bytes = Field(
+        default=16 * MIB, ge=1024, le=GIB, description="Largest single event, as JSON."
+    )
+    max_string_bytes: Bytes = Field(
+        default=1_000_000,
+        ge=16,
+        le=GIB,
+        description="Longest text value; a longer one is replaced, its event is kept.",
+    )
+    max_name_bytes: Bytes = Field(
+        default=200,
+        ge=1,
+        le=64 * 1024,
+        description="Longest field name; an event with a longer one is refused.",
+    )
+    max_depth: Annotated[int, Unit.LEVELS] = Field(
+        default=100, ge=1, le=500, description="Deepest nesting of an event; what lies deeper becomes null."
+    )
+
+    log_segment_bytes: Bytes = Field(
+        default=64 * MIB,
+        ge=64 * 1024,
+        le=16 * GIB,
+        description="Size at which the log starts its next segment file.",
+    )
+    log_min_free_bytes: Bytes = Field(
+        default=512 * MIB,
+        ge=0,
+        description="Free disk space below which ingest is refused with 503 until there is more.",
+    )
+    log_max_queued_bytes: Bytes = Field(
+        default=128 * MIB,
+        ge=MIB,
+        description="Most bytes waiting to be written to the log; beyond, ingest is refused with 429.",
+    )
+
+    commit_bytes: Bytes = Field(
+        default=64 * MIB,
+        ge=64 * 1024,
+        le=16 * GIB,
+        description="Events not yet in a table that start a commit of their dataset.",
+    )
+    commit_age_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=86400,
+        description="Age of the oldest event not yet in a table that starts a commit.",
+    )
+    shred_backlog_bytes: Bytes = Field(
+        default=256 * MIB,
+        ge=MIB,
+        description="Most acknowledged bytes waiting to become columns; beyond, ingest is refused with 429.",
+    )
+    columns_per_dataset: Annotated[int, Unit.COLUMNS] = Field(
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Most columns of one table; further fields are kept together in `_rest`.",
+    )
+    column_density: Annotated[float, Unit.SHARE] = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of recent events that must have a field for it to earn a column.",
+    )
+    max_datasets: Annotated[int, Unit.DATASETS] = Field(default=10_000, ge=1, description="Most datasets.")
+
+    query_timeout_s: Seconds = Field(default=30.0, gt=0, le=86400, description="Longest run of one query.")
+    query_memory_bytes: Bytes = Field(
+        default=2 * GIB, ge=64 * MIB, description="Most memory for all running queries together."
+    )
+    query_max_rows: Annotated[int, Unit.ROWS] = Field(
+        default=1_000_000, ge=1, description="Most rows in the answer of a query."
+    )
+    query_threads: Annotated[int, Unit.THREADS] = Field(
+        default=0, ge=0, le=1024, description="Threads that run queries; 0 takes one a core."
+    )
+    query_concurrency: Annotated[int, Unit.QUERIES] = Field(
+        default=4, ge=1, le=1024, description="Queries that run at the same time; further ones wait."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Only `load` reads the environment: the shell that runs a test must not change the server under test.
+        return (init_settings,)
+
+
+def unit_of(name: str) -> Unit:
+    """Return the unit of the setting `name`."""
+    return next((mark for mark in Settings.model_fields[name].metadata if isinstance(mark, Unit)), Unit.NONE)
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the value of the setting `name` may not be printed."""
+    return any(isinstance(mark, Secret) for mark in Settings.model_fields[name].metadata)
+
+
+def shown(name: str, value: object) -> str:
+    """Return a value of the setting `name` for people: sizes with units, secrets as `set`."""
+    if is_secret(name):
+        return "set" if value else "not set"
+    match unit_of(name), value:
+        case Unit.BYTES, int():
+            return format_size(value)
+        case Unit.SECONDS, float():
+            return format_duration(value)
+    return str(value)
+
+
+def environment_variable(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return ENV_PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """Return the command line flag of the setting `name`."""
+    return "--" + name.replace("_", "-")

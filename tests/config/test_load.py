@@ -1,0 +1,138 @@
+"""Where a setting comes from, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tailrace.config import ConfigError, Settings, environment_variable, flag, load, shown
+
+
+def toml(directory: Path, text: str) -> Path:
+    path = directory / "tailrace.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(config_file: Path | None, flags: dict[str, object], environ: dict[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(config_file, flags, environ)
+    return str(error.value).splitlines()
+
+
+def test_without_anything_given_every_setting_has_its_default() -> None:
+    settings, origins = load(None, {}, {})
+    assert settings == Settings()
+    assert set(origins) == set(Settings.model_fields)
+    assert set(origins.values()) == {"default"}
+
+
+def test_each_place_wins_over_the_ones_before_it(tmp_path: Path) -> None:
+    path = toml(tmp_path, "port = 1\nmax_events = 1\nmax_depth = 1\n")
+    environ = {"TAILRACE_MAX_EVENTS": "2", "TAILRACE_MAX_DEPTH": "2"}
+    settings, origins = load(path, {"max_depth": "3"}, environ)
+    assert (settings.host, settings.port, settings.max_events, settings.max_depth) == ("127.0.0.1", 1, 2, 3)
+    assert [origins[name] for name in ("host", "port", "max_events", "max_depth")] == [
+        "default",
+        f"file {path}",
+        "environment TAILRACE_MAX_EVENTS",
+        "flag --max-depth",
+    ]
+
+
+def test_a_flag_that_is_none_is_not_given() -> None:
+    settings, origins = load(None, {"port": None}, {})
+    assert settings.port == 8080
+    assert origins["port"] == "default"
+
+
+def test_an_empty_variable_is_not_given() -> None:
+    assert load(None, {}, {"TAILRACE_PORT": ""})[0].port == 8080
+
+
+def test_sizes_and_times_take_units_in_every_place(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'commit_bytes = "1MiB"\ncommit_age_s = "1m"\n')
+    settings, _ = load(path, {"query_timeout_s": "500ms"}, {"TAILRACE_MAX_BODY_BYTES": "1 MB"})
+    assert settings.commit_bytes == 1024**2
+    assert settings.commit_age_s == 60
+    assert settings.query_timeout_s == 0.5
+    assert settings.max_body_bytes == 1_000_000
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    path = toml(tmp_path, "comit_bytes = 1\n")
+    assert refused(path, {}, {}) == [
+        f"unknown setting 'comit_bytes' in file {path}; did you mean commit_bytes?"
+    ]
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
+    assert refused(None, {}, {"TAILRACE_PROT": "1", "HOME": "/"}) == [
+        "unknown environment variable TAILRACE_PROT; did you mean TAILRACE_PORT?"
+    ]
+
+
+def test_the_variables_of_the_client_are_not_settings() -> None:
+    load(None, {}, {"TAILRACE_URL": "http://localhost", "TAILRACE_TOKEN": "x", "TAILRACE_CONFIG": "f"})
+
+
+def test_every_wrong_value_is_named_with_its_origin_and_what_is_accepted(tmp_path: Path) -> None:
+    path = toml(tmp_path, "port = 65536\n")
+    lines = refused(path, {"log_level": "loud"}, {"TAILRACE_COMMIT_AGE_S": "0"})
+    assert lines == [
+        f"setting port (file {path}): 65536 is not accepted; "
+        "it takes a whole number, at least 0 and at most 65535",
+        "setting log_level (flag --log-level): 'loud' is not accepted; "
+        "it takes debug, info, warning or error",
+        "setting commit_age_s (environment TAILRACE_COMMIT_AGE_S): '0' is not accepted; "
+        "it takes a time in seconds or such as 30s or 5m, more than 0 and at most 86400",
+    ]
+
+
+def test_a_refused_secret_is_not_repeated() -> None:
+    (line,) = refused(None, {}, {"TAILRACE_ROOT_TOKEN": "hunter2 "})
+    assert "hunter2" not in line
+    assert "xapt-" in line
+
+
+def test_a_secret_is_never_shown() -> None:
+    settings = Settings(root_token="xapt-hunter2")
+    assert "hunter2" not in repr(settings)
+    assert shown("root_token", settings.root_token) == "set"
+    assert shown("root_token", "") == "not set"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    (line,) = refused(tmp_path / "absent.toml", {}, {})
+    assert "absent.toml: No such file or directory" in line
+
+
+@pytest.mark.parametrize("text", [b"port = ", b"port = '\xff'"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(text)
+    (line,) = refused(path, {}, {})
+    assert "bad.toml is not valid TOML" in line
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_building_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_PORT", "9")
+    monkeypatch.setenv("PORT", "9")
+    assert Settings().port == 8080
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_means_and_takes_its_own_default_as_text(name: str) -> None:
+    assert (Settings.model_fields[name].description or "").endswith((".", "`"))
+    default = getattr(Settings(), name)
+    text = str(default)
+    if text:
+        by_flag, _ = load(None, {name: text}, {})
+        by_variable, _ = load(None, {}, {environment_variable(name): shown(name, default)})
+        assert getattr(by_flag, name) == getattr(by_variable, name) == default
+    assert flag(name).startswith("--")
