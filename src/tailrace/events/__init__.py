@@ -1,0 +1,48 @@
+"""The nouns everyone shares: batch, receipt, rejection, and the error tree."""
+
+from tailrace.events.batch import Batch, Cut, Receipt, Rejection
+from tailrace.events.errors import (
+    BadRequest,
+    Conflict,
+    DatasetExists,
+    DatasetNotFound,
+    DiskFull,
+    Forbidden,
+    InvalidName,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    QueryFailed,
+    QueryInvalid,
+    ShuttingDown,
+    TailraceError,
+    TooLarge,
+    Unauthorized,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+)
+
+__all__ = [
+    "BadRequest",
+    "Batch",
+    "Conflict",
+    "Cut",
+    "DatasetExists",
+    "DatasetNotFound",
+    "DiskFull",
+    "Forbidden",
+    "InvalidName",
+    "MethodNotAllowed",
+    "NotFound",
+    "Overloaded",
+    "QueryFailed",
+    "QueryInvalid",
+    "Receipt",
+    "Rejection",
+    "ShuttingDown",
+    "TailraceError",
+    "TooLarge",
+    "Unauthorized",
+    "UnsupportedEncoding",
+    "UnsupportedMediaType",
+]

@@ -1,0 +1,47 @@
+"""What travels from a request to a table: cut, batch, rejection, receipt."""
+
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+
+class Rejection(Struct, frozen=True):
+    """One event that was refused, and why."""
+
+    index: int  # of the event in what the client sent, from 0
+    reason: str  # a sentence for the client
+    code: str  # for machines and the counter: "invalid_json", "event_too_large", …
+    time_ns: int | None = None  # the event's time, where it could be read
+    event: bytes | None = None  # the event as sent, where it could be cut out
+
+
+class Cut(Struct, frozen=True, eq=False):
+    """A body cut into events: the good ones as NDJSON with their times, and what was refused."""
+
+    events: bytes  # one valid JSON object a line, each line ended by "\n", no other newline
+    times: NDArray[np.int64]  # ns since the Unix epoch, one an event
+    count: int
+    processed_bytes: int  # of the body after content decoding
+    rejections: tuple[Rejection, ...] = ()
+
+
+class Batch(Struct, frozen=True, eq=False):
+    """Events for one dataset, as the log keeps them."""
+
+    dataset: str
+    events: bytes  # one valid JSON object a line, each line ended by "\n", no other newline
+    times: NDArray[np.int64]  # ns since the Unix epoch, one an event
+    count: int
+    received_ns: int  # ns since the Unix epoch
+    labels: dict[str, Any] = {}  # constant fields of every event; an event's own value wins
+
+
+class Receipt(Struct, frozen=True):
+    """What became of one request: its events are durable once this exists."""
+
+    taken: int
+    rejections: tuple[Rejection, ...]
+    processed_bytes: int  # of the body after content decoding
+    offset: int  # of the batch in the log; 0 when there was nothing to store

@@ -1,0 +1,103 @@
+"""The error tree: each class has a status, a code and whether sending the same again can help."""
+
+
+class TailraceError(Exception):
+    """An error that a client is told about; the dialect decides in which shape."""
+
+    status = 500
+    code = "internal_error"
+    retryable = False
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(TailraceError):
+    status = 400
+    code = "bad_request"
+
+
+class InvalidName(BadRequest):
+    code = "invalid_name"
+
+
+class QueryInvalid(BadRequest):
+    """The query cannot be run as written."""
+
+    code = "query_invalid"
+
+
+class Unauthorized(TailraceError):
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(TailraceError):
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(TailraceError):
+    status = 404
+    code = "not_found"
+
+
+class DatasetNotFound(NotFound):
+    code = "dataset_not_found"
+
+
+class MethodNotAllowed(TailraceError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class Conflict(TailraceError):
+    status = 409
+    code = "conflict"
+
+
+class DatasetExists(Conflict):
+    code = "dataset_exists"
+
+
+class TooLarge(TailraceError):
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedMediaType(TailraceError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    code = "unsupported_encoding"
+
+
+class Overloaded(TailraceError):
+    """More is coming in than can be shredded; the client should come back later."""
+
+    status = 429
+    code = "overloaded"
+    retryable = True
+
+
+class QueryFailed(TailraceError):
+    """The query was sound but met a limit or broke off; the message names the limit."""
+
+    status = 422
+    code = "query_failed"
+
+
+class DiskFull(TailraceError):
+    status = 503
+    code = "disk_full"
+    retryable = True
+
+
+class ShuttingDown(TailraceError):
+    status = 503
+    code = "shutting_down"
+    retryable = True

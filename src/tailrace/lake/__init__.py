@@ -1,0 +1,17 @@
+"""Columns: events shredded to Arrow, kept hot until committed to Delta tables."""
+
+from tailrace.lake.catalog import DatasetInfo, check_name
+from tailrace.lake.fields import Column, FieldsView
+from tailrace.lake.lake import Lake, LakeSettings, Snapshot
+from tailrace.lake.table import DataFile
+
+__all__ = [
+    "Column",
+    "DataFile",
+    "DatasetInfo",
+    "FieldsView",
+    "Lake",
+    "LakeSettings",
+    "Snapshot",
+    "check_name",
+]

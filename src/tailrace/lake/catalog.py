@@ -1,0 +1,75 @@
+"""The datasets there are: one directory each, with its table and what Tailrace knows about it."""
+
+import re
+import shutil
+import uuid
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.events import InvalidName
+from tailrace.lake.files import flush, read_bytes, replace_durably
+
+OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore
+DROPPED_PREFIX = "_dropped-"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class DatasetInfo(Struct, frozen=True, rename="camel"):
+    """What a dataset is, as its owner described it."""
+
+    name: str
+    created_ns: int  # ns since the Unix epoch
+    created_position: (
+        int  # of the log when it was made: older batches belonged to an earlier one of this name
+    )
+    description: str = ""
+    who: str = ""  # id of the user that made it
+    kind: str = "axiom:events:v1"
+    retention_days: int = 0  # 0 keeps events for good
+    use_retention_period: bool = False
+
+
+def check_name(name: str) -> None:
+    """InvalidName unless it is one that Axiom's documents and clients use (1 to 128 of `A-Za-z0-9._-`)."""
+    if not NAME.fullmatch(name):
+        raise InvalidName(
+            f"dataset name {name[:140]!r} is not valid: 1 to 128 ASCII letters, digits, '-', '_' or '.', "
+            "the first a letter or a digit"
+        )
+
+
+def info_path(directory: Path) -> Path:
+    return directory / OWN_DIRECTORY / "dataset.json"
+
+
+def fields_path(directory: Path) -> Path:
+    return directory / OWN_DIRECTORY / "fields.json"
+
+
+def store_info(directory: Path, info: DatasetInfo) -> None:
+    replace_durably(info_path(directory), msgspec.json.encode(info))
+
+
+def dataset_directories(root: Path) -> list[tuple[Path, DatasetInfo]]:
+    """Directories of complete datasets, by name. What an interrupted creation or drop left is removed."""
+    found = []
+    for directory in sorted(root.iterdir()):
+        if not directory.is_dir():
+            continue
+        raw = None if directory.name.startswith(DROPPED_PREFIX) else read_bytes(info_path(directory))
+        if raw is None:
+            shutil.rmtree(directory)
+        else:
+            found.append((directory, msgspec.json.decode(raw, type=DatasetInfo)))
+    return found
+
+
+def remove(directory: Path) -> None:
+    """Take a dataset's directory out of sight in one step, then delete it."""
+    grave = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
+    directory.rename(grave)
+    flush(directory.parent)
+    shutil.rmtree(grave)

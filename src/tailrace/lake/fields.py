@@ -1,0 +1,234 @@
+"""The field registry of a dataset: which path, of which type, lives in which physical column."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.lake.files import read_bytes, replace_durably
+
+ValueType = Literal["boolean", "integer", "float", "string", "array"]
+"""Types that a column can hold. `array` is JSON text."""
+
+RestType = Literal["boolean", "integer", "float", "string", "array", "number", "map"]
+"""Types of a value in `_rest`: those of columns, numbers beyond 64 bits, and the empty object."""
+
+TIME = "_time"
+SYSTEM_TIME = "_sysTime"
+REST = "_rest"
+DAY = "_day"
+SYSTEM_COLUMNS = (TIME, SYSTEM_TIME, REST, DAY)
+
+MAX_COLUMN_NAME_BYTES = 255
+MAX_COLUMN_DEPTH = 16
+MAX_REST_PATHS = 10_000
+MAX_NULL_PATHS = 1_000
+RECENT_EVENTS = 50_000  # past this many the counts that density is judged by are halved
+SPARK_REFUSES = frozenset(
+    " ,;{}()\n\t="
+)  # Spark cannot name these in a Parquet column without column mapping
+
+
+class Column(Struct, frozen=True):
+    """One physical column: the values of one type at one path."""
+
+    name: str  # in Parquet and Delta
+    path: str  # the keys joined by dots
+    keys: tuple[str, ...]  # as they are nested in the JSON
+    type: ValueType
+
+
+class FieldsView(Struct, frozen=True):
+    """What the registry knew at one moment; safe to share between threads."""
+
+    columns: tuple[Column, ...] = ()
+    rest: Mapping[str, frozenset[str]] = {}  # path to the types its values in `_rest` had
+    rest_overflow: bool = False  # `_rest` has paths that are not in `rest`
+
+    def by_path(self) -> dict[str, list[Column]]:
+        """Columns of each path, the owner of the plain name first."""
+        paths: dict[str, list[Column]] = {}
+        for column in self.columns:
+            paths.setdefault(column.path, []).append(column)
+        return paths
+
+
+class _Stored(Struct):
+    columns: list[Column]
+    rest: dict[str, list[str]]
+    rest_overflow: bool
+
+
+class Fields:
+    """The registry itself. It only ever grows. One thread (the shredding one) writes it.
+
+    A path earns a column once the share of recent events that have it reaches `density`, while there are fewer than
+    `max_columns`; the first type of a path owns the plain name, another gets `path#type` beside it.
+    """
+
+    def __init__(
+        self,
+        view: FieldsView | None = None,
+        *,
+        max_columns: int = 256,
+        density: float = 0.01,
+    ) -> None:
+        view = view or FieldsView()
+        self.max_columns = max_columns
+        self.density = density
+        self.columns: list[Column] = []
+        self.version = 0  # grows with every change of the columns or the null paths
+        self.rest: dict[str, set[str]] = {path: set(types) for path, types in view.rest.items()}
+        self.rest_overflow = view.rest_overflow
+        self.null_paths: set[tuple[str, ...]] = set()
+        self._by_path_type: dict[tuple[str, str], Column] = {}
+        self._keys_of: dict[str, tuple[str, ...]] = {}
+        self._folded_names = {name.casefold() for name in SYSTEM_COLUMNS}
+        self._folded_keys: dict[tuple[tuple[str, ...], str], str] = {}
+        self._seen: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._recent = 0
+        for column in view.columns:
+            self._add(column)
+
+    def view(self) -> FieldsView:
+        """The present state, as an immutable value."""
+        rest = {path: frozenset(types) for path, types in self.rest.items()}
+        return FieldsView(tuple(self.columns), rest, self.rest_overflow)
+
+    def column(self, path: str, value_type: str) -> Column | None:
+        """The column that holds values of this type at this path, or None if `_rest` does."""
+        return self._by_path_type.get((path, value_type))
+
+    def keys_of(self, path: str) -> tuple[str, ...] | None:
+        """The nesting by which the columns of a path are read on the fast way."""
+        return self._keys_of.get(path)
+
+    def note_rest(self, path: str, value_type: str) -> None:
+        """Remember that `_rest` holds a value of this type at this path."""
+        types = self.rest.get(path)
+        if types is not None:
+            types.add(value_type)
+        elif len(self.rest) < MAX_REST_PATHS:
+            self.rest[path] = {value_type}
+        else:
+            self.rest_overflow = True
+
+    def note_nulls(self, paths: Iterable[tuple[str, ...]]) -> None:
+        """Remember paths that were null, so that a null there does not cost an event the fast way."""
+        for keys in paths:
+            if len(self.null_paths) >= MAX_NULL_PATHS:
+                return
+            if keys not in self.null_paths and len(keys) <= MAX_COLUMN_DEPTH:
+                self.null_paths.add(keys)
+                self.version += 1
+
+    def count_events(self, events: int) -> None:
+        """Add to the number of recent events that density is a share of."""
+        self._recent += events
+        if self._recent > RECENT_EVENTS:
+            self._recent //= 2
+            self._seen = Counter({key: n // 2 for key, n in self._seen.items() if n > 1})
+
+    def count_unplaced(self, seen: Mapping[tuple[tuple[str, ...], str], int]) -> None:
+        """Count values that had no column: (keys, type) to the number of recent events that had one."""
+        for key, n in seen.items():
+            if key in self._seen or len(self._seen) < MAX_REST_PATHS:
+                self._seen[key] += n
+
+    def promote(
+        self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int
+    ) -> list[Column]:
+        """Give columns to what is dense enough, counting a sample of `sample` out of `events` new events.
+
+        Returns the columns that are new.
+        """
+        total = self._recent + events
+        scale = events / sample if sample else 0.0
+        shares = Counter({key: int(self._seen[key] + n * scale) for key, n in sampled.items()})
+        added = []
+        for (keys, value_type), n in shares.most_common():
+            if n < max(1.0, self.density * total):
+                break
+            column = self._earn(keys, value_type)
+            if column is not None:
+                added.append(column)
+                self._seen.pop((keys, value_type), None)
+        return added
+
+    def _earn(self, keys: tuple[str, ...], value_type: str) -> Column | None:
+        path = ".".join(keys)
+        if (path, value_type) in self._by_path_type:
+            return None
+        column = self._fitting(path, keys, value_type)
+        if column is None:
+            return None
+        self._add(column)
+        if value_type == "float" and self.column(path, "integer") is None:
+            # A client writes 3.0 as 3, so what is a float in one event is an integer in the next.
+            sibling = self._fitting(path, self._keys_of[path], "integer", spare=1)
+            if sibling is not None:
+                self._add(sibling)
+        return column
+
+    def _fitting(self, path: str, keys: tuple[str, ...], value_type: str, *, spare: int = 0) -> Column | None:
+        if value_type not in ("boolean", "integer", "float", "string", "array"):
+            return None
+        if len(self.columns) >= self.max_columns + spare:
+            return None
+        own = self._keys_of.get(path)
+        if own is not None and own != keys:
+            keys = own
+        name = path if own is None else f"{path}#{value_type}"
+        if not can_name_column(name, keys) or name.casefold() in self._folded_names:
+            return None
+        if own is None and not self._reserve_keys(keys):
+            return None
+        return Column(name, path, keys, value_type)  # type: ignore[arg-type]
+
+    def _reserve_keys(self, keys: tuple[str, ...]) -> bool:
+        """Whether DuckDB can hold these keys beside the present ones: none may differ from another only in case."""
+        steps = [((*keys[:depth],), key) for depth, key in enumerate(keys)]
+        for parent, key in steps:
+            if not key or self._folded_keys.get((parent, key.casefold()), key) != key:
+                return False
+        for parent, key in steps:
+            self._folded_keys[parent, key.casefold()] = key
+        return True
+
+    def _add(self, column: Column) -> None:
+        self.columns.append(column)
+        self._by_path_type[column.path, column.type] = column
+        self._keys_of.setdefault(column.path, column.keys)
+        self._folded_names.add(column.name.casefold())
+        self._reserve_keys(column.keys)
+        self.version += 1
+
+
+def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
+    """Whether SQL, DuckDB's structures, Delta and Spark can all hold a column of this name."""
+    return (
+        0 < len(name.encode()) <= MAX_COLUMN_NAME_BYTES
+        and len(keys) <= MAX_COLUMN_DEPTH
+        and all(keys)
+        and name.isprintable()
+        and not SPARK_REFUSES.intersection(name)
+    )
+
+
+def load_fields(path: Path) -> FieldsView:
+    """The registry kept at `path`, empty if there is none."""
+    raw = read_bytes(path)
+    if raw is None:
+        return FieldsView()
+    stored = msgspec.json.decode(raw, type=_Stored)
+    rest = {name: frozenset(types) for name, types in stored.rest.items()}
+    return FieldsView(tuple(stored.columns), rest, stored.rest_overflow)
+
+
+def store_fields(path: Path, view: FieldsView) -> None:
+    """Keep the registry at `path`, durably: a reader finds the old one or this one, never a part."""
+    rest = {name: sorted(types) for name, types in view.rest.items()}
+    replace_durably(path, msgspec.json.encode(_Stored(list(view.columns), rest, view.rest_overflow)))

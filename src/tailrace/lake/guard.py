@@ -1,0 +1,156 @@
+"""The fast way's two halves, made from the registry: a guard that proves a batch, and the SQL that takes it apart.
+
+The guard is a tree of msgspec structs that refuses any field and any type that the registry has no column for. What it has
+passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it (DuckDB would
+take the first of them, JSON parsers the last). With that, `from_json` is exact: nothing it reads is missing from its structure or
+of another type.
+"""
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+
+from tailrace.lake.fields import TIME, Column, Fields
+from tailrace.lake.leaves import INT64_MAX, INT64_MIN
+
+_Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
+_LEAF_TYPES: dict[str, Any] = {
+    "boolean": bool,
+    "integer": _Int64,
+    "float": float,
+    "string": str,
+    "array": list[msgspec.Raw],
+}
+_DUCKDB_TYPES = {"boolean": "BOOLEAN", "integer": "BIGINT", "string": "VARCHAR", "array": "JSON"}
+_TAKE_APART = {
+    "boolean": "CASE WHEN json_type({0}) = 'BOOLEAN' THEN CAST({0} AS BOOLEAN) END",
+    "integer": "CASE WHEN json_type({0}) IN ('BIGINT', 'UBIGINT') THEN CAST({0} AS BIGINT) END",
+    "float": "CASE WHEN json_type({0}) = 'DOUBLE' THEN CAST({0} AS DOUBLE) END",
+    "string": "CASE WHEN json_type({0}) = 'VARCHAR' THEN {0} ->> '$' END",
+    "array": "CASE WHEN json_type({0}) = 'ARRAY' THEN {0} END",
+}
+
+EVENTS = "events"  # the name under which DuckDB finds the batch; its one column is `event`
+
+
+class _Node:
+    """A key in the tree of the dataset's fields."""
+
+    __slots__ = ("children", "columns")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.columns: dict[str, Column] = {}
+
+    def at(self, keys: tuple[str, ...]) -> "_Node":
+        node = self
+        for key in keys:
+            node = node.children.setdefault(key, _Node())
+        return node
+
+    def holds_columns(self) -> bool:
+        return bool(self.columns) or any(child.holds_columns() for child in self.children.values())
+
+
+class Guard:
+    """Both halves for one state of the registry."""
+
+    def __init__(self, fields: Fields) -> None:
+        root = _Node()
+        for keys in fields.null_paths:
+            root.at(keys)
+        for column in fields.columns:
+            root.at(column.keys).columns[column.type] = column
+        self.version = fields.version
+        self.decoder = msgspec.json.Decoder(_struct(root, time=True))
+        self.columns: list[Column] = []  # in the order of the columns that `sql` gives
+        self.sql = _sql(root, self.columns)
+
+
+def _struct(node: _Node, *, time: bool = False) -> Any:
+    members: list[tuple[str, Any, Any]] = []
+    names: dict[str, str] = {}
+    children = [(key, _leaf(child) | None | msgspec.UnsetType) for key, child in node.children.items()]
+    if time:
+        children.append((TIME, msgspec.Raw))
+    for number, (key, kind) in enumerate(children):
+        members.append((f"f{number}", kind, msgspec.UNSET))
+        names[f"f{number}"] = key
+    return msgspec.defstruct(
+        "Event", members, rename=names, forbid_unknown_fields=True, omit_defaults=True, gc=False
+    )
+
+
+def _leaf(node: _Node) -> Any:
+    kinds: list[Any] = [_LEAF_TYPES[value_type] for value_type in node.columns]
+    if "float" in node.columns and "integer" not in node.columns:
+        raise AssertionError("a float column always has an integer sibling: msgspec reads 1 as 1.0")
+    if node.children:
+        kinds.append(_struct(node))
+    union = kinds[0] if kinds else type(None)
+    for kind in kinds[1:]:
+        union = union | kind
+    return union
+
+
+def _sql(root: _Node, columns: list[Column]) -> str | None:
+    """The SELECT that turns `events` into columns, or None where the registry has none yet.
+
+    A path with several types is read as JSON and taken apart by `json_type`; an object beside other types is read by a
+    `from_json` of its own, one level of sub-select out.
+    """
+    selects: list[str] = []
+    structure = {}
+    later: list[tuple[str, _Node]] = [("event", root)]
+    source = EVENTS
+    aliases = 0
+    while later:
+        now, later = later, []
+        layer: list[str] = []
+        for value, node in now:
+            alias = f"object_{aliases}"
+            aliases += 1
+            structure = _structure(node, alias, selects, columns, later)
+            only_objects = (
+                value if node is root else f"CASE WHEN json_type({value}) = 'OBJECT' THEN {value} END"
+            )
+            if structure:
+                layer.append(f"from_json({only_objects}, {_literal(json.dumps(structure))}) AS {alias}")
+        if not layer:
+            break
+        source = f"(SELECT *, {', '.join(layer)} FROM {source})"
+    if not selects:
+        return None
+    return f"SELECT {', '.join(selects)} FROM {source}"
+
+
+def _structure(
+    node: _Node, value: str, selects: list[str], columns: list[Column], later: list[tuple[str, _Node]]
+) -> dict[str, Any]:
+    structure: dict[str, Any] = {}
+    for key, child in node.children.items():
+        if not child.holds_columns():
+            continue
+        reference = f"{value}.{_identifier(key)}"
+        if not child.columns:
+            structure[key] = _structure(child, reference, selects, columns, later)
+            continue
+        types = list(child.columns)
+        only = types[0] if len(types) == 1 and not child.children else None
+        structure[key] = _DUCKDB_TYPES[only] if only else "JSON"
+        for value_type, column in child.columns.items():
+            expression = reference if only else _TAKE_APART[value_type].format(reference)
+            selects.append(f"{expression} AS c{len(columns)}")
+            columns.append(column)
+        if any(grandchild.holds_columns() for grandchild in child.children.values()):
+            later.append((reference, child))
+    return structure
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,460 @@
+"""The lake: takes batches from the log, shreds them, keeps them queryable at once, and commits them to tables."""
+
+import logging
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pyarrow as pa
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from msgspec import Struct
+
+from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, Overloaded, ShuttingDown
+from tailrace.lake import catalog
+from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
+from tailrace.lake.hot import HotPart, joined
+from tailrace.lake.shred import Shredder, whole_events_as_rest
+from tailrace.lake.table import DataFile, Table
+
+logger = logging.getLogger("tailrace.lake")
+
+SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON taken in one shredding
+LINGER_BYTES = 1024 * 1024  # with less than this waiting, shredding waits for more
+LINGER_S = 0.1  # at most this long, and not at all when a query waits
+HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
+COMMIT_CHECK_S = 0.5
+COMMIT_RETRY_S = 5.0
+BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
+
+
+class LakeSettings(Struct, frozen=True):
+    commit_bytes: int = 64 * 1024 * 1024  # of raw events of a dataset in memory
+    commit_age_s: float = 30.0
+    columns_per_dataset: int = 256
+    column_density: float = 0.01  # share of recent events
+    max_datasets: int = 10_000
+    shred_threads: int = 0  # 0: as many as there are cores
+
+
+class Snapshot(Struct, frozen=True, eq=False):
+    """A dataset as a query sees it: every event acknowledged before, each once."""
+
+    dataset: str
+    files: tuple[DataFile, ...]
+    hot: tuple[pa.Table, ...]
+    fields: FieldsView
+
+
+class _Pending(Struct, frozen=True, eq=False):
+    position: int
+    batch: Batch
+    since_s: float
+
+
+class _Dataset:
+    """One dataset while the server runs. Its state is guarded by the lake's lock."""
+
+    def __init__(self, info: DatasetInfo, table: Table, fields: Fields, shredder: Shredder) -> None:
+        self.info = info
+        self.table = table
+        self.fields = fields
+        self.view = fields.view()
+        self.shredder = shredder
+        self.waiting: deque[_Pending] = deque()
+        self.waiting_bytes = 0
+        self.shredding: list[_Pending] = []
+        self.hot: list[HotPart] = []
+        self.hot_bytes = 0
+        self.committing: list[HotPart] = []
+        self.files = table.files
+        self.stored_view: FieldsView | None = self.view
+        self.committed = max(table.position, info.created_position)
+        self.accepted = self.committed
+        self.shredded = self.committed
+        self.uncommitted_events = 0
+        self.retry_at_s = 0.0
+        self.demanded = False
+        self.dropped = False
+        self.commit_lock = threading.Lock()
+
+
+class Lake:
+    """All datasets of a data directory. Thread-safe.
+
+    `on_committed(position)` is called when every batch up to a log position is in its table.
+    """
+
+    def __init__(
+        self, root: Path, settings: LakeSettings, on_committed: Callable[[int], None] | None = None
+    ) -> None:
+        self.root = root
+        self.settings = settings
+        self.commits = 0
+        self.commit_failures = 0
+        self.shred_failures = 0
+        self._on_committed = on_committed
+        self._lock = threading.Condition()
+        self._datasets: dict[str, _Dataset] = {}
+        self._backlog_bytes = 0
+        self._accepted = 0
+        self._told = 0
+        self._closing = False
+        self._failed: BaseException | None = None
+        config = {"threads": settings.shred_threads} if settings.shred_threads else {}
+        self._duckdb = duckdb.connect(":memory:", config={**config, "enable_external_access": False})
+        for directory, info in catalog.dataset_directories(root):
+            self._datasets[info.name] = self._opened(directory, info)
+        self._threads = [
+            threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
+            threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
+        ]
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        settings: LakeSettings | None = None,
+        on_committed: Callable[[int], None] | None = None,
+    ) -> "Lake":
+        """Open the lake kept in a directory, which is created when missing, and start its threads."""
+        root.mkdir(parents=True, exist_ok=True)
+        lake = cls(root, settings or LakeSettings(), on_committed)
+        for thread in lake._threads:
+            thread.start()
+        return lake
+
+    def _opened(self, directory: Path, info: DatasetInfo) -> _Dataset:
+        try:
+            table = Table.open(directory)
+        except TableNotFoundError:
+            table = Table.create(directory)
+        settings = self.settings
+        fields = Fields(
+            load_fields(catalog.fields_path(directory)),
+            max_columns=settings.columns_per_dataset,
+            density=settings.column_density,
+        )
+        return _Dataset(info, table, fields, Shredder(fields, self._duckdb.cursor()))
+
+    # Datasets
+
+    def create(self, name: str, *, description: str = "", who: str = "") -> DatasetInfo:
+        """Make an empty dataset. Raises InvalidName, DatasetExists, or Conflict past `max_datasets`."""
+        catalog.check_name(name)
+        with self._lock:
+            if name in self._datasets:
+                raise DatasetExists(f"dataset {name!r} exists already")
+            if len(self._datasets) >= self.settings.max_datasets:
+                raise Conflict(f"there are {len(self._datasets)} datasets, the limit max_datasets")
+            info = DatasetInfo(name, time.time_ns(), self._accepted, description, who)
+            directory = self.root / name
+            if directory.exists():
+                shutil.rmtree(directory)
+            dataset = self._opened(directory, info)
+            catalog.store_info(directory, info)
+            self._datasets[name] = dataset
+            return info
+
+    def drop(self, name: str) -> None:
+        """Remove a dataset and all its events. Raises DatasetNotFound."""
+        with self._lock:
+            dataset = self._dataset(name)
+            dataset.dropped = True
+            del self._datasets[name]
+            self._backlog_bytes -= dataset.waiting_bytes
+            dataset.waiting.clear()
+            self._lock.notify_all()
+        with dataset.commit_lock:
+            catalog.remove(dataset.table.directory)
+        self._tell_committed()
+
+    def datasets(self) -> list[DatasetInfo]:
+        """All datasets, by name."""
+        with self._lock:
+            return sorted((dataset.info for dataset in self._datasets.values()), key=lambda info: info.name)
+
+    def get(self, name: str) -> DatasetInfo:
+        """Raises DatasetNotFound."""
+        with self._lock:
+            return self._dataset(name).info
+
+    def has(self, name: str) -> bool:
+        return name in self._datasets
+
+    def _dataset(self, name: str) -> _Dataset:
+        dataset = self._datasets.get(name)
+        if dataset is None:
+            raise DatasetNotFound(f"dataset {name!r} not found")
+        return dataset
+
+    # The way in
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of batches that are on disk but not yet shredded."""
+        return self._backlog_bytes
+
+    @property
+    def hot_bytes(self) -> int:
+        """Raw bytes of events that are shredded but not yet committed."""
+        with self._lock:
+            return sum(dataset.hot_bytes for dataset in self._datasets.values())
+
+    def uncommitted(self, name: str) -> int:
+        """Events of a dataset that are not in its table yet."""
+        dataset = self._datasets.get(name)
+        return dataset.uncommitted_events if dataset else 0
+
+    def accept(self, position: int, batch: Batch) -> None:
+        """Take a durable batch from the log. Positions must rise; a batch that its table has already is passed over."""
+        self.accept_all([(position, batch)])
+
+    def accept_all(self, batches: Iterable[tuple[int, Batch]]) -> None:
+        """Take durable batches from the log, in order."""
+        now = time.monotonic()
+        with self._lock:
+            for position, batch in batches:
+                self._accepted = max(self._accepted, position)
+                dataset = self._datasets.get(batch.dataset)
+                if dataset is None or position <= dataset.accepted:
+                    continue
+                dataset.accepted = position
+                dataset.waiting.append(_Pending(position, batch, now))
+                size = len(batch.events) + BATCH_OVERHEAD_BYTES
+                dataset.waiting_bytes += size
+                dataset.uncommitted_events += batch.count
+                self._backlog_bytes += size
+            self._lock.notify_all()
+
+    def wait_for_room(self, limit_bytes: int) -> None:
+        """Block until the backlog is under a limit: for replay, which has no client to send away."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._backlog_bytes < limit_bytes or self._failed or self._closing)
+            self._check()
+
+    # The way out
+
+    def committed_position(self) -> int:
+        """The log position up to which every batch is in its table."""
+        with self._lock:
+            return self._committed_position()
+
+    def highest_position(self) -> int:
+        """The highest log position that any table knows: the log must not hand it out again."""
+        with self._lock:
+            return max((dataset.committed for dataset in self._datasets.values()), default=0)
+
+    def _committed_position(self) -> int:
+        behind = [d.committed for d in self._datasets.values() if d.committed < d.accepted]
+        return min(behind, default=self._accepted)
+
+    def snapshot(self, name: str, *, timeout_s: float = 60.0) -> Snapshot:
+        """The dataset with everything that was accepted before the call. Raises DatasetNotFound, Overloaded."""
+        with self._lock:
+            dataset = self._dataset(name)
+            wanted = dataset.accepted
+            if dataset.shredded < wanted:
+                dataset.demanded = True
+                self._lock.notify_all()
+                self._lock.wait_for(
+                    lambda: dataset.shredded >= wanted or dataset.dropped or self._failed or self._closing,
+                    timeout_s,
+                )
+                self._check()
+                if dataset.dropped:
+                    raise DatasetNotFound(f"dataset {name!r} not found")
+                if dataset.shredded < wanted:
+                    raise Overloaded(
+                        f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5
+                    )
+            hot = tuple(part.rows for part in (*dataset.committing, *dataset.hot))
+            return Snapshot(name, dataset.files, hot, dataset.view)
+
+    def commit_now(self, name: str | None = None) -> None:
+        """Shred and commit everything accepted so far, of one dataset or of all."""
+        names = [name] if name else [info.name for info in self.datasets()]
+        for each in names:
+            try:
+                self.snapshot(each)
+                with self._lock:
+                    dataset = self._dataset(each)
+            except DatasetNotFound:
+                if name:
+                    raise
+                continue
+            self._commit(dataset)
+        self._tell_committed()
+
+    def close(self, *, commit: bool = True) -> None:
+        """Stop the threads; before that commit what is in memory unless told not to (the log has it)."""
+        try:
+            if commit and self._failed is None:
+                self.commit_now()
+        finally:
+            with self._lock:
+                self._closing = True
+                self._lock.notify_all()
+            for thread in self._threads:
+                thread.join()
+            self._duckdb.close()
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise RuntimeError("the shredding thread has failed") from self._failed
+        if self._closing:
+            raise ShuttingDown("the server is shutting down")
+
+    # Shredding
+
+    def _shred_forever(self) -> None:
+        try:
+            while (work := self._next_work()) is not None:
+                dataset, pending = work
+                self._shred(dataset, pending)
+        except BaseException as error:
+            logger.exception("the shredding thread has failed")
+            with self._lock:
+                self._failed = error
+                self._lock.notify_all()
+            raise
+
+    def _next_work(self) -> tuple[_Dataset, list[_Pending]] | None:
+        with self._lock:
+            while not self._closing:
+                dataset = self._most_urgent()
+                if dataset is None:
+                    self._lock.wait()
+                    continue
+                age = time.monotonic() - dataset.waiting[0].since_s
+                if not dataset.demanded and self._backlog_bytes < LINGER_BYTES and age < LINGER_S:
+                    self._lock.wait(LINGER_S - age)
+                    continue
+                taken: list[_Pending] = []
+                size = 0
+                while dataset.waiting and size < SHRED_BYTES:
+                    taken.append(dataset.waiting.popleft())
+                    size += len(taken[-1].batch.events) + BATCH_OVERHEAD_BYTES
+                dataset.waiting_bytes -= size
+                dataset.shredding = taken
+                return dataset, taken
+            return None
+
+    def _most_urgent(self) -> _Dataset | None:
+        limit = HOT_COMMITS * self.settings.commit_bytes
+        ready = [d for d in self._datasets.values() if d.waiting and d.hot_bytes < limit]
+        demanded = [d for d in ready if d.demanded]
+        return min(demanded or ready, key=lambda d: d.waiting[0].since_s, default=None)
+
+    def _shred(self, dataset: _Dataset, pending: list[_Pending]) -> None:
+        batches = [each.batch for each in pending]
+        try:
+            rows = dataset.shredder.shred(batches)
+        except (
+            duckdb.Error,
+            pa.ArrowException,
+            msgspec.MsgspecError,
+            ValueError,
+            AssertionError,
+            RecursionError,
+        ):
+            logger.exception(
+                "events of %r could not be shredded and are kept whole in _rest", dataset.info.name
+            )
+            self.shred_failures += 1
+            dataset.fields.rest_overflow = True
+            rows = whole_events_as_rest(batches)
+        raw_bytes = sum(len(batch.events) for batch in batches)
+        part = HotPart(rows, pending[-1].position, raw_bytes, pending[0].since_s)
+        view = dataset.fields.view()
+        with self._lock:
+            dataset.shredding = []
+            dataset.view = view
+            dataset.hot.append(part)
+            dataset.hot_bytes += raw_bytes
+            dataset.shredded = part.position
+            if not dataset.waiting:
+                dataset.demanded = False
+            if not dataset.dropped:
+                self._backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
+            self._lock.notify_all()
+
+    # Committing
+
+    def _commit_forever(self) -> None:
+        while True:
+            with self._lock:
+                due = self._due()
+                if not due:
+                    if self._closing:
+                        return
+                    self._lock.wait(COMMIT_CHECK_S)
+                    due = self._due()
+                if self._closing:
+                    return
+            for dataset in due:
+                self._commit(dataset)
+            if due:
+                self._tell_committed()
+
+    def _due(self) -> list[_Dataset]:
+        now = time.monotonic()
+        settings = self.settings
+        return [
+            dataset
+            for dataset in self._datasets.values()
+            if dataset.hot
+            and now >= dataset.retry_at_s
+            and (
+                dataset.hot_bytes >= settings.commit_bytes
+                or now - dataset.hot[0].since_s >= settings.commit_age_s
+            )
+        ]
+
+    def _commit(self, dataset: _Dataset) -> None:
+        with dataset.commit_lock:
+            with self._lock:
+                if dataset.dropped or not dataset.hot:
+                    return
+                parts = dataset.hot
+                dataset.hot, dataset.committing = [], parts
+                view = dataset.view
+            rows = joined(parts)
+            raw_bytes = sum(part.raw_bytes for part in parts)
+            try:
+                if view != dataset.stored_view:
+                    # Before the rows: a column must never be in a table without the registry knowing it.
+                    store_fields(catalog.fields_path(dataset.table.directory), view)
+                    dataset.stored_view = view
+                dataset.table.commit(rows, view, parts[-1].position)
+            except (OSError, DeltaError, pa.ArrowException):
+                logger.exception(
+                    "commit of %r failed; its events stay in memory and in the log", dataset.info.name
+                )
+                with self._lock:
+                    self.commit_failures += 1
+                    dataset.hot = [*parts, *dataset.hot]
+                    dataset.committing = []
+                    dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
+                return
+            with self._lock:
+                self.commits += 1
+                dataset.committing = []
+                dataset.files = dataset.table.files
+                dataset.committed = parts[-1].position
+                dataset.hot_bytes -= raw_bytes
+                dataset.uncommitted_events -= rows.num_rows
+                self._lock.notify_all()
+
+    def _tell_committed(self) -> None:
+        with self._lock:
+            position = self._committed_position()
+            if position <= self._told or self._on_committed is None:
+                return
+            self._told = position
+        self._on_committed(position)

@@ -1,0 +1,268 @@
+"""NDJSON to Arrow columns, exactly: every value comes out with its type, at any mix of types.
+
+The fast way takes whole batches through native calls (see `guard`). What the guard refuses takes the exact way, event by
+event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The registry learns from
+those, so that what is common is soon on the fast way.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tailrace.events import Batch
+from tailrace.lake.fields import REST, SYSTEM_TIME, TIME, Column, Fields
+from tailrace.lake.guard import EVENTS, Guard
+from tailrace.lake.leaves import leaves, value_of
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "string": pa.string(),
+    "array": pa.string(),
+}
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+NS_PER_US = 1_000
+ROWS_PER_SLICE = 20_000  # of the Arrow table that DuckDB reads: what its threads share out
+SAMPLE_EVENTS = 500
+MAX_OFFSET = 2**31 - 1
+
+_EMPTY_OBJECT = re.compile(rb"\{\s*\}")
+_encode = msgspec.json.Encoder()
+
+
+class Shredder:
+    """Shreds the batches of one dataset. Not thread-safe."""
+
+    def __init__(self, fields: Fields, connection: duckdb.DuckDBPyConnection) -> None:
+        self._fields = fields
+        self._connection = connection
+        self._guard = Guard(fields)
+
+    def shred(self, batches: Sequence[Batch]) -> pa.Table:
+        """The events of the batches, in order, as one table.
+
+        Columns: `_time` and `_sysTime` (UTC microseconds), the registry's columns that have a value here, and `_rest`
+        (JSON text or null) where any event has one.
+        """
+        events = b"".join(labelled(batch) for batch in batches)
+        times = np.concatenate([batch.times for batch in batches])
+        counts = [batch.count for batch in batches]
+        received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
+        columns = self._columns(events, len(times))
+        columns = {TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), **columns}
+        return pa.table(columns)
+
+    def _columns(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        odd = _lines_with_empty_objects(events)
+        if not odd:
+            encoded = self._prove(events)
+            if encoded is None and self._learn(events.split(b"\n")[:-1]):
+                encoded = self._prove(events)
+            if encoded is not None:
+                self._fields.count_events(count)
+                return self._fast(encoded, count)
+        lines = events.split(b"\n")[:-1]
+        if odd:
+            self._learn(lines)
+        return self._split(lines, odd)
+
+    def _prove(self, events: bytes) -> bytes | None:
+        """The same events written anew, with no key doubled, if the registry has a column for every value."""
+        if self._guard.version != self._fields.version:
+            self._guard = Guard(self._fields)
+        try:
+            return _encode.encode_lines(self._guard.decoder.decode_lines(events))
+        except msgspec.DecodeError:
+            return None
+
+    def _learn(self, lines: list[bytes]) -> bool:
+        """Give columns to what a sample of the lines shows to be dense; whether the registry changed."""
+        step = max(1, len(lines) // SAMPLE_EVENTS)
+        sample = lines[::step]
+        seen: Counter[tuple[tuple[str, ...], str]] = Counter()
+        for line in sample:
+            seen.update((leaf.keys, leaf.type) for leaf in leaves(line).values())
+        before = self._fields.version
+        self._fields.note_nulls(keys for keys, value_type in seen if value_type == "null")
+        self._fields.promote(seen, sample=len(sample), events=len(lines))
+        return self._fields.version != before
+
+    def _split(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Fast columns for the lines that the guard passes, exact ones for the rest, back in order."""
+        if self._guard.version != self._fields.version:
+            self._guard = Guard(self._fields)
+        decode = self._guard.decoder.decode
+        passed, passed_at, refused_at = [], [], []
+        for index, line in enumerate(lines):
+            if index in odd:
+                refused_at.append(index)
+                continue
+            try:
+                passed.append(decode(line))
+            except msgspec.DecodeError:
+                refused_at.append(index)
+            else:
+                passed_at.append(index)
+        exact = self._exact([lines[index] for index in refused_at])
+        self._fields.count_events(len(lines))
+        if not passed:
+            return exact
+        fast = self._fast(_encode.encode_lines(passed), len(passed))
+        return _interleave(fast, passed_at, exact, refused_at)
+
+    def _fast(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        guard = self._guard
+        if guard.sql is None:
+            return {}
+        self._connection.register(EVENTS, _event_column(events))
+        try:
+            table = self._connection.sql(guard.sql).to_arrow_table()
+        finally:
+            self._connection.unregister(EVENTS)
+        if table.num_rows != count:
+            raise AssertionError(f"{count} events became {table.num_rows} rows")
+        return {
+            column.name: _plain(values)
+            for column, values in zip(guard.columns, table.columns, strict=True)
+            if values.null_count < count
+        }
+
+    def _exact(self, lines: list[bytes]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        fields = self._fields
+        values: dict[str, list[Any]] = {}
+        columns: dict[str, Column] = {}
+        rests: list[str | None] = []
+        unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
+        nulls: set[tuple[str, ...]] = set()
+        for row, line in enumerate(lines):
+            rest: list[bytes] = []
+            for path, leaf in leaves(line).items():
+                if leaf.type == "null":
+                    nulls.add(leaf.keys)
+                    continue
+                column = fields.column(path, leaf.type)
+                if column is None:
+                    rest.append(_encode.encode(path) + b":" + leaf.raw)
+                    unplaced[leaf.keys, leaf.type] += 1
+                    fields.note_rest(path, leaf.type)
+                    continue
+                cells = values.get(column.name)
+                if cells is None:
+                    cells = values[column.name] = [None] * len(lines)
+                    columns[column.name] = column
+                cells[row] = value_of(leaf)
+            rests.append("{" + b",".join(rest).decode() + "}" if rest else None)
+        fields.count_unplaced(unplaced)
+        fields.note_nulls(nulls)
+        arrays = {name: pa.array(cells, ARROW_TYPES[columns[name].type]) for name, cells in values.items()}
+        if any(rests):
+            arrays[REST] = pa.array(rests, pa.string())
+        return arrays
+
+
+def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
+    """The events untouched in `_rest`: the last resort that keeps an acknowledged event readable whatever happens."""
+    lines = [line for batch in batches for line in labelled(batch).split(b"\n")[:-1]]
+    times = np.concatenate([batch.times for batch in batches])
+    received = np.repeat(
+        np.array([batch.received_ns for batch in batches], np.int64), [batch.count for batch in batches]
+    )
+    rest = pa.array([line.decode(errors="replace") for line in lines], pa.string())
+    return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: rest})
+
+
+def labelled(batch: Batch) -> bytes:
+    """The batch's NDJSON with its labels as the first members of every event, where the event's own value wins."""
+    if not batch.labels:
+        return batch.events
+    flat = {path: msgspec.Raw(leaf.raw) for path, leaf in leaves(_encode.encode(batch.labels)).items()}
+    if not flat:
+        return batch.events
+    prefix = _encode.encode(flat)[:-1]
+    opened = b"\n" + prefix + b","
+    if not _EMPTY_OBJECT.search(batch.events):
+        events = (b"\n" + batch.events[:-1]).replace(b"\n{", opened)
+        if len(events) == len(batch.events) + batch.count * len(prefix):
+            return events[1:] + b"\n"
+    lines = []
+    for line in batch.events.split(b"\n")[:-1]:
+        members = line.strip()[1:-1].strip()
+        lines.append(prefix + (b"," + members if members else b"") + b"}\n")
+    return b"".join(lines)
+
+
+def _lines_with_empty_objects(events: bytes) -> set[int]:
+    """Lines that may hold an empty object, which the structs of the guard would take for one with no value."""
+    found = [match.start() for match in _EMPTY_OBJECT.finditer(events)]
+    if not found:
+        return set()
+    ends = np.flatnonzero(np.frombuffer(events, np.uint8) == 0x0A)
+    return set(np.searchsorted(ends, found).tolist())
+
+
+def _event_column(events: bytes) -> pa.Table:
+    """NDJSON as a string column laid over the same bytes, in slices that threads can share."""
+    data = np.frombuffer(events, np.uint8)
+    ends = np.flatnonzero(data == 0x0A) + 1
+    chunks = []
+    start = 0
+    for first in range(0, len(ends), ROWS_PER_SLICE):
+        part = ends[first : first + ROWS_PER_SLICE]
+        offsets = np.empty(len(part) + 1, np.int64)
+        offsets[0] = 0
+        offsets[1:] = part - start
+        stop = int(part[-1])
+        values = pa.py_buffer(data[start:stop])
+        if stop - start <= MAX_OFFSET:
+            lengths, kind = offsets.astype(np.int32), pa.string()
+        else:
+            lengths, kind = offsets, pa.large_string()
+        chunks.append(pa.Array.from_buffers(kind, len(part), [None, pa.py_buffer(lengths), values]))
+        start = stop
+    if len({chunk.type for chunk in chunks}) > 1:
+        chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+    return pa.table({"event": pa.chunked_array(chunks)})
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """JSON columns as plain strings."""
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
+    return values
+
+
+def _timestamps(times_ns: NDArray[np.int64]) -> pa.Array:
+    return pa.array(times_ns // NS_PER_US, pa.int64()).cast(TIMESTAMP)
+
+
+def _interleave(
+    fast: dict[str, pa.ChunkedArray | pa.Array],
+    fast_at: list[int],
+    exact: dict[str, pa.ChunkedArray | pa.Array],
+    exact_at: list[int],
+) -> dict[str, pa.ChunkedArray | pa.Array]:
+    """Columns of both ways in the order of the events."""
+    order = np.empty(len(fast_at) + len(exact_at), np.int64)
+    order[fast_at] = np.arange(len(fast_at))
+    order[exact_at] = np.arange(len(fast_at), len(order))
+    names = list(dict.fromkeys([*fast, *exact]))
+    both = {}
+    for name in names:
+        kind = fast[name].type if name in fast else exact[name].type
+        parts: list[pa.Array] = []
+        for column, rows in ((fast.get(name), len(fast_at)), (exact.get(name), len(exact_at))):
+            if column is None:
+                parts.append(pa.nulls(rows, kind))
+            else:
+                parts.extend(column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+        both[name] = pa.chunked_array(parts, kind).take(pa.array(order))
+    return both
