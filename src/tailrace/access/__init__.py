@@ -1,0 +1,7 @@
+"""Users, tokens and what a token may do, kept in an SQL store that holds only hashes of secrets."""
+
+from tailrace.access.capabilities import Capabilities, Grant, allows, require
+from tailrace.access.store import Access
+from tailrace.access.tokens import NO_EXPIRY, TokenRecord
+
+__all__ = ["NO_EXPIRY", "Access", "Capabilities", "Grant", "TokenRecord", "allows", "require"]

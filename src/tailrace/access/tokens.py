@@ -1,0 +1,67 @@
+"""Tokens: their secrets, the hash that is kept of one, their expiry, and the object the API shows."""
+
+import hashlib
+import secrets
+import uuid
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from tailrace.access.capabilities import Capabilities
+from tailrace.events import BadRequest
+
+# Go's zero time, which Axiom's clients send and expect for a token that does not expire.
+NO_EXPIRY = "0001-01-01T00:00:00Z"
+PREFIXES: dict[Literal["personal", "api"], str] = {"personal": "xapt-", "api": "xaat-"}
+
+
+class TokenRecord(Struct, frozen=True, rename="camel"):
+    """A token as Axiom's `/v2/tokens` shows it; encoded as JSON it is that object, without the secret."""
+
+    id: str
+    name: str
+    description: str
+    expires_at: str  # RFC 3339 in UTC; NO_EXPIRY when it does not end
+    dataset_capabilities: dict[str, Capabilities]
+    org_capabilities: Capabilities
+    saml_authenticated: bool = False
+
+
+def new_secret(kind: Literal["personal", "api"]) -> str:
+    """Return a new secret: the prefix of its kind and 122 random bits laid out as a UUID, as Axiom's are."""
+    return PREFIXES[kind] + str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+
+
+def hash_of(secret: str) -> bytes:
+    """Return what is stored of a secret. Secrets are random and long, so a plain hash cannot be guessed back."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def checked_expiry(given: str | datetime | None, now_s: float) -> datetime | None:
+    """Return the end of a token in UTC, None for no end (given as null, "" or Go's zero time).
+
+    A time without an offset is UTC. Raises BadRequest for what is no RFC 3339 time and for one that has passed.
+    """
+    if given is None or given == "":
+        return None
+    if isinstance(given, str):
+        try:
+            given = datetime.fromisoformat(given)
+        except ValueError:
+            raise BadRequest(f"expiresAt {given!r} is not an RFC 3339 time") from None
+    if given.tzinfo is None:
+        given = given.replace(tzinfo=UTC)
+    if given.year == 1:
+        return None
+    if given.timestamp() <= now_s:
+        raise BadRequest(f"expiresAt {given.isoformat()} has passed")
+    return given.astimezone(UTC)
+
+
+def rfc3339(time: datetime | None) -> str:
+    """Return a UTC time as Go's clients write it: fraction trimmed, `Z`; NO_EXPIRY for None."""
+    if time is None:
+        return NO_EXPIRY
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S")
+    return whole + (f".{time.microsecond:06d}".rstrip("0") if time.microsecond else "") + "Z"

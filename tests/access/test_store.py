@@ -1,0 +1,215 @@
+"""The access store on a real database file."""
+
+import stat
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tailrace.access import NO_EXPIRY, Access, Grant
+from tailrace.events import BadRequest, Forbidden, NotFound, Unauthorized
+
+INGEST = {"logs": {"ingest": ["create"]}}
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now.timestamp()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "access.db"
+
+
+@pytest.fixture
+def access(path: Path, clock: Clock) -> Iterator[Access]:
+    with Access.open(path, clock) as store:
+        yield store
+
+
+@pytest.fixture
+def owner(access: Access) -> Grant:
+    secret = access.bootstrap()
+    assert secret is not None
+    return access.authenticate(secret)
+
+
+def test_the_first_start_gives_the_owner_a_personal_token_once(access: Access) -> None:
+    secret = access.bootstrap()
+    assert secret is not None
+    assert secret.startswith("xapt-")
+    assert access.authenticate(secret).kind == "personal"
+    assert access.bootstrap() is None
+
+
+def test_a_token_survives_a_restart(path: Path) -> None:
+    with Access.open(path) as access:
+        secret = access.bootstrap()
+        assert secret is not None
+    with Access.open(path) as access:
+        assert access.bootstrap() is None
+        assert access.authenticate(secret).kind == "personal"
+
+
+def test_a_root_token_is_the_owners_token(access: Access) -> None:
+    assert access.bootstrap("xapt-known") == "xapt-known"
+    assert access.authenticate("xapt-known").kind == "personal"
+    assert access.bootstrap("xapt-known") is None
+
+
+def test_a_changed_root_token_replaces_the_one_before(access: Access) -> None:
+    first = access.bootstrap()
+    assert first is not None
+    user = access.authenticate(first).user_id
+    assert access.bootstrap("xapt-known") == "xapt-known"
+    assert access.authenticate("xapt-known").user_id == user
+    with pytest.raises(Unauthorized):
+        access.authenticate(first)
+
+
+def test_only_hashes_are_stored(path: Path, access: Access, owner: Grant) -> None:
+    _, secret = access.create_token("t", INGEST, who=owner)
+    access.close()
+    stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert secret.encode() not in stored
+    assert secret.removeprefix("xaat-").encode() not in stored
+
+
+def test_the_files_are_the_owners_alone(path: Path, access: Access, owner: Grant) -> None:
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert "access.db-wal" in modes
+    assert set(modes.values()) == {0o600}
+
+
+def test_an_unknown_token_is_refused(access: Access, owner: Grant) -> None:
+    for secret in ("", "xapt-123", "xaat-é\udcff"):
+        with pytest.raises(Unauthorized, match="not valid"):
+            access.authenticate(secret)
+
+
+def test_an_api_token_has_the_capabilities_it_was_given(access: Access, owner: Grant) -> None:
+    record, secret = access.create_token("t", INGEST, {"datasets": ["read"]}, who=owner)
+    assert secret.startswith("xaat-")
+    grant = access.authenticate(secret)
+    assert (grant.token_id, grant.kind, grant.user_id) == (record.id, "api", owner.user_id)
+    assert (grant.datasets, grant.org) == (INGEST, {"datasets": ["read"]})
+
+
+def test_a_token_is_the_same_object_when_created_read_and_listed(access: Access, owner: Grant) -> None:
+    record, _ = access.create_token("t", INGEST, None, "2031-05-06T07:08:09.120+02:00", None, who=owner)
+    assert access.get_token(record.id) == record
+    assert access.list_tokens() == [record]
+    assert msgspec.to_builtins(record) == {
+        "id": record.id,
+        "name": "t",
+        "description": "",
+        "expiresAt": "2031-05-06T05:08:09.12Z",
+        "datasetCapabilities": INGEST,
+        "orgCapabilities": {},
+        "samlAuthenticated": False,
+    }
+
+
+@pytest.mark.parametrize("given", [None, "", NO_EXPIRY])
+def test_a_token_without_expiry_has_the_zero_time(access: Access, owner: Grant, given: str | None) -> None:
+    record, _ = access.create_token("t", expires_at=given, who=owner)
+    assert record.expires_at == NO_EXPIRY
+
+
+def test_a_token_ends_when_it_expires_also_when_cached(access: Access, owner: Grant, clock: Clock) -> None:
+    _, secret = access.create_token("t", INGEST, expires_at=START + timedelta(seconds=10), who=owner)
+    clock.now += timedelta(seconds=9)
+    access.authenticate(secret)
+    clock.now += timedelta(seconds=1)
+    with pytest.raises(Unauthorized, match="expired"):
+        access.authenticate(secret)
+
+
+def test_a_revoked_token_stops_at_its_next_use(access: Access, owner: Grant) -> None:
+    record, secret = access.create_token("t", INGEST, who=owner)
+    access.authenticate(secret)
+    access.delete_token(record.id)
+    with pytest.raises(Unauthorized):
+        access.authenticate(secret)
+    with pytest.raises(NotFound, match="not found"):
+        access.get_token(record.id)
+    with pytest.raises(NotFound):
+        access.delete_token(record.id)
+
+
+def test_the_owners_personal_token_is_not_an_api_token(access: Access, owner: Grant) -> None:
+    assert access.list_tokens() == []
+    with pytest.raises(NotFound):
+        access.delete_token(owner.token_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "expires_at", "words"),
+    [
+        ("", None, "name"),
+        (" ", None, "name"),
+        ("n" * 257, None, "name"),
+        ("t", "tomorrow", "RFC 3339"),
+        ("t", "2029-12-31T23:59:59Z", "has passed"),
+        ("t", "2030-01-01T00:00:00", "has passed"),
+    ],
+)
+def test_a_bad_name_or_expiry_is_refused(
+    access: Access, owner: Grant, name: str, expires_at: str | None, words: str
+) -> None:
+    with pytest.raises(BadRequest, match=words):
+        access.create_token(name, expires_at=expires_at, who=owner)
+
+
+def test_a_token_cannot_give_more_than_it_has(access: Access, owner: Grant) -> None:
+    _, secret = access.create_token("maker", INGEST, {"apiTokens": ["create"]}, who=owner)
+    maker = access.authenticate(secret)
+    access.create_token("same", INGEST, who=maker)
+    with pytest.raises(Forbidden):
+        access.create_token("more", {"*": {"ingest": ["create"]}}, who=maker)
+
+
+def test_look_ups_and_changes_from_several_threads_agree(access: Access, owner: Grant) -> None:
+    wrong: list[str] = []
+    stop = threading.Event()
+    _, steady = access.create_token("steady", INGEST, who=owner)
+
+    def read() -> None:
+        while not stop.is_set():
+            if access.authenticate(steady).datasets != INGEST:
+                wrong.append("a look-up gave another token's grant")
+
+    def change() -> None:
+        for _ in range(20):
+            record, secret = access.create_token("brief", INGEST, who=owner)
+            access.authenticate(secret)
+            access.delete_token(record.id)
+            try:
+                access.authenticate(secret)
+            except Unauthorized:
+                continue
+            wrong.append("a revoked token was let in")
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    changers = [threading.Thread(target=change) for _ in range(2)]
+    for thread in readers + changers:
+        thread.start()
+    for thread in changers:
+        thread.join()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert wrong == []
