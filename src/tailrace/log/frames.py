@@ -1,0 +1,126 @@
+"""The frame: how one batch lies in a segment file.
+
+All integers are little endian:
+
+    magic           4 bytes
+    header CRC32C   uint32, of the 40 bytes that follow
+    payload CRC32C  uint32, of dataset, labels, times and events
+    count           uint32, events in the batch
+    position        int64
+    received        int64, ns since the Unix epoch
+    dataset bytes   uint32
+    labels bytes    uint32
+    events bytes    uint64
+    dataset         UTF-8
+    labels          JSON object
+    times           int64 each, ns since the Unix epoch
+    events          NDJSON, as in the batch
+
+The header's CRC covers the payload's, so together they cover the frame. It stands apart so that the lengths
+of a frame whose payload is spoiled can still be trusted to find the next one.
+"""
+
+import struct
+
+import google_crc32c
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from tailrace.events import Batch
+
+# 0xF5 is in no UTF-8 text, so neither events, labels nor a dataset's name can hold a false start of a frame.
+MAGIC = b"\xf5TLF"
+
+_START = struct.Struct("<4sI")
+_PLACE = struct.Struct("<IIq")
+_REST = struct.Struct("<qIIQ")
+_FIELDS = struct.Struct("<IIqqIIQ")
+
+HEADER_BYTES = _START.size + _FIELDS.size
+TIME_BYTES = 8
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Payload(Struct, frozen=True, eq=False):
+    """A batch made ready to be written: all of a frame that does not depend on its position."""
+
+    names: bytes  # dataset, then labels
+    times: NDArray[np.uint8]  # the batch's times as raw bytes
+    events: bytes
+    count: int
+    rest: bytes  # the header's fields after the position
+    frame_bytes: int
+
+
+class Header(Struct, frozen=True):
+    """The fixed part of a frame, its CRC checked."""
+
+    payload_crc: int
+    count: int
+    position: int
+    received_ns: int
+    dataset_bytes: int
+    labels_bytes: int
+    events_bytes: int
+
+    @property
+    def payload_bytes(self) -> int:
+        return self.dataset_bytes + self.labels_bytes + self.count * TIME_BYTES + self.events_bytes
+
+
+def prepare(batch: Batch) -> Payload:
+    """Lay a batch out for writing, without copying its events or times.
+
+    ValueError, TypeError or struct.error when the batch cannot be written: it must not reach the writer then,
+    where it would take others with it.
+    """
+    if batch.times.ndim != 1 or batch.times.size != batch.count:
+        raise ValueError(f"a batch of {batch.count} events needs as many times, not {batch.times.shape}")
+    dataset = batch.dataset.encode()
+    labels = msgspec.json.encode(batch.labels)
+    times = np.ascontiguousarray(batch.times, dtype="<i8").view(np.uint8)
+    rest = _REST.pack(batch.received_ns, len(dataset), len(labels), len(batch.events))
+    frame_bytes = HEADER_BYTES + len(dataset) + len(labels) + times.nbytes + len(batch.events)
+    return Payload(dataset + labels, times, batch.events, batch.count, rest, frame_bytes)
+
+
+def seal(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
+    """The buffers that make up the frame at a position, in order."""
+    extend = google_crc32c.extend
+    payload_crc = extend(extend(extend(0, payload.names), payload.times), payload.events)
+    fields = _PLACE.pack(payload_crc, payload.count, position) + payload.rest
+    start = _START.pack(MAGIC, google_crc32c.value(fields))
+    return start + fields + payload.names, payload.times.data, payload.events
+
+
+def read_header(buffer: Buffer, offset: int) -> Header | None:
+    """The header at an offset of a buffer that holds HEADER_BYTES from there; None when it is not sound."""
+    magic, crc = _START.unpack_from(buffer, offset)
+    if magic != MAGIC or crc != crc32c(buffer, offset + _START.size, _FIELDS.size):
+        return None
+    return Header(*_FIELDS.unpack_from(buffer, offset + _START.size))
+
+
+def decode(header: Header, payload: memoryview) -> Batch:
+    """The batch of a frame; the payload is copied, so its buffer may be used again."""
+    labels_at = header.dataset_bytes
+    times_at = labels_at + header.labels_bytes
+    events_at = times_at + header.count * TIME_BYTES
+    return Batch(
+        dataset=str(payload[:labels_at], "utf-8"),
+        events=bytes(payload[events_at:]),
+        times=np.frombuffer(bytes(payload[times_at:events_at]), dtype="<i8"),
+        count=header.count,
+        received_ns=header.received_ns,
+        labels=msgspec.json.decode(payload[labels_at:times_at], type=dict),
+    )
+
+
+def crc32c(buffer: Buffer, offset: int, length: int) -> int:
+    """CRC32C of a part of a buffer, without copying it."""
+    # The library refuses memoryview and bytearray, but takes an array laid over them.
+    crc: int = google_crc32c.value(np.frombuffer(buffer, np.uint8, length, offset))
+    return crc

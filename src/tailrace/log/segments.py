@@ -1,0 +1,310 @@
+"""Segment files: their names and header, writing to one, and reading one whatever has become of it.
+
+A segment is named `{first_position:020d}.seg` and holds frames of rising positions, none below the one in its
+name. It starts with a header of 24 bytes, little endian: `TAILRACE`, format version (uint32), first position
+(int64), CRC32C of the 20 bytes before (uint32).
+"""
+
+import errno
+import logging
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import google_crc32c
+from msgspec import Struct
+
+from tailrace.events import TailraceError
+from tailrace.log import frames
+from tailrace.log.frames import HEADER_BYTES, MAGIC, Buffer, Header
+
+FORMAT_VERSION = 1
+FILE_MAGIC = b"TAILRACE"
+FILE_HEADER = struct.Struct("<8sIqI")
+SUFFIX = ".seg"
+
+WINDOW_BYTES = 1024 * 1024  # read at a time; a larger frame is read whole
+PAGE_BYTES = 4096  # what is given up around a place that the disk cannot read
+IOV_MAX = os.sysconf("SC_IOV_MAX")
+
+logger = logging.getLogger("tailrace.log")
+
+
+class LogVersionError(TailraceError):
+    """A segment was written by a newer version, in a format that this one cannot read."""
+
+    code = "unsupported_log_version"
+
+
+class FileCalls(Struct, frozen=True):
+    """The calls to the operating system on whose failure the log's promises hang."""
+
+    pwritev: Callable[[int, Sequence[Buffer], int], int] = os.pwritev
+    preadv: Callable[[int, Sequence[memoryview], int], int] = os.preadv
+    fdatasync: Callable[[int], None] = os.fdatasync  # after each group of frames
+    fsync: Callable[[int], None] = os.fsync  # after a file was made, cut or deleted
+    ftruncate: Callable[[int, int], None] = os.ftruncate
+
+
+class Damage(Struct, frozen=True):
+    """A stretch of a segment that holds no sound frame where there should be one."""
+
+    segment: str  # file name
+    offset_bytes: int
+    length: int  # bytes
+    reason: str
+
+
+class Frame(Struct, frozen=True, eq=False):
+    """A sound frame met in a segment."""
+
+    header: Header
+    payload: memoryview  # only until the next frame is asked for
+    end_bytes: int  # where it ends in the file
+
+
+class SegmentFile(Struct, frozen=True):
+    """A segment on disk."""
+
+    path: Path
+    first_position: int
+    end_bytes: int  # where its last durable frame ends
+
+
+class Recovery(Struct, frozen=True):
+    """What was found in a segment that may have been written to when the process ended."""
+
+    last_position: int  # of its last sound frame, 0 without one
+    end_bytes: int  # where that frame ends, or the file header without one
+    file_bytes: int
+    damage: tuple[Damage, ...]  # what is spoiled before that end
+    torn_reason: str  # why what is behind that end is no frame; "" when nothing is there
+    header_sound: bool
+
+
+def segment_path(directory: Path, first_position: int) -> Path:
+    return directory / f"{first_position:020d}{SUFFIX}"
+
+
+def list_segments(directory: Path) -> list[SegmentFile]:
+    """The segments of a directory, oldest first; other files are left alone."""
+    found = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        if len(path.stem) == 20 and path.stem.isascii() and path.stem.isdigit():
+            found.append(SegmentFile(path, int(path.stem), path.stat().st_size))
+    return sorted(found, key=lambda segment: segment.first_position)
+
+
+def create_segment(directory: Path, first_position: int, calls: FileCalls) -> tuple[SegmentFile, int]:
+    """Make an empty segment, durable with its name, open for writing: the segment and its descriptor."""
+    path = segment_path(directory, first_position)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        write_file_header(fd, first_position, calls)
+        sync_directory(directory, calls)
+    except BaseException:
+        os.close(fd)
+        path.unlink()
+        raise
+    return SegmentFile(path, first_position, FILE_HEADER.size), fd
+
+
+def write_file_header(fd: int, first_position: int, calls: FileCalls) -> None:
+    """Write the header and make it durable."""
+    fields = struct.pack("<8sIq", FILE_MAGIC, FORMAT_VERSION, first_position)
+    write_all(fd, [fields + struct.pack("<I", google_crc32c.value(fields))], 0, calls)
+    calls.fsync(fd)
+
+
+def sync_directory(directory: Path, calls: FileCalls) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        calls.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls) -> int:
+    """Write buffers one after the other from an offset, in as few calls as can be: the offset of the end."""
+    waiting = list(buffers)
+    first = 0
+    while first < len(waiting):
+        wrote = calls.pwritev(fd, waiting[first : first + IOV_MAX], offset)
+        if wrote <= 0:
+            raise OSError(errno.EIO, "nothing was written")
+        offset += wrote
+        while first < len(waiting) and wrote >= len(waiting[first]):
+            wrote -= len(waiting[first])
+            first += 1
+        if wrote:
+            waiting[first] = memoryview(waiting[first])[wrote:]
+    return offset
+
+
+class Window:
+    """A part of a file in memory, moved over it. What the disk cannot read appears as zeros."""
+
+    def __init__(self, path: Path, end: int, calls: FileCalls) -> None:
+        self.path = path
+        self.end = end
+        self._calls = calls
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._start = 0
+        self._held = 0  # bytes
+        self.buffer = bytearray()
+
+    def __enter__(self) -> "Window":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self._fd)
+
+    def hold(self, offset: int, length: int) -> int:
+        """Have this stretch of the file, which must end by `end`, in the buffer: its index there."""
+        if offset < self._start or offset + length > self._start + self._held:
+            self._fill(offset, min(max(length, WINDOW_BYTES), self.end - offset))
+        return offset - self._start
+
+    def header(self, offset: int) -> Header | None:
+        """The sound header of a frame that fits before the end; else None."""
+        if offset + HEADER_BYTES > self.end:
+            return None
+        header = frames.read_header(self.buffer, self.hold(offset, HEADER_BYTES))
+        if header is None or offset + HEADER_BYTES + header.payload_bytes > self.end:
+            return None
+        return header
+
+    def payload(self, offset: int, header: Header) -> memoryview | None:
+        """The payload of the frame at an offset, valid until the window moves; None when it is not sound."""
+        index = self.hold(offset, HEADER_BYTES + header.payload_bytes) + HEADER_BYTES
+        if frames.crc32c(self.buffer, index, header.payload_bytes) != header.payload_crc:
+            return None
+        return memoryview(self.buffer)[index : index + header.payload_bytes]
+
+    def find(self, needle: bytes, offset: int) -> int:
+        """The next place of a needle at or after an offset; -1 when there is none."""
+        while offset + len(needle) <= self.end:
+            index = self.hold(offset, len(needle))
+            found = self.buffer.find(needle, index, self._held)
+            if found >= 0:
+                return self._start + found
+            # The needle may begin in the last bytes held.
+            offset = self._start + self._held - len(needle) + 1
+        return -1
+
+    def _fill(self, offset: int, length: int) -> None:
+        if len(self.buffer) < length:
+            self.buffer = bytearray(length)
+        self._start, self._held = offset, length
+        view = memoryview(self.buffer)
+        done = 0
+        while done < length:
+            try:
+                read = self._calls.preadv(self._fd, [view[done:length]], offset + done)
+                missing = 0 if read else length - done
+            except OSError as error:
+                logger.error("%s cannot be read at byte %d: %s", self.path, offset + done, error)
+                read = 0
+                missing = min(PAGE_BYTES - (offset + done) % PAGE_BYTES, length - done)
+            done += read
+            view[done : done + missing] = bytes(missing)
+            done += missing
+
+
+def scan(
+    window: Window, start: int, *, first_position: int, from_position: int = 0
+) -> Iterator[Frame | Damage]:
+    """The frames of a segment in order, and the damage between them.
+
+    Frames before `from_position` are passed over, their payload unread. After a bad frame the next sound one
+    is found: by the bad one's length when its header is sound, else by searching for the magic of the next.
+    """
+    offset = start
+    least = first_position
+    while offset < window.end:
+        header = window.header(offset)
+        if header is not None and header.position >= least:
+            behind = offset + HEADER_BYTES + header.payload_bytes
+            if header.position < from_position:
+                least = header.position + 1
+                offset = behind
+                continue
+            payload = window.payload(offset, header)
+            if payload is not None:
+                least = header.position + 1
+                offset = behind
+                yield Frame(header, payload, behind)
+                continue
+        reason = _reason(header, least)
+        behind = _next_frame(window, offset, header, least)
+        yield Damage(window.path.name, offset, behind - offset, reason)
+        offset = behind
+
+
+def _reason(header: Header | None, least: int) -> str:
+    if header is None:
+        return "no sound frame header"
+    if header.position < least:
+        return f"position {header.position} where {least} or more was due"
+    return f"payload does not match its CRC32C (position {header.position}, {header.count} events)"
+
+
+def _next_frame(window: Window, bad: int, header: Header | None, least: int) -> int:
+    if header is not None:
+        behind = bad + HEADER_BYTES + header.payload_bytes
+        if behind == window.end or window.header(behind) is not None:
+            return behind
+    offset = bad
+    while (offset := window.find(MAGIC, offset + 1)) >= 0:
+        found = window.header(offset)
+        if found is not None and found.position >= least and window.payload(offset, found) is not None:
+            return offset
+    return window.end
+
+
+def file_header_fault(window: Window) -> str:
+    """What is wrong with the header of a segment, "" when it is sound.
+
+    LogVersionError when it is sound but of a format that is not known here.
+    """
+    if window.end < FILE_HEADER.size:
+        return "the file header is incomplete"
+    index = window.hold(0, FILE_HEADER.size)
+    magic, version, _, crc = FILE_HEADER.unpack_from(window.buffer, index)
+    if magic != FILE_MAGIC or crc != frames.crc32c(window.buffer, index, FILE_HEADER.size - 4):
+        return "no sound file header"
+    if version != FORMAT_VERSION:
+        raise LogVersionError(
+            f"{window.path} is in log format {version}, this version reads {FORMAT_VERSION}: "
+            "use the version that wrote it"
+        )
+    return ""
+
+
+def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
+    """Read a whole segment to find where its last sound frame ends and what is spoiled before that."""
+    damage: list[Damage] = []
+    unsettled: list[Damage] = []  # damage with no sound frame behind it yet
+    last_position = 0
+    with Window(segment.path, segment.end_bytes, calls) as window:
+        fault = file_header_fault(window)
+        end = FILE_HEADER.size
+        for met in scan(window, end, first_position=segment.first_position):
+            if isinstance(met, Damage):
+                unsettled.append(met)
+                continue
+            damage += unsettled
+            unsettled.clear()
+            last_position, end = met.header.position, met.end_bytes
+    if fault and last_position:
+        damage.insert(0, Damage(segment.path.name, 0, FILE_HEADER.size, fault))
+    return Recovery(
+        last_position=last_position,
+        end_bytes=end,
+        file_bytes=segment.end_bytes,
+        damage=tuple(damage),
+        torn_reason=unsettled[0].reason if unsettled else "",
+        header_sound=not fault,
+    )
