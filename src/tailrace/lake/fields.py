@@ -121,7 +121,7 @@ class Fields:
         for keys in paths:
             if len(self.null_paths) >= MAX_NULL_PATHS:
                 return
-            if keys not in self.null_paths and len(keys) <= MAX_COLUMN_DEPTH:
+            if keys not in self.null_paths and can_guard(keys):
                 self.null_paths.add(keys)
                 self.version += 1
 
@@ -211,10 +211,16 @@ def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
     """Whether SQL, DuckDB's structures, Delta and Spark can all hold a column of this name."""
     return (
         0 < len(name.encode()) <= MAX_COLUMN_NAME_BYTES
-        and len(keys) <= MAX_COLUMN_DEPTH
-        and all(keys)
+        and can_guard(keys)
         and name.isprintable()
         and not SPARK_REFUSES.intersection(name)
+    )
+
+
+def can_guard(keys: tuple[str, ...]) -> bool:
+    """Whether msgspec's structs and DuckDB's structures can be made for these keys."""
+    return len(keys) <= MAX_COLUMN_DEPTH and all(
+        key and key.isprintable() and '"' not in key and "\\" not in key for key in keys
     )
 
 

@@ -23,10 +23,11 @@ _LEAF_TYPES: dict[str, Any] = {
     "array": list[msgspec.Raw],
 }
 _DUCKDB_TYPES = {"boolean": "BOOLEAN", "integer": "BIGINT", "string": "VARCHAR", "array": "JSON"}
+# TRY_CAST, because DuckDB may evaluate a branch of CASE for rows that do not take it.
 _TAKE_APART = {
-    "boolean": "CASE WHEN json_type({0}) = 'BOOLEAN' THEN CAST({0} AS BOOLEAN) END",
-    "integer": "CASE WHEN json_type({0}) IN ('BIGINT', 'UBIGINT') THEN CAST({0} AS BIGINT) END",
-    "float": "CASE WHEN json_type({0}) = 'DOUBLE' THEN CAST({0} AS DOUBLE) END",
+    "boolean": "CASE WHEN json_type({0}) = 'BOOLEAN' THEN TRY_CAST({0} AS BOOLEAN) END",
+    "integer": "CASE WHEN json_type({0}) IN ('BIGINT', 'UBIGINT') THEN TRY_CAST({0} AS BIGINT) END",
+    "float": "CASE WHEN json_type({0}) = 'DOUBLE' THEN TRY_CAST({0} AS DOUBLE) END",
     "string": "CASE WHEN json_type({0}) = 'VARCHAR' THEN {0} ->> '$' END",
     "array": "CASE WHEN json_type({0}) = 'ARRAY' THEN {0} END",
 }

@@ -380,8 +380,7 @@ class Lake:
             dataset.shredded = part.position
             if not dataset.waiting:
                 dataset.demanded = False
-            if not dataset.dropped:
-                self._backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
+            self._backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
             self._lock.notify_all()
 
     # Committing

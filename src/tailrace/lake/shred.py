@@ -32,7 +32,6 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
 ROWS_PER_SLICE = 20_000  # of the Arrow table that DuckDB reads: what its threads share out
 SAMPLE_EVENTS = 500
-MAX_OFFSET = 2**31 - 1
 
 _EMPTY_OBJECT = re.compile(rb"\{\s*\}")
 _encode = msgspec.json.Encoder()
@@ -221,14 +220,8 @@ def _event_column(events: bytes) -> pa.Table:
         offsets[1:] = part - start
         stop = int(part[-1])
         values = pa.py_buffer(data[start:stop])
-        if stop - start <= MAX_OFFSET:
-            lengths, kind = offsets.astype(np.int32), pa.string()
-        else:
-            lengths, kind = offsets, pa.large_string()
-        chunks.append(pa.Array.from_buffers(kind, len(part), [None, pa.py_buffer(lengths), values]))
+        chunks.append(pa.Array.from_buffers(pa.large_string(), len(part), [None, pa.py_buffer(offsets), values]))
         start = stop
-    if len({chunk.type for chunk in chunks}) > 1:
-        chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
     return pa.table({"event": pa.chunked_array(chunks)})
 
 

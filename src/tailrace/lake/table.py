@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
+from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, create_table_with_add_actions
 from msgspec import Struct
 
@@ -59,10 +60,10 @@ class Table:
         """Make an empty table at `directory`, durably."""
         schema = Schema(
             [
-                Field(TIME, "timestamp", True),
-                Field(SYSTEM_TIME, "timestamp", True),
-                Field(REST, "string", True, metadata={"tailrace.type": "rest"}),
-                Field(DAY, "date", True),
+                Field(TIME, PrimitiveType("timestamp")),
+                Field(SYSTEM_TIME, PrimitiveType("timestamp")),
+                Field(REST, PrimitiveType("string"), metadata={"tailrace.type": "rest"}),
+                Field(DAY, PrimitiveType("date")),
             ]
         )
         directory.mkdir(parents=True, exist_ok=True)
@@ -115,8 +116,7 @@ class Table:
         new = [
             Field(
                 column.name,
-                _DELTA_TYPES[column.type],
-                True,
+                PrimitiveType(_DELTA_TYPES[column.type]),
                 metadata={"tailrace.path": column.path, "tailrace.type": column.type},
             )
             for column in view.columns

@@ -1,0 +1,131 @@
+"""Every value that goes into the lake comes out with its type: hot, committed, and after a restart."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.events import Flat, batch, conflicting, flat, objects, typed
+
+from tailrace.events import Batch
+from tailrace.lake import FieldsView, Lake, LakeSettings, Snapshot
+from tailrace.lake.fields import Fields
+from tailrace.lake.leaves import leaves
+from tailrace.lake.shred import Shredder, labelled
+
+
+def flat_rows(table: pa.Table, view: FieldsView) -> list[Flat]:
+    """The events of a table, rebuilt from its columns and its rest."""
+    columns = {column.name: column for column in view.columns}
+    rows = []
+    for row in table.to_pylist():
+        event: Flat = {}
+        for name, value in row.items():
+            if name in columns and value is not None:
+                column = columns[name]
+                event[column.path] = typed(json.loads(value) if column.type == "array" else value)
+        for path, leaf in leaves((row.get("_rest") or "{}").encode()).items():
+            assert path not in event, f"{path} is both in a column and in the rest"
+            event[path] = typed(json.loads(leaf.raw))
+        rows.append(event)
+    return rows
+
+
+def flat_snapshot(snapshot: Snapshot) -> list[Flat]:
+    parts = [pq.ParquetFile(file.path).read() for file in snapshot.files] + list(snapshot.hot)
+    return [event for part in parts for event in flat_rows(part, snapshot.fields)]
+
+
+@pytest.fixture(scope="module")
+def connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:")
+
+
+@given(st.lists(st.lists(objects | conflicting, min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 8))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_events_come_back_from_shredding(
+    connection: duckdb.DuckDBPyConnection, batches: list[list[dict[str, Any]]], max_columns: int
+) -> None:
+    fields = Fields(max_columns=max_columns, density=0.3)
+    shredder = Shredder(fields, connection)
+
+    for events in batches:
+        table = shredder.shred([batch(events)])
+
+        assert flat_rows(table, fields.view()) == [flat(event) for event in events]
+
+
+@given(st.lists(conflicting, min_size=1, max_size=6), conflicting)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_labels_are_fields_of_every_event_and_an_events_own_value_wins(
+    connection: duckdb.DuckDBPyConnection, events: list[dict[str, Any]], labels: dict[str, Any]
+) -> None:
+    fields = Fields()
+
+    table = Shredder(fields, connection).shred([batch(events, labels=labels)])
+
+    kept = {path: value for path, value in flat(labels).items()}
+    for event, row in zip(events, flat_rows(table, fields.view()), strict=True):
+        keys = [leaf.keys for leaf in leaves(json.dumps(event).encode()).values()]
+        own = {".".join(each[: depth + 1]) for each in keys for depth in range(len(each))}
+        assert row == {path: value for path, value in kept.items() if path not in own} | flat(event)
+
+
+@given(st.lists(objects | conflicting, min_size=1, max_size=8))
+@settings(max_examples=15, deadline=None)
+def test_any_events_come_back_hot_committed_and_after_a_restart(events: list[dict[str, Any]]) -> None:
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        lake = Lake.open(root, LakeSettings())
+        lake.create("d")
+        lake.accept(1, batch(events))
+        wanted = [flat(event) for event in events]
+
+        assert flat_snapshot(lake.snapshot("d")) == wanted
+        lake.commit_now()
+        assert flat_snapshot(lake.snapshot("d")) == wanted
+        lake.close()
+
+        lake = Lake.open(root, LakeSettings())
+        assert flat_snapshot(lake.snapshot("d")) == wanted
+        lake.close()
+
+
+def test_a_doubled_key_counts_as_json_parsers_count_it(connection: duckdb.DuckDBPyConnection) -> None:
+    fields = Fields()
+    lines = b'{"a":1,"a":2,"o":{"x":1,"x":"s"}}\n'
+    doubled = Batch("d", lines, batch([{}]).times, 1, 1)
+
+    table = Shredder(fields, connection).shred([doubled])
+
+    assert flat_rows(table, fields.view()) == [flat({"a": 2, "o": {"x": "s"}})]
+
+
+def test_numbers_beyond_64_bits_keep_every_digit(connection: duckdb.DuckDBPyConnection) -> None:
+    fields = Fields()
+    lines = b'{"n":123456789012345678901234567890,"f":1e400,"i":9223372036854775807,"u":9223372036854775808}\n'
+
+    table = Shredder(fields, connection).shred([Batch("d", lines, batch([{}]).times, 1, 1)])
+
+    rest = table["_rest"].to_pylist()[0]
+    assert rest == '{"n":123456789012345678901234567890,"f":1e400,"u":9223372036854775808}'
+    assert table["i"].to_pylist() == [2**63 - 1]
+
+
+def test_labels_are_spliced_into_odd_lines_too() -> None:
+    lines = b'{}\n { "a":1}\n{ }\n{"b":{}}\n'
+
+    result = labelled(Batch("d", lines, batch([{}] * 4).times, 4, 1, {"l": {"m": 1}}))
+
+    assert [json.loads(line) for line in result.splitlines()] == [
+        {"l.m": 1},
+        {"l.m": 1, "a": 1},
+        {"l.m": 1},
+        {"l.m": 1, "b": {}},
+    ]

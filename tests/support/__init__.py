@@ -1,0 +1,1 @@
+"""What several tests need: batches, flattened events, reading events back."""
