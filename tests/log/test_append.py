@@ -1,0 +1,256 @@
+"""Appending: durable before it is answered, many in one flush, bounded, closed in order."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from log.kit import (
+    WAIT_S,
+    Answers,
+    Gate,
+    batches,
+    eventually,
+    facts,
+    fill,
+    make_batch,
+    open_log,
+    positions,
+    segment_files,
+)
+
+from tailrace.events import Batch, Overloaded, ShuttingDown
+from tailrace.log import FileCalls, LocalLog, Log
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.lists(batches(), max_size=6), st.sampled_from([1, 10_000, 64 << 20]))
+def test_what_was_appended_is_read_back_in_order_after_reopening(
+    tmp_path_factory: pytest.TempPathFactory, wanted: list[Batch], segment_bytes: int
+) -> None:
+    directory = tmp_path_factory.mktemp("log")
+    given_out = fill(directory, wanted, segment_bytes=segment_bytes)
+
+    with open_log(directory) as log:
+        found = list(log.read(0))
+
+    assert given_out == list(range(1, len(wanted) + 1))
+    assert [position for position, _ in found] == given_out
+    assert [facts(batch) for _, batch in found] == [facts(batch) for batch in wanted]
+
+
+def test_a_local_log_is_a_log(tmp_path: Path) -> None:
+    with open_log(tmp_path) as log:
+        any_log: Log = log
+        assert any_log.durable_position == 0
+
+
+def test_reading_starts_at_the_position_asked_for(tmp_path: Path) -> None:
+    fill(tmp_path, [make_batch() for _ in range(30)], segment_bytes=500)
+    with open_log(tmp_path) as log:
+        assert len(segment_files(tmp_path)) > 3
+        for first in range(1, 32):
+            assert positions(log, first) == list(range(first, 31))
+
+
+def test_a_group_of_more_buffers_than_one_call_takes_is_written_whole(tmp_path: Path) -> None:
+    gate, answers = Gate(os.fdatasync), Answers()
+    with open_log(tmp_path, calls=FileCalls(fdatasync=gate)) as log:
+        gate.shut()
+        for number in range(3000):
+            log.append(make_batch(n=number), answers)
+        gate.open()
+        answers.wait(3000)
+        assert [batch.labels["n"] for _, batch in log.read(0)] == list(range(3000))
+
+
+@given(st.data())
+@settings(max_examples=20, deadline=None)
+def test_partial_writes_are_continued(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    shares = data.draw(st.lists(st.integers(1, 700), min_size=1, max_size=8))
+    turn = iter(shares * 10_000)
+
+    def write_some(fd: int, buffers: list[bytes], offset: int) -> int:
+        return os.pwrite(fd, b"".join(buffers)[: next(turn)], offset)
+
+    wanted = [make_batch(count=n, size=n * 7) for n in range(8)]
+    directory = tmp_path_factory.mktemp("log")
+    fill(directory, wanted, calls=FileCalls(pwritev=write_some))
+    with open_log(directory) as log:
+        assert [facts(batch) for _, batch in log.read(0)] == [facts(batch) for batch in wanted]
+
+
+def test_many_appends_share_a_flush(tmp_path: Path) -> None:
+    threads, each = 32, 50
+    flush = Gate(os.fdatasync)
+    given_out: list[list[int]] = [[] for _ in range(threads)]
+    with open_log(tmp_path, calls=FileCalls(fdatasync=flush)) as log:
+
+        def work(mine: list[int]) -> None:
+            for _ in range(each):
+                mine.append(log.append_now(make_batch()))
+
+        running = [threading.Thread(target=work, args=(mine,)) for mine in given_out]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        assert log.flush_count == flush.calls
+        assert positions(log) == list(range(1, threads * each + 1))
+
+    assert flush.calls < threads * each / 2
+    assert sorted(position for mine in given_out for position in mine) == list(range(1, threads * each + 1))
+    assert all(mine == sorted(mine) for mine in given_out)
+
+
+def test_nothing_is_answered_or_passed_on_before_it_is_flushed(tmp_path: Path) -> None:
+    flush, answers = Gate(os.fdatasync), Answers()
+    taken: list[int] = []
+    with open_log(
+        tmp_path,
+        calls=FileCalls(fdatasync=flush),
+        on_durable=lambda placed: taken.extend(position for position, _ in placed),
+    ) as log:
+        flush.shut()
+        log.append(make_batch(), answers)
+        flush.wait_entered()
+        assert (answers.given, taken, log.durable_position, positions(log)) == ([], [], 0, [])
+        flush.open()
+        assert answers.wait(1) == [(1, None)]
+        assert (taken, log.durable_position, positions(log)) == ([1], 1, [1])
+
+
+def test_the_subscriber_gets_every_batch_in_order_before_any_answer(tmp_path: Path) -> None:
+    order: list[tuple[str, int | None]] = []
+    finished = threading.Semaphore(0)
+    flush = Gate(os.fdatasync)
+
+    def done(position: int | None, _: object) -> None:
+        order.append(("done", position))
+        finished.release()
+
+    with open_log(
+        tmp_path,
+        calls=FileCalls(fdatasync=flush),
+        on_durable=lambda placed: order.extend(("taken", position) for position, _ in placed),
+    ) as log:
+        flush.shut()
+        log.append(make_batch(), done)
+        flush.wait_entered()
+        log.append(make_batch(), done)
+        log.append(make_batch(), done)
+        flush.open()
+        for _ in range(3):
+            assert finished.acquire(timeout=WAIT_S)
+
+    assert order == [("taken", 1), ("done", 1), ("taken", 2), ("taken", 3), ("done", 2), ("done", 3)]
+
+
+def test_a_subscriber_or_an_answer_that_raises_does_not_stop_the_log(tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("made to fail")
+
+    with open_log(tmp_path, on_durable=broken) as log:
+        log.append(make_batch(), broken)
+        assert log.append_now(make_batch()) == 2
+
+
+def test_a_batch_that_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:
+    with open_log(tmp_path) as log:
+        with pytest.raises(ValueError, match="as many times"):
+            log.append_now(Batch("demo", b"{}\n", np.zeros(2, dtype=np.int64), 1, 1))
+        assert log.append_now(make_batch()) == 1
+
+
+def test_more_waiting_than_allowed_is_refused_until_it_is_written(tmp_path: Path) -> None:
+    flush, answers = Gate(os.fdatasync), Answers()
+    with open_log(tmp_path, max_queued_bytes=3000, calls=FileCalls(fdatasync=flush)) as log:
+        flush.shut()
+        log.append(make_batch(size=1000), answers)
+        flush.wait_entered()
+        log.append(make_batch(size=1000), answers)
+        with pytest.raises(Overloaded, match="max_queued_bytes") as refused:
+            log.append(make_batch(size=1000), answers)
+        assert refused.value.retry_after_s
+        assert 2000 < log.queued_bytes <= 3000
+        flush.open()
+        answers.wait(2)
+        assert log.append_now(make_batch(size=1000)) == 3
+        assert log.queued_bytes == 0
+
+
+def test_a_batch_larger_than_the_queue_is_taken_when_nothing_waits(tmp_path: Path) -> None:
+    with open_log(tmp_path, max_queued_bytes=10) as log:
+        assert log.append_now(make_batch(size=1000)) == 1
+
+
+def test_closing_writes_and_answers_what_waits(tmp_path: Path) -> None:
+    flush, answers = Gate(os.fdatasync), Answers()
+    log = open_log(tmp_path, calls=FileCalls(fdatasync=flush))
+    flush.shut()
+    for _ in range(10):
+        log.append(make_batch(), answers)
+    closing = threading.Thread(target=log.close)
+    closing.start()
+    eventually(lambda: log.append(make_batch(), lambda *_: None), lambda outcome: isinstance(outcome, ShuttingDown))
+    taken = len(answers.given)
+    flush.open()
+    closing.join()
+    assert taken == 0
+    assert [position for position, _ in answers.given] == list(range(1, 11))
+
+
+def test_a_closed_log_refuses_appends_and_can_still_be_read(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    log.append_now(make_batch())
+    log.close()
+    log.close()
+    with pytest.raises(ShuttingDown):
+        log.append(make_batch(), lambda *_: None)
+    assert positions(log) == [1]
+    assert "tailrace-log" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_reader_sees_what_was_durable_when_it_asked(tmp_path: Path) -> None:
+    with open_log(tmp_path, segment_bytes=2000) as log:
+        for _ in range(5):
+            log.append_now(make_batch())
+        reader = log.read(0)
+        for _ in range(5):
+            log.append_now(make_batch())
+        assert [position for position, _ in reader] == [1, 2, 3, 4, 5]
+
+
+def test_reading_while_others_write_sees_every_durable_batch(tmp_path: Path) -> None:
+    wanted = 400
+    answers = Answers()
+    with open_log(tmp_path, segment_bytes=5000) as log:
+        writer = threading.Thread(target=lambda: [log.append(make_batch(n=n), answers) for n in range(wanted)])
+        writer.start()
+        seen = 0
+        while seen < wanted:
+            durable = log.durable_position
+            found = [(position, batch.labels["n"]) for position, batch in log.read(0)]
+            assert found == [(n + 1, n) for n in range(len(found))]
+            assert len(found) >= max(durable, seen)
+            seen = len(found)
+        writer.join()
+        assert log.damage == []
+
+
+def test_figures_of_the_log_are_kept(tmp_path: Path) -> None:
+    with open_log(tmp_path, segment_bytes=300) as log:
+        assert (log.flush_count, log.last_flush_s) == (0, 0.0)
+        for _ in range(5):
+            log.append_now(make_batch())
+        assert log.flush_count == 5
+        assert log.last_flush_s > 0
+        assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
+
+
+def test_the_default_log_asks_the_file_system_for_room(tmp_path: Path) -> None:
+    with LocalLog.open(tmp_path / "deep" / "log", min_free_bytes=0) as log:
+        assert log.append_now(make_batch()) == 1
