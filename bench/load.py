@@ -1,0 +1,226 @@
+"""A bounded HTTP/1.1 load on a loopback address: keep-alive connections, each with one request in flight."""
+
+import argparse
+import ipaddress
+import multiprocessing
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+MAX_SECONDS = 600.0
+RECEIVE_BYTES = 65536
+
+
+class Load(Struct, frozen=True):
+    """What one load run did."""
+
+    requests: int  # answered
+    elapsed_s: float
+    body_bytes: int  # of the answered requests, as sent
+    statuses: dict[int, int]
+    latencies_s: list[float]  # one a request, in the order of the answers
+
+    @property
+    def per_second(self) -> float:
+        """Answered requests a second."""
+        return self.requests / self.elapsed_s
+
+    def quantile_s(self, share: float) -> float:
+        """The latency that `share` of the requests (0 to 1) did not exceed."""
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class _Connection:
+    """One keep-alive connection and the request it is at."""
+
+    __slots__ = ("body_bytes", "chunks", "need", "next", "received", "sent", "sock", "started", "writing")
+
+    def __init__(self, address: tuple[str, int], first: int) -> None:
+        self.sock = socket.create_connection(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+        self.next = first
+        self.sent: memoryview = memoryview(b"")
+        self.body_bytes = 0
+        self.writing = False
+        self.started = 0.0
+        self.chunks: list[bytes] = []
+        self.received = 0
+        self.need = -1
+
+
+def http_request(method: str, path: str, host: str, headers: dict[str, str] | None = None, body: bytes = b"") -> bytes:
+    """The bytes of one keep-alive request."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+
+
+def run(
+    address: tuple[str, int],
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    max_requests: int = 10_000_000,
+) -> Load:
+    """Sends `requests` in turn over `connections` connections until `seconds` or `max_requests` are reached.
+
+    Only loopback addresses are accepted (ValueError otherwise). Raises ConnectionError when the server hangs up.
+    """
+    if not ipaddress.ip_address(address[0]).is_loopback:
+        raise ValueError(f"{address[0]} is not a loopback address")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS:g}")
+    body_sizes = [len(r) - r.index(b"\r\n\r\n") - 4 for r in requests]
+    epoll = select.epoll()
+    open_connections: dict[int, _Connection] = {}
+    statuses: Counter[int] = Counter()
+    latencies: list[float] = []
+    body_bytes = 0
+    clock = time.perf_counter
+
+    def start(connection: _Connection) -> None:
+        turn = connection.next % len(requests)
+        connection.next += connections
+        connection.body_bytes = body_sizes[turn]
+        connection.chunks.clear()
+        connection.received, connection.need = 0, -1
+        connection.started = clock()
+        connection.sent = memoryview(requests[turn])
+        push(connection)
+
+    def push(connection: _Connection) -> None:
+        try:
+            count = connection.sock.send(connection.sent)
+        except BlockingIOError:
+            count = 0
+        connection.sent = connection.sent[count:]
+        waiting = len(connection.sent) > 0
+        if waiting != connection.writing:
+            connection.writing = waiting
+            epoll.modify(connection.sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if waiting else 0))
+
+    try:
+        began = clock()
+        for number in range(connections):
+            connection = _Connection(address, number)
+            open_connections[connection.sock.fileno()] = connection
+            epoll.register(connection.sock.fileno(), select.EPOLLIN)
+            start(connection)
+        deadline = began + seconds
+        running = True
+        busy = connections
+        while busy:
+            for fd, event in epoll.poll(1.0):
+                connection = open_connections[fd]
+                if event & select.EPOLLOUT:
+                    push(connection)
+                if not event & ~select.EPOLLOUT:
+                    continue
+                data = connection.sock.recv(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionError("the server closed a connection")
+                connection.chunks.append(data)
+                connection.received += len(data)
+                if connection.need < 0:
+                    connection.need = _answer_bytes(connection)
+                if connection.received < connection.need or connection.need < 0:
+                    continue
+                now = clock()
+                statuses[int(connection.chunks[0][9:12])] += 1
+                latencies.append(now - connection.started)
+                body_bytes += connection.body_bytes
+                if running and (now >= deadline or len(latencies) + busy > max_requests):
+                    running = False
+                if running:
+                    start(connection)
+                else:
+                    busy -= 1
+            if running and clock() > deadline + MAX_SECONDS:
+                raise TimeoutError("the server stopped answering")
+        return Load(len(latencies), clock() - began, body_bytes, dict(statuses), latencies)
+    finally:
+        for connection in open_connections.values():
+            connection.sock.close()
+        epoll.close()
+
+
+def _answer_bytes(connection: _Connection) -> int:
+    """Length of the whole answer, -1 while its head is incomplete."""
+    if len(connection.chunks) > 1:
+        connection.chunks[:] = [b"".join(connection.chunks)]
+    data = connection.chunks[0]
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return -1
+    head = data[:end].lower()
+    at = head.find(b"\r\ncontent-length:")
+    if at < 0:
+        return end + 4
+    line_end = head.find(b"\r\n", at + 2)
+    return end + 4 + int(head[at + 17 : line_end if line_end > 0 else end])
+
+
+def run_processes(
+    address: tuple[str, int], requests: Sequence[bytes], *, processes: int, connections: int, seconds: float
+) -> Load:
+    """As `run`, from several client processes; `connections` is their sum."""
+    if processes == 1:
+        return run(address, requests, connections=connections, seconds=seconds)
+    share = connections // processes
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        jobs = [
+            pool.apply_async(run, (address, requests), {"connections": share, "seconds": seconds})
+            for _ in range(processes)
+        ]
+        parts = [job.get(seconds + MAX_SECONDS) for job in jobs]
+    statuses: Counter[int] = Counter()
+    for part in parts:
+        statuses.update(part.statuses)
+    return Load(
+        sum(part.requests for part in parts),
+        max(part.elapsed_s for part in parts),
+        sum(part.body_bytes for part in parts),
+        dict(statuses),
+        [latency for part in parts for latency in part.latencies_s],
+    )
+
+
+def main() -> None:
+    """Command line: one request, repeated."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--method", default="POST")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
+    parser.add_argument("--body", default="")
+    parser.add_argument("--connections", type=int, default=128)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    options = parser.parse_args()
+    headers = {name.strip(): value.strip() for name, value in (h.split(":", 1) for h in options.header)}
+    request = http_request(
+        options.method, options.path, f"{options.host}:{options.port}", headers, options.body.encode()
+    )
+    load = run_processes(
+        (options.host, options.port),
+        [request],
+        processes=options.processes,
+        connections=options.connections,
+        seconds=options.seconds,
+    )
+    print(
+        f"{load.per_second:,.0f} requests/s, {load.body_bytes / load.elapsed_s / 1e6:,.1f} MB/s, "
+        f"p50 {load.quantile_s(0.5) * 1e3:.1f} ms, p99 {load.quantile_s(0.99) * 1e3:.1f} ms, {load.statuses}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The Starlette application made of the table of routes."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tailrace.access import Grant, require
+from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
+from tailrace.api.services import Services, json_response
+from tailrace.dialects import axiom
+from tailrace.events import MethodNotAllowed, NotFound, TailraceError
+
+__all__ = ["Services", "build"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def build(services: Services) -> Starlette:
+    """The application; every answer of it, errors included, is JSON in Axiom's shape unless asked otherwise."""
+    by_path: dict[str, dict[str, ApiRoute]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path, {})[route.method] = route
+    routes = [Route(path, _endpoint(methods, services), methods=list(methods)) for path, methods in by_path.items()]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            TailraceError: _tailrace_error,
+            HTTPException: _http_error,
+            ClientDisconnect: _client_gone,
+            Exception: _unexpected_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        # Starlette answers HEAD wherever there is GET.
+        route = methods["GET" if request.method == "HEAD" else request.method]
+        return await route.handler(request, services, _grant(route, request, services))
+
+    return endpoint
+
+
+def _grant(route: ApiRoute, request: Request, services: Services) -> Grant | None:
+    if route.need is None:
+        return None
+    value = request.headers.get("authorization")
+    grant = services.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None))
+    if route.need != ANY_TOKEN:
+        require(grant, capability=route.need.capability, action=route.need.action)
+    closed = services.closed()
+    if closed is not None:
+        raise closed
+    return grant
+
+
+async def _tailrace_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, TailraceError):
+        raise error
+    return rendered(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        return rendered(NotFound(f"{request.url.path} not found"))
+    if error.status_code == 405:
+        response = rendered(MethodNotAllowed(f"{request.method} is not allowed for {request.url.path}"))
+        response.headers.update(error.headers or {})
+        return response
+    return json_response({"code": error.status_code, "message": error.detail}, error.status_code)
+
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed its request
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this answer; it is logged where it arrives.
+    return rendered(TailraceError("internal error"))
+
+
+def rendered(error: TailraceError) -> Response:
+    """An error in Axiom's shape."""
+    answer = axiom.render_error(error)
+    return Response(
+        answer.body,
+        answer.status,
+        headers={name.decode(): value.decode() for name, value in answer.headers},
+        media_type="application/json",
+    )

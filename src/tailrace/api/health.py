@@ -1,0 +1,26 @@
+"""What a supervisor and a monitoring system ask: alive, ready, metrics."""
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant
+from tailrace.api.services import Services, json_response
+
+
+async def alive(request: Request, services: Services, grant: Grant | None) -> Response:
+    """200 while the process answers at all."""
+    return json_response({"status": "ok"})
+
+
+async def ready(request: Request, services: Services, grant: Grant | None) -> Response:
+    """200 when events are taken, else 503 with the reason."""
+    health = await services.health()
+    if health.reason:
+        return json_response({"status": "unavailable", "code": 503, "message": health.reason}, 503)
+    return json_response({"status": "ok"})
+
+
+async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:
+    """All counters in the Prometheus text format."""
+    return Response(services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})

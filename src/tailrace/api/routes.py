@@ -1,0 +1,55 @@
+"""Every route of the API, each with the capability that its token must have."""
+
+from msgspec import Struct
+
+from tailrace.api import datasets, health, sql, tokens, users
+from tailrace.api.services import Handler
+
+
+class Need(Struct, frozen=True):
+    """What a token must be allowed on the organisation, as in Axiom's `orgCapabilities`."""
+
+    capability: str
+    action: str
+
+
+ANY_TOKEN = Need("", "")  # a valid token; the handler looks at what it may do where that depends on the request
+PUBLIC = None  # no token
+
+
+class ApiRoute(Struct, frozen=True):
+    """A method and a path, what answers it, and what a token needs for it."""
+
+    method: str
+    path: str  # a segment in braces is a parameter
+    handler: Handler
+    need: Need | None
+
+
+def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]:
+    return tuple(
+        ApiRoute(route.method, prefix + route.path, route.handler, route.need)
+        for prefix in prefixes
+        for route in routes
+    )
+
+
+ROUTES: tuple[ApiRoute, ...] = (
+    *_under(
+        ("/v1", "/v2", "/api/v1"),
+        ApiRoute("GET", "/datasets", datasets.list_datasets, Need("datasets", "read")),
+        ApiRoute("POST", "/datasets", datasets.create_dataset, Need("datasets", "create")),
+        ApiRoute("GET", "/datasets/{id}", datasets.get_dataset, Need("datasets", "read")),
+        ApiRoute("DELETE", "/datasets/{id}", datasets.delete_dataset, Need("datasets", "delete")),
+    ),
+    ApiRoute("GET", "/v2/tokens", tokens.list_tokens, Need("apiTokens", "read")),
+    ApiRoute("POST", "/v2/tokens", tokens.create_token, Need("apiTokens", "create")),
+    ApiRoute("GET", "/v2/tokens/{id}", tokens.get_token, Need("apiTokens", "read")),
+    ApiRoute("DELETE", "/v2/tokens/{id}", tokens.delete_token, Need("apiTokens", "delete")),
+    ApiRoute("GET", "/v2/user", users.current_user, ANY_TOKEN),
+    ApiRoute("GET", "/v1/user", users.current_user_v1, ANY_TOKEN),
+    ApiRoute("POST", "/tailrace/v1/sql", sql.query, ANY_TOKEN),
+    ApiRoute("GET", "/healthz", health.alive, PUBLIC),
+    ApiRoute("GET", "/readyz", health.ready, PUBLIC),
+    ApiRoute("GET", "/metrics", health.metrics, PUBLIC),
+)

@@ -1,0 +1,65 @@
+"""What the API's handlers work with, and how they read a request and write an answer."""
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Access
+from tailrace.events import BadRequest, TailraceError, TooLarge
+from tailrace.lake import Lake
+from tailrace.query import DuckDB, Interrupt
+
+MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
+
+T = TypeVar("T")
+
+
+class Health(Struct, frozen=True):
+    """Whether the server can take events, and why not."""
+
+    reason: str = ""  # empty when it can
+
+
+class Services(Struct, frozen=True, eq=False):
+    """The parts of the server that the API speaks with."""
+
+    access: Access
+    lake: Lake
+    engine: DuckDB
+    query_threads: Executor
+    running: set[Interrupt]  # of the queries under way
+    health: Callable[[], Awaitable[Health]]
+    metrics: Callable[[], bytes]  # in the Prometheus text format
+    closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
+
+
+# A public route has no grant, every other one has.
+Handler = Callable[[Request, Services, Any], Awaitable[Response]]
+
+
+async def read_json(request: Request, kind: type[T]) -> T:
+    """The request's body as `kind`; raises BadRequest for what does not fit it, TooLarge past MAX_BODY_BYTES."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not the JSON expected: {error}") from error
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """An answer of what msgspec can encode as JSON."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def no_content() -> Response:
+    """An answer without a body."""
+    return Response(status_code=204)

@@ -1,0 +1,238 @@
+"""Axiom's ingest protocol: JSON, NDJSON and CSV bodies for a dataset, answered with what became of them."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from tailrace.access import Grant, allows, require
+from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
+from tailrace.events import (
+    BadRequest,
+    Cut,
+    Forbidden,
+    Rejection,
+    TailraceError,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from tailrace.intake import Limits, TimeRule, cut_csv, cut_json, decode_body
+
+JSON_TYPES = frozenset(
+    {
+        b"application/json",
+        b"application/x-ndjson",
+        b"application/nd-json",
+        b"application/ndjson",
+        b"application/jsonl",
+    }
+)
+CSV_TYPE = b"text/csv"
+ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
+DEFAULT_TIMES = TimeRule()
+RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
+EVERY_DATASET = "*"  # in a token's capabilities
+NO_LABELS: dict[str, Any] = {}
+
+
+class Failure(msgspec.Struct):
+    """One refused event, as the answer has it."""
+
+    timestamp: str  # RFC 3339, of the event where it is known, else when the request came
+    error: str
+
+
+class Ingested(msgspec.Struct, rename="camel"):
+    """The answer to an ingest request: exactly these six members, which clients decode strictly."""
+
+    ingested: int
+    failed: int
+    failures: list[Failure]
+    processed_bytes: int  # of the decoded body, plus the labels header's value
+    blocks_created: int
+    wal_length: int  # events of the dataset that are durable but not yet in its table
+
+
+class ErrorBody(msgspec.Struct):
+    """The body of every error."""
+
+    code: int
+    message: str
+
+
+async def ingest(request: Request, gate: Gate) -> Response:
+    """`POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
+    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    return await _ingest(request, gate, grant, request.params["dataset"])
+
+
+async def ingest_edge(request: Request, gate: Gate) -> Response:
+    """`POST /v1/ingest/{dataset}`: as `ingest`, but for API tokens only, as Axiom's ingest endpoint is."""
+    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    if grant.kind != "api":
+        raise Forbidden(
+            "this endpoint takes API tokens only, not personal tokens; "
+            "send to /v1/datasets/{dataset}/ingest or create an API token"
+        )
+    return await _ingest(request, gate, grant, request.params["dataset"])
+
+
+async def ingest_unnamed(request: Request, gate: Gate) -> Response:
+    """`POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
+    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    named = [name for name in grant.datasets if name != EVERY_DATASET]
+    sendable = [name for name in named if allows(grant, capability="ingest", action="create", dataset=name)]
+    everywhere = allows(grant, capability="ingest", action="create", dataset=EVERY_DATASET)
+    if everywhere or len(sendable) != 1:
+        raise BadRequest(
+            "no dataset is named: send to /v1/datasets/{dataset}/ingest, "
+            "or use an API token that may send to exactly one dataset"
+        )
+    return await _ingest(request, gate, grant, sendable[0])
+
+
+def bearer(value: bytes | None) -> str:
+    """The token of an Authorization header's value; raises Unauthorized where there is none."""
+    if value is None:
+        raise Unauthorized("no token: send the header 'Authorization: Bearer TOKEN'")
+    scheme, _, secret = value.partition(b" ")
+    secret = secret.strip()
+    if scheme.lower() != b"bearer" or not secret:
+        raise Unauthorized("the Authorization header must be 'Bearer TOKEN'")
+    return secret.decode("latin-1")
+
+
+async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> Response:
+    require(grant, capability="ingest", action="create", dataset=dataset)
+    gate.check_dataset(dataset)
+    csv = _is_csv(request.header(b"content-type"))
+    query = request.query_values() if request.query else {}
+    times = _time_rule(query) if query else DEFAULT_TIMES
+    label_header = request.header(b"x-axiom-event-labels")
+    labels = _labels(label_header, gate.limits) if label_header else NO_LABELS
+    encoding = request.header(b"content-encoding") or b""
+    delimiter, fields = _csv_options(request, query) if csv else (",", None)
+    wire = await request.read()
+
+    def cut_body() -> Cut:
+        limits = gate.limits
+        body = decode_body(wire, encoding.decode("latin-1"), limits.max_body_bytes)
+        if csv:
+            return cut_csv(
+                body,
+                fields=fields,
+                delimiter=delimiter,
+                times=times,
+                limits=limits,
+                received_ns=request.received_ns,
+            )
+        return cut_json(body, times=times, limits=limits, received_ns=request.received_ns)
+
+    cut = await gate.offload(cut_body, len(wire))
+    receipt = await gate.take(cut, dataset=dataset, labels=labels, dialect="axiom", received_ns=request.received_ns)
+    processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
+    if not receipt.rejections:
+        return Response(
+            200,
+            b'{"ingested":%d,"failed":0,"failures":[],"processedBytes":%d,"blocksCreated":0,"walLength":%d}'
+            % (receipt.taken, processed, gate.uncommitted(dataset)),
+        )
+    answer = Ingested(
+        ingested=receipt.taken,
+        failed=len(receipt.rejections),
+        failures=[_failure(rejection, request.received_ns) for rejection in receipt.rejections],
+        processed_bytes=processed,
+        blocks_created=0,
+        wal_length=gate.uncommitted(dataset),
+    )
+    return Response(200, msgspec.json.encode(answer))
+
+
+def _is_csv(content_type: bytes | None) -> bool:
+    """Whether the body is CSV; raises UnsupportedMediaType for a type that is neither CSV nor JSON."""
+    if content_type is None:
+        return False
+    media = content_type.partition(b";")[0].strip().lower()
+    if media in JSON_TYPES or not media:
+        return False
+    if media == CSV_TYPE:
+        return True
+    raise UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}")
+
+
+def _time_rule(query: dict[str, str]) -> TimeRule:
+    return TimeRule(
+        field=query.get("timestamp-field") or DEFAULT_TIMES.field,
+        format=query.get("timestamp-format") or DEFAULT_TIMES.format,
+    )
+
+
+def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str] | None]:
+    delimiter = query.get("csv-delimiter") or ","
+    if len(delimiter) != 1:
+        raise BadRequest(f"csv-delimiter must be one character, not '{delimiter}'")
+    names = request.header(b"x-axiom-csv-fields")
+    if names is None or not names.strip():
+        return delimiter, None
+    try:
+        return delimiter, [name.strip() for name in names.decode().split(",")]
+    except UnicodeDecodeError as error:
+        raise BadRequest("X-Axiom-CSV-Fields is not UTF-8") from error
+
+
+def _labels(value: bytes, limits: Limits) -> dict[str, Any]:
+    """The members of an X-Axiom-Event-Labels header."""
+    try:
+        value.decode()
+        labels = msgspec.json.decode(value, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"X-Axiom-Event-Labels is not a JSON object: {error}") from error
+    for name in labels:
+        if len(name.encode()) > limits.max_name_bytes:
+            raise BadRequest(f"a name in X-Axiom-Event-Labels is longer than {limits.max_name_bytes} bytes")
+    return labels
+
+
+def _failure(rejection: Rejection, received_ns: int) -> Failure:
+    time_ns = received_ns if rejection.time_ns is None else rejection.time_ns
+    return Failure(rfc3339(time_ns), f"event {rejection.index}: {rejection.reason}")
+
+
+def rfc3339(time_ns: int) -> str:
+    """A time in ns since the Unix epoch as RFC 3339 in UTC, its fraction without trailing zeros."""
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    moment = time.gmtime(seconds)
+    text = f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}T"
+    text += f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+    return text + (f".{fraction:09}".rstrip("0") if fraction else "") + "Z"
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error as Axiom's clients read it: `{"code", "message"}`, and when to come back."""
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after_s is not None or error.retryable:
+        wait_s = error.retry_after_s or RETRY_AFTER_S
+        headers.append((b"retry-after", b"%d" % wait_s))
+        if error.status == 429:
+            # Axiom's Go client takes a limit only from the full set, its Rust client also wants the scope.
+            headers += [
+                (b"x-ratelimit-scope", b"organization"),
+                (b"x-ratelimit-limit", b"0"),
+                (b"x-ratelimit-remaining", b"0"),
+                (b"x-ratelimit-reset", b"%d" % (int(time.time()) + wait_s)),
+            ]
+    body = msgspec.json.encode(ErrorBody(error.status, error.message))
+    return Response(error.status, body, headers=tuple(headers))
+
+
+DIALECT = Dialect(
+    name="axiom",
+    mount="/axiom",
+    routes=(
+        Route("POST", "/v1/datasets/{dataset}/ingest", ingest),
+        Route("POST", "/v1/ingest/{dataset}", ingest_edge),
+        Route("POST", "/api/v1/datasets/{dataset}/ingest", ingest),
+        Route("POST", "/api/v1/ingest", ingest_unnamed),
+    ),
+    render_error=render_error,
+)

@@ -1,0 +1,100 @@
+"""What a dialect sees of HTTP: request, response, route, and the gate behind which events become durable."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from tailrace.access import Access
+from tailrace.events import Cut, Receipt, TailraceError
+from tailrace.intake import Limits
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Response(Struct, frozen=True):
+    """An answer; the server adds its length, its trace id and the cross-origin headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Request(Struct):
+    """A request whose head is known and whose body is read when asked for."""
+
+    method: str
+    path: str  # percent-decoded, without the mount prefix
+    params: dict[str, str]  # the path's named segments
+    query: bytes  # as sent, without the "?"
+    headers: Headers  # names in lower case
+    received_ns: int  # ns since the Unix epoch
+    read: Callable[[], Awaitable[bytes]]  # the body as sent; raises TooLarge past the wire limit
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of the first header of that lower-case name, None when there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def query_values(self) -> dict[str, str]:
+        """The query's parameters, percent-decoded; of a repeated one the last."""
+        if not self.query:
+            return {}
+        return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
+
+
+class Gate(Protocol):
+    """The way from a dialect to the log."""
+
+    @property
+    def access(self) -> Access:
+        """Tokens and what they may do."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """How large a body, an event and its parts may be."""
+        ...
+
+    def check_dataset(self, dataset: str) -> None:
+        """Raises DatasetNotFound when there is no such dataset, and what `take` would raise of back pressure."""
+        ...
+
+    async def offload(self, work: Callable[[], Cut], size: int) -> Cut:
+        """`work()`, run beside the event loop when `size` bytes make it worth the way."""
+        ...
+
+    async def take(self, cut: Cut, *, dataset: str, labels: dict[str, Any], dialect: str, received_ns: int) -> Receipt:
+        """Puts the events into the log and returns once they are durable.
+
+        Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
+        """
+        ...
+
+    def uncommitted(self, dataset: str) -> int:
+        """How many events of the dataset are durable but not yet in its table."""
+        ...
+
+
+Handler = Callable[[Request, Gate], Awaitable[Response]]
+
+
+class Route(Struct, frozen=True):
+    """A method and a path whose segments in braces are named, and what answers it."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class Dialect(Struct, frozen=True):
+    """A protocol: where it is mounted, its routes, and the shape of its errors."""
+
+    name: str
+    mount: str  # a path prefix under which every one of its routes is found too
+    routes: tuple[Route, ...]
+    render_error: Callable[[TailraceError], Response]

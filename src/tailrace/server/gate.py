@@ -1,0 +1,145 @@
+"""The way from a dialect to the log: checks, back pressure, and waiting until events are durable."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from tailrace.access import Access
+from tailrace.events import (
+    Batch,
+    Cut,
+    DatasetNotFound,
+    Overloaded,
+    Receipt,
+    ShuttingDown,
+    TailraceError,
+)
+from tailrace.intake import Limits
+from tailrace.lake import Lake
+from tailrace.log import LocalLog
+from tailrace.server.metrics import Metrics
+
+OVERLOAD_RETRY_AFTER_S = 1
+OFFLOAD_BYTES = 256 * 1024  # a body at least this large is cut beside the event loop
+
+
+class NotReady(TailraceError):
+    """The log is still being replayed after a start."""
+
+    status = 503
+    code = "not_ready"
+    retryable = True
+
+
+class LogGate:
+    """A gate over one log and one lake; everything but the log's callback runs on the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        log: LocalLog,
+        lake: Lake,
+        access: Access,
+        limits: Limits,
+        metrics: Metrics,
+        max_backlog_bytes: int,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self.access = access
+        self.limits = limits
+        self._loop = loop
+        self._log = log
+        self._lake = lake
+        self._metrics = metrics
+        self._max_backlog_bytes = max_backlog_bytes
+        self._executor = executor
+        self._closed: TailraceError | None = NotReady(
+            "the server is starting: the log is being replayed", retry_after_s=1
+        )
+        self._durable: deque[tuple[asyncio.Future[int], int | None, TailraceError | None]] = deque()
+        self._woken = False
+
+    def open(self) -> None:
+        """Lets events through; until then every request is told to come back."""
+        self._closed = None
+
+    def close(self) -> None:
+        """Lets no more events through."""
+        self._closed = ShuttingDown("the server is shutting down", retry_after_s=5)
+
+    @property
+    def closed(self) -> TailraceError | None:
+        """Why no events are let through, None while they are."""
+        return self._closed
+
+    def check_dataset(self, dataset: str) -> None:
+        """Raises what `take` would raise, before a body is read for nothing."""
+        if self._closed is not None:
+            raise self._closed
+        if not self._lake.has(dataset):
+            raise DatasetNotFound(f"dataset '{dataset}' not found")
+        if self._lake.backlog_bytes > self._max_backlog_bytes:
+            raise Overloaded(
+                f"more than {self._max_backlog_bytes} bytes of events wait to be shredded "
+                "(shred_backlog_bytes): try again later",
+                retry_after_s=OVERLOAD_RETRY_AFTER_S,
+            )
+
+    async def offload(self, work: Callable[[], Cut], size: int) -> Cut:
+        """`work()`, on the event loop's thread for a small body, beside it for a large one."""
+        if size < OFFLOAD_BYTES:
+            return work()
+        return await self._loop.run_in_executor(self._executor, work)
+
+    async def take(self, cut: Cut, *, dataset: str, labels: dict[str, Any], dialect: str, received_ns: int) -> Receipt:
+        """Appends the events to the log and returns once they are flushed to disk.
+
+        A cut without events takes no place in the log: its receipt has offset 0.
+        Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
+        """
+        self.check_dataset(dataset)
+        if cut.rejections:
+            self._metrics.count_rejections(dialect, cut.rejections)
+        if not cut.count:
+            return Receipt(0, cut.rejections, cut.processed_bytes, 0)
+        batch = Batch(
+            dataset=dataset,
+            events=cut.events,
+            times=cut.times,
+            count=cut.count,
+            received_ns=received_ns,
+            labels=labels,
+        )
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._log.append(batch, partial(self._on_durable, future))
+        position = await future
+        self._metrics.count_taken(dialect, cut.count, cut.processed_bytes)
+        return Receipt(cut.count, cut.rejections, cut.processed_bytes, position)
+
+    def uncommitted(self, dataset: str) -> int:
+        """How many events of the dataset are durable but not yet in its table."""
+        return self._lake.uncommitted(dataset)
+
+    def _on_durable(self, future: asyncio.Future[int], position: int | None, error: TailraceError | None) -> None:
+        """Called by the log's thread, once a batch: only the first of a group wakes the event loop."""
+        self._durable.append((future, position, error))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        # The flag falls before the queue is emptied: what is appended after the last look wakes again.
+        self._woken = False
+        durable = self._durable
+        while durable:
+            future, position, error = durable.popleft()
+            if future.done():
+                continue
+            if position is not None:
+                future.set_result(position)
+            else:
+                future.set_exception(error or TailraceError("the log gave no position"))

@@ -1,0 +1,128 @@
+"""Counters of what the server did, plain numbers on the hot path, read by Prometheus at `/metrics`."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from tailrace.events import Rejection
+
+LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Gauges(Struct, frozen=True):
+    """What is measured when asked for."""
+
+    log_bytes: int  # of all segment files
+    backlog_bytes: int  # of accepted events that are not shredded yet
+    commits: int  # since the start
+
+
+class Latency:
+    """A histogram of request durations in seconds."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, elapsed_s: float) -> None:
+        """Counts one request."""
+        self.counts[bisect_left(LATENCY_BOUNDS_S, elapsed_s)] += 1
+        self.sum_s += elapsed_s
+
+
+class Metrics:
+    """All counters of one server; changed on the event loop's thread only."""
+
+    def __init__(self) -> None:
+        self.events: Counter[str] = Counter()  # by dialect
+        self.bytes: Counter[str] = Counter()  # by dialect, decoded
+        self.rejections: Counter[tuple[str, str]] = Counter()  # events, by dialect and code
+        self.refusals: Counter[tuple[str, str]] = Counter()  # requests, by dialect and code
+        self.latency: dict[str, Latency] = {}  # by dialect, or "api"
+
+    def count_taken(self, dialect: str, events: int, processed_bytes: int) -> None:
+        """Counts events that became durable."""
+        self.events[dialect] += events
+        self.bytes[dialect] += processed_bytes
+
+    def count_rejections(self, dialect: str, rejections: Iterable[Rejection]) -> None:
+        """Counts events that were refused."""
+        for rejection in rejections:
+            self.rejections[dialect, rejection.code] += 1
+
+    def count_refusal(self, dialect: str, code: str) -> None:
+        """Counts a request that was refused as a whole."""
+        self.refusals[dialect, code] += 1
+
+    def observe(self, part: str, elapsed_s: float) -> None:
+        """Counts an answered request of a dialect or of the API."""
+        latency = self.latency.get(part)
+        if latency is None:
+            latency = self.latency[part] = Latency()
+        latency.observe(elapsed_s)
+
+
+class _Collector(Collector):
+    def __init__(self, metrics: Metrics, gauges: Gauges) -> None:
+        self._metrics = metrics
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        metrics, gauges = self._metrics, self._gauges
+        events = CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["dialect"])
+        for dialect, count in metrics.events.items():
+            events.add_metric([dialect], count)
+        yield events
+        size = CounterMetricFamily(
+            "tailrace_ingested_bytes", "Decoded bytes of bodies whose events were made durable.", labels=["dialect"]
+        )
+        for dialect, count in metrics.bytes.items():
+            size.add_metric([dialect], count)
+        yield size
+        rejected = CounterMetricFamily(
+            "tailrace_rejected_events", "Events refused, by reason.", labels=["dialect", "reason"]
+        )
+        for (dialect, code), count in metrics.rejections.items():
+            rejected.add_metric([dialect, code], count)
+        yield rejected
+        refused = CounterMetricFamily(
+            "tailrace_refused_requests", "Requests refused as a whole, by reason.", labels=["dialect", "reason"]
+        )
+        for (dialect, code), count in metrics.refusals.items():
+            refused.add_metric([dialect, code], count)
+        yield refused
+        duration = HistogramMetricFamily(
+            "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]
+        )
+        for part, latency in metrics.latency.items():
+            total = 0
+            buckets = []
+            for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), latency.counts, strict=True):
+                total += count
+                buckets.append((bound, total))
+            duration.add_metric([part], buckets, latency.sum_s)
+        yield duration
+        yield GaugeMetricFamily("tailrace_log_bytes", "Size of the log on disk.", gauges.log_bytes)
+        yield GaugeMetricFamily(
+            "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded.", gauges.backlog_bytes
+        )
+        yield CounterMetricFamily("tailrace_commits", "Commits to tables since the start.", gauges.commits)
+
+
+def exposition(metrics: Metrics, gauges: Gauges) -> bytes:
+    """All metrics in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(metrics, gauges))
+    return generate_latest(registry)

@@ -1,0 +1,292 @@
+"""`serve`: opens the parts on a data directory, replays the log, answers HTTP, and stops in good order."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+import tailrace
+from tailrace import api
+from tailrace.access import Access
+from tailrace.api.services import Health
+from tailrace.config import Settings
+from tailrace.intake import Limits
+from tailrace.lake import Lake, LakeSettings
+from tailrace.log import LocalLog
+from tailrace.query import DuckDB, Interrupt, QueryLimits
+from tailrace.server import app
+from tailrace.server.gate import LogGate
+from tailrace.server.http import HttpServer
+from tailrace.server.metrics import Gauges, Metrics, exposition
+
+DEMO_DATASET = "demo"
+LISTEN_BACKLOG = 1024
+INTAKE_THREADS = 2
+QUERY_THREADS_PER_SLOT = 4
+OWNER_TOKEN_FILE = "owner-token"
+SERVER_FILE = "server.json"
+LOCK_FILE = "lock"
+PROBE_FILE = "probe"
+
+logger = logging.getLogger("tailrace.server")
+
+
+def serve(settings: Settings) -> None:
+    """Runs a server until SIGTERM or SIGINT, then stops gracefully and returns.
+
+    Raises SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
+    taken, or when the directory cannot be used.
+    """
+    data = settings.data.absolute()
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        _refuse(f"the data directory {data} cannot be made: {error.strerror}")
+    with _locked(data), _listening(settings.host, settings.port) as listener:
+        _configure_logging(settings.log_level)
+        asyncio.run(_serve(settings, data, listener))
+
+
+async def _serve(settings: Settings, data: Path, listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    access = Access.open(data / "access.db")
+    token = access.bootstrap(settings.root_token)
+    if token is not None:
+        _write_private(data / OWNER_TOKEN_FILE, token + "\n")
+    first_start = not (data / "lake").exists()
+    log: LocalLog
+
+    def release(position: int) -> None:
+        log.release(position)
+
+    lake = Lake.open(
+        data / "lake",
+        LakeSettings(
+            commit_bytes=settings.commit_bytes,
+            commit_age_s=settings.commit_age_s,
+            columns_per_dataset=settings.columns_per_dataset,
+            column_density=settings.column_density,
+            max_datasets=settings.max_datasets,
+        ),
+        on_committed=release,
+    )
+    log = LocalLog.open(
+        data / "log",
+        segment_bytes=settings.log_segment_bytes,
+        min_free_bytes=settings.log_min_free_bytes,
+        max_queued_bytes=settings.log_max_queued_bytes,
+        on_durable=lake.accept_all,
+        floor=lake.highest_position(),
+    )
+    engine = DuckDB(
+        data / "lake",
+        data / "temporary",
+        QueryLimits(
+            timeout_s=settings.query_timeout_s,
+            memory_bytes=settings.query_memory_bytes,
+            max_rows=settings.query_max_rows,
+            threads=settings.query_threads,
+            concurrency=settings.query_concurrency,
+        ),
+    )
+    # More threads than queries run at once: those that wait for their turn hold one too.
+    query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
+    running: set[Interrupt] = set()
+    metrics = Metrics()
+    intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
+    gate = LogGate(
+        loop=loop,
+        log=log,
+        lake=lake,
+        access=access,
+        limits=_limits(settings),
+        metrics=metrics,
+        max_backlog_bytes=settings.shred_backlog_bytes,
+        executor=intake,
+    )
+
+    async def health() -> Health:
+        if stop.is_set():
+            return Health("the server is shutting down")
+        if gate.closed is not None:
+            return Health(gate.closed.message)
+        return Health(await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes))
+
+    services = api.Services(
+        access=access,
+        lake=lake,
+        engine=engine,
+        query_threads=query_threads,
+        running=running,
+        health=health,
+        metrics=lambda: exposition(metrics, Gauges(log.size_bytes, lake.backlog_bytes, lake.commits)),
+        closed=lambda: gate.closed,
+    )
+    application = app.build(gate=gate, metrics=metrics, api=api.build(services), max_wire_bytes=settings.max_wire_bytes)
+    url = _url(settings.host, listener)
+    _write_private(data / SERVER_FILE, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    http = HttpServer(application, listener, backlog=LISTEN_BACKLOG)
+    serving = asyncio.create_task(http.serve())
+    starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, gate))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and not stop.is_set():
+        starting.result()
+        _print_banner(url, data, token)
+        await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+
+    http.stop()  # type: ignore[no-untyped-call]
+    _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
+    gate.close()
+    for interrupt in running:
+        interrupt.stop("the server is shutting down")
+    query_threads.shutdown(wait=False, cancel_futures=True)
+    await asyncio.to_thread(_close, lake, log, access)
+    (data / SERVER_FILE).unlink(missing_ok=True)
+    if unanswered:
+        logger.warning("requests were still in flight after %g s (shutdown_grace_s)", settings.shutdown_grace_s)
+        # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
+        sys.stdout.flush()
+        os._exit(0)
+    serving.result()
+
+
+async def _start(log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, gate: LogGate) -> None:
+    await asyncio.to_thread(_replay, log, lake, max_backlog_bytes)
+    if first_start:
+        await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
+    gate.open()
+
+
+def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
+    """Hands the lake what the log holds; it passes over what its tables have already."""
+    for position, batch in log.read(lake.committed_position() + 1):
+        lake.wait_for_room(max_backlog_bytes)
+        lake.accept(position, batch)
+
+
+def _close(lake: Lake, log: LocalLog, access: Access) -> None:
+    # The lake first: committing releases segments of the log.
+    try:
+        lake.close()
+    finally:
+        log.close()
+        access.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_events=settings.max_events,
+        max_event_bytes=settings.max_event_bytes,
+        max_string_bytes=settings.max_string_bytes,
+        max_name_bytes=settings.max_name_bytes,
+        max_depth=settings.max_depth,
+    )
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Holds the data directory for this process alone."""
+    try:
+        descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        _refuse(f"the data directory {data} cannot be written: {error.strerror}")
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _refuse(f"another server is running on the data directory {data}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        _refuse(f"the address {host} is not known: {error.strerror}")
+    with socket.socket(family, kind, protocol) as listener:
+        # Without this a restart would be refused while connections of the last run linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except OSError as error:
+            _refuse(f"cannot listen on {host} port {port}: {error.strerror}")
+        yield listener
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Puts a file in place in one step, readable by its owner only."""
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _disk_fault(directory: Path, min_free_bytes: int) -> str:
+    """Why the log's disk cannot be written, empty when it can."""
+    probe = directory / PROBE_FILE
+    try:
+        found = os.statvfs(directory)
+        if found.f_bavail * found.f_frsize < min_free_bytes:
+            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of {directory}"
+        probe.write_bytes(b"ok")
+        probe.unlink()
+    except OSError as error:
+        return f"{directory} cannot be written: {error.strerror}"
+    return ""
+
+
+def _print_banner(url: str, data: Path, token: str | None) -> None:
+    kept = data / OWNER_TOKEN_FILE
+    authorization = f'-H "Authorization: Bearer $(cat {shlex.quote(str(kept))})"'
+    event = '[{"message":"hello","level":"info"}]'
+    query = '{"sql":"SELECT * FROM demo ORDER BY _time DESC LIMIT 10"}'
+    lines = [
+        f"Tailrace {tailrace.__version__} is ready at {url}",
+        f"Token:  {token} (shown this once, kept in {kept})" if token else f"Token:  kept in {kept}",
+        f"Ingest: curl -sS {url}/v1/datasets/{DEMO_DATASET}/ingest {authorization} "
+        f"-H 'Content-Type: application/json' -d '{event}'",
+        f"Query:  curl -sS {url}/tailrace/v1/sql {authorization} -d '{query}'",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("tailrace").setLevel(level.upper())
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise SystemExit(f"tailrace: {reason}")

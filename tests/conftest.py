@@ -1,0 +1,211 @@
+"""Real server processes for the tests: one for the whole run, and as many of one's own as a test needs."""
+
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+
+
+class Server:
+    """A server process on a data directory; it can be stopped, killed and started again."""
+
+    def __init__(self, data: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.options = options
+        self.env = env or {}
+        self.url = ""
+        self.token = ""
+        self.banner: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.errors = data.with_name(data.name + ".stderr")
+        self._client: httpx.Client | None = None
+
+    def launch(self) -> "subprocess.Popen[str]":
+        """Starts the process and does not wait for it."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+        with self.errors.open("a") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tailrace", "serve", "--data", str(self.data), "--port", "0", *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**clean, "PYTHONUNBUFFERED": "1", **self.env},
+            )
+
+    def start(self) -> "Server":
+        """Starts the process and returns once it is ready; raises AssertionError when it does not become so."""
+        self.process = self.launch()
+        self.banner = _read_banner(self.process, self.errors)
+        self.url = json.loads((self.data / "server.json").read_text())["url"]
+        self.token = (self.data / "owner-token").read_text().strip()
+        self._client = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60, trust_env=False
+        )
+        answer = self._client.get("/readyz")
+        assert answer.status_code == 200, answer.text
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def client(self) -> httpx.Client:
+        """A client with the owner's token."""
+        assert self._client is not None
+        return self._client
+
+    def kill(self) -> None:
+        """Ends the process with SIGKILL."""
+        self.signal(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ends the process with SIGTERM and returns its exit code."""
+        return self.signal(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> int:
+        """Sends a signal and waits for the end of the process."""
+        assert self.process is not None
+        if self._client is not None:
+            self._client.close()
+        self.process.send_signal(number)
+        try:
+            code = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def end(self) -> None:
+        """Makes sure that no process is left."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def create(self, dataset: str) -> str:
+        """Makes a dataset and returns its name."""
+        answer = self.client.post("/v2/datasets", json={"name": dataset})
+        assert answer.status_code == 200, answer.text
+        return dataset
+
+    def api_token(self, *datasets: str, query: bool = False) -> str:
+        """Makes an API token that may send to the datasets, and query them if asked for."""
+        rights = {"ingest": ["create"], **({"query": ["read"]} if query else {})}
+        answer = self.client.post(
+            "/v2/tokens", json={"name": "test", "datasetCapabilities": dict.fromkeys(datasets, rights)}
+        )
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["token"]
+        return token
+
+    def ingest(
+        self,
+        dataset: str,
+        body: bytes | str | Any,
+        content_type: str | None = "application/json",
+        *,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Sends a body, or what becomes one as JSON, with the owner's token."""
+        content = body if isinstance(body, bytes | str) else json.dumps(body)
+        kind = {} if content_type is None else {"Content-Type": content_type}
+        return self.client.post(
+            f"/v1/datasets/{dataset}/ingest", content=content, headers={**kind, **(headers or {})}, params=params
+        )
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a query."""
+        answer = self.client.post("/tailrace/v1/sql", json={"sql": query})
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
+
+
+def _read_banner(process: "subprocess.Popen[str]", errors: Path) -> list[str]:
+    """The lines that a server prints when it is ready; its end or silence is a failure with its error output."""
+    lines: queue.Queue[str] = queue.Queue()
+    stdout = process.stdout
+    assert stdout is not None
+
+    def pump() -> None:
+        try:
+            for line in stdout:
+                lines.put(line.rstrip("\n"))
+        except ValueError:  # closed beneath the reader when the server was ended
+            return
+        finally:
+            lines.put("")
+
+    threading.Thread(target=pump, daemon=True, name="banner").start()
+    banner: list[str] = []
+    try:
+        while not banner or not banner[-1].startswith("Query"):
+            line = lines.get(timeout=START_TIMEOUT_S)
+            if not line and process.poll() is not None:
+                break
+            banner.append(line)
+        else:
+            return banner
+    except queue.Empty:
+        process.kill()
+    raise AssertionError(f"the server did not start: {banner}\n{errors.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that need none of their own."""
+    running = Server(tmp_path_factory.mktemp("server") / "data").start()
+    yield running
+    assert running.process is not None
+    assert running.process.poll() is None, running.errors.read_text()
+    assert running.stop() == 0, running.errors.read_text()
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[MakeServer]:
+    """Makes servers of a test's own, not started yet; each ends with the test.
+
+    Arguments: command line options such as "--commit-age-s=1"; keywords `data` (a directory) and `env`.
+    """
+    made: list[Server] = []
+    numbers = itertools.count()
+
+    def make(*options: str, data: Path | None = None, env: dict[str, str] | None = None) -> Server:
+        running = Server(data or tmp_path / f"data-{next(numbers)}", options, env)
+        made.append(running)
+        return running
+
+    yield make
+    for running in made:
+        running.end()
+
+
+@pytest.fixture
+def dataset(server: Server, request: pytest.FixtureRequest) -> str:
+    """A new dataset on the shared server."""
+    return server.create(f"d-{next(_DATASETS)}")
+
+
+_DATASETS = itertools.count(1)
