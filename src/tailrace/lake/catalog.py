@@ -22,9 +22,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
 
     name: str
     created_ns: int  # ns since the Unix epoch
-    created_position: (
-        int  # of the log when it was made: older batches belonged to an earlier one of this name
-    )
+    created_position: int  # of the log when it was made: older batches belonged to an earlier one of this name
     description: str = ""
     who: str = ""  # id of the user that made it
     kind: str = "axiom:events:v1"

@@ -27,9 +27,7 @@ MAX_COLUMN_DEPTH = 16
 MAX_REST_PATHS = 10_000
 MAX_NULL_PATHS = 1_000
 RECENT_EVENTS = 50_000  # past this many the counts that density is judged by are halved
-SPARK_REFUSES = frozenset(
-    " ,;{}()\n\t="
-)  # Spark cannot name these in a Parquet column without column mapping
+SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parquet column without column mapping
 
 
 class Column(Struct, frozen=True):
@@ -138,9 +136,7 @@ class Fields:
             if key in self._seen or len(self._seen) < MAX_REST_PATHS:
                 self._seen[key] += n
 
-    def promote(
-        self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int
-    ) -> list[Column]:
+    def promote(self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int) -> list[Column]:
         """Give columns to what is dense enough, counting a sample of `sample` out of `events` new events.
 
         Returns the columns that are new.

@@ -1,9 +1,9 @@
 """The fast way's two halves, made from the registry: a guard that proves a batch, and the SQL that takes it apart.
 
-The guard is a tree of msgspec structs that refuses any field and any type that the registry has no column for. What it has
-passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it (DuckDB would
-take the first of them, JSON parsers the last). With that, `from_json` is exact: nothing it reads is missing from its structure or
-of another type.
+The guard is a tree of msgspec structs that refuses any field and any type that the registry has no column for. What
+it has passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it
+(DuckDB would take the first of them, JSON parsers the last). With that, `from_json` is exact: nothing it reads is
+missing from its structure or of another type.
 """
 
 import json
@@ -78,9 +78,7 @@ def _struct(node: _Node, *, time: bool = False) -> Any:
     for number, (key, kind) in enumerate(children):
         members.append((f"f{number}", kind, msgspec.UNSET))
         names[f"f{number}"] = key
-    return msgspec.defstruct(
-        "Event", members, rename=names, forbid_unknown_fields=True, omit_defaults=True, gc=False
-    )
+    return msgspec.defstruct("Event", members, rename=names, forbid_unknown_fields=True, omit_defaults=True, gc=False)
 
 
 def _leaf(node: _Node) -> Any:
@@ -113,9 +111,7 @@ def _sql(root: _Node, columns: list[Column]) -> str | None:
             alias = f"object_{aliases}"
             aliases += 1
             structure = _structure(node, alias, selects, columns, later)
-            only_objects = (
-                value if node is root else f"CASE WHEN json_type({value}) = 'OBJECT' THEN {value} END"
-            )
+            only_objects = value if node is root else f"CASE WHEN json_type({value}) = 'OBJECT' THEN {value} END"
             if structure:
                 layer.append(f"from_json({only_objects}, {_literal(json.dumps(structure))}) AS {alias}")
         if not layer:

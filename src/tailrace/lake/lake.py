@@ -90,9 +90,7 @@ class Lake:
     `on_committed(position)` is called when every batch up to a log position is in its table.
     """
 
-    def __init__(
-        self, root: Path, settings: LakeSettings, on_committed: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, root: Path, settings: LakeSettings, on_committed: Callable[[int], None] | None = None) -> None:
         self.root = root
         self.settings = settings
         self.commits = 0
@@ -270,9 +268,7 @@ class Lake:
                 if dataset.dropped:
                     raise DatasetNotFound(f"dataset {name!r} not found")
                 if dataset.shredded < wanted:
-                    raise Overloaded(
-                        f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5
-                    )
+                    raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
             hot = tuple(part.rows for part in (*dataset.committing, *dataset.hot))
             return Snapshot(name, dataset.files, hot, dataset.view)
 
@@ -363,9 +359,7 @@ class Lake:
             AssertionError,
             RecursionError,
         ):
-            logger.exception(
-                "events of %r could not be shredded and are kept whole in _rest", dataset.info.name
-            )
+            logger.exception("events of %r could not be shredded and are kept whole in _rest", dataset.info.name)
             self.shred_failures += 1
             dataset.fields.rest_overflow = True
             rows = whole_events_as_rest(batches)
@@ -409,10 +403,7 @@ class Lake:
             for dataset in self._datasets.values()
             if dataset.hot
             and now >= dataset.retry_at_s
-            and (
-                dataset.hot_bytes >= settings.commit_bytes
-                or now - dataset.hot[0].since_s >= settings.commit_age_s
-            )
+            and (dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s)
         ]
 
     def _commit(self, dataset: _Dataset) -> None:
@@ -432,9 +423,7 @@ class Lake:
                     dataset.stored_view = view
                 dataset.table.commit(rows, view, parts[-1].position)
             except (OSError, DeltaError, pa.ArrowException):
-                logger.exception(
-                    "commit of %r failed; its events stay in memory and in the log", dataset.info.name
-                )
+                logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._lock:
                     self.commit_failures += 1
                     dataset.hot = [*parts, *dataset.hot]

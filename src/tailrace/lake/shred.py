@@ -1,8 +1,8 @@
 """NDJSON to Arrow columns, exactly: every value comes out with its type, at any mix of types.
 
-The fast way takes whole batches through native calls (see `guard`). What the guard refuses takes the exact way, event by
-event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The registry learns from
-those, so that what is common is soon on the fast way.
+The fast way takes whole batches through native calls (see `guard`). What the guard refuses takes the exact way, event
+by event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The registry
+learns from those, so that what is common is soon on the fast way.
 """
 
 import re

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,7 @@ class DataFile(Struct, frozen=True):
     rows: int
     min_time_us: int
     max_time_us: int
+    columns: frozenset[str]  # those that have a value in it
 
 
 class Table:
@@ -90,8 +92,8 @@ class Table:
     def commit(self, rows: pa.Table, view: FieldsView, position: int) -> None:
         """Write rows as Parquet, one file a day touched, and make them part of the table in one Delta commit.
 
-        Everything is flushed to disk when this returns. A crash before the Delta commit leaves files that nothing refers
-        to, and the rows come again from the log.
+        Everything is flushed to disk when this returns. A crash before the Delta commit leaves files that nothing
+        refers to, and the rows come again from the log.
         """
         added = write_files(self.directory, rows)
         self._widen(rows, view)
@@ -163,7 +165,14 @@ def write_files(directory: Path, rows: pa.Table) -> list[tuple[AddAction, DataFi
         stats = json.dumps(statistics(metadata[0]), ensure_ascii=False)
         modified_ms = int(datetime.now(UTC).timestamp() * 1000)
         action = AddAction(name, size, {DAY: day}, modified_ms, True, stats)
-        added.append((action, DataFile(path, size, stop - start, int(times[start]), int(times[stop - 1]))))
+        added.append(
+            (
+                action,
+                DataFile(
+                    path, size, stop - start, int(times[start]), int(times[stop - 1]), frozenset(part.column_names)
+                ),
+            )
+        )
     return added
 
 
@@ -174,9 +183,7 @@ def statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
     high: dict[str, Any] = {}
     for index in range(metadata.num_columns):
         name = metadata.schema.column(index).name
-        parts = [
-            metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)
-        ]
+        parts = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
         if any(part is None for part in parts):
             continue
         nulls[name] = sum(part.null_count for part in parts)
@@ -202,13 +209,15 @@ def _data_files(directory: Path, delta: DeltaTable) -> list[DataFile]:
     actions = pa.table(delta.get_add_actions(flatten=True))
     if not actions.num_rows:
         return []
+    counted = "null_count."
     wanted = ["path", "size_bytes", "num_records", f"min.{TIME}", f"max.{TIME}"]
+    wanted += [name for name in actions.column_names if name.startswith(counted)]
     files = []
     for row in actions.select(wanted).to_pylist():
         low, high = row[f"min.{TIME}"], row[f"max.{TIME}"]
-        files.append(
-            DataFile(directory / row["path"], row["size_bytes"], row["num_records"], _us(low), _us(high))
-        )
+        columns = frozenset(name.removeprefix(counted) for name, nulls in row.items() if nulls is not None)
+        path = directory / unquote(row["path"])
+        files.append(DataFile(path, row["size_bytes"], row["num_records"], _us(low), _us(high), columns))
     return sorted(files, key=lambda file: (file.min_time_us, str(file.path)))
 
 

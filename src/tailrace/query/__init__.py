@@ -1,0 +1,39 @@
+"""Queries over the lake: SQL now, compiled languages on the same engine."""
+
+import time
+from collections.abc import Callable
+
+from tailrace.lake import Lake, Snapshot
+from tailrace.query import sql
+from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
+from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson
+
+__all__ = ["DuckDB", "Interrupt", "QueryLimits", "Result", "run_sql", "to_arrow", "to_csv", "to_json", "to_ndjson"]
+
+
+def run_sql(
+    lake: Lake,
+    engine: DuckDB,
+    text: str,
+    *,
+    check: Callable[[str], None],
+    interrupt: Interrupt | None = None,
+) -> Result:
+    """Run one SELECT over datasets, every event acknowledged before included.
+
+    `check(dataset)` raises Forbidden for a dataset that may not be read. Raises QueryInvalid, QueryFailed,
+    DatasetNotFound, Forbidden, Overloaded.
+    """
+    started = time.perf_counter()
+
+    def names() -> list[str]:
+        return [info.name for info in lake.datasets()]
+
+    def resolve(name: str) -> Snapshot:
+        lake.get(name)
+        check(name)
+        return lake.snapshot(name, timeout_s=engine.limits.timeout_s)
+
+    plan = sql.plan(sql.parse(text), resolve, names)
+    table = engine.run(plan, interrupt)
+    return Result(table, (time.perf_counter() - started) * 1000)
