@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from log.kit import (
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
 from tailrace.log import FileCalls, LocalLog, Log
+from tailrace.log.frames import Buffer
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
@@ -73,7 +75,7 @@ def test_partial_writes_are_continued(tmp_path_factory: pytest.TempPathFactory, 
     shares = data.draw(st.lists(st.integers(1, 700), min_size=1, max_size=8))
     turn = iter(shares * 10_000)
 
-    def write_some(fd: int, buffers: list[bytes], offset: int) -> int:
+    def write_some(fd: int, buffers: Sequence[Buffer], offset: int) -> int:
         return os.pwrite(fd, b"".join(buffers)[: next(turn)], offset)
 
     wanted = [make_batch(count=n, size=n * 7) for n in range(8)]
@@ -228,7 +230,12 @@ def test_reading_while_others_write_sees_every_durable_batch(tmp_path: Path) -> 
     wanted = 400
     answers = Answers()
     with open_log(tmp_path, segment_bytes=5000) as log:
-        writer = threading.Thread(target=lambda: [log.append(make_batch(n=n), answers) for n in range(wanted)])
+
+        def write() -> None:
+            for number in range(wanted):
+                log.append(make_batch(n=number), answers)
+
+        writer = threading.Thread(target=write)
         writer.start()
         seen = 0
         while seen < wanted:

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from tailrace.events import Batch, TailraceError
 from tailrace.log.local import LocalLog, LogWriteError
-from tailrace.log.segments import Damage, FileCalls
+from tailrace.log.segments import Damage, FileCalls, LogVersionError
 
-__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogWriteError"]
+__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogVersionError", "LogWriteError"]
 
 
 class Log(Protocol):

@@ -298,9 +298,7 @@ class LocalLog:
                 # Its name keeps the positions passed over from being given out at the next opening.
                 torn_fd = self._fd
                 self._closed_segments.append(self._active)
-                self._active, self._fd = segments.create_segment(
-                    self.directory, self._next_position, self._calls
-                )
+                self._active, self._fd = segments.create_segment(self.directory, self._next_position, self._calls)
                 try:
                     self._mend(torn_fd, newest, state)
                 finally:
@@ -430,9 +428,7 @@ class LocalLog:
             return
         if full != self._disk_full:
             if full:
-                logger.error(
-                    "under %d bytes (min_free_bytes) are free: appends refused", self._min_free_bytes
-                )
+                logger.error("under %d bytes (min_free_bytes) are free: appends refused", self._min_free_bytes)
             else:
                 logger.warning("there is room on the disk again: appends are taken")
             with self._state:

@@ -213,9 +213,7 @@ class Window:
             done += missing
 
 
-def scan(
-    window: Window, start: int, *, first_position: int, from_position: int = 0
-) -> Iterator[Frame | Damage]:
+def scan(window: Window, start: int, *, first_position: int, from_position: int = 0) -> Iterator[Frame | Damage]:
     """The frames of a segment in order, and the damage between them.
 
     Frames before `from_position` are passed over, their payload unread. After a bad frame the next sound one

@@ -1,0 +1,264 @@
+"""Opening and reading a log after a crash or a fault of the disk: what is sound is read, the rest is reported."""
+
+import errno
+import logging
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import google_crc32c
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log.kit import facts, fill, make_batch, open_log, positions, segment_files
+
+from tailrace.log import FileCalls, LocalLog, LogVersionError, frames, segments
+from tailrace.log.frames import HEADER_BYTES
+from tailrace.log.segments import FILE_HEADER
+
+WANTED = [make_batch("demo", count=n + 1, size=5 * n, n=n) for n in range(7)]
+FRAME_BYTES = [frames.prepare(batch).frame_bytes for batch in WANTED]
+STARTS = [FILE_HEADER.size + sum(FRAME_BYTES[:n]) for n in range(len(WANTED))]
+
+
+def written(directory: Path) -> Path:
+    """The one segment of a log that holds WANTED."""
+    fill(directory, WANTED)
+    (segment,) = segment_files(directory)
+    assert segment.stat().st_size == FILE_HEADER.size + sum(FRAME_BYTES)
+    return segment
+
+
+def flip(path: Path, offset: int, mask: int = 0xFF) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ mask]))
+
+
+def check_sound(log: LocalLog, wanted: list[int]) -> None:
+    """The log reads exactly these of WANTED, each whole."""
+    found = list(log.read(0))
+    assert [position for position, _ in found] == [n + 1 for n in wanted]
+    assert [facts(batch) for _, batch in found] == [facts(WANTED[n]) for n in wanted]
+
+
+def test_a_last_frame_torn_at_any_byte_is_cut_off_and_its_position_not_used_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = written(tmp_path / "whole").read_bytes()
+    for cut in range(STARTS[-1], len(whole)):
+        directory = tmp_path / str(cut)
+        directory.mkdir()
+        path = directory / f"{1:020d}.seg"
+        path.write_bytes(whole[:cut])
+        torn = cut > STARTS[-1]
+
+        with open_log(directory) as log:
+            assert log.damage == []
+            assert log.torn_bytes == cut - STARTS[-1]
+            assert path.stat().st_size == STARTS[-1]
+            assert log.durable_position == 6
+            check_sound(log, [0, 1, 2, 3, 4, 5])
+        with open_log(directory) as log:
+            assert log.torn_bytes == 0
+            position = log.append_now(make_batch())
+            assert position > 7 if torn else position == 7
+            assert positions(log) == [1, 2, 3, 4, 5, 6, position]
+            assert log.damage == []
+    assert all(record.levelno < logging.ERROR for record in caplog.records)
+
+
+def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    with path.open("ab") as file:
+        file.write(bytes(10_000))
+    with open_log(tmp_path) as log:
+        assert log.torn_bytes == 10_000
+        check_sound(log, list(range(7)))
+        assert log.append_now(make_batch()) > 7
+
+
+@settings(max_examples=150, deadline=None)
+@given(offset=st.integers(STARTS[0], STARTS[-1] - 1), mask=st.integers(1, 255), closed=st.booleans())
+def test_a_flipped_byte_costs_one_frame_and_is_reported(
+    tmp_path_factory: pytest.TempPathFactory, offset: int, mask: int, closed: bool
+) -> None:
+    directory = tmp_path_factory.mktemp("log")
+    path = written(directory)
+    flip(path, offset, mask)
+    if closed:
+        segments.create_segment(directory, 8, FileCalls())
+    hit = max(n for n in range(len(WANTED)) if STARTS[n] <= offset)
+
+    with open_log(directory) as log:
+        check_sound(log, [n for n in range(7) if n != hit])
+        check_sound(log, [n for n in range(7) if n != hit])
+        (damage,) = log.damage
+        assert (damage.segment, damage.offset_bytes, damage.length) == (path.name, STARTS[hit], FRAME_BYTES[hit])
+        assert damage.reason
+        assert log.torn_bytes == 0
+        assert log.durable_position == 7
+        assert log.append_now(make_batch()) == 8
+
+
+def test_damage_is_logged_as_an_error_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path)
+    flip(path, STARTS[3] - 1)
+    with open_log(tmp_path) as log:
+        positions(log)
+        positions(log)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.name for record in errors] == ["tailrace.log"]
+    assert path.name in errors[0].getMessage()
+    assert "position 3, 3 events" in errors[0].getMessage()
+
+
+@pytest.mark.parametrize("field_offset", [12, 32, 36, 40, 44, 47])
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x80])
+def test_a_flipped_length_costs_one_frame(tmp_path: Path, field_offset: int, mask: int) -> None:
+    path = written(tmp_path)
+    flip(path, STARTS[2] + field_offset, mask)
+    with open_log(tmp_path) as log:
+        check_sound(log, [0, 1, 3, 4, 5, 6])
+        assert [damage.reason for damage in log.damage] == ["no sound frame header"]
+
+
+def test_neighbouring_bad_frames_do_not_hide_the_next_good_one(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    flip(path, STARTS[1])
+    flip(path, STARTS[2] + HEADER_BYTES)
+    flip(path, STARTS[3] + 20)
+    with open_log(tmp_path) as log:
+        check_sound(log, [0, 4, 5, 6])
+        assert sum(damage.length for damage in log.damage) == sum(FRAME_BYTES[1:4])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(FILE_HEADER.size, STARTS[-1]), st.integers(1, 400), st.booleans())
+def test_bytes_lost_or_overwritten_anywhere_leave_the_frames_beside_them(
+    tmp_path_factory: pytest.TempPathFactory, offset: int, length: int, overwrite: bool
+) -> None:
+    directory = tmp_path_factory.mktemp("log")
+    path = written(directory)
+    whole = path.read_bytes()
+    end = min(offset + length, STARTS[-1])
+    noise = (frames.MAGIC * 100)[: end - offset] if overwrite else b""
+    path.write_bytes(whole[:offset] + noise + whole[end:])
+    untouched = []
+    for n, start in enumerate(STARTS):
+        before = start + FRAME_BYTES[n] <= offset
+        same = overwrite and path.read_bytes()[start:][: FRAME_BYTES[n]] == whole[start:][: FRAME_BYTES[n]]
+        if before or start >= end or same:
+            untouched.append(n)
+    with open_log(directory) as log:
+        check_sound(log, untouched)
+        assert bool(log.damage) == (len(untouched) < 7)
+
+
+def test_a_damaged_frame_that_ends_the_log_is_a_torn_one(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    flip(path, path.stat().st_size - 1)
+    with open_log(tmp_path) as log:
+        assert log.torn_bytes == FRAME_BYTES[-1]
+        assert log.append_now(make_batch()) > 7
+
+
+def test_a_frame_met_twice_is_read_once(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: STARTS[3]] + whole[STARTS[2] :])
+    with open_log(tmp_path) as log:
+        check_sound(log, list(range(7)))
+        assert [damage.reason for damage in log.damage] == ["position 3 where 4 or more was due"]
+
+
+def test_a_spoiled_file_header_is_reported_and_the_frames_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    flip(path, 9)
+    with open_log(tmp_path) as log:
+        check_sound(log, list(range(7)))
+        assert [damage.reason for damage in log.damage] == ["no sound file header"]
+
+
+@pytest.mark.parametrize("size", [0, 1, FILE_HEADER.size - 1])
+def test_a_segment_whose_making_was_interrupted_is_used(tmp_path: Path, size: int) -> None:
+    fill(tmp_path, WANTED)
+    path = segments.segment_path(tmp_path, 8)
+    path.write_bytes(segment_files(tmp_path)[0].read_bytes()[:size])
+    with open_log(tmp_path) as log:
+        assert log.durable_position == 7
+        assert log.append_now(make_batch()) == 8
+    with open_log(tmp_path) as log:
+        assert positions(log) == list(range(1, 9))
+        assert log.damage == []
+
+
+def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    fields = struct.pack("<8sIq", b"TAILRACE", 2, 1)
+    with path.open("r+b") as file:
+        file.write(fields + struct.pack("<I", google_crc32c.value(fields)))
+    with pytest.raises(LogVersionError, match="log format 2"):
+        open_log(tmp_path)
+
+
+def test_a_page_that_the_disk_cannot_read_costs_the_frames_in_it(tmp_path: Path) -> None:
+    wanted = [make_batch(size=3000, n=n) for n in range(20)]
+    fill(tmp_path, wanted)
+    bad = range(5 * 4096, 6 * 4096)
+
+    def read_some(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        if offset in bad:
+            raise OSError(errno.EIO, "made to fail")
+        room = min(len(buffers[0]), max(bad.start - offset, 0) or len(buffers[0]))
+        return os.preadv(fd, [buffers[0][:room]], offset)
+
+    with open_log(tmp_path, calls=FileCalls(preadv=read_some)) as log:
+        found = list(log.read(0))
+        assert 20 - len(found) in (2, 3)
+        assert all(facts(batch) == facts(wanted[position - 1]) for position, batch in found)
+        assert log.damage
+        assert log.append_now(make_batch()) == 21
+
+
+def test_only_the_newest_segment_is_read_through_to_open(tmp_path: Path) -> None:
+    fill(tmp_path, [make_batch(size=5000) for _ in range(20)], segment_bytes=20_000)
+    assert len(segment_files(tmp_path)) > 4
+    flip(segment_files(tmp_path)[0], 3000)
+    with open_log(tmp_path) as log:
+        assert log.damage == []
+        assert positions(log) == list(range(2, 21))
+        assert len(log.damage) == 1
+
+
+def test_positions_up_to_the_floor_are_not_given_out(tmp_path: Path) -> None:
+    with open_log(tmp_path, floor=41) as log:
+        assert log.durable_position == 41
+        assert log.append_now(make_batch()) == 42
+    with open_log(tmp_path, floor=10) as log:
+        assert log.append_now(make_batch()) == 43
+    with open_log(tmp_path, floor=100) as log:
+        assert log.durable_position == 100
+    with open_log(tmp_path) as log:
+        assert log.append_now(make_batch()) == 101
+        assert positions(log) == [42, 43, 101]
+
+
+def test_a_log_opened_and_closed_without_appends_stays_as_it_is(tmp_path: Path) -> None:
+    for _ in range(3):
+        with open_log(tmp_path) as log:
+            assert log.durable_position == 0
+            assert positions(log) == []
+    assert [path.name for path in segment_files(tmp_path)] == [f"{1:020d}.seg"]
+
+
+def test_files_that_are_no_segments_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "x.seg").write_text("mine")
+    fill(tmp_path, WANTED)
+    with open_log(tmp_path) as log:
+        check_sound(log, list(range(7)))
+    assert (tmp_path / "x.seg").read_text() == "mine"
