@@ -1,0 +1,50 @@
+"""The command line: `tailrace serve`, `config`, and the commands that talk to a server over HTTP."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tailrace import __version__
+from tailrace.cli import datasets, ingest, query, serve, tokens
+from tailrace.cli.errors import CommandError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tailrace",
+    help="A self-hosted event server, and its client.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("config")(serve.show_config)
+app.command("ingest")(ingest.ingest)
+app.command("query")(query.query)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(tokens.app, name="token")
+
+
+def main() -> None:
+    """Run the command line. Exit code 1: the command failed; 2: it was called the wrong way."""
+    try:
+        app()
+    except CommandError as error:
+        for line in str(error).splitlines():
+            print(f"tailrace: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tailrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """A self-hosted event server, and its client."""

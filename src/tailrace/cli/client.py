@@ -1,0 +1,216 @@
+"""The HTTP client of the commands: which server, which token, and what its refusals mean to a person."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, quote, urlsplit
+
+import httpx
+import typer
+from msgspec import Struct
+
+from tailrace.cli.errors import CommandError
+from tailrace.config import Settings
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 300.0  # a query may run long before its first row
+MAX_ATTEMPTS = 10
+FIRST_WAIT_S = 0.5
+MAX_WAIT_S = 30.0
+RETRYABLE = frozenset({429, 503})  # both mean: nothing of the request was taken
+
+DEFAULT_DATA: Path = Settings.model_fields["data"].default
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", envvar="TAILRACE_URL", metavar="URL", help="Base URL of the server.")
+]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="TAILRACE_TOKEN", metavar="TOKEN", help="Token to use.")
+]
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        envvar="TAILRACE_DATA",
+        metavar="DIR",
+        help="Data directory of a local server, used when no URL or token is given.",
+    ),
+]
+
+
+class Target(Struct, frozen=True):
+    """A server and the token to use with it."""
+
+    url: str
+    token: str
+
+
+def find_server(url: str | None, token: str | None, data: Path) -> Target:
+    """Return the server given, else the one that runs on the data directory, with the token given or the owner's.
+
+    The owner's token of the data directory goes to that directory's own server only. Raises CommandError.
+    """
+    local = _local_url(data)
+    if not url:
+        if local is None:
+            raise CommandError(
+                f"no server runs on the data directory {data}: "
+                "start one with `tailrace serve`, or give --url (TAILRACE_URL)"
+            )
+        url = local
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise CommandError(f"{url!r} is not a server's URL: it is like http://127.0.0.1:8080")
+    if not token and local is not None and _same_server(parts, urlsplit(local)):
+        token = _owner_token(data)
+    if not token:
+        raise CommandError(f"no token for {url}: give one by --token (TAILRACE_TOKEN)")
+    if not (token.isascii() and token.isprintable()):
+        raise CommandError("the token holds characters that no token has: check --token (TAILRACE_TOKEN)")
+    return Target(url.rstrip("/"), token)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the URL's host is this machine by its name."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def connect(target: Target) -> httpx.Client:
+    """Return a client with the token set. A proxy of the environment is not asked for loopback addresses."""
+    return httpx.Client(
+        base_url=target.url,
+        headers={"Authorization": f"Bearer {target.token}", "User-Agent": "tailrace"},
+        timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        trust_env=not is_loopback(target.url),
+    )
+
+
+def call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
+    """Send a request and return the JSON of its answer, None for an empty one; raises CommandError."""
+    try:
+        answer = client.request(method, path, json=body) if body is not None else client.request(method, path)
+    except httpx.TransportError as error:
+        raise unreachable(client, error) from error
+    check(client, answer)
+    return json_of(client, answer) if answer.content else None
+
+
+def quoted(name: str) -> str:
+    """Return a name as one segment of a URL's path."""
+    return quote(name, safe="")
+
+
+def check(client: httpx.Client, answer: httpx.Response) -> None:
+    """Raise CommandError for an answer that is not a success; its body must have been read."""
+    if not answer.is_success:
+        raise refused(client, answer)
+
+
+def json_of(client: httpx.Client, answer: httpx.Response) -> Any:
+    """Return the JSON of an answer; raises CommandError for an answer that has none."""
+    try:
+        return answer.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"{_shown_url(client)} does not answer in JSON: is it a Tailrace server?") from error
+
+
+def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
+    """Return the error for a refusal, in words for a person."""
+    message = message_of(answer)
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return CommandError(
+            f"{_shown_url(client)} refused the token ({message}): give a valid one by --token (TAILRACE_TOKEN)"
+        )
+    return CommandError(message)
+
+
+def message_of(answer: httpx.Response) -> str:
+    """Return the message of an error answer, on one line."""
+    try:
+        body = answer.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        body = None
+    message = body.get("message") if isinstance(body, dict) else None
+    return " ".join(str(message or f"the server answered with status {answer.status_code}").split())
+
+
+def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandError:
+    """Return the error for a server that did not answer."""
+    url = _shown_url(client)
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return CommandError(
+            f"no server answers at {url}: start one with `tailrace serve`, or give --url (TAILRACE_URL)"
+        )
+    return CommandError(f"the connection to {url} broke: {error or type(error).__name__}")
+
+
+def send_with_retries(
+    send: Callable[[], httpx.Response], sleep: Callable[[float], object] = time.sleep
+) -> httpx.Response:
+    """Send until the answer is not 429 or 503, or for the tenth time; return the last answer.
+
+    Between attempts it waits as long as the answer's Retry-After says, else twice as long each time. A connection
+    that could not be made is tried again too; one that broke is not, because the request may have been taken.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.75, 1.0)
+        try:
+            answer = send()
+        except httpx.ConnectError:
+            # The first attempt failing means a wrong address rather than a restart.
+            if attempt in {1, MAX_ATTEMPTS}:
+                raise
+        else:
+            if answer.status_code not in RETRYABLE or attempt == MAX_ATTEMPTS:
+                return answer
+            wait_s = _retry_after_s(answer.headers.get("Retry-After"), wait_s)
+        sleep(wait_s)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _retry_after_s(value: str | None, otherwise: float) -> float:
+    if value is None:
+        return otherwise
+    try:
+        wait_s = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError:
+        return otherwise
+    return min(max(wait_s, 0.0), MAX_WAIT_S)
+
+
+def _local_url(data: Path) -> str | None:
+    path = data / "server.json"
+    try:
+        url = json.loads(path.read_bytes()).get("url")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        raise CommandError(f"cannot read {path}: {error}") from error
+    return url if isinstance(url, str) else None
+
+
+def _owner_token(data: Path) -> str | None:
+    path = data / "owner-token"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read {path}: {error}; or give --token (TAILRACE_TOKEN)") from error
+
+
+def _same_server(one: SplitResult, other: SplitResult) -> bool:
+    def address(parts: SplitResult) -> tuple[str, str | None, int | None]:
+        host = "localhost" if is_loopback(parts.geturl()) else parts.hostname
+        return parts.scheme, host, parts.port or {"http": 80, "https": 443}[parts.scheme]
+
+    return address(one) == address(other)
+
+
+def _shown_url(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")

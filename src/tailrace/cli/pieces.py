@@ -1,0 +1,235 @@
+"""Cutting files of events into request bodies, at the ends of events, without holding a whole file where that can be.
+
+Chunks are what was read of a file, cut anywhere; a piece is a body that can be sent by itself.
+"""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+
+import msgspec
+from msgspec import Raw, Struct
+
+MAX_PIECE_BYTES = 4 * 1024 * 1024
+MAX_PIECE_EVENTS = 10_000  # Axiom's limit of events in a request
+MAX_RECORD_BYTES = 64 * 1024 * 1024  # of a line or CSV record, so that a wrong file cannot fill the memory
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+
+
+class Format(StrEnum):
+    """What a file holds."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+class Piece(Struct, frozen=True):
+    """A request body."""
+
+    body: bytes
+    events: int
+    content_type: str
+
+
+class BadFile(Exception):
+    """The file is not what its format says."""
+
+
+def format_of(name: str) -> Format | None:
+    """Return the format by the extension of a file's name (before .gz or .zst), None for an unknown one."""
+    extensions = {".json": Format.JSON, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON, ".csv": Format.CSV}
+    bare = re.sub(r"\.(gz|zst)$", "", name.lower())
+    return next((form for extension, form in extensions.items() if bare.endswith(extension)), None)
+
+
+def pieces(
+    chunks: Iterable[bytes],
+    form: Format,
+    *,
+    delimiter: str = ",",
+    max_bytes: int = MAX_PIECE_BYTES,
+    max_events: int = MAX_PIECE_EVENTS,
+) -> Iterator[Piece]:
+    """Cut a file into bodies of at most so many bytes (more only for a single larger event) and events.
+
+    NDJSON and CSV are read as they go. JSON, one array or objects in a row, is read whole unless each of its lines
+    is an object, which makes it NDJSON. Raises BadFile.
+    """
+    chunks = _without_bom(chunks)
+    match form:
+        case Format.NDJSON:
+            return _lines(chunks, max_bytes, max_events)
+        case Format.CSV:
+            return _csv(chunks, delimiter, max_bytes, max_events)
+        case Format.JSON:
+            return _json(chunks, max_bytes, max_events)
+
+
+def _lines(chunks: Iterable[bytes], max_bytes: int, max_events: int) -> Iterator[Piece]:
+    pending = b""
+    for chunk in chunks:
+        pending += chunk
+        while (end := _piece_end(pending, max_bytes, max_events)) > 0:
+            yield from _lines_piece(pending[:end])
+            pending = pending[end:]
+        if len(pending) > max(max_bytes, MAX_RECORD_BYTES):
+            raise BadFile(f"a line is longer than {MAX_RECORD_BYTES} bytes")
+    while (end := _piece_end(pending, max_bytes, max_events)) > 0:
+        yield from _lines_piece(pending[:end])
+        pending = pending[end:]
+    yield from _lines_piece(pending)
+
+
+def _lines_piece(body: bytes) -> Iterator[Piece]:
+    events = body.count(b"\n") + (not body.endswith(b"\n"))
+    # Blank lines are no events; looking for them line by line is only worth it where there are any.
+    if body[:1] in (b"\n", b"\r", b" ", b"") or b"\n\n" in body or b"\n\r" in body or b"\n " in body:
+        events = sum(1 for line in body.split(b"\n") if line.strip())
+    if events:
+        yield Piece(body, events, "application/x-ndjson")
+
+
+def _piece_end(pending: bytes, max_bytes: int, max_events: int) -> int:
+    """The end of the first full piece in what is pending; 0 when more must be read to know."""
+    window = min(len(pending), max_bytes)
+    if pending.count(b"\n", 0, window) >= max_events:
+        end = 0
+        for _ in range(max_events):
+            end = pending.index(b"\n", end) + 1
+        return end
+    if len(pending) <= max_bytes:
+        return 0
+    # A first line larger than a piece goes by itself.
+    return (pending.rfind(b"\n", 0, window) + 1) or (pending.find(b"\n", window) + 1)
+
+
+def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: int) -> Iterator[Piece]:
+    records = _csv_records(chunks, delimiter)
+    head = next((record for record in records if record.strip()), None)
+    if head is None:
+        return
+    # Each piece begins with the header row as it stands in the file: as a request header, names with commas or
+    # beyond ASCII would not survive.
+    head = head.rstrip(b"\r\n") + b"\n"
+    if not all(next(csv.reader(io.StringIO(head.decode("utf-8", "replace")), delimiter=delimiter), [])):
+        raise BadFile("the header row has an empty name")
+    for body, events in _packed(records, max_bytes - len(head), max_events):
+        yield Piece(head + b"".join(body), events, "text/csv")
+
+
+def _csv_records(chunks: Iterable[bytes], delimiter: str) -> Iterator[bytes]:
+    """Cut CSV at the line ends that are not inside quotes."""
+    closed, closing = _csv_patterns(delimiter)
+    record: list[bytes] = []
+    size = 0
+    for line in _each_line(chunks):
+        if not record and b'"' not in line:
+            yield line
+            continue
+        ends = (closing if record else closed).fullmatch(line) is not None
+        record.append(line)
+        size += len(line)
+        if size > MAX_RECORD_BYTES:
+            raise BadFile(f"a record is longer than {MAX_RECORD_BYTES} bytes: is a quote not closed?")
+        if ends:
+            yield b"".join(record)
+            record, size = [], 0
+    if record:
+        raise BadFile("the file ends inside a quoted value")
+
+
+def _csv_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Patterns of a line that ends outside quotes, when it began outside them, and inside them."""
+    comma = re.escape(delimiter.encode())
+    # A quote opens a quoted value only as the first character of it (RFC 4180, section 2.5 to 2.7).
+    quoted = rb'"(?:[^"]|"")*+"'
+    value = rb"(?:%s(?:(?!%s).)*+|(?!\")(?:(?!%s).)*+)" % (quoted, comma, comma)
+    more = rb"(?:%s%s)*+" % (comma, value)
+    closed = re.compile(value + more, re.DOTALL)
+    closing = re.compile(rb'(?:[^"]|"")*+"(?:(?!%s).)*+%s' % (comma, more), re.DOTALL)
+    return closed, closing
+
+
+def _each_line(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    pending: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        for line in io.BytesIO(chunk):
+            if line.endswith(b"\n"):
+                yield b"".join((*pending, line)) if pending else line
+                pending, size = [], 0
+            else:
+                pending.append(line)
+                size += len(line)
+                if size > MAX_RECORD_BYTES:
+                    raise BadFile(f"a line is longer than {MAX_RECORD_BYTES} bytes")
+    if pending:
+        yield b"".join(pending)
+
+
+def _json(chunks: Iterable[bytes], max_bytes: int, max_events: int) -> Iterator[Piece]:
+    chunks = iter(chunks)
+    head = b""
+    for chunk in chunks:
+        head = (head + chunk).lstrip(_SPACE)
+        if head and (head[:1] != b"{" or b"\n" in head or len(head) > MAX_RECORD_BYTES):
+            break
+    if not head:
+        return
+    if head[:1] == b"{" and _is_object(head.partition(b"\n")[0]):
+        yield from _lines(itertools.chain((head,), chunks), max_bytes, max_events)
+        return
+    text = head + b"".join(chunks)
+    decode: Callable[[bytes], list[Raw]]
+    if head[:1] == b"[":
+        decode = msgspec.json.Decoder(list[Raw]).decode
+    elif head[:1] == b"{":
+        decode = msgspec.json.Decoder(Raw).decode_lines
+    else:
+        raise BadFile("it begins neither with [ nor with {: give its format by --format")
+    try:
+        events = decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(f"it is not valid JSON: {error}") from error
+    for body, count in _packed((bytes(event) for event in events), max_bytes - 2, max_events, between=1):
+        yield Piece(b"[" + b",".join(body) + b"]", count, "application/json")
+
+
+def _packed(
+    records: Iterable[bytes], max_bytes: int, max_events: int, between: int = 0
+) -> Iterator[tuple[list[bytes], int]]:
+    """Gather records, with so many bytes between two, into lists of at most so many bytes and records."""
+    body: list[bytes] = []
+    size = 0
+    for record in records:
+        if body and (size + len(record) + between > max_bytes or len(body) >= max_events):
+            yield body, len(body)
+            body, size = [], 0
+        body.append(record)
+        size += len(record) + between
+    if body:
+        yield body, len(body)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return bytes(msgspec.json.decode(line, type=Raw)).startswith(b"{")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    chunks = iter(chunks)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= len(_BOM):
+            break
+    yield head.removeprefix(_BOM)
+    yield from chunks

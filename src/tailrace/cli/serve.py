@@ -1,0 +1,120 @@
+"""`tailrace serve` and `tailrace config`: both take the settings file and a flag for every setting."""
+
+import inspect
+import json
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailrace.cli.errors import USAGE, CommandError
+from tailrace.cli.output import print_table
+from tailrace.config import (
+    ConfigError,
+    Settings,
+    flag,
+    load,
+    settings_reference,
+    shown,
+    unit_of,
+)
+from tailrace.config.settings import Unit
+
+_METAVARS = {Unit.BYTES: "SIZE", Unit.SECONDS: "TIME", Unit.NONE: "TEXT"}
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="TAILRACE_CONFIG", help="TOML file of settings.", metavar="FILE"),
+]
+
+
+class ConfigFormat(StrEnum):
+    """How the effective settings are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name."""
+
+    def run(**given: Any) -> None:
+        flags = {name: given.pop(name) for name in Settings.model_fields}
+        command(flags=flags, **given)
+
+    own = [item for item in inspect.signature(command).parameters.values() if item.name != "flags"]
+    settings = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                str | None,
+                typer.Option(
+                    flag(name),
+                    help=_help(name),
+                    metavar=_METAVARS.get(unit_of(name), "NUMBER"),
+                    show_default=False,
+                ),
+            ],
+        )
+        for name in Settings.model_fields
+    ]
+    run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
+    run.__doc__ = command.__doc__
+    return run
+
+
+def _help(name: str) -> str:
+    field = Settings.model_fields[name]
+    return f"{field.description} Default: {shown(name, field.default)}.".replace("`", "")
+
+
+def _load(config: Path | None, flags: dict[str, object]) -> tuple[Settings, dict[str, str]]:
+    try:
+        return load(config, flags, os.environ)
+    except ConfigError as error:
+        raise CommandError(str(error), USAGE) from error
+
+
+@_with_settings_flags
+def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
+    """Start the server and run it until SIGTERM or SIGINT."""
+    settings, _ = _load(config, flags)
+    # Only here: the server brings its whole engine along, which no other command needs.
+    from tailrace import server
+
+    server.serve(settings)
+
+
+@_with_settings_flags
+def show_config(
+    *,
+    config: ConfigFile = None,
+    form: Annotated[ConfigFormat, typer.Option("--format", help="How to print.")] = ConfigFormat.TABLE,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Print the settings reference as Markdown instead.")
+    ] = False,
+    flags: dict[str, object],
+) -> None:
+    """Print the effective settings, each with where it comes from."""
+    if reference:
+        print(settings_reference(), end="")
+        return
+    settings, origins = _load(config, flags)
+    if form is ConfigFormat.JSON:
+        effective = {
+            name: {"value": _json_value(name, getattr(settings, name)), "origin": origin}
+            for name, origin in origins.items()
+        }
+        print(json.dumps(effective, indent=2))
+        return
+    rows = ([name, shown(name, getattr(settings, name)), origin] for name, origin in origins.items())
+    print_table(["SETTING", "VALUE", "FROM"], rows)
+
+
+def _json_value(name: str, value: object) -> object:
+    return value if isinstance(value, (int, float)) else shown(name, value)

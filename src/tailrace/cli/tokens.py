@@ -1,0 +1,121 @@
+"""`tailrace token`: make, list and revoke API tokens."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from tailrace.cli.client import (
+    DEFAULT_DATA,
+    DataOption,
+    TokenOption,
+    UrlOption,
+    call,
+    connect,
+    find_server,
+    quoted,
+)
+from tailrace.cli.output import print_table
+from tailrace.config import parse_duration
+
+app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True)
+
+RIGHTS = {"ingest": "create", "query": "read"}  # capability to its action
+NO_EXPIRY = "0001-01-01T00:00:00Z"
+
+
+def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the dataset and the capability map of "DATASET" (everything) or "DATASET:ingest,query".
+
+    Raises ValueError.
+    """
+    dataset, colon, names = text.partition(":")
+    rights = [name.strip() for name in names.split(",")] if colon else list(RIGHTS)
+    if not dataset:
+        raise ValueError(f"{text!r} names no dataset: it is like DATASET or DATASET:ingest,query")
+    for right in rights:
+        if right not in RIGHTS:
+            raise ValueError(f"{right!r} in {text!r} is no right: there are {', '.join(RIGHTS)}")
+    return dataset, {right: [RIGHTS[right]] for right in rights}
+
+
+def parse_expiry(text: str, now: datetime) -> str:
+    """Return as RFC 3339 the end given as such a time, or as a duration from now such as "90d"; raises ValueError."""
+    try:
+        end = now + timedelta(seconds=parse_duration(text))
+    except (ValueError, OverflowError):
+        try:
+            end = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a time like 2030-01-31T00:00:00Z nor one like 90d") from None
+    return (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the token.")],
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            "--dataset",
+            metavar="DATASET[:RIGHTS]",
+            help="Dataset (* for every one) and rights: ingest, query, or both when left out. Repeatable.",
+        ),
+    ],
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="End: an RFC 3339 time, or from now: 90d, 12h.")
+    ] = None,
+    description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Make an API token. Its secret goes to standard output, this once."""
+    capabilities: dict[str, dict[str, list[str]]] = {}
+    try:
+        for text in dataset:
+            named, rights = parse_rights(text)
+            capabilities.setdefault(named, {}).update(rights)
+        end = parse_expiry(expires, datetime.now(UTC)) if expires else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    body = {
+        "name": name,
+        "description": description,
+        "datasetCapabilities": capabilities,
+        "expiresAt": end or NO_EXPIRY,
+    }
+    with connect(find_server(url, token, data)) as client:
+        made = call(client, "POST", "/v2/tokens", body)
+    print(f"token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
+    print(made["token"])
+
+
+@app.command("list")
+def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+    """List the API tokens, without their secrets."""
+    with connect(find_server(url, token, data)) as client:
+        tokens = call(client, "GET", "/v2/tokens")
+    rows = [
+        [
+            item["id"],
+            item["name"],
+            " ".join(f"{name}:{','.join(rights)}" for name, rights in item["datasetCapabilities"].items()),
+            "never" if item["expiresAt"] == NO_EXPIRY else item["expiresAt"],
+        ]
+        for item in tokens
+    ]
+    print_table(["ID", "NAME", "DATASETS", "EXPIRES"], rows)
+
+
+@app.command()
+def delete(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Revoke an API token: its next use is refused."""
+    with connect(find_server(url, token, data)) as client:
+        call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")
