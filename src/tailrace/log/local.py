@@ -314,7 +314,7 @@ class LocalLog:
         if tail_bytes:
             self.torn_bytes = tail_bytes
             logger.warning(
-                "%s: the last %d bytes are no finished frame and are cut off: %s",
+                "%s: the last %d bytes are no whole frame and are cut off: %s",
                 segment.path,
                 tail_bytes,
                 state.torn_reason,

@@ -168,16 +168,15 @@ class Window:
         return offset - self._start
 
     def header(self, offset: int) -> Header | None:
-        """The sound header of a frame that fits before the end; else None."""
+        """The header of the frame at an offset; None when no sound one is there."""
         if offset + HEADER_BYTES > self.end:
             return None
-        header = frames.read_header(self.buffer, self.hold(offset, HEADER_BYTES))
-        if header is None or offset + HEADER_BYTES + header.payload_bytes > self.end:
-            return None
-        return header
+        return frames.read_header(self.buffer, self.hold(offset, HEADER_BYTES))
 
     def payload(self, offset: int, header: Header) -> memoryview | None:
-        """The payload of the frame at an offset, valid until the window moves; None when it is not sound."""
+        """The payload of the frame at an offset, valid until the window moves; None when it is not whole and sound."""
+        if offset + HEADER_BYTES + header.payload_bytes > self.end:
+            return None
         index = self.hold(offset, HEADER_BYTES + header.payload_bytes) + HEADER_BYTES
         if frames.crc32c(self.buffer, index, header.payload_bytes) != header.payload_crc:
             return None
@@ -225,7 +224,7 @@ def scan(window: Window, start: int, *, first_position: int, from_position: int 
         header = window.header(offset)
         if header is not None and header.position >= least:
             behind = offset + HEADER_BYTES + header.payload_bytes
-            if header.position < from_position:
+            if header.position < from_position and behind <= window.end:
                 least = header.position + 1
                 offset = behind
                 continue
@@ -235,17 +234,19 @@ def scan(window: Window, start: int, *, first_position: int, from_position: int 
                 offset = behind
                 yield Frame(header, payload, behind)
                 continue
-        reason = _reason(header, least)
+        reason = _reason(window, offset, header, least)
         behind = _next_frame(window, offset, header, least)
         yield Damage(window.path.name, offset, behind - offset, reason)
         offset = behind
 
 
-def _reason(header: Header | None, least: int) -> str:
+def _reason(window: Window, offset: int, header: Header | None, least: int) -> str:
     if header is None:
         return "no sound frame header"
     if header.position < least:
         return f"position {header.position} where {least} or more was due"
+    if offset + HEADER_BYTES + header.payload_bytes > window.end:
+        return f"frame runs past the end (position {header.position}, {header.count} events)"
     return f"payload does not match its CRC32C (position {header.position}, {header.count} events)"
 
 
