@@ -83,9 +83,6 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
             help="Files: .json, .ndjson, .jsonl or .csv, also .gz or .zst of them; - is standard input.",
         ),
     ],
@@ -108,6 +105,9 @@ def ingest(
     if len(csv_delimiter) != 1 or not csv_delimiter.isascii() or csv_delimiter in '"\r\n':
         raise typer.BadParameter("it is one ASCII character", param_hint="--csv-delimiter")
     formats = [form or _format_by_name(file) for file in files]
+    for file in files:
+        if file != STDIN and not file.is_file():
+            raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
     options = {
         "timestamp-field": timestamp_field,
         "timestamp-format": timestamp_format,

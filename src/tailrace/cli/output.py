@@ -18,7 +18,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         table.add_row(*map(cell, row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(80, console.measure(table).maximum))
+        console = Console(highlight=False, width=1_000_000)
     console.print(table)
 
 

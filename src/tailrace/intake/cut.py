@@ -318,7 +318,8 @@ def _cut_array_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Piec
     except _REFUSED as error:
         # These two are faults of single events, not of the array.
         if not isinstance(error, RecursionError) and _SURROGATE.search(text) is None:
-            raise BadRequest(_malformed(error, 0)) from None
+            early = f" (byte {len(text)})" if "truncated" in str(error) else ""
+            raise BadRequest(_malformed(error, 0) + early) from None
         elements, starts = _split_array(text)
     for element, start in zip(elements, starts, strict=True):
         if element[:1] == b"{":
@@ -374,6 +375,7 @@ def _malformed(error: BaseException, start: int | None) -> str:
     if isinstance(error, RecursionError):
         return "malformed JSON: it is nested too deep to be read"
     what = str(error).removeprefix("JSON is malformed: ").split(" - at ")[0]
+    what = what.replace("Input data was truncated", "it ends too early")
     if start is None:
         what = _POSITION.sub("", what).rstrip()
     else:

@@ -249,12 +249,11 @@ def _day(reading: _Reading, value: str, element: str, follows: Step) -> str:
 
 def _year_day(reading: _Reading, value: str, element: str, follows: Step) -> str:
     if element == "__2":
-        spaces = len(value[:2]) - len(value[:2].lstrip(" "))
-        value = value[spaces:]
-        width = 3 - spaces
-    else:
-        width = 3
-    if not (len(value) >= width and value[:width].isdecimal() and value.isascii()):
+        value = value[len(value[:2]) - len(value[:2].lstrip(" ")) :]
+    width = 0
+    while width < 3 and _digit(value, width):
+        width += 1
+    if width == 0 or (element == "002" and width < 3):
         raise TimeMismatch("day of the year is missing")
     reading.yday = int(value[:width])
     if not 1 <= reading.yday <= 366:

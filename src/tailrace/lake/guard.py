@@ -64,29 +64,39 @@ class Guard:
         for column in fields.columns:
             root.at(column.keys).columns[column.type] = column
         self.version = fields.version
-        self.decoder = msgspec.json.Decoder(_struct(root, time=True))
+        self.decoder = msgspec.json.Decoder(_struct(root, time=True, closed=True))
+        self._root = root
+        self._open_decoder: msgspec.json.Decoder[Any] | None = None
         self.columns: list[Column] = []  # in the order of the columns that `sql` gives
         self.sql = _sql(root, self.columns)
+        self.rest_sql = _rest_sql(root)
+
+    @property
+    def open_decoder(self) -> msgspec.json.Decoder[Any]:
+        """Passes fields that the registry has no column for, and still refuses other types at those it has."""
+        if self._open_decoder is None:
+            self._open_decoder = msgspec.json.Decoder(_struct(self._root, time=True, closed=False))
+        return self._open_decoder
 
 
-def _struct(node: _Node, *, time: bool = False) -> Any:
+def _struct(node: _Node, *, time: bool, closed: bool) -> Any:
     members: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}
-    children = [(key, _leaf(child) | None | msgspec.UnsetType) for key, child in node.children.items()]
+    children = [(key, _leaf(child, closed) | None | msgspec.UnsetType) for key, child in node.children.items()]
     if time:
         children.append((TIME, msgspec.Raw))
     for number, (key, kind) in enumerate(children):
         members.append((f"f{number}", kind, msgspec.UNSET))
         names[f"f{number}"] = key
-    return msgspec.defstruct("Event", members, rename=names, forbid_unknown_fields=True, omit_defaults=True, gc=False)
+    return msgspec.defstruct("Event", members, rename=names, forbid_unknown_fields=closed, omit_defaults=True, gc=False)
 
 
-def _leaf(node: _Node) -> Any:
+def _leaf(node: _Node, closed: bool) -> Any:
     kinds: list[Any] = [_LEAF_TYPES[value_type] for value_type in node.columns]
     if "float" in node.columns and "integer" not in node.columns:
         raise AssertionError("a float column always has an integer sibling: msgspec reads 1 as 1.0")
     if node.children:
-        kinds.append(_struct(node))
+        kinds.append(_struct(node, time=False, closed=closed))
     union = kinds[0] if kinds else type(None)
     for kind in kinds[1:]:
         union = union | kind
@@ -143,6 +153,23 @@ def _structure(
         if any(grandchild.holds_columns() for grandchild in child.children.values()):
             later.append((reference, child))
     return structure
+
+
+def _rest_sql(root: _Node) -> str:
+    """The SELECT that takes what has a column out of each event.
+
+    An object whose members all have columns, or that the event does not have, is left empty.
+    """
+
+    def patch(node: _Node) -> dict[str, Any]:
+        return {
+            key: patch(child) if child.children else None
+            for key, child in node.children.items()
+            if child.holds_columns()
+        }
+
+    nulls = json.dumps({TIME: None, **patch(root)})
+    return f"SELECT json_merge_patch(event, {_literal(nulls)}) AS rest FROM {EVENTS}"
 
 
 def _identifier(name: str) -> str:

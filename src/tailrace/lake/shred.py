@@ -7,7 +7,8 @@ learns from those, so that what is common is soon on the fast way.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tailrace.events import Batch
 from tailrace.lake.fields import REST, SYSTEM_TIME, TIME, Column, Fields
 from tailrace.lake.guard import EVENTS, Guard
-from tailrace.lake.leaves import leaves, value_of
+from tailrace.lake.leaves import Leaf, leaves, value_of
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
@@ -67,7 +68,7 @@ class Shredder:
                 encoded = self._prove(events)
             if encoded is not None:
                 self._fields.count_events(count)
-                return self._fast(encoded, count)
+                return self._fast(self._guard, encoded, count)
         lines = events.split(b"\n")[:-1]
         if odd:
             self._learn(lines)
@@ -75,10 +76,8 @@ class Shredder:
 
     def _prove(self, events: bytes) -> bytes | None:
         """The same events written anew, with no key doubled, if the registry has a column for every value."""
-        if self._guard.version != self._fields.version:
-            self._guard = Guard(self._fields)
         try:
-            return _encode.encode_lines(self._guard.decoder.decode_lines(events))
+            return _encode.encode_lines(self._current_guard().decoder.decode_lines(events))
         except msgspec.DecodeError:
             return None
 
@@ -95,37 +94,79 @@ class Shredder:
         return self._fields.version != before
 
     def _split(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """Fast columns for the lines that the guard passes, exact ones for the rest, back in order."""
+        """Fast columns for the lines whose types fit, with a rest where they have more; exact ones for the others."""
+        guard = self._current_guard()
+        fitting, fitting_at = _decode_fitting(guard.open_decoder, lines, odd)
+        exact_at = sorted(set(range(len(lines))).difference(fitting_at))
+        rests, unfit = self._rests([lines[index] for index in fitting_at]) if fitting else ([], set())
+        for row in unfit:
+            exact_at.append(fitting_at[row])
+        kept = [row for row in range(len(fitting)) if row not in unfit]
+        fast_at = [fitting_at[row] for row in kept]
+        exact_at.sort()
+        exact = self._exact([lines[index] for index in exact_at])
+        self._fields.count_events(len(lines))
+        if not kept:
+            return exact
+        fast = self._fast(guard, _encode.encode_lines([fitting[row] for row in kept]), len(kept))
+        if any(rests[row] for row in kept):
+            fast[REST] = pa.array([rests[row] for row in kept], pa.string())
+        return _interleave(fast, fast_at, exact, exact_at)
+
+    def _rests(self, lines: list[bytes]) -> tuple[list[str | None], set[int]]:
+        """What the columns do not hold of each line, as JSON, and the lines that must go the exact way after all.
+
+        Those have a value at the path of a column that the guard did not see: a doubled key, or a key with a dot in it.
+        """
+        fields = self._fields
+        with self._events(b"\n".join(lines) + b"\n"):
+            left = self._connection.sql(self._current_guard().rest_sql).to_arrow_table()["rest"].to_pylist()
+        nothing = {"{}"}
+        rests: list[str | None] = []
+        unfit = set()
+        unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
+        nulls: set[tuple[str, ...]] = set()
+        for row, text in enumerate(left):
+            if text in nothing:
+                rests.append(None)
+                continue
+            # An empty object is only what the columns left of one: lines that hold one are not here.
+            found = [leaf for leaf in leaves(text.encode()).values() if leaf.type != "map"]
+            nulls.update(leaf.keys for leaf in found if leaf.type == "null")
+            found = [leaf for leaf in found if leaf.type != "null"]
+            if not found:
+                nothing.add(text)
+            if any(fields.keys_of(".".join(leaf.keys)) is not None for leaf in found):
+                unfit.add(row)
+                rests.append(None)
+                continue
+            unplaced.update((leaf.keys, leaf.type) for leaf in found)
+            rests.append(_rest(found))
+        for keys, value_type in unplaced:
+            fields.note_rest(".".join(keys), value_type)
+        fields.count_unplaced(unplaced)
+        fields.note_nulls(nulls)
+        return rests, unfit
+
+    def _current_guard(self) -> Guard:
         if self._guard.version != self._fields.version:
             self._guard = Guard(self._fields)
-        decode = self._guard.decoder.decode
-        passed, passed_at, refused_at = [], [], []
-        for index, line in enumerate(lines):
-            if index in odd:
-                refused_at.append(index)
-                continue
-            try:
-                passed.append(decode(line))
-            except msgspec.DecodeError:
-                refused_at.append(index)
-            else:
-                passed_at.append(index)
-        exact = self._exact([lines[index] for index in refused_at])
-        self._fields.count_events(len(lines))
-        if not passed:
-            return exact
-        fast = self._fast(_encode.encode_lines(passed), len(passed))
-        return _interleave(fast, passed_at, exact, refused_at)
+        return self._guard
 
-    def _fast(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
-        guard = self._guard
-        if guard.sql is None:
-            return {}
+    @contextmanager
+    def _events(self, events: bytes) -> Iterator[None]:
+        """The events as the table that the guard's SQL reads."""
         self._connection.register(EVENTS, _event_column(events))
         try:
-            table = self._connection.sql(guard.sql).to_arrow_table()
+            yield
         finally:
             self._connection.unregister(EVENTS)
+
+    def _fast(self, guard: Guard, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        if guard.sql is None:
+            return {}
+        with self._events(events):
+            table = self._connection.sql(guard.sql).to_arrow_table()
         if table.num_rows != count:
             raise AssertionError(f"{count} events became {table.num_rows} rows")
         return {
@@ -142,14 +183,14 @@ class Shredder:
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
         nulls: set[tuple[str, ...]] = set()
         for row, line in enumerate(lines):
-            rest: list[bytes] = []
+            rest: list[Leaf] = []
             for path, leaf in leaves(line).items():
                 if leaf.type == "null":
                     nulls.add(leaf.keys)
                     continue
                 column = fields.column(path, leaf.type)
                 if column is None:
-                    rest.append(_encode.encode(path) + b":" + leaf.raw)
+                    rest.append(leaf)
                     unplaced[leaf.keys, leaf.type] += 1
                     fields.note_rest(path, leaf.type)
                     continue
@@ -158,13 +199,21 @@ class Shredder:
                     cells = values[column.name] = [None] * len(lines)
                     columns[column.name] = column
                 cells[row] = value_of(leaf)
-            rests.append("{" + b",".join(rest).decode() + "}" if rest else None)
+            rests.append(_rest(rest))
         fields.count_unplaced(unplaced)
         fields.note_nulls(nulls)
         arrays = {name: pa.array(cells, ARROW_TYPES[columns[name].type]) for name, cells in values.items()}
         if any(rests):
             arrays[REST] = pa.array(rests, pa.string())
         return arrays
+
+
+def _rest(found: list[Leaf]) -> str | None:
+    """The JSON object kept in `_rest`, with whole paths as keys; None for nothing."""
+    if not found:
+        return None
+    members = [_encode.encode(".".join(leaf.keys)) + b":" + leaf.raw for leaf in found]
+    return (b"{" + b",".join(members) + b"}").decode()
 
 
 def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
@@ -196,6 +245,26 @@ def labelled(batch: Batch) -> bytes:
         members = line.strip()[1:-1].strip()
         lines.append(prefix + (b"," + members if members else b"") + b"}\n")
     return b"".join(lines)
+
+
+def _decode_fitting(
+    decoder: msgspec.json.Decoder[Any], lines: list[bytes], odd: set[int]
+) -> tuple[list[Any], list[int]]:
+    """The lines that a decoder takes, decoded, and which they are; those in `odd` are not tried."""
+    if not odd:
+        try:
+            return decoder.decode_lines(b"\n".join(lines)), list(range(len(lines)))
+        except msgspec.DecodeError:
+            pass  # one of them does not fit: find out which
+    fitting, fitting_at = [], []
+    for index, line in enumerate(lines):
+        if index not in odd:
+            try:
+                fitting.append(decoder.decode(line))
+            except msgspec.DecodeError:
+                continue
+            fitting_at.append(index)
+    return fitting, fitting_at
 
 
 def _lines_with_empty_objects(events: bytes) -> set[int]:

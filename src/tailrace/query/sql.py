@@ -195,11 +195,12 @@ def _rewrite_columns(
             names = [datasets[column.table]] if column.table in datasets else [] if column.table else list(readers)
             found: dict[str, str] = {}
             for name in names:
-                field = readers[name].resolve(column.name)
-                if field is not None:
-                    found[name] = field
-                    wanted[name].setdefault(column.name, (field, "plain"))
+                resolved = readers[name].resolve(column.name)
+                if resolved is not None:
+                    found[name] = resolved
+                    wanted[name].setdefault(column.name, (resolved, "plain"))
             if len(found) == 1 and (column.table or (len(scope.sources) == 1 and name in datasets.values())):
+                [(name, field)] = found.items()
                 view = _view_for(column, outermost=scope.is_root) if readers[name].is_mixed(field) else "plain"
                 if view != "plain":
                     exposed = f"{column.name}#{view}"
