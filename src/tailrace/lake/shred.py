@@ -132,14 +132,14 @@ class Shredder:
                 continue
             # An empty object is only what the columns left of one: lines that hold one are not here.
             found = [leaf for leaf in leaves(text.encode()).values() if leaf.type != "map"]
-            nulls.update(leaf.keys for leaf in found if leaf.type == "null")
-            found = [leaf for leaf in found if leaf.type != "null"]
-            if not found:
-                nothing.add(text)
             if any(fields.keys_of(".".join(leaf.keys)) is not None for leaf in found):
                 unfit.add(row)
                 rests.append(None)
                 continue
+            nulls.update(leaf.keys for leaf in found if leaf.type == "null")
+            found = [leaf for leaf in found if leaf.type != "null"]
+            if not found:
+                nothing.add(text)
             unplaced.update((leaf.keys, leaf.type) for leaf in found)
             rests.append(_rest(found))
         for keys, value_type in unplaced:
