@@ -119,7 +119,9 @@ class Fields:
         for keys in paths:
             if len(self.null_paths) >= MAX_NULL_PATHS:
                 return
-            if keys not in self.null_paths and can_guard(keys):
+            # A null at the path of a column that is nested otherwise hides that column's value: not for the fast way.
+            own = self._keys_of.get(".".join(keys), keys)
+            if keys not in self.null_paths and own == keys and can_guard(keys):
                 self.null_paths.add(keys)
                 self.version += 1
 
@@ -198,6 +200,7 @@ class Fields:
         self.columns.append(column)
         self._by_path_type[column.path, column.type] = column
         self._keys_of.setdefault(column.path, column.keys)
+        self.null_paths = {k for k in self.null_paths if k == column.keys or ".".join(k) != column.path}
         self._folded_names.add(column.name.casefold())
         self._reserve_keys(column.keys)
         self.version += 1
