@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-import tailrace
-from tailrace import api
+from tailrace import __version__, api
 from tailrace.access import Access
 from tailrace.api.services import Health
 from tailrace.config import Settings
@@ -272,7 +271,7 @@ def _print_banner(url: str, data: Path, token: str | None) -> None:
     event = '[{"message":"hello","level":"info"}]'
     query = '{"sql":"SELECT * FROM demo ORDER BY _time DESC LIMIT 10"}'
     lines = [
-        f"Tailrace {tailrace.__version__} is ready at {url}",
+        f"Tailrace {__version__} is ready at {url}",
         f"Token:  {token} (shown this once, kept in {kept})" if token else f"Token:  kept in {kept}",
         f"Ingest: curl -sS {url}/v1/datasets/{DEMO_DATASET}/ingest {authorization} "
         f"-H 'Content-Type: application/json' -d '{event}'",
