@@ -55,7 +55,28 @@ def typed(value: Any) -> Any:
 
 
 SPECIAL_NUMBERS = (2**63 - 1, -(2**63), 2**63, 2**64, 10**30, -(10**25), 0, -1, 2**53 + 1, 0.1, 1.0, -0.0, 1e22, 5e-324)
-SPECIAL_KEYS = ("a", "A", "b", "a.b", "a b", "", ".", "a.", "é", "_rest", "_day", "x#integer", "x", "'", '"', "\\", "\n", "$", "/", "~")
+SPECIAL_KEYS = (
+    "a",
+    "A",
+    "b",
+    "a.b",
+    "a b",
+    "",
+    ".",
+    "a.",
+    "é",
+    "_rest",
+    "_day",
+    "x#integer",
+    "x",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    "$",
+    "/",
+    "~",
+)
 
 keys = st.sampled_from(SPECIAL_KEYS) | st.text(st.characters(codec="utf-8"), max_size=6)
 scalars = (

@@ -106,13 +106,19 @@ class Table:
             commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, position)]),
         )
         self._delta.update_incremental()
-        log = self.directory / "_delta_log"
-        for version in range(before, self._delta.version() + 1):
-            entry = log / f"{version:020d}.json"
-            if entry.exists():
-                flush(entry)
-        flush(log)
+        self._flush_log(before)
         self.files = (*self.files, *(data_file for _, data_file in added))
+
+    def _flush_log(self, since: int) -> None:
+        """Flush what delta-rs wrote to the table's log from version `since` on: it does not do so itself."""
+        log = self.directory / "_delta_log"
+        for version in range(since, self._delta.version() + 1):
+            for entry in log.glob(f"{version:020d}.*"):
+                flush(entry)
+        checkpoint = log / "_last_checkpoint"
+        if checkpoint.exists():
+            flush(checkpoint)
+        flush(log)
 
     def _widen(self, rows: pa.Table, view: FieldsView) -> None:
         new = [

@@ -1,0 +1,236 @@
+"""The lake: batches become rows exactly once, at once, whatever happens in between."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.events import batch
+from support.waiting import wait_until
+
+from tailrace.events import DatasetExists, DatasetNotFound, InvalidName
+from tailrace.lake import Lake, LakeSettings, Snapshot
+from tailrace.lake.table import write_files
+
+NEVER = LakeSettings(commit_age_s=1e9)
+
+
+def numbers(snapshot: Snapshot) -> list[int]:
+    """The values of `n`, of committed and hot rows."""
+    parts: list[pa.Table] = [pq.ParquetFile(file.path).read() for file in snapshot.files]
+    return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    yield lake
+    lake.close(commit=False)
+
+
+def test_a_snapshot_has_what_was_accepted_before_it(lake: Lake) -> None:
+    for position in range(1, 30):
+        lake.accept(position, batch([{"n": position}]))
+
+        assert numbers(lake.snapshot("d")) == list(range(1, position + 1))
+
+
+def test_every_row_is_in_a_snapshot_once_while_commits_run(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / "lake", LakeSettings(commit_bytes=1, commit_age_s=0))
+    lake.create("d")
+    stop = threading.Event()
+
+    def commit() -> None:
+        while not stop.is_set():
+            lake.commit_now("d")
+
+    committer = threading.Thread(target=commit)
+    committer.start()
+    try:
+        for position in range(1, 60):
+            lake.accept(position, batch([{"n": position}]))
+            assert numbers(lake.snapshot("d")) == list(range(1, position + 1))
+    finally:
+        stop.set()
+        committer.join()
+        lake.close()
+
+
+def test_replay_after_a_crash_puts_each_batch_into_its_table_once(tmp_path: Path) -> None:
+    batches = [(position, batch([{"n": position}])) for position in range(1, 11)]
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept_all(batches[:6])
+    lake.commit_now()
+    lake.accept_all(batches[6:])
+    lake.snapshot("d")
+    lake.close(commit=False)
+
+    lake = Lake.open(tmp_path, NEVER)
+    assert lake.highest_position() == 6
+    lake.accept_all(batches)
+
+    assert numbers(lake.snapshot("d")) == list(range(1, 11))
+    lake.close()
+
+
+def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    [rows] = lake.snapshot("d").hot
+    lake.close(commit=False)
+    write_files(tmp_path / "d", rows)  # and the process ends here
+
+    lake = Lake.open(tmp_path, NEVER)
+    lake.accept(1, batch([{"n": 1}]))
+    lake.commit_now()
+
+    assert numbers(lake.snapshot("d")) == [1]
+    lake.close()
+
+
+def test_commits_by_size(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(commit_bytes=1000, commit_age_s=1e9))
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    lake.snapshot("d")
+    assert lake.uncommitted("d") == 1
+
+    lake.accept(2, batch([{"n": n} for n in range(1000)]))
+
+    wait_until(lambda: lake.uncommitted("d") == 0)
+    assert lake.snapshot("d").hot == ()
+    lake.close()
+
+
+def test_commits_by_age(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=0.05))
+    lake.create("d")
+
+    lake.accept(1, batch([{"n": 1}]))
+
+    wait_until(lambda: lake.uncommitted("d") == 0)
+    lake.close()
+
+
+def test_commits_on_close(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    lake.close()
+
+    lake = Lake.open(tmp_path, NEVER)
+    assert lake.highest_position() == 1
+    assert numbers(lake.snapshot("d")) == [1]
+    lake.close()
+
+
+def test_tells_the_position_up_to_which_all_datasets_are_committed(tmp_path: Path) -> None:
+    told: list[int] = []
+    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake.create("a")
+    lake.create("b")
+    lake.accept_all([(1, batch([{}], "a")), (2, batch([{}], "b")), (3, batch([{}], "a"))])
+
+    lake.commit_now("a")
+    assert lake.committed_position() == 0
+    lake.commit_now("b")
+
+    assert lake.committed_position() == 3
+    assert told == [3]
+    lake.close()
+
+
+def test_one_file_a_day_sorted_by_time(lake: Lake) -> None:
+    day_ns = 86_400 * 10**9
+    for position, first_ns in enumerate((5 * day_ns, 3 * day_ns, 5 * day_ns - 2_000_000), start=1):
+        lake.accept(position, batch([{"n": position}, {"n": position}, {"n": position}], first_ns=first_ns))
+
+    lake.commit_now()
+
+    files = lake.snapshot("d").files
+    assert [file.path.parent.name for file in files] == ["_day=1970-01-04", "_day=1970-01-05", "_day=1970-01-06"]
+    for file in files:
+        times = pq.ParquetFile(file.path).read()["_time"].to_pylist()
+        assert times == sorted(times)
+
+
+def test_a_failed_commit_keeps_the_rows_and_is_tried_again(lake: Lake, tmp_path: Path) -> None:
+    lake.accept(1, batch([{"n": 1}]))
+    away = tmp_path / "away"
+    (tmp_path / "d").rename(away)
+
+    lake.commit_now("d")
+    assert lake.commit_failures == 1
+    assert numbers(lake.snapshot("d")) == [1]
+
+    shutil.rmtree(tmp_path / "d", ignore_errors=True)
+    away.rename(tmp_path / "d")
+    lake.commit_now("d")
+    assert lake.uncommitted("d") == 0
+    assert numbers(lake.snapshot("d")) == [1]
+
+
+def test_a_dataset_made_anew_has_nothing_of_the_old_one(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    old = (1, batch([{"n": 1}]))
+    lake.accept_all([old])
+    lake.drop("d")
+    with pytest.raises(DatasetNotFound):
+        lake.snapshot("d")
+    lake.create("d")
+    lake.accept(2, batch([{"n": 2}]))
+    lake.close(commit=False)
+
+    lake = Lake.open(tmp_path, NEVER)
+    lake.accept_all([old, (2, batch([{"n": 2}]))])
+    assert numbers(lake.snapshot("d")) == [2]
+    lake.close()
+
+
+def test_dropping_gives_the_backlog_back(lake: Lake) -> None:
+    lake.accept(1, batch([{"n": n} for n in range(5000)]))
+    lake.drop("d")
+
+    wait_until(lambda: lake.backlog_bytes == 0)
+
+
+def test_a_drop_that_was_interrupted_is_finished_at_the_next_start(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.close()
+    (tmp_path / "d").rename(tmp_path / "_dropped-1")
+    (tmp_path / "half").mkdir()
+
+    lake = Lake.open(tmp_path, NEVER)
+    assert lake.datasets() == []
+    assert list(tmp_path.iterdir()) == []
+    lake.close()
+
+
+def test_names_are_checked_and_taken_once(lake: Lake) -> None:
+    lake.create("a.b_c-D9")
+    with pytest.raises(DatasetExists):
+        lake.create("d")
+    for name in ("", "../x", "-a", "a" * 129, "a b", "é"):
+        with pytest.raises(InvalidName):
+            lake.create(name)
+
+
+def test_what_cannot_be_shredded_is_kept_whole(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tailrace.lake.shred.Shredder.shred", fail)
+    lake.accept(1, batch([{"n": 1}]))
+
+    [rows] = lake.snapshot("d").hot
+
+    assert rows["_rest"].to_pylist() == ['{"n":1}']
+    assert lake.shred_failures == 1
