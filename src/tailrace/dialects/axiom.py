@@ -29,6 +29,7 @@ JSON_TYPES = frozenset(
 )
 CSV_TYPE = b"text/csv"
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
+TIME = "_time"
 DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
 EVERY_DATASET = "*"  # in a token's capabilities
@@ -109,9 +110,9 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
     query = request.query_values() if request.query else {}
     times = _time_rule(query) if query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
-    labels = _labels(label_header, gate.limits) if label_header else NO_LABELS
+    labels = _labels(label_header, gate.limits, request.received_ns) if label_header else NO_LABELS
     encoding = request.header(b"content-encoding") or b""
-    delimiter, fields = _csv_options(request, query) if csv else (",", None)
+    delimiter, fields = _csv_options(request, query) if csv else ("", None)
     wire = await request.read()
 
     def cut_body() -> Cut:
@@ -168,9 +169,7 @@ def _time_rule(query: dict[str, str]) -> TimeRule:
 
 
 def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str] | None]:
-    delimiter = query.get("csv-delimiter") or ","
-    if len(delimiter) != 1:
-        raise BadRequest(f"csv-delimiter must be one character, not '{delimiter}'")
+    delimiter = query.get("csv-delimiter", "")
     names = request.header(b"x-axiom-csv-fields")
     if names is None or not names.strip():
         return delimiter, None
@@ -180,16 +179,19 @@ def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str
         raise BadRequest("X-Axiom-CSV-Fields is not UTF-8") from error
 
 
-def _labels(value: bytes, limits: Limits) -> dict[str, Any]:
-    """The members of an X-Axiom-Event-Labels header."""
+def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
+    """The members of an X-Axiom-Event-Labels header, to which the rules for the fields of an event apply."""
     try:
-        value.decode()
-        labels = msgspec.json.decode(value, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"X-Axiom-Event-Labels is not a JSON object: {error}") from error
-    for name in labels:
-        if len(name.encode()) > limits.max_name_bytes:
-            raise BadRequest(f"a name in X-Axiom-Event-Labels is longer than {limits.max_name_bytes} bytes")
+        cut = cut_json(value, times=DEFAULT_TIMES, limits=limits, received_ns=received_ns)
+    except BadRequest as error:
+        raise BadRequest(f"X-Axiom-Event-Labels is not a JSON object: {error.message}") from error
+    if cut.rejections:
+        raise BadRequest(f"X-Axiom-Event-Labels is refused: {cut.rejections[0].reason}")
+    if cut.count != 1:
+        raise BadRequest(f"X-Axiom-Event-Labels must be one JSON object, not {cut.count}")
+    labels: dict[str, Any] = msgspec.json.decode(cut.events)
+    if TIME in labels:
+        raise BadRequest(f"X-Axiom-Event-Labels may not set {TIME}, which every event has of its own")
     return labels
 
 

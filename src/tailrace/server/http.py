@@ -34,6 +34,6 @@ class HttpServer(Server):
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        # Granian would bind the address itself, in a way that lets a second server share it. It closes what it is given.
+        # Granian would bind the address itself, such that a second server may share it. It closes what it is given.
         self._shd: Any = SocketHolder(self._listener.detach(), False, self.backlog)  # type: ignore[call-arg]
         self._sfd: Any = self._shd.get_fd()
