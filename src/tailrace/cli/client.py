@@ -62,9 +62,7 @@ def find_server(url: str | None, token: str | None, data: Path) -> Target:
                 "start one with `tailrace serve`, or give --url (TAILRACE_URL)"
             )
         url = local
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise CommandError(f"{url!r} is not a server's URL: it is like http://127.0.0.1:8080")
+    parts = _server_url(url)
     if not token and local is not None and _same_server(parts, urlsplit(local)):
         token = _owner_token(data)
     if not token:
@@ -202,6 +200,17 @@ def _owner_token(data: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot read {path}: {error}; or give --token (TAILRACE_TOKEN)") from error
+
+
+def _server_url(url: str) -> SplitResult:
+    wrong = CommandError(f"{url!r} is not a server's URL: it is like http://127.0.0.1:8080")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError as error:  # of the port, or of an IPv6 address
+        raise wrong from error
+    raise wrong
 
 
 def _same_server(one: SplitResult, other: SplitResult) -> bool:

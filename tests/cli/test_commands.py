@@ -1,0 +1,238 @@
+"""The commands, run as a user runs them, against a real server."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+import zstandard
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+TIMEOUT_S = 120.0
+
+
+def tailrace(
+    *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command line without the settings of the shell that runs the tests."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tailrace", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env={**clean, "COLUMNS": "200", **(env or {})},
+    )
+
+
+def on(server: Server, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a client command against the server, found by its data directory."""
+    return tailrace(*arguments, stdin=stdin, env={"TAILRACE_DATA": str(server.data)})
+
+
+def numbers(server: Server, dataset: str) -> list[int]:
+    return [row["i"] for row in server.sql(f'SELECT i FROM "{dataset}" ORDER BY i')]
+
+
+def test_the_version_is_printed() -> None:
+    assert tailrace("--version").stdout.startswith(b"tailrace ")
+
+
+def test_config_prints_values_with_their_origins(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text('root_token = "xapt-hidden"\n')
+    run = tailrace("config", "--config", str(file), "--port", "9", "--format", "json")
+    assert run.returncode == 0
+    settings = json.loads(run.stdout)
+    assert settings["port"] == {"value": 9, "origin": "flag --port"}
+    assert settings["root_token"] == {"value": "set", "origin": f"file {file}"}
+    table = tailrace("config", env={"TAILRACE_CONFIG": str(file), "TAILRACE_COMMIT_BYTES": "1MiB"}).stdout.decode()
+    assert any(
+        line.split() == ["commit_bytes", "1", "MiB", "environment", "TAILRACE_COMMIT_BYTES"]
+        for line in table.splitlines()
+    )
+    assert "hidden" not in table
+
+
+def test_config_refuses_what_is_no_setting() -> None:
+    run = tailrace("config", "--port", "x", env={"TAILRACE_PROT": "1"})
+    assert run.returncode == 2
+    assert run.stdout == b""
+    assert run.stderr.decode().splitlines() == [
+        "tailrace: unknown environment variable TAILRACE_PROT; did you mean TAILRACE_PORT?",
+        "tailrace: setting port (flag --port): 'x' is not accepted; "
+        "it takes a whole number, at least 0 and at most 65535",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["query"],
+        ["query", "--sql", "SELECT 1", "--format", "xml"],
+        ["ingest", "d", "absent.ndjson"],
+        ["ingest", "d", __file__],
+        ["ingest", "d", "-", "--csv-delimiter", ",,"],
+        ["token", "create", "t", "--dataset", "d:fly"],
+    ],
+)
+def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
+    run = tailrace(*arguments)
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert b"Usage:" in run.stderr
+
+
+def test_without_a_server_a_command_says_what_to_do(tmp_path: Path) -> None:
+    run = tailrace("dataset", "list", "--data", str(tmp_path))
+    assert run.returncode == 1
+    assert run.stderr.decode().splitlines() == [
+        f"tailrace: no server runs on the data directory {tmp_path}: "
+        "start one with `tailrace serve`, or give --url (TAILRACE_URL)"
+    ]
+
+
+def test_a_refused_token_is_one_clear_line(server: Server) -> None:
+    run = tailrace("dataset", "list", env={"TAILRACE_URL": server.url, "TAILRACE_TOKEN": "xapt-wrong"})
+    assert run.returncode == 1
+    (line,) = run.stderr.decode().splitlines()
+    assert "refused the token" in line
+    assert "TAILRACE_TOKEN" in line
+    assert "xapt-wrong" not in line
+
+
+def test_datasets_are_created_listed_and_dropped(server: Server) -> None:
+    assert on(server, "dataset", "create", "cli-made", "--description", "by a test").returncode == 0
+    again = on(server, "dataset", "create", "cli-made")
+    assert again.returncode == 1
+    assert b"exists" in again.stderr
+    listed = on(server, "dataset", "list").stdout.decode().splitlines()
+    assert any(line.startswith("cli-made ") and "by a test" in line for line in listed)
+    assert on(server, "dataset", "delete", "cli-made").returncode == 0
+    assert b"cli-made" not in on(server, "dataset", "list").stdout
+
+
+def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> None:
+    made = on(server, "token", "create", "by cli", "--dataset", f"{dataset}:ingest", "--expires", "1d")
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.decode().strip()
+    assert secret.startswith("xaat-")
+    with_it = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": secret}
+    assert tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it).returncode == 0
+    query = tailrace("query", "--sql", f'SELECT * FROM "{dataset}"', env=with_it)
+    assert query.returncode == 1
+    listed = on(server, "token", "list").stdout.decode()
+    (line,) = [line for line in listed.splitlines() if f"{dataset}:ingest" in line]
+    assert secret not in listed
+    assert on(server, "token", "delete", line.split()[0]).returncode == 0
+    refused = tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it)
+    assert refused.returncode == 1
+    assert b"refused the token" in refused.stderr
+
+
+def test_a_large_ndjson_file_arrives_whole_and_once(server: Server, dataset: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text("".join(f'{{"i":{i}}}\n' for i in range(25_000)))
+    run = on(server, "ingest", dataset, str(file))
+    assert run.stdout == b"ingested 25000 events, 0 failed\n"
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert numbers(server, dataset) == list(range(25_000))
+
+
+def test_compressed_files_of_every_format_arrive(server: Server, dataset: str, tmp_path: Path) -> None:
+    array = tmp_path / "a.json.gz"
+    array.write_bytes(gzip.compress(json.dumps([{"i": 1}, {"i": 2}], indent=1).encode()))
+    lines = tmp_path / "b.jsonl.zst"
+    compress = zstandard.ZstdCompressor().compress
+    lines.write_bytes(compress(b'{"i":3}\n') + compress(b'{"i":4}\n'))
+    single = tmp_path / "c.json"
+    single.write_text('{\n  "i": 5\n}\n')
+    run = on(server, "ingest", dataset, str(array), str(lines), str(single))
+    assert run.stdout == b"ingested 5 events, 0 failed\n", run.stderr
+    assert numbers(server, dataset) == [1, 2, 3, 4, 5]
+
+
+def test_csv_keeps_its_header_and_quotes_over_many_bodies(server: Server, dataset: str) -> None:
+    text = io.StringIO()
+    rows = [[str(i), f'a "quoted"\nline, {i}'] for i in range(10_001)]
+    csv.writer(text).writerows([["n", "größe, in cm"], *rows])
+    run = on(server, "ingest", dataset, "-", "--format", "csv", stdin=text.getvalue().encode())
+    assert run.stdout == b"ingested 10001 events, 0 failed\n", run.stderr
+    back = server.sql(f'SELECT n, "größe, in cm" AS size FROM "{dataset}" ORDER BY CAST(n AS INTEGER)')
+    assert [[row["n"], row["size"]] for row in back] == rows
+
+
+def test_time_field_and_format_are_sent_along(server: Server, dataset: str) -> None:
+    options = ["--timestamp-field", "at", "--timestamp-format", "2006-01-02 15h04"]
+    run = on(server, "ingest", dataset, "-", *options, stdin=b'{"at":"2030-02-03 04h05"}\n')
+    assert run.returncode == 0, run.stderr
+    (row,) = server.sql(f'SELECT _time FROM "{dataset}"')
+    assert row["_time"].startswith("2030-02-03T04:05:00")
+
+
+def test_refused_events_are_listed_by_their_place_in_the_file(server: Server, dataset: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    bad = {3, 12_345}
+    file.write_text("".join('{"i":\n' if i in bad else f'{{"i":{i}}}\n' for i in range(12_346)))
+    run = on(server, "ingest", dataset, str(file))
+    assert run.returncode == 1
+    assert run.stdout == b"ingested 12344 events, 2 failed\n"
+    first, second = run.stderr.decode().splitlines()
+    assert first.startswith(f"{file}: event 3: ")
+    assert second.startswith(f"{file}: event 12345: ")
+    assert numbers(server, dataset) == [i for i in range(12_346) if i not in bad]
+
+
+def test_a_broken_file_does_not_keep_the_next_from_arriving(server: Server, dataset: str, tmp_path: Path) -> None:
+    broken = tmp_path / "a.ndjson.gz"
+    broken.write_bytes(gzip.compress(b'{"i":1}\n' * 100)[:-12])
+    good = tmp_path / "b.ndjson"
+    good.write_text('{"i":2}\n')
+    run = on(server, "ingest", dataset, str(broken), str(good))
+    assert run.returncode == 1
+    assert run.stderr.decode().startswith(f"{broken}: ")
+    assert 2 in numbers(server, dataset)
+
+
+def test_ingest_into_a_missing_dataset_stops_at_once(server: Server) -> None:
+    run = on(server, "ingest", "cli-absent", "-", stdin=b'{"i":1}\n')
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert len(run.stderr.splitlines()) == 1
+    assert b"not found" in run.stderr
+
+
+def test_an_answer_comes_in_every_format(server: Server, dataset: str) -> None:
+    assert server.ingest(dataset, [{"i": 1, "s": "é"}, {"i": 2, "s": None}]).status_code == 200
+    sql = f'SELECT i, s FROM "{dataset}" ORDER BY i'
+    rows = [{"i": 1, "s": "é"}, {"i": 2, "s": None}]
+
+    def answer(*form: str) -> bytes:
+        run = on(server, "query", "--sql", sql, *form)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert [json.loads(line) for line in answer().splitlines()] == rows
+    assert json.loads(answer("--format", "json"))["rows"] == rows
+    assert list(csv.reader(io.StringIO(answer("--format", "csv").decode()))) == [["i", "s"], ["1", "é"], ["2", ""]]
+    table = answer("--format", "table").decode().splitlines()
+    assert [line.split() for line in table] == [["i", "s"], ["1", "é"], ["2", "null"]]
+    assert pa.ipc.open_stream(answer("--format", "arrow")).read_all().to_pylist() == rows
+
+
+def test_a_wrong_query_is_one_clear_line(server: Server) -> None:
+    run = on(server, "query", "--sql", "SELECT * FROM absent")
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert len(run.stderr.splitlines()) == 1
+    assert b"absent" in run.stderr
