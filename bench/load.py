@@ -23,6 +23,7 @@ class Load(Struct, frozen=True):
     body_bytes: int  # of the answered requests, as sent
     statuses: dict[int, int]
     latencies_s: list[float]  # one a request, in the order of the answers
+    cpu_s: float  # that the client itself used
 
     @property
     def per_second(self) -> float:
@@ -38,13 +39,12 @@ class Load(Struct, frozen=True):
 class _Connection:
     """One keep-alive connection and the request it is at."""
 
-    __slots__ = ("body_bytes", "chunks", "need", "next", "received", "sent", "sock", "started", "writing")
+    __slots__ = ("body_bytes", "chunks", "need", "received", "sent", "sock", "started", "writing")
 
-    def __init__(self, address: tuple[str, int], first: int) -> None:
+    def __init__(self, address: tuple[str, int]) -> None:
         self.sock = socket.create_connection(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
-        self.next = first
         self.sent: memoryview = memoryview(b"")
         self.body_bytes = 0
         self.writing = False
@@ -71,6 +71,8 @@ def run(
 ) -> Load:
     """Sends `requests` in turn over `connections` connections until `seconds` or `max_requests` are reached.
 
+    What is sent is the first so many of `requests`, repeated, whichever connection each goes by.
+
     Only loopback addresses are accepted (ValueError otherwise). Raises ConnectionError when the server hangs up.
     """
     if not ipaddress.ip_address(address[0]).is_loopback:
@@ -84,10 +86,12 @@ def run(
     latencies: list[float] = []
     body_bytes = 0
     clock = time.perf_counter
+    started = 0
 
     def start(connection: _Connection) -> None:
-        turn = connection.next % len(requests)
-        connection.next += connections
+        nonlocal started
+        turn = started % len(requests)
+        started += 1
         connection.body_bytes = body_sizes[turn]
         connection.chunks.clear()
         connection.received, connection.need = 0, -1
@@ -108,14 +112,15 @@ def run(
 
     try:
         began = clock()
-        for number in range(connections):
-            connection = _Connection(address, number)
+        cpu_began = time.process_time()
+        for _ in range(min(connections, max_requests)):
+            connection = _Connection(address)
             open_connections[connection.sock.fileno()] = connection
             epoll.register(connection.sock.fileno(), select.EPOLLIN)
             start(connection)
         deadline = began + seconds
         running = True
-        busy = connections
+        busy = started
         while busy:
             for fd, event in epoll.poll(1.0):
                 connection = open_connections[fd]
@@ -136,7 +141,7 @@ def run(
                 statuses[int(connection.chunks[0][9:12])] += 1
                 latencies.append(now - connection.started)
                 body_bytes += connection.body_bytes
-                if running and (now >= deadline or len(latencies) + busy > max_requests):
+                if running and (now >= deadline or started >= max_requests):
                     running = False
                 if running:
                     start(connection)
@@ -144,7 +149,8 @@ def run(
                     busy -= 1
             if running and clock() > deadline + MAX_SECONDS:
                 raise TimeoutError("the server stopped answering")
-        return Load(len(latencies), clock() - began, body_bytes, dict(statuses), latencies)
+        cpu_s = time.process_time() - cpu_began
+        return Load(len(latencies), clock() - began, body_bytes, dict(statuses), latencies, cpu_s)
     finally:
         for connection in open_connections.values():
             connection.sock.close()
@@ -189,6 +195,7 @@ def run_processes(
         sum(part.body_bytes for part in parts),
         dict(statuses),
         [latency for part in parts for latency in part.latencies_s],
+        sum(part.cpu_s for part in parts),
     )
 
 
@@ -218,6 +225,7 @@ def main() -> None:
     )
     print(
         f"{load.per_second:,.0f} requests/s, {load.body_bytes / load.elapsed_s / 1e6:,.1f} MB/s, "
+        f"client {load.cpu_s / load.elapsed_s:.0%} of a core, "
         f"p50 {load.quantile_s(0.5) * 1e3:.1f} ms, p99 {load.quantile_s(0.99) * 1e3:.1f} ms, {load.statuses}"
     )
 

@@ -1,0 +1,1 @@
+"""Measures a server against the limits of the machine it runs on."""

@@ -1,0 +1,239 @@
+"""`python -m bench`: what the server does of events, beside what the machine could do, measured in one run."""
+
+import argparse
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from deltalake import DeltaTable
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from bench import limits, load, servers
+from bench.generate import GENERATORS, Generator
+
+AIM = 0.5  # of the limit
+SEED = 1
+BODY_BYTES = 1_000_000
+BODY_CONNECTIONS = 4
+EVENT_CONNECTIONS = 128
+DISTINCT_EVENTS = 2000  # that single-event requests repeat
+WARM_UP_S = 0.5
+FIGURES = ("ack", "through", "requests")
+UNITS = {"ack": "MB/s", "through": "MB/s", "requests": "requests/s"}
+TITLES = {"ack": "acknowledged", "through": "through to Delta", "requests": "single events"}
+LIMITS = {
+    "ack": "decode + write + flush",
+    "through": "shred + sort + Parquet",
+    "requests": "empty handler",
+}
+LIBRARIES = ("granian", "msgspec", "duckdb", "pyarrow", "deltalake")
+RESULTS = Path(__file__).parent / "results"
+
+
+class Size(Struct, frozen=True):
+    """How much is measured."""
+
+    rounds: int
+    bodies: int  # distinct
+    sent_bodies: int  # less than `shred_backlog_bytes` of them, or the server would send some back
+    event_seconds: float
+
+
+FULL = Size(rounds=3, bodies=100, sent_bodies=200, event_seconds=3.0)
+QUICK = Size(rounds=1, bodies=40, sent_bodies=80, event_seconds=1.0)
+
+
+class Figure(Struct, frozen=True):
+    """One figure of one generator: the best of the rounds."""
+
+    figure: str
+    generator: str
+    unit: str
+    server: float
+    limit: float
+    ratio: float
+    rounds: list[tuple[float, float]]  # server and limit
+
+
+class Report(Struct, frozen=True):
+    """One run."""
+
+    time: str
+    cores: int
+    python: str
+    libraries: dict[str, str]
+    figures: list[Figure]
+
+
+Measured = dict[tuple[str, str], list[tuple[float, float]]]  # by figure and generator: server and limit of each round
+
+
+def main() -> None:
+    """Measures what the command line asks for and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, under 30 s")
+    parser.add_argument("--only", choices=FIGURES, action="append", help="this figure only; may be repeated")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("/var/tmp"),
+        help="where data is written, on the disk to be measured (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    wanted = tuple(figure for figure in FIGURES if not options.only or figure in options.only)
+    console = Console()
+    measured: Measured = defaultdict(list)
+    size = QUICK if options.quick else FULL
+    with console.status("making events") as status:
+        bodies = {
+            generator: generator.bodies(SEED, count=size.bodies, body_bytes=BODY_BYTES) for generator in GENERATORS
+        }
+        for round_number in range(1, size.rounds + 1):
+            for generator in GENERATORS:
+                status.update(f"round {round_number} of {size.rounds}: {generator.name}")
+                sent = [bodies[generator][number % size.bodies] for number in range(size.sent_bodies)]
+                with _directory(options.directory) as directory:
+                    for figure, rates in _measure(generator, sent, size, directory, wanted).items():
+                        measured[figure, generator.name].append(rates)
+    report = _report(measured)
+    _print(console, report, size)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.json").write_bytes(msgspec.json.encode(report) + b"\n")
+
+
+def _measure(
+    generator: Generator, bodies: Sequence[bytes], size: Size, directory: Path, wanted: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Server and limit of each figure, each pair measured close together."""
+    rates = {}
+    if "ack" in wanted or "through" in wanted:
+        flushed = limits.decode_and_flush(bodies, directory / "flushed") if "ack" in wanted else 0.0
+        written = 0.0
+        if "through" in wanted:
+            written = limits.shred_and_write(limits.batches_of(generator, bodies), directory / "written")
+        acknowledged, through = _stream(generator, bodies, directory / "streamed", until_committed="through" in wanted)
+        if "ack" in wanted:
+            rates["ack"] = (acknowledged / 1e6, flushed / 1e6)
+        if "through" in wanted:
+            rates["through"] = (through / 1e6, written / 1e6)
+    if "requests" in wanted:
+        rates["requests"] = _single_events(generator, directory / "single", size.event_seconds)
+    return rates
+
+
+def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_committed: bool) -> tuple[float, float]:
+    """Bytes a second that a server acknowledged, and that it committed when asked to (else 0).
+
+    Both count from the first byte sent: to the last answer, and to the last commit of the dataset's table.
+    """
+    with servers.tailrace(data) as server:
+        server.create(generator.dataset)
+        requests = [_ingest(server, generator, body) for body in bodies]
+        began = time.time()
+        done = load.run(
+            server.address,
+            requests,
+            connections=BODY_CONNECTIONS,
+            seconds=load.MAX_SECONDS,
+            max_requests=len(requests),
+        )
+        _check(done)
+        acknowledged = done.body_bytes / done.elapsed_s
+        if not until_committed:
+            return acknowledged, 0.0
+        server.stop()
+    table = data / "lake" / generator.dataset
+    committed = max(entry.stat().st_mtime for entry in (table / "_delta_log").glob("*.json"))
+    events, stored = sum(body.count(b"\n") for body in bodies), DeltaTable(table).count()
+    if events != stored:
+        raise RuntimeError(f"{events} events were acknowledged, {stored} are in the table")
+    return acknowledged, done.body_bytes / (committed - began)
+
+
+def _single_events(generator: Generator, data: Path, seconds: float) -> tuple[float, float]:
+    """Single-event requests a second: of the server, and of an empty handler for the same requests."""
+    events = list(islice(generator.events(SEED), DISTINCT_EVENTS))
+    with servers.tailrace(data) as server, servers.empty() as empty:
+        server.create(generator.dataset)
+        requests = [_ingest(server, generator, event) for event in events]
+        rates = []
+        for address in (server.address, empty):
+            load.run(address, requests, connections=EVENT_CONNECTIONS, seconds=WARM_UP_S)
+            done = load.run(address, requests, connections=EVENT_CONNECTIONS, seconds=seconds)
+            _check(done)
+            rates.append(done.per_second)
+        return rates[0], rates[1]
+
+
+def _ingest(server: servers.Tailrace, generator: Generator, body: bytes) -> bytes:
+    path = f"/v1/datasets/{generator.dataset}/ingest"
+    if generator.time_field != "_time":
+        path += f"?timestamp-field={generator.time_field}"
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/x-ndjson"}
+    return load.http_request("POST", path, f"{server.address[0]}:{server.address[1]}", headers, body)
+
+
+def _check(done: load.Load) -> None:
+    if set(done.statuses) != {200}:
+        raise RuntimeError(f"not every request was answered with 200: {done.statuses}")
+
+
+@contextmanager
+def _directory(parent: Path) -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="tailrace-bench-", dir=parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def _report(measured: Measured) -> Report:
+    figures = []
+    for (figure, generator), rounds in measured.items():
+        server, limit = max(rate for rate, _ in rounds), max(rate for _, rate in rounds)
+        figures.append(Figure(figure, generator, UNITS[figure], server, limit, server / limit, rounds))
+    return Report(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        cores=len(os.sched_getaffinity(0)),
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+        figures=sorted(figures, key=lambda each: FIGURES.index(each.figure)),
+    )
+
+
+def _print(console: Console, report: Report, size: Size) -> None:
+    table = Table(title=f"best of {size.rounds}, {report.cores} cores")
+    for heading in ("figure", "events"):
+        table.add_column(heading)
+    for heading in ("server", "limit", "unit", "ratio", "aim"):
+        table.add_column(heading, justify="left" if heading == "unit" else "right")
+    table.add_column("the limit is")
+    for each in report.figures:
+        style = "green" if each.ratio >= AIM else "red"
+        table.add_row(
+            TITLES[each.figure],
+            each.generator,
+            f"{each.server:,.0f}",
+            f"{each.limit:,.0f}",
+            each.unit,
+            f"[{style}]{each.ratio:.2f}[/]",
+            f"{AIM:.2f}",
+            LIMITS[each.figure],
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The server processes that are measured, each on a free loopback port and ended by its process id."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from msgspec import Struct
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 120.0
+POLL_S = 0.02
+
+
+class Tailrace(Struct, frozen=True):
+    """A running server."""
+
+    data: Path
+    address: tuple[str, int]
+    token: str
+    process: subprocess.Popen[bytes]
+
+    def create(self, dataset: str) -> None:
+        """Makes a dataset."""
+        url = f"http://{self.address[0]}:{self.address[1]}/v2/datasets"
+        with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {self.token}"}) as client:
+            client.post(url, json={"name": dataset}).raise_for_status()
+
+    def stop(self) -> None:
+        """Ends the server in good order, with everything committed; raises RuntimeError when that fails."""
+        self.process.terminate()
+        if self.process.wait(STOP_TIMEOUT_S):
+            raise RuntimeError(f"the server ended with code {self.process.returncode}")
+
+
+@contextmanager
+def tailrace(data: Path) -> Iterator[Tailrace]:
+    """A server with default settings on a new data directory; killed at the end unless it was stopped."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "serve", "--data", str(data), "--port", "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
+    try:
+        url = httpx.URL(_ready_url(process, data / "server.json"))
+        token = (data / "owner-token").read_text().strip()
+        assert url.port is not None
+        yield Tailrace(data, (url.host, url.port), token, process)
+    finally:
+        _end(process)
+
+
+@contextmanager
+def empty() -> Iterator[tuple[str, int]]:
+    """The address of a server whose handler does nothing."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.empty"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield "127.0.0.1", int(process.stdout.readline())
+    finally:
+        _end(process)
+
+
+def _ready_url(process: subprocess.Popen[bytes], server_file: Path) -> str:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with code {process.returncode} before it was ready")
+        if server_file.exists():
+            url: str = json.loads(server_file.read_text())["url"]
+            try:
+                if httpx.get(f"{url}/readyz", trust_env=False).status_code == httpx.codes.OK:
+                    return url
+            except httpx.TransportError:
+                pass  # not listening yet
+        time.sleep(POLL_S)
+    raise RuntimeError(f"the server was not ready after {START_TIMEOUT_S:g} s")
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
