@@ -379,7 +379,8 @@ def _malformed(error: BaseException, start: int | None) -> str:
     if start is None:
         what = _POSITION.sub("", what).rstrip()
     else:
-        first = start
+        # msgspec points at the character after the first of trailing ones.
+        first = start - what.startswith("trailing characters")
         what = _POSITION.sub(lambda position: f"(byte {first + int(position[1])})", what)
     return f"malformed JSON: {what}"
 
