@@ -1,0 +1,76 @@
+"""Axiom's JavaScript client, unmodified, under Node.js: what it sends comes back, event by event."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+PROJECT = Path(__file__).parent / "js"
+NODE = shutil.which("node")
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+EVENTS: list[dict[str, Any]] = [
+    {"_time": f"2026-03-05T10:11:{n:02}.5Z", "n": n, "path": f"/{n}", "http": {"status": 200 + n}, "tags": ["a", n]}
+    for n in range(20)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
+
+
+def run(server: "Server", dataset: str, how: str, **more: Any) -> dict[str, Any]:
+    """What the client answered; it must have met no error."""
+    assert NODE is not None
+    task = {"url": server.url, "token": server.api_token(dataset), "dataset": dataset, "how": how, **more}
+    done = subprocess.run(
+        [NODE, str(PROJECT / "ingest.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["errors"] == []
+    return answer
+
+
+def read_back(server: "Server", dataset: str) -> list[dict[str, Any]]:
+    rows = server.sql(f'SELECT _time, n, path, "http.status" AS s, tags FROM "{dataset}" ORDER BY n')
+    return [{key: row[key] for key in ("_time", "n", "path", "tags")} | {"http": {"status": row["s"]}} for row in rows]
+
+
+def test_ingest_and_flush(server: "Server", dataset: str) -> None:
+    run(server, dataset, "batched", events=EVENTS)
+
+    assert read_back(server, dataset) == EVENTS
+
+
+def test_ingest_without_batching(server: "Server", dataset: str) -> None:
+    status = run(server, dataset, "direct", events=EVENTS)["status"]
+
+    assert (status["ingested"], status["failed"], status["failures"]) == (20, 0, [])
+    assert read_back(server, dataset) == EVENTS
+
+
+def test_ingest_by_the_edge_route(server: "Server", dataset: str) -> None:
+    run(server, dataset, "direct", events=EVENTS, edgeUrl=server.url)
+
+    assert read_back(server, dataset) == EVENTS
+
+
+def test_ingest_raw_csv(server: "Server", dataset: str) -> None:
+    csv = 'at,user,note\n2026-03-05T10:11:12Z,ann,"a, b"\n2026-03-05T10:11:13Z,bob,\n'
+
+    status = run(server, dataset, "raw", csv=csv, options={"timestampField": "at"})["status"]
+
+    assert (status["ingested"], status["failed"], status["processedBytes"]) == (2, 0, len(csv))
+    assert server.sql(f'SELECT _time, "user", note FROM "{dataset}" ORDER BY _time') == [
+        {"_time": "2026-03-05T10:11:12Z", "user": "ann", "note": "a, b"},
+        {"_time": "2026-03-05T10:11:13Z", "user": "bob", "note": ""},
+    ]
