@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from conftest import Server
 
 TIMEOUT_S = 120.0
 

@@ -61,9 +61,7 @@ def test_sizes_and_times_take_units_in_every_place(tmp_path: Path) -> None:
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     path = toml(tmp_path, "comit_bytes = 1\n")
-    assert refused(path, {}, {}) == [
-        f"unknown setting 'comit_bytes' in file {path}; did you mean commit_bytes?"
-    ]
+    assert refused(path, {}, {}) == [f"unknown setting 'comit_bytes' in file {path}; did you mean commit_bytes?"]
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
@@ -80,10 +78,8 @@ def test_every_wrong_value_is_named_with_its_origin_and_what_is_accepted(tmp_pat
     path = toml(tmp_path, "port = 65536\n")
     lines = refused(path, {"log_level": "loud"}, {"TAILRACE_COMMIT_AGE_S": "0"})
     assert lines == [
-        f"setting port (file {path}): 65536 is not accepted; "
-        "it takes a whole number, at least 0 and at most 65535",
-        "setting log_level (flag --log-level): 'loud' is not accepted; "
-        "it takes debug, info, warning or error",
+        f"setting port (file {path}): 65536 is not accepted; it takes a whole number, at least 0 and at most 65535",
+        "setting log_level (flag --log-level): 'loud' is not accepted; it takes debug, info, warning or error",
         "setting commit_age_s (environment TAILRACE_COMMIT_AGE_S): '0' is not accepted; "
         "it takes a time in seconds or such as 30s or 5m, more than 0 and at most 86400",
     ]

@@ -76,9 +76,7 @@ def load(
 def accepted(name: str) -> str:
     """Return in words what values the setting `name` takes."""
     field = Settings.model_fields[name]
-    bounds = {
-        key: getattr(mark, key) for mark in field.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)
-    }
+    bounds = {key: getattr(mark, key) for mark in field.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)}
     unit = unit_of(name)
     show: Callable[[Any], str] = str
     if is_secret(name):

@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     host: str = Field(
         default="127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one."
     )
-    port: int = Field(
-        default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
-    )
+    port: int = Field(default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
     root_token: Annotated[str, Secret()] = Field(
         default="",
         pattern=r"^(xapt-[!-~]+)?$",
@@ -79,15 +77,11 @@ class Settings(BaseSettings):
         le=GIB,
         description="Largest request body after its content encoding is undone.",
     )
-    max_wire_bytes: Bytes = Field(
-        default=64 * MIB, ge=1024, le=GIB, description="Largest request body as sent."
-    )
+    max_wire_bytes: Bytes = Field(default=64 * MIB, ge=1024, le=GIB, description="Largest request body as sent.")
     max_events: Annotated[int, Unit.EVENTS] = Field(
         default=100_000, ge=1, le=10_000_000, description="Most events in one request."
     )
-    max_event_bytes: Bytes = Field(
-        default=16 * MIB, ge=1024, le=GIB, description="Largest single event, as JSON."
-    )
+    max_event_bytes: Bytes = Field(default=16 * MIB, ge=1024, le=GIB, description="Largest single event, as JSON.")
     max_string_bytes: Bytes = Field(
         default=1_000_000,
         ge=16,
