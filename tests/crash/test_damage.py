@@ -1,0 +1,97 @@
+"""What a crash or a bad disk leaves behind, laid out by hand: the server starts, and keeps what is sound."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeServer, Server
+
+UNCOMMITTED = "--commit-age-s=3600"  # so that all stays in the log until the server is told to stop
+
+
+def filled(make_server: "MakeServer", *marks: str) -> "Server":
+    """A killed server whose log holds one request for each mark, none of it committed."""
+    server = make_server(UNCOMMITTED).start()
+    server.create("d")
+    for number, mark in enumerate(marks):
+        answer: httpx.Response = server.ingest("d", [{"n": number, "mark": mark}])
+        assert answer.status_code == 200
+    server.kill()
+    return server
+
+
+def segment(server: "Server") -> Path:
+    """The one segment file that has content."""
+    files = sorted((server.data / "log").iterdir(), key=lambda path: path.stat().st_size)
+    return files[-1]
+
+
+def marks(server: "Server") -> list[str]:
+    return [row["mark"] for row in server.sql("SELECT mark FROM d ORDER BY n")]
+
+
+def test_a_torn_last_frame_costs_only_itself(make_server: "MakeServer") -> None:
+    server = filled(make_server, "first", "second", "third")
+    file = segment(server)
+    with file.open("rb+") as opened:
+        opened.truncate(file.stat().st_size - 3)
+
+    server.start()
+    assert marks(server) == ["first", "second"]
+    server.ingest("d", [{"n": 3, "mark": "fourth"}])
+    server.kill()
+    server.start()
+    assert marks(server) == ["first", "second", "fourth"]
+
+
+def test_a_flipped_byte_costs_only_its_frame(make_server: "MakeServer") -> None:
+    server = filled(make_server, "first", "second", "third")
+    file = segment(server)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"second")] ^= 1
+    file.write_bytes(content)
+
+    server.start()
+    assert marks(server) == ["first", "third"]
+    assert "damaged" in server.errors.read_text()
+    assert server.stop() == 0
+    server.start()
+    assert marks(server) == ["first", "third"]
+
+
+def test_a_file_written_but_not_committed_is_not_counted(make_server: "MakeServer", tmp_path: Path) -> None:
+    server = filled(make_server, "first", "second")
+    # What a kill between the Parquet file and its Delta commit leaves: the file that a commit of these events writes.
+    shutil.copytree(server.data, tmp_path / "copy")
+    committing = make_server(UNCOMMITTED, data=tmp_path / "copy").start()
+    assert committing.stop() == 0
+    written = [path for path in (tmp_path / "copy/lake/d").rglob("*.parquet") if "_delta_log" not in path.parts]
+    assert written
+    for path in written:
+        orphan = server.data / path.relative_to(tmp_path / "copy")
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, orphan)
+
+    server.start()
+    assert marks(server) == ["first", "second"]
+    assert server.stop() == 0
+    server.start()
+    assert marks(server) == ["first", "second"]
+
+
+def test_a_kill_after_the_commit_does_not_double_what_the_log_still_holds(make_server: "MakeServer") -> None:
+    server = filled(make_server, "first", "second")
+    log = server.data / "log"
+    kept = server.data.with_name("kept-log")
+    shutil.copytree(log, kept)
+    server.start()
+    assert server.stop() == 0  # commits
+    # As if the kill had come before the log was told that it may let go.
+    shutil.rmtree(log)
+    shutil.copytree(kept, log)
+
+    server.start()
+    assert marks(server) == ["first", "second"]
