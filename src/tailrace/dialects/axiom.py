@@ -189,7 +189,10 @@ def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
         raise BadRequest(f"X-Axiom-Event-Labels is refused: {cut.rejections[0].reason}")
     if cut.count != 1:
         raise BadRequest(f"X-Axiom-Event-Labels must be one JSON object, not {cut.count}")
-    labels: dict[str, Any] = msgspec.json.decode(cut.events)
+    try:
+        labels: dict[str, Any] = msgspec.json.decode(cut.events)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"X-Axiom-Event-Labels is refused: {error}") from error
     if TIME in labels:
         raise BadRequest(f"X-Axiom-Event-Labels may not set {TIME}, which every event has of its own")
     return labels
