@@ -33,12 +33,18 @@ class Server:
         self.errors = data.with_name(data.name + ".stderr")
         self._client: httpx.Client | None = None
 
+    def launch_arguments(self) -> list[str]:
+        """The command that starts the process."""
+        chosen = any(option.startswith("--port") for option in self.options)
+        port = [] if chosen else ["--port=0"]
+        return [sys.executable, "-m", "tailrace", "serve", f"--data={self.data}", *port, *self.options]
+
     def launch(self) -> "subprocess.Popen[str]":
         """Starts the process and does not wait for it."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
         with self.errors.open("a") as errors:
             return subprocess.Popen(
-                [sys.executable, "-m", "tailrace", "serve", "--data", str(self.data), "--port", "0", *self.options],
+                self.launch_arguments(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -48,6 +54,13 @@ class Server:
 
     def start(self) -> "Server":
         """Starts the process and returns once it is ready; raises AssertionError when it does not become so."""
+        self.launch_unready()
+        answer = self.client.get("/readyz")
+        assert answer.status_code == 200, answer.text
+        return self
+
+    def launch_unready(self) -> "Server":
+        """Starts the process and returns once it has replayed its log, whether it can take events or not."""
         self.process = self.launch()
         self.banner = _read_banner(self.process, self.errors)
         self.url = json.loads((self.data / "server.json").read_text())["url"]
@@ -55,8 +68,6 @@ class Server:
         self._client = httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60, trust_env=False
         )
-        answer = self._client.get("/readyz")
-        assert answer.status_code == 200, answer.text
         return self
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from conftest import Server
 
 PROJECT = Path(__file__).parent / "js"
 NODE = shutil.which("node")

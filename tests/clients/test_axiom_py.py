@@ -12,7 +12,7 @@ from axiom_py.client import AxiomError, ContentEncoding, ContentType, IngestOpti
 from axiom_py.logging import AxiomHandler
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from conftest import Server
 
 EVENTS = [
     {"_time": "2026-03-05T10:11:12.123456Z", "n": 1, "path": "/a", "took": 1.5, "ok": True, "tags": ["x", {"y": 1}]},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeServer, Server
+    from conftest import MakeServer, Server
 
 UNCOMMITTED = "--commit-age-s=3600"  # so that all stays in the log until the server is told to stop
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeServer, Server
+    from conftest import MakeServer, Server
 
 KILLS = 50
 WRITERS = 4

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeServer, Server
+    from conftest import MakeServer, Server
 
 GOOD = {"n": 1}
 MIB = 1024 * 1024
@@ -52,7 +52,7 @@ def numbers(server: "Server", dataset: str) -> list[int]:
     "authorization", [None, "Bearer xapt-123", "Bearer", "Basic abc", "xapt-123", "Bearer x\u00fc"]
 )
 def test_a_wrong_token_is_401(server: "Server", dataset: str, authorization: str | None) -> None:
-    headers = {"Authorization": authorization.encode()} if authorization else None
+    headers = {b"Authorization": authorization.encode()} if authorization else None
     answer = httpx.post(
         f"{server.url}/v1/datasets/{dataset}/ingest", headers=headers, json=[GOOD], trust_env=False, timeout=30
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from conftest import Server
 
 SIX_KEYS = ["ingested", "failed", "failures", "processedBytes", "blocksCreated", "walLength"]
 

@@ -1,6 +1,6 @@
 """The Starlette application made of the table of routes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,14 +19,18 @@ __all__ = ["Services", "build"]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+def routes(table: Sequence[ApiRoute], services: Services) -> list[Route]:
+    """One Starlette route a path, for all its methods, so that a wrong method is told the right ones."""
+    by_path: dict[str, dict[str, ApiRoute]] = {}
+    for route in table:
+        by_path.setdefault(route.path, {})[route.method] = route
+    return [Route(path, _endpoint(methods, services), methods=list(methods)) for path, methods in by_path.items()]
+
+
 def build(services: Services) -> Starlette:
     """The application; every answer of it, errors included, is JSON in Axiom's shape unless asked otherwise."""
-    by_path: dict[str, dict[str, ApiRoute]] = {}
-    for route in ROUTES:
-        by_path.setdefault(route.path, {})[route.method] = route
-    routes = [Route(path, _endpoint(methods, services), methods=list(methods)) for path, methods in by_path.items()]
     app = Starlette(
-        routes=routes,
+        routes=routes(ROUTES, services),
         exception_handlers={
             TailraceError: _tailrace_error,
             HTTPException: _http_error,

@@ -1,0 +1,74 @@
+"""Datasets over HTTP, in the objects of Axiom's clients."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+KEYS = {
+    "id",
+    "name",
+    "description",
+    "who",
+    "created",
+    "kind",
+    "canWrite",
+    "useRetentionPeriod",
+    "retentionDays",
+    "mapFields",
+}
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v2", "/api/v1", "/axiom/v1", "/axiom/v2"])
+def test_a_dataset_is_the_same_object_when_made_got_and_listed(server: "Server", dataset: str, prefix: str) -> None:
+    name = f"{dataset}.with_all-Signs"
+
+    made = server.client.post(f"{prefix}/datasets", json={"name": name, "description": "what it is for"})
+    got = server.client.get(f"{prefix}/datasets/{name}")
+    listed = server.client.get(f"{prefix}/datasets/")
+
+    assert (made.status_code, got.status_code, listed.status_code) == (200, 200, 200)
+    assert set(made.json()) == KEYS
+    assert made.json()["id"] == made.json()["name"] == name
+    assert made.json()["description"] == "what it is for"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", made.json()["created"])
+    assert got.json() == made.json()
+    assert made.json() in listed.json()
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v2"])
+def test_a_dataset_dropped_is_gone_with_its_events(server: "Server", dataset: str, prefix: str) -> None:
+    server.ingest(dataset, [{"n": 1}])
+
+    dropped = server.client.delete(f"{prefix}/datasets/{dataset}")
+
+    assert (dropped.status_code, dropped.content) == (204, b"")
+    missing = server.client.get(f"{prefix}/datasets/{dataset}")
+    assert missing.status_code == 404
+    assert re.search("not found", missing.json()["message"], re.IGNORECASE)
+    assert server.client.delete(f"{prefix}/datasets/{dataset}").status_code == 404
+    server.create(dataset)
+    assert server.sql(f'SELECT count(*) AS c FROM "{dataset}"') == [{"c": 0}]
+
+
+def test_a_name_in_use_is_409(server: "Server", dataset: str) -> None:
+    answer = server.client.post("/v2/datasets", json={"name": dataset})
+
+    assert answer.status_code == 409
+    assert answer.json()["code"] == 409
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "\u00e4", "x" * 129, "../x"])
+def test_a_name_that_cannot_be_one_is_400(server: "Server", name: str) -> None:
+    assert server.client.post("/v2/datasets", json={"name": name}).status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"name":7}'])
+def test_a_body_that_is_no_dataset_is_400(server: "Server", body: bytes) -> None:
+    answer = server.client.post("/v2/datasets", content=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == 400

@@ -1,0 +1,141 @@
+"""Every route of the API, walked: none answers without the token and the capability that the table names."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from tailrace.access import Access
+from tailrace.api import ROUTES, ApiRoute, Services, build
+from tailrace.api.routes import ANY_TOKEN, PUBLIC
+from tailrace.api.services import Health
+from tailrace.lake import Lake
+from tailrace.query import DuckDB, QueryLimits
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+PUBLIC_PATHS = {"/healthz", "/readyz", "/metrics"}
+GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
+
+
+@pytest.fixture
+def unused_services(tmp_path: Path) -> Iterator[Services]:
+    """The parts that an application is built over, where none of them is asked for anything."""
+
+    async def health() -> Health:
+        return Health("never asked")
+
+    access = Access.open(tmp_path / "access.db")
+    lake = Lake.open(tmp_path / "lake")
+    engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
+    with ThreadPoolExecutor(1) as threads:
+        yield Services(access, lake, engine, threads, set(), health, lambda: b"", lambda: None)
+    engine.close()
+    lake.close()
+    access.close()
+
+
+def name(route: ApiRoute) -> str:
+    return f"{route.method} {route.path}"
+
+
+def call(server: "Server", route: ApiRoute, token: str | None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = server.url + route.path.replace("{id}", "nothing-of-this-name")
+    return httpx.request(route.method, url, headers=headers, trust_env=False, timeout=30)
+
+
+def test_every_route_served_is_in_the_table_with_its_need(unused_services: Services) -> None:
+    served = [
+        (method, route.path)
+        for route in build(unused_services).routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD"
+    ]
+
+    assert sorted(served) == sorted((route.method, route.path) for route in ROUTES)
+    assert all(type(route) is Route for route in build(unused_services).routes)
+    assert {route.path for route in ROUTES if route.need is PUBLIC} == PUBLIC_PATHS
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=name)
+@pytest.mark.parametrize("token", [None, "xaat-wrong"])
+def test_without_a_valid_token_every_guarded_route_is_401(server: "Server", route: ApiRoute, token: str | None) -> None:
+    answer = call(server, route, token)
+
+    assert answer.status_code == 401
+    assert answer.json()["code"] == 401
+
+
+@pytest.mark.parametrize("route", [route for route in GUARDED if route.need != ANY_TOKEN], ids=name)
+def test_without_its_capability_a_token_is_403(server: "Server", dataset: str, route: ApiRoute) -> None:
+    answer = call(server, route, server.api_token(dataset, query=True))
+
+    assert answer.status_code == 403
+    assert route.need is not None
+    assert f"{route.need.capability}:{route.need.action}" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))
+def test_public_routes_need_no_token(server: "Server", path: str) -> None:
+    assert httpx.get(server.url + path, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/axiom", "/axiom/nothing", "/v1/datasets/a/b/c"])
+def test_an_unknown_route_is_404_in_json(server: "Server", path: str) -> None:
+    answer = server.client.get(path)
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == 404
+    assert "not found" in answer.json()["message"]
+    assert answer.headers["x-axiom-trace-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/v1/datasets", {"GET", "HEAD", "POST"}),
+        ("PUT", "/v2/tokens/x", {"DELETE", "GET", "HEAD"}),
+        ("GET", "/tailrace/v1/sql", {"POST"}),
+        ("GET", "/v1/datasets/demo/ingest", {"POST"}),
+        ("DELETE", "/v1/ingest/demo", {"POST"}),
+    ],
+)
+def test_a_wrong_method_is_405_and_names_the_right_ones(
+    server: "Server", method: str, path: str, allowed: set[str]
+) -> None:
+    answer = server.client.request(method, path)
+
+    assert answer.status_code == 405
+    assert answer.json()["code"] == 405
+    assert {each.strip() for each in answer.headers["allow"].split(",")} == allowed
+    assert answer.headers["x-axiom-trace-id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets/demo/ingest", "/v2/datasets", "/nothing"])
+def test_a_browser_may_send_from_any_origin(server: "Server", path: str) -> None:
+    preflight = httpx.options(
+        server.url + path,
+        headers={"Origin": "https://example.org", "Access-Control-Request-Method": "POST"},
+        trust_env=False,
+    )
+    answer = server.client.get(path, headers={"Origin": "https://example.org"})
+
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == "*"
+    allowed = preflight.headers["access-control-allow-headers"].lower()
+    for header in ("authorization", "content-type", "content-encoding", "x-axiom-client", "x-axiom-event-labels"):
+        assert header in allowed
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_every_answer_has_a_trace_id_of_its_own(server: "Server") -> None:
+    ids = {server.client.get(path).headers["x-axiom-trace-id"] for path in ("/healthz", "/nothing", "/v2/datasets")}
+
+    assert len(ids) == 3

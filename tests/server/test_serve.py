@@ -1,0 +1,249 @@
+"""A server's life: first start, readiness, refusals to start, and a graceful stop."""
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from deltalake import DeltaTable
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeServer, Server
+
+EVENT = b'[{"n":1}]'
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def committed(server: "Server", dataset: str) -> int:
+    """How many events the dataset's table has, read without the server."""
+    return int(DeltaTable(server.data / "lake" / dataset).to_pyarrow_table().num_rows)
+
+
+def opened(server: "Server") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    connection.settimeout(30)
+    return connection
+
+
+def read_until(connection: socket.socket, mark: bytes) -> bytes:
+    received = b""
+    while mark not in received:
+        chunk = connection.recv(65536)
+        assert chunk, received
+        received += chunk
+    return received
+
+
+def head(server: "Server", path: str, length: int, *more: str) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {server.token}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        *more,
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def half_sent(server: "Server", dataset: str) -> socket.socket:
+    """A connection whose request the server has begun to read."""
+    connection = opened(server)
+    connection.sendall(head(server, f"/v1/datasets/{dataset}/ingest", len(EVENT), "Expect: 100-continue"))
+    read_until(connection, b"100 Continue")
+    connection.sendall(EVENT[:4])
+    return connection
+
+
+def test_the_first_start_prints_lines_that_work_when_pasted(make_server: "MakeServer") -> None:
+    server = make_server().start()
+
+    text = "\n".join(server.banner)
+    assert server.url in text
+    assert server.token in text
+    ingest = next(line for line in server.banner if line.startswith("Ingest:")).partition(":")[2]
+    query = next(line for line in server.banner if line.startswith("Query:")).partition(":")[2]
+    sent = subprocess.run(["bash", "-c", ingest], capture_output=True, text=True, check=True)
+    found = subprocess.run(["bash", "-c", query], capture_output=True, text=True, check=True)
+    assert json.loads(sent.stdout)["ingested"] == 1
+    assert json.loads(found.stdout)["rows"][0]["message"] == "hello"
+
+
+def test_what_the_first_start_makes_is_for_its_owner_only(make_server: "MakeServer") -> None:
+    server = make_server().start()
+
+    assert mode(server.data) == 0o700
+    for name in ("owner-token", "server.json", "access.db"):
+        assert mode(server.data / name) == 0o600
+    assert json.loads((server.data / "server.json").read_text()) == {"url": server.url, "pid": server.pid}
+    assert server.token.startswith("xapt-")
+
+
+def test_a_later_start_keeps_the_token_and_does_not_print_it(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    token = server.token
+    server.client.delete("/v2/datasets/demo")
+    server.stop()
+
+    server.start()
+    assert server.token == token
+    assert token not in "\n".join(server.banner)
+    assert str(server.data / "owner-token") in "\n".join(server.banner)
+    assert server.client.get("/v2/datasets").json() == []
+
+
+def test_a_root_token_given_is_the_owners(make_server: "MakeServer") -> None:
+    server = make_server(env={"TAILRACE_ROOT_TOKEN": "xapt-known-to-the-test"}).start()
+
+    assert server.token == "xapt-known-to-the-test"
+    assert server.client.get("/v2/user").status_code == 200
+
+
+def test_a_second_server_on_the_same_data_directory_is_refused(make_server: "MakeServer") -> None:
+    server = make_server().start()
+
+    second = subprocess.run(
+        [str(part) for part in server.launch_arguments()], capture_output=True, text=True, timeout=60
+    )
+
+    assert second.returncode == 1
+    assert "another server" in second.stderr
+    assert str(server.data) in second.stderr
+    assert "Traceback" not in second.stderr
+    assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_port_in_use_is_refused(make_server: "MakeServer", tmp_path: Path) -> None:
+    server = make_server().start()
+    port = server.url.rpartition(":")[2]
+
+    second = subprocess.run(
+        [str(part) for part in make_server(f"--port={port}", data=tmp_path / "other").launch_arguments()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert second.returncode == 1
+    assert f"port {port}" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_stop_answers_what_is_in_flight_commits_and_exits_with_0(make_server: "MakeServer") -> None:
+    server = make_server("--commit-age-s=3600").start()
+    server.create("d")
+    server.ingest("d", [{"n": 0}])
+    assert committed(server, "d") == 0
+    assert server.process is not None
+
+    with half_sent(server, "d") as connection, opened(server):  # the second one stays idle
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: refuses_connections(server))
+        connection.sendall(EVENT[4:])
+        answer = read_until(connection, b'"walLength"')
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert server.process.wait(30) == 0
+    assert committed(server, "d") == 2
+    assert not (server.data / "server.json").exists()
+    assert server.errors.read_text() == ""
+
+
+def refuses_connections(server: "Server") -> bool:
+    try:
+        opened(server).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_request(make_server: "MakeServer") -> None:
+    server = make_server("--shutdown-grace-s=0.5", "--commit-age-s=3600").start()
+    server.create("d")
+    server.ingest("d", [{"n": 0}])
+
+    with half_sent(server, "d"):
+        assert server.stop() == 0
+    assert committed(server, "d") == 1
+
+
+def test_an_interrupt_stops_as_a_termination_does(make_server: "MakeServer") -> None:
+    server = make_server().start()
+
+    assert server.signal(signal.SIGINT) == 0
+
+
+def test_a_client_that_hangs_up_halfway_stores_nothing(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    server.create("d")
+
+    half_sent(server, "d").close()
+    chunked = opened(server)
+    chunked.sendall(
+        head(server, "/v1/datasets/d/ingest", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        + b"9\r\n"
+        + EVENT
+        + b"\r\n"
+    )
+    chunked.close()
+
+    wait_until(lambda: 'reason="client_gone"} 2.0' in server.client.get("/metrics").text)
+    assert server.sql("SELECT count(*) AS c FROM d") == [{"c": 0}]
+
+
+def test_a_client_that_hangs_up_after_its_request_harms_nobody(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    server.create("d")
+
+    for _ in range(20):
+        connection = opened(server)
+        connection.sendall(head(server, "/v1/datasets/d/ingest", len(EVENT)) + EVENT)
+        connection.close()
+
+    assert server.ingest("d", [{"n": 2}]).status_code == 200
+    assert server.sql("SELECT count(*) AS c FROM d WHERE n = 2") == [{"c": 1}]
+    assert server.stop() == 0
+    assert "Traceback" not in server.errors.read_text()
+
+
+def test_a_query_ends_when_its_client_hangs_up(make_server: "MakeServer") -> None:
+    server = make_server("--query-concurrency=1", "--query-timeout-s=1h").start()
+    endless = json.dumps({"sql": "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"}).encode()
+
+    with opened(server) as connection:
+        connection.sendall(head(server, "/tailrace/v1/sql", len(endless), "Expect: 100-continue"))
+        read_until(connection, b"100 Continue")
+        connection.sendall(endless)
+
+    assert server.sql("SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_a_stop_ends_a_query_that_runs(make_server: "MakeServer") -> None:
+    server = make_server("--query-timeout-s=1h", "--shutdown-grace-s=0.5").start()
+    endless = json.dumps({"sql": "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"}).encode()
+
+    with opened(server) as connection:
+        connection.sendall(head(server, "/tailrace/v1/sql", len(endless), "Expect: 100-continue"))
+        read_until(connection, b"100 Continue")
+        connection.sendall(endless)
+        assert server.stop() == 0
+
+
+def test_a_server_without_room_on_its_disk_says_so_and_refuses_events(make_server: "MakeServer") -> None:
+    server = make_server("--log-min-free-bytes=1000000GiB").launch_unready()
+
+    ready = httpx.get(f"{server.url}/readyz", trust_env=False)
+    assert ready.status_code == 503
+    assert "log_min_free_bytes" in ready.json()["message"]
+    assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+    refused = server.ingest("demo", [{"n": 1}])
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert server.sql("SELECT count(*) AS c FROM demo") == [{"c": 0}]
