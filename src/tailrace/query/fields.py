@@ -71,14 +71,17 @@ class FieldReader:
             return _first([*texts, *(_text_in(each) for each in self._rest_values(path))], "VARCHAR")
         if view == "plain" and self._is_numeric(path):
             return self.expression(path, "number")
-        kind = "JSON" if view == "exact" and "number" in self._view.rest.get(path, ()) else "VARIANT"
+        # A VARIANT has no number beyond 64 bits, alone or in an array.
+        kind = "JSON" if view == "exact" and self._types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
         values += [each if kind == "JSON" else exp.cast(each, "VARIANT") for each in self._rest_values(path)]
         return _first(values, kind)
 
+    def _types(self, path: str) -> set[str]:
+        return {column.type for column in self._columns.get(path, [])} | set(self._view.rest.get(path, ()))
+
     def _is_numeric(self, path: str) -> bool:
-        types = {column.type for column in self._columns.get(path, [])} | set(self._view.rest.get(path, ()))
-        return types <= {"integer", "float", "number"} and not self._view.rest_overflow
+        return self._types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
 
     def _in_rest(self, path: str) -> bool:
         return path in self._view.rest or self._view.rest_overflow
