@@ -176,6 +176,25 @@ def test_a_failed_commit_keeps_the_rows_and_is_tried_again(lake: Lake, tmp_path:
     assert numbers(lake.snapshot("d")) == [1]
 
 
+def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.accept(1, batch([{"n": 1}]))
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            raise OSError("the disk is gone")
+
+        patched.setattr("tailrace.lake.table.Table._flush_log", fail)
+        lake.commit_now("d")
+        assert lake.commit_failures == 1
+
+    lake.commit_now("d")
+
+    assert lake.uncommitted("d") == 0
+    assert numbers(lake.snapshot("d")) == [1]
+
+
 def test_a_dataset_made_anew_has_nothing_of_the_old_one(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path, NEVER)
     lake.create("d")

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import duckdb
-import msgspec
 import pyarrow as pa
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 from msgspec import Struct
 
 from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, Overloaded, ShuttingDown
@@ -192,6 +191,11 @@ class Lake:
         return dataset
 
     # The way in
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is shredded any more, empty while all is well."""
+        return "" if self._failed is None else f"the shredding thread has failed: {self._failed!r}"
 
     @property
     def backlog_bytes(self) -> int:
@@ -422,7 +426,7 @@ class Lake:
                     store_fields(catalog.fields_path(dataset.table.directory), view)
                     dataset.stored_view = view
                 dataset.table.commit(rows, view, parts[-1].position)
-            except (OSError, DeltaError, pa.ArrowException):
+            except Exception:
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._lock:
                     self.commit_failures += 1

@@ -95,9 +95,15 @@ class Table:
         Everything is flushed to disk when this returns. A crash before the Delta commit leaves files that nothing
         refers to, and the rows come again from the log.
         """
+        self._delta.update_incremental()
+        before = self._delta.version()
+        if self.position >= position:
+            # An earlier attempt got as far as the Delta commit and failed after it.
+            self._flush_log(before)
+            self.files = tuple(_data_files(self.directory, self._delta))
+            return
         added = write_files(self.directory, rows)
         self._widen(rows, view)
-        before = self._delta.version()
         self._delta.create_write_transaction(
             [action for action, _ in added],
             "append",
