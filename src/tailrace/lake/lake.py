@@ -355,14 +355,7 @@ class Lake:
         batches = [each.batch for each in pending]
         try:
             rows = dataset.shredder.shred(batches)
-        except (
-            duckdb.Error,
-            pa.ArrowException,
-            msgspec.MsgspecError,
-            ValueError,
-            AssertionError,
-            RecursionError,
-        ):
+        except Exception:
             logger.exception("events of %r could not be shredded and are kept whole in _rest", dataset.info.name)
             self.shred_failures += 1
             dataset.fields.rest_overflow = True
