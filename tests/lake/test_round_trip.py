@@ -106,6 +106,29 @@ def test_a_doubled_key_counts_as_json_parsers_count_it(connection: duckdb.DuckDB
     assert flat_rows(table, fields.view()) == [flat({"a": 2, "o": {"x": "s"}})]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"o":{"x":2},"o":{"rare":1}}',
+        b'{"o":{"x":2},"o" :{"rare":1}}',
+        b'{"o":{"x":2},"\\u006f":{"rare":1}}',
+        b'{"o":{"p":{"x":1},"p":{"rare":{"x":2}}}}',
+        b'{"o":{"rare":1},"o":{"x":2}}',
+        b'{"rare":1,"o":{"x":1},"rare":2,"x":3,"x":4}',
+    ],
+)
+def test_doubled_objects_beside_rare_fields_count_as_json_parsers_count_them(
+    connection: duckdb.DuckDBPyConnection, line: bytes
+) -> None:
+    fields = Fields(density=0.5)
+    shredder = Shredder(fields, connection)
+    shredder.shred([batch([{"o": {"x": 1, "p": {"x": 1}}, "x": 1}] * 100)])
+
+    table = shredder.shred([Batch("d", line + b"\n", batch([{}]).times, 1, 1)])
+
+    assert flat_rows(table, fields.view()) == [flat(json.loads(line))]
+
+
 def test_numbers_beyond_64_bits_keep_every_digit(connection: duckdb.DuckDBPyConnection) -> None:
     fields = Fields()
     lines = b'{"n":123456789012345678901234567890,"f":1e400,"i":9223372036854775807,"u":9223372036854775808}\n'

@@ -7,6 +7,8 @@ missing from its structure or of another type.
 """
 
 import json
+import re
+from collections import Counter
 from typing import Annotated, Any
 
 import msgspec
@@ -70,6 +72,7 @@ class Guard:
         self.columns: list[Column] = []  # in the order of the columns that `sql` gives
         self.sql = _sql(root, self.columns)
         self.rest_sql = _rest_sql(root)
+        self._doubled = _Doubled(root)
 
     @property
     def open_decoder(self) -> msgspec.json.Decoder[Any]:
@@ -77,6 +80,45 @@ class Guard:
         if self._open_decoder is None:
             self._open_decoder = msgspec.json.Decoder(_struct(self._root, time=True, closed=False))
         return self._open_decoder
+
+    def may_double_objects(self, lines: list[bytes]) -> set[int]:
+        """Lines in which the key of an object may stand twice: `rest_sql` would look at the first of them only."""
+        return self._doubled.find(lines)
+
+
+_ASCII_ESCAPE = re.compile(rb"\\u00[0-7]")
+_ANY_ESCAPE = re.compile(rb"\\u")
+_SPACED_COLON = re.compile(rb'"[ \t\r]+:')
+
+
+class _Doubled:
+    """Finds keys that may stand twice by counting their text; what could hide one is taken for one."""
+
+    def __init__(self, root: _Node) -> None:
+        named: Counter[str] = Counter()
+        objects: set[str] = set()
+        nodes = [root]
+        while nodes:
+            node = nodes.pop()
+            named.update(node.children)
+            objects.update(key for key, child in node.children.items() if child.children)
+            nodes.extend(node.children.values())
+        self._keys = [(msgspec.json.encode(key) + b":", named[key]) for key in objects]
+        escape = _ASCII_ESCAPE if all(key.isascii() for key in objects) else _ANY_ESCAPE
+        self._hiding = (escape, _SPACED_COLON)
+
+    def find(self, lines: list[bytes]) -> set[int]:
+        if not self._keys:
+            return set()
+        found: set[int] = set()
+        whole = b"\n".join(lines)
+        for pattern in self._hiding:
+            if pattern.search(whole):
+                found.update(row for row, line in enumerate(lines) if pattern.search(line))
+        for key, times in self._keys:
+            if whole.count(key) > times:
+                found.update(row for row, line in enumerate(lines) if line.count(key) > times)
+        return found
 
 
 def _struct(node: _Node, *, time: bool, closed: bool) -> Any:

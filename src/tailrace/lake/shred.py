@@ -123,11 +123,11 @@ class Shredder:
             left = self._connection.sql(self._current_guard().rest_sql).to_arrow_table()["rest"].to_pylist()
         nothing = {"{}"}
         rests: list[str | None] = []
-        unfit = set()
+        unfit = self._current_guard().may_double_objects(lines)
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
         nulls: set[tuple[str, ...]] = set()
         for row, text in enumerate(left):
-            if text in nothing:
+            if text in nothing or row in unfit:
                 rests.append(None)
                 continue
             # An empty object is only what the columns left of one: lines that hold one are not here.
