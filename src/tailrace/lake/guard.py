@@ -8,7 +8,6 @@ missing from its structure or of another type.
 
 import json
 import re
-from collections import Counter
 from typing import Annotated, Any
 
 import msgspec
@@ -95,15 +94,13 @@ class _Doubled:
     """Finds keys that may stand twice by counting their text; what could hide one is taken for one."""
 
     def __init__(self, root: _Node) -> None:
-        named: Counter[str] = Counter()
         objects: set[str] = set()
         nodes = [root]
         while nodes:
             node = nodes.pop()
-            named.update(node.children)
             objects.update(key for key, child in node.children.items() if child.children)
             nodes.extend(node.children.values())
-        self._keys = [(msgspec.json.encode(key) + b":", named[key]) for key in objects]
+        self._keys = [msgspec.json.encode(key) + b":" for key in objects]
         escape = _ASCII_ESCAPE if all(key.isascii() for key in objects) else _ANY_ESCAPE
         self._hiding = (escape, _SPACED_COLON)
 
@@ -115,9 +112,8 @@ class _Doubled:
         for pattern in self._hiding:
             if pattern.search(whole):
                 found.update(row for row, line in enumerate(lines) if pattern.search(line))
-        for key, times in self._keys:
-            if whole.count(key) > times:
-                found.update(row for row, line in enumerate(lines) if line.count(key) > times)
+        for key in self._keys:
+            found.update(row for row, line in enumerate(lines) if line.count(key) > 1)
         return found
 
 
