@@ -129,6 +129,17 @@ def test_doubled_objects_beside_rare_fields_count_as_json_parsers_count_them(
     assert flat_rows(table, fields.view()) == [flat(json.loads(line))]
 
 
+def test_an_object_that_the_columns_emptied_hides_no_value_of_the_same_path(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    fields = Fields(max_columns=1)
+    events = [{"a.b": {"a": False}}, {"a": {"a": False, "b": False}}]
+
+    table = Shredder(fields, connection).shred([batch(events)])
+
+    assert flat_rows(table, fields.view()) == [flat(event) for event in events]
+
+
 def test_numbers_beyond_64_bits_keep_every_digit(connection: duckdb.DuckDBPyConnection) -> None:
     fields = Fields()
     lines = b'{"n":123456789012345678901234567890,"f":1e400,"i":9223372036854775807,"u":9223372036854775808}\n'

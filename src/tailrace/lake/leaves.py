@@ -22,19 +22,19 @@ class Leaf(Struct, gc=False):
     raw: bytes  # its JSON text
 
 
-def leaves(line: bytes) -> dict[str, Leaf]:
+def leaves(line: bytes, *, empty_objects: bool = True) -> dict[str, Leaf]:
     """The values of an event by flattened path, in document order, without `_time`.
 
     Where a path comes twice (a doubled key, or `{"a.b": 1, "a": {"b": 2}}`) the last one counts, as with JSON parsers.
-    Nulls are included, with type "null".
+    Nulls are included, with type "null"; empty objects, if wanted, with type "map".
     """
     found: dict[str, Leaf] = {}
-    _walk(line, (), found)
+    _walk(line, (), found, empty_objects)
     found.pop(TIME, None)
     return found
 
 
-def _walk(raw: bytes, parent: tuple[str, ...], found: dict[str, Leaf]) -> None:
+def _walk(raw: bytes, parent: tuple[str, ...], found: dict[str, Leaf], empty_objects: bool) -> None:
     stack = [(raw, parent, iter(_object.decode(raw).items()))]
     while stack:
         _, parent, members = stack[-1]
@@ -47,6 +47,8 @@ def _walk(raw: bytes, parent: tuple[str, ...], found: dict[str, Leaf]) -> None:
                 if inner:
                     stack.append((text, keys, iter(inner.items())))
                     break
+                if not empty_objects:
+                    continue
                 kind = "map"
             elif first == 0x22:  # "
                 kind = "string"

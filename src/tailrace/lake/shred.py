@@ -131,17 +131,17 @@ class Shredder:
                 rests.append(None)
                 continue
             # An empty object is only what the columns left of one: lines that hold one are not here.
-            found = [leaf for leaf in leaves(text.encode()).values() if leaf.type != "map"]
+            found = leaves(text.encode(), empty_objects=False).values()
             if any(fields.keys_of(".".join(leaf.keys)) is not None for leaf in found):
                 unfit.add(row)
                 rests.append(None)
                 continue
             nulls.update(leaf.keys for leaf in found if leaf.type == "null")
-            found = [leaf for leaf in found if leaf.type != "null"]
-            if not found:
+            left_over = [leaf for leaf in found if leaf.type != "null"]
+            if not left_over:
                 nothing.add(text)
-            unplaced.update((leaf.keys, leaf.type) for leaf in found)
-            rests.append(_rest(found))
+            unplaced.update((leaf.keys, leaf.type) for leaf in left_over)
+            rests.append(_rest(left_over))
         for keys, value_type in unplaced:
             fields.note_rest(".".join(keys), value_type)
         fields.count_unplaced(unplaced)
