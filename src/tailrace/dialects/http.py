@@ -1,6 +1,6 @@
 """What a dialect sees of HTTP: request, response, route, and the gate behind which events become durable."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -10,7 +10,7 @@ from tailrace.access import Access
 from tailrace.events import Cut, Receipt, TailraceError
 from tailrace.intake import Limits
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
 
 
 class Response(Struct, frozen=True):
@@ -29,16 +29,13 @@ class Request(Struct):
     path: str  # percent-decoded, without the mount prefix
     params: dict[str, str]  # the path's named segments
     query: bytes  # as sent, without the "?"
-    headers: Headers  # names in lower case
+    headers: Headers
     received_ns: int  # ns since the Unix epoch
     read: Callable[[], Awaitable[bytes]]  # the body as sent; raises TooLarge past the wire limit
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of the first header of that lower-case name, None when there is none."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        """The value of the header of that lower-case name, None when there is none."""
+        return self.headers.get(name)
 
     def query_values(self) -> dict[str, str]:
         """The query's parameters, percent-decoded; of a repeated one the last."""

@@ -64,7 +64,7 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, max_wire_bytes: int
                 await _elsewhere(match, api, scope, receive, send)
                 metrics.observe("api", clock() - began)
                 return
-            headers: Headers = scope["headers"]
+            headers: Headers = dict(scope["headers"])
             body = Body(receive, headers, max_wire_bytes)
             request = Request(
                 scope["method"],
@@ -176,10 +176,8 @@ class Body:
 
     def _length(self) -> int:
         """The declared length, -1 when the body is chunked."""
-        for name, value in self._headers:
-            if name == b"content-length":
-                return int(value)
-        return -1
+        value = self._headers.get(b"content-length")
+        return -1 if value is None else int(value)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is larger than {self._max_bytes} bytes (max_wire_bytes)")

@@ -62,6 +62,7 @@ class LogGate:
         )
         self._durable: deque[tuple[asyncio.Future[int], int | None, TailraceError | None]] = deque()
         self._woken = False
+        self._waiting: list[tuple[Batch, asyncio.Future[int]]] = []
 
     def open(self) -> None:
         """Lets events through; until then every request is told to come back."""
@@ -115,7 +116,9 @@ class LogGate:
             labels=labels,
         )
         future: asyncio.Future[int] = self._loop.create_future()
-        self._log.append(batch, partial(self._on_durable, future))
+        self._waiting.append((batch, future))
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._append_waiting)
         position = await future
         self._metrics.count_taken(dialect, cut.count, cut.processed_bytes)
         return Receipt(cut.count, cut.rejections, cut.processed_bytes, position)
@@ -123,6 +126,16 @@ class LogGate:
     def uncommitted(self, dataset: str) -> int:
         """How many events of the dataset are durable but not yet in its table."""
         return self._lake.uncommitted(dataset)
+
+    def _append_waiting(self) -> None:
+        """Hands the log together what came in together: one group, one flush, and its thread is woken once."""
+        waiting, self._waiting = self._waiting, []
+        for batch, future in waiting:
+            try:
+                self._log.append(batch, partial(self._on_durable, future))
+            except TailraceError as error:
+                if not future.done():
+                    future.set_exception(error)
 
     def _on_durable(self, future: asyncio.Future[int], position: int | None, error: TailraceError | None) -> None:
         """Called by the log's thread, once a batch: only the first of a group wakes the event loop."""

@@ -41,7 +41,7 @@ logger = logging.getLogger("tailrace.server")
 
 
 def serve(settings: Settings) -> None:
-    """Runs a server until SIGTERM or SIGINT, then stops gracefully and returns.
+    """Runs a server until SIGTERM or SIGINT, then stops gracefully and ends the process with exit code 0.
 
     Raises SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used.
@@ -54,6 +54,19 @@ def serve(settings: Settings) -> None:
     with _locked(data), _listening(settings.host, settings.port) as listener:
         _configure_logging(settings.log_level)
         asyncio.run(_serve(settings, data, listener))
+    _end()
+
+
+def _end() -> NoReturn:
+    """Ends the process once everything is closed and on disk.
+
+    The interpreter's own end would wait for threads of queries that were told to stop, and DuckDB's binding would
+    print a list of what it finds alive then.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve(settings: Settings, data: Path, listener: socket.socket) -> None:
@@ -154,13 +167,12 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for interrupt in running:
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
-    await asyncio.to_thread(_close, lake, log, access)
+    await asyncio.to_thread(_close, lake, log, access, engine)
     (data / SERVER_FILE).unlink(missing_ok=True)
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", settings.shutdown_grace_s)
         # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
-        sys.stdout.flush()
-        os._exit(0)
+        _end()
     serving.result()
 
 
@@ -178,13 +190,14 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
         lake.accept(position, batch)
 
 
-def _close(lake: Lake, log: LocalLog, access: Access) -> None:
+def _close(lake: Lake, log: LocalLog, access: Access, engine: DuckDB) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
     finally:
         log.close()
         access.close()
+        engine.close()
 
 
 def _limits(settings: Settings) -> Limits:
