@@ -46,7 +46,7 @@ def test_a_field_name_that_looks_like_a_sibling_takes_nothing_away() -> None:
     promote(fields, (("a",), "string"))
     promote(fields, (("a#boolean",), "integer"))
 
-    assert promote(fields, (("a",), "boolean")) == []
+    assert promote(fields, (("a",), "boolean")) == ["a#boolean#"]
     assert fields.column("a#boolean", "integer") is not None
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,7 @@ REST = "_rest"
 DAY = "_day"
 SYSTEM_COLUMNS = (TIME, SYSTEM_TIME, REST, DAY)
 
-MAX_COLUMN_NAME_BYTES = 255
+MAX_COLUMN_PATH_BYTES = 200  # and some more for the name of a sibling
 MAX_COLUMN_DEPTH = 16
 MAX_REST_PATHS = 10_000
 MAX_NULL_PATHS = 1_000
@@ -158,33 +158,29 @@ class Fields:
 
     def _earn(self, keys: tuple[str, ...], value_type: str) -> Column | None:
         path = ".".join(keys)
-        if (path, value_type) in self._by_path_type:
+        if value_type not in get_args(ValueType) or (path, value_type) in self._by_path_type:
             return None
-        column = self._fitting(path, keys, value_type)
-        if column is None:
-            return None
-        self._add(column)
-        if value_type == "float" and self.column(path, "integer") is None:
-            # A client writes 3.0 as 3, so what is a float in one event is an integer in the next.
-            sibling = self._fitting(path, self._keys_of[path], "integer", spare=1)
-            if sibling is not None:
-                self._add(sibling)
-        return column
-
-    def _fitting(self, path: str, keys: tuple[str, ...], value_type: str, *, spare: int = 0) -> Column | None:
-        if value_type not in ("boolean", "integer", "float", "string", "array"):
-            return None
-        if len(self.columns) >= self.max_columns + spare:
+        if len(self.columns) >= self.max_columns:
             return None
         own = self._keys_of.get(path)
-        if own is not None and own != keys:
-            keys = own
-        name = path if own is None else f"{path}#{value_type}"
-        if not can_name_column(name, keys) or name.casefold() in self._folded_names:
+        if own is None and not self._can_own(path, keys):
             return None
-        if own is None and not self._reserve_keys(keys):
-            return None
-        return Column(name, path, keys, value_type)  # type: ignore[arg-type]
+        column = Column(self._free_name(path, value_type), path, own or keys, cast(ValueType, value_type))
+        self._add(column)
+        if value_type == "float" and (path, "integer") not in self._by_path_type:
+            # A client writes 3.0 as 3, so what is a float in one event is an integer in the next.
+            self._add(Column(self._free_name(path, "integer"), path, column.keys, "integer"))
+        return column
+
+    def _can_own(self, path: str, keys: tuple[str, ...]) -> bool:
+        """Whether a path without columns can have one, of its own name."""
+        return can_name_column(path, keys) and path.casefold() not in self._folded_names and self._reserve_keys(keys)
+
+    def _free_name(self, path: str, value_type: str) -> str:
+        name = f"{path}#{value_type}" if path in self._keys_of else path
+        while name.casefold() in self._folded_names:
+            name += "#"  # there is a field of the very name that the sibling would have
+        return name
 
     def _reserve_keys(self, keys: tuple[str, ...]) -> bool:
         """Whether DuckDB can hold these keys beside the present ones: none may differ from another only in case."""
@@ -209,7 +205,7 @@ class Fields:
 def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
     """Whether SQL, DuckDB's structures, Delta and Spark can all hold a column of this name."""
     return (
-        0 < len(name.encode()) <= MAX_COLUMN_NAME_BYTES
+        len(name.encode()) <= MAX_COLUMN_PATH_BYTES
         and can_guard(keys)
         and name.isprintable()
         and not SPARK_REFUSES.intersection(name)
