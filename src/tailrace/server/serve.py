@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -32,6 +33,9 @@ DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
 INTAKE_THREADS = 2
 QUERY_THREADS_PER_SLOT = 4
+GC_NEW_OBJECTS = 50_000  # container objects made, less those freed, that start a collection of the young ones
+GC_YOUNG_COLLECTIONS = 20  # that start one of the middle-aged
+GC_MIDDLE_COLLECTIONS = 100  # that start one of all
 OWNER_TOKEN_FILE = "owner-token"
 SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
@@ -158,6 +162,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stop.is_set():
         starting.result()
+        _spare_the_collector()
         _print_banner(url, data, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
@@ -181,6 +186,17 @@ async def _start(log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start:
     if first_start:
         await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
     gate.open()
+
+
+def _spare_the_collector() -> None:
+    """Keeps Python's cyclic garbage collector off what lives as long as the server.
+
+    With its default thresholds it took 40 % of the event loop's time under small requests, and paused it for 0.1 s at
+    a time, walking over modules and waiting batches, none of which can be garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_NEW_OBJECTS, GC_YOUNG_COLLECTIONS, GC_MIDDLE_COLLECTIONS)
 
 
 def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
