@@ -8,6 +8,7 @@ type first, so that 3.5 is not below the integer 4).
 import itertools
 from typing import Literal
 
+import pyarrow as pa
 import sqlglot.expressions as exp
 
 from tailrace.lake import Column, FieldsView
@@ -17,6 +18,11 @@ View = Literal["plain", "exact", "number", "text"]
 
 MAX_GUESSED_KEYS = 5  # of a dotted name: `_rest` is searched for every way to nest it
 
+_TYPES = {
+    name: exp.DataType.build(name, dialect="duckdb")
+    for name in ("BIGINT", "BOOLEAN", "DOUBLE", "JSON", "TIMESTAMPTZ", "VARCHAR", "VARIANT")
+}
+_ARROW_TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "float": pa.float64()}
 _DUCKDB_TYPES = {"boolean": "BOOLEAN", "integer": "BIGINT", "float": "DOUBLE", "string": "VARCHAR", "array": "JSON"}
 
 
@@ -61,9 +67,9 @@ class FieldReader:
         columns = self._columns.get(path, [])
         if not self.is_mixed(path):
             value: exp.Expr = _column(columns[0])
-            return exp.cast(value, "JSON") if columns[0].type == "array" else value
+            return cast(value, "JSON") if columns[0].type == "array" else value
         if view == "number":
-            fitting = [exp.cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
+            fitting = [cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
             rest = [_number_in(each) for each in self._rest_values(path)]
             return _first([*fitting, *rest], "DOUBLE")
         if view == "text":
@@ -74,7 +80,7 @@ class FieldReader:
         # A VARIANT has no number beyond 64 bits, alone or in an array.
         kind = "JSON" if view == "exact" and self._types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
-        values += [each if kind == "JSON" else exp.cast(each, "VARIANT") for each in self._rest_values(path)]
+        values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self._rest_values(path)]
         return _first(values, kind)
 
     def _types(self, path: str) -> set[str]:
@@ -91,7 +97,7 @@ class FieldReader:
             return []
         rest = exp.column("_rest", quoted=True)
         return [
-            exp.func("json_extract", exp.cast(rest.copy(), "JSON"), exp.Literal.string(pointer), dialect="duckdb")
+            exp.Anonymous(this="json_extract", expressions=[cast(rest.copy(), "JSON"), exp.Literal.string(pointer)])
             for pointer in _pointers(path)
         ]
 
@@ -101,21 +107,33 @@ def duckdb_type(column: Column) -> str:
     return "VARCHAR" if column.type == "array" else _DUCKDB_TYPES[column.type]
 
 
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type of a physical column as it is stored (arrays as text)."""
+    return _ARROW_TYPES.get(column.type, pa.string())
+
+
+def cast(value: exp.Expr, kind: str) -> exp.Cast:
+    """`CAST(value AS kind)`; unlike sqlglot's, it parses no type and copies nothing."""
+    return exp.Cast(this=value, to=_TYPES[kind].copy())
+
+
 def _column(column: Column) -> exp.Column:
     return exp.column(column.name, quoted=True)
 
 
 def _as(kind: str, column: Column) -> exp.Expr:
     if column.type == "array":
-        value = exp.cast(_column(column), "JSON")
-        return value if kind == "JSON" else exp.cast(value, "VARIANT")
-    return exp.func("to_json", _column(column)) if kind == "JSON" else exp.cast(_column(column), kind)
+        value = cast(_column(column), "JSON")
+        return value if kind == "JSON" else cast(value, "VARIANT")
+    return (
+        exp.Anonymous(this="to_json", expressions=[_column(column)]) if kind == "JSON" else cast(_column(column), kind)
+    )
 
 
 def _first(values: list[exp.Expr], kind: str) -> exp.Expr:
     if not values:
-        return exp.cast(exp.null(), kind)
-    return values[0] if len(values) == 1 else exp.func("coalesce", *values)
+        return cast(exp.null(), kind)
+    return values[0] if len(values) == 1 else exp.Coalesce(this=values[0], expressions=values[1:])
 
 
 def _type_of(value: exp.Expr) -> exp.Expr:
@@ -124,7 +142,7 @@ def _type_of(value: exp.Expr) -> exp.Expr:
 
 def _number_in(value: exp.Expr) -> exp.Expr:
     numeric = _type_of(value).isin("BIGINT", "UBIGINT", "DOUBLE")
-    number = exp.TryCast(this=value.copy(), to=exp.DataType.build("DOUBLE"))
+    number = exp.TryCast(this=value.copy(), to=_TYPES["DOUBLE"].copy())
     return exp.Case(ifs=[exp.If(this=numeric, true=number)])
 
 

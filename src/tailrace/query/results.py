@@ -1,15 +1,19 @@
 """Answers as clients read them: JSON, NDJSON, CSV, Arrow."""
 
+import atexit
+import functools
 import io
 from typing import Any
 
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import sqlglot.expressions as exp
 from msgspec import Struct
 
+from tailrace.query.fields import cast
 from tailrace.query.sql import DIALECT
 
 _json = msgspec.json.Encoder()
@@ -70,7 +74,13 @@ def to_ndjson(result: Result) -> bytes:
 def to_csv(result: Result) -> bytes:
     """RFC 4180 with a header row; times as RFC 3339, lists and objects as JSON text."""
     sink = io.BytesIO()
-    pyarrow.csv.write_csv(_readable(result.table), sink)
+    columns = [_shown(column.combine_chunks()) for column in result.table.columns]
+    nested = [n for n, column in enumerate(columns) if pa.types.is_nested(column.type)]
+    if nested:
+        cells: list[exp.Expr] = [exp.Anonymous(this="to_json", expressions=[_column(n)]) for n in nested]
+        for n, texts in zip(nested, _select(cells, columns), strict=True):
+            columns[n] = texts
+    pyarrow.csv.write_csv(pa.Table.from_arrays(columns, names=result.table.column_names), sink)
     return sink.getvalue()
 
 
@@ -84,39 +94,61 @@ def to_arrow(result: Result) -> bytes:
 
 def _objects(table: pa.Table) -> list[bytes]:
     """Each row as a JSON object."""
-    cells = []
-    for field in table.schema:
-        cells += [exp.Literal.string(field.name), _cell(field, json=True)]
-    row: exp.Expr = exp.Anonymous(this="json_object", expressions=cells)
-    lines = _select([exp.alias_(exp.cast(row, "VARCHAR"), "line")], table)
-    return [line.encode() for line in lines["line"].to_pylist()]
+    cells: list[exp.Expr] = []
+    for n, field in enumerate(table.schema):
+        cell: exp.Expr = _column(n)
+        cells += [exp.Literal.string(field.name), cast(cell, "JSON") if is_json(field) else cell]
+    row = exp.Anonymous(this="json_object", expressions=cells)
+    [lines] = _select([row], [_shown(column.combine_chunks()) for column in table.columns])
+    return [line.encode() for line in lines.to_pylist()]
 
 
-def _readable(table: pa.Table) -> pa.Table:
-    return _select([exp.alias_(_cell(field, json=False), field.name, quoted=True) for field in table.schema], table)
-
-
-def _cell(field: pa.Field, *, json: bool) -> exp.Expr:
-    cell: exp.Expr = exp.column(field.name, quoted=True)
-    kind = field.type
+def _shown(values: pa.Array) -> pa.Array:
+    """The values as JSON has them: times as RFC 3339 texts, null for what is not a number."""
+    kind = values.type
     if pa.types.is_timestamp(kind):
-        # As Go prints times, which clients compare with: no more digits of the fraction than there are.
-        text = exp.func("strftime", cell, exp.Literal.string("%Y-%m-%dT%H:%M:%S.%f"), dialect=DIALECT)
-        for digits in ("0", "."):
-            text = exp.Anonymous(this="rtrim", expressions=[text, exp.Literal.string(digits)])
-        return exp.DPipe(this=text, expression=exp.Literal.string("Z"))
+        return _rfc3339(values)
     if pa.types.is_floating(kind):
-        finite = exp.Anonymous(this="isfinite", expressions=[cell])
-        return exp.Case(ifs=[exp.If(this=finite, true=cell.copy())])
-    if is_json(field):
-        return exp.cast(cell, "JSON") if json else cell
-    if pa.types.is_nested(kind) and not json:
-        return exp.cast(exp.Anonymous(this="to_json", expressions=[cell]), "VARCHAR")
-    return cell
+        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
+    if pa.types.is_dictionary(kind):
+        return _shown(values.dictionary_decode())
+    if pa.types.is_fixed_size_list(kind):
+        return _shown(values.cast(pa.list_(kind.value_type)))
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(values.offsets, _shown(values.values), mask=values.is_null())
+    if pa.types.is_map(kind):
+        return pa.MapArray.from_arrays(values.offsets, _shown(values.keys), _shown(values.items), mask=values.is_null())
+    if pa.types.is_struct(kind) and kind.num_fields:
+        members = [_shown(values.field(n)) for n in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(members, [member.name for member in kind], mask=values.is_null())
+    return values
 
 
-def _select(cells: list[exp.Expr], table: pa.Table) -> pa.Table:
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("answer", table)
-        return connection.sql(exp.select(*cells).from_("answer").sql(DIALECT)).to_arrow_table()
+def _rfc3339(times: pa.Array) -> pa.Array:
+    """As Go prints times, which clients compare with: no more digits of the fraction than there are."""
+    texts = times.cast(pa.timestamp(times.type.unit)).cast(pa.string())
+    texts = pc.if_else(pc.starts_with(texts, "<"), pa.scalar(None, pa.string()), texts)  # infinity
+    texts = pc.replace_substring(texts, " ", "T")
+    texts = pc.replace_substring_regex(texts, r"\.?0*$", "") if times.type.unit != "s" else texts
+    return pc.binary_join_element_wise(texts, "Z", "")
+
+
+def _column(number: int) -> exp.Column:
+    return exp.column(f"c{number}")
+
+
+def _select(cells: list[exp.Expr], columns: list[pa.Array]) -> list[pa.Array]:
+    """Each cell's expression over the columns c0, c1, …, as text."""
+    named = [exp.alias_(cast(cell, "VARCHAR"), f"t{n}") for n, cell in enumerate(cells)]
+    with _renderer().cursor() as connection:
+        connection.register("answer", pa.table({f"c{n}": column for n, column in enumerate(columns)}))
+        table = connection.sql(exp.select(*named).from_("answer").sql(DIALECT)).to_arrow_table()
+    return [column.combine_chunks() for column in table.columns]
+
+
+@functools.cache
+def _renderer() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config={"enable_external_access": False})
+    # Left to the interpreter's end it is reported as leaked.
+    atexit.register(_renderer.cache_clear)
+    return connection

@@ -1,7 +1,7 @@
 """SQL as people send it: one read-only statement over datasets, rewritten to read their files and hot rows."""
 
-import difflib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import sqlglot
@@ -10,20 +10,17 @@ from msgspec import Struct
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from tailrace.events import DatasetNotFound, QueryInvalid
+from tailrace.events import QueryInvalid
 from tailrace.lake import Snapshot
-from tailrace.query.fields import FieldReader, View, duckdb_type
+from tailrace.query.fields import FieldReader, View, arrow_type, cast, duckdb_type
 
 DIALECT = "duckdb"
-MAX_SQL_BYTES = 1024 * 1024
-SYSTEM_FIELDS = ("_time", "_sysTime", "_rest")
+MAX_SQL_BYTES = 256 * 1024  # parsing takes some seconds for each megabyte
+SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
+SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
+SYSTEM_FIELDS = tuple(SYSTEM_TYPES)
 
 _STATEMENTS = (exp.Select, exp.SetOperation, exp.Subquery)
-_FORBIDDEN = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Pragma, exp.Set, exp.Attach, exp.Detach, exp.Copy, exp.Use)
-_TABLE_FUNCTIONS = (exp.GenerateSeries, exp.Unnest, exp.ExplodingGenerateSeries)
-_FORBIDDEN_FUNCTIONS = frozenset(
-    {"current_setting", "getenv", "getvariable", "nextval", "currval", "write_log", "query", "query_table"}
-)
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Pow)
 _NUMBER_FUNCTIONS = (exp.Sum, exp.Avg, exp.Abs, exp.Round, exp.Floor, exp.Ceil, exp.Sqrt, exp.Ln, exp.Stddev,
@@ -34,10 +31,12 @@ _TEXT_OPERATORS = (exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpFullMatch, exp
 
 
 class Source(Struct, frozen=True, eq=False):
-    """A dataset's hot rows under the name by which the rewritten query reads them."""
+    """A dataset under the name by which the rewritten query reads it."""
 
     name: str
-    rows: pa.Table
+    select: exp.Select  # over its files and `hot_name`
+    hot_name: str
+    hot: pa.Table | None  # to be known to the engine as `hot_name`
 
 
 Wanted = tuple[str, View]
@@ -47,20 +46,23 @@ Wanted = tuple[str, View]
 class Plan(Struct, frozen=True, eq=False):
     """A query ready for the engine."""
 
-    query: exp.Expr
+    query: exp.Expr  # over the sources' names
     sources: tuple[Source, ...]
     datasets: tuple[str, ...]
     fields: tuple[str, ...]  # of those datasets, for suggestions
+    names: tuple[str, ...]  # of the answer's columns, where the statement gives them; else ""
 
 
 def parse(text: str) -> exp.Expr:
-    """The one read-only statement in `text`. Raises QueryInvalid."""
-    if len(text.encode(errors="replace")) > MAX_SQL_BYTES:
-        raise QueryInvalid(f"the SQL is longer than {MAX_SQL_BYTES} bytes")
+    """The one SELECT in `text`; what it may read and call is for the engine to judge. Raises QueryInvalid."""
     try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise QueryInvalid("the SQL is not valid Unicode") from error
+    if size > MAX_SQL_BYTES:
+        raise QueryInvalid(f"the SQL is longer than {MAX_SQL_BYTES} bytes")
+    with _refusals():
         statements = [each for each in sqlglot.parse(text, read=DIALECT) if each is not None]
-    except (SqlglotError, RecursionError) as error:
-        raise QueryInvalid(f"SQL: {_first_error(error)}") from error
     if len(statements) != 1:
         raise QueryInvalid(f"SQL: one statement is expected, {len(statements)} were sent")
     statement = statements[0]
@@ -68,63 +70,73 @@ def parse(text: str) -> exp.Expr:
         raise QueryInvalid(
             f"SQL: only SELECT may be sent, this is {statement.key.upper()}; datasets are listed by GET /v2/datasets"
         )
-    for node in statement.walk():
-        if isinstance(node, _FORBIDDEN):
-            raise QueryInvalid(f"SQL: {node.key.upper()} is not allowed, queries only read")
-        if isinstance(node, exp.Func) and _function_name(node) in _FORBIDDEN_FUNCTIONS:
-            raise QueryInvalid(f"SQL: the function {_function_name(node)} is not allowed")
-        if isinstance(node, exp.Table) and not isinstance(node.this, (exp.Identifier, *_TABLE_FUNCTIONS)):
-            raise QueryInvalid(
-                f"SQL: {node.this.sql(DIALECT)[:80]} cannot be read from: tables are datasets, "
-                "and of the table functions there are range, generate_series and unnest"
-            )
     return statement
 
 
-def plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], known: Callable[[], list[str]]) -> Plan:
-    """Replace each dataset in the statement by a sub-query over its snapshot.
+def plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
+    """Replace each dataset in the statement, which is changed, by a source over its snapshot.
 
-    `snapshot` raises DatasetNotFound or Forbidden; `known` lists the datasets that may be suggested instead.
+    `snapshot` raises DatasetNotFound or Forbidden. Raises QueryInvalid.
     """
-    statement = statement.copy()
+    with _refusals():
+        return _plan(statement, snapshot)
+
+
+def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
+    scopes = traverse_scope(statement)
+    names = tuple(
+        node.output_name if isinstance(node, (exp.Alias, exp.Column)) else "" for node in _selected(statement)
+    )
     tables: list[tuple[exp.Table, str]] = []
     snapshots: dict[str, Snapshot] = {}
-    scopes = _scopes(statement)
     read_by_scope: dict[int, dict[str, str]] = {}
     for scope in scopes:
-        read_by_scope[id(scope)] = {}
+        read = read_by_scope[id(scope)] = {}
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
                 name = ".".join(part.name for part in source.parts)
                 if name not in snapshots:
-                    snapshots[name] = _snapshot(name, snapshot, known)
-                read_by_scope[id(scope)][alias] = name
+                    snapshots[name] = snapshot(name)
+                read[alias] = name
                 if not any(source is table for table, _ in tables):
                     tables.append((source, name))
-    _refuse_strays(statement, tables, scopes)
     readers = {name: FieldReader(each.fields) for name, each in snapshots.items()}
     wanted = _rewrite_columns(scopes, read_by_scope, readers)
-    everything = _wants_everything(statement)
-    sources = []
-    for number, (table, name) in enumerate(tables):
-        hot = f"hot_{number}"
-        columns = wanted.get(name, {})
-        outermost = any(source is table for source in scopes[-1].sources.values())
-        view: View | None = None if not everything else "exact" if outermost else "plain"
-        rows, select = _source(snapshots[name], readers[name], columns, hot, everything=view)
-        sources += [Source(hot, rows)] if rows is not None else []
-        named = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(name, quoted=True))
-        replaced = exp.Subquery(this=select, alias=named.copy())
-        for part in ("joins", "pivots", "sample", "laterals"):
-            if table.args.get(part):
-                replaced.set(part, table.args[part])
-        table.replace(replaced)
+    everything = _wants_everything(statement, scopes)
+    outermost = {id(source) for source in scopes[-1].sources.values()} if scopes else set()
+    sources: dict[tuple[str, View | None], Source] = {}
+    for table, name in tables:
+        view: View | None = None if not everything else "exact" if id(table) in outermost else "plain"
+        if (name, view) not in sources:
+            number = len(sources)
+            sources[name, view] = _source(
+                f"dataset_{number}", f"hot_{number}", snapshots[name], readers[name], wanted[name], everything=view
+            )
+        if not table.args.get("alias"):
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        table.set("this", exp.to_identifier(sources[name, view].name))
+        table.set("db", None)
+        table.set("catalog", None)
     fields = sorted({field for reader in readers.values() for field in reader.known()})
-    return Plan(statement, tuple(sources), tuple(snapshots), tuple(fields))
+    datasets = tuple(each.dataset for each in snapshots.values())
+    return Plan(statement, tuple(sources.values()), datasets, tuple(fields), names)
 
 
-def _function_name(node: exp.Func) -> str:
-    return (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()
+def _selected(statement: exp.Expr) -> list[exp.Expr]:
+    """The items of the outermost select list."""
+    selected = statement.selects if isinstance(statement, exp.Query) else []
+    return [] if any(node.is_star or node.find(exp.Columns, exp.Unnest) for node in selected) else selected
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What sqlglot cannot read is the sender's error."""
+    try:
+        yield
+    except SqlglotError as error:
+        raise QueryInvalid(f"SQL: {_first_error(error)}") from error
+    except RecursionError as error:
+        raise QueryInvalid("SQL: the statement is nested too deeply") from error
 
 
 def _first_error(error: Exception) -> str:
@@ -138,38 +150,17 @@ def _first_error(error: Exception) -> str:
     )
 
 
-def _scopes(statement: exp.Expr) -> list[Scope]:
-    try:
-        return traverse_scope(statement)
-    except SqlglotError as error:
-        raise QueryInvalid(f"SQL: {_first_error(error)}") from error
-
-
-def _snapshot(name: str, snapshot: Callable[[str], Snapshot], known: Callable[[], list[str]]) -> Snapshot:
-    try:
-        return snapshot(name)
-    except DatasetNotFound:
-        folded = [each for each in known() if each.casefold() == name.casefold()]
-        if len(folded) == 1:
-            return snapshot(folded[0])
-        near = difflib.get_close_matches(name, known(), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DatasetNotFound(f"dataset {name!r} not found{hint}") from None
-
-
-def _refuse_strays(statement: exp.Expr, tables: list[tuple[exp.Table, str]], scopes: list[Scope]) -> None:
-    """Every table must be a dataset that is replaced, or a name that the query itself defines."""
-    replaced = {id(table) for table, _ in tables}
-    defined = {id(node) for scope in scopes for node, source in scope.selected_sources.values() if source is not node}
-    for table in statement.find_all(exp.Table):
-        if id(table) in replaced or id(table) in defined or not isinstance(table.this, exp.Identifier):
-            continue
-        raise QueryInvalid(f"SQL: {table.sql(DIALECT)[:80]} cannot be used here")
-
-
-def _wants_everything(statement: exp.Expr) -> bool:
-    stars = (star for star in statement.find_all(exp.Star) if not isinstance(star.parent, exp.Count))
-    return any(stars) or any(statement.find_all(exp.Columns)) or any(statement.find_all(exp.Pivot))
+def _wants_everything(statement: exp.Expr, scopes: list[Scope]) -> bool:
+    """Whether columns may be read that the statement does not name."""
+    if any(
+        not (isinstance(node, exp.Star) and isinstance(node.parent, exp.Count))
+        for node in statement.find_all(exp.Star, exp.Columns, exp.Pivot)
+    ):
+        return True
+    if any(join.args.get("method") == "NATURAL" for join in statement.find_all(exp.Join)):
+        return True
+    # A table's name where a column's is expected means the row.
+    return any(not column.table and column.name in scope.sources for scope in scopes for column in scope.columns)
 
 
 def _rewrite_columns(
@@ -183,37 +174,73 @@ def _rewrite_columns(
     aliases = {alias for scope in scopes for alias in scope.sources}
     for scope in scopes:
         datasets = read_by_scope[id(scope)]
+        for join in scope.find_all(exp.Join):
+            for using in join.args.get("using") or ():
+                for name in datasets.values():
+                    if (field := readers[name].resolve(using.name)) is not None:
+                        wanted[name].setdefault(using.name, (field, "plain"))
+        shown = {node.alias for node in scope.expression.args.get("expressions") or () if isinstance(node, exp.Alias)}
         for column in scope.columns:
-            if column.table and column.table not in aliases:
-                # An unquoted http.status is not column `status` of a table `http`.
-                dotted = exp.column(".".join(part.name for part in column.parts), quoted=True)
-                column.replace(dotted)
-                column = dotted
-            if column.name in SYSTEM_FIELDS:
+            if column.table:
+                column = _undotted(column, aliases, list(readers.values()))
+            if column.name in SYSTEM_FIELDS or _is_parameter(column):
                 continue
             # Without a table's name it may be a field of any dataset, also of one outside a sub-query.
             names = [datasets[column.table]] if column.table in datasets else [] if column.table else list(readers)
-            found: dict[str, str] = {}
-            for name in names:
-                resolved = readers[name].resolve(column.name)
-                if resolved is not None:
-                    found[name] = resolved
-                    wanted[name].setdefault(column.name, (resolved, "plain"))
-            if len(found) == 1 and (column.table or (len(scope.sources) == 1 and name in datasets.values())):
+            found = {name: field for name in names if (field := readers[name].resolve(column.name)) is not None}
+            if len(found) == 1 and (column.table or (len(scope.sources) == 1 and names[0] in datasets.values())):
+                if column.name in shown and column.find_ancestor(exp.Ordered):
+                    continue  # ORDER BY means the alias
                 [(name, field)] = found.items()
                 view = _view_for(column, outermost=scope.is_root) if readers[name].is_mixed(field) else "plain"
-                if view != "plain":
-                    exposed = f"{column.name}#{view}"
-                    wanted[name][exposed] = (field, view)
+                exposed = _expose(wanted[name], readers[name], field, view)
+                if exposed != column.name:
                     _rename(column, exposed)
+            else:
+                for name, field in found.items():
+                    wanted[name].setdefault(column.name, (field, "plain"))
     return wanted
+
+
+def _undotted(column: exp.Column, aliases: set[str], readers: list[FieldReader]) -> exp.Column:
+    """An unquoted http.status, which is not column `status` of a table `http`, as the field that it is."""
+    node: exp.Expr = column
+    parts = [part.name for part in column.parts]
+    while isinstance(node.parent, exp.Dot) and isinstance(node.parent.expression, exp.Identifier):
+        node = node.parent
+        parts.append(node.name)
+    table = parts[0] if parts[0] in aliases else None
+    field = ".".join(parts[1:] if table else parts)
+    if (table and len(parts) == 2) or not any(reader.resolve(field) for reader in readers):
+        return column
+    found = exp.column(field, table, quoted=True)
+    node.replace(found)
+    return found
+
+
+def _is_parameter(column: exp.Column) -> bool:
+    """Whether a list comprehension gives the name its meaning."""
+    around = column.find_ancestor(exp.Comprehension)
+    return around is not None and not column.table and around.expression.name == column.name
+
+
+def _expose(wanted: dict[str, Wanted], reader: FieldReader, field: str, view: View) -> str:
+    """The name by which a dataset's source gives a field; no two that it gives differ only in case."""
+    exposed = field if view == "plain" else f"{field}#{view}"
+    others = {*SYSTEM_FIELDS, *reader.paths, *wanted} - {exposed}
+    folded = {each.casefold() for each in others}
+    while exposed.casefold() in folded or wanted.get(exposed, (field, view)) != (field, view):
+        exposed += "#"
+        folded -= {each.casefold() for each in wanted if each == exposed and wanted[each] == (field, view)}
+    wanted[exposed] = (field, view)
+    return exposed
 
 
 def _rename(column: exp.Column, exposed: str) -> None:
     """Read another column, but keep the name that the answer shows."""
     projection = _projection(column)
     if projection is not None and not isinstance(projection, exp.Alias):
-        shown = column.name if projection is column else projection.sql(DIALECT)
+        shown = column.name if projection is column else projection.sql(DIALECT, normalize_functions="lower")
         alias = exp.Alias(this=projection.copy(), alias=exp.to_identifier(shown, quoted=True))
         column.set("this", exp.to_identifier(exposed, quoted=True))
         alias.set("this", projection.copy())
@@ -267,40 +294,49 @@ def _is_number(node: exp.Expr) -> bool:
 
 
 def _source(
-    snapshot: Snapshot,
-    reader: FieldReader,
-    wanted: dict[str, Wanted],
-    hot: str,
-    *,
+    name: str, hot_name: str, snapshot: Snapshot, reader: FieldReader, wanted: dict[str, Wanted], *,
     everything: View | None,
-) -> tuple[pa.Table | None, exp.Select]:
+) -> Source:  # fmt: skip
     """A dataset as a SELECT over its files and its hot rows, with the columns that a query names."""
-    shown: dict[str, Wanted] = {name: (name, everything) for name in reader.paths} if everything else {}
-    shown.update({name: field for name, field in wanted.items() if name not in shown})
-    physical = {
-        column.name: duckdb_type(column) for field, _ in shown.values() for column in reader.columns_read(field)
-    }
+    shown: dict[str, Wanted] = {field: (field, everything) for field in reader.paths} if everything else {}
+    shown.update({column: field for column, field in wanted.items() if column not in shown})
+    physical = {each.name: each for field, _ in shown.values() for each in reader.columns_read(field)}
+    kinds = {**SYSTEM_TYPES, **{column: duckdb_type(each) for column, each in physical.items()}}
     parts: list[exp.Select] = []
     if snapshot.files:
         there = frozenset[str]().union(*(file.columns for file in snapshot.files))
-        parts.append(_physical(_parquet([str(file.path) for file in snapshot.files]), physical, there))
-    rows = pa.concat_tables(snapshot.hot, promote_options="default") if snapshot.hot else None
-    if rows is not None:
-        parts.append(_physical(exp.to_table(hot), physical, frozenset(rows.column_names)))
-    if not parts:
-        parts.append(_physical(None, physical, frozenset()).where(exp.false()))
+        files = _parquet([str(file.path) for file in snapshot.files])
+        parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=files)))
+    hot = _hot_rows(snapshot.hot, {**SYSTEM_ARROW_TYPES, **{c: arrow_type(each) for c, each in physical.items()}})
+    if hot is not None or not parts:
+        there = frozenset(kinds if hot is not None else ())
+        rows = exp.Select(expressions=list(_cells(kinds, there)))
+        rows.set("from_", exp.From(this=exp.to_table(hot_name)) if hot is not None else None)
+        parts.append(rows if hot is not None else rows.limit(0, copy=False))
     union: exp.Expr = parts[0]
     for part in parts[1:]:
-        union = exp.union(union, part, distinct=False)
-    rest = exp.alias_(exp.cast(exp.column("_rest", quoted=True), "JSON"), "_rest", quoted=True)
-    select = exp.select(*(exp.column(name, quoted=True) for name in ("_time", "_sysTime")), rest)
-    for name, (field, view) in shown.items():
-        if name not in SYSTEM_FIELDS:
-            select = select.select(exp.alias_(reader.expression(field, view), name, quoted=True))
-    return rows, select.from_(exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("dataset"))))
+        union = exp.Union(this=union, expression=part, distinct=False)
+    cells: list[exp.Expr] = [exp.column("_time", quoted=True), exp.column("_sysTime", quoted=True)]
+    cells.append(_named(cast(exp.column("_rest", quoted=True), "JSON"), "_rest"))
+    cells += [_named(reader.expression(field, view), column) for column, (field, view) in shown.items()]
+    physical_rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("stored")))
+    return Source(name, exp.Select(expressions=cells, from_=exp.From(this=physical_rows)), hot_name, hot)
 
 
-def _parquet(paths: list[str]) -> exp.Expr:
+def _named(value: exp.Expr, name: str) -> exp.Alias:
+    return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
+
+
+def _hot_rows(hot: tuple[pa.Table, ...], kinds: dict[str, pa.DataType]) -> pa.Table | None:
+    """The hot rows with exactly these columns."""
+    if not hot:
+        return None
+    schema = pa.schema(list(kinds.items()))
+    parts = [part.select([name for name in kinds if name in part.column_names]) for part in hot]
+    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(list(kinds))
+
+
+def _parquet(paths: list[str]) -> exp.Table:
     files = exp.Array(expressions=[exp.Literal.string(path) for path in paths])
     options = [
         exp.PropertyEQ(this=exp.to_identifier(name), expression=value)
@@ -309,15 +345,9 @@ def _parquet(paths: list[str]) -> exp.Expr:
     return exp.Table(this=exp.Anonymous(this="read_parquet", expressions=[files, *options]))
 
 
-def _physical(source: exp.Expr | None, physical: dict[str, str], there: frozenset[str]) -> exp.Select:
-    kinds = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR", **physical}
-    select = exp.select(*_cells(kinds, there))
-    return select.from_(source) if source is not None else select
-
-
 def _cells(kinds: dict[str, str], there: frozenset[str]) -> Iterator[exp.Expr]:
     for name, kind in kinds.items():
         if name in there:
             yield exp.column(name, quoted=True)
         else:
-            yield exp.alias_(exp.cast(exp.null(), kind), name, quoted=True)
+            yield _named(cast(exp.null(), kind), name)

@@ -1,6 +1,7 @@
 """DuckDB in the server's process: runs a plan within limits, and can be interrupted."""
 
 import difflib
+import logging
 import re
 import threading
 import time
@@ -12,9 +13,16 @@ import duckdb
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
+from sqlglot.errors import SqlglotError
 
 from tailrace.events import Overloaded, QueryFailed, QueryInvalid
+from tailrace.query.engines import fence
 from tailrace.query.sql import DIALECT, Plan
+
+logger = logging.getLogger("tailrace.query")
+
+WATCH_EVERY_S = 0.02
+REMEMBERED_QUERIES = 1000
 
 JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 """Marks a text column whose values are JSON, as Arrow's canonical extension types do."""
@@ -31,31 +39,63 @@ class QueryLimits(Struct, frozen=True):
 
 
 class Interrupt:
-    """Lets another thread stop a query, before or while it runs."""
+    """Lets another thread stop one query, before or while it runs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
         self.reason: str | None = None
 
     def stop(self, reason: str) -> None:
         """Stop the query; it raises QueryFailed with this reason."""
-        with self._lock:
-            self.reason = self.reason or reason
-            if self._connection is not None:
-                self._connection.interrupt()
+        self.reason = self.reason or reason
+
+
+class _Running(Struct, eq=False):
+    connection: duckdb.DuckDBPyConnection
+    interrupt: Interrupt
+    deadline_s: float  # monotonic
+
+
+class _Watch:
+    """One thread that interrupts queries that were stopped or whose time is over."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._changed = threading.Condition()
+        self._running: list[_Running] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._watch, name="tailrace-query-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
 
     @contextmanager
-    def watching(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        with self._lock:
-            if self.reason is not None:
-                raise QueryFailed(self.reason)
-            self._connection = connection
+    def over(self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, deadline_s: float) -> Iterator[None]:
+        """Watch over whatever the connection runs meanwhile."""
+        running = _Running(connection, interrupt, deadline_s)
+        with self._changed:
+            self._running.append(running)
+            self._changed.notify()
         try:
             yield
         finally:
-            with self._lock:
-                self._connection = None
+            with self._changed:
+                self._running.remove(running)
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now_s = time.monotonic()
+                for running in self._running:
+                    if now_s >= running.deadline_s:
+                        running.interrupt.stop(f"the query ran longer than query_timeout_s = {self._timeout_s:g} s")
+                    if running.interrupt.reason is not None:
+                        # Again and again: an interrupt between two calls of DuckDB is lost.
+                        running.connection.interrupt()
+                self._changed.wait(WATCH_EVERY_S if self._running else None)
 
 
 class DuckDB:
@@ -64,8 +104,8 @@ class DuckDB:
     def __init__(self, lake_root: Path, temporary: Path, limits: QueryLimits) -> None:
         self.limits = limits
         self._slots = threading.BoundedSemaphore(limits.concurrency)
-        self._instance = duckdb.connect(":memory:")
-        settings: dict[str, str | int | bool | list[str]] = {
+        self._lock = threading.Lock()
+        self._settings: dict[str, str | int | bool | list[str]] = {
             "python_enable_replacements": False,
             "TimeZone": "UTC",
             "memory_limit": f"{limits.memory_bytes}B",
@@ -76,66 +116,113 @@ class DuckDB:
             "enable_external_access": False,
         }
         if limits.threads:
-            settings["threads"] = limits.threads
-        for name, value in settings.items():
-            self._instance.execute(f"SET {name} = $value", {"value": value})
-        self._instance.execute("SET lock_configuration = true")
+            self._settings["threads"] = limits.threads
+        self._instance = self._opened()
+        self._functions = fence.functions(self._instance)
+        self._passed: set[tuple[str, int]] = set()
+        self._watch = _Watch(limits.timeout_s)
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        instance = duckdb.connect(":memory:")
+        for name, value in self._settings.items():
+            instance.execute(f"SET {name} = $value", {"value": value})
+        instance.execute("SET lock_configuration = true")
+        return instance
 
     def close(self) -> None:
+        self._watch.close()
         self._instance.close()
 
     def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
         """The answer as an Arrow table; a VARIANT column comes as JSON text.
 
-        Raises QueryInvalid where DuckDB refuses the query, QueryFailed at a limit, Overloaded when no slot is free in
-        time.
+        Raises QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
+        limit; Overloaded when no slot is free in time.
         """
         interrupt = interrupt or Interrupt()
         limits = self.limits
-        started = time.monotonic()
+        deadline_s = time.monotonic() + limits.timeout_s
         if not self._slots.acquire(timeout=limits.timeout_s):
             raise Overloaded(
                 f"{limits.concurrency} queries are running already, the limit query_concurrency", retry_after_s=5
             )
-        timer = threading.Timer(
-            max(0.0, limits.timeout_s - (time.monotonic() - started)),
-            interrupt.stop,
-            [f"the query ran longer than query_timeout_s = {limits.timeout_s:g} s"],
-        )
-        timer.daemon = True
-        timer.start()
         try:
-            with self._instance.cursor() as connection, interrupt.watching(connection):
-                return _answer(connection, plan, limits.max_rows)
+            if interrupt.reason is not None:
+                raise QueryFailed(interrupt.reason)
+            return self._run(plan, interrupt, deadline_s)
+        finally:
+            self._slots.release()
+
+    def _run(self, plan: Plan, interrupt: Interrupt, deadline_s: float) -> pa.Table:
+        instance = self._instance
+        try:
+            with instance.cursor() as connection, self._watch.over(connection, interrupt, deadline_s):
+                return self._answer(connection, plan)
         except duckdb.InterruptException as error:
             raise QueryFailed(interrupt.reason or "the query was interrupted") from error
         except duckdb.OutOfMemoryException as error:
-            raise QueryFailed(f"the query needs more than query_memory_bytes = {limits.memory_bytes}") from error
+            raise QueryFailed(f"the query needs more than query_memory_bytes = {self.limits.memory_bytes}") from error
+        except (duckdb.FatalException, duckdb.InternalException) as error:
+            logger.exception("DuckDB failed and is opened anew")
+            with self._lock:
+                # After such an error an instance answers nothing any more.
+                if self._instance is instance:
+                    self._instance = self._opened()
+            raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
+        except duckdb.IOException as error:
+            logger.exception("DuckDB cannot read")
+            raise QueryFailed("a file could not be read, which the server's log has") from error
         except duckdb.Error as error:
             raise QueryInvalid(f"SQL: {_message(error, plan)}") from error
-        finally:
-            timer.cancel()
-            self._slots.release()
+        except pa.ArrowException as error:
+            raise QueryFailed(f"the answer cannot be given: {error}") from error
+
+    def _answer(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> pa.Table:
+        max_rows = self.limits.max_rows
+        text = rendered(plan.query)
+        self._check(connection, f"FROM (\n{text}\n)", [source.name for source in plan.sources])
+        for source in plan.sources:
+            if source.hot is not None:
+                connection.register(source.hot_name, source.hot)
+        # Not materialized, so that conditions and columns reach down to the files.
+        ctes = ", ".join(f"{each.name} AS NOT MATERIALIZED ({rendered(each.select)})" for each in plan.sources)
+        sources = f"WITH {ctes} " if ctes else ""
+        relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
+        columns, types = relation.columns, [str(kind) for kind in relation.types]
+        if len(plan.names) == len(columns):
+            columns = [given or own for given, own in zip(plan.names, columns, strict=True)]
+        if any(_holds_json(kind) for kind in types):
+            cells = (f"to_json(#{n})" if _holds_json(kind) else f"#{n}" for n, kind in enumerate(types, 1))
+            relation = relation.project(", ".join(cells))
+        table = relation.to_arrow_table()
+        if table.num_rows > max_rows:
+            raise QueryFailed(f"the answer has more rows than query_max_rows = {max_rows}; add a LIMIT or aggregate")
+        fields = [
+            pa.field(name, kind.type, metadata=JSON_FIELD if shown == "JSON" or _holds_json(shown) else None)
+            for name, kind, shown in zip(_distinct(columns), table.schema, types, strict=True)
+        ]
+        return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
+
+    def _check(self, connection: duckdb.DuckDBPyConnection, text: str, sources: list[str]) -> None:
+        if (text, len(sources)) in self._passed:
+            return
+        fence.check(connection, text, sources=sources, functions=self._functions)
+        if len(self._passed) >= REMEMBERED_QUERIES:
+            self._passed.clear()
+        self._passed.add((text, len(sources)))
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, plan: Plan, max_rows: int) -> pa.Table:
-    for source in plan.sources:
-        connection.register(source.name, source.rows)
-    relation = connection.sql(plan.query.sql(DIALECT))
-    names, types = _distinct(relation.columns), [str(kind) for kind in relation.types]
-    columns = [exp.to_identifier(f"c{number}") for number in range(len(names))]
-    cells: list[exp.Expr] = []
-    for column, name, kind in zip(columns, names, types, strict=True):
-        cell: exp.Expr = exp.Column(this=column.copy())
-        cells.append(exp.alias_(exp.cast(cell, "JSON") if kind == "VARIANT" else cell, name, quoted=True))
-    answer = exp.TableAlias(this=exp.to_identifier("answer"), columns=columns)
-    outer = exp.select(*cells).from_(exp.Subquery(this=plan.query.copy(), alias=answer)).limit(max_rows + 1)
-    table = connection.sql(outer.sql(DIALECT)).to_arrow_table()
-    if table.num_rows > max_rows:
-        raise QueryFailed(f"the answer has more rows than query_max_rows = {max_rows}; add a LIMIT or aggregate")
-    json = {name for name, kind in zip(names, types, strict=True) if kind in ("JSON", "VARIANT")}
-    fields = [field.with_metadata(JSON_FIELD) if field.name in json else field for field in table.schema]
-    return table.cast(pa.schema(fields)) if json else table
+def rendered(query: exp.Expr) -> str:
+    """The SQL of a tree, which may be changed. Raises QueryInvalid where it is too deep."""
+    try:
+        return query.sql(DIALECT, comments=False, copy=False)
+    except (SqlglotError, RecursionError) as error:
+        raise QueryInvalid("SQL: the statement is nested too deeply") from error
+
+
+def _holds_json(kind: str) -> bool:
+    """Whether a type is a VARIANT, or has a VARIANT or JSON inside, which Arrow would not show as JSON."""
+    return kind != "JSON" and ("VARIANT" in kind or "JSON" in kind)
 
 
 def _distinct(names: list[str]) -> list[str]:
