@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -39,6 +40,7 @@ GC_MIDDLE_COLLECTIONS = 100  # that start one of all
 OWNER_TOKEN_FILE = "owner-token"
 SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
+TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
 
 logger = logging.getLogger("tailrace.server")
@@ -108,9 +110,11 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         on_durable=lake.accept_all,
         floor=lake.highest_position(),
     )
+    # What queries spilled to disk before a kill.
+    shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
     engine = DuckDB(
         data / "lake",
-        data / "temporary",
+        data / TEMPORARY_DIRECTORY,
         QueryLimits(
             timeout_s=settings.query_timeout_s,
             memory_bytes=settings.query_memory_bytes,
@@ -172,7 +176,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for interrupt in running:
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
-    await asyncio.to_thread(_close, lake, log, access, engine)
+    await asyncio.to_thread(_close, lake, log, access)
     (data / SERVER_FILE).unlink(missing_ok=True)
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", settings.shutdown_grace_s)
@@ -206,14 +210,13 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
         lake.accept(position, batch)
 
 
-def _close(lake: Lake, log: LocalLog, access: Access, engine: DuckDB) -> None:
+def _close(lake: Lake, log: LocalLog, access: Access) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
     finally:
         log.close()
         access.close()
-        engine.close()
 
 
 def _limits(settings: Settings) -> Limits:
