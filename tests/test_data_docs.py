@@ -1,0 +1,93 @@
+"""The page about the tables on disk says what is so: its snippets run, and its example is answered."""
+
+import re
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+from support.events import batch
+
+from tailrace.lake import Lake, LakeSettings
+
+PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text()
+NOT_RUN = "<!-- not run by the tests -->\n"
+SNIPPETS = re.findall(rf"({re.escape(NOT_RUN)})?```python\n(.*?)```", PAGE, re.DOTALL)
+RUN = [code for not_run, code in SNIPPETS if not not_run]
+
+FREQUENT: list[dict[str, Any]] = [
+    {"http": {"method": "GET", "status": 200}, "tags": ["a", 1]},
+    {"http": {"method": "PUT", "status": "201"}, "tags": []},
+] * 150
+RARE: list[dict[str, Any]] = [
+    {"http": {"method": "PATCH", "request": {"id": "r-1"}, "status": 2.5}, "a b": 1, "big": 2**70, "empty": {}}
+]
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory where the page's snippets look for it."""
+    root = tmp_path / "tailrace-data" / "lake"
+    made = Lake.open(root, LakeSettings())
+    made.create("demo")
+    made.accept(1, batch(FREQUENT, "demo"))
+    made.commit_now()
+    made.accept(2, batch(RARE, "demo"))
+    made.close()
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def files(lake: Path) -> duckdb.DuckDBPyRelation:
+    return duckdb.read_parquet(DeltaTable(lake / "demo").file_uris(), union_by_name=True, hive_partitioning=True)
+
+
+def test_there_are_snippets_for_duckdb_and_polars() -> None:
+    assert sum("import duckdb" in code for code in RUN) == 2
+    assert sum("import polars" in code for code in RUN) == 1
+
+
+@pytest.mark.parametrize("code", RUN, ids=range(len(RUN)))
+def test_a_snippet_runs(lake: Path, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, "docs/data.md", "exec"), {"__name__": "__main__"})
+
+    sys.stdout.flush()
+    printed = capsys.readouterr().out
+    assert "PATCH" in printed or "200" in printed or "http.method" in printed
+    assert ("http.request.id" not in code) or "r-1" in printed
+
+
+def test_the_layout_is_as_drawn(lake: Path) -> None:
+    dataset = lake / "demo"
+
+    assert sorted(each.name for each in dataset.iterdir()) == ["_day=2026-05-28", "_delta_log", "_tailrace"]
+    assert sorted(each.name for each in (dataset / "_tailrace").iterdir()) == ["dataset.json", "fields.json"]
+    assert all(re.fullmatch(r"part-.*\.zstd\.parquet", each.name) for each in (dataset / "_day=2026-05-28").iterdir())
+
+
+def test_the_columns_are_as_described(lake: Path) -> None:
+    fields = {field.name: field for field in DeltaTable(lake / "demo").schema().fields}
+
+    assert list(fields)[:4] == ["_time", "_sysTime", "_rest", "_day"]
+    assert set(list(fields)[4:]) == {"http.method", "http.status", "http.status#string", "tags"}
+    assert fields["http.status#string"].metadata == {"tailrace.path": "http.status", "tailrace.type": "string"}
+    assert fields["tags"].metadata == {"tailrace.path": "tags", "tailrace.type": "array"}
+    assert fields["_rest"].metadata == {"tailrace.type": "rest"}
+    assert set(files(lake).aggregate("_day").fetchall()) == {(date(2026, 5, 28),)}
+
+
+def test_the_rest_has_whole_paths_as_keys(lake: Path) -> None:
+    [(rest,)] = files(lake).filter("_rest IS NOT NULL").project("_rest").fetchall()
+
+    assert rest == f'{{"http.request.id":"r-1","http.status":2.5,"a b":1,"big":{2**70},"empty":{{}}}}'
+
+
+def test_the_expression_for_a_whole_field_is_right(lake: Path) -> None:
+    [expression] = re.findall(r"^    (coalesce\(.*\))$", PAGE, re.MULTILINE)
+
+    counts = files(lake).aggregate(f"{expression} AS status, count(*) AS n").order("status").fetchall()
+
+    assert counts == [(2.5, 1), (200.0, 150), (201.0, 150)]
