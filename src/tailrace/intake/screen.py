@@ -1,5 +1,7 @@
 """Which lines of a batch might break a limit: found in bulk, so that only those are looked at one by one."""
 
+import re
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -59,11 +61,20 @@ def _all_good(ndjson: bytes, limits: Limits) -> bool:
         len(ndjson) <= min(limits.max_event_bytes, limits.max_string_bytes)
         and is_utf8(ndjson)
         and ndjson.count(b"{") + ndjson.count(b"[") <= limits.max_depth
-        and (
-            len(ndjson) <= limits.max_name_bytes
-            or (b"\\" not in ndjson and max(map(len, ndjson.split(b'"'))) <= limits.max_name_bytes)
-        )
+        and (len(ndjson) <= limits.max_name_bytes or not _may_hold_long_name(ndjson, limits.max_name_bytes))
     )
+
+
+def _may_hold_long_name(ndjson: bytes, max_bytes: int) -> bool:
+    if b"\\" in ndjson:
+        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
+        ndjson = ndjson.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    return _long_name(max_bytes).search(ndjson) is not None
+
+
+@lru_cache(maxsize=8)
+def _long_name(max_bytes: int) -> re.Pattern[bytes]:
+    return re.compile(rb'"[^"]{%d,}+"[ \t\r]*+:' % (max_bytes + 1))
 
 
 def _long_names(ndjson: bytes, text: NDArray[np.uint8], max_bytes: int) -> Positions:

@@ -91,6 +91,11 @@ class Fields:
         for column in view.columns:
             self._add(column)
 
+    @property
+    def recent_events(self) -> int:
+        """The number of events that density is a share of."""
+        return self._recent
+
     def view(self) -> FieldsView:
         """The present state, as an immutable value."""
         rest = {path: frozenset(types) for path, types in self.rest.items()}

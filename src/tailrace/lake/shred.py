@@ -33,6 +33,9 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
 ROWS_PER_SLICE = 20_000  # of the Arrow table that DuckDB reads: what its threads share out
 SAMPLE_EVENTS = 500
+LEARN_SHARE = 10  # the registry is looked over when a tenth more events have come, at most SAMPLE_EVENTS
+GROUP_LINES = 64  # decoded at once while looking for the lines that do not fit
+WORTH_PASSING = 0.5  # share of lines that the guard must pass to be taken apart from the others
 
 _EMPTY_OBJECT = re.compile(rb"\{\s*\}")
 _encode = msgspec.json.Encoder()
@@ -45,6 +48,7 @@ class Shredder:
         self._fields = fields
         self._connection = connection
         self._guard = Guard(fields)
+        self._unlearned = 0  # events since the registry was last looked over
 
     def shred(self, batches: Sequence[Batch]) -> pa.Table:
         """The events of the batches, in order, as one table.
@@ -62,17 +66,14 @@ class Shredder:
 
     def _columns(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
         odd = _lines_with_empty_objects(events)
-        if not odd:
-            encoded = self._prove(events)
-            if encoded is None and self._learn(events.split(b"\n")[:-1]):
+        lines: list[bytes] = []
+        encoded = None if odd else self._prove(events)
+        if encoded is None:
+            lines = events.split(b"\n")[:-1]
+            if self._learn(lines) and not odd:
                 encoded = self._prove(events)
-            if encoded is not None:
-                self._fields.count_events(count)
-                return self._fast(self._guard, encoded, count)
-        lines = events.split(b"\n")[:-1]
-        if odd:
-            self._learn(lines)
-        return self._split(lines, odd)
+        self._fields.count_events(count)
+        return self._split(lines, odd) if encoded is None else self._fast(self._current_guard(), encoded, count)
 
     def _prove(self, events: bytes) -> bytes | None:
         """The same events written anew, with no key doubled, if the registry has a column for every value."""
@@ -82,7 +83,15 @@ class Shredder:
             return None
 
     def _learn(self, lines: list[bytes]) -> bool:
-        """Give columns to what a sample of the lines shows to be dense; whether the registry changed."""
+        """Give columns to what a sample of the lines shows to be dense; whether the registry changed.
+
+        Not for every small batch of a dataset that has seen much: only once as many events have come as it takes to
+        change what is dense.
+        """
+        self._unlearned += len(lines)
+        if self._unlearned < min(SAMPLE_EVENTS, self._fields.recent_events // LEARN_SHARE):
+            return False
+        self._unlearned = 0
         step = max(1, len(lines) // SAMPLE_EVENTS)
         sample = lines[::step]
         seen: Counter[tuple[tuple[str, ...], str]] = Counter()
@@ -94,18 +103,26 @@ class Shredder:
         return self._fields.version != before
 
     def _split(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """Fast columns for the lines whose types fit, with a rest where they have more; exact ones for the others."""
+        """Fast columns for the lines that the guard passes; for the others what `_beside` finds; back in order."""
+        guard = self._current_guard()
+        passed, passed_at = _decode_fitting(guard.decoder, lines, odd)
+        if len(passed) < len(lines) * WORTH_PASSING:
+            return self._beside(lines, odd)
+        refused_at = sorted(set(range(len(lines))).difference(passed_at))
+        beside = self._beside(
+            [lines[index] for index in refused_at], {row for row, index in enumerate(refused_at) if index in odd}
+        )
+        return _interleave(self._fast(guard, _encode.encode_lines(passed), len(passed)), passed_at, beside, refused_at)
+
+    def _beside(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Fast columns and a rest for the lines whose types fit, exact columns for the others, back in order."""
         guard = self._current_guard()
         fitting, fitting_at = _decode_fitting(guard.open_decoder, lines, odd)
-        exact_at = sorted(set(range(len(lines))).difference(fitting_at))
         rests, unfit = self._rests([lines[index] for index in fitting_at]) if fitting else ([], set())
-        for row in unfit:
-            exact_at.append(fitting_at[row])
         kept = [row for row in range(len(fitting)) if row not in unfit]
         fast_at = [fitting_at[row] for row in kept]
-        exact_at.sort()
+        exact_at = sorted(set(range(len(lines))).difference(fast_at))
         exact = self._exact([lines[index] for index in exact_at])
-        self._fields.count_events(len(lines))
         if not kept:
             return exact
         fast = self._fast(guard, _encode.encode_lines([fitting[row] for row in kept]), len(kept))
@@ -251,19 +268,25 @@ def _decode_fitting(
     decoder: msgspec.json.Decoder[Any], lines: list[bytes], odd: set[int]
 ) -> tuple[list[Any], list[int]]:
     """The lines that a decoder takes, decoded, and which they are; those in `odd` are not tried."""
-    if not odd:
-        try:
-            return decoder.decode_lines(b"\n".join(lines)), list(range(len(lines)))
-        except msgspec.DecodeError:
-            pass  # one of them does not fit: find out which
-    fitting, fitting_at = [], []
-    for index, line in enumerate(lines):
-        if index not in odd:
+    fitting: list[Any] = []
+    fitting_at: list[int] = []
+    for first in range(0, len(lines), GROUP_LINES):
+        group = range(first, min(first + GROUP_LINES, len(lines)))
+        if odd.isdisjoint(group):
             try:
-                fitting.append(decoder.decode(line))
+                fitting += decoder.decode_lines(b"\n".join(lines[first : group.stop]))
             except msgspec.DecodeError:
+                pass  # one of them does not fit: find out which
+            else:
+                fitting_at += group
                 continue
-            fitting_at.append(index)
+        for index in group:
+            if index not in odd:
+                try:
+                    fitting.append(decoder.decode(lines[index]))
+                except msgspec.DecodeError:
+                    continue
+                fitting_at.append(index)
     return fitting, fitting_at
 
 
