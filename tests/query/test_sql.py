@@ -165,6 +165,19 @@ def test_order_by_means_the_alias(filled: Desk) -> None:
     assert filled.column("SELECT -n AS x FROM demo ORDER BY x + 0") == [-5, -4, -3, -2, -1]
 
 
+def test_a_field_may_be_called_like_a_view_of_another(desk: Desk) -> None:
+    desk.put("d", {"x": 1, "x#number": "own"}, {"x": "s", "x#number": "other"})
+
+    assert desk.ask('SELECT x, "x#number" FROM d WHERE x > 0') == [{"x": 1, "x#number": "own"}]
+    assert desk.ask('SELECT "x#number", x FROM d WHERE x > 0') == [{"x#number": "own", "x": 1}]
+
+
+def test_a_window_orders_by_the_field(filled: Desk) -> None:
+    sql = "SELECT n, 0 AS o, row_number() OVER (ORDER BY n DESC) AS n2 FROM demo ORDER BY n LIMIT 1"
+
+    assert filled.ask(sql) == [{"n": 1, "o": 0, "n2": 5}]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [

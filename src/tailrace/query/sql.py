@@ -188,9 +188,9 @@ def _rewrite_columns(
             # Without a table's name it may be a field of any dataset, also of one outside a sub-query.
             names = [datasets[column.table]] if column.table in datasets else [] if column.table else list(readers)
             found = {name: field for name in names if (field := readers[name].resolve(column.name)) is not None}
-            if len(found) == 1 and (column.table or (len(scope.sources) == 1 and names[0] in datasets.values())):
-                if column.name in shown and column.find_ancestor(exp.Ordered):
-                    continue  # ORDER BY means the alias
+            # ORDER BY may mean the alias.
+            clear = column.table or (len(scope.sources) == 1 and names[0] in datasets.values())
+            if len(found) == 1 and clear and not (column.name in shown and column.find_ancestor(exp.Ordered)):
                 [(name, field)] = found.items()
                 view = _view_for(column, outermost=scope.is_root) if readers[name].is_mixed(field) else "plain"
                 exposed = _expose(wanted[name], readers[name], field, view)
@@ -226,12 +226,11 @@ def _is_parameter(column: exp.Column) -> bool:
 
 def _expose(wanted: dict[str, Wanted], reader: FieldReader, field: str, view: View) -> str:
     """The name by which a dataset's source gives a field; no two that it gives differ only in case."""
+    own = {field} if view == "plain" and wanted.get(field, (field, view)) == (field, view) else set()
+    taken = {each.casefold() for each in {*SYSTEM_FIELDS, *reader.paths, *wanted} - own}
     exposed = field if view == "plain" else f"{field}#{view}"
-    others = {*SYSTEM_FIELDS, *reader.paths, *wanted} - {exposed}
-    folded = {each.casefold() for each in others}
-    while exposed.casefold() in folded or wanted.get(exposed, (field, view)) != (field, view):
+    while wanted.get(exposed) != (field, view) and exposed.casefold() in taken:
         exposed += "#"
-        folded -= {each.casefold() for each in wanted if each == exposed and wanted[each] == (field, view)}
     wanted[exposed] = (field, view)
     return exposed
 
