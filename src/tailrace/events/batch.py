@@ -17,7 +17,7 @@ class Rejection(Struct, frozen=True):
     event: bytes | None = None  # the event as sent, where it could be cut out
 
 
-class Cut(Struct, frozen=True, eq=False):
+class Cut(Struct, frozen=True, eq=False, gc=False):
     """A body cut into events: the good ones as NDJSON with their times, and what was refused."""
 
     events: bytes  # one valid JSON object a line, each line ended by "\n", no other newline
@@ -27,7 +27,7 @@ class Cut(Struct, frozen=True, eq=False):
     rejections: tuple[Rejection, ...] = ()
 
 
-class Batch(Struct, frozen=True, eq=False):
+class Batch(Struct, frozen=True, eq=False, gc=False):
     """Events for one dataset, as the log keeps them."""
 
     dataset: str

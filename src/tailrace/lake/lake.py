@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -96,7 +97,12 @@ class Lake:
         self.commit_failures = 0
         self.shred_failures = 0
         self._on_committed = on_committed
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
+        self._work = threading.Condition(self._lock)  # for the shredding thread
+        self._due_now = threading.Condition(self._lock)  # for the committing thread
+        self._progress = threading.Condition(self._lock)  # for snapshots and replay
+        self._shredder_waits: Literal["for work", "for more", ""] = ""
         self._datasets: dict[str, _Dataset] = {}
         self._backlog_bytes = 0
         self._accepted = 0
@@ -166,7 +172,7 @@ class Lake:
             del self._datasets[name]
             self._backlog_bytes -= dataset.waiting_bytes
             dataset.waiting.clear()
-            self._lock.notify_all()
+            self._progress.notify_all()
         with dataset.commit_lock:
             catalog.remove(dataset.table.directory)
         self._tell_committed()
@@ -232,12 +238,14 @@ class Lake:
                 dataset.waiting_bytes += size
                 dataset.uncommitted_events += batch.count
                 self._backlog_bytes += size
-            self._lock.notify_all()
+            enough = self._backlog_bytes >= LINGER_BYTES
+            if self._shredder_waits == "for work" or (enough and self._shredder_waits == "for more"):
+                self._work.notify()
 
     def wait_for_room(self, limit_bytes: int) -> None:
         """Block until the backlog is under a limit: for replay, which has no client to send away."""
         with self._lock:
-            self._lock.wait_for(lambda: self._backlog_bytes < limit_bytes or self._failed or self._closing)
+            self._progress.wait_for(lambda: self._backlog_bytes < limit_bytes or self._failed or self._closing)
             self._check()
 
     # The way out
@@ -263,8 +271,8 @@ class Lake:
             wanted = dataset.accepted
             if dataset.shredded < wanted:
                 dataset.demanded = True
-                self._lock.notify_all()
-                self._lock.wait_for(
+                self._work.notify()
+                self._progress.wait_for(
                     lambda: dataset.shredded >= wanted or dataset.dropped or self._failed or self._closing,
                     timeout_s,
                 )
@@ -299,7 +307,8 @@ class Lake:
         finally:
             with self._lock:
                 self._closing = True
-                self._lock.notify_all()
+                for condition in (self._work, self._due_now, self._progress):
+                    condition.notify_all()
             for thread in self._threads:
                 thread.join()
             self._duckdb.close()
@@ -321,7 +330,7 @@ class Lake:
             logger.exception("the shredding thread has failed")
             with self._lock:
                 self._failed = error
-                self._lock.notify_all()
+                self._progress.notify_all()
             raise
 
     def _next_work(self) -> tuple[_Dataset, list[_Pending]] | None:
@@ -329,11 +338,11 @@ class Lake:
             while not self._closing:
                 dataset = self._most_urgent()
                 if dataset is None:
-                    self._lock.wait()
+                    self._wait_for("for work")
                     continue
                 age = time.monotonic() - dataset.waiting[0].since_s
                 if not dataset.demanded and self._backlog_bytes < LINGER_BYTES and age < LINGER_S:
-                    self._lock.wait(LINGER_S - age)
+                    self._wait_for("for more", LINGER_S - age)
                     continue
                 taken: list[_Pending] = []
                 size = 0
@@ -344,6 +353,11 @@ class Lake:
                 dataset.shredding = taken
                 return dataset, taken
             return None
+
+    def _wait_for(self, what: Literal["for work", "for more"], timeout_s: float | None = None) -> None:
+        self._shredder_waits = what
+        self._work.wait(timeout_s)
+        self._shredder_waits = ""
 
     def _most_urgent(self) -> _Dataset | None:
         limit = HOT_COMMITS * self.settings.commit_bytes
@@ -372,7 +386,9 @@ class Lake:
             if not dataset.waiting:
                 dataset.demanded = False
             self._backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
-            self._lock.notify_all()
+            self._progress.notify_all()
+            if dataset.hot_bytes >= self.settings.commit_bytes:
+                self._due_now.notify()
 
     # Committing
 
@@ -383,7 +399,7 @@ class Lake:
                 if not due:
                     if self._closing:
                         return
-                    self._lock.wait(COMMIT_CHECK_S)
+                    self._due_now.wait(COMMIT_CHECK_S)
                     due = self._due()
                 if self._closing:
                     return
@@ -434,7 +450,7 @@ class Lake:
                 dataset.committed = parts[-1].position
                 dataset.hot_bytes -= raw_bytes
                 dataset.uncommitted_events -= rows.num_rows
-                self._lock.notify_all()
+                self._work.notify()
 
     def _tell_committed(self) -> None:
         with self._lock:

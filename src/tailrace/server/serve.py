@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
+import uvloop
+
 from tailrace import __version__, api
 from tailrace.access import Access
 from tailrace.api.services import Health
@@ -59,7 +61,7 @@ def serve(settings: Settings) -> None:
         _refuse(f"the data directory {data} cannot be made: {error.strerror}")
     with _locked(data), _listening(settings.host, settings.port) as listener:
         _configure_logging(settings.log_level)
-        asyncio.run(_serve(settings, data, listener))
+        uvloop.run(_serve(settings, data, listener))
     _end()
 
 
