@@ -189,7 +189,7 @@ def _rewrite_columns(
             names = [datasets[column.table]] if column.table in datasets else [] if column.table else list(readers)
             found = {name: field for name in names if (field := readers[name].resolve(column.name)) is not None}
             # ORDER BY may mean the alias.
-            clear = column.table or (len(scope.sources) == 1 and names[0] in datasets.values())
+            clear = column.table or (len(scope.sources) == 1 and not found.keys().isdisjoint(datasets.values()))
             if len(found) == 1 and clear and not (column.name in shown and column.find_ancestor(exp.Ordered)):
                 [(name, field)] = found.items()
                 view = _view_for(column, outermost=scope.is_root) if readers[name].is_mixed(field) else "plain"
