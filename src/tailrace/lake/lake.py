@@ -1,11 +1,14 @@
 """The lake: takes batches from the log, shreds them, keeps them queryable at once, and commits them to tables."""
 
 import logging
+import os
 import shutil
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -25,12 +28,20 @@ from tailrace.lake.table import DataFile, Table
 logger = logging.getLogger("tailrace.lake")
 
 SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON taken in one shredding
-LINGER_BYTES = 1024 * 1024  # with less than this waiting, shredding waits for more
-LINGER_S = 0.1  # at most this long, and not at all when a query waits
+LINGER_BYTES = 64 * 1024 * 1024  # with less than this (or a commit's worth) waiting, shredding waits for more:
+LINGER_S = 1.0  # at most this long, and not at all when a query waits; a burst is acknowledged before it is shredded
 HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
+NICE = 10  # of the threads that shred and commit
+DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
 COMMIT_CHECK_S = 0.5
 COMMIT_RETRY_S = 5.0
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
+
+
+def step_back() -> None:
+    """Let this thread, and those that it starts, give way to the ones that answer clients."""
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class LakeSettings(Struct, frozen=True):
@@ -39,7 +50,6 @@ class LakeSettings(Struct, frozen=True):
     columns_per_dataset: int = 256
     column_density: float = 0.01  # share of recent events
     max_datasets: int = 10_000
-    shred_threads: int = 0  # 0: as many as there are cores
 
 
 class Snapshot(Struct, frozen=True, eq=False):
@@ -107,10 +117,12 @@ class Lake:
         self._backlog_bytes = 0
         self._accepted = 0
         self._told = 0
+        self._linger_bytes = min(LINGER_BYTES, settings.commit_bytes)
         self._closing = False
         self._failed: BaseException | None = None
-        config = {"threads": settings.shred_threads} if settings.shred_threads else {}
-        self._duckdb = duckdb.connect(":memory:", config={**config, "enable_external_access": False})
+        # Its threads are started, and so niced, by the thread that opens it.
+        with ThreadPoolExecutor(1, initializer=step_back) as niced:
+            self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
         for directory, info in catalog.dataset_directories(root):
             self._datasets[info.name] = self._opened(directory, info)
         self._threads = [
@@ -238,7 +250,7 @@ class Lake:
                 dataset.waiting_bytes += size
                 dataset.uncommitted_events += batch.count
                 self._backlog_bytes += size
-            enough = self._backlog_bytes >= LINGER_BYTES
+            enough = self._backlog_bytes >= self._linger_bytes
             if self._shredder_waits == "for work" or (enough and self._shredder_waits == "for more"):
                 self._work.notify()
 
@@ -323,6 +335,7 @@ class Lake:
 
     def _shred_forever(self) -> None:
         try:
+            step_back()
             while (work := self._next_work()) is not None:
                 dataset, pending = work
                 self._shred(dataset, pending)
@@ -341,7 +354,7 @@ class Lake:
                     self._wait_for("for work")
                     continue
                 age = time.monotonic() - dataset.waiting[0].since_s
-                if not dataset.demanded and self._backlog_bytes < LINGER_BYTES and age < LINGER_S:
+                if not dataset.demanded and self._backlog_bytes < self._linger_bytes and age < LINGER_S:
                     self._wait_for("for more", LINGER_S - age)
                     continue
                 taken: list[_Pending] = []
@@ -393,6 +406,7 @@ class Lake:
     # Committing
 
     def _commit_forever(self) -> None:
+        step_back()
         while True:
             with self._lock:
                 due = self._due()

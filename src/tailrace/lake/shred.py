@@ -31,7 +31,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
-ROWS_PER_SLICE = 20_000  # of the Arrow table that DuckDB reads: what its threads share out
+ROWS_PER_SLICE = 8_192  # of the Arrow table that DuckDB reads: what its threads share out
 SAMPLE_EVENTS = 500
 LEARN_SHARE = 10  # the registry is looked over when a tenth more events have come, at most SAMPLE_EVENTS
 GROUP_LINES = 64  # decoded at once while looking for the lines that do not fit
