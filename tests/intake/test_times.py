@@ -210,3 +210,16 @@ def test_a_dotted_field_is_a_key_or_else_a_path() -> None:
 
     assert pull([decoder.decode(event) for event in events], "m.t") == [b"1", b"2", b"", b"", b""]
     assert pull([decoder.decode(b'{"a.b":{"c":4}}')], "a.b.c") == [b"4"]
+
+
+@given(
+    st.datetimes(min_value=datetime(1700, 1, 1), max_value=datetime(2200, 1, 1)),
+    st.sampled_from(["", ".1", ".12", ".123", ".123456", ".1234567", ".123456789"]),
+)
+def test_the_common_form_is_read_as_the_same_time_with_an_offset_is(moment: datetime, fraction: str) -> None:
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction
+
+    zulu, offset = (read_times([f'"{text}{zone}"'.encode()], TimeRule(), 0) for zone in ("Z", "+00:00"))
+
+    assert not zulu.unreadable
+    assert zulu.ns.tolist() == offset.ns.tolist()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -194,7 +194,25 @@ _LAYOUTS: Final = tuple(
 )
 
 
+def _common_ns(value: bytes) -> int | None:
+    """The time that most clients write, as in "2026-03-05T10:11:12.345Z", read by the standard library."""
+    if not (22 <= len(value) <= 29 and value[-2:] == b'Z"' and value[11] == _T and value[8] == _DASH):
+        return None
+    try:
+        found = datetime.fromisoformat(value[1:-2].decode("ascii"))
+    except ValueError:
+        return None
+    seconds = (found.toordinal() - EPOCH_DAY) * 86_400 + found.hour * 3600 + found.minute * 60 + found.second
+    return seconds * NS_PER_S + found.microsecond * 1000 if found.tzinfo is None else None
+
+
+_T, _DASH = b"T-"
+
+
 def _detect(value: bytes, received_ns: int) -> int:
+    common = _common_ns(value)
+    if common is not None:
+        return common
     text = _text(value).strip()
     found = _RFC3339.fullmatch(text)
     if found is not None:
