@@ -146,6 +146,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             return Health("the server is shutting down")
         if gate.closed is not None:
             return Health(gate.closed.message)
+        if lake.failure:
+            return Health(lake.failure)
         return Health(await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes))
 
     services = api.Services(
