@@ -76,3 +76,11 @@ def test_the_registry_survives_a_restart(tmp_path: Path) -> None:
 
     assert load_fields(tmp_path / "fields.json") == fields.view()
     assert Fields(fields.view()).view() == fields.view()
+
+
+def test_what_a_sample_misses_earns_its_column_by_what_was_seen_before() -> None:
+    fields = Fields(density=0.1)
+    fields.count_events(100)
+    fields.count_unplaced({(("every", "second"), "string"): 50})
+
+    assert promote(fields, (("other",), "string")) == ["every.second"]

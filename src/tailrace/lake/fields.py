@@ -150,7 +150,8 @@ class Fields:
         """
         total = self._recent + events
         scale = events / sample if sample else 0.0
-        shares = Counter({key: int(self._seen[key] + n * scale) for key, n in sampled.items()})
+        # What was seen before counts by itself too: a sample may miss what comes in every second event.
+        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in {*sampled, *self._seen}})
         added = []
         for (keys, value_type), n in shares.most_common():
             if n < max(1.0, self.density * total):

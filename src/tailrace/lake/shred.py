@@ -92,7 +92,7 @@ class Shredder:
         if self._unlearned < min(SAMPLE_EVENTS, self._fields.recent_events // LEARN_SHARE):
             return False
         self._unlearned = 0
-        step = max(1, len(lines) // SAMPLE_EVENTS)
+        step = max(1, len(lines) // SAMPLE_EVENTS) | 1  # odd: events that alternate are both met
         sample = lines[::step]
         seen: Counter[tuple[tuple[str, ...], str]] = Counter()
         for line in sample:

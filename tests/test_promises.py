@@ -1,0 +1,60 @@
+"""Promises of the design that are about how the code works, not about what it answers."""
+
+import ast
+from pathlib import Path
+
+import duckdb
+import pytest
+from support.events import RECEIVED_NS, batch
+
+import tailrace
+from tailrace.intake import Limits, TimeRule, cut_json
+from tailrace.lake.fields import Fields
+from tailrace.lake.shred import Shredder
+
+EVENTS = [
+    {"n": number, "http": {"status": 200}, "ms": number / 4, "tags": ["a"], "by": "x" if number % 2 else {"id": number}}
+    for number in range(2000)
+]
+READS_OR_WRITES = {"asyncio", "http", "httpx", "io", "os", "pathlib", "shutil", "socket", "sqlite3", "subprocess"}
+
+
+def test_a_batch_of_known_fields_is_shredded_without_a_look_at_single_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = Fields()
+    shredder = Shredder(fields, duckdb.connect(":memory:"))
+    for _ in range(2):
+        shredder.shred([batch(EVENTS)])
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a single event was looked at")
+
+    monkeypatch.setattr("tailrace.lake.shred.leaves", fail)
+    monkeypatch.setattr("tailrace.lake.shred._decode_fitting", fail)
+
+    assert shredder.shred([batch(EVENTS)]).num_rows == len(EVENTS)
+
+
+@pytest.mark.parametrize("shape", ["array", "ndjson"])
+def test_a_good_body_is_cut_without_a_look_at_single_events(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    lines = batch(EVENTS).events
+    body = lines if shape == "ndjson" else b"[" + lines[:-1].replace(b"\n", b",") + b"]"
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a single event was looked at")
+
+    monkeypatch.setattr("tailrace.intake.cut.mend", fail)
+    monkeypatch.setattr("tailrace.intake.cut._is_event", fail)
+
+    cut = cut_json(body, times=TimeRule(), limits=Limits(), received_ns=RECEIVED_NS)
+
+    assert (cut.count, cut.events) == (len(EVENTS), lines)
+
+
+def test_a_dialect_does_no_io() -> None:
+    for path in (Path(tailrace.__file__).parent / "dialects").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            used = {name.split(".")[0] for name in names} & READS_OR_WRITES
+            assert not used, f"{path.name} imports {used}"
+            assert not (isinstance(node, ast.Name) and node.id == "open"), f"{path.name} opens a file"
