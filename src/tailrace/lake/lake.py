@@ -220,12 +220,6 @@ class Lake:
         """Bytes of batches that are on disk but not yet shredded."""
         return self._backlog_bytes
 
-    @property
-    def hot_bytes(self) -> int:
-        """Raw bytes of events that are shredded but not yet committed."""
-        with self._lock:
-            return sum(dataset.hot_bytes for dataset in self._datasets.values())
-
     def uncommitted(self, name: str) -> int:
         """Events of a dataset that are not in its table yet."""
         dataset = self._datasets.get(name)

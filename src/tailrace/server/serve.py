@@ -174,6 +174,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         _print_banner(url, data, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
+    print("Stopping: answering what is in flight, committing what is in memory", flush=True)
     http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
     gate.close()
@@ -182,6 +183,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     query_threads.shutdown(wait=False, cancel_futures=True)
     await asyncio.to_thread(_close, lake, log, access)
     (data / SERVER_FILE).unlink(missing_ok=True)
+    print("Stopped", flush=True)
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", settings.shutdown_grace_s)
         # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
