@@ -1,15 +1,19 @@
 """Finding the server and its token, and what the client does with refusals."""
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tailrace.cli.client import MAX_ATTEMPTS, MAX_WAIT_S, Target, find_server, send_with_retries
 from tailrace.cli.errors import CommandError
-from tailrace.cli.ingest import Failure, read_outcome
+from tailrace.cli.ingest import Failure, read_chunks, read_outcome
 from tailrace.cli.output import printable
 from tailrace.cli.tokens import parse_expiry, parse_rights
 
@@ -180,3 +184,12 @@ def test_an_expiry_is_a_time_or_a_duration_from_now() -> None:
     for text in ("soon", "99999999999d"):
         with pytest.raises(ValueError, match="neither"):
             parse_expiry(text, now)
+
+
+@given(st.lists(st.binary(max_size=400), min_size=1, max_size=3), st.integers(min_value=1, max_value=30))
+def test_a_zstd_file_is_read_whole_and_one_cut_off_is_refused(parts: list[bytes], lost: int) -> None:
+    packed = [zstandard.ZstdCompressor().compress(part) for part in parts]
+    assert b"".join(read_chunks(io.BytesIO(b"".join(packed)))) == b"".join(parts)
+    cut = b"".join(packed)[: -min(lost, len(packed[-1]) - 1)]
+    with pytest.raises(EOFError):
+        list(read_chunks(io.BytesIO(cut), ".zst"))

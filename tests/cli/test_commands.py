@@ -17,6 +17,8 @@ import pytest
 import zstandard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Server
 
 TIMEOUT_S = 120.0
@@ -162,6 +164,25 @@ def test_compressed_files_of_every_format_arrive(server: Server, dataset: str, t
     run = on(server, "ingest", dataset, str(array), str(lines), str(single))
     assert run.stdout == b"ingested 5 events, 0 failed\n", run.stderr
     assert numbers(server, dataset) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_compressed_input_is_known_by_its_first_bytes(
+    server: Server, dataset: str, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(compress(b"i\n1\n2\n"))
+    piped = on(server, "ingest", dataset, "-", "--format", "csv", stdin=file.read_bytes())
+    assert (piped.returncode, piped.stdout) == (0, b"ingested 2 events, 0 failed\n"), piped.stderr
+    named = on(server, "ingest", dataset, str(file))
+    assert (named.returncode, named.stdout) == (0, b"ingested 2 events, 0 failed\n"), named.stderr
+
+
+@pytest.mark.parametrize("junk", [b"\x89PNG\r\n\x1a\n\x00\x00", b"PK\x03\x04", b"\xff\xfei\x00\n\x001\x00"])
+def test_binary_input_as_csv_fails(server: Server, dataset: str, junk: bytes) -> None:
+    run = on(server, "ingest", dataset, "-", "--format", "csv", stdin=junk)
+    assert run.returncode == 1
+    assert b"header row" in run.stderr
 
 
 def test_csv_keeps_its_header_and_quotes_over_many_bodies(server: Server, dataset: str) -> None:

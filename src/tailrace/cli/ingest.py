@@ -1,13 +1,14 @@
 """`tailrace ingest`: send files of events, in pieces, and say what became of each."""
 
 import gzip
+import io
 import re
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO, cast
 
 import httpx
 import msgspec
@@ -37,6 +38,9 @@ from tailrace.cli.output import printable
 from tailrace.cli.pieces import BadFile, Format, Piece, format_of, pieces
 
 READ_BYTES = 1024 * 1024
+ZSTD_READ_BYTES = 16 * 1024  # compressed: what comes out of it at once may be far more
+GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 STDIN = Path("-")
 # Refusals of this one body; with any other, the next body would meet the same.
 _BODY_REFUSED = frozenset({400, 413, 415, 422})
@@ -83,7 +87,7 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Files: .json, .ndjson, .jsonl or .csv, also .gz or .zst of them; - is standard input.",
+            help="Files: .json, .ndjson, .jsonl or .csv, also gzip or zstd of them; - is standard input.",
         ),
     ],
     form: Annotated[
@@ -128,8 +132,9 @@ def ingest(
                 base = 0
                 task = progress.add_task(str(file), total=_size(file), events=0)
                 try:
-                    with _opened(file) as (raw, stream):
-                        for piece in pieces(_chunks(stream), held, delimiter=csv_delimiter):
+                    with _opened(file) as raw:
+                        chunks = read_chunks(raw, file.suffix)
+                        for piece in pieces(chunks, held, delimiter=csv_delimiter):
                             outcome = sender.send(piece, base)
                             base += outcome.ingested + outcome.failed
                             ingested += outcome.ingested
@@ -208,25 +213,71 @@ def _format_by_name(file: Path) -> Format:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The file as it is, to tell how far it is read, and what is in it."""
+def _opened(file: Path) -> Iterator[BinaryIO]:
     if file == STDIN:
-        yield sys.stdin.buffer, sys.stdin.buffer
+        yield sys.stdin.buffer
         return
     with file.open("rb") as raw:
-        match file.suffix.lower():
-            case ".gz":
-                yield raw, cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-            case ".zst":
-                reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-                yield raw, cast(BinaryIO, reader)
-            case _:
-                yield raw, raw
+        yield raw
+
+
+def read_chunks(raw: BinaryIO, suffix: str = "") -> Iterator[bytes]:
+    """Yield what a file holds, decompressed when it begins as gzip or zstd, or its name has the suffix of either.
+
+    Raises OSError, EOFError, zlib.error and zstandard.ZstdError for what is damaged or cut off.
+    """
+    head = raw.read(len(ZSTD_MAGIC))
+    rest = cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw), READ_BYTES))
+    if head.startswith(GZIP_MAGIC):
+        suffix = ".gz"
+    elif head.startswith(ZSTD_MAGIC):
+        suffix = ".zst"
+    match suffix.lower():
+        case ".gz":
+            yield from _chunks(cast(BinaryIO, gzip.GzipFile(fileobj=rest)))
+        case ".zst":
+            yield from _zstd_chunks(rest)
+        case _:
+            yield from _chunks(rest)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     while chunk := stream.read(READ_BYTES):
         yield chunk
+
+
+def _zstd_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    # Not stream_reader: it takes a frame that is cut off for the end of the file.
+    frame = None
+    while chunk := stream.read(ZSTD_READ_BYTES):
+        while chunk:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            if out := frame.decompress(chunk):
+                yield out
+            if not frame.eof:
+                break
+            chunk, frame = frame.unused_data, None
+    if frame is not None:
+        raise EOFError("the compressed file ends too early")
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were read to see what it is, from its beginning."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        super().__init__()
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        room = len(buffer)
+        part = self._head[:room] or self._rest.read(room)
+        self._head = self._head[room:]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def _size(file: Path) -> int | None:

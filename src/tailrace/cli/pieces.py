@@ -19,6 +19,7 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024  # of a line or CSV record, so that a wrong 
 
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Format(StrEnum):
@@ -117,7 +118,14 @@ def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: in
     # Each piece begins with the header row as it stands in the file: as a request header, names with commas or
     # beyond ASCII would not survive.
     head = head.rstrip(b"\r\n") + b"\n"
-    if not all(next(csv.reader(io.StringIO(head.decode("utf-8", "replace")), delimiter=delimiter), [])):
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"the header row is not UTF-8 text: {error}") from error
+    # A binary file may be text by chance, and have no second line to be refused.
+    if found := _CONTROL.search(text.replace(delimiter, "")):
+        raise BadFile(f"the header row holds the control character {found[0]!r}: is it a CSV file?")
+    if not all(next(csv.reader(io.StringIO(text), delimiter=delimiter), [])):
         raise BadFile("the header row has an empty name")
     for body, events in _packed(records, max_bytes - len(head), max_events):
         yield Piece(head + b"".join(body), events, "text/csv")
