@@ -8,18 +8,55 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+OFF_TERMINAL_WIDTH = 1_000_000
+
+MAX_CELL_WIDTH = 40  # terminal columns
+GAP = "  "
+
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a plain table to standard output; off a terminal its lines are not cut to a width."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in head:
-        table.add_column(Text(name), overflow="fold")
-    for row in rows:
-        table.add_row(*map(cell, row))
-    console = Console(highlight=False)
+    """Print a plain table to standard output; off a terminal nothing is cut.
+
+    On a terminal a row takes one line and long values are cut. A table wider than the terminal is printed with a
+    line for each value instead, and a rule between rows.
+    """
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=1_000_000)
-    console.print(table)
+        Console(highlight=False, emoji=False, width=OFF_TERMINAL_WIDTH).print(_table(head, map(_cells, rows)))
+        return
+    listed = [_cells(row) for row in rows]
+    short = [[_cut(text, MAX_CELL_WIDTH) for text in row] for row in listed]
+    heads = [_cut(Text(printable(name)), MAX_CELL_WIDTH) for name in head]
+    widths = [max(text.cell_len for text in column) for column in zip(heads, *short, strict=True)]
+    if sum(widths) + len(GAP) * max(len(widths) - 1, 0) <= console.width:
+        console.print(_table([text.plain for text in heads], short), no_wrap=True)
+        return
+    room = max(text.cell_len for text in heads)
+    for row in listed:
+        console.rule(style="dim", characters="-")
+        for name, text in zip(heads, row, strict=True):
+            label = Text(name.plain + " " * (room - name.cell_len) + GAP, style="bold")
+            console.print(_cut(Text.assemble(label, text), console.width), no_wrap=True)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for name in head:
+        table.add_column(Text(printable(name)), overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _cells(row: Sequence[object]) -> list[Text]:
+    return [cell(value) for value in row]
+
+
+def _cut(text: Text, width: int) -> Text:
+    """The text on one line, with an ellipsis for what goes beyond the width."""
+    line = Text(text.plain.replace("\n", "\\n"), style=text.style, spans=[*text.spans])
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def cell(value: object) -> Text:

@@ -1,0 +1,34 @@
+"""How tables look on a terminal and off it."""
+
+import pytest
+
+from tailrace.cli.output import print_table
+
+
+@pytest.fixture
+def width_80(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.usefixtures("width_80")
+def test_a_row_is_one_line_on_a_terminal_and_long_values_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["a", "b"], [["x" * 100, 1], ["two\nlines", None]])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["a" + " " * 41 + "b", "x" * 39 + "…  1", "two\\nlines" + " " * 32 + "null"]
+
+
+@pytest.mark.usefixtures("width_80")
+def test_a_table_wider_than_the_terminal_has_a_line_for_each_value(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"column {i}" for i in range(10)]
+    print_table(names, [["v" * 20] * 9 + ["w" * 100]] * 2)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    row = ["-" * 80, *(f"{name}  {'v' * 20}" for name in names[:9]), "column 9  " + "w" * 69 + "…"]
+    assert lines == row * 2
+
+
+def test_nothing_is_cut_off_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table([f"c{i}" for i in range(10)], [["v" * 100] * 10])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()][1] == ["v" * 100] * 10
