@@ -102,7 +102,8 @@ def test_without_a_server_a_command_says_what_to_do(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert run.stderr.decode().splitlines() == [
         f"tailrace: no server runs on the data directory {tmp_path}: "
-        "start one with `tailrace serve`, or give --url (TAILRACE_URL)"
+        "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
+        "or its address by --url (TAILRACE_URL)"
     ]
 
 
@@ -122,7 +123,12 @@ def test_datasets_are_created_listed_and_dropped(server: Server) -> None:
     assert b"exists" in again.stderr
     listed = on(server, "dataset", "list").stdout.decode().splitlines()
     assert any(line.startswith("cli-made ") and "by a test" in line for line in listed)
-    assert on(server, "dataset", "delete", "cli-made").returncode == 0
+    unasked = on(server, "dataset", "delete", "cli-made")
+    assert (unasked.returncode, unasked.stdout) == (2, b"")
+    assert b"--yes" in unasked.stderr
+    assert b"cli-made" in on(server, "dataset", "list").stdout
+    deleted = on(server, "dataset", "delete", "cli-made", "--yes")
+    assert (deleted.returncode, deleted.stdout) == (0, b"dropped dataset cli-made and all its events\n")
     assert b"cli-made" not in on(server, "dataset", "list").stdout
 
 
@@ -142,6 +148,36 @@ def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> 
     refused = tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it)
     assert refused.returncode == 1
     assert b"refused the token" in refused.stderr
+
+
+def test_an_unknown_token_id_leads_to_the_list(server: Server) -> None:
+    run = on(server, "token", "delete", "by name")
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert b"`tailrace token list`" in run.stderr
+
+
+def test_a_token_for_a_dataset_that_does_not_exist_comes_with_a_warning(server: Server, dataset: str) -> None:
+    made = on(server, "token", "create", "t", "--dataset", "cli-nope:ingest", "--dataset", dataset, "--dataset", "*")
+    assert made.returncode == 0
+    assert made.stdout.startswith(b"xaat-")
+    (warning,) = [line for line in made.stderr.decode().splitlines() if "warning" in line]
+    assert "no dataset cli-nope" in warning
+
+
+def test_a_query_that_is_not_given_by_its_option_is_told_the_option() -> None:
+    run = tailrace("query", "SELECT 1")
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert b"--sql" in run.stderr
+
+
+def test_a_json_file_cut_off_is_said_to_be_unsent(server: Server, dataset: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('[{"i":1},{"i":')
+    run = on(server, "ingest", dataset, str(file))
+    assert run.returncode == 1
+    assert run.stdout == b"ingested 0 events, 0 failed, 1 file not read to the end\n"
+    (line,) = run.stderr.decode().splitlines()
+    assert line.startswith(f"{file}: nothing of it was sent: it is not valid JSON")
 
 
 def test_a_large_ndjson_file_arrives_whole_and_once(server: Server, dataset: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import httpx
 import typer
 from msgspec import Struct
 
-from tailrace.cli.errors import CommandError
+from tailrace.cli.errors import CommandError, NotFoundError
 from tailrace.config import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -23,6 +23,10 @@ FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
 RETRYABLE = frozenset({429, 503})  # both mean: nothing of the request was taken
 
+WHERE_ELSE = (
+    "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
+    "or its address by --url (TAILRACE_URL)"
+)
 DEFAULT_DATA: Path = Settings.model_fields["data"].default
 
 UrlOption = Annotated[
@@ -57,10 +61,7 @@ def find_server(url: str | None, token: str | None, data: Path) -> Target:
     local = _local_url(data)
     if not url:
         if local is None:
-            raise CommandError(
-                f"no server runs on the data directory {data}: "
-                "start one with `tailrace serve`, or give --url (TAILRACE_URL)"
-            )
+            raise CommandError(f"no server runs on the data directory {data}: {WHERE_ELSE}")
         url = local
     parts = _server_url(url)
     if not token and local is not None and _same_server(parts, urlsplit(local)):
@@ -120,6 +121,8 @@ def json_of(client: httpx.Client, answer: httpx.Response) -> Any:
 def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
     """Return the error for a refusal, in words for a person."""
     message = message_of(answer)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return NotFoundError(message)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return CommandError(
             f"{_shown_url(client)} refused the token ({message}): give a valid one by --token (TAILRACE_TOKEN)"
@@ -141,9 +144,7 @@ def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandErr
     """Return the error for a server that did not answer."""
     url = _shown_url(client)
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return CommandError(
-            f"no server answers at {url}: start one with `tailrace serve`, or give --url (TAILRACE_URL)"
-        )
+        return CommandError(f"no server answers at {url}: {WHERE_ELSE}")
     return CommandError(f"the connection to {url} broke: {error or type(error).__name__}")
 
 

@@ -14,7 +14,7 @@ from tailrace.cli.client import (
     find_server,
     quoted,
 )
-from tailrace.cli.errors import CommandError
+from tailrace.cli.errors import USAGE, CommandError
 from tailrace.cli.output import print_table, stdin_is_terminal
 
 app = typer.Typer(help="Create, list and drop datasets.", no_args_is_help=True)
@@ -47,13 +47,16 @@ def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption 
 @app.command()
 def delete(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first, as is done on a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")] = False,
     url: UrlOption = None,
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Drop a dataset and all its events."""
-    if not yes and stdin_is_terminal() and not typer.confirm(f"Drop {name} and all its events?", err=True):
+    if not yes and not stdin_is_terminal():
+        raise CommandError(f"nothing was dropped: to drop {name} and all its events, give --yes", USAGE)
+    if not yes and not typer.confirm(f"Drop {name} and all its events?", err=True):
         raise CommandError("nothing was dropped")
     with connect(find_server(url, token, data)) as client:
         call(client, "DELETE", f"/v2/datasets/{quoted(name)}")
+    print(f"dropped dataset {name} and all its events")

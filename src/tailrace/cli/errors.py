@@ -10,3 +10,7 @@ class CommandError(Exception):
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class NotFoundError(CommandError):
+    """The server has no such thing."""

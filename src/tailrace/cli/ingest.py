@@ -105,7 +105,11 @@ def ingest(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Send events from files. Refused events are listed on standard error, and the exit code is then 1."""
+    """Send events from files.
+
+    Refused events are listed on standard error, numbered from 0 within their file, as in the server's answers; a
+    file that cannot be read to its end is named there too. The exit code is then 1.
+    """
     if len(csv_delimiter) != 1 or not csv_delimiter.isascii() or csv_delimiter in '"\r\n':
         raise typer.BadParameter("it is one ASCII character", param_hint="--csv-delimiter")
     formats = [form or _format_by_name(file) for file in files]
@@ -119,7 +123,7 @@ def ingest(
     }
     target = find_server(url, token, data)
     ingested = failed = 0
-    broken = False
+    broken = 0
     with connect(target) as client, _progress() as progress:
         sender = Sender(
             client,
@@ -144,13 +148,14 @@ def ingest(
                             progress.update(task, completed=_position(raw), events=base)
                 # OSError: gzip's BadGzipFile, and a disk that cannot be read.
                 except (BadFile, OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-                    broken = True
-                    _print(progress.console, f"{file}: after event {base - 1}: {error}" if base else f"{file}: {error}")
+                    broken += 1
+                    part = f"not read beyond event {base - 1}" if base else "nothing of it was sent"
+                    _print(progress.console, f"{file}: {part}: {error}")
         except CommandError as error:
-            if ingested or failed:
-                raise CommandError(f"{error}; before that {_summary(ingested, failed)}") from error
+            if ingested or failed or broken:
+                raise CommandError(f"{error}; before that {_summary(ingested, failed, broken)}") from error
             raise
-    print(_summary(ingested, failed))
+    print(_summary(ingested, failed, broken))
     if failed or broken:
         raise typer.Exit(FAILED)
 
@@ -306,5 +311,6 @@ def _print(console: Console, line: str) -> None:
     console.print(printable(line), markup=False, soft_wrap=True)
 
 
-def _summary(ingested: int, failed: int) -> str:
-    return f"ingested {ingested} events, {failed} failed"
+def _summary(ingested: int, failed: int, broken: int) -> str:
+    files = f", {broken} {'file' if broken == 1 else 'files'} not read to the end" if broken else ""
+    return f"ingested {ingested} events, {failed} failed{files}"

@@ -43,7 +43,11 @@ MEDIA_TYPES = {
 
 
 def query(
-    sql: Annotated[str, typer.Option("--sql", metavar="QUERY", help="SQL; datasets are its tables.")],
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", metavar="QUERY", help="SQL; datasets are its tables. Required.", show_default=False),
+    ] = None,
     form: Annotated[
         AnswerFormat | None,
         typer.Option("--format", help="How to print; default: table on a terminal, ndjson elsewhere."),
@@ -53,6 +57,8 @@ def query(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Run a query and print its answer."""
+    if sql is None or words:
+        raise typer.BadParameter("give the query by it: tailrace query --sql 'SELECT 1'", param_hint="--sql")
     terminal = stdout_is_terminal()
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form is AnswerFormat.ARROW and terminal:

@@ -1,9 +1,11 @@
 """`tailrace token`: make, list and revoke API tokens."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+import httpx
 import typer
 
 from tailrace.cli.client import (
@@ -16,6 +18,7 @@ from tailrace.cli.client import (
     find_server,
     quoted,
 )
+from tailrace.cli.errors import CommandError, NotFoundError
 from tailrace.cli.output import print_table
 from tailrace.config import parse_duration
 
@@ -88,8 +91,22 @@ def create(
     }
     with connect(find_server(url, token, data)) as client:
         made = call(client, "POST", "/v2/tokens", body)
+        for line in _missing(client, capabilities):
+            print(f"tailrace: warning: {line}", file=sys.stderr)
     print(f"token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
     print(made["token"])
+
+
+def _missing(client: httpx.Client, names: Iterable[str]) -> Iterator[str]:
+    """Say which of the datasets do not exist, as they may not yet."""
+    try:
+        there = {item["name"] for item in call(client, "GET", "/v2/datasets")}
+    except CommandError as error:
+        yield f"could not see whether the datasets exist: {error}"
+        return
+    for name in names:
+        if name != "*" and name not in there:
+            yield f"there is no dataset {name}: `tailrace dataset create` makes one"
 
 
 @app.command("list")
@@ -118,4 +135,8 @@ def delete(
 ) -> None:
     """Revoke an API token: its next use is refused."""
     with connect(find_server(url, token, data)) as client:
-        call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")
+        try:
+            call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")
+        except NotFoundError as error:
+            raise CommandError(f"{error}: give the id of a token; `tailrace token list` shows them") from error
+    print(f"revoked token {token_id}")
