@@ -28,6 +28,18 @@ def test_a_table_wider_than_the_terminal_has_a_line_for_each_value(capsys: pytes
     assert lines == row * 2
 
 
+@pytest.mark.usefixtures("width_80")
+def test_a_long_value_is_whole_where_the_terminal_has_room(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["a", "b"], [["x" * 60, 1]])
+    assert capsys.readouterr().out.splitlines()[1].rstrip() == "x" * 60 + "  1"
+
+
+@pytest.mark.usefixtures("width_80")
+def test_a_name_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["a\x1b[2J"], [["b\x1b[2J"]])
+    assert "\x1b[2J" not in capsys.readouterr().out
+
+
 def test_nothing_is_cut_off_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     print_table([f"c{i}" for i in range(10)], [["v" * 100] * 10])

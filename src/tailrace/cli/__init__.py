@@ -20,7 +20,8 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("config")(serve.show_config)
 app.command("ingest")(ingest.ingest)
-app.command("query")(query.query)
+# What stands beside the options reaches the command, which then names the option that is missing.
+app.command("query", context_settings={"allow_extra_args": True})(query.query)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")
 

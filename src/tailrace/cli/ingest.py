@@ -107,8 +107,9 @@ def ingest(
 ) -> None:
     """Send events from files.
 
-    Refused events are listed on standard error, numbered from 0 within their file, as in the server's answers; a
-    file that cannot be read to its end is named there too. The exit code is then 1.
+    Refused events are listed on standard error, numbered from 0 within their file as in the server's answers.
+
+    A file that cannot be read to its end is named there too. In both cases the exit code is 1.
     """
     if len(csv_delimiter) != 1 or not csv_delimiter.isascii() or csv_delimiter in '"\r\n':
         raise typer.BadParameter("it is one ASCII character", param_hint="--csv-delimiter")

@@ -17,20 +17,22 @@ GAP = "  "
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a plain table to standard output; off a terminal nothing is cut.
 
-    On a terminal a row takes one line and long values are cut. A table wider than the terminal is printed with a
-    line for each value instead, and a rule between rows.
+    On a terminal a row takes one line, and long values are cut when they have to be. A table that is too wide even
+    then is printed with a line for each value, and a rule between rows.
     """
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         Console(highlight=False, emoji=False, width=OFF_TERMINAL_WIDTH).print(_table(head, map(_cells, rows)))
         return
+    heads = [Text(printable(name)) for name in head]
     listed = [_cells(row) for row in rows]
-    short = [[_cut(text, MAX_CELL_WIDTH) for text in row] for row in listed]
-    heads = [_cut(Text(printable(name)), MAX_CELL_WIDTH) for name in head]
-    widths = [max(text.cell_len for text in column) for column in zip(heads, *short, strict=True)]
-    if sum(widths) + len(GAP) * max(len(widths) - 1, 0) <= console.width:
-        console.print(_table([text.plain for text in heads], short), no_wrap=True)
-        return
+    for width in (console.width, MAX_CELL_WIDTH):
+        short = [[_cut(text, width) for text in row] for row in (heads, *listed)]
+        widths = [max(text.cell_len for text in column) for column in zip(*short, strict=True)]
+        if sum(widths) + len(GAP) * (len(widths) - 1) <= console.width:
+            console.print(_table([text.plain for text in short[0]], short[1:]), no_wrap=True)
+            return
+    heads = [_cut(text, MAX_CELL_WIDTH) for text in heads]
     room = max(text.cell_len for text in heads)
     for row in listed:
         console.rule(style="dim", characters="-")

@@ -43,7 +43,7 @@ MEDIA_TYPES = {
 
 
 def query(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    context: typer.Context,
     sql: Annotated[
         str | None,
         typer.Option("--sql", metavar="QUERY", help="SQL; datasets are its tables. Required.", show_default=False),
@@ -57,7 +57,7 @@ def query(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Run a query and print its answer."""
-    if sql is None or words:
+    if sql is None or context.args:
         raise typer.BadParameter("give the query by it: tailrace query --sql 'SELECT 1'", param_hint="--sql")
     terminal = stdout_is_terminal()
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
