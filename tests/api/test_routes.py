@@ -19,7 +19,7 @@ from tailrace.query import DuckDB, QueryLimits
 if TYPE_CHECKING:
     from conftest import Server
 
-PUBLIC_PATHS = {"/healthz", "/readyz", "/metrics"}
+PUBLIC_PATHS = {"/healthz", "/readyz"}
 GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 
 

@@ -1,6 +1,7 @@
 """Content encodings: what is accepted, what is refused, and how much memory a bomb gets."""
 
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -135,3 +136,17 @@ def test_a_bomb_is_not_inflated_past_the_limit(name: str, encode: Callable[[byte
         tracemalloc.stop()
 
     assert peak_bytes < 4 * MIB
+
+
+def test_many_gzip_members_cost_no_more_than_their_bytes() -> None:
+    body = gzip.compress(b"") * 50_000
+    began = time.process_time()
+
+    assert decode_body(body, "gzip", 1024) == b""
+
+    assert time.process_time() - began < 2.0
+
+
+def test_more_gzip_members_than_anyone_sends_are_refused() -> None:
+    with pytest.raises(BadRequest, match="members"):
+        decode_body(gzip.compress(b"") * 100_001, "gzip", 1024)

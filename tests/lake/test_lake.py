@@ -11,7 +11,7 @@ import pytest
 from support.events import batch
 from support.waiting import wait_until
 
-from tailrace.events import DatasetExists, DatasetNotFound, InvalidName
+from tailrace.events import DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
 from tailrace.lake import Lake, LakeSettings, Snapshot
 from tailrace.lake.table import write_files
 
@@ -220,16 +220,87 @@ def test_dropping_gives_the_backlog_back(lake: Lake) -> None:
     wait_until(lambda: lake.backlog_bytes == 0)
 
 
-def test_a_drop_that_was_interrupted_is_finished_at_the_next_start(tmp_path: Path) -> None:
+def test_what_was_interrupted_is_finished_at_the_next_start_and_nothing_else_is_touched(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path, NEVER)
     lake.create("d")
     lake.close()
     (tmp_path / "d").rename(tmp_path / "_dropped-1")
-    (tmp_path / "half").mkdir()
+    (tmp_path / "_new-half").mkdir()
+    (tmp_path / "lost+found").mkdir()
 
     lake = Lake.open(tmp_path, NEVER)
+
     assert lake.datasets() == []
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["lost+found"]
+    lake.close()
+
+
+@pytest.mark.parametrize("damaged", ["_tailrace/dataset.json", "_delta_log/00000000000000000000.json"])
+@pytest.mark.parametrize("damage", ["spoilt", "gone"])
+def test_a_damaged_dataset_is_unavailable_and_keeps_its_files_and_its_log(
+    tmp_path: Path, damaged: str, damage: str
+) -> None:
+    told: list[int] = []
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("bad")
+    lake.create("good")
+    lake.close()
+    file = tmp_path / "bad" / damaged
+    whole = file.read_bytes()
+    file.write_bytes(b"x") if damage == "spoilt" else file.unlink()
+
+    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake.accept_all([(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good"))])
+    lake.replayed()
+    with pytest.raises(DatasetUnavailable, match="bad"):
+        lake.snapshot("bad")
+    assert numbers(lake.snapshot("good")) == [2]
+    lake.close()
+    assert told == []  # the log may release nothing
+
+    file.write_bytes(whole)
+    lake = Lake.open(tmp_path, NEVER)
+    lake.accept_all([(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good"))])
+    assert numbers(lake.snapshot("bad")) == [1]
+    lake.close()
+
+
+def test_the_log_keeps_the_events_of_a_dataset_whose_directory_is_away(tmp_path: Path) -> None:
+    root, away = tmp_path / "lake", tmp_path / "away"
+    batches = [(1, batch([{"n": 1}], "d")), (2, batch([{"n": 2}], "other"))]
+    lake = Lake.open(root, NEVER)
+    lake.create("d")
+    lake.create("other")
+    lake.close()
+    (root / "d").rename(away)
+
+    lake = Lake.open(root, NEVER)
+    lake.accept_all(batches)
+    lake.replayed()
+    lake.commit_now()
+    assert lake.committed_position() == 0
+    lake.close()
+
+    away.rename(root / "d")
+    lake = Lake.open(root, NEVER)
+    lake.accept_all(batches)
+    assert numbers(lake.snapshot("d")) == [1]
+    lake.close()
+
+
+def test_the_log_does_not_wait_for_what_was_dropped(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.replayed()
+    lake.accept(1, batch([{}]))
+    lake.drop("d")
+    lake.accept(2, batch([{}]))  # was on its way
+    assert lake.committed_position() == 2
+    lake.close()
+
+    lake = Lake.open(tmp_path, NEVER)
+    lake.accept_all([(1, batch([{}])), (2, batch([{}]))])
+    assert lake.committed_position() == 2
     lake.close()
 
 

@@ -51,5 +51,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("POST", "/tailrace/v1/sql", sql.query, ANY_TOKEN),
     ApiRoute("GET", "/healthz", health.alive, PUBLIC),
     ApiRoute("GET", "/readyz", health.ready, PUBLIC),
-    ApiRoute("GET", "/metrics", health.metrics, PUBLIC),
+    ApiRoute("GET", "/metrics", health.metrics, ANY_TOKEN),
 )

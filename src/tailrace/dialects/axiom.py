@@ -129,7 +129,7 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
             )
         return cut_json(body, times=times, limits=limits, received_ns=request.received_ns)
 
-    cut = await gate.offload(cut_body, len(wire))
+    cut = await gate.offload(cut_body, gate.limits.max_body_bytes if encoding else len(wire))
     receipt = await gate.take(cut, dataset=dataset, labels=labels, dialect="axiom", received_ns=request.received_ns)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:

@@ -48,6 +48,14 @@ class DatasetNotFound(NotFound):
     code = "dataset_not_found"
 
 
+class DatasetUnavailable(TailraceError):
+    """The dataset is there but its files cannot be used; the log keeps its events meanwhile."""
+
+    status = 503
+    code = "dataset_unavailable"
+    retryable = True
+
+
 class MethodNotAllowed(TailraceError):
     status = 405
     code = "method_not_allowed"

@@ -10,7 +10,9 @@ from tailrace.events import BadRequest, TooLarge, UnsupportedEncoding
 
 ACCEPTED = ("gzip", "zstd", "deflate", "br", "identity")
 MAX_CODINGS = 4  # in one header; each costs a pass over the body
+MAX_GZIP_MEMBERS = 100_000
 _CHUNK_BYTES = 256 * 1024
+_MEMBER_BYTES = 4 * 1024  # read at once of a member after the first
 
 
 def decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -47,18 +49,27 @@ def _identity(body: bytes, max_bytes: int) -> bytes:
 
 
 def _gzip(body: bytes, max_bytes: int) -> bytes:
-    members: list[bytes] = []
-    size = 0
-    rest = body
-    while rest:
+    pieces: list[bytes] = []
+    size = at = members = 0
+    while at < len(body):
+        members += 1
+        if members > MAX_GZIP_MEMBERS:
+            raise BadRequest(f"the gzip data has more than {MAX_GZIP_MEMBERS} members")
         member = zlib.decompressobj(wbits=31)
-        data = _inflate(member, rest, max_bytes - size, "gzip")
-        members.append(data)
-        size += len(data)
-        rest = member.unused_data
-        if rest and not rest.strip(b"\0"):  # padding to a block size, which gzip itself ignores too
-            break
-    return members[0] if len(members) == 1 else b"".join(members)
+        # zlib copies what follows a member, so many small ones would copy a body given whole again and again.
+        step = len(body) if members == 1 else _MEMBER_BYTES
+        while not member.eof:
+            portion = body[at : at + step]
+            if not portion:
+                raise BadRequest("broken gzip data: it ends before the end of the stream")
+            at += len(portion)
+            step = min(2 * step, _CHUNK_BYTES)
+            pieces.append(_inflated(member, portion, max_bytes - size, "gzip"))
+            size += len(pieces[-1])
+        at -= len(member.unused_data)
+        if body[at : at + 1] == b"\0" and not body[at:].strip(b"\0"):
+            break  # padding to a block size, which gzip itself ignores too
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _deflate(body: bytes, max_bytes: int) -> bytes:
@@ -82,14 +93,19 @@ def _whole_stream(stream: "zlib._Decompress", body: bytes, max_bytes: int) -> by
 
 
 def _inflate(stream: "zlib._Decompress", body: bytes, max_bytes: int, name: str) -> bytes:
+    data = _inflated(stream, body, max_bytes, name)
+    if not stream.eof:
+        raise BadRequest(f"broken {name} data: it ends before the end of the stream")
+    return data
+
+
+def _inflated(stream: "zlib._Decompress", portion: bytes, max_bytes: int, name: str) -> bytes:
     try:
-        data = stream.decompress(body, max_bytes + 1)
+        data = stream.decompress(portion, max_bytes + 1)
     except zlib.error as error:
         raise BadRequest(f"broken {name} data: {error}") from None
     if len(data) > max_bytes:
         raise _too_large(max_bytes)
-    if not stream.eof:
-        raise BadRequest(f"broken {name} data: it ends before the end of the stream")
     return data
 
 

@@ -1,5 +1,6 @@
 """The datasets there are: one directory each, with its table and what Tailrace knows about it."""
 
+import logging
 import re
 import shutil
 import uuid
@@ -13,6 +14,9 @@ from tailrace.lake.files import flush, read_bytes, replace_durably
 
 OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore
 DROPPED_PREFIX = "_dropped-"
+NEW_PREFIX = "_new-"
+
+logger = logging.getLogger("tailrace.lake")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -51,18 +55,36 @@ def store_info(directory: Path, info: DatasetInfo) -> None:
     replace_durably(info_path(directory), msgspec.json.encode(info))
 
 
-def dataset_directories(root: Path) -> list[tuple[Path, DatasetInfo]]:
-    """Directories of complete datasets, by name. What an interrupted creation or drop left is removed."""
+def dataset_directories(root: Path) -> list[Path]:
+    """Directories that are or should be datasets, by name. What an interrupted creation or drop left is removed."""
     found = []
     for directory in sorted(root.iterdir()):
-        if not directory.is_dir():
-            continue
-        raw = None if directory.name.startswith(DROPPED_PREFIX) else read_bytes(info_path(directory))
-        if raw is None:
+        if directory.name.startswith((DROPPED_PREFIX, NEW_PREFIX)):
             shutil.rmtree(directory)
-        else:
-            found.append((directory, msgspec.json.decode(raw, type=DatasetInfo)))
+        elif NAME.fullmatch(directory.name):
+            found.append(directory)
+        elif directory.name != OWN_DIRECTORY:
+            logger.warning("%s is no dataset and is passed over", directory)
     return found
+
+
+def load_info(directory: Path) -> DatasetInfo:
+    """What a dataset is. Raises OSError or msgspec's errors where that cannot be read."""
+    return msgspec.json.decode(info_path(directory).read_bytes(), type=DatasetInfo)
+
+
+def dropped_path(root: Path) -> Path:
+    return root / OWN_DIRECTORY / "dropped.json"
+
+
+def load_dropped(root: Path) -> dict[str, int]:
+    """Datasets that were dropped, each with the log position up to which its batches went with it."""
+    raw = read_bytes(dropped_path(root))
+    return {} if raw is None else msgspec.json.decode(raw, type=dict[str, int])
+
+
+def store_dropped(root: Path, dropped: dict[str, int]) -> None:
+    replace_durably(dropped_path(root), msgspec.json.encode(dropped))
 
 
 def remove(directory: Path) -> None:

@@ -9,18 +9,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 import duckdb
 import pyarrow as pa
-from deltalake.exceptions import TableNotFoundError
 from msgspec import Struct
 
-from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, Overloaded, ShuttingDown
+from tailrace.events import (
+    Batch,
+    Conflict,
+    DatasetExists,
+    DatasetNotFound,
+    DatasetUnavailable,
+    Overloaded,
+    ShuttingDown,
+)
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
+from tailrace.lake.files import flush
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.table import DataFile, Table
@@ -123,8 +132,16 @@ class Lake:
         # Its threads are started, and so niced, by the thread that opens it.
         with ThreadPoolExecutor(1, initializer=step_back) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
-        for directory, info in catalog.dataset_directories(root):
-            self._datasets[info.name] = self._opened(directory, info)
+        self._unavailable: dict[str, str] = {}  # datasets whose files cannot be used, with the reason
+        self._dropped = catalog.load_dropped(root)
+        self._homeless: dict[str, int] = {}  # datasets of batches that have no table, with their first position
+        self._replaying = True
+        for directory in catalog.dataset_directories(root):
+            try:
+                self._datasets[directory.name] = self._opened(directory, catalog.load_info(directory))
+            except Exception as error:
+                logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
+                self._unavailable[directory.name] = f"{type(error).__name__}: {error}".splitlines()[0]
         self._threads = [
             threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
             threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
@@ -145,10 +162,7 @@ class Lake:
         return lake
 
     def _opened(self, directory: Path, info: DatasetInfo) -> _Dataset:
-        try:
-            table = Table.open(directory)
-        except TableNotFoundError:
-            table = Table.create(directory)
+        table = Table.open(directory)
         settings = self.settings
         fields = Fields(
             load_fields(catalog.fields_path(directory)),
@@ -167,26 +181,44 @@ class Lake:
                 raise DatasetExists(f"dataset {name!r} exists already")
             if len(self._datasets) >= self.settings.max_datasets:
                 raise Conflict(f"there are {len(self._datasets)} datasets, the limit max_datasets")
+            if name in self._unavailable:
+                raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}")
             info = DatasetInfo(name, time.time_ns(), self._accepted, description, who)
-            directory = self.root / name
-            if directory.exists():
-                shutil.rmtree(directory)
-            dataset = self._opened(directory, info)
-            catalog.store_info(directory, info)
-            self._datasets[name] = dataset
+            try:
+                self._datasets[name] = self._made(info)
+            except OSError as error:
+                raise DatasetUnavailable(f"dataset {name!r} cannot be stored: {error.strerror}") from error
+            self._homeless.pop(name, None)
             return info
+
+    def _made(self, info: DatasetInfo) -> _Dataset:
+        """A new dataset on disk: there with all that it needs, or not at all."""
+        directory = self.root / info.name
+        new = self.root / f"{catalog.NEW_PREFIX}{info.name}"
+        shutil.rmtree(new, ignore_errors=True)
+        Table.create(new)
+        catalog.store_info(new, info)
+        new.rename(directory)
+        flush(self.root)
+        return self._opened(directory, info)
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events. Raises DatasetNotFound."""
         with self._lock:
-            dataset = self._dataset(name)
-            dataset.dropped = True
-            del self._datasets[name]
-            self._backlog_bytes -= dataset.waiting_bytes
-            dataset.waiting.clear()
-            self._progress.notify_all()
-        with dataset.commit_lock:
-            catalog.remove(dataset.table.directory)
+            dataset = None if name in self._unavailable else self._dataset(name)
+            # Before its files go: without this, its batches in the log would be waited for.
+            self._dropped[name] = self._accepted
+            catalog.store_dropped(self.root, self._dropped)
+            self._homeless.pop(name, None)
+            self._unavailable.pop(name, None)
+            if dataset is not None:
+                dataset.dropped = True
+                del self._datasets[name]
+                self._backlog_bytes -= dataset.waiting_bytes
+                dataset.waiting.clear()
+                self._progress.notify_all()
+        with dataset.commit_lock if dataset is not None else nullcontext():
+            catalog.remove(self.root / name)
         self._tell_committed()
 
     def datasets(self) -> list[DatasetInfo]:
@@ -205,10 +237,17 @@ class Lake:
     def _dataset(self, name: str) -> _Dataset:
         dataset = self._datasets.get(name)
         if dataset is None:
+            if name in self._unavailable:
+                raise DatasetUnavailable(f"dataset {name!r} cannot be used: {self._unavailable[name]}")
             raise DatasetNotFound(f"dataset {name!r} not found")
         return dataset
 
     # The way in
+
+    def check(self, name: str) -> None:
+        """Raises DatasetNotFound or DatasetUnavailable for a dataset that takes no events."""
+        if name not in self._datasets:
+            self._dataset(name)
 
     @property
     def failure(self) -> str:
@@ -236,7 +275,10 @@ class Lake:
             for position, batch in batches:
                 self._accepted = max(self._accepted, position)
                 dataset = self._datasets.get(batch.dataset)
-                if dataset is None or position <= dataset.accepted:
+                if dataset is None:
+                    self._accept_homeless(position, batch.dataset)
+                    continue
+                if position <= dataset.accepted:
                     continue
                 dataset.accepted = position
                 dataset.waiting.append(_Pending(position, batch, now))
@@ -247,6 +289,23 @@ class Lake:
             enough = self._backlog_bytes >= self._linger_bytes
             if self._shredder_waits == "for work" or (enough and self._shredder_waits == "for more"):
                 self._work.notify()
+
+    def _accept_homeless(self, position: int, name: str) -> None:
+        """A batch without a dataset: one that was dropped, or one whose directory is missing and may come back."""
+        if position <= self._dropped.get(name, 0) or name in self._homeless:
+            return
+        if self._replaying or name in self._unavailable:
+            logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
+            self._homeless[name] = position
+        else:
+            # It was dropped between this batch's check and its flush.
+            self._dropped[name] = position
+            catalog.store_dropped(self.root, self._dropped)
+
+    def replayed(self) -> None:
+        """The log has been replayed: what is accepted from now on is new."""
+        with self._lock:
+            self._replaying = False
 
     def wait_for_room(self, limit_bytes: int) -> None:
         """Block until the backlog is under a limit: for replay, which has no client to send away."""
@@ -264,10 +323,12 @@ class Lake:
     def highest_position(self) -> int:
         """The highest log position that any table knows: the log must not hand it out again."""
         with self._lock:
-            return max((dataset.committed for dataset in self._datasets.values()), default=0)
+            committed = [dataset.committed for dataset in self._datasets.values()]
+            return max([*committed, *self._dropped.values()], default=0)
 
     def _committed_position(self) -> int:
         behind = [d.committed for d in self._datasets.values() if d.committed < d.accepted]
+        behind += [position - 1 for position in self._homeless.values()]
         return min(behind, default=self._accepted)
 
     def snapshot(self, name: str, *, timeout_s: float = 60.0) -> Snapshot:

@@ -178,7 +178,7 @@ class LocalLog:
                 raise self._no_room()
             if self._queued_bytes and self._queued_bytes + payload.frame_bytes > self._max_queued_bytes:
                 raise Overloaded(
-                    f"more than {self._max_queued_bytes} bytes (max_queued_bytes) wait for the log",
+                    f"more than {self._max_queued_bytes} bytes (log_max_queued_bytes) wait for the log",
                     retry_after_s=RETRY_AFTER_S,
                 )
             self._queue.append(_Waiting(batch, payload, done))
@@ -428,7 +428,7 @@ class LocalLog:
             return
         if full != self._disk_full:
             if full:
-                logger.error("under %d bytes (min_free_bytes) are free: appends refused", self._min_free_bytes)
+                logger.error("under %d bytes (log_min_free_bytes) are free: appends refused", self._min_free_bytes)
             else:
                 logger.warning("there is room on the disk again: appends are taken")
             with self._state:
@@ -509,7 +509,7 @@ class LocalLog:
 
     def _no_room(self) -> DiskFull:
         return DiskFull(
-            f"less than {self._min_free_bytes} bytes (min_free_bytes) are free on the disk of the log",
+            f"less than {self._min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log",
             retry_after_s=DISK_RETRY_AFTER_S,
         )
 

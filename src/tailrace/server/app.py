@@ -1,5 +1,6 @@
 """The one ASGI application: ingest routes answered directly, everything else by the API's application."""
 
+import contextlib
 import logging
 import random
 import time
@@ -9,7 +10,7 @@ from typing import Any
 
 from tailrace.dialects.http import Gate, Headers, Request, Response
 from tailrace.dialects.route import Match, Router
-from tailrace.events import MethodNotAllowed, TailraceError, TooLarge
+from tailrace.events import BadRequest, MethodNotAllowed, TailraceError, TooLarge
 from tailrace.server.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -21,7 +22,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 # A refused request's body is read to its end, as far as this, so that the client is still there for the answer.
-DRAIN_BYTES = 4 * 1024 * 1024
+DRAIN_BYTES = 256 * 1024 * 1024
 TRACE_ID_BITS = 128
 
 SERVER = (b"server", b"tailrace")
@@ -82,6 +83,10 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, max_wire_bytes: int
             metrics.observe(match.dialect.name, clock() - began)
         except ClientGone:
             metrics.count_refusal(match.dialect.name, "client_gone")
+            # Broken chunks look like this too, and then the client is still there.
+            broken = match.dialect.render_error(BadRequest("the body broke off, or its chunks are malformed"))
+            with contextlib.suppress(RuntimeError, OSError):
+                await _send(send, broken)
         except Exception:
             logger.exception("a request to %s failed", scope["path"])
 

@@ -11,7 +11,6 @@ from tailrace.access import Access
 from tailrace.events import (
     Batch,
     Cut,
-    DatasetNotFound,
     Overloaded,
     Receipt,
     ShuttingDown,
@@ -81,8 +80,7 @@ class LogGate:
         """Raises what `take` would raise, before a body is read for nothing."""
         if self._closed is not None:
             raise self._closed
-        if not self._lake.has(dataset):
-            raise DatasetNotFound(f"dataset '{dataset}' not found")
+        self._lake.check(dataset)
         if self._lake.backlog_bytes > self._max_backlog_bytes:
             raise Overloaded(
                 f"more than {self._max_backlog_bytes} bytes of events wait to be shredded "
@@ -100,7 +98,7 @@ class LogGate:
         """Appends the events to the log and returns once they are flushed to disk.
 
         A cut without events takes no place in the log: its receipt has offset 0.
-        Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
+        Raises DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         self.check_dataset(dataset)
         if cut.rejections:
