@@ -84,3 +84,13 @@ def test_what_a_sample_misses_earns_its_column_by_what_was_seen_before() -> None
     fields.count_unplaced({(("every", "second"), "string"): 50})
 
     assert promote(fields, (("other",), "string")) == ["every.second"]
+
+
+def test_of_two_types_as_frequent_the_one_met_first_owns_the_plain_name() -> None:
+    names = [f"n{number}" for number in range(50)]
+
+    for first, second in (("string", "integer"), ("integer", "string")):
+        fields = Fields()
+        promote(fields, *(((name,), kind) for kind in (first, second) for name in names))
+        assert {column.type for column in fields.columns if column.name in names} == {first}
+        assert {column.type for column in fields.columns if column.name not in names} == {second}

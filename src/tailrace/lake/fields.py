@@ -151,7 +151,9 @@ class Fields:
         total = self._recent + events
         scale = events / sample if sample else 0.0
         # What was seen before counts by itself too: a sample may miss what comes in every second event.
-        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in {*sampled, *self._seen}})
+        # Of two that come as often, the one met first is placed first.
+        keys_met = dict.fromkeys((*self._seen, *sampled))
+        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in keys_met})
         added = []
         for (keys, value_type), n in shares.most_common():
             if n < max(1.0, self.density * total):

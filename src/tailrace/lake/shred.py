@@ -142,7 +142,7 @@ class Shredder:
         rests: list[str | None] = []
         unfit = self._current_guard().may_double_objects(lines)
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
-        nulls: set[tuple[str, ...]] = set()
+        nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
         for row, text in enumerate(left):
             if text in nothing or row in unfit:
                 rests.append(None)
@@ -153,7 +153,7 @@ class Shredder:
                 unfit.add(row)
                 rests.append(None)
                 continue
-            nulls.update(leaf.keys for leaf in found if leaf.type == "null")
+            nulls.update((leaf.keys, None) for leaf in found if leaf.type == "null")
             left_over = [leaf for leaf in found if leaf.type != "null"]
             if not left_over:
                 nothing.add(text)
@@ -198,12 +198,12 @@ class Shredder:
         columns: dict[str, Column] = {}
         rests: list[str | None] = []
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
-        nulls: set[tuple[str, ...]] = set()
+        nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
         for row, line in enumerate(lines):
             rest: list[Leaf] = []
             for path, leaf in leaves(line).items():
                 if leaf.type == "null":
-                    nulls.add(leaf.keys)
+                    nulls[leaf.keys] = None
                     continue
                 column = fields.column(path, leaf.type)
                 if column is None:
