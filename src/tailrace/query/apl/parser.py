@@ -1,0 +1,1050 @@
+"""APL text to its tree: recursive descent over the tokens, precedence climbing for operators."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tailrace.query.apl import lexer
+from tailrace.query.apl.errors import AplError, one_of, suggestion
+from tailrace.query.apl.lexer import DATETIME, END, LONG, NAME, OPERATOR, REAL, STRING, TIMESPAN, Token
+from tailrace.query.apl.tree import (
+    As,
+    Between,
+    Binary,
+    Call,
+    Captured,
+    Constant,
+    Count,
+    Datatable,
+    Distinct,
+    Expanded,
+    Expression,
+    Extend,
+    Getschema,
+    Index,
+    Join,
+    Let,
+    LiteralKind,
+    MakeSeries,
+    Member,
+    Membership,
+    MvExpand,
+    Name,
+    Named,
+    Operator,
+    Order,
+    Parse,
+    ParseKv,
+    Pattern,
+    Print,
+    Program,
+    Project,
+    ProjectAway,
+    ProjectKeep,
+    ProjectRename,
+    ProjectReorder,
+    Query,
+    Redact,
+    Reordered,
+    Sample,
+    Search,
+    SeriesValue,
+    Skipped,
+    Sorted,
+    Source,
+    Star,
+    Subquery,
+    Summarize,
+    Table,
+    Take,
+    Top,
+    Typed,
+    Unary,
+    Union,
+    Where,
+)
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 60  # of what stands inside of each other
+MAX_CHAIN = 20_000  # operators of one expression or query
+
+TYPES: dict[str, LiteralKind] = {
+    "bool": "bool", "boolean": "bool", "int": "long", "long": "long", "real": "real", "double": "real",
+    "string": "string", "datetime": "datetime", "date": "datetime", "timespan": "timespan", "time": "timespan",
+    "dynamic": "dynamic",
+}  # fmt: skip
+"""Types by every name that APL has for them."""
+
+SOURCES = ("union", "print", "datatable", "externaldata", "search")
+JOIN_KINDS = ("inner", "innerunique", "leftouter", "rightouter", "fullouter", "leftanti", "leftantisemi", "anti",
+              "rightanti", "rightantisemi", "leftsemi", "rightsemi")  # fmt: skip
+
+_SYMBOLS = {
+    "or": 1, "and": 2,
+    "==": 3, "!=": 3, "<>": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "=~": 3, "!~": 3,
+    "+": 4, "-": 4,
+    "*": 5, "/": 5, "%": 5,
+}  # fmt: skip
+_COMPARISON = 3
+WORD_OPERATORS = ("contains", "contains_cs", "startswith", "startswith_cs", "endswith", "endswith_cs", "has", "has_cs",
+                  "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs")  # fmt: skip
+LIST_OPERATORS = ("in", "has_any", "has_any_cs", "has_all")
+_NEGATABLE = (*WORD_OPERATORS, *LIST_OPERATORS, "matches", "between")
+
+
+def parse(text: str) -> Program:
+    """The tree of a query, with the `let`s before it. Raises AplError, located."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise AplError("the query is not valid Unicode (it holds a lone surrogate)", error.start).located(
+            text
+        ) from error
+    if size > MAX_BYTES:
+        raise AplError(f"the query has {size} bytes, the limit is {MAX_BYTES}", kind="limit")
+    try:
+        return Parser(text).program()
+    except AplError as error:
+        raise error.located(text) from None
+
+
+def parse_expression(text: str) -> Expression:
+    """The tree of one scalar expression, as a virtual field has it. Raises AplError, located."""
+    try:
+        parser = Parser(text)
+        found = parser.expression()
+        if parser.here.kind != END:
+            parser.fail("an operator or the end of the expression")
+        return found
+    except AplError as error:
+        raise error.located(text) from None
+
+
+class Parser:
+    """The tokens of one text, and how far they are read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = lexer.tokens(text)
+        self.position = 0
+        self.depth = 0
+        self.searching = False  # `name:text` is an operator only inside of search
+        self.here = self.tokens[0]
+
+    # Tokens
+
+    def next(self) -> Token:
+        token = self.here
+        if self.position + 1 < len(self.tokens):
+            self.position += 1
+        self.here = self.tokens[self.position]
+        return token
+
+    def peek(self, ahead: int = 1) -> Token:
+        return self.tokens[min(self.position + ahead, len(self.tokens) - 1)]
+
+    def goto(self, position: int) -> None:
+        self.position = position
+        self.here = self.tokens[position]
+
+    def fail(self, expected: str) -> NoReturn:
+        raise AplError(f"met {self.here.shown}, expected {expected}", self.here.at)
+
+    def is_symbol(self, symbol: str) -> bool:
+        return self.here.kind == OPERATOR and self.here.text == symbol
+
+    def is_word(self, *words: str) -> bool:
+        return self.here.kind == NAME and self.here.text in words
+
+    def take_symbol(self, symbol: str) -> bool:
+        if self.here.kind == OPERATOR and self.here.text == symbol:
+            self.next()
+            return True
+        return False
+
+    def take_word(self, *words: str) -> str | None:
+        if self.here.kind == NAME and self.here.text in words:
+            return self.next().text
+        return None
+
+    def symbol(self, symbol: str, why: str = "") -> Token:
+        if not self.is_symbol(symbol):
+            self.fail(f"{symbol!r}{why and ' ' + why}")
+        return self.next()
+
+    def word(self, *words: str) -> str:
+        found = self.take_word(*words)
+        if found is None:
+            self.fail(one_of([repr(word) for word in words]))
+        return found
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise AplError(f"more than {MAX_DEPTH} levels inside of each other, the limit", self.here.at, kind="limit")
+
+    # Statements
+
+    def program(self) -> Program:
+        lets: list[Let] = []
+        while True:
+            while self.take_symbol(";"):
+                pass
+            if self.is_word("let") and self._names_ahead():
+                lets.append(self._let())
+            elif self.is_word("set") and self.peek().kind == NAME:
+                self._set()
+            else:
+                break
+            if self.here.kind != END and not self.is_symbol(";"):
+                self.fail("';'")
+        if self.here.kind == END:
+            self.fail("a query, such as ['dataset'] | where …")
+        query = self.query()
+        while self.take_symbol(";"):
+            pass
+        if self.here.kind != END:
+            if self.is_word("let"):
+                raise AplError("a let stands before the query that uses it", self.here.at)
+            self.fail("'|' or the end of the query")
+        return Program(0, tuple(lets), query)
+
+    def _names_ahead(self) -> bool:
+        token = self.peek()
+        return token.kind == NAME or (token.kind == OPERATOR and token.text == "[")
+
+    def _let(self) -> Let:
+        at = self.next().at
+        name = self.name("a name")
+        self.symbol("=")
+        if self._is_tabular():
+            return Let(at, name, self.query())
+        return Let(at, name, self.expression())
+
+    def _set(self) -> None:
+        self.next()
+        option = self.next()
+        if option.text != "stricttypes":
+            raise AplError(f"unknown option {option.text!r}; the only one is stricttypes", option.at)
+        if self.take_symbol("="):
+            self.expression()
+
+    def _is_tabular(self) -> bool:
+        """Whether what begins here, up to its end, is a query and not a value."""
+        position = self.position
+        token = self.tokens[position]
+        while token.kind == OPERATOR and token.text == "(":
+            position += 1
+            token = self.tokens[position]
+        following = self.tokens[min(position + 1, len(self.tokens) - 1)]
+        if (
+            token.kind == NAME
+            and token.text in SOURCES
+            and not (following.kind == OPERATOR and following.text in "=),;")
+        ):
+            return True
+        depth = 0
+        for n in range(self.position, len(self.tokens)):
+            token = self.tokens[n]
+            if token.kind == END:
+                return False
+            if token.kind != OPERATOR:
+                continue
+            text = token.text
+            if text in "([{":
+                depth += 1
+            elif text in ")]}":
+                depth -= 1
+                if depth < 0:
+                    return False
+            elif depth <= position - self.position and text == "|":
+                return True
+            elif depth == 0 and text in ";,":
+                return False
+        return False
+
+    # Tabular
+
+    def query(self) -> Query:
+        self.deeper()
+        at = self.here.at
+        source = self.source()
+        operators: list[Operator] = []
+        while self.take_symbol("|"):
+            operators.append(self.operator())
+            if len(operators) > MAX_CHAIN:
+                raise AplError(f"more than {MAX_CHAIN} operators, the limit", self.here.at, kind="limit")
+        self.depth -= 1
+        return Query(at, source, tuple(operators))
+
+    def source(self) -> Source:
+        token = self.here
+        if self.take_symbol("("):
+            inner = self.query()
+            self.symbol(")", "at the end of the sub-query")
+            return inner
+        if token.kind == NAME and token.text in SOURCES:
+            follows = self.peek()
+            if not (follows.kind == END or (follows.kind == OPERATOR and follows.text in "|;),")):
+                match token.text:
+                    case "union":
+                        self.next()
+                        return self._union(token.at)
+                    case "print":
+                        self.next()
+                        return Print(token.at, self.named_list())
+                    case "datatable":
+                        self.next()
+                        return self._datatable(token.at)
+                    case "search":
+                        self.next()
+                        return self._search(token.at, is_source=True)
+                    case _:
+                        raise AplError(
+                            "externaldata is not supported: it would read from the network; ingest the data instead",
+                            token.at,
+                        )
+        return Table(token.at, self.pattern("a dataset's name, union, print, datatable, search or '('"))
+
+    def table(self) -> Source:
+        """A source where it is an operand, which is a name or stands in parentheses."""
+        if self.is_symbol("("):
+            return self.source()
+        return Table(self.here.at, self.pattern("a dataset's name or '('"))
+
+    def operator(self) -> Operator:
+        token = self.here
+        if token.kind != NAME:
+            self.fail("an operator such as where, summarize or project")
+        name = token.text
+        self.next()
+        while self._adjoins() and self.is_symbol("-") and self.peek().kind == NAME and self.peek().at == self.here.end:
+            name = f"{name}-{self.peek().text}"
+            self.next()
+            self.next()
+        parse = OPERATORS.get(name)
+        if parse is None:
+            if name in _FOREIGN_OPERATORS:
+                raise AplError(
+                    f"{name!r} is an operator of Kusto that APL does not have{_FOREIGN_OPERATORS[name]}", token.at
+                )
+            raise AplError(f"unknown operator {name!r}{suggestion(name, OPERATORS)}", token.at, kind="name")
+        return parse(self, token.at)
+
+    def _adjoins(self) -> bool:
+        """Whether nothing stands between this token and the one before."""
+        return self.position > 0 and self.tokens[self.position - 1].end == self.here.at
+
+    def _as(self, at: int) -> As:
+        return As(at, self.name("a name"))
+
+    def _count(self, at: int) -> Count:
+        return Count(at)
+
+    def _getschema(self, at: int) -> Getschema:
+        return Getschema(at)
+
+    def _distinct(self, at: int) -> Distinct:
+        if self.is_symbol("*"):
+            return Distinct(at, (Named(at, None, Star(self.next().at)),))
+        return Distinct(at, self.named_list())
+
+    def _extend(self, at: int) -> Extend:
+        return Extend(at, self.named_list())
+
+    def _extend_valid(self, at: int) -> Extend:
+        return Extend(at, self.named_list(), only_valid=True)
+
+    def _externaldata(self, at: int) -> NoReturn:
+        raise AplError("externaldata is not supported: it would read from the network; ingest the data instead", at)
+
+    def _where(self, at: int) -> Where:
+        return Where(at, self.expression())
+
+    def _take(self, at: int) -> Take:
+        return Take(at, self.expression())
+
+    def _sample(self, at: int) -> Sample:
+        return Sample(at, self.expression())
+
+    def _order(self, at: int) -> Order:
+        self.word("by")
+        return Order(at, self._sort_keys())
+
+    def _top(self, at: int) -> Top:
+        count = self.expression()
+        self.word("by")
+        return Top(at, count, self._sort_keys())
+
+    def _sort_keys(self) -> tuple[Sorted, ...]:
+        keys = []
+        while True:
+            value = self.expression()
+            direction = self.take_word("asc", "desc")
+            nulls_first = direction == "asc"
+            if self.take_word("nulls"):
+                nulls_first = self.word("first", "last") == "first"
+            keys.append(Sorted(value.at, value, direction != "asc", nulls_first))
+            if not self.take_symbol(","):
+                return tuple(keys)
+
+    def _project(self, at: int) -> Project:
+        return Project(at, self.named_list())
+
+    def _project_away(self, at: int) -> ProjectAway:
+        return ProjectAway(at, self._column_patterns())
+
+    def _project_keep(self, at: int) -> ProjectKeep:
+        return ProjectKeep(at, self._column_patterns())
+
+    def _column_patterns(self) -> tuple[Pattern, ...]:
+        found = [self.pattern("a column")]
+        while self.take_symbol(","):
+            found.append(self.pattern("a column"))
+        return tuple(found)
+
+    def _project_rename(self, at: int) -> ProjectRename:
+        values = self.named_list()
+        for each in values:
+            if each.name is None:
+                raise AplError("project-rename takes new = old", each.at)
+        return ProjectRename(at, values)
+
+    def _project_reorder(self, at: int) -> ProjectReorder:
+        found = []
+        while True:
+            column = self.pattern("a column")
+            order = self.take_word("asc", "desc")
+            if self.is_word("granny"):
+                self.next()
+                self.symbol("-")
+                order = f"granny-{self.word('asc', 'desc')}"
+            found.append(Reordered(column.at, column, order))
+            if not self.take_symbol(","):
+                return ProjectReorder(at, tuple(found))
+
+    def _summarize(self, at: int) -> Summarize:
+        values = () if self.is_word("by") and not self._is_named() else self.named_list()
+        by = self.named_list() if self.take_word("by") else ()
+        if not values and not by:
+            self.fail("an aggregation such as count()")
+        return Summarize(at, values, by)
+
+    def _union(self, at: int) -> Union:
+        options = self.options({"kind": ("inner", "outer"), "withsource": None, "with_source": None, "isfuzzy": None})
+        tables = [self.table()]
+        while self.take_symbol(","):
+            tables.append(self.table())
+        column = options.get("withsource") or options.get("with_source")
+        return Union(at, tuple(tables), column, options.get("kind") == "inner")
+
+    def options(self, known: dict[str, tuple[str, ...] | None]) -> dict[str, str]:
+        """`name=value` pairs, where the values are words or literals; `hint.…` is passed over."""
+        found: dict[str, str] = {}
+        while self.here.kind == NAME:
+            ahead = 1
+            while self.peek(ahead).text == "." and self.peek(ahead + 1).kind == NAME:
+                ahead += 2
+            if not (self.peek(ahead).kind == OPERATOR and self.peek(ahead).text == "="):
+                break
+            name = self.here
+            if not name.text.startswith("hint") and name.text not in known:
+                expected = f"{one_of(list(known))}{suggestion(name.text, known)}" if known else "none here"
+                raise AplError(f"unknown option {name.text!r}, expected {expected}", name.at, kind="name")
+            for _ in range(ahead + 1):
+                self.next()
+            value = self.here
+            if value.kind in (NAME, STRING, LONG, REAL):
+                self.next()
+                shown = str(value.value) if value.kind != NAME else value.text
+            elif self.is_symbol("["):
+                shown = self.name("a name")
+            else:
+                self.fail(f"a value of {name.text}")
+            allowed = known.get(name.text)
+            if allowed is not None and shown not in allowed:
+                raise AplError(
+                    f"unknown {name.text} {shown!r}, expected {one_of(allowed)}{suggestion(shown, allowed)}", value.at
+                )
+            found[name.text] = shown
+        return found
+
+    def _join(self, at: int) -> Join:
+        return self._joined(at, "inner", JOIN_KINDS, lookup=False)
+
+    def _lookup(self, at: int) -> Join:
+        return self._joined(at, "leftouter", ("leftouter", "inner"), lookup=True)
+
+    def _joined(self, at: int, default: str, kinds: tuple[str, ...], *, lookup: bool) -> Join:
+        kind = self.options({"kind": kinds}).get("kind", default)
+        right = self.table()
+        self.options({})
+        self.word("on")
+        on = [self.expression()]
+        while self.take_symbol(","):
+            on.append(self.expression())
+        return Join(at, kind, right, tuple(on), lookup)
+
+    def _make_series(self, at: int) -> MakeSeries:
+        self.options({"kind": ("nonempty",)})
+        values = []
+        while True:
+            value = self.named()
+            default = None
+            if self.take_word("default"):
+                self.symbol("=")
+                default = self.expression()
+            values.append(SeriesValue(value.at, value, default))
+            if not self.take_symbol(","):
+                break
+        self.word("on")
+        on = self.expression()
+        start = stop = None
+        if isinstance(on, Membership) and on.operator == "in" and len(on.items) == 1:
+            ranged = on.items[0]
+            if not (isinstance(ranged, Call) and ranged.name == "range" and len(ranged.arguments) == 3):
+                raise AplError("expected range(from, to, step)", ranged.at)
+            start, stop, step = ranged.arguments
+            on = on.of
+        else:
+            if self.take_word("from"):
+                start = self.expression()
+            if self.take_word("to"):
+                stop = self.expression()
+            self.word("step") if start or stop else self._step_word()
+            step = self.expression()
+        by = self.named_list() if self.take_word("by") else ()
+        return MakeSeries(at, tuple(values), on, start, stop, step, by)
+
+    def _step_word(self) -> None:
+        if self.take_word("step") is None:
+            self.fail("'from', 'to' or 'step'")
+
+    def _mv_expand(self, at: int) -> MvExpand:
+        options = self.options({"kind": ("bag", "array"), "bagexpansion": ("bag", "array"), "with_itemindex": None})
+        kind = options.get("kind") or options.get("bagexpansion") or "array"
+        values = []
+        while True:
+            value = self.named()
+            wanted = None
+            if self.take_word("to"):
+                self.word("typeof")
+                self.symbol("(")
+                wanted = self.type_name()
+                self.symbol(")")
+            values.append(Expanded(value.at, value, wanted))
+            if not self.take_symbol(","):
+                break
+        limit = self.expression() if self.take_word("limit") else None
+        return MvExpand(at, "bag" if kind == "bag" else "array", options.get("with_itemindex"), tuple(values), limit)
+
+    def _parse(self, at: int) -> Parse:
+        return self._parsed(at, only_matching=False)
+
+    def _parse_where(self, at: int) -> Parse:
+        return self._parsed(at, only_matching=True)
+
+    def _parsed(self, at: int, *, only_matching: bool) -> Parse:
+        options = self.options({"kind": ("simple", "regex", "relaxed"), "flags": None})
+        kind: Any = options.get("kind", "simple")
+        value = self.expression()
+        self.word("with")
+        parts: list[Constant | Captured | Skipped] = []
+        while True:
+            token = self.here
+            if token.kind == STRING:
+                parts.append(Constant(token.at, "string", self.next().value))
+            elif self.is_symbol("*"):
+                parts.append(Skipped(self.next().at))
+            elif token.kind == NAME or self.is_symbol("["):
+                name = self.name("a column")
+                wanted = self.type_name() if self.take_symbol(":") else "string"
+                parts.append(Captured(token.at, name, wanted))
+            else:
+                break
+        if not parts:
+            self.fail('a pattern, such as * "id=" id:long " " *')
+        return Parse(at, kind, options.get("flags", ""), value, tuple(parts), only_matching)
+
+    def _parse_kv(self, at: int) -> ParseKv:
+        value = self.expression()
+        self.word("as")
+        columns = self._typed_columns()
+        given: tuple[Named, ...] = ()
+        if self.take_word("with"):
+            self.symbol("(")
+            given = self.named_list()
+            self.symbol(")")
+        return ParseKv(at, value, columns, given)
+
+    def _typed_columns(self) -> tuple[Typed, ...]:
+        self.symbol("(")
+        columns = []
+        while not self.is_symbol(")"):
+            at = self.here.at
+            name = self.name("a column")
+            self.symbol(":", "and a type")
+            columns.append(Typed(at, name, self.type_name()))
+            if not self.take_symbol(","):
+                break
+        self.symbol(")")
+        return tuple(columns)
+
+    def _redact(self, at: int) -> Redact:
+        known: dict[str, tuple[str, ...] | None] = {
+            "replaceToken": None, "replaceHash": ("true", "false"), "redactGroups": ("true", "false"),
+        }  # fmt: skip
+        options = self.options(known)
+        token = self.here
+        if token.kind != STRING:
+            self.fail("a regular expression as a string")
+        self.next()
+        columns = None
+        if self.take_word("on"):
+            found = [self.expression()]
+            while self.take_symbol(","):
+                found.append(self.expression())
+            columns = tuple(found)
+        hashed = options.get("replaceHash") == "true"
+        if hashed and "replaceToken" in options:
+            raise AplError("replaceToken and replaceHash exclude each other", at)
+        return Redact(at, Constant(token.at, "string", token.value), options.get("replaceToken"), hashed,
+                      options.get("redactGroups") == "true", columns)  # fmt: skip
+
+    def _search_operator(self, at: int) -> Search:
+        return self._search(at, is_source=False)
+
+    def _search(self, at: int, *, is_source: bool) -> Search:
+        kinds = ("default", "case_insensitive", "case_sensitive")
+        kind = self.options({"kind": kinds}).get("kind", "default")
+        tables = None
+        if is_source and self.is_word("in") and self.peek().text == "(":
+            self.next()
+            self.next()
+            tables = [self.pattern("a dataset's name")]
+            while self.take_symbol(","):
+                tables.append(self.pattern("a dataset's name"))
+            self.symbol(")")
+        before, self.searching = self.searching, True
+        predicate = self.expression()
+        self.searching = before
+        return Search(at, predicate, kind == "case_sensitive", tuple(tables) if tables is not None else None)
+
+    def _union_operator(self, at: int) -> Union:
+        return self._union(at)
+
+    def _datatable(self, at: int) -> Datatable:
+        columns = self._typed_columns()
+        if not columns:
+            raise AplError("a datatable has at least one column", at)
+        self.symbol("[")
+        cells = []
+        while not self.is_symbol("]"):
+            token = self.here
+            cell = self.unary()
+            if isinstance(cell, Unary) and isinstance(cell.of, Constant) and cell.of.value is not None:
+                cell = Constant(cell.at, cell.of.kind, -cell.of.value if cell.operator == "-" else cell.of.value)
+            if not isinstance(cell, Constant):
+                raise AplError("a datatable holds literals only", token.at)
+            cells.append(cell)
+            if not self.take_symbol(","):
+                break
+        self.symbol("]")
+        if len(cells) % len(columns):
+            raise AplError(
+                f"a datatable of {len(columns)} columns has {len(cells)} values, which is no whole number of rows", at
+            )
+        return Datatable(at, columns, tuple(cells))
+
+    # Names
+
+    def name(self, expected: str) -> str:
+        """A plain or a quoted name."""
+        token = self.here
+        if token.kind == NAME:
+            return self.next().text
+        if self.is_symbol("[") and self.peek().kind == STRING:
+            self.next()
+            value: str = self.next().value
+            self.symbol("]")
+            return value
+        return self.fail(expected)
+
+    def type_name(self) -> str:
+        """A type, by its canonical name."""
+        token = self.here
+        if token.kind != NAME:
+            self.fail("a type")
+        if token.text not in TYPES:
+            expected = f"{one_of(sorted(set(TYPES.values())))}{suggestion(token.text, TYPES)}"
+            raise AplError(f"unknown type {token.text!r}, expected {expected}", token.at, kind="name")
+        self.next()
+        return TYPES[token.text]
+
+    def pattern(self, expected: str) -> Pattern:
+        """A name, with dots and dashes in it where nothing else could be meant, and stars."""
+        at = self.here.at
+        parts = [""]
+        first = True
+        while first or self._adjoins():
+            token = self.here
+            if token.kind == OPERATOR and token.text == "*":
+                self.next()
+                parts.append("")
+            elif token.kind == OPERATOR and token.text == "[" and self.peek().kind == STRING:
+                parts[-1] += self.name(expected)
+            elif token.kind == NAME or (not first and (token.kind == LONG or self._continues())):
+                self.next()
+                parts[-1] += token.text
+            else:
+                break
+            first = False
+        if first:
+            self.fail(expected)
+        return Pattern(at, tuple(parts))
+
+    def _continues(self) -> bool:
+        """Whether a dot or a dash stands here, and goes on with the name."""
+        after = self.peek()
+        if not (self.is_symbol(".") or self.is_symbol("-")):
+            return False
+        return after.at == self.here.end and (after.kind in (NAME, LONG) or after.text in ("*", "-", "."))
+
+    def _is_named(self) -> bool:
+        """Whether `name =` stands here."""
+        if self.here.kind == NAME:
+            after = self.peek()
+        elif self.is_symbol("[") and self.peek().kind == STRING and self.peek(2).text == "]":
+            after = self.peek(3)
+        else:
+            return False
+        return after.kind == OPERATOR and after.text == "="
+
+    def named(self) -> Named:
+        at = self.here.at
+        if self._is_named():
+            name = self.name("a name")
+            self.next()
+            return Named(at, name, self.expression())
+        return Named(at, None, self.expression())
+
+    def named_list(self) -> tuple[Named, ...]:
+        found = [self.named()]
+        while self.take_symbol(","):
+            found.append(self.named())
+        return tuple(found)
+
+    # Expressions
+
+    def expression(self, level: int = 1) -> Expression:
+        self.deeper()
+        found = self._operation(level)
+        self.depth -= 1
+        return found
+
+    def _operation(self, level: int) -> Expression:
+        left = self.unary()
+        for _ in range(MAX_CHAIN):
+            operator = self._operator_here()
+            if operator is None:
+                return left
+            name, precedence = operator
+            if precedence < level:
+                return left
+            left = self._applied(name, precedence, left)
+        raise AplError(f"more than {MAX_CHAIN} operators in one expression, the limit", self.here.at, kind="limit")
+
+    def _operator_here(self) -> tuple[str, int] | None:
+        """The infix operator that stands here, which is not taken yet."""
+        token = self.here
+        if token.kind == OPERATOR:
+            precedence = _SYMBOLS.get(token.text)
+            if precedence is not None:
+                return token.text, precedence
+            if token.text == ":" and self.searching:
+                return ":", _COMPARISON
+            after = self.peek()
+            if token.text == "!" and after.kind == NAME and after.at == token.end:
+                if after.text not in _NEGATABLE:
+                    hint = suggestion(f"!{after.text}", [f"!{each}" for each in _NEGATABLE])
+                    raise AplError(f"unknown operator '!{after.text}'{hint}", token.at, kind="name")
+                return f"!{after.text}", _COMPARISON
+        elif token.kind == NAME:
+            text = token.text
+            if text in ("and", "or"):
+                return text, _SYMBOLS[text]
+            if text in _NEGATABLE:
+                return text, _COMPARISON
+        return None
+
+    def _applied(self, name: str, precedence: int, left: Expression) -> Expression:
+        at = self.next().at
+        bare = name.removeprefix("!")
+        if bare != name and name not in ("!=", "!~"):
+            self.next()
+        if bare == "matches":
+            self.word("regex")
+            return Binary(at, f"{name} regex", left, self.expression(_COMPARISON + 1))
+        if bare == "between":
+            self.symbol("(")
+            low = self.expression()
+            self.symbol("..")
+            high = self.expression()
+            self.symbol(")")
+            return Between(at, left, low, high, bare != name)
+        if bare in LIST_OPERATORS:
+            if bare == "in" and self.is_symbol("~") and self._adjoins():
+                self.next()
+                name += "~"
+            return Membership(at, name, left, self._items())
+        if name == "<>":
+            name = "!="
+        return Binary(at, name, left, self.expression(precedence + 1))
+
+    def _items(self) -> tuple[Expression, ...]:
+        """What stands on the right of `in`."""
+        if not self.is_symbol("("):
+            return (self.expression(_COMPARISON + 1),)
+        opening = self.next()
+        if self._is_tabular():
+            inner = self.query()
+            self.symbol(")", "at the end of the sub-query")
+            return (Subquery(opening.at, inner),)
+        items: list[Expression] = []
+        while not self.is_symbol(")"):
+            items.append(self.expression())
+            if not self.take_symbol(","):
+                break
+        self.symbol(")", "or ','")
+        return tuple(items)
+
+    def unary(self) -> Expression:
+        token = self.here
+        if token.kind == OPERATOR and token.text in "-+":
+            self.next()
+            if token.text == "-" and self.here.kind in (LONG, REAL, TIMESPAN) and self.here.value is not None:
+                number = self.next()
+                kind: LiteralKind = number.kind  # type: ignore[assignment]
+                return self._postfix(Constant(token.at, kind, -number.value))
+            self.deeper()
+            of = self.unary()
+            self.depth -= 1
+            return Unary(token.at, token.text, of)
+        return self._postfix(self._primary())
+
+    def _postfix(self, found: Expression) -> Expression:
+        for _ in range(MAX_CHAIN):
+            token = self.here
+            if token.kind != OPERATOR:
+                return found
+            if token.text == "." and not isinstance(found, Constant):
+                self.next()
+                if self.here.kind == NAME:
+                    found = Member(token.at, found, self.next().text)
+                elif self.is_symbol("[") and self.peek().kind == STRING:
+                    found = Member(token.at, found, self.name("a key"), bracketed=True)
+                else:
+                    self.fail("a key after '.'")
+            elif token.text == "[" and not isinstance(found, Constant):
+                self.next()
+                index = self.expression()
+                self.symbol("]")
+                if isinstance(index, Constant) and index.kind == "string" and index.value is not None:
+                    found = Member(token.at, found, index.value, bracketed=True)
+                else:
+                    found = Index(token.at, found, index)
+            else:
+                return found
+        raise AplError(f"more than {MAX_CHAIN} keys, the limit", self.here.at, kind="limit")
+
+    def _primary(self) -> Expression:
+        token = self.here
+        kind = token.kind
+        if kind == NAME:
+            return self._named_primary(token)
+        if kind in (STRING, LONG, REAL, TIMESPAN, DATETIME):
+            self.next()
+            if kind == LONG and token.value > lexer.MAX_LONG:
+                raise AplError(
+                    f"the number {token.text} is larger than the largest integer, {lexer.MAX_LONG}", token.at
+                )
+            return Constant(token.at, kind, token.value)  # type: ignore[arg-type]
+        if kind == OPERATOR:
+            if token.text == "(":
+                self.next()
+                if self._is_tabular():
+                    inner = self.query()
+                    self.symbol(")", "at the end of the sub-query")
+                    return Subquery(token.at, inner)
+                found = self.expression()
+                self.symbol(")")
+                return found
+            if token.text == "[" and self.peek().kind == STRING:
+                return Name(token.at, self.name("a column"), quoted=True)
+            if token.text == "*":
+                self.next()
+                return Star(token.at)
+        return self.fail("a value: a column, a literal, a function or '('")
+
+    def _named_primary(self, token: Token) -> Expression:
+        self.next()
+        text = token.text
+        if not (self.here.kind == OPERATOR and self.here.text == "("):
+            if text in ("true", "false"):
+                return Constant(token.at, "bool", text == "true")
+            if text == "null":
+                return Constant(token.at, "null", None)
+            return Name(token.at, text)
+        if text in TYPES:
+            return self._typed_literal(token)
+        self.next()
+        arguments: list[Expression] = []
+        while not self.is_symbol(")"):
+            if self._is_tabular():
+                arguments.append(Subquery(self.here.at, self.query()))
+            else:
+                arguments.append(self.expression())
+            if not self.take_symbol(","):
+                break
+        self.symbol(")", "or ','")
+        return Call(token.at, text, tuple(arguments))
+
+    def _typed_literal(self, token: Token) -> Constant:
+        """`long(5)`, `bool(true)`, `dynamic([…])`, `real(null)`."""
+        kind = TYPES[token.text]
+        self.next()
+        if kind == "dynamic":
+            inner = self._json()
+            self.symbol(")")
+            return Constant(token.at, "dynamic", inner)
+        negative = self.take_symbol("-")
+        inside = self.next()
+        value: Any = inside.value
+        fits = False
+        if inside.kind == NAME and inside.text == "null":
+            value, fits = None, not negative
+        elif kind == "bool" and not negative:
+            words = {"true": True, "false": False, "1": True, "0": False}
+            value, fits = words.get(inside.text), inside.text in words
+        elif kind == "long" and inside.kind == LONG:
+            fits = negative or value <= lexer.MAX_LONG
+        elif kind == "real" and inside.kind in (LONG, REAL):
+            value, fits = float(value), True
+        elif kind == "real" and inside.text in ("nan", "inf") and inside.kind == NAME:
+            value, fits = math.nan if inside.text == "nan" else math.inf, True
+        elif kind == "string" and inside.kind == STRING:
+            fits = not negative
+        if not fits or not self.is_symbol(")"):
+            raise AplError(
+                f"{token.text}(…) takes a literal of its type or null; to convert a value use to{token.text}(…)",
+                token.at,
+            )
+        self.next()
+        return Constant(token.at, kind, -value if negative and value is not None else value)
+
+    def _json(self) -> Any:
+        """The inside of `dynamic(…)`: JSON, with any of APL's strings and with datetimes and timespans as texts."""
+        self.deeper()
+        value = self._json_value()
+        self.depth -= 1
+        return value
+
+    def _json_value(self) -> Any:
+        token = self.here
+        words = {"true": True, "false": False, "null": None}
+        if token.kind == NAME and token.text in words:
+            self.next()
+            return words[token.text]
+        if token.kind in (STRING, LONG, REAL):
+            self.next()
+            return token.value
+        if token.kind in (DATETIME, TIMESPAN):
+            self.next()
+            inside = token.text.partition("(")[2].rstrip(")").strip()
+            return (inside or token.text) if token.value is not None else None
+        if self.take_symbol("-"):
+            if self.here.kind not in (LONG, REAL):
+                self.fail("a number")
+            return -self.next().value
+        if self.take_symbol("["):
+            items: list[Any] = []
+            while not self.is_symbol("]"):
+                items.append(self._json())
+                if not self.take_symbol(","):
+                    break
+            self.symbol("]", "or ','")
+            return items
+        if self.take_symbol("{"):
+            pairs: dict[str, Any] = {}
+            while not self.is_symbol("}"):
+                key = self.next()
+                if key.kind not in (STRING, NAME):
+                    raise AplError(f"met {key.shown}, expected a key in quotes", key.at)
+                self.symbol(":")
+                pairs[key.value if key.kind == STRING else key.text] = self._json()
+                if not self.take_symbol(","):
+                    break
+            self.symbol("}", "or ','")
+            return pairs
+        if token.kind == NAME and token.text == "dynamic" and self.peek().text == "(":
+            self.next()
+            self.next()
+            inner = self._json()
+            self.symbol(")")
+            return inner
+        return self.fail("a JSON value")
+
+
+OPERATORS: dict[str, Callable[[Parser, int], Operator]] = {
+    "as": Parser._as,
+    "count": Parser._count,
+    "distinct": Parser._distinct,
+    "extend": Parser._extend,
+    "extend-valid": Parser._extend_valid,
+    "externaldata": Parser._externaldata,
+    "filter": Parser._where,
+    "getschema": Parser._getschema,
+    "join": Parser._join,
+    "limit": Parser._take,
+    "lookup": Parser._lookup,
+    "make-series": Parser._make_series,
+    "mv-expand": Parser._mv_expand,
+    "mvexpand": Parser._mv_expand,
+    "order": Parser._order,
+    "parse": Parser._parse,
+    "parse-kv": Parser._parse_kv,
+    "parse-where": Parser._parse_where,
+    "project": Parser._project,
+    "project-away": Parser._project_away,
+    "project-keep": Parser._project_keep,
+    "project-rename": Parser._project_rename,
+    "project-reorder": Parser._project_reorder,
+    "redact": Parser._redact,
+    "sample": Parser._sample,
+    "search": Parser._search_operator,
+    "sort": Parser._order,
+    "summarize": Parser._summarize,
+    "take": Parser._take,
+    "top": Parser._top,
+    "union": Parser._union_operator,
+    "where": Parser._where,
+}
+"""How each operator is read, by its name."""
+
+_FOREIGN_OPERATORS = {
+    "render": ": leave it out, the client draws",
+    "serialize": ": leave it out",
+    "top-nested": ": use summarize and top",
+    "facet": ": use summarize",
+    "mv-apply": ": use mv-expand and summarize",
+    "evaluate": "",
+    "invoke": "",
+    "partition": "",
+    "fork": "",
+    "consume": "",
+    "reduce": ": use summarize phrases(…)",
+    "scan": "",
+    "range": ": use print and mv-expand range(…)",
+    "sample-distinct": ": use distinct and take",
+    "find": ": use search",
+}
