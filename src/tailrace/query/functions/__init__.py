@@ -1,0 +1,57 @@
+"""The scalar functions and operators of APL: a table as data, and how a call becomes a DuckDB expression."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from tailrace.query.functions import conditional, string
+from tailrace.query.functions.operators import (
+    between,
+    binary,
+    has_any,
+    index,
+    membership,
+    unary,
+)
+from tailrace.query.functions.table import CallInvalid, Context, Function, Parameter, Price, find, invoke
+from tailrace.query.functions.udf import register
+from tailrace.query.values import Value
+
+__all__ = [
+    "FUNCTIONS",
+    "GROUPS",
+    "CallInvalid",
+    "Context",
+    "Function",
+    "Parameter",
+    "Price",
+    "between",
+    "binary",
+    "call",
+    "has_any",
+    "index",
+    "membership",
+    "register",
+    "unary",
+]
+
+GROUPS: Mapping[str, Sequence[Function]] = MappingProxyType(
+    {
+        group: tuple(module.FUNCTIONS)
+        for group, module in (
+            ("conditional", conditional),
+            ("string", string),
+        )
+    }
+)
+"""Functions by group, in the order of the reference page."""
+
+FUNCTIONS: Mapping[str, Function] = MappingProxyType({each.name: each for group in GROUPS.values() for each in group})
+
+
+def call(name: str, arguments: Sequence[Value], context: Context) -> Value:
+    """The call of a function as a value.
+
+    Raises CallInvalid, whose `argument` says which argument is at fault, for an unknown name, a wrong number of
+    arguments, or one that can never fit.
+    """
+    return invoke(find(FUNCTIONS, name), arguments, context)

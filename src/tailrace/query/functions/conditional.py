@@ -1,0 +1,28 @@
+"""Conditional functions."""
+
+from tailrace.query.functions.table import CallInvalid, Context, table
+from tailrace.query.values import Value, as_bool, case, unified
+
+FUNCTIONS, _add = table("conditional")
+
+
+def _case(context: Context, *arguments: Value) -> Value:
+    if len(arguments) % 2 == 0:
+        raise CallInvalid("case() takes pairs of a condition and a result, and a last result for all other rows")
+    kind, results = unified([*arguments[1::2], arguments[-1]])
+    conditions = [as_bool(each).sql for each in arguments[:-1:2]]
+    pairs = zip(conditions, (each.sql for each in results), strict=False)
+    return Value(kind, case(*pairs, otherwise=results[-1].sql))
+
+
+_add(
+    "case", "branches:any*", "type of the results", _case,
+    "The result that follows the first true condition, else the last argument.",
+    'print case(5 > 9, "high", 5 > 3, "middle", "low")', "middle", least=3,
+)  # fmt: skip
+_add(
+    "iff iif", "condition:bool, then:any, else:any", "type of the results",
+    lambda context, condition, then, otherwise: _case(context, condition, then, otherwise),
+    "`then` where the condition is true, else `else`.",
+    'print iff(2 > 1, "yes", "no")', "yes",
+)  # fmt: skip

@@ -1,0 +1,504 @@
+"""The operators of APL: logical, arithmetic, comparison, membership, strings.
+
+A comparison of a row whose types do not fit is false (`!=` and the negated ones: true), arithmetic on it null.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlglot.expressions as exp
+
+from tailrace.query.functions.regexes import escaped, pattern
+from tailrace.query.functions.table import CallInvalid
+from tailrace.query.values import (
+    BOOL,
+    DATETIME,
+    DYNAMIC,
+    LONG,
+    MAX_LONG,
+    MIN_LONG,
+    NS_PER_US,
+    NULL,
+    NUMBERS,
+    REAL,
+    STRING,
+    TIMESPAN,
+    Value,
+    and_,
+    as_bool,
+    as_datetime,
+    as_dynamic,
+    as_long,
+    as_number,
+    as_real,
+    as_string,
+    as_text,
+    as_timespan,
+    attempt,
+    bind,
+    bool_,
+    case,
+    cast,
+    coalesce,
+    coerce,
+    datetime_from_us,
+    datetime_literal,
+    dynamic,
+    each,
+    elements,
+    floor_divide,
+    fn,
+    infix,
+    is_not_null,
+    literal,
+    long,
+    not_,
+    not_json_null,
+    null,
+    number_node,
+    or_,
+    real,
+    text_node,
+    timespan_literal,
+    try_cast,
+)
+
+_EXACT_IN_A_DOUBLE = 2**53
+
+ARITHMETIC = ("+", "-", "*", "/", "%")
+COMPARISONS = ("==", "!=", "<>", "<", "<=", ">", ">=")
+LOGICAL = ("and", "or")
+MEMBERSHIP = ("in", "!in", "in~", "!in~")
+
+
+def binary(operator: str, left: Value, right: Value) -> Value:
+    """`left operator right`, for every operator but the membership ones and between. Raises CallInvalid."""
+    if operator in LOGICAL:
+        node = exp.And if operator == "and" else exp.Or
+        return bool_(infix(node, as_bool(left).sql, as_bool(right).sql))
+    if operator in ARITHMETIC:
+        return arithmetic(operator, left, right)
+    if operator in COMPARISONS:
+        return compare("!=" if operator == "<>" else operator, left, right)
+    if operator in STRING_OPERATORS:
+        return string_operator(operator, left, right)
+    raise CallInvalid(f"there is no operator {operator!r}")
+
+
+def unary(operator: str, value: Value) -> Value:
+    """`-value`, `+value` or `not value`. Raises CallInvalid."""
+    if operator == "not":
+        return bool_(not_(as_bool(value).sql))
+    if operator not in ("-", "+"):
+        raise CallInvalid(f"there is no operator {operator!r}")
+    if value.type is TIMESPAN:
+        negated = arithmetic("-", literal(0), Value(LONG, value.sql, value.constant))
+        return value if operator == "+" else Value(TIMESPAN, negated.sql, negated.constant)
+    number = as_number(value)
+    if operator == "+":
+        return number
+    if number.type is REAL:
+        if isinstance(number.constant, float):
+            return literal(-number.constant)
+        return real(exp.Paren(this=exp.Neg(this=exp.Paren(this=number.sql))))
+    return arithmetic("-", literal(0), number)
+
+
+# Arithmetic
+
+
+def arithmetic(operator: str, left: Value, right: Value) -> Value:
+    """Sums, differences, products, quotients and remainders of numbers, datetimes and timespans.
+
+    What leaves 64 bits, and a whole number divided by zero, is null. Whole numbers divide to whole numbers.
+    """
+    if operator == "+":
+        for side in (left, right):
+            if side.type is STRING and side.is_constant:
+                raise CallInvalid("+ adds numbers, datetimes and timespans; strcat() joins strings")
+    kinds = {left.type, right.type}
+    if DATETIME in kinds and operator in ("+", "-"):
+        return _datetime_arithmetic(operator, left, right)
+    if TIMESPAN in kinds:
+        return _timespan_arithmetic(operator, left, right)
+    a, b = as_number(left), as_number(right)
+    if a.type is LONG and b.type is LONG:
+        return _whole_arithmetic(operator, a, b)
+    return _real_arithmetic(operator, as_real(a), as_real(b))
+
+
+_NODES: dict[str, type[exp.Binary]] = {
+    "+": exp.Add, "-": exp.Sub, "*": exp.Mul, "/": exp.Div, "%": exp.Mod,
+    "==": exp.EQ, "!=": exp.NEQ, "<": exp.LT, "<=": exp.LTE, ">": exp.GT, ">=": exp.GTE,
+}  # fmt: skip
+
+
+def _whole_arithmetic(operator: str, left: Value, right: Value) -> Value:
+    if isinstance(left.constant, int) and isinstance(right.constant, int):
+        folded = _fold(operator, left.constant, right.constant)
+        return null(LONG) if folded is None or not MIN_LONG <= folded <= MAX_LONG else literal(folded)
+    divisor = right.sql
+    if operator in "/%" and not right.constant:
+        divisor = fn("nullif", divisor, number_node(0))
+    node = exp.IntDiv if operator == "/" else _NODES[operator]
+    # In 128 bits nothing overflows, and what comes back to 64 is checked.
+    return long(try_cast(infix(node, cast(left.sql, "HUGEINT"), divisor), "BIGINT"))
+
+
+def _fold(operator: str, left: int, right: int) -> int | None:
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+    if right == 0:
+        return None
+    quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+    return quotient if operator == "/" else left - quotient * right
+
+
+def _real_arithmetic(operator: str, left: Value, right: Value) -> Value:
+    made = infix(_NODES[operator], left.sql, right.sql)
+    if operator == "%":
+        made = fn("nullif", made, number_node(float("nan")))
+    return real(made)
+
+
+def _datetime_arithmetic(operator: str, left: Value, right: Value) -> Value:
+    if operator == "-" and left.type is not TIMESPAN and right.type not in (TIMESPAN, *NUMBERS):
+        return datetime_difference(as_datetime(left), as_datetime(right))
+    if operator == "+" and right.type is DATETIME and left.type is not DATETIME:
+        left, right = right, left
+    if left.type is not DATETIME or right.type is DATETIME:
+        raise CallInvalid(f"a {left.type} {operator} a {right.type} has no meaning")
+    return shift(left, as_timespan(right), -1 if operator == "-" else 1)
+
+
+def datetime_difference(left: Value, right: Value) -> Value:
+    """The timespan from right to left; null beyond 292 years."""
+    if isinstance(left.constant, int) and isinstance(right.constant, int):
+        return timespan_literal((left.constant - right.constant) * NS_PER_US)
+    us = infix(exp.Sub, cast(fn("epoch_us", left.sql), "HUGEINT"), fn("epoch_us", right.sql))
+    return Value(TIMESPAN, try_cast(infix(exp.Mul, us, number_node(NS_PER_US)), "BIGINT"))
+
+
+def shift(moment: Value, by: Value, sign: int = 1) -> Value:
+    """A datetime moved by a timespan."""
+    if isinstance(moment.constant, int) and isinstance(by.constant, int):
+        return datetime_literal(moment.constant + sign * (by.constant // NS_PER_US))
+    us = floor_divide(by.sql, NS_PER_US) if not isinstance(by.constant, int) else number_node(by.constant // NS_PER_US)
+    node = exp.Add if sign > 0 else exp.Sub
+    return datetime_from_us(infix(node, cast(fn("epoch_us", moment.sql), "HUGEINT"), us))
+
+
+def _timespan_arithmetic(operator: str, left: Value, right: Value) -> Value:
+    if operator == "*" or (operator == "/" and right.type is not TIMESPAN):
+        span, factor = (left, right) if left.type is TIMESPAN else (right, left)
+        if factor.type is TIMESPAN:
+            raise CallInvalid("a timespan * a timespan has no meaning")
+        number = as_number(factor)
+        if number.type is LONG:
+            made = _whole_arithmetic(operator, Value(LONG, span.sql, span.constant), number)
+            return Value(TIMESPAN, made.sql, made.constant)
+        product = _real_arithmetic(operator, as_real(Value(LONG, span.sql, span.constant)), number)
+        if isinstance(span.constant, int) and isinstance(number.constant, float):
+            folded = _fold_real(operator, span.constant, number.constant)
+            if folded is not None:
+                return timespan_literal(folded)
+        return Value(TIMESPAN, try_cast(fn("trunc", product.sql), "BIGINT"))
+    a, b = as_timespan(left), as_timespan(right)
+    a, b = Value(LONG, a.sql, a.constant), Value(LONG, b.sql, b.constant)
+    if operator == "/":
+        quotient = infix(exp.Div, cast(a.sql, "DOUBLE"), fn("nullif", cast(b.sql, "DOUBLE"), number_node(0)))
+        return real(quotient)
+    made = _whole_arithmetic(operator, a, b)
+    return Value(TIMESPAN, made.sql, made.constant)
+
+
+def _fold_real(operator: str, span: int, factor: float) -> int | None:
+    try:
+        return int(span * factor if operator == "*" else span / factor)
+    except (ArithmeticError, ValueError):
+        return None
+
+
+# Comparison
+
+
+def compare(operator: str, left: Value, right: Value) -> Value:
+    """`==`, `!=`, `<`, `<=`, `>`, `>=`. A null equals nothing; the order of a null and anything is null."""
+    if left.type is NULL or right.type is NULL:
+        return _compare_to_null(operator, right if left.type is NULL else left)
+    pair = _comparable(left, right)
+    if pair is None:
+        return literal(operator == "!=") if operator in ("==", "!=") else null(BOOL)
+    a, b = pair
+    if a.type is DYNAMIC:
+        return _compare_dynamics(operator, a.sql, b.sql)
+    made = infix(_NODES[operator], a.sql, b.sql)
+    if operator == "==":
+        return bool_(coalesce(made, exp.false()))
+    if operator == "!=":
+        return bool_(exp.Paren(this=exp.NullSafeNEQ(this=a.sql, expression=b.sql)))
+    return bool_(made)
+
+
+def _compare_to_null(operator: str, value: Value) -> Value:
+    if value.type is NULL or operator not in ("==", "!="):
+        return null(BOOL)
+    answer = exp.true() if operator == "!=" else exp.false()
+    return bool_(case((is_not_null(value.sql), answer)))
+
+
+def _comparable(left: Value, right: Value) -> tuple[Value, Value] | None:
+    """Both sides as one type, or both as numbers; None where no two values can be compared."""
+    kinds = {left.type, right.type}
+    if DATETIME in kinds:
+        return None if BOOL in kinds else (as_datetime(left), as_datetime(right))
+    if TIMESPAN in kinds:
+        return None if BOOL in kinds else (as_timespan(left), as_timespan(right))
+    if kinds <= set(NUMBERS):
+        return left, right
+    if left.type is right.type:
+        return left, right
+    if DYNAMIC not in kinds:
+        return None
+    other = left.type if right.type is DYNAMIC else right.type
+    if other is LONG:
+        constant = left.constant if right.type is DYNAMIC else right.constant
+        if isinstance(constant, int) and abs(constant) <= _EXACT_IN_A_DOUBLE:
+            return as_number(left), as_number(right)
+        return _wide(left), _wide(right)
+    return coerce(left, other), coerce(right, other)
+
+
+def _wide(value: Value) -> Value:
+    """Beside a whole number that a double cannot tell from its neighbours, numbers are compared as whole ones."""
+    return value if value.type is LONG else as_long(value)
+
+
+def _compare_dynamics(operator: str, left: exp.Expr, right: exp.Expr) -> Value:
+    def compared(a: exp.Expr, b: exp.Expr) -> exp.Expr:
+        number_a, number_b = as_real(dynamic(a)).sql, as_real(dynamic(b)).sql
+        both_numbers = infix(_NODES[operator], number_a, number_b)
+        if operator in ("==", "!="):
+            same = coalesce(infix(exp.EQ, number_a, number_b), infix(exp.EQ, a, b), exp.false())
+            return same if operator == "==" else not_(same)
+        texts = infix(_NODES[operator], as_string(dynamic(a)).sql, as_string(dynamic(b)).sql)
+        return coalesce(both_numbers, texts)
+
+    return bool_(bind([left, right], compared))
+
+
+def between(value: Value, low: Value, high: Value, *, negated: bool = False) -> Value:
+    """`value between (low .. high)`, both ends included; beside a datetime, a timespan as the end counts from low."""
+    if high.type is TIMESPAN and DATETIME in (value.type, low.type):
+        high = shift(as_datetime(low), high)
+    inside = coalesce(and_(compare(">=", value, low).sql, compare("<=", value, high).sql), exp.false())
+    return bool_(not_(inside) if negated else inside)
+
+
+# Membership
+
+
+def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
+    """`in`, `!in`, `in~`, `!in~` of a list; arrays in the list stand for their elements. Raises CallInvalid."""
+    if operator not in MEMBERSHIP:
+        raise CallInvalid(f"there is no operator {operator!r}")
+    folded = operator.endswith("~")
+    flat = list(_flattened(items))
+    subject = string_key(value) if folded else value
+    alike: list[exp.Expr] = []
+    tests: list[exp.Expr] = []
+    for item in flat:
+        if item.type is NULL:
+            continue
+        if item.type is DYNAMIC and not item.is_constant:
+            tests.append(_in_array(value, item, folded=folded))
+            continue
+        item = string_key(item) if folded else item
+        if item.is_constant and item.type is subject.type and item.type in (LONG, STRING, BOOL) and not folded:
+            alike.append(item.sql)
+        else:
+            tests.append(compare("==", subject, item).sql)
+    if alike:
+        tests.insert(0, exp.Paren(this=exp.In(this=subject.sql, expressions=alike)))
+    found = coalesce(_any(tests), exp.false()) if tests else exp.false()
+    return bool_(not_(found) if operator.startswith("!") else found)
+
+
+def _any(tests: list[exp.Expr]) -> exp.Expr:
+    """A balanced OR, as a long list would be nested too deeply for DuckDB."""
+    while len(tests) > 2:
+        tests = [infix(exp.Or, *tests[n : n + 2]) if n + 1 < len(tests) else tests[n] for n in range(0, len(tests), 2)]
+    return or_(*tests)
+
+
+def string_key(value: Value) -> Value:
+    """What strings that differ only in case have in common."""
+    return Value(STRING, fn("lower", as_string(value).sql))
+
+
+def _flattened(items: Sequence[Value]) -> Any:
+    for item in items:
+        if item.type is DYNAMIC and isinstance(item.constant, list):
+            yield from _flattened([literal(each) for each in item.constant])
+        else:
+            yield item
+
+
+def _in_array(value: Value, array: Value, *, folded: bool) -> exp.Expr:
+    wanted = as_dynamic(value).sql
+
+    def found(subject: exp.Expr, array: exp.Expr) -> exp.Expr:
+        def same(element: exp.Expr) -> exp.Expr:
+            if folded:
+                return compare("==", string_key(dynamic(element)), string_key(dynamic(subject))).sql
+            return _compare_dynamics("==", element, subject).sql
+
+        # A single value stands for itself.
+        items = coalesce(try_cast(case((fn("json_type", array).eq("ARRAY"), array)), "JSON[]"), fn("list_value", array))
+        hits = each(items, same, function="list_filter")
+        return infix(exp.GT, fn("len", hits), number_node(0))
+
+    return bind([wanted, array.sql], found)
+
+
+# Strings
+
+
+def _contains(text: exp.Expr, part: exp.Expr) -> exp.Expr:
+    return fn("contains", text, part)
+
+
+def _starts(text: exp.Expr, part: exp.Expr) -> exp.Expr:
+    return fn("starts_with", text, part)
+
+
+def _ends(text: exp.Expr, part: exp.Expr) -> exp.Expr:
+    return fn("ends_with", text, part)
+
+
+_OUTSIDE = r"[^\pL\pN]"
+_TERM_ENDS = {"has": (True, True), "hasprefix": (True, False), "hassuffix": (False, True)}
+_PARTS: dict[str, Callable[[exp.Expr, exp.Expr], exp.Expr]] = {
+    "contains": _contains, "startswith": _starts, "endswith": _ends,
+}  # fmt: skip
+
+STRING_OPERATORS = (
+    "=~", "!~", "matches regex", "!matches regex", "has_any", "has_any_cs",
+    *(f"{no}{name}{cs}" for name in (*_PARTS, *_TERM_ENDS) for no in ("", "!") for cs in ("", "_cs")),
+)  # fmt: skip
+
+
+def string_operator(operator: str, left: Value, right: Value) -> Value:
+    """One of STRING_OPERATORS; negated, a null on the left gives true. Raises CallInvalid for an invalid regex."""
+    if operator in ("has_any", "has_any_cs"):
+        return has_any(left, [right], cased=operator.endswith("_cs"))
+    if operator in ("=~", "!~"):
+        return compare("==" if operator == "=~" else "!=", string_key(left), string_key(right))
+    negated = operator.startswith("!")
+    name = operator.removeprefix("!")
+    if name == "matches regex":
+        found = _matches(left, right)
+    else:
+        found = _part(name.removesuffix("_cs"), left, right, cased=name.endswith("_cs"))
+    answer = coalesce(found, exp.false())
+    return bool_(not_(answer) if negated else answer)
+
+
+def _matches(left: Value, right: Value) -> exp.Expr:
+    made = fn("regexp_matches", as_text(left).sql, pattern(right, "matches regex", 1))
+    return made if right.is_constant else attempt(made)
+
+
+def _part(name: str, left: Value, right: Value, *, cased: bool) -> exp.Expr:
+    text, part = as_text(left).sql, as_text(right)
+    if name in _PARTS:
+        return _PARTS[name](text, part.sql) if cased else _PARTS[name](fn("lower", text), fn("lower", part.sql))
+    starts, ends = _TERM_ENDS[name]
+    if isinstance(part.constant, str):
+        regex = text_node(("" if cased else "(?i)") + term_pattern(part.constant, starts=starts, ends=ends))
+        found = fn("regexp_matches", text, regex)
+        if not part.constant.isascii() or len(part.constant) < 2:
+            return found
+
+        # The search for a part is many times faster than the regex.
+        def quickly(text: exp.Expr) -> exp.Expr:
+            possible = fn("contains", *((text, part.sql) if cased else (fn("lower", text), fn("lower", part.sql))))
+            return and_(possible, fn("regexp_matches", text, regex))
+
+        return bind([text], quickly)
+    return bind([text, part.sql], lambda t, p: _term_at_run_time(t, p, starts=starts, ends=ends, cased=cased))
+
+
+def term_pattern(term: str, *, starts: bool, ends: bool) -> str:
+    """The regex of a term that begins and/or ends where a term of the text does.
+
+    Terms are maximal runs of letters and digits; at a side where the sought text has another character, there is
+    nothing to check.
+    """
+    before = rf"(?:^|{_OUTSIDE})" if starts and term[:1].isalnum() else ""
+    after = rf"(?:$|{_OUTSIDE})" if ends and term[-1:].isalnum() else ""
+    return f"{before}{escaped(term)}{after}"
+
+
+def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: bool, cased: bool) -> exp.Expr:
+    def side(regex: str, bounds: str) -> exp.Expr:
+        return case((fn("regexp_matches", part, text_node(regex)), text_node(bounds)), otherwise=text_node(""))
+
+    pieces = [text_node("" if cased else "(?i)")]
+    if starts:
+        pieces.append(side(r"^[\pL\pN]", f"(?:^|{_OUTSIDE})"))
+    pieces.append(fn("regexp_escape", part))
+    if ends:
+        pieces.append(side(r"[\pL\pN]$", f"(?:$|{_OUTSIDE})"))
+    return attempt(fn("regexp_matches", text, fn("concat", *pieces)))
+
+
+def has_any(left: Value, items: Sequence[Value], *, cased: bool = False) -> Value:
+    """Whether any of the terms, given alone or as arrays, is in the text."""
+    tests = []
+    for item in _flattened(items):
+        if item.type is DYNAMIC:
+
+            def found(text: exp.Expr, array: exp.Expr) -> exp.Expr:
+                def hit(element: exp.Expr) -> exp.Expr:
+                    return _part("has", Value(STRING, text), as_string(dynamic(element)), cased=cased)
+
+                whole = coalesce(elements(dynamic(array)), fn("list_value", array))
+                return infix(exp.GT, fn("len", each(whole, hit, function="list_filter")), number_node(0))
+
+            tests.append(bind([as_text(left).sql, item.sql], found))
+        elif item.type is not NULL:
+            tests.append(_part("has", left, item, cased=cased))
+    return bool_(coalesce(_any(tests), exp.false()) if tests else exp.false())
+
+
+# Members
+
+
+def index(value: Value, key: Value) -> Value:
+    """`value[key]`: a dictionary's member by name, an array's element by number, negative ones from the end."""
+    if value.type is not DYNAMIC:
+        return null(DYNAMIC)
+    if isinstance(key.constant, str):
+        return dynamic(not_json_null(fn("json_extract", value.sql, text_node(pointer(key.constant)))))
+    if isinstance(key.constant, int):
+        found = fn("json_extract", value.sql, cast(number_node(key.constant), "BIGINT"))
+        return dynamic(not_json_null(found))
+    if key.type is DYNAMIC:
+        by_name, by_number = index(value, as_string(key)), index(value, as_long(key))
+        return dynamic(coalesce(by_name.sql, by_number.sql))
+    if key.type in NUMBERS:
+        return dynamic(not_json_null(fn("json_extract", value.sql, as_long(key).sql)))
+    escaped_key = fn("replace", as_text(key).sql, text_node("~"), text_node("~0"))
+    path = fn("concat", text_node("/"), fn("replace", escaped_key, text_node("/"), text_node("~1")))
+    return dynamic(not_json_null(fn("json_extract", value.sql, path)))
+
+
+def pointer(key: str) -> str:
+    """The JSON pointer to a member of this name."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")

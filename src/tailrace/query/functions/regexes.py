@@ -1,0 +1,57 @@
+"""Regular expressions, which are RE2's: checked when they are literals, harmless when they are not."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot.expressions as exp
+
+from tailrace.query.functions.table import CallInvalid
+from tailrace.query.values import Value, as_text, text_node
+
+_SPECIAL = frozenset(r"\.+*?()|[]{}^$")
+
+
+def pattern(value: Value, where: str, index: int | None = None) -> exp.Expr:
+    """A regex as an argument of DuckDB's functions. Raises CallInvalid for a literal that is no regex."""
+    if isinstance(value.constant, str):
+        problem = fault(value.constant)
+        if problem is not None:
+            raise CallInvalid(f"{where}: {value.constant!r} is not a regular expression (RE2): {problem}", index)
+        return text_node(value.constant)
+    return as_text(value).sql
+
+
+def fault(regex: str) -> str | None:
+    """What RE2 has against a regex; None for a good one."""
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern=regex)
+    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+        return str(error).removeprefix("Invalid regular expression: ")
+    return None
+
+
+def groups(regex: str) -> int:
+    """How many groups a regex has that capture."""
+    count, n, in_class = 0, 0, False
+    while n < len(regex):
+        if regex.startswith(r"\Q", n):
+            end = regex.find(r"\E", n)
+            n = len(regex) if end < 0 else end + 2
+            continue
+        character = regex[n]
+        if character == "\\":
+            n += 1
+        elif in_class:
+            in_class = character != "]" or regex[n - 1] == "["
+        elif character == "[":
+            in_class = True
+            if regex.startswith("[^]", n):
+                n += 2
+        elif character == "(" and (not regex.startswith("(?", n) or regex.startswith(("(?P<", "(?<"), n)):
+            count += 1
+        n += 1
+    return count
+
+
+def escaped(text: str) -> str:
+    """A regex that matches just this text."""
+    return "".join("\\" + character if character in _SPECIAL else character for character in text)

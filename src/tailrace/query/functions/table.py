@@ -1,0 +1,193 @@
+"""What a function is: its name, parameters, result, documentation with an example, and how to build it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.values import (
+    NULL,
+    NUMBERS,
+    TYPE_NAMES,
+    Type,
+    Value,
+    as_dynamic,
+    as_number,
+    as_text,
+    coerce,
+    null,
+)
+
+
+class CallInvalid(AplError):
+    """A call that cannot be compiled; `argument` is the index of the argument at fault, None for the whole call."""
+
+    def __init__(self, message: str, argument: int | None = None) -> None:
+        super().__init__(message, kind="type")
+        self.argument = argument
+
+
+class Price(Struct, frozen=True):
+    """What a language model costs, in US dollars a million tokens."""
+
+    input: float
+    output: float
+    currency: str = "USD"
+
+
+class Context(Struct, frozen=True):
+    """What a function may need to know of the query."""
+
+    now_ns: int = 0  # since 1970; one instant for the whole query
+    start_ns: int | None = None  # of the query's time range
+    end_ns: int | None = None
+    max_bin_auto_groups: int | None = None
+    bin_auto_ns: int | None = None  # the size that bin_auto() uses; worked out from the range where not given
+    columns: Mapping[str, Value] = field(default_factory=dict)  # in scope, by name
+    cursor: Value | None = None  # the row's cursor, where rows have one
+    prices: Mapping[str, Price] | None = None  # of language models, by name
+    geo: bool = False  # whether a database of IP addresses is registered
+
+
+class Parameter(Struct, frozen=True):
+    """One parameter.
+
+    `kind` says as what the argument comes: a type; `text`, anything written out; `number`, a LONG or a REAL; `any`, as
+    it is; `value`, any as dynamic; `constant`, a literal of any type.
+    """
+
+    name: str
+    kind: str
+    optional: bool = False
+    many: bool = False  # any number of further arguments, only as the last
+
+
+Builder = Callable[..., Value]
+"""Takes the context and the coerced arguments; an optional one that is not given is None."""
+
+
+class Function(Struct, frozen=True):
+    name: str
+    group: str
+    parameters: tuple[Parameter, ...]
+    result: str  # a type's name, or words for a rule
+    build: Builder
+    doc: str  # one sentence
+    example: str  # a query
+    example_result: Any  # of its first column, JSON-able; the example's text where it has no one result
+    note: str = ""  # where this differs from Kusto, or from what Axiom's documentation says
+    least: int = 0  # of the arguments for the last parameter, where it is `many`
+    most: int | None = None
+
+    @property
+    def signature(self) -> str:
+        shown = ", ".join(each.name + (", …" if each.many else "") for each in self.parameters if not each.optional)
+        optional = [each.name for each in self.parameters if each.optional]
+        for name in optional:
+            shown += f"[, {name}" if shown else f"[{name}"
+        return f"{self.name}({shown}{']' * len(optional)})"
+
+
+_PARAMETER = re.compile(r"(?P<name>\w+):(?P<kind>\w+)(?P<mark>[?*]?)")
+KINDS = {"text", "number", "any", "value", "constant", *TYPE_NAMES}
+
+
+def parameters(text: str) -> tuple[Parameter, ...]:
+    """`text:string, start:long, length:long?` as parameters; `?` is optional, `*` any number of them."""
+    made = []
+    for part in text.split(",") if text else ():
+        match = _PARAMETER.fullmatch(part.strip())
+        if match is None or match["kind"] not in KINDS:
+            raise ValueError(f"not a parameter: {part!r}")
+        made.append(Parameter(match["name"], match["kind"], match["mark"] == "?", match["mark"] == "*"))
+    return tuple(made)
+
+
+def table(group: str) -> tuple[list[Function], Callable[..., None]]:
+    """An empty table of a group, and what adds to it: name, parameters, result, builder, doc, example, its result."""
+    made: list[Function] = []
+
+    def add(
+        names: str,
+        shape: str,
+        result: Type | str,
+        build: Builder,
+        doc: str,
+        example: str,
+        example_result: Any,
+        **more: Any,
+    ) -> None:
+        first, *_ = names.split()
+        for name in names.split():
+            shown = example.replace(f"{first}(", f"{name}(")
+            made.append(
+                Function(name, group, parameters(shape), str(result), build, doc, shown, example_result, **more)
+            )
+
+    return made, add
+
+
+def invoke(function: Function, arguments: Sequence[Value], context: Context) -> Value:
+    """The call as a value. Raises CallInvalid for a wrong number of arguments, or one that can never fit."""
+    _check_count(function, len(arguments))
+    given: list[Value | None] = []
+    for index, parameter in enumerate(function.parameters):
+        if parameter.many:
+            given += [_fitted(function, parameter, each, n) for n, each in enumerate(arguments[index:], index)]
+        elif index < len(arguments):
+            given.append(_fitted(function, parameter, arguments[index], index))
+        else:
+            given.append(None)
+    return function.build(context, *given)
+
+
+def _check_count(function: Function, count: int) -> None:
+    single = [each for each in function.parameters if not each.many]
+    least = sum(not each.optional for each in single) + function.least
+    many = len(single) < len(function.parameters)
+    most = function.most if many else len(single)
+    if count < least or (most is not None and count > most):
+        wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        noun = "argument" if wanted == "1" else "arguments"
+        raise CallInvalid(f"{function.name}() takes {wanted} {noun}, not {count}: {function.signature}")
+
+
+def _fitted(function: Function, parameter: Parameter, value: Value, index: int) -> Value:
+    kind = parameter.kind
+    if kind == "any":
+        return value
+    if kind == "constant":
+        if not value.is_constant:
+            raise CallInvalid(f"{parameter.name} of {function.name}() must be a literal", index)
+        return value
+    if value.type is NULL:
+        return null(
+            TYPE_NAMES.get(kind, Type.STRING if kind == "text" else Type.LONG if kind == "number" else Type.DYNAMIC)
+        )
+    if kind == "text":
+        return as_text(value)
+    if kind == "number":
+        return as_number(value)
+    if kind == "value":
+        return as_dynamic(value)
+    return coerce(value, TYPE_NAMES[kind])
+
+
+def find(functions: Mapping[str, Function], name: str) -> Function:
+    """The function of a name. Raises CallInvalid with the nearest name there is."""
+    if name in functions:
+        return functions[name]
+    raise CallInvalid(f"there is no function {name}()" + suggestion(name, functions))
+
+
+def constant_text(function: str, value: Value | None, index: int, accepted: Sequence[str]) -> str:
+    """A string literal among those accepted. Raises CallInvalid."""
+    given = value.constant if value is not None else None
+    if isinstance(given, str) and given.lower() in accepted:
+        return given.lower()
+    raise CallInvalid(f"{function}() does not know {given!r}; it knows {', '.join(accepted)}", index)
+
+
+__all__ = ["NUMBERS", "CallInvalid", "Context", "Function", "Parameter", "Price"]

@@ -1,0 +1,165 @@
+"""Functions that SQL has no good words for, in Python over Arrow arrays, registered on each DuckDB instance.
+
+A row's failure is that row's null: such a function may raise any of FAILURES, and then the row is null. Values of the
+types of JSON come and go as JSON text; what cannot be written as JSON is null.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import sqlglot.expressions as exp
+from duckdb.func import FunctionNullHandling, PythonUDFType
+from msgspec import Struct
+
+from tailrace.query.values import (
+    BOOL,
+    DUCKDB_TYPES,
+    DYNAMIC,
+    LONG,
+    MAX_LONG,
+    MIN_LONG,
+    REAL,
+    STRING,
+    TIMESPAN,
+    Type,
+    Value,
+    cast,
+    fn,
+    parse_timespan,
+    timespan_text,
+    to_json,
+    try_cast,
+)
+
+FAILURES = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, msgspec.MsgspecError)
+
+_ARROW = {BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
+          DYNAMIC: pa.string()}  # fmt: skip
+
+
+class Udf(Struct, frozen=True):
+    """`row` gets one row's arguments, none of them None unless `nulls`, and gives the result, or None."""
+
+    name: str  # in DuckDB
+    parameters: tuple[Type, ...]
+    result: Type
+    row: Callable[..., Any]
+    nulls: bool = False
+
+    def __call__(self, *arguments: Value) -> Value:
+        """The call as a value; the arguments must be of the declared types already."""
+        nodes: list[exp.Expr] = []
+        for argument, kind in zip(arguments, self.parameters, strict=True):
+            nodes.append(cast(argument.sql, "VARCHAR") if kind is DYNAMIC else argument.sql)
+        made = fn(self.name, *nodes)
+        return Value(self.result, try_cast(made, "JSON") if self.result is DYNAMIC else made)
+
+
+UDFS: dict[str, Udf] = {}
+
+
+def udf(name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = False) -> Callable[..., Udf]:
+    """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
+
+    def made(row: Callable[..., Any]) -> Udf:
+        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls)
+        return UDFS[name]
+
+    return made
+
+
+def register(instance: duckdb.DuckDBPyConnection) -> None:
+    """Make every function known to a DuckDB instance and all its cursors."""
+    for each in UDFS.values():
+        kinds: list[Any] = ["VARCHAR" if kind is DYNAMIC else DUCKDB_TYPES[kind] for kind in each.parameters]
+        result = "VARCHAR" if each.result is DYNAMIC else DUCKDB_TYPES[each.result]
+        instance.create_function(
+            each.name,
+            _over_arrow(each),
+            kinds,
+            result,
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
+
+
+def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
+    row, nulls, result = function.row, function.nulls, function.result
+    readers = [from_json if kind is DYNAMIC else None for kind in function.parameters]
+
+    def run(*columns: pa.ChunkedArray) -> pa.Array:
+        cells = [
+            column.to_pylist() if reader is None else _read_all(column, reader)
+            for column, reader in zip(columns, readers, strict=True)
+        ]
+        made: list[Any] = []
+        for arguments in zip(*cells, strict=True):
+            if not nulls and None in arguments:
+                made.append(None)
+                continue
+            try:
+                made.append(_fitting(row(*arguments), result))
+            except FAILURES:
+                made.append(None)
+        return pa.array(made, _ARROW[result])
+
+    return run
+
+
+def _read_all(column: pa.ChunkedArray, reader: Callable[[str], Any]) -> list[Any]:
+    seen: dict[str, Any] = {}
+    made: list[Any] = []
+    for text in column.to_pylist():
+        if text is None:
+            made.append(None)
+            continue
+        if text not in seen:
+            if len(seen) > 256:
+                seen.clear()
+            seen[text] = reader(text)
+        made.append(seen[text])
+    return made
+
+
+def _fitting(value: Any, kind: Type) -> Any:
+    if value is None:
+        return None
+    if kind is DYNAMIC:
+        return to_json(value)
+    if kind in (LONG, TIMESPAN):
+        return value if MIN_LONG <= value <= MAX_LONG else None
+    if kind is REAL:
+        return float(value)
+    if kind is STRING and not value.isascii():
+        value.encode()  # a lone surrogate is no text
+    return value
+
+
+def from_json(text: str) -> Any:
+    """JSON text as Python values; None for what is not JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a decoded JSON value is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+timespan_of = udf("apl_timespan", [STRING], TIMESPAN)(parse_timespan)
+text_of_timespan = udf("apl_timespan_text", [TIMESPAN], STRING)(timespan_text)
