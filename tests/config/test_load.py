@@ -126,7 +126,7 @@ def test_building_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch)
 def test_every_setting_says_what_it_means_and_takes_its_own_default_as_text(name: str) -> None:
     assert (Settings.model_fields[name].description or "").endswith((".", "`"))
     default = getattr(Settings(), name)
-    text = str(default)
+    text = ",".join(default) if isinstance(default, tuple) else str(default)
     if text:
         by_flag, _ = load(None, {name: text}, {})
         by_variable, _ = load(None, {}, {environment_variable(name): shown(name, default)})

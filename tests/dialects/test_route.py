@@ -20,7 +20,7 @@ from tailrace.events import DiskFull, NotFound, Overloaded
     ],
 )
 def test_an_ingest_path_finds_its_handler(path: str, handler: object, params: dict[str, str]) -> None:
-    match = Router().match(path)
+    match = Router().match(path.encode(), {})
 
     assert match.handlers == {"POST": handler}
     assert match.params == params
@@ -39,7 +39,7 @@ def test_an_ingest_path_finds_its_handler(path: str, handler: object, params: di
     ],
 )
 def test_any_other_path_has_no_handler_and_loses_its_mount(path: str, inner: str) -> None:
-    match = Router().match(path)
+    match = Router().match(path.encode(), {})
 
     assert match.handlers == {}
     assert match.path == inner
@@ -49,10 +49,10 @@ def test_the_paths_remembered_are_bounded() -> None:
     router = Router()
 
     for number in range(3 * CACHED_PATHS):
-        router.match(f"/{number}")
+        router.match(f"/{number}".encode(), {})
 
-    assert router.match("/v1/ingest/a").params == {"dataset": "a"}
-    assert len(router._cache) <= CACHED_PATHS
+    assert router.match(b"/v1/ingest/a", {}).params == {"dataset": "a"}
+    assert len(router._paths) <= CACHED_PATHS
 
 
 def test_a_429_has_the_full_set_of_limit_headers() -> None:

@@ -23,7 +23,7 @@ from tailrace.config import (
 )
 from tailrace.config.settings import Unit
 
-_METAVARS = {Unit.BYTES: "SIZE", Unit.SECONDS: "TIME", Unit.NONE: "TEXT"}
+_METAVARS = {Unit.BYTES: "SIZE", Unit.SECONDS: "TIME", Unit.NONE: "TEXT", Unit.NAMES: "NAME,…"}
 
 ConfigFile = Annotated[
     Path | None,

@@ -2,9 +2,9 @@
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -42,7 +42,7 @@ def load(
 
     if config_file is not None:
         origin = f"file {config_file}"
-        for name, value in _read_toml(config_file).items():
+        for name, value in _flattened(_read_toml(config_file), names):
             if name in names:
                 values[name], origins[name] = value, origin
             else:
@@ -81,12 +81,17 @@ def accepted(name: str) -> str:
     show: Callable[[Any], str] = str
     if is_secret(name):
         return "xapt- followed by printable ASCII without spaces"
-    if name == "log_level":
-        return "debug, info, warning or error"
+    if get_origin(field.annotation) is Literal:
+        *others, last = map(str, get_args(field.annotation))
+        return f"{', '.join(others)} or {last}"
+    if field.annotation is bool:
+        return "true or false"
     if unit is Unit.BYTES:
         words, show = "a size in bytes or such as 64MiB or 1 MB", format_size
     elif unit is Unit.SECONDS:
         words, show = "a time in seconds or such as 30s or 5m", format_duration
+    elif unit is Unit.NAMES:
+        return "names, in a text separated by commas"
     elif field.annotation is int:
         words = "a whole number"
     elif field.annotation is float:
@@ -109,6 +114,15 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the settings file {path} is not valid TOML: {error}") from error
+
+
+def _flattened(values: Mapping[str, object], names: Iterable[str]) -> Iterator[tuple[str, object]]:
+    """The values of a file; what stands in a table `[baselime]` has names that begin with `baselime_`."""
+    for name, value in values.items():
+        if isinstance(value, dict) and name not in names:
+            yield from ((f"{name}_{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
 
 
 def _wrong_value(name: str, value: object, origin: str) -> str:

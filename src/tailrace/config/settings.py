@@ -8,7 +8,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tailrace.config.units import format_duration, format_size, parse_duration, parse_size
+from tailrace.config.units import format_duration, format_size, parse_duration, parse_names, parse_number, parse_size
 
 ENV_PREFIX = "TAILRACE_"
 MIB = 1024**2
@@ -29,6 +29,7 @@ class Unit(StrEnum):
     THREADS = "threads"
     QUERIES = "queries"
     DATASETS = "datasets"
+    NAMES = "names, separated by commas"
 
 
 class Secret(Struct, frozen=True):
@@ -37,6 +38,7 @@ class Secret(Struct, frozen=True):
 
 Bytes = Annotated[int, BeforeValidator(parse_size), Unit.BYTES]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Unit.SECONDS]
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_names), Unit.NAMES]
 
 
 class Settings(BaseSettings):
@@ -96,6 +98,37 @@ class Settings(BaseSettings):
     )
     max_depth: Annotated[int, Unit.LEVELS] = Field(
         default=100, ge=1, le=500, description="Deepest nesting of an event; what lies deeper becomes null."
+    )
+
+    axiom_hosts: Names = Field(
+        default=(), description="Further host names whose requests are Axiom's, beside the vendor's own."
+    )
+    baselime_hosts: Names = Field(default=(), description="Further host names whose requests are Baselime's.")
+    datamix_hosts: Names = Field(default=(), description="Further host names whose requests are Datamix's.")
+    moesif_hosts: Names = Field(default=(), description="Further host names whose requests are Moesif's.")
+    baselime_partial: Annotated[Literal[202, 400], BeforeValidator(parse_number)] = Field(
+        default=400,
+        description="Status when some events of a Baselime request were stored and others refused. 400 is documented; "
+        "with it, `@baselime/edge-logger` sends the good ones again.",
+    )
+    baselime_strict_path: bool = Field(
+        default=False, description="Take only `/v1/{dataset}/{namespace}` of Baselime's routes for events."
+    )
+    baselime_auto_create: bool = Field(
+        default=False,
+        description="Make an unknown dataset of `/v1/{dataset}/{namespace}`; `/v1/{dataset}` always does.",
+    )
+    datamix_stale_token: Literal["reject", "accept"] = Field(
+        default="reject", description="What to do with a Datamix session token that a newer one has replaced."
+    )
+    moesif_window_s: Seconds = Field(
+        default=86_400.0,
+        ge=0,
+        le=30 * 86_400,
+        description="Time in which a `transaction_id` of a Moesif application is stored once.",
+    )
+    moesif_max_age_s: Seconds = Field(
+        default=0.0, ge=0, description="Age past which a Moesif event is refused; 0 takes every age."
     )
 
     log_segment_bytes: Bytes = Field(
@@ -192,6 +225,10 @@ def shown(name: str, value: object) -> str:
             return format_size(value)
         case Unit.SECONDS, float():
             return format_duration(value)
+        case Unit.NAMES, tuple():
+            return ",".join(value) or "none"
+        case Unit.NONE, bool():
+            return str(value).lower()
     return str(value)
 
 

@@ -66,3 +66,17 @@ def _quantity(text: object) -> tuple[float, str]:
     digits, unit = found.groups()
     # An int keeps a byte count beyond 2**53 exact.
     return (float(digits) if "." in digits else int(digits)), unit.lower()
+
+
+def parse_names(value: object) -> object:
+    """Return the names of a text in which commas separate them, or "none"; else what was given, for others to judge."""
+    if value == "none":
+        return ()
+    if isinstance(value, str):
+        return tuple(name for name in (part.strip() for part in value.split(",")) if name)
+    return value
+
+
+def parse_number(value: object) -> object:
+    """Return the whole number of a text that is one; anything else is left for others to judge."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value

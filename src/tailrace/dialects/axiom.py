@@ -240,4 +240,6 @@ DIALECT = Dialect(
         Route("POST", "/api/v1/ingest", ingest_unnamed),
     ),
     render_error=render_error,
+    own_paths=("/api/v1", "/v2", "/services/collector"),
+    hosts=("api.axiom.co", "*.axiom.co"),
 )

@@ -1,7 +1,7 @@
 """What a dialect sees of HTTP: request, response, route, and the gate behind which events become durable."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -11,6 +11,20 @@ from tailrace.events import Cut, Receipt, TailraceError
 from tailrace.intake import Limits
 
 Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
+
+
+class Options(Struct, frozen=True):
+    """What an operator may choose of the dialects' behaviour."""
+
+    baselime_partial: Literal[202, 400] = 400  # the answer when some events were stored and others refused
+    baselime_strict_path: bool = False  # only /v1/{dataset}/{namespace}, as the first document has it
+    baselime_auto_create: bool = False  # an unknown dataset in /v1/{dataset}/{namespace} is made, not refused
+    datamix_stale_token: Literal["reject", "accept"] = "reject"  # a session token that a newer one has replaced
+    moesif_window_s: float = 86_400.0  # how long a transaction_id is remembered
+    moesif_max_age_s: float = 0.0  # events older than this are refused; 0 takes every age
+
+
+DEFAULT_OPTIONS = Options()
 
 
 class Response(Struct, frozen=True):
@@ -32,10 +46,16 @@ class Request(Struct):
     headers: Headers
     received_ns: int  # ns since the Unix epoch
     read: Callable[[], Awaitable[bytes]]  # the body as sent; raises TooLarge past the wire limit
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()  # every header, names in lower case
+    peer: str = ""  # IP address that the request came from
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the header of that lower-case name, None when there is none."""
         return self.headers.get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """The values of a header that may be repeated, in order."""
+        return [value for key, value in self.raw_headers if key == name]
 
     def query_values(self) -> dict[str, str]:
         """The query's parameters, percent-decoded; of a repeated one the last."""
@@ -55,6 +75,15 @@ class Gate(Protocol):
     @property
     def limits(self) -> Limits:
         """How large a body, an event and its parts may be."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """What the operator chose of the dialects' behaviour."""
+        ...
+
+    async def ensure_dataset(self, dataset: str) -> None:
+        """Makes the dataset where there is none. Raises InvalidName, BadRequest at the limit of datasets."""
         ...
 
     def check_dataset(self, dataset: str) -> None:
@@ -95,3 +124,8 @@ class Dialect(Struct, frozen=True):
     mount: str  # a path prefix under which every one of its routes is found too
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
+    own_paths: tuple[str, ...] = ()  # prefixes that no other dialect has
+    hosts: tuple[str, ...] = ()  # the vendor's host names; "*.example.com" is every name under it
+    fallback: Handler | None = None  # answers every path that no route has; without one it is 404
+    exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
+    finish: Callable[[Request, Gate, Response], Response] | None = None  # adds to every answer, errors included

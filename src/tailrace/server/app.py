@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
-from tailrace.dialects.http import Gate, Headers, Request, Response
+from msgspec.structs import replace
+
+from tailrace.dialects import axiom
+from tailrace.dialects.http import Gate, Handler, Headers, Request, Response
 from tailrace.dialects.route import Match, Router
-from tailrace.events import BadRequest, MethodNotAllowed, TailraceError, TooLarge
+from tailrace.events import BadRequest, MethodNotAllowed, NotFound, TailraceError, TooLarge
 from tailrace.server.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
@@ -26,46 +29,49 @@ DRAIN_BYTES = 256 * 1024 * 1024
 TRACE_ID_BITS = 128
 
 SERVER = (b"server", b"tailrace")
-ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
-EXPOSE_HEADERS = (
-    b"access-control-expose-headers",
-    b"X-Axiom-Trace-Id, Retry-After, X-RateLimit-Scope, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset",
-)
-PREFLIGHT = Response(
-    204,
-    headers=(
-        (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        (
-            b"access-control-allow-headers",
-            b"Authorization, Content-Type, Content-Encoding, Accept, X-Axiom-Client, X-Axiom-Org-Id, "
-            b"X-Axiom-CSV-Fields, X-Axiom-Event-Labels",
-        ),
-        (b"access-control-max-age", b"86400"),
+ALLOW_ORIGIN = (
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b"X-Axiom-Trace-Id, Retry-After, X-RateLimit-Scope, X-RateLimit-Limit, X-RateLimit-Remaining, "
+        b"X-RateLimit-Reset, X-Moesif-Config-ETag, X-Moesif-Rules-Tag",
     ),
 )
+ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+ALLOW_HEADERS = (
+    b"Authorization, Content-Type, Content-Encoding, Accept, X-Axiom-Client, X-Axiom-Org-Id, X-Axiom-CSV-Fields, "
+    b"X-Axiom-Event-Labels, X-Moesif-Application-Id, X-Moesif-SDK, x-api-key, x-service, x-namespace"
+)  # where a preflight asks for none by name
+MAX_AGE = (b"access-control-max-age", b"86400")
+# No page of another origin may use these: what is sent there, or answered, makes or manages credentials.
+SAME_ORIGIN = ("/sessions", "/datamix/sessions", "/tailrace/v1/keys", "/v2/tokens", "/axiom/v2/tokens")
 
 
 class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
 
-def build(*, gate: Gate, metrics: Metrics, api: Application, max_wire_bytes: int) -> Application:
+def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int) -> Application:
     """The application over a gate and the API's application; bodies past `max_wire_bytes` as sent are refused."""
-    router = Router()
     clock = time.perf_counter
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
         began = clock()
-        match = router.match(scope["path"])
+        headers: Headers = dict(scope["headers"])
+        match = router.match(scope["raw_path"], headers)
         handler = match.handlers.get(scope["method"])
         try:
             if handler is None:
-                await _elsewhere(match, api, scope, receive, send)
-                metrics.observe("api", clock() - began)
-                return
-            headers: Headers = dict(scope["headers"])
+                if scope["method"] == "OPTIONS":
+                    await _send(send, _preflight(match.path, headers), match.path)
+                    return
+                handler = _refusal(match)
+                if handler is None:
+                    await _to_api(match, api, scope, receive, send)
+                    metrics.observe("api", clock() - began)
+                    return
             body = Body(receive, headers, max_wire_bytes)
             request = Request(
                 scope["method"],
@@ -75,18 +81,22 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, max_wire_bytes: int
                 headers,
                 time.time_ns(),
                 body.read,
+                scope["headers"],
+                scope["client"][0],
             )
             response = await _answer(handler(request, gate), match, metrics)
+            if match.dialect.finish is not None:
+                response = match.dialect.finish(request, gate, response)
             if not body.complete:
                 await body.drain()
-            await _send(send, response)
+            await _send(send, response, match.path)
             metrics.observe(match.dialect.name, clock() - began)
         except ClientGone:
             metrics.count_refusal(match.dialect.name, "client_gone")
             # Broken chunks look like this too, and then the client is still there.
             broken = match.dialect.render_error(BadRequest("the body broke off, or its chunks are malformed"))
             with contextlib.suppress(RuntimeError, OSError):
-                await _send(send, broken)
+                await _send(send, broken, match.path)
         except Exception:
             logger.exception("a request to %s failed", scope["path"])
 
@@ -107,24 +117,45 @@ async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -
         return match.dialect.render_error(TailraceError("internal error"))
 
 
-async def _elsewhere(match: Match, api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """What is no ingest request: preflights, wrong methods, and the API's routes."""
-    if scope["method"] == "OPTIONS":
-        await _send(send, PREFLIGHT)
-        return
+def _refusal(match: Match) -> Handler | None:
+    """What answers a request that no route of its dialect takes; None where it is for the API."""
     if match.handlers:
-        allowed = ", ".join(sorted(match.handlers))
-        error = MethodNotAllowed(f"{scope['method']} is not allowed here, only {allowed}")
-        refusal = match.dialect.render_error(error)
-        await _send(
-            send, Response(refusal.status, refusal.body, headers=(*refusal.headers, (b"allow", allowed.encode())))
-        )
-        return
+
+        async def refuse_method(request: Request, gate: Gate) -> Response:
+            allowed = ", ".join(sorted(match.handlers))
+            refused = match.dialect.render_error(
+                MethodNotAllowed(f"{request.method} is not allowed here, only {allowed}")
+            )
+            return replace(refused, headers=(*refused.headers, (b"allow", allowed.encode())))
+
+        return refuse_method
+    if match.dialect.fallback is not None:
+        return match.dialect.fallback
+    return None if match.dialect is axiom.DIALECT else _refuse_path
+
+
+async def _refuse_path(request: Request, gate: Gate) -> Response:
+    raise NotFound(f"{request.path} not found")
+
+
+def _preflight(path: str, headers: Headers) -> Response:
+    """The one answer to every OPTIONS: what a browser asks to be allowed is."""
+    if _is_same_origin(path):
+        return Response(204)
+    asked = headers.get(b"access-control-request-headers") or ALLOW_HEADERS
+    return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", asked), MAX_AGE))
+
+
+def _is_same_origin(path: str) -> bool:
+    return path.startswith(SAME_ORIGIN)
+
+
+async def _to_api(match: Match, api: Application, scope: Scope, receive: Receive, send: Send) -> None:
     path = match.path.rstrip("/") or "/"
     if path != scope["path"]:
         scope["path"] = path
         scope["raw_path"] = path.encode()
-    await api(scope, receive, partial(_send_with_common_headers, send))
+    await api(scope, receive, partial(_send_with_common_headers, send, path))
 
 
 class Body:
@@ -188,15 +219,15 @@ class Body:
         return TooLarge(f"the body is larger than {self._max_bytes} bytes (max_wire_bytes)")
 
 
-async def _send(send: Send, response: Response) -> None:
+async def _send(send: Send, response: Response, path: str) -> None:
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
         _trace_id(),
         SERVER,
-        ALLOW_ORIGIN,
-        EXPOSE_HEADERS,
     ]
+    if not _is_same_origin(path):
+        headers += ALLOW_ORIGIN
     if response.status == 204:
         del headers[:2]
     if response.headers:
@@ -205,9 +236,10 @@ async def _send(send: Send, response: Response) -> None:
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
-async def _send_with_common_headers(send: Send, message: Message) -> None:
+async def _send_with_common_headers(send: Send, path: str, message: Message) -> None:
     if message["type"] == "http.response.start":
-        message["headers"] = [*message.get("headers", ()), _trace_id(), SERVER, ALLOW_ORIGIN, EXPOSE_HEADERS]
+        cross_origin = () if _is_same_origin(path) else ALLOW_ORIGIN
+        message["headers"] = [*message.get("headers", ()), _trace_id(), SERVER, *cross_origin]
     await send(message)
 
 

@@ -4,13 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from tailrace.access import Access
+from tailrace.dialects.http import DEFAULT_OPTIONS, Options
 from tailrace.events import (
     Batch,
     Cut,
+    DatasetExists,
     Overloaded,
     Receipt,
     ShuttingDown,
@@ -47,9 +50,11 @@ class LogGate:
         metrics: Metrics,
         max_backlog_bytes: int,
         executor: ThreadPoolExecutor,
+        options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.access = access
         self.limits = limits
+        self.options = options
         self._loop = loop
         self._log = log
         self._lake = lake
@@ -87,6 +92,15 @@ class LogGate:
                 "(shred_backlog_bytes): try again later",
                 retry_after_s=OVERLOAD_RETRY_AFTER_S,
             )
+
+    async def ensure_dataset(self, dataset: str) -> None:
+        """Makes the dataset where there is none. Raises InvalidName, BadRequest at `max_datasets`, NotReady."""
+        if self._lake.has(dataset):
+            return
+        if self._closed is not None:
+            raise self._closed
+        with suppress(DatasetExists):  # by another request meanwhile
+            await self._loop.run_in_executor(self._executor, self._lake.create, dataset)
 
     async def offload(self, work: Callable[[], Cut], size: int) -> Cut:
         """`work()`, on the event loop's thread for a small body, beside it for a large one."""

@@ -23,6 +23,8 @@ from tailrace import __version__, api
 from tailrace.access import Access
 from tailrace.api.services import Health
 from tailrace.config import Settings
+from tailrace.dialects.http import Options
+from tailrace.dialects.route import Router
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings
 from tailrace.log import LocalLog
@@ -139,6 +141,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         metrics=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,
         executor=intake,
+        options=_options(settings),
     )
 
     async def health() -> Health:
@@ -160,7 +163,12 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         metrics=lambda: exposition(metrics, Gauges(log.size_bytes, lake.backlog_bytes, lake.commits)),
         closed=lambda: gate.closed,
     )
-    application = app.build(gate=gate, metrics=metrics, api=api.build(services), max_wire_bytes=settings.max_wire_bytes)
+    router = Router(
+        api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
+    )
+    application = app.build(
+        gate=gate, metrics=metrics, api=api.build(services), router=router, max_wire_bytes=settings.max_wire_bytes
+    )
     url = _url(settings.host, listener)
     _write_private(data / SERVER_FILE, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
     http = HttpServer(application, listener, backlog=LISTEN_BACKLOG)
@@ -235,6 +243,28 @@ def _limits(settings: Settings) -> Limits:
         max_name_bytes=settings.max_name_bytes,
         max_depth=settings.max_depth,
     )
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        baselime_partial=settings.baselime_partial,
+        baselime_strict_path=settings.baselime_strict_path,
+        baselime_auto_create=settings.baselime_auto_create,
+        datamix_stale_token=settings.datamix_stale_token,
+        moesif_window_s=settings.moesif_window_s,
+        moesif_max_age_s=settings.moesif_max_age_s,
+    )
+
+
+def _hosts(settings: Settings) -> dict[str, str]:
+    """Host name to dialect, as the operator has it."""
+    named = {
+        "axiom": settings.axiom_hosts,
+        "baselime": settings.baselime_hosts,
+        "datamix": settings.datamix_hosts,
+        "moesif": settings.moesif_hosts,
+    }
+    return {host: dialect for dialect, hosts in named.items() for host in hosts}
 
 
 @contextlib.contextmanager
