@@ -459,3 +459,67 @@ def test_hostile_bodies_take_time_in_proportion(body: bytes) -> None:
         cut(body)
 
     assert time.process_time() - started < 5
+
+
+def filled(scrap: bytes, size: int, before: bytes = b"", after: bytes = b"") -> bytes:
+    return before + scrap * (size // len(scrap)) + after
+
+
+@pytest.mark.parametrize(
+    ("before", "scrap", "after"),
+    [
+        (b"", b"[", b""),
+        (b"", b"{", b""),
+        (b"", b'{"a":', b""),
+        (b"", b'{"a":1,\n', b""),
+        (b"{", b'"a":1,', b""),
+        (b"{", b'"a":"b",', b"}}"),
+        (b'{"a":[', b'{"a":"b"},', b"}"),
+        (b'{"b":', b"[", b""),
+        (b"", b'{"a":"' + b"x" * 1000 + b'"\n', b""),
+    ],
+)
+def test_a_broken_body_is_refused_in_a_time_that_grows_with_its_size(before: bytes, scrap: bytes, after: bytes) -> None:
+    seconds = []
+    for size in (1 << 20, 1 << 23):
+        body = filled(scrap, size, before, after)
+        started = time.process_time()
+        with contextlib.suppress(BadRequest, TooLarge):
+            cut(body)
+        seconds.append(time.process_time() - started)
+
+    assert seconds[1] < 1.5, seconds
+    assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
+
+
+@pytest.mark.parametrize("scrap", [b'{"a":}\n', b'{"a":1}{"a":}', b'{"a":1,\n', b'{"a":', b"[{", b'"\\ud800",'])
+def test_a_broken_body_takes_memory_in_proportion(scrap: bytes) -> None:
+    body = filled(scrap, 1 << 22, b"[" if scrap.startswith(b'"') else b"")
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(BadRequest, TooLarge):
+            cut(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 8 * len(body) + (16 << 20)
+
+
+def test_a_body_of_very_many_events_is_counted_through_strings_and_escapes() -> None:
+    tricky = b'{"a":"}{,\\\\","b\\"":["},{",{}]}'
+    found = cut(tricky * 9, limits=Limits(max_events=10))
+    assert found.count == 9
+
+    long = tricky * 40_000  # so that it is counted in parts
+    assert cut(long, limits=Limits(max_events=40_000)).count == 40_000
+    for body in (long, b"[" + long.replace(b'}{"a', b'},{"a') + b"]"):
+        with pytest.raises(TooLarge, match="max_events = 39999"):
+            cut(body, limits=Limits(max_events=39_999))
+
+
+def test_an_object_within_a_broken_one_over_many_lines_is_no_event() -> None:
+    found = cut(b'{\n "a": },\n "b": [\n  {\n   "c": 1\n  }\n ]\n}\n{\n "good": 1\n}\n')
+
+    assert found.events == b'{"good":1}\n'
+    assert only(found).index == 0

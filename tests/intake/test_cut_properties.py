@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tailrace.events import TailraceError
@@ -157,3 +157,50 @@ def test_any_bytes_end_in_valid_events_or_an_error_of_ours(body: bytes, max_even
     indexes = [rejection.index for rejection in found.rejections]
     assert indexes == sorted(set(indexes))
     assert all(index < found.count + len(indexes) for index in indexes)
+
+
+def spoil_pretty(text: str, way: int, at: int) -> str:
+    """Break one pretty-printed object (of at least one member), keeping its opening brace."""
+    lines = text.split("\n")
+    inner = 1 + at % (len(lines) - 2)
+    marks = [position for position, mark in enumerate(text) if position and mark in '{}[]",:']
+    mark = marks[at % len(marks)]
+    return [
+        "\n".join([*lines[:inner], lines[inner] + " x", *lines[inner + 1 :]]),
+        "\n".join([*lines[:inner], "  ?", *lines[inner:]]),
+        "\n".join(lines[:-1]),  # never closed
+        text[:mark] + text[mark + 1 :],
+        text[:mark] + "\x01" + text[mark + 1 :],
+        "\n".join([*lines[:inner], "  [", *lines[inner:]]),
+        "\n".join([*lines[:inner], '  "half', *lines[inner:]]),
+    ][way]
+
+
+def is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+@settings(deadline=None)  # the machine may be shared
+@given(
+    objects=st.lists(OBJECTS.filter(bool), min_size=1, max_size=6),
+    indent=st.sampled_from([1, 2, 4]),
+    which=st.integers(0, 10**6),
+    way=st.integers(0, 6),
+    at=st.integers(0, 10**6),
+)
+def test_a_spoiled_object_over_many_lines_costs_no_object_beside_it(
+    objects: list[dict[str, Any]], indent: int, which: int, way: int, at: int
+) -> None:
+    objects = [{"first": [1]}, *objects, {"last": {"x": 2}}]
+    which = 1 + which % (len(objects) - 2)
+    texts = [json.dumps(one, indent=indent) for one in objects]
+    texts[which] = spoil_pretty(texts[which], way, at)
+    assume(not is_object(texts[which]))
+
+    events, refused = cut_lines("\n".join(texts).encode())
+
+    assert events == objects[:which] + objects[which + 1 :]
+    assert refused and refused[0] == which

@@ -6,7 +6,7 @@ at one by one.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Final
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
-from tailrace.intake.mend import RESERVED, Mended, mend
+from tailrace.intake.mend import ANY_STRING, RESERVED, Mended, mend, skipping
 from tailrace.intake.screen import Positions, line_ends, suspects
 from tailrace.intake.times import TimeRule, check_rule, pull, read_times
 
@@ -230,9 +230,7 @@ class _Found:
 
 def _cut_objects_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pieces:
     found = _Found(limits, reader, array=False)
-    # How far objects that are not closed on their own line may be followed, all together, so that many of them
-    # cannot make the work grow with the square of the body.
-    patience = 4 * len(text) + 64 * 1024
+    follow = _Follower(text, limits)
     at = _next_mark(text, 0)
     while at < len(text):
         line_end = _line_end(text, at)
@@ -245,11 +243,10 @@ def _cut_objects_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pi
             found.refuse_no_object(line, at)
             at = _next_mark(text, line_end)
             continue
-        mended = mend(text, at, line_end, limits)
-        if not mended.closed and mended.end == line_end and patience > 0:
-            further = mend(text, at, len(text), limits)
-            patience -= further.end - at
+        mended = follow.sound(at) or follow.brackets(at, line_end)
+        if not mended.closed and mended.end == line_end < len(text):
             looks_open = line[-1:] in (b"{", b"[", b",", b":")  # as pretty-printed lines end
+            further = follow.brackets(at, len(text)) if looks_open or follow.may_be_mended else mended
             if further.closed and (looks_open or _is_event(further.event or text[at : further.end], reader)):
                 mended = further
             elif looks_open:
@@ -261,17 +258,66 @@ def _cut_objects_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pi
             found.refuse(line, mended.reason, mended.code)
             at = _next_mark(text, line_end)
             continue
-        line_end = _line_end(text, mended.end)
-        rest = text[mended.end : line_end].strip(_STRAY)
+        last_line_end = _line_end(text, mended.end)
+        rest = text[mended.end : last_line_end].strip(_STRAY)
         if rest and rest[:1] != b"{":
-            # What follows may well belong to the object, and then half an event would be stored.
+            # What follows may well belong to the object, and then half an event would be stored; so would an object
+            # within one that spans lines.
+            end = last_line_end if last_line_end == line_end else _next_start(text, at, last_line_end)
             what = f"unexpected {rest[:1].decode('ascii', 'replace')!r} after an object (byte {mended.end})"
-            found.refuse(text[at:line_end], f"malformed JSON: {what}", "invalid_json")
-            at = _next_mark(text, line_end)
+            found.refuse(text[at:end], f"malformed JSON: {what}", "invalid_json")
+            at = _next_mark(text, end)
             continue
         found.judge(text[at : mended.end], mended, at)
-        at = _next_mark(text, mended.end if rest else line_end)
+        at = _next_mark(text, mended.end if rest else last_line_end)
     return found.pieces()
+
+
+class _Follower:
+    """Follows objects to their end, as long as that stays in proportion to the body.
+
+    How far is counted over all objects of the body, so that many that are not closed cannot make the work grow with
+    its square.
+    """
+
+    def __init__(self, text: bytes, limits: Limits) -> None:
+        self._text = text
+        self._view = memoryview(text)
+        self._limits = limits
+        self._surrogates = _SURROGATE.search(text) is not None
+        self._sound_bytes = 16 * len(text) + 64 * 1024  # that may be decoded natively
+        self._bytes = 2 * len(text) + 64 * 1024  # that may be passed over in objects that cannot be decoded
+        self._tokens = len(text) // 32 + 64 * 1024  # that may be looked at one by one in them
+        self.may_be_mended = True  # whether the last object was refused for what `mend` can put right
+
+    def sound(self, start: int) -> Mended | None:
+        """The object at `start` with the rules of `mend` applied; None when its syntax is not good."""
+        if self._sound_bytes <= 0:
+            return None
+        try:
+            _RAWS.decode(self._view[start:])
+        except _REFUSED as error:
+            self.may_be_mended = self._surrogates or isinstance(error, RecursionError)
+            what = str(error)
+            position = _POSITION.search(what)
+            followed = int(position[1]) if position else len(self._text) - start
+            self._sound_bytes -= followed
+            if position is None or "trailing characters" not in what:
+                return None
+            end = start + followed - 1  # msgspec points at the character after the first of trailing ones
+        else:
+            self._sound_bytes -= len(self._text) - start
+            end = len(self._text)
+        mended = mend(self._text, start, end, self._limits)
+        return mended if mended.closed else None
+
+    def brackets(self, start: int, until: int) -> Mended:
+        """What `mend` finds: an object that is not closed where too much was followed already."""
+        patience = self._tokens if self._bytes > 0 else 0
+        mended = mend(self._text, start, until, self._limits, patience=patience)
+        self._tokens -= mended.looked
+        self._bytes -= mended.end - start
+        return mended
 
 
 _STRAY: Final = b" \t\r}'"  # after an object: holds no data
@@ -334,35 +380,36 @@ def _cut_array_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Piec
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"|[{}\[\],"]')
+_INSIDE: Final = re.compile(skipping(ANY_STRING, 2) + rb"(?:(\{++|\[++|\}++|\]++|\"))?")
+_BETWEEN: Final = re.compile(skipping(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
 
 
 def _split_array(text: bytes) -> tuple[list[bytes], list[int]]:
     """The elements of an array whose decoding failed, and where they begin. Raises BadRequest."""
-    depth = 0
-    start = end = 0
+    depth = 1
+    start = at = text.index(b"[") + 1
     spans = []
-    for token in _STRUCTURE.finditer(text):
-        mark = token.group()
-        if mark == b'"':
-            raise BadRequest(f"malformed JSON: a string is not closed (byte {token.start()})")
-        if mark in (b"{", b"["):
-            depth += 1
-            if depth == 1:
-                start = token.end()
-        elif mark in (b"}", b"]"):
-            depth -= 1
-            if depth == 0:
-                spans.append((start, token.start()))
-                end = token.end()
-                break
-        elif mark == b"," and depth == 1:
-            spans.append((start, token.start()))
-            start = token.end()
-    if not end:
-        raise BadRequest(f"malformed JSON: the array is not closed (byte {len(text)})")
-    if _next_mark(text, end) != len(text):
-        raise BadRequest(f"malformed JSON: trailing characters after the array (byte {_next_mark(text, end)})")
+    while depth:
+        token = (_BETWEEN if depth == 1 else _INSIDE).match(text, at)
+        assert token is not None  # the patterns match nothing, too
+        at = token.end()
+        run = token[1]
+        if run is None:
+            raise BadRequest(f"malformed JSON: the array is not closed (byte {len(text)})")
+        if run == b'"':
+            raise BadRequest(f"malformed JSON: a string is not closed (byte {token.start(1)})")
+        if run == b",":
+            spans.append((start, token.start(1)))
+            start = at
+        elif run[0] in b"{[":
+            depth += len(run)
+        else:
+            # A run may hold the end of the array itself, and what is behind that.
+            at = token.start(1) + min(depth, len(run))
+            depth -= min(depth, len(run))
+    spans.append((start, at - 1))
+    if _next_mark(text, at) != len(text):
+        raise BadRequest(f"malformed JSON: trailing characters after the array (byte {_next_mark(text, at)})")
     starts = [_next_mark(text, first) for first, _ in spans]
     return [text[first:last].rstrip(_SPACE) for first, (_, last) in zip(starts, spans, strict=True)], starts
 
@@ -388,10 +435,8 @@ def _malformed(error: BaseException, start: int | None) -> str:
 # Limits.
 
 _UNCOUNTED_BYTES_PER_EVENT: Final = 16
-_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_STEPS: Final = bytes(1 if code in b"{[" else 255 if code in b"}]" else 0 for code in range(256))
-_NO_STRUCTURE: Final = bytes(code for code in range(256) if code not in b"{}[],")
-_COUNTED_BYTES: Final = 4 * 1024 * 1024
+_STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
+_COUNTED_BYTES: Final = 1024 * 1024
 
 
 def _check_count(text: bytes, max_events: int, mark: bytes, *, is_array: bool) -> None:
@@ -401,18 +446,35 @@ def _check_count(text: bytes, max_events: int, mark: bytes, *, is_array: bool) -
     """
     if text.count(mark) <= 4 * max_events:
         return
-    structure = _STRING.sub(b"", text).translate(None, _NO_STRUCTURE).translate(_STEPS)
     depth = 0
+    quoted = False  # whether the part begins inside a string
     count = 1 if is_array else 0
-    for at in range(0, len(structure), _COUNTED_BYTES):
-        steps = np.frombuffer(structure, dtype=np.int8, offset=at, count=min(_COUNTED_BYTES, len(structure) - at))
+    for part in _parts(text):
+        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
+        codes = np.frombuffer(part.replace(b"\\\\", b"__").replace(b'\\"', b"__"), dtype=np.uint8)
+        inside = np.logical_xor.accumulate(codes == ord('"')) ^ quoted
+        quoted = bool(inside[-1])
+        steps = np.where(inside, np.int8(0), _STEPS[codes])
         depths = np.cumsum(steps, dtype=np.int32) + depth
         depth = int(depths[-1])
         # In an array its commas part the events, elsewhere the ends of objects do.
-        ends = (steps == 0) & (depths == 1) if is_array else (steps == -1) & (depths == 0)
+        ends = (codes == ord(",")) & ~inside & (depths == 1) if is_array else (steps == -1) & (depths == 0)
         count += int(np.count_nonzero(ends))
         if count > max_events:
             raise _too_many(max_events)
+
+
+def _parts(text: bytes) -> Iterator[bytes]:
+    """The text in parts of a bounded size, none of which ends within an escape."""
+    at = 0
+    while at < len(text):
+        end = min(at + _COUNTED_BYTES, len(text))
+        part = text[at:end]
+        if (len(part) - len(part.rstrip(b"\\"))) % 2 and end < len(text):
+            end += 1
+            part = text[at:end]
+        yield part
+        at = end
 
 
 def _too_many(max_events: int) -> TooLarge:

@@ -1,6 +1,8 @@
 """One event, looked at byte by byte: where it ends, which rules it breaks, and what it is with them mended."""
 
 import re
+import sys
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -14,10 +16,52 @@ RESERVED: Final = ("_blockInfo", "_cursor", "_rowID", "_source", "_sysTime")
 TOO_LONG: Final = b'"<invalid string: too long>"'
 INVALID_DATA: Final = b'"<invalid data>"'
 
-_TOKEN: Final = re.compile(rb'("(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+")([ \t\r\n]*+:)?|[{}\[\]"]')
+ANY_STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"'
+
+
+def skipping(string: bytes, levels: int, apart: bytes = b"") -> bytes:
+    """A pattern of as much as can be passed over at once: strings of that pattern, what is no structure, and objects
+    and arrays of nothing but that, so many levels deep. `apart` are further bytes to stop at."""
+    plain = rb'[^"{}\[\]]++|%s' % string
+    containers = b""
+    for _ in range(levels):
+        containers = rb"|\{(?:%s%s)*+\}|\[(?:%s%s)*+\]" % (plain, containers, plain, containers)
+    return rb'(?:[^"{}\[\]%s]++|%s%s)*+' % (apart, string, containers)
+
+
+class _Tokens(Struct, frozen=True):
+    """What is looked at one by one: brackets, and the strings that a rule may be about."""
+
+    wide: re.Pattern[bytes]  # passes over small containers too, which may be _SKIPPED_LEVELS deep
+    narrow: re.Pattern[bytes]
+    blind: re.Pattern[bytes]  # passes over all strings
+
+
+_SKIPPED_LEVELS: Final = 2
+_MEMBER: Final = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # the name of one whose value is next
+
+
+@lru_cache(maxsize=8)
+def _tokens(short_bytes: int) -> _Tokens:
+    # Not those that start as the reserved names do, nor those whose text is not all there to be read.
+    plain = rb'[^"\\\x00-\x1f\x80-\xff]'
+    string = rb'"(?!_)(?:%s{0,%d}+"' % (plain, short_bytes)
+    run = (short_bytes - 12) // 7
+    if run > 0:
+        string += rb'|%s{0,%d}+(?:\\[^u\x00-\x1f\x80-\xff]%s{0,%d}+){1,6}+"' % (plain, run, plain, run)
+    string += rb")"
+    token = rb"(?:(%s)([ \t\r\n]*+:)?|(\{++|\[++|\}++|\]++|\"))?" % ANY_STRING
+    return _Tokens(
+        wide=re.compile(skipping(string, _SKIPPED_LEVELS) + token),
+        narrow=re.compile(skipping(string, 0) + token),
+        blind=re.compile(skipping(ANY_STRING, _SKIPPED_LEVELS) + token.replace(rb"\{++", rb"(?:\{%s)++" % _MEMBER)),
+    )
+
+
 _ESCAPE: Final = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_CLOSER: Final = {b"{": b"}", b"[": b"]"}
+_STRING, _COLON, _RUN = 1, 2, 3  # groups of a token
+_CLOSER: Final = {0x7B: b"}", 0x5B: b"]"}
 
 
 class Mended(Struct, frozen=True):
@@ -28,58 +72,75 @@ class Mended(Struct, frozen=True):
     closed: bool = True
     reason: str = ""
     code: str = ""
+    looked: int = 0  # how many tokens were looked at one by one: what the work is in proportion to
 
 
-def mend(text: bytes, start: int, until: int, limits: Limits) -> Mended:
-    """Follow the object that begins at `start` to its end, no further than `until`.
+def mend(text: bytes, start: int, until: int, limits: Limits, *, patience: int = sys.maxsize) -> Mended:
+    """Follow the object that begins at `start` to its end, no further than `until` and over no more than `patience`
+    tokens that cannot be passed over in bulk.
 
     A value that is too long or is not UTF-8 is replaced by a mark, a container below `max_depth` by null, a reserved
     top-level name by its `_user_` name (with `_` after it as long as the event has that name already). A name that is
     too long or not UTF-8 refuses the event. All else is kept byte for byte, in order; whether it is JSON is not
     asked here.
     """
-    closers: list[bytes] = []
+    tokens = _tokens(min(limits.max_name_bytes, limits.max_string_bytes))
+    closers = bytearray(b"}")
     edits: list[tuple[int, int, bytes]] = []
     names: list[tuple[int, int, str]] = []  # at the top level
     refusal: tuple[str, str] | None = None
-    cut_at = -1  # start of a container that is too deep
-    for token in _TOKEN.finditer(text, start, until):
-        mark = text[token.start()]
-        if mark == 0x22:
-            string = token.group(1)
-            if string is None:
-                return _unclosed(token.start(), f"a string is not closed (byte {token.start()})")
-            if cut_at >= 0:
-                continue
-            if token.group(2) is None:
-                replaced = _mend_value(string, limits)
+    cut_at = -1 if limits.max_depth else start  # start of a container that is too deep
+    at = start + 1
+    for looked in range(patience):
+        skipped = len(closers) + _SKIPPED_LEVELS <= limits.max_depth
+        pattern = tokens.blind if cut_at >= 0 else tokens.wide if skipped else tokens.narrow
+        token = pattern.match(text, at, until)
+        assert token is not None  # the pattern matches nothing, too
+        at = token.end()
+        kind = token.lastindex
+        if kind == _STRING:
+            if cut_at < 0:
+                replaced = _mend_value(token.group(_STRING), limits)
                 if replaced is not None:
-                    edits.append((token.start(1), token.end(1), replaced))
-                continue
-            name, reason, code = _read_name(string, limits)
-            if reason and refusal is None:
-                refusal = (reason, code)
-            if len(closers) == 1:
-                names.append((token.start(1), token.end(1), name))
-        elif mark in b"{[":
-            closers.append(_CLOSER[token.group()])
-            if len(closers) == limits.max_depth + 1:
-                cut_at = token.start()
-        else:
-            if not closers or closers.pop() != token.group():
-                return _unclosed(token.start(), f"unexpected {token.group().decode()!r} (byte {token.start()})")
-            if len(closers) == limits.max_depth:
-                edits.append((cut_at, token.end(), b"null"))
-                cut_at = -1
-            if not closers:
-                if refusal is not None:
-                    return Mended(token.end(), None, reason=refusal[0], code=refusal[1])
-                return Mended(token.end(), _edited(text, start, token.end(), edits + _renamed(names)))
-    return _unclosed(until, f"an object is not closed (byte {until})")
+                    edits.append((*token.span(_STRING), replaced))
+            continue
+        if kind == _COLON:
+            if cut_at < 0:
+                name, reason, code = _read_name(token.group(_STRING), limits)
+                if reason and refusal is None:
+                    refusal = (reason, code)
+                if len(closers) == 1:
+                    names.append((*token.span(_STRING), name))
+            continue
+        if kind is None:
+            return _unclosed(until, f"an object is not closed (byte {until})", looked)
+        run_at = token.start(_RUN)
+        mark = text[run_at]
+        depth = len(closers)
+        if mark == 0x22:
+            return _unclosed(run_at, f"a string is not closed (byte {run_at})", looked)
+        if mark in _CLOSER:
+            closers += _CLOSER[mark] * text.count(mark, run_at, at)
+            if depth <= limits.max_depth < len(closers):
+                cut_at = run_at + limits.max_depth - depth
+            continue
+        end = min(at, run_at + depth)
+        if not closers.endswith(text[run_at:end]):
+            run_at += len(closers) - len(closers.rstrip(text[run_at : run_at + 1]))
+            return _unclosed(run_at, f"unexpected {text[run_at : run_at + 1].decode()!r} (byte {run_at})", looked)
+        del closers[run_at - end :]
+        if len(closers) <= limits.max_depth < depth:
+            edits.append((cut_at, run_at + depth - limits.max_depth, b"null"))
+            cut_at = -1
+        if not closers:
+            if refusal is not None:
+                return Mended(end, None, reason=refusal[0], code=refusal[1], looked=looked)
+            return Mended(end, _edited(text, start, end, edits + _renamed(names)), looked=looked)
+    return _unclosed(until, f"an object is not closed (byte {at})", patience)
 
 
-def _unclosed(end: int, what: str) -> Mended:
-    return Mended(end, None, closed=False, reason=f"malformed JSON: {what}", code="invalid_json")
+def _unclosed(end: int, what: str, looked: int) -> Mended:
+    return Mended(end, None, closed=False, reason=f"malformed JSON: {what}", code="invalid_json", looked=looked)
 
 
 def _edited(text: bytes, start: int, end: int, edits: list[tuple[int, int, bytes]]) -> bytes:
