@@ -12,12 +12,11 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.events import QueryInvalid
 from tailrace.lake import Snapshot
-from tailrace.query.fields import FieldReader, View, arrow_type, cast, duckdb_type
+from tailrace.query.fields import FieldReader, View, cast
+from tailrace.query.sources import SYSTEM_TYPES, arrow_types, duckdb_types, hot_rows, rows
 
 DIALECT = "duckdb"
 MAX_SQL_BYTES = 256 * 1024  # parsing takes some seconds for each megabyte
-SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
-SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
 SYSTEM_FIELDS = tuple(SYSTEM_TYPES)
 
 _STATEMENTS = (exp.Select, exp.SetOperation, exp.Subquery)
@@ -300,21 +299,8 @@ def _source(
     shown: dict[str, Wanted] = {field: (field, everything) for field in reader.paths} if everything else {}
     shown.update({column: field for column, field in wanted.items() if column not in shown})
     physical = {each.name: each for field, _ in shown.values() for each in reader.columns_read(field)}
-    kinds = {**SYSTEM_TYPES, **{column: duckdb_type(each) for column, each in physical.items()}}
-    parts: list[exp.Select] = []
-    if snapshot.files:
-        there = frozenset[str]().union(*(file.columns for file in snapshot.files))
-        files = _parquet([str(file.path) for file in snapshot.files])
-        parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=files)))
-    hot = _hot_rows(snapshot.hot, {**SYSTEM_ARROW_TYPES, **{c: arrow_type(each) for c, each in physical.items()}})
-    if hot is not None or not parts:
-        there = frozenset(kinds if hot is not None else ())
-        rows = exp.Select(expressions=list(_cells(kinds, there)))
-        rows.set("from_", exp.From(this=exp.to_table(hot_name)) if hot is not None else None)
-        parts.append(rows if hot is not None else rows.limit(0, copy=False))
-    union: exp.Expr = parts[0]
-    for part in parts[1:]:
-        union = exp.Union(this=union, expression=part, distinct=False)
+    hot = hot_rows(snapshot.hot, arrow_types(physical.values()))
+    union = rows(snapshot.files, hot_name if hot is not None else None, duckdb_types(physical.values()))
     cells: list[exp.Expr] = [exp.column("_time", quoted=True), exp.column("_sysTime", quoted=True)]
     cells.append(_named(cast(exp.column("_rest", quoted=True), "JSON"), "_rest"))
     cells += [_named(reader.expression(field, view), column) for column, (field, view) in shown.items()]
@@ -324,29 +310,3 @@ def _source(
 
 def _named(value: exp.Expr, name: str) -> exp.Alias:
     return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
-
-
-def _hot_rows(hot: tuple[pa.Table, ...], kinds: dict[str, pa.DataType]) -> pa.Table | None:
-    """The hot rows with exactly these columns."""
-    if not hot:
-        return None
-    schema = pa.schema(list(kinds.items()))
-    parts = [part.select([name for name in kinds if name in part.column_names]) for part in hot]
-    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(list(kinds))
-
-
-def _parquet(paths: list[str]) -> exp.Table:
-    files = exp.Array(expressions=[exp.Literal.string(path) for path in paths])
-    options = [
-        exp.PropertyEQ(this=exp.to_identifier(name), expression=value)
-        for name, value in (("union_by_name", exp.true()), ("hive_partitioning", exp.false()))
-    ]
-    return exp.Table(this=exp.Anonymous(this="read_parquet", expressions=[files, *options]))
-
-
-def _cells(kinds: dict[str, str], there: frozenset[str]) -> Iterator[exp.Expr]:
-    for name, kind in kinds.items():
-        if name in there:
-            yield exp.column(name, quoted=True)
-        else:
-            yield _named(cast(exp.null(), kind), name)

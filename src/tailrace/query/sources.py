@@ -1,0 +1,75 @@
+"""A dataset's rows as an engine reads them: the files and the hot rows that can matter, with the columns asked for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import sqlglot.expressions as exp
+
+from tailrace.lake import Column, DataFile
+from tailrace.query.fields import arrow_type, cast, duckdb_type
+
+SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
+SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
+
+
+def duckdb_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, str]:
+    """The SQL types of physical columns, as they are stored, by name."""
+    return {**{name: SYSTEM_TYPES[name] for name in system}, **{each.name: duckdb_type(each) for each in columns}}
+
+
+def arrow_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, pa.DataType]:
+    """The same in Arrow."""
+    return {**{name: SYSTEM_ARROW_TYPES[name] for name in system}, **{each.name: arrow_type(each) for each in columns}}
+
+
+def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:
+    """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
+
+    `hot_name` is the name by which the engine knows the hot rows; None where there are none.
+    """
+    parts: list[exp.Select] = []
+    for there, paths in _by_columns(files, kinds).items():
+        parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=_parquet(paths))))
+    if hot_name is not None:
+        hot = exp.From(this=exp.to_table(hot_name))
+        parts.append(exp.Select(expressions=list(_cells(kinds, frozenset(kinds))), from_=hot))
+    if not parts:
+        return exp.Select(expressions=list(_cells(kinds, frozenset()))).limit(0, copy=False)
+    union: exp.Query = parts[0]
+    for part in parts[1:]:
+        union = exp.Union(this=union, expression=part, distinct=False)
+    return union
+
+
+def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> pa.Table | None:
+    """The hot rows with exactly these columns; None where there are none."""
+    if not hot:
+        return None
+    schema = pa.schema(list(kinds.items()))
+    parts = [part.select([name for name in kinds if name in part.column_names]) for part in hot]
+    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(list(kinds))
+
+
+def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[frozenset[str], list[str]]:
+    """Paths of files by which of the columns they have: so that no file must be opened to learn that."""
+    wanted = frozenset(kinds)
+    groups: dict[frozenset[str], list[str]] = {}
+    for file in files:
+        groups.setdefault(wanted & file.columns, []).append(str(file.path))
+    return groups
+
+
+def _parquet(paths: list[str]) -> exp.Table:
+    files = exp.Array(expressions=[exp.Literal.string(path) for path in paths])
+    plain = exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false())
+    return exp.Table(this=exp.Anonymous(this="read_parquet", expressions=[files, plain]))
+
+
+def _cells(kinds: Mapping[str, str], there: frozenset[str]) -> Iterator[exp.Expr]:
+    if not kinds:
+        yield exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("row"))
+    for name, kind in kinds.items():
+        if name in there:
+            yield exp.column(name, quoted=True)
+        else:
+            yield exp.Alias(this=cast(exp.null(), kind), alias=exp.to_identifier(name, quoted=True))
