@@ -15,14 +15,16 @@ def _case(context: Context, *arguments: Value) -> Value:
     return Value(kind, case(*pairs, otherwise=results[-1].sql))
 
 
+# fmt: off
 _add(
     "case", "branches:any*", "type of the results", _case,
     "The result that follows the first true condition, else the last argument.",
     'print case(5 > 9, "high", 5 > 3, "middle", "low")', "middle", least=3,
-)  # fmt: skip
+)
 _add(
     "iff iif", "condition:bool, then:any, else:any", "type of the results",
     lambda context, condition, then, otherwise: _case(context, condition, then, otherwise),
     "`then` where the condition is true, else `else`.",
     'print iff(2 > 1, "yes", "no")', "yes",
-)  # fmt: skip
+)
+# fmt: on

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.regexes import escaped, pattern
+from tailrace.query.functions.regexes import escaped, with_regex
 from tailrace.query.functions.table import CallInvalid
 from tailrace.query.values import (
     BOOL,
@@ -56,6 +56,7 @@ from tailrace.query.values import (
     not_json_null,
     null,
     number_node,
+    opaque,
     or_,
     real,
     text_node,
@@ -410,8 +411,7 @@ def string_operator(operator: str, left: Value, right: Value) -> Value:
 
 
 def _matches(left: Value, right: Value) -> exp.Expr:
-    made = fn("regexp_matches", as_text(left).sql, pattern(right, "matches regex", 1))
-    return made if right.is_constant else attempt(made)
+    return with_regex(right, "matches regex", 1, lambda regex: fn("regexp_matches", as_text(left).sql, regex))
 
 
 def _part(name: str, left: Value, right: Value, *, cased: bool) -> exp.Expr:
@@ -455,7 +455,7 @@ def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: boo
     pieces.append(fn("regexp_escape", part))
     if ends:
         pieces.append(side(r"[\pL\pN]$", f"(?:$|{_OUTSIDE})"))
-    return attempt(fn("regexp_matches", text, fn("concat", *pieces)))
+    return opaque(fn("concat", *pieces), lambda regex: attempt(fn("regexp_matches", text, regex)))
 
 
 def has_any(left: Value, items: Sequence[Value], *, cased: bool = False) -> Value:

@@ -1,23 +1,31 @@
 """Regular expressions, which are RE2's: checked when they are literals, harmless when they are not."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.table import CallInvalid
-from tailrace.query.values import Value, as_text, text_node
+from tailrace.query.values import Value, as_text, attempt, opaque, text_node
 
 _SPECIAL = frozenset(r"\.+*?()|[]{}^$")
 
 
-def pattern(value: Value, where: str, index: int | None = None) -> exp.Expr:
-    """A regex as an argument of DuckDB's functions. Raises CallInvalid for a literal that is no regex."""
-    if isinstance(value.constant, str):
-        problem = fault(value.constant)
-        if problem is not None:
-            raise CallInvalid(f"{where}: {value.constant!r} is not a regular expression (RE2): {problem}", index)
-        return text_node(value.constant)
-    return as_text(value).sql
+def with_regex(value: Value, where: str, index: int | None, body: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+    """What `body` makes of a regex; null in rows where it is none. Raises CallInvalid for a literal that is none."""
+    if value.is_constant:
+        return body(text_node(checked(value, where, index)))
+    return opaque(as_text(value).sql, lambda regex: attempt(body(regex)))
+
+
+def checked(value: Value, where: str, index: int | None) -> str:
+    """The text of a literal. Raises CallInvalid for one that is no regex."""
+    regex = value.constant if isinstance(value.constant, str) else ""
+    problem = fault(regex)
+    if problem is not None:
+        raise CallInvalid(f"{where}: {regex!r} is not a regular expression (RE2): {problem}", index)
+    return regex
 
 
 def fault(regex: str) -> str | None:
@@ -26,6 +34,15 @@ def fault(regex: str) -> str | None:
         pc.match_substring_regex(pa.array([""]), pattern=regex)
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         return str(error).removeprefix("Invalid regular expression: ")
+    return None
+
+
+def rewrite_fault(regex: str, rewrite: str) -> str | None:
+    """What RE2 has against a replacement for a good regex, such as a group that there is not; None for a good one."""
+    try:
+        pc.replace_substring_regex(pa.array([""]), pattern=regex, replacement=rewrite)
+    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+        return str(error)
     return None
 
 

@@ -4,6 +4,7 @@ A row's failure is that row's null: such a function may raise any of FAILURES, a
 types of JSON come and go as JSON text; what cannot be written as JSON is null.
 """
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -108,6 +109,10 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
                 made.append(None)
         return pa.array(made, _ARROW[result])
 
+    # DuckDB counts the parameters of what it calls.
+    names = [f"a{n}" for n in range(len(readers))]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 
