@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from tailrace.api import datasets, health, sql, tokens, users
+from tailrace.api import datasets, health, keys, sql, tokens, users
 from tailrace.api.services import Handler
 
 
@@ -48,6 +48,10 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("DELETE", "/v2/tokens/{id}", tokens.delete_token, Need("apiTokens", "delete")),
     ApiRoute("GET", "/v2/user", users.current_user, ANY_TOKEN),
     ApiRoute("GET", "/v1/user", users.current_user_v1, ANY_TOKEN),
+    ApiRoute("GET", "/tailrace/v1/keys", keys.list_keys, Need("apiTokens", "read")),
+    ApiRoute("POST", "/tailrace/v1/keys", keys.create_key, Need("apiTokens", "create")),
+    ApiRoute("GET", "/tailrace/v1/keys/{id}", keys.get_key, Need("apiTokens", "read")),
+    ApiRoute("DELETE", "/tailrace/v1/keys/{id}", keys.delete_key, Need("apiTokens", "delete")),
     ApiRoute("POST", "/tailrace/v1/sql", sql.query, ANY_TOKEN),
     ApiRoute("GET", "/healthz", health.alive, PUBLIC),
     ApiRoute("GET", "/readyz", health.ready, PUBLIC),

@@ -1,0 +1,84 @@
+"""Keys of the other dialects over HTTP: list, create, get, revoke."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, KeyRecord, require
+from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import DatasetExists, TailraceError
+
+
+class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
+    """What creates one; a member misspelt is an error, for it may have been meant to end or to bound the key."""
+
+    dialect: str
+    name: str
+    datasets: list[str] | None = None  # Baselime: those it may send to; ["*"] is every one
+    dataset: str | None = None  # Moesif: where the application's events go
+    destination: str | None = None  # Datamix: system.application.environment
+    expires_at: str | None = None  # RFC 3339; null for no end
+    key: str | None = None  # one that the clients have already
+
+
+async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
+    """Every key, without secrets."""
+    return json_response(await asyncio.to_thread(services.access.list_keys))
+
+
+async def create_key(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a key, and its datasets where there are none; the answer is the only place where the key is shown."""
+    wanted = await read_json(request, NewKey)
+    record, secret = await asyncio.to_thread(_create, services, grant, wanted)
+    return json_response({**msgspec.to_builtins(record), "key": secret}, 201)
+
+
+async def get_key(request: Request, services: Services, grant: Grant) -> Response:
+    """One key, without its secret."""
+    return json_response(await asyncio.to_thread(services.access.get_key, request.path_params["id"]))
+
+
+async def delete_key(request: Request, services: Services, grant: Grant) -> Response:
+    """Revokes a key: its next use is refused."""
+    await asyncio.to_thread(services.access.delete_key, request.path_params["id"])
+    return no_content()
+
+
+def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord, str]:
+    record, secret = services.access.create_key(
+        wanted.dialect,
+        wanted.name,
+        datasets=wanted.datasets,
+        dataset=wanted.dataset,
+        destination=wanted.destination,
+        expires_at=wanted.expires_at,
+        key=wanted.key,
+        who=grant,
+    )
+    try:
+        _make_datasets(services, grant, _datasets_of(record))
+    except TailraceError:
+        services.access.delete_key(record.id)
+        raise
+    return record, secret
+
+
+def _datasets_of(record: KeyRecord) -> list[str]:
+    """The datasets that a key names; a Datamix destination is the name of its dataset."""
+    return record.datasets or [record.dataset or record.destination or ""]
+
+
+def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> None:
+    """Makes those that are missing, so that no first event is refused for want of one."""
+    missing = [name for name in names if name != EVERY_DATASET and not services.lake.has(name)]
+    if missing:
+        require(grant, capability="datasets", action="create")
+    for name in missing:
+        with suppress(DatasetExists):  # made by another request meanwhile
+            services.lake.create(name, who=grant.user_id)
