@@ -24,6 +24,7 @@ from log.kit import (
 from tailrace.events import DiskFull, TailraceError
 from tailrace.log import FileCalls, LogWriteError
 from tailrace.log.frames import Buffer
+from tailrace.log.segments import FILE_HEADER
 
 CALLS: dict[str, tuple[Any, int]] = {
     "pwritev": (os.pwritev, errno.ENOSPC),
@@ -69,7 +70,8 @@ def test_a_file_whose_flush_failed_is_not_written_to_again(tmp_path: Path) -> No
             log.append_now(make_batch())
         log.append_now(make_batch())
         assert first.stat().st_size == size
-        assert len(segment_files(tmp_path)) == 2
+        # The empty one between says that the position of the failed one was given up.
+        assert [path.stat().st_size > FILE_HEADER.size for path in segment_files(tmp_path)] == [True, False, True]
 
 
 def test_a_failed_flush_fails_the_whole_group_and_only_it(tmp_path: Path) -> None:
@@ -140,6 +142,25 @@ def test_a_segment_that_cannot_be_repaired_stops_appends_until_it_can(tmp_path: 
         assert log.damage == []
 
 
+@pytest.mark.parametrize("name", ["pwritev", "fdatasync", "ftruncate", "fsync"])
+def test_positions_of_failed_writes_are_not_missing(tmp_path: Path, name: str) -> None:
+    writes = Failing(os.pwritev, errno.EIO)
+    failing = writes if name == "pwritev" else Failing(getattr(os, name), errno.EIO)
+    calls = FileCalls(**{"pwritev": writes, name: failing})
+    with open_log(tmp_path, calls=calls) as log:
+        log.append_now(make_batch())
+        for times in (1, 1, 2, 3):
+            writes.times = 1
+            failing.times = times
+            with pytest.raises(LogWriteError):
+                log.append_now(make_batch())
+            eventually(lambda: log.append_now(make_batch()), lambda outcome: isinstance(outcome, int))
+
+    with open_log(tmp_path) as log:
+        assert len(positions(log)) == 5
+        assert log.damage == []
+
+
 def test_a_broken_log_can_be_closed(tmp_path: Path) -> None:
     faults, calls = failing("fdatasync", "ftruncate")
     log = open_log(tmp_path, calls=calls)
@@ -193,6 +214,25 @@ def test_a_nearly_full_disk_refuses_appends_and_takes_them_again_when_there_is_r
         free[0] = 10_000_000
         durable = log.durable_position
         assert eventually(lambda: log.append_now(make_batch()), lambda outcome: isinstance(outcome, int)) == durable + 1
+
+
+def test_a_disk_at_the_edge_does_not_refuse_every_other_append(tmp_path: Path) -> None:
+    free = [10_000_000]
+    asked = Gate(lambda: free[0])
+    with open_log(tmp_path, free_bytes=asked, min_free_bytes=1_000_000) as log:
+        free[0] = 999_999
+        eventually(lambda: log.append_now(make_batch()), lambda outcome: isinstance(outcome, DiskFull))
+        assert "1.1 times" in log.fault
+
+        free[0] = 1_050_000
+        calls = asked.calls
+        eventually(lambda: asked.calls, lambda now: now > calls + 2)
+        with pytest.raises(DiskFull):
+            log.append_now(make_batch())
+
+        free[0] = 1_100_001
+        eventually(lambda: log.append_now(make_batch()), lambda outcome: isinstance(outcome, int))
+        assert log.fault == ""
 
 
 def test_a_group_that_would_eat_into_the_reserve_is_refused(tmp_path: Path) -> None:

@@ -262,3 +262,67 @@ def test_files_that_are_no_segments_are_left_alone(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         check_sound(log, list(range(7)))
     assert (tmp_path / "x.seg").read_text() == "mine"
+
+
+def test_a_missing_segment_is_reported_as_damage_and_the_others_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, [make_batch(size=200)] * 8, segment_bytes=600)
+    files = segment_files(tmp_path)
+    firsts = [int(path.stem) for path in files]
+    assert len(files) >= 4
+    files[1].unlink()
+
+    with open_log(tmp_path) as log:
+        missing = list(range(firsts[1], firsts[2]))
+        assert positions(log) == [n for n in range(1, 9) if n not in missing]
+        assert positions(log, firsts[2]) == list(range(firsts[2], 9))
+        assert positions(log) == [n for n in range(1, 9) if n not in missing]
+        (damage,) = log.damage
+        assert damage.segment == files[2].name
+        assert damage.missing_positions == len(missing)
+        assert log.append_now(make_batch()) == 9
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert f"positions {missing[0]} to {missing[-1]} are missing" in record.getMessage()
+
+
+def test_released_segments_are_not_missing(tmp_path: Path) -> None:
+    with open_log(tmp_path, segment_bytes=600) as log:
+        for _ in range(8):
+            log.append_now(make_batch(size=200))
+        log.release(4)
+    assert int(segment_files(tmp_path)[0].stem) > 1
+
+    with open_log(tmp_path) as log:
+        assert positions(log)[-1] == 8
+        assert log.damage == []
+
+
+def test_positions_given_up_at_openings_are_not_missing(tmp_path: Path) -> None:
+    written(tmp_path)
+    for floor in (0, 0, 20_000, 20_000):
+        newest = segment_files(tmp_path)[-1]
+        with newest.open("ab") as file:
+            file.write(b"torn")
+        with open_log(tmp_path, floor=floor) as log:
+            log.append_now(make_batch())
+            log.append_now(make_batch())
+    fill(tmp_path, [make_batch(size=200)] * 4, segment_bytes=600, floor=40_000)
+
+    with open_log(tmp_path) as log:
+        assert len(positions(log)) == len(WANTED) + 12
+        assert log.damage == []
+
+
+def test_a_segment_missing_beside_positions_given_up_is_reported(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    with path.open("ab") as file:
+        file.write(b"torn")
+    fill(tmp_path, [make_batch(size=200)] * 8, segment_bytes=600)
+    missing = segment_files(tmp_path)[-2]
+    missing.unlink()
+
+    with open_log(tmp_path) as log:
+        positions(log)
+        (damage,) = log.damage
+        assert f"positions {int(missing.stem)} to" in damage.reason

@@ -23,6 +23,7 @@ MAX_GROUP_BYTES = 16 * 1024 * 1024  # written and flushed together; one larger b
 MAX_GROUP_BATCHES = 4096
 BIG_GROUP_BYTES = 1024 * 1024  # free space is asked for before each group of this size
 DISK_CHECK_S = 0.1  # and otherwise no more often than this; also how often a refusing log tries again
+RESUME_FACTOR = 1.1  # of min_free_bytes must be free before a log that refused for want of room takes appends again
 RELEASED_ROLL_BYTES = 4 * 1024 * 1024  # a fully released active segment of this size is replaced and deleted
 RETRY_AFTER_S = 1
 DISK_RETRY_AFTER_S = 10
@@ -160,6 +161,13 @@ class LocalLog:
         """What waits to be durable."""
         return self._queued_bytes
 
+    @property
+    def fault(self) -> str:
+        """Why appends are refused now, empty while they are taken."""
+        if self._broken:
+            return _unavailable().message
+        return self._no_room().message if self._disk_full else ""
+
     def append(self, batch: Batch, done: Done) -> None:
         """Queue a batch to be written. Quick; `done` is called once, in the log's thread, and must be quick.
 
@@ -236,10 +244,10 @@ class LocalLog:
             released = self._released(upto)
             for segment in released:
                 segment.path.unlink(missing_ok=True)
+                # Each before the next: after a power cut none may be missing between two that are there.
+                segments.sync_directory(self.directory, self._calls)
                 with self._state:
                     self._closed_segments.remove(segment)
-            if released:
-                segments.sync_directory(self.directory, self._calls)
         except OSError:
             logger.exception("segments up to position %d could not be deleted; a later release will", upto)
 
@@ -300,6 +308,8 @@ class LocalLog:
                 self._closed_segments.append(self._active)
                 self._active, self._fd = segments.create_segment(self.directory, self._next_position, self._calls)
                 try:
+                    if state.last_position:
+                        self._closed_segments.append(self._skip(due))
                     self._mend(torn_fd, newest, state)
                 finally:
                     os.close(torn_fd)
@@ -325,6 +335,15 @@ class LocalLog:
         # Frames that a killed process had written but not flushed are about to be read as durable.
         self._calls.fsync(fd)
 
+    def _skip(self, due: int) -> SegmentFile:
+        """The empty segment which says that the positions from `due` to those of the next segment were given up."""
+        try:
+            segment, fd = segments.create_segment(self.directory, due, self._calls)
+        except FileExistsError:  # an earlier attempt to go on behind the gap got as far as this
+            return SegmentFile(segments.segment_path(self.directory, due), due, FILE_HEADER.size)
+        os.close(fd)
+        return segment
+
     def _last_position(self, closed: Sequence[SegmentFile]) -> int:
         for segment in reversed(closed):
             last_position = segments.recover(segment, self._calls).last_position
@@ -335,12 +354,14 @@ class LocalLog:
     # Reading
 
     def _read(self, wanted: Sequence[SegmentFile], from_position: int) -> Iterator[tuple[int, Batch]]:
-        for segment in wanted:
+        for index, segment in enumerate(wanted):
             try:
                 window = Window(segment.path, segment.end_bytes, self._calls)
             except FileNotFoundError:
                 logger.info("%s was released before it was read", segment.path)
                 continue
+            due = max(segment.first_position, from_position)
+            spoiled_end = False
             with window:
                 fault = segments.file_header_fault(window)
                 if fault:
@@ -351,10 +372,17 @@ class LocalLog:
                     first_position=segment.first_position,
                     from_position=from_position,
                 ):
+                    spoiled_end = isinstance(met, Damage)
                     if isinstance(met, Damage):
                         self._note([met])
                     else:
+                        due = met.header.position + 1
                         yield met.header.position, frames.decode(met.header, met.payload)
+            holds_frames = segment.end_bytes > FILE_HEADER.size
+            if holds_frames and not spoiled_end and index + 1 < len(wanted):
+                following = wanted[index + 1]
+                if following.first_position > due:
+                    self._note([segments.gap(due, following)])
 
     def _note(self, damage: Sequence[Damage]) -> None:
         for one in damage:
@@ -362,6 +390,9 @@ class LocalLog:
                 if one in self.damage:
                     continue
                 self.damage.append(one)
+            if one.missing_positions:
+                logger.error("before segment %s %s", one.segment, one.reason)
+                continue
             logger.error(
                 "segment %s is damaged: %d bytes from byte %d on are skipped: %s",
                 one.segment,
@@ -422,7 +453,9 @@ class LocalLog:
 
     def _check_disk(self, group_bytes: int) -> None:
         try:
-            full = self._free_bytes() - group_bytes < self._min_free_bytes
+            # With a margin, or a disk at the edge would refuse every other request.
+            needed = self._min_free_bytes * (RESUME_FACTOR if self._disk_full else 1)
+            full = self._free_bytes() - group_bytes < needed
         except Exception:
             logger.exception("the free space of %s is not known", self.directory)
             return
@@ -455,6 +488,8 @@ class LocalLog:
         return [(position, waiting.batch) for position, waiting in enumerate(group, first)]
 
     def _roll(self) -> None:
+        due = self._durable_position + 1
+        gap = [] if self._active.end_bytes == FILE_HEADER.size or due == self._next_position else [self._skip(due)]
         try:
             fresh, fd = segments.create_segment(self.directory, self._next_position, self._calls)
         except BaseException:
@@ -463,7 +498,7 @@ class LocalLog:
             raise
         os.close(self._fd)
         with self._state:
-            self._closed_segments.append(self._active)
+            self._closed_segments += [self._active, *gap]
             self._active, self._fd = fresh, fd
 
     def _repair(self) -> None:
@@ -509,7 +544,8 @@ class LocalLog:
 
     def _no_room(self) -> DiskFull:
         return DiskFull(
-            f"less than {self._min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log",
+            f"the disk of the log had less than {self._min_free_bytes} bytes (log_min_free_bytes) free; events are "
+            f"taken again once {RESUME_FACTOR:g} times as much is",
             retry_after_s=DISK_RETRY_AFTER_S,
         )
 

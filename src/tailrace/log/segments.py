@@ -3,6 +3,9 @@
 A segment is named `{first_position:020d}.seg` and holds frames of rising positions, none below the one in its
 name. It starts with a header of 24 bytes, little endian: `TAILRACE`, format version (uint32), first position
 (int64), CRC32C of the 20 bytes before (uint32).
+
+The positions of a segment that holds frames go on in the next one. Where some were given up (what a crash tore off, a
+write that failed) an empty segment stands between: those from its name to the next name are not missing.
 """
 
 import errno
@@ -48,12 +51,20 @@ class FileCalls(Struct, frozen=True):
 
 
 class Damage(Struct, frozen=True):
-    """A stretch of a segment that holds no sound frame where there should be one."""
+    """A stretch of a segment that holds no sound frame where there should be one, or segments that are not there."""
 
-    segment: str  # file name
+    segment: str  # file name; of missing segments, the next one's
     offset_bytes: int
     length: int  # bytes
     reason: str
+    missing_positions: int = 0  # before the segment
+
+
+def gap(due: int, following: "SegmentFile") -> Damage:
+    """What is missing when a segment does not begin with the position that is due."""
+    last = following.first_position - 1
+    reason = f"positions {due} to {last} are missing: a segment file was deleted or lost"
+    return Damage(following.path.name, 0, 0, reason, missing_positions=last - due + 1)
 
 
 class Frame(Struct, frozen=True, eq=False):
