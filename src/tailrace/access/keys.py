@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
 
 KeyDialect = Literal["baselime", "datamix", "moesif"]
@@ -18,6 +19,7 @@ MAX_GIVEN_KEY_LENGTH = 512
 MIN_MOESIF_KEY_LENGTH = 50  # Moesif's Node client refuses shorter application ids
 MOESIF_TAIL_LENGTH = 10  # last characters, by which Moesif's Kong plugin tells applications apart
 _NEW_KEY_LENGTHS: dict[KeyDialect, int] = {"baselime": 40, "datamix": 40, "moesif": 64}
+_TOKEN_PREFIXES = tuple(PREFIXES.values())  # a request with one is taken for Axiom's without a look-up
 _ALPHABET = string.ascii_letters + string.digits
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
 
@@ -56,12 +58,14 @@ def new_key(dialect: KeyDialect) -> str:
 
 
 def checked_given_key(dialect: KeyDialect, key: str) -> str:
-    """Return a key that its owner brings along; raises BadRequest for one that is too short or unprintable."""
+    """Return a key that its owner brings along; raises BadRequest for what cannot be told from others or a token."""
     shortest = MIN_MOESIF_KEY_LENGTH if dialect == "moesif" else MIN_GIVEN_KEY_LENGTH
     if not shortest <= len(key) <= MAX_GIVEN_KEY_LENGTH or not _PRINTABLE.issuperset(key):
         raise BadRequest(
             f"a {dialect} key is {shortest} to {MAX_GIVEN_KEY_LENGTH} printable ASCII characters without spaces"
         )
+    if key.startswith(_TOKEN_PREFIXES):
+        raise BadRequest(f"a {dialect} key does not begin like a token: {' or '.join(_TOKEN_PREFIXES)}")
     return key
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailrace import __version__
-from tailrace.cli import datasets, ingest, query, serve, tokens
+from tailrace.cli import datasets, ingest, keys, query, serve, tokens
 from tailrace.cli.errors import CommandError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app.command("ingest")(ingest.ingest)
 app.command("query", context_settings={"allow_extra_args": True})(query.query)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")
+app.add_typer(keys.app, name="key")
 
 
 def main() -> None:

@@ -1,0 +1,263 @@
+"""Keys of the other dialects in the access store, on a real database file."""
+
+import string
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from tailrace.access import Access, Grant, KeyDialect
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+DIALECTS: tuple[KeyDialect, ...] = get_args(KeyDialect)
+SCOPES: dict[KeyDialect, dict[str, Any]] = {
+    "baselime": {"datasets": ["logs", "web"]},
+    "datamix": {"destination": "batch.publisher.staging"},
+    "moesif": {"dataset": "api"},
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now.timestamp()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "access.db"
+
+
+@pytest.fixture
+def access(path: Path, clock: Clock) -> Iterator[Access]:
+    with Access.open(path, clock) as store:
+        yield store
+
+
+@pytest.fixture
+def owner(access: Access) -> Grant:
+    secret = access.bootstrap()
+    assert secret is not None
+    return access.authenticate(secret)
+
+
+def create(access: Access, owner: Grant, dialect: KeyDialect, **more: Any) -> tuple[str, str]:
+    """Makes a key; its id and the key."""
+    record, key = access.create_key(dialect, "test", **{**SCOPES[dialect], **more}, who=owner)
+    return record.id, key
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_key_says_where_it_may_send(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+    key_id, key = create(access, owner, dialect)
+
+    grant = access.authenticate_key(dialect, key)
+
+    names = {"baselime": ("logs", "web"), "datamix": ("batch.publisher.staging",), "moesif": ("api",)}[dialect]
+    assert (grant.key_id, grant.dialect, grant.datasets) == (key_id, dialect, names)
+    assert grant.destination == SCOPES[dialect].get("destination", "")
+    assert all(grant.may_send_to(name) for name in names)
+    assert not grant.may_send_to("another")
+    assert access.key_grant(key_id) == grant
+
+
+def test_a_key_for_every_dataset_may_send_to_any(access: Access, owner: Grant) -> None:
+    _, key = create(access, owner, "baselime", datasets=["*"])
+
+    assert access.authenticate_key("baselime", key).may_send_to("anything")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_nothing_of_a_key_is_in_the_file(path: Path, dialect: KeyDialect) -> None:
+    with Access.open(path) as access:
+        secret = access.bootstrap()
+        assert secret is not None
+        made = [create(access, access.authenticate(secret), dialect)[1], secret]
+        given = "brought-along-".ljust(60, "z") + dialect
+        made.append(create(access, access.authenticate(secret), dialect, key=given)[1])
+
+    stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"test" in stored
+    for each in made:
+        assert each.encode() not in stored
+        assert each[-10:].encode() not in stored
+
+
+def test_a_moesif_key_suits_the_strictest_clients(access: Access, owner: Grant) -> None:
+    keys = [create(access, owner, "moesif")[1] for _ in range(20)]
+
+    assert all(len(key) >= 50 for key in keys)
+    assert len({key[-10:] for key in keys}) == len(keys)
+    assert set("".join(keys)) <= set(string.ascii_letters + string.digits + "-_")
+
+
+def test_a_moesif_key_that_ends_like_another_is_refused(access: Access, owner: Grant) -> None:
+    create(access, owner, "moesif", key="a" * 50 + "0123456789")
+
+    with pytest.raises(Conflict, match="last 10 characters"):
+        create(access, owner, "moesif", key="b" * 50 + "0123456789")
+    create(access, owner, "moesif", key="b" * 50 + "1234567890")
+    create(access, owner, "baselime", key="b" * 50 + "0123456789")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+    brought = "Key_of-another.service/with+signs=".ljust(50, "x")
+
+    key_id, key = create(access, owner, dialect, key=brought)
+
+    assert key == brought
+    assert access.authenticate_key(dialect, brought).key_id == key_id
+    assert access.dialect_of(brought) == dialect
+
+
+@pytest.mark.parametrize(
+    ("dialect", "key"),
+    [
+        ("moesif", "k" * 49),
+        ("baselime", "k" * 15),
+        ("datamix", "k" * 15),
+        ("baselime", "k" * 513),
+        ("baselime", "k" * 20 + " "),
+        ("baselime", "k" * 20 + "\n"),
+        ("baselime", "k" * 20 + "ü"),
+        ("baselime", ""),
+        ("baselime", "xaat-" + "k" * 20),
+        ("moesif", "xapt-" + "k" * 60),
+    ],
+)
+def test_what_cannot_be_sent_or_told_apart_is_no_key(
+    access: Access, owner: Grant, dialect: KeyDialect, key: str
+) -> None:
+    with pytest.raises(BadRequest, match=f"a {dialect} key"):
+        create(access, owner, dialect, key=key)
+    assert access.list_keys() == []
+
+
+@pytest.mark.parametrize(("dialect", "shortest"), [("moesif", 50), ("baselime", 16), ("datamix", 16)])
+def test_the_shortest_and_the_longest_key_are_taken(
+    access: Access, owner: Grant, dialect: KeyDialect, shortest: int
+) -> None:
+    create(access, owner, dialect, key="s" * shortest)
+    create(access, owner, dialect, key="l" * 512)
+
+
+def test_a_key_or_token_that_is_there_cannot_be_brought_along(access: Access, owner: Grant) -> None:
+    _, key = create(access, owner, "baselime")
+
+    for dialect in DIALECTS:
+        with pytest.raises((Conflict, BadRequest)):
+            create(access, owner, dialect, key=key)
+    # A root token is chosen by the operator and may look like anything.
+    access.bootstrap("chosen-by-the-operator-".ljust(60, "r"))
+    with pytest.raises(Conflict):
+        create(access, owner, "baselime", key="chosen-by-the-operator-".ljust(60, "r"))
+
+
+def test_a_key_revoked_is_refused_at_its_next_use(access: Access, owner: Grant) -> None:
+    key_id, key = create(access, owner, "baselime")
+    access.authenticate_key("baselime", key)
+    access.key_grant(key_id)
+    assert access.dialect_of(key) == "baselime"
+
+    access.delete_key(key_id)
+
+    with pytest.raises(Unauthorized):
+        access.authenticate_key("baselime", key)
+    with pytest.raises(Unauthorized, match="revoked"):
+        access.key_grant(key_id)
+    assert access.dialect_of(key) is None
+    with pytest.raises(NotFound):
+        access.get_key(key_id)
+    with pytest.raises(NotFound):
+        access.delete_key(key_id)
+
+
+def test_a_key_ends_when_it_says(access: Access, owner: Grant, clock: Clock) -> None:
+    end = START + timedelta(hours=1)
+    key_id, key = create(access, owner, "datamix", expires_at=end)
+    assert access.get_key(key_id).expires_at == "2030-01-01T01:00:00Z"
+
+    clock.now = end - timedelta(microseconds=1)
+    assert access.authenticate_key("datamix", key).expires_s == end.timestamp()
+    access.key_grant(key_id)
+    assert access.dialect_of(key) == "datamix"
+
+    clock.now = end
+    with pytest.raises(Unauthorized, match="expired"):
+        access.authenticate_key("datamix", key)
+    with pytest.raises(Unauthorized, match="expired"):
+        access.key_grant(key_id)
+    assert access.dialect_of(key) is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_key_is_good_for_its_own_dialect_only(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+    _, key = create(access, owner, dialect)
+
+    for other in set(DIALECTS) - {dialect}:
+        with pytest.raises(Unauthorized, match=f"no {other} key"):
+            access.authenticate_key(other, key)
+    with pytest.raises(Unauthorized, match=f"{dialect} key, not a token"):
+        access.authenticate(key)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_token_is_good_as_no_key(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+    _, token = access.create_token("t", {"*": {"ingest": ["create"]}}, who=owner)
+
+    with pytest.raises(Unauthorized, match=f"no {dialect} key"):
+        access.authenticate_key(dialect, token)
+    assert access.dialect_of(token) == "axiom"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+    for unknown in ("", "k" * 60, "\udcff"):
+        with pytest.raises(Unauthorized):
+            access.authenticate_key(dialect, unknown)
+        assert access.dialect_of(unknown) is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_keys_outlive_a_restart(path: Path, dialect: KeyDialect) -> None:
+    with Access.open(path) as access:
+        secret = access.bootstrap()
+        assert secret is not None
+        key_id, key = create(access, access.authenticate(secret), dialect)
+        record = access.get_key(key_id)
+
+    with Access.open(path) as access:
+        assert access.authenticate_key(dialect, key).key_id == key_id
+        assert access.list_keys() == [record]
+
+
+def test_keys_are_listed_oldest_first(access: Access, owner: Grant, clock: Clock) -> None:
+    made = []
+    for dialect in DIALECTS:
+        made.append(create(access, owner, dialect)[0])
+        clock.now += timedelta(seconds=1)
+
+    assert [record.id for record in access.list_keys()] == made
+
+
+def test_a_key_cannot_do_what_its_maker_may_not(access: Access, owner: Grant) -> None:
+    _, secret = access.create_token("t", {"logs": {"ingest": ["create"]}}, {"apiTokens": ["create"]}, who=owner)
+    maker = access.authenticate(secret)
+
+    create(access, maker, "moesif", dataset="logs")
+    for wanted in ({"dataset": "other"}, {"datasets": ["*"]}, {"datasets": ["logs", "other"]}):
+        with pytest.raises(Forbidden):
+            access.create_key("baselime", "t", **wanted, who=maker)
+    with pytest.raises(Forbidden):
+        create(access, maker, "datamix")
