@@ -6,6 +6,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from tailrace.lake import Lake
+from tailrace.query.apl import tree
 from tailrace.query.engines.duckdb import DuckDB, Interrupt
 
 DEFAULT_ROWS = 1_000  # of a raw-event answer, where neither query nor request says how many
@@ -27,6 +28,7 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     """A query as a client asks it. Times are Unix nanoseconds, the range is half open: [start, end)."""
 
     apl: str
+    program: tree.Program | None = None  # the query as a tree, in place of `apl`, which is then only shown
     start_ns: int | None = None
     end_ns: int | None = None  # None: up to and including now, with a message that says so
     default_limit: int | None = None  # rows, where the query itself has no limit
