@@ -1,5 +1,6 @@
 """The lake: batches become rows exactly once, at once, whatever happens in between."""
 
+import errno
 import shutil
 import threading
 from collections.abc import Iterator
@@ -174,6 +175,45 @@ def test_a_failed_commit_keeps_the_rows_and_is_tried_again(lake: Lake, tmp_path:
     lake.commit_now("d")
     assert lake.uncommitted("d") == 0
     assert numbers(lake.snapshot("d")) == [1]
+
+
+def test_commits_that_fail_again_are_a_fault_until_one_succeeds(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.create("other")
+    lake.accept(1, batch([{"n": 1}]))
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr("tailrace.lake.table.write_files", fail)
+        lake.commit_now("d")
+        assert lake.faults() == {}
+        lake.commit_now("d")
+        assert list(lake.faults()) == ["d"]
+        assert "No space left" in lake.faults()["d"]
+
+    lake.commit_now("d")
+    assert lake.faults() == {}
+    assert lake.commit_failures == 2
+
+
+def test_a_table_whose_directory_is_gone_is_unavailable_and_a_fault(lake: Lake, tmp_path: Path) -> None:
+    lake.create("other")
+    lake.accept(1, batch([{"n": 1}]))
+    lake.commit_now("d")
+    shutil.rmtree(tmp_path / "d")
+    lake.accept(2, batch([{"n": 2}]))
+    lake.accept(3, batch([{"n": 3}], dataset="other"))
+
+    with pytest.raises(DatasetUnavailable, match="is gone"):
+        lake.snapshot("d")
+    assert "is gone" in lake.faults()["d"]
+    lake.commit_now()
+
+    assert not (tmp_path / "d").exists()
+    assert lake.uncommitted("d") == 1
+    assert lake.uncommitted("other") == 0
+    assert numbers(lake.snapshot("other")) == [3]
 
 
 def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(

@@ -247,3 +247,39 @@ def test_a_server_without_room_on_its_disk_says_so_and_refuses_events(make_serve
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1
     assert server.sql("SELECT count(*) AS c FROM demo") == [{"c": 0}]
+
+
+def test_a_table_that_is_away_is_told_of_until_it_is_back(make_server: "MakeServer") -> None:
+    server = make_server("--commit-age-s=0.1").start()
+    server.create("away")
+    server.ingest("away", [{"n": 1}])
+    wait_until(lambda: committed(server, "away") == 1)
+    directory = server.data / "lake" / "away"
+    directory.rename(server.data / "elsewhere")
+
+    query = server.client.post("/tailrace/v1/sql", json={"sql": "SELECT n FROM away"})
+    assert query.status_code == 503
+    assert "away" in query.json()["message"]
+    ready = server.client.get("/readyz")
+    assert ready.status_code == 503
+    assert "away" in ready.json()["message"]
+    assert server.ingest("demo", [{"n": 1}]).status_code == 200
+    assert server.ingest("away", [{"n": 2}]).status_code == 200
+    wait_until(lambda: "tailrace_commit_failures_total 1.0" in server.client.get("/metrics").text)
+
+    (server.data / "elsewhere").rename(directory)
+    wait_until(lambda: server.client.get("/readyz").status_code == 200)
+    assert server.sql("SELECT n FROM away ORDER BY n") == [{"n": 1}, {"n": 2}]
+    wait_until(lambda: committed(server, "away") == 2)
+
+
+def test_a_file_of_a_table_that_is_missing_makes_it_unavailable(make_server: "MakeServer") -> None:
+    server = make_server("--commit-age-s=0.1").start()
+    server.create("hurt")
+    server.ingest("hurt", [{"n": 1}])
+    wait_until(lambda: committed(server, "hurt") == 1)
+    for file in (server.data / "lake" / "hurt").glob("*/*.parquet"):
+        file.unlink()
+
+    query = server.client.post("/tailrace/v1/sql", json={"sql": "SELECT n FROM hurt"})
+    assert query.status_code == 503

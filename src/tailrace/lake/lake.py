@@ -43,7 +43,9 @@ HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits'
 NICE = 10  # of the threads that shred and commit
 DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
 COMMIT_CHECK_S = 0.5
+DRAIN_TIMEOUT_S = 60.0
 COMMIT_RETRY_S = 5.0
+COMMIT_FAILURES_TOLD = 2  # one after the other, of a dataset, that make it a fault of the lake
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
 
 
@@ -98,6 +100,8 @@ class _Dataset:
         self.shredded = self.committed
         self.uncommitted_events = 0
         self.retry_at_s = 0.0
+        self.failed_commits = 0  # since the last that succeeded
+        self.commit_failure = ""
         self.demanded = False
         self.dropped = False
         self.commit_lock = threading.Lock()
@@ -141,7 +145,7 @@ class Lake:
                 self._datasets[directory.name] = self._opened(directory, catalog.load_info(directory))
             except Exception as error:
                 logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
-                self._unavailable[directory.name] = f"{type(error).__name__}: {error}".splitlines()[0]
+                self._unavailable[directory.name] = _first_line(error)
         self._threads = [
             threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
             threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
@@ -254,6 +258,21 @@ class Lake:
         """Why nothing is shredded any more, empty while all is well."""
         return "" if self._failed is None else f"the shredding thread has failed: {self._failed!r}"
 
+    def faults(self) -> dict[str, str]:
+        """Datasets that are in use and cannot be committed or read, each with the reason. Asks the disk: may block."""
+        with self._lock:
+            datasets = list(self._datasets.values())
+        found = {}
+        for dataset in datasets:
+            if not dataset.table.exists() and not dataset.dropped:
+                found[dataset.info.name] = _gone(dataset)
+            elif dataset.failed_commits >= COMMIT_FAILURES_TOLD:
+                found[dataset.info.name] = (
+                    f"dataset {dataset.info.name!r} cannot be committed, {dataset.failed_commits} attempts failed: "
+                    f"{dataset.commit_failure}"
+                )
+        return found
+
     @property
     def backlog_bytes(self) -> int:
         """Bytes of batches that are on disk but not yet shredded."""
@@ -331,34 +350,44 @@ class Lake:
         behind += [position - 1 for position in self._homeless.values()]
         return min(behind, default=self._accepted)
 
-    def snapshot(self, name: str, *, timeout_s: float = 60.0) -> Snapshot:
-        """The dataset with everything that was accepted before the call. Raises DatasetNotFound, Overloaded."""
+    def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
+        """The dataset with everything that was accepted before the call.
+
+        Raises DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
+        """
         with self._lock:
-            dataset = self._dataset(name)
-            wanted = dataset.accepted
-            if dataset.shredded < wanted:
-                dataset.demanded = True
-                self._work.notify()
-                self._progress.wait_for(
-                    lambda: dataset.shredded >= wanted or dataset.dropped or self._failed or self._closing,
-                    timeout_s,
-                )
-                self._check()
-                if dataset.dropped:
-                    raise DatasetNotFound(f"dataset {name!r} not found")
-                if dataset.shredded < wanted:
-                    raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
+            dataset = self._drained(name, timeout_s)
             hot = tuple(part.rows for part in (*dataset.committing, *dataset.hot))
-            return Snapshot(name, dataset.files, hot, dataset.view)
+            found = Snapshot(name, dataset.files, hot, dataset.view)
+        if found.files and not dataset.table.exists() and not dataset.dropped:
+            raise DatasetUnavailable(_gone(dataset))
+        return found
+
+    def _drained(self, name: str, timeout_s: float) -> _Dataset:
+        """The dataset once everything accepted so far is shredded; the lock is held."""
+        dataset = self._dataset(name)
+        wanted = dataset.accepted
+        if dataset.shredded < wanted:
+            dataset.demanded = True
+            self._work.notify()
+            self._progress.wait_for(
+                lambda: dataset.shredded >= wanted or dataset.dropped or self._failed or self._closing,
+                timeout_s,
+            )
+            self._check()
+            if dataset.dropped:
+                raise DatasetNotFound(f"dataset {name!r} not found")
+            if dataset.shredded < wanted:
+                raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
+        return dataset
 
     def commit_now(self, name: str | None = None) -> None:
-        """Shred and commit everything accepted so far, of one dataset or of all."""
+        """Shred and commit everything accepted so far, of one dataset or of all. A failure is logged and counted."""
         names = [name] if name else [info.name for info in self.datasets()]
         for each in names:
             try:
-                self.snapshot(each)
                 with self._lock:
-                    dataset = self._dataset(each)
+                    dataset = self._drained(each, DRAIN_TIMEOUT_S)
             except DatasetNotFound:
                 if name:
                     raise
@@ -499,21 +528,26 @@ class Lake:
             rows = joined(parts)
             raw_bytes = sum(part.raw_bytes for part in parts)
             try:
+                if not dataset.table.exists():
+                    raise DatasetUnavailable(_gone(dataset))
                 if view != dataset.stored_view:
                     # Before the rows: a column must never be in a table without the registry knowing it.
                     store_fields(catalog.fields_path(dataset.table.directory), view)
                     dataset.stored_view = view
                 dataset.table.commit(rows, view, parts[-1].position)
-            except Exception:
+            except Exception as error:
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._lock:
                     self.commit_failures += 1
+                    dataset.failed_commits += 1
+                    dataset.commit_failure = _first_line(error)
                     dataset.hot = [*parts, *dataset.hot]
                     dataset.committing = []
                     dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
                 return
             with self._lock:
                 self.commits += 1
+                dataset.failed_commits = 0
                 dataset.committing = []
                 dataset.files = dataset.table.files
                 dataset.committed = parts[-1].position
@@ -528,3 +562,13 @@ class Lake:
                 return
             self._told = position
         self._on_committed(position)
+
+
+def _gone(dataset: _Dataset) -> str:
+    return (
+        f"dataset {dataset.info.name!r} cannot be used: its directory {dataset.table.directory} is gone or incomplete"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -54,6 +54,7 @@ class Table:
     def __init__(self, directory: Path, delta: DeltaTable) -> None:
         self.directory = directory
         self._delta = delta
+        self._log = os.path.join(directory, "_delta_log")
         self._columns = {field.name for field in delta.schema().fields}
         self.files: tuple[DataFile, ...] = tuple(_data_files(directory, delta))
 
@@ -79,6 +80,10 @@ class Table:
     def open(cls, directory: Path) -> "Table":
         """Open the table at `directory`; deltalake's TableNotFoundError where there is none."""
         return cls(directory, DeltaTable(str(directory)))
+
+    def exists(self) -> bool:
+        """Whether the table's log is still where it was."""
+        return os.path.isdir(self._log)
 
     @property
     def position(self) -> int:

@@ -23,8 +23,12 @@ class Gauges(Struct, frozen=True):
     """What is measured when asked for."""
 
     log_bytes: int  # of all segment files
+    log_damage: int  # stretches of the log, or of its positions, that hold nothing sound
+    log_missing_positions: int  # batches whose segment is not there
     backlog_bytes: int  # of accepted events that are not shredded yet
-    commits: int  # since the start
+    commits: int  # since the start, as those that follow
+    commit_failures: int
+    shred_failures: int  # batches kept whole in `_rest`
 
 
 class Latency:
@@ -119,6 +123,20 @@ class _Collector(Collector):
             "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded.", gauges.backlog_bytes
         )
         yield CounterMetricFamily("tailrace_commits", "Commits to tables since the start.", gauges.commits)
+        yield CounterMetricFamily(
+            "tailrace_commit_failures", "Commits to tables that failed and are tried again.", gauges.commit_failures
+        )
+        yield CounterMetricFamily(
+            "tailrace_shred_failures", "Shreddings that failed; their events are kept whole.", gauges.shred_failures
+        )
+        yield GaugeMetricFamily(
+            "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start.", gauges.log_damage
+        )
+        yield GaugeMetricFamily(
+            "tailrace_log_missing_positions",
+            "Positions (a batch each) in gaps of the log, whose segment files are missing.",
+            gauges.log_missing_positions,
+        )
 
 
 def exposition(metrics: Metrics, gauges: Gauges) -> bytes:

@@ -46,6 +46,7 @@ SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
 TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
+FAULTS_TOLD = 3  # of datasets, in full in the answer about readiness
 
 logger = logging.getLogger("tailrace.server")
 
@@ -149,9 +150,10 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             return Health("the server is shutting down")
         if gate.closed is not None:
             return Health(gate.closed.message)
-        if lake.failure:
-            return Health(lake.failure)
-        return Health(await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes))
+        if lake.failure or log.fault:
+            return Health(lake.failure or log.fault)
+        disk_fault = await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes)
+        return Health(disk_fault or _summary(await asyncio.to_thread(lake.faults)))
 
     services = api.Services(
         access=access,
@@ -160,7 +162,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         query_threads=query_threads,
         running=running,
         health=health,
-        metrics=lambda: exposition(metrics, Gauges(log.size_bytes, lake.backlog_bytes, lake.commits)),
+        metrics=lambda: exposition(metrics, _gauges(log, lake)),
         closed=lambda: gate.closed,
     )
     router = Router(
@@ -232,6 +234,19 @@ def _close(lake: Lake, log: LocalLog, access: Access) -> None:
     finally:
         log.close()
         access.close()
+
+
+def _gauges(log: LocalLog, lake: Lake) -> Gauges:
+    damage = list(log.damage)
+    return Gauges(
+        log_bytes=log.size_bytes,
+        log_damage=len(damage),
+        log_missing_positions=sum(one.missing_positions for one in damage),
+        backlog_bytes=lake.backlog_bytes,
+        commits=lake.commits,
+        commit_failures=lake.commit_failures,
+        shred_failures=lake.shred_failures,
+    )
 
 
 def _limits(settings: Settings) -> Limits:
@@ -318,6 +333,13 @@ def _write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+def _summary(faults: dict[str, str]) -> str:
+    """The first faults in full, the others as a number."""
+    told = list(faults.values())[:FAULTS_TOLD]
+    more = len(faults) - len(told)
+    return "; ".join(told) + (f"; and {more} more datasets" if more else "")
 
 
 def _disk_fault(directory: Path, min_free_bytes: int) -> str:

@@ -15,7 +15,7 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
-from tailrace.events import Overloaded, QueryFailed, QueryInvalid
+from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, QueryInvalid
 from tailrace.query.engines import fence
 from tailrace.query.sql import DIALECT, Plan
 
@@ -170,8 +170,10 @@ class DuckDB:
                     self._instance = self._opened()
             raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
         except duckdb.IOException as error:
-            logger.exception("DuckDB cannot read")
-            raise QueryFailed("a file could not be read, which the server's log has") from error
+            logger.exception("DuckDB cannot read or write a file")
+            if str(self._settings["temp_directory"]) in str(error):
+                raise QueryFailed("the query found no room for its temporary files; see the server's log") from error
+            raise DatasetUnavailable("a file of the dataset could not be read; see the server's log") from error
         except duckdb.Error as error:
             raise QueryInvalid(f"SQL: {_message(error, plan)}") from error
         except pa.ArrowException as error:
