@@ -1,7 +1,7 @@
 """What a dialect sees of HTTP: request, response, route, and the gate behind which events become durable."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -9,6 +9,8 @@ from msgspec import Struct
 from tailrace.access import Access
 from tailrace.events import Cut, Receipt, TailraceError
 from tailrace.intake import Limits
+
+T = TypeVar("T")
 
 Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
 
@@ -82,6 +84,11 @@ class Gate(Protocol):
         """What the operator chose of the dialects' behaviour."""
         ...
 
+    @property
+    def closed(self) -> TailraceError | None:
+        """Why no events are let through, None while they are."""
+        ...
+
     async def ensure_dataset(self, dataset: str) -> None:
         """Makes the dataset where there is none. Raises InvalidName, BadRequest at the limit of datasets."""
         ...
@@ -90,7 +97,7 @@ class Gate(Protocol):
         """Raises DatasetNotFound when there is no such dataset, and what `take` would raise of back pressure."""
         ...
 
-    async def offload(self, work: Callable[[], Cut], size: int) -> Cut:
+    async def offload(self, work: Callable[[], T], size: int) -> T:
         """`work()`, run beside the event loop when `size` bytes make it worth the way."""
         ...
 

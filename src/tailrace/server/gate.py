@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tailrace.access import Access
 from tailrace.dialects.http import DEFAULT_OPTIONS, Options
@@ -23,6 +23,8 @@ from tailrace.intake import Limits
 from tailrace.lake import Lake
 from tailrace.log import LocalLog
 from tailrace.server.metrics import Metrics
+
+T = TypeVar("T")
 
 OVERLOAD_RETRY_AFTER_S = 1
 OFFLOAD_BYTES = 256 * 1024  # a body at least this large is cut beside the event loop
@@ -102,7 +104,7 @@ class LogGate:
         with suppress(DatasetExists):  # by another request meanwhile
             await self._loop.run_in_executor(self._executor, self._lake.create, dataset)
 
-    async def offload(self, work: Callable[[], Cut], size: int) -> Cut:
+    async def offload(self, work: Callable[[], T], size: int) -> T:
         """`work()`, on the event loop's thread for a small body, beside it for a large one."""
         if size < OFFLOAD_BYTES:
             return work()
