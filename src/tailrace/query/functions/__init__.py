@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tailrace.query.functions import conditional, string
+from tailrace.query.functions import (
+    conditional,
+    conversion,
+    datetime,
+    hashing,
+    math,
+    rounding,
+    string,
+    types,
+)
 from tailrace.query.functions.operators import (
     between,
     binary,
@@ -39,7 +48,13 @@ GROUPS: Mapping[str, Sequence[Function]] = MappingProxyType(
         group: tuple(module.FUNCTIONS)
         for group, module in (
             ("conditional", conditional),
+            ("conversion", conversion),
+            ("datetime", datetime),
+            ("hash", hashing),
+            ("math", math),
+            ("rounding", rounding),
             ("string", string),
+            ("type", types),
         )
     }
 )

@@ -1,0 +1,71 @@
+"""Tests of what a value is."""
+
+import re
+
+import sqlglot.expressions as exp
+
+from tailrace.query.functions.table import Context, table
+from tailrace.query.functions.udf import udf
+from tailrace.query.values import (
+    BOOL,
+    DYNAMIC,
+    REAL,
+    STRING,
+    Type,
+    Value,
+    bool_,
+    coalesce,
+    infix,
+    is_not_null,
+    json_kind,
+    literal,
+    text_node,
+)
+
+FUNCTIONS, _add = table("type")
+
+
+def _is_kind(kind: Type, json_type: str) -> object:
+    def build(context: Context, value: Value) -> Value:
+        if value.type is DYNAMIC:
+            return bool_(coalesce(infix(exp.EQ, json_kind(value.sql), text_node(json_type)), exp.false()))
+        return bool_(is_not_null(value.sql)) if value.type is kind else literal(False)
+
+    return build
+
+
+def _luhn(digits: str) -> bool:
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        number = int(digit) * (2 if place % 2 else 1)
+        total += number - 9 if number > 9 else number
+    return total % 10 == 0
+
+
+@udf("apl_iscc", [STRING], BOOL)
+def _iscc(text: str) -> bool:
+    digits = re.sub(r"[ -]", "", text)
+    return re.fullmatch(r"[0-9]{12,19}", digits) is not None and _luhn(digits)
+
+
+@udf("apl_isimei", [STRING], BOOL)
+def _isimei(text: str) -> bool:
+    digits = re.sub(r"[ -]", "", text)
+    return re.fullmatch(r"[0-9]{15}", digits) is not None and _luhn(digits)
+
+
+# fmt: off
+_add("iscc", "value:text", BOOL, lambda c, value: _iscc(value),
+     "Whether the value is a credit card number by its digits' check.", 'print iscc("4111 1111 1111 1111")', True)
+_add("isimei", "value:text", BOOL, lambda c, value: _isimei(value),
+     "Whether the value is an IMEI of 15 digits by its check digit.", 'print isimei("490154203237518")', True)
+_add("ismap", "value:any", BOOL, _is_kind(Type.NULL, "OBJECT"),
+     "Whether the value is a dictionary.", 'print ismap(dynamic({"a": 1}))', True)
+_add("isreal", "value:any", BOOL, _is_kind(REAL, "DOUBLE"),
+     "Whether the value is a number that is not whole by its type.", "print isreal(1.5)", True)
+_add("isstring", "value:any", BOOL, _is_kind(STRING, "VARCHAR"),
+     "Whether the value is a string.", 'print isstring("a")', True)
+_add("isutf8", "value:any", BOOL, _is_kind(STRING, "VARCHAR"),
+     "Whether the value is a string of valid UTF-8, as all strings are that were ingested.",
+     'print isutf8("é")', True)
+# fmt: on
