@@ -1,0 +1,1 @@
+"""Functions over series: arrays of numbers."""
