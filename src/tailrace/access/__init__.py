@@ -2,6 +2,7 @@
 
 from tailrace.access.capabilities import Capabilities, Grant, allows, require
 from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
+from tailrace.access.sessions import Sessions
 from tailrace.access.store import Access
 from tailrace.access.tokens import NO_EXPIRY, TokenRecord
 
@@ -13,6 +14,7 @@ __all__ = [
     "KeyDialect",
     "KeyGrant",
     "KeyRecord",
+    "Sessions",
     "TokenRecord",
     "allows",
     "require",

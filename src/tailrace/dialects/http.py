@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from tailrace.access import Access
+from tailrace.access import Access, Sessions
 from tailrace.events import Cut, Receipt, TailraceError
 from tailrace.intake import Limits
 
@@ -72,6 +72,11 @@ class Gate(Protocol):
     @property
     def access(self) -> Access:
         """Tokens and what they may do."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Tokens of Datamix's sessions, and what is known of the live ones."""
         ...
 
     @property

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from tailrace.dialects import axiom
+from tailrace.dialects import axiom, datamix
 from tailrace.dialects.http import Dialect, Handler, Headers
 
-DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT,)
+DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT, datamix.DIALECT)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
 
 _SHARED: Final = "v1"  # the first segment of the paths that dialects dispute

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from tailrace.access import Access
+from tailrace.access import Access, Sessions
 from tailrace.dialects.http import DEFAULT_OPTIONS, Options
 from tailrace.events import (
     Batch,
@@ -48,6 +48,7 @@ class LogGate:
         log: LocalLog,
         lake: Lake,
         access: Access,
+        sessions: Sessions,
         limits: Limits,
         metrics: Metrics,
         max_backlog_bytes: int,
@@ -55,6 +56,7 @@ class LogGate:
         options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.access = access
+        self.sessions = sessions
         self.limits = limits
         self.options = options
         self._loop = loop

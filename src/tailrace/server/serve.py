@@ -20,7 +20,7 @@ from typing import NoReturn
 import uvloop
 
 from tailrace import __version__, api
-from tailrace.access import Access
+from tailrace.access import Access, Sessions
 from tailrace.api.services import Health
 from tailrace.config import Settings
 from tailrace.dialects.http import Options
@@ -42,6 +42,7 @@ GC_NEW_OBJECTS = 50_000  # container objects made, less those freed, that start 
 GC_YOUNG_COLLECTIONS = 20  # that start one of the middle-aged
 GC_MIDDLE_COLLECTIONS = 100  # that start one of all
 OWNER_TOKEN_FILE = "owner-token"
+SESSIONS_FILE = "sessions.key"
 SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
 TEMPORARY_DIRECTORY = "temporary"
@@ -87,6 +88,10 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         loop.add_signal_handler(number, stop.set)
 
     access = Access.open(data / "access.db")
+    try:
+        sessions = Sessions.open(data / SESSIONS_FILE)
+    except ValueError as error:
+        _refuse(str(error))
     token = access.bootstrap(settings.root_token)
     if token is not None:
         _write_private(data / OWNER_TOKEN_FILE, token + "\n")
@@ -138,6 +143,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         log=log,
         lake=lake,
         access=access,
+        sessions=sessions,
         limits=_limits(settings),
         metrics=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,

@@ -1,0 +1,294 @@
+"""Sessions of Datamix: signed tokens of which each is good for one request, and what is known of the live ones."""
+
+import asyncio
+import hashlib
+import hmac
+import math
+import os
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+from itsdangerous import Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tailrace.access.keys import KeyGrant
+from tailrace.events import Forbidden, TailraceError
+
+SESSION_MS = 60 * 60 * 1000  # "typically logging sessions are good for an hour"
+RATE_BYTES_PER_S = 5_000_000.0  # "~ 5 MB/s per session", of decoded bodies
+BURST_S = 4.0  # of that rate, which an idle session may send at once
+MAX_DELAY_S = 10.0  # that an answer is held back for the rate; what needs more is refused
+MAX_LIVE = 50_000  # sessions remembered
+SWEEP_S = 60.0  # how often those that have expired are forgotten
+
+_SECRET_BYTES: Final = 32
+_SECRET: Final = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _SECRET_BYTES))
+_SALT: Final = b"tailrace.session"
+_VERSION: Final = 1
+_MAX_TOKEN_LENGTH: Final = 4096  # characters
+_NS_PER_MS: Final = 1_000_000
+
+
+class InvalidSession(Forbidden):
+    code = "invalid_session"
+
+
+class SessionExpired(InvalidSession):
+    code = "session_expired"
+
+
+class StaleSession(InvalidSession):
+    """A token that a newer one has replaced."""
+
+    code = "stale_session"
+
+
+class RateExceeded(TailraceError):
+    """A session has sent so much that its answer would have to be held back for too long."""
+
+    status = 503
+    code = "rate_exceeded"
+    retryable = True
+
+
+class SessionToken(Struct, frozen=True, array_like=True):
+    """What a session token says; it is signed, not encrypted."""
+
+    version: int
+    session_id: str
+    key_id: str  # of the key that started the session
+    destination: str  # system.application.environment
+    issued_ms: int  # start of the session, ms since the Unix epoch
+    expires_ms: int  # end of the session, the same in each of its tokens
+    sequence: int  # of the token within the session, from 0
+    nonce: bytes
+
+
+class Use(Struct, frozen=True):
+    """The last request of a session that was processed: what tells and answers a repetition of it."""
+
+    nonce: bytes  # of the token it came with
+    digest: bytes  # of its body
+    received_ns: int  # ns since the Unix epoch
+    following: SessionToken  # the token it was answered with
+
+
+class Pace(Struct, frozen=True):
+    """How fast a session may send."""
+
+    rate_bytes_per_s: float = RATE_BYTES_PER_S
+    burst_s: float = BURST_S
+    max_delay_s: float = MAX_DELAY_S
+
+
+class LiveSession:
+    """What is known of a session in use; changed only by the request that holds it."""
+
+    __slots__ = ("_clock", "_level", "_level_s", "_pace", "expires_ms", "lock", "sequence", "used", "users")
+
+    def __init__(self, token: SessionToken, pace: Pace, clock: Callable[[], float]) -> None:
+        self.expires_ms = token.expires_ms
+        self.sequence = token.sequence  # of the token that is good now; lower ones are stale
+        self.used: Use | None = None
+        self.lock = asyncio.Lock()
+        self.users = 0  # requests that hold the session or wait for it
+        self._pace = pace
+        self._clock = clock
+        self._level = pace.rate_bytes_per_s * pace.burst_s  # bytes that may be sent at once; below 0 a debt
+        self._level_s = clock()
+
+    def repeats(self, token: SessionToken, digest: bytes) -> Use | None:
+        """The last request, when this is it again: with the same token and a body of the same digest."""
+        used = self.used
+        return used if used is not None and used.nonce == token.nonce and used.digest == digest else None
+
+    def is_stale(self, token: SessionToken) -> bool:
+        """Whether the token was used already, or is older than one that was."""
+        return token.sequence < self.sequence
+
+    def use(self, token: SessionToken, digest: bytes, received_ns: int) -> SessionToken:
+        """Consumes a token whose request was processed, and returns the next one."""
+        self.sequence = max(self.sequence, token.sequence) + 1
+        following = replace(token, sequence=self.sequence, nonce=_nonce())
+        self.used = Use(token.nonce, digest, received_ns, following)
+        return following
+
+    def check_pace(self, size: int) -> None:
+        """Raises RateExceeded when `size` bytes more would hold their answer back for too long.
+
+        A session that has rested may always send, however large the body: its debt then holds back the next ones.
+        """
+        self._refill()
+        pace = self._pace
+        full = pace.rate_bytes_per_s * pace.burst_s
+        missing = min(size - self._level - pace.rate_bytes_per_s * pace.max_delay_s, full - self._level)
+        if missing > 0:
+            raise RateExceeded(
+                f"the session sends more than {pace.rate_bytes_per_s:g} bytes a second; "
+                "come back later, or split the logs across several sessions",
+                retry_after_s=max(1, math.ceil(missing / pace.rate_bytes_per_s)),
+            )
+
+    def charge(self, size: int) -> float:
+        """Counts `size` bytes as sent; returns for how many seconds their answer is to be held back."""
+        self._refill()
+        self._level -= size
+        return min(max(0.0, -self._level / self._pace.rate_bytes_per_s), self._pace.max_delay_s)
+
+    def _refill(self) -> None:
+        now_s = self._clock()
+        rate = self._pace.rate_bytes_per_s
+        self._level = min(rate * self._pace.burst_s, self._level + rate * (now_s - self._level_s))
+        self._level_s = now_s
+
+
+class Sessions:
+    """Starts sessions, reads their tokens and remembers the live ones; for one event loop's thread.
+
+    A token proves itself by its signature. Only which tokens were used is remembered, in memory: after a restart, and
+    for a session that was not used for so long that `max_live` others pushed it out, the first token to come is taken
+    and the session goes on from its sequence.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        *,
+        pace: Pace = Pace(),
+        max_live: int = MAX_LIVE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` counts seconds, for the pace only; the time of day comes with each request."""
+        self._signer = Signer(secret, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+        self._pace = pace
+        self._max_live = max_live
+        self._clock = clock
+        self._live: OrderedDict[str, LiveSession] = OrderedDict()  # by id, that which was used last at the end
+        self._swept_ms = 0
+
+    @classmethod
+    def open(cls, path: Path, *, pace: Pace = Pace()) -> Self:
+        """Opens with the secret in the file at `path`, which is made (mode 0600) and durable before this returns.
+
+        Raises ValueError when the file holds no such secret.
+        """
+        return cls(_load_secret(path), pace=pace)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def start(self, key: KeyGrant, now_ns: int) -> SessionToken:
+        """The first token of a new session, which lasts an hour, but not longer than its key."""
+        now_ms = now_ns // _NS_PER_MS
+        end_ms = now_ms + SESSION_MS
+        if math.isfinite(key.expires_s):
+            end_ms = min(end_ms, int(key.expires_s * 1000))
+        return SessionToken(
+            version=_VERSION,
+            session_id=secrets.token_hex(16),
+            key_id=key.key_id,
+            destination=key.destination,
+            issued_ms=now_ms,
+            expires_ms=end_ms,
+            sequence=0,
+            nonce=_nonce(),
+        )
+
+    def sign(self, token: SessionToken) -> str:
+        """The token as clients carry it: ASCII letters, digits, "-", "_" and one dot."""
+        return self._signer.sign(base64_encode(msgspec.msgpack.encode(token))).decode()
+
+    def read(self, text: str, now_ns: int) -> SessionToken:
+        """What a token says. Raises InvalidSession unless it was made here as it is, SessionExpired."""
+        if len(text) > _MAX_TOKEN_LENGTH or not text.isascii():
+            raise InvalidSession("the session token is not valid")
+        given = text.encode()
+        payload = given.rpartition(b".")[0]
+        # Base64 has several spellings of one signature; only the one that was given out counts.
+        if not hmac.compare_digest(self._signer.sign(payload), given):
+            raise InvalidSession("the session token is not valid")
+        try:
+            token = msgspec.msgpack.decode(base64_decode(payload), type=SessionToken)
+        except msgspec.MsgspecError as error:  # of another version
+            raise InvalidSession("the session token is not valid") from error
+        if now_ns // _NS_PER_MS >= token.expires_ms:
+            raise SessionExpired("the session has expired; create a new one")
+        return token
+
+    @asynccontextmanager
+    async def hold(self, token: SessionToken) -> AsyncIterator[LiveSession]:
+        """The token's session, for one request at a time; others wait for it."""
+        live = self._live.get(token.session_id)
+        if live is None:
+            live = self._remember(token)
+        else:
+            self._live.move_to_end(token.session_id)
+        live.users += 1
+        try:
+            async with live.lock:
+                yield live
+        finally:
+            live.users -= 1
+
+    def forget_expired(self, now_ns: int) -> None:
+        """Forgets the sessions that have expired and are not in use; it looks for them once in SWEEP_S."""
+        now_ms = now_ns // _NS_PER_MS
+        if abs(now_ms - self._swept_ms) < SWEEP_S * 1000:
+            return
+        self._swept_ms = now_ms
+        for session_id, live in list(self._live.items()):
+            if live.expires_ms <= now_ms and not live.users:
+                del self._live[session_id]
+
+    def _remember(self, token: SessionToken) -> LiveSession:
+        while len(self._live) >= self._max_live:
+            idle = next((session_id for session_id, live in self._live.items() if not live.users), None)
+            if idle is None:
+                break
+            del self._live[idle]
+        live = self._live[token.session_id] = LiveSession(token, self._pace, self._clock)
+        return live
+
+
+def _nonce() -> bytes:
+    return secrets.token_bytes(8)
+
+
+def _load_secret(path: Path) -> bytes:
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        found = _make_secret(path)
+    if not _SECRET.fullmatch(found):
+        raise ValueError(
+            f"{path} does not hold {_SECRET_BYTES} bytes in hexadecimal: restore it, or remove it, which makes a new "
+            "secret at the next start and ends the sessions signed with the old one"
+        )
+    path.chmod(0o600)
+    return bytes.fromhex(found.decode())
+
+
+def _make_secret(path: Path) -> bytes:
+    text = secrets.token_hex(_SECRET_BYTES).encode() + b"\n"
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return text
