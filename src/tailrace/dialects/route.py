@@ -3,8 +3,10 @@
 docs/routing.md shows the order to users.
 """
 
+import binascii
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -14,23 +16,22 @@ from tailrace.dialects.http import Dialect, Handler, Headers
 
 DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT, datamix.DIALECT)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
+CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
 
 _SHARED: Final = "v1"  # the first segment of the paths that dialects dispute
 _MOESIF_KEY: Final = b"x-moesif-application-id"
 _BASELIME_KEY: Final = b"x-api-key"
 _AUTHORIZATION: Final = b"authorization"
 _AXIOM_TOKENS: Final = (b"Bearer xaat-", b"Bearer xapt-")
-_AXIOM_HEADERS: Final = (
-    b"x-axiom-org-id",
-    b"x-axiom-dataset",
-    b"x-axiom-metrics-dataset",
-    b"x-amz-firehose-access-key",
-)
+_FIREHOSE_KEY: Final = b"x-amz-firehose-access-key"
+_AXIOM_HEADERS: Final = (b"x-axiom-org-id", b"x-axiom-dataset", b"x-axiom-metrics-dataset", _FIREHOSE_KEY)
+_AXIOM_NOUNS: Final = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
 _MOESIF_NOUNS: Final = frozenset({"events", "actions", "users", "companies", "subscriptions"})
 _MOESIF_GETS: Final = frozenset({"config", "rules"})
 _MANAGEMENT: Final = "~"  # a segment of Moesif's management API, never the name of a dataset
 
 Segments = tuple[str, ...]
+T = TypeVar("T")
 
 
 class Match(Struct, frozen=True):
@@ -50,7 +51,8 @@ class _Path(Struct):
     matches: dict[str, Match] = {}  # by dialect, made when first asked for
     is_shared: bool = False
     is_axiom: bool = False  # a route of Axiom's, for ingest or of the API
-    looks_like_moesif: bool = False
+    is_moesif: bool = False  # one of Moesif's routes for events and entities
+    is_moesif_get: bool = False  # one of Moesif's routes that are read
 
 
 class Router:
@@ -71,56 +73,59 @@ class Router:
         self._dialects = {dialect.name: dialect for dialect in dialects}
         self._default = dialects[0]
         self._api_patterns = [_segments(path.encode(), exact=False) for path in api_paths]
+        # What the API answers outside of the disputed paths is its own, whatever the host.
+        self._api_nouns = {noun for pattern in self._api_patterns for noun in pattern[1:2]} - {_SHARED}
         vendors = {name: dialect.name for dialect in dialects for name in dialect.hosts}
-        self._hosts = {**vendors, **{name.lower(): dialect for name, dialect in (hosts or {}).items()}}
+        self._hosts = {**vendors, **{_host_name(name): dialect for name, dialect in (hosts or {}).items()}}
         self._dialect_of = dialect_of
         self._paths: dict[bytes, _Path] = {}
         self._seen_hosts: dict[bytes, str | None] = {}
 
-    def match(self, raw_path: bytes, headers: Headers) -> Match:
+    def match(self, method: str, raw_path: bytes, headers: Headers) -> Match:
         """The dialect and the handlers of a request, by its path as sent (without the query) and its headers."""
         path = self._paths.get(raw_path)
         if path is None:
             path = self._look_at(raw_path)
-            if len(self._paths) >= CACHED_PATHS:
-                self._paths.clear()
-            self._paths[raw_path] = path
+            _remember(self._paths, raw_path, path)
         if path.fixed is not None:
             return path.fixed
         name = self._host(headers)
         if name is None:
-            name = self._claimant(path, headers) if path.is_shared else self._default.name
+            name = self._claimant(path, method, headers) if path.is_shared else self._default.name
         found = path.matches.get(name)
         return found if found is not None else self._matched(path, self._dialects.get(name, self._default))
 
     def _look_at(self, raw_path: bytes) -> _Path:
-        segments = _segments(raw_path, exact=True)
+        segments = _without_leading_slashes(_segments(raw_path, exact=True))
         for dialect in self._dialects.values():
             mount = _segments(dialect.mount.encode(), exact=True)
             if segments[: len(mount)] == mount:
-                inner = ("", *segments[len(mount) :]) if len(segments) > len(mount) else ("", "")
+                inner = _without_leading_slashes(("", *segments[len(mount) :]))
                 return _Path(inner, fixed=_match(dialect, inner))
-        shared = segments[1:2] == (_SHARED,)
-        if shared and _MANAGEMENT in segments:
-            return _Path(segments, fixed=Match(self._default, "/".join(segments), {}, {}))
         for dialect in self._dialects.values():
             for prefix in dialect.own_paths:
                 own = _segments(prefix.encode(), exact=True)
                 if segments[: len(own)] == own:
                     return _Path(segments, fixed=_match(dialect, segments))
+        shared = segments[1] == _SHARED
+        if segments[1] in self._api_nouns or (shared and _MANAGEMENT in segments):
+            return _Path(segments, fixed=Match(self._default, "/".join(segments), {}, {}))
         rest = _trimmed(segments)[2:]
         return _Path(
             segments,
             is_shared=shared,
             is_axiom=self._is_axiom(segments),
-            looks_like_moesif=rest in {(noun,) for noun in _MOESIF_NOUNS | _MOESIF_GETS}
-            or rest in {(noun, "batch") for noun in _MOESIF_NOUNS},
+            is_moesif=not _MOESIF_NOUNS.isdisjoint(rest[:1]) and rest[1:] in {(), ("batch",)},
+            is_moesif_get=len(rest) == 1 and rest[0] in _MOESIF_GETS,
         )
 
     def _is_axiom(self, segments: Segments) -> bool:
         trimmed = _trimmed(segments)
-        known = any(_fit(pattern, trimmed) is not None for pattern in self._api_patterns)
-        return known or bool(_match(axiom.DIALECT, segments).handlers)
+        return (
+            (len(trimmed) > 3 and trimmed[2] in _AXIOM_NOUNS)
+            or any(_fit(pattern, trimmed) is not None for pattern in self._api_patterns)
+            or bool(_match(axiom.DIALECT, segments).handlers)
+        )
 
     def _matched(self, path: _Path, dialect: Dialect) -> Match:
         found = _match(dialect, path.segments)
@@ -128,57 +133,90 @@ class Router:
         return found
 
     def _host(self, headers: Headers) -> str | None:
+        """The dialect whose host was asked, None where the host is nobody's."""
         sent = headers.get(b"host", b"")
         try:
             return self._seen_hosts[sent]
         except KeyError:
             pass
-        name = sent.decode("latin-1").lower()
-        if not name.startswith("["):
-            name = name.partition(":")[0]
+        name = _host_name(sent.decode("latin-1"))
         found = self._hosts.get(name)
-        parent = name
-        while found is None and "." in parent:
-            parent = parent.partition(".")[2]
-            found = self._hosts.get("*." + parent)
-        if len(self._seen_hosts) >= CACHED_PATHS:
-            self._seen_hosts.clear()
-        self._seen_hosts[sent] = found
+        while found is None and "." in name:
+            name = name.partition(".")[2]
+            found = self._hosts.get("*." + name)
+        _remember(self._seen_hosts, sent, found)
         return found
 
-    def _claimant(self, path: _Path, headers: Headers) -> str:
+    def _claimant(self, path: _Path, method: str, headers: Headers) -> str:
         """The dialect of a path under /v1 that several have: the first whose credential is known, else the first."""
         authorization = headers.get(_AUTHORIZATION)
-        moesif = _MOESIF_KEY in headers
-        baselime = _BASELIME_KEY in headers
-        if not moesif and not baselime and authorization is not None and path.is_axiom:
-            if authorization.startswith(_AXIOM_TOKENS):
+        claims: list[tuple[str, bytes]] = []  # dialect, and its credential
+        if _MOESIF_KEY in headers:
+            claims.append(("moesif", headers[_MOESIF_KEY]))
+        if _BASELIME_KEY in headers:
+            claims.append(("baselime", headers[_BASELIME_KEY]))
+        if authorization is not None:
+            if path.is_axiom and not claims and authorization.startswith(_AXIOM_TOKENS):
                 return "axiom"
-            return self._bearer_of(authorization) or "axiom"
-        claims: list[tuple[str, str]] = []  # dialect, and its credential
-        if moesif:
-            claims.append(("moesif", headers[_MOESIF_KEY].decode("latin-1")))
-        if baselime:
-            claims.append(("baselime", headers[_BASELIME_KEY].decode("latin-1")))
-        if authorization is not None or any(name in headers for name in _AXIOM_HEADERS):
-            owner = self._bearer_of(authorization or b"")
-            known = owner is not None
-            bearer = owner if owner == "baselime" else "axiom" if path.is_axiom else "baselime"
-            claims.append((bearer, "" if not known else "known"))
+            claims.append(self._claim_of(path, _secret(authorization)))
+        elif any(name in headers for name in _AXIOM_HEADERS):
+            claims.append(self._claim_of(path, headers.get(_FIREHOSE_KEY, b"")))
         if not claims:
-            if path.is_axiom:
-                return "axiom"
-            return "moesif" if path.looks_like_moesif else "baselime"
+            return _usual(path, method)
         if len(claims) > 1:
             for name, secret in claims:
-                if secret == "known" or (secret and self._dialect_of(secret) == name):
+                if self._owner(secret) == name:
                     return name
         return claims[0][0]
 
-    def _bearer_of(self, authorization: bytes) -> str | None:
-        """Whose the credential of an Authorization header is, with a scheme before it or without."""
-        scheme, _, secret = authorization.strip().partition(b" ")
-        return self._dialect_of((secret.strip() or scheme).decode("latin-1"))
+    def _claim_of(self, path: _Path, secret: bytes) -> tuple[str, bytes]:
+        """Whose a request with a credential in a header that several dialects use is."""
+        owner = self._owner(secret)
+        if owner == "baselime":
+            return owner, secret
+        if path.is_axiom:
+            return "axiom", secret
+        # Axiom has no such path: its answer to its own token says so, but other credentials go before it.
+        return ("axiom" if owner == "axiom" else "baselime"), b""
+
+    def _owner(self, secret: bytes) -> str | None:
+        return self._dialect_of(secret.decode("latin-1")) if secret else None
+
+
+def _usual(path: _Path, method: str) -> str:
+    """The dialect of a request without a credential."""
+    if path.is_axiom:
+        return "axiom"
+    if path.is_moesif or (path.is_moesif_get and method in {"GET", "HEAD"}):
+        return "moesif"
+    return "baselime"
+
+
+def _secret(authorization: bytes) -> bytes:
+    """The credential of an Authorization header, with a scheme before it or without; of Basic the password."""
+    scheme, _, secret = authorization.strip().partition(b" ")
+    secret = secret.strip()
+    if scheme.lower() == b"basic":
+        try:
+            return b64decode(secret, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return secret or scheme
+
+
+def _host_name(host: str) -> str:
+    """A host without its port and final dot, in lower case; an IPv6 address keeps its brackets."""
+    name = host.strip().lower()
+    name = name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
+    return name.removesuffix(".")
+
+
+def _remember(memory: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(key) > CACHED_PATH_BYTES:
+        return
+    if len(memory) >= CACHED_PATHS:
+        memory.clear()
+    memory[key] = value
 
 
 def _match(dialect: Dialect, segments: Segments) -> Match:
@@ -199,6 +237,12 @@ def _segments(raw_path: bytes, *, exact: bool) -> Segments:
     parts = raw_path.decode("utf-8", "replace").split("/")
     segments = tuple(unquote(part) if "%" in part else part for part in parts)
     return segments if exact else _trimmed(segments)
+
+
+def _without_leading_slashes(segments: Segments) -> Segments:
+    """With one slash in front, for a base URL that ends in a slash is common; always two segments or more."""
+    first = next((index for index, segment in enumerate(segments) if segment), len(segments) - 1)
+    return ("", *segments[first:])
 
 
 def _trimmed(segments: Segments) -> Segments:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tailrace.api import ROUTES
 from tailrace.dialects import axiom
 from tailrace.dialects.http import Gate, Handler, Headers, Request, Response
 from tailrace.dialects.route import Match, Router
@@ -44,7 +45,10 @@ ALLOW_HEADERS = (
 )  # where a preflight asks for none by name
 MAX_AGE = (b"access-control-max-age", b"86400")
 # No page of another origin may use these: what is sent there, or answered, makes or manages credentials.
-SAME_ORIGIN = ("/sessions", "/datamix/sessions", "/tailrace/v1/keys", "/v2/tokens", "/axiom/v2/tokens")
+SAME_ORIGIN = (
+    "/sessions",
+    *sorted({route.path.partition("/{")[0] for route in ROUTES if route.need and route.need.capability == "apiTokens"}),
+)
 
 
 class ClientGone(Exception):
@@ -60,14 +64,14 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
             raise ValueError(f"no {scope['type']} here")
         began = clock()
         headers: Headers = dict(scope["headers"])
-        match = router.match(scope["raw_path"], headers)
+        match = router.match(scope["method"], scope["raw_path"], headers)
         handler = match.handlers.get(scope["method"])
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
                     await _send(send, _preflight(match.path, headers), match.path)
                     return
-                handler = _refusal(match)
+                handler = _refusal(match, scope["method"])
                 if handler is None:
                     await _to_api(match, api, scope, receive, send)
                     metrics.observe("api", clock() - began)
@@ -108,7 +112,15 @@ async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -
         return await answer
     except TailraceError as error:
         metrics.count_refusal(match.dialect.name, error.code)
-        return match.dialect.render_error(error)
+        refused = match.dialect.render_error(error)
+        if (
+            isinstance(error, MethodNotAllowed)
+            and match.handlers
+            and not any(name == b"allow" for name, _ in refused.headers)
+        ):
+            allowed = ", ".join(_allowed(match)).encode()
+            refused = replace(refused, headers=(*refused.headers, (b"allow", allowed)))
+        return refused
     except ClientGone:
         raise
     except Exception:
@@ -117,21 +129,24 @@ async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -
         return match.dialect.render_error(TailraceError("internal error"))
 
 
-def _refusal(match: Match) -> Handler | None:
+def _refusal(match: Match, method: str) -> Handler | None:
     """What answers a request that no route of its dialect takes; None where it is for the API."""
     if match.handlers:
-
-        async def refuse_method(request: Request, gate: Gate) -> Response:
-            allowed = ", ".join(sorted(match.handlers))
-            refused = match.dialect.render_error(
-                MethodNotAllowed(f"{request.method} is not allowed here, only {allowed}")
-            )
-            return replace(refused, headers=(*refused.headers, (b"allow", allowed.encode())))
-
-        return refuse_method
+        if method == "HEAD" and "GET" in match.handlers:
+            return match.handlers["GET"]  # the HTTP server leaves the body out
+        return partial(_refuse_method, _allowed(match))
     if match.dialect.fallback is not None:
         return match.dialect.fallback
     return None if match.dialect is axiom.DIALECT else _refuse_path
+
+
+def _allowed(match: Match) -> list[str]:
+    """The methods that a path has an answer to."""
+    return sorted({*match.handlers, *(("HEAD",) if "GET" in match.handlers else ())})
+
+
+async def _refuse_method(allowed: list[str], request: Request, gate: Gate) -> Response:
+    raise MethodNotAllowed(f"{request.method} is not allowed here, only {', '.join(allowed)}")
 
 
 async def _refuse_path(request: Request, gate: Gate) -> Response:
