@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.dialects.axiom import rfc3339
+from tailrace.events.times import rfc3339
 from tailrace.lake import DatasetInfo
 
 

@@ -16,6 +16,7 @@ from tailrace.events import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from tailrace.events.times import rfc3339
 from tailrace.intake import Limits, TimeRule, cut_csv, cut_json, decode_body
 
 JSON_TYPES = frozenset(
@@ -201,15 +202,6 @@ def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
 def _failure(rejection: Rejection, received_ns: int) -> Failure:
     time_ns = received_ns if rejection.time_ns is None else rejection.time_ns
     return Failure(rfc3339(time_ns), f"event {rejection.index}: {rejection.reason}")
-
-
-def rfc3339(time_ns: int) -> str:
-    """A time in ns since the Unix epoch as RFC 3339 in UTC, its fraction without trailing zeros."""
-    seconds, fraction = divmod(time_ns, 1_000_000_000)
-    moment = time.gmtime(seconds)
-    text = f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}T"
-    text += f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
-    return text + (f".{fraction:09}".rstrip("0") if fraction else "") + "Z"
 
 
 def render_error(error: TailraceError) -> Response:

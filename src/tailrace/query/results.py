@@ -74,7 +74,7 @@ def to_ndjson(result: Result) -> bytes:
 def to_csv(result: Result) -> bytes:
     """RFC 4180 with a header row; times as RFC 3339, lists and objects as JSON text."""
     sink = io.BytesIO()
-    columns = [_shown(column.combine_chunks()) for column in result.table.columns]
+    columns = [shown(column.combine_chunks()) for column in result.table.columns]
     nested = [n for n, column in enumerate(columns) if pa.types.is_nested(column.type)]
     if nested:
         cells: list[exp.Expr] = [exp.Anonymous(this="to_json", expressions=[_column(n)]) for n in nested]
@@ -99,11 +99,11 @@ def _objects(table: pa.Table) -> list[bytes]:
         cell: exp.Expr = _column(n)
         cells += [exp.Literal.string(field.name), cast(cell, "JSON") if is_json(field) else cell]
     row = exp.Anonymous(this="json_object", expressions=cells)
-    [lines] = _select([row], [_shown(column.combine_chunks()) for column in table.columns])
+    [lines] = _select([row], [shown(column.combine_chunks()) for column in table.columns])
     return [line.encode() for line in lines.to_pylist()]
 
 
-def _shown(values: pa.Array) -> pa.Array:
+def shown(values: pa.Array) -> pa.Array:
     """The values as JSON has them: times as RFC 3339 texts, null for what is not a number."""
     kind = values.type
     if pa.types.is_timestamp(kind):
@@ -111,15 +111,15 @@ def _shown(values: pa.Array) -> pa.Array:
     if pa.types.is_floating(kind):
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
     if pa.types.is_dictionary(kind):
-        return _shown(values.dictionary_decode())
+        return shown(values.dictionary_decode())
     if pa.types.is_fixed_size_list(kind):
-        return _shown(values.cast(pa.list_(kind.value_type)))
+        return shown(values.cast(pa.list_(kind.value_type)))
     if pa.types.is_list(kind):
-        return pa.ListArray.from_arrays(values.offsets, _shown(values.values), mask=values.is_null())
+        return pa.ListArray.from_arrays(values.offsets, shown(values.values), mask=values.is_null())
     if pa.types.is_map(kind):
-        return pa.MapArray.from_arrays(values.offsets, _shown(values.keys), _shown(values.items), mask=values.is_null())
+        return pa.MapArray.from_arrays(values.offsets, shown(values.keys), shown(values.items), mask=values.is_null())
     if pa.types.is_struct(kind) and kind.num_fields:
-        members = [_shown(values.field(n)) for n in range(kind.num_fields)]
+        members = [shown(values.field(n)) for n in range(kind.num_fields)]
         return pa.StructArray.from_arrays(members, [member.name for member in kind], mask=values.is_null())
     return values
 

@@ -1,0 +1,114 @@
+"""The tabular answer of Axiom's query routes: tables whose values come by columns, or by rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from tailrace.events.times import rfc3339
+from tailrace.query.answers import cells, status
+from tailrace.query.run import AplField, AplResult, AplTable, Order
+
+
+class Aggregation(Struct, frozen=True, omit_defaults=True):
+    """How an aggregate column came to be."""
+
+    name: str
+    fields: tuple[str, ...] = ()
+    args: tuple[Any, ...] = ()
+
+
+class Field(Struct, frozen=True):
+    """A column."""
+
+    name: str
+    type: str
+    agg: Aggregation | UnsetType = UNSET
+
+
+class Named(Struct, frozen=True):
+    """A dataset, or a column to group by."""
+
+    name: str
+
+
+class Range(Struct, frozen=True):
+    """The time that a table covers, RFC 3339, end exclusive."""
+
+    field: str
+    start: str
+    end: str
+
+
+class Buckets(Struct, frozen=True):
+    """The bins of a group; nanoseconds where the field is a time."""
+
+    field: str
+    size: int | float
+
+
+class Table(Struct, frozen=True):
+    """One table: exactly these members, which Axiom's Go client decodes strictly."""
+
+    name: str
+    sources: list[Named]
+    fields: list[Field]
+    order: tuple[Order, ...]
+    groups: list[Named]
+    range: Range | UnsetType = UNSET
+    buckets: Buckets | UnsetType = UNSET
+    # One array a field even where there is no row: the JavaScript client reads the length of the first.
+    columns: list[cells.Column] | UnsetType = UNSET
+    rows: Sequence[Sequence[Any]] | UnsetType = UNSET
+
+
+class Answer(Struct, frozen=True, rename="camel"):
+    """The whole answer."""
+
+    format: str
+    status: status.Status
+    tables: list[Table]
+    dataset_names: tuple[str, ...]
+    fields_meta_map: dict[str, list[Any]] = {}
+
+
+def to_tabular(result: AplResult) -> bytes:
+    """`format=tabular`: an array of values for each field."""
+    return _answer("tabular", result, [_table(table, by_rows=False) for table in result.tables])
+
+
+def to_tabular_rows(result: AplResult) -> bytes:
+    """`format=tabular-rows`: `rows` in place of `columns`, an array of values for each row."""
+    return _answer("tabular-rows", result, [_table(table, by_rows=True) for table in result.tables])
+
+
+def _answer(form: str, result: AplResult, tables: list[Table]) -> bytes:
+    answer = Answer(form, status.shown(result.status), tables, result.datasets)
+    return msgspec.json.encode(answer)
+
+
+def _table(table: AplTable, *, by_rows: bool) -> Table:
+    columns = cells.columns(table)
+    return Table(
+        name=table.name,
+        sources=[Named(name) for name in table.sources],
+        fields=[_field(field) for field in table.fields],
+        order=table.order,
+        groups=[Named(name) for name in table.groups],
+        range=UNSET
+        if table.range is None
+        else Range(table.range.field, rfc3339(table.range.start_ns), rfc3339(table.range.end_ns)),
+        buckets=UNSET if table.buckets is None else Buckets(table.buckets.field, table.buckets.size),
+        columns=UNSET if by_rows or not columns else columns,
+        rows=_rows(columns, table.rows.num_rows) if by_rows else UNSET,
+    )
+
+
+def _field(field: AplField) -> Field:
+    agg = field.agg
+    return Field(field.name, field.type, UNSET if agg is None else Aggregation(agg.name, agg.fields, agg.args))
+
+
+def _rows(columns: list[cells.Column], count: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*columns, strict=True)) if columns else [()] * count
