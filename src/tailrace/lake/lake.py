@@ -39,6 +39,7 @@ logger = logging.getLogger("tailrace.lake")
 SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON taken in one shredding
 LINGER_BYTES = 64 * 1024 * 1024  # with less than this (or a commit's worth) waiting, shredding waits for more:
 LINGER_S = 1.0  # at most this long, and not at all when a query waits; a burst is acknowledged before it is shredded
+OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
 HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
 NICE = 10  # of the threads that shred and commit
 DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
@@ -78,12 +79,28 @@ class _Pending(Struct, frozen=True, eq=False):
     since_s: float
 
 
+class _Stored(Struct, frozen=True, eq=False):
+    """A dataset as its directory holds it."""
+
+    info: DatasetInfo
+    table: Table
+    view: FieldsView | None
+    position: int  # of the table
+
+
+def _stored(directory: Path, info: DatasetInfo | None = None) -> _Stored:
+    """Reads a dataset. Raises whatever is wrong with its files."""
+    info = info or catalog.load_info(directory)
+    table = Table.open(directory)
+    return _Stored(info, table, load_fields(catalog.fields_path(directory)), table.position)
+
+
 class _Dataset:
     """One dataset while the server runs. Its state is guarded by the lake's lock."""
 
-    def __init__(self, info: DatasetInfo, table: Table, fields: Fields, shredder: Shredder) -> None:
-        self.info = info
-        self.table = table
+    def __init__(self, stored: _Stored, fields: Fields, shredder: Shredder) -> None:
+        self.info = stored.info
+        self.table = stored.table
         self.fields = fields
         self.view = fields.view()
         self.shredder = shredder
@@ -93,9 +110,9 @@ class _Dataset:
         self.hot: list[HotPart] = []
         self.hot_bytes = 0
         self.committing: list[HotPart] = []
-        self.files = table.files
+        self.files = stored.table.files
         self.stored_view: FieldsView | None = self.view
-        self.committed = max(table.position, info.created_position)
+        self.committed = max(stored.position, stored.info.created_position)
         self.accepted = self.committed
         self.shredded = self.committed
         self.uncommitted_events = 0
@@ -140,12 +157,16 @@ class Lake:
         self._dropped = catalog.load_dropped(root)
         self._homeless: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self._replaying = True
-        for directory in catalog.dataset_directories(root):
-            try:
-                self._datasets[directory.name] = self._opened(directory, catalog.load_info(directory))
-            except Exception as error:
-                logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
-                self._unavailable[directory.name] = _first_line(error)
+        with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
+            readings = {
+                directory: opening.submit(_stored, directory) for directory in catalog.dataset_directories(root)
+            }
+            for directory, reading in readings.items():
+                try:
+                    self._datasets[directory.name] = self._opened(reading.result())
+                except Exception as error:
+                    logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
+                    self._unavailable[directory.name] = _first_line(error)
         self._threads = [
             threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
             threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
@@ -165,15 +186,10 @@ class Lake:
             thread.start()
         return lake
 
-    def _opened(self, directory: Path, info: DatasetInfo) -> _Dataset:
-        table = Table.open(directory)
+    def _opened(self, stored: "_Stored") -> _Dataset:
         settings = self.settings
-        fields = Fields(
-            load_fields(catalog.fields_path(directory)),
-            max_columns=settings.columns_per_dataset,
-            density=settings.column_density,
-        )
-        return _Dataset(info, table, fields, Shredder(fields, self._duckdb.cursor()))
+        fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
+        return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()))
 
     # Datasets
 
@@ -204,7 +220,7 @@ class Lake:
         catalog.store_info(new, info)
         new.rename(directory)
         flush(self.root)
-        return self._opened(directory, info)
+        return self._opened(_stored(directory, info))
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events. Raises DatasetNotFound."""

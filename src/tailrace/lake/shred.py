@@ -47,7 +47,7 @@ class Shredder:
     def __init__(self, fields: Fields, connection: duckdb.DuckDBPyConnection) -> None:
         self._fields = fields
         self._connection = connection
-        self._guard = Guard(fields)
+        self._guard: Guard | None = None  # built when it is needed: most datasets of a start may stay idle
         self._unlearned = 0  # events since the registry was last looked over
 
     def shred(self, batches: Sequence[Batch]) -> pa.Table:
@@ -166,9 +166,10 @@ class Shredder:
         return rests, unfit
 
     def _current_guard(self) -> Guard:
-        if self._guard.version != self._fields.version:
-            self._guard = Guard(self._fields)
-        return self._guard
+        guard = self._guard
+        if guard is None or guard.version != self._fields.version:
+            guard = self._guard = Guard(self._fields)
+        return guard
 
     @contextmanager
     def _events(self, events: bytes) -> Iterator[None]:
