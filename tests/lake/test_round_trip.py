@@ -151,6 +151,29 @@ def test_numbers_beyond_64_bits_keep_every_digit(connection: duckdb.DuckDBPyConn
     assert table["i"].to_pylist() == [2**63 - 1]
 
 
+def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_sent(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    fields = Fields()
+    shredder = Shredder(fields, connection)
+    lines = b'{"f":0.5}\n{"f":1e-400}\n{"f":-1e-400}\n{"f":0.12345678901234567890}\n{"f":1.8e308}\n{"f":-1e999}\n'
+    sent = Batch("d", lines, batch([{}] * 6).times, 6, 1)
+
+    for _ in range(2):  # the first time the exact way, then past the guard
+        table = shredder.shred([sent])
+        assert table["f"].to_pylist() == [0.5, 0.0, -0.0, 0.12345678901234568, None, None]
+        assert table["_rest"].to_pylist() == [None, None, None, None, '{"f":1.8e308}', '{"f":-1e999}']
+    rare = Batch("d", lines.replace(b'"f"', b'"rare"'), sent.times, 6, 1)
+    table = Shredder(Fields(max_columns=0), connection).shred([rare])
+    assert [json.loads(rest)["rare"] for rest in table["_rest"].to_pylist()[:4]] == [
+        0.5,
+        0.0,
+        -0.0,
+        0.12345678901234568,
+    ]
+    assert table["_rest"].to_pylist()[4:] == ['{"rare":1.8e308}', '{"rare":-1e999}']
+
+
 def test_labels_are_spliced_into_odd_lines_too() -> None:
     lines = b'{}\n { "a":1}\n{ }\n{"b":{}}\n'
 
