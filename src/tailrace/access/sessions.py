@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import msgspec
 from itsdangerous import Signer
@@ -33,7 +33,7 @@ SWEEP_S = 60.0  # how often those that have expired are forgotten
 _SECRET_BYTES: Final = 32
 _SECRET: Final = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _SECRET_BYTES))
 _SALT: Final = b"tailrace.session"
-_VERSION: Final = 1
+_VERSION: Final[Literal[1]] = 1
 _MAX_TOKEN_LENGTH: Final = 4096  # characters
 _NS_PER_MS: Final = 1_000_000
 
@@ -63,7 +63,7 @@ class RateExceeded(TailraceError):
 class SessionToken(Struct, frozen=True, array_like=True):
     """What a session token says; it is signed, not encrypted."""
 
-    version: int
+    version: Literal[1]  # of this layout
     session_id: str
     key_id: str  # of the key that started the session
     destination: str  # system.application.environment

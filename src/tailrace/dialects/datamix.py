@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, NoReturn
@@ -28,11 +29,13 @@ _LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
 _PARTS: Final = ("system", "application", "environment")  # of a destination
 _NS_PER_MS: Final = 1_000_000
 _SHOWN: Final = 60  # characters of a client's value in a reason
+_SHOWN_BITS: Final = 128  # of a number
 _MAX_INDEX_DIGITS: Final = 15
+_MAX_DIGITS: Final = 400  # of an integer that is read as one
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
 _JSON_STARTS: Final = (b"{", b"[", b'"')
-_FIELDS_PER_LOG: Final = 16  # of a form, on average; what has more is refused before it is taken apart
+_MAX_FURTHER_FIELDS: Final = 10_000  # of a form, beside the four that each message may have
 _NO_STORE: Final = ((b"cache-control", b"no-store"),)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
@@ -217,9 +220,10 @@ def _key(body: bytes) -> object:
     if not text:
         return None
     if _is_json(text):
-        members = _decode(text, strictly=msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
-        raw = members.get("key")
-        return None if raw is None else _decode(bytes(raw), strictly=_ANY.decode)
+        members = _decode(text)
+        if not isinstance(members, dict):
+            raise BadRequest("the body is not a JSON object with 'key'")
+        return members.get("key")
     return dict(_fields(text)).get("key")
 
 
@@ -255,29 +259,31 @@ def _too_many(limits: Limits) -> TooLarge:
     return TooLarge(f"the request has more than max_events = {limits.max_events} messages")
 
 
-def _decode(text: bytes, *, strictly: Callable[[bytes], Any]) -> Any:
-    """A JSON value that `strictly` decodes; one with halves of surrogate pairs or bad UTF-8 is decoded as it can be."""
+def _decode(text: bytes) -> Any:
+    """A JSON value. What msgspec does not read, halves of surrogate pairs, bad UTF-8, huge numbers, is read slowly."""
     try:
-        return strictly(text)
-    except msgspec.ValidationError:
-        raise BadRequest("the body is a JSON object") from None
-    except _REFUSED as error:
-        first = error
-    # JavaScript cuts text in the middle of a pair, and then escapes the half.
-    if not isinstance(first, RecursionError):
-        try:
-            return _LENIENT.decode(text.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            pass
-    what = "it is nested too deeply" if isinstance(first, RecursionError) else str(first)
-    raise BadRequest(f"malformed JSON: {what}") from None
+        return _ANY.decode(text)
+    except RecursionError:
+        raise BadRequest("malformed JSON: it is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    try:
+        return _LENIENT.decode(text.decode("utf-8", "replace"))
+    except RecursionError:
+        raise BadRequest("malformed JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise BadRequest(f"malformed JSON: {error}") from None
+
+
+def _parse_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_LENIENT: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_LENIENT: Final = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
 
 
 def _read_json(text: bytes) -> Sent:
@@ -289,7 +295,7 @@ def _read_json(text: bytes) -> Sent:
         if isinstance(good.messages, UnsetType):
             return Sent(session=good.session or None)
         return Sent(session=good.session or None, logs=good.messages, indexes=range(len(good.messages)))
-    body = _decode(text, strictly=_ANY.decode)
+    body = _decode(text)
     if not isinstance(body, dict):
         raise BadRequest("the body is not a JSON object with 'session' and 'messages'")
     messages = body.get("messages")
@@ -336,10 +342,12 @@ def _unicode(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a client's value, as JSON unless it is text."""
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
-        return "a number of more than 256 bits"
-    text = _unicode(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    """The beginning of a client's value, as JSON unless it is text; of a container only what it is."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"a number of more than {_SHOWN_BITS} bits"
+    text = _unicode(value if isinstance(value, str) else json.dumps(value))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
@@ -356,14 +364,18 @@ def _fields(text: bytes) -> list[tuple[str, str]]:
 def _read_form(text: bytes, limits: Limits) -> Sent:
     if b"=" not in text:
         raise BadRequest("the body is neither a JSON object nor a form")
-    if text.count(b"&") > _FIELDS_PER_LOG * limits.max_events:
-        raise _too_many(limits)
+    fields = text.count(b"&") + 1
+    most = 4 * limits.max_events + _MAX_FURTHER_FIELDS
+    if fields > most:
+        raise TooLarge(f"the form has {fields} fields; with max_events = {limits.max_events} it may have {most}")
     session: str | None = None
     found: dict[int, Any] = {}
     for name, value in _fields(text):
         if name == "session":
             session = value or None
-        elif name.startswith("messages"):
+        elif name == "messages":
+            raise BadRequest("'messages' is not a list; in a form it is messages[0][level] and so on")
+        elif name.startswith("messages["):
             _put(found, name, value)
     if not found and session is None:
         return Sent()
@@ -375,10 +387,6 @@ def _read_form(text: bytes, limits: Limits) -> Sent:
 def _put(found: dict[int, Any], name: str, value: str) -> None:
     """Puts the value of `messages[index][member]` in its place; of a field that comes twice the last one counts."""
     index, closed, rest = name.removeprefix("messages[").partition("]")
-    if name == "messages" or not name.startswith("messages["):
-        if name == "messages":
-            raise BadRequest("'messages' is not a list; in a form it is messages[0][level] and so on")
-        return  # another field
     if not closed or not index.isascii() or not index.isdigit() or len(index) > _MAX_INDEX_DIGITS:
         raise BadRequest(
             f"{_shown(name)} has no index: in a form 'messages' is messages[0][level] and so on, "
