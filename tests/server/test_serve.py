@@ -253,7 +253,7 @@ def test_a_table_that_is_away_is_told_of_until_it_is_back(make_server: "MakeServ
     server = make_server("--commit-age-s=0.1").start()
     server.create("away")
     server.ingest("away", [{"n": 1}])
-    wait_until(lambda: committed(server, "away") == 1)
+    wait_until(lambda: "tailrace_commits_total 1.0" in server.client.get("/metrics").text)
     directory = server.data / "lake" / "away"
     directory.rename(server.data / "elsewhere")
 
@@ -277,7 +277,7 @@ def test_a_file_of_a_table_that_is_missing_makes_it_unavailable(make_server: "Ma
     server = make_server("--commit-age-s=0.1").start()
     server.create("hurt")
     server.ingest("hurt", [{"n": 1}])
-    wait_until(lambda: committed(server, "hurt") == 1)
+    wait_until(lambda: "tailrace_commits_total 1.0" in server.client.get("/metrics").text)
     for file in (server.data / "lake" / "hurt").glob("*/*.parquet"):
         file.unlink()
 

@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     log_min_free_bytes: Bytes = Field(
         default=512 * MIB,
         ge=0,
-        description="Free disk space below which ingest is refused with 503 until there is more.",
+        description="Free disk space below which ingest is refused with 503, until there is 1.1 times as much.",
     )
     log_max_queued_bytes: Bytes = Field(
         default=128 * MIB,
