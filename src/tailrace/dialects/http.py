@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tailrace.access import Access, Sessions
-from tailrace.events import Cut, Receipt, TailraceError
+from tailrace.events import Cut, Receipt, Rejection, TailraceError
 from tailrace.intake import Limits
 
 T = TypeVar("T")
@@ -66,6 +66,18 @@ class Request(Struct):
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
 
 
+class Upsert(Struct, frozen=True):
+    """A change of the state of an id: paths (keys joined by dots) with the JSON texts of what stands there."""
+
+    index: int  # in what the client sent
+    id: str
+    members: dict[str, Raw]
+
+
+Merge = Callable[[dict[str, Raw], dict[str, Raw]], dict[str, Raw]]
+"""The state after a change, of the state before and the change."""
+
+
 class Gate(Protocol):
     """The way from a dialect to the log."""
 
@@ -94,8 +106,11 @@ class Gate(Protocol):
         """Why no events are let through, None while they are."""
         ...
 
-    async def ensure_dataset(self, dataset: str) -> None:
-        """Makes the dataset where there is none. Raises InvalidName, BadRequest at the limit of datasets."""
+    async def ensure_dataset(self, dataset: str, *, current_by: str = "") -> None:
+        """Makes the dataset where there is none; with an id field one of current states.
+
+        Raises InvalidName, Conflict at the limit of datasets, or where a dataset of that name is of the other sort.
+        """
         ...
 
     def check_dataset(self, dataset: str) -> None:
@@ -111,6 +126,36 @@ class Gate(Protocol):
 
         Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
         """
+        ...
+
+    async def take_once(
+        self,
+        cut: Cut,
+        ids: Sequence[str | None],
+        *,
+        window_s: float,
+        dataset: str,
+        labels: dict[str, Any],
+        dialect: str,
+        received_ns: int,
+    ) -> Receipt:
+        """`take`, but for the events whose id (None: it has none) was stored in the window before, by whomever.
+
+        Of those with one id the first is taken. Returns once what it stands for is durable, too.
+        """
+        ...
+
+    async def upsert(
+        self, upserts: Sequence["Upsert"], merge: "Merge", *, dataset: str, dialect: str, received_ns: int
+    ) -> list[Rejection]:
+        """Merges each upsert into the current state of its id in a dataset of such; returns once that is durable.
+
+        The rejections are those whose merged state would be too large. Raises what `take` raises.
+        """
+        ...
+
+    def refuse(self, rejections: Sequence[Rejection], *, dialect: str) -> None:
+        """Counts what was refused before it came to a batch."""
         ...
 
     def uncommitted(self, dataset: str) -> int:

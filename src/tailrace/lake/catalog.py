@@ -12,6 +12,7 @@ from msgspec import Struct
 from tailrace.events import InvalidName
 from tailrace.lake.files import flush, read_bytes, replace_durably
 
+REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore
 DROPPED_PREFIX = "_dropped-"
 NEW_PREFIX = "_new-"
@@ -32,6 +33,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     kind: str = "axiom:events:v1"
     retention_days: int = 0  # 0 keeps events for good
     use_retention_period: bool = False
+    current_by: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
 
 
 def check_name(name: str) -> None:

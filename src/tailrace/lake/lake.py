@@ -71,6 +71,7 @@ class Snapshot(Struct, frozen=True, eq=False):
     files: tuple[DataFile, ...]
     hot: tuple[pa.Table, ...]
     fields: FieldsView
+    current_by: str = ""  # the id field of a dataset of current states
 
 
 class _Pending(Struct, frozen=True, eq=False):
@@ -193,8 +194,11 @@ class Lake:
 
     # Datasets
 
-    def create(self, name: str, *, description: str = "", who: str = "") -> DatasetInfo:
-        """Make an empty dataset. Raises InvalidName, DatasetExists, or Conflict past `max_datasets`."""
+    def create(self, name: str, *, description: str = "", who: str = "", current_by: str = "") -> DatasetInfo:
+        """Make an empty dataset; `current_by` is as in `DatasetInfo`.
+
+        Raises InvalidName, DatasetExists, or Conflict past `max_datasets`.
+        """
         catalog.check_name(name)
         with self._lock:
             if name in self._datasets:
@@ -203,7 +207,7 @@ class Lake:
                 raise Conflict(f"there are {len(self._datasets)} datasets, the limit max_datasets")
             if name in self._unavailable:
                 raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}")
-            info = DatasetInfo(name, time.time_ns(), self._accepted, description, who)
+            info = DatasetInfo(name, time.time_ns(), self._accepted, description, who, current_by=current_by)
             try:
                 self._datasets[name] = self._made(info)
             except OSError as error:
@@ -374,7 +378,7 @@ class Lake:
         with self._lock:
             dataset = self._drained(name, timeout_s)
             hot = tuple(part.rows for part in (*dataset.committing, *dataset.hot))
-            found = Snapshot(name, dataset.files, hot, dataset.view)
+            found = Snapshot(name, dataset.files, hot, dataset.view, dataset.info.current_by)
         if found.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(_gone(dataset))
         return found

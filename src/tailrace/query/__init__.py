@@ -8,9 +8,24 @@ from tailrace.events import DatasetNotFound, Forbidden
 from tailrace.lake import Lake, Snapshot
 from tailrace.query import sql
 from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
+from tailrace.query.lookup import State, Stored, current_states, stored_values
 from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson
 
-__all__ = ["DuckDB", "Interrupt", "QueryLimits", "Result", "run_sql", "to_arrow", "to_csv", "to_json", "to_ndjson"]
+__all__ = [
+    "DuckDB",
+    "Interrupt",
+    "QueryLimits",
+    "Result",
+    "State",
+    "Stored",
+    "current_states",
+    "run_sql",
+    "stored_values",
+    "to_arrow",
+    "to_csv",
+    "to_json",
+    "to_ndjson",
+]
 
 
 def run_sql(

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake import Column, DataFile
-from tailrace.query.fields import arrow_type, cast, duckdb_type
+from tailrace.lake import REVISION, Column, DataFile
+from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
 SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
@@ -48,6 +48,24 @@ def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> pa.Ta
     schema = pa.schema(list(kinds.items()))
     parts = [part.select([name for name in kinds if name in part.column_names]) for part in hot]
     return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(list(kinds))
+
+
+def current_columns(reader: FieldReader, by: str) -> list[Column]:
+    """The physical columns that `newest` reads."""
+    return [*reader.columns_read(by), *reader.columns_read(REVISION)]
+
+
+def newest(reader: FieldReader, by: str) -> exp.Qualify:
+    """The clause that keeps, of the rows of a dataset of current states, the one of the highest revision of each id.
+
+    It belongs to a SELECT over all of its rows: a bound on the time or another condition comes after it.
+    """
+    number = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[reader.expression(by, "text")],
+        order=exp.Order(expressions=[exp.Ordered(this=reader.expression(REVISION, "number"), desc=True)]),
+    )
+    return exp.Qualify(this=exp.EQ(this=number, expression=exp.Literal.number(1)))
 
 
 def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[frozenset[str], list[str]]:

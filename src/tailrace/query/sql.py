@@ -13,7 +13,15 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from tailrace.events import QueryInvalid
 from tailrace.lake import Snapshot
 from tailrace.query.fields import FieldReader, View, cast
-from tailrace.query.sources import SYSTEM_TYPES, arrow_types, duckdb_types, hot_rows, rows
+from tailrace.query.sources import (
+    SYSTEM_TYPES,
+    arrow_types,
+    current_columns,
+    duckdb_types,
+    hot_rows,
+    newest,
+    rows,
+)
 
 DIALECT = "duckdb"
 MAX_SQL_BYTES = 256 * 1024  # parsing takes some seconds for each megabyte
@@ -299,13 +307,18 @@ def _source(
     shown: dict[str, Wanted] = {field: (field, everything) for field in reader.paths} if everything else {}
     shown.update({column: field for column, field in wanted.items() if column not in shown})
     physical = {each.name: each for field, _ in shown.values() for each in reader.columns_read(field)}
+    if by := snapshot.current_by:
+        physical |= {each.name: each for each in current_columns(reader, by)}
     hot = hot_rows(snapshot.hot, arrow_types(physical.values()))
     union = rows(snapshot.files, hot_name if hot is not None else None, duckdb_types(physical.values()))
     cells: list[exp.Expr] = [exp.column("_time", quoted=True), exp.column("_sysTime", quoted=True)]
     cells.append(_named(cast(exp.column("_rest", quoted=True), "JSON"), "_rest"))
     cells += [_named(reader.expression(field, view), column) for column, (field, view) in shown.items()]
     physical_rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("stored")))
-    return Source(name, exp.Select(expressions=cells, from_=exp.From(this=physical_rows)), hot_name, hot)
+    select = exp.Select(expressions=cells, from_=exp.From(this=physical_rows))
+    if by:
+        select.set("qualify", newest(reader, by))
+    return Source(name, select, hot_name, hot)
 
 
 def _named(value: exp.Expr, name: str) -> exp.Alias:

@@ -243,7 +243,7 @@ async def _send(send: Send, response: Response, path: str) -> None:
     ]
     if not _is_same_origin(path):
         headers += ALLOW_ORIGIN
-    if response.status == 204:
+    if response.status in (204, 304):
         del headers[:2]
     if response.headers:
         headers += response.headers

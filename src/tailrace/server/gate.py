@@ -2,31 +2,38 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from tailrace.access import Access, Sessions
-from tailrace.dialects.http import DEFAULT_OPTIONS, Options
+from tailrace.dialects.http import DEFAULT_OPTIONS, Merge, Options, Upsert
 from tailrace.events import (
     Batch,
+    Conflict,
     Cut,
     DatasetExists,
     Overloaded,
+    QueryFailed,
     Receipt,
+    Rejection,
     ShuttingDown,
     TailraceError,
 )
 from tailrace.intake import Limits
 from tailrace.lake import Lake
 from tailrace.log import LocalLog
+from tailrace.query import DuckDB, State, Stored, current_states, stored_values
+from tailrace.server.current import CurrentStates
 from tailrace.server.metrics import Metrics
+from tailrace.server.once import MAX_REMEMBERED, Once
 
 T = TypeVar("T")
 
 OVERLOAD_RETRY_AFTER_S = 1
+TRANSACTION_ID = "transaction_id"  # the field with the id by which `take_once` knows an event
 OFFLOAD_BYTES = 256 * 1024  # a body at least this large is cut beside the event loop
 
 
@@ -53,6 +60,8 @@ class LogGate:
         metrics: Metrics,
         max_backlog_bytes: int,
         executor: ThreadPoolExecutor,
+        engine: DuckDB,
+        query_threads: Executor,
         options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.access = access
@@ -65,6 +74,10 @@ class LogGate:
         self._metrics = metrics
         self._max_backlog_bytes = max_backlog_bytes
         self._executor = executor
+        self._engine = engine
+        self._query_threads = query_threads
+        self._once = Once(self._stored_ids)
+        self._states = CurrentStates(self._current_states, max_event_bytes=limits.max_event_bytes)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
@@ -97,14 +110,19 @@ class LogGate:
                 retry_after_s=OVERLOAD_RETRY_AFTER_S,
             )
 
-    async def ensure_dataset(self, dataset: str) -> None:
-        """Makes the dataset where there is none. Raises InvalidName, BadRequest at `max_datasets`, NotReady."""
-        if self._lake.has(dataset):
-            return
+    async def ensure_dataset(self, dataset: str, *, current_by: str = "") -> None:
+        """Makes the dataset where there is none; with an id field one of current states.
+
+        Raises InvalidName, Conflict at `max_datasets` or where a dataset of the name is of the other sort, NotReady.
+        """
         if self._closed is not None:
             raise self._closed
-        with suppress(DatasetExists):  # by another request meanwhile
-            await self._loop.run_in_executor(self._executor, self._lake.create, dataset)
+        if not self._lake.has(dataset):
+            create = partial(self._lake.create, dataset, current_by=current_by)
+            with suppress(DatasetExists):  # by another request meanwhile
+                await self._loop.run_in_executor(self._executor, create)
+        if current_by and self._lake.get(dataset).current_by != current_by:
+            raise Conflict(f"dataset {dataset!r} exists already and is none of current states: drop it, or rename it")
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
         """`work()`, on the event loop's thread for a small body, beside it for a large one."""
@@ -138,6 +156,74 @@ class LogGate:
         position = await future
         self._metrics.count_taken(dialect, cut.count, cut.processed_bytes)
         return Receipt(cut.count, cut.rejections, cut.processed_bytes, position)
+
+    async def take_once(
+        self,
+        cut: Cut,
+        ids: Sequence[str | None],
+        *,
+        window_s: float,
+        dataset: str,
+        labels: dict[str, Any],
+        dialect: str,
+        received_ns: int,
+    ) -> Receipt:
+        """`take`, but for the events whose id was stored in the window before, or comes a second time."""
+        self.check_dataset(dataset)
+        return await self._once.take(
+            cut,
+            ids,
+            partial(self.take, dataset=dataset, labels=labels, dialect=dialect, received_ns=received_ns),
+            dataset=dataset,
+            generation=self._lake.get(dataset).created_ns,
+            window_ns=int(window_s * 1_000_000_000),
+            received_ns=received_ns,
+        )
+
+    async def upsert(
+        self, upserts: Sequence[Upsert], merge: Merge, *, dataset: str, dialect: str, received_ns: int
+    ) -> list[Rejection]:
+        """Merges each upsert into the current state of its id, and returns once that is durable."""
+        self.check_dataset(dataset)
+        info = self._lake.get(dataset)
+        rejections = await self._states.upsert(
+            upserts,
+            merge,
+            partial(self.take, dataset=dataset, labels={}, dialect=dialect, received_ns=received_ns),
+            dataset=dataset,
+            by=info.current_by,
+            generation=info.created_ns,
+            received_ns=received_ns,
+        )
+        self.refuse(rejections, dialect=dialect)
+        return rejections
+
+    def refuse(self, rejections: Sequence[Rejection], *, dialect: str) -> None:
+        """Counts what was refused before it came to a batch."""
+        if rejections:
+            self._metrics.count_rejections(dialect, rejections)
+
+    async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
+        look_up = partial(
+            stored_values,
+            self._lake,
+            self._engine,
+            dataset,
+            TRANSACTION_ID,
+            since_ns=since_ns,
+            most=MAX_REMEMBERED,
+            among=among,
+        )
+        return await self._asked(look_up)
+
+    async def _current_states(self, dataset: str, ids: Collection[str]) -> dict[str, State]:
+        return await self._asked(partial(current_states, self._lake, self._engine, dataset, ids))
+
+    async def _asked(self, query: Callable[[], T]) -> T:
+        try:
+            return await self._loop.run_in_executor(self._query_threads, query)
+        except QueryFailed as error:
+            raise Overloaded(f"what is stored could not be read: {error.message}", retry_after_s=5) from error
 
     def uncommitted(self, dataset: str) -> int:
         """How many events of the dataset are durable but not yet in its table."""

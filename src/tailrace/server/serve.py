@@ -148,6 +148,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         metrics=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,
         executor=intake,
+        engine=engine,
+        query_threads=query_threads,
         options=_options(settings),
     )
 

@@ -1,0 +1,231 @@
+"""Moesif's collector: API calls and actions as events, users, companies and subscriptions as states kept up to date."""
+
+import hashlib
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.access import KeyGrant
+from tailrace.dialects.http import Dialect, Gate, Handler, Request, Response, Route
+from tailrace.dialects.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events
+from tailrace.events import Rejection, TailraceError, TooLarge, Unauthorized
+from tailrace.intake import decode_body
+
+APPLICATION_ID: Final = b"x-moesif-application-id"
+SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
+MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
+RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
+REGION: Final = "self-hosted"
+TAG_LENGTH: Final = 32
+
+
+class Refusal(Struct, frozen=True):
+    """One element that was refused, as the answer has it."""
+
+    index: int
+    reason: str
+
+
+class Accepted(Struct, frozen=True):
+    """The answer to what was stored, in whole or in part."""
+
+    accepted: int
+    rejected: list[Refusal]
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """The body of every error."""
+
+    error: str
+    message: str
+    rejected: list[Refusal] | None = None  # where the body was sound, but nothing in it
+
+
+class Config(Struct, frozen=True):
+    """What the SDKs ask for at their start; integers and every key, which their strict decoders need."""
+
+    org_id: str
+    app_id: str
+    sample_rate: int = 100
+    block_bot_traffic: bool = False
+    user_sample_rate: dict[str, int] = {}
+    company_sample_rate: dict[str, int] = {}
+    user_rules: dict[str, Any] = {}
+    company_rules: dict[str, Any] = {}
+    ip_addresses_blocked_by_name: dict[str, str] = {}
+    regex_config: list[Any] = []
+    billing_config_jsons: dict[str, str] = {}
+
+
+class Tagged(Struct, frozen=True):
+    """A document that the SDKs keep, and the tag by which they see that it has changed."""
+
+    body: bytes
+    tag: bytes
+
+
+@lru_cache(maxsize=10_000)
+def config_of(organisation: str, application: str) -> Tagged:
+    """The configuration of an application; the same in every run."""
+    return _tagged(msgspec.json.encode(Config(organisation, application)))
+
+
+def _tagged(body: bytes) -> Tagged:
+    return Tagged(body, hashlib.sha256(body).hexdigest()[:TAG_LENGTH].encode())
+
+
+RULES: Final = _tagged(b"[]")
+
+
+def grant_of(request: Request, gate: Gate) -> KeyGrant:
+    """The application of a request: of several ids the first that is known. Raises Unauthorized."""
+    sent = request.header_values(APPLICATION_ID)
+    if not sent:
+        raise Unauthorized("no application id: send the header 'X-Moesif-Application-Id'")
+    refusal: Unauthorized | None = None
+    for value in sent:
+        try:
+            return gate.access.authenticate_key("moesif", value.decode("latin-1").strip())
+        except Unauthorized as error:
+            refusal = refusal or error
+    raise Unauthorized(
+        f"X-Moesif-Application-Id is refused: {refusal.message if refusal else ''}; "
+        "an id is made with 'tailrace key create' or POST /tailrace/v1/keys"
+    )
+
+
+async def decoded(request: Request, gate: Gate, max_bytes: int) -> bytes:
+    """The body without its content encoding. Raises TooLarge, UnsupportedEncoding, BadRequest."""
+    wire = await request.read()
+    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
+    most = min(max_bytes, gate.limits.max_body_bytes)
+    try:
+        if not encoding:
+            return decode_body(wire, encoding, most)
+        return await gate.offload(lambda: decode_body(wire, encoding, most), most if len(wire) > 4096 else len(wire))
+    except TooLarge:
+        limit = "" if most < max_bytes else f", the limit of {request.path}"
+        limit = limit or " (max_body_bytes)"
+        raise TooLarge(f"the body is larger than {most} bytes after content decoding{limit}") from None
+
+
+def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
+    """The handler of a route for API calls or actions."""
+
+    async def take(request: Request, gate: Gate) -> Response:
+        dataset = grant_of(request, gate).datasets[0]
+        gate.check_dataset(dataset)
+        body = await decoded(request, gate, max_bytes)
+        sender = Sender(request.peer, request.received_ns, gate.options.moesif_max_age_s)
+
+        def check() -> Checked:
+            return check_events(body, kind, single=single, sender=sender, limits=gate.limits)
+
+        checked = await gate.offload(check, len(body))
+        labels = {"event_type": kind.name}
+        if any(checked.transaction_ids) and gate.options.moesif_window_s:
+            receipt = await gate.take_once(
+                checked.cut,
+                checked.transaction_ids,
+                window_s=gate.options.moesif_window_s,
+                dataset=dataset,
+                labels=labels,
+                dialect="moesif",
+                received_ns=request.received_ns,
+            )
+        else:
+            receipt = await gate.take(
+                checked.cut, dataset=dataset, labels=labels, dialect="moesif", received_ns=request.received_ns
+            )
+        return answer(checked.cut.count, receipt.rejections)
+
+    return take
+
+
+def answer(accepted: int, rejections: tuple[Rejection, ...]) -> Response:
+    """201 for what is stored; 400 where something was sent and none of it is."""
+    refused = [Refusal(each.index, each.reason) for each in rejections]
+    if accepted or not refused:
+        return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
+    first = refused[0]
+    message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
+    return Response(400, msgspec.json.encode(ErrorBody("invalid", message, refused)))
+
+
+async def config(request: Request, gate: Gate) -> Response:
+    """`GET /v1/config`."""
+    grant = grant_of(request, gate)
+    return _unless_known(request, config_of(grant.organisation, grant.datasets[0]))
+
+
+async def rules(request: Request, gate: Gate) -> Response:
+    """`GET /v1/rules`: no rules; they are governed in Moesif's own product."""
+    grant_of(request, gate)
+    return _unless_known(request, RULES)
+
+
+def _unless_known(request: Request, document: Tagged) -> Response:
+    known = [
+        tag.strip().removeprefix(b"W/").strip(b'"') for tag in (request.header(b"if-none-match") or b"").split(b",")
+    ]
+    etag = (b"etag", b'"' + document.tag + b'"')
+    if document.tag in known:
+        return Response(304, headers=(etag,))
+    return Response(200, document.body, headers=(etag,))
+
+
+async def probe(request: Request, gate: Gate) -> Response:
+    """`GET /health/probe`: whether events are let through."""
+    if gate.closed is not None:
+        raise gate.closed
+    return Response(200, msgspec.json.encode({"status": True, "region": REGION}))
+
+
+def finish(request: Request, gate: Gate, response: Response) -> Response:
+    """Adds the tags of the application's configuration and rules, by which SDKs see that they must ask anew."""
+    try:
+        grant = grant_of(request, gate)
+        tag = config_of(grant.organisation, grant.datasets[0]).tag
+    except Unauthorized:
+        tag = config_of("", "").tag
+    tags = ((b"x-moesif-config-etag", tag), (b"x-moesif-rules-tag", RULES.tag))
+    return msgspec.structs.replace(response, headers=(*response.headers, *tags))
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error: `{"error", "message"}`, and when to come back."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.retry_after_s is not None or error.retryable:
+        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
+    return Response(error.status, msgspec.json.encode(ErrorBody(error.code, error.message)), headers=headers)
+
+
+_ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("POST", "/events", events(CALL, single=True)),
+    ("POST", "/events/batch", events(CALL, single=False)),
+    ("POST", "/actions", events(ACTION, single=True)),
+    ("POST", "/actions/batch", events(ACTION, single=False)),
+    ("GET", "/config", config),
+    ("GET", "/rules", rules),
+)
+
+DIALECT = Dialect(
+    name="moesif",
+    mount="/moesif",
+    routes=(
+        Route("POST", "/moesifapi/events", events(CALL, single=True)),
+        Route("POST", "/moesifapi/events/batch", events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES)),
+        *(
+            Route(method, base + path, handler)
+            for base in ("/v1", "/collector/v1")
+            for method, path, handler in _ROUTES
+        ),
+        Route("GET", "/health/probe", probe),
+    ),
+    render_error=render_error,
+    own_paths=("/moesifapi", "/collector/v1", "/health/probe"),
+    hosts=("api.moesif.net",),
+    finish=finish,
+)
