@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from tailrace.dialects import axiom, datamix, moesif
+from tailrace.dialects import axiom, baselime, datamix, moesif
 from tailrace.dialects.http import Dialect, Handler, Headers
 
-DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT, datamix.DIALECT, moesif.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT, baselime.DIALECT, datamix.DIALECT, moesif.DIALECT)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
 CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
 

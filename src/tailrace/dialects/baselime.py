@@ -1,0 +1,267 @@
+"""Baselime's Events API: JSON arrays of events for a dataset, and OTLP, as its clients of every era send them.
+
+The rules are those of the vendor's page "Events API" and of its later revisions; docs/baselime.md tells where this
+server departs from them.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from tailrace.access import KeyGrant
+from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
+from tailrace.events import BadRequest, Cut, MethodNotAllowed, Rejection, TailraceError, TooLarge, Unauthorized
+from tailrace.intake import Copy, Fields, cut_array, decode_body
+
+MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
+MAX_EVENT_BYTES: Final = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without the white space around it
+MAX_SERVICE_EVENT_BYTES: Final = 128 * 1024  # /v1/{dataset}/{service}/{namespace}
+MAX_LATER_EVENT_BYTES: Final = 256 * 1024  # /v1/{dataset}, and bodies whose dataset is in a header
+MAX_NAME_BYTES: Final = 512  # of a service or namespace, percent-decoded
+RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
+
+SERVICE: Final = "$baselime.service"
+NAMESPACE: Final = "$baselime.namespace"
+FIELDS: Final = Fields(
+    times=("timestamp", "@timestamp", "_time", "time", "date"),
+    copies=(Copy("service", SERVICE), Copy("namespace", NAMESPACE)),
+)
+
+ACCEPTED: Final = b'{"message": "Request Accepted"}'
+MESSAGES: Final = {
+    400: b'{"message": "Bad Request"}',
+    401: b'{"message": "Unauthorised"}',
+    405: b'{"message": "Method Not Allowed"}',
+    413: b'{"message": "Request Entity Too Large"}',
+    429: b'{"message": "Too Many Requests"}',
+    500: b'{"message": "Internal Error"}',
+    503: b'{"message": "Service Unavailable"}',
+}
+MAX_REASON_CHARS: Final = 400
+REASON: Final = b"x-tailrace-error"  # the documented bodies have no place for why
+
+
+class _Target(Struct, frozen=True):
+    """Where events go by the path and headers of a request."""
+
+    dataset: str
+    labels: dict[str, Any]
+    max_event_bytes: int
+    is_made: bool  # whether a dataset that is not there yet is made
+
+
+class Refused(Struct, frozen=True):
+    """Why one event was refused, as the answer has it."""
+
+    index: int
+    reason: str
+
+
+class Partly(Struct, frozen=True):
+    """The answer when events were refused; those not listed were stored."""
+
+    message: str
+    invalid: list[Raw | str]  # the events, as they were sent; as a string where that was not JSON
+    errors: list[Refused]
+
+
+async def ingest_namespace(request: Request, gate: Gate) -> Response:
+    """`POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
+    grant = _grant(request, gate)
+    labels = _labels(_header(request, b"x-service"), request.params["namespace"])
+    is_made = gate.options.baselime_auto_create
+    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made)
+    return await _ingest(request, gate, grant, target)
+
+
+async def ingest_service(request: Request, gate: Gate) -> Response:
+    """`POST /v1/{dataset}/{service}/{namespace}`, of 2023: the dataset must be there."""
+    grant = _grant(request, gate)
+    _refuse_if_strict(request, gate)
+    labels = _labels(request.params["service"], request.params["namespace"])
+    is_made = gate.options.baselime_auto_create
+    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made)
+    return await _ingest(request, gate, grant, target)
+
+
+async def ingest_dataset(request: Request, gate: Gate) -> Response:
+    """`POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
+    grant = _grant(request, gate)
+    _refuse_if_strict(request, gate)
+    return await _ingest(request, gate, grant, _by_headers(request, request.params["dataset"]))
+
+
+async def ingest_unnamed(request: Request, gate: Gate) -> Response:
+    """`POST /v1` and `/`: an array for the dataset that the header `x-dataset` names."""
+    grant = _grant(request, gate)
+    _refuse_if_strict(request, gate)
+    dataset = _header(request, b"x-dataset")
+    if not dataset:
+        raise BadRequest("no dataset is named: send to /v1/{dataset}/{namespace}, or name it in the header x-dataset")
+    return await _ingest(request, gate, grant, _by_headers(request, dataset))
+
+
+async def refuse(request: Request, gate: Gate) -> Response:
+    """Every other path."""
+    if request.method != "POST":
+        raise MethodNotAllowed(f"{request.method} is not allowed, only POST")
+    _grant(request, gate)
+    raise _no_path(request)
+
+
+def _grant(request: Request, gate: Gate) -> KeyGrant:
+    """What the key of a request may do; raises Unauthorized."""
+    secret = (request.header(b"x-api-key") or b"").strip()
+    if not secret:
+        # Log shippers send it as a bearer token, an old example bare.
+        scheme, _, rest = (request.header(b"authorization") or b"").strip().partition(b" ")
+        secret = rest.strip() or scheme
+    if not secret:
+        raise Unauthorized("no key: send it in the header x-api-key")
+    return gate.access.authenticate_key("baselime", secret.decode("latin-1"))
+
+
+def _header(request: Request, name: bytes) -> str:
+    """A header's value; "" where there is none, or the text "undefined", which edge-logger sends for none."""
+    value = (request.header(name) or b"").strip()
+    return "" if value == b"undefined" else value.decode("utf-8", "replace")
+
+
+def _labels(service: str, namespace: str) -> dict[str, Any]:
+    for value in (service, namespace):
+        if len(value.encode()) > MAX_NAME_BYTES:
+            raise BadRequest(f"a service or namespace has at most {MAX_NAME_BYTES} bytes, not {len(value.encode())}")
+    return {name: value for name, value in ((SERVICE, service), (NAMESPACE, namespace)) if value}
+
+
+def _by_headers(request: Request, dataset: str) -> _Target:
+    labels = _labels(_header(request, b"x-service"), _header(request, b"x-namespace"))
+    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True)
+
+
+def _refuse_if_strict(request: Request, gate: Gate) -> None:
+    if gate.options.baselime_strict_path:
+        raise _no_path(request)
+
+
+def _no_path(request: Request) -> BadRequest:
+    return BadRequest(f"{request.path!r} is no path for events; send to /v1/{{dataset}}/{{namespace}}")
+
+
+async def _ingest(request: Request, gate: Gate, grant: KeyGrant, target: _Target) -> Response:
+    _check(gate, grant, target)
+    decode, size = await _body(request, gate)
+
+    def cut_body() -> Cut:
+        return _cut(decode(), target, request, gate)
+
+    return await _take(await gate.offload(cut_body, size), target, request, gate)
+
+
+def _cut(body: bytes, target: _Target, request: Request, gate: Gate) -> Cut:
+    return cut_array(
+        body,
+        fields=FIELDS,
+        limits=gate.limits,
+        max_event_bytes=target.max_event_bytes,
+        received_ns=request.received_ns,
+    )
+
+
+def _check(gate: Gate, grant: KeyGrant, target: _Target) -> None:
+    """Raises before a body is read for nothing: Unauthorized, DatasetNotFound, and what `take` would."""
+    if not grant.may_send_to(target.dataset):
+        raise Unauthorized(f"the key may not send to the dataset {target.dataset!r}")
+    if not target.is_made:
+        gate.check_dataset(target.dataset)
+    elif gate.closed is not None:
+        raise gate.closed
+
+
+async def _body(request: Request, gate: Gate) -> tuple[Callable[[], bytes], int]:
+    """What decodes the body, and how much work that may be, in bytes. Raises TooLarge."""
+    max_bytes = min(MAX_REQUEST_BYTES, gate.limits.max_body_bytes)
+    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
+    length = request.header(b"content-length")
+    if not encoding and length is not None and int(length) > max_bytes:
+        raise TooLarge(f"the body is larger than {max_bytes} bytes")
+    wire = await request.read()
+
+    def decode() -> bytes:
+        return decode_body(wire, encoding, max_bytes)
+
+    return decode, max_bytes if encoding else len(wire)
+
+
+async def _take(cut: Cut, target: _Target, request: Request, gate: Gate) -> Response:
+    if target.is_made:
+        await gate.ensure_dataset(target.dataset)
+    receipt = await gate.take(
+        cut, dataset=target.dataset, labels=target.labels, dialect="baselime", received_ns=request.received_ns
+    )
+    if not receipt.rejections:
+        return Response(202, ACCEPTED)
+    status = gate.options.baselime_partial if receipt.taken else 400
+    answer = Partly(
+        message="Request Accepted" if status == 202 else "Bad Request",
+        invalid=[_shown(rejection) for rejection in receipt.rejections],
+        errors=[Refused(rejection.index, rejection.reason) for rejection in receipt.rejections],
+    )
+    return Response(status, msgspec.json.encode(answer))
+
+
+def _shown(rejection: Rejection) -> Raw | str:
+    """A refused event: its JSON, or its text where it is not JSON."""
+    event = rejection.event or b""
+    try:
+        event.decode()
+        _RAWS.decode(event)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return event.decode("utf-8", "replace")
+    return Raw(event)
+
+
+_RAWS: Final = msgspec.json.Decoder(Raw)
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error with exactly the documented body; why is said in the header `x-tailrace-error`."""
+    status = 401 if error.status == 403 else error.status
+    if status not in MESSAGES:
+        status = 400 if status < 500 else 500
+    headers = [(REASON, _UNPRINTABLE.sub("?", error.message)[:MAX_REASON_CHARS].encode())]
+    if error.retry_after_s is not None or error.retryable:
+        headers.append((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)))
+    return Response(status, MESSAGES[status], headers=tuple(headers))
+
+
+def with_allow(request: Request, gate: Gate, response: Response) -> Response:
+    """A 405 names the methods that are allowed, also those that are answered for every dialect alike."""
+    if response.status != 405:
+        return response
+    others = tuple(header for header in response.headers if header[0] != b"allow")
+    return replace(response, headers=(*others, (b"allow", b"POST, OPTIONS")))
+
+
+DIALECT = Dialect(
+    name="baselime",
+    mount="/baselime",
+    routes=(
+        Route("POST", "/", ingest_unnamed),
+        Route("POST", "/v1", ingest_unnamed),
+        Route("POST", "/v1/", ingest_unnamed),
+        Route("POST", "/v1/{dataset}", ingest_dataset),
+        Route("POST", "/v1/{dataset}/{namespace}", ingest_namespace),
+        Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service),
+    ),
+    render_error=render_error,
+    hosts=("events.baselime.io", "otel.baselime.io", "otel-ingest.baselime.io", "cloudflare.baselime.io"),
+    fallback=refuse,
+    exact_slashes=True,
+    finish=with_allow,
+)
