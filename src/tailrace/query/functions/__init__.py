@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from tailrace.query.functions import (
+    array,
     conditional,
     conversion,
     datetime,
+    genai,
     hashing,
+    ip,
     math,
+    metadata,
+    pair,
     rounding,
+    series,
+    sql,
     string,
     types,
 )
@@ -47,12 +54,19 @@ GROUPS: Mapping[str, Sequence[Function]] = MappingProxyType(
     {
         group: tuple(module.FUNCTIONS)
         for group, module in (
+            ("array", array),
             ("conditional", conditional),
             ("conversion", conversion),
             ("datetime", datetime),
+            ("genai", genai),
             ("hash", hashing),
+            ("ip", ip),
             ("math", math),
+            ("metadata", metadata),
+            ("pair", pair),
             ("rounding", rounding),
+            ("series", series),
+            ("sql", sql),
             ("string", string),
             ("type", types),
         )

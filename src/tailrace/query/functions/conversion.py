@@ -127,7 +127,8 @@ def to_real(value: Value) -> Value:
 
 _FORMATS = (
     "%Y-%m", "%Y", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y%m%d", "%Y%m%dT%H%M%SZ", "%Y%m%d%H%M%S",
-    "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%b %d, %Y %H:%M:%S", "%B %d, %Y %H:%M:%S",
+    "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%b %d, %Y %H:%M:%S",
+    "%B %d, %Y %H:%M:%S",
     "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d/%b/%Y:%H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%A, %B %d, %Y",
     "%Y-%m-%d %H:%M:%S %z %Z", "%Y-%m-%d %H:%M:%S.%f %z %Z", "%Y-%m-%d %I:%M:%S %p", "%H:%M %d/%m/%Y",

@@ -258,7 +258,7 @@ def _missing(value: Value | None) -> Value:
 
 
 # fmt: off
-for _name, _function, _doc, _example, _result in (
+_UNARY: tuple[tuple[str, Callable[[Any], Any], str, str, list[Any]], ...] = (
     ("abs", abs, "The absolute values.", "[-1, 2.5]", [1, 2.5]),
     ("acos", math.acos, "The angles in radians whose cosines these are.", "[1]", [0.0]),
     ("asin", math.asin, "The angles in radians whose sines these are.", "[0]", [0.0]),
@@ -271,16 +271,18 @@ for _name, _function, _doc, _example, _result in (
     ("sign", lambda x: (x > 0) - (x < 0), "-1, 0 or 1.", "[-3, 0, 0.5]", [-1, 0, 1]),
     ("sin", math.sin, "The sines of angles in radians.", "[0]", [0.0]),
     ("tan", math.tan, "The tangents of angles in radians.", "[0]", [0.0]),
-):
+)
+for _name, _function, _doc, _example, _result in _UNARY:
     _add(f"series_{_name}", "series:dynamic", DYNAMIC, _elementwise(f"series_{_name}", _function), _doc,
          f"print series_{_name}(dynamic({_example}))", _result)
-for _name, _function, _doc, _result in (
+_ARITHMETIC: tuple[tuple[str, Callable[[Any, Any], Any], str, list[Any]], ...] = (
     ("add", operator.add, "The sums, element by element; null where one series has no more.", [11, 22, None]),
     ("multiply", operator.mul, "The products, element by element; null where one series has no more.", [10, 40, None]),
     ("subtract", operator.sub, "The differences, element by element; null where one series has no more.",
      [-9, -18, None]),
-):
-    _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _function), _doc,
+)
+for _name, _pairwise, _doc, _result in _ARITHMETIC:
+    _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _pairwise), _doc,
          f"print series_{_name}(dynamic([1, 2, 3]), dynamic([10, 20]))", _result)
 _add("series_divide", "left:value, right:value", DYNAMIC, lambda c, left, right: _divide(left, right),
      "The quotients, element by element, as many as the shorter series has.",
@@ -288,22 +290,22 @@ _add("series_divide", "left:value, right:value", DYNAMIC, lambda c, left, right:
      note="A quotient by 0 is infinite in Axiom; JSON has no infinity, so it is null.")
 _add("series_pow", "series:value, exponent:value", DYNAMIC, _binary("series_pow", _power),
      "The elements to the power of a number, or of another series.", "print series_pow(dynamic([2, 3]), 2)", [4.0, 9.0])
-for _name, _function, _doc, _result in (
+_COMPARISONS: tuple[tuple[str, Callable[[Any, Any], Any], str, list[Any]], ...] = (
     ("equals", operator.eq, "equal to", [False, True, False]),
     ("not_equals", operator.ne, "different from", [True, False, True]),
     ("greater", operator.gt, "above", [False, False, True]),
     ("greater_equals", operator.ge, "above or equal to", [False, True, True]),
     ("less", operator.lt, "below", [True, False, False]),
     ("less_equals", operator.le, "below or equal to", [True, True, False]),
-):
-    _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _function),
+)
+for _name, _pairwise, _doc, _result in _COMPARISONS:
+    _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _pairwise),
          f"Whether the elements are {_doc} a number, or the elements of another series.",
          f"print series_{_name}(dynamic([1, 2, 3]), 2)", _result)
-for _name, _function, _doc, _result in (
-    ("max", max, "The greater elements of two series.", [3, 5]), ("min", min, "The lesser elements of two series.", [1, 2]),
-):
-    _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _function), _doc,
-         f"print series_{_name}(dynamic([1, 5]), dynamic([3, 2]))", _result)
+_add("series_max", "left:value, right:value", DYNAMIC, _binary("series_max", max),
+     "The greater elements of two series.", "print series_max(dynamic([1, 5]), dynamic([3, 2]))", [3, 5])
+_add("series_min", "left:value, right:value", DYNAMIC, _binary("series_min", min),
+     "The lesser elements of two series.", "print series_min(dynamic([1, 5]), dynamic([3, 2]))", [1, 2])
 _add("series_dot_product", "left:value, right:value", REAL, lambda c, left, right: _dot_product(left, right),
      "The sum of the products of two series.", "print series_dot_product(dynamic([1, 2]), dynamic([3, 4]))", 11.0)
 _add("series_cosine_similarity", "left:dynamic, right:dynamic", REAL,

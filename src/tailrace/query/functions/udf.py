@@ -74,9 +74,9 @@ def udf(name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = Fa
     return made
 
 
-def register(instance: duckdb.DuckDBPyConnection) -> None:
-    """Make every function known to a DuckDB instance and all its cursors."""
-    for each in UDFS.values():
+def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) -> None:
+    """Make every function known to a DuckDB instance and all its cursors, and further ones that a setting brings."""
+    for each in (*UDFS.values(), *others):
         kinds: list[Any] = ["VARCHAR" if kind is DYNAMIC else DUCKDB_TYPES[kind] for kind in each.parameters]
         result = "VARCHAR" if each.result is DYNAMIC else DUCKDB_TYPES[each.result]
         instance.create_function(

@@ -1,0 +1,230 @@
+"""Functions of conversations with language models: arrays of messages with `role` and `content`."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import sqlglot.expressions as exp
+
+from tailrace.query.functions.string import parse_json
+from tailrace.query.functions.table import Context, Price, table
+from tailrace.query.functions.udf import udf
+from tailrace.query.values import (
+    BOOL,
+    DYNAMIC,
+    LONG,
+    REAL,
+    STRING,
+    Value,
+    bool_,
+    coalesce,
+    dynamic,
+    dynamic_literal,
+    fn,
+    infix,
+    literal,
+    null,
+    number_node,
+    one_of,
+    real,
+    text_node,
+)
+
+FUNCTIONS, _add = table("genai")
+
+CHARACTERS_PER_TOKEN = 4  # of English text, as providers give it for a rule of thumb
+_TRUNCATED = ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit")
+
+
+def _messages(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise TypeError("messages are an array")
+    return [each for each in value if isinstance(each, dict)]
+
+
+def _content(message: dict[str, Any]) -> str:
+    """A message's text; of a content of several parts their texts, joined."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts = (each if isinstance(each, str) else each.get("text") for each in parts if isinstance(each, (str, dict)))
+    return "".join(each for each in texts if isinstance(each, str))
+
+
+def _of_role(value: Any, *roles: str) -> list[dict[str, Any]]:
+    return [each for each in _messages(value) if str(each.get("role", "")).lower() in roles]
+
+
+def _calls(message: dict[str, Any]) -> list[Any]:
+    calls = message.get("tool_calls")
+    found = list(calls) if isinstance(calls, list) else []
+    if isinstance(message.get("function_call"), dict):
+        found.append(message["function_call"])
+    content = message.get("content")
+    if isinstance(content, list):
+        found += [each for each in content if isinstance(each, dict) and each.get("type") in ("tool_use", "tool_call")]
+    return found
+
+
+@udf("apl_genai_concat", [DYNAMIC, STRING], STRING)
+def _concat(messages: Any, separator: str) -> str:
+    return separator.join(_content(each) for each in _messages(messages))
+
+
+@udf("apl_genai_turns", [DYNAMIC], LONG)
+def _turns(messages: Any) -> int:
+    return len(_of_role(messages, "user"))
+
+
+@udf("apl_genai_tokens", [STRING], LONG)
+def _tokens(text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+@udf("apl_genai_last", [DYNAMIC, STRING], STRING)
+def _last(messages: Any, role: str) -> str | None:
+    found = _of_role(messages, role.lower())
+    return _content(found[-1]) if found else None
+
+
+@udf("apl_genai_first", [DYNAMIC, STRING], STRING)
+def _first(messages: Any, role: str) -> str | None:
+    found = _of_role(messages, role.lower())
+    return _content(found[0]) if found else None
+
+
+@udf("apl_genai_system", [DYNAMIC], STRING)
+def _system(messages: Any) -> str | None:
+    found = _of_role(messages, "system", "developer")
+    return _content(found[0]) if found else None
+
+
+@udf("apl_genai_results", [DYNAMIC], DYNAMIC)
+def _results(messages: Any) -> list[Any]:
+    return [each.get("content") for each in _of_role(messages, "tool", "function")]
+
+
+@udf("apl_genai_tool_calls", [DYNAMIC], DYNAMIC)
+def _tool_calls(messages: Any) -> list[Any]:
+    return [call for each in _messages(messages) for call in _calls(each)]
+
+
+@udf("apl_genai_has_tool_calls", [DYNAMIC], BOOL)
+def _has_tool_calls(messages: Any) -> bool:
+    return any(_calls(each) for each in _messages(messages))
+
+
+@udf("apl_genai_content_at", [DYNAMIC, LONG], STRING)
+def _content_at(messages: Any, index: int) -> str:
+    return _content(messages[index])
+
+
+@udf("apl_genai_role_at", [DYNAMIC, LONG], STRING)
+def _role_at(messages: Any, index: int) -> str | None:
+    role = messages[index]["role"]
+    return role if isinstance(role, str) else None
+
+
+@udf("apl_genai_roles", [DYNAMIC], DYNAMIC)
+def _roles(messages: Any) -> list[Any]:
+    return [each.get("role") for each in _messages(messages)]
+
+
+def _of_messages(build: Callable[..., Value]) -> Callable[..., Value]:
+    """Messages may come as an array or as JSON text."""
+    return lambda context, messages, *others: build(parse_json(messages), *others)
+
+
+def _price(context: Context, model: Value, per: Callable[[Price], float]) -> exp.Expr:
+    if not context.prices:
+        return null(REAL).sql
+    cases = [exp.If(this=text_node(name), true=number_node(float(per(each)))) for name, each in context.prices.items()]
+    return exp.Case(this=model.sql, ifs=cases)
+
+
+def _cost(price: exp.Expr, tokens: Value) -> exp.Expr:
+    return infix(exp.Div, infix(exp.Mul, tokens.sql, price), number_node(1e6))
+
+
+def _input_cost(context: Context, model: Value, tokens: Value) -> Value:
+    return real(_cost(_price(context, model, lambda price: price.input), tokens))
+
+
+def _output_cost(context: Context, model: Value, tokens: Value) -> Value:
+    return real(_cost(_price(context, model, lambda price: price.output), tokens))
+
+
+def _total_cost(context: Context, model: Value, into: Value, out: Value) -> Value:
+    return real(infix(exp.Add, _input_cost(context, model, into).sql, _output_cost(context, model, out).sql))
+
+
+def _pricing(context: Context, model: Value) -> Value:
+    if not context.prices:
+        return null(DYNAMIC)
+    cases = [
+        exp.If(
+            this=text_node(name),
+            true=dynamic_literal({"input": each.input, "output": each.output, "currency": each.currency}).sql,
+        )
+        for name, each in context.prices.items()
+    ]
+    return dynamic(exp.Case(this=model.sql, ifs=cases))
+
+
+def _is_truncated(context: Context, messages: Value, reason: Value) -> Value:
+    return bool_(coalesce(one_of(fn("lower", reason.sql), *_TRUNCATED), exp.false()))
+
+
+_TALK = """dynamic([{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}, \
+{"role": "assistant", "content": "Hello"}])"""
+_TOOLS = """dynamic([{"role": "assistant", "tool_calls": [{"id": "c1"}]}, {"role": "tool", "content": "42"}])"""
+
+# fmt: off
+_add("genai_concat_contents", "messages:any, separator:text?", STRING,
+     _of_messages(lambda messages, separator: _concat(messages, separator or literal("\n"))),
+     "The contents of all messages, with a separator between them, a new line if not given.",
+     f'print genai_concat_contents({_TALK}, "; ")', "Be brief; Hi; Hello")
+_add("genai_conversation_turns", "messages:any", LONG, _of_messages(_turns),
+     "Number of turns, each of which a user's message begins.", f"print genai_conversation_turns({_TALK})", 1)
+_add("genai_cost", "model:text, input_tokens:real, output_tokens:real", REAL, _total_cost,
+     "What a call costs by the configured prices; null for a model without one.",
+     'print genai_cost("no-such-model", 1000, 500)', None)
+_add("genai_estimate_tokens", "text:text", LONG, lambda c, text: _tokens(text),
+     "Number of tokens, estimated as one for four characters.", 'print genai_estimate_tokens("Hello world!")', 3)
+_add("genai_extract_assistant_response", "messages:any", STRING,
+     _of_messages(lambda messages: _last(messages, literal("assistant"))),
+     "The content of the assistant's last message.", f"print genai_extract_assistant_response({_TALK})", "Hello")
+_add("genai_extract_function_results", "messages:any", DYNAMIC, _of_messages(_results),
+     "The contents of all messages of tools and functions.", f"print genai_extract_function_results({_TOOLS})", ["42"])
+_add("genai_extract_system_prompt", "messages:any", STRING, _of_messages(_system),
+     "The content of the first system message.", f"print genai_extract_system_prompt({_TALK})", "Be brief")
+_add("genai_extract_tool_calls", "messages:any", DYNAMIC, _of_messages(_tool_calls),
+     "The tool calls of all messages.", f"print genai_extract_tool_calls({_TOOLS})", [{"id": "c1"}])
+_add("genai_extract_user_prompt", "messages:any", STRING,
+     _of_messages(lambda messages: _last(messages, literal("user"))),
+     "The content of the user's last message.", f"print genai_extract_user_prompt({_TALK})", "Hi")
+_add("genai_get_content_by_index", "messages:any, index:long", STRING, _of_messages(_content_at),
+     "The content of a message, counted from 0, or from the end if negative.",
+     f"print genai_get_content_by_index({_TALK}, 1)", "Hi")
+_add("genai_get_content_by_role", "messages:any, role:text", STRING, _of_messages(_first),
+     "The content of the first message of a role.", f'print genai_get_content_by_role({_TALK}, "user")', "Hi")
+_add("genai_get_pricing", "model:text", DYNAMIC, _pricing,
+     "The configured prices of a model, in US dollars a million tokens; null without one.",
+     'print genai_get_pricing("no-such-model")', None)
+_add("genai_get_role", "messages:any, index:long", STRING, _of_messages(_role_at),
+     "The role of a message, counted from 0, or from the end if negative.",
+     f"print genai_get_role({_TALK}, 0)", "system")
+_add("genai_has_tool_calls", "messages:any", BOOL, _of_messages(_has_tool_calls),
+     "Whether a message calls a tool.", f"print genai_has_tool_calls({_TOOLS})", True)
+_add("genai_input_cost", "model:text, tokens:real", REAL, _input_cost,
+     "What tokens of input cost by the configured prices; null for a model without one.",
+     'print genai_input_cost("no-such-model", 1000)', None)
+_add("genai_is_truncated", "messages:any, finish_reason:text", BOOL, _is_truncated,
+     "Whether the reason to finish was a limit of length.", f'print genai_is_truncated({_TALK}, "length")', True)
+_add("genai_message_roles", "messages:any", DYNAMIC, _of_messages(_roles),
+     "The roles of all messages.", f"print genai_message_roles({_TALK})", ["system", "user", "assistant"])
+_add("genai_output_cost", "model:text, tokens:real", REAL, _output_cost,
+     "What tokens of output cost by the configured prices; null for a model without one.",
+     'print genai_output_cost("no-such-model", 1000)', None)
+# fmt: on
