@@ -62,6 +62,23 @@ def test_a_flipped_byte_costs_only_its_frame(make_server: "MakeServer") -> None:
     assert marks(server) == ["first", "third"]
 
 
+def test_a_missing_segment_is_counted_and_stops_nothing(make_server: "MakeServer") -> None:
+    server = make_server(UNCOMMITTED, "--log-segment-bytes=1MiB").start()
+    server.create("d")
+    for number in range(4):
+        assert server.ingest("d", [{"n": number, "mark": "x" * 700_000}]).status_code == 200
+    server.kill()
+    sorted((server.data / "log").glob("*.seg"))[1].unlink()
+
+    server.start()
+    assert server.sql("SELECT count(*) AS c FROM d") == [{"c": 3}]
+    figures = server.client.get("/metrics").text
+    assert "tailrace_log_damage 1.0" in figures
+    assert "tailrace_log_missing_positions 1.0" in figures
+    assert "positions 2 to 2 are missing" in server.errors.read_text()
+    assert server.ingest("d", [{"n": 4}]).status_code == 200
+
+
 def test_a_file_written_but_not_committed_is_not_counted(make_server: "MakeServer", tmp_path: Path) -> None:
     server = filled(make_server, "first", "second")
     # What a kill between the Parquet file and its Delta commit leaves: the file that a commit of these events writes.
