@@ -229,8 +229,9 @@ def test_half_a_pair_in_a_reason_can_be_sent() -> None:
 
 def test_a_message_larger_than_an_event_may_be_costs_only_itself() -> None:
     limits = Limits(max_event_bytes=100)
-    fits = {**GOOD, "message": "x" * (100 - len('{"level":"info","message":""}'))}
-    too_large = {**GOOD, "message": fits["message"] + "x"}
+    text = "x" * (100 - len('{"level":"info","message":""}'))
+    fits = {**GOOD, "message": text}
+    too_large = {**GOOD, "message": text + "x"}
 
     found = cut(as_json([fits, too_large, GOOD]), limits)
 
