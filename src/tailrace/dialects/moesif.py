@@ -9,7 +9,17 @@ from msgspec import Struct
 
 from tailrace.access import KeyGrant
 from tailrace.dialects.http import Dialect, Gate, Handler, Request, Response, Route
-from tailrace.dialects.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events
+from tailrace.dialects.moesif_entities import (
+    COMPANY,
+    CURRENT_BY,
+    SUBSCRIPTION,
+    USER,
+    Changes,
+    Entity,
+    check_entities,
+    merged,
+)
+from tailrace.dialects.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events, in_order
 from tailrace.events import Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import decode_body
 
@@ -144,6 +154,34 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
     return take
 
 
+def states(entity: Entity, *, single: bool) -> Handler:
+    """The handler of a route for users, companies or subscriptions."""
+
+    async def take(request: Request, gate: Gate) -> Response:
+        application = grant_of(request, gate).datasets[0]
+        gate.check_dataset(application)
+        body = await decoded(request, gate, MAX_REQUEST_BYTES)
+
+        def check() -> Changes:
+            return check_entities(body, entity, single=single, limits=gate.limits, received_ns=request.received_ns)
+
+        changes = await gate.offload(check, len(body))
+        gate.refuse(changes.rejections, dialect="moesif")
+        rejections = changes.rejections
+        if changes.upserts:
+            dataset = f"{application}-{entity.name}"
+            await gate.ensure_dataset(dataset, current_by=CURRENT_BY)
+            rejections += tuple(
+                await gate.upsert(
+                    changes.upserts, merged, dataset=dataset, dialect="moesif", received_ns=request.received_ns
+                )
+            )
+        sent = len(changes.upserts) + len(changes.rejections)
+        return answer(sent - len(rejections), in_order(rejections))
+
+    return take
+
+
 def answer(accepted: int, rejections: tuple[Rejection, ...]) -> Response:
     """201 for what is stored; 400 where something was sent and none of it is."""
     refused = [Refusal(each.index, each.reason) for each in rejections]
@@ -207,6 +245,12 @@ _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/events/batch", events(CALL, single=False)),
     ("POST", "/actions", events(ACTION, single=True)),
     ("POST", "/actions/batch", events(ACTION, single=False)),
+    ("POST", "/users", states(USER, single=True)),
+    ("POST", "/users/batch", states(USER, single=False)),
+    ("POST", "/companies", states(COMPANY, single=True)),
+    ("POST", "/companies/batch", states(COMPANY, single=False)),
+    ("POST", "/subscriptions", states(SUBSCRIPTION, single=True)),
+    ("POST", "/subscriptions/batch", states(SUBSCRIPTION, single=False)),
     ("GET", "/config", config),
     ("GET", "/rules", rules),
 )
