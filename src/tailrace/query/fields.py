@@ -13,8 +13,8 @@ import sqlglot.expressions as exp
 
 from tailrace.lake import Column, FieldsView
 
-View = Literal["plain", "exact", "number", "text"]
-"""As what a field is wanted: for any use; for output, digit by digit; beside a number; beside a text."""
+View = Literal["plain", "exact", "number", "text", "json"]
+"""As what a field is wanted: for any use; for output, digit by digit; beside a number; beside a text; always as JSON."""
 
 MAX_GUESSED_KEYS = 5  # of a dotted name: `_rest` is searched for every way to nest it
 
@@ -37,6 +37,11 @@ class FieldReader:
     def paths(self) -> list[str]:
         """Fields with columns of their own, by name."""
         return sorted(self._columns)
+
+    @property
+    def overflows(self) -> bool:
+        """Whether `_rest` has paths that are not known."""
+        return self._view.rest_overflow
 
     def knows(self, path: str) -> bool:
         """Whether the dataset has, or may have, values at this path."""
@@ -65,6 +70,9 @@ class FieldReader:
     def expression(self, path: str, view: View) -> exp.Expr:
         """The field over the dataset's physical columns."""
         columns = self._columns.get(path, [])
+        if view == "json":
+            values = [_as("JSON", column) for column in columns]
+            return _first([*values, *self._rest_values(path)], "JSON")
         if not self.is_mixed(path):
             value: exp.Expr = _column(columns[0])
             return cast(value, "JSON") if columns[0].type == "array" else value
@@ -78,16 +86,17 @@ class FieldReader:
         if view == "plain" and self._is_numeric(path):
             return self.expression(path, "number")
         # A VARIANT has no number beyond 64 bits, alone or in an array.
-        kind = "JSON" if view == "exact" and self._types(path) & {"number", "array"} else "VARIANT"
+        kind = "JSON" if view == "exact" and self.types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
         values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self._rest_values(path)]
         return _first(values, kind)
 
-    def _types(self, path: str) -> set[str]:
+    def types(self, path: str) -> set[str]:
+        """The types that values at this path had; without those of an overflowing `_rest`, which are not known."""
         return {column.type for column in self._columns.get(path, [])} | set(self._view.rest.get(path, ()))
 
     def _is_numeric(self, path: str) -> bool:
-        return self._types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
+        return self.types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
 
     def _in_rest(self, path: str) -> bool:
         return path in self._view.rest or self._view.rest_overflow

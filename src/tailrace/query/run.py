@@ -1,18 +1,35 @@
 """An APL query from request to answer: what is asked, what comes back, and the way between."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot.expressions as exp
 from msgspec import Struct
 
-from tailrace.lake import Lake
+from tailrace.lake import Lake, Snapshot
 from tailrace.query.apl import tree
-from tailrace.query.engines.duckdb import DuckDB, Interrupt
+from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.parser import parse
+from tailrace.query.compile.columns import distinct_name
+from tailrace.query.compile.compiler import Asked, Compiler, extent_us
+from tailrace.query.compile.dataset import TIME, Dataset
+from tailrace.query.compile.operators import message_code
+from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, reference, references
+from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session
+from tailrace.query.sources import readable, readable_names
+from tailrace.query.values import Type
 
 DEFAULT_ROWS = 1_000  # of a raw-event answer, where neither query nor request says how many
 MAX_ROWS = 50_000  # of any answer table (Axiom's hard maximum)
 MAX_BIN_AUTO_GROUPS = 10_000  # that a request may ask for
 DEFAULT_BIN_AUTO_GROUPS = 100
+IMPLICIT_END = "implicit end time of now applied"
 
 Variable = str | int | float | bool | None
 
@@ -21,7 +38,7 @@ class Order(Struct, frozen=True):
     """One key of an order."""
 
     field: str
-    desc: bool
+    desc: bool = False
 
 
 class AplRequest(Struct, frozen=True, kw_only=True):
@@ -144,4 +161,332 @@ def run_apl(
     datasets. Raises AplError (400, with line and column), QueryFailed (a limit, which it names), DatasetNotFound,
     Forbidden, Overloaded.
     """
-    raise NotImplementedError
+    started = time.perf_counter_ns()
+    now_ns = time.time_ns() if request.now_ns is None else request.now_ns
+    asked = Asked(
+        now_ns=now_ns,
+        start_ns=request.start_ns,
+        end_ns=request.end_ns,
+        max_bin_auto_groups=max(1, min(request.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)),
+        variables=request.variables,
+        virtual_fields=request.virtual_fields,
+    )
+
+    @functools.cache
+    def snapshot(name: str) -> Snapshot:
+        return lake.snapshot(readable(lake, name, check), timeout_s=engine.limits.timeout_s)
+
+    @functools.cache
+    def names() -> tuple[str, ...]:
+        return tuple(readable_names(lake, check))
+
+    try:
+        program = request.program or parse(request.apl)
+        compiled = _Compiled(Compiler(asked, snapshot, names), program, request)
+        totals = _totals(program, asked, snapshot, names, request) if request.totals else None
+        with engine.session(interrupt) as session:
+            tables = [compiled.run(session)]
+            if totals is not None and compiled.has_bins:
+                tables.append(msgspec.structs.replace(totals.run(session), name="_totals"))
+            status = compiled.status(session, tables[0])
+    except AplError as error:
+        raise error.located(request.apl) from error
+    except RecursionError as error:
+        raise AplError("the query is nested too deeply", kind="limit") from error
+    elapsed_us = max((time.perf_counter_ns() - started) // 1000, 1)
+    datasets = tuple(dict.fromkeys(dataset.name for dataset in compiled.compiler.datasets))
+    return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
+
+
+def _totals(
+    program: tree.Program,
+    asked: Asked,
+    snapshot: Callable[[str], Snapshot],
+    names: Callable[[], Sequence[str]],
+    request: AplRequest,
+) -> "_Compiled | None":
+    """The same groups over all time, where the query ends with a summarize by bins of time."""
+    operators = list(program.query.operators)
+    while operators and isinstance(operators[-1], (tree.Order, tree.Take, tree.Top)):
+        operators.pop()
+    if not operators or not isinstance(operators[-1], tree.Summarize):
+        return None
+    last = operators[-1]
+    others = tuple(each for each in last.by if not _is_bin(each.value))
+    if len(others) == len(last.by) or (not others and not last.values):
+        return None
+    operators[-1] = tree.Summarize(last.at, last.values, others)
+    query = tree.Query(program.query.at, program.query.source, tuple(operators))
+    return _Compiled(Compiler(asked, snapshot, names), tree.Program(program.at, program.lets, query), request)
+
+
+def _is_bin(node: tree.Expression) -> bool:
+    return isinstance(node, tree.Call) and node.name in ("bin", "bin_auto")
+
+
+class _Compiled:
+    """A query compiled, and what its answer says of it."""
+
+    def __init__(self, compiler: Compiler, program: tree.Program, request: AplRequest) -> None:
+        self.compiler = compiler
+        self.request = request
+        self.relation = compiler.program(program)
+        self.columns = self.relation.listed()
+        self.rest = self.relation.rest if self.relation.events else None
+        self.matched: int | None = None
+        self.limit = self._limit()
+        relation = self.relation
+        if request.default_order and not relation.settled:
+            self.order = tuple(self._requested(request.default_order))
+        else:
+            self.order = relation.order
+
+    def _requested(self, order: Sequence[Order]) -> Iterator[Key]:
+        for each in order:
+            column = self.relation.find(each.field)
+            if column is not None:
+                yield Key(each.field, column.value, each.desc, not each.desc)
+
+    def _limit(self) -> int:
+        if self.relation.limited:
+            return MAX_ROWS
+        default = self.request.default_limit
+        if self.relation.events:
+            return min(default or DEFAULT_ROWS, MAX_ROWS)
+        return min(default or MAX_ROWS, MAX_ROWS)
+
+    @property
+    def has_bins(self) -> bool:
+        return any(column.id in self.compiler.bins for column in self.columns)
+
+    # Running
+
+    def query(self) -> exp.Query:
+        """The SELECT of the columns to show, and of those that are only for us."""
+        shown = dict.fromkeys(column.id for column in self.columns)
+        hidden = [self.rest.id] if self.rest is not None else []
+        if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
+            hidden.append(self.compiler.matched)
+        out = Emitter()
+        keys = [key for key in self.order if self.relation.has(key.value.sql.args["this"].args["this"])]
+        needed = {*shown, *hidden} | references([key.value.sql for key in keys])
+        source = out.table(self.relation.emit(needed, out))
+        cells: list[exp.Expr] = [reference(name) for name in (*shown, *hidden)]
+        if not cells:
+            cells = [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
+        select = exp.Select(expressions=cells, from_=exp.From(this=source))
+        if keys:
+            select.set("order", exp.Order(expressions=[key.ordered() for key in keys]))
+        select.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
+        return out.finished(select)
+
+    def run(self, session: Session) -> AplTable:
+        answer = self._answer(session)
+        matched = self.compiler.matched
+        if matched is not None and matched in answer.column_names and answer.num_rows:
+            self.matched = answer[matched][0].as_py() or 0
+        names: set[str] = set()
+        fields: list[AplField] = []
+        arrays: list[pa.ChunkedArray] = []
+        for column in self.columns:
+            values = answer[column.id]
+            noted = self.compiler.aggregated.get(column.id)
+            agg = Aggregate(noted.name, noted.fields, noted.args) if noted is not None else None
+            fields.append(AplField(distinct_name(column.name, names), type_text(column, values), agg))
+            arrays.append(values)
+        kinds = [_arrow_field(field.name, column) for field, column in zip(fields, self.columns, strict=True)]
+        if self.rest is not None:
+            _add_rest(self.relation, answer[self.rest.id], names, fields, arrays, kinds)
+        rows = pa.Table.from_arrays(arrays, schema=pa.schema(kinds))
+        return AplTable(
+            "0",
+            tuple(fields),
+            rows,
+            sources=tuple(dict.fromkeys(dataset.name for dataset in self.compiler.datasets)),
+            order=tuple(Order(key.name, key.descending) for key in self.order if key.name in names),
+            groups=tuple(name for name in self.compiler.groups if name in names),
+            range=self._range(),
+            buckets=self._buckets(),
+            aggregated=not self.relation.events,
+        )
+
+    def _answer(self, session: Session) -> pa.Table:
+        query = self.query()
+        for dataset in self.compiler.datasets:
+            hot = dataset.hot_table()
+            if hot is not None:
+                session.register(dataset.hot_name, hot)
+        for name, rows in self.compiler.inline.items():
+            session.register(name, rows)
+        return session.table(query)
+
+    def _range(self) -> Range | None:
+        compiler = self.compiler
+        if not compiler.datasets:
+            return None
+        start, end = compiler.range_ns()
+        sizes = [compiler.bins[column.id] for column in self.columns if column.id in compiler.bins]
+        if sizes:
+            size = sizes[0]
+            start, end = start // size * size, -(-end // size) * size
+        return Range(TIME, start, end)
+
+    def _buckets(self) -> Buckets | None:
+        for column in self.columns:
+            if column.id in self.compiler.bins:
+                return Buckets(column.name, self.compiler.bins[column.id])
+        return None
+
+    # Figures
+
+    def status(self, session: Session, table: AplTable) -> AplStatus:
+        compiler = self.compiler
+        examined = sum(_rows_in_range(session, dataset) for dataset in compiler.datasets)
+        files = [(dataset, file) for dataset in compiler.datasets for file in dataset.snapshot.files]
+        read = [file for dataset, file in files if file in dataset.read_files]
+        hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
+        matched = self.matched
+        if matched is None:
+            matched = examined if not compiler.filtered else self._counted(session)
+        times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
+        if request_lacks_end(self.request, compiler):
+            compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
+        messages = tuple(
+            Message(remark.priority, remark.code, remark.text, count) for remark, count in compiler.remarks.values()
+        )
+        return AplStatus(
+            1,
+            examined,
+            matched,
+            blocks_examined=len(files) + hot,
+            blocks_matched=len(read) + hot,
+            blocks_skipped=len(files) - len(read),
+            num_groups=table.rows.num_rows if table.aggregated else 0,
+            min_time_ns=min((low * 1000 for low, _ in times if low is not None), default=None),
+            max_time_ns=max((high * 1000 for _, high in times if high is not None), default=None),
+            messages=messages,
+        )
+
+    def _counted(self, session: Session) -> int:
+        """The rows that the filters let through, before any limit."""
+        relation: Relation = self.relation
+        while isinstance(relation, Layer) and (relation.limit is not None or not relation.events):
+            relation = relation.parent
+        out = Emitter()
+        source = out.table(relation.emit(set(), out))
+        total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
+        counted = session.table(out.finished(exp.Select(expressions=[total], from_=exp.From(this=source))))
+        found: int = counted["n"][0].as_py()
+        return found
+
+
+def request_lacks_end(request: AplRequest, compiler: Compiler) -> bool:
+    return request.end_ns is None and any(not dataset.asked_end for dataset in compiler.datasets)
+
+
+def _rows_in_range(session: Session, dataset: Dataset) -> int:
+    """Rows inside the range, in what was read; files that lie in it whole are not opened for that."""
+    whole = sum(file.rows for file in dataset.read_files if dataset.is_within(file))
+    partly = [file for file in dataset.read_files if not dataset.is_within(file)]
+    for part in dataset.snapshot.hot:
+        whole += _count_between(part[TIME], dataset.start_us, dataset.end_us)
+    if partly:
+        whole += dataset.count_rows(session.table, partly)
+    return whole
+
+
+def _count_between(times: pa.ChunkedArray, start_us: int | None, end_us: int | None) -> int:
+    values = times.cast(pa.int64())
+    kept = pa.scalar(True)
+    if start_us is not None:
+        kept = pc.greater_equal(values, start_us)
+    if end_us is not None:
+        before = pc.less(values, end_us)
+        kept = before if start_us is None else pc.and_(kept, before)
+    elif start_us is None:
+        return len(values)
+    return int(pc.sum(kept).as_py() or 0)
+
+
+# Types
+
+
+_TEXTS = {
+    Type.BOOL: "boolean", Type.LONG: "integer", Type.REAL: "float", Type.STRING: "string", Type.DATETIME: "datetime",
+    Type.TIMESPAN: "timespan",
+}  # fmt: skip
+_STORED = {"number": "integer"}  # beyond 64 bits
+_JSON_STARTS = {"[": "array", "{": "map", '"': "string", "t": "boolean", "f": "boolean"}
+
+
+def type_text(column: Column, values: pa.ChunkedArray) -> str:
+    """The type that answers show: of a dynamic what its values are."""
+    kind = column.value.type
+    if kind in _TEXTS:
+        return _TEXTS[kind]
+    if column.types:
+        return "|".join(sorted({_STORED.get(each, each) for each in column.types}))
+    return json_types(values.to_pylist())
+
+
+def json_types(texts: Iterable[str | None]) -> str:
+    """What a list of JSON texts holds, such as `integer|string`; `unknown` where there is nothing."""
+    found = set()
+    for text in texts:
+        if text is None or text == "null":
+            continue
+        kind = _JSON_STARTS.get(text.lstrip()[:1])
+        found.add(kind or ("float" if set(text) & set(".eEnN") else "integer"))
+    return "|".join(sorted(found)) or "unknown"
+
+
+def _arrow_field(name: str, column: Column) -> pa.Field:
+    kind = column.value.type
+    return pa.field(name, _ARROW.get(kind, pa.string()), metadata=JSON_FIELD if kind not in _ARROW else None)
+
+
+_ARROW = {
+    Type.BOOL: pa.bool_(), Type.LONG: pa.int64(), Type.REAL: pa.float64(), Type.STRING: pa.string(),
+    Type.DATETIME: pa.timestamp("us", "UTC"), Type.TIMESPAN: pa.int64(),
+}  # fmt: skip
+
+
+def _add_rest(
+    relation: Relation,
+    rests: pa.ChunkedArray,
+    names: set[str],
+    fields: list[AplField],
+    arrays: list[pa.ChunkedArray],
+    kinds: list[pa.Field],
+) -> None:
+    """Fields without columns that these rows have, each in its place by name."""
+    found: dict[str, list[str | None]] = {}
+    count = len(rests)
+    for row, text in enumerate(rests.to_pylist()):
+        for path, value in _leaves(json.loads(text)) if text else ():
+            if path not in names and not relation.hides(path):
+                found.setdefault(path, [None] * count)[row] = json.dumps(
+                    value, ensure_ascii=False, separators=(",", ":")
+                )
+    for path in sorted(found, key=str.encode):
+        texts = found[path]
+        kind = json_types(texts)
+        values: pa.Array = pa.array(texts, pa.string())
+        field = pa.field(path, pa.string(), metadata=JSON_FIELD)
+        if kind == "string":
+            values = pa.array([None if text is None else json.loads(text) for text in texts], pa.string())
+            field = pa.field(path, pa.string())
+        place = next((n for n, each in enumerate(fields) if each.name.encode() > path.encode()), len(fields))
+        fields.insert(place, AplField(path, kind))
+        arrays.insert(place, pa.chunked_array([values]))
+        kinds.insert(place, field)
+        names.add(path)
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(inner, dict) and inner:
+            yield from _leaves(inner, f"{path}.")
+        elif inner is not None:
+            yield path, inner

@@ -8,7 +8,6 @@ from tailrace.query.apl import lexer
 from tailrace.query.apl.errors import AplError, one_of, suggestion
 from tailrace.query.apl.lexer import DATETIME, END, LONG, NAME, OPERATOR, REAL, STRING, TIMESPAN, Token
 from tailrace.query.apl.tree import (
-    As,
     Between,
     Binary,
     Call,
@@ -334,9 +333,6 @@ class Parser:
     def _adjoins(self) -> bool:
         """Whether nothing stands between this token and the one before."""
         return self.position > 0 and self.tokens[self.position - 1].end == self.here.at
-
-    def _as(self, at: int) -> As:
-        return As(at, self.name("a name"))
 
     def _count(self, at: int) -> Count:
         return Count(at)
@@ -996,7 +992,6 @@ class Parser:
 
 
 OPERATORS: dict[str, Callable[[Parser, int], Operator]] = {
-    "as": Parser._as,
     "count": Parser._count,
     "distinct": Parser._distinct,
     "extend": Parser._extend,

@@ -150,12 +150,6 @@ class Query(Node, frozen=True, eq=False):
 # Operators
 
 
-class As(Node, frozen=True, eq=False):
-    """`as name`: only the name of what comes before it."""
-
-    name: str
-
-
 class Count(Node, frozen=True, eq=False):
     pass
 
@@ -309,7 +303,7 @@ class Where(Node, frozen=True, eq=False):
 Source = Table | Query | Union | Search | Print | Datatable
 
 Operator = (
-    As | Count | Distinct | Extend | Getschema | Join | MakeSeries | MvExpand | Order | Parse | ParseKv | Project
+    Count | Distinct | Extend | Getschema | Join | MakeSeries | MvExpand | Order | Parse | ParseKv | Project
     | ProjectAway | ProjectKeep | ProjectRename | ProjectReorder | Redact | Sample | Search | Summarize | Take | Top
     | Union | Where
 )  # fmt: skip

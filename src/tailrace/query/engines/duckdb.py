@@ -5,7 +5,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
-from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, QueryInvalid
+from tailrace.events import Overloaded, QueryFailed, QueryInvalid, TailraceError
+from tailrace.query import functions
 from tailrace.query.engines import fence
 from tailrace.query.sql import DIALECT, Plan
 
@@ -118,7 +119,6 @@ class DuckDB:
         if limits.threads:
             self._settings["threads"] = limits.threads
         self._instance = self._opened()
-        self._functions = fence.functions(self._instance)
         self._passed: set[tuple[str, int]] = set()
         self._watch = _Watch(limits.timeout_s)
 
@@ -127,6 +127,9 @@ class DuckDB:
         for name, value in self._settings.items():
             instance.execute(f"SET {name} = $value", {"value": value})
         instance.execute("SET lock_configuration = true")
+        self._functions = fence.functions(instance)
+        # After that: people's SQL calls what DuckDB itself has.
+        functions.register(instance)
         return instance
 
     def close(self) -> None:
@@ -139,6 +142,27 @@ class DuckDB:
         Raises QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
         limit; Overloaded when no slot is free in time.
         """
+
+        def refused(error: duckdb.Error) -> TailraceError:
+            return QueryInvalid(f"SQL: {_message(error, plan)}")
+
+        with self._connected(interrupt, refused) as connection:
+            return self._answer(connection, plan)
+
+    @contextmanager
+    def session(self, interrupt: Interrupt | None = None) -> Iterator["Session"]:
+        """Several compiled queries in a row, as one towards the limits.
+
+        Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
+        """
+        with self._connected(interrupt, _compiled_refused) as connection:
+            yield Session(connection, self.limits.max_rows)
+
+    @contextmanager
+    def _connected(
+        self, interrupt: Interrupt | None, refused: Callable[[duckdb.Error], TailraceError]
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with a slot of its own, watched over; DuckDB's errors become ours."""
         interrupt = interrupt or Interrupt()
         limits = self.limits
         deadline_s = time.monotonic() + limits.timeout_s
@@ -149,15 +173,18 @@ class DuckDB:
         try:
             if interrupt.reason is not None:
                 raise QueryFailed(interrupt.reason)
-            return self._run(plan, interrupt, deadline_s)
+            with self._errors(interrupt, refused):
+                instance = self._instance
+                with instance.cursor() as connection, self._watch.over(connection, interrupt, deadline_s):
+                    yield connection
         finally:
             self._slots.release()
 
-    def _run(self, plan: Plan, interrupt: Interrupt, deadline_s: float) -> pa.Table:
+    @contextmanager
+    def _errors(self, interrupt: Interrupt, refused: Callable[[duckdb.Error], TailraceError]) -> Iterator[None]:
         instance = self._instance
         try:
-            with instance.cursor() as connection, self._watch.over(connection, interrupt, deadline_s):
-                return self._answer(connection, plan)
+            yield
         except duckdb.InterruptException as error:
             raise QueryFailed(interrupt.reason or "the query was interrupted") from error
         except duckdb.OutOfMemoryException as error:
@@ -170,12 +197,10 @@ class DuckDB:
                     self._instance = self._opened()
             raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
         except duckdb.IOException as error:
-            logger.exception("DuckDB cannot read or write a file")
-            if str(self._settings["temp_directory"]) in str(error):
-                raise QueryFailed("the query found no room for its temporary files; see the server's log") from error
-            raise DatasetUnavailable("a file of the dataset could not be read; see the server's log") from error
+            logger.exception("DuckDB cannot read")
+            raise QueryFailed("a file could not be read, which the server's log has") from error
         except duckdb.Error as error:
-            raise QueryInvalid(f"SQL: {_message(error, plan)}") from error
+            raise refused(error) from error
         except pa.ArrowException as error:
             raise QueryFailed(f"the answer cannot be given: {error}") from error
 
@@ -214,6 +239,31 @@ class DuckDB:
         self._passed.add((text, len(sources)))
 
 
+def _compiled_refused(error: duckdb.Error) -> TailraceError:
+    """What is compiled is right, so that this is a value that is too large, a query too deep, or an error of ours."""
+    logger.exception("DuckDB refuses a compiled query")
+    return QueryFailed(f"the query cannot be run: {_first_line(error)}")
+
+
+class Session:
+    """One connection of the engine, for compiled queries."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, max_rows: int) -> None:
+        self._connection = connection
+        self._max_rows = max_rows
+
+    def register(self, name: str, rows: pa.Table) -> None:
+        """Make rows known under a name."""
+        self._connection.register(name, rows)
+
+    def table(self, query: exp.Expr) -> pa.Table:
+        """The answer; JSON columns are texts. Raises QueryFailed past the limit of rows."""
+        table = self._connection.sql(rendered(query)).to_arrow_table()
+        if table.num_rows > self._max_rows:
+            raise QueryFailed(f"the answer has more rows than query_max_rows = {self._max_rows}; limit or aggregate it")
+        return table
+
+
 def rendered(query: exp.Expr) -> str:
     """The SQL of a tree, which may be changed. Raises QueryInvalid where it is too deep."""
     try:
@@ -241,9 +291,13 @@ def _distinct(names: list[str]) -> list[str]:
     return result
 
 
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).split("\n\nLINE ")[0].strip()
+
+
 def _message(error: duckdb.Error, plan: Plan) -> str:
     """DuckDB's message in terms of the query that was sent."""
-    text = str(error).split("\n\nLINE ")[0].strip()
+    text = _first_line(error)
     unknown = _UNKNOWN_COLUMN.search(text)
     if unknown is None:
         return text

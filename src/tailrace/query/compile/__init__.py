@@ -1,0 +1,1 @@
+"""The tree of an APL query to one SQL expression."""

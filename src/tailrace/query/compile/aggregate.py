@@ -1,0 +1,560 @@
+"""Operators that make groups: summarize, count, distinct, make-series."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlglot.expressions as exp
+from msgspec import Struct
+
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError
+from tailrace.query.compile.aggregations import (
+    AGGREGATIONS,
+    Aggregation,
+    Call,
+    check_arguments,
+    predicate_of,
+    seconds_of,
+    sortable,
+)
+from tailrace.query.compile.columns import (
+    add_definition,
+    cut,
+    default_name,
+    define,
+    distinct_name,
+    key_on,
+    name_of,
+)
+from tailrace.query.compile.expressions import Expressions
+from tailrace.query.compile.relation import Column, Key, Layer, Relation, reference
+from tailrace.query.values import (
+    DATETIME,
+    DYNAMIC,
+    LONG,
+    NS_PER_US,
+    NULL,
+    NUMBERS,
+    REAL,
+    TIMESPAN,
+    Value,
+    as_dynamic,
+    as_number,
+    as_real,
+    cast,
+    coalesce,
+    datetime_from_us,
+    datetime_text,
+    each,
+    fn,
+    infix,
+    is_not_null,
+    literal,
+    null_node,
+    number_node,
+    text_node,
+    try_cast,
+)
+
+if TYPE_CHECKING:
+    from tailrace.query.compile.compiler import Compiler
+
+MAX_POINTS = 1_048_576  # of a series
+
+
+class Groups(Layer):
+    """The rows of a summarize; `by` are the groups' columns, `first_bin` tells that the first is a bin of time."""
+
+    def __init__(self, parent: Relation) -> None:
+        super().__init__(parent, inherits=False)
+        self.events = False
+        self.settled = False
+        self.limited = False
+        self.scan = None
+        self.time = None
+        self.order = ()
+        self.group = []
+        self.by: list[Column] = []
+        self.first_bin = False
+
+
+def count(compiler: "Compiler", relation: Relation, operator: tree.Count) -> Relation:
+    groups = Groups(relation)
+    column = compiler.ids.column("count", LONG)
+    groups.define(column, exp.Count(this=exp.Star()))
+    compiler.note_aggregate(column, "count", (), ())
+    compiler.note_groups(())
+    _count_rows(compiler, groups, relation)
+    return groups
+
+
+def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) -> Relation:
+    expressions = Expressions(compiler, relation)
+    made = []
+    taken: set[str] = set()
+    for number, each_ in enumerate(operator.values, 1):
+        if isinstance(each_.value, tree.Star):
+            made += [(column.name, column.value, column.types) for column in relation.listed()]
+            continue
+        name = distinct_name(each_.name or default_name(each_.value, number), taken)
+        value = expressions.value(each_.value)
+        source = relation.find(name_of(each_.value) or "")
+        made.append((name, value, source.types if source is not None else ()))
+    groups = Groups(expressions.relation)
+    for name, value, types in made:
+        _group(compiler, groups, name, value, types)
+    groups.order = tuple(key_on("", column, descending=False) for column in groups.by)
+    compiler.note_groups(())
+    return groups
+
+
+def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+    """A column by which rows are grouped."""
+    if value.type is NULL:
+        value = Value(DYNAMIC, null_node("JSON"))
+    column = compiler.ids.column(name, value.type, types=types)
+    groups.define(column, value.sql)
+    assert groups.group is not None
+    groups.group.append(reference(column.id))
+    groups.always.add(column.id)
+    groups.by.append(column)
+    return column
+
+
+def _count_rows(compiler: "Compiler", groups: Groups, relation: Relation) -> None:
+    """Let the answer carry how many events there were."""
+    if relation.events and compiler.matched is None and compiler.is_outermost:
+        target = compiler.ids.fresh()
+        compiler.matched = target.args["this"].args["this"]
+        total: exp.Expr = exp.Count(this=exp.Star())
+        if groups.group:
+            total = exp.Window(this=exp.Anonymous(this="sum", expressions=[total]))
+        groups.defines[compiler.matched] = cast(total, "BIGINT")
+
+
+class _Aggregating:
+    """Compiles the aggregations of one summarize into its layer."""
+
+    def __init__(self, compiler: "Compiler", inner: Expressions, groups: Layer, seconds: exp.Expr | None) -> None:
+        self.compiler = compiler
+        self.inner = inner
+        self.groups = groups
+        self.seconds = seconds
+        self.inside = False
+
+    def __call__(self, node: tree.Call) -> Value | None:
+        aggregation = AGGREGATIONS.get(node.name)
+        if aggregation is None:
+            return None
+        made = self.made(aggregation, node)
+        target = self.compiler.ids.fresh()
+        self.groups.defines[target.args["this"].args["this"]] = made.sql
+        return Value(made.type, target)
+
+    def made(self, aggregation: Aggregation, node: tree.Call) -> Value:
+        check_arguments(aggregation, len(node.arguments))
+        try:
+            return aggregation.build(self.call(aggregation, node))
+        except AplError as error:
+            error.at = node.at if error.at is None else error.at
+            raise
+
+    def call(self, aggregation: Aggregation, node: tree.Call) -> Call:
+        predicate: exp.Expr | None = None
+        arguments: list[Value] = []
+        names: list[str] = []
+        for index, argument in enumerate(node.arguments):
+            if index == aggregation.predicate:
+                predicate = predicate_of(self.value(argument))
+            elif isinstance(argument, tree.Star):
+                for column in self.inner.relation.listed():
+                    arguments.append(column.value)
+                    names.append(column.name)
+            else:
+                arguments.append(self.value(argument))
+                names.append(name_of(argument) or "")
+        order = self.inner.relation.order if self.inner.relation.settled else ()
+        seconds = self.seconds if aggregation.name == "rate" else None
+        return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds)
+
+    def value(self, node: tree.Expression) -> Value:
+        return self.inner.value(node)
+
+
+def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize) -> Relation:
+    inner = Expressions(compiler, relation, _no_nesting)
+    groups = Groups(relation)
+    taken: set[str] = set()
+    bin_ns: int | None = None
+    shown_groups: list[str] = []
+    for number, each_ in enumerate(operator.by, 1):
+        if isinstance(each_.value, tree.Star):
+            raise AplError("by takes names and expressions, no '*'", each_.at)
+        name = distinct_name(each_.name or default_name(each_.value, number), taken)
+        value = inner.value(each_.value)
+        source = relation.find(name_of(each_.value) or "") if name_of(each_.value) else None
+        column = _group(compiler, groups, name, value, source.types if source is not None else ())
+        shown_groups.append(name)
+        compiler.group_ids.add(column.id)
+        size = _bin_size(compiler, inner, each_.value)
+        if size is not None:
+            compiler.bins[column.id] = size
+            bin_ns = size if bin_ns is None else bin_ns
+            groups.first_bin = groups.first_bin or number == 1
+    aggregating = _Aggregating(compiler, inner, groups, _seconds(compiler, operator, bin_ns))
+    outer = Expressions(compiler, groups, aggregating)
+    computed: list[tuple[str, Value | tuple[str, str], Any]] = []
+    for number, each_ in enumerate(operator.values, 1):
+        computed += _aggregates(compiler, aggregating, outer, each_, number, taken)
+    groups.parent = inner.relation
+    result: Layer = groups
+    if outer.relation is not groups or any(not _is_plain(made) for _, made, _ in computed):
+        result = Layer(outer.relation)
+    aggregate_columns = []
+    for name, made, noted in computed:
+        value = _extracted(made) if isinstance(made, tuple) else made
+        column = define(compiler, result, name, value)
+        compiler.note_aggregate(column, *noted)
+        aggregate_columns.append(column)
+    for layer in {id(groups): groups, id(result): result}.values():
+        layer.order = _default_order(compiler, groups, aggregate_columns)
+    compiler.note_groups(tuple(shown_groups))
+    _count_rows(compiler, groups, relation)
+    return result
+
+
+def _no_nesting(node: tree.Call) -> Value | None:
+    if node.name in AGGREGATIONS:
+        raise AplError(f"{node.name}() cannot stand inside of another aggregation, nor after by", node.at)
+    return None
+
+
+def _is_plain(made: Any) -> bool:
+    return isinstance(made, Value) and isinstance(made.sql, exp.Column)
+
+
+def _extracted(made: tuple[str, str]) -> Value:
+    raise AssertionError(made)
+
+
+def _aggregates(
+    compiler: "Compiler", aggregating: _Aggregating, outer: Expressions, each_: tree.Named, number: int, taken: set[str]
+) -> list[tuple[str, Any, tuple[str, tuple[str, ...], tuple[Any, ...]]]]:
+    """The columns that one item of a summarize gives: name, value, and how it is noted."""
+    node = each_.value
+    if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
+        return _extreme_row(compiler, aggregating, node, each_.name, taken)
+    value = outer.value(node)
+    if not (isinstance(node, tree.Call) and node.name in AGGREGATIONS):
+        if not _has_aggregation(node):
+            raise AplError("an aggregation is expected here, such as count(); groups stand after by", node.at)
+        name = distinct_name(each_.name or f"Column{number}", taken)
+        return [(name, value, ("computed", (), ()))]
+    aggregation = AGGREGATIONS[node.name]
+    fields = tuple(name for name in map(name_of, node.arguments) if name is not None)
+    name = distinct_name(each_.name or f"{node.name}_{fields[0] if fields else ''}", taken)
+    args = tuple(a.value for a in node.arguments if isinstance(a, tree.Constant) and a.kind not in ("null", "datetime"))
+    return [(name, value, (aggregation.shown_as, fields, args))]
+
+
+def _has_aggregation(node: object) -> bool:
+    stack = [node]
+    while stack:
+        each_ = stack.pop()
+        if isinstance(each_, tree.Call) and each_.name in AGGREGATIONS:
+            return True
+        if isinstance(each_, Struct):
+            stack += [getattr(each_, field) for field in each_.__struct_fields__]
+        elif isinstance(each_, tuple):
+            stack += each_
+    return False
+
+
+def _extreme_row(
+    compiler: "Compiler", aggregating: _Aggregating, node: tree.Call, given: str | None, taken: set[str]
+) -> list[tuple[str, Any, tuple[str, tuple[str, ...], tuple[Any, ...]]]]:
+    """arg_max and arg_min: the row as one structure, of which the columns are taken afterwards."""
+    inner = aggregating.inner
+    check_arguments(AGGREGATIONS[node.name], len(node.arguments))
+    first, *others = node.arguments
+    if isinstance(first, tree.Star):
+        raise AplError(f"{node.name}() takes a value first", first.at)
+    extreme = inner.value(first)
+    wanted: list[tuple[str, Value]] = [(given or name_of(first) or default_name(first, 1), extreme)]
+    for number, argument in enumerate(others, 1):
+        if isinstance(argument, tree.Star):
+            by = {column.name for column in getattr(aggregating.groups, "by", ())}
+            wanted += [
+                (column.name, column.value)
+                for column in inner.relation.listed()
+                if column.name != wanted[0][0] and column.name not in by
+            ]
+        else:
+            wanted.append((default_name(argument, number), inner.value(argument)))
+    pairs = [
+        exp.PropertyEQ(this=exp.to_identifier(f"f{n}"), expression=value.sql) for n, (_, value) in enumerate(wanted)
+    ]
+    key = as_real(extreme).sql if extreme.type is DYNAMIC else extreme.sql
+    made = fn(node.name, fn("struct_pack", *pairs), key)
+    target = add_definition(compiler, aggregating.groups, Value(DYNAMIC, made))
+    fields = tuple(name for name in map(name_of, node.arguments) if name is not None)
+    noted = ("argmax" if node.name == "arg_max" else "argmin", fields, ())
+    found = []
+    for n, (name, value) in enumerate(wanted):
+        kind = DYNAMIC if value.type is NULL else value.type
+        part = Value(kind, fn("struct_extract", target.sql, text_node(f"f{n}")))
+        found.append((distinct_name(name, taken), part, noted))
+    return found
+
+
+def _bin_size(compiler: "Compiler", expressions: Expressions, node: tree.Expression) -> int | None:
+    """Nanoseconds of a bin of the event's time; None for any other group."""
+    if not (isinstance(node, tree.Call) and node.name in ("bin", "bin_auto") and node.arguments):
+        return None
+    field = node.arguments[0]
+    column = expressions.relation.find(name_of(field) or "")
+    if column is None or column.value.type is not DATETIME:
+        return None
+    if node.name == "bin_auto":
+        return compiler.bin_auto_ns()
+    size = expressions.value(node.arguments[1]) if len(node.arguments) > 1 else None
+    if size is None or size.type is not TIMESPAN or not isinstance(size.constant, int):
+        return None
+    return size.constant
+
+
+def _seconds(compiler: "Compiler", operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
+    """What rate() divides by: the bin, or the whole range."""
+    if bin_ns is not None:
+        return seconds_of(bin_ns)
+    if not compiler.datasets:
+        return None
+    start, end = compiler.range_ns()
+    return seconds_of(end - start)
+
+
+def _default_order(compiler: "Compiler", groups: Groups, aggregates: Sequence[Column]) -> tuple[Key, ...]:
+    """Bins of time first, then the largest of the first aggregate, then the groups."""
+    keys = []
+    for column in groups.by:
+        if column.id in compiler.bins:
+            keys.append(key_on(column.name, column, descending=False))
+    for column in aggregates[:1]:
+        if sortable(column.value.type) and groups.by:
+            keys.append(key_on(column.name, column, descending=True))
+    for column in groups.by:
+        if column.id not in compiler.bins:
+            keys.append(key_on("", column, descending=False))
+    return tuple(keys)
+
+
+def take_groups(compiler: "Compiler", relation: Layer, count_: int) -> Relation:
+    """After a summarize whose first group is a bin of time, the top groups over all bins; else the first rows."""
+    groups: Relation = relation
+    while isinstance(groups, Layer) and not isinstance(groups, Groups):
+        groups = groups.parent
+    if not isinstance(groups, Groups) or not groups.first_bin or len(groups.by) < 2 or relation.settled:
+        return cut(relation, count_)
+    others = [column for column in groups.by if column.id not in compiler.bins]
+    ranked = next((key.value for key in relation.order if key.descending), None)
+    if not others or ranked is None or ranked.type not in NUMBERS:
+        return cut(relation, count_)
+    layer = Layer(relation)
+    partition = [column.value.sql for column in others]
+    total = exp.Window(this=exp.Anonymous(this="sum", expressions=[ranked.sql]), partition_by=partition)
+    summed = add_definition(compiler, layer, Value(REAL, total))
+    place = Layer(layer)
+    ordered: list[exp.Expr] = [exp.Ordered(this=summed.sql, desc=True, nulls_first=False)]
+    ordered += [exp.Ordered(this=column.value.sql, desc=False, nulls_first=False) for column in others]
+    rank = exp.Window(this=exp.Anonymous(this="dense_rank"), order=exp.Order(expressions=ordered))
+    ranks = add_definition(compiler, place, Value(LONG, rank))
+    kept = Layer(place)
+    kept.limited = True
+    kept.where.append(exp.LTE(this=ranks.sql, expression=number_node(count_)))
+    return kept
+
+
+# make-series
+
+
+def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSeries) -> Relation:
+    """First the points that have rows, by group and number of the step; then an array of each group."""
+    inner = Expressions(compiler, relation, _no_nesting)
+    axis = inner.value(operator.on)
+    if axis.type is not DATETIME:
+        axis = as_number(axis)
+    whole = axis.type is not REAL
+    step_value = inner.constant(operator.step, "the step")
+    step = _axis_number(step_value, axis.type, as_step=True)
+    if step is None or step <= 0:
+        raise AplError("the step must be a timespan above 0 on times, a number above 0 on numbers", operator.step.at)
+    position = fn("epoch_us", axis.sql) if axis.type is DATETIME else axis.sql
+    start, stop = _series_range(compiler, inner, operator, axis, step)
+    low = 0 if start is None else start
+    offset = infix(exp.Sub, position, number_node(low)) if low else position
+    if whole:
+        number = fn("floor", infix(exp.Div, cast(offset, "DOUBLE"), number_node(float(step))))
+    else:
+        number = fn("floor", infix(exp.Div, offset, number_node(float(step))))
+    points = Groups(inner.relation)
+    points.where.append(is_not_null(position))
+    if start is not None:
+        points.where.append(exp.GTE(this=position, expression=number_node(start)))
+    if stop is not None:
+        points.where.append(exp.LT(this=position, expression=number_node(stop)))
+    taken: set[str] = set()
+    for n, each_ in enumerate(operator.by, 1):
+        name = distinct_name(each_.name or default_name(each_.value, n), taken)
+        _group(compiler, points, name, inner.value(each_.value))
+    by = list(points.by)
+    index = _group(compiler, points, "", Value(LONG, try_cast(number, "BIGINT")))
+    seconds = number_node(step / 1_000_000) if axis.type is DATETIME else None
+    aggregating = _Aggregating(compiler, inner, points, seconds)
+    outer = Expressions(compiler, points, aggregating)
+    series = []
+    for n, each_value in enumerate(operator.values, 1):
+        series.append(_series_value(aggregating, outer, each_value, n, taken))
+    points.parent = inner.relation
+    first, last = _series_ends(start, stop, step, index.value.sql)
+    spread = Layer(outer.relation)
+    if first is None:
+        bounds = [
+            add_definition(compiler, spread, Value(LONG, exp.Window(this=fn(name, index.value.sql))))
+            for name in ("min", "max")
+        ]
+        first, last = bounds[0].sql, bounds[1].sql
+    return _arrays(compiler, spread, by, index, series, operator, axis, low, step, first, last, taken)
+
+
+def _axis_number(value: Value, kind: Any, *, as_step: bool) -> Any:
+    """A constant on the axis: microseconds on times, else the number."""
+    found = value.constant
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        return None
+    if kind is DATETIME:
+        if as_step:
+            return found // NS_PER_US if value.type is TIMESPAN else None
+        return found if value.type is DATETIME else None
+    return found if value.type in NUMBERS else None
+
+
+def _series_range(
+    compiler: "Compiler", inner: Expressions, operator: tree.MakeSeries, axis: Value, step: Any
+) -> tuple[Any, Any]:
+    """Start and stop on the axis where they are known: from the query, or on the events' time from its range."""
+    ends: list[Any] = []
+    for node, what in ((operator.start, "from"), (operator.stop, "to")):
+        if node is None:
+            ends.append(None)
+            continue
+        found = _axis_number(inner.constant(node, what), axis.type, as_step=False)
+        if found is None:
+            raise AplError(f"{what!r} must be a datetime on times, a number on numbers", node.at, kind="type")
+        ends.append(found)
+    start, stop = ends
+    if axis.type is DATETIME and compiler.asked.start_ns is not None and start is None:
+        start = compiler.asked.start_ns // NS_PER_US // step * step
+    if axis.type is DATETIME and compiler.asked.end_ns is not None and stop is None and start is not None:
+        stop = -(-compiler.asked.end_ns // NS_PER_US)
+    if start is not None and stop is not None and (stop - start) / step > MAX_POINTS:
+        raise AplError(f"the series would have more than {MAX_POINTS} points, the limit", operator.at, kind="limit")
+    return start, stop
+
+
+def _series_ends(start: Any, stop: Any, step: Any, index: exp.Expr) -> tuple[exp.Expr | None, exp.Expr | None]:
+    """First and last number of a step; None where only the rows tell."""
+    if start is None or stop is None:
+        return None, None
+    points = max(-(-(stop - start) // step), 0)
+    return number_node(0), number_node(int(points) - 1)
+
+
+def _series_value(
+    aggregating: _Aggregating, outer: Expressions, each_: tree.SeriesValue, number: int, taken: set[str]
+) -> tuple[str, Value, Value | None, Any]:
+    node = each_.value.value
+    if not _has_aggregation(node):
+        raise AplError("an aggregation is expected here, such as count()", node.at)
+    if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
+        raise AplError(f"{node.name}() gives a row and makes no series", node.at)
+    value = outer.value(node)
+    fields: tuple[str, ...] = ()
+    shown_as = "computed"
+    name = each_.value.name
+    if isinstance(node, tree.Call) and node.name in AGGREGATIONS:
+        fields = tuple(each_ for each_ in map(name_of, node.arguments) if each_ is not None)
+        shown_as = AGGREGATIONS[node.name].shown_as
+        name = name or f"{node.name}_{fields[0] if fields else ''}"
+    default = outer.constant(each_.default, "the default") if each_.default is not None else None
+    return distinct_name(name or f"Column{number}", taken), value, default, (shown_as, fields, ())
+
+
+def _arrays(
+    compiler: "Compiler", spread: Layer, by: Sequence[Column], index: Column,
+    series: Sequence[tuple[str, Value, Value | None, Any]], operator: tree.MakeSeries, axis: Value,
+    low: Any, step: Any, first: exp.Expr, last: exp.Expr | None, taken: set[str],
+) -> Relation:  # fmt: skip
+    assert last is not None
+    made = Groups(spread)
+    for column in by:
+        _group(compiler, made, column.name, column.value)
+    fixed = isinstance(first, (exp.Literal, exp.Paren))
+
+    def bound(node: exp.Expr) -> exp.Expr:
+        return node if fixed else fn("any_value", node)
+
+    # Numbers of the steps as a column, so that a lambda may read them.
+    steps = fn("range", bound(first), infix(exp.Add, bound(last), number_node(1)))
+    most = fn(
+        "least", infix(exp.Add, infix(exp.Sub, bound(last), bound(first)), number_node(1)), number_node(MAX_POINTS + 1)
+    )
+    steps = fn("range", bound(first), infix(exp.Add, bound(first), most)) if not fixed else steps
+    numbers = add_definition(compiler, made, Value(DYNAMIC, steps))
+    maps = []
+    for _, value, _, _ in series:
+        there = infix(exp.And, is_not_null(index.value.sql), exp.true())
+        pair = [
+            exp.Filter(this=fn("list", node), expression=exp.Where(this=there))
+            for node in (index.value.sql, value.sql)
+        ]  # fmt: skip
+        table = fn("map", coalesce(pair[0], _empty_list("BIGINT[]")), coalesce(pair[1], fn("list_value")))
+        maps.append(add_definition(compiler, made, Value(DYNAMIC, table)))
+    result = Layer(made)
+    for (name, value, default, noted), table_value in zip(series, maps, strict=True):
+        fallback = as_dynamic(default if default is not None else _neutral(value)).sql
+
+        def point(
+            n: exp.Expr, table: exp.Expr = table_value.sql, kind: Any = value.type, other: exp.Expr = fallback
+        ) -> exp.Expr:
+            found = Value(kind, fn("list_extract", fn("map_extract", table, n), number_node(1)))
+            return coalesce(as_dynamic(found).sql, other)
+
+        array = Value(DYNAMIC, coalesce(fn("to_json", each(numbers.sql, point)), cast(text_node("[]"), "JSON")))
+        column = define(compiler, result, name, array)
+        compiler.note_aggregate(column, *noted)
+    axis_name = distinct_name(name_of(operator.on) or default_name(operator.on, 1), taken)
+
+    def moment(n: exp.Expr) -> exp.Expr:
+        at = infix(exp.Add, infix(exp.Mul, n, number_node(step)), number_node(low))
+        if axis.type is DATETIME:
+            return fn("to_json", datetime_text(datetime_from_us(at).sql))
+        return fn("to_json", at)
+
+    axis_array = coalesce(fn("to_json", each(numbers.sql, moment)), cast(text_node("[]"), "JSON"))
+    define(compiler, result, axis_name, Value(DYNAMIC, axis_array))
+    result.order = tuple(key_on("", column, descending=False) for column in made.by)
+    compiler.note_groups(tuple(column.name for column in made.by))
+    for column in made.by:
+        compiler.group_ids.add(column.id)
+    return result
+
+
+def _empty_list(kind: str) -> exp.Expr:
+    return cast(fn("list_value"), kind)
+
+
+def _neutral(value: Value) -> Value:
+    """What a point without rows has: 0 for numbers, null for anything else."""
+    if value.type is LONG:
+        return literal(0)
+    return literal(0.0) if value.type is REAL else literal(None)

@@ -1,0 +1,666 @@
+"""The aggregations of summarize and make-series, as data: name, parameters, documentation, and how each is built."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import sqlglot.expressions as exp
+from msgspec import Struct
+
+from tailrace.query.apl.errors import AplError
+from tailrace.query.compile import reports
+from tailrace.query.compile.relation import Key
+from tailrace.query.values import (
+    BOOL,
+    DATETIME,
+    DYNAMIC,
+    LONG,
+    NS_PER_S,
+    NULL,
+    NUMBERS,
+    REAL,
+    STRING,
+    TIMESPAN,
+    Type,
+    Value,
+    as_dynamic,
+    as_number,
+    as_predicate,
+    as_real,
+    as_string,
+    as_text,
+    bind,
+    case,
+    cast,
+    coalesce,
+    dictionary,
+    each,
+    fn,
+    infix,
+    is_not_null,
+    literal,
+    not_,
+    number_node,
+    text_node,
+    try_cast,
+)
+
+MAX_ELEMENTS = 1_048_576  # of make_list and make_set
+DEFAULT_SET = 128
+DEFAULT_PHRASES = 10
+MAX_TOP = 10_000
+
+
+class Call(Struct, frozen=True, eq=False):
+    """An aggregation as it is called in one place."""
+
+    name: str
+    arguments: tuple[Value, ...]  # without the predicate
+    names: tuple[str, ...]  # what they are called, "" for what is no plain field
+    predicate: exp.Expr | None = None
+    order: tuple[Key, ...] = ()  # of the rows, where the query settled it
+    seconds: exp.Expr | None = None  # that a group covers
+
+    def constant(self, index: int, what: str) -> Any:
+        value = self.arguments[index]
+        if not value.is_constant:
+            raise AplError(f"{what} of {self.name}() must be a literal", kind="type")
+        return value.constant
+
+    def whole(self, index: int, what: str, *, most: int) -> int:
+        found = self.constant(index, what)
+        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= most:
+            raise AplError(f"{what} of {self.name}() must be a whole number of 1 to {most}", kind="type")
+        return found
+
+    def aggregate(self, function: str, *arguments: exp.Expr, distinct: bool = False) -> exp.Expr:
+        """A SQL aggregate over the rows of the predicate."""
+        given = [exp.Distinct(expressions=list(arguments))] if distinct else list(arguments)
+        return self.filtered(exp.Anonymous(this=function, expressions=given))
+
+    def filtered(self, made: exp.Expr, condition: exp.Expr | None = None) -> exp.Expr:
+        conditions = [each for each in (self.predicate, condition) if each is not None]
+        if not conditions:
+            return made
+        both = conditions[0] if len(conditions) == 1 else infix(exp.And, *conditions)
+        return exp.Filter(this=made, expression=exp.Where(this=both))
+
+    def collected(self, value: exp.Expr) -> exp.Expr:
+        """`list(value)` without nulls, in the order of the rows where there is one."""
+        item: exp.Expr = value
+        if self.order:
+            item = exp.Order(this=value, expressions=[key.ordered() for key in self.order])
+        return self.filtered(exp.Anonymous(this="list", expressions=[item]), is_not_null(value))
+
+
+class Aggregation(Struct, frozen=True, eq=False):
+    name: str
+    signature: str
+    shown_as: str  # in the closed list that clients know
+    least: int  # arguments
+    most: int | None
+    build: Callable[[Call], Value]
+    doc: str
+    example: str
+    result: Any
+    predicate: int | None = None  # which argument is the predicate
+    note: str = ""
+
+
+def _count(call: Call) -> Value:
+    return Value(LONG, call.filtered(exp.Count(this=exp.Star())))
+
+
+def _dcount(call: Call) -> Value:
+    return Value(LONG, call.aggregate("count", call.arguments[0].sql, distinct=True))
+
+
+def _sum(call: Call) -> Value:
+    value = call.arguments[0]
+    if value.type is TIMESPAN:
+        return Value(TIMESPAN, coalesce(try_cast(call.aggregate("sum", value.sql), "BIGINT"), number_node(0)))
+    number = as_number(value)
+    if number.type is LONG:
+        return Value(LONG, try_cast(coalesce(call.aggregate("sum", number.sql), number_node(0)), "BIGINT"))
+    return Value(REAL, coalesce(call.aggregate("sum", number.sql), number_node(0.0)))
+
+
+def _avg(call: Call) -> Value:
+    value = call.arguments[0]
+    if value.type is TIMESPAN:
+        return Value(TIMESPAN, try_cast(fn("trunc", call.aggregate("avg", value.sql)), "BIGINT"))
+    if value.type is DATETIME:
+        mean = fn("trunc", call.aggregate("avg", fn("epoch_us", value.sql)))
+        return Value(DATETIME, fn("make_timestamptz", try_cast(mean, "BIGINT")))
+    return Value(REAL, call.aggregate("avg", as_number(value).sql))
+
+
+def _extreme(function: str) -> Callable[[Call], Value]:
+    def build(call: Call) -> Value:
+        value = call.arguments[0]
+        if value.type is DYNAMIC:
+            number = call.aggregate(function, as_real(value).sql)
+            if value.text is not None and isinstance(value.text, exp.Cast):
+                return Value(REAL, number)  # a field without texts
+            text = call.aggregate(function, as_string(value).sql)
+            whole = as_dynamic(Value(REAL, number)).sql
+            return Value(DYNAMIC, coalesce(whole, fn("to_json", text)))
+        return Value(value.type, call.aggregate(function, value.sql))
+
+    return build
+
+
+def _spread(function: str) -> Callable[[Call], Value]:
+    def build(call: Call) -> Value:
+        # A value that is not finite has no spread, and DuckDB would refuse the query.
+        number = as_real(call.arguments[0]).sql
+        finite = bind([number], lambda v: case((fn("isfinite", v), v)))
+        return Value(REAL, fn("try", call.aggregate(function, finite)))
+
+    return build
+
+
+def _quantile(call: Call, share: float) -> Value:
+    value = call.arguments[0]
+    if value.type not in (*NUMBERS, DATETIME, TIMESPAN):
+        value = as_number(value)
+    found = call.aggregate("quantile_disc", value.sql, number_node(share))
+    return Value(value.type, found)
+
+
+def _percentile(call: Call) -> Value:
+    return _quantile(call, _share(call, call.constant(1, "the percentile")))
+
+
+def _share(call: Call, percent: Any) -> float:
+    if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 0 <= percent <= 100:
+        raise AplError(f"a percentile of {call.name}() must be a number of 0 to 100", kind="type")
+    return float(percent) / 100
+
+
+def _percentiles(call: Call) -> Value:
+    percents: list[Any] = []
+    for index in range(1, len(call.arguments)):
+        given = call.constant(index, "a percentile")
+        percents += given if isinstance(given, list) else [given]
+    if not percents:
+        raise AplError(f"{call.name}() takes at least one percentile", kind="type")
+    found = [as_dynamic(_quantile(call, _share(call, percent))).sql for percent in percents]
+    return Value(DYNAMIC, fn("json_array", *found))
+
+
+def _histogram(call: Call) -> Value:
+    """Bins of a size, of which those that are not empty are shown, the lowest first."""
+    size = call.constant(1, "the size of a bin")
+    value = call.arguments[0]
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not size > 0 or not math.isfinite(size):
+        raise AplError(f"the size of a bin of {call.name}() must be a number above 0, or a timespan", kind="type")
+    number = as_real(Value(LONG, value.sql) if value.type is TIMESPAN else value).sql
+
+    def number_of(v: exp.Expr) -> exp.Expr:
+        low = fn("floor", infix(exp.Div, v, number_node(float(size))))
+        return case((fn("isfinite", v), try_cast(low, "BIGINT")))
+
+    counts = call.aggregate("histogram", bind([number], number_of))
+
+    def bucket(entry: exp.Expr) -> exp.Expr:
+        key = fn("struct_extract", entry, text_node("key"))
+        exact = isinstance(size, int) or value.type is TIMESPAN
+        step = number_node(int(size)) if exact else number_node(float(size))
+        kind = TIMESPAN if value.type is TIMESPAN else LONG if exact else REAL
+        low: exp.Expr = infix(exp.Mul, key, step)
+        high: exp.Expr = infix(exp.Mul, infix(exp.Add, key, number_node(1)), step)
+        if kind in (LONG, TIMESPAN):
+            low, high = (try_cast(cast(side, "HUGEINT"), "BIGINT") for side in (low, high))
+        count = Value(LONG, cast(fn("struct_extract", entry, text_node("value")), "BIGINT"))
+        return dictionary([("from", Value(kind, low)), ("to", Value(kind, high)), ("count", count)]).sql
+
+    return Value(DYNAMIC, _shown(each(fn("list_sort", fn("map_entries", counts)), bucket)))
+
+
+def _shown(items: exp.Expr) -> exp.Expr:
+    """A list of JSON values as one, `[]` where there is none."""
+    return coalesce(fn("to_json", items), cast(text_node("[]"), "JSON"))
+
+
+def _list(call: Call) -> Value:
+    most = call.whole(1, "the size", most=MAX_ELEMENTS) if len(call.arguments) > 1 else MAX_ELEMENTS
+    items = call.collected(as_dynamic(call.arguments[0]).sql)
+    return Value(DYNAMIC, _shown(_first(items, most)))
+
+
+def _set(default: int) -> Callable[[Call], Value]:
+    def build(call: Call) -> Value:
+        most = call.whole(1, "the size", most=MAX_ELEMENTS) if len(call.arguments) > 1 else default
+        value = call.arguments[0]
+        if value.type is DYNAMIC:
+            distinct = call.aggregate("list", as_dynamic(value).sql, distinct=True)
+            present = each(distinct, is_not_null, function="list_filter")
+            return Value(DYNAMIC, _shown(_first(fn("list_sort", present), most)))
+        # The values are sorted as what they are, not as texts.
+        distinct = call.aggregate("list", value.sql, distinct=True)
+        present = fn("list_sort", each(distinct, is_not_null, function="list_filter"))
+        kind = value.type
+        return Value(DYNAMIC, _shown(each(_first(present, most), lambda v: as_dynamic(Value(kind, v)).sql)))
+
+    return build
+
+
+def _first(items: exp.Expr, count: int) -> exp.Expr:
+    return fn("list_slice", items, number_node(1), number_node(count))
+
+
+def _topk(call: Call) -> Value:
+    """The most frequent values, each with its exact count; of two as frequent the smaller first."""
+    most = call.whole(1, "the number of values", most=MAX_TOP)
+    value = call.arguments[0]
+    counts = call.filtered(fn("histogram", value.sql), is_not_null(value.sql))
+
+    def turned(entry: exp.Expr) -> exp.Expr:
+        count = cast(fn("struct_extract", entry, text_node("value")), "BIGINT")
+        return fn(
+            "struct_pack",
+            *(
+                exp.PropertyEQ(this=exp.to_identifier(name), expression=node)
+                for name, node in (
+                    ("n", exp.Neg(this=count)),
+                    ("k", fn("struct_extract", entry, text_node("key"))),
+                )
+            ),
+        )
+
+    def shown(entry: exp.Expr) -> exp.Expr:
+        key = Value(value.type, fn("struct_extract", entry, text_node("k")))
+        count = Value(LONG, exp.Neg(this=fn("struct_extract", entry, text_node("n"))))
+        return dictionary([("key", key), ("count", count), ("error", literal(0))]).sql
+
+    best = _first(fn("list_sort", each(fn("map_entries", counts), turned)), most)
+    return Value(DYNAMIC, _shown(each(best, shown)))
+
+
+def _rate(call: Call) -> Value:
+    number = as_real(call.arguments[0]).sql
+    if call.seconds is None:
+        raise AplError("rate() needs a time range: by the request, or by `where _time …`", kind="type")
+    return Value(REAL, infix(exp.Div, coalesce(call.aggregate("sum", number), number_node(0.0)), call.seconds))
+
+
+def _phrases(call: Call) -> Value:
+    most = call.whole(1, "the number of phrases", most=MAX_TOP) if len(call.arguments) > 1 else DEFAULT_PHRASES
+    text = as_text(call.arguments[0]).sql
+    counts = call.filtered(fn("histogram", text), is_not_null(text))
+    return reports.phrases(Value(DYNAMIC, fn("to_json", counts)), literal(most))
+
+
+def _spotlight(call: Call) -> Value:
+    """For each field how its values are spread among the rows of the predicate and among the others."""
+    if not call.arguments:
+        raise AplError("spotlight() takes a predicate and at least one field", kind="type")
+    assert call.predicate is not None
+    selected = call.predicate
+    others = not_(coalesce(selected, exp.false()))
+    parts: list[exp.Expr] = []
+    for name, value in zip(call.names, call.arguments, strict=True):
+        is_number = value.type in (*NUMBERS, TIMESPAN)
+        key = as_text(value).sql
+        pair = [
+            _only(fn("histogram", key), infix(exp.And, rows, is_not_null(key))) for rows in (selected, others)
+        ]  # fmt: skip
+        parts.append(
+            fn("json_object", text_node("field"), text_node(name), text_node("numeric"),
+               exp.true() if is_number else exp.false(), text_node("selected"), fn("to_json", pair[0]),
+               text_node("baseline"), fn("to_json", pair[1]))
+        )  # fmt: skip
+    totals = [_only(exp.Count(this=exp.Star()), rows) for rows in (selected, others)]
+    counts = [Value(LONG, total) for total in totals]
+    return reports.spotlight(Value(DYNAMIC, fn("json_array", *parts)), *counts)
+
+
+def _only(made: exp.Expr, condition: exp.Expr) -> exp.Expr:
+    return exp.Filter(this=made, expression=exp.Where(this=condition))
+
+
+def _arguments_refused(call: Call) -> Value:
+    raise AplError(f"{call.name}() cannot be part of a larger expression", kind="type")
+
+
+_EVENTS = 'datatable (s: string, x: long) ["a", 1, "a", 3, "b", 8]'
+
+
+def _table() -> Mapping[str, Aggregation]:
+    made: dict[str, Aggregation] = {}
+
+    def add(
+        signature: str,
+        shown_as: str,
+        arity: tuple[int, int | None],
+        build: Callable[[Call], Value],
+        doc: str,
+        result: Any,
+        example: str = "",
+        *,
+        predicate: int | None = None,
+        note: str = "",
+    ) -> None:
+        name = signature.partition("(")[0]
+        query = f"{_EVENTS} | summarize {example or signature}"
+        made[name] = Aggregation(name, signature, shown_as, *arity, build, doc, query, result, predicate, note)
+
+    add(
+        "arg_max(value, field, …)",
+        "argmax",
+        (1, None),
+        _arguments_refused,
+        "The fields, or with `*` all of them, of the row with the largest value, and that value.",
+        8,
+        "arg_max(x, s)",
+    )
+    add(
+        "arg_min(value, field, …)",
+        "argmin",
+        (1, None),
+        _arguments_refused,
+        "The fields, or with `*` all of them, of the row with the smallest value, and that value.",
+        1,
+        "arg_min(x, s)",
+    )
+    add("avg(value)", "avg", (1, 1), _avg, "The mean of the numbers; null where there is none.", 4.0, "avg(x)")
+    add(
+        "avgif(value, predicate)",
+        "avgif",
+        (2, 2),
+        _avg,
+        "The mean of the numbers of the rows for which the predicate holds.",
+        2.0,
+        'avgif(x, s == "a")',
+        predicate=1,
+    )
+    add("count()", "count", (0, 0), _count, "The number of rows.", 3)
+    add(
+        "countif(predicate)",
+        "countif",
+        (1, 1),
+        _count,
+        "The number of rows for which the predicate holds.",
+        2,
+        'countif(s == "a")',
+        predicate=0,
+    )
+    add(
+        "dcount(value[, accuracy])",
+        "distinct",
+        (1, 2),
+        _dcount,
+        "The number of distinct values, nulls not counted.",
+        2,
+        "dcount(s)",
+        note="It is exact; the accuracy is accepted and has no effect.",
+    )
+    add(
+        "dcountif(value, predicate[, accuracy])",
+        "distinctif",
+        (2, 3),
+        _dcount,
+        "The number of distinct values of the rows for which the predicate holds.",
+        1,
+        "dcountif(s, x < 4)",
+        predicate=1,
+        note="It is exact; the accuracy is accepted and has no effect.",
+    )
+    add(
+        "histogram(value, size)",
+        "histogram",
+        (2, 2),
+        _histogram,
+        "How the numbers spread over bins of a size: an array of `{from, to, count}` of the bins that are not empty.",
+        [{"from": 0, "to": 5, "count": 2}, {"from": 5, "to": 10, "count": 1}],
+        "histogram(x, 5)",
+    )
+    add(
+        "histogramif(value, size, predicate)",
+        "histogramif",
+        (3, 3),
+        _histogram,
+        "The histogram of the rows for which the predicate holds.",
+        [{"from": 0, "to": 5, "count": 2}],
+        'histogramif(x, 5, s == "a")',
+        predicate=2,
+    )
+    add(
+        "make_list(value[, size])",
+        "makelist",
+        (1, 2),
+        _list,
+        "An array of all values but nulls, in the order of the rows where the query sorts them.",
+        [1, 3, 8],
+        "make_list(x)",
+    )
+    add(
+        "make_list_if(value, predicate[, size])",
+        "makelistif",
+        (2, 3),
+        _list,
+        "An array of the values of the rows for which the predicate holds.",
+        [1, 3],
+        'make_list_if(x, s == "a")',
+        predicate=1,
+    )
+    add(
+        "make_set(value[, size])",
+        "makeset",
+        (1, 2),
+        _set(DEFAULT_SET),
+        "An array of the distinct values, sorted; at most 128 unless the size says otherwise.",
+        ["a", "b"],
+        "make_set(s)",
+    )
+    add(
+        "make_set_if(value, predicate[, size])",
+        "makesetif",
+        (2, 3),
+        _set(MAX_ELEMENTS),
+        "An array of the distinct values of the rows for which the predicate holds, sorted.",
+        ["b"],
+        "make_set_if(s, x > 4)",
+        predicate=1,
+    )
+    add(
+        "max(value)",
+        "max",
+        (1, 1),
+        _extreme("max"),
+        "The largest value; null where there is none.",
+        8,
+        "max(x)",
+        note="Of a field of several types the largest number, or where there is no number the largest string.",
+    )
+    add(
+        "maxif(value, predicate)",
+        "maxif",
+        (2, 2),
+        _extreme("max"),
+        "The largest value of the rows for which the predicate holds.",
+        3,
+        'maxif(x, s == "a")',
+        predicate=1,
+    )
+    add(
+        "min(value)",
+        "min",
+        (1, 1),
+        _extreme("min"),
+        "The smallest value; null where there is none.",
+        1,
+        "min(x)",
+        note="Of a field of several types the smallest number, or where there is no number the smallest string.",
+    )
+    add(
+        "minif(value, predicate)",
+        "minif",
+        (2, 2),
+        _extreme("min"),
+        "The smallest value of the rows for which the predicate holds.",
+        8,
+        'minif(x, s == "b")',
+        predicate=1,
+    )
+    add(
+        "percentile(value, percent)",
+        "percentiles",
+        (2, 2),
+        _percentile,
+        "The value below or at which the given percentage of the values lies.",
+        3,
+        "percentile(x, 50)",
+        note="It is exact, by nearest rank: one of the values.",
+    )
+    add(
+        "percentileif(value, percent, predicate)",
+        "percentilesif",
+        (3, 3),
+        _percentile,
+        "The percentile of the rows for which the predicate holds.",
+        1,
+        'percentileif(x, 50, s == "a")',
+        predicate=2,
+    )
+    add(
+        "percentiles_array(value, percent, …)",
+        "percentiles",
+        (2, None),
+        _percentiles,
+        "An array of percentiles, in the order of the arguments, which may also be one array.",
+        [1, 8],
+        "percentiles_array(x, 10, 99)",
+    )
+    add(
+        "percentiles_arrayif(value, percents, predicate)",
+        "percentilesif",
+        (3, 3),
+        _percentiles,
+        "An array of the percentiles of the rows for which the predicate holds.",
+        [1, 3],
+        'percentiles_arrayif(x, dynamic([10, 99]), s == "a")',
+        predicate=2,
+    )
+    add(
+        "phrases(text[, count])",
+        "computed",
+        (1, 2),
+        _phrases,
+        "An array of the phrases, of up to five words, that are most frequent in the texts.",
+        ["a", "b"],
+        "phrases(s)",
+    )
+    add(
+        "rate(value)",
+        "rate",
+        (1, 1),
+        _rate,
+        "The sum of the numbers divided by the seconds of the group's time bin, or else of the query's range.",
+        None,
+        "rate(x)",
+    )
+    add(
+        "spotlight(predicate, field, …)",
+        "spotlight",
+        (2, None),
+        _spotlight,
+        "How the fields, or with `*` all of them, differ between the rows for which the predicate holds and the others: "
+        "an array, the largest difference first.",
+        None,
+        'spotlight(s == "a", x)',
+        predicate=0,
+    )
+    add(
+        "stdev(value)",
+        "stdev",
+        (1, 1),
+        _spread("stddev_samp"),
+        "The standard deviation of a sample.",
+        3.605551275463989,
+        "stdev(x)",
+    )
+    add(
+        "stdevif(value, predicate)",
+        "stdevif",
+        (2, 2),
+        _spread("stddev_samp"),
+        "The standard deviation of the rows for which the predicate holds.",
+        1.4142135623730951,
+        'stdevif(x, s == "a")',
+        predicate=1,
+    )
+    add("sum(value)", "sum", (1, 1), _sum, "The sum of the numbers, 0 where there is none.", 12, "sum(x)")
+    add(
+        "sumif(value, predicate)",
+        "sumif",
+        (2, 2),
+        _sum,
+        "The sum of the numbers of the rows for which the predicate holds, 0 where there is none.",
+        4,
+        'sumif(x, s == "a")',
+        predicate=1,
+    )
+    add(
+        "topk(value, count)",
+        "topk",
+        (2, 2),
+        _topk,
+        "The most frequent values: an array of `{key, count, error}`, the most frequent first, ties by key.",
+        [{"key": "a", "count": 2, "error": 0}],
+        "topk(s, 1)",
+        note="It is exact, so the error is always 0.",
+    )
+    add(
+        "topkif(value, count, predicate)",
+        "topkif",
+        (3, 3),
+        _topk,
+        "The most frequent values of the rows for which the predicate holds.",
+        [{"key": "b", "count": 1, "error": 0}],
+        "topkif(s, 1, x > 4)",
+        predicate=2,
+    )
+    add("variance(value)", "variance", (1, 1), _spread("var_samp"), "The variance of a sample.", 13.0, "variance(x)")
+    add(
+        "varianceif(value, predicate)",
+        "varianceif",
+        (2, 2),
+        _spread("var_samp"),
+        "The variance of the rows for which the predicate holds.",
+        2.0,
+        'varianceif(x, s == "a")',
+        predicate=1,
+    )
+    return MappingProxyType(made)  # fmt: skip
+
+
+AGGREGATIONS: Mapping[str, Aggregation] = _table()
+"""By name."""
+
+ARGUMENT_OF_EXTREME = ("arg_max", "arg_min")
+
+
+def check_arguments(aggregation: Aggregation, count: int) -> None:
+    """Raises AplError for a wrong number of arguments."""
+    least, most = aggregation.least, aggregation.most
+    if count < least or (most is not None and count > most):
+        wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        noun = "argument" if wanted == "1" else "arguments"
+        raise AplError(f"{aggregation.name}() takes {wanted} {noun}, not {count}: {aggregation.signature}", kind="type")
+
+
+def predicate_of(value: Value) -> exp.Expr:
+    if value.type not in (BOOL, DYNAMIC, NULL):
+        raise AplError(f"the predicate is expected to be a condition, this is a {value.type.value}", kind="type")
+    return as_predicate(value)
+
+
+def seconds_of(ns: int) -> exp.Expr:
+    return number_node(max(ns, 1) / NS_PER_S)
+
+
+def sortable(kind: Type) -> bool:
+    return kind in (LONG, REAL, STRING, DATETIME, TIMESPAN, BOOL)

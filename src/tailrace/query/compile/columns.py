@@ -1,0 +1,133 @@
+"""What several operators need: columns defined and named, patterns of names, rows cut in order."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import sqlglot.expressions as exp
+
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation
+from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
+
+if TYPE_CHECKING:
+    from tailrace.query.compile.compiler import Compiler
+
+NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring", "toint", "tolong", "toreal", "todouble",
+                     "tobool", "todatetime", "totimespan", "todynamic", "parse_json")  # fmt: skip
+"""Functions of a field that keep the field's name."""
+
+
+def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+    """A column of this value, the last one of the layer; a mere reference is shown as it is."""
+    if value.type is NULL:
+        value = Value(DYNAMIC, null_node(DUCKDB_TYPES[DYNAMIC]))
+    if isinstance(value.sql, exp.Column):
+        column = Column(name, value, types)
+        layer.show(column)
+        return column
+    column = compiler.ids.column(name, value.type)
+    return layer.define(column, value.sql)
+
+
+def add_definition(compiler: "Compiler", layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:
+    """A value of the layer that no name finds."""
+    target = compiler.ids.fresh()
+    definition = value if isinstance(value, Derived) else value.sql
+    layer.defines[target.args["this"].args["this"]] = definition
+    kind = value.type if isinstance(value, Value) else like.type if like is not None else DYNAMIC
+    return Value(kind, target)
+
+
+def name_of(node: tree.Expression) -> str | None:
+    """The name of a bare field, however it is written."""
+    if isinstance(node, tree.Name):
+        return node.name
+    if isinstance(node, tree.Member):
+        base = name_of(node.of)
+        return None if base is None else f"{base}.{node.key}"
+    return None
+
+
+def default_name(node: tree.Expression, number: int) -> str:
+    """The name of a column that the query does not name: the field's, or the function's and the field's."""
+    own = name_of(node)
+    if own is not None:
+        return own
+    if isinstance(node, tree.Call):
+        field = next((name for name in map(name_of, node.arguments) if name is not None), None)
+        if field is None:
+            return f"{node.name}_"
+        return field if node.name in NAMED_BY_ARGUMENT else f"{node.name}_{field}"
+    return f"Column{number}"
+
+
+def distinct_name(name: str, taken: set[str]) -> str:
+    """The name, or with the first number that makes it distinct."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def names_in(node: tree.Expression) -> set[str]:
+    """The plain names that an expression reads, sub-queries not looked into."""
+    found: set[str] = set()
+    stack: list[object] = [node]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, tree.Name):
+            found.add(each.name)
+        elif isinstance(each, tree.Member):
+            full = name_of(each)
+            if full is not None:
+                found.add(full)
+            stack.append(each.of)
+        elif isinstance(each, tree.Index):
+            stack += [each.of, each.index]
+        elif isinstance(each, tree.Call):
+            stack.extend(each.arguments)
+        elif isinstance(each, tree.Unary):
+            stack.append(each.of)
+        elif isinstance(each, tree.Binary):
+            stack += [each.left, each.right]
+        elif isinstance(each, tree.Between):
+            stack += [each.of, each.low, each.high]
+        elif isinstance(each, tree.Membership):
+            stack += [each.of, *each.items]
+    return found
+
+
+def matcher(patterns: Sequence[tree.Pattern]) -> Callable[[str], bool]:
+    """Whether a name is one of those that the patterns mean."""
+    names = {pattern.text for pattern in patterns if pattern.is_name}
+    wild = [
+        re.compile(".*".join(map(re.escape, pattern.parts)), re.DOTALL) for pattern in patterns if not pattern.is_name
+    ]
+    return lambda name: name in names or any(each.fullmatch(name) for each in wild)
+
+
+def check_known(relation: Relation, pattern: tree.Pattern) -> None:
+    """Raises AplError for the name of a column that cannot be there."""
+    if pattern.is_name and not relation.is_open and relation.find(pattern.text) is None:
+        known = relation.known()
+        raise AplError(
+            f"there is no column {pattern.text!r} here{suggestion(pattern.text, known)}", pattern.at, kind="name"
+        )
+
+
+def cut(relation: Relation, count: int) -> Layer:
+    """The first rows in the order of the relation."""
+    layer = Layer(relation)
+    layer.cut_by = relation.order
+    layer.limit = count
+    layer.limited = True
+    layer.scan = None
+    return layer
+
+
+def key_on(name: str, column: Column, *, descending: bool, nulls_first: bool = False) -> Key:
+    return Key(name, column.value, descending, nulls_first)

@@ -1,0 +1,372 @@
+"""The state of one compilation: names, time, datasets and remarks; and the way from a tree to its relation."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot.expressions as exp
+from msgspec import Struct
+
+from tailrace.events import Forbidden
+from tailrace.lake import Snapshot
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.apl.parser import parse_expression
+from tailrace.query.compile import operators
+from tailrace.query.compile.aggregations import AGGREGATIONS
+from tailrace.query.compile.dataset import TIME, Dataset
+from tailrace.query.compile.expressions import Expressions
+from tailrace.query.compile.relation import Column, Columns, Empty, Ids, Relation
+from tailrace.query.functions import FUNCTIONS, Context
+from tailrace.query.values import Value, literal
+
+MAX_OPERATORS = 250  # in one pipe
+MAX_DATASETS_READ = 500  # in all of a query
+MAX_LET_NODES = 5_000
+MAX_GROUPS = 10_000
+
+US = 1_000  # nanoseconds
+
+T = TypeVar("T")
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a compilation is to know of the request, times in nanoseconds since 1970."""
+
+    now_ns: int
+    start_ns: int | None = None
+    end_ns: int | None = None
+    max_bin_auto_groups: int = 100
+    variables: Mapping[str, str | int | float | bool | None] = {}
+    virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
+
+
+class Aggregated(Struct, frozen=True):
+    """How a column of groups came to be."""
+
+    name: str
+    fields: tuple[str, ...] = ()
+    args: tuple[Any, ...] = ()
+
+
+class Remark(Struct, frozen=True):
+    priority: str
+    code: str
+    text: str
+
+
+class _Table(Struct, frozen=True, eq=False):
+    query: tree.Query
+    visible: int  # how many lets it may use
+
+
+class Compiler:
+    """Compiles one program. `snapshot(name)` and `names()` are the datasets that may be read."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        snapshot: Callable[[str], Snapshot],
+        names: Callable[[], Sequence[str]],
+    ) -> None:
+        self.asked = asked
+        self.ids = Ids()
+        self.datasets: list[Dataset] = []
+        self.inline: dict[str, pa.Table] = {}  # rows written into the query
+        self.remarks: dict[str, tuple[Remark, int]] = {}
+        self.aggregated: dict[str, Aggregated] = {}  # by identifier
+        self.groups: tuple[str, ...] = ()
+        self.group_ids: set[str] = set()
+        self.bins: dict[str, int] = {}  # sizes, by identifier
+        self.matched: str | None = None  # the identifier of the number of rows that were aggregated
+        self.filtered = False  # whether rows were dropped by a condition
+        self._snapshot = functools.cache(snapshot)
+        self._names = names
+        self._lets: list[tuple[str, Value | tree.Expression | _Table]] = []
+        self._visible = 0
+        self._tables_open = 0
+        self._inner = 0
+        for name, value in asked.variables.items():
+            self._lets.append((name, literal(value)))
+        self._visible = len(self._lets)
+
+    # Names
+
+    def declare(self, let: tree.Let) -> None:
+        """Raises AplError."""
+        if any(name == let.name for name, _ in self._lets):
+            if let.name not in self.asked.variables:
+                raise AplError(f"{let.name!r} is declared twice", let.at, kind="name")
+            return  # the request's value takes the place of the query's own
+        bound: Value | tree.Expression | _Table
+        if isinstance(let.value, tree.Query):
+            bound = _Table(let.value, len(self._lets))
+        elif isinstance(let.value, tree.Name) and self._lets_table(let.value.name):
+            bound = _Table(_table_query(let.value), len(self._lets))
+        elif isinstance(let.value, tree.Name) and self._let(let.value.name) is None:
+            bound = _Table(_table_query(let.value), len(self._lets))  # a dataset
+        else:
+            empty = Empty()
+            expressions = Expressions(self, empty)
+            found = expressions.value(let.value)
+            if _is_larger(found.sql, MAX_LET_NODES):
+                raise AplError(f"{let.name!r} stands for too long an expression", let.at, kind="limit")
+            bound = found if expressions.relation is empty else let.value
+        self._lets.append((let.name, bound))
+        self._visible = len(self._lets)
+
+    def _let(self, name: str) -> "Value | tree.Expression | _Table | None":
+        for known, value in self._lets[: self._visible]:
+            if known == name:
+                return value
+        return None
+
+    def _lets_table(self, name: str) -> bool:
+        return isinstance(self._let(name), _Table)
+
+    def scalar(self, name: str) -> "Value | tree.Expression | None":
+        """What a `let` or a variable of the request means."""
+        found = self._let(name)
+        return None if isinstance(found, _Table) else found
+
+    def is_table(self, name: str) -> bool:
+        """Whether a name is that of a tabular `let` or of a dataset."""
+        found = self._let(name)
+        return isinstance(found, _Table) or (found is None and name in self._names())
+
+    def refuse_function(self, node: tree.Call) -> None:
+        """Raises AplError for the name of no function."""
+        name = node.name
+        if name in AGGREGATIONS:
+            raise AplError(f"{name}() is an aggregation; it stands in summarize or make-series", node.at, kind="name")
+        raise AplError(
+            f"unknown function {name!r}{suggestion(name, [*FUNCTIONS, *AGGREGATIONS])}", node.at, kind="name"
+        )
+
+    # Remarks
+
+    def warn(self, code: str, text: str, priority: str = "warn") -> None:
+        remark, count = self.remarks.get(text, (Remark(priority, code, text), 0))
+        self.remarks[text] = (remark, count + 1)
+
+    # Time
+
+    def context(self, columns: Columns, *, with_range: bool = False) -> Context:
+        start, end = self.range_ns() if with_range else (self.asked.start_ns, self.asked.end_ns)
+        bin_ns = self.bin_auto_ns() if with_range else None
+        return Context(
+            now_ns=self.asked.now_ns,
+            start_ns=start,
+            end_ns=end,
+            max_bin_auto_groups=self.asked.max_bin_auto_groups,
+            bin_auto_ns=bin_ns,
+            columns=columns,
+        )
+
+    def range_ns(self) -> tuple[int, int]:
+        """The time that the query covers: what it and the request say, else what the data has."""
+        starts, ends = [], []
+        for dataset in self.datasets:
+            low, high = extent_us(dataset.snapshot)
+            start = dataset.start_us if dataset.start_us is not None else low
+            end = dataset.end_us if dataset.asked_end or high is None else min(dataset.end_us or high + 1, high + 1)
+            if start is not None:
+                starts.append(start)
+            if end is not None:
+                ends.append(end)
+        now_us = self.asked.now_ns // US
+        first = min(starts, default=now_us)
+        return first * US, max(max(ends, default=now_us), first) * US
+
+    def bin_auto_ns(self) -> int:
+        """The size of the bins of bin_auto()."""
+        return auto_bin_ns(*self.range_ns(), self.asked.max_bin_auto_groups)
+
+    # Groups
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether what is being compiled is the query itself, not one inside of it."""
+        return self._inner == 0
+
+    def inner(self, compiled: Callable[[], T]) -> T:
+        """Compiles a query inside of the query."""
+        self._inner += 1
+        try:
+            return compiled()
+        finally:
+            self._inner -= 1
+
+    def note_aggregate(self, column: Column, name: str, fields: tuple[str, ...], args: tuple[Any, ...]) -> None:
+        """How a column came to be, for the answer."""
+        self.aggregated[column.id] = Aggregated(name, fields, args)
+
+    def note_groups(self, names: tuple[str, ...]) -> None:
+        """The names of the groups of the last operator that made some."""
+        if self.is_outermost:
+            self.groups = names
+
+    # Tables
+
+    def program(self, program: tree.Program) -> Relation:
+        """Raises AplError, DatasetNotFound, Forbidden."""
+        for let in program.lets:
+            self.declare(let)
+        return self.query(program.query)
+
+    def query(self, query: tree.Query) -> Relation:
+        if len(query.operators) > MAX_OPERATORS:
+            raise AplError(
+                f"the query has {len(query.operators)} operators in one pipe, the limit is {MAX_OPERATORS}",
+                query.at,
+                kind="limit",
+            )
+        relation = self.source(query.source)
+        for operator in query.operators:
+            try:
+                relation = operators.apply(self, relation, operator)
+            except AplError as error:
+                if error.at is None:
+                    error.at = operator.at
+                raise
+        return relation
+
+    def subquery(self, query: tree.Query) -> Relation:
+        """A query inside of the query."""
+        return self.inner(lambda: self.query(query))
+
+    def source(self, source: tree.Source) -> Relation:
+        if isinstance(source, tree.Query):
+            return self.query(source)
+        if isinstance(source, tree.Table):
+            found = self.tables(source.pattern)
+            if len(found) == 1:
+                return found[0][1]
+            return operators.united(self, found, None)
+        return operators.from_source(self, source)
+
+    def tables(self, pattern: tree.Pattern) -> list[tuple[str, Relation]]:
+        """What a name or a pattern means, each with its name. Raises DatasetNotFound."""
+        if pattern.is_name:
+            return [(pattern.text, self.table(pattern.text, pattern.at))]
+        fitting = [name for name in self._names() if fits(pattern, name)]
+        if not fitting:
+            raise AplError(f"no dataset fits {pattern.text!r}", pattern.at, kind="name")
+        return [(name, self.dataset(name, pattern.at)) for name in fitting]
+
+    def table(self, name: str, at: int) -> Relation:
+        found = self._let(name)
+        if isinstance(found, _Table):
+            before, self._visible = self._visible, found.visible
+            self._count_table(at)
+            try:
+                return self.query(found.query)
+            finally:
+                self._visible = before
+        if found is not None:
+            raise AplError(f"{name!r} is a value, not a table", at, kind="type")
+        return self.dataset(name, at)
+
+    def _count_table(self, at: int) -> None:
+        self._tables_open += 1
+        if self._tables_open > MAX_DATASETS_READ:
+            raise AplError(f"the query reads more than {MAX_DATASETS_READ} tables, the limit", at, kind="limit")
+
+    def dataset(self, name: str, at: int) -> Dataset:
+        self._count_table(at)
+        snapshot = self._snapshot(name)
+        dataset = Dataset(
+            snapshot,
+            self.ids,
+            hot_name=f"hot_{len(self.datasets)}",
+            start_us=None if self.asked.start_ns is None else -(-self.asked.start_ns // US),
+            end_us=(self.asked.now_ns // US) + 1 if self.asked.end_ns is None else -(-self.asked.end_ns // US),
+            asked_end=self.asked.end_ns is not None,
+            virtual=self.asked.virtual_fields.get(snapshot.dataset, ()),
+            compile_virtual=self._virtual,
+        )
+        self.datasets.append(dataset)
+        return dataset
+
+    def _virtual(self, dataset: Dataset, text: str) -> Value:
+        """The value of a virtual field, null with a remark where its expression is invalid."""
+        try:
+            return Expressions(self, dataset).value(parse_expression(text))
+        except AplError as error:
+            self.warn(
+                "virtual_field_finalize_error", f"a virtual field of {dataset.name!r} is left out: {error.message}"
+            )
+            return literal(None)
+
+    def inline_table(self, rows: pa.Table) -> str:
+        name = f"inline_{len(self.inline)}"
+        self.inline[name] = rows
+        return name
+
+
+def _table_query(name: tree.Name) -> tree.Query:
+    return tree.Query(name.at, tree.Table(name.at, tree.Pattern(name.at, (name.name,))))
+
+
+def fits(pattern: tree.Pattern, name: str) -> bool:
+    """Whether a name is one of the pattern's."""
+    if pattern.is_name:
+        return pattern.text == name
+    shown = "*".join(part.replace("[", "[[]").replace("?", "[?]") for part in pattern.parts)
+    return fnmatchcase(name, shown)
+
+
+def _is_larger(node: exp.Expr, limit: int) -> bool:
+    stack: list[Any] = [node]
+    count = 0
+    while stack:
+        each = stack.pop()
+        if isinstance(each, exp.Expr):
+            count += 1
+            if count > limit:
+                return True
+            stack.extend(each.args.values())
+        elif isinstance(each, list):
+            stack.extend(each)
+    return False
+
+
+def extent_us(snapshot: Snapshot) -> tuple[int | None, int | None]:
+    """The first and the last time of a dataset's events."""
+    lows = [file.min_time_us for file in snapshot.files]
+    highs = [file.max_time_us for file in snapshot.files]
+    for part in snapshot.hot:
+        if part.num_rows:
+            bounds = pc.min_max(part[TIME].cast(pa.int64()))
+            lows.append(bounds["min"].as_py())
+            highs.append(bounds["max"].as_py())
+    return min(lows, default=None), max(highs, default=None)
+
+
+_SECOND = 1_000_000_000
+_STEPS = tuple(
+    [n * unit for unit in (1_000, 1_000_000) for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)]
+    + [n * _SECOND for n in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)]
+    + [n * 3_600 * _SECOND for n in (1, 2, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 30 * 24, 90 * 24, 365 * 24)]
+)
+
+
+def auto_bin_ns(start_ns: int | None, end_ns: int | None, groups: int) -> int:
+    """The smallest round size of a bin with which a range has no more bins than asked for."""
+    span = max((end_ns or 0) - (start_ns or 0), 1)
+    least = -(-span // max(groups, 1))
+    for step in _STEPS:
+        if step >= least:
+            return step
+    return -(-least // _STEPS[-1]) * _STEPS[-1]
+
+
+def is_readable(check: Callable[[str], None], name: str) -> bool:
+    try:
+        check(name)
+    except Forbidden:
+        return False
+    return True

@@ -1,0 +1,314 @@
+"""A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import sqlglot.expressions as exp
+
+from tailrace.lake import DataFile, FieldsView, Snapshot
+from tailrace.query import sources
+from tailrace.query.compile.relation import Column, Definition, Emitter, Ids, Key, Relation, named, references
+from tailrace.query.fields import FieldReader
+from tailrace.query.values import (
+    BOOL,
+    DATETIME,
+    DYNAMIC,
+    LONG,
+    MAX_DATETIME_US,
+    MIN_DATETIME_US,
+    REAL,
+    STRING,
+    Type,
+    Value,
+    case,
+    cast,
+    datetime_literal,
+    fn,
+    infix,
+    json_text,
+    null_node,
+    text_node,
+    try_cast,
+)
+
+TIME, SYSTEM_TIME, REST = "_time", "_sysTime", "_rest"
+MAX_CHILDREN = 500  # of an object that is put together again from its fields
+
+TYPE_OF = {"boolean": BOOL, "integer": LONG, "float": REAL, "string": STRING, "array": DYNAMIC}
+_NUMERIC = {"integer", "float", "number"}
+
+Virtual = Callable[["Dataset", str], Value]
+"""Compiles the expression of a virtual field."""
+
+
+class Dataset(Relation):
+    """All events of a dataset within a range of time, which only narrows."""
+
+    events = True
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        ids: Ids,
+        *,
+        hot_name: str,
+        start_us: int | None,
+        end_us: int | None,
+        asked_end: bool = False,
+        virtual: Sequence[tuple[str, str]] = (),
+        compile_virtual: Virtual | None = None,
+    ) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+        self.name = snapshot.dataset
+        self.hot_name = hot_name
+        self.start_us = start_us  # of what is read
+        self.end_us = end_us  # exclusive
+        self.asked_end = asked_end  # whether the end is one that somebody gave
+        self.files: tuple[DataFile, ...] | None = None  # if fewer are to be read than the range says
+        self.hot_columns: set[str] = set()
+        self._ids = ids
+        self._all = FieldReader(snapshot.fields)
+        self._there = _present_columns(snapshot)
+        self._reader = FieldReader(_restricted(snapshot.fields, self._there))
+        self._columns: dict[str, Column | None] = {}
+        self._defines: dict[str, Definition] = {}
+        self._physical: dict[str, set[str]] = {}  # of an identifier
+        self._virtual = dict(virtual)
+        self._compile_virtual = compile_virtual
+        self._rest: Column | None = None
+        self.time = self._system(TIME)
+        system_time = self._system(SYSTEM_TIME)
+        self.scan = self
+        self.order = (Key(TIME, self.time.value, True, False), Key("", system_time.value, True, False))
+
+    # Columns
+
+    def _system(self, name: str) -> Column:
+        column = self._ids.column(name, DATETIME, types=("datetime",))
+        self._columns[name] = column
+        self._define(column.value.sql, exp.column(name, quoted=True))
+        return column
+
+    def _define(self, target: exp.Expr, node: exp.Expr) -> exp.Expr:
+        name = target.args["this"].args["this"]
+        self._defines[name] = node
+        self._physical[name] = {column.name for column in node.find_all(exp.Column)}
+        return target
+
+    def find(self, name: str) -> Column | None:
+        if name not in self._columns:
+            self._columns[name] = self._made(name)
+        return self._columns[name]
+
+    def _made(self, name: str) -> Column | None:
+        if name in self._virtual and self._compile_virtual is not None:
+            text = self._virtual.pop(name)  # so that it does not find itself
+            value = self._compile_virtual(self, text)
+            self._virtual[name] = text
+            column = Column(name, Value(value.type, self._ids.fresh()))
+            self._defines[column.id] = value.sql
+            return column
+        reader = self._reader
+        if reader.knows(name):
+            return self._field(name)
+        if self._all.knows(name):
+            types: list[str] = [column.type for column in self._all.columns_read(name)]
+            types = types or sorted(self._all.types(name))
+            kind = TYPE_OF.get(types[0], DYNAMIC) if types else DYNAMIC
+            column = self._ids.column(name, kind, types=tuple(types))
+            self._define(column.value.sql, null_node(_DUCKDB[kind]))
+            return column
+        return self._object(name)
+
+    def _field(self, name: str) -> Column:
+        reader = self._reader
+        types = reader.types(name)
+        shown = tuple(sorted(types))
+        overflow = reader.overflows
+        if len(types) == 1 and not overflow and types <= TYPE_OF.keys():
+            [one] = types
+            kind = TYPE_OF[one]
+            column = self._ids.column(name, kind, types=shown)
+            if reader.is_mixed(name):  # all of it is in `_rest`
+                node = _from_json(kind, reader.expression(name, "json"))
+            else:
+                node = reader.expression(name, "plain")
+            self._define(column.value.sql, node)
+            return column
+        whole = self._define(self._ids.fresh(), reader.expression(name, "json"))
+        number = text = None
+        if types & _NUMERIC or overflow:
+            number = self._define(self._ids.fresh(), reader.expression(name, "number"))
+        else:
+            number = null_node("DOUBLE")
+        if "string" in types or overflow:
+            text = self._define(self._ids.fresh(), reader.expression(name, "text"))
+        else:
+            text = null_node("VARCHAR")
+        return Column(name, Value(DYNAMIC, whole, number=number, text=text), shown)
+
+    def _object(self, name: str) -> Column | None:
+        """What was an object when it was ingested, put together again from the fields inside it."""
+        prefix = name + "."
+        children = [path for path in self._reader.known() if path.startswith(prefix)][:MAX_CHILDREN]
+        if not children or not name:
+            return None
+        pairs: list[exp.Expr] = []
+        for path in children:
+            pairs += [text_node(path.removeprefix(prefix)), self._reader.expression(path, "json")]
+        # A merge patch leaves out what is null.
+        merged = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *pairs))
+        column = self._ids.column(name, DYNAMIC, types=("map",))
+        empty = merged.eq(cast(text_node("{}"), "JSON"))
+        self._define(column.value.sql, case((exp.Not(this=exp.Paren(this=empty)), merged)))
+        return column
+
+    def listed(self) -> list[Column]:
+        names = sorted({TIME, SYSTEM_TIME, *self._reader.paths} - set(self._virtual), key=str.encode)
+        found = [self.find(name) for name in [*names, *self._virtual]]
+        return [column for column in found if column is not None]
+
+    def known(self) -> list[str]:
+        return [TIME, SYSTEM_TIME, *self._all.known(), *self._virtual]
+
+    def has(self, name: str) -> bool:
+        return name in self._defines
+
+    @property
+    def is_open(self) -> bool:
+        return True
+
+    @property
+    def rest(self) -> Column | None:
+        if self._rest is None and REST in self._there:
+            self._rest = self._ids.column(REST, DYNAMIC)
+            self._define(self._rest.value.sql, cast(exp.column(REST, quoted=True), "JSON"))
+        return self._rest
+
+    def hides(self, name: str) -> bool:
+        """A field of `_rest` that some other column shows."""
+        return name in self._reader.paths or name in self._virtual
+
+    # Time
+
+    def narrow(self, start_us: int | None, end_us: int | None) -> None:
+        """Every reader of these rows drops those outside of [start, end)."""
+        if start_us is not None:
+            self.start_us = start_us if self.start_us is None else max(self.start_us, start_us)
+        if end_us is not None:
+            self.end_us = end_us if self.end_us is None else min(self.end_us, end_us)
+            self.asked_end = True
+
+    def may_have(self, file: DataFile) -> bool:
+        """Whether a file can have rows of the range."""
+        return (self.start_us is None or file.max_time_us >= self.start_us) and (
+            self.end_us is None or file.min_time_us < self.end_us
+        )
+
+    def is_within(self, file: DataFile) -> bool:
+        """Whether all rows of a file are in the range."""
+        return (self.start_us is None or file.min_time_us >= self.start_us) and (
+            self.end_us is None or file.max_time_us < self.end_us
+        )
+
+    @property
+    def read_files(self) -> tuple[DataFile, ...]:
+        """The files to read."""
+        if self.files is not None:
+            return self.files
+        if self.snapshot.current_by:  # a newer state may lie outside of the range
+            return self.snapshot.files
+        return tuple(file for file in self.snapshot.files if self.may_have(file))
+
+    # Rendering
+
+    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+        inner = references([self._defines[name] for name in needed if name not in self._physical])
+        own = sorted((needed | inner) & self._physical.keys())
+        physical = set[str]().union(*(self._physical[name] for name in own)) | {TIME}
+        by = self.snapshot.current_by
+        if by:
+            physical |= {column.name for column in sources.current_columns(self._all, by)}
+        columns = [column for column in self.snapshot.fields.columns if column.name in physical]
+        system = [name for name in sources.SYSTEM_TYPES if name in physical]
+        self.hot_columns |= physical
+        kinds = sources.duckdb_types(columns, system)
+        rows: exp.Query = sources.rows(self.read_files, self.hot_name if self.snapshot.hot else None, kinds)
+        if by:
+            newest = sources.newest(self._all, by)
+            rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
+        computed = sorted(needed - self._physical.keys())
+        cells = [named(self._defines[name], name) for name in own]
+        if not cells:
+            cells = [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
+        select = exp.Select(expressions=cells, from_=exp.From(this=out.table(rows)))
+        bounds = self._bounds()
+        if bounds is not None:
+            select.set("where", exp.Where(this=bounds))
+        if not computed:
+            return select
+        passed: list[exp.Expr] = [exp.column(name) for name in own if name in needed]
+        virtual = [named(self._defines[name], name) for name in computed]
+        return exp.Select(expressions=[*passed, *virtual], from_=exp.From(this=out.table(select)))
+
+    def _bounds(self) -> exp.Expr | None:
+        if all(self.is_within(file) for file in self.read_files) and not self.snapshot.hot:
+            return None
+        time = exp.column(TIME, quoted=True)
+        limits: list[exp.Expr] = []
+        if self.start_us is not None:
+            limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(self.start_us)).sql))
+        if self.end_us is not None and self.end_us <= MAX_DATETIME_US:
+            limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(self.end_us)).sql))
+        if not limits:
+            return None
+        return limits[0] if len(limits) == 1 else infix(exp.And, *limits)
+
+    def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile]) -> int:
+        """The rows of files that are in the range; `run` asks the engine."""
+        out = Emitter()
+        rows = out.table(sources.rows(files, None, {TIME: sources.SYSTEM_TYPES[TIME]}))
+        total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
+        select = exp.Select(expressions=[total], from_=exp.From(this=rows))
+        bounds = self._bounds()
+        if bounds is not None:
+            select.set("where", exp.Where(this=bounds))
+        found: int = run(out.finished(select))["n"][0].as_py()
+        return found
+
+    def hot_table(self) -> pa.Table | None:
+        """The hot rows with the columns that were asked for."""
+        columns = [column for column in self.snapshot.fields.columns if column.name in self.hot_columns]
+        system = [name for name in sources.SYSTEM_TYPES if name in self.hot_columns]
+        return sources.hot_rows(self.snapshot.hot, sources.arrow_types(columns, system))
+
+
+_DUCKDB: dict[Type, str] = {BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STRING: "VARCHAR", DYNAMIC: "JSON"}
+
+
+def _clamped(us: int) -> int:
+    return min(max(us, MIN_DATETIME_US), MAX_DATETIME_US)
+
+
+def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:
+    if kind is STRING:
+        return json_text(value)
+    return value if kind is DYNAMIC else try_cast(value, _DUCKDB[kind])
+
+
+def _present_columns(snapshot: Snapshot) -> set[str]:
+    found: set[str] = set()
+    for file in snapshot.files:
+        found |= file.columns
+    for part in snapshot.hot:
+        found.update(name for name in part.column_names if part[name].null_count < part.num_rows)
+    return found
+
+
+def _restricted(view: FieldsView, there: set[str]) -> FieldsView:
+    """What the registry knows, less what no file and no hot row has a value of."""
+    columns = tuple(column for column in view.columns if column.name in there)
+    if REST not in there:
+        return FieldsView(columns)
+    return FieldsView(columns, view.rest, view.rest_overflow)

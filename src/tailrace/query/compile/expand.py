@@ -1,0 +1,110 @@
+"""mv-expand: a row for each element of an array or each pair of a dictionary."""
+
+from typing import TYPE_CHECKING
+
+import sqlglot.expressions as exp
+
+from tailrace.query.apl import tree
+from tailrace.query.compile.columns import default_name, name_of
+from tailrace.query.compile.expressions import Expressions
+from tailrace.query.compile.relation import Empty, Layer, Relation
+from tailrace.query.values import (
+    LONG,
+    TYPE_NAMES,
+    Value,
+    as_dynamic,
+    bind,
+    case,
+    cast,
+    coalesce,
+    coerce,
+    dynamic,
+    each,
+    fn,
+    json_kind,
+    listed,
+    not_json_null,
+    null_node,
+    number_node,
+    text_node,
+    try_cast,
+)
+
+if TYPE_CHECKING:
+    from tailrace.query.compile.compiler import Compiler
+
+MAX_ELEMENTS = 2_147_483_647
+
+
+def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand) -> Relation:
+    """Several columns are expanded side by side, the shorter ones filled with null."""
+    expressions = Expressions(compiler, relation)
+    limit = MAX_ELEMENTS
+    if operator.limit is not None:
+        limit = Expressions(compiler, Empty()).whole_number(operator.limit, "the limit", most=MAX_ELEMENTS)
+    found = []
+    for number, each_ in enumerate(operator.values, 1):
+        value = expressions.value(each_.value.value)
+        name = each_.value.name or default_name(each_.value.value, number)
+        source = relation.find(name_of(each_.value.value) or "")
+        lists = elements_of(as_dynamic(value), operator.kind)
+        found.append((name, source, fn("list_slice", lists, number_node(1), number_node(limit)), each_.type))
+    lists_layer = Layer(expressions.relation)
+    targets = []
+    for _, _, lists, _ in found:
+        target = compiler.ids.fresh()
+        lists_layer.defines[target.args["this"].args["this"]] = lists
+        targets.append(target)
+    rows = Layer(lists_layer)
+    rows.scan = None
+    elements = []
+    for target in targets:
+        element = compiler.ids.fresh()
+        name = element.args["this"].args["this"]
+        rows.defines[name] = exp.Anonymous(this="unnest", expressions=[target])
+        rows.always.add(name)
+        elements.append(element)
+    index = None
+    if operator.index is not None:
+        longest = fn("greatest", *(coalesce(fn("len", target), number_node(0)) for target in targets))
+        index = compiler.ids.column(operator.index, LONG)
+        rows.defines[index.id] = exp.Anonymous(this="unnest", expressions=[fn("range", longest)])
+        rows.always.add(index.id)
+    result = Layer(rows)
+    places = [column.name for column in expressions.relation.listed()]
+    for (name, _, _, wanted), element in zip(found, elements, strict=True):
+        value = dynamic(not_json_null(element))
+        if wanted is not None:
+            value = coerce(value, TYPE_NAMES[wanted])
+        column = compiler.ids.column(name, value.type)
+        result.define(column, value.sql)
+    if index is not None:
+        result.show(index)
+    order = {name: n for n, name in enumerate(places)}
+    result.arrange = lambda columns: sorted(columns, key=lambda column: order.get(column.name, len(order)))
+    if index is not None:
+        result.order = relation.order
+    return result
+
+
+def elements_of(value: Value, kind: str) -> exp.Expr:
+    """JSON[]: the elements of an array; of a dictionary its pairs; else the value alone, null as one null."""
+
+    def expanded(v: exp.Expr) -> exp.Expr:
+        def pair(key: exp.Expr) -> exp.Expr:
+            escaped = fn(
+                "replace", fn("replace", key, text_node("~"), text_node("~0")), text_node("/"), text_node("~1")
+            )
+            member = fn("json_extract", v, fn("concat", text_node("/"), escaped))
+            made = fn("json_object", key, member) if kind == "bag" else fn("json_array", key, member)
+            return cast(made, "JSON")
+
+        single = listed([v])
+        return case(
+            (json_kind(v).eq("ARRAY"), try_cast(v, "JSON[]")),
+            (json_kind(v).eq("OBJECT"), each(fn("json_keys", v), pair)),
+            otherwise=single,
+        )
+
+    made = bind([value.sql], expanded)
+    return coalesce(made, listed([null_node("JSON")]))

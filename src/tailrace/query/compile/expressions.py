@@ -1,0 +1,450 @@
+"""Scalar expressions: names to columns, calls to functions, operators to values."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import sqlglot.expressions as exp
+
+from tailrace.query import functions
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.compile.relation import Columns, Derived, Emitter, Layer, Relation, references
+from tailrace.query.functions import CallInvalid, Context
+from tailrace.query.values import (
+    BOOL,
+    DYNAMIC,
+    NULL,
+    NUMBERS,
+    STRING,
+    TYPE_NAMES,
+    Type,
+    Value,
+    as_bool,
+    as_dynamic,
+    as_predicate,
+    as_real,
+    as_text,
+    bool_,
+    coalesce,
+    coerce,
+    datetime_literal,
+    dynamic_literal,
+    each,
+    fn,
+    infix,
+    is_not_null,
+    literal,
+    not_,
+    null,
+    number_node,
+    text_node,
+    timespan_literal,
+)
+
+if TYPE_CHECKING:
+    from tailrace.query.compile.compiler import Compiler
+
+MAX_ANY_COLUMNS = 2_000  # that `*` stands for
+
+Calls = Callable[[tree.Call], Value | None]
+"""Compiles calls that only some places have, such as aggregations; None for any other."""
+
+
+class Expressions:
+    """Compiles expressions over one relation, to which columns may be added on the way."""
+
+    def __init__(self, compiler: "Compiler", relation: Relation, calls: Calls | None = None) -> None:
+        self.compiler = compiler
+        self.relation = relation
+        self.calls = calls
+        self.searching: str | None = None  # "" or "_cs" inside of search
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        if self._context is None:
+            self._context = self.compiler.context(Columns(self.relation))
+        return self._context
+
+    def value(self, node: tree.Expression) -> Value:
+        """Raises AplError, with the place."""
+        try:
+            return _COMPILERS[type(node)](self, node)
+        except AplError as error:
+            if error.at is None:
+                error.at = node.at
+            raise
+
+    def values(self, nodes: Sequence[tree.Expression]) -> list[Value]:
+        return [self.value(node) for node in nodes]
+
+    def predicate(self, node: tree.Expression) -> exp.Expr:
+        """A condition for rows; what is no boolean is false. Raises AplError."""
+        return self.condition(self.value(node), node)
+
+    def condition(self, found: Value, node: tree.Expression) -> exp.Expr:
+        """The same of what is compiled already."""
+        if found.type not in (BOOL, DYNAMIC, NULL):
+            raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
+        return as_predicate(found)
+
+    def constant(self, node: tree.Expression, what: str) -> Value:
+        """A value that no row changes."""
+        found = self.value(node)
+        if not found.is_constant:
+            raise AplError(f"{what} must be a literal", node.at, kind="type")
+        return found
+
+    def whole_number(self, node: tree.Expression, what: str, *, least: int = 0, most: int = 2**62) -> int:
+        found = self.constant(node, what).constant
+        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+            raise AplError(f"{what} must be a whole number of {least} to {most}", node.at, kind="type")
+        return found
+
+    # Names
+
+    def name(self, node: tree.Name) -> Value:
+        column = self.relation.find(node.name)
+        if column is not None:
+            return column.value
+        bound = self.bound(node.name)
+        if bound is not None:
+            return bound
+        if not node.quoted and node.name in TYPE_NAMES:
+            return literal(node.name)  # as in typeof(string)
+        return self.unknown(node.name, node.at)
+
+    def bound(self, name: str) -> Value | None:
+        """The value of a `let`."""
+        found = self.compiler.scalar(name)
+        return found if found is None or isinstance(found, Value) else self.value(found)
+
+    def unknown(self, name: str, at: int) -> Value:
+        """A field nobody has seen yet is null; where columns are fixed it is an error."""
+        known = self.relation.known()
+        if self.relation.is_open:
+            hint = suggestion(name, known)
+            self.compiler.warn("missing_column", f"no event has a field {name!r} so far{hint}")
+            return null(DYNAMIC)
+        shown = ", ".join(repr(each) for each in known[:10]) + (", …" if len(known) > 10 else "")
+        hint = suggestion(name, known)
+        raise AplError(
+            f"there is no column {name!r} here{hint}" + (f"; there are {shown}" if known else ""), at, kind="name"
+        )
+
+    def member(self, node: tree.Member) -> Value:
+        keys: list[str] = []
+        base: tree.Expression = node
+        while isinstance(base, tree.Member):
+            keys.append(base.key)
+            base = base.of
+        keys.reverse()
+        if not isinstance(base, tree.Name):
+            return self._indexed(self.value(base), keys)
+        if base.name in ("$left", "$right"):
+            raise AplError(f"{base.name} has a meaning only after `on` of a join", base.at)
+        for n in range(len(keys), -1, -1):
+            column = self.relation.find(".".join([base.name, *keys[:n]]))
+            if column is not None:
+                return self._indexed(column.value, keys[n:])
+        bound = self.bound(base.name)
+        if bound is not None:
+            return self._indexed(bound, keys)
+        return self.unknown(".".join([base.name, *keys]) if self.relation.is_open else base.name, base.at)
+
+    def _indexed(self, found: Value, keys: Sequence[str]) -> Value:
+        for key in keys:
+            found = functions.index(found, literal(key))
+        return found
+
+    def index(self, node: tree.Index) -> Value:
+        return functions.index(self.value(node.of), self.value(node.index))
+
+    # Calls and operators
+
+    def call(self, node: tree.Call) -> Value:
+        if self.calls is not None:
+            found = self.calls(node)
+            if found is not None:
+                return found
+        if node.name == "toscalar" and len(node.arguments) == 1 and isinstance(node.arguments[0], tree.Subquery):
+            return self._scalar_subquery(node.arguments[0])
+        arguments: list[Value] = []
+        for argument in node.arguments:
+            if isinstance(argument, tree.Star):
+                arguments += [column.value for column in self.relation.listed()]
+            else:
+                arguments.append(self.value(argument))
+        try:
+            if node.name not in functions.FUNCTIONS:
+                self.compiler.refuse_function(node)
+            context = self.context
+            if node.name == "bin_auto":
+                context = self.compiler.context(Columns(self.relation), with_range=True)
+            return functions.call(node.name, arguments, context)
+        except CallInvalid as error:
+            index = error.argument
+            if error.at is None:
+                plain = index is not None and index < len(node.arguments)
+                error.at = node.arguments[index].at if plain and index is not None else node.at
+            raise
+
+    def unary(self, node: tree.Unary) -> Value:
+        return functions.unary(node.operator, self.value(node.of))
+
+    def binary(self, node: tree.Binary) -> Value:
+        operator = node.operator
+        if operator in ("and", "or"):
+            return self._chain(node)
+        if isinstance(node.left, tree.Star):
+            right = self.value(node.right)
+            return self._any_column(operator, right)
+        if operator == ":":
+            return self._searched_field(node)
+        try:
+            return functions.binary(operator, self.value(node.left), self.value(node.right))
+        except CallInvalid as error:
+            error.at = node.at if error.at is None else error.at
+            raise
+
+    def _chain(self, node: tree.Binary) -> Value:
+        """A long `a or b or c` without a recursion for each, as a tree of little depth."""
+        operands: list[tree.Expression] = []
+        left: tree.Expression = node
+        while isinstance(left, tree.Binary) and left.operator == node.operator:
+            operands.append(left.right)
+            left = left.left
+        operands.append(left)
+        values = [self._operand(operand) for operand in reversed(operands)]
+        while len(values) > 1:
+            pairs = [values[n : n + 2] for n in range(0, len(values), 2)]
+            values = [functions.binary(node.operator, *pair) if len(pair) > 1 else pair[0] for pair in pairs]
+        return values[0]
+
+    def _operand(self, node: tree.Expression) -> Value:
+        if self.searching is not None:
+            return self.searched(node)
+        found = self.value(node)
+        if found.type not in (BOOL, DYNAMIC, NULL):
+            raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
+        return found
+
+    def between(self, node: tree.Between) -> Value:
+        return functions.between(
+            self.value(node.of), self.value(node.low), self.value(node.high), negated=node.negated
+        )  # fmt: skip
+
+    def membership(self, node: tree.Membership) -> Value:
+        operator = node.operator
+        if len(node.items) == 1:
+            query = self._as_query(node.items[0])
+            if query is not None:
+                return self._in_subquery(node, query)
+        items = self.values(node.items)
+        name = operator.removeprefix("!")
+        if name in ("has_any", "has_any_cs", "has_all"):
+            of = self.value(node.of)
+            cased = name.endswith("_cs")
+            found = self._has_all(of, items) if name == "has_all" else functions.has_any(of, items, cased=cased)
+            return functions.unary("not", found) if operator.startswith("!") else found
+        if isinstance(node.of, tree.Star):
+            return self.any_of(lambda value: functions.membership(name, value, items), negated=operator != name)
+        try:
+            return functions.membership(operator, self.value(node.of), items)
+        except CallInvalid as error:
+            error.at = node.at if error.at is None else error.at
+            raise
+
+    def _has_all(self, of: Value, items: Sequence[Value]) -> Value:
+        flat: list[Value] = []
+        for item in items:
+            flat += [literal(each) for each in item.constant] if isinstance(item.constant, list) else [item]
+        found = literal(True)
+        for item in flat:
+            found = functions.binary("and", found, functions.binary("has", of, item))
+        return found
+
+    # Any column
+
+    def _any_column(self, operator: str, right: Value) -> Value:
+        negated = operator.startswith("!")
+        bare = {"!=": "==", "!~": "=~"}.get(operator, operator.removeprefix("!"))
+        return self.any_of(lambda value: functions.binary(bare, value, right), negated=negated)
+
+    def any_of(self, test: Callable[[Value], Value], *, negated: bool = False) -> Value:
+        """Whether a test holds for any column, the fields without columns included."""
+        columns = [
+            column.value for column in self.relation.listed() if column.name not in ("_time", "_sysTime")
+        ]  # fmt: skip
+        if len(columns) > MAX_ANY_COLUMNS:
+            raise AplError(f"'*' stands for {len(columns)} columns, the limit is {MAX_ANY_COLUMNS}", kind="limit")
+        tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
+        rest = self.relation.rest
+        if rest is not None:
+            leaves = fn("json_extract", rest.value.sql, text_node("$.*"))
+            hits = each(
+                leaves,
+                lambda v: coalesce(as_bool(test(Value(DYNAMIC, v))).sql, exp.false()),
+                function="list_filter",
+            )
+            some = infix(exp.GT, fn("len", hits), number_node(0))
+            tests.append(coalesce(some, exp.false()))
+        if not tests:
+            return literal(negated)
+        while len(tests) > 1:
+            pairs = [tests[n : n + 2] for n in range(0, len(tests), 2)]
+            tests = [infix(exp.Or, *pair) if len(pair) > 1 else pair[0] for pair in pairs]
+        return bool_(not_(tests[0]) if negated else tests[0])
+
+    # Search
+
+    def searched(self, node: tree.Expression) -> Value:
+        """A predicate of `search`, in which a text alone is looked for in every column."""
+        if isinstance(node, tree.Binary) and node.operator in ("and", "or"):
+            return self._chain(node)
+        if isinstance(node, tree.Star):
+            return literal(True)
+        if isinstance(node, tree.Constant) and node.kind == "string" and node.value is not None:
+            if node.value.strip("*") == "":
+                return literal(True)
+            return self.any_of(lambda value: self._matches(value, node.value))
+        if isinstance(node, tree.Constant) and node.kind in ("long", "real"):
+            return self.any_of(lambda value: self._matches(value, str(node.value)))
+        if isinstance(node, tree.Call) and node.name == "not" and len(node.arguments) == 1:
+            return functions.unary("not", self.searched(node.arguments[0]))
+        found = self.value(node)
+        if found.type not in (BOOL, DYNAMIC, NULL):
+            raise AplError('search takes texts in quotes, field:"text", conditions, and, or, not()', node.at)
+        return found
+
+    def _searched_field(self, node: tree.Binary) -> Value:
+        right = node.right
+        if isinstance(right, tree.Constant) and right.kind in ("string", "long", "real"):
+            text = str(right.value)
+            if text.strip("*") == "" and text:
+                return functions.call("isnotempty", [self.value(node.left)], self.context)
+            return self._matches(self.value(node.left), text)
+        raise AplError("after ':' a text in quotes is expected", right.at)
+
+    def _matches(self, value: Value, pattern: str) -> Value:
+        cased = self.searching or ""
+        inner = pattern.strip("*")
+        if "*" in inner or "?" in inner:
+            body = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in inner)
+            starts = "" if pattern.startswith("*") else r"\b"
+            ends = "" if pattern.endswith("*") else r"\b"
+            regex = f"(?s{'' if cased else 'i'}){starts}{body}{ends}"
+            return functions.binary("matches regex", as_text(value), literal(regex))
+        before, after = pattern.startswith("*"), pattern.endswith("*")
+        operator = "contains" if before and after else "hassuffix" if before else "hasprefix" if after else "has"
+        return functions.binary(operator + cased, value, literal(inner))
+
+    # Sub-queries
+
+    def _as_query(self, item: tree.Expression) -> tree.Query | None:
+        if isinstance(item, tree.Subquery):
+            return item.query
+        if isinstance(item, tree.Name) and self.relation.find(item.name) is None and self.compiler.is_table(item.name):
+            return tree.Query(item.at, tree.Table(item.at, tree.Pattern(item.at, (item.name,))))
+        return None
+
+    def add(self, kind: Type, definition: exp.Expr | Derived) -> Value:
+        """A new column of the relation that no name finds."""
+        layer = Layer(self.relation)
+        target = self.compiler.ids.fresh()
+        layer.defines[target.args["this"].args["this"]] = definition
+        self.relation = layer
+        self._context = None
+        return Value(kind, target)
+
+    def _in_subquery(self, node: tree.Membership, query: tree.Query) -> Value:
+        """`x in (query)`: whether x is among the values of the query's first column."""
+        name = node.operator.removeprefix("!")
+        inner = self.compiler.subquery(query)
+        columns = inner.listed()
+        if not columns:
+            raise AplError("the sub-query has no column", query.at)
+        first = columns[0].value
+        of = self.value(node.of)
+        if name in ("has_any", "has_any_cs", "has_all"):
+            raise AplError(f"{name} takes a list, no sub-query", node.at)
+        left, right = comparable(of, first)
+        if name == "in~":
+            left, right = fn("lower", as_text(of).sql), fn("lower", as_text(first).sql)
+
+        def build(out: Emitter) -> exp.Expr:
+            target = exp.Alias(this=right, alias=exp.to_identifier("value"))
+            rows = inner.emit(references([right]), out)
+            select = exp.Select(
+                expressions=[target],
+                from_=exp.From(this=out.table(rows)),
+                where=exp.Where(this=is_not_null(right)),
+            )
+            return coalesce(exp.Paren(this=exp.In(this=left, query=exp.Subquery(this=select))), exp.false())
+
+        found = self.add(BOOL, Derived((left,), build))
+        return functions.unary("not", found) if node.operator.startswith("!") else found
+
+    def _scalar_subquery(self, node: tree.Subquery) -> Value:
+        inner = self.compiler.subquery(node.query)
+        columns = inner.listed()
+        if not columns:
+            raise AplError("the sub-query has no column", node.at)
+        layer = Layer(inner)
+        layer.cut_by, layer.limit = inner.order, 1
+        first = columns[0].value
+
+        def build(out: Emitter) -> exp.Expr:
+            return exp.Subquery(this=layer.emit(references([first.sql]), out))
+
+        return self.add(first.type, Derived((), build))
+
+    # Literals
+
+    def literal(self, node: tree.Constant) -> Value:
+        value = node.value
+        if value is None:
+            return literal(None) if node.kind == "null" else null(TYPE_NAMES[node.kind])
+        if node.kind == "datetime":
+            return datetime_literal(value // 1000)
+        if node.kind == "timespan":
+            return timespan_literal(value)
+        return dynamic_literal(value) if node.kind == "dynamic" else literal(value)
+
+    def star(self, node: tree.Star) -> Value:
+        raise AplError("'*' has no meaning here", node.at)
+
+    def subquery(self, node: tree.Subquery) -> Value:
+        raise AplError("a query has no meaning here; it may stand after `in`, or in toscalar()", node.at)
+
+
+def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:
+    """Both sides of an equality that an engine can hash: of one SQL type, null where they can never be equal."""
+    kinds = {left.type, right.type}
+    if left.type is right.type:
+        return left.sql, right.sql
+    if kinds <= set(NUMBERS):
+        return as_real(left).sql, as_real(right).sql
+    if DYNAMIC in kinds and NULL not in kinds:
+        [other] = kinds - {DYNAMIC}
+        if other in NUMBERS:
+            return as_real(left).sql, as_real(right).sql
+        if other in (STRING, BOOL):
+            return coerce(left, other).sql, coerce(right, other).sql
+    return as_dynamic(left).sql, as_dynamic(right).sql
+
+
+_COMPILERS: dict[type, Callable[[Expressions, "tree.Expression"], Value]] = {
+    tree.Constant: Expressions.literal,  # type: ignore[dict-item]
+    tree.Name: Expressions.name,  # type: ignore[dict-item]
+    tree.Star: Expressions.star,  # type: ignore[dict-item]
+    tree.Member: Expressions.member,  # type: ignore[dict-item]
+    tree.Index: Expressions.index,  # type: ignore[dict-item]
+    tree.Call: Expressions.call,  # type: ignore[dict-item]
+    tree.Unary: Expressions.unary,  # type: ignore[dict-item]
+    tree.Binary: Expressions.binary,  # type: ignore[dict-item]
+    tree.Between: Expressions.between,  # type: ignore[dict-item]
+    tree.Membership: Expressions.membership,  # type: ignore[dict-item]
+    tree.Subquery: Expressions.subquery,  # type: ignore[dict-item]
+}

@@ -1,0 +1,328 @@
+"""Rows with columns, on their way through the operators of a query; rendered at the end with the columns in use.
+
+Each column has an identifier that is unique in the query (`c7`), so that names, which APL lets be anything, are never
+part of the SQL.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import sqlglot.expressions as exp
+from msgspec import Struct
+
+from tailrace.query.values import Type, Value
+
+
+class Column(Struct, frozen=True, eq=False):
+    """A named value of each row. Its SQL is a reference to an identifier."""
+
+    name: str
+    value: Value
+    types: tuple[str, ...] = ()  # of a dataset's field: what the registry knows of its values
+
+    @property
+    def id(self) -> str:
+        return identifier(self.value.sql)
+
+    def renamed(self, name: str) -> "Column":
+        return Column(name, self.value, self.types)
+
+
+class Key(Struct, frozen=True, eq=False):
+    """One key of an order."""
+
+    name: str  # as answers show it; "" for one that only breaks ties
+    value: Value  # a reference to an identifier
+    descending: bool
+    nulls_first: bool
+
+    def ordered(self) -> exp.Expr:
+        return exp.Ordered(this=self.value.sql, desc=self.descending, nulls_first=self.nulls_first)
+
+
+class Derived(Struct, frozen=True, eq=False):
+    """A column's expression that is built when the query is rendered, as it holds a sub-query."""
+
+    reads: tuple[exp.Expr, ...]
+    build: "Callable[[Emitter], exp.Expr]"
+
+
+Definition = exp.Expr | Derived
+
+
+def identifier(node: exp.Expr) -> str:
+    name: str = node.args["this"].args["this"]
+    return name
+
+
+def reference(name: str) -> exp.Expr:
+    return exp.Column(this=exp.Identifier(this=name, quoted=False))
+
+
+def references(nodes: Iterable[Definition | None]) -> set[str]:
+    """The identifiers that expressions name."""
+    found: set[str] = set()
+    stack: list[object] = []
+    for each in nodes:
+        stack.extend(each.reads if isinstance(each, Derived) else (each,))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Column):
+            name = identifier(node)
+            if name[0] == "c" and name[1:].isdigit():  # others are parameters of a lambda
+                found.add(name)
+        elif isinstance(node, exp.Expr):
+            stack.extend(node.args.values())
+        elif isinstance(node, list):
+            stack.extend(node)
+    return found
+
+
+class Emitter:
+    """Collects the SELECTs of a query as common table expressions, so that none is nested in another."""
+
+    def __init__(self) -> None:
+        self._ctes: list[exp.CTE] = []
+
+    def table(self, query: exp.Query) -> exp.Table:
+        """What a FROM names to read a SELECT."""
+        name = f"r{len(self._ctes)}"
+        alias = exp.TableAlias(this=exp.to_identifier(name))
+        self._ctes.append(exp.CTE(this=query, alias=alias, materialized=False))
+        return exp.to_table(name)
+
+    def finished(self, query: exp.Query) -> exp.Query:
+        """The last SELECT with all that it reads."""
+        if self._ctes:
+            query.set("with_", exp.With(expressions=self._ctes))
+        return query
+
+
+def named(definition: Definition, name: str, out: "Emitter | None" = None) -> exp.Expr:
+    node = definition.build(out or Emitter()) if isinstance(definition, Derived) else definition
+    return exp.Alias(this=node, alias=exp.Identifier(this=name, quoted=False))
+
+
+class Relation:
+    """What an operator reads and makes.
+
+    `events` tells rows that are events from groups and the like. `order` is how the rows are to be shown and cut; it is
+    `settled` once the query says so. `time` is the column by which events are in order.
+    """
+
+    events = False
+    settled = False
+    limited = False  # whether the query says how many rows it wants
+    time: Column | None = None
+    scan: "Relation | None" = None  # the dataset whose rows these are, if a condition on them may reach its files
+
+    def __init__(self) -> None:
+        self.order: tuple[Key, ...] = ()
+
+    def find(self, name: str) -> Column | None:
+        """The column of this name, if there is one."""
+        raise NotImplementedError
+
+    def listed(self) -> list[Column]:
+        """All columns, in order, but those that only `_rest` knows."""
+        raise NotImplementedError
+
+    def has(self, name: str) -> bool:
+        """Whether this identifier is one of a column here, shown or not."""
+        raise NotImplementedError
+
+    def emit(self, needed: set[str], out: "Emitter") -> exp.Query:
+        """A SELECT of the identifiers asked for, all of which it has."""
+        raise NotImplementedError
+
+    @property
+    def is_open(self) -> bool:
+        """Whether columns may come that are not known yet."""
+        return self.rest is not None
+
+    @property
+    def rest(self) -> Column | None:
+        """A JSON object with the fields that have no column."""
+        return None
+
+    def hides(self, name: str) -> bool:
+        """Whether a field of `rest` is not to be seen."""
+        return False
+
+    def known(self) -> list[str]:
+        """Names for suggestions."""
+        return [column.name for column in self.listed()]
+
+
+class Layer(Relation):
+    """A SELECT over one relation.
+
+    Names that the layer neither defines nor removes are looked up in what it reads, if it `inherits`.
+    """
+
+    def __init__(self, parent: Relation, *, inherits: bool = True) -> None:
+        super().__init__()
+        self.parent = parent
+        self.inherits = inherits
+        self.events = parent.events
+        self.settled = parent.settled
+        self.limited = parent.limited
+        self.time = parent.time
+        self.order = parent.order
+        self.scan = parent.scan
+        self.own: dict[str, Column] = {}
+        self.removed: set[str] = set()
+        self.keeps: Callable[[str], bool] | None = None  # which of the inherited names
+        self.defines: dict[str, Definition] = {}
+        self.always: set[str] = set()  # identifiers that change the number of rows
+        self.where: list[exp.Expr] = []
+        self.group: list[exp.Expr] | None = None
+        self.limit: int | None = None
+        self.offset: int = 0
+        self.cut_by: tuple[Key, ...] = ()  # the order in which `limit` takes rows
+        self.renames: dict[str, Column] = {}  # by the old name, in its place
+        self.arrange: Callable[[list[Column]], list[Column]] | None = None
+
+    def define(self, column: Column, definition: Definition) -> Column:
+        """Add a column at the end; one of the same name that was there gives way."""
+        self.defines[column.id] = definition
+        self.show(column)
+        return column
+
+    def show(self, column: Column) -> None:
+        self.own.pop(column.name, None)
+        self.own[column.name] = column
+
+    def find(self, name: str) -> Column | None:
+        if name in self.own:
+            return self.own[name]
+        if self.inherits and self._passes(name):
+            return self.parent.find(name)
+        return None
+
+    def _passes(self, name: str) -> bool:
+        return name not in self.removed and (self.keeps is None or self.keeps(name))
+
+    def listed(self) -> list[Column]:
+        found = []
+        for column in self.parent.listed() if self.inherits else ():
+            if column.name in self.renames:
+                found.append(self.renames[column.name])
+            elif column.name not in self.own and self._passes(column.name):
+                found.append(column)
+        found += [column for column in self.own.values() if column.name not in self._new_names()]
+        return self.arrange(found) if self.arrange else found
+
+    def _new_names(self) -> set[str]:
+        return {column.name for column in self.renames.values()}
+
+    def has(self, name: str) -> bool:
+        return name in self.defines or (self.group is None and self.parent.has(name))
+
+    @property
+    def rest(self) -> Column | None:
+        return self.parent.rest if self.inherits else None
+
+    def hides(self, name: str) -> bool:
+        return name in self.own or not self.inherits or not self._passes(name) or self.parent.hides(name)
+
+    def known(self) -> list[str]:
+        inherited = [name for name in self.parent.known() if self._passes(name)] if self.inherits else []
+        return [*self.own, *inherited]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it only filters, so that more can be done in the same SELECT."""
+        return not self.defines and self.group is None and self.limit is None and not self.cut_by and not self.own
+
+    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+        needed = needed | self.always
+        cells: list[exp.Expr] = []
+        read: set[str] = set()
+        for name in sorted(needed, key=_number):
+            definition = self.defines.get(name)
+            if definition is None:
+                cells.append(reference(name))
+                read.add(name)
+            else:
+                cells.append(named(definition, name, out))
+        used = [self.defines[name] for name in needed if name in self.defines]
+        keys = [key.value.sql for key in self.cut_by]
+        read |= references([*used, *self.where, *keys])
+        read |= references(self.group or ()) - self.defines.keys()
+        if not cells:
+            cells.append(exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0")))
+        select = exp.Select(expressions=cells, from_=exp.From(this=out.table(self.parent.emit(read, out))))
+        if self.where:
+            select.set("where", exp.Where(this=conjunction(self.where)))
+        if self.group:
+            select.set("group", exp.Group(expressions=list(self.group)))
+        if self.cut_by:
+            select.set("order", exp.Order(expressions=[key.ordered() for key in self.cut_by]))
+        if self.limit is not None:
+            select.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
+        if self.offset:
+            select.set("offset", exp.Offset(expression=exp.Literal.number(self.offset)))
+        return select
+
+
+def conjunction(conditions: Sequence[exp.Expr]) -> exp.Expr:
+    """All of them; balanced, as a long chain would be nested too deeply."""
+    items = list(conditions)
+    while len(items) > 1:
+        pairs = [items[n : n + 2] for n in range(0, len(items), 2)]
+        items = [exp.Paren(this=exp.And(this=p[0], expression=p[1])) if len(p) > 1 else p[0] for p in pairs]
+    return items[0]
+
+
+def _number(name: str) -> int:
+    return int(name[1:])
+
+
+class Columns(Mapping[str, Value]):
+    """The columns of a relation as the mapping that functions see."""
+
+    def __init__(self, relation: Relation) -> None:
+        self._relation = relation
+
+    def __getitem__(self, name: str) -> Value:
+        column = self._relation.find(name)
+        if column is None:
+            raise KeyError(name)
+        return column.value
+
+    def __iter__(self) -> Iterator[str]:
+        return (column.name for column in self._relation.listed())
+
+    def __len__(self) -> int:
+        return len(self._relation.listed())
+
+
+class Empty(Relation):
+    """One row without columns, as `print` and `let` have it."""
+
+    def find(self, name: str) -> Column | None:
+        return None
+
+    def listed(self) -> list[Column]:
+        return []
+
+    def has(self, name: str) -> bool:
+        return False
+
+    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+        return exp.Select(expressions=[exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))])
+
+
+class Ids:
+    """Hands out the identifiers of one query."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def fresh(self) -> exp.Expr:
+        self._last += 1
+        return reference(f"c{self._last}")
+
+    def column(self, name: str, kind: Type, *, types: tuple[str, ...] = ()) -> Column:
+        """A new column, not yet defined."""
+        return Column(name, Value(kind, self.fresh()), types)

@@ -1,0 +1,346 @@
+"""Operators on texts: parse, parse-where, parse-kv, redact, search; and the cells of a datatable."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlglot.expressions as exp
+
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError, one_of
+from tailrace.query.compile.columns import add_definition, define, name_of
+from tailrace.query.compile.expressions import Expressions
+from tailrace.query.compile.relation import Empty, Layer, Relation
+from tailrace.query.functions import call
+from tailrace.query.values import (
+    BOOL,
+    DATETIME,
+    DYNAMIC,
+    LONG,
+    REAL,
+    STRING,
+    TIMESPAN,
+    TYPE_NAMES,
+    Type,
+    Value,
+    and_,
+    as_text,
+    case,
+    coalesce,
+    fn,
+    infix,
+    is_not_null,
+    listed,
+    literal,
+    number_node,
+    text_node,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from tailrace.query.compile.compiler import Compiler
+
+_CONVERSIONS = {BOOL: "tobool", LONG: "tolong", REAL: "toreal", DATETIME: "todatetime", TIMESPAN: "totimespan",
+                DYNAMIC: "todynamic"}  # fmt: skip
+_SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
+_KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
+MAX_COLUMNS = 100  # of one parse
+
+
+# parse
+
+
+def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Relation:
+    """The pattern as one regular expression, of which each column is a group."""
+    expressions = Expressions(compiler, relation)
+    text = as_text(expressions.value(operator.value))
+    captured = [part for part in operator.parts if isinstance(part, tree.Captured)]
+    if len(captured) > MAX_COLUMNS:
+        raise AplError(f"parse has {len(captured)} columns, the limit is {MAX_COLUMNS}", operator.at, kind="limit")
+    pattern = _pattern(operator)
+    _check_regex(pattern, operator.at)
+    layer = Layer(expressions.relation)
+    source = add_definition(compiler, layer, text)
+    found = Layer(layer)
+    names = listed([text_node(f"g{n}") for n in range(len(captured))])
+    groups: Value | None = None
+    if captured:
+        made = fn("regexp_extract", source.sql, text_node(pattern), names)
+        groups = add_definition(compiler, found, Value(DYNAMIC, made))
+    hit = fn("regexp_matches", source.sql, text_node(pattern))
+    matched = add_definition(compiler, found, Value(BOOL, coalesce(hit, exp.false())))
+    converted = Layer(found)
+    values: list[tuple[str, Value]] = []
+    for n, part in enumerate(captured):
+        assert groups is not None
+        cell = Value(STRING, case((matched.sql, fn("struct_extract", groups.sql, text_node(f"g{n}")))))
+        values.append((part.name, _converted(expressions, cell, TYPE_NAMES[part.type])))
+    strict = [value for _, value in values if value.type not in (STRING, DYNAMIC, BOOL)]
+    everything = matched.sql
+    if operator.kind == "simple" and strict:
+        targets = {id(value): add_definition(compiler, converted, value) for value in strict}
+        values = [(name, targets.get(id(value), value)) for name, value in values]
+        fits = and_(matched.sql, *(is_not_null(target.sql) for target in targets.values()))
+        result = Layer(converted)
+        whole = add_definition(compiler, result, Value(BOOL, fits))
+        everything = whole.sql
+        last = Layer(result)
+        values = [(name, Value(value.type, case((everything, value.sql)))) for name, value in values]
+    else:
+        last = converted
+    for name, value in values:
+        define(compiler, last, name, value)
+    if not operator.only_matching:
+        return last
+    compiler.filtered = True
+    kept = Layer(last)
+    kept.where.append(everything)
+    return kept
+
+
+def _converted(expressions: Expressions, cell: Value, kind: Type) -> Value:
+    if kind is STRING:
+        return cell
+    return call(_CONVERSIONS[kind], [cell], expressions.context)
+
+
+def _pattern(operator: tree.Parse) -> str:
+    simple = operator.kind != "regex"
+    flags = "s" + "".join(flag for flag in operator.flags if flag in "imU") if simple else operator.flags
+    if not set(flags) <= set("imsU"):
+        raise AplError(f"unknown flags {operator.flags!r}, expected some of i, m, s, U", operator.at)
+    made = f"(?{flags})" if flags else ""
+    parts = operator.parts
+    if simple and not isinstance(parts[0], tree.Skipped):
+        made += "^"
+    for n, part in enumerate(parts):
+        is_last = n + 1 == len(parts)
+        if isinstance(part, tree.Skipped):
+            made += "" if is_last and simple else ".*?"
+        elif isinstance(part, tree.Constant):
+            made += _escaped(part.value) if simple else _ungrouped(part.value)
+        else:
+            shape = _SHAPES.get(TYPE_NAMES[part.type]) if operator.kind == "simple" else None
+            made += f"({shape})" if shape else "(.*)" if is_last else "(.*?)"
+    if simple and not isinstance(parts[-1], tree.Skipped):
+        made += "$"
+    return made
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "_ " or not c.isascii() else f"\\x{{{ord(c):x}}}" for c in text)
+
+
+_GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?!\?))", re.DOTALL)
+
+
+def _ungrouped(regex: str) -> str:
+    """The regular expression with groups that capture nothing."""
+    return _GROUP.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], regex)
+
+
+def _check_regex(pattern: str, at: int) -> None:
+    """Raises AplError for what is no regular expression."""
+    call("extract", [literal(pattern), literal(0), literal("")], _no_context())
+
+
+def _no_context() -> Any:
+    from tailrace.query.functions import Context
+
+    return Context()
+
+
+def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -> Relation:
+    expressions = Expressions(compiler, relation)
+    text = as_text(expressions.value(operator.value))
+    options = _kv_options(compiler, operator)
+    layer = Layer(expressions.relation)
+    source = add_definition(compiler, layer, text)
+    result = Layer(layer)
+    for column in operator.columns:
+        pattern, groups = _kv_pattern(column.name, options)
+        names = listed([text_node(f"g{n}") for n in range(groups)])
+        found = fn("regexp_extract", source.sql, text_node(pattern), names)
+        there = coalesce(fn("regexp_matches", source.sql, text_node(pattern)), exp.false())
+        parts = [fn("struct_extract", found, text_node(f"g{n}")) for n in range(groups)]
+        joined = fn("concat", *parts)
+        kind = TYPE_NAMES[column.type]
+        cell = Value(STRING, case((there, joined)))
+        value = _converted(expressions, cell, kind)
+        if kind is STRING:
+            value = Value(STRING, coalesce(value.sql, case((is_not_null(source.sql), text_node("")))))
+        define(compiler, result, column.name, value)
+    return result
+
+
+def _kv_options(compiler: "Compiler", operator: tree.ParseKv) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in operator.options:
+        if each.name not in _KV_OPTIONS:
+            raise AplError(f"unknown option {each.name or ''!r}, expected {one_of(_KV_OPTIONS)}", each.at, kind="name")
+        value = Expressions(compiler, Empty()).constant(each.value, each.name).constant
+        wanted = bool if each.name == "greedy" else str
+        if not isinstance(value, wanted) or value == "":
+            raise AplError(
+                f"{each.name} must be {'true or false' if wanted is bool else 'a text'}", each.at, kind="type"
+            )
+        found[each.name] = value
+    return found
+
+
+def _kv_pattern(key: str, options: dict[str, Any]) -> tuple[str, int]:
+    """The regular expression of one key's value, and its number of groups, one of which has the value."""
+    pair = _escaped(options["pair_delimiter"]) if "pair_delimiter" in options else None
+    before = f"(?:^|{pair})" if pair else r"(?:^|[^\w])"
+    middle = _escaped(options.get("kv_delimiter", "="))
+    quotes = options.get("quote", "\"'")
+    ends = f"(?:{pair}|$)" if pair else r"(?:[\s,;]|$)"
+    if options.get("greedy"):
+        ends = f"(?:{pair or ' '}\\s*[\\w.-]+\\s*{middle}|$)"
+    quoted = "".join(f"{_escaped(q)}([^{_escaped(q)}]*){_escaped(q)}|" for q in quotes)
+    return rf"(?s){before}\s*{_escaped(key)}\s*{middle}\s*(?:{quoted}(.*?)\s*{ends})", len(quotes) + 1
+
+
+# redact
+
+
+def redact(compiler: "Compiler", relation: Relation, operator: tree.Redact) -> Relation:
+    """The matches of a regular expression replaced, in the texts of the columns named, or else of all."""
+    regex = operator.regex.value
+    _check_regex(regex, operator.regex.at)
+    expressions = Expressions(compiler, relation)
+    if operator.on is None:
+        chosen = [(c.name, c.value) for c in relation.listed() if c.value.type in (STRING, DYNAMIC)]
+    else:
+        chosen = [(_column_name(node), expressions.value(node)) for node in operator.on]
+    layer = Layer(expressions.relation)
+    places = [column.name for column in relation.listed()]
+    for name, value in chosen:
+        cleaned = _redacted(as_text(value).sql, operator)
+        if value.type is DYNAMIC:
+            is_text = fn("json_type", value.sql).eq("VARCHAR")
+            made = Value(DYNAMIC, case((is_text, fn("to_json", cleaned)), otherwise=value.sql))
+        elif value.type is STRING:
+            made = Value(STRING, cleaned)
+        else:
+            continue
+        define(compiler, layer, name, made)
+    order = {name: n for n, name in enumerate(places)}
+    layer.arrange = lambda columns: sorted(columns, key=lambda column: order.get(column.name, len(order)))
+    return layer
+
+
+def _column_name(node: tree.Expression) -> str:
+    name = name_of(node)
+    if name is None:
+        raise AplError("redact … on takes names of columns", node.at)
+    return name
+
+
+def _redacted(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
+    """The pieces between the matches, and in place of each match what it becomes."""
+    pattern = text_node(operator.regex.value)
+    matches = fn("regexp_extract_all", text, pattern)
+    pieces = fn("string_split_regex", text, pattern)
+    group_count = _group_count(operator.regex.value) if operator.groups else 0
+    groups = [fn("regexp_extract_all", text, pattern, number_node(n + 1)) for n in range(group_count)]
+
+    def at(values: exp.Expr, index: exp.Expr) -> exp.Expr:
+        return coalesce(fn("list_extract", values, index), text_node(""))
+
+    def replaced(match: exp.Expr) -> exp.Expr:
+        if operator.hashed:
+            return case((infix(exp.NEQ, match, text_node("")), fn("md5", match)), otherwise=text_node(""))
+        token = "*" if operator.token is None else operator.token
+        if len(token) == 1:
+            return fn("repeat", text_node(token), fn("length", match))
+        return case((infix(exp.NEQ, match, text_node("")), text_node(token)), otherwise=text_node(""))
+
+    index = exp.column("n")
+
+    def shown() -> exp.Expr:
+        match = at(matches, index)
+        if not group_count:
+            return replaced(match)
+        for group in groups:
+            part = at(group, index)
+            whole = infix(exp.NEQ, part, text_node(""))
+            match = case((whole, fn("replace", match, part, replaced(part))), otherwise=match)
+        return match
+
+    joined = exp.Lambda(
+        this=fn("concat", at(pieces, index), shown()), expressions=[exp.to_identifier("n")]
+    )  # fmt: skip
+    numbers = fn("range", number_node(1), infix(exp.Add, fn("len", pieces), number_node(1)))
+    made = fn("array_to_string", fn("list_transform", numbers, joined), text_node(""))
+    # Where an empty match cuts the text into its characters the pieces and the matches do not go together.
+    fits = infix(exp.EQ, fn("len", pieces), infix(exp.Add, fn("len", matches), number_node(1)))
+    return case((fits, made), otherwise=text)
+
+
+def _group_count(regex: str) -> int:
+    return sum(found[0].startswith("(") for found in _GROUP.finditer(regex))
+
+
+# search
+
+
+def search(compiler: "Compiler", relation: Relation, operator: tree.Search) -> Relation:
+    expressions = Expressions(compiler, relation)
+    expressions.searching = "_cs" if operator.case_sensitive else ""
+    found = expressions.searched(operator.predicate)
+    if found.constant is True:
+        return expressions.relation
+    compiler.filtered = True
+    layer = Layer(expressions.relation)
+    layer.where.append(expressions.condition(found, operator.predicate))
+    return layer
+
+
+def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
+    """Over the datasets named, or all; a column `$table` says where a row is from."""
+    from tailrace.query.compile.combine import united
+
+    members: list[tuple[str, Relation]] = []
+    for pattern in operator.tables or (tree.Pattern(operator.at, ("", "")),):
+        members += compiler.tables(pattern)
+    return search(compiler, united(compiler, members, "$table"), operator)
+
+
+# datatable
+
+
+def cells(kind: Type, given: Sequence[tree.Constant]) -> pa.Array:
+    """The literals of a column of a datatable, of which each is read as the column's type."""
+    made = [_cell(kind, constant) for constant in given]
+    return pa.array(made, _ARROW[kind])
+
+
+_ARROW = {
+    BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
+    DATETIME: pa.timestamp("us", "UTC"), DYNAMIC: pa.string(),
+}  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _cell(kind: Type, constant: tree.Constant) -> Any:
+    value = constant.value
+    if value is None:
+        return None
+    if kind is DYNAMIC:
+        return to_json(value)
+    if kind is DATETIME and constant.kind == "string":
+        from tailrace.query.apl.times import datetime_ns
+
+        value = datetime_ns(value)
+        if value is not None:
+            return _EPOCH + timedelta(microseconds=value // 1000)
+    elif kind is DATETIME and constant.kind == "datetime":
+        return _EPOCH + timedelta(microseconds=value // 1000)
+    elif kind is REAL and constant.kind in ("long", "real"):
+        return float(value)
+    elif TYPE_NAMES[constant.kind] is kind:
+        return value
+    raise AplError(f"a {kind.value} is expected in this column, met a {constant.kind}", constant.at, kind="type")
