@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -183,7 +184,10 @@ def test_commits_that_fail_again_are_a_fault_until_one_succeeds(lake: Lake, monk
     with monkeypatch.context() as patched:
 
         def fail(*_: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                raise RuntimeError("file metadata is only available after writer close")  # as pyarrow's writer does
 
         patched.setattr("tailrace.lake.table.write_files", fail)
         lake.commit_now("d")
@@ -195,6 +199,33 @@ def test_commits_that_fail_again_are_a_fault_until_one_succeeds(lake: Lake, monk
     lake.commit_now("d")
     assert lake.faults() == {}
     assert lake.commit_failures == 2
+
+
+def test_a_commit_that_cannot_be_written_leaves_no_file(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_days = [{"n": 1}, {"n": 2}]
+    first = batch(two_days[:1])
+    second = batch(two_days[1:], first_ns=int(first.times[0]) + 86_400_000_000_000)
+    lake.accept_all([(1, first), (2, second)])
+    write = pq.write_table
+    written = []
+    with monkeypatch.context() as patched:
+
+        def fail_at_the_second(table: pa.Table, file: BinaryIO, **options: Any) -> None:
+            written.append(file)
+            write(table, file, **options)
+            if len(written) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr("tailrace.lake.table.pq.write_table", fail_at_the_second)
+        lake.commit_now("d")
+        assert len(written) == 2
+        assert [path for path in (tmp_path / "d").rglob("*.parquet") if "_delta_log" not in path.parts] == []
+
+    lake.commit_now("d")
+    assert numbers(lake.snapshot("d")) == [1, 2]
+    assert lake.uncommitted("d") == 0
 
 
 def test_a_table_whose_directory_is_gone_is_unavailable_and_a_fault(lake: Lake, tmp_path: Path) -> None:

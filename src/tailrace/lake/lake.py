@@ -591,4 +591,9 @@ def _gone(dataset: _Dataset) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    # What closes a file after a failed write may fail in turn, and that says nothing.
+    told: BaseException | None = error
+    while told is not None and not isinstance(told, OSError):
+        told = told.__cause__ or told.__context__
+    shown = told or error
+    return f"{type(shown).__name__}: {shown}".splitlines()[0]

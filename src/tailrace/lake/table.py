@@ -147,7 +147,20 @@ class Table:
 
 
 def write_files(directory: Path, rows: pa.Table) -> list[tuple[AddAction, DataFile]]:
-    """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; returns what Delta must be told."""
+    """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; returns what Delta must be told.
+
+    When that fails no file is left: attempts on a full disk would use up whatever becomes free.
+    """
+    begun: list[Path] = []
+    try:
+        return _write_files(directory, rows, begun)
+    except BaseException:
+        for path in begun:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _write_files(directory: Path, rows: pa.Table, begun: list[Path]) -> list[tuple[AddAction, DataFile]]:
     rows = rows.take(pc.sort_indices(rows[TIME]))
     times = rows[TIME].cast(pa.int64()).to_numpy()
     days = times // US_PER_DAY
@@ -165,6 +178,7 @@ def write_files(directory: Path, rows: pa.Table) -> list[tuple[AddAction, DataFi
         # Not a column of which every value is missing: a file need not have all columns of its table.
         part = part.select([n for n in part.column_names if part[n].null_count < part.num_rows])
         metadata: list[pq.FileMetaData] = []
+        begun.append(path)
         with path.open("wb") as file:
             pq.write_table(
                 part,
