@@ -110,8 +110,9 @@ def usage(dialect: KeyFor, url: str, key: str, sends_to: str) -> list[str]:
             f'Try:   curl -sS {base}/v1/events -H "X-Moesif-Application-Id: {key}" -d "{event}"',
         ]
     message = '"messages[0][level]=info" -d "messages[0][timestamp]=$(date +%s)000" -d "messages[0][message]=hello"'
+    token = r"""sed 's/.*"token":"\([^"]*\)".*/\1/'"""
     return [
-        f'Open:  SESSION=$(curl -sS {base}/sessions --data-urlencode "key={key}" | sed \'s/.*"token":"\\([^"]*\\)".*/\\1/\')',
+        f'Open:  SESSION=$(curl -sS {base}/sessions --data-urlencode "key={key}" | {token})',
         f'Try:   curl -sS {base}/destinations/{sends_to}/logs -d "session=$SESSION" -d {message}',
     ]
 

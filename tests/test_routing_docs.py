@@ -1,0 +1,74 @@
+"""docs/routing.md is true to the code: its tables, asked row by row."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailrace.access.store import MOESIF_TAIL_LENGTH
+from tailrace.api import ROUTES
+from tailrace.dialects.route import DIALECTS, Router
+from tailrace.server.app import SAME_ORIGIN
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "routing.md"
+CREDENTIALS: list[dict[bytes, bytes]] = [
+    {},
+    {b"x-moesif-application-id": b"any"},
+    {b"x-api-key": b"any"},
+    {b"authorization": b"Bearer a-key"},
+    {b"authorization": b"Bearer a-token"},
+    {b"authorization": b"Bearer any"},
+]
+KNOWN = {"a-key": "baselime", "a-token": "axiom"}
+
+
+def table(first_head: str) -> list[list[str]]:
+    """The rows of the table whose first column has that head."""
+    lines = iter(DOCUMENT.read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_head} |"):
+            next(lines)
+            break
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def code(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def disputed() -> Iterator[tuple[str, str, list[str]]]:
+    """Method, path, and whose a request with each credential is."""
+    for said, *whose in table("under `/v1`"):
+        for request in code(said):
+            if " " in request:
+                method, path = request.split()
+                yield method, path, [name.lower() for name in whose]
+
+
+def test_the_table_of_dialects_names_every_mount_path_and_host() -> None:
+    assert [
+        (name.lower(), code(mount), code(paths), code(hosts)) for name, mount, paths, hosts in table("dialect")
+    ] == [(dialect.name, [dialect.mount], list(dialect.own_paths), list(dialect.hosts)) for dialect in DIALECTS]
+
+
+@pytest.mark.parametrize(("method", "path", "whose"), list(disputed()))
+def test_a_disputed_path_is_whose_the_table_says(method: str, path: str, whose: list[str]) -> None:
+    router = Router(api_paths=[route.path for route in ROUTES], dialect_of=KNOWN.get)
+
+    found = [router.match(method, path.encode(), headers).dialect.name for headers in CREDENTIALS]
+
+    assert found == whose
+
+
+def test_the_paths_closed_to_other_origins_are_named() -> None:
+    said = DOCUMENT.read_text()
+
+    assert all(f"`{path}`" in said for path in SAME_ORIGIN)
+    assert f"end in the same {MOESIF_TAIL_LENGTH}" in said
