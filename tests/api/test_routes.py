@@ -13,6 +13,8 @@ from tailrace.access import Access
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
 from tailrace.api.services import Health
+from tailrace.api.store import Store
+from tailrace.api.turns import Turns
 from tailrace.lake import Lake
 from tailrace.query import DuckDB, QueryLimits
 
@@ -33,8 +35,12 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
     access = Access.open(tmp_path / "access.db")
     lake = Lake.open(tmp_path / "lake")
     engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
+    store = Store.open(tmp_path / "saved.db")
     with ThreadPoolExecutor(1) as threads:
-        yield Services(access, lake, engine, threads, set(), health, lambda: b"", lambda: None)
+        yield Services(
+            access, lake, engine, threads, set(), health, lambda: b"", lambda: None, store=store, turns=Turns(1)
+        )
+    store.close()
     engine.close()
     lake.close()
     access.close()

@@ -9,7 +9,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from tailrace.api.sql import accepted
+from tailrace.api.media import accepted
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -1,8 +1,6 @@
 """The access store: users and tokens in SQL, and the one cached look-up that every credential goes through."""
 
 import hmac
-import os
-import sqlite3
 import threading
 import time
 import uuid
@@ -26,11 +24,8 @@ from sqlalchemy import (
     String,
     Table,
     and_,
-    create_engine,
     delete,
-    event,
     insert,
-    make_url,
     select,
     update,
 )
@@ -42,6 +37,7 @@ from tailrace.access.capabilities import (
     checked_org_capabilities,
     require_all,
 )
+from tailrace.access.database import open_engine
 from tailrace.access.keys import (
     MOESIF_TAIL_LENGTH,
     KeyDialect,
@@ -115,15 +111,7 @@ class Access:
     @classmethod
     def open(cls, path_or_url: Path | str, clock: Callable[[], float] = time.time) -> Self:
         """Open the store, made if missing: a path is an SQLite file (mode 0600), a string an SQLAlchemy URL."""
-        if isinstance(path_or_url, Path):
-            path_or_url.parent.mkdir(parents=True, exist_ok=True)
-            # Before SQLite makes it with the mode of the umask; its -wal and -shm files take the mode of the file.
-            os.close(os.open(path_or_url, os.O_CREAT | os.O_RDWR, 0o600))
-            path_or_url.chmod(0o600)
-            path_or_url = f"sqlite:///{path_or_url}"
-        engine = create_engine(path_or_url)
-        if make_url(path_or_url).get_backend_name() == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
+        engine = open_engine(path_or_url)
         _metadata.create_all(engine)
         return cls(engine, clock)
 
@@ -487,9 +475,3 @@ def _is_taken(connection: Connection, dialect: KeyDialect, key: str) -> bool:
 
 def _end(expires_at: str | None) -> float:
     return datetime.fromisoformat(expires_at).timestamp() if expires_at else float("inf")
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    # synchronous=FULL: a token revoked before a power cut may not be back after it.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-        connection.execute(f"PRAGMA {pragma}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tailrace.access import Grant, require
+from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
 from tailrace.dialects import axiom
@@ -95,7 +97,7 @@ def rendered(error: TailraceError) -> Response:
     """An error in Axiom's shape."""
     answer = axiom.render_error(error)
     return Response(
-        answer.body,
+        msgspec.json.encode(error_body(error)),
         answer.status,
         headers={name.decode(): value.decode() for name, value in answer.headers},
         media_type="application/json",

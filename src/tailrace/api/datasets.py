@@ -54,8 +54,10 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Drops a dataset and its events."""
-    await asyncio.to_thread(services.lake.drop, request.path_params["id"])
+    """Drops a dataset, its events and its virtual fields."""
+    name = request.path_params["id"]
+    await asyncio.to_thread(services.lake.drop, name)
+    await asyncio.to_thread(services.store.drop_dataset, name)
     return no_content()
 
 

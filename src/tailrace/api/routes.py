@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from tailrace.api import datasets, health, keys, sql, tokens, users
+from tailrace.api import apl, datasets, health, history, keys, sql, statistics, tokens, users, vfields
 from tailrace.api.services import Handler
 
 
@@ -35,6 +35,25 @@ def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]
 
 
 ROUTES: tuple[ApiRoute, ...] = (
+    *_under(
+        ("/v1", "/api/v1"),
+        # Before the routes of one dataset, whose name could be any of these.
+        ApiRoute("POST", "/datasets/_apl", apl.query, ANY_TOKEN),
+        ApiRoute("GET", "/datasets/_fields", statistics.all_fields, ANY_TOKEN),
+        ApiRoute("POST", "/datasets/_fields", statistics.chosen_fields, ANY_TOKEN),
+        ApiRoute("GET", "/datasets/_stats", statistics.stats, ANY_TOKEN),
+        ApiRoute("GET", "/datasets/_history/{id}", history.saved_query, ANY_TOKEN),
+        ApiRoute("POST", "/datasets/{id}/query", apl.query_dataset, ANY_TOKEN),
+        ApiRoute("GET", "/datasets/{id}/info", statistics.info, ANY_TOKEN),
+    ),
+    ApiRoute("POST", "/v1/query/_apl", apl.query_edge, ANY_TOKEN),
+    ApiRoute("POST", "/v1/query/batch", apl.query_batch, ANY_TOKEN),
+    ApiRoute("GET", "/v2/datasets/{id}/fields", statistics.dataset_fields, ANY_TOKEN),
+    ApiRoute("GET", "/v2/vfields", vfields.list_virtual_fields, ANY_TOKEN),
+    ApiRoute("POST", "/v2/vfields", vfields.create_virtual_field, ANY_TOKEN),
+    ApiRoute("GET", "/v2/vfields/{id}", vfields.get_virtual_field, ANY_TOKEN),
+    ApiRoute("PUT", "/v2/vfields/{id}", vfields.update_virtual_field, ANY_TOKEN),
+    ApiRoute("DELETE", "/v2/vfields/{id}", vfields.delete_virtual_field, ANY_TOKEN),
     *_under(
         ("/v1", "/v2", "/api/v1"),
         ApiRoute("GET", "/datasets", datasets.list_datasets, Need("datasets", "read")),

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access
+from tailrace.api.store import Store
+from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
 from tailrace.query import DuckDB, Interrupt
@@ -36,6 +38,8 @@ class Services(Struct, frozen=True, eq=False):
     health: Callable[[], Awaitable[Health]]
     metrics: Callable[[], bytes]  # in the Prometheus text format
     closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
+    store: Store
+    turns: Turns
 
 
 # A public route has no grant, every other one has.

@@ -192,6 +192,12 @@ class Settings(BaseSettings):
     query_concurrency: Annotated[int, Unit.QUERIES] = Field(
         default=4, ge=1, le=1024, description="Queries that run at the same time; further ones wait."
     )
+    query_concurrency_per_token: Annotated[int, Unit.QUERIES] = Field(
+        default=32,
+        ge=1,
+        le=10_000,
+        description="Queries that one token may have running or waiting; further ones are refused with 429.",
+    )
 
     @classmethod
     def settings_customise_sources(

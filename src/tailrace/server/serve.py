@@ -22,6 +22,9 @@ import uvloop
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
 from tailrace.api.services import Health
+from tailrace.api.store import FILE_NAME as SAVED_FILE
+from tailrace.api.store import Store
+from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.dialects.http import Options
 from tailrace.dialects.route import Router
@@ -88,6 +91,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         loop.add_signal_handler(number, stop.set)
 
     access = Access.open(data / "access.db")
+    store = Store.open(data / SAVED_FILE)
     try:
         sessions = Sessions.open(data / SESSIONS_FILE)
     except ValueError as error:
@@ -172,6 +176,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         health=health,
         metrics=lambda: exposition(metrics, _gauges(log, lake)),
         closed=lambda: gate.closed,
+        store=store,
+        turns=Turns(settings.query_concurrency_per_token),
     )
     router = Router(
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
@@ -199,7 +205,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for interrupt in running:
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
-    await asyncio.to_thread(_close, lake, log, access)
+    await asyncio.to_thread(_close, lake, log, access, store)
     (data / SERVER_FILE).unlink(missing_ok=True)
     print("Stopped", flush=True)
     if unanswered:
@@ -235,13 +241,14 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     lake.replayed()
 
 
-def _close(lake: Lake, log: LocalLog, access: Access) -> None:
+def _close(lake: Lake, log: LocalLog, access: Access, store: Store) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
     finally:
         log.close()
         access.close()
+        store.close()
 
 
 def _gauges(log: LocalLog, lake: Lake) -> Gauges:

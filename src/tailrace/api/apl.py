@@ -1,0 +1,323 @@
+"""APL over HTTP: the query routes of Axiom's API, in all the formats of its answers."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tailrace.access import Grant, require
+from tailrace.api import running
+from tailrace.api.errors import error_body
+from tailrace.api.media import JSON, PLAIN, accepted
+from tailrace.api.services import Services, read_json
+from tailrace.events import BadRequest, Forbidden, TailraceError
+from tailrace.query import Interrupt
+from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
+from tailrace.query.apl.times import SECOND, datetime_ns
+from tailrace.query.legacy import LegacyQuery, compile_legacy, duration_ns
+from tailrace.query.run import (
+    DEFAULT_BIN_AUTO_GROUPS,
+    MAX_BIN_AUTO_GROUPS,
+    AplRequest,
+    AplResult,
+    Order,
+    Variable,
+    run_apl,
+)
+
+MAX_DEFAULT_LIMIT: Final = 1_000_000  # rows that a request may ask for by `defaultLimit`
+MAX_BATCH: Final = 100  # queries of one batch
+MAX_CONCURRENCY: Final = 20  # of a batch
+DEFAULT_CONCURRENCY: Final = 10
+
+ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
+HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
+SAVED_KINDS: Final = ("analytics", "stream", "apl")
+
+_RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
+_WEEKS = re.compile(r"(\d+(?:\.\d+)?)w")
+_DAY_NS = 24 * 3600 * SECOND
+
+
+class AplBody(Struct, rename="camel"):
+    """The body of an APL query; members that are not known are passed over."""
+
+    apl: str
+    start_time: str | None = None
+    end_time: str | None = None
+    cursor: str | None = None
+    include_cursor: bool | None = None
+    include_cursor_field: bool | None = None
+    default_limit: int | None = None
+    default_order: list[Order] | None = None
+    max_bin_auto_groups: int | None = None
+    variables: dict[str, Variable] | None = None
+
+
+class BatchItem(Struct, rename="camel"):
+    """One query of a batch."""
+
+    query_id: str
+    apl_request: AplBody | None = None
+    mpl_request: Any = None
+
+
+class BatchAnswer(Struct, rename="camel"):
+    """What became of one query of a batch: its answer, or why there is none."""
+
+    query_id: str
+    status: int
+    result: msgspec.Raw | UnsetType = UNSET
+    error: dict[str, Any] | UnsetType = UNSET
+
+
+Encode = Callable[[AplResult], bytes]
+Work = Callable[["asyncio.Future[None]"], Coroutine[Any, Any, bytes]]
+
+FORMATS: Final[Mapping[str, Encode]] = {
+    "legacy": to_legacy,
+    "tabular": to_tabular,
+    "tabular-rows": to_tabular_rows,
+}
+
+
+async def query(request: Request, services: Services, grant: Grant) -> Response:
+    """`POST /v1/datasets/_apl`: one APL query."""
+    params = request.query_params
+    form = params.get("format") or "legacy"
+    if form not in FORMATS:
+        raise BadRequest(f"format is {form!r}, but it may be {', '.join(FORMATS)}")
+    media_type = accepted(request.headers.get("accept", JSON))
+    encode = FORMATS[form] if media_type == JSON else _plain(media_type)
+    kind = _saved_kind(params.get("saveAsKind"))
+    body = await read_json(request, AplBody)
+    if not body.cursor:
+        body.cursor = params.get("cursor") or None  # where the JavaScript client has it
+    wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=form == "legacy")
+
+    def work(interrupt: Interrupt) -> bytes:
+        return encode(_run(services, grant, wanted, interrupt))
+
+    content = await running.run(request, services, grant, work)
+    headers = {"content-type": media_type}
+    if kind is not None:
+        saved = msgspec.to_builtins(body)
+        dataset = params.get("id") or ""
+        headers[HISTORY_HEADER] = await asyncio.to_thread(
+            services.store.save_query, kind, saved, dataset=dataset, who=grant.user_id
+        )
+    return Response(content, headers=headers)
+
+
+async def query_edge(request: Request, services: Services, grant: Grant) -> Response:
+    """`POST /v1/query/_apl`: as `query`, but for API tokens only, as Axiom's edge endpoint is."""
+    _require_api_token(grant)
+    return await query(request, services, grant)
+
+
+async def query_dataset(request: Request, services: Services, grant: Grant) -> Response:
+    """`POST /v1/datasets/{id}/query`: a structured query, as Axiom's clients had it before APL."""
+    dataset = request.path_params["id"]
+    kind = _saved_kind(request.query_params.get("saveAsKind"))
+    raw = await read_json(request, msgspec.Raw)
+    try:
+        body = msgspec.json.decode(raw, type=LegacyQuery)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is not the query expected: {error}") from error
+    compiled = compile_legacy(dataset, body)
+    start_ns, end_ns = _range(body.start_time, body.end_time)
+    wanted = AplRequest(
+        apl="",
+        program=compiled.program,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        cursor=body.cursor or request.query_params.get("cursor") or "",
+        include_cursor=bool(body.include_cursor),
+        include_cursor_field=True,
+    )
+
+    def work(interrupt: Interrupt) -> bytes:
+        return to_legacy(_run(services, grant, wanted, interrupt), compiled.ops)
+
+    content = await running.run(request, services, grant, work)
+    headers = {"content-type": JSON}
+    if kind is not None:
+        headers[HISTORY_HEADER] = await asyncio.to_thread(
+            services.store.save_query, kind, msgspec.json.decode(raw), dataset=dataset, who=grant.user_id
+        )
+    return Response(content, headers=headers)
+
+
+async def query_batch(request: Request, services: Services, grant: Grant) -> Response:
+    """`POST /v1/query/batch`: several APL queries, each answered by a server-sent event when it is done."""
+    _require_api_token(grant)
+    concurrency = _concurrency(request.query_params.get("maxConcurrency"))
+    items = await read_json(request, list[BatchItem])
+    if not items or len(items) > MAX_BATCH:
+        raise BadRequest(f"the batch has {len(items)} queries, but it may have 1 to {MAX_BATCH}")
+    ids = [item.query_id for item in items]
+    if len(set(ids)) < len(ids):
+        raise BadRequest("two queries of the batch have the same queryId")
+    # Queries beyond the token's limit wait here instead of being refused.
+    slots = asyncio.Semaphore(min(concurrency, services.turns.limit))
+
+    async def one(item: BatchItem, gone: "asyncio.Future[None]") -> bytes:
+        async with slots:
+            answer = await _batch_answer(item, services, grant, gone)
+        return b"data: " + msgspec.json.encode(answer) + b"\n\n"
+
+    return BatchResponse(request, [partial(one, item) for item in items])
+
+
+class BatchResponse(Response):
+    """Server-sent events, in the order in which what they tell of is done; stops when the client hangs up."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, request: Request, work: "list[Work]") -> None:
+        super().__init__(headers={"cache-control": "no-cache"})
+        del self.headers["content-length"]
+        self._request = request
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with running.hang_up(self._request) as gone:
+            tasks = [asyncio.ensure_future(make(gone)) for make in self._work]
+            try:
+                for done in asyncio.as_completed(tasks):
+                    await send({"type": "http.response.body", "body": await done, "more_body": True})
+            except ClientDisconnect:
+                return  # nobody reads on
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _batch_answer(item: BatchItem, services: Services, grant: Grant, gone: "asyncio.Future[None]") -> BatchAnswer:
+    try:
+        if item.apl_request is None:
+            raise BadRequest("the query has no aplRequest; other languages are not answered")
+        wanted = _request(item.apl_request, totals=True, match_cursors=False)
+
+        def work(interrupt: Interrupt) -> bytes:
+            return to_tabular(_run(services, grant, wanted, interrupt))
+
+        content = await running.run_one(services, grant, work, gone)
+    except TailraceError as error:
+        return BatchAnswer(item.query_id, error.status, error=error_body(error))
+    return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
+
+
+def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interrupt) -> AplResult:
+    def check(dataset: str) -> None:
+        require(grant, capability="query", action="read", dataset=dataset)
+
+    whole = msgspec.structs.replace(wanted, virtual_fields=services.store.expressions())
+    return run_apl(services.lake, services.engine, whole, check=check, interrupt=interrupt)
+
+
+def _plain(media_type: str) -> Encode:
+    encode = PLAIN[media_type]
+    return lambda result: encode(to_result(result))
+
+
+def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:
+    """The query that a body asks for; raises BadRequest for what is past a limit."""
+    _within("defaultLimit", body.default_limit, MAX_DEFAULT_LIMIT)
+    _within("maxBinAutoGroups", body.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)
+    start_ns, end_ns = _range(body.start_time, body.end_time)
+    return AplRequest(
+        apl=body.apl,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        default_limit=body.default_limit or None,
+        default_order=tuple(body.default_order or ()),
+        max_bin_auto_groups=body.max_bin_auto_groups or DEFAULT_BIN_AUTO_GROUPS,
+        variables=body.variables or {},
+        cursor=body.cursor or "",
+        include_cursor=bool(body.include_cursor),
+        include_cursor_field=bool(body.include_cursor_field) or match_cursors,
+        totals=totals,
+    )
+
+
+def _within(name: str, value: int | None, most: int) -> None:
+    if value is not None and not 0 <= value <= most:
+        raise BadRequest(f"{name} is {value}, but it may be 1 to {most}, or 0 for the default")
+
+
+def _range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    now_ns = time.time_ns()
+    start_ns, end_ns = moment("startTime", start, now_ns), moment("endTime", end, now_ns)
+    if start_ns is not None and end_ns is not None and start_ns > end_ns:
+        raise BadRequest(f"startTime {start} is after endTime {end}")
+    return start_ns, end_ns
+
+
+def moment(name: str, text: str | None, now_ns: int) -> int | None:
+    """Unix nanoseconds of a time that a request has, RFC 3339 or relative (`now-1h`); None where it has none.
+
+    An offset with a `Z` after it, as the Python client sends, is that offset. Raises BadRequest.
+    """
+    text = (text or "").strip()
+    if not text or text.startswith(ZERO_TIME):
+        return None
+    relative = _RELATIVE.fullmatch(text)
+    if relative is not None:
+        sign, span = relative.groups()
+        if sign is None:
+            return now_ns
+        size = _span_ns(span)
+        if size is not None:
+            return now_ns + size if sign == "+" else now_ns - size
+    else:
+        found = datetime_ns(text)
+        if found is None and text.endswith("Z"):
+            found = datetime_ns(text.removesuffix("Z"))
+        if found is not None:
+            return found
+    raise BadRequest(f"{name} is {text!r}, but it is an RFC 3339 time, or relative like 'now' or 'now-1h'")
+
+
+def _span_ns(text: str) -> int | None:
+    weeks = _WEEKS.fullmatch(text.strip())
+    return round(float(weeks[1]) * 7 * _DAY_NS) if weeks else duration_ns(text)
+
+
+def _flag(text: str | None, default: bool) -> bool:
+    """A boolean of the query string; Python clients write `True`, and what is none is passed over."""
+    return {"true": True, "1": True, "false": False, "0": False}.get((text or "").lower(), default)
+
+
+def _saved_kind(text: str | None) -> str | None:
+    if not text:
+        return None
+    if text.lower() not in SAVED_KINDS:
+        raise BadRequest(f"saveAsKind is {text!r}, but it may be {', '.join(SAVED_KINDS)}")
+    return text.lower()
+
+
+def _concurrency(text: str | None) -> int:
+    if not text:
+        return DEFAULT_CONCURRENCY
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONCURRENCY:
+        raise BadRequest(f"maxConcurrency is {text!r}, but it may be 1 to {MAX_CONCURRENCY}")
+    return int(text)
+
+
+def _require_api_token(grant: Grant) -> None:
+    if grant.kind != "api":
+        raise Forbidden(
+            "this endpoint takes API tokens only, not personal tokens; send to /v1/datasets/_apl or create an API token"
+        )

@@ -1,0 +1,15 @@
+"""Queries that were saved by running them, over HTTP."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant
+from tailrace.api.services import Services, json_response
+
+
+async def saved_query(request: Request, services: Services, grant: Grant) -> Response:
+    """`GET /v1/datasets/_history/{id}`: a query that the same user saved."""
+    found = await asyncio.to_thread(services.store.saved_query, request.path_params["id"], who=grant.user_id)
+    return json_response(found)

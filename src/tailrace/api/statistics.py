@@ -1,0 +1,195 @@
+"""What datasets hold, over HTTP: their fields, and figures of their size and time."""
+
+import asyncio
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import UNSET, Struct, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, allows, require
+from tailrace.api.services import Services, json_response, read_json
+from tailrace.api.store import VirtualField
+from tailrace.events import TailraceError
+from tailrace.events.times import rfc3339
+from tailrace.lake import FieldsView, Snapshot
+
+TIME, SYSTEM_TIME = "_time", "_sysTime"
+NS_PER_US = 1_000
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+class Field(Struct, frozen=True):
+    """A field as Axiom's clients have it."""
+
+    name: str
+    type: str  # several types are joined by |
+    unit: str = ""
+    hidden: bool = False
+    description: str = ""
+
+
+class DatasetFields(Struct, frozen=True, rename="camel"):
+    """The fields of a dataset."""
+
+    dataset_name: str
+    fields: list[Field]
+
+
+class Info(Struct, frozen=True, rename="camel"):
+    """Figures of a dataset. Bytes are those of its columns: compressed as on disk, and as they are in memory."""
+
+    name: str
+    num_events: int
+    num_fields: int
+    num_blocks: int
+    input_bytes: int
+    compressed_bytes: int
+    input_bytes_human: str
+    compressed_bytes_human: str
+    created: str
+    who: str
+    fields: list[Field]
+    min_time: str | UnsetType = UNSET
+    max_time: str | UnsetType = UNSET
+
+
+class Stats(Struct, frozen=True, rename="camel"):
+    """Figures of all datasets that the token may query, and their sums."""
+
+    datasets: list[Info]
+    num_blocks: int
+    num_events: int
+    input_bytes: int
+    compressed_bytes: int
+    input_bytes_human: str
+    compressed_bytes_human: str
+
+
+class FieldsBody(Struct, rename="camel"):
+    """Which datasets are asked for; none is all."""
+
+    datasets: list[str] | None = None
+
+
+async def all_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """`GET /v1/datasets/_fields`: the fields of every dataset that the token may query."""
+    return json_response(await asyncio.to_thread(_fields_of, services, grant, None))
+
+
+async def chosen_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """`POST /v1/datasets/_fields`: those of the datasets in the body, of all where it names none."""
+    body = await read_json(request, FieldsBody | None)  # type: ignore[arg-type]
+    return json_response(await asyncio.to_thread(_fields_of, services, grant, body.datasets if body else None))
+
+
+async def dataset_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """`GET /v2/datasets/{id}/fields`."""
+    [found] = await asyncio.to_thread(_fields_of, services, grant, [request.path_params["id"]])
+    return json_response(found.fields)
+
+
+async def info(request: Request, services: Services, grant: Grant) -> Response:
+    """`GET /v1/datasets/{id}/info`."""
+    name = request.path_params["id"]
+    require(grant, capability="query", action="read", dataset=name)
+    return json_response(await asyncio.to_thread(_info, services, name))
+
+
+async def stats(request: Request, services: Services, grant: Grant) -> Response:
+    """`GET /v1/datasets/_stats`."""
+
+    def collect() -> Stats:
+        found = []
+        for name in _readable(services, grant):
+            try:
+                found.append(_info(services, name))
+            except TailraceError:  # dropped, or not to be opened, meanwhile
+                continue
+        stored, compressed = sum(each.input_bytes for each in found), sum(each.compressed_bytes for each in found)
+        return Stats(
+            datasets=found,
+            num_blocks=sum(each.num_blocks for each in found),
+            num_events=sum(each.num_events for each in found),
+            input_bytes=stored,
+            compressed_bytes=compressed,
+            input_bytes_human=_human(stored),
+            compressed_bytes_human=_human(compressed),
+        )
+
+    return json_response(await asyncio.to_thread(collect))
+
+
+def _readable(services: Services, grant: Grant) -> list[str]:
+    return [
+        each.name
+        for each in services.lake.datasets()
+        if allows(grant, capability="query", action="read", dataset=each.name)
+    ]
+
+
+def _fields_of(services: Services, grant: Grant, names: list[str] | None) -> list[DatasetFields]:
+    if names is None:
+        names = _readable(services, grant)
+    for name in names:
+        require(grant, capability="query", action="read", dataset=name)
+    return [DatasetFields(name, _fields(services, _snapshot(services, name))) for name in names]
+
+
+def _snapshot(services: Services, name: str) -> Snapshot:
+    return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
+
+
+def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
+    """Stored fields sorted bytewise by name, then virtual ones, as a query answers with them."""
+    types: dict[str, set[str]] = {}
+    view: FieldsView = snapshot.fields
+    for column in view.columns:
+        types.setdefault(column.path, set()).add(column.type)
+    for path, met in view.rest.items():
+        types.setdefault(path, set()).update("float" if each == "number" else each for each in met)
+    found = {path: Field(path, "|".join(sorted(met))) for path, met in types.items()}
+    found |= {name: Field(name, "datetime") for name in (TIME, SYSTEM_TIME)}
+    virtual: list[VirtualField] = services.store.virtual_fields(snapshot.dataset)
+    hidden = {each.name for each in virtual}
+    stored = [found[name] for name in sorted(found, key=str.encode) if name not in hidden]
+    return stored + [Field(each.name, each.type or "unknown", each.unit, False, each.description) for each in virtual]
+
+
+def _info(services: Services, name: str) -> Info:
+    what = services.lake.get(name)
+    snapshot = _snapshot(services, name)
+    fields = _fields(services, snapshot)
+    hot_bytes = sum(part.nbytes for part in snapshot.hot)
+    compressed = sum(file.bytes for file in snapshot.files)
+    times = [time for file in snapshot.files for time in (file.min_time_us, file.max_time_us)]
+    for part in snapshot.hot:
+        if part.num_rows:
+            extremes = pc.min_max(part[TIME].cast(pa.int64())).as_py()
+            times += [extremes["min"], extremes["max"]]
+    return Info(
+        name=name,
+        num_events=sum(file.rows for file in snapshot.files) + sum(part.num_rows for part in snapshot.hot),
+        num_fields=len(fields),
+        num_blocks=len(snapshot.files) + len(snapshot.hot),
+        input_bytes=compressed + hot_bytes,
+        compressed_bytes=compressed,
+        input_bytes_human=_human(compressed + hot_bytes),
+        compressed_bytes_human=_human(compressed),
+        created=rfc3339(what.created_ns),
+        who=what.who,
+        fields=fields,
+        min_time=rfc3339(min(times) * NS_PER_US) if times else UNSET,
+        max_time=rfc3339(max(times) * NS_PER_US) if times else UNSET,
+    )
+
+
+def _human(size: int) -> str:
+    """A size for people, in powers of 1000."""
+    amount = float(size)
+    for unit in _UNITS[:-1]:
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} {_UNITS[-1]}"

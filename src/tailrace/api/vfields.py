@@ -1,0 +1,109 @@
+"""Virtual fields over HTTP: fields of a dataset that APL expressions make, kept and managed."""
+
+import asyncio
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, allows, require
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.store import MAX_NAME_LENGTH, VirtualField
+from tailrace.events import BadRequest, NotFound
+from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.parser import parse_expression
+
+CAPABILITY = "virtualFields"
+MAX_EXPRESSION_LENGTH = 64 * 1024  # characters
+MAX_TEXT_LENGTH = 4096  # characters of a description
+MAX_WORD_LENGTH = 64  # characters of a type or a unit
+
+
+class VirtualFieldBody(Struct):
+    """What a client sends; null for what is not set."""
+
+    dataset: str
+    name: str
+    expression: str
+    description: str | None = None
+    type: str | None = None
+    unit: str | None = None
+
+
+async def list_virtual_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """Those of the dataset that `dataset` of the query string names."""
+    dataset = request.query_params.get("dataset")
+    if not dataset:
+        raise BadRequest("the parameter dataset is missing: /v2/vfields?dataset=NAME")
+    _require(grant, "read", dataset)
+    services.lake.check(dataset)
+    return json_response(await asyncio.to_thread(services.store.virtual_fields, dataset))
+
+
+async def create_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one; 409 where the dataset has one of that name. Its expression may name fields that are still to come."""
+    field = _checked(await read_json(request, VirtualFieldBody), "")
+    _require(grant, "create", field.dataset)
+    services.lake.check(field.dataset)
+    return json_response(await asyncio.to_thread(services.store.create_virtual_field, field))
+
+
+async def get_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    return json_response(await _found(request, services, grant, "read"))
+
+
+async def update_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place."""
+    before = await _found(request, services, grant, "update")
+    field = _checked(await read_json(request, VirtualFieldBody), before.id)
+    _require(grant, "update", field.dataset)
+    services.lake.check(field.dataset)
+    return json_response(await asyncio.to_thread(services.store.update_virtual_field, field))
+
+
+async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it."""
+    field = await _found(request, services, grant, "delete")
+    await asyncio.to_thread(services.store.delete_virtual_field, field.id)
+    return no_content()
+
+
+def _require(grant: Grant, action: str, dataset: str) -> None:
+    require(grant, capability=CAPABILITY, action=action, dataset=dataset)
+
+
+async def _found(request: Request, services: Services, grant: Grant, action: str) -> VirtualField:
+    field = await asyncio.to_thread(services.store.virtual_field, request.path_params["id"])
+    if not allows(grant, capability=CAPABILITY, action="read", dataset=field.dataset):
+        # As if there were none, so that nobody learns what there is beside their own.
+        raise NotFound(f"virtual field {field.id!r} not found")
+    _require(grant, action, field.dataset)
+    return field
+
+
+def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
+    """Raises BadRequest for a name that is too long, AplError for an expression that is none."""
+    lengths = (
+        ("name", body.name, 1, MAX_NAME_LENGTH),
+        ("expression", body.expression, 1, MAX_EXPRESSION_LENGTH),
+        ("description", body.description or "", 0, MAX_TEXT_LENGTH),
+        ("type", body.type or "", 0, MAX_WORD_LENGTH),
+        ("unit", body.unit or "", 0, MAX_WORD_LENGTH),
+    )
+    for name, text, least, most in lengths:
+        if not least <= len(text) <= most:
+            raise BadRequest(f"{name} has {len(text)} characters, but it may have {least} to {most}")
+    try:
+        parse_expression(body.expression)
+    except AplError as error:
+        raise error.located(body.expression) from error
+    return VirtualField(
+        field_id,
+        body.dataset,
+        body.name,
+        body.expression,
+        body.description or "",
+        body.type or "",
+        body.unit or "",
+    )
