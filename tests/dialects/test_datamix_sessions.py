@@ -442,7 +442,7 @@ def test_a_session_that_is_held_back_does_not_hold_back_others(service: Service)
 
 def test_what_would_be_answered_too_late_is_refused_and_may_come_again(service: Service) -> None:
     service.restarted(pace=Pace(rate_bytes_per_s=2_000, burst_s=0.01, max_delay_s=0.1))
-    token = next_token(service.send(service.body(service.token(), "x" * 2_000)))
+    token = next_token(service.send(service.body(service.token(), "x" * 1_500)))
     body = service.body(token, "y" * 100)
 
     answer = service.send(body)
