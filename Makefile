@@ -26,6 +26,8 @@ lint: $(INSTALLED_DEV)
 docs: $(INSTALLED)
 	$(BIN)/tailrace config --reference > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m tailrace.query.reference > docs/apl.md.new
+	mv docs/apl.md.new docs/apl.md
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench

@@ -273,9 +273,16 @@ def _reverse(context: Context, values: Value) -> Value:
     return dynamic(fn("to_json", fn("list_reverse", elements(values))))
 
 
+@udf("apl_join", [DYNAMIC, STRING], STRING)
+def _join(texts: Any, delimiter: str) -> str:
+    return delimiter.join(texts)
+
+
 def _strcat_array(context: Context, values: Value, delimiter: Value | None) -> Value:
     texts = each(elements(values), lambda v: coalesce(json_text(v), text_node("")))
-    return string(fn("array_to_string", texts, (delimiter or literal("")).sql))
+    if delimiter is None or isinstance(delimiter.constant, str):
+        return string(fn("array_to_string", texts, (delimiter or literal("")).sql))
+    return _join(dynamic(fn("to_json", texts)), delimiter)
 
 
 def _isarray(context: Context, value: Value) -> Value:

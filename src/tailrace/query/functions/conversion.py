@@ -221,6 +221,12 @@ def _ensure_field(context: Context, name: Value, kind: Value) -> Value:
     return coerce(context.columns[field], wanted) if field in context.columns else null(wanted)
 
 
+def _typeof(kind: Value) -> Value:
+    if kind.constant not in TYPE_NAMES:
+        raise CallInvalid(f"typeof() knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", 0)
+    return kind
+
+
 def _isbool(context: Context, value: Value) -> Value:
     if value.type is DYNAMIC:
         return bool_(coalesce(infix(exp.EQ, json_kind(value.sql), text_node("BOOLEAN")), exp.false()))
@@ -252,6 +258,8 @@ _add("dynamic_to_json", "value:value", STRING, lambda c, value: _canonical(value
 _add("ensure_field", "name:constant, type:constant", "the type", _ensure_field,
      "The field of a name as a type; null where there is no such field.",
      'print ensure_field("nobody_has_it", typeof(string))', None)
+_add("typeof", "type:constant", STRING, lambda c, kind: _typeof(kind),
+     "The name of a type, where a function wants one.", "print typeof(string)", "string")
 _add("isbool", "value:any", BOOL, _isbool, "Whether the value is a bool.", "print isbool(true)", True)
 _add("toarray", "value:value", DYNAMIC, lambda c, value: _toarray(value),
      "An array as it is, a dictionary's values, for anything else an empty array.",

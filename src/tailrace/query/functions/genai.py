@@ -42,6 +42,13 @@ def _messages(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)]
 
 
+def _message_at(messages: Any, index: int) -> dict[str, Any]:
+    message = messages[index] if isinstance(messages, list) else None
+    if not isinstance(message, dict):
+        raise TypeError("a message is a dictionary")
+    return message
+
+
 def _content(message: dict[str, Any]) -> str:
     """A message's text; of a content of several parts their texts, joined."""
     content = message.get("content")
@@ -117,12 +124,12 @@ def _has_tool_calls(messages: Any) -> bool:
 
 @udf("apl_genai_content_at", [DYNAMIC, LONG], STRING)
 def _content_at(messages: Any, index: int) -> str:
-    return _content(messages[index])
+    return _content(_message_at(messages, index))
 
 
 @udf("apl_genai_role_at", [DYNAMIC, LONG], STRING)
 def _role_at(messages: Any, index: int) -> str | None:
-    role = messages[index]["role"]
+    role = _message_at(messages, index).get("role")
     return role if isinstance(role, str) else None
 
 

@@ -1,0 +1,68 @@
+"""The page docs/apl.md, made from the tables of the language: `python -m tailrace.query.reference`."""
+
+import sys
+from collections.abc import Callable
+
+from tailrace.query.functions.reference import OPERATORS, cell, code, function_deviations, functions_reference
+
+_HEAD = """\
+# APL
+
+<!-- Made by `make docs` from src/tailrace/query; edit there. -->
+
+The query language of Axiom, as far as it is documented, over the datasets of this server. A field of several types is one
+field, in which each row keeps its own type: arithmetic and comparison use the rows whose type fits, the others are null or
+different. No row is lost and no query fails because of a value.
+
+## Types
+
+| Type | Also | Values |
+| --- | --- | --- |
+| `bool` | `boolean` | `true`, `false` |
+| `long` | `int` | Whole numbers of 64 bits |
+| `real` | `double` | Floating point of 64 bits |
+| `string` | | UTF-8; of Axiom's rules, `tostring(null)` is `""`, `isnull("")` is false |
+| `datetime` | `date` | Microseconds, UTC, of the years 1 to 9999; what would lie outside is null |
+| `timespan` | `time` | Nanoseconds, up to 292 years either way, written like `1h30m0s`; a number where a timespan is wanted is one of nanoseconds |
+| `dynamic` | | Arrays, dictionaries, and fields of several types |
+
+"""  # noqa: E501
+
+DEVIATIONS: list[tuple[str, str]] = [
+    ("`long` arithmetic", "What does not fit into 64 bits is null; Kusto wraps around."),
+    ("`/` of two whole numbers", "Is a whole number, as in Kusto; Axiom does not document it."),
+    ("`null == null`", "Is false of two fields that are both null, so that `not (a == b)` is true of them."),
+    (
+        "Comparison of different types",
+        "A datetime beside a string reads it as a time, a timespan beside a number takes it for nanoseconds; a number "
+        "beside a string is different from it.",
+    ),
+    ("String operators on other types", "See a value as it is written out."),
+    ("`hasprefix`, `hassuffix`", "The start and the end of a term, as in Kusto, not of the string."),
+    ("Datetimes", "Have microseconds; Kusto's and Axiom's have 100 ns and 1 ns."),
+]
+"""What differs from Axiom or Kusto, beside the notes of single functions."""
+
+
+def _operators() -> str:
+    return OPERATORS
+
+
+def _deviations() -> str:
+    rows = [*DEVIATIONS, *((code(f"{name}()"), note) for name, note in function_deviations())]
+    return "## Deviations\n\n| What | How |\n| --- | --- |\n" + "".join(
+        f"| {cell(what)} | {cell(how)} |\n" for what, how in rows
+    )
+
+
+CHAPTERS: list[Callable[[], str]] = [_operators, functions_reference, _deviations]
+"""What makes the page's chapters, in order, each in Markdown that begins with its heading."""
+
+
+def apl_reference() -> str:
+    """Return the page."""
+    return _HEAD + "\n".join(chapter() for chapter in CHAPTERS)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(apl_reference())
