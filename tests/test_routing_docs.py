@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.access.store import MOESIF_TAIL_LENGTH
+from tailrace.access.keys import MOESIF_TAIL_LENGTH
 from tailrace.api import ROUTES
 from tailrace.dialects.route import DIALECTS, Router
 from tailrace.server.app import SAME_ORIGIN
