@@ -150,14 +150,22 @@ class Router:
     def _claimant(self, path: _Path, method: str, headers: Headers) -> str:
         """The dialect of a path under /v1 that several have: the first whose credential is known, else the first."""
         authorization = headers.get(_AUTHORIZATION)
+        moesif = headers.get(_MOESIF_KEY)
+        baselime = headers.get(_BASELIME_KEY)
+        if (
+            path.is_axiom
+            and authorization is not None
+            and moesif is None
+            and baselime is None
+            and authorization.startswith(_AXIOM_TOKENS)
+        ):
+            return "axiom"  # nobody else can be meant: without a look-up
         claims: list[tuple[str, bytes]] = []  # dialect, and its credential
-        if _MOESIF_KEY in headers:
-            claims.append(("moesif", headers[_MOESIF_KEY]))
-        if _BASELIME_KEY in headers:
-            claims.append(("baselime", headers[_BASELIME_KEY]))
+        if moesif is not None:
+            claims.append(("moesif", moesif))
+        if baselime is not None:
+            claims.append(("baselime", baselime))
         if authorization is not None:
-            if path.is_axiom and not claims and authorization.startswith(_AXIOM_TOKENS):
-                return "axiom"
             claims.append(self._claim_of(path, _secret(authorization)))
         elif any(name in headers for name in _AXIOM_HEADERS):
             claims.append(self._claim_of(path, headers.get(_FIREHOSE_KEY, b"")))
