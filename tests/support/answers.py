@@ -7,11 +7,41 @@ from msgspec import UNSET, Struct, UnsetType
 
 Unsigned = int
 AGGREGATIONS = frozenset(
-    "count countif distinct distinctif sum sumif avg avgif min minif max maxif topk topkif percentiles percentilesif "
-    "histogram histogramif stdev stdevif variance varianceif argmin argmax rate makeset makesetif makelist makelistif "
-    "computed spotlight".split()
+    [
+        "count",
+        "countif",
+        "distinct",
+        "distinctif",
+        "sum",
+        "sumif",
+        "avg",
+        "avgif",
+        "min",
+        "minif",
+        "max",
+        "maxif",
+        "topk",
+        "topkif",
+        "percentiles",
+        "percentilesif",
+        "histogram",
+        "histogramif",
+        "stdev",
+        "stdevif",
+        "variance",
+        "varianceif",
+        "argmin",
+        "argmax",
+        "rate",
+        "makeset",
+        "makesetif",
+        "makelist",
+        "makelistif",
+        "computed",
+        "spotlight",
+    ]
 )
-TYPES = frozenset("datetime string integer float boolean array map timespan unknown".split())
+TYPES = frozenset(["datetime", "string", "integer", "float", "boolean", "array", "map", "timespan", "unknown"])
 
 
 class Strict(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -54,7 +84,7 @@ class Agg(Strict):
 class Field(Strict):
     name: str
     type: str
-    agg: Agg | None | UnsetType = UNSET
+    agg: Agg | UnsetType | None = UNSET
 
 
 class Named(Strict):
@@ -83,8 +113,8 @@ class Table(Strict):
     fields: list[Field]
     order: list[Order]
     groups: list[Named]
-    range: Range | None | UnsetType = UNSET
-    buckets: Bucket | None | UnsetType = UNSET
+    range: Range | UnsetType | None = UNSET
+    buckets: Bucket | UnsetType | None = UNSET
     columns: list[list[Any]] | UnsetType = UNSET
 
     def rows(self) -> list[dict[str, Any]]:

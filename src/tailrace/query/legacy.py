@@ -93,10 +93,10 @@ class LegacyQuery(Struct, frozen=True, rename="camel"):
 
 
 class Compiled(Struct, frozen=True, eq=False):
-    """The tree, and the names that its aggregations have in the answer, in their order."""
+    """The tree, and by the column of each aggregation what the answer calls it."""
 
     program: Program
-    ops: tuple[str, ...]
+    ops: Mapping[str, str]
 
 
 def compile_legacy(dataset: str, query: LegacyQuery) -> Compiled:
@@ -109,19 +109,31 @@ def compile_legacy(dataset: str, query: LegacyQuery) -> Compiled:
     if condition is not None:
         operators.append(Where(NOWHERE, condition))
     aggregations = query.aggregations or []
+    # Names of our own: two aggregations may have the same alias, or that of a field.
+    columns = [
+        f"{'argument' if _is_other(each) else 'aggregation'} {number}" for number, each in enumerate(aggregations)
+    ]
     if aggregations or query.group_by:
-        operators += _summarized(query, aggregations)
+        operators += _summarized(query, aggregations, columns)
     else:
         operators += _matches(query)
     source = Query(NOWHERE, Table(NOWHERE, Pattern(NOWHERE, (dataset,))), tuple(operators))
-    return Compiled(Program(NOWHERE, (), source), tuple(each.alias or each.op for each in aggregations))
+    ops = {column: each.alias or each.op for column, each in zip(columns, aggregations, strict=True)}
+    return Compiled(Program(NOWHERE, (), source), ops)
 
 
-def _summarized(query: LegacyQuery, aggregations: Sequence[Aggregation]) -> list[Operator]:
-    # Names of our own: two aggregations may have the same alias, or that of a field.
-    names = [f"aggregation {number}" for number in range(len(aggregations))]
+def _summarized(query: LegacyQuery, aggregations: Sequence[Aggregation], names: Sequence[str]) -> list[Operator]:
+    others = tuple(
+        Named(NOWHERE, name, _field(each.argument))
+        for name, each in zip(names, aggregations, strict=True)
+        if _is_other(each)
+    )
     values = [
-        Named(NOWHERE, name, _aggregation(each, f"aggregations[{number}]"))
+        Named(
+            NOWHERE,
+            f"aggregation {number}",
+            _other(each, name) if _is_other(each) else _aggregation(each, f"aggregations[{number}]"),
+        )
         for number, (name, each) in enumerate(zip(names, aggregations, strict=True))
     ]
     size = _resolution(query.resolution)
@@ -136,7 +148,8 @@ def _summarized(query: LegacyQuery, aggregations: Sequence[Aggregation]) -> list
         for key in query.order or ()
         if key.field in shown or key.field in groups or key.field == TIME
     ]
-    return [summarize, Ordered(NOWHERE, tuple(keys))] if keys else [summarize]
+    ordered = [Ordered(NOWHERE, tuple(keys))] if keys else []
+    return [*([Extend(NOWHERE, others)] if others else []), summarize, *ordered]
 
 
 def _matches(query: LegacyQuery) -> list[Operator]:
@@ -364,17 +377,16 @@ def _percentiles(given: Aggregation, where: str, conditional: bool) -> _Argument
     return "percentiles_array", [field, *(_literal(p, where) for p in wanted)]
 
 
-def _extreme(name: str) -> _Build:
-    """The value of the field, or of the argument if there is one, in the row where the field is the extreme."""
-
-    def build(given: Aggregation, where: str, conditional: bool) -> _Arguments:
-        field = _of_field(given, where)
-        other = given.argument
-        return name, [field, _field(other) if isinstance(other, str) and other else field]
-
-    return build
+def _is_other(given: Aggregation) -> bool:
+    """Whether it asks for another field in the row where its own is the extreme."""
+    return given.op.lower() in _EXTREMES and isinstance(given.argument, str) and bool(given.argument)
 
 
+def _other(given: Aggregation, name: str) -> Expression:
+    return Call(NOWHERE, _EXTREMES[given.op.lower()], (_of_field(given, "aggregations"), _field(name)))
+
+
+_EXTREMES: Final = {"argmin": "arg_min", "argmax": "arg_max"}
 _AGGREGATIONS: Final[Mapping[str, _Build]] = {
     "count": _count,
     "distinct": _simple("dcount"),
@@ -387,8 +399,8 @@ _AGGREGATIONS: Final[Mapping[str, _Build]] = {
     "histogram": _numbered("histogram", 15),
     "stdev": _simple("stdev"),
     "variance": _simple("variance"),
-    "argmin": _extreme("arg_min"),
-    "argmax": _extreme("arg_max"),
+    "argmin": _simple("arg_min"),
+    "argmax": _simple("arg_max"),
     "makeset": _simple("make_set"),
     "makelist": _simple("make_list"),
     "rate": _simple("rate"),

@@ -110,7 +110,7 @@ TOTALS = AplTable(
 )
 RAW = AplResult((EVENTS,), status(min_cursor="a", max_cursor="b"), ("logs",), ("c1", "c2"))
 SUMS = AplResult((GROUPS, TOTALS), status(num_groups=3), ("logs",))
-SHOWN = [
+SHOWN: list[dict[str, Any]] = [
     {
         "_sysTime": "2026-03-05T10:00:00.000001Z",
         "_time": "2026-03-05T10:00:00Z",
@@ -231,7 +231,7 @@ def test_legacy_without_a_bin_has_one_bucket() -> None:
 
 
 def test_a_structured_query_names_its_aggregations() -> None:
-    answer = answers.structured(to_legacy(SUMS, ["event_count", "topk"]))
+    answer = answers.structured(to_legacy(SUMS, {"count_": "event_count", "topk_ip": "topk"}))
 
     assert [each.op for each in answer.buckets.totals[0].aggregations] == ["event_count", "topk"]
 

@@ -1,7 +1,7 @@
 """The legacy answer of Axiom's query routes: events as matches, groups as series of buckets and totals."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -67,8 +67,8 @@ class Answer(Struct, frozen=True, rename="camel"):
     fields_meta: list[Any] | UnsetType = UNSET
 
 
-def to_legacy(result: AplResult, ops: Sequence[str] | None = None) -> bytes:
-    """`format=legacy`. `ops` names the aggregations of a structured query, whose answer has fewer members."""
+def to_legacy(result: AplResult, ops: Mapping[str, str] | None = None) -> bytes:
+    """`format=legacy`. A structured query has fewer members; `ops` are its columns to show, with their names."""
     answer = Answer(
         "legacy",
         status.shown(result.status),
@@ -94,7 +94,7 @@ def _matches(result: AplResult) -> Iterator[Match]:
         yield Match(time or status.NO_TIME, system_time or status.NO_TIME, cursor, dict(zip(named, row, strict=True)))
 
 
-def _buckets(result: AplResult, ops: Sequence[str] | None) -> Buckets:
+def _buckets(result: AplResult, ops: Mapping[str, str] | None) -> Buckets:
     table = result.tables[0]
     totals = next((other for other in result.tables if other.name == "_totals"), None)
     binned = table.buckets is not None and table.buckets.field == TIME and TIME in table.groups
@@ -120,11 +120,11 @@ def _whole(table: AplTable, groups: list[Group]) -> Interval:
     return Interval(rfc3339(table.range.start_ns), rfc3339(table.range.end_ns), groups)
 
 
-def _groups(table: AplTable, ops: Sequence[str] | None, without: str | None = None) -> Iterator[Group]:
+def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None = None) -> Iterator[Group]:
     names = [field.name for field in table.fields]
     keys = [n for n, name in enumerate(names) if name in table.groups and name != without]
-    values = [n for n, name in enumerate(names) if name not in table.groups]
-    labels = [names[n] for n in values] if ops is None else list(ops)
+    values = [n for n, name in enumerate(names) if name not in table.groups and (ops is None or name in ops)]
+    labels = [names[n] if ops is None else ops[names[n]] for n in values]
     columns = cells.columns(table)
     for row in range(table.rows.num_rows):
         group = {names[n]: columns[n][row] for n in keys}
