@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -443,6 +444,13 @@ def test_a_body_larger_than_the_server_takes_is_told(make_server: "MakeServer") 
         assert send(http, token, *[log("a")] * 5).json()["processed"] == 5
 
 
+def test_a_request_for_a_session_is_small(http: httpx.Client, key: str) -> None:
+    padded = json.dumps({"key": key, "padding": "x" * 70_000}).encode()
+    for content, headers in ((padded, {}), (gzip.compress(padded), {"Content-Encoding": "gzip"})):
+        answer = http.post("/sessions", content=content, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+
+
 def test_an_unknown_content_encoding_is_told(http: httpx.Client, token: str) -> None:
     answer = http.post(LOGS, content=b"x", headers={"Content-Encoding": "lzma"})
 
@@ -475,6 +483,36 @@ def test_a_retry_byte_by_byte_is_answered_alike_and_stored_once(
     assert len({answer.content for answer in answers}) == 1
     assert messages(server, session_of(server, answers[0], "retried")) == ["retried"]
     assert send(http, answers[0].json()["session"], log("after")).status_code == 200
+
+
+def test_a_retry_after_the_client_hung_up_is_stored_once(server: "Server", http: httpx.Client, token: str) -> None:
+    text = "x" * 100_000
+    body = json.dumps({"session": token, "messages": [log("hung up"), log(text)]}).encode()
+    head = f"POST {LOGS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head + body)
+
+    answer = http.post(LOGS, content=body)
+
+    assert (answer.status_code, answer.json()["processed"]) == (200, 2)
+    assert messages(server, session_of(server, answer, "hung up")) == ["hung up", text]
+
+
+def test_five_megabytes_a_second_are_taken_and_what_is_more_is_answered_later(
+    server: "Server", http: httpx.Client, token: str
+) -> None:
+    took_s = []
+    for number in range(4):
+        began = time.monotonic()
+        answer = send(http, token, log(f"paced {number}"), log("x" * 7_000_000))
+        took_s.append(time.monotonic() - began)
+        assert answer.json()["processed"] == 2, answer.text
+        token = answer.json()["session"]
+
+    # 28 MB, of which 20 MB at once and the rest at 5 MB/s: whatever the machine took, no sooner than after 1.6 s.
+    assert sum(took_s) > 1.5
+    session = session_of(server, answer, "paced 3")
+    assert len(messages(server, session)) == 8
 
 
 def test_a_stale_token_is_taken_where_the_operator_says_so(make_server: "MakeServer") -> None:

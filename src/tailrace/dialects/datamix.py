@@ -20,6 +20,7 @@ from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
 from tailrace.events import BadRequest, Cut, Forbidden, NotFound, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import Limits, decode_body
 
+MAX_KEY_BODY_BYTES = 64 * 1024  # of a request for a session, decoded
 MAX_AGE_MS = 10 * 60 * 1000  # a timestamp may lie this far before the time at which the request was received
 MAX_AHEAD_MS = 10 * 1000  # and this far after it
 DEFAULT_RETRY_AFTER_S = 1
@@ -130,8 +131,9 @@ _ENCODER: Final = msgspec.json.Encoder()
 async def create_session(request: Request, gate: Gate) -> Response:
     """`POST /sessions`: a session for the destination of the key, which comes in the body or in the query."""
     wire = await request.read()
-    body = decode_body(wire, _encoding(request), gate.limits.max_body_bytes)
-    key = _key(body) or request.query_values().get("key")
+    if len(wire) > MAX_KEY_BODY_BYTES:
+        raise TooLarge(f"a request for a session has at most {MAX_KEY_BODY_BYTES} bytes")
+    key = _key(decode_body(wire, _encoding(request), MAX_KEY_BODY_BYTES)) or request.query_values().get("key")
     if not key:
         raise InvalidKey("no API key: send it as 'key', in a JSON object, a form or the query")
     if not isinstance(key, str):
