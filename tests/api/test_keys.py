@@ -224,3 +224,51 @@ def test_the_answers_about_keys_are_for_no_other_origin(server: "Server") -> Non
 
         assert "access-control-allow-origin" not in preflight.headers
         assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("dialect", SCOPES)
+def test_nothing_of_a_key_is_on_disk(server: "Server", dialect: str) -> None:
+    brought = f"{next(_NUMBERS):010}".rjust(60, dialect[0])
+    secrets = [create(server, dialect)["key"], create(server, dialect, key=brought)["key"]]
+
+    files = [path for path in server.data.rglob("*") if path.is_file()] + [server.errors]
+    stored = {path.name: path.read_bytes() for path in files}
+
+    assert "access.db" in stored
+    assert not [name for name, content in stored.items() if any(secret.encode() in content for secret in secrets)]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "header", "accepted", "refused"),
+    [
+        ("baselime", "/baselime/v1/api-keys-a", "x-api-key", 202, 401),
+        ("moesif", "/moesif/v1/users", "X-Moesif-Application-Id", 201, 401),
+    ],
+)
+def test_a_key_is_good_until_it_is_revoked_and_for_its_dialect(
+    server: "Server", dialect: str, path: str, header: str, accepted: int, refused: int
+) -> None:
+    made = create(server, dialect)
+    body: Any = [] if dialect == "baselime" else {"user_id": "u"}
+
+    def send(key: str) -> int:
+        return httpx.post(server.url + path, json=body, headers={header: key}, trust_env=False).status_code
+
+    assert send(made["key"]) == accepted
+    for other in SCOPES.keys() - {dialect}:
+        assert send(create(server, other)["key"]) == refused
+    assert server.client.delete(f"/tailrace/v1/keys/{made['id']}").status_code == 204
+    assert send(made["key"]) == refused
+
+
+def test_a_datamix_key_opens_sessions_until_it_is_revoked(server: "Server") -> None:
+    made = create(server, "datamix")
+
+    def send(key: str) -> int:
+        return httpx.post(f"{server.url}/sessions", json={"key": key}, trust_env=False).status_code
+
+    assert send(made["key"]) == 200
+    for other in SCOPES.keys() - {"datamix"}:
+        assert send(create(server, other)["key"]) == 403
+    assert server.client.delete(f"/tailrace/v1/keys/{made['id']}").status_code == 204
+    assert send(made["key"]) == 403

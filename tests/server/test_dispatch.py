@@ -79,6 +79,18 @@ def test_head_is_answered_as_get_without_a_body(server: "Server") -> None:
     assert head.headers["content-length"] == str(len(got.content))
 
 
+def test_an_answer_without_a_body_says_nothing_of_one(server: "Server") -> None:
+    made = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": "demo"})
+    headers = {"X-Moesif-Application-Id": made.json()["key"]}
+    first = ask(server, "GET", "/v1/config", **headers)
+
+    again = ask(server, "GET", "/v1/config", **headers, **{"If-None-Match": first.headers["x-moesif-config-etag"]})
+
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert again.headers["x-moesif-config-etag"] == first.headers["x-moesif-config-etag"]
+    assert not {"content-length", "content-type"} & set(again.headers)
+
+
 def test_the_server_answers_for_itself_under_the_host_of_a_dialect(server: "Server") -> None:
     for path in ("/healthz", "/readyz", "/v2/datasets", "/tailrace/v1/keys"):
         assert server.client.get(path, headers={"Host": "api.moesif.net"}).status_code == 200
