@@ -31,6 +31,8 @@ import msgspec
 import sqlglot.expressions as exp
 from msgspec import UNSET, Struct
 
+from tailrace.query.apl.times import datetime_ns
+
 NS_PER_US = 1_000
 NS_PER_S = 1_000_000_000
 MIN_LONG, MAX_LONG = -(2**63), 2**63 - 1
@@ -463,8 +465,7 @@ def as_long(value: Value) -> Value:
     if value.type is REAL:
         return long(try_cast(fn("trunc", value.sql), "BIGINT"))
     if value.type is DYNAMIC:
-        if value.number is not None:
-            return long(try_cast(fn("trunc", value.number), "BIGINT"))
+        # Not by way of `number`: a double does not hold all whole numbers.
         return long(
             bind(
                 [value.sql],
@@ -518,8 +519,13 @@ def as_text(value: Value) -> Value:
                 else string(fn("apl_timespan_text", value.sql))
             )
         case Type.DYNAMIC:
-            return string(json_text(value.sql))
+            return string(bind([value.sql], _dynamic_text))
     return null(STRING)
+
+
+def _dynamic_text(value: exp.Expr) -> exp.Expr:
+    reals = fn("regexp_replace", json_text(value), text_node(r"\.0$"), text_node(""))
+    return case((json_kind(value).eq("DOUBLE"), reals), otherwise=json_text(value))
 
 
 def real_text(value: exp.Expr) -> exp.Expr:
@@ -547,7 +553,8 @@ def as_datetime(value: Value) -> Value:
             )
         return datetime_from_us(_microseconds(value))
     if value.type is STRING:
-        return _parsed_datetime(value.sql)
+        ns = datetime_ns(value.constant) if isinstance(value.constant, str) else None
+        return _parsed_datetime(value.sql) if ns is None else datetime_literal(ns // NS_PER_US)
     if value.type is DYNAMIC:
         texts, numbers = _parsed_datetime(as_string(value).sql), as_datetime(as_long(value))
         return Value(DATETIME, coalesce(texts.sql, numbers.sql))
@@ -661,13 +668,16 @@ _UNITS_NS = {
     "us": 1_000, "µs": 1_000, "μs": 1_000, "micro": 1_000, "micros": 1_000, "microsecond": 1_000, "microseconds": 1_000,
     "tick": 100, "ticks": 100, "ns": 1, "nano": 1, "nanos": 1, "nanosecond": 1, "nanoseconds": 1,
 }  # fmt: skip
-_PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµμ]+)\s*")
-_CLOCK = re.compile(r"(?:(\d+)\.)?(\d+):(\d+)(?::(\d+)(?:\.(\d{1,9})\d*)?)?")
+_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zµμ]+)\s*")
+_CLOCK = re.compile(r"(?:([0-9]+)\.)?([0-9]+):([0-9]+)(?::([0-9]+)(?:\.([0-9]{1,9})[0-9]*)?)?")
+_MAX_TIMESPAN_CHARACTERS = 100
 
 
 def parse_timespan(text: str) -> int | None:
     """Nanoseconds of `1.5h`, `1d2h`, `100ms`, `10min`, or of `[d.]hh:mm[:ss[.fffffff]]`; None for anything else."""
     text = text.strip()
+    if len(text) > _MAX_TIMESPAN_CHARACTERS:
+        return None
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
     if clock := _CLOCK.fullmatch(rest):
         days, hours, minutes, seconds, fraction = clock.groups("0")

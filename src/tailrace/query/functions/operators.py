@@ -23,6 +23,7 @@ from tailrace.query.values import (
     REAL,
     STRING,
     TIMESPAN,
+    Type,
     Value,
     and_,
     as_bool,
@@ -50,12 +51,14 @@ from tailrace.query.values import (
     fn,
     infix,
     is_not_null,
+    json_kind,
     literal,
     long,
     not_,
     not_json_null,
     null,
     number_node,
+    one_of,
     opaque,
     or_,
     real,
@@ -64,7 +67,7 @@ from tailrace.query.values import (
     try_cast,
 )
 
-_EXACT_IN_A_DOUBLE = 2**53
+_EXACT_IN_A_DOUBLE = 2**53 - 1
 
 ARITHMETIC = ("+", "-", "*", "/", "%")
 COMPARISONS = ("==", "!=", "<>", "<", "<=", ">", ">=")
@@ -232,6 +235,8 @@ def compare(operator: str, left: Value, right: Value) -> Value:
     """`==`, `!=`, `<`, `<=`, `>`, `>=`. A null equals nothing; the order of a null and anything is null."""
     if left.type is NULL or right.type is NULL:
         return _compare_to_null(operator, right if left.type is NULL else left)
+    if _needs_digits(left, right):
+        return _compare_digits(operator, left, right)
     pair = _comparable(left, right)
     if pair is None:
         return literal(operator == "!=") if operator in ("==", "!=") else null(BOOL)
@@ -268,16 +273,36 @@ def _comparable(left: Value, right: Value) -> tuple[Value, Value] | None:
         return None
     other = left.type if right.type is DYNAMIC else right.type
     if other is LONG:
-        constant = left.constant if right.type is DYNAMIC else right.constant
-        if isinstance(constant, int) and abs(constant) <= _EXACT_IN_A_DOUBLE:
-            return as_number(left), as_number(right)
-        return _wide(left), _wide(right)
+        return as_number(left), as_number(right)
     return coerce(left, other), coerce(right, other)
 
 
-def _wide(value: Value) -> Value:
-    """Beside a whole number that a double cannot tell from its neighbours, numbers are compared as whole ones."""
-    return value if value.type is LONG else as_long(value)
+def _needs_digits(left: Value, right: Value) -> bool:
+    """Whether a dynamic stands beside a whole number that a double may not tell from its neighbours."""
+    if {left.type, right.type} != {DYNAMIC, LONG}:
+        return False
+    number = left if left.type is LONG else right
+    return not isinstance(number.constant, int) or abs(number.constant) > _EXACT_IN_A_DOUBLE
+
+
+def _compare_digits(operator: str, left: Value, right: Value) -> Value:
+    """Whole numbers as such, other numbers as doubles."""
+    if operator == "!=":
+        return bool_(not_(_compare_digits("==", left, right).sql))
+
+    def whole(value: Value) -> exp.Expr:
+        if value.type is LONG:
+            return value.sql
+        kinds = one_of(json_kind(value.sql), "BIGINT", "UBIGINT")
+        return case((kinds, try_cast(value.sql, "BIGINT")))
+
+    def compared(a: exp.Expr, b: exp.Expr) -> exp.Expr:
+        x, y = Value(left.type, a), Value(right.type, b)
+        wholes = infix(_NODES[operator], whole(x), whole(y))
+        reals = infix(_NODES[operator], as_real(x).sql, as_real(y).sql)
+        return coalesce(wholes, reals, *([exp.false()] if operator == "==" else []))
+
+    return bool_(bind([left.sql, right.sql], compared))
 
 
 def _compare_dynamics(operator: str, left: exp.Expr, right: exp.Expr) -> Value:
@@ -309,25 +334,32 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
     if operator not in MEMBERSHIP:
         raise CallInvalid(f"there is no operator {operator!r}")
     folded = operator.endswith("~")
-    flat = list(_flattened(items))
-    subject = string_key(value) if folded else value
-    alike: list[exp.Expr] = []
+    alike: dict[Type, list[exp.Expr]] = {}
     tests: list[exp.Expr] = []
-    for item in flat:
+    for item in _flattened(items):
         if item.type is NULL:
             continue
         if item.type is DYNAMIC and not item.is_constant:
             tests.append(_in_array(value, item, folded=folded))
-            continue
-        item = string_key(item) if folded else item
-        if item.is_constant and item.type is subject.type and item.type in (LONG, STRING, BOOL) and not folded:
-            alike.append(item.sql)
+        elif item.is_constant and item.constant is not None and _is_plain(value, item):
+            alike.setdefault(item.type, []).append(string_key(item).sql if folded else item.sql)
+        elif folded:
+            tests.append(compare("==", string_key(value), string_key(item)).sql)
         else:
-            tests.append(compare("==", subject, item).sql)
-    if alike:
-        tests.insert(0, exp.Paren(this=exp.In(this=subject.sql, expressions=alike)))
+            tests.append(compare("==", value, item).sql)
+    for kind, constants in alike.items():
+        subject = string_key(value) if folded else as_number(value) if kind is LONG else coerce(value, kind)
+        if not folded or kind is STRING:
+            tests.insert(0, exp.Paren(this=exp.In(this=subject.sql, expressions=constants)))
     found = coalesce(_any(tests), exp.false()) if tests else exp.false()
     return bool_(not_(found) if operator.startswith("!") else found)
+
+
+def _is_plain(value: Value, item: Value) -> bool:
+    """Whether IN of SQL compares a value with a literal as `==` does."""
+    if item.type not in (LONG, STRING, BOOL) or value.type not in (item.type, DYNAMIC):
+        return False
+    return value.type is not DYNAMIC or item.type is not LONG or abs(item.constant) <= _EXACT_IN_A_DOUBLE
 
 
 def _any(tests: list[exp.Expr]) -> exp.Expr:

@@ -453,8 +453,9 @@ def _parse_path(text: str) -> dict[str, str]:
 def parse_json(value: Value) -> Value:
     """A string that is JSON as what it means; any other as it is."""
     if value.type is DYNAMIC:
-        text = as_string(value).sql
-        return dynamic(bind([value.sql], lambda v: coalesce(_parsed(text), v))) if value.text is None else value
+        if value.text is not None:
+            return dynamic(coalesce(_parsed(value.text), value.sql))
+        return dynamic(bind([value.sql], lambda v: coalesce(_parsed(as_string(dynamic(v)).sql), v)))
     if value.type is not STRING:
         return as_dynamic(value)
     return dynamic(_parsed(value.sql))
