@@ -683,6 +683,8 @@ def parse_timespan(text: str) -> int | None:
         days, hours, minutes, seconds, fraction = clock.groups("0")
         whole = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
         return _in_64_bits(sign * (whole * NS_PER_S + int(fraction.ljust(9, "0"))))
+    if rest == "0":
+        return 0
     total, end = 0, 0
     while end < len(rest):
         part = _PART.match(rest, end)
@@ -692,9 +694,7 @@ def parse_timespan(text: str) -> int | None:
         unit_ns = _UNITS_NS[part[2]]
         total += int(digits or "0") * unit_ns + int(decimals or "0") * unit_ns // 10 ** len(decimals)
         end = part.end()
-    if end == 0:
-        return 0 if rest == "0" else None
-    return _in_64_bits(sign * total)
+    return _in_64_bits(sign * total) if end else None
 
 
 def _in_64_bits(number: int) -> int | None:

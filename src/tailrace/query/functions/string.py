@@ -55,7 +55,7 @@ from tailrace.query.values import (
 FUNCTIONS, _add = table("string")
 
 MAX_REPEATS = 1024
-MAX_REPEATED_BYTES = 1 << 24  # of strrep()'s result; more is null, as memory has an end
+MAX_REPEATED_BYTES = 256 * 1024  # of strrep()'s result; more is null, as a block of rows has thousands of them
 
 
 # Encodings
@@ -737,7 +737,7 @@ _add("strlen", "text:text", LONG, lambda c, text: long(fn("length", text.sql)),
 _add("string_size", "text:text", LONG, lambda c, text: long(fn("strlen", text.sql)),
      "Number of bytes in UTF-8.", 'print string_size("héllo")', 6)
 _add("strrep", "text:text, count:long, delimiter:text?", STRING, _strrep,
-     f"The text repeated up to {MAX_REPEATS} times; null where the result is longer than 16 MiB.",
+     f"The text repeated up to {MAX_REPEATS} times; null where the result is longer than 256 KiB.",
      'print strrep("ab", 3, "-")', "ab-ab-ab")
 _add("substring", "text:text, start:long, length:long?", STRING, _substring,
      "Part of a text from a start counted from 0, or from the end if negative.", 'print substring("abcdef", 2, 3)',

@@ -1,0 +1,119 @@
+"""Functions in Python on a DuckDB that is locked like the server's."""
+
+import json
+import threading
+import time
+
+import duckdb
+import pytest
+from query.functions.kit import evaluate
+
+from tailrace.query.functions import call
+from tailrace.query.functions.table import Context
+from tailrace.query.functions.udf import UDFS, from_json
+from tailrace.query.values import literal, parse_timespan, timespan_text, to_json
+
+
+def test_all_are_registered_under_names_of_their_own(database: duckdb.DuckDBPyConnection) -> None:
+    found = database.sql("SELECT function_name FROM duckdb_functions() WHERE function_name LIKE 'apl\\_%' ESCAPE '\\'")
+    assert {name for (name,) in found.fetchall()} == set(UDFS)
+
+
+def test_a_cursor_of_the_instance_knows_them(database: duckdb.DuckDBPyConnection) -> None:
+    with database.cursor() as cursor:
+        assert cursor.sql("SELECT apl_totitle('a b')").fetchall() == [("A B",)]
+
+
+def test_null_and_what_fails_are_null_beside_good_rows(database: duckdb.DuckDBPyConnection) -> None:
+    rows = database.sql(
+        "SELECT apl_parse_ipv4(c) "
+        "FROM (VALUES (1, '10.0.0.1'), (2, NULL), (3, 'x'), (4, '0.0.0.2')) AS t(n, c) ORDER BY n"
+    )
+    assert rows.fetchall() == [(167772161,), (None,), (None,), (2,)]
+
+
+def test_an_interrupt_stops_them(database: duckdb.DuckDBPyConnection) -> None:
+    stopped = threading.Event()
+    with database.cursor() as cursor:
+
+        def interrupt() -> None:
+            while not stopped.wait(0.05):
+                cursor.interrupt()
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(duckdb.InterruptException):
+                cursor.sql("SELECT max(apl_parse_url('http://a/' || range)) FROM range(100_000_000)").fetchall()
+        finally:
+            stopped.set()
+            thread.join()
+        assert time.monotonic() - began < 10
+
+
+def test_json_keeps_whole_numbers_of_any_size(database: duckdb.DuckDBPyConnection) -> None:
+    text = '{"a":123456789012345678901234567890,"b":[-99999999999999999999]}'
+    assert to_json(from_json(text)) == text
+    assert evaluate(database, call("array_reverse", [literal(None)], Context())) is None
+    assert (
+        evaluate(database, call("dynamic_to_json", [call("parse_json", [literal(text)], Context())], Context())) == text
+    )
+
+
+def test_json_that_cannot_be_is_no_value() -> None:
+    assert from_json("[NaN]") == [None]
+    assert from_json("{") is None
+    assert to_json([float("inf"), float("nan")]) == "[null,null]"
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1.5h", 5_400_000_000_000),
+        ("1d2h", 93_600_000_000_000),
+        ("100ms", 100_000_000),
+        ("10min", 600_000_000_000),
+        ("-1h30m", -5_400_000_000_000),
+        ("1 day", 86_400_000_000_000),
+        ("00:05:00", 300_000_000_000),
+        ("1.02:03:04.5", 93_784_500_000_000),
+        ("0", 0),
+        ("5", None),
+        ("", None),
+        ("1x", None),
+        ("h", None),
+        ("99999999999d", None),
+        ("9" * 5000 + "d", None),
+        ("١s", None),
+    ],
+)
+def test_timespans_are_read(text: str, ns: int | None) -> None:
+    assert parse_timespan(text) == ns
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1_500, "1.5µs"),
+        (100_000_000, "100ms"),
+        (1_500_000_000, "1.5s"),
+        (90_000_000_000, "1m30s"),
+        (3_600_000_000_000, "1h0m0s"),
+        (-86_400_000_000_001, "-24h0m0.000000001s"),
+        (-(2**63), "-2562047h47m16.854775808s"),
+    ],
+)
+def test_timespans_are_written(ns: int, text: str) -> None:
+    assert timespan_text(ns) == text
+    assert parse_timespan(text) == ns
+
+
+def test_results_are_json_of_the_same_form_as_duckdbs(database: duckdb.DuckDBPyConnection) -> None:
+    """So that equal values are equal texts, by which they are grouped."""
+    [(ours, theirs)] = database.sql(
+        "SELECT apl_toarray('[1, 2.0, \"a\"]'), to_json([json '1', '2.0', '\"a\"'])"
+    ).fetchall()
+    assert ours == theirs == json.dumps([1, 2.0, "a"], separators=(",", ":"))
