@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -504,3 +508,131 @@ def test_a_browser_may_send_from_any_page(client: Client, dataset: str) -> None:
     assert preflight.headers["access-control-allow-headers"] == asked
     answers = [preflight, client.post(f"/v1/{dataset}", [{"n": 1}]), client.http.post("/v1/x", content="[]")]
     assert [answer.headers["access-control-allow-origin"] for answer in answers] == ["*", "*", "*"]
+
+
+# OTLP.
+
+SPANS = {
+    "resourceSpans": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+            "scopeSpans": [
+                {
+                    "spans": [
+                        {
+                            "traceId": "0af7651916cd43dd8448eb211c80319c",
+                            "spanId": "b7ad6b7169203331",
+                            "name": "GET /",
+                            "kind": 2,
+                            "startTimeUnixNano": "1700000000000000000",
+                            "endTimeUnixNano": "1700000000002000000",
+                            "attributes": [{"key": "n", "value": {"intValue": 1}}],
+                        }
+                    ]
+                }
+            ],
+        }
+    ]
+}
+LOGS = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "hello"}}]}]}]}
+POINT = {"asInt": "5", "timeUnixNano": "1700000000000000000"}
+METRICS = {
+    "resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m", "gauge": {"dataPoints": [POINT]}}]}]}],
+}
+
+
+def otlp_ok(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, "{}", "application/json")
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/traces", "/baselime/", "/baselime/v1", "/baselime/v1/traces"])
+def test_otlp_spans_in_json(client: Client, path: str) -> None:
+    name = new_name()
+    headers = {"content-type": "application/json", "x-baselime-dataset": name, "x-namespace": "ns"}
+
+    otlp_ok(client.post(path, SPANS, headers))
+
+    columns = '_time, name, kind, duration, traceId, "attributes.n" AS n, '
+    columns += '"$baselime.service" AS s, "$baselime.namespace" AS ns'
+    assert client.server.sql(f'SELECT {columns} FROM "{name}"') == [
+        {
+            "_time": "2023-11-14T22:13:20Z",
+            "name": "GET /",
+            "kind": "server",
+            "duration": 2.0,
+            "traceId": "0af7651916cd43dd8448eb211c80319c",
+            "n": 1,
+            "s": "shop",
+            "ns": "ns",
+        }
+    ]
+
+
+def test_otlp_logs_and_metrics(client: Client) -> None:
+    name = new_name()
+    for path, body in (("/v1/logs", LOGS), ("/v1/metrics", METRICS), ("/v1", LOGS)):
+        otlp_ok(client.post(path, body, {"x-baselime-dataset": name}))
+
+    rows = client.server.sql(f'SELECT message, name, value FROM "{name}" ORDER BY message')
+    assert rows == [
+        {"message": "hello", "name": None, "value": None},
+        {"message": "hello", "name": None, "value": None},
+        {"message": None, "name": "m", "value": 5},
+    ]
+
+
+def test_otlp_without_a_header_goes_to_the_dataset_otel(client: Client) -> None:
+    otlp_ok(client.post("/v1/logs", LOGS))
+
+    assert client.server.sql("SELECT DISTINCT message FROM otel") == [{"message": "hello"}]
+
+
+def test_otlp_in_compressed_protobuf_is_answered_in_protobuf(client: Client) -> None:
+    name = new_name()
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(name="small")
+    request.resource_spans[0].scope_spans[0].spans.add(name="x" * 300_000)
+    headers = {
+        "content-type": "application/x-protobuf",
+        "content-encoding": "gzip",
+        "x-baselime-dataset": name,
+    }
+
+    answer = client.post("/v1/traces", gzip.compress(request.SerializeToString()), headers)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-protobuf")
+    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_spans, partial.error_message) == (1, "event is larger than 262144 bytes")
+    assert client.server.sql(f'SELECT name FROM "{name}"') == [{"name": "small"}]
+
+    del request.resource_spans[0].scope_spans[0].spans[1]
+    answer = client.post("/v1/traces", gzip.compress(request.SerializeToString()), headers)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "content_type"),
+    [
+        ("/v1", "{}", "application/json"),
+        ("/v1/logs", '{"n":1}', "application/json"),
+        ("/v1/logs", "", "application/json"),
+        ("/v1/traces", "\x0a\x7fx", "application/x-protobuf"),
+        ("/v1/traces", '{"resourceSpans":[', "application/json"),
+    ],
+)
+def test_what_is_neither_otlp_nor_an_array_is_400(client: Client, path: str, body: str, content_type: str) -> None:
+    says(client.post(path, body, {"content-type": content_type, "x-dataset": "d"}), 400, BAD_REQUEST)
+
+
+@pytest.mark.parametrize("path", ["logs", "traces", "metrics"])
+def test_an_array_for_a_dataset_with_the_name_of_a_signal(client: Client, path: str) -> None:
+    says(client.post(f"/v1/{path}", [{"n": 1}]), 202, REQUEST_ACCEPTED)
+
+    assert client.numbers(path) == [1]
+
+
+def test_a_key_that_may_not_send_to_the_dataset_of_otlp_is_401(client: Client, dataset: str) -> None:
+    headers = {"x-api-key": make_key(client.server, dataset)}
+
+    says(client.post("/v1/traces", SPANS, headers), 401, UNAUTHORISED, "otel")
+    otlp_ok(client.post("/v1/traces", SPANS, {**headers, "x-baselime-dataset": dataset}))

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from tailrace.access import KeyGrant
 from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
-from tailrace.events import BadRequest, Cut, MethodNotAllowed, Rejection, TailraceError, TooLarge, Unauthorized
-from tailrace.intake import Copy, Fields, cut_array, decode_body
+from tailrace.events import BadRequest, Cut, MethodNotAllowed, Receipt, Rejection, TailraceError, TooLarge, Unauthorized
+from tailrace.intake import Copy, Fields, Signal, cut_array, cut_otlp, decode_body, otlp_answer
 
 MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
 MAX_EVENT_BYTES: Final = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without the white space around it
@@ -30,6 +30,9 @@ FIELDS: Final = Fields(
     times=("timestamp", "@timestamp", "_time", "time", "date"),
     copies=(Copy("service", SERVICE), Copy("namespace", NAMESPACE)),
 )
+
+OTLP_DATASET: Final = "otel"  # where the header x-baselime-dataset names no other
+PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
 
 ACCEPTED: Final = b'{"message": "Request Accepted"}'
 MESSAGES: Final = {
@@ -96,13 +99,23 @@ async def ingest_dataset(request: Request, gate: Gate) -> Response:
 
 
 async def ingest_unnamed(request: Request, gate: Gate) -> Response:
-    """`POST /v1` and `/`: an array for the dataset that the header `x-dataset` names."""
-    grant = _grant(request, gate)
-    _refuse_if_strict(request, gate)
-    dataset = _header(request, b"x-dataset")
-    if not dataset:
-        raise BadRequest("no dataset is named: send to /v1/{dataset}/{namespace}, or name it in the header x-dataset")
-    return await _ingest(request, gate, grant, _by_headers(request, dataset))
+    """`POST /v1` and `/`: OTLP, of traces where it does not tell, or an array for the dataset of `x-dataset`."""
+    return await _ingest_either(request, gate, "traces", _header(request, b"x-dataset"))
+
+
+async def ingest_traces(request: Request, gate: Gate) -> Response:
+    """`POST /v1/traces`: OTLP, or an array for the dataset of that name."""
+    return await _ingest_either(request, gate, "traces", "traces")
+
+
+async def ingest_logs(request: Request, gate: Gate) -> Response:
+    """`POST /v1/logs`: OTLP, or an array for the dataset of that name, which was the most used."""
+    return await _ingest_either(request, gate, "logs", "logs")
+
+
+async def ingest_metrics(request: Request, gate: Gate) -> Response:
+    """`POST /v1/metrics`: OTLP, or an array for the dataset of that name."""
+    return await _ingest_either(request, gate, "metrics", "metrics")
 
 
 async def refuse(request: Request, gate: Gate) -> Response:
@@ -162,6 +175,43 @@ async def _ingest(request: Request, gate: Gate, grant: KeyGrant, target: _Target
     return await _take(await gate.offload(cut_body, size), target, request, gate)
 
 
+async def _ingest_either(request: Request, gate: Gate, signal: Signal, array_dataset: str) -> Response:
+    """OTLP, or an array of events, as the body tells; the content type counts for protobuf only."""
+    grant = _grant(request, gate)
+    content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+    protobuf = content_type in PROTOBUF_TYPES
+    otlp = _by_headers(request, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
+    array = _by_headers(request, array_dataset)
+    decode, size = await _body(request, gate)
+
+    def cut_body() -> tuple[Signal | None, Cut]:
+        body = decode()
+        if not protobuf and body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
+            _refuse_if_strict(request, gate)
+            if not array_dataset:
+                raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
+            _check(gate, grant, array)
+            return None, _cut(body, array, request, gate)
+        _check(gate, grant, otlp)
+        return cut_otlp(
+            body,
+            signal=signal,
+            protobuf=protobuf,
+            service_field=SERVICE,
+            limits=gate.limits,
+            max_event_bytes=otlp.max_event_bytes,
+            received_ns=request.received_ns,
+        )
+
+    found, cut = await gate.offload(cut_body, size)
+    if found is None:
+        return await _take(cut, array, request, gate)
+    receipt = await _stored(cut, otlp, request, gate)
+    reason = receipt.rejections[0].reason if receipt.rejections else ""
+    answer = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
+    return Response(200, answer, content_type=content_type if protobuf else b"application/json")
+
+
 def _cut(body: bytes, target: _Target, request: Request, gate: Gate) -> Cut:
     return cut_array(
         body,
@@ -197,12 +247,16 @@ async def _body(request: Request, gate: Gate) -> tuple[Callable[[], bytes], int]
     return decode, max_bytes if encoding else len(wire)
 
 
-async def _take(cut: Cut, target: _Target, request: Request, gate: Gate) -> Response:
+async def _stored(cut: Cut, target: _Target, request: Request, gate: Gate) -> Receipt:
     if target.is_made:
         await gate.ensure_dataset(target.dataset)
-    receipt = await gate.take(
+    return await gate.take(
         cut, dataset=target.dataset, labels=target.labels, dialect="baselime", received_ns=request.received_ns
     )
+
+
+async def _take(cut: Cut, target: _Target, request: Request, gate: Gate) -> Response:
+    receipt = await _stored(cut, target, request, gate)
     if not receipt.rejections:
         return Response(202, ACCEPTED)
     status = gate.options.baselime_partial if receipt.taken else 400
@@ -255,6 +309,9 @@ DIALECT = Dialect(
         Route("POST", "/", ingest_unnamed),
         Route("POST", "/v1", ingest_unnamed),
         Route("POST", "/v1/", ingest_unnamed),
+        Route("POST", "/v1/traces", ingest_traces),
+        Route("POST", "/v1/logs", ingest_logs),
+        Route("POST", "/v1/metrics", ingest_metrics),
         Route("POST", "/v1/{dataset}", ingest_dataset),
         Route("POST", "/v1/{dataset}/{namespace}", ingest_namespace),
         Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service),

@@ -5,6 +5,20 @@ from tailrace.intake.csv import cut_csv
 from tailrace.intake.cut import cut_json
 from tailrace.intake.encodings import decode_body
 from tailrace.intake.limits import Limits
+from tailrace.intake.otlp import Signal, cut_otlp, otlp_answer
 from tailrace.intake.times import TimeRule, check_rule
 
-__all__ = ["Copy", "Fields", "Limits", "TimeRule", "check_rule", "cut_array", "cut_csv", "cut_json", "decode_body"]
+__all__ = [
+    "Copy",
+    "Fields",
+    "Limits",
+    "Signal",
+    "TimeRule",
+    "check_rule",
+    "cut_array",
+    "cut_csv",
+    "cut_json",
+    "cut_otlp",
+    "decode_body",
+    "otlp_answer",
+]
