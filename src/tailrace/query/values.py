@@ -250,10 +250,14 @@ def opaque(value: exp.Expr, body: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
 
 
 def _is_simple(value: exp.Expr) -> bool:
-    while isinstance(value, (exp.Cast, exp.Paren, exp.Neg)):
-        value = value.this
-    if isinstance(value, exp.Anonymous) and value.this == "struct_extract":
-        value = value.expressions[0]
+    # epoch_us() costs less than a lambda, and DuckDB computes equal expressions once.
+    while isinstance(value, (exp.Cast, exp.Paren, exp.Neg, exp.Anonymous)):
+        if isinstance(value, exp.Anonymous):
+            if value.this not in ("struct_extract", "epoch_us"):
+                return False
+            value = value.expressions[0]
+        else:
+            value = value.this
     return isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Boolean))
 
 

@@ -141,10 +141,12 @@ def _whole_arithmetic(operator: str, left: Value, right: Value) -> Value:
     if isinstance(left.constant, int) and isinstance(right.constant, int):
         folded = _fold(operator, left.constant, right.constant)
         return null(LONG) if folded is None or not MIN_LONG <= folded <= MAX_LONG else literal(folded)
+    node = exp.IntDiv if operator == "/" else _NODES[operator]
     divisor = right.sql
+    if operator in "/%" and isinstance(right.constant, int) and right.constant not in (0, -1):
+        return long(infix(node, left.sql, divisor))
     if operator in "/%" and not right.constant:
         divisor = fn("nullif", divisor, number_node(0))
-    node = exp.IntDiv if operator == "/" else _NODES[operator]
     # In 128 bits nothing overflows, and what comes back to 64 is checked.
     return long(try_cast(infix(node, cast(left.sql, "HUGEINT"), divisor), "BIGINT"))
 
@@ -460,7 +462,7 @@ def _part(name: str, left: Value, right: Value, *, cased: bool) -> exp.Expr:
         # The search for a part is many times faster than the regex.
         def quickly(text: exp.Expr) -> exp.Expr:
             possible = fn("contains", *((text, part.sql) if cased else (fn("lower", text), fn("lower", part.sql))))
-            return and_(possible, fn("regexp_matches", text, regex))
+            return case((possible, fn("regexp_matches", text, regex)), otherwise=exp.false())
 
         return bind([text], quickly)
     return bind([text, part.sql], lambda t, p: _term_at_run_time(t, p, starts=starts, ends=ends, cased=cased))

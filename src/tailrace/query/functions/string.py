@@ -194,7 +194,9 @@ def _extract(context: Context, regex: Value, group: Value, text: Value, kind: Va
 
     def found(r: exp.Expr) -> exp.Expr:
         def extracted(t: exp.Expr) -> exp.Expr:
-            return case((fn("regexp_matches", t, r), fn("regexp_extract", t, r, number_node(number))))
+            # Without a match the group is empty too.
+            empty = case((fn("regexp_matches", t, r), text_node("")))
+            return coalesce(fn("nullif", fn("regexp_extract", t, r, number_node(number)), text_node("")), empty)
 
         return bind([text.sql], extracted)
 
