@@ -128,3 +128,28 @@ def test_react_rum(server: "Server", namespace: str | None) -> None:
     assert {event["message"] for event in sent} == messages
     found = {event["message"]: flat(event) for event in stored(server, dataset)}
     assert found == {event["message"]: event for event in sent}
+
+
+def test_node_opentelemetry(server: "Server") -> None:
+    answer = run(server, "baselime-otel.cjs")
+
+    assert answer["answers"] == [200]
+    rows = server.sql(f"SELECT * FROM otel WHERE traceId = '{answer['traceId']}'")
+    found = {name: value for name, value in rows[0].items() if value is not None}
+    expected = {
+        "$baselime.service": "svc",
+        "resource.service.name": "svc",
+        "spanId": answer["spanId"],
+        "name": "s1",
+        "kind": "internal",
+        "status.code": "error",
+        "status.message": "bad",
+        "attributes.a": 1,
+        "attributes.b": "x",
+        "attributes.c": [True],
+        "attributes.d": 0.5,
+        "scope.name": "tests",
+    }
+    assert len(rows) == 1
+    assert {name: found.get(name) for name in expected} == expected
+    assert [(event["name"], event["attributes"]) for event in found["events"]] == [("happened", {"k": "v"})]
