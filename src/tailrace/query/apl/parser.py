@@ -434,8 +434,11 @@ class Parser:
         column = options.get("withsource") or options.get("with_source")
         return Union(at, tuple(tables), column, options.get("kind") == "inner")
 
-    def options(self, known: dict[str, tuple[str, ...] | None]) -> dict[str, str]:
-        """`name=value` pairs, where the values are words or literals; `hint.…` is passed over."""
+    def options(self, known: dict[str, tuple[str, ...] | None], *, names_follow: bool = False) -> dict[str, str]:
+        """`name=value` pairs, where the values are words or literals; `hint.…` is passed over.
+
+        Where names follow that are written like options, what is no known option is left to them.
+        """
         found: dict[str, str] = {}
         while self.here.kind == NAME:
             ahead = 1
@@ -444,6 +447,8 @@ class Parser:
             if not (self.peek(ahead).kind == OPERATOR and self.peek(ahead).text == "="):
                 break
             name = self.here
+            if names_follow and not self._is_option(known, ahead):
+                break
             if not name.text.startswith("hint") and name.text not in known:
                 expected = f"{one_of(list(known))}{suggestion(name.text, known)}" if known else "none here"
                 raise AplError(f"unknown option {name.text!r}, expected {expected}", name.at, kind="name")
@@ -465,6 +470,11 @@ class Parser:
             found[name.text] = shown
         return found
 
+    def _is_option(self, known: dict[str, tuple[str, ...] | None], ahead: int) -> bool:
+        value = self.peek(ahead + 1)
+        allowed = known.get(self.here.text, ())
+        return allowed is None or value.text in allowed
+
     def _join(self, at: int) -> Join:
         return self._joined(at, "inner", JOIN_KINDS, lookup=False)
 
@@ -482,7 +492,7 @@ class Parser:
         return Join(at, kind, right, tuple(on), lookup)
 
     def _make_series(self, at: int) -> MakeSeries:
-        self.options({"kind": ("nonempty",)})
+        self.options({"kind": ("nonempty",)}, names_follow=True)
         values = []
         while True:
             value = self.named()
@@ -517,7 +527,10 @@ class Parser:
             self.fail("'from', 'to' or 'step'")
 
     def _mv_expand(self, at: int) -> MvExpand:
-        options = self.options({"kind": ("bag", "array"), "bagexpansion": ("bag", "array"), "with_itemindex": None})
+        known: dict[str, tuple[str, ...] | None] = {
+            "kind": ("bag", "array"), "bagexpansion": ("bag", "array"), "with_itemindex": None,
+        }  # fmt: skip
+        options = self.options(known, names_follow=True)
         kind = options.get("kind") or options.get("bagexpansion") or "array"
         values = []
         while True:

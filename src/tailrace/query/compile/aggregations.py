@@ -153,12 +153,17 @@ def _extreme(function: str) -> Callable[[Call], Value]:
 
 def _spread(function: str) -> Callable[[Call], Value]:
     def build(call: Call) -> Value:
-        # A value that is not finite has no spread, and DuckDB would refuse the query.
+        # Of numbers whose squares are beyond a double there is no spread, and DuckDB would refuse the query.
         number = as_real(call.arguments[0]).sql
-        finite = bind([number], lambda v: case((fn("isfinite", v), v)))
-        return Value(REAL, fn("try", call.aggregate(function, finite)))
+        usable = bind([number], lambda v: case((exp.LT(this=fn("abs", v), expression=_SQUARABLE), v)))
+        largest = call.aggregate("max", fn("abs", number))
+        spread = call.aggregate(function, usable)
+        return Value(REAL, case((exp.LT(this=largest, expression=_SQUARABLE), spread)))
 
     return build
+
+
+_SQUARABLE = number_node(1e150)
 
 
 def _quantile(call: Call, share: float) -> Value:

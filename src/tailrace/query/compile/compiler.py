@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 
-from tailrace.events import Forbidden
 from tailrace.lake import Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
@@ -21,12 +20,12 @@ from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Column, Columns, Empty, Ids, Relation
 from tailrace.query.functions import FUNCTIONS, Context
+from tailrace.query.functions.rounding import bin_auto_ns
 from tailrace.query.values import Value, literal
 
 MAX_OPERATORS = 250  # in one pipe
 MAX_DATASETS_READ = 500  # in all of a query
 MAX_LET_NODES = 5_000
-MAX_GROUPS = 10_000
 
 US = 1_000  # nanoseconds
 
@@ -109,12 +108,15 @@ class Compiler:
         elif isinstance(let.value, tree.Name) and self._let(let.value.name) is None:
             bound = _Table(_table_query(let.value), len(self._lets))  # a dataset
         else:
-            empty = Empty()
+            empty, read = Empty(), len(self.datasets)
             expressions = Expressions(self, empty)
             found = expressions.value(let.value)
             if _is_larger(found.sql, MAX_LET_NODES):
                 raise AplError(f"{let.name!r} stands for too long an expression", let.at, kind="limit")
-            bound = found if expressions.relation is empty else let.value
+            bound = found
+            if expressions.relation is not empty:  # a sub-query, which is compiled where it is used
+                del self.datasets[read:]
+                bound = let.value
         self._lets.append((let.name, bound))
         self._visible = len(self._lets)
 
@@ -183,7 +185,9 @@ class Compiler:
 
     def bin_auto_ns(self) -> int:
         """The size of the bins of bin_auto()."""
-        return auto_bin_ns(*self.range_ns(), self.asked.max_bin_auto_groups)
+        start, end = self.range_ns()
+        most = self.asked.max_bin_auto_groups
+        return bin_auto_ns(Context(self.asked.now_ns, start, end, max_bin_auto_groups=most))
 
     # Groups
 
@@ -344,29 +348,3 @@ def extent_us(snapshot: Snapshot) -> tuple[int | None, int | None]:
             lows.append(bounds["min"].as_py())
             highs.append(bounds["max"].as_py())
     return min(lows, default=None), max(highs, default=None)
-
-
-_SECOND = 1_000_000_000
-_STEPS = tuple(
-    [n * unit for unit in (1_000, 1_000_000) for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)]
-    + [n * _SECOND for n in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)]
-    + [n * 3_600 * _SECOND for n in (1, 2, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 30 * 24, 90 * 24, 365 * 24)]
-)
-
-
-def auto_bin_ns(start_ns: int | None, end_ns: int | None, groups: int) -> int:
-    """The smallest round size of a bin with which a range has no more bins than asked for."""
-    span = max((end_ns or 0) - (start_ns or 0), 1)
-    least = -(-span // max(groups, 1))
-    for step in _STEPS:
-        if step >= least:
-            return step
-    return -(-least // _STEPS[-1]) * _STEPS[-1]
-
-
-def is_readable(check: Callable[[str], None], name: str) -> bool:
-    try:
-        check(name)
-    except Forbidden:
-        return False
-    return True

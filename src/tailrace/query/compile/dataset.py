@@ -1,5 +1,6 @@
 """A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
@@ -77,10 +78,12 @@ class Dataset(Relation):
         self._virtual = dict(virtual)
         self._compile_virtual = compile_virtual
         self._rest: Column | None = None
-        self.time = self._system(TIME)
-        system_time = self._system(SYSTEM_TIME)
+        self._row_hash: Column | None = None
+        self.after: exp.Expr | None = None  # a condition on what is stored, while a page is read
+        self.event_time = self.time = self._system(TIME)
+        self.system_time = self._system(SYSTEM_TIME)
         self.scan = self
-        self.order = (Key(TIME, self.time.value, True, False), Key("", system_time.value, True, False))
+        self.order = (Key(TIME, self.time.value, True, False), Key("", self.system_time.value, True, False))
 
     # Columns
 
@@ -186,6 +189,25 @@ class Dataset(Relation):
             self._define(self._rest.value.sql, cast(exp.column(REST, quoted=True), "JSON"))
         return self._rest
 
+    @property
+    def row_hash(self) -> Column:
+        """A number made of all that a row holds, wherever it is stored: columns without a value do not count."""
+        if self._row_hash is None:
+            names = [column.name for column in self.snapshot.fields.columns if column.name in self._there]
+            parts = [_cell_hash(name) for name in (*names, *({REST} & self._there))]
+            while len(parts) > 1:  # balanced, as a long chain would be nested too deeply
+                pairs = [parts[n : n + 2] for n in range(0, len(parts), 2)]
+                parts = [fn("xor", *pair) if len(pair) > 1 else pair[0] for pair in pairs]
+            self._row_hash = self._ids.column("", DYNAMIC)
+            self._define(self._row_hash.value.sql, parts[0] if parts else _no_hash())
+        return self._row_hash
+
+    def definition(self, column: Column) -> exp.Expr:
+        """What a column that is no virtual field is, in terms of what is stored."""
+        found = self._defines[column.id]
+        assert isinstance(found, exp.Expr)
+        return found
+
     def hides(self, name: str) -> bool:
         """A field of `_rest` that some other column shows."""
         return name in self._reader.paths or name in self._virtual
@@ -227,6 +249,8 @@ class Dataset(Relation):
         inner = references([self._defines[name] for name in needed if name not in self._physical])
         own = sorted((needed | inner) & self._physical.keys())
         physical = set[str]().union(*(self._physical[name] for name in own)) | {TIME}
+        if self.after is not None:
+            physical |= {column.name for column in self.after.find_all(exp.Column)}
         by = self.snapshot.current_by
         if by:
             physical |= {column.name for column in sources.current_columns(self._all, by)}
@@ -253,7 +277,7 @@ class Dataset(Relation):
         return exp.Select(expressions=[*passed, *virtual], from_=exp.From(this=out.table(select)))
 
     def _bounds(self) -> exp.Expr | None:
-        if all(self.is_within(file) for file in self.read_files) and not self.snapshot.hot:
+        if self.after is None and all(self.is_within(file) for file in self.read_files) and not self.snapshot.hot:
             return None
         time = exp.column(TIME, quoted=True)
         limits: list[exp.Expr] = []
@@ -261,9 +285,11 @@ class Dataset(Relation):
             limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(self.start_us)).sql))
         if self.end_us is not None and self.end_us <= MAX_DATETIME_US:
             limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(self.end_us)).sql))
+        if self.after is not None:
+            limits.append(exp.Paren(this=self.after))
         if not limits:
             return None
-        return limits[0] if len(limits) == 1 else infix(exp.And, *limits)
+        return functools.reduce(lambda left, right: infix(exp.And, left, right), limits)
 
     def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile]) -> int:
         """The rows of files that are in the range; `run` asks the engine."""
@@ -278,13 +304,25 @@ class Dataset(Relation):
         return found
 
     def hot_table(self) -> pa.Table | None:
-        """The hot rows with the columns that were asked for."""
+        """The hot rows with the columns that were asked for; None where nothing was."""
+        if not self.hot_columns:
+            return None
         columns = [column for column in self.snapshot.fields.columns if column.name in self.hot_columns]
         system = [name for name in sources.SYSTEM_TYPES if name in self.hot_columns]
         return sources.hot_rows(self.snapshot.hot, sources.arrow_types(columns, system))
 
 
 _DUCKDB: dict[Type, str] = {BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STRING: "VARCHAR", DYNAMIC: "JSON"}
+
+
+def _cell_hash(name: str) -> exp.Expr:
+    cell = exp.column(name, quoted=True)
+    found = exp.If(this=exp.Not(this=exp.Is(this=cell, expression=exp.null())), true=fn("hash", text_node(name), cell))
+    return exp.Case(ifs=[found], default=_no_hash())
+
+
+def _no_hash() -> exp.Expr:
+    return exp.Cast(this=exp.Literal.number(0), to=exp.DataType.build("UBIGINT", dialect="duckdb"))
 
 
 def _clamped(us: int) -> int:

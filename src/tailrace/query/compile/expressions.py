@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
+SEPARATOR = "\x1f"  # no part of a term
+INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
 
 Calls = Callable[[tree.Call], Value | None]
 """Compiles calls that only some places have, such as aggregations; None for any other."""
@@ -170,6 +172,8 @@ class Expressions:
                 return found
         if node.name == "toscalar" and len(node.arguments) == 1 and isinstance(node.arguments[0], tree.Subquery):
             return self._scalar_subquery(node.arguments[0])
+        if node.name not in functions.FUNCTIONS:
+            self.compiler.refuse_function(node)
         arguments: list[Value] = []
         for argument in node.arguments:
             if isinstance(argument, tree.Star):
@@ -177,8 +181,6 @@ class Expressions:
             else:
                 arguments.append(self.value(argument))
         try:
-            if node.name not in functions.FUNCTIONS:
-                self.compiler.refuse_function(node)
             context = self.context
             if node.name == "bin_auto":
                 context = self.compiler.context(Columns(self.relation), with_range=True)
@@ -270,17 +272,28 @@ class Expressions:
     def _any_column(self, operator: str, right: Value) -> Value:
         negated = operator.startswith("!")
         bare = {"!=": "==", "!~": "=~"}.get(operator, operator.removeprefix("!"))
-        return self.any_of(lambda value: functions.binary(bare, value, right), negated=negated)
+        joined = bare.removesuffix("_cs") in INSIDE and SEPARATOR not in str(right.constant)
+        return self.any_of(lambda value: functions.binary(bare, value, right), negated=negated, joined=joined)
 
-    def any_of(self, test: Callable[[Value], Value], *, negated: bool = False) -> Value:
-        """Whether a test holds for any column, the fields without columns included."""
-        columns = [
-            column.value for column in self.relation.listed() if column.name not in ("_time", "_sysTime")
-        ]  # fmt: skip
+    def any_of(self, test: Callable[[Value], Value], *, negated: bool = False, joined: bool = False) -> Value:
+        """Whether a test holds for any column, the fields without columns included.
+
+        With `joined` it is made once, of all texts together with separators between them, as it can be where it looks
+        for something that no separator is part of.
+        """
+        columns = [column.value for column in self.relation.listed() if column.name not in ("_time", "_sysTime")]
         if len(columns) > MAX_ANY_COLUMNS:
             raise AplError(f"'*' stands for {len(columns)} columns, the limit is {MAX_ANY_COLUMNS}", kind="limit")
-        tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
         rest = self.relation.rest
+        if joined:
+            texts = [as_text(value).sql for value in columns]
+            if rest is not None:
+                leaves = fn("json_extract_string", rest.value.sql, text_node("$.*"))
+                texts.append(fn("array_to_string", leaves, text_node(SEPARATOR)))
+            whole = self.add(STRING, fn("concat_ws", text_node(SEPARATOR), *texts)) if texts else literal("")
+            found = as_bool(test(whole))
+            return functions.unary("not", found) if negated else found
+        tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
         if rest is not None:
             leaves = fn("json_extract", rest.value.sql, text_node("$.*"))
             hits = each(
@@ -308,15 +321,20 @@ class Expressions:
         if isinstance(node, tree.Constant) and node.kind == "string" and node.value is not None:
             if node.value.strip("*") == "":
                 return literal(True)
-            return self.any_of(lambda value: self._matches(value, node.value))
+            return self._anywhere(node.value)
         if isinstance(node, tree.Constant) and node.kind in ("long", "real"):
-            return self.any_of(lambda value: self._matches(value, str(node.value)))
+            return self._anywhere(str(node.value))
         if isinstance(node, tree.Call) and node.name == "not" and len(node.arguments) == 1:
             return functions.unary("not", self.searched(node.arguments[0]))
         found = self.value(node)
         if found.type not in (BOOL, DYNAMIC, NULL):
             raise AplError('search takes texts in quotes, field:"text", conditions, and, or, not()', node.at)
         return found
+
+    def _anywhere(self, pattern: str) -> Value:
+        inner = pattern.strip("*")
+        plain = not set(inner) & {"*", "?", SEPARATOR}
+        return self.any_of(lambda value: self._matches(value, pattern), joined=plain)
 
     def _searched_field(self, node: tree.Binary) -> Value:
         right = node.right

@@ -134,12 +134,23 @@ def _is_time(expressions: Expressions, dataset: "Dataset", node: tree.Expression
 
 
 def _time_constant(expressions: Expressions, node: tree.Expression) -> int | None:
-    """Microseconds since 1970."""
-    try:
-        found = expressions.value(node)
-    except AplError:  # the condition itself has been compiled, so this is a timespan beside a datetime or the like
+    """Microseconds since 1970, of what is the same for every row."""
+    if not _is_fixed(expressions.compiler, node):
         return None
+    found = expressions.value(node)
     return found.constant if found.type is DATETIME and isinstance(found.constant, int) else None
+
+
+def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:
+    if isinstance(node, tree.Name):
+        return isinstance(compiler.scalar(node.name), Value)
+    if isinstance(node, tree.Call):
+        return all(_is_fixed(compiler, each) for each in node.arguments)
+    if isinstance(node, tree.Binary):
+        return _is_fixed(compiler, node.left) and _is_fixed(compiler, node.right)
+    if isinstance(node, tree.Unary):
+        return _is_fixed(compiler, node.of)
+    return isinstance(node, tree.Constant)
 
 
 def take(compiler: "Compiler", relation: Relation, operator: tree.Take) -> Relation:
@@ -356,6 +367,7 @@ def project_reorder(compiler: "Compiler", relation: Relation, operator: tree.Pro
 
     layer = Layer(relation)
     layer.arrange = arranged
+    layer.reordered = True
     return layer
 
 

@@ -111,6 +111,7 @@ class Relation:
 
     events = False
     settled = False
+    reordered = False  # whether the query says in which order columns come
     limited = False  # whether the query says how many rows it wants
     time: Column | None = None
     scan: "Relation | None" = None  # the dataset whose rows these are, if a condition on them may reach its files
@@ -137,7 +138,7 @@ class Relation:
     @property
     def is_open(self) -> bool:
         """Whether columns may come that are not known yet."""
-        return self.rest is not None
+        return False
 
     @property
     def rest(self) -> Column | None:
@@ -166,6 +167,7 @@ class Layer(Relation):
         self.events = parent.events
         self.settled = parent.settled
         self.limited = parent.limited
+        self.reordered = parent.reordered
         self.time = parent.time
         self.order = parent.order
         self.scan = parent.scan
@@ -221,6 +223,10 @@ class Layer(Relation):
     @property
     def rest(self) -> Column | None:
         return self.parent.rest if self.inherits else None
+
+    @property
+    def is_open(self) -> bool:
+        return self.inherits and self.parent.is_open
 
     def hides(self, name: str) -> bool:
         return name in self.own or not self.inherits or not self._passes(name) or self.parent.hides(name)
