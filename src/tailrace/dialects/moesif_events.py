@@ -243,7 +243,7 @@ def _finished(
         refused |= {position: missing for position, time in enumerate(times) if bytes(time) == b"null"}
     if sender.max_age_s:
         oldest = sender.received_ns - int(sender.max_age_s * 1_000_000_000)
-        too_old = (f"the event is older than moesif_max_age_s = {sender.max_age_s:g} s", "too_old")
+        too_old = (f"the event is older than moesif_max_age_s = {sender.max_age_s:.15g} s", "too_old")
         refused |= dict.fromkeys(np.flatnonzero(found.ns < oldest).tolist(), too_old)
     if not refused:
         timed = Cut(cut.events, found.ns, cut.count, cut.processed_bytes, cut.rejections)
