@@ -520,9 +520,6 @@ def index(value: Value, key: Value) -> Value:
         return null(DYNAMIC)
     if isinstance(key.constant, str):
         return dynamic(not_json_null(fn("json_extract", value.sql, text_node(pointer(key.constant)))))
-    if isinstance(key.constant, int):
-        found = fn("json_extract", value.sql, cast(number_node(key.constant), "BIGINT"))
-        return dynamic(not_json_null(found))
     if key.type is DYNAMIC:
         by_name, by_number = index(value, as_string(key)), index(value, as_long(key))
         return dynamic(coalesce(by_name.sql, by_number.sql))
