@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from support.events import flat
 from support.moesif import Application, call
 
@@ -384,6 +386,60 @@ def test_an_action_takes_the_time_of_its_receipt_when_it_has_none(application: A
 )
 def test_a_required_field_of_an_action(application: Application, action: dict[str, Any], reason: str) -> None:
     refused(application.post("/v1/actions", action), 400, "invalid", reason)
+
+
+# OTLP
+
+TRACE = {
+    "resourceSpans": [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+            "scopeSpans": [
+                {
+                    "spans": [
+                        {
+                            "traceId": "5b8efff798038103d269b633813fc60c",
+                            "spanId": "eee19b7ec3c1b174",
+                            "name": "checkout",
+                            "startTimeUnixNano": "1790000000000000000",
+                            "endTimeUnixNano": "1790000000500000000",
+                        }
+                    ]
+                }
+            ],
+        }
+    ]
+}
+LOG = {
+    "resourceLogs": [
+        {"scopeLogs": [{"logRecords": [{"timeUnixNano": "1790000000000000000", "body": {"stringValue": "hello"}}]}]}
+    ]
+}
+
+
+@pytest.mark.parametrize("base", ["/v1", "/collector/v1"])
+def test_otlp_lands_in_the_application_s_dataset(application: Application, base: str) -> None:
+    for path in (f"{base}/traces", f"{base}/traces/v1/traces"):
+        answer = application.post(path, TRACE)
+        assert (answer.status_code, answer.json()) == (200, {})
+        tagged(answer)
+    for path in (f"{base}/logs", f"{base}/logs/v1/logs"):
+        assert application.post(path, LOG).status_code == 200
+
+    rows = application.stored(times=True)
+    assert [row["event_type"] for row in rows] == ["span", "span", "log", "log"]
+    assert {row["_time"] for row in rows} == {"2026-09-21T14:13:20Z"}
+    assert (rows[0]["name"], rows[0]["service"]) == ("checkout", "shop")
+
+
+def test_otlp_in_protobuf(application: Application) -> None:
+    request = Parse(json.dumps(LOG), ExportLogsServiceRequest())
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+    answer = application.post("/v1/logs", gzip.compress(request.SerializeToString()), headers=headers)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert application.count() == 1
+    refused(application.post("/v1/logs", b"{}}"), 400, "bad_request", "OTLP")
 
 
 # Bodies

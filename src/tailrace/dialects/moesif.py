@@ -20,8 +20,8 @@ from tailrace.dialects.moesif_entities import (
     merged,
 )
 from tailrace.dialects.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events, in_order
-from tailrace.events import Rejection, TailraceError, TooLarge, Unauthorized
-from tailrace.intake import decode_body
+from tailrace.events import Cut, Rejection, TailraceError, TooLarge, Unauthorized
+from tailrace.intake import Signal, cut_otlp, decode_body, otlp_answer
 
 APPLICATION_ID: Final = b"x-moesif-application-id"
 SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
@@ -29,6 +29,8 @@ MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
 RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
 REGION: Final = "self-hosted"
 TAG_LENGTH: Final = 32
+PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
+OTLP_TYPES: Final[dict[Signal, str]] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
 
 
 class Refusal(Struct, frozen=True):
@@ -182,6 +184,42 @@ def states(entity: Entity, *, single: bool) -> Handler:
     return take
 
 
+def otlp(signal: Signal) -> Handler:
+    """The handler of a route for OTLP, which is answered as OTLP has it."""
+
+    async def take(request: Request, gate: Gate) -> Response:
+        dataset = grant_of(request, gate).datasets[0]
+        gate.check_dataset(dataset)
+        body = await decoded(request, gate, MAX_REQUEST_BYTES)
+        content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        protobuf = content_type in PROTOBUF_TYPES
+
+        def cut_body() -> tuple[Signal, Cut]:
+            return cut_otlp(
+                body,
+                signal=signal,
+                protobuf=protobuf,
+                service_field="service",
+                limits=gate.limits,
+                max_event_bytes=gate.limits.max_event_bytes,
+                received_ns=request.received_ns,
+            )
+
+        found, cut = await gate.offload(cut_body, len(body))
+        receipt = await gate.take(
+            cut,
+            dataset=dataset,
+            labels={"event_type": OTLP_TYPES[found]},
+            dialect="moesif",
+            received_ns=request.received_ns,
+        )
+        reason = receipt.rejections[0].reason if receipt.rejections else ""
+        told = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
+        return Response(200, told, content_type=content_type if protobuf else b"application/json")
+
+    return take
+
+
 def answer(accepted: int, rejections: tuple[Rejection, ...]) -> Response:
     """201 for what is stored; 400 where something was sent and none of it is."""
     refused = [Refusal(each.index, each.reason) for each in rejections]
@@ -251,6 +289,11 @@ _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/companies/batch", states(COMPANY, single=False)),
     ("POST", "/subscriptions", states(SUBSCRIPTION, single=True)),
     ("POST", "/subscriptions/batch", states(SUBSCRIPTION, single=False)),
+    ("POST", "/traces", otlp("traces")),
+    ("POST", "/logs", otlp("logs")),
+    # Moesif's documents have the signal in the base address, to which exporters append it.
+    ("POST", "/traces/v1/traces", otlp("traces")),
+    ("POST", "/logs/v1/logs", otlp("logs")),
     ("GET", "/config", config),
     ("GET", "/rules", rules),
 )
