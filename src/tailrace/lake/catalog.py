@@ -14,6 +14,7 @@ from tailrace.lake.files import flush, read_bytes, replace_durably
 
 REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore
+DEFAULT_KIND = "axiom:events:v1"
 DROPPED_PREFIX = "_dropped-"
 NEW_PREFIX = "_new-"
 
@@ -30,9 +31,11 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     created_position: int  # of the log when it was made: older batches belonged to an earlier one of this name
     description: str = ""
     who: str = ""  # id of the user that made it
-    kind: str = "axiom:events:v1"
+    kind: str = DEFAULT_KIND
     retention_days: int = 0  # 0 keeps events for good
     use_retention_period: bool = False
+    organisation: str = ""  # whose it is; "" is the first one, that a server begins with
+    updated_ns: int = 0  # ns since the Unix epoch of the last change of what stands here; 0 for none
     current_by: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
 
 

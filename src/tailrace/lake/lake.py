@@ -16,6 +16,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tailrace.events import (
     Batch,
@@ -27,7 +28,7 @@ from tailrace.events import (
     ShuttingDown,
 )
 from tailrace.lake import catalog
-from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
 from tailrace.lake.files import flush
 from tailrace.lake.hot import HotPart, joined
@@ -194,8 +195,19 @@ class Lake:
 
     # Datasets
 
-    def create(self, name: str, *, description: str = "", who: str = "", current_by: str = "") -> DatasetInfo:
-        """Make an empty dataset; `current_by` is as in `DatasetInfo`.
+    def create(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        who: str = "",
+        current_by: str = "",
+        kind: str = DEFAULT_KIND,
+        retention_days: int = 0,
+        use_retention_period: bool = False,
+        organisation: str = "",
+    ) -> DatasetInfo:
+        """Make an empty dataset; the arguments are as in `DatasetInfo`.
 
         Raises InvalidName, DatasetExists, or Conflict past `max_datasets`.
         """
@@ -207,7 +219,18 @@ class Lake:
                 raise Conflict(f"there are {len(self._datasets)} datasets, the limit max_datasets")
             if name in self._unavailable:
                 raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}")
-            info = DatasetInfo(name, time.time_ns(), self._accepted, description, who, current_by=current_by)
+            info = DatasetInfo(
+                name,
+                time.time_ns(),
+                self._accepted,
+                description,
+                who,
+                kind,
+                retention_days,
+                use_retention_period,
+                organisation,
+                current_by=current_by,
+            )
             try:
                 self._datasets[name] = self._made(info)
             except OSError as error:
@@ -225,6 +248,36 @@ class Lake:
         new.rename(directory)
         flush(self.root)
         return self._opened(_stored(directory, info))
+
+    def update(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        retention_days: int | None = None,
+        use_retention_period: bool | None = None,
+    ) -> DatasetInfo:
+        """Change what a dataset says of itself, durably; None leaves a member as it is. Raises DatasetNotFound."""
+        given = {
+            "description": description,
+            "retention_days": retention_days,
+            "use_retention_period": use_retention_period,
+        }
+        changes = {member: value for member, value in given.items() if value is not None}
+        with self._lock:
+            dataset = self._dataset(name)
+            info = replace(dataset.info, **changes, updated_ns=time.time_ns())
+            try:
+                catalog.store_info(dataset.table.directory, info)
+            except OSError as error:
+                raise DatasetUnavailable(f"dataset {name!r} cannot be changed: {error.strerror}") from error
+            dataset.info = info
+            return info
+
+    def organisation(self, name: str) -> str | None:
+        """Whose a dataset is, "" for the first organisation; None where there is no such dataset."""
+        dataset = self._datasets.get(name)
+        return dataset.info.organisation if dataset else None
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events. Raises DatasetNotFound."""
