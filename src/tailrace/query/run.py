@@ -20,11 +20,14 @@ from tailrace.query.compile.columns import distinct_name
 from tailrace.query.compile.compiler import Asked, Compiler, extent_us
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.operators import message_code
-from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, reference, references
-from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session
+from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, identifier, reference, references
+from tailrace.query.cursors import Places, decode
+from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session, rendered
+from tailrace.query.pages import page_of
 from tailrace.query.sources import readable, readable_names
 from tailrace.query.values import Type
 
+CURSOR = "_cursor"  # the column of a row's cursor
 DEFAULT_ROWS = 1_000  # of a raw-event answer, where neither query nor request says how many
 MAX_ROWS = 50_000  # of any answer table (Axiom's hard maximum)
 MAX_BIN_AUTO_GROUPS = 10_000  # that a request may ask for
@@ -138,13 +141,11 @@ class AplStatus(Struct, frozen=True):
 
 
 class AplResult(Struct, frozen=True, eq=False):
-    """The answer: table "0", then `_totals` if there is one. `cursors` has a row's cursor for each row of table "0"
-    where the answer is raw events and the request asked for cursors."""
+    """The answer: table "0", then `_totals` if there is one."""
 
     tables: tuple[AplTable, ...]
     status: AplStatus
     datasets: tuple[str, ...]
-    cursors: tuple[str, ...] = ()
 
 
 def run_apl(
@@ -198,6 +199,15 @@ def run_apl(
     return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
 
 
+def sql_of(
+    request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
+) -> str:
+    """The SQL that answers a query, which is not run; without its totals. Raises AplError."""
+    asked = Asked(now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns)
+    program = request.program or parse(request.apl)
+    return rendered(_Compiled(Compiler(asked, snapshot, names), program, request).query())
+
+
 def _totals(
     program: tree.Program,
     asked: Asked,
@@ -240,6 +250,11 @@ class _Compiled:
             self.order = tuple(self._requested(request.default_order))
         else:
             self.order = relation.order
+        after = decode(request.cursor) if request.cursor else None
+        self.places: Places | None = None
+        self.page = page_of(relation, self.order, self.limit, after=after, inclusive=request.include_cursor)
+        if after is not None and self.page is None:
+            raise AplError("a cursor leads through the events of one dataset in the order of _time, not through this")
 
     def _requested(self, order: Sequence[Order]) -> Iterator[Key]:
         for each in order:
@@ -268,7 +283,10 @@ class _Compiled:
         if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
             hidden.append(self.compiler.matched)
         out = Emitter()
-        keys = [key for key in self.order if self.relation.has(key.value.sql.args["this"].args["this"])]
+        order = self.order if self.page is None else self.page.keys
+        if self.page is not None:
+            hidden += [identifier(key.value.sql) for key in order if identifier(key.value.sql) not in shown]
+        keys = [key for key in order if self.relation.has(identifier(key.value.sql))]
         needed = {*shown, *hidden} | references([key.value.sql for key in keys])
         source = out.table(self.relation.emit(needed, out))
         cells: list[exp.Expr] = [reference(name) for name in (*shown, *hidden)]
@@ -278,6 +296,8 @@ class _Compiled:
         if keys:
             select.set("order", exp.Order(expressions=[key.ordered() for key in keys]))
         select.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
+        if self.page is not None and self.page.cut is None:
+            select.set("offset", exp.Offset(expression=exp.Literal.number(self.page.skipped)))
         return out.finished(select)
 
     def run(self, session: Session) -> AplTable:
@@ -297,6 +317,10 @@ class _Compiled:
         kinds = [_arrow_field(field.name, column) for field, column in zip(fields, self.columns, strict=True)]
         if self.rest is not None:
             _add_rest(self.relation, answer[self.rest.id], names, fields, arrays, kinds)
+        if self.places is not None and self.request.include_cursor_field:
+            fields.append(AplField(distinct_name(CURSOR, names), "string"))
+            arrays.append(pa.chunked_array([pa.array(self.places.texts(), pa.string())]))
+            kinds.append(pa.field(fields[-1].name, pa.string()))
         rows = pa.Table.from_arrays(arrays, schema=pa.schema(kinds))
         return AplTable(
             "0",
@@ -311,7 +335,16 @@ class _Compiled:
         )
 
     def _answer(self, session: Session) -> pa.Table:
-        query = self.query()
+        page = self.page
+        if page is None:
+            return self._asked(session, self.query())
+        with page.narrowed(lambda query: self._asked(session, query)):
+            answer = self._asked(session, self.query())
+        keys = [answer[identifier(key.value.sql)] for key in page.keys]
+        self.places = Places(*keys, descending=page.descending, after=page.after, skipped=page.skipped)
+        return answer
+
+    def _asked(self, session: Session, query: exp.Query) -> pa.Table:
         for dataset in self.compiler.datasets:
             hot = dataset.hot_table()
             if hot is not None:
@@ -354,6 +387,7 @@ class _Compiled:
         messages = tuple(
             Message(remark.priority, remark.code, remark.text, count) for remark, count in compiler.remarks.values()
         )
+        cursors = sorted(self._cursors())
         return AplStatus(
             1,
             examined,
@@ -364,8 +398,16 @@ class _Compiled:
             num_groups=table.rows.num_rows if table.aggregated else 0,
             min_time_ns=min((low * 1000 for low, _ in times if low is not None), default=None),
             max_time_ns=max((high * 1000 for _, high in times if high is not None), default=None),
+            min_cursor=cursors[0],
+            max_cursor=cursors[-1],
             messages=messages,
         )
+
+    def _cursors(self) -> Sequence[str]:
+        """Of the first and the last row; the cursor that was given where there is no row, as the end of its pages."""
+        if not self.places:
+            return (self.request.cursor,)
+        return (self.places.text(0), self.places.text(-1))
 
     def _counted(self, session: Session) -> int:
         """The rows that the filters let through, before any limit."""
@@ -476,7 +518,8 @@ def _add_rest(
         if kind == "string":
             values = pa.array([None if text is None else json.loads(text) for text in texts], pa.string())
             field = pa.field(path, pa.string())
-        place = next((n for n, each in enumerate(fields) if each.name.encode() > path.encode()), len(fields))
+        later = (n for n, each in enumerate(fields) if each.name.encode() > path.encode())
+        place = len(fields) if relation.reordered else next(later, len(fields))
         fields.insert(place, AplField(path, kind))
         arrays.insert(place, pa.chunked_array([values]))
         kinds.insert(place, field)

@@ -41,6 +41,7 @@ EVENTS = AplTable(
         AplField("mixed", "integer|string"),
         AplField("took", "timespan"),
         AplField("ok", "boolean"),
+        AplField("_cursor", "string"),
     ),
     rows=pa.table(
         [
@@ -51,6 +52,7 @@ EVENTS = AplTable(
             pa.array(["1", '"a\u20ac"'], pa.string()),
             pa.array([HOUR_NS, None], pa.int64()),
             pa.array([True, None], pa.bool_()),
+            pa.array(["c1", "c2"]),
         ],
         schema=pa.schema(
             [
@@ -61,6 +63,7 @@ EVENTS = AplTable(
                 pa.field("mixed", pa.string(), metadata=JSON_FIELD),
                 pa.field("took", pa.int64()),
                 pa.field("ok", pa.bool_()),
+                pa.field("_cursor", pa.string()),
             ]
         ),
     ),
@@ -108,7 +111,7 @@ TOTALS = AplTable(
     groups=("method",),
     aggregated=True,
 )
-RAW = AplResult((EVENTS,), status(min_cursor="a", max_cursor="b"), ("logs",), ("c1", "c2"))
+RAW = AplResult((EVENTS,), status(min_cursor="a", max_cursor="b"), ("logs",))
 SUMS = AplResult((GROUPS, TOTALS), status(num_groups=3), ("logs",))
 SHOWN: list[dict[str, Any]] = [
     {
@@ -119,6 +122,7 @@ SHOWN: list[dict[str, Any]] = [
         "mixed": 1,
         "took": "1h0m0s",
         "ok": True,
+        "_cursor": "c1",
     },
     {
         "_sysTime": "2026-03-05T10:00:00.000001Z",
@@ -128,6 +132,7 @@ SHOWN: list[dict[str, Any]] = [
         "mixed": "a\u20ac",
         "took": None,
         "ok": None,
+        "_cursor": "c2",
     },
 ]
 
@@ -192,7 +197,7 @@ def test_legacy_has_events_as_matches() -> None:
     answer = answers.legacy(to_legacy(RAW))
 
     assert [match.data for match in answer.matches] == [
-        {name: value for name, value in row.items() if name not in ("_time", "_sysTime")} for row in SHOWN
+        {name: value for name, value in row.items() if name not in ("_time", "_sysTime", "_cursor")} for row in SHOWN
     ]
     assert [(match.time, match.row_id) for match in answer.matches] == [
         ("2026-03-05T10:00:00Z", "c1"),
@@ -251,7 +256,7 @@ def test_plain_formats_hold_the_first_table() -> None:
     result = to_result(RAW)
 
     assert [json.loads(line) for line in to_ndjson(result).splitlines()] == SHOWN
-    assert to_csv(result).decode().splitlines()[1].endswith(',"1h0m0s",true')
+    assert to_csv(result).decode().splitlines()[1].endswith(',"1h0m0s",true,"c1"')
     with pa.ipc.open_stream(to_arrow(result)) as reader:
         assert reader.read_all()["n"].to_pylist() == [1, None]
 

@@ -9,9 +9,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events.times import rfc3339
 from tailrace.query.answers import cells, status
-from tailrace.query.run import AplResult, AplTable
+from tailrace.query.run import CURSOR, AplResult, AplTable
 
-TIME, SYSTEM_TIME, CURSOR = "_time", "_sysTime", "_cursor"
+TIME, SYSTEM_TIME = "_time", "_sysTime"
 GROUP_ID_BITS = 53  # so that JavaScript reads it exactly
 NS_PER_US = 1_000
 
@@ -88,7 +88,7 @@ def _matches(result: AplResult) -> Iterator[Match]:
     count = table.rows.num_rows
     nothing = [status.NO_TIME] * count
     times, system_times = named.pop(TIME, nothing), named.pop(SYSTEM_TIME, nothing)
-    cursors = named.pop(CURSOR, result.cursors) or [""] * count
+    cursors = named.pop(CURSOR, [""] * count)
     rows: Any = zip(*named.values(), strict=True) if named else [()] * count
     for time, system_time, cursor, row in zip(times, system_times, cursors, rows, strict=True):
         yield Match(time or status.NO_TIME, system_time or status.NO_TIME, cursor, dict(zip(named, row, strict=True)))
