@@ -22,7 +22,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from bench import limits, load, servers
+from bench import limits, load, queries, servers
 from bench.generate import GENERATORS, Generator
 
 AIM = 0.5  # of the limit
@@ -34,6 +34,7 @@ DISTINCT_EVENTS = 2000  # that single-event requests repeat
 WARM_UP_S = 0.5
 MAX_REST_SHARE = 0.2  # of the events, that may have fields without a column
 FIGURES = ("ack", "through", "requests")
+QUERIES = "queries"
 UNITS = {"ack": "MB/s", "through": "MB/s", "requests": "requests/s"}
 TITLES = {"ack": "acknowledged", "through": "through to Delta", "requests": "single events"}
 LIMITS = {
@@ -52,10 +53,12 @@ class Size(Struct, frozen=True):
     bodies: int  # distinct
     sent_bodies: int  # less than `shred_backlog_bytes` of them, or the server would send some back
     event_seconds: float
+    queried_events: int
+    query_repeats: int
 
 
-FULL = Size(rounds=3, bodies=60, sent_bodies=120, event_seconds=2.0)
-QUICK = Size(rounds=1, bodies=30, sent_bodies=30, event_seconds=1.0)
+FULL = Size(rounds=3, bodies=60, sent_bodies=120, event_seconds=2.0, queried_events=1_000_000, query_repeats=20)
+QUICK = Size(rounds=1, bodies=30, sent_bodies=30, event_seconds=1.0, queried_events=100_000, query_repeats=5)
 
 
 class Figure(Struct, frozen=True):
@@ -78,6 +81,7 @@ class Report(Struct, frozen=True):
     python: str
     libraries: dict[str, str]
     figures: list[Figure]
+    queries: list[queries.Answered]
 
 
 Measured = dict[tuple[str, str], list[tuple[float, float]]]  # by figure and generator: server and limit of each round
@@ -87,7 +91,9 @@ def main() -> None:
     """Measures what the command line asks for and prints it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 30 s")
-    parser.add_argument("--only", choices=FIGURES, action="append", help="this figure only; may be repeated")
+    parser.add_argument(
+        "--only", choices=(*FIGURES, QUERIES), action="append", help="this figure only; may be repeated"
+    )
     parser.add_argument(
         "--directory",
         type=Path,
@@ -99,19 +105,30 @@ def main() -> None:
     console = Console()
     measured: Measured = defaultdict(list)
     size = QUICK if options.quick else FULL
+    answered: list[queries.Answered] = []
     with console.status("making events") as status:
         bodies = {
-            generator: generator.bodies(SEED, count=size.bodies, body_bytes=BODY_BYTES) for generator in GENERATORS
+            generator: generator.bodies(SEED, count=size.bodies, body_bytes=BODY_BYTES)
+            for generator in GENERATORS
+            if wanted
         }
-        for round_number in range(1, size.rounds + 1):
+        for round_number in range(1, size.rounds + 1 if wanted else 1):
             for generator in GENERATORS:
                 status.update(f"round {round_number} of {size.rounds}: {generator.name}")
                 sent = [bodies[generator][number % size.bodies] for number in range(size.sent_bodies)]
                 with _directory(options.directory) as directory:
                     for figure, rates in _measure(generator, sent, size, directory, wanted).items():
                         measured[figure, generator.name].append(rates)
-    report = _report(measured)
-    _print(console, report, size)
+        if not options.only or QUERIES in options.only:
+            with _directory(options.directory) as directory:
+                answered = queries.measure(
+                    SEED, directory, events=size.queried_events, repeats=size.query_repeats, said=status.update
+                )
+    report = _report(measured, answered)
+    if measured:
+        _print(console, report, size)
+    if answered:
+        _print_queries(console, report, size)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.json").write_bytes(msgspec.json.encode(report) + b"\n")
 
@@ -208,7 +225,7 @@ def _directory(parent: Path) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def _report(measured: Measured) -> Report:
+def _report(measured: Measured, answered: list[queries.Answered]) -> Report:
     figures = []
     for (figure, generator), rounds in measured.items():
         server, limit = max(rate for rate, _ in rounds), max(rate for _, rate in rounds)
@@ -219,6 +236,7 @@ def _report(measured: Measured) -> Report:
         python=platform.python_version(),
         libraries={name: version(name) for name in LIBRARIES},
         figures=sorted(figures, key=lambda each: FIGURES.index(each.figure)),
+        queries=answered,
     )
 
 
@@ -240,6 +258,28 @@ def _print(console: Console, report: Report, size: Size) -> None:
             f"[{style}]{each.ratio:.2f}[/]",
             f"{AIM:.2f}",
             LIMITS[each.figure],
+        )
+    console.print(table)
+
+
+def _print_queries(console: Console, report: Report, size: Size) -> None:
+    title = f"queries of {size.queried_events:,} events, best of {size.query_repeats}, {report.cores} cores"
+    table = Table(title=title)
+    table.add_column("query", no_wrap=True)
+    for heading in ("HTTP ms", "DuckDB", "ratio", "aim", "compile", "files read", "rows"):
+        table.add_column(heading, justify="right")
+    for each in report.queries:
+        style = "green" if each.server_ms <= each.aim_ms else "red"
+        compile_style = "green" if each.compile_ms <= queries.COMPILE_AIM_MS else "red"
+        table.add_row(
+            each.name,
+            f"[{style}]{each.server_ms:.1f}[/]",
+            f"{each.limit_ms:.1f}",
+            f"{each.ratio:.2f}",
+            f"{each.aim_ms:.1f}",
+            f"[{compile_style}]{each.compile_ms:.1f}[/]",
+            f"{each.blocks_read} of {each.blocks_examined}",
+            f"{each.rows_examined:,}",
         )
     console.print(table)
 
