@@ -361,6 +361,16 @@ def test_what_a_request_may_become_is_bounded(protobuf: bool) -> None:
         cut(body, "traces", protobuf=protobuf, limits=Limits(max_body_bytes=2500))
 
 
+@pytest.mark.parametrize("protobuf", [False, True])
+@pytest.mark.parametrize("request_", [{"resourceSpans": [{}] * 21}, {"resourceSpans": [{"scopeSpans": [{}] * 20}]}])
+def test_resources_and_scopes_without_events_are_bounded_too(request_: Json, protobuf: bool) -> None:
+    body = in_protobuf(request_, "traces") if protobuf else json.dumps(request_).encode()
+
+    assert cut(body, "traces", protobuf=protobuf).count == 0
+    with pytest.raises(TooLarge, match="21 resources and scopes"):
+        cut(body, "traces", protobuf=protobuf, limits=Limits(max_events=10))
+
+
 @pytest.mark.parametrize(
     "body",
     [

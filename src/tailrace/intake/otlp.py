@@ -81,6 +81,7 @@ def cut_otlp(
             raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
         signal = _signal_of(request)
         reading = _Reading(_json_value, str.lower, service_field)
+    _check_groups(request, signal, limits)
     lines: list[bytes] = []
     size = 0
     try:
@@ -141,7 +142,7 @@ class _Value(_Message, frozen=True):
 
 
 class _Values(_Message, frozen=True):
-    values: list[_Value] = []
+    values: tuple[_Value, ...] = ()
 
 
 class _Member(_Message, frozen=True):
@@ -150,30 +151,30 @@ class _Member(_Message, frozen=True):
 
 
 class _Members(_Message, frozen=True):
-    values: list[_Member] = []
+    values: tuple[_Member, ...] = ()
 
 
 class _Resource(_Message, frozen=True):
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
 
 
 class _Scope(_Message, frozen=True):
     name: str = ""
     version: str = ""
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
 
 
 class _SpanEvent(_Message, frozen=True):
     time_unix_nano: int = 0
     name: str = ""
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
 
 
 class _Link(_Message, frozen=True):
     trace_id: str = ""
     span_id: str = ""
     trace_state: str = ""
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
 
 
 class _Status(_Message, frozen=True):
@@ -191,11 +192,11 @@ class _Span(_Message, frozen=True):
     kind: int = 0
     start_time_unix_nano: int = 0
     end_time_unix_nano: int = 0
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
     dropped_attributes_count: int = 0
-    events: list[_SpanEvent] = []
+    events: tuple[_SpanEvent, ...] = ()
     dropped_events_count: int = 0
-    links: list[_Link] = []
+    links: tuple[_Link, ...] = ()
     dropped_links_count: int = 0
     status: _Status = _Status()
 
@@ -206,7 +207,7 @@ class _LogRecord(_Message, frozen=True):
     severity_number: int = 0
     severity_text: str = ""
     body: _Value | None = None
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
     dropped_attributes_count: int = 0
     flags: int = 0
     trace_id: str = ""
@@ -215,7 +216,7 @@ class _LogRecord(_Message, frozen=True):
 
 
 class _Exemplar(_Message, frozen=True):
-    filtered_attributes: list[_Member] = []
+    filtered_attributes: tuple[_Member, ...] = ()
     time_unix_nano: int = 0
     as_double: float | None = None
     as_int: int | None = None
@@ -225,7 +226,7 @@ class _Exemplar(_Message, frozen=True):
 
 class _Buckets(_Message, frozen=True):
     offset: int = 0
-    bucket_counts: list[int] = []
+    bucket_counts: tuple[int, ...] = ()
 
 
 class _Quantile(_Message, frozen=True):
@@ -236,7 +237,7 @@ class _Quantile(_Message, frozen=True):
 class _Point(_Message, frozen=True):
     """A data point of any kind of metric."""
 
-    attributes: list[_Member] = []
+    attributes: tuple[_Member, ...] = ()
     start_time_unix_nano: int = 0
     time_unix_nano: int = 0
     as_double: float | None = None
@@ -245,20 +246,20 @@ class _Point(_Message, frozen=True):
     sum: float | None = None
     min: float | None = None
     max: float | None = None
-    bucket_counts: list[int] = []
-    explicit_bounds: list[float] = []
+    bucket_counts: tuple[int, ...] = ()
+    explicit_bounds: tuple[float, ...] = ()
     scale: int = 0
     zero_count: int = 0
     zero_threshold: float = 0.0
     positive: _Buckets = _Buckets()
     negative: _Buckets = _Buckets()
-    quantile_values: list[_Quantile] = []
-    exemplars: list[_Exemplar] = []
+    quantile_values: tuple[_Quantile, ...] = ()
+    exemplars: tuple[_Exemplar, ...] = ()
     flags: int = 0
 
 
 class _Data(_Message, frozen=True):
-    data_points: list[_Point] = []
+    data_points: tuple[_Point, ...] = ()
     aggregation_temporality: int = 0
     is_monotonic: bool = False
 
@@ -272,49 +273,49 @@ class _Metric(_Message, frozen=True):
     histogram: _Data | None = None
     exponential_histogram: _Data | None = None
     summary: _Data | None = None
-    metadata: list[_Member] = []
+    metadata: tuple[_Member, ...] = ()
 
 
 class _ScopeSpans(_Message, frozen=True):
     scope: _Scope = _Scope()
-    spans: list[_Span] = []
+    spans: tuple[_Span, ...] = ()
     schema_url: str = ""
 
 
 class _ScopeLogs(_Message, frozen=True):
     scope: _Scope = _Scope()
-    log_records: list[_LogRecord] = []
+    log_records: tuple[_LogRecord, ...] = ()
     schema_url: str = ""
 
 
 class _ScopeMetrics(_Message, frozen=True):
     scope: _Scope = _Scope()
-    metrics: list[_Metric] = []
+    metrics: tuple[_Metric, ...] = ()
     schema_url: str = ""
 
 
 class _ResourceSpans(_Message, frozen=True):
     resource: _Resource = _Resource()
-    scope_spans: list[_ScopeSpans] = []
+    scope_spans: tuple[_ScopeSpans, ...] = ()
     schema_url: str = ""
 
 
 class _ResourceLogs(_Message, frozen=True):
     resource: _Resource = _Resource()
-    scope_logs: list[_ScopeLogs] = []
+    scope_logs: tuple[_ScopeLogs, ...] = ()
     schema_url: str = ""
 
 
 class _ResourceMetrics(_Message, frozen=True):
     resource: _Resource = _Resource()
-    scope_metrics: list[_ScopeMetrics] = []
+    scope_metrics: tuple[_ScopeMetrics, ...] = ()
     schema_url: str = ""
 
 
 class _Request(_Message, frozen=True):
-    resource_spans: list[_ResourceSpans] | None = None
-    resource_logs: list[_ResourceLogs] | None = None
-    resource_metrics: list[_ResourceMetrics] | None = None
+    resource_spans: tuple[_ResourceSpans, ...] | None = None
+    resource_logs: tuple[_ResourceLogs, ...] | None = None
+    resource_metrics: tuple[_ResourceMetrics, ...] | None = None
 
 
 _JSON: Final = msgspec.json.Decoder(_Request, strict=False)  # 64-bit integers may be strings
@@ -394,6 +395,26 @@ def _without_empty(event: Event) -> Event:
 
 
 # Walking through a request.
+
+_GROUPS: Final = {
+    "traces": ("resource_spans", "scope_spans"),
+    "logs": ("resource_logs", "scope_logs"),
+    "metrics": ("resource_metrics", "scope_metrics"),
+}
+
+
+def _check_groups(request: Any, signal: Signal, limits: Limits) -> None:
+    """Raise TooLarge for more resources and scopes than there may be events: empty ones cost time too."""
+    resources, scopes = _GROUPS[signal]
+    groups = getattr(request, resources)
+    count = len(groups)
+    if count <= 2 * limits.max_events:
+        count += sum(len(getattr(group, scopes)) for group in groups)
+    if count > 2 * limits.max_events:
+        raise TooLarge(
+            f"the request holds {count} resources and scopes; with max_events = {limits.max_events} at most "
+            f"{2 * limits.max_events} are taken"
+        )
 
 
 def _spans(request: Any, reading: _Reading) -> Iterator[Event]:
