@@ -137,7 +137,7 @@ def unescaped(text: str, at: int = 0) -> str:
 def _long(written: str, base: int, at: int) -> int:
     if len(written) < 40:
         value = int(written, base)
-        if value <= MAX_LONG:
+        if value <= MAX_LONG + 1:  # which a minus sign may make the least integer
             return value
     raise AplError(f"the number {written[:40]} is larger than the largest integer, {MAX_LONG}", at)
 

@@ -244,10 +244,11 @@ def _aggregates(
     node = each_.value
     if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
         return _extreme_row(compiler, aggregating, node, each_.name, taken)
+    if not _has_aggregation(node):
+        aggregating.inner.value(node)  # whose names may be wrong besides
+        raise AplError("an aggregation is expected here, such as count(); groups stand after by", node.at)
     value = outer.value(node)
     if not (isinstance(node, tree.Call) and node.name in AGGREGATIONS):
-        if not _has_aggregation(node):
-            raise AplError("an aggregation is expected here, such as count(); groups stand after by", node.at)
         name = distinct_name(each_.name or f"Column{number}", taken)
         return [(name, value, ("computed", (), ()))]
     aggregation = AGGREGATIONS[node.name]
@@ -474,6 +475,7 @@ def _series_value(
 ) -> tuple[str, Value, Value | None, Any]:
     node = each_.value.value
     if not _has_aggregation(node):
+        aggregating.inner.value(node)
         raise AplError("an aggregation is expected here, such as count()", node.at)
     if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
         raise AplError(f"{node.name}() gives a row and makes no series", node.at)

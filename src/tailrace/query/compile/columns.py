@@ -14,8 +14,8 @@ from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
-NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring", "toint", "tolong", "toreal", "todouble",
-                     "tobool", "todatetime", "totimespan", "todynamic", "parse_json")  # fmt: skip
+NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring", "toint", "tolong", "toreal",
+                     "todouble", "tobool", "todatetime", "totimespan", "todynamic", "parse_json")  # fmt: skip
 """Functions of a field that keep the field's name."""
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 ALWAYS_TRUE = "where clause always evaluates to TRUE, which will include all data"
 MAX_TAKE = 2**53
+MAX_KEYS = 32  # of an order, those that only break ties included
 
 
 def apply(compiler: "Compiler", relation: Relation, operator: tree.Operator) -> Relation:
@@ -192,8 +193,8 @@ def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted
         if not isinstance(value.sql, exp.Column):
             value = _hidden(compiler, layer, value)
         found.append(Key(name, value, key.descending, key.nulls_first))
-    ties = [each for each in relation.order if not relation.settled] if relation.events else list(relation.order)
-    layer.order = (*found, *(Key("", each.value, each.descending, each.nulls_first) for each in ties))
+    ties = [Key("", each.value, each.descending, each.nulls_first) for each in relation.order]
+    layer.order = (*found, *ties)[:MAX_KEYS]
     layer.settled = True
     return layer
 

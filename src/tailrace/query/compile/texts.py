@@ -10,10 +10,12 @@ import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, one_of
+from tailrace.query.apl.times import datetime_ns
 from tailrace.query.compile.columns import add_definition, define, name_of
+from tailrace.query.compile.combine import united
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
-from tailrace.query.functions import call
+from tailrace.query.functions import CallInvalid, Context, call
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -143,13 +145,10 @@ def _ungrouped(regex: str) -> str:
 
 def _check_regex(pattern: str, at: int) -> None:
     """Raises AplError for what is no regular expression."""
-    call("extract", [literal(pattern), literal(0), literal("")], _no_context())
-
-
-def _no_context() -> Any:
-    from tailrace.query.functions import Context
-
-    return Context()
+    try:
+        call("extract", [literal(pattern), literal(0), literal("")], Context())
+    except CallInvalid as error:
+        raise AplError(error.plain.removeprefix("extract(): "), at) from error
 
 
 def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -> Relation:
@@ -301,8 +300,6 @@ def search(compiler: "Compiler", relation: Relation, operator: tree.Search) -> R
 
 def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
     """Over the datasets named, or all; a column `$table` says where a row is from."""
-    from tailrace.query.compile.combine import united
-
     members: list[tuple[str, Relation]] = []
     for pattern in operator.tables or (tree.Pattern(operator.at, ("", "")),):
         members += compiler.tables(pattern)
@@ -332,8 +329,6 @@ def _cell(kind: Type, constant: tree.Constant) -> Any:
     if kind is DYNAMIC:
         return to_json(value)
     if kind is DATETIME and constant.kind == "string":
-        from tailrace.query.apl.times import datetime_ns
-
         value = datetime_ns(value)
         if value is not None:
             return _EPOCH + timedelta(microseconds=value // 1000)
