@@ -166,8 +166,9 @@ def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], S
         marked |= {position for position, line in enumerate(ndjson.split(b"\n")[:-1]) if not _fits(line, kind)}
     if len(ndjson) > _most_bytes(limits):
         marked.update(np.flatnonzero(np.diff(line_ends(ndjson), prepend=-1) - 1 > _most_bytes(limits)).tolist())
-    # In two steps, for a pattern that ignores case is slow.
-    if b'"x-moesif-' in ndjson.lower():
+    # In steps, for a pattern that ignores case is slow, and SDKs log another header of that prefix with every call.
+    lowered = ndjson.lower()
+    if b'"x-moesif-' in lowered and any(name in lowered for name in _COPIED_NAMES):
         found = [match.start() for match in _COPIED.finditer(ndjson)]
         marked.update(np.searchsorted(line_ends(ndjson), found).tolist() if found else ())
     return marked, heads
@@ -424,6 +425,7 @@ _COPIES: Final = {
     "x-moesif-session-token": "session_token",
     "x-moesif-api-version": "api_version",  # of the request
 }
+_COPIED_NAMES: Final = tuple(b'"%s"' % name.encode() for name in _COPIES)
 _COPIED: Final = re.compile(rb'"x-moesif-(?:tags|user-id|session-token|api-version)"', re.IGNORECASE)
 
 
