@@ -49,7 +49,7 @@ def run(application: Application, calls: list[dict[str, Any]], updates: Any = ()
 
 
 def test_calls_of_a_server(application: Application) -> None:
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"method": "GET", "path": "/hello?page=2", "headers": {"x-kind": "first"}},
         {"method": "POST", "path": "/things", "headers": {"content-type": "application/json"}, "body": '{"a":[1,2.5]}'},
         {"method": "GET", "path": "/missing"},
