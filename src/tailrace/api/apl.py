@@ -101,7 +101,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     body = await read_json(request, AplBody)
     if not body.cursor:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
-    wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=form == "legacy")
+    wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
 
     def work(interrupt: Interrupt) -> bytes:
         return encode(_run(services, grant, wanted, interrupt))
