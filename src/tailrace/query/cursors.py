@@ -89,6 +89,10 @@ class Places:
     def __len__(self) -> int:
         return len(self._times)
 
+    def count_at(self, time_us: int) -> int:
+        """How many of the rows have this time."""
+        return int(np.count_nonzero(self._times == time_us))
+
     def text(self, row: int) -> str:
         """The cursor of a row; negative ones count from the end."""
         return encode(

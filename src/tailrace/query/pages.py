@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 
 import pyarrow as pa
 import sqlglot.expressions as exp
@@ -10,9 +11,19 @@ from msgspec import Struct
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.relation import Emitter, Key, Layer, Relation, identifier, reference
 from tailrace.query.cursors import Cursor
-from tailrace.query.values import datetime_literal
+from tailrace.query.values import datetime_literal, fn
+
+WIDEN = 4  # times as many rows are looked at where there were not enough for a page
 
 Run = Callable[[exp.Query], pa.Table]
+
+
+class Read(Struct, frozen=True):
+    """What was read to find a page: the range of time, and how many rows of it passed the filters, where known."""
+
+    start_us: int | None
+    end_us: int | None  # exclusive
+    rows: int | None
 
 
 class Page(Struct, frozen=True, eq=False):
@@ -45,13 +56,13 @@ class Page(Struct, frozen=True, eq=False):
         return after.number - 1 if self.inclusive else after.number
 
     @contextmanager
-    def narrowed(self, run: Run) -> Iterator[None]:
+    def narrowed(self, run: Run) -> Iterator[Read]:
         """While this lasts the query reads no more than it needs for its page; `run` asks the engine."""
         scan, cut, after = self.scan, self.cut, self.after
         before = (scan.start_us, scan.end_us, scan.asked_end)
-        kept = (cut.cut_by, cut.offset) if cut is not None else None
+        kept = (cut.cut_by, cut.limit, cut.offset) if cut is not None else None
         try:
-            self._narrow(run)
+            read = self._narrow(run)
             if after is not None:
                 if self.descending:
                     scan.narrow(None, after.time_us + 1)
@@ -60,68 +71,106 @@ class Page(Struct, frozen=True, eq=False):
                 scan.after = self._condition(after)
             if cut is not None:
                 cut.cut_by, cut.offset = self.keys, self.skipped
-            yield
+            yield read
         finally:
             scan.start_us, scan.end_us, scan.asked_end = before
             scan.after = None
             if cut is not None and kept is not None:
-                cut.cut_by, cut.offset = kept
+                cut.cut_by, cut.limit, cut.offset = kept
 
-    def _narrow(self, run: Run) -> None:
-        """Leaves out what lies beyond the last row of the page."""
+    @contextmanager
+    def within(self, read: Read) -> Iterator[None]:
+        """While this lasts the dataset is what was read of it."""
+        scan = self.scan
+        before = (scan.start_us, scan.end_us)
+        scan.start_us, scan.end_us = read.start_us, read.end_us
+        try:
+            yield
+        finally:
+            scan.start_us, scan.end_us = before
+
+    def _narrow(self, run: Run) -> Read:
+        """Leaves out what lies beyond the last row of the page, which is looked for in ever more files."""
         scan, after = self.scan, self.after
         start_us, end_us, asked_end = scan.start_us, scan.end_us, scan.asked_end
-        if self.cut is not None:
-            self.cut.cut_by = self.keys[:1]
-        if after is not None:  # of those beside the place itself it is not known yet how many are needed
-            scan.narrow(None, after.time_us) if self.descending else scan.narrow(after.time_us + 1, None)
-        if not self.is_filtered:
-            self._narrow_by_files()
-        last_us = self._last(run)
+        last_us = rows = None
+        steps = list(self._steps())
+        for step, bound_us in enumerate(steps):
+            scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
+            if bound_us is not None:
+                self._narrow_to(bound_us)
+            if after is not None:
+                scan.narrow(None, after.time_us + 1) if self.descending else scan.narrow(after.time_us, None)
+            read_start_us, read_end_us = scan.start_us, scan.end_us
+            if bound_us is None and step > 0:
+                rows = None
+                break  # so few rows were found so far that looking at all times first is not worth it
+            if after is not None:  # of those beside the place itself it is not known yet how many are needed
+                scan.narrow(None, after.time_us) if self.descending else scan.narrow(after.time_us + 1, None)
+            last_us, rows = self._last(run)
+            if last_us is not None:
+                break
         scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
         if last_us is not None:
-            scan.narrow(last_us, None) if self.descending else scan.narrow(None, last_us + 1)
+            self._narrow_to(last_us)
+        return Read(read_start_us, read_end_us, rows)
 
-    def _narrow_by_files(self) -> None:
-        """Leaves out the files beyond those that have enough rows."""
-        scan = self.scan
-        if scan.snapshot.current_by:
-            return
-        whole = [file for file in scan.read_files if scan.is_within(file)]
-        rows = 0
+    def _narrow_to(self, last_us: int) -> None:
+        """Leaves out what comes after this time in the order of the page."""
         if self.descending:
-            for file in sorted(whole, key=lambda file: -file.min_time_us):
-                rows += file.rows
-                if rows >= self.limit:
-                    scan.narrow(file.min_time_us, None)
-                    return
+            self.scan.narrow(last_us, None)
         else:
-            for file in sorted(whole, key=lambda file: file.max_time_us):
-                rows += file.rows
-                if rows >= self.limit:
-                    scan.narrow(None, file.max_time_us + 1)
-                    return
+            self.scan.narrow(None, last_us + 1)
 
-    def _last(self, run: Run) -> int | None:
-        """The time of the last row of the page; None where there are not that many rows."""
+    def _steps(self) -> Iterator[int | None]:
+        """Times that leave out fewer and fewer files beyond the page; the last is None, which leaves out none."""
+        scan, after = self.scan, self.after
+        if not scan.snapshot.current_by:
+            files = list(scan.read_files)
+            if self.descending:
+                files.sort(key=lambda file: -file.min_time_us)
+                files = [file for file in files if after is None or file.min_time_us <= after.time_us]
+                edges = [file.min_time_us for file in files]
+                ends = [file.max_time_us for file in files]
+                beyond = list(accumulate(reversed(ends), max))[::-1]  # the nearest time of a file and those after it
+            else:
+                files.sort(key=lambda file: file.max_time_us)
+                files = [file for file in files if after is None or file.max_time_us >= after.time_us]
+                edges = [file.max_time_us for file in files]
+                ends = [file.min_time_us for file in files]
+                beyond = list(accumulate(reversed(ends), min))[::-1]
+            rows = 0
+            wanted = self.limit
+            for number, file in enumerate(files[:-1]):
+                rows += file.rows
+                edge, nearest = edges[number], beyond[number + 1]
+                if rows >= wanted and (nearest < edge if self.descending else nearest > edge):
+                    yield edge
+                    wanted = rows * WIDEN
+        yield None
+
+    def _last(self, run: Run) -> tuple[int | None, int]:
+        """The time of the last row of the page, None where there are not that many rows; and how many there are."""
         time = self.scan.event_time.id
         out = Emitter()
-        order = exp.Order(expressions=[self.keys[0].ordered()])
-        rows = exp.Select(
-            expressions=[reference(time)], from_=exp.From(this=out.table(self.relation.emit({time}, out)))
-        )
-        rows.set("order", order)
-        rows.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
-        extreme = (exp.Min if self.descending else exp.Max)(this=reference(time))
-        select = exp.Select(
-            expressions=[_named(extreme, "last"), _named(exp.Count(this=exp.Star()), "rows")],
-            from_=exp.From(this=out.table(rows)),
-        )
-        found = run(out.finished(select))
-        if found["rows"][0].as_py() < self.limit:
-            return None
-        last: int = found["last"].cast(pa.int64())[0].as_py()
-        return last
+        if self.cut is not None:
+            kept = self.cut.limit
+            self.cut.limit, self.cut.cut_by, self.cut.offset = None, (), 0
+        rows = out.table(self.relation.emit({time}, out))
+        if self.cut is not None:
+            self.cut.limit = kept
+        count = exp.Literal.number(self.limit)
+        if self.descending:
+            last = fn("list_min", fn("max", reference(time), count))
+        else:
+            last = fn("list_max", fn("min", reference(time), count))
+        cells = [_named(last, "last"), _named(exp.Count(this=exp.Star()), "rows")]
+        found = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
+        there: int = found["rows"][0].as_py()
+        if there < self.limit:
+            return None, there
+        last_us: int = found["last"].cast(pa.int64())[0].as_py()
+        return last_us, there
 
     def _condition(self, after: Cursor) -> exp.Expr:
         """Rows at a place or beyond it, in terms of the dataset's own columns."""

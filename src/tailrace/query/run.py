@@ -23,7 +23,7 @@ from tailrace.query.compile.operators import message_code
 from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, identifier, reference, references
 from tailrace.query.cursors import Places, decode
 from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session, rendered
-from tailrace.query.pages import page_of
+from tailrace.query.pages import Read, page_of
 from tailrace.query.sources import readable, readable_names
 from tailrace.query.values import Type
 
@@ -252,6 +252,7 @@ class _Compiled:
             self.order = relation.order
         after = decode(request.cursor) if request.cursor else None
         self.places: Places | None = None
+        self.read: Read | None = None
         self.page = page_of(relation, self.order, self.limit, after=after, inclusive=request.include_cursor)
         if after is not None and self.page is None:
             raise AplError("a cursor leads through the events of one dataset in the order of _time, not through this")
@@ -338,7 +339,7 @@ class _Compiled:
         page = self.page
         if page is None:
             return self._asked(session, self.query())
-        with page.narrowed(lambda query: self._asked(session, query)):
+        with page.narrowed(lambda query: self._asked(session, query)) as self.read:
             answer = self._asked(session, self.query())
         keys = [answer[identifier(key.value.sql)] for key in page.keys]
         self.places = Places(*keys, descending=page.descending, after=page.after, skipped=page.skipped)
@@ -373,14 +374,24 @@ class _Compiled:
     # Figures
 
     def status(self, session: Session, table: AplTable) -> AplStatus:
+        if self.page is None or self.read is None:
+            return self._status(session, table)
+        with self.page.within(self.read):
+            return self._status(session, table)
+
+    def _status(self, session: Session, table: AplTable) -> AplStatus:
         compiler = self.compiler
         examined = sum(_rows_in_range(session, dataset) for dataset in compiler.datasets)
-        files = [(dataset, file) for dataset in compiler.datasets for file in dataset.snapshot.files]
-        read = [file for dataset, file in files if file in dataset.read_files]
+        files = sum(len(dataset.snapshot.files) for dataset in compiler.datasets)
+        read = sum(len(dataset.read_files) for dataset in compiler.datasets)
         hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
         matched = self.matched
+        if not compiler.filtered and matched is None:
+            matched = examined
+        elif matched is None:
+            matched = self._matched_by_page(table.rows.num_rows)
         if matched is None:
-            matched = examined if not compiler.filtered else self._counted(session)
+            matched = self._counted(session)
         times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
         if request_lacks_end(self.request, compiler):
             compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
@@ -392,9 +403,9 @@ class _Compiled:
             1,
             examined,
             matched,
-            blocks_examined=len(files) + hot,
-            blocks_matched=len(read) + hot,
-            blocks_skipped=len(files) - len(read),
+            blocks_examined=files + hot,
+            blocks_matched=read + hot,
+            blocks_skipped=files - read,
             num_groups=table.rows.num_rows if table.aggregated else 0,
             min_time_ns=min((low * 1000 for low, _ in times if low is not None), default=None),
             max_time_ns=max((high * 1000 for _, high in times if high is not None), default=None),
@@ -408,6 +419,15 @@ class _Compiled:
         if not self.places:
             return (self.request.cursor,)
         return (self.places.text(0), self.places.text(-1))
+
+    def _matched_by_page(self, rows: int) -> int | None:
+        """The rows of what was read for a page that the filters let through, where finding the page told."""
+        page, read = self.page, self.read
+        if page is None or read is None or self.places is None:
+            return None
+        if read.rows is not None:
+            return read.rows + (self.places.count_at(page.after.time_us) if page.after is not None else 0)
+        return rows if rows < page.limit else None
 
     def _counted(self, session: Session) -> int:
         """The rows that the filters let through, before any limit."""
