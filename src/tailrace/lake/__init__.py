@@ -2,17 +2,22 @@
 
 from tailrace.lake.catalog import REVISION, DatasetInfo, check_name
 from tailrace.lake.fields import Column, FieldsView
-from tailrace.lake.lake import Lake, LakeSettings, Snapshot
+from tailrace.lake.lake import Lake, LakeSettings, RowFilter, Snapshot
 from tailrace.lake.table import DataFile
+from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 
 __all__ = [
     "REVISION",
     "Column",
     "DataFile",
     "DatasetInfo",
+    "Deletion",
     "FieldsView",
+    "Figures",
     "Lake",
     "LakeSettings",
+    "RowFilter",
     "Snapshot",
+    "UpkeepSettings",
     "check_name",
 ]

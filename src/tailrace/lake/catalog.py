@@ -92,6 +92,20 @@ def store_dropped(root: Path, dropped: dict[str, int]) -> None:
     replace_durably(dropped_path(root), msgspec.json.encode(dropped))
 
 
+def removed_path(directory: Path) -> Path:
+    return directory / OWN_DIRECTORY / "removed.json"
+
+
+def load_removed(directory: Path) -> dict[str, int]:
+    """Files that are no part of a table any more but still there, each with the ms since the Unix epoch it is so."""
+    raw = read_bytes(removed_path(directory))
+    return {} if raw is None else msgspec.json.decode(raw, type=dict[str, int])
+
+
+def store_removed(directory: Path, removed: dict[str, int]) -> None:
+    replace_durably(removed_path(directory), msgspec.json.encode(removed))
+
+
 def remove(directory: Path) -> None:
     """Take a dataset's directory out of sight in one step, then delete it."""
     grave = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")

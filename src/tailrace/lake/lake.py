@@ -1,20 +1,20 @@
 """The lake: takes batches from the log, shreds them, keeps them queryable at once, and commits them to tables."""
 
 import logging
-import os
 import shutil
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import duckdb
 import pyarrow as pa
+from deltalake.exceptions import DeltaError
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,8 +32,11 @@ from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
 from tailrace.lake.files import flush
 from tailrace.lake.hot import HotPart, joined
+from tailrace.lake.priority import step_back
+from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.table import DataFile, Table
+from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
 
 logger = logging.getLogger("tailrace.lake")
 
@@ -42,7 +45,6 @@ LINGER_BYTES = 64 * 1024 * 1024  # with less than this (or a commit's worth) wai
 LINGER_S = 1.0  # at most this long, and not at all when a query waits; a burst is acknowledged before it is shredded
 OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
 HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
-NICE = 10  # of the threads that shred and commit
 DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
 COMMIT_CHECK_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
@@ -50,11 +52,8 @@ COMMIT_RETRY_S = 5.0
 COMMIT_FAILURES_TOLD = 2  # one after the other, of a dataset, that make it a fault of the lake
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
 
-
-def step_back() -> None:
-    """Let this thread, and those that it starts, give way to the ones that answer clients."""
-    if sys.platform == "linux":  # elsewhere a priority is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+RowFilter = Callable[[DataFile, FieldsView], Rows]
+"""Gives the numbers (from 0, in the file's order) of the rows of a Parquet file that are meant."""
 
 
 class LakeSettings(Struct, frozen=True):
@@ -63,6 +62,7 @@ class LakeSettings(Struct, frozen=True):
     columns_per_dataset: int = 256
     column_density: float = 0.01  # share of recent events
     max_datasets: int = 10_000
+    upkeep: UpkeepSettings = UpkeepSettings()
 
 
 class Snapshot(Struct, frozen=True, eq=False):
@@ -100,7 +100,9 @@ def _stored(directory: Path, info: DatasetInfo | None = None) -> _Stored:
 class _Dataset:
     """One dataset while the server runs. Its state is guarded by the lake's lock."""
 
-    def __init__(self, stored: _Stored, fields: Fields, shredder: Shredder) -> None:
+    def __init__(
+        self, stored: _Stored, fields: Fields, shredder: Shredder, keeper: Callable[["_Dataset"], Keeper]
+    ) -> None:
         self.info = stored.info
         self.table = stored.table
         self.fields = fields
@@ -124,6 +126,7 @@ class _Dataset:
         self.demanded = False
         self.dropped = False
         self.commit_lock = threading.Lock()
+        self.keeper = keeper(self)
 
 
 class Lake:
@@ -138,6 +141,7 @@ class Lake:
         self.commits = 0
         self.commit_failures = 0
         self.shred_failures = 0
+        self.upkeep = Figures()
         self._on_committed = on_committed
         self._lock = threading.RLock()
         # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
@@ -156,6 +160,7 @@ class Lake:
         with ThreadPoolExecutor(1, initializer=step_back) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
         self._unavailable: dict[str, str] = {}  # datasets whose files cannot be used, with the reason
+        self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy)
         self._dropped = catalog.load_dropped(root)
         self._homeless: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self._replaying = True
@@ -186,12 +191,22 @@ class Lake:
         lake = cls(root, settings or LakeSettings(), on_committed)
         for thread in lake._threads:
             thread.start()
+        lake._upkeep.start()
         return lake
 
     def _opened(self, stored: "_Stored") -> _Dataset:
         settings = self.settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
-        return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()))
+        return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._keeper)
+
+    def _keeper(self, dataset: _Dataset) -> Keeper:
+        def publish() -> None:
+            with self._lock:
+                dataset.files = dataset.table.files
+
+        return Keeper(
+            dataset.table, self.settings.upkeep, self.upkeep, commit_lock=dataset.commit_lock, publish=publish
+        )
 
     # Datasets
 
@@ -294,7 +309,10 @@ class Lake:
                 self._backlog_bytes -= dataset.waiting_bytes
                 dataset.waiting.clear()
                 self._progress.notify_all()
-        with dataset.commit_lock if dataset is not None else nullcontext():
+        with (
+            dataset.keeper.lock if dataset is not None else nullcontext(),
+            dataset.commit_lock if dataset is not None else nullcontext(),
+        ):
             catalog.remove(self.root / name)
         self._tell_committed()
 
@@ -470,6 +488,7 @@ class Lake:
 
     def close(self, *, commit: bool = True) -> None:
         """Stop the threads; before that commit what is in memory unless told not to (the log has it)."""
+        self._upkeep.close()
         try:
             if commit and self._failed is None:
                 self.commit_now()
@@ -627,6 +646,92 @@ class Lake:
                 dataset.hot_bytes -= raw_bytes
                 dataset.uncommitted_events -= rows.num_rows
                 self._work.notify()
+
+    # Upkeep
+
+    def trim(self, name: str, older_than_ns: int) -> int:
+        """Delete the events of a dataset whose `_time` is before a moment (ns since the Unix epoch).
+
+        Covers what was accepted before the call. Returns how many were deleted. They are in no answer from then on;
+        their files stay on disk for `keep_removed_s`. Raises DatasetNotFound, DatasetUnavailable, Overloaded,
+        ShuttingDown; then all of it was done or, nearly always, nothing, and it can be asked for again.
+        """
+        with self._kept_alone(name) as dataset:
+            return dataset.keeper.trim(-(-older_than_ns // 1000), self._pace_of(dataset))
+
+    def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
+        """Delete the events of a dataset that a filter matches, all or none of them; with `dry_run` only count them.
+
+        Covers what was accepted before the call: that is committed first, so that the filter is asked about files only,
+        once for each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
+        """
+        with self._kept_alone(name) as dataset:
+            view = dataset.view
+            return dataset.keeper.delete(lambda file: matching(file, view), self._pace_of(dataset), dry_run=dry_run)
+
+    def compact(self, name: str) -> None:
+        """Commit what a dataset has in memory and merge its files as far as `compact_bytes` allows, without throttling.
+
+        Answers do not change. Raises as `trim` does.
+        """
+        with self._kept_alone(name) as dataset:
+            dataset.keeper.compact(self._pace_of(dataset), time.time_ns() // 1_000_000, whole=True)
+
+    def sweep(self, name: str) -> int:
+        """Remove from the disk what has been no part of a dataset's table for `keep_removed_s`; returns how many files.
+
+        The background does so by itself. Raises DatasetNotFound, DatasetUnavailable.
+        """
+        with self._lock:
+            dataset = self._dataset(name)
+        with self._told_of(dataset):
+            return dataset.keeper.sweep(time.time_ns() // 1_000_000)
+
+    @contextmanager
+    def _kept_alone(self, name: str) -> Iterator[_Dataset]:
+        """The dataset, with everything that was accepted before in its table."""
+        with self._lock:
+            wanted = self._dataset(name).accepted
+            dataset = self._drained(name, DRAIN_TIMEOUT_S)
+        self._commit(dataset)
+        self._tell_committed()
+        if dataset.committed < wanted and not dataset.dropped:
+            raise DatasetUnavailable(f"dataset {name!r} cannot be committed: {dataset.commit_failure}")
+        with self._told_of(dataset):
+            yield dataset
+
+    @contextmanager
+    def _told_of(self, dataset: _Dataset) -> Iterator[None]:
+        """What stops work on a dataset's files becomes one of our errors."""
+        name = dataset.info.name
+        try:
+            if not dataset.table.exists() and not dataset.dropped:
+                raise DatasetUnavailable(_gone(dataset))
+            yield
+        except Stopped as error:
+            self._check()
+            raise DatasetNotFound(f"dataset {name!r} not found") from error
+        except (OSError, DeltaError, pa.ArrowException) as error:
+            if dataset.dropped:
+                raise DatasetNotFound(f"dataset {name!r} not found") from error
+            reason = _first_line(error)
+            raise DatasetUnavailable(f"the files of dataset {name!r} cannot be changed: {reason}") from error
+
+    def _pace_of(self, dataset: _Dataset) -> Pace:
+        def pace(written: int) -> None:
+            if self._closing or dataset.dropped:
+                raise Stopped
+
+        return pace
+
+    def _kept(self) -> list[tuple[DatasetInfo, Keeper, Callable[[], bool]]]:
+        with self._lock:
+            return [(each.info, each.keeper, partial(getattr, each, "dropped")) for each in self._datasets.values()]
+
+    def _is_busy(self) -> bool:
+        return self._backlog_bytes > self._linger_bytes
+
+    # The log
 
     def _tell_committed(self) -> None:
         with self._lock:

@@ -1,0 +1,417 @@
+"""Upkeep of tables: compaction, retention, deleting rows, and removing files that nothing refers to any more."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from tailrace.lake import catalog
+from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.fields import DAY
+from tailrace.lake.priority import step_back
+from tailrace.lake.rewrite import Pace, merged, times_us
+from tailrace.lake.table import US_PER_DAY, DataFile, NewFile, Table
+
+logger = logging.getLogger("tailrace.lake")
+
+MAX_MERGED_FILES = 256  # into one
+MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
+SMALLEST_TIER_BYTES = 64 * 1024
+TIER_FACTOR = 8
+QUIET_MS = 3_600_000  # a day is closed once it has been over, and nothing new was written to it, for this long
+LOOK_AGAIN_MS = 600_000  # at a table in which there was nothing to do and which has not changed
+PAUSE_S = 5.0  # at most, for each row group written, while ingest needs the machine
+CHECK_S = 0.1
+MS_PER_DAY = 86_400_000
+US_PER_MS = 1_000
+
+Rows = npt.NDArray[np.int64]
+"""Numbers of rows of a file, from 0."""
+
+
+class UpkeepSettings(Struct, frozen=True):
+    compact_files: int = 16  # of about the same size and of one day, that are made one; 0 for no compaction
+    compact_bytes: int = 128 * 1024 * 1024  # a file of this size is left as it is, none is made larger
+    compact_bytes_per_s: int = 32 * 1024 * 1024  # written by compaction
+    keep_removed_s: float = 3600.0  # how long a file stays on disk once it is no part of its table
+    every_s: float = 60.0
+
+
+class Deletion(Struct, frozen=True):
+    """What a deletion did, or would do. Times are ns since the Unix epoch, None where no row matched."""
+
+    files_removed: int  # of which every row matched
+    files_rewritten: int
+    rows_matched: int
+    rows_deleted: int  # 0 where it was only to be tried
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+
+class Figures:
+    """Counters since the start. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.compactions = 0
+        self.files_before = 0  # of compactions
+        self.files_after = 0
+        self.bytes_rewritten = 0  # written by compactions and deletions
+        self.rows_expired = 0  # by retention
+        self.rows_deleted = 0  # by trimming and deleting
+        self.files_removed = 0  # from the disk
+        self.failures = 0
+        self._lock = threading.Lock()
+
+    def add(self, **amounts: int) -> None:
+        """Count: each name is one of the counters."""
+        with self._lock:
+            for name, amount in amounts.items():
+                setattr(self, name, getattr(self, name) + amount)
+
+
+class Stopped(Exception):
+    """The upkeep in the background is to end; what it had begun is undone."""
+
+
+def next_merge(
+    files: Iterable[DataFile], settings: UpkeepSettings, now_ms: int, *, whole: bool = False
+) -> list[DataFile]:
+    """The next files to be merged into one, in the order of time; none where there is nothing to do.
+
+    They are of one day, each smaller than `compact_bytes`, together about that at most. A closed day is merged into as
+    few files as that allows; with `whole` every day is. Of any other day `compact_files` of about the same size are
+    merged, so that a row is written again once a tier and not with every commit. The newest day comes first.
+    """
+    by_day = groupby(sorted(files, key=_day, reverse=True), key=_day)
+    for day, group in by_day:
+        every = list(group)
+        small = sorted((file for file in every if file.bytes < settings.compact_bytes), key=_by_time)
+        if len(small) < 2:
+            continue
+        if whole or _is_closed(day, every, now_ms):
+            tiers = [small]
+        else:
+            tiers = [list(tier) for _, tier in groupby(sorted(small, key=_tier), key=_tier)]
+            tiers = [tier for tier in tiers if len(tier) >= settings.compact_files]
+        for tier in tiers:
+            for cut in _cuts(tier, settings.compact_bytes):
+                if len(cut) > 1:
+                    return cut
+    return []
+
+
+def _day(file: DataFile) -> int:
+    return file.day
+
+
+def _by_time(file: DataFile) -> tuple[int, int]:
+    return file.min_time_us, file.written_ms
+
+
+def _tier(file: DataFile) -> int:
+    tier, size = 0, file.bytes
+    while size > SMALLEST_TIER_BYTES:
+        size //= TIER_FACTOR
+        tier += 1
+    return tier
+
+
+def _is_closed(day: int, files: Iterable[DataFile], now_ms: int) -> bool:
+    last_ms = max((day + 1) * MS_PER_DAY, *(file.written_ms for file in files))
+    return now_ms - last_ms >= QUIET_MS
+
+
+def _cuts(files: Iterable[DataFile], max_bytes: int) -> Iterator[list[DataFile]]:
+    """Stretches that can each be one file."""
+    cut: list[DataFile] = []
+    size = rows = 0
+    for file in files:
+        size += file.bytes
+        rows += file.rows
+        if cut and (size > max_bytes or rows > MAX_MERGED_ROWS or len(cut) >= MAX_MERGED_FILES):
+            yield cut
+            cut, size, rows = [], file.bytes, file.rows
+        cut.append(file)
+    if cut:
+        yield cut
+
+
+class Keeper:
+    """The upkeep of one table. Thread-safe.
+
+    A file that is taken out of the table stays on disk for `keep_removed_s`: queries under way read it, and so may
+    other engines that opened the table before. When it was taken out is kept beside the table, over a restart too.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        settings: UpkeepSettings,
+        figures: Figures,
+        *,
+        commit_lock: threading.Lock,
+        publish: Callable[[], None],
+    ) -> None:
+        self.table = table
+        self.lock = threading.Lock()  # taken before the lock of commits, and held while files are written
+        self._settings = settings
+        self._figures = figures
+        self._commit_lock = commit_lock
+        self._publish = publish
+        self._sweep_due_ms = 0
+        self._is_sure = True  # of the files of the table
+        self._settled: tuple[DataFile, ...] | None = None
+        self._look_again_ms = 0
+
+    # In the background
+
+    def tend(self, info: DatasetInfo, pace: Pace, now_ms: int) -> None:
+        """Whatever is due. Raises what `pace` raises, and whatever is wrong with the files."""
+        if not self.table.exists():
+            return
+        if info.use_retention_period and info.retention_days > 0:
+            self.expire(now_ms * US_PER_MS - info.retention_days * US_PER_DAY)
+        if self._settings.compact_files:
+            self.compact(pace, now_ms)
+        if now_ms >= self._sweep_due_ms:
+            self.sweep(now_ms)
+
+    def expire(self, older_than_us: int) -> int:
+        """Take out the files of which every event is older; returns the number of events."""
+        if not any(file.max_time_us < older_than_us for file in self.table.files):
+            return 0
+        with self._working():
+            files = [file for file in self.table.files if file.max_time_us < older_than_us]
+            self._replace(files, [], "retention", changes_data=True)
+        rows = sum(file.rows for file in files)
+        self._figures.add(rows_expired=rows)
+        return rows
+
+    def compact(self, pace: Pace, now_ms: int, *, whole: bool = False) -> None:
+        """Merge small files until there is nothing to merge, as `next_merge` says."""
+        if self._settled is self.table.files and now_ms < self._look_again_ms and not whole:
+            return
+        while True:
+            with self._working():
+                files = next_merge(self.table.files, self._settings, now_ms, whole=whole)
+                if not files:
+                    self._settled, self._look_again_ms = self.table.files, now_ms + LOOK_AGAIN_MS
+                    return
+                new = merged(self.table.directory, files, pace)
+                after = [] if new is None else [new]
+                self._replace(files, after, "compaction", changes_data=False)
+            self._figures.add(
+                compactions=1,
+                files_before=len(files),
+                files_after=len(after),
+                bytes_rewritten=sum(file.bytes for _, file in after),
+            )
+
+    def sweep(self, now_ms: int) -> int:
+        """Remove from the disk what has been no part of the table for `keep_removed_s`; returns the number of files.
+
+        What an interrupted commit or compaction left behind counts from when it is first met.
+        """
+        directory = self.table.directory
+        keep_ms = int(self._settings.keep_removed_s * 1000)
+        with self._working():
+            with self._commit_lock:  # no file is being made that is not in the table yet
+                self.table.refresh()
+                self.table.flush()  # before files go that an older version of the table has
+                self._publish()
+                live = {file.path for file in self.table.files}
+                found = [path for path in _parquet_files(directory) if path not in live]
+            known = catalog.load_removed(directory)
+            removed: dict[str, int] = {}
+            due: list[Path] = []
+            for path in found:
+                name = str(path.relative_to(directory))
+                since_ms = min(known.get(name, now_ms), now_ms)
+                if now_ms - since_ms >= keep_ms:
+                    due.append(path)
+                else:
+                    removed[name] = since_ms
+            for path in due:
+                path.unlink(missing_ok=True)
+            if removed != known:
+                catalog.store_removed(directory, removed)
+            if due:
+                with self._commit_lock:
+                    _remove_empty_days(directory)
+            self._sweep_due_ms = min(removed.values()) + keep_ms if removed else now_ms + MS_PER_DAY
+        self._figures.add(files_removed=len(due))
+        return len(due)
+
+    # When asked
+
+    def trim(self, older_than_us: int, pace: Pace) -> int:
+        """Delete the events that are older; returns their number."""
+
+        def older(file: DataFile) -> Rows | None:
+            if file.max_time_us < older_than_us:
+                return None
+            if file.min_time_us >= older_than_us:
+                return np.empty(0, np.int64)
+            return np.flatnonzero(times_us(file.path) < older_than_us)
+
+        return self._delete(older, "trim", pace).rows_deleted
+
+    def delete(self, matching: Callable[[DataFile], Rows], pace: Pace, *, dry_run: bool = False) -> Deletion:
+        """Delete the rows that `matching` names of each file, all in one commit."""
+        return self._delete(matching, "delete", pace, dry_run=dry_run)
+
+    def _delete(
+        self, matching: Callable[[DataFile], Rows | None], what: str, pace: Pace, *, dry_run: bool = False
+    ) -> Deletion:
+        gone: list[DataFile] = []
+        new: list[NewFile] = []
+        matched = removed = rewritten = 0
+        ranges: list[tuple[int, int]] = []
+        with self._working():
+            try:
+                for file in self.table.files:
+                    rows = matching(file)
+                    pace(0)
+                    if rows is None:
+                        count = file.rows
+                        ranges.append((file.min_time_us, file.max_time_us))
+                    elif not len(rows):
+                        continue
+                    else:
+                        rows = np.unique(rows)
+                        count = len(rows)
+                        times = times_us(file.path)[rows]
+                        ranges.append((int(times.min()), int(times.max())))
+                    matched += count
+                    gone.append(file)
+                    removed += count == file.rows
+                    rewritten += count < file.rows
+                    if rows is not None and count < file.rows and not dry_run:
+                        rest = merged(self.table.directory, [file], pace, {file.path: rows})
+                        assert rest is not None
+                        new.append(rest)
+            except BaseException:
+                for _, data_file in new:
+                    data_file.path.unlink(missing_ok=True)
+                raise
+            if gone and not dry_run:
+                self._replace(gone, new, what, changes_data=True)
+        if not dry_run:
+            self._figures.add(rows_deleted=matched, bytes_rewritten=sum(file.bytes for _, file in new))
+        return Deletion(
+            files_removed=removed,
+            files_rewritten=rewritten,
+            rows_matched=matched,
+            rows_deleted=0 if dry_run else matched,
+            first_ns=min(low for low, _ in ranges) * 1000 if ranges else None,
+            last_ns=max(high for _, high in ranges) * 1000 if ranges else None,
+        )
+
+    # Both
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Alone at the files of the table, and sure of them; commits of new events go on meanwhile."""
+        with self.lock:
+            if not self._is_sure:
+                with self._commit_lock:
+                    self.table.refresh()
+                    self._publish()
+                self._is_sure = True
+            yield
+
+    def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
+        directory = self.table.directory
+        now_ms = time.time_ns() // 1_000_000
+        removed = catalog.load_removed(directory)
+        removed |= {str(file.path.relative_to(directory)): now_ms for file in gone}
+        catalog.store_removed(directory, removed)
+        with self._commit_lock:
+            # Should it fail, the new files stay: it may have got as far as the commit.
+            self._is_sure = False
+            self._sweep_due_ms = 0
+            self.table.rewrite(gone, new, what=what, changes_data=changes_data)
+            self._publish()
+            self._is_sure = True
+        self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)
+
+
+def _parquet_files(directory: Path) -> Iterator[Path]:
+    for day in _days(directory):
+        with os.scandir(day) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.name.endswith(".parquet"))
+
+
+def _days(directory: Path) -> list[Path]:
+    with os.scandir(directory) as entries:
+        return [Path(entry.path) for entry in entries if entry.name.startswith(f"{DAY}=")]
+
+
+def _remove_empty_days(directory: Path) -> None:
+    for day in _days(directory):
+        with os.scandir(day) as entries:
+            empty = next(entries, None) is None
+        if empty:
+            day.rmdir()
+
+
+class Upkeep:
+    """The thread that tends all tables, one after the other, behind everything else.
+
+    `kept()` gives the tables; `is_busy()` tells whether ingest needs the machine.
+    """
+
+    def __init__(
+        self,
+        settings: UpkeepSettings,
+        figures: Figures,
+        kept: Callable[[], Sequence[tuple[DatasetInfo, Keeper, Callable[[], bool]]]],
+        is_busy: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._figures = figures
+        self._kept = kept
+        self._is_busy = is_busy
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._forever, name="tailrace-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread; what it was at is undone."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _forever(self) -> None:
+        step_back()
+        while not self._stop.wait(self._settings.every_s):
+            for info, keeper, is_gone in self._kept():
+                try:
+                    keeper.tend(info, self._pace(is_gone), time.time_ns() // 1_000_000)
+                except Stopped:
+                    if self._stop.is_set():
+                        return
+                except Exception:
+                    if not is_gone():
+                        logger.exception("upkeep of %r failed and is tried again", info.name)
+                        self._figures.add(failures=1)
+
+    def _pace(self, is_gone: Callable[[], bool]) -> Pace:
+        def pace(written: int) -> None:
+            patience_s = PAUSE_S
+            while self._is_busy() and patience_s > 0 and not is_gone() and not self._stop.wait(CHECK_S):
+                patience_s -= CHECK_S
+            if self._stop.wait(written / self._settings.compact_bytes_per_s) or is_gone():
+                raise Stopped
+
+        return pace
