@@ -11,7 +11,7 @@ from msgspec import Struct
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.relation import Emitter, Key, Layer, Relation, identifier, reference
 from tailrace.query.cursors import Cursor
-from tailrace.query.values import datetime_literal, fn
+from tailrace.query.values import cast, datetime_literal, fn
 
 WIDEN = 4  # times as many rows are looked at where there were not enough for a page
 
@@ -243,4 +243,4 @@ def _time(us: int) -> exp.Expr:
 
 
 def _ubigint(number: int) -> exp.Expr:
-    return exp.Cast(this=exp.Literal.number(number), to=exp.DataType.build("UBIGINT", dialect="duckdb"))
+    return cast(exp.Literal.number(number), "UBIGINT")

@@ -33,7 +33,7 @@ def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, st
     for there, paths in _by_columns(files, kinds).items():
         parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=_parquet(paths))))
     if hot_name is not None:
-        hot = exp.From(this=exp.to_table(hot_name))
+        hot = exp.From(this=exp.Table(this=exp.Identifier(this=hot_name, quoted=False)))
         parts.append(exp.Select(expressions=list(_cells(kinds, frozenset(kinds))), from_=hot))
     if not parts:
         return exp.Select(expressions=list(_cells(kinds, frozenset()))).limit(0, copy=False)

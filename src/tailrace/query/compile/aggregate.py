@@ -27,7 +27,8 @@ from tailrace.query.compile.columns import (
     name_of,
 )
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Column, Key, Layer, Relation, reference
+from tailrace.query.compile.known import from_metadata
+from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, reference
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
@@ -76,6 +77,20 @@ class Groups(Layer):
         self.group = []
         self.by: list[Column] = []
         self.first_bin = False
+
+    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+        known = None
+        if not self.group and not self.where and self.limit is None:
+            known = from_metadata(self.parent, {name: self.defines[name] for name in needed | self.always})
+        if known is None:
+            return super().emit(needed, out)
+        dataset, defines = known.dataset, self.defines
+        kept = dataset.files
+        dataset.files, self.defines = known.unread, {**defines, **known.defines}
+        try:
+            return super().emit(needed, out)
+        finally:
+            dataset.files, self.defines = kept, defines
 
 
 def count(compiler: "Compiler", relation: Relation, operator: tree.Count) -> Relation:

@@ -18,6 +18,7 @@ from tailrace.query.compile.relation import (
     Layer,
     Relation,
     named,
+    nothing,
     reference,
     references,
 )
@@ -112,7 +113,7 @@ class Joined(Relation):
         left = out.table(self.left.emit(lefts, out))
         right = out.table(self.right.emit(all_needed - lefts, out))
         cells: list[exp.Expr] = [reference(name) for name in sorted(needed)]
-        cells = cells or [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
+        cells = cells or [nothing()]
         on = self._on[0]
         for condition in self._on[1:]:
             on = exp.And(this=on, expression=condition)
@@ -335,7 +336,7 @@ class United(Relation):
             parts = {name: self._values[name][n] for name in sorted(needed)}
             rows = out.table(relation.emit(references(parts.values()), out))
             cells = [named(part, name, out) for name, part in parts.items()]
-            cells = cells or [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
+            cells = cells or [nothing()]
             selects.append(exp.Select(expressions=cells, from_=exp.From(this=rows)))
         union = selects[0]
         for select in selects[1:]:

@@ -8,8 +8,19 @@ import sqlglot.expressions as exp
 
 from tailrace.lake import DataFile, FieldsView, Snapshot
 from tailrace.query import sources
-from tailrace.query.compile.relation import Column, Definition, Emitter, Ids, Key, Relation, named, references
-from tailrace.query.fields import FieldReader
+from tailrace.query.compile.relation import (
+    Column,
+    Emitter,
+    Ids,
+    Key,
+    Relation,
+    identifier,
+    named,
+    nothing,
+    reference,
+    references,
+)
+from tailrace.query.fields import FieldReader, View
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -73,9 +84,9 @@ class Dataset(Relation):
         self._there = _present_columns(snapshot)
         self._reader = FieldReader(_restricted(snapshot.fields, self._there))
         self._columns: dict[str, Column | None] = {}
-        self._defines: dict[str, Definition] = {}
-        self._physical: dict[str, set[str]] = {}  # of an identifier
-        self._virtual = dict(virtual)
+        self._stored: dict[str, exp.Expr | Callable[[], exp.Expr]] = {}  # by identifier, over physical columns
+        self._computed: dict[str, exp.Expr] = {}  # by identifier, over other identifiers
+        self._virtual = {name: text for name, text in virtual if name not in (TIME, SYSTEM_TIME)}
         self._compile_virtual = compile_virtual
         self._rest: Column | None = None
         self._row_hash: Column | None = None
@@ -93,11 +104,17 @@ class Dataset(Relation):
         self._define(column.value.sql, exp.column(name, quoted=True))
         return column
 
-    def _define(self, target: exp.Expr, node: exp.Expr) -> exp.Expr:
-        name = target.args["this"].args["this"]
-        self._defines[name] = node
-        self._physical[name] = {column.name for column in node.find_all(exp.Column)}
+    def _define(self, target: exp.Expr, node: exp.Expr | Callable[[], exp.Expr]) -> exp.Expr:
+        """Say what an identifier is, or how that is made once it is needed."""
+        self._stored[identifier(target)] = node
         return target
+
+    def _node(self, name: str) -> exp.Expr:
+        """What an identifier is, in terms of what is stored."""
+        found = self._stored[name]
+        if not isinstance(found, exp.Expr):
+            found = self._stored[name] = found()
+        return found
 
     def find(self, name: str) -> Column | None:
         if name not in self._columns:
@@ -110,7 +127,7 @@ class Dataset(Relation):
             value = self._compile_virtual(self, text)
             self._virtual[name] = text
             column = Column(name, Value(value.type, self._ids.fresh()))
-            self._defines[column.id] = value.sql
+            self._computed[column.id] = value.sql
             return column
         reader = self._reader
         if reader.knows(name):
@@ -134,21 +151,17 @@ class Dataset(Relation):
             kind = TYPE_OF[one]
             column = self._ids.column(name, kind, types=shown)
             if reader.is_mixed(name):  # all of it is in `_rest`
-                node = _from_json(kind, reader.expression(name, "json"))
+                self._define(column.value.sql, lambda: _from_json(kind, reader.expression(name, "json")))
             else:
-                node = reader.expression(name, "plain")
-            self._define(column.value.sql, node)
+                self._define(column.value.sql, lambda: reader.expression(name, "plain"))
             return column
-        whole = self._define(self._ids.fresh(), reader.expression(name, "json"))
-        number = text = None
-        if types & _NUMERIC or overflow:
-            number = self._define(self._ids.fresh(), reader.expression(name, "number"))
-        else:
-            number = null_node("DOUBLE")
-        if "string" in types or overflow:
-            text = self._define(self._ids.fresh(), reader.expression(name, "text"))
-        else:
-            text = null_node("VARCHAR")
+
+        def view(wanted: View) -> exp.Expr:
+            return self._define(self._ids.fresh(), lambda: reader.expression(name, wanted))
+
+        whole = view("json")
+        number = view("number") if types & _NUMERIC or overflow else null_node("DOUBLE")
+        text = view("text") if "string" in types or overflow else null_node("VARCHAR")
         return Column(name, Value(DYNAMIC, whole, number=number, text=text), shown)
 
     def _object(self, name: str) -> Column | None:
@@ -157,14 +170,18 @@ class Dataset(Relation):
         children = [path for path in self._reader.known() if path.startswith(prefix)][:MAX_CHILDREN]
         if not children or not name:
             return None
-        pairs: list[exp.Expr] = []
-        for path in children:
-            pairs += [text_node(path.removeprefix(prefix)), self._reader.expression(path, "json")]
-        # A merge patch leaves out what is null.
-        merged = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *pairs))
+
+        def whole() -> exp.Expr:
+            pairs: list[exp.Expr] = []
+            for path in children:
+                pairs += [text_node(path.removeprefix(prefix)), self._reader.expression(path, "json")]
+            # A merge patch leaves out what is null.
+            merged = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *pairs))
+            empty = merged.eq(cast(text_node("{}"), "JSON"))
+            return case((exp.Not(this=exp.Paren(this=empty)), merged))
+
         column = self._ids.column(name, DYNAMIC, types=("map",))
-        empty = merged.eq(cast(text_node("{}"), "JSON"))
-        self._define(column.value.sql, case((exp.Not(this=exp.Paren(this=empty)), merged)))
+        self._define(column.value.sql, whole)
         return column
 
     def listed(self) -> list[Column]:
@@ -176,7 +193,7 @@ class Dataset(Relation):
         return [TIME, SYSTEM_TIME, *self._all.known(), *self._virtual]
 
     def has(self, name: str) -> bool:
-        return name in self._defines
+        return name in self._stored or name in self._computed
 
     @property
     def is_open(self) -> bool:
@@ -204,9 +221,7 @@ class Dataset(Relation):
 
     def definition(self, column: Column) -> exp.Expr:
         """What a column that is no virtual field is, in terms of what is stored."""
-        found = self._defines[column.id]
-        assert isinstance(found, exp.Expr)
-        return found
+        return self._node(column.id)
 
     def hides(self, name: str) -> bool:
         """A field of `_rest` that some other column shows."""
@@ -246,9 +261,11 @@ class Dataset(Relation):
     # Rendering
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
-        inner = references([self._defines[name] for name in needed if name not in self._physical])
-        own = sorted((needed | inner) & self._physical.keys())
-        physical = set[str]().union(*(self._physical[name] for name in own)) | {TIME}
+        computed = self._with_what_they_read(needed & self._computed.keys())
+        read = references([self._computed[name] for name in computed])
+        own = sorted((needed | read) & self._stored.keys())
+        nodes = {name: self._node(name) for name in own}
+        physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)} | {TIME}
         if self.after is not None:
             physical |= {column.name for column in self.after.find_all(exp.Column)}
         by = self.snapshot.current_by
@@ -262,19 +279,28 @@ class Dataset(Relation):
         if by:
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
-        computed = sorted(needed - self._physical.keys())
-        cells = [named(self._defines[name], name) for name in own]
-        if not cells:
-            cells = [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
-        select = exp.Select(expressions=cells, from_=exp.From(this=out.table(rows)))
+        cells = [named(node, name) for name, node in nodes.items()]
+        select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=exp.From(this=out.table(rows)))
         bounds = self._bounds()
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
-        if not computed:
-            return select
-        passed: list[exp.Expr] = [exp.column(name) for name in own if name in needed]
-        virtual = [named(self._defines[name], name) for name in computed]
-        return exp.Select(expressions=[*passed, *virtual], from_=exp.From(this=out.table(select)))
+        there = set(own)
+        while computed:  # those that read no other of them first
+            ready = sorted(name for name in computed if references([self._computed[name]]) <= there)
+            cells = [reference(name) for name in sorted(there)]
+            cells += [named(self._computed[name], name) for name in ready]
+            select = exp.Select(expressions=cells, from_=exp.From(this=out.table(select)))
+            there |= set(ready)
+            computed -= set(ready)
+        return select
+
+    def _with_what_they_read(self, computed: set[str]) -> set[str]:
+        found = set(computed)
+        new = found
+        while new:
+            new = (references([self._computed[name] for name in new]) & self._computed.keys()) - found
+            found |= new
+        return found
 
     def _bounds(self) -> exp.Expr | None:
         if self.after is None and all(self.is_within(file) for file in self.read_files) and not self.snapshot.hot:
@@ -322,7 +348,7 @@ def _cell_hash(name: str) -> exp.Expr:
 
 
 def _no_hash() -> exp.Expr:
-    return exp.Cast(this=exp.Literal.number(0), to=exp.DataType.build("UBIGINT", dialect="duckdb"))
+    return cast(exp.Literal.number(0), "UBIGINT")
 
 
 def _clamped(us: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.query.compile.relation import Column, Emitter, Relation, named
+from tailrace.query.compile.relation import Column, Emitter, Relation, named, nothing, table_named
 from tailrace.query.values import DYNAMIC, Type, cast
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Inline(Relation):
             if column.id in needed:
                 value: exp.Expr = exp.column(f"i{self._numbers[column.id]}")
                 cells.append(named(cast(value, "JSON") if column.value.type is DYNAMIC else value, column.id))
-        cells = cells or [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
-        return exp.Select(expressions=cells, from_=exp.From(this=exp.to_table(self._table)))
+        cells = cells or [nothing()]
+        return exp.Select(expressions=cells, from_=exp.From(this=table_named(self._table)))
 
 
 def inline(compiler: "Compiler", rows: pa.Table, kinds: Sequence[Type]) -> Relation:

@@ -31,6 +31,7 @@ from tailrace.query.values import (
     Value,
     as_bool,
     case,
+    cast,
     coalesce,
     coerce,
     fn,
@@ -80,7 +81,8 @@ def where(compiler: "Compiler", relation: Relation, operator: tree.Where) -> Rel
         compiler.warn(message_code(ALWAYS_TRUE), ALWAYS_TRUE)
         return expressions.relation
     condition = expressions.condition(found, operator.predicate)
-    _narrow(expressions, operator.predicate)
+    if _narrow(expressions, operator.predicate):
+        return expressions.relation
     compiler.filtered = True
     return filtered(expressions.relation, condition)
 
@@ -96,12 +98,13 @@ def filtered(relation: Relation, condition: exp.Expr) -> Layer:
     return layer
 
 
-def _narrow(expressions: Expressions, predicate: tree.Expression) -> None:
-    """Conditions on the time, all of which must hold, say which files matter."""
+def _narrow(expressions: Expressions, predicate: tree.Expression) -> bool:
+    """Conditions on the time, all of which must hold, say which files matter; tells whether there are no others."""
     scan: Any = expressions.relation.scan
     if scan is None:
-        return
+        return False
     dataset: Dataset = scan
+    only_times = True
     stack: list[tree.Expression] = [predicate]
     while stack:
         node = stack.pop()
@@ -110,18 +113,21 @@ def _narrow(expressions: Expressions, predicate: tree.Expression) -> None:
         elif isinstance(node, tree.Between) and not node.negated and _is_time(expressions, dataset, node.of):
             low, high = _time_constant(expressions, node.low), _time_constant(expressions, node.high)
             dataset.narrow(low, None if high is None else high + 1)
+            only_times = only_times and low is not None and high is not None
         elif isinstance(node, tree.Binary) and node.operator in _MIRRORED:
             operator, left, right = node.operator, node.left, node.right
             if _is_time(expressions, dataset, right):
                 operator, left, right = _MIRRORED[operator], right, left
-            if not _is_time(expressions, dataset, left):
-                continue
-            bound = _time_constant(expressions, right)
+            bound = _time_constant(expressions, right) if _is_time(expressions, dataset, left) else None
             if bound is None:
+                only_times = False
                 continue
             start = {">": bound + 1, ">=": bound, "==": bound}.get(operator)
             end = {"<": bound, "<=": bound + 1, "==": bound + 1}.get(operator)
             dataset.narrow(start, end)
+        else:
+            only_times = False
+    return only_times
 
 
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "=="}
@@ -275,7 +281,7 @@ def _is_valid(value: Value) -> exp.Expr:
     elif value.type is DATETIME:
         found = exp.Not(this=exp.Is(this=sql, expression=exp.null()))
     else:
-        blank = one_of(exp.Cast(this=sql, to=exp.DataType.build("VARCHAR")), "{}", "[]", '""', "0", "0.0", "false")
+        blank = one_of(cast(sql, "VARCHAR"), "{}", "[]", '""', "0", "0.0", "false")
         found = exp.Not(this=blank)
     return coalesce(exp.Paren(this=found), exp.false())
 

@@ -77,6 +77,16 @@ def references(nodes: Iterable[Definition | None]) -> set[str]:
     return found
 
 
+def table_named(name: str) -> exp.Table:
+    """Unlike sqlglot's `to_table` this parses nothing."""
+    return exp.Table(this=exp.Identifier(this=name, quoted=False))
+
+
+def nothing() -> exp.Expr:
+    """The only column of a SELECT from which none is read."""
+    return exp.Alias(this=exp.Literal.number(1), alias=exp.Identifier(this="c0", quoted=False))
+
+
 class Emitter:
     """Collects the SELECTs of a query as common table expressions, so that none is nested in another."""
 
@@ -86,9 +96,9 @@ class Emitter:
     def table(self, query: exp.Query) -> exp.Table:
         """What a FROM names to read a SELECT."""
         name = f"r{len(self._ctes)}"
-        alias = exp.TableAlias(this=exp.to_identifier(name))
+        alias = exp.TableAlias(this=exp.Identifier(this=name, quoted=False))
         self._ctes.append(exp.CTE(this=query, alias=alias, materialized=False))
-        return exp.to_table(name)
+        return table_named(name)
 
     def finished(self, query: exp.Query) -> exp.Query:
         """The last SELECT with all that it reads."""
@@ -256,7 +266,7 @@ class Layer(Relation):
         read |= references([*used, *self.where, *keys])
         read |= references(self.group or ()) - self.defines.keys()
         if not cells:
-            cells.append(exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0")))
+            cells.append(nothing())
         select = exp.Select(expressions=cells, from_=exp.From(this=out.table(self.parent.emit(read, out))))
         if self.where:
             select.set("where", exp.Where(this=conjunction(self.where)))
@@ -316,7 +326,7 @@ class Empty(Relation):
         return False
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
-        return exp.Select(expressions=[exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))])
+        return exp.Select(expressions=[nothing()])
 
 
 class Ids:

@@ -1,0 +1,59 @@
+"""Aggregates that a table's metadata knows: the number of events and their first and last time, file by file."""
+
+from collections.abc import Mapping
+
+import sqlglot.expressions as exp
+from msgspec import Struct
+
+from tailrace.lake import DataFile
+from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.relation import Definition, Relation, identifier
+from tailrace.query.values import datetime_literal, fn, infix, number_node
+
+
+class Known(Struct, frozen=True, eq=False):
+    """Aggregates over a dataset of which some files are known already and need not be read."""
+
+    dataset: Dataset
+    unread: tuple[DataFile, ...]  # those about which not enough is known
+    defines: dict[str, exp.Expr]
+
+
+def from_metadata(parent: Relation, wanted: Mapping[str, Definition]) -> Known | None:
+    """The aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
+
+    `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
+    microseconds.
+    """
+    if not isinstance(parent, Dataset) or parent.snapshot.current_by or parent.after is not None or not wanted:
+        return None
+    files = parent.read_files
+    whole = [file for file in files if parent.is_within(file)]
+    if not whole:
+        return None
+    rows = sum(file.rows for file in whole)
+    first = min(file.min_time_us for file in whole)
+    last = max(file.max_time_us for file in whole)
+    made: dict[str, exp.Expr] = {}
+    for name, node in wanted.items():
+        known = _with_known(node, parent, rows, first, last)
+        if known is None:
+            return None
+        made[name] = known
+    return Known(parent, tuple(file for file in files if not parent.is_within(file)), made)
+
+
+def _with_known(node: Definition, dataset: Dataset, rows: int, first_us: int, last_us: int) -> exp.Expr | None:
+    if isinstance(node, exp.Cast):
+        inner = _with_known(node.this, dataset, rows, first_us, last_us)
+        return exp.Cast(this=inner, to=node.args["to"]) if inner is not None else None
+    if isinstance(node, exp.Count) and isinstance(node.this, exp.Star):
+        return infix(exp.Add, node, number_node(rows))
+    if isinstance(node, exp.Anonymous) and node.this in ("min", "max"):
+        [argument] = node.expressions
+        if isinstance(argument, exp.Column) and identifier(argument) == dataset.event_time.id:
+            # DuckDB's least() and greatest() pass over nulls, which an aggregate over no row gives.
+            if node.this == "min":
+                return fn("least", node, datetime_literal(first_us).sql)
+            return fn("greatest", node, datetime_literal(last_us).sql)
+    return None
