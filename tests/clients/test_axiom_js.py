@@ -74,3 +74,66 @@ def test_ingest_raw_csv(server: "Server", dataset: str) -> None:
         {"_time": "2026-03-05T10:11:12Z", "user": "ann", "note": "a, b"},
         {"_time": "2026-03-05T10:11:13Z", "user": "bob", "note": ""},
     ]
+
+
+def ask(server: "Server", dataset: str, query: Any, **more: Any) -> dict[str, Any]:
+    """What the client answers to a query over the events."""
+    assert NODE is not None
+    assert server.ingest(dataset, EVENTS).json()["ingested"] == len(EVENTS)
+    token = server.api_token(dataset, query=True)
+    task = {"url": server.url, "token": token, "dataset": dataset, "query": query, **more}
+    done = subprocess.run(
+        [NODE, str(PROJECT / "query.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("edge", [False, True])
+def test_query(server: "Server", dataset: str, edge: bool) -> None:
+    more = {"edgeUrl": server.url} if edge else {}
+    answer = ask(server, dataset, f"['{dataset}'] | where n >= 17", **more)
+
+    [events] = answer["events"]
+    assert [(event["n"], event["path"], event["http.status"], event["tags"]) for event in events] == [
+        (n, f"/{n}", 200 + n, ["a", n]) for n in (19, 18, 17)
+    ]
+    assert answer["status"]["rowsExamined"] == 20
+
+
+def test_query_without_rows_and_without_a_match(server: "Server", dataset: str) -> None:
+    assert ask(server, dataset, f"['{dataset}'] | where n > 100")["events"] == [[]]
+    assert ask(server, dataset, "print 1")["events"] == [[{"print_0": 1}]]
+
+
+def test_query_by_pages(server: "Server", dataset: str) -> None:
+    query = f"['{dataset}'] | project n | limit 15"
+    first = ask(server, dataset, query)
+    task = {"options": {"cursor": first["status"]["minCursor"]}}
+    server.client.post("/v1/datasets/_apl", json={"apl": query})
+
+    assert [event["n"] for event in first["events"][0]] == list(range(19, 4, -1))
+    second = ask(server, dataset, query, **task)  # which sends the events once more
+    assert {event["n"] for event in second["events"][0]} <= set(range(13))
+
+
+def test_query_in_the_legacy_format(server: "Server", dataset: str) -> None:
+    answer = ask(server, dataset, f"['{dataset}'] | limit 2", options={"format": "legacy"})
+
+    assert [match["data"]["n"] for match in answer["matches"]] == [19, 18]
+
+
+def test_query_legacy(server: "Server", dataset: str) -> None:
+    query = {
+        "startTime": "2026-03-05T00:00:00Z",
+        "endTime": "2026-03-06T00:00:00Z",
+        "resolution": "auto",
+        "filter": {"op": "<", "field": "n", "value": 5},
+        "aggregations": [{"op": "sum", "field": "n", "alias": "total"}],
+        "groupBy": ["tags"],
+    }
+    answer = ask(server, dataset, query, how="legacy", options={"streamingDuration": "60s", "noCache": True})
+
+    assert sorted(total["aggregations"][0]["value"] for total in answer["buckets"]["totals"]) == [0, 1, 2, 3, 4]
+    assert answer["status"]["rowsMatched"] == 5

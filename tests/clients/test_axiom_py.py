@@ -4,11 +4,12 @@ import gzip
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import axiom_py
 import pytest
-from axiom_py.client import AxiomError, ContentEncoding, ContentType, IngestOptions
+from axiom_py.client import AplOptions, AxiomError, ContentEncoding, ContentType, IngestOptions
 from axiom_py.logging import AxiomHandler
 
 if TYPE_CHECKING:
@@ -161,3 +162,35 @@ def test_datasets(server: "Server", dataset: str) -> None:
     with pytest.raises(AxiomError, match="not found"):
         client.datasets.get(name)
     client.session.close()
+
+
+def test_a_query(server: "Server", dataset: str) -> None:
+    client = axiom_py.Client(token=server.api_token(dataset, query=True), url=server.url)
+    client.ingest_events(dataset, EVENTS)
+
+    result = client.query(f"['{dataset}'] | order by n asc")
+
+    [table] = result.tables
+    events = [{name: value for name, value in event.items() if name != "_sysTime"} for event in table.events()]
+    assert events == STORED
+    assert (result.status.rowsExamined, result.status.rowsMatched) == (3, 3)
+    assert [source.name for source in table.sources] == [dataset]
+    client.session.close()
+
+
+def test_a_query_by_the_edge_route_with_groups_and_a_range(server: "Server", dataset: str) -> None:
+    client = axiom_py.Client(token=server.api_token(dataset, query=True), url=server.url, edge_url=server.url)
+    client.ingest_events(dataset, EVENTS)
+    options = AplOptions(start_time=datetime(2026, 3, 5, tzinfo=UTC), end_time=datetime(2026, 3, 5, 10, 11, 14))
+
+    result = client.query(f"['{dataset}'] | summarize total = sum(n) by bin(_time, 1h)", options)
+
+    assert list(result.tables[0].events()) == [{"_time": "2026-03-05T10:00:00Z", "total": 3}]
+    assert result.tables[0].buckets.size == 3_600_000_000_000
+    assert result.status.messages == []
+    client.session.close()
+
+
+def test_a_wrong_query_is_an_error_with_its_place(server: "Server", client: axiom_py.Client) -> None:
+    with pytest.raises(AxiomError, match=r"line 1, column \d+"):
+        client.query("demo | whre x")
