@@ -431,9 +431,11 @@ class _Compiled:
 
     def _counted(self, session: Session) -> int:
         """The rows that the filters let through, before any limit."""
-        relation: Relation = self.relation
-        while isinstance(relation, Layer) and (relation.limit is not None or not relation.events):
-            relation = relation.parent
+        relation = below = self.relation
+        while isinstance(below, Layer):
+            if below.limit is not None or not below.events:
+                relation = below.parent
+            below = below.parent
         out = Emitter()
         source = out.table(relation.emit(set(), out))
         total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))

@@ -109,6 +109,7 @@ class DuckDB:
         self._settings: dict[str, str | int | bool | list[str]] = {
             "python_enable_replacements": False,
             "TimeZone": "UTC",
+            "parquet_metadata_cache": True,  # a file of the lake never changes
             "memory_limit": f"{limits.memory_bytes}B",
             "temp_directory": str(temporary),
             "allowed_directories": [f"{lake_root.resolve()}/"],
