@@ -8,6 +8,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 JS := tests/clients/js
+# The last release with structured queries, beside the present one.
+AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 
 .PHONY: run test lint docs bench clean javascript
 .DEFAULT_GOAL := run
@@ -46,8 +48,10 @@ $(INSTALLED): .venv/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-$(INSTALLED_DEV): $(INSTALLED) pyproject.toml
+$(INSTALLED_DEV): $(INSTALLED) pyproject.toml tests/clients/axiom-py-0.10.txt
 	$(BIN)/python -m pip install --quiet --group dev -e .
+	rm -rf $(AXIOM_PY_LEGACY)
+	$(BIN)/python -m pip install --quiet --target $(AXIOM_PY_LEGACY) -r tests/clients/axiom-py-0.10.txt
 	touch $@
 
 # The tests of JavaScript clients skip themselves on a machine without Node.js.

@@ -353,7 +353,7 @@ def _numbered(name: str, default: int) -> _Build:
             number = number[0] if len(number) > 1 else None
         elif conditional:
             number = None
-        if number is None:
+        if number is None or number == "":  # as the Python client has it
             number = default
         if isinstance(number, float) and number.is_integer():
             number = int(number)
