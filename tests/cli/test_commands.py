@@ -288,6 +288,32 @@ def test_an_answer_comes_in_every_format(server: Server, dataset: str) -> None:
     assert pa.ipc.open_stream(answer("--format", "arrow")).read_all().to_pylist() == rows
 
 
+def test_apl_is_answered_in_every_format(server: Server, dataset: str) -> None:
+    assert server.ingest(dataset, [{"i": 1, "s": "é"}, {"i": 2, "s": None}]).status_code == 200
+    apl = f"['{dataset}'] | project i, s | order by i asc"
+    rows = [{"i": 1, "s": "é"}, {"i": 2, "s": None}]
+
+    def answer(*form: str) -> bytes:
+        run = on(server, "query", apl, "--start", "now-1h", "--end", "now", *form)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert [json.loads(line) for line in answer().splitlines()] == rows
+    assert json.loads(answer("--format", "json"))["tables"][0]["columns"] == [[1, 2], ["é", None]]
+    assert list(csv.reader(io.StringIO(answer("--format", "csv").decode()))) == [["i", "s"], ["1", "é"], ["2", ""]]
+    table = answer("--format", "table").decode().splitlines()
+    assert [line.split() for line in table] == [["i", "s"], ["1", "é"], ["2", "null"]]
+    assert pa.ipc.open_stream(answer("--format", "arrow")).read_all().to_pylist() == rows
+
+
+def test_wrong_apl_is_one_line_with_its_place(server: Server) -> None:
+    run = on(server, "query", "demo | whre x")
+    assert (run.returncode, run.stdout) == (1, b"")
+    (line,) = run.stderr.decode().splitlines()
+    assert "line 1, column 8" in line
+    assert "did you mean 'where'?" in line
+
+
 def test_a_wrong_query_is_one_clear_line(server: Server) -> None:
     run = on(server, "query", "--sql", "SELECT * FROM absent")
     assert (run.returncode, run.stdout) == (1, b"")
