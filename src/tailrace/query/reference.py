@@ -3,6 +3,12 @@
 import sys
 from collections.abc import Callable
 
+from tailrace.query.compile.reference import (
+    aggregations_reference,
+    deviations,
+    operators_reference,
+    queries_reference,
+)
 from tailrace.query.functions.reference import OPERATORS, cell, code, function_deviations, functions_reference
 
 _HEAD = """\
@@ -49,13 +55,15 @@ def _operators() -> str:
 
 
 def _deviations() -> str:
-    rows = [*DEVIATIONS, *((code(f"{name}()"), note) for name, note in function_deviations())]
+    rows = [*DEVIATIONS, *deviations(), *((code(f"{name}()"), note) for name, note in function_deviations())]
     return "## Deviations\n\n| What | How |\n| --- | --- |\n" + "".join(
         f"| {cell(what)} | {cell(how)} |\n" for what, how in rows
     )
 
 
-CHAPTERS: list[Callable[[], str]] = [_operators, functions_reference, _deviations]
+CHAPTERS: list[Callable[[], str]] = [
+    queries_reference, operators_reference, aggregations_reference, _operators, functions_reference, _deviations,
+]  # fmt: skip
 """What makes the page's chapters, in order, each in Markdown that begins with its heading."""
 
 

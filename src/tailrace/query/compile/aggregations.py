@@ -330,7 +330,7 @@ def _arguments_refused(call: Call) -> Value:
     raise AplError(f"{call.name}() cannot be part of a larger expression", kind="type")
 
 
-_EVENTS = 'datatable (s: string, x: long) ["a", 1, "a", 3, "b", 8]'
+DATA = 'datatable (s: string, x: long) ["a", 1, "a", 3, "b", 8]'
 
 
 def _table() -> Mapping[str, Aggregation]:
@@ -349,7 +349,7 @@ def _table() -> Mapping[str, Aggregation]:
         note: str = "",
     ) -> None:
         name = signature.partition("(")[0]
-        query = f"{_EVENTS} | summarize {example or signature}"
+        query = f"{DATA} | summarize {example or signature}"
         made[name] = Aggregation(name, signature, shown_as, *arity, build, doc, query, result, predicate, note)
 
     # fmt: off

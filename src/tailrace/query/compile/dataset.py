@@ -21,6 +21,7 @@ from tailrace.query.compile.relation import (
     references,
 )
 from tailrace.query.fields import FieldReader, View
+from tailrace.query.functions.udf import CELL_HASH
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -212,11 +213,8 @@ class Dataset(Relation):
         if self._row_hash is None:
             names = [column.name for column in self.snapshot.fields.columns if column.name in self._there]
             parts = [_cell_hash(name) for name in (*names, *({REST} & self._there))]
-            while len(parts) > 1:  # balanced, as a long chain would be nested too deeply
-                pairs = [parts[n : n + 2] for n in range(0, len(parts), 2)]
-                parts = [fn("xor", *pair) if len(pair) > 1 else pair[0] for pair in pairs]
             self._row_hash = self._ids.column("", DYNAMIC)
-            self._define(self._row_hash.value.sql, parts[0] if parts else _no_hash())
+            self._define(self._row_hash.value.sql, fn("list_bit_xor", fn("list_value", _no_hash(), *parts)))
         return self._row_hash
 
     def definition(self, column: Column) -> exp.Expr:
@@ -342,9 +340,7 @@ _DUCKDB: dict[Type, str] = {BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STR
 
 
 def _cell_hash(name: str) -> exp.Expr:
-    cell = exp.column(name, quoted=True)
-    found = exp.If(this=exp.Not(this=exp.Is(this=cell, expression=exp.null())), true=fn("hash", text_node(name), cell))
-    return exp.Case(ifs=[found], default=_no_hash())
+    return fn(CELL_HASH, text_node(name), exp.column(name, quoted=True))
 
 
 def _no_hash() -> exp.Expr:
