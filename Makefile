@@ -18,7 +18,7 @@ run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
 test: lint javascript
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
