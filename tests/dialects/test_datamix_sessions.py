@@ -46,7 +46,7 @@ class MemoryGate:
         self.datasets: set[str] = set()
         self.took = asyncio.Event()
 
-    async def ensure_dataset(self, dataset: str) -> None:
+    async def ensure_dataset(self, dataset: str, *, organisation: str) -> None:
         await asyncio.sleep(0)
         self.datasets.add(dataset)
 

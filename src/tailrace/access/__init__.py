@@ -1,12 +1,22 @@
 """Users, tokens, keys and what each may do, kept in an SQL store that holds only hashes of secrets."""
 
-from tailrace.access.capabilities import Capabilities, Grant, allows, require
+from tailrace.access.capabilities import (
+    FIRST_ORGANISATION,
+    Capabilities,
+    Grant,
+    allows,
+    is_foreign,
+    require,
+    require_own,
+)
 from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
+from tailrace.access.people import Membership, Organisation, People, Role, User
 from tailrace.access.sessions import Sessions
 from tailrace.access.store import Access
-from tailrace.access.tokens import NO_EXPIRY, TokenRecord
+from tailrace.access.tokens import NO_EXPIRY, PersonalToken, TokenRecord
 
 __all__ = [
+    "FIRST_ORGANISATION",
     "NO_EXPIRY",
     "Access",
     "Capabilities",
@@ -14,8 +24,16 @@ __all__ = [
     "KeyDialect",
     "KeyGrant",
     "KeyRecord",
+    "Membership",
+    "Organisation",
+    "People",
+    "PersonalToken",
+    "Role",
     "Sessions",
     "TokenRecord",
+    "User",
     "allows",
+    "is_foreign",
     "require",
+    "require_own",
 ]

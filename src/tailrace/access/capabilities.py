@@ -1,15 +1,18 @@
 """What a token may do: capability maps as Axiom's API tokens have them, and the checks against them."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from tailrace.events import BadRequest, Forbidden
+from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # capability to actions, as in JSON: {"ingest": ["create"]}
 EVERY_DATASET = "*"
+FIRST_ORGANISATION = "tailrace"  # the one that a server begins with; a dataset without an owner is its
+
+OwnerOf = Callable[[str], str | None]  # a dataset's organisation, "" for the first; None where there is none
 
 _CRUD = ("create", "read", "update", "delete")
 # Capability maps of Axiom's `POST /v2/tokens`.
@@ -42,8 +45,52 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+UNLIMITED_ROLES = ("owner", "admin")
+_READ = ("read",)
+# What the other roles of a user allow, in the words of a token's capabilities.
+ROLE_DATASETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "user": {"ingest": ("create",), "query": _READ, "starredQueries": _CRUD, "virtualFields": _CRUD},
+    "read-only": {"query": _READ, "starredQueries": _READ, "virtualFields": _READ},
+    "none": {},
+}
+ROLE_ORG: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "user": {
+        "annotations": _CRUD,
+        "dashboards": _CRUD,
+        "datasets": ("create", "read", "update"),
+        "monitors": _CRUD,
+        "notifiers": _CRUD,
+        "users": _READ,
+        "views": _CRUD,
+    },
+    "read-only": dict.fromkeys(
+        ("annotations", "dashboards", "datasets", "monitors", "notifiers", "users", "views"), _READ
+    ),
+    "none": {},
+}
+ROLE_NAMES: Mapping[str, str] = {
+    "owner": "Owner",
+    "admin": "Admin",
+    "user": "User",
+    "read-only": "Read-only",
+    "none": "None",
+}
+
+
+def role_capabilities(role: str) -> tuple[dict[str, Capabilities], Capabilities]:
+    """Return the capability maps, of datasets and of the organisation, of a role that is not unlimited."""
+    datasets = {capability: list(actions) for capability, actions in ROLE_DATASETS.get(role, {}).items()}
+    org = {capability: list(actions) for capability, actions in ROLE_ORG.get(role, {}).items()}
+    return ({EVERY_DATASET: datasets} if datasets else {}), org
+
+
+def nobody(dataset: str) -> str | None:
+    """The organisation of a dataset where none are known."""
+    return None
+
+
 class Grant(Struct, frozen=True):
-    """What the bearer of a token may do; a personal token may do everything its user may."""
+    """What the bearer of a token may do; a personal token may do in an organisation what its user's role allows."""
 
     token_id: str
     kind: Literal["personal", "api"]
@@ -51,14 +98,29 @@ class Grant(Struct, frozen=True):
     organisation: str
     datasets: dict[str, Capabilities] = {}  # by dataset name, or "*" for every dataset
     org: Capabilities = {}
+    role: str = "owner"  # of a personal token's user
+    owner_of: OwnerOf = nobody
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether it may do everything within its organisation."""
+        return self.kind == "personal" and self.role in UNLIMITED_ROLES
+
+
+def is_foreign(organisation: str, dataset: str, owner_of: OwnerOf) -> bool:
+    """Return whether there is a dataset of the name and it is another organisation's."""
+    owner = owner_of(dataset)
+    return owner is not None and (owner or FIRST_ORGANISATION) != organisation
 
 
 def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = None) -> bool:
     """Return whether the grant covers an action on a dataset, or on the organisation when no dataset is named."""
-    if grant.kind == "personal":
-        return True
     if dataset is None:
-        return action in grant.org.get(capability, ())
+        return grant.is_unlimited or action in grant.org.get(capability, ())
+    if is_foreign(grant.organisation, dataset, grant.owner_of):
+        return False
+    if grant.is_unlimited:
+        return True
     for name in (dataset, EVERY_DATASET):
         held = grant.datasets.get(name)
         if held is not None and action in held.get(capability, ()):
@@ -67,10 +129,21 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
 
 
 def require(grant: Grant, *, capability: str, action: str, dataset: str | None = None) -> None:
-    """Raise Forbidden, naming what is missing, unless the grant covers the action."""
+    """Raise Forbidden, naming what is missing, unless the grant covers the action.
+
+    A dataset of another organisation is not found, so that nobody learns what others have.
+    """
+    if dataset is not None:
+        require_own(grant, dataset)
     if not allows(grant, capability=capability, action=action, dataset=dataset):
         where = "the organisation" if dataset is None else f"dataset {dataset!r}"
         raise Forbidden(f"the token lacks the capability {capability}:{action} on {where}")
+
+
+def require_own(grant: Grant, dataset: str) -> None:
+    """Raise DatasetNotFound for a dataset that is another organisation's."""
+    if is_foreign(grant.organisation, dataset, grant.owner_of):
+        raise DatasetNotFound(f"dataset {dataset!r} not found")
 
 
 def require_all(grant: Grant, datasets: Mapping[str, Capabilities], org: Capabilities) -> None:

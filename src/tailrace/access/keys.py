@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, nobody
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
 
@@ -46,10 +46,15 @@ class KeyGrant(Struct, frozen=True):
     expires_s: float  # Unix seconds; infinity when it does not end
     datasets: tuple[str, ...]  # Baselime's as given; the one of a Moesif application or a Datamix destination
     destination: str = ""  # Datamix: system.application.environment
+    owner_of: OwnerOf = nobody
 
     def may_send_to(self, dataset: str) -> bool:
         """Whether events for the dataset may come with this key."""
-        return dataset in self.datasets or EVERY_DATASET in self.datasets
+        return (dataset in self.datasets or EVERY_DATASET in self.datasets) and not self.is_foreign(dataset)
+
+    def is_foreign(self, dataset: str) -> bool:
+        """Whether the dataset is another organisation's, as one may be that was made again under its name."""
+        return is_foreign(self.organisation, dataset, self.owner_of)
 
 
 def new_key(dialect: KeyDialect) -> str:

@@ -10,32 +10,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from msgspec import Struct
 from sqlalchemy import (
-    JSON,
-    Column,
     ColumnElement,
     Connection,
     Engine,
-    ForeignKey,
-    LargeBinary,
-    MetaData,
     Row,
-    Select,
-    String,
-    Table,
     and_,
     delete,
     insert,
     select,
+    true,
     update,
 )
 
+from tailrace.access import migrations
 from tailrace.access.capabilities import (
+    FIRST_ORGANISATION,
     Capabilities,
     Grant,
+    OwnerOf,
     checked_dataset_capabilities,
     checked_org_capabilities,
+    nobody,
     require_all,
+    role_capabilities,
 )
 from tailrace.access.database import open_engine
 from tailrace.access.keys import (
@@ -47,54 +46,38 @@ from tailrace.access.keys import (
     checked_scope,
     new_key,
 )
-from tailrace.access.tokens import NO_EXPIRY, TokenRecord, checked_expiry, hash_of, new_secret, rfc3339
-from tailrace.events import BadRequest, Conflict, NotFound, Unauthorized
+from tailrace.access.people import People, User, checked_name
+from tailrace.access.schema import MAX_DESCRIPTION_LENGTH
+from tailrace.access.schema import keys as _keys
+from tailrace.access.schema import memberships as _memberships
+from tailrace.access.schema import organisations as _organisations
+from tailrace.access.schema import tokens as _tokens
+from tailrace.access.schema import users as _users
+from tailrace.access.tokens import (
+    NO_EXPIRY,
+    PersonalToken,
+    TokenKind,
+    TokenRecord,
+    checked_expiry,
+    checked_overlap,
+    hash_of,
+    new_secret,
+    rfc3339,
+)
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 
-ORGANISATION = "tailrace"
 FILE_NAME = "access.db"
-MAX_NAME_LENGTH = 256  # characters of a token's name
-MAX_DESCRIPTION_LENGTH = 4096  # characters of a token's description
+OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes
 _MAX_CACHED = 10_000  # tokens; the cache is emptied beyond
 
-_metadata = MetaData()
-_users = Table(
-    "users",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("organisation", String(128), nullable=False),
-    Column("name", String(256), nullable=False),
-    Column("email", String(256), nullable=False),
-    Column("role", String(32), nullable=False),
-    Column("created_at", String(32), nullable=False),  # RFC 3339, UTC
-)
-_tokens = Table(
-    "tokens",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("name", String(MAX_NAME_LENGTH), nullable=False),
-    Column("description", String(MAX_DESCRIPTION_LENGTH), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("hash", LargeBinary(32), nullable=False, unique=True),
-    Column("user_id", String(64), ForeignKey("users.id"), nullable=False),
-    Column("created_at", String(32), nullable=False),  # RFC 3339, UTC
-    Column("expires_at", String(32)),  # RFC 3339, UTC; null for no end
-    Column("dataset_capabilities", JSON, nullable=False),
-    Column("org_capabilities", JSON, nullable=False),
-)
-_keys = Table(
-    "keys",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("dialect", String(16), nullable=False),
-    Column("name", String(MAX_NAME_LENGTH), nullable=False),
-    Column("hash", LargeBinary(32), nullable=False, unique=True),
-    Column("tail_hash", LargeBinary(32)),  # of the characters by which Moesif's clients tell applications apart
-    Column("user_id", String(64), ForeignKey("users.id"), nullable=False),
-    Column("created_at", String(32), nullable=False),  # RFC 3339, UTC
-    Column("expires_at", String(32)),  # RFC 3339, UTC; null for no end
-    Column("datasets", JSON, nullable=False),
-    Column("destination", String(512), nullable=False),
-)
+
+class _Found(Struct, frozen=True):
+    """What a look-up of a credential gave."""
+
+    hash: bytes
+    end_s: float  # Unix seconds; infinity when it does not end
+    grant: Grant | KeyGrant  # of a personal token: in its user's first organisation
+    by_organisation: Mapping[str, Grant] = {}  # of a personal token
 
 
 class Access:
@@ -104,15 +87,25 @@ class Access:
         self._engine = engine
         self._clock = clock
         self._lock = threading.Lock()
-        self._cache: dict[bytes, tuple[bytes, float, Grant | KeyGrant]] = {}  # by hash: hash, end, grant
+        self._cache: dict[bytes, _Found] = {}  # by hash
         self._keys_by_id: dict[str, KeyGrant] = {}
+        self._organisations: frozenset[str] | None = None
         self._changes = 0
+        self._owner_of: OwnerOf = nobody
+        self.people = People(engine, self._changing, self._now)
 
     @classmethod
     def open(cls, path_or_url: Path | str, clock: Callable[[], float] = time.time) -> Self:
-        """Open the store, made if missing: a path is an SQLite file (mode 0600), a string an SQLAlchemy URL."""
+        """Open the store, made if missing and brought up to date: a path is an SQLite file (mode 0600).
+
+        A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database.
+        """
         engine = open_engine(path_or_url)
-        _metadata.create_all(engine)
+        try:
+            migrations.upgrade(engine)
+        except BaseException:
+            engine.dispose()
+            raise
         return cls(engine, clock)
 
     def close(self) -> None:
@@ -125,19 +118,36 @@ class Access:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def authenticate(self, secret: str) -> Grant:
-        """Return what the bearer of the secret may do; raises Unauthorized when it is unknown or has expired."""
-        grant = self._credential(secret, "token")
+    def datasets_belong(self, owner_of: OwnerOf) -> None:
+        """From now on keep grants to the datasets of their own organisation; call it before the first look-up."""
+        self._owner_of = owner_of
+
+    def authenticate(self, secret: str, organisation: str = "") -> Grant:
+        """Return what the bearer of the secret may do; raises Unauthorized when it is unknown or has expired.
+
+        A personal token is for any organisation of its user: for the one named, else for the first they joined. Of
+        an API token, which has an organisation of its own, the name is not looked at. Raises Forbidden for an
+        organisation that the user is not in; where there is only theirs, any name stands for it.
+        """
+        found = self._credential(secret, "token")
+        grant = found.grant
         if isinstance(grant, KeyGrant):
             raise Unauthorized(f"this is a {grant.dialect} key, not a token")
+        if not organisation or grant.kind != "personal" or organisation == grant.organisation:
+            return grant
+        named = found.by_organisation.get(organisation)
+        if named is not None:
+            return named
+        if len(found.by_organisation) > 1 or organisation in self._known_organisations():
+            raise Forbidden(f"the user is in no organisation {organisation!r}")
         return grant
 
     def authenticate_key(self, dialect: KeyDialect, secret: str) -> KeyGrant:
         """Return what the bearer of a dialect's key may do; raises Unauthorized when it is no such key or expired."""
-        grant = self._credential(secret, "key")
+        grant = self._credential(secret, "key").grant
         if not isinstance(grant, KeyGrant) or grant.dialect != dialect:
             raise Unauthorized(f"this is no {dialect} key")
-        return grant
+        return _at_home(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
         """Return what a key may do now, by its id; raises Unauthorized when it was revoked or has expired."""
@@ -145,10 +155,10 @@ class Access:
         if grant is None:
             changes = self._changes
             with self._engine.connect() as connection:
-                row = connection.execute(_select_keys().where(_keys.c.id == key_id)).first()
+                row = connection.execute(select(_keys).where(_keys.c.id == key_id)).first()
             if row is None:
                 raise Unauthorized("the key was revoked")
-            grant = _key_grant(row)
+            grant = self._key_grant(row)
             with self._lock:
                 if changes == self._changes:
                     if len(self._keys_by_id) >= _MAX_CACHED:
@@ -156,24 +166,39 @@ class Access:
                     self._keys_by_id[key_id] = grant
         if self._clock() >= grant.expires_s:
             raise Unauthorized("the key has expired")
-        return grant
+        return _at_home(grant)
 
     def dialect_of(self, secret: str) -> str | None:
         """Return whose protocol a credential is for, "axiom" for a token; None for one that is not known or ended."""
         try:
-            grant = self._credential(secret, "credential")
+            grant = self._credential(secret, "credential").grant
         except Unauthorized:
             return None
         return grant.dialect if isinstance(grant, KeyGrant) else "axiom"
 
-    def _credential(self, secret: str, what: str) -> Grant | KeyGrant:
+    def _credential(self, secret: str, what: str) -> _Found:
         digest = hash_of(secret)
         found = self._cache.get(digest) or self._look_up(digest)
-        if found is None or not hmac.compare_digest(found[0], digest):
+        if found is None or not hmac.compare_digest(found.hash, digest):
             raise Unauthorized(f"the {what} is not valid")
-        if self._clock() >= found[1]:
+        if self._clock() >= found.end_s:
             raise Unauthorized(f"the {what} has expired")
-        return found[2]
+        return found
+
+    def _known_organisations(self) -> frozenset[str]:
+        known = self._organisations
+        if known is None:
+            changes = self._changes
+            with self._engine.connect() as connection:
+                known = frozenset(connection.scalars(select(_organisations.c.id)))
+            with self._lock:
+                if changes == self._changes:
+                    self._organisations = known
+        return known
+
+    def get_user(self, user_id: str, organisation: str = FIRST_ORGANISATION) -> User:
+        """Return a user of an organisation; raises NotFound."""
+        return self.people.get_user(user_id, organisation)
 
     def bootstrap(self, root_token: str = "") -> str | None:
         """Make the owner and a personal token for them at the first start; return its secret that one time.
@@ -182,26 +207,26 @@ class Access:
         ceases to work, and is returned once. None when nothing changed.
         """
         with self._changing() as connection:
-            owner = connection.scalar(select(_users.c.id).where(_users.c.role == "owner"))
+            first = (_memberships.c.role == "owner") & (_memberships.c.organisation == FIRST_ORGANISATION)
+            owner = connection.scalar(select(_memberships.c.user_id).where(first).order_by(_memberships.c.created_at))
             if owner is not None and not root_token:
                 return None
             secret = root_token or new_secret("personal")
             if owner is None:
                 owner = str(uuid.uuid4())
+                now = self._now()
+                connection.execute(insert(_users).values(id=owner, name="Owner", email="", created_at=now))
                 connection.execute(
-                    insert(_users).values(
-                        id=owner,
-                        organisation=ORGANISATION,
-                        name="Owner",
-                        email="",
-                        role="owner",
-                        created_at=self._now(),
+                    insert(_memberships).values(
+                        user_id=owner, organisation=FIRST_ORGANISATION, role="owner", created_at=now
                     )
                 )
-            mine = (_tokens.c.user_id == owner) & (_tokens.c.kind == "personal")
-            before = connection.execute(select(_tokens.c.id, _tokens.c.hash).where(mine)).first()
+            mine = (_tokens.c.user_id == owner) & (_tokens.c.kind == "personal") & (_tokens.c.name == OWNERS_TOKEN)
+            before = connection.execute(
+                select(_tokens.c.id, _tokens.c.hash).where(mine).order_by(_tokens.c.created_at)
+            ).first()
             if before is None:
-                self._insert(connection, "personal", secret, user_id=owner, name="owner")
+                self._insert(connection, "personal", secret, user_id=owner, name=OWNERS_TOKEN, organisation=None)
             elif hmac.compare_digest(before.hash, hash_of(secret)):
                 return None
             else:
@@ -216,28 +241,29 @@ class Access:
         expires_at: str | datetime | None = None,
         description: str | None = "",
         *,
+        kind: Literal["api", "ingest"] = "api",
         who: Grant,
     ) -> tuple[TokenRecord, str]:
         """Make an API token for `who`; return it and its secret, which is shown only here.
 
+        One of the kind "ingest" differs in its prefix alone, which is that of Axiom's ingest tokens of before 2022.
+
         Null and empty members of the maps count as not given. Raises BadRequest for a bad name, expiry or
         capability, Forbidden when the new token could do what `who` may not.
         """
-        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
-            raise BadRequest(f"the name of a token is text of 1 to {MAX_NAME_LENGTH} characters")
-        description = description or ""
-        if len(description) > MAX_DESCRIPTION_LENGTH:
-            raise BadRequest(f"the description of a token is at most {MAX_DESCRIPTION_LENGTH} characters")
+        checked_name(name, "token")
+        description = _checked_description(description or "")
         datasets = checked_dataset_capabilities(dataset_capabilities)
         org = checked_org_capabilities(org_capabilities)
         require_all(who, datasets, org)
         expiry = checked_expiry(expires_at, self._clock())
-        secret = new_secret("api")
+        secret = new_secret(kind)
         with self._changing() as connection:
             token_id = self._insert(
                 connection,
-                "api",
+                kind,
                 secret,
+                organisation=who.organisation,
                 user_id=who.user_id,
                 name=name,
                 description=description,
@@ -247,28 +273,151 @@ class Access:
             )
         return self.get_token(token_id), secret
 
-    def list_tokens(self) -> list[TokenRecord]:
-        """Return every API token, oldest first."""
+    def list_tokens(self, organisation: str | None = None) -> list[TokenRecord]:
+        """Return every API token, of one organisation if it is named, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                select(_tokens).where(_tokens.c.kind == "api").order_by(_tokens.c.created_at, _tokens.c.id)
+                select(_tokens).where(_api_token(None, organisation)).order_by(_tokens.c.created_at, _tokens.c.id)
             )
             return [_record(row) for row in rows]
 
-    def get_token(self, token_id: str) -> TokenRecord:
-        """Return an API token; raises NotFound."""
+    def get_token(self, token_id: str, organisation: str | None = None) -> TokenRecord:
+        """Return an API token; raises NotFound, also for one of an organisation other than the one named."""
         with self._engine.connect() as connection:
-            row = connection.execute(select(_tokens).where(_api_token(token_id))).first()
-        if row is None:
-            raise NotFound(f"token {token_id!r} not found")
-        return _record(row)
+            return _record(_found_token(connection, token_id, organisation))
 
-    def delete_token(self, token_id: str) -> None:
+    def update_token(
+        self,
+        token_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
+        org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
+        expires_at: str | datetime | None = None,
+        who: Grant,
+    ) -> TokenRecord:
+        """Change an advanced API token: its next use has the new capabilities. None leaves what is.
+
+        Raises NotFound, BadRequest for a bad value and for a basic token, which does not change once it is made (it
+        only ingests), Forbidden where the token could then do what `who` may not.
+        """
+        values: dict[str, Any] = {}
+        if name is not None:
+            values["name"] = checked_name(name, "token")
+        if description is not None:
+            values["description"] = _checked_description(description)
+        if dataset_capabilities is not None:
+            values["dataset_capabilities"] = checked_dataset_capabilities(dataset_capabilities)
+        if org_capabilities is not None:
+            values["org_capabilities"] = checked_org_capabilities(org_capabilities)
+        if expires_at is not None:
+            expiry = checked_expiry(expires_at, self._clock())
+            values["expires_at"] = rfc3339(expiry) if expiry else None
+        with self._changing() as connection:
+            row = _found_token(connection, token_id, who.organisation)
+            if _is_basic(row):
+                raise BadRequest("a basic token, which only ingests, does not change: make another, or regenerate it")
+            require_all(
+                who,
+                values.get("dataset_capabilities", row.dataset_capabilities),
+                values.get("org_capabilities", row.org_capabilities),
+            )
+            if values:
+                connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(**values))
+            return _record(_found_token(connection, token_id, who.organisation))
+
+    def regenerate_token(
+        self, token_id: str, *, existing_expires_at: str, new_expires_at: str | None = None, who: Grant
+    ) -> tuple[TokenRecord, str]:
+        """Make a token like an API token, with an id and a secret of its own; the old one works until the time given.
+
+        Neither longer than it would have, nor at all where that time has passed. Raises NotFound, BadRequest,
+        Forbidden where `who` may not what the token may.
+        """
+        end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
+        expiry = checked_expiry(new_expires_at, self._clock())
+        with self._changing() as connection:
+            row = _found_token(connection, token_id, who.organisation)
+            require_all(who, row.dataset_capabilities, row.org_capabilities)
+            secret = new_secret(row.kind)
+            if end.timestamp() < _end(row.expires_at):
+                connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(expires_at=rfc3339(end)))
+            made = self._insert(
+                connection,
+                row.kind,
+                secret,
+                organisation=row.organisation,
+                user_id=who.user_id,
+                name=row.name,
+                description=row.description,
+                expiry=expiry,
+                datasets=row.dataset_capabilities,
+                org=row.org_capabilities,
+            )
+        return self.get_token(made), secret
+
+    def delete_token(self, token_id: str, organisation: str | None = None) -> None:
         """Revoke an API token: its next use is refused. Raises NotFound."""
         with self._changing() as connection:
-            gone = connection.execute(delete(_tokens).where(_api_token(token_id))).rowcount
+            gone = connection.execute(delete(_tokens).where(_api_token(token_id, organisation))).rowcount
         if not gone:
             raise NotFound(f"token {token_id!r} not found")
+
+    def create_personal_token(
+        self,
+        user_id: str,
+        name: str,
+        expires_at: str | None = None,
+        description: str | None = "",
+        *,
+        who: Grant,
+    ) -> tuple[PersonalToken, str]:
+        """Make a personal token for a user; return it and its secret, which is shown only here.
+
+        Raises BadRequest, NotFound, Forbidden unless `who` is the user or may act for them.
+        """
+        self.people.require_sway(user_id, who=who)
+        checked_name(name, "token")
+        description = _checked_description(description or "")
+        expiry = checked_expiry(expires_at, self._clock())
+        secret = new_secret("personal")
+        with self._changing() as connection:
+            token_id = self._insert(
+                connection,
+                "personal",
+                secret,
+                user_id=user_id,
+                name=name,
+                description=description,
+                expiry=expiry,
+                organisation=None,
+            )
+        (made,) = (token for token in self._personal_tokens(user_id) if token.id == token_id)
+        return made, secret
+
+    def list_personal_tokens(self, user_id: str, *, who: Grant) -> list[PersonalToken]:
+        """Return the personal tokens of a user, oldest first. Raises NotFound, Forbidden."""
+        self.people.require_sway(user_id, who=who)
+        return self._personal_tokens(user_id)
+
+    def delete_personal_token(self, user_id: str, token_id: str, *, who: Grant) -> None:
+        """Revoke a personal token of a user. Raises NotFound, Forbidden."""
+        self.people.require_sway(user_id, who=who)
+        with self._changing() as connection:
+            one = _personal(user_id) & (_tokens.c.id == token_id)
+            if not connection.execute(delete(_tokens).where(one)).rowcount:
+                raise NotFound(f"token {token_id!r} not found")
+
+    def _personal_tokens(self, user_id: str) -> list[PersonalToken]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(_tokens).where(_personal(user_id)).order_by(_tokens.c.created_at, _tokens.c.id)
+            )
+            return [
+                PersonalToken(row.id, row.name, row.description, row.created_at, row.expires_at or NO_EXPIRY)
+                for row in rows
+            ]
 
     def create_key(
         self,
@@ -288,8 +437,7 @@ class Access:
         a bad name, expiry, scope or key, Conflict for a key that is taken, Forbidden when it could do what `who`
         may not.
         """
-        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
-            raise BadRequest(f"the name of a key is text of 1 to {MAX_NAME_LENGTH} characters")
+        checked_name(name, "key")
         kind, names, destination = checked_scope(dialect, datasets=datasets, dataset=dataset, destination=destination)
         require_all(who, {each: {"ingest": ["create"]} for each in names}, {})
         expiry = checked_expiry(expires_at, self._clock())
@@ -316,53 +464,44 @@ class Access:
                     expires_at=rfc3339(expiry) if expiry else None,
                     datasets=names,
                     destination=destination,
+                    organisation=who.organisation,
                 )
             )
         return self.get_key(key_id), secret
 
-    def list_keys(self) -> list[KeyRecord]:
-        """Return every key, oldest first."""
+    def list_keys(self, organisation: str | None = None) -> list[KeyRecord]:
+        """Return every key, of one organisation if it is named, oldest first."""
         with self._engine.connect() as connection:
-            return [_key_record(row) for row in connection.execute(_select_keys().order_by(_keys.c.created_at))]
+            rows = connection.execute(select(_keys).where(_key(None, organisation)).order_by(_keys.c.created_at))
+            return [_key_record(row) for row in rows]
 
-    def get_key(self, key_id: str) -> KeyRecord:
-        """Return a key; raises NotFound."""
+    def get_key(self, key_id: str, organisation: str | None = None) -> KeyRecord:
+        """Return a key; raises NotFound, also for one of an organisation other than the one named."""
         with self._engine.connect() as connection:
-            row = connection.execute(_select_keys().where(_keys.c.id == key_id)).first()
+            row = connection.execute(select(_keys).where(_key(key_id, organisation))).first()
         if row is None:
             raise NotFound(f"key {key_id!r} not found")
         return _key_record(row)
 
-    def delete_key(self, key_id: str) -> None:
+    def delete_key(self, key_id: str, organisation: str | None = None) -> None:
         """Revoke a key: its next use is refused. Raises NotFound."""
         with self._changing() as connection:
-            gone = connection.execute(delete(_keys).where(_keys.c.id == key_id)).rowcount
+            gone = connection.execute(delete(_keys).where(_key(key_id, organisation))).rowcount
         if not gone:
             raise NotFound(f"key {key_id!r} not found")
 
-    def _look_up(self, digest: bytes) -> tuple[bytes, float, Grant | KeyGrant] | None:
+    def _look_up(self, digest: bytes) -> _Found | None:
         changes = self._changes
-        found: tuple[bytes, float, Grant | KeyGrant]
         with self._engine.connect() as connection:
-            row = connection.execute(
-                select(_tokens, _users.c.organisation).join(_users).where(_tokens.c.hash == digest)
-            ).first()
-            key = None if row is not None else connection.execute(_select_keys().where(_keys.c.hash == digest)).first()
-        if row is not None:
-            grant = Grant(
-                token_id=row.id,
-                kind=row.kind,
-                user_id=row.user_id,
-                organisation=row.organisation,
-                datasets=row.dataset_capabilities,
-                org=row.org_capabilities,
-            )
-            found = (row.hash, _end(row.expires_at), grant)
-        elif key is not None:
-            key_grant = _key_grant(key)
-            found = (key.hash, key_grant.expires_s, key_grant)
-        else:
-            return None
+            row = connection.execute(select(_tokens).where(_tokens.c.hash == digest)).first()
+            if row is not None:
+                found = self._found_token(connection, row)
+            else:
+                key = connection.execute(select(_keys).where(_keys.c.hash == digest)).first()
+                if key is None:
+                    return None
+                key_grant = self._key_grant(key)
+                found = _Found(key.hash, key_grant.expires_s, key_grant)
         with self._lock:
             # A change since the read may have revoked what was read: then it must not be kept.
             if changes == self._changes:
@@ -371,12 +510,58 @@ class Access:
                 self._cache[digest] = found
         return found
 
+    def _found_token(self, connection: Connection, row: Row[Any]) -> _Found:
+        end_s = _end(row.expires_at)
+        if row.kind != "personal":
+            grant = Grant(
+                token_id=row.id,
+                kind="api",
+                user_id=row.user_id,
+                organisation=row.organisation,
+                datasets=row.dataset_capabilities,
+                org=row.org_capabilities,
+                owner_of=self._owner_of,
+            )
+            return _Found(row.hash, end_s, grant)
+        grants = {}
+        for member in connection.execute(
+            select(_memberships)
+            .where(_memberships.c.user_id == row.user_id)
+            .order_by(_memberships.c.created_at, _memberships.c.organisation)
+        ):
+            datasets, org = role_capabilities(member.role)
+            grants[member.organisation] = Grant(
+                token_id=row.id,
+                kind="personal",
+                user_id=row.user_id,
+                organisation=member.organisation,
+                datasets=datasets,
+                org=org,
+                role=member.role,
+                owner_of=self._owner_of,
+            )
+        if not grants:
+            raise Unauthorized("the token's user is in no organisation")
+        return _Found(row.hash, end_s, next(iter(grants.values())), grants)
+
+    def _key_grant(self, row: Row[Any]) -> KeyGrant:
+        return KeyGrant(
+            key_id=row.id,
+            dialect=row.dialect,
+            organisation=row.organisation,
+            expires_s=_end(row.expires_at),
+            datasets=tuple(row.datasets),
+            destination=row.destination,
+            owner_of=self._owner_of,
+        )
+
     def _insert(
         self,
         connection: Connection,
-        kind: Literal["personal", "api"],
+        kind: TokenKind,
         secret: str,
         *,
+        organisation: str | None,
         user_id: str,
         name: str,
         description: str = "",
@@ -397,6 +582,7 @@ class Access:
                 expires_at=rfc3339(expiry) if expiry else None,
                 dataset_capabilities=datasets or {},
                 org_capabilities=org or {},
+                organisation=organisation,
             )
         )
         return token_id
@@ -410,14 +596,55 @@ class Access:
             self._changes += 1
             self._cache.clear()
             self._keys_by_id.clear()
+            self._organisations = None
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _api_token(token_id: str) -> ColumnElement[bool]:
+def _api_token(token_id: str | None, organisation: str | None) -> ColumnElement[bool]:
     # Personal tokens are not managed as API tokens, so that the owner cannot be locked out through that route.
-    return and_(_tokens.c.id == token_id, _tokens.c.kind == "api")
+    return and_(
+        _tokens.c.kind != "personal",
+        true() if token_id is None else _tokens.c.id == token_id,
+        true() if organisation is None else _tokens.c.organisation == organisation,
+    )
+
+
+def _found_token(connection: Connection, token_id: str, organisation: str | None) -> Row[Any]:
+    row = connection.execute(select(_tokens).where(_api_token(token_id, organisation))).first()
+    if row is None:
+        raise NotFound(f"token {token_id!r} not found")
+    return row
+
+
+def _personal(user_id: str) -> ColumnElement[bool]:
+    return and_(_tokens.c.kind == "personal", _tokens.c.user_id == user_id)
+
+
+def _is_basic(row: Row[Any]) -> bool:
+    """Whether a token only ingests."""
+    return not row.org_capabilities and all(set(held) == {"ingest"} for held in row.dataset_capabilities.values())
+
+
+def _checked_description(description: str) -> str:
+    if len(description) > MAX_DESCRIPTION_LENGTH:
+        raise BadRequest(f"the description of a token is at most {MAX_DESCRIPTION_LENGTH} characters")
+    return description
+
+
+def _key(key_id: str | None, organisation: str | None) -> ColumnElement[bool]:
+    return and_(
+        true() if key_id is None else _keys.c.id == key_id,
+        true() if organisation is None else _keys.c.organisation == organisation,
+    )
+
+
+def _at_home(grant: KeyGrant) -> KeyGrant:
+    """The grant; raises Unauthorized where the one dataset that it is for has become another organisation's."""
+    if grant.dialect != "baselime" and grant.is_foreign(grant.datasets[0]):
+        raise Unauthorized("the dataset of the key is another organisation's")
+    return grant
 
 
 def _record(row: Row[Any]) -> TokenRecord:
@@ -428,21 +655,6 @@ def _record(row: Row[Any]) -> TokenRecord:
         expires_at=row.expires_at or NO_EXPIRY,
         dataset_capabilities=row.dataset_capabilities,
         org_capabilities=row.org_capabilities,
-    )
-
-
-def _select_keys() -> Select[Any]:
-    return select(_keys, _users.c.organisation).join(_users)
-
-
-def _key_grant(row: Row[Any]) -> KeyGrant:
-    return KeyGrant(
-        key_id=row.id,
-        dialect=row.dialect,
-        organisation=row.organisation,
-        expires_s=_end(row.expires_at),
-        datasets=tuple(row.datasets),
-        destination=row.destination,
     )
 
 

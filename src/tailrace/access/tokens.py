@@ -13,7 +13,8 @@ from tailrace.events import BadRequest
 
 # Go's zero time, which Axiom's clients send and expect for a token that does not expire.
 NO_EXPIRY = "0001-01-01T00:00:00Z"
-PREFIXES: dict[Literal["personal", "api"], str] = {"personal": "xapt-", "api": "xaat-"}
+TokenKind = Literal["personal", "api", "ingest"]
+PREFIXES: dict[TokenKind, str] = {"personal": "xapt-", "api": "xaat-", "ingest": "xait-"}
 
 
 class TokenRecord(Struct, frozen=True, rename="camel"):
@@ -28,7 +29,17 @@ class TokenRecord(Struct, frozen=True, rename="camel"):
     saml_authenticated: bool = False
 
 
-def new_secret(kind: Literal["personal", "api"]) -> str:
+class PersonalToken(Struct, frozen=True, rename="camel"):
+    """A personal token as its user sees it, without the secret."""
+
+    id: str
+    name: str
+    description: str
+    created_at: str  # RFC 3339 in UTC
+    expires_at: str  # RFC 3339 in UTC; NO_EXPIRY when it does not end
+
+
+def new_secret(kind: TokenKind) -> str:
     """Return a new secret: the prefix of its kind and 122 random bits laid out as a UUID, as Axiom's are."""
     return PREFIXES[kind] + str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
 
@@ -57,6 +68,15 @@ def checked_expiry(given: str | datetime | None, now_s: float) -> datetime | Non
     if given.timestamp() <= now_s:
         raise BadRequest(f"expiresAt {given.isoformat()} has passed")
     return given.astimezone(UTC)
+
+
+def checked_overlap(given: str | None, now: datetime) -> datetime:
+    """Return when a token that is regenerated ends, in UTC and not before now; raises BadRequest for no time."""
+    try:
+        end = datetime.fromisoformat(given or "")
+    except ValueError:
+        raise BadRequest(f"existingTokenExpiresAt {given!r} is not an RFC 3339 time") from None
+    return max(end if end.tzinfo else end.replace(tzinfo=UTC), now).astimezone(UTC)
 
 
 def rfc3339(time: datetime | None) -> str:

@@ -57,7 +57,8 @@ def _grant(route: ApiRoute, request: Request, services: Services) -> Grant | Non
     if route.need is None:
         return None
     value = request.headers.get("authorization")
-    grant = services.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None))
+    organisation = request.headers.get(axiom.ORGANISATION.decode(), "")
+    grant = services.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
     if route.need != ANY_TOKEN:
         require(grant, capability=route.need.capability, action=route.need.action)
     closed = services.closed()

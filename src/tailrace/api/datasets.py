@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant
+from tailrace.access import Grant, is_foreign, require_own
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events.times import rfc3339
 from tailrace.lake import DatasetInfo
@@ -35,27 +35,40 @@ class NewDataset(Struct, rename="camel"):
 
 
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
-    """Every dataset, by name."""
-    return json_response([_shown(info) for info in services.lake.datasets()])
+    """Every dataset of the organisation, by name."""
+    return json_response(
+        [
+            _shown(info)
+            for info in services.lake.datasets()
+            if not is_foreign(grant.organisation, info.name, grant.owner_of)
+        ]
+    )
 
 
 async def create_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Makes a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
     wanted = await read_json(request, NewDataset)
     info = await asyncio.to_thread(
-        services.lake.create, wanted.name, description=wanted.description or "", who=grant.user_id
+        services.lake.create,
+        wanted.name,
+        description=wanted.description or "",
+        who=grant.user_id,
+        organisation=grant.organisation,
     )
     return json_response(_shown(info))
 
 
 async def get_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """One dataset."""
-    return json_response(_shown(services.lake.get(request.path_params["id"])))
+    name = request.path_params["id"]
+    require_own(grant, name)
+    return json_response(_shown(services.lake.get(name)))
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Drops a dataset, its events and its virtual fields."""
     name = request.path_params["id"]
+    require_own(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
     await asyncio.to_thread(services.store.drop_dataset, name)
     return no_content()

@@ -29,7 +29,7 @@ class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
 
 async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
     """Every key, without secrets."""
-    return json_response(await asyncio.to_thread(services.access.list_keys))
+    return json_response(await asyncio.to_thread(services.access.list_keys, grant.organisation))
 
 
 async def create_key(request: Request, services: Services, grant: Grant) -> Response:
@@ -41,12 +41,14 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
 
 async def get_key(request: Request, services: Services, grant: Grant) -> Response:
     """One key, without its secret."""
-    return json_response(await asyncio.to_thread(services.access.get_key, request.path_params["id"]))
+    return json_response(
+        await asyncio.to_thread(services.access.get_key, request.path_params["id"], grant.organisation)
+    )
 
 
 async def delete_key(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes a key: its next use is refused."""
-    await asyncio.to_thread(services.access.delete_key, request.path_params["id"])
+    await asyncio.to_thread(services.access.delete_key, request.path_params["id"], grant.organisation)
     return no_content()
 
 
@@ -81,4 +83,4 @@ def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> No
         require(grant, capability="datasets", action="create")
     for name in missing:
         with suppress(DatasetExists):  # made by another request meanwhile
-            services.lake.create(name, who=grant.user_id)
+            services.lake.create(name, who=grant.user_id, organisation=grant.organisation)

@@ -2,7 +2,19 @@
 
 from msgspec import Struct
 
-from tailrace.api import apl, datasets, health, history, keys, sql, statistics, tokens, users, vfields
+from tailrace.api import (
+    apl,
+    datasets,
+    health,
+    history,
+    keys,
+    organisations,
+    sql,
+    statistics,
+    tokens,
+    users,
+    vfields,
+)
 from tailrace.api.services import Handler
 
 
@@ -64,9 +76,35 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v2/tokens", tokens.list_tokens, Need("apiTokens", "read")),
     ApiRoute("POST", "/v2/tokens", tokens.create_token, Need("apiTokens", "create")),
     ApiRoute("GET", "/v2/tokens/{id}", tokens.get_token, Need("apiTokens", "read")),
+    ApiRoute("PUT", "/v2/tokens/{id}", tokens.update_token, Need("apiTokens", "update")),
     ApiRoute("DELETE", "/v2/tokens/{id}", tokens.delete_token, Need("apiTokens", "delete")),
+    ApiRoute("POST", "/v2/tokens/{id}/regenerate", tokens.regenerate_token, Need("apiTokens", "update")),
+    *_under(
+        ("/v1", "/api/v1"),
+        ApiRoute("GET", "/user", users.current_user_v1, ANY_TOKEN),
+        ApiRoute("GET", "/tokens/ingest", tokens.list_ingest_tokens, Need("apiTokens", "read")),
+        ApiRoute("POST", "/tokens/ingest", tokens.create_ingest_token, Need("apiTokens", "create")),
+        ApiRoute("GET", "/tokens/personal", tokens.list_own_tokens, ANY_TOKEN),
+        ApiRoute("POST", "/tokens/personal", tokens.create_own_token, ANY_TOKEN),
+        ApiRoute("DELETE", "/tokens/personal/{id}", tokens.delete_own_token, ANY_TOKEN),
+    ),
     ApiRoute("GET", "/v2/user", users.current_user, ANY_TOKEN),
-    ApiRoute("GET", "/v1/user", users.current_user_v1, ANY_TOKEN),
+    ApiRoute("PUT", "/v2/user", users.update_current_user, ANY_TOKEN),
+    *_under(
+        ("/v1", "/v2", "/api/v1"),
+        ApiRoute("GET", "/users", users.list_users, Need("users", "read")),
+        ApiRoute("POST", "/users", users.create_user, Need("users", "create")),
+        ApiRoute("GET", "/users/{id}", users.get_user, Need("users", "read")),
+        ApiRoute("DELETE", "/users/{id}", users.delete_user, Need("users", "delete")),
+        ApiRoute("PUT", "/users/{id}/role", users.set_role, Need("users", "update")),
+    ),
+    ApiRoute("GET", "/tailrace/v1/users/{id}/tokens", tokens.list_user_tokens, Need("users", "read")),
+    ApiRoute("POST", "/tailrace/v1/users/{id}/tokens", tokens.create_user_token, Need("users", "update")),
+    ApiRoute("DELETE", "/tailrace/v1/users/{id}/tokens/{token}", tokens.delete_user_token, Need("users", "update")),
+    ApiRoute("GET", "/v2/orgs", organisations.list_organisations, ANY_TOKEN),
+    ApiRoute("POST", "/v2/orgs", organisations.create_organisation, ANY_TOKEN),
+    ApiRoute("GET", "/v2/orgs/{id}", organisations.get_organisation, ANY_TOKEN),
+    ApiRoute("PUT", "/v2/orgs/{id}", organisations.update_organisation, Need("billing", "update")),
     ApiRoute("GET", "/tailrace/v1/keys", keys.list_keys, Need("apiTokens", "read")),
     ApiRoute("POST", "/tailrace/v1/keys", keys.create_key, Need("apiTokens", "create")),
     ApiRoute("GET", "/tailrace/v1/keys/{id}", keys.get_key, Need("apiTokens", "read")),

@@ -1,4 +1,4 @@
-"""API tokens over HTTP: list, create, get, revoke."""
+"""Tokens over HTTP: API tokens, the ingest tokens of before 2022, and the personal tokens of users."""
 
 import asyncio
 
@@ -7,8 +7,9 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant
+from tailrace.access import Capabilities, Grant, TokenRecord
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import Forbidden
 
 
 class NewToken(Struct, rename="camel"):
@@ -21,9 +22,76 @@ class NewToken(Struct, rename="camel"):
     org_capabilities: dict[str, list[str] | None] | None = None
 
 
+class TokenChange(Struct, rename="camel"):
+    """What changes of an advanced token; null leaves what is."""
+
+    name: str | None = None
+    description: str | None = None
+    expires_at: str | None = None
+    dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
+    org_capabilities: dict[str, list[str] | None] | None = None
+
+
+class Regeneration(Struct, rename="camel"):
+    """When the token that there is ends, and when the new one does: RFC 3339, null for no end of the new one."""
+
+    existing_token_expires_at: str
+    new_token_expires_at: str | None = None
+
+
+class MadeToken(Struct, rename="camel"):
+    """A token with its secret, which is shown this once."""
+
+    id: str
+    name: str
+    description: str
+    expires_at: str
+    dataset_capabilities: dict[str, Capabilities]
+    org_capabilities: Capabilities
+    saml_authenticated: bool
+    token: str
+
+
+class NewIngestToken(Struct):
+    """What makes a token of the sort of before 2022: the datasets that it may send to are its scopes."""
+
+    name: str
+    description: str | None = None
+    scopes: list[str] = []
+
+
+class IngestToken(Struct, omit_defaults=True):
+    """An ingest token; its secret is there in the answer that makes it only."""
+
+    id: str
+    name: str
+    description: str
+    scopes: list[str]
+    token: str = ""
+
+
+class NewPersonalToken(Struct, rename="camel"):
+    """What makes a personal token."""
+
+    name: str
+    description: str | None = None
+    expires_at: str | None = None
+
+
+class MadePersonalToken(Struct, rename="camel"):
+    """A personal token with its secret, which is shown this once."""
+
+    id: str
+    name: str
+    description: str
+    created_at: str
+    expires_at: str
+    token: str
+
+
 async def list_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Every API token, without secrets."""
-    return json_response(await asyncio.to_thread(services.access.list_tokens))
+    return json_response(await asyncio.to_thread(services.access.list_tokens, grant.organisation))
 
 
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -38,15 +106,134 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
         wanted.description,
         who=grant,
     )
-    return json_response({**msgspec.to_builtins(record), "token": secret})
+    return json_response(_made(record, secret))
 
 
 async def get_token(request: Request, services: Services, grant: Grant) -> Response:
     """One API token, without its secret."""
-    return json_response(await asyncio.to_thread(services.access.get_token, request.path_params["id"]))
+    token_id = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.get_token, token_id, grant.organisation))
+
+
+async def update_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes an advanced API token, in force from its next use on. Basic ones do not change."""
+    wanted = await read_json(request, TokenChange)
+    record = await asyncio.to_thread(
+        services.access.update_token,
+        request.path_params["id"],
+        name=wanted.name,
+        description=wanted.description,
+        dataset_capabilities=wanted.dataset_capabilities,
+        org_capabilities=wanted.org_capabilities,
+        expires_at=wanted.expires_at,
+        who=grant,
+    )
+    return json_response(record)
+
+
+async def regenerate_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a token like this one, with a new id and secret; this one works on until the time given."""
+    wanted = await read_json(request, Regeneration)
+    record, secret = await asyncio.to_thread(
+        services.access.regenerate_token,
+        request.path_params["id"],
+        existing_expires_at=wanted.existing_token_expires_at,
+        new_expires_at=wanted.new_token_expires_at,
+        who=grant,
+    )
+    return json_response(_made(record, secret))
 
 
 async def delete_token(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes an API token: its next use is refused."""
-    await asyncio.to_thread(services.access.delete_token, request.path_params["id"])
+    await asyncio.to_thread(services.access.delete_token, request.path_params["id"], grant.organisation)
     return no_content()
+
+
+async def list_ingest_tokens(request: Request, services: Services, grant: Grant) -> Response:
+    """Every API token that only ingests, without secrets."""
+    tokens = await asyncio.to_thread(services.access.list_tokens, grant.organisation)
+    return json_response([_ingest_token(each) for each in tokens if _is_basic(each)])
+
+
+async def create_ingest_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a token that only ingests, into the datasets that are its scopes."""
+    wanted = await read_json(request, NewIngestToken)
+    record, secret = await asyncio.to_thread(
+        services.access.create_token,
+        wanted.name,
+        {scope: {"ingest": ["create"]} for scope in wanted.scopes},
+        description=wanted.description,
+        kind="ingest",
+        who=grant,
+    )
+    return json_response(_ingest_token(record, secret))
+
+
+async def list_own_tokens(request: Request, services: Services, grant: Grant) -> Response:
+    """The personal tokens of the token's user, without secrets."""
+    _require_personal(grant)
+    return json_response(await asyncio.to_thread(services.access.list_personal_tokens, grant.user_id, who=grant))
+
+
+async def create_own_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes another personal token of the token's user."""
+    _require_personal(grant)
+    return await _create_personal(request, services, grant, grant.user_id)
+
+
+async def delete_own_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Revokes a personal token of the token's user."""
+    _require_personal(grant)
+    token_id = request.path_params["id"]
+    await asyncio.to_thread(services.access.delete_personal_token, grant.user_id, token_id, who=grant)
+    return no_content()
+
+
+async def list_user_tokens(request: Request, services: Services, grant: Grant) -> Response:
+    """The personal tokens of a user, without secrets."""
+    user_id = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.list_personal_tokens, user_id, who=grant))
+
+
+async def create_user_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a personal token for a user; one that is in several organisations makes theirs themselves."""
+    return await _create_personal(request, services, grant, request.path_params["id"])
+
+
+async def delete_user_token(request: Request, services: Services, grant: Grant) -> Response:
+    """Revokes a personal token of a user."""
+    user_id, token_id = request.path_params["id"], request.path_params["token"]
+    await asyncio.to_thread(services.access.delete_personal_token, user_id, token_id, who=grant)
+    return no_content()
+
+
+async def _create_personal(request: Request, services: Services, grant: Grant, user_id: str) -> Response:
+    wanted = await read_json(request, NewPersonalToken)
+    record, secret = await asyncio.to_thread(
+        services.access.create_personal_token,
+        user_id,
+        wanted.name,
+        wanted.expires_at,
+        wanted.description,
+        who=grant,
+    )
+    return json_response(msgspec.convert({**msgspec.to_builtins(record), "token": secret}, MadePersonalToken))
+
+
+def _require_personal(grant: Grant) -> None:
+    if grant.kind != "personal":
+        raise Forbidden("this takes a personal token, for it is about the user that it belongs to")
+
+
+def _made(record: TokenRecord, secret: str) -> MadeToken:
+    return msgspec.convert({**msgspec.to_builtins(record), "token": secret}, MadeToken)
+
+
+def _is_basic(record: TokenRecord) -> bool:
+    held = record.dataset_capabilities.values()
+    return bool(held) and not record.org_capabilities and all(set(each) == {"ingest"} for each in held)
+
+
+def _ingest_token(record: TokenRecord, secret: str = "") -> IngestToken:
+    return IngestToken(record.id, record.name, record.description, list(record.dataset_capabilities), secret)

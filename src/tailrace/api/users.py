@@ -1,27 +1,17 @@
-"""The user that a token belongs to, for clients that ask who they are."""
+"""Users over HTTP: the one that a token belongs to, and those of the organisation."""
+
+import asyncio
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant
-from tailrace.api.services import Services, json_response
+from tailrace.access import Grant, Role, User
+from tailrace.access.people import role_named
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import Forbidden
 
-
-class Role(Struct, frozen=True):
-    """A user's role."""
-
-    id: str
-    name: str
-
-
-class CurrentUser(Struct, frozen=True):
-    """The object of `GET /v2/user`: exactly these members, which Axiom's Go client decodes strictly."""
-
-    id: str
-    name: str
-    email: str
-    role: Role
+DEFAULT_ROLE = "user"
 
 
 class CurrentUserV1(Struct, frozen=True):
@@ -31,20 +21,91 @@ class CurrentUserV1(Struct, frozen=True):
     name: str
     email: str
     emails: list[str]
-    permissions: list[str]
+    permissions: list[str]  # such as "datasets:read"
     role: Role
 
 
+class UserChange(Struct):
+    """What changes of the current user; null leaves what is."""
+
+    name: str | None = None
+    email: str | None = None
+
+
+class NewUser(Struct):
+    """Who is added to the organisation; the role is one of owner, admin, user, read-only and none."""
+
+    name: str
+    email: str
+    role: str = DEFAULT_ROLE
+
+
+class RoleChange(Struct):
+    """A user's new role."""
+
+    role: str
+
+
 async def current_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Who the token belongs to."""
-    return json_response(CurrentUser(grant.user_id, grant.user_id, "", _role(grant)))
+    """Who the token belongs to; of an API token, who made it."""
+    return json_response(await asyncio.to_thread(_current, services, grant))
 
 
 async def current_user_v1(request: Request, services: Services, grant: Grant) -> Response:
     """Who the token belongs to, in the older shape."""
-    return json_response(CurrentUserV1(grant.user_id, grant.user_id, "", [], [], _role(grant)))
+    user = await asyncio.to_thread(_current, services, grant)
+    permissions = [f"{capability}:{action}" for capability, actions in grant.org.items() for action in actions]
+    emails = [user.email] if user.email else []
+    return json_response(CurrentUserV1(user.id, user.name, user.email, emails, permissions, user.role))
 
 
-def _role(grant: Grant) -> Role:
-    """A personal token carries all its user may, an API token only what it was given."""
-    return Role("owner", "Owner") if grant.kind == "personal" else Role("custom", "Custom")
+async def update_current_user(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes the name or the email of the token's user; an API token, which is not its maker, may not."""
+    wanted = await read_json(request, UserChange)
+    if grant.kind != "personal":
+        raise Forbidden("only a personal token changes its user")
+    user = await asyncio.to_thread(
+        services.access.people.update_user, grant.user_id, grant.organisation, name=wanted.name, email=wanted.email
+    )
+    return json_response(user)
+
+
+async def list_users(request: Request, services: Services, grant: Grant) -> Response:
+    """The users of the organisation."""
+    return json_response(await asyncio.to_thread(services.access.people.list_users, grant.organisation))
+
+
+async def create_user(request: Request, services: Services, grant: Grant) -> Response:
+    """Adds a user to the organisation, who has no token yet; one of another organisation with the email joins it."""
+    wanted = await read_json(request, NewUser)
+    user = await asyncio.to_thread(
+        services.access.people.create_user, wanted.name, wanted.email, wanted.role, who=grant
+    )
+    return json_response(user)
+
+
+async def get_user(request: Request, services: Services, grant: Grant) -> Response:
+    """One user of the organisation."""
+    return json_response(
+        await asyncio.to_thread(services.access.get_user, request.path_params["id"], grant.organisation)
+    )
+
+
+async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes a user from the organisation; the API tokens that they made stay."""
+    await asyncio.to_thread(services.access.people.delete_user, request.path_params["id"], who=grant)
+    return no_content()
+
+
+async def set_role(request: Request, services: Services, grant: Grant) -> Response:
+    """Gives a user another role, in force from the next use of their tokens on."""
+    wanted = await read_json(request, RoleChange)
+    user = await asyncio.to_thread(services.access.people.set_role, request.path_params["id"], wanted.role, who=grant)
+    return json_response(user)
+
+
+def _current(services: Services, grant: Grant) -> User:
+    name, email = services.access.people.creator(grant.user_id)
+    # A personal token carries what its user's role allows, an API token only what it was given.
+    role = role_named(grant.role) if grant.kind == "personal" else Role("custom", "Custom")
+    return User(grant.user_id, name, email, role)

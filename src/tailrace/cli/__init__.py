@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailrace import __version__
-from tailrace.cli import datasets, ingest, keys, query, serve, tokens
+from tailrace.cli import datasets, ingest, keys, query, serve, tokens, users
 from tailrace.cli.errors import CommandError
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ app.command("query", context_settings={"allow_extra_args": True})(query.query)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
+app.add_typer(users.app, name="user")
 
 
 def main() -> None:

@@ -127,6 +127,42 @@ def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption 
 
 
 @app.command()
+def regenerate(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
+    overlap: Annotated[
+        str,
+        typer.Option("--overlap", metavar="TIME", help="How long the old one works on: 1h, 7d, or an RFC 3339 time."),
+    ] = "0s",
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="End of the new one: an RFC 3339 time, or from now: 90d, 12h."),
+    ] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Make a token like an API token, with a new id and secret. The secret goes to standard output, this once."""
+    try:
+        ends = parse_expiry(overlap, datetime.now(UTC))
+        new_end = parse_expiry(expires, datetime.now(UTC)) if expires else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with connect(find_server(url, token, data)) as client:
+        try:
+            made = call(
+                client,
+                "POST",
+                f"/v2/tokens/{quoted(token_id)}/regenerate",
+                {"existingTokenExpiresAt": ends, "newTokenExpiresAt": new_end},
+            )
+        except NotFoundError as error:
+            raise CommandError(f"{error}: give the id of a token; `tailrace token list` shows them") from error
+    print(f"token {made['name']} ({made['id']}): the old one ends at {ends}; keep the secret", file=sys.stderr)
+    print(made["token"])
+
+
+@app.command("revoke")
+@app.command()
 def delete(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
     url: UrlOption = None,

@@ -33,6 +33,7 @@ ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/
 TIME = "_time"
 DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
+ORGANISATION = b"x-axiom-org-id"  # which of its user's organisations a personal token is used for
 EVERY_DATASET = "*"  # in a token's capabilities
 NO_LABELS: dict[str, Any] = {}
 
@@ -64,13 +65,13 @@ class ErrorBody(msgspec.Struct):
 
 async def ingest(request: Request, gate: Gate) -> Response:
     """`POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
-    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    grant = _grant(request, gate)
     return await _ingest(request, gate, grant, request.params["dataset"])
 
 
 async def ingest_edge(request: Request, gate: Gate) -> Response:
     """`POST /v1/ingest/{dataset}`: as `ingest`, but for API tokens only, as Axiom's ingest endpoint is."""
-    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    grant = _grant(request, gate)
     if grant.kind != "api":
         raise Forbidden(
             "this endpoint takes API tokens only, not personal tokens; "
@@ -81,7 +82,7 @@ async def ingest_edge(request: Request, gate: Gate) -> Response:
 
 async def ingest_unnamed(request: Request, gate: Gate) -> Response:
     """`POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
-    grant = gate.access.authenticate(bearer(request.header(b"authorization")))
+    grant = _grant(request, gate)
     named = [name for name in grant.datasets if name != EVERY_DATASET]
     sendable = [name for name in named if allows(grant, capability="ingest", action="create", dataset=name)]
     everywhere = allows(grant, capability="ingest", action="create", dataset=EVERY_DATASET)
@@ -91,6 +92,12 @@ async def ingest_unnamed(request: Request, gate: Gate) -> Response:
             "or use an API token that may send to exactly one dataset"
         )
     return await _ingest(request, gate, grant, sendable[0])
+
+
+def _grant(request: Request, gate: Gate) -> Grant:
+    """What the token of a request may do, in the organisation that its header names; raises Unauthorized."""
+    organisation = request.header(ORGANISATION) or b""
+    return gate.access.authenticate(bearer(request.header(b"authorization")), organisation.decode("latin-1"))
 
 
 def bearer(value: bytes | None) -> str:

@@ -55,6 +55,7 @@ class _Target(Struct, frozen=True):
     labels: dict[str, Any]
     max_event_bytes: int
     is_made: bool  # whether a dataset that is not there yet is made
+    organisation: str  # whose it is then
 
 
 class Refused(Struct, frozen=True):
@@ -77,7 +78,7 @@ async def ingest_namespace(request: Request, gate: Gate) -> Response:
     grant = _grant(request, gate)
     labels = _labels(_header(request, b"x-service"), request.params["namespace"])
     is_made = gate.options.baselime_auto_create
-    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made)
+    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant.organisation)
     return await _ingest(request, gate, grant, target)
 
 
@@ -87,7 +88,7 @@ async def ingest_service(request: Request, gate: Gate) -> Response:
     _refuse_if_strict(request, gate)
     labels = _labels(request.params["service"], request.params["namespace"])
     is_made = gate.options.baselime_auto_create
-    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made)
+    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant.organisation)
     return await _ingest(request, gate, grant, target)
 
 
@@ -95,7 +96,7 @@ async def ingest_dataset(request: Request, gate: Gate) -> Response:
     """`POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
     grant = _grant(request, gate)
     _refuse_if_strict(request, gate)
-    return await _ingest(request, gate, grant, _by_headers(request, request.params["dataset"]))
+    return await _ingest(request, gate, grant, _by_headers(request, grant, request.params["dataset"]))
 
 
 async def ingest_unnamed(request: Request, gate: Gate) -> Response:
@@ -151,9 +152,9 @@ def _labels(service: str, namespace: str) -> dict[str, Any]:
     return {name: value for name, value in ((SERVICE, service), (NAMESPACE, namespace)) if value}
 
 
-def _by_headers(request: Request, dataset: str) -> _Target:
+def _by_headers(request: Request, grant: KeyGrant, dataset: str) -> _Target:
     labels = _labels(_header(request, b"x-service"), _header(request, b"x-namespace"))
-    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True)
+    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True, organisation=grant.organisation)
 
 
 def _refuse_if_strict(request: Request, gate: Gate) -> None:
@@ -180,8 +181,8 @@ async def _ingest_either(request: Request, gate: Gate, signal: Signal, array_dat
     grant = _grant(request, gate)
     content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
     protobuf = content_type in PROTOBUF_TYPES
-    otlp = _by_headers(request, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
-    array = _by_headers(request, array_dataset)
+    otlp = _by_headers(request, grant, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
+    array = _by_headers(request, grant, array_dataset)
     decode, size = await _body(request, gate)
 
     def cut_body() -> tuple[Signal | None, Cut]:
@@ -249,7 +250,7 @@ async def _body(request: Request, gate: Gate) -> tuple[Callable[[], bytes], int]
 
 async def _stored(cut: Cut, target: _Target, request: Request, gate: Gate) -> Receipt:
     if target.is_made:
-        await gate.ensure_dataset(target.dataset)
+        await gate.ensure_dataset(target.dataset, organisation=target.organisation)
     return await gate.take(
         cut, dataset=target.dataset, labels=target.labels, dialect="baselime", received_ns=request.received_ns
     )

@@ -171,7 +171,7 @@ async def add_logs(request: Request, gate: Gate) -> Response:
 
     async with sessions.hold(token) as live:
         try:
-            gate.access.key_grant(token.key_id)
+            grant = gate.access.key_grant(token.key_id)
         except Unauthorized as error:
             raise InvalidKey(f"the session has ended: {error.message}") from None
         before = live.repeats(token, sent.digest)
@@ -187,7 +187,7 @@ async def add_logs(request: Request, gate: Gate) -> Response:
             live.check_pace(sent.size)
             cut = await gate.offload(partial(_judge, sent, request.received_ns, gate.limits), sent.size)
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
-            await gate.ensure_dataset(destination)
+            await gate.ensure_dataset(destination, organisation=grant.organisation)
             await gate.take(cut, dataset=destination, labels=labels, dialect=_NAME, received_ns=request.received_ns)
             following = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)

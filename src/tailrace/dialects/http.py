@@ -106,10 +106,11 @@ class Gate(Protocol):
         """Why no events are let through, None while they are."""
         ...
 
-    async def ensure_dataset(self, dataset: str, *, current_by: str = "") -> None:
-        """Makes the dataset where there is none; with an id field one of current states.
+    async def ensure_dataset(self, dataset: str, *, organisation: str, current_by: str = "") -> None:
+        """Makes the organisation's dataset where there is none; with an id field one of current states.
 
-        Raises InvalidName, Conflict at the limit of datasets, or where a dataset of that name is of the other sort.
+        Raises InvalidName, Conflict at the limit of datasets, or where a dataset of that name is of the other sort or
+        another organisation's.
         """
         ...
 

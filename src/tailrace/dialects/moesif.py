@@ -160,7 +160,8 @@ def states(entity: Entity, *, single: bool) -> Handler:
     """The handler of a route for users, companies or subscriptions."""
 
     async def take(request: Request, gate: Gate) -> Response:
-        application = grant_of(request, gate).datasets[0]
+        grant = grant_of(request, gate)
+        application = grant.datasets[0]
         gate.check_dataset(application)
         body = await decoded(request, gate, MAX_REQUEST_BYTES)
 
@@ -172,7 +173,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
         rejections = changes.rejections
         if changes.upserts:
             dataset = f"{application}-{entity.name}"
-            await gate.ensure_dataset(dataset, current_by=CURRENT_BY)
+            await gate.ensure_dataset(dataset, organisation=grant.organisation, current_by=CURRENT_BY)
             rejections += tuple(
                 await gate.upsert(
                     changes.upserts, merged, dataset=dataset, dialect="moesif", received_ns=request.received_ns

@@ -47,7 +47,13 @@ MAX_AGE = (b"access-control-max-age", b"86400")
 # No page of another origin may use these: what is sent there, or answered, makes or manages credentials.
 SAME_ORIGIN = (
     "/sessions",
-    *sorted({route.path.partition("/{")[0] for route in ROUTES if route.need and route.need.capability == "apiTokens"}),
+    *sorted(
+        {
+            route.path.partition("/{")[0]
+            for route in ROUTES
+            if "/tokens" in route.path or (route.need and route.need.capability == "apiTokens")
+        }
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from tailrace.access import Access, Sessions
+from tailrace.access import Access, Sessions, is_foreign
 from tailrace.dialects.http import DEFAULT_OPTIONS, Merge, Options, Upsert
 from tailrace.events import (
     Batch,
@@ -110,17 +110,20 @@ class LogGate:
                 retry_after_s=OVERLOAD_RETRY_AFTER_S,
             )
 
-    async def ensure_dataset(self, dataset: str, *, current_by: str = "") -> None:
-        """Makes the dataset where there is none; with an id field one of current states.
+    async def ensure_dataset(self, dataset: str, *, organisation: str, current_by: str = "") -> None:
+        """Makes the organisation's dataset where there is none; with an id field one of current states.
 
-        Raises InvalidName, Conflict at `max_datasets` or where a dataset of the name is of the other sort, NotReady.
+        Raises InvalidName, NotReady, and Conflict at `max_datasets` or where a dataset of the name is of the other
+        sort or another organisation's.
         """
         if self._closed is not None:
             raise self._closed
         if not self._lake.has(dataset):
-            create = partial(self._lake.create, dataset, current_by=current_by)
+            create = partial(self._lake.create, dataset, current_by=current_by, organisation=organisation)
             with suppress(DatasetExists):  # by another request meanwhile
                 await self._loop.run_in_executor(self._executor, create)
+        if is_foreign(organisation, dataset, self._lake.organisation):
+            raise Conflict(f"dataset {dataset!r} is another organisation's")
         if current_by and self._lake.get(dataset).current_by != current_by:
             raise Conflict(f"dataset {dataset!r} exists already and is none of current states: drop it, or rename it")
 

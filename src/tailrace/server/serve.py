@@ -116,6 +116,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         ),
         on_committed=release,
     )
+    access.datasets_belong(lake.organisation)
     log = LocalLog.open(
         data / "log",
         segment_bytes=settings.log_segment_bytes,

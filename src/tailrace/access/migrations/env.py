@@ -1,0 +1,10 @@
+"""What alembic runs around the migrations: they use the connection that the store was opened with."""
+
+from alembic import context
+
+from tailrace.access.migrations import VERSION_TABLE
+from tailrace.access.schema import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, version_table=VERSION_TABLE)
+context.run_migrations()

@@ -1,0 +1,282 @@
+"""Organisations and users: who belongs where, in which role, and who may change that."""
+
+import re
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
+
+from tailrace.access.capabilities import (
+    FIRST_ORGANISATION,
+    ROLE_NAMES,
+    UNLIMITED_ROLES,
+    Grant,
+    require_all,
+    role_capabilities,
+)
+from tailrace.access.schema import MAX_NAME_LENGTH, memberships, organisations, tokens, users
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
+
+MAX_EMAIL_LENGTH = 254  # characters, RFC 5321
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+Changing = Callable[[], AbstractContextManager[Connection]]
+
+
+class Role(Struct, frozen=True):
+    """A user's role in an organisation."""
+
+    id: str
+    name: str
+
+
+class User(Struct, frozen=True):
+    """A user as Axiom's `/v2/users` shows one; its Go client decodes exactly these members."""
+
+    id: str
+    name: str
+    email: str
+    role: Role
+
+
+class Organisation(Struct, frozen=True):
+    """An organisation: what its users and tokens see is its own datasets, tokens and users only."""
+
+    id: str
+    name: str
+    created_at: str  # RFC 3339, UTC
+
+
+class Membership(Struct, frozen=True):
+    """That a user belongs to an organisation."""
+
+    organisation: Organisation
+    role: str
+
+
+class People:
+    """The organisations and users of an open store."""
+
+    def __init__(self, engine: Engine, changing: Changing, now: Callable[[], str]) -> None:
+        self._engine = engine
+        self._changing = changing
+        self._now = now
+
+    # Users
+
+    def list_users(self, organisation: str) -> list[User]:
+        """Return the users of an organisation, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_select_users(organisation).order_by(memberships.c.created_at, users.c.id))
+            return [_user(row) for row in rows]
+
+    def get_user(self, user_id: str, organisation: str) -> User:
+        """Return a user of an organisation; raises NotFound."""
+        with self._engine.connect() as connection:
+            return _found_user(connection, user_id, organisation)
+
+    def creator(self, user_id: str) -> tuple[str, str]:
+        """Return the name and the email of a user, also of one who has left; empty where there never was one."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(users.c.name, users.c.email).where(users.c.id == user_id)).first()
+        return (row.name, row.email) if row is not None else ("", "")
+
+    def create_user(self, name: str, email: str, role: str, *, who: Grant) -> User:
+        """Add a user to the organisation of `who`; one of another organisation who has the email joins it.
+
+        Raises BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
+        """
+        name, email = checked_name(name, "user"), checked_email(email)
+        _require_role(who, role)
+        with self._changing() as connection:
+            known = None
+            if email:
+                known = connection.scalar(select(users.c.id).where(func.lower(users.c.email) == email.lower()))
+            if known is not None and _role_of(connection, known, who.organisation) is not None:
+                raise Conflict(f"there is a user with the email {email!r} already")
+            user_id = known or str(uuid.uuid4())
+            if known is None:
+                connection.execute(insert(users).values(id=user_id, name=name, email=email, created_at=self._now()))
+            connection.execute(
+                insert(memberships).values(
+                    user_id=user_id, organisation=who.organisation, role=role, created_at=self._now()
+                )
+            )
+            return _found_user(connection, user_id, who.organisation)
+
+    def update_user(self, user_id: str, organisation: str, *, name: str | None, email: str | None) -> User:
+        """Change what a user is called; None leaves it. Raises BadRequest, NotFound, Conflict."""
+        values = {}
+        if name is not None:
+            values["name"] = checked_name(name, "user")
+        if email is not None:
+            values["email"] = checked_email(email)
+        with self._changing() as connection:
+            _found_user(connection, user_id, organisation)
+            if values.get("email"):
+                same = (func.lower(users.c.email) == values["email"].lower()) & (users.c.id != user_id)
+                if connection.scalar(select(users.c.id).where(same)) is not None:
+                    raise Conflict(f"there is a user with the email {email!r} already")
+            if values:
+                connection.execute(update(users).where(users.c.id == user_id).values(**values))
+            return _found_user(connection, user_id, organisation)
+
+    def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
+        """Give a user another role. Raises NotFound, Forbidden, and Conflict for the last owner."""
+        _require_role(who, role)
+        with self._changing() as connection:
+            before = _found_user(connection, user_id, who.organisation).role.id
+            _require_role(who, before)
+            if before == "owner" != role:
+                _require_another_owner(connection, user_id, who.organisation)
+            mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == who.organisation)
+            connection.execute(update(memberships).where(mine).values(role=role))
+            return _found_user(connection, user_id, who.organisation)
+
+    def delete_user(self, user_id: str, *, who: Grant) -> None:
+        """Remove a user from the organisation: their personal tokens work there no more.
+
+        API tokens that they made stay, being the organisation's. Raises NotFound, Forbidden, Conflict for the last
+        owner.
+        """
+        with self._changing() as connection:
+            before = _found_user(connection, user_id, who.organisation).role.id
+            _require_role(who, before)
+            if before == "owner":
+                _require_another_owner(connection, user_id, who.organisation)
+            mine = memberships.c.user_id == user_id
+            connection.execute(delete(memberships).where(mine & (memberships.c.organisation == who.organisation)))
+            if connection.scalar(select(memberships.c.user_id).where(mine)) is None:
+                personal = (tokens.c.user_id == user_id) & (tokens.c.kind == "personal")
+                connection.execute(delete(tokens).where(personal))
+
+    def require_sway(self, user_id: str, *, who: Grant) -> None:
+        """Raise unless `who` may act for a user: themselves, or one below them of no other organisation."""
+        if who.kind == "personal" and who.user_id == user_id:
+            return
+        with self._engine.connect() as connection:
+            _require_role(who, _found_user(connection, user_id, who.organisation).role.id)
+            theirs = connection.scalar(
+                select(func.count()).select_from(memberships).where(memberships.c.user_id == user_id)
+            )
+        if theirs != 1:
+            raise Forbidden("the user belongs to other organisations too, so only they may do that themselves")
+
+    # Organisations
+
+    def memberships(self, user_id: str) -> list[Membership]:
+        """Return the organisations of a user, the first joined first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(organisations, memberships.c.role)
+                .join(memberships, memberships.c.organisation == organisations.c.id)
+                .where(memberships.c.user_id == user_id)
+                .order_by(memberships.c.created_at, organisations.c.id)
+            )
+            return [Membership(Organisation(row.id, row.name, row.created_at), row.role) for row in rows]
+
+    def get_organisation(self, organisation: str) -> Organisation:
+        """Return an organisation; raises NotFound."""
+        with self._engine.connect() as connection:
+            return _found_organisation(connection, organisation)
+
+    def create_organisation(self, name: str, *, who: Grant) -> Organisation:
+        """Make an organisation, whose owner is the user `who`. Raises BadRequest, Forbidden, Conflict."""
+        name = checked_name(name, "organisation")
+        if who.kind != "personal" or who.role != "owner" or who.organisation != FIRST_ORGANISATION:
+            raise Forbidden("only an owner of the first organisation makes others, with a personal token")
+        made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64]
+        if not made:
+            raise BadRequest(f"the name of an organisation needs an ASCII letter or a digit, {name!r} has none")
+        with self._changing() as connection:
+            if connection.scalar(select(organisations.c.id).where(organisations.c.id == made)) is not None:
+                raise Conflict(f"there is an organisation {made!r} already")
+            now = self._now()
+            connection.execute(insert(organisations).values(id=made, name=name, created_at=now))
+            connection.execute(
+                insert(memberships).values(user_id=who.user_id, organisation=made, role="owner", created_at=now)
+            )
+            return _found_organisation(connection, made)
+
+    def update_organisation(self, organisation: str, *, name: str) -> Organisation:
+        """Call an organisation something else; its id stays. Raises BadRequest, NotFound."""
+        name = checked_name(name, "organisation")
+        with self._changing() as connection:
+            connection.execute(update(organisations).where(organisations.c.id == organisation).values(name=name))
+            return _found_organisation(connection, organisation)
+
+
+def checked_name(name: str, of: str) -> str:
+    """Return a name; raises BadRequest unless it has 1 to MAX_NAME_LENGTH characters, not all blank."""
+    if not name.strip() or len(name) > MAX_NAME_LENGTH:
+        raise BadRequest(f"the name of a {of} is text of 1 to {MAX_NAME_LENGTH} characters")
+    return name
+
+
+def checked_email(email: str) -> str:
+    """Return an email, or "" for none; raises BadRequest for what cannot be one."""
+    if email and (len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email)):
+        raise BadRequest(f"{email[:MAX_EMAIL_LENGTH]!r} is not an email: it is like ada@example.com")
+    return email
+
+
+def role_named(role: str) -> Role:
+    """Return a role as users are shown with."""
+    return Role(role, ROLE_NAMES.get(role, role))
+
+
+def _require_role(who: Grant, role: str) -> None:
+    """Raise BadRequest for no role, Forbidden unless `who` may all that the role allows: none makes a mightier one."""
+    if role not in ROLE_NAMES:
+        raise BadRequest(f"unknown role {role!r}; known are {', '.join(ROLE_NAMES)}")
+    if who.kind == "personal" and who.role == "owner":
+        return
+    if role in UNLIMITED_ROLES:
+        if not who.is_unlimited or role == "owner":
+            raise Forbidden(f"only {'an owner' if role == 'owner' else 'an owner or an admin'} gives or takes {role!r}")
+        return
+    require_all(who, *role_capabilities(role))
+
+
+def _require_another_owner(connection: Connection, user_id: str, organisation: str) -> None:
+    another = (
+        (memberships.c.organisation == organisation)
+        & (memberships.c.role == "owner")
+        & (memberships.c.user_id != user_id)
+    )
+    if connection.scalar(select(memberships.c.user_id).where(another)) is None:
+        raise Conflict("this is the last owner of the organisation: make another user an owner first")
+
+
+def _role_of(connection: Connection, user_id: str, organisation: str) -> str | None:
+    mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == organisation)
+    role: str | None = connection.scalar(select(memberships.c.role).where(mine))
+    return role
+
+
+def _select_users(organisation: str) -> Select[tuple[str, str, str, str]]:
+    return (
+        select(users.c.id, users.c.name, users.c.email, memberships.c.role)
+        .join(memberships, memberships.c.user_id == users.c.id)
+        .where(memberships.c.organisation == organisation)
+    )
+
+
+def _found_user(connection: Connection, user_id: str, organisation: str) -> User:
+    row = connection.execute(_select_users(organisation).where(users.c.id == user_id)).first()
+    if row is None:
+        raise NotFound(f"user {user_id!r} not found")
+    return _user(row)
+
+
+def _user(row: Row[tuple[str, str, str, str]]) -> User:
+    return User(row.id, row.name, row.email, role_named(row.role))
+
+
+def _found_organisation(connection: Connection, organisation: str) -> Organisation:
+    row = connection.execute(select(organisations).where(organisations.c.id == organisation)).first()
+    if row is None:
+        raise NotFound(f"organisation {organisation!r} not found")
+    return Organisation(row.id, row.name, row.created_at)

@@ -1,0 +1,134 @@
+"""Organisations over HTTP, in the objects of Axiom's `/v2/orgs`."""
+
+import asyncio
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, Organisation
+from tailrace.api.services import Services, json_response, read_json
+from tailrace.events import NotFound
+
+PLAN = "enterprise"  # a name outside of Axiom's list breaks its command line
+UNLIMITED = 0  # in a limit of the license
+ZERO_TIME = "0001-01-01T00:00:00Z"  # Go's, for a time that there is none of
+
+
+class License(Struct, frozen=True, rename="camel"):
+    """What an organisation may use; nothing is limited here but by the server's settings, so that 0 is no limit."""
+
+    id: str
+    issuer: str
+    issued_to: str
+    issued_at: str
+    valid_from: str
+    expires_at: str
+    tier: str
+    max_users: int = UNLIMITED
+    max_teams: int = UNLIMITED
+    max_datasets: int = UNLIMITED
+    max_fields: int = UNLIMITED
+    max_monitors: int = UNLIMITED
+    max_endpoints: int = UNLIMITED
+    monthly_ingest_gb: int = UNLIMITED
+    monthly_query_gb_hours: int = UNLIMITED
+    max_query_window_seconds: int = UNLIMITED
+    max_audit_window_seconds: int = UNLIMITED
+    api_rate_limit_per_second: int = UNLIMITED
+    with_auths: list[str] = []
+    features: list[str] = []
+    edge_deployments: list[str] = []
+
+
+class Org(Struct, frozen=True, rename="camel"):
+    """An organisation as Axiom's clients have it."""
+
+    id: str
+    name: str
+    role: str  # of the token's user in it; "custom" for an API token
+    plan: str
+    plan_created: str
+    last_usage_sync: str
+    primary_email: str
+    payment_status: str
+    license: License
+
+
+class OrgName(Struct):
+    """What an organisation is to be called."""
+
+    name: str
+
+
+async def list_organisations(request: Request, services: Services, grant: Grant) -> Response:
+    """The organisations of the token's user; of an API token the one that it is for."""
+    return json_response(await asyncio.to_thread(_visible, services, grant))
+
+
+async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes an organisation, which the token's user owns. Only an owner of the first one may."""
+    wanted = await read_json(request, OrgName)
+    made = await asyncio.to_thread(services.access.people.create_organisation, wanted.name, who=grant)
+    return json_response(await asyncio.to_thread(_shown, services, made, "owner"))
+
+
+async def get_organisation(request: Request, services: Services, grant: Grant) -> Response:
+    """One of the organisations that `list_organisations` has."""
+    return json_response(await asyncio.to_thread(_one, services, grant, request.path_params["id"]))
+
+
+async def update_organisation(request: Request, services: Services, grant: Grant) -> Response:
+    """Calls the organisation that the token is used for something else; its id stays."""
+    wanted = await read_json(request, OrgName)
+    name = request.path_params["id"]
+    if name != grant.organisation:
+        raise NotFound(f"organisation {name!r} not found; name it in the header X-Axiom-Org-Id too")
+
+    def update() -> Org:
+        services.access.people.update_organisation(name, name=wanted.name)
+        return _one(services, grant, name)
+
+    return json_response(await asyncio.to_thread(update))
+
+
+def _visible(services: Services, grant: Grant) -> list[Org]:
+    people = services.access.people
+    if grant.kind != "personal":
+        return [_shown(services, people.get_organisation(grant.organisation), "custom")]
+    return [_shown(services, each.organisation, each.role) for each in people.memberships(grant.user_id)]
+
+
+def _one(services: Services, grant: Grant, name: str) -> Org:
+    for each in _visible(services, grant):
+        if each.id == name:
+            return each
+    raise NotFound(f"organisation {name!r} not found")
+
+
+def _shown(services: Services, organisation: Organisation, role: str) -> Org:
+    emails = [
+        user.email
+        for user in services.access.people.list_users(organisation.id)
+        if user.role.id == "owner" and user.email
+    ]
+    began = organisation.created_at
+    return Org(
+        id=organisation.id,
+        name=organisation.name,
+        role=role,
+        plan=PLAN,
+        plan_created=began,
+        last_usage_sync=ZERO_TIME,
+        primary_email=emails[0] if emails else "",
+        payment_status="na",
+        license=License(
+            id=organisation.id,
+            issuer="tailrace",
+            issued_to=organisation.name,
+            issued_at=began,
+            valid_from=began,
+            expires_at=ZERO_TIME,
+            tier=PLAN,
+        ),
+    )

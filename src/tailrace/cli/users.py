@@ -1,0 +1,139 @@
+"""`tailrace user`: the users of the organisation, their roles and their personal tokens."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from tailrace.cli.client import DEFAULT_DATA, DataOption, TokenOption, UrlOption, call, connect, find_server, quoted
+from tailrace.cli.errors import CommandError, NotFoundError
+from tailrace.cli.output import print_table
+
+app = typer.Typer(help="Show and change users, their roles and their personal tokens.", no_args_is_help=True)
+
+USERS = "/v2/users"
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the user, or their email.")]
+
+
+class UserRole(StrEnum):
+    """What a user may do."""
+
+    owner = "owner"
+    admin = "admin"
+    user = "user"
+    read_only = "read-only"
+    none = "none"
+
+
+RoleOption = Annotated[UserRole, typer.Option("--role", help="What they may do.")]
+
+
+@app.command()
+def show(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+    """Show the user that the token belongs to."""
+    with connect(find_server(url, token, data)) as client:
+        _print([call(client, "GET", "/v2/user")])
+
+
+@app.command("set")
+def change(
+    name: Annotated[str | None, typer.Option("--name", help="New name.")] = None,
+    email: Annotated[str | None, typer.Option("--email", help='New email; "" for none.')] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Change the name or the email of the user that the token belongs to."""
+    if name is None and email is None:
+        raise typer.BadParameter("give --name, --email or both")
+    with connect(find_server(url, token, data)) as client:
+        _print([call(client, "PUT", "/v2/user", {"name": name, "email": email})])
+
+
+@app.command("list")
+def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+    """List the users of the organisation."""
+    with connect(find_server(url, token, data)) as client:
+        _print(call(client, "GET", USERS))
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the user.")],
+    email: Annotated[str, typer.Option("--email", help="Their email.")] = "",
+    role: RoleOption = UserRole.user,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Add a user. Their id goes to standard output; `tailrace user token` makes them a token."""
+    with connect(find_server(url, token, data)) as client:
+        made = call(client, "POST", USERS, {"name": name, "email": email, "role": role})
+    print(f"user {made['name']}: `tailrace user token {made['id']} NAME` makes a personal token", file=sys.stderr)
+    print(made["id"])
+
+
+@app.command()
+def role(
+    user: IdArgument,
+    given: Annotated[UserRole, typer.Argument(metavar="ROLE", help=f"One of {', '.join(UserRole)}.")],
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Give a user another role; their tokens have it from their next use on."""
+    with connect(find_server(url, token, data)) as client:
+        _print([_call(client, "PUT", f"{USERS}/{quoted(_id_of(client, user))}/role", {"role": given})])
+
+
+@app.command("token")
+def make_token(
+    user: IdArgument,
+    name: Annotated[str, typer.Argument(help="Name of the token.")],
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Make a personal token for a user. Its secret goes to standard output, this once."""
+    with connect(find_server(url, token, data)) as client:
+        path = f"/tailrace/v1/users/{quoted(_id_of(client, user))}/tokens"
+        made = _call(client, "POST", path, {"name": name})
+    print(f"personal token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
+    print(made["token"])
+
+
+@app.command()
+def delete(
+    user: IdArgument,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Remove a user and their personal tokens; the API tokens that they made stay."""
+    with connect(find_server(url, token, data)) as client:
+        _call(client, "DELETE", f"{USERS}/{quoted(_id_of(client, user))}")
+    print(f"removed user {user}")
+
+
+def _id_of(client: httpx.Client, user: str) -> str:
+    """The id of the user with an email; what is no email is an id."""
+    if "@" not in user:
+        return user
+    found = [each["id"] for each in call(client, "GET", USERS) if each["email"].lower() == user.lower()]
+    if not found:
+        raise CommandError(f"no user has the email {user}: `tailrace user list` shows them")
+    return str(found[0])
+
+
+def _call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
+    try:
+        return call(client, method, path, body)
+    except NotFoundError as error:
+        raise CommandError(f"{error}: give an id or an email; `tailrace user list` shows them") from error
+
+
+def _print(users: list[dict[str, Any]]) -> None:
+    rows = [[user["id"], user["name"], user["email"], user["role"]["id"]] for user in users]
+    print_table(["ID", "NAME", "EMAIL", "ROLE"], rows)

@@ -1,0 +1,45 @@
+BEGIN TRANSACTION;
+CREATE TABLE keys (
+	id VARCHAR(64) NOT NULL, 
+	dialect VARCHAR(16) NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	hash BLOB NOT NULL, 
+	tail_hash BLOB, 
+	user_id VARCHAR(64) NOT NULL, 
+	created_at VARCHAR(32) NOT NULL, 
+	expires_at VARCHAR(32), 
+	datasets JSON NOT NULL, 
+	destination VARCHAR(512) NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (hash), 
+	FOREIGN KEY(user_id) REFERENCES users (id)
+);
+INSERT INTO "keys" VALUES('c170561a-bcb0-44cf-98e2-dad2324bbde4','baselime','b',X'DE46567B5FC6F2B7BE0D5F5B8DF54427D7A9C294653F2F8C6E353C953AB71476',NULL,'8aea5177-43dc-4026-876c-78e6d8eeba9b','2026-11-21T15:45:10.064057Z',NULL,'["logs"]','');
+CREATE TABLE tokens (
+	id VARCHAR(64) NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	description VARCHAR(4096) NOT NULL, 
+	kind VARCHAR(16) NOT NULL, 
+	hash BLOB NOT NULL, 
+	user_id VARCHAR(64) NOT NULL, 
+	created_at VARCHAR(32) NOT NULL, 
+	expires_at VARCHAR(32), 
+	dataset_capabilities JSON NOT NULL, 
+	org_capabilities JSON NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (hash), 
+	FOREIGN KEY(user_id) REFERENCES users (id)
+);
+INSERT INTO "tokens" VALUES('4b3e1529-2dce-4674-b7c5-1e906ad7538c','owner','','personal',X'B708EE0D51EC3E146A2481327B3EE944FAF602914D13C2530D89C0C97AA168BE','8aea5177-43dc-4026-876c-78e6d8eeba9b','2026-11-21T15:45:10.053684Z',NULL,'{}','{}');
+INSERT INTO "tokens" VALUES('2d803d38-9f51-40b8-8d45-139412514c14','sender','made before migrations','api',X'DAA1D13D26AA31ABB440A2E250E97BCBBC487E5919EAD020A620F4151CB605F6','8aea5177-43dc-4026-876c-78e6d8eeba9b','2026-11-21T15:45:10.060659Z','2999-01-01T00:00:00Z','{"logs": {"ingest": ["create"]}}','{"datasets": ["read"]}');
+CREATE TABLE users (
+	id VARCHAR(64) NOT NULL, 
+	organisation VARCHAR(128) NOT NULL, 
+	name VARCHAR(256) NOT NULL, 
+	email VARCHAR(256) NOT NULL, 
+	role VARCHAR(32) NOT NULL, 
+	created_at VARCHAR(32) NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "users" VALUES('8aea5177-43dc-4026-876c-78e6d8eeba9b','tailrace','Owner','','owner','2026-11-21T15:45:10.049999Z');
+COMMIT;
