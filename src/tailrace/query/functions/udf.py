@@ -71,6 +71,9 @@ class Udf(Struct, frozen=True):
 
 UDFS: dict[str, Udf] = {}
 
+CELL_HASH = "apl_cell_hash"
+"""A SQL macro: of a name and a value, a UBIGINT that is 0 where the value is null."""
+
 
 def udf(name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = False) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
@@ -95,6 +98,9 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,
         )
+    instance.execute(
+        f"CREATE MACRO {CELL_HASH}(name, cell) AS CASE WHEN cell IS NULL THEN 0::UBIGINT ELSE hash(name, cell) END"
+    )
 
 
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
