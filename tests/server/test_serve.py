@@ -74,14 +74,14 @@ def test_the_first_start_prints_lines_that_work_when_pasted(make_server: "MakeSe
     sent = subprocess.run(["bash", "-c", ingest], capture_output=True, text=True, check=True)
     found = subprocess.run(["bash", "-c", query], capture_output=True, text=True, check=True)
     assert json.loads(sent.stdout)["ingested"] == 1
-    assert json.loads(found.stdout)["rows"][0]["message"] == "hello"
+    assert json.loads(found.stdout)["message"] == "hello"
 
 
 def test_what_the_first_start_makes_is_for_its_owner_only(make_server: "MakeServer") -> None:
     server = make_server().start()
 
     assert mode(server.data) == 0o700
-    for name in ("owner-token", "server.json", "access.db"):
+    for name in ("owner-token", "server.json", "access.db", "saved.db"):
         assert mode(server.data / name) == 0o600
     assert json.loads((server.data / "server.json").read_text()) == {"url": server.url, "pid": server.pid}
     assert server.token.startswith("xapt-")

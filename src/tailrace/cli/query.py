@@ -28,6 +28,8 @@ SQL_PATH = "/tailrace/v1/sql"
 APL_PATH = "/v1/datasets/_apl"
 SQL_WORDS = frozenset({"select", "with"})  # no APL query begins with these
 NUMERIC = frozenset({"integer", "float"})
+TOLD = frozenset({"warn", "error", "fatal"})  # priorities of messages
+IMPLICIT_END = "apl_implicitendtimeofnowapplied_1"  # nobody at a terminal expects another end
 ADDABLE = frozenset({"count", "countif", "sum", "sumif", "rate"})  # aggregates of which groups may be summed
 NS_PER_US = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -149,7 +151,7 @@ def _print_apl(answer: dict[str, Any]) -> None:
         for line in _chart(table, console.width):
             print(line)
     for message in answer["status"]["messages"]:
-        if message["priority"] in {"warn", "error", "fatal"}:
+        if message["priority"] in TOLD and message["code"] != IMPLICIT_END:
             print(f"{message['priority']}: {printable(message['msg'])}", file=sys.stderr)
     _print_count(len(rows), answer["status"]["elapsedTime"] / 1000)
 

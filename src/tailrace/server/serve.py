@@ -376,13 +376,13 @@ def _print_banner(url: str, data: Path, token: str | None) -> None:
     kept = data / OWNER_TOKEN_FILE
     authorization = f'-H "Authorization: Bearer $(cat {shlex.quote(str(kept))})"'
     event = '[{"message":"hello","level":"info"}]'
-    query = '{"sql":"SELECT * FROM demo ORDER BY _time DESC LIMIT 10"}'
+    query = f'{{"apl":"{DEMO_DATASET} | limit 10"}}'
     lines = [
         f"Tailrace {__version__} is ready at {url}",
         f"Token:  {token} (shown this once, kept in {kept})" if token else f"Token:  kept in {kept}",
         f"Ingest: curl -sS {url}/v1/datasets/{DEMO_DATASET}/ingest {authorization} "
         f"-H 'Content-Type: application/json' -d '{event}'",
-        f"Query:  curl -sS {url}/tailrace/v1/sql {authorization} -d '{query}'",
+        f"Query:  curl -sS {url}/v1/datasets/_apl {authorization} -H 'Accept: application/x-ndjson' -d '{query}'",
     ]
     print("\n".join(lines), flush=True)
 
