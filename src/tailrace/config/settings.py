@@ -29,6 +29,7 @@ class Unit(StrEnum):
     THREADS = "threads"
     QUERIES = "queries"
     DATASETS = "datasets"
+    FILES = "files"
     NAMES = "names, separated by commas"
 
 
@@ -178,6 +179,35 @@ class Settings(BaseSettings):
         description="Share of recent events that must have a field for it to earn a column.",
     )
     max_datasets: Annotated[int, Unit.DATASETS] = Field(default=10_000, ge=1, description="Most datasets.")
+
+    compact_files: Annotated[int, Unit.FILES] = Field(
+        default=16,
+        ge=0,
+        le=10_000,
+        description="Files of one day and of about the same size that are made one; 0 turns compaction off.",
+    )
+    compact_bytes: Bytes = Field(
+        default=128 * MIB,
+        ge=64 * 1024,
+        le=16 * GIB,
+        description="Size of a file that compaction leaves as it is; it makes none larger.",
+    )
+    compact_bytes_per_s: Bytes = Field(
+        default=32 * MIB, ge=64 * 1024, description="Most bytes a second that compaction writes."
+    )
+    upkeep_every_s: Seconds = Field(
+        default=60.0,
+        gt=0,
+        le=86400,
+        description="Time between two rounds of compaction, retention and removal of old files.",
+    )
+    keep_removed_s: Seconds = Field(
+        default=3600.0,
+        ge=0,
+        le=365 * 86_400,
+        description="Time that a file stays on disk once it is no part of its table, for engines that read the table "
+        "as it was; at least 4 times `query_timeout_s`.",
+    )
 
     query_timeout_s: Seconds = Field(default=30.0, gt=0, le=86400, description="Longest run of one query.")
     query_memory_bytes: Bytes = Field(

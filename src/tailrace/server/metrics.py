@@ -15,7 +15,18 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from tailrace.events import Rejection
+from tailrace.lake import Figures
 
+UPKEEP = (
+    ("compactions", "tailrace_compactions", "Merges of files of a table into one."),
+    ("files_before", "tailrace_compacted_files", "Files that were merged."),
+    ("files_after", "tailrace_compacted_files_made", "Files that took their place."),
+    ("bytes_rewritten", "tailrace_rewritten_bytes", "Bytes of files written by compaction and deletion."),
+    ("rows_expired", "tailrace_expired_events", "Events that retention took out of their tables."),
+    ("rows_deleted", "tailrace_deleted_events", "Events deleted by request."),
+    ("files_removed", "tailrace_removed_files", "Files removed from the disk, no part of their table any more."),
+    ("failures", "tailrace_upkeep_failures", "Rounds of upkeep of a dataset that failed and are tried again."),
+)
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -29,6 +40,7 @@ class Gauges(Struct, frozen=True):
     commits: int  # since the start, as those that follow
     commit_failures: int
     shred_failures: int  # batches kept whole in `_rest`
+    upkeep: Figures
 
 
 class Latency:
@@ -129,6 +141,8 @@ class _Collector(Collector):
         yield CounterMetricFamily(
             "tailrace_shred_failures", "Shreddings that failed; their events are kept whole.", gauges.shred_failures
         )
+        for counter, name, meaning in UPKEEP:
+            yield CounterMetricFamily(name, meaning, getattr(gauges.upkeep, counter))
         yield GaugeMetricFamily(
             "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start.", gauges.log_damage
         )

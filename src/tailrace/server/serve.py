@@ -29,7 +29,7 @@ from tailrace.config import Settings
 from tailrace.dialects.http import Options
 from tailrace.dialects.route import Router
 from tailrace.intake import Limits
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
 from tailrace.query import DuckDB, Interrupt, QueryLimits
 from tailrace.server import app
@@ -50,6 +50,7 @@ SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
 TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
+SNAPSHOT_TIMEOUTS = 4  # a query waits for its turn and runs, each for one at most, on the files that it began with
 FAULTS_TOLD = 3  # of datasets, in full in the answer about readiness
 
 logger = logging.getLogger("tailrace.server")
@@ -113,6 +114,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             columns_per_dataset=settings.columns_per_dataset,
             column_density=settings.column_density,
             max_datasets=settings.max_datasets,
+            upkeep=_upkeep(settings),
         ),
         on_committed=release,
     )
@@ -262,6 +264,17 @@ def _gauges(log: LocalLog, lake: Lake) -> Gauges:
         commits=lake.commits,
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,
+        upkeep=lake.upkeep,
+    )
+
+
+def _upkeep(settings: Settings) -> UpkeepSettings:
+    return UpkeepSettings(
+        compact_files=settings.compact_files,
+        compact_bytes=settings.compact_bytes,
+        compact_bytes_per_s=settings.compact_bytes_per_s,
+        keep_removed_s=max(settings.keep_removed_s, SNAPSHOT_TIMEOUTS * settings.query_timeout_s),
+        every_s=settings.upkeep_every_s,
     )
 
 

@@ -1,0 +1,86 @@
+"""Runs one step of upkeep on a lake and ends the process with SIGKILL at a chosen moment of it.
+
+Called as `python interrupted.py ROOT OPERATION MOMENT BOUND_NS`; it ends with exit code 0 where the moment never came.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, UpkeepSettings
+from tailrace.lake import catalog as catalog_module
+from tailrace.lake import rewrite as rewrite_module
+from tailrace.lake import table as table_module
+from tailrace.lake import upkeep as upkeep_module
+
+DATASET = "d"
+BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9, keep_removed_s=0))
+
+Call = Callable[..., Any]
+
+
+def end(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(function: Call) -> Call:
+    return end
+
+
+def after(function: Call) -> Call:
+    def call(*arguments: Any, **named: Any) -> None:
+        function(*arguments, **named)
+        end()
+
+    return call
+
+
+# Moment: where the function is, its name, and how it is changed.
+MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
+    "new file half written": (rewrite_module, "_next_rows", after),
+    "new file written, not flushed": (rewrite_module, "new_file", before),
+    "new files written": (catalog_module, "store_removed", before),
+    "what is taken out noted": (catalog_module, "store_removed", after),
+    "before the Delta commit": (table_module.Table, "rewrite", before),
+    "after the Delta commit, not flushed": (table_module.Table, "_flush_log", before),
+    "after the Delta commit, old files there": (table_module.Table, "rewrite", after),
+    "one old file removed": (Path, "unlink", after),
+    "old files removed": (upkeep_module, "_remove_empty_days", before),
+    "swept": (upkeep_module.Keeper, "sweep", after),
+}
+
+
+def odd(file: DataFile, fields: FieldsView) -> Any:
+    return np.flatnonzero(np.array(pq.ParquetFile(file.path).read()["n"].to_pylist()) % 2)
+
+
+def operate(lake: Lake, operation: str, bound_ns: int) -> None:
+    """One step of upkeep, and the removal of what it took out."""
+    match operation:
+        case "compact":
+            lake.compact(DATASET)
+        case "trim":
+            lake.trim(DATASET, bound_ns)
+        case "delete":
+            lake.delete_where(DATASET, odd)
+        case "retention":
+            lake._datasets[DATASET].keeper.expire(bound_ns // 1000)
+    lake.sweep(DATASET)
+
+
+def main() -> None:
+    root, operation, moment, bound_ns = sys.argv[1:]
+    lake = Lake.open(Path(root), BY_HAND)
+    place, name, change = MOMENTS[moment]
+    setattr(place, name, change(getattr(place, name)))
+    operate(lake, operation, int(bound_ns))
+
+
+if __name__ == "__main__":
+    main()
