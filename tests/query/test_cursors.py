@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from query.kit import Desk
 from support.events import batch
 
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, Batch
 from tailrace.query import QueryLimits
 from tailrace.query.apl.errors import AplError
 from tailrace.query.cursors import Cursor, Places, decode, encode
@@ -223,3 +223,18 @@ def test_a_cursor_where_there_is_no_order_of_time_is_refused(desk: Desk, apl: st
     with pytest.raises(AplError, match="in the order of _time"):
         ask(desk, apl, cursor=cursor)
     assert ask(desk, apl).status.min_cursor == ""
+
+
+def test_a_million_events_are_paged_each_once(desk: Desk) -> None:
+    desk.lake.create("logs")
+    for part in range(10):
+        numbers = range(part * 100_000, (part + 1) * 100_000)
+        lines = b"".join(b'{"n":%d}\n' % n for n in numbers)
+        times = np.array(numbers, np.int64) // 7 * 1_000 + T0_NS  # seven events a time
+        desk.lake.accept(part + 1, Batch("logs", lines, times, len(times), T0_NS))
+        if part == 5:
+            desk.lake.commit_now()
+    found = [np.asarray(column(page, "n")) for page in pages(desk, "logs | project n", 50_000)]
+
+    assert [len(page) for page in found] == [50_000] * 20
+    assert np.array_equal(np.sort(np.concatenate(found)), np.arange(1_000_000))
