@@ -1,4 +1,4 @@
-"""The golden files give the same answers wherever the data lies: in the log, hot, committed, or half of each."""
+"""The golden files give the same answers wherever the data lies: in the log, hot, committed, compacted, half of each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ class Stand:
         position = 0
         for name, lines in datasets().items():
             self.lake.create(name)
-            half = len(lines) // 2 if where == "half of each" else len(lines)
+            half = len(lines) // 2 if where in ("half of each", "compacted") else len(lines)
             for part in (lines[:half], lines[half:]):
                 if not part:
                     continue
@@ -33,6 +33,9 @@ class Stand:
                     self.lake.snapshot(name)
                 elif where != "in the log" and part is not lines[half:] and half:
                     self.lake.commit_now(name)
+            if where == "compacted":
+                self.lake.compact(name)
+        assert where != "compacted" or self.lake.upkeep.compactions > 0
 
     def answer(self, query: str) -> str:
         try:
@@ -46,7 +49,7 @@ class Stand:
         self.engine.close()
 
 
-@pytest.fixture(scope="module", params=["in the log", "hot", "committed", "half of each"])
+@pytest.fixture(scope="module", params=["in the log", "hot", "committed", "compacted", "half of each"])
 def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     made = Stand(tmp_path_factory.mktemp("golden"), request.param)
     yield made
