@@ -35,12 +35,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "access.db"
+    return tmp_path / "access.db"  # where the store is unless it is on a server
 
 
 @pytest.fixture
-def access(path: Path, clock: Clock) -> Iterator[Access]:
-    with Access.open(path, clock) as store:
+def access(location: Path | str, clock: Clock) -> Iterator[Access]:
+    with Access.open(location, clock) as store:
         yield store
 
 
@@ -78,6 +78,7 @@ def test_a_key_for_every_dataset_may_send_to_any(access: Access, owner: Grant) -
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.sqlite
 def test_nothing_of_a_key_is_in_the_file(path: Path, dialect: KeyDialect) -> None:
     with Access.open(path) as access:
         secret = access.bootstrap()
@@ -230,14 +231,14 @@ def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_keys_outlive_a_restart(path: Path, dialect: KeyDialect) -> None:
-    with Access.open(path) as access:
+def test_keys_outlive_a_restart(location: Path | str, dialect: KeyDialect) -> None:
+    with Access.open(location) as access:
         secret = access.bootstrap()
         assert secret is not None
         key_id, key = create(access, access.authenticate(secret), dialect)
         record = access.get_key(key_id)
 
-    with Access.open(path) as access:
+    with Access.open(location) as access:
         assert access.authenticate_key(dialect, key).key_id == key_id
         assert access.list_keys() == [record]
 

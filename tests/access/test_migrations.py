@@ -4,8 +4,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 
 from tailrace.access import Access, migrations
 from tailrace.access.database import open_engine
@@ -47,8 +49,8 @@ def test_a_store_opens_again_after_its_upgrade(old: Path) -> None:
         assert access.authenticate(OWNERS_TOKEN).kind == "personal"
 
 
-def test_the_migrations_lead_to_the_tables_that_the_code_has(tmp_path: Path) -> None:
-    engine = open_engine(tmp_path / "access.db")
+def test_the_migrations_lead_to_the_tables_that_the_code_has(location: Path | str) -> None:
+    engine = open_engine(location)
     migrations.upgrade(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": migrations.VERSION_TABLE})
@@ -68,3 +70,24 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
     assert tables == {"users", "tokens", "keys", "memberships"}
+
+
+def test_every_migration_can_be_undone_and_done_again(location: Path | str) -> None:
+    engine = open_engine(location)
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        command.downgrade(migrations.config_for(connection), migrations.BASELINE)
+    engine.dispose()
+    with Access.open(location) as access:
+        assert access.bootstrap() is not None
+
+
+def test_a_store_of_a_later_version_is_refused(location: Path | str) -> None:
+    engine = open_engine(location)
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
+    engine.dispose()
+
+    with pytest.raises(CommandError, match="9999"):
+        Access.open(location)

@@ -30,8 +30,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def access(tmp_path: Path, clock: Clock) -> Iterator[Access]:
-    with Access.open(tmp_path / "access.db", clock) as store:
+def access(location: Path | str, clock: Clock) -> Iterator[Access]:
+    with Access.open(location, clock) as store:
         yield store
 
 

@@ -31,12 +31,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "access.db"
+    return tmp_path / "access.db"  # where the store is unless it is on a server
 
 
 @pytest.fixture
-def access(path: Path, clock: Clock) -> Iterator[Access]:
-    with Access.open(path, clock) as store:
+def access(location: Path | str, clock: Clock) -> Iterator[Access]:
+    with Access.open(location, clock) as store:
         yield store
 
 
@@ -55,11 +55,11 @@ def test_the_first_start_gives_the_owner_a_personal_token_once(access: Access) -
     assert access.bootstrap() is None
 
 
-def test_a_token_survives_a_restart(path: Path) -> None:
-    with Access.open(path) as access:
+def test_a_token_survives_a_restart(location: Path | str) -> None:
+    with Access.open(location) as access:
         secret = access.bootstrap()
         assert secret is not None
-    with Access.open(path) as access:
+    with Access.open(location) as access:
         assert access.bootstrap() is None
         assert access.authenticate(secret).kind == "personal"
 
@@ -80,6 +80,7 @@ def test_a_changed_root_token_replaces_the_one_before(access: Access) -> None:
         access.authenticate(first)
 
 
+@pytest.mark.sqlite
 def test_only_hashes_are_stored(path: Path, access: Access, owner: Grant) -> None:
     _, secret = access.create_token("t", INGEST, who=owner)
     access.close()
@@ -88,6 +89,7 @@ def test_only_hashes_are_stored(path: Path, access: Access, owner: Grant) -> Non
     assert secret.removeprefix("xaat-").encode() not in stored
 
 
+@pytest.mark.sqlite
 def test_the_files_are_the_owners_alone(path: Path, access: Access, owner: Grant) -> None:
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert "access.db-wal" in modes

@@ -15,7 +15,7 @@ def open_engine(path_or_url: Path | str) -> Engine:
         os.close(os.open(path_or_url, os.O_CREAT | os.O_RDWR, 0o600))
         path_or_url.chmod(0o600)
         path_or_url = f"sqlite:///{path_or_url}"
-    engine = create_engine(path_or_url)
+    engine = create_engine(path_or_url, pool_pre_ping=True)  # a server may have been restarted meanwhile
     if make_url(path_or_url).get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine

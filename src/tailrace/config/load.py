@@ -15,6 +15,7 @@ from tailrace.config.settings import (
     environment_variable,
     flag,
     is_secret,
+    secret_of,
     unit_of,
 )
 from tailrace.config.units import format_duration, format_size
@@ -79,8 +80,9 @@ def accepted(name: str) -> str:
     bounds = {key: getattr(mark, key) for mark in field.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)}
     unit = unit_of(name)
     show: Callable[[Any], str] = str
-    if is_secret(name):
-        return "xapt- followed by printable ASCII without spaces"
+    secret = secret_of(name)
+    if secret is not None:
+        return secret.accepts
     if get_origin(field.annotation) is Literal:
         *others, last = map(str, get_args(field.annotation))
         return f"{', '.join(others)} or {last}"

@@ -36,6 +36,8 @@ class Unit(StrEnum):
 class Secret(Struct, frozen=True):
     """Marks a setting whose value is never printed."""
 
+    accepts: str  # in words, what values it takes
+
 
 Bytes = Annotated[int, BeforeValidator(parse_size), Unit.BYTES]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Unit.SECONDS]
@@ -58,7 +60,14 @@ class Settings(BaseSettings):
         default="127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one."
     )
     port: int = Field(default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
-    root_token: Annotated[str, Secret()] = Field(
+    access_url: Annotated[str, Secret("a URL such as postgresql+psycopg://user:password@host/name")] = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9_+]*://.+)?$",
+        repr=False,
+        description="SQLAlchemy URL of the database of users, tokens and keys, such as `postgresql+psycopg://…`; "
+        "if empty, it is `access.db` in the data directory.",
+    )
+    root_token: Annotated[str, Secret("xapt- followed by printable ASCII without spaces")] = Field(
         default="",
         pattern=r"^(xapt-[!-~]+)?$",
         repr=False,
@@ -247,9 +256,14 @@ def unit_of(name: str) -> Unit:
     return next((mark for mark in Settings.model_fields[name].metadata if isinstance(mark, Unit)), Unit.NONE)
 
 
+def secret_of(name: str) -> Secret | None:
+    """Return the mark of a setting whose value may not be printed, None for any other."""
+    return next((mark for mark in Settings.model_fields[name].metadata if isinstance(mark, Secret)), None)
+
+
 def is_secret(name: str) -> bool:
     """Return whether the value of the setting `name` may not be printed."""
-    return any(isinstance(mark, Secret) for mark in Settings.model_fields[name].metadata)
+    return secret_of(name) is not None
 
 
 def shown(name: str, value: object) -> str:

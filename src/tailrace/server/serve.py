@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import uvloop
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
+from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.services import Health
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
@@ -91,7 +94,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    access = Access.open(data / "access.db")
+    access = _open_access(settings.access_url or data / ACCESS_FILE)
     store = Store.open(data / SAVED_FILE)
     try:
         sessions = Sessions.open(data / SESSIONS_FILE)
@@ -216,6 +219,14 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
         _end()
     serving.result()
+
+
+def _open_access(path_or_url: Path | str) -> Access:
+    try:
+        return Access.open(path_or_url)
+    except (SQLAlchemyError, CommandError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
 
 
 async def _start(log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, gate: LogGate) -> None:
