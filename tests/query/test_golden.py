@@ -1,4 +1,4 @@
-"""The golden files give the same answers wherever the data lies: in the log, hot, committed, compacted, half of each."""
+"""The golden files give the same answers wherever the data lies: the log, hot, committed, compacted, half of each."""
 
 from collections.abc import Iterator
 from pathlib import Path
