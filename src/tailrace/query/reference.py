@@ -46,6 +46,19 @@ DEVIATIONS: list[tuple[str, str]] = [
     ("String operators on other types", "See a value as it is written out."),
     ("`hasprefix`, `hassuffix`", "The start and the end of a term, as in Kusto, not of the string."),
     ("Datetimes", "Have microseconds; Kusto's and Axiom's have 100 ns and 1 ns."),
+    ("`%`", "Has the sign of the number that is divided; Kusto's is never negative."),
+    ("`between` of null", "Is false, and `!between` is true; both are null in Kusto."),
+    (
+        "Functions of null, or of what they are not defined for",
+        "Are null, as is the average of no rows; Kusto has 0, NaN or infinity for some.",
+    ),
+    ("What `extract()` and `parse` do not find", "Is null; Kusto's are empty strings."),
+    ("The hash of an empty string", "Is the hash of no bytes; Kusto's is empty."),
+    (
+        "`tostring()`",
+        "Writes `3`, `true`, `2026-03-05T10:00:00.25Z`; Kusto's are `3.0` of a real, `True`, and seven decimals.",
+    ),
+    ("`gettype()`", "Tells `int` of whole numbers and `null` of null; Kusto's are those of the column."),
 ]
 """What differs from Axiom or Kusto, beside the notes of single functions."""
 
