@@ -842,11 +842,13 @@ class Parser:
         return self._postfix(self._primary())
 
     def _postfix(self, found: Expression) -> Expression:
+        if isinstance(found, Constant) and found.kind != "dynamic":
+            return found
         for _ in range(MAX_CHAIN):
             token = self.here
             if token.kind != OPERATOR:
                 return found
-            if token.text == "." and not isinstance(found, Constant):
+            if token.text == ".":
                 self.next()
                 if self.here.kind == NAME:
                     found = Member(token.at, found, self.next().text)
@@ -854,7 +856,7 @@ class Parser:
                     found = Member(token.at, found, self.name("a key"), bracketed=True)
                 else:
                     self.fail("a key after '.'")
-            elif token.text == "[" and not isinstance(found, Constant):
+            elif token.text == "[":
                 self.next()
                 index = self.expression()
                 self.symbol("]")

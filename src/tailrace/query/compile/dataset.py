@@ -89,6 +89,7 @@ class Dataset(Relation):
         self._computed: dict[str, exp.Expr] = {}  # by identifier, over other identifiers
         self._virtual = {name: text for name, text in virtual if name not in (TIME, SYSTEM_TIME)}
         self._compile_virtual = compile_virtual
+        self._compiling: set[str] = set()  # virtual fields
         self._rest: Column | None = None
         self._row_hash: Column | None = None
         self.after: exp.Expr | None = None  # a condition on what is stored, while a page is read
@@ -118,15 +119,17 @@ class Dataset(Relation):
         return found
 
     def find(self, name: str) -> Column | None:
+        if name in self._compiling:
+            return self._made(name)
         if name not in self._columns:
             self._columns[name] = self._made(name)
         return self._columns[name]
 
     def _made(self, name: str) -> Column | None:
-        if name in self._virtual and self._compile_virtual is not None:
-            text = self._virtual.pop(name)  # so that it does not find itself
-            value = self._compile_virtual(self, text)
-            self._virtual[name] = text
+        if name in self._virtual and name not in self._compiling and self._compile_virtual is not None:
+            self._compiling.add(name)  # so that it does not find itself
+            value = self._compile_virtual(self, self._virtual[name])
+            self._compiling.discard(name)
             column = Column(name, Value(value.type, self._ids.fresh()))
             self._computed[column.id] = value.sql
             return column
@@ -141,6 +144,10 @@ class Dataset(Relation):
             self._define(column.value.sql, null_node(_DUCKDB[kind]))
             return column
         return self._object(name)
+
+    def compute(self, name: str, definition: exp.Expr) -> None:
+        """Say what an identifier is in terms of others."""
+        self._computed[name] = definition
 
     def _field(self, name: str) -> Column:
         reader = self._reader

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
+MAX_BINDING_DEPTH = 4
 SEPARATOR = "\x1f"  # no part of a term
 INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
 
@@ -161,7 +162,7 @@ class Expressions:
         return found
 
     def index(self, node: tree.Index) -> Value:
-        return functions.index(self.value(node.of), self.value(node.index))
+        return functions.index(self._shallow(self.value(node.of)), self._shallow(self.value(node.index)))
 
     # Calls and operators
 
@@ -181,6 +182,7 @@ class Expressions:
             else:
                 arguments.append(self.value(argument))
         try:
+            arguments = [self._shallow(argument) for argument in arguments]
             context = self.context
             if node.name == "bin_auto":
                 context = self.compiler.context(Columns(self.relation), with_range=True)
@@ -192,8 +194,14 @@ class Expressions:
                 error.at = node.arguments[index].at if plain and index is not None else node.at
             raise
 
+    def _shallow(self, value: Value) -> Value:
+        """The value as a column of its own where DuckDB would take long to bind more around it."""
+        if value.is_constant or binding_depth(value.sql) < MAX_BINDING_DEPTH:
+            return value
+        return self.add(value.type, value.sql)
+
     def unary(self, node: tree.Unary) -> Value:
-        return functions.unary(node.operator, self.value(node.of))
+        return functions.unary(node.operator, self._shallow(self.value(node.of)))
 
     def binary(self, node: tree.Binary) -> Value:
         operator = node.operator
@@ -205,7 +213,8 @@ class Expressions:
         if operator == ":":
             return self._searched_field(node)
         try:
-            return functions.binary(operator, self.value(node.left), self.value(node.right))
+            left, right = self.value(node.left), self.value(node.right)
+            return functions.binary(operator, self._shallow(left), self._shallow(right))
         except CallInvalid as error:
             error.at = node.at if error.at is None else error.at
             raise
@@ -435,6 +444,21 @@ class Expressions:
 
     def subquery(self, node: tree.Subquery) -> Value:
         raise AplError("a query has no meaning here; it may stand after `in`, or in toscalar()", node.at)
+
+
+def binding_depth(node: exp.Expr) -> int:
+    """How many of what DuckDB binds in exponential time stand inside of each other: lambdas, and NULLIF."""
+    deepest = 0
+    stack: list[tuple[object, int]] = [(node, 0)]
+    while stack:
+        each_, depth = stack.pop()
+        if isinstance(each_, exp.Expr):
+            depth += isinstance(each_, exp.Lambda) or (isinstance(each_, exp.Anonymous) and each_.this == "nullif")
+            deepest = max(deepest, depth)
+            stack += [(inner, depth) for inner in each_.args.values()]
+        elif isinstance(each_, list):
+            stack += [(inner, depth) for inner in each_]
+    return deepest
 
 
 def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:

@@ -521,8 +521,13 @@ def index(value: Value, key: Value) -> Value:
     if isinstance(key.constant, str):
         return dynamic(not_json_null(fn("json_extract", value.sql, text_node(pointer(key.constant)))))
     if key.type is DYNAMIC:
-        by_name, by_number = index(value, as_string(key)), index(value, as_long(key))
-        return dynamic(coalesce(by_name.sql, by_number.sql))
+
+        def either(of: exp.Expr, by: exp.Expr) -> exp.Expr:
+            at = Value(DYNAMIC, by)
+            found = [index(dynamic(of), as_string(at)), index(dynamic(of), as_long(at))]
+            return coalesce(*(each.sql for each in found))
+
+        return dynamic(bind([value.sql, key.sql], either))
     if key.type in NUMBERS:
         return dynamic(not_json_null(fn("json_extract", value.sql, as_long(key).sql)))
     escaped_key = fn("replace", as_text(key).sql, text_node("~"), text_node("~0"))
