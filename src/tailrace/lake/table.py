@@ -30,6 +30,7 @@ STATISTICS_STRING_BYTES = 64  # a longer bound is left out of the statistics, no
 US_PER_DAY = 86_400_000_000
 EPOCH = date(1970, 1, 1)
 DELTA_LOG = "_delta_log"
+VERSIONS_OF_A_COMMIT = 2  # at most: one may add columns
 PROPERTIES = {
     # What Delta's defaults keep for 30 and 7 days would be 100,000 files to list, and as many names in each checkpoint.
     "delta.logRetentionDuration": "interval 1 days",
@@ -77,7 +78,8 @@ class Table:
         self._columns = {field.name for field in delta.schema().fields}
         self.files: tuple[DataFile, ...] = tuple(_data_files(directory, delta))
         self._files_version = delta.version()
-        self._flushed_version = delta.version() - 1  # a process that was killed may not have flushed its last
+        # A process that was killed may not have flushed its last commit, with the one that added columns for it.
+        self._flushed_version = max(delta.version() - VERSIONS_OF_A_COMMIT, -1)
 
     @classmethod
     def create(cls, directory: Path) -> "Table":
@@ -101,8 +103,13 @@ class Table:
 
     @classmethod
     def open(cls, directory: Path) -> "Table":
-        """Open the table at `directory`; deltalake's TableNotFoundError where there is none."""
-        return cls(directory, DeltaTable(str(directory)))
+        """Open the table at `directory`; deltalake's TableNotFoundError where there is none.
+
+        What it holds is on disk then, so that the log may release what its position covers.
+        """
+        table = cls(directory, DeltaTable(str(directory)))
+        table.flush()
+        return table
 
     def exists(self) -> bool:
         """Whether the table's log is still where it was."""
@@ -192,12 +199,14 @@ class Table:
     def _flush_log(self) -> None:
         """Flush what delta-rs wrote to the table's log since the last time: it does not do so itself."""
         log = self.directory / DELTA_LOG
-        for version in range(self._flushed_version, self._delta.version() + 1):
-            for entry in log.glob(f"{version:020d}.*"):
+        written = [
+            log / f"{version:020d}.{kind}"
+            for version in range(max(self._flushed_version, 0), self._delta.version() + 1)
+            for kind in ("json", "checkpoint.parquet")
+        ]
+        for entry in (*written, log / "_last_checkpoint"):
+            if entry.exists():
                 flush(entry)
-        checkpoint = log / "_last_checkpoint"
-        if checkpoint.exists():
-            flush(checkpoint)
         flush(log)
         self._flushed_version = self._delta.version()
 
