@@ -123,7 +123,7 @@ def test_the_odd_names_that_clients_give_to_no_encoding_are_taken(
     partly(server.ingest(dataset, [GOOD], headers={"Content-Encoding": encoding}), 1)
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b'[{"n":1}]')[:-9]])
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b'[{"n":1}]', mtime=0)[:-9]])
 def test_broken_gzip_is_400(server: "Server", dataset: str, body: bytes) -> None:
     error(server.ingest(dataset, body, headers={"Content-Encoding": "gzip"}), 400, "gzip")
     assert numbers(server, dataset) == []

@@ -350,7 +350,9 @@ def test_compressed_bodies(client: Client, dataset: str, encoding: str) -> None:
     assert client.numbers(dataset) == [1]
 
 
-@pytest.mark.parametrize(("encoding", "body"), [("gzip", b"[]"), ("zip", b"[]"), ("gzip", gzip.compress(b"[]")[:-4])])
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", b"[]"), ("zip", b"[]"), ("gzip", gzip.compress(b"[]", mtime=0)[:-4])]
+)
 def test_a_body_that_cannot_be_decoded_is_400(client: Client, dataset: str, encoding: str, body: bytes) -> None:
     says(client.post(f"/v1/{dataset}/n", body, {"content-encoding": encoding}), 400, BAD_REQUEST)
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -509,3 +510,27 @@ def test_every_message_is_either_taken_or_rejected(messages: list[Any]) -> None:
     rejected = {index for index, _ in reasons(found)}
     kept = [message for index, message in enumerate(messages) if index not in rejected]
     assert events(found) == [{**message, "timestamp": int(message["timestamp"])} for message in kept]
+
+
+@pytest.mark.parametrize("element", [b"[]", b"{}", b"1", b'{"a":[]}'])
+def test_very_many_small_values_are_refused_before_they_become_objects(element: bytes) -> None:
+    body = b'{"session":"T","messages":[' + b",".join([element] * (12_000_000 // len(element))) + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="more than max_events = 100 messages"):
+            read_logs(body, Limits(max_events=100))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(body)
+
+
+def test_commas_and_brackets_in_texts_are_no_values() -> None:
+    text = '[{",\\"}],' * 100_000
+    found = cut(as_json([{**GOOD, "message": text}]), Limits(max_events=10))
+    assert events(found)[0]["message"] == text
+
+
+def test_messages_may_have_further_members() -> None:
+    message = {**GOOD, **{f"member{number}": [number] for number in range(5)}}
+    assert cut(as_json([message] * 5000), Limits(max_events=5000)).count == 5000

@@ -1,6 +1,7 @@
 """Users, companies and subscriptions: each is one current state, whatever came for it and however the server ended."""
 
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,7 @@ def test_a_state_that_grows_too_large_is_refused_and_stays_as_it_was(make_server
     answer = application.post("/v1/users/batch", [{"user_id": "u", "metadata": {"b": "x" * 1500}}, {"user_id": "v"}])
 
     assert answer.json()["accepted"] == 1
-    assert "max_event_bytes is 2048" in answer.json()["rejected"][0]["reason"]
+    assert "at most 2048" in answer.json()["rejected"][0]["reason"]
     assert [row["_id"] for row in application.stored("users", '"_id"')] == ["u", "v"]
     assert "metadata.b" not in application.stored("users", '"_id"')[0]
 
@@ -257,3 +258,37 @@ def test_merging_by_path_is_merging_recursively(changes: list[dict[str, Any]]) -
 
     row = {path: msgspec.json.decode(value) for path, value in after.items()}
     assert flat_row({"_time": 0, "_rest": None, **row}) == flat(expected)
+
+
+def nested(depth: int, leaves: int) -> bytes:
+    """A user whose every value has a path of 190 bytes a level."""
+    opened = b"".join(b'{"%s":' % (bytes([97 + level % 26]) * 190) for level in range(depth))
+    inner = b"{" + b",".join(b'"%d":1' % leaf for leaf in range(leaves)) + b"}"
+    return b'{"user_id":"u","m":' + opened + inner + b"}" * depth + b"}"
+
+
+def test_long_paths_cost_no_more_than_a_state_may_have() -> None:
+    tracemalloc.start()
+    try:
+        found = check_entities(nested(90, 9_000), USER, single=True, limits=Limits(), received_ns=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.upserts == []
+    assert "more than 1048576 bytes" in found.rejections[0].reason
+    assert peak < 20_000_000
+
+
+def test_a_change_has_a_bounded_number_of_values() -> None:
+    body = b'{"user_id":"u","m":{' + b",".join(b'"%d":1' % leaf for leaf in range(10_000)) + b"}}"
+    found = check_entities(body, USER, single=True, limits=Limits(), received_ns=1)
+    assert "more than 10000 values" in found.rejections[0].reason
+
+
+def test_the_newest_session_tokens_are_kept() -> None:
+    before: dict[str, msgspec.Raw] = {}
+    for number in range(300):
+        before = merged(before, {"session_token": msgspec.Raw(b'"%04d%s"' % (number, b"x" * 1000))})
+    kept = msgspec.json.decode(before["session_token"])
+    assert [int(token[:4]) for token in kept] == list(range(300 - len(kept), 300))
+    assert 120 < len(kept) < 135

@@ -402,3 +402,35 @@ def test_answers() -> None:
     for signal, name in (("traces", "Spans"), ("logs", "LogRecords"), ("metrics", "DataPoints")):
         answer = json.loads(otlp_answer(signal, protobuf=False, rejected=2, reason="why"))  # type: ignore[arg-type]
         assert answer == {"partialSuccess": {f"rejected{name}": "2", "errorMessage": "why"}}
+
+
+@pytest.mark.parametrize("place", ["attributes", "events", "links"])
+@pytest.mark.parametrize("protobuf", [False, True])
+def test_very_many_empty_messages_are_refused_before_they_are_objects(place: str, protobuf: bool) -> None:
+    if protobuf:
+        request = ExportTraceServiceRequest()
+        messages = getattr(request.resource_spans.add().scope_spans.add().spans.add(), place)
+        for _ in range(200_000):
+            messages.add()
+        body = request.SerializeToString()
+    else:
+        body = (
+            json.dumps(spans("s"))
+            .encode()
+            .replace(b'"name": "s"', b'"' + place.encode() + b'": [' + b",".join([b"{}"] * 200_000) + b"]")
+        )
+    with pytest.raises(TooLarge, match="empty messages"):
+        cut(body, "traces", protobuf=protobuf)
+
+
+@pytest.mark.parametrize("protobuf", [False, True])
+def test_many_small_attributes_are_taken(protobuf: bool) -> None:
+    span = {"name": "s", "attributes": [attribute(f"a{number}", intValue=1) for number in range(40_000)]}
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    body = in_protobuf(request, "traces") if protobuf else json.dumps(request, separators=(",", ":")).encode()
+    assert cut(body, "traces", protobuf=protobuf, largest=10_000_000).count == 1
+
+
+def test_a_malformed_span_is_told_of_like_any_malformed_request() -> None:
+    with pytest.raises(BadRequest, match="no OTLP request in JSON"):
+        cut(b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"},{"name":7}]}]}]}', "traces", protobuf=False)

@@ -137,3 +137,46 @@ def test_a_state_that_would_be_too_large_is_refused_alone() -> None:
         assert table.newest("u") == {"id": "u", "_revision": 1, "b": 1}
 
     asyncio.run(run())
+
+
+def test_a_large_state_is_merged_beside_the_event_loop_in_slices() -> None:
+    async def run() -> None:
+        sizes: list[int] = []
+
+        async def offload(work: Any, size: int) -> Any:
+            sizes.append(size)
+            return work()
+
+        table = Table()
+        states = CurrentStates(table.read, max_event_bytes=10_000_000, offload=offload)
+        await table.send(states, "u", large="x" * 900_000)
+        changes = [Upsert(n, "u", {"n": Raw(b"%d" % n)}) for n in range(20)]
+        refused = await states.upsert(
+            changes,
+            lambda before, change: {**before, **change},
+            table.take,
+            dataset="d",
+            by="id",
+            generation=1,
+            received_ns=2,
+        )
+        assert refused == []
+        assert table.newest("u")["n"] == 19
+        assert table.newest("u")["_revision"] == 21
+        assert len(sizes) >= 5
+        assert min(sizes) > 900_000
+
+    asyncio.run(run())
+
+
+def test_a_state_has_a_bounded_number_of_values() -> None:
+    async def run() -> None:
+        table = Table()
+        states = CurrentStates(table.read, max_event_bytes=10_000_000)
+        many = {f"f{number}": number for number in range(10_000)}
+        assert await table.send(states, "u", **many) == []
+        refused = await table.send(states, "u", one_more=1)
+        assert "10001 values" in refused[0].reason
+        assert await table.send(states, "u", f7=8) == []
+
+    asyncio.run(run())

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from tailrace.access import KeyGrant
-from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
+from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Request, Response, Route
 from tailrace.events import BadRequest, Cut, MethodNotAllowed, Receipt, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import Copy, Fields, Signal, cut_array, cut_otlp, decode_body, otlp_answer
 
@@ -173,7 +173,7 @@ async def _ingest(request: Request, gate: Gate, grant: KeyGrant, target: _Target
     def cut_body() -> Cut:
         return _cut(decode(), target, request, gate)
 
-    return await _take(await gate.offload(cut_body, size), target, request, gate)
+    return await _take(await gate.offload(cut_body, WORST * size), target, request, gate)
 
 
 async def _ingest_either(request: Request, gate: Gate, signal: Signal, array_dataset: str) -> Response:
@@ -204,7 +204,7 @@ async def _ingest_either(request: Request, gate: Gate, signal: Signal, array_dat
             received_ns=request.received_ns,
         )
 
-    found, cut = await gate.offload(cut_body, size)
+    found, cut = await gate.offload(cut_body, WORST * size)
     if found is None:
         return await _take(cut, array, request, gate)
     receipt = await _stored(cut, otlp, request, gate)
@@ -261,12 +261,17 @@ async def _take(cut: Cut, target: _Target, request: Request, gate: Gate) -> Resp
     if not receipt.rejections:
         return Response(202, ACCEPTED)
     status = gate.options.baselime_partial if receipt.taken else 400
-    answer = Partly(
-        message="Request Accepted" if status == 202 else "Bad Request",
-        invalid=[_shown(rejection) for rejection in receipt.rejections],
-        errors=[Refused(rejection.index, rejection.reason) for rejection in receipt.rejections],
-    )
-    return Response(status, msgspec.json.encode(answer))
+
+    def answer() -> bytes:
+        partly = Partly(
+            message="Request Accepted" if status == 202 else "Bad Request",
+            invalid=[_shown(rejection) for rejection in receipt.rejections],
+            errors=[Refused(rejection.index, rejection.reason) for rejection in receipt.rejections],
+        )
+        return msgspec.json.encode(partly)
+
+    size = sum(len(rejection.event or b"") for rejection in receipt.rejections)
+    return Response(status, await gate.offload(answer, size + REFUSED_BYTES * len(receipt.rejections)))
 
 
 def _shown(rejection: Rejection) -> Raw | str:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal, NoReturn
@@ -16,9 +16,10 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.access.sessions import InvalidSession, StaleSession
-from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
+from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Request, Response, Route
 from tailrace.events import BadRequest, Cut, Forbidden, NotFound, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import Limits, decode_body
+from tailrace.intake.screen import has_more_than
 
 MAX_KEY_BODY_BYTES = 64 * 1024  # of a request for a session, decoded
 MAX_AGE_MS = 10 * 60 * 1000  # a timestamp may lie this far before the time at which the request was received
@@ -37,6 +38,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
 _JSON_STARTS: Final = (b"{", b"[", b'"')
 _MAX_FURTHER_FIELDS: Final = 10_000  # of a form, beside the four that each message may have
+_VALUES_A_MESSAGE: Final = 16  # commas and brackets of a message in JSON; with its four members it needs four
 _NO_STORE: Final = ((b"cache-control", b"no-store"),)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
@@ -156,7 +158,7 @@ async def add_logs(request: Request, gate: Gate) -> Response:
     wire = await request.read()
     encoding = _encoding(request)
     size = gate.limits.max_body_bytes if encoding else len(wire)
-    sent = await gate.offload(partial(_read_wire, wire, encoding, gate.limits), size)
+    sent = await gate.offload(partial(_read_wire, wire, encoding, gate.limits), WORST * size)
     text = sent.session or request.query_values().get("session")
     if not text:
         raise InvalidSession("no session token: send it as 'session', beside 'messages' or in the query")
@@ -176,7 +178,7 @@ async def add_logs(request: Request, gate: Gate) -> Response:
             raise InvalidKey(f"the session has ended: {error.message}") from None
         before = live.repeats(token, sent.digest)
         if before is not None:
-            cut = await gate.offload(partial(_judge, sent, before.received_ns, gate.limits), sent.size)
+            cut = await gate.offload(partial(_judge, sent, before.received_ns, gate.limits), WORST * sent.size)
             following = before.following
             delay_s = 0.0
         else:
@@ -185,21 +187,22 @@ async def add_logs(request: Request, gate: Gate) -> Response:
                     "the session token was used already: send the one from the last answer, one request at a time"
                 )
             live.check_pace(sent.size)
-            cut = await gate.offload(partial(_judge, sent, request.received_ns, gate.limits), sent.size)
+            cut = await gate.offload(partial(_judge, sent, request.received_ns, gate.limits), WORST * sent.size)
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
             await gate.ensure_dataset(destination, organisation=grant.organisation)
             await gate.take(cut, dataset=destination, labels=labels, dialect=_NAME, received_ns=request.received_ns)
             following = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)
-    answer = Logged(
-        sessions.sign(following),
-        *parts,
-        processed=cut.count,
-        rejected=[RejectedLog(str(each.index), each.reason) for each in cut.rejections],
-    )
+    session = sessions.sign(following)
+
+    def answer() -> bytes:
+        rejected = [RejectedLog(str(each.index), each.reason) for each in cut.rejections]
+        return _ENCODER.encode(Logged(session, *parts, processed=cut.count, rejected=rejected))
+
+    body = await gate.offload(answer, REFUSED_BYTES * len(cut.rejections))
     if delay_s > 0:
         await asyncio.sleep(delay_s)
-    return Response(200, _ENCODER.encode(answer), headers=_NO_STORE)
+    return Response(200, body, headers=_NO_STORE)
 
 
 def _encoding(request: Request) -> str:
@@ -241,9 +244,7 @@ def read_logs(body: bytes, limits: Limits) -> Sent:
     text = _text(body)
     if not text:
         raise BadRequest('the body is empty: send {"session", "messages"} as JSON or as a form')
-    sent = _read_json(text) if _is_json(text) else _read_form(text, limits)
-    if sent.logs is not None and len(sent.logs) > limits.max_events:
-        raise _too_many(limits)
+    sent = _read_json(text, limits) if _is_json(text) else _read_form(text, limits)
     sent.digest = hashlib.sha256(body).digest()
     sent.size = len(body)
     return sent
@@ -259,6 +260,11 @@ def _is_json(text: bytes) -> bool:
 
 def _too_many(limits: Limits) -> TooLarge:
     return TooLarge(f"the request has more than max_events = {limits.max_events} messages")
+
+
+def _check_count(messages: Sized, limits: Limits) -> None:
+    if len(messages) > limits.max_events:
+        raise _too_many(limits)
 
 
 def _decode(text: bytes) -> Any:
@@ -288,7 +294,10 @@ def _refuse_constant(name: str) -> NoReturn:
 _LENIENT: Final = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
 
 
-def _read_json(text: bytes) -> Sent:
+def _read_json(text: bytes, limits: Limits) -> Sent:
+    # Anyone may send a body, as the session that it is for is within it: no more is decoded than a sound one can hold.
+    if has_more_than(text, _VALUES_A_MESSAGE * limits.max_events + _MAX_FURTHER_FIELDS, b",[{"):
+        raise _too_many(limits)
     try:
         good = _BODY.decode(text)
     except _REFUSED:
@@ -296,6 +305,7 @@ def _read_json(text: bytes) -> Sent:
     else:
         if isinstance(good.messages, UnsetType):
             return Sent(session=good.session or None)
+        _check_count(good.messages, limits)
         return Sent(session=good.session or None, logs=good.messages, indexes=range(len(good.messages)))
     body = _decode(text)
     if not isinstance(body, dict):
@@ -304,6 +314,7 @@ def _read_json(text: bytes) -> Sent:
     session = body.get("session") or None
     if not isinstance(messages, list):
         return Sent(session=session)
+    _check_count(messages, limits)
     return Sent(session=session, logs=[_read_log(each) for each in messages], indexes=range(len(messages)))
 
 
@@ -382,6 +393,7 @@ def _read_form(text: bytes, limits: Limits) -> Sent:
     if not found and session is None:
         return Sent()
     # A list without members is nothing at all in a form: a session alone is what jQuery makes of one.
+    _check_count(found, limits)
     indexes = sorted(found)
     return Sent(session=session, logs=[_read_log(found[index]) for index in indexes], indexes=indexes)
 

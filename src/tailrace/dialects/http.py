@@ -1,7 +1,7 @@
 """What a dialect sees of HTTP: request, response, route, and the gate behind which events become durable."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Raw, Struct
@@ -27,6 +27,10 @@ class Options(Struct, frozen=True):
 
 
 DEFAULT_OPTIONS = Options()
+
+WORST: Final = 32
+"""How many bytes of sound events are about as much work as one of the worst body, whose every element is refused."""
+REFUSED_BYTES: Final = 128  # and as one event that was refused, where the answer lists it
 
 
 class Response(Struct, frozen=True):
@@ -64,6 +68,10 @@ class Request(Struct):
         if not self.query:
             return {}
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
+
+
+MAX_STATE_BYTES: Final = 1024 * 1024  # of the paths and values of a current state, and of a change of one
+MAX_STATE_FIELDS: Final = 10_000  # values in one
 
 
 class Upsert(Struct, frozen=True):
@@ -119,7 +127,7 @@ class Gate(Protocol):
         ...
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
-        """`work()`, run beside the event loop when `size` bytes make it worth the way."""
+        """`work()`, run beside the event loop when it is as much as `size` bytes of sound events are."""
         ...
 
     async def take(self, cut: Cut, *, dataset: str, labels: dict[str, Any], dialect: str, received_ns: int) -> Receipt:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.access import KeyGrant
-from tailrace.dialects.http import Dialect, Gate, Handler, Request, Response, Route
+from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Handler, Request, Response, Route
 from tailrace.dialects.moesif_entities import (
     COMPANY,
     CURRENT_BY,
@@ -26,6 +26,8 @@ from tailrace.intake import Signal, cut_otlp, decode_body, otlp_answer
 APPLICATION_ID: Final = b"x-moesif-application-id"
 SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
 MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
+MAX_IDS: Final = 4  # application ids of one request that are looked up
+MAX_OTLP_BYTES: Final = 16 * 1024 * 1024  # decoded, of OTLP: decoded further it takes several times its size
 RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
 REGION: Final = "self-hosted"
 TAG_LENGTH: Final = 32
@@ -97,7 +99,7 @@ def grant_of(request: Request, gate: Gate) -> KeyGrant:
     if not sent:
         raise Unauthorized("no application id: send the header 'X-Moesif-Application-Id'")
     refusal: Unauthorized | None = None
-    for value in sent:
+    for value in sent[:MAX_IDS]:
         try:
             return gate.access.authenticate_key("moesif", value.decode("latin-1").strip())
         except Unauthorized as error:
@@ -135,7 +137,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
         def check() -> Checked:
             return check_events(body, kind, single=single, sender=sender, limits=gate.limits)
 
-        checked = await gate.offload(check, len(body))
+        checked = await gate.offload(check, WORST * len(body))
         labels = {"event_type": kind.name}
         if any(checked.transaction_ids) and gate.options.moesif_window_s:
             receipt = await gate.take_once(
@@ -151,7 +153,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
             receipt = await gate.take(
                 checked.cut, dataset=dataset, labels=labels, dialect="moesif", received_ns=request.received_ns
             )
-        return answer(checked.cut.count, receipt.rejections)
+        return await answer(checked.cut.count, receipt.rejections, gate)
 
     return take
 
@@ -168,7 +170,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
         def check() -> Changes:
             return check_entities(body, entity, single=single, limits=gate.limits, received_ns=request.received_ns)
 
-        changes = await gate.offload(check, len(body))
+        changes = await gate.offload(check, WORST * len(body))
         gate.refuse(changes.rejections, dialect="moesif")
         rejections = changes.rejections
         if changes.upserts:
@@ -180,7 +182,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
                 )
             )
         sent = len(changes.upserts) + len(changes.rejections)
-        return answer(sent - len(rejections), in_order(rejections))
+        return await answer(sent - len(rejections), in_order(rejections), gate)
 
     return take
 
@@ -191,7 +193,7 @@ def otlp(signal: Signal) -> Handler:
     async def take(request: Request, gate: Gate) -> Response:
         dataset = grant_of(request, gate).datasets[0]
         gate.check_dataset(dataset)
-        body = await decoded(request, gate, MAX_REQUEST_BYTES)
+        body = await decoded(request, gate, MAX_OTLP_BYTES)
         content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
         protobuf = content_type in PROTOBUF_TYPES
 
@@ -206,7 +208,7 @@ def otlp(signal: Signal) -> Handler:
                 received_ns=request.received_ns,
             )
 
-        found, cut = await gate.offload(cut_body, len(body))
+        found, cut = await gate.offload(cut_body, WORST * len(body))
         receipt = await gate.take(
             cut,
             dataset=dataset,
@@ -221,14 +223,18 @@ def otlp(signal: Signal) -> Handler:
     return take
 
 
-def answer(accepted: int, rejections: tuple[Rejection, ...]) -> Response:
+async def answer(accepted: int, rejections: tuple[Rejection, ...], gate: Gate) -> Response:
     """201 for what is stored; 400 where something was sent and none of it is."""
-    refused = [Refusal(each.index, each.reason) for each in rejections]
-    if accepted or not refused:
-        return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
-    first = refused[0]
-    message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
-    return Response(400, msgspec.json.encode(ErrorBody("invalid", message, refused)))
+
+    def render() -> Response:
+        refused = [Refusal(each.index, each.reason) for each in rejections]
+        if accepted or not refused:
+            return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
+        first = refused[0]
+        message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
+        return Response(400, msgspec.json.encode(ErrorBody("invalid", message, refused)))
+
+    return await gate.offload(render, REFUSED_BYTES * len(rejections))
 
 
 async def config(request: Request, gate: Gate) -> Response:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from tailrace.dialects.http import Upsert
+from tailrace.dialects.http import MAX_STATE_BYTES, MAX_STATE_FIELDS, Upsert
 from tailrace.dialects.moesif_events import (
     MEMBERS,
     Members,
@@ -24,6 +24,8 @@ from tailrace.intake import Limits
 CURRENT_BY: Final = "_id"  # the field by which a state is found
 SESSION_TOKEN: Final = "session_token"  # every one that was ever sent is kept
 ANONYMOUS_PREFIX: Final = "anonymous:"  # before the id of a user who has none but an anonymous one
+
+MAX_TOKENS_BYTES: Final = 128 * 1024  # of a user's session tokens; then the oldest make way
 
 _OWN: Final = ("_id", "_revision", "_time")  # the server's names, for which a client's field makes way
 _IDS: Final = ("user_id", "company_id", "subscription_id", "anonymous_id", SESSION_TOKEN)
@@ -69,6 +71,8 @@ def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits,
 
 
 def _upsert(index: int, line: bytes, entity: Entity, *, single: bool) -> Upsert:
+    if len(line) > MAX_STATE_BYTES:
+        raise Refused(f"it has {len(line)} bytes; at most {MAX_STATE_BYTES} are taken", "event_too_large")
     members = MEMBERS.decode(line)
     for name in _IDS:
         as_text(members, name)
@@ -80,7 +84,9 @@ def _upsert(index: int, line: bytes, entity: Entity, *, single: bool) -> Upsert:
     for name in _OWN:
         if name in members:
             members["_user" + name] = members.pop(name)
-    return Upsert(index, identity, dict(_leaves(members)))
+    leaves: Members = {}
+    _put_leaves(members, "", leaves, MAX_STATE_BYTES)
+    return Upsert(index, identity, leaves)
 
 
 def _identity(members: Members, entity: Entity) -> str:
@@ -104,35 +110,63 @@ def _check_items(members: Members) -> None:
             raise Refused(f"items[{number}].plan_id is required", "missing_field")
 
 
-def _leaves(members: Members, path: str = "") -> Iterator[tuple[str, Raw]]:
-    """The values of an object by path; null is no value, and an object without one is one itself."""
+def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
+    """Puts the values of an object by path; null is no value, and an object without one is one itself.
+
+    Of `left` bytes returns what is left. Raises Refused for more, as a path is long where much is nested, and is
+    written for each value.
+    """
     for name, value in members.items():
         here = path + name
         sent = bytes(value)
         if sent[:1] == b"{":
-            inner = list(_leaves(MEMBERS.decode(sent), here + "."))
-            yield from inner or [(here, Raw(_EMPTY))]
-        elif sent != b"null":
-            yield here, Raw(sent)  # a copy: what is kept must not keep the body
+            before = len(leaves)
+            left = _put_leaves(MEMBERS.decode(sent), here + ".", leaves, left)
+            if len(leaves) > before:
+                continue
+            sent = _EMPTY
+        elif sent == b"null":
+            continue
+        leaves[here] = Raw(sent)  # a copy: what is kept must not keep the body
+        left -= len(here) + len(sent)
+        if left < 0:
+            raise Refused(f"its paths and values have more than {MAX_STATE_BYTES} bytes", "event_too_large")
+        if len(leaves) > MAX_STATE_FIELDS:
+            raise Refused(f"it has more than {MAX_STATE_FIELDS} values", "too_many_fields")
+    return left
 
 
 def merged(before: Members, change: Members) -> Members:
     """The state after a change: objects are merged member by member, any other value is replaced.
 
-    Both are values by path. Session tokens gather in an array.
+    Both are values by path. Session tokens gather in an array, of which the newest are kept.
     """
-    within = _prefixes(change)
     emptied = {path for path, value in change.items() if bytes(value) == _EMPTY}
-    replaced = change.keys() - emptied
-    after = {
-        path: value for path, value in before.items() if path not in within and replaced.isdisjoint(_ancestors(path))
-    }
-    filled = _prefixes(after)
+    after = dict(before)
+    for path in _prefixes(change):
+        after.pop(path, None)
+    # Nothing stands below a value, so only a path that is new may have taken the place of others.
+    replaced = change.keys() - before.keys() - emptied
+    if replaced:
+        for path in [path for path in after if "." in path and not replaced.isdisjoint(_ancestors(path))]:
+            del after[path]
+    filled = _prefixes(after) if emptied else set()
     after.update((path, value) for path, value in change.items() if path not in emptied or path not in filled)
     if SESSION_TOKEN in change:
         tokens = [*_tokens(before.get(SESSION_TOKEN)), *_tokens(change[SESSION_TOKEN])]
-        after[SESSION_TOKEN] = Raw(b"[" + b",".join(dict.fromkeys(tokens)) + b"]")
+        after[SESSION_TOKEN] = Raw(b"[" + b",".join(_newest(tokens)) + b"]")
     return after
+
+
+def _newest(tokens: list[bytes]) -> list[bytes]:
+    """Each token once, and of very many the last ones."""
+    once = list(dict.fromkeys(tokens))
+    size = sum(map(len, once))
+    first = 0
+    while size > MAX_TOKENS_BYTES and first < len(once) - 1:
+        size -= len(once[first])
+        first += 1
+    return once[first:]
 
 
 def _tokens(value: Raw | None) -> list[bytes]:

@@ -23,6 +23,7 @@ from tailrace.intake.screen import line_ends
 from tailrace.intake.times import read_times
 
 MAX_EVENT_BYTES: Final = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
+MAX_TRANSACTION_ID_CHARS: Final = 256  # as each is remembered; Moesif's have 36
 KEPT_BODY_BYTES: Final = 450 * 1024  # of a body that is cut, before base64
 
 _REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -61,6 +62,7 @@ class Sender(Struct, frozen=True):
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Id = str | None
+_TransactionId = Annotated[str, Meta(max_length=MAX_TRANSACTION_ID_CHARS)] | None
 _NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value is this: a field of such a type may not be there
 
 
@@ -77,7 +79,7 @@ class _CallResponse(Struct, gc=False, frozen=True):
 
 
 class _Ids(Struct, gc=False, frozen=True, kw_only=True):
-    transaction_id: _Id = None
+    transaction_id: _TransactionId = None
     user_id: _Id = None
     company_id: _Id = None
     subscription_id: _Id = None
@@ -307,6 +309,9 @@ def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Change
     _copy_headers(event, request)
     for name in IDS:
         as_text(event, name)
+    transaction_id = text_of(event.get("transaction_id"))
+    if transaction_id is not None and len(transaction_id) > MAX_TRANSACTION_ID_CHARS:
+        raise Refused(f"transaction_id has at most {MAX_TRANSACTION_ID_CHARS} characters", "invalid_field")
     if "_time" in event:
         event["_user_time"] = event.pop("_time")
     if len(line) > _most_bytes(limits):
@@ -314,7 +319,7 @@ def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Change
             _cut_body(request if name == "request" else as_object(event, name), event, name, line, limits)
     event["request"] = Raw(msgspec.json.encode(request))
     stored = within_limits(msgspec.json.encode(event), limits)
-    return _Changed(stored, bytes(request.get("time", b"")), text_of(event.get("transaction_id")))
+    return _Changed(stored, bytes(request.get("time", b"")), transaction_id)
 
 
 def within_limits(line: bytes, limits: Limits) -> bytes:

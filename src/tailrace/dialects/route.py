@@ -50,7 +50,8 @@ class _Path(Struct):
     fixed: Match | None = None  # by mount or exclusive path
     matches: dict[str, Match] = {}  # by dialect, made when first asked for
     is_shared: bool = False
-    is_axiom: bool = False  # a route of Axiom's, for ingest or of the API
+    is_axiom: bool = False  # a route of Axiom's, for ingest or of the API, that Moesif does not have
+    is_axiom_too: bool = False  # one that Moesif has too: it is Moesif's to be sent to, Axiom's to be read
     is_moesif: bool = False  # one of Moesif's routes for events and entities
     is_moesif_get: bool = False  # one of Moesif's routes that are read
 
@@ -111,11 +112,14 @@ class Router:
         if segments[1] in self._api_nouns or (shared and _MANAGEMENT in segments):
             return _Path(segments, fixed=Match(self._default, "/".join(segments), {}, {}))
         rest = _trimmed(segments)[2:]
+        is_axiom = self._is_axiom(segments)
+        is_moesif = not _MOESIF_NOUNS.isdisjoint(rest[:1]) and rest[1:] in {(), ("batch",)}
         return _Path(
             segments,
             is_shared=shared,
-            is_axiom=self._is_axiom(segments),
-            is_moesif=not _MOESIF_NOUNS.isdisjoint(rest[:1]) and rest[1:] in {(), ("batch",)},
+            is_axiom=is_axiom and not is_moesif,
+            is_axiom_too=is_axiom and is_moesif,
+            is_moesif=is_moesif,
             is_moesif_get=len(rest) == 1 and rest[0] in _MOESIF_GETS,
         )
 
@@ -166,9 +170,9 @@ class Router:
         if baselime is not None:
             claims.append(("baselime", baselime))
         if authorization is not None:
-            claims.append(self._claim_of(path, _secret(authorization)))
+            claims.append(self._claim_of(path, method, _secret(authorization)))
         elif any(name in headers for name in _AXIOM_HEADERS):
-            claims.append(self._claim_of(path, headers.get(_FIREHOSE_KEY, b"")))
+            claims.append(self._claim_of(path, method, headers.get(_FIREHOSE_KEY, b"")))
         if not claims:
             return _usual(path, method)
         if len(claims) > 1:
@@ -177,12 +181,12 @@ class Router:
                     return name
         return claims[0][0]
 
-    def _claim_of(self, path: _Path, secret: bytes) -> tuple[str, bytes]:
+    def _claim_of(self, path: _Path, method: str, secret: bytes) -> tuple[str, bytes]:
         """Whose a request with a credential in a header that several dialects use is."""
         owner = self._owner(secret)
         if owner == "baselime":
             return owner, secret
-        if path.is_axiom:
+        if path.is_axiom or (path.is_axiom_too and method != "POST"):
             return "axiom", secret
         # Axiom has no such path: its answer to its own token says so, but other credentials go before it.
         return ("axiom" if owner == "axiom" else "baselime"), b""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
 from tailrace.intake.mend import RESERVED, mend
-from tailrace.intake.screen import is_utf8, suspects
+from tailrace.intake.screen import is_utf8, suspects, unquoted
 from tailrace.intake.times import TimeRule, read_times
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -239,7 +239,6 @@ def _shown(text: bytes) -> str:
 # Where elements end: the commas directly in the array, found without a look at what is between them.
 
 _STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
-_PART_BYTES: Final = 1024 * 1024
 
 
 class _Structure(Struct, frozen=True, eq=False):
@@ -250,19 +249,9 @@ class _Structure(Struct, frozen=True, eq=False):
 
 
 def _structure(text: bytes) -> Iterator[_Structure]:
-    """What ends elements, a part of the body after another; the last one is that with the array's end.
-
-    Escapes count outside of strings too, as what stands there is no JSON anyway and may well be JSON written as text.
-    """
+    """What ends elements, a part of the body after another; the last one is that with the array's end."""
     depth = 0
-    quoted = False  # whether the part begins inside a string
-    at = 0
-    while at < len(text):
-        part = _part(text, at)
-        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
-        codes = np.frombuffer(part.replace(b"\\\\", b"__").replace(b'\\"', b"__"), dtype=np.uint8)
-        inside = np.logical_xor.accumulate(codes == ord('"')) ^ quoted
-        quoted = bool(inside[-1])
+    for at, codes, inside in unquoted(text):
         depths = np.cumsum(np.where(inside, np.int8(0), _STEPS[codes]), dtype=np.int32) + np.int32(depth)
         depth = int(depths[-1])
         commas = np.flatnonzero((codes == ord(",")) & ~inside & (depths == 1))
@@ -272,14 +261,6 @@ def _structure(text: bytes) -> Iterator[_Structure]:
             yield _Structure(commas[commas < closed[0]] + at, at + int(closed[0]))
             return
         yield _Structure(commas + at, None)
-        at += len(part)
-
-
-def _part(text: bytes, at: int) -> bytes:
-    """The next of the text, of a bounded size, with no escape begun at its end."""
-    part = text[at : at + _PART_BYTES]
-    open_escape = (len(part) - len(part.rstrip(b"\\"))) % 2
-    return text[at : at + len(part) + 1] if open_escape else part
 
 
 def _spans(text: bytes) -> Iterator[tuple[int, int]]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 from google.protobuf.message import DecodeError
-from msgspec import Struct
+from msgspec import Raw, Struct
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -28,6 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tailrace.events import BadRequest, Cut, TooLarge
 from tailrace.intake.array import Fields, cut_array
 from tailrace.intake.limits import Limits
+from tailrace.intake.screen import has_more_than
 
 Signal = Literal["traces", "logs", "metrics"]
 Event = dict[str, Any]
@@ -47,6 +49,8 @@ _STATUSES: Final = ("unset", "ok", "error")
 _LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")  # of four severity numbers each, from 1
 _TEMPORALITIES: Final = ("unspecified", "delta", "cumulative")
 _NS_PER_MS: Final = 1_000_000
+_MESSAGE_BYTES: Final = 10  # that a message takes at least, on the average of a large request that says something
+_FREE_MESSAGES: Final = 10_000  # of a request that are not counted
 _FIELDS: Final = Fields(times=("timestamp",))
 
 
@@ -67,20 +71,21 @@ def cut_otlp(
 
     Raises BadRequest for a body that is no such request, TooLarge (`max_events`).
     """
+    _check_density(body, protobuf=protobuf)
     if protobuf:
         request: Any = _REQUESTS[signal]()
         try:
             request.ParseFromString(body)
         except DecodeError as error:
             raise BadRequest(f"the body is no OTLP request of {signal} in protobuf: {error}") from None
-        reading = _Reading(_protobuf_value, bytes.hex, service_field)
+        reading = _Reading(_protobuf_value, bytes.hex, _each, service_field)
     else:
         try:
             request = _JSON.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
         signal = _signal_of(request)
-        reading = _Reading(_json_value, str.lower, service_field)
+        reading = _Reading(_json_value, str.lower, _decoded, service_field)
     _check_groups(request, signal, limits)
     lines: list[bytes] = []
     size = 0
@@ -93,6 +98,8 @@ def cut_otlp(
             # A resource and a scope are written once in a request, and stand in each of their events.
             if size >= limits.max_body_bytes:
                 raise TooLarge(f"the events of the request have more than max_body_bytes = {limits.max_body_bytes}")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
     except RecursionError:
         raise BadRequest("a value in the OTLP request is nested too deep to be read") from None
     found = cut_array(
@@ -259,7 +266,7 @@ class _Point(_Message, frozen=True):
 
 
 class _Data(_Message, frozen=True):
-    data_points: tuple[_Point, ...] = ()
+    data_points: tuple[Raw, ...] = ()  # of _Point: decoded one at a time, for they take many times their bytes
     aggregation_temporality: int = 0
     is_monotonic: bool = False
 
@@ -278,13 +285,13 @@ class _Metric(_Message, frozen=True):
 
 class _ScopeSpans(_Message, frozen=True):
     scope: _Scope = _Scope()
-    spans: tuple[_Span, ...] = ()
+    spans: tuple[Raw, ...] = ()  # of _Span
     schema_url: str = ""
 
 
 class _ScopeLogs(_Message, frozen=True):
     scope: _Scope = _Scope()
-    log_records: tuple[_LogRecord, ...] = ()
+    log_records: tuple[Raw, ...] = ()  # of _LogRecord
     schema_url: str = ""
 
 
@@ -319,6 +326,30 @@ class _Request(_Message, frozen=True):
 
 
 _JSON: Final = msgspec.json.Decoder(_Request, strict=False)  # 64-bit integers may be strings
+_SPAN: Final = msgspec.json.Decoder(_Span, strict=False)
+_LOG_RECORD: Final = msgspec.json.Decoder(_LogRecord, strict=False)
+_POINT: Final = msgspec.json.Decoder(_Point, strict=False)
+
+
+def _decoded(items: Sequence[Raw], decoder: msgspec.json.Decoder[Any]) -> Iterator[Any]:
+    return map(decoder.decode, items)
+
+
+def _each(items: Sequence[Any], decoder: msgspec.json.Decoder[Any]) -> Iterator[Any]:
+    return iter(items)
+
+
+def _check_density(body: bytes, *, protobuf: bool) -> None:
+    """Raise TooLarge for a body of almost nothing but empty messages, each of which takes many times its bytes."""
+    most = _FREE_MESSAGES + len(body) // _MESSAGE_BYTES
+    if protobuf:
+        # A field with a length that is zero: a tag of the wire type 2, and the length. Other data may look like it.
+        codes = np.frombuffer(body, dtype=np.uint8)
+        many = int(np.count_nonzero((codes[1:] == 0) & (codes[:-1] & 7 == 2))) > most
+    else:
+        many = has_more_than(body, most, b"{")
+    if many:
+        raise TooLarge(f"of the {len(body)} bytes of the request too many are those of empty messages")
 
 
 def _signal_of(request: _Request) -> Signal:
@@ -342,6 +373,7 @@ class _Reading(Struct, frozen=True):
 
     value: Callable[[Any], Any]
     id: Callable[[Any], str]
+    items: Callable[[Any, msgspec.json.Decoder[Any]], Iterator[Any]]  # spans, log records or data points
     service_field: str
 
     def attributes(self, members: Sequence[Any]) -> Event:
@@ -422,7 +454,7 @@ def _spans(request: Any, reading: _Reading) -> Iterator[Event]:
         origin = _origin(resource_spans, reading)
         for scope_spans in resource_spans.scope_spans:
             around = {**origin, **_scope(scope_spans, reading)}
-            for span in scope_spans.spans:
+            for span in reading.items(scope_spans.spans, _SPAN):
                 yield {**_span(span, reading), **around}
 
 
@@ -475,7 +507,7 @@ def _log_records(request: Any, reading: _Reading) -> Iterator[Event]:
         origin = _origin(resource_logs, reading)
         for scope_logs in resource_logs.scope_logs:
             around = {**origin, **_scope(scope_logs, reading)}
-            for record in scope_logs.log_records:
+            for record in reading.items(scope_logs.log_records, _LOG_RECORD):
                 yield {**_log_record(record, reading), **around}
 
 
@@ -518,7 +550,7 @@ def _points(request: Any, reading: _Reading) -> Iterator[Event]:
                     if _has(metric, attribute):
                         data = getattr(metric, attribute)
                         about = _metric(metric, kind, data, reading)
-                        for point in data.data_points:
+                        for point in reading.items(data.data_points, _POINT):
                             yield {**_POINTS[kind](point, reading), **about, **around}
 
 

@@ -1,6 +1,7 @@
 """Which lines of a batch might break a limit: found in bulk, so that only those are looked at one by one."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -28,6 +29,50 @@ def is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def unquoted(text: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
+    """A text of JSON in parts: where each begins, its bytes with the escapes blotted out, and which are in a string.
+
+    Escapes count outside of strings too, as what stands there is no JSON anyway and may well be JSON written as text.
+    """
+    quoted = False  # whether the part begins inside a string
+    at = 0
+    while at < len(text):
+        part = _part(text, at)
+        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
+        codes = np.frombuffer(part.replace(b"\\\\", b"__").replace(b'\\"', b"__"), dtype=np.uint8)
+        inside = np.logical_xor.accumulate(codes == _QUOTE) ^ quoted
+        quoted = bool(inside[-1])
+        yield at, codes, inside
+        at += len(part)
+
+
+_PART_BYTES: Final = 1024 * 1024
+
+
+def _part(text: bytes, at: int) -> bytes:
+    """The next of the text, of a bounded size, with no escape begun at its end."""
+    part = text[at : at + _PART_BYTES]
+    open_escape = (len(part) - len(part.rstrip(b"\\"))) % 2
+    return text[at : at + len(part) + 1] if open_escape else part
+
+
+def has_more_than(text: bytes, most: int, of: bytes) -> bool:
+    """Whether more than `most` of some characters stand outside of the strings of a text of JSON.
+
+    For what a native decoder makes objects of, before it holds the interpreter and the memory for all of them.
+    """
+    if sum(text.count(each) for each in of) <= most:
+        return False
+    counted = np.zeros(256, dtype=np.bool_)
+    counted[list(of)] = True
+    found = 0
+    for _, codes, inside in unquoted(text):
+        found += int(np.count_nonzero(counted[codes] & ~inside))
+        if found > most:
+            return True
+    return False
 
 
 def suspects(ndjson: bytes, limits: Limits, ends: Positions | None = None) -> list[int]:

@@ -7,13 +7,15 @@ wait for that. So no update is lost, and no state is built on one that did not b
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
 from msgspec import Raw, Struct
 
-from tailrace.dialects.http import Merge, Upsert
+from tailrace.dialects.http import MAX_STATE_BYTES, MAX_STATE_FIELDS, Merge, Upsert
 from tailrace.events import Cut, Receipt, Rejection, TailraceError
 from tailrace.lake import REVISION
 from tailrace.query import State
@@ -23,9 +25,23 @@ logger = logging.getLogger(__name__)
 MAX_KEPT_BYTES = 64 * 1024 * 1024  # of states in memory, about
 MAX_GROUP = 10_000  # upserts appended together
 STATE_OVERHEAD_BYTES = 300
+SLICE_BYTES = 4 * 1024 * 1024  # of states that are merged at a stretch
+
+T = TypeVar("T")
 
 Read = Callable[[str, Collection[str]], Awaitable[dict[str, State]]]
 """The states of those ids that a dataset has."""
+
+
+class Offload(Protocol):
+    """Runs some work, beside the event loop when it is as much as many bytes of events are."""
+
+    async def __call__(self, work: Callable[[], T], size: int) -> T: ...
+
+
+async def at_once(work: Callable[[], T], size: int) -> T:
+    """Runs the work on the event loop's thread."""
+    return work()
 
 
 class _Request(Struct, frozen=True, eq=False):
@@ -48,9 +64,17 @@ class _Dataset(Struct, eq=False):
 class CurrentStates:
     """What datasets of current states hold, as far as it was needed lately. Used on the event loop's thread only."""
 
-    def __init__(self, read: Read, *, max_event_bytes: int, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        read: Read,
+        *,
+        max_event_bytes: int,
+        max_kept_bytes: int = MAX_KEPT_BYTES,
+        offload: Offload = at_once,
+    ) -> None:
         self._read = read
-        self._max_event_bytes = max_event_bytes
+        self._offload = offload
+        self._max_bytes = min(max_event_bytes, MAX_STATE_BYTES)
         self._max_kept_bytes = max_kept_bytes
         self._datasets: dict[str, _Dataset] = {}
         self._kept: OrderedDict[tuple[str, int, str], tuple[State, int]] = OrderedDict()  # with its size
@@ -107,26 +131,18 @@ class CurrentStates:
     async def _store(self, dataset: _Dataset, group: list[_Request]) -> None:
         wanted = {upsert.id for request in group for upsert in request.upserts}
         states: dict[str, State] = {}
+        sizes: dict[str, int] = {}
         for each in wanted:
             if (kept := self._kept.get((*_key(dataset), each))) is not None:
-                states[each] = kept[0]
+                states[each], sizes[each] = kept
         if missing := wanted - states.keys():
-            states |= await self._read(dataset.name, missing)
+            found = await self._read(dataset.name, missing)
+            states |= found
+            sizes |= {each: sum(map(len, state.members.values())) for each, state in found.items()}
         changed: dict[str, bytes] = {}
-        for request in group:
-            for upsert in request.upserts:
-                before = states.get(upsert.id, State(0, {}))
-                after = State(before.revision + 1, request.merge(before.members, upsert.members))
-                line = _line(dataset.by, upsert.id, after)
-                if len(line) > self._max_event_bytes:
-                    reason = (
-                        f"the state of {upsert.id[:100]!r} would have {len(line)} bytes; "
-                        f"max_event_bytes is {self._max_event_bytes}"
-                    )
-                    request.rejections.append(Rejection(upsert.index, reason, "event_too_large"))
-                    continue
-                states[upsert.id] = after
-                changed[upsert.id] = line
+        # A large state that is changed many times is much work for a small request.
+        for part, size in _slices(group, sizes):
+            await self._offload(partial(_merge, part, states, changed, dataset.by, self._max_bytes), size)
         if not changed:
             return
         received_ns = max(request.received_ns for request in group)
@@ -157,6 +173,46 @@ class CurrentStates:
         before = self._kept.pop(key, None)
         if before is not None:
             self._kept_bytes -= before[1]
+
+
+def _slices(group: Sequence[_Request], sizes: dict[str, int]) -> Iterator[tuple[list[tuple[_Request, Upsert]], int]]:
+    """The upserts in order, some at a time, and about how many bytes of states they change."""
+    part: list[tuple[_Request, Upsert]] = []
+    size = 0
+    for request in group:
+        for upsert in request.upserts:
+            part.append((request, upsert))
+            own = sum(map(len, upsert.members.values())) + STATE_OVERHEAD_BYTES
+            sizes[upsert.id] = sizes.get(upsert.id, 0) + own
+            size += sizes[upsert.id]
+            if size >= SLICE_BYTES:
+                yield part, size
+                part, size = [], 0
+    if part:
+        yield part, size
+
+
+def _merge(
+    part: Sequence[tuple[_Request, Upsert]],
+    states: dict[str, State],
+    changed: dict[str, bytes],
+    by: str,
+    max_bytes: int,
+) -> None:
+    """Merges the upserts into the states, and puts the rows to be written into `changed`."""
+    for request, upsert in part:
+        before = states.get(upsert.id, State(0, {}))
+        after = State(before.revision + 1, request.merge(before.members, upsert.members))
+        line = _line(by, upsert.id, after)
+        if len(line) > max_bytes or len(after.members) > MAX_STATE_FIELDS:
+            reason = (
+                f"the state of {upsert.id[:100]!r} would have {len(line)} bytes and {len(after.members)} values; "
+                f"at most {max_bytes} and {MAX_STATE_FIELDS} are taken"
+            )
+            request.rejections.append(Rejection(upsert.index, reason, "event_too_large"))
+            continue
+        states[upsert.id] = after
+        changed[upsert.id] = line
 
 
 def _fail(group: list[_Request], error: Exception) -> None:

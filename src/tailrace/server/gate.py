@@ -77,7 +77,7 @@ class LogGate:
         self._engine = engine
         self._query_threads = query_threads
         self._once = Once(self._stored_ids)
-        self._states = CurrentStates(self._current_states, max_event_bytes=limits.max_event_bytes)
+        self._states = CurrentStates(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
@@ -128,7 +128,7 @@ class LogGate:
             raise Conflict(f"dataset {dataset!r} exists already and is none of current states: drop it, or rename it")
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
-        """`work()`, on the event loop's thread for a small body, beside it for a large one."""
+        """`work()`, on the event loop's thread where it is little, beside it where it is as much as OFFLOAD_BYTES."""
         if size < OFFLOAD_BYTES:
             return work()
         return await self._loop.run_in_executor(self._executor, work)

@@ -13,7 +13,9 @@ from msgspec import Struct
 from tailrace.events import Cut, Receipt
 from tailrace.query import Stored
 
-MAX_REMEMBERED = 1_000_000  # ids of one dataset; what is older is asked of the dataset
+MAX_REMEMBERED = 1_000_000  # ids, in equal shares of the datasets; what is older is asked of the dataset
+MIN_SHARE = 10_000  # ids of one dataset, however many there are
+MAX_FORGOTTEN = 200_000  # ids at a time, so that no request waits for very many of them
 
 Take = Callable[[Cut], Awaitable[Receipt]]
 Read = Callable[[str, int, Collection[str]], Awaitable[list[Stored]]]
@@ -123,18 +125,23 @@ class Once:
             if self._datasets.get(dataset) is seen:
                 del self._datasets[dataset]
             raise
-        seen.received_ns.update((each.value, each.received_ns) for each in found)
+        seen.received_ns = await asyncio.to_thread(_by_id, found)
         seen.since_ns = oldest_ns if len(found) < self._max_remembered else found[0].received_ns + 1
         seen.filled = None
 
     def _shorten(self, seen: _Seen) -> None:
-        while len(seen.received_ns) > self._max_remembered:
+        share = max(self._max_remembered // len(self._datasets), min(MIN_SHARE, self._max_remembered))
+        for _ in range(min(len(seen.received_ns) - share, MAX_FORGOTTEN)):
             first = next(iter(seen.received_ns))
             seen.since_ns = max(seen.since_ns, seen.received_ns.pop(first) + 1)
 
 
+def _by_id(found: Sequence[Stored]) -> dict[str, int]:
+    return {each.value: each.received_ns for each in found}
+
+
 def _forget(seen: _Seen, oldest_ns: int) -> None:
-    while seen.received_ns:
+    for _ in range(min(len(seen.received_ns), MAX_FORGOTTEN)):
         first = next(iter(seen.received_ns))
         if seen.received_ns[first] >= oldest_ns:
             return

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
+from tailrace.api.kept import Kept
 from tailrace.api.services import Health
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
@@ -96,6 +97,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
 
     access = _open_access(settings.access_url or data / ACCESS_FILE)
     store = Store.open(data / SAVED_FILE)
+    kept = Kept.open(data / SAVED_FILE)
     try:
         sessions = Sessions.open(data / SESSIONS_FILE)
     except ValueError as error:
@@ -183,6 +185,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         metrics=lambda: exposition(metrics, _gauges(log, lake)),
         closed=lambda: gate.closed,
         store=store,
+        kept=kept,
         turns=Turns(settings.query_concurrency_per_token),
     )
     router = Router(
@@ -211,7 +214,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for interrupt in running:
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
-    await asyncio.to_thread(_close, lake, log, access, store)
+    await asyncio.to_thread(_close, lake, log, access, store, kept)
     (data / SERVER_FILE).unlink(missing_ok=True)
     print("Stopped", flush=True)
     if unanswered:
@@ -255,7 +258,7 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     lake.replayed()
 
 
-def _close(lake: Lake, log: LocalLog, access: Access, store: Store) -> None:
+def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
@@ -263,6 +266,7 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store) -> None:
         log.close()
         access.close()
         store.close()
+        kept.close()
 
 
 def _gauges(log: LocalLog, lake: Lake) -> Gauges:
