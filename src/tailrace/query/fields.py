@@ -14,7 +14,7 @@ import sqlglot.expressions as exp
 from tailrace.lake import Column, FieldsView
 
 View = Literal["plain", "exact", "number", "text", "json"]
-"""As what a field is wanted: for any use; for output, digit by digit; beside a number; beside a text; always as JSON."""
+"""As what a field is wanted: for any use; digit by digit, for output; by a number; by a text; always as JSON."""
 
 MAX_GUESSED_KEYS = 5  # of a dotted name: `_rest` is searched for every way to nest it
 

@@ -15,10 +15,11 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
-from tailrace.events import Overloaded, QueryFailed, QueryInvalid, TailraceError
+from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, QueryInvalid, TailraceError
 from tailrace.query import functions
 from tailrace.query.engines import fence
 from tailrace.query.sql import DIALECT, Plan
+from tailrace.query.values import REFUSAL
 
 logger = logging.getLogger("tailrace.query")
 
@@ -198,8 +199,10 @@ class DuckDB:
                     self._instance = self._opened()
             raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
         except duckdb.IOException as error:
-            logger.exception("DuckDB cannot read")
-            raise QueryFailed("a file could not be read, which the server's log has") from error
+            logger.exception("DuckDB cannot read or write a file")
+            if str(self._settings["temp_directory"]) in str(error):
+                raise QueryFailed("the query found no room for its temporary files; see the server's log") from error
+            raise DatasetUnavailable("a file of the dataset could not be read; see the server's log") from error
         except duckdb.Error as error:
             raise refused(error) from error
         except pa.ArrowException as error:
@@ -242,6 +245,9 @@ class DuckDB:
 
 def _compiled_refused(error: duckdb.Error) -> TailraceError:
     """What is compiled is right, so that this is a value that is too large, a query too deep, or an error of ours."""
+    _, refused, reason = str(error).partition(REFUSAL)
+    if refused:
+        return QueryFailed(reason.strip())
     logger.exception("DuckDB refuses a compiled query")
     return QueryFailed(f"the query cannot be run: {_first_line(error)}")
 
