@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from query.kit import Desk
 
-from tailrace.events import DatasetNotFound, Forbidden
+from tailrace.events import DatasetNotFound, Forbidden, QueryFailed
 from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.times import SECOND, datetime_ns
@@ -272,3 +272,42 @@ def test_now_is_the_instant_of_the_request(desk: Desk) -> None:
     found = table(desk, "print strcat(now(), ago(1h))", now_ns=now_ns)
 
     assert found.rows[0].to_pylist() == ["2026-05-01T12:00:00Z2026-05-01T11:00:00Z"]
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Events with fields that have no columns: two names that differ in case, an object where a number was."""
+    made = Desk(Path(tmp_path_factory.mktemp("sparse")), QueryLimits())
+    made.put("logs", *[{"n": n, "o": n, **({"a key": f"secret{n}"} if n == 3 else {})} for n in range(8)])
+    made.put("logs", {"N": 1, "n": 99, "o": {"Deep": "secret"}})
+    yield made
+    made.close()
+
+
+EVERY_NAME = ["N", "_sysTime", "_time", "a key", "n", "o", "o.Deep"]
+
+
+@pytest.mark.parametrize("operator", ["distinct *", "where true", "redact 'none'", "summarize arg_max(o, *) by n"])
+def test_a_star_holds_fields_without_columns(sparse: Desk, operator: str) -> None:
+    assert sorted(types(table(sparse, f"logs | where n in (3, 99) | {operator}"))) == EVERY_NAME
+
+
+def test_redact_without_fields_cleans_those_without_columns(sparse: Desk) -> None:
+    found = table(sparse, "logs | where n in (3, 99) | redact 'secret'")
+
+    assert "secret" not in str([cells.to_pylist() for cells in found.rows.columns])
+
+
+def test_each_side_of_a_join_keeps_its_fields_without_columns(sparse: Desk) -> None:
+    found = table(sparse, "logs | where n == 3 | extend k = 99 | join (logs) on $left.k == $right.n")
+
+    row = {field.name: cells.to_pylist()[0] for field, cells in zip(found.fields, found.rows.columns, strict=True)}
+    assert [field.name for field in found.fields] == [
+        *EVERY_NAME, "k", *(f"{name}1" for name in EVERY_NAME)
+    ]  # fmt: skip
+    assert (row["a key"], row["a key1"], row["N"], row["N1"]) == ("secret3", None, None, 1)
+
+
+def test_a_series_has_a_bounded_number_of_points(desk: Desk) -> None:
+    with pytest.raises(QueryFailed, match="more than 1048576 points, the limit"):
+        run(desk, "logs | make-series count() on n step 0.0000001")

@@ -185,6 +185,15 @@ def case(*branches: tuple[exp.Expr, exp.Expr], otherwise: exp.Expr | None = None
     return exp.Case(ifs=[exp.If(this=condition, true=value) for condition, value in branches], default=otherwise)
 
 
+REFUSAL = "refused: "
+"""Begins the message of an error that a compiled query raises itself."""
+
+
+def refusal(reason: str) -> exp.Expr:
+    """Ends the query with this reason once it is reached."""
+    return fn("error", text_node(REFUSAL + reason))
+
+
 def listed(items: Iterable[exp.Expr]) -> exp.Expr:
     """`[a, b, …]`; of one type."""
     return fn("list_value", *items)

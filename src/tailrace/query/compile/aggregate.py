@@ -23,6 +23,7 @@ from tailrace.query.compile.columns import (
     default_name,
     define,
     distinct_name,
+    everything,
     key_on,
     name_of,
 )
@@ -42,6 +43,7 @@ from tailrace.query.values import (
     as_dynamic,
     as_number,
     as_real,
+    case,
     cast,
     coalesce,
     datetime_from_us,
@@ -53,6 +55,7 @@ from tailrace.query.values import (
     literal,
     null_node,
     number_node,
+    refusal,
     text_node,
     try_cast,
 )
@@ -109,7 +112,7 @@ def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) 
     taken: set[str] = set()
     for number, each_ in enumerate(operator.values, 1):
         if isinstance(each_.value, tree.Star):
-            made += [(column.name, column.value, column.types) for column in relation.listed()]
+            made += [(column.name, column.value, column.types) for column in everything(compiler, relation)]
             continue
         name = distinct_name(each_.name or default_name(each_.value, number), taken)
         value = expressions.value(each_.value)
@@ -182,7 +185,7 @@ class _Aggregating:
             if index == aggregation.predicate:
                 predicate = predicate_of(self.value(argument))
             elif isinstance(argument, tree.Star):
-                for column in self.inner.relation.listed():
+                for column in everything(self.compiler, self.inner.relation):
                     arguments.append(column.value)
                     names.append(column.name)
             else:
@@ -267,7 +270,8 @@ def _aggregates(
         name = distinct_name(each_.name or f"Column{number}", taken)
         return [(name, value, ("computed", (), ()))]
     aggregation = AGGREGATIONS[node.name]
-    fields = tuple(name for name in map(name_of, node.arguments) if name is not None)
+    plain = [argument for n, argument in enumerate(node.arguments) if n != aggregation.predicate]
+    fields = tuple(name for name in map(name_of, plain) if name is not None)
     name = distinct_name(each_.name or f"{node.name}_{fields[0] if fields else ''}", taken)
     args = tuple(a.value for a in node.arguments if isinstance(a, tree.Constant) and a.kind not in ("null", "datetime"))
     return [(name, value, (aggregation.shown_as, fields, args))]
@@ -302,7 +306,7 @@ def _extreme_row(
             by = {column.name for column in getattr(aggregating.groups, "by", ())}
             wanted += [
                 (column.name, column.value)
-                for column in inner.relation.listed()
+                for column in everything(compiler, inner.relation)
                 if column.name != wanted[0][0] and column.name not in by
             ]
         else:
@@ -522,10 +526,11 @@ def _arrays(
 
     # Numbers of the steps as a column, so that a lambda may read them.
     steps = fn("range", bound(first), infix(exp.Add, bound(last), number_node(1)))
-    most = fn(
-        "least", infix(exp.Add, infix(exp.Sub, bound(last), bound(first)), number_node(1)), number_node(MAX_POINTS + 1)
-    )
-    steps = fn("range", bound(first), infix(exp.Add, bound(first), most)) if not fixed else steps
+    if not fixed:
+        points = infix(exp.Sub, bound(last), bound(first))
+        too_many = infix(exp.GTE, points, number_node(MAX_POINTS))
+        reason = f"the series would have more than {MAX_POINTS} points, the limit"
+        steps = case((too_many, refusal(reason)), otherwise=steps)
     numbers = add_definition(compiler, made, Value(DYNAMIC, steps))
     maps = []
     for _, value, _, _ in series:

@@ -18,6 +18,8 @@ NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring",
                      "todouble", "tobool", "todatetime", "totimespan", "todynamic", "parse_json")  # fmt: skip
 """Functions of a field that keep the field's name."""
 
+MAX_UNLISTED = 500  # fields without columns that '*' stands for
+
 
 def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
     """A column of this value, the last one of the layer; a mere reference is shown as it is."""
@@ -127,6 +129,23 @@ def cut(relation: Relation, count: int) -> Layer:
     layer.limited = True
     layer.scan = None
     return layer
+
+
+def everything(compiler: "Compiler", relation: Relation) -> list[Column]:
+    """What `*` stands for: all columns, and the fields that have none as long as they are not too many."""
+    names = relation.unlisted()
+    if names is None or len(names) > MAX_UNLISTED:
+        compiler.warn(
+            "fields_left_out", "of the fields that few events have, '*' holds only those that the query names"
+        )
+        names = []
+    found = relation.listed()
+    for name in sorted(names, key=str.encode):
+        column = relation.find(name)
+        if column is not None:
+            later = (n for n, each in enumerate(found) if each.name.encode() > name.encode())
+            found.insert(len(found) if relation.reordered else next(later, len(found)), column)
+    return found
 
 
 def key_on(name: str, column: Column, *, descending: bool, nulls_first: bool = False) -> Key:

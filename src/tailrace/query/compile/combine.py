@@ -8,7 +8,7 @@ import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
-from tailrace.query.compile.columns import define, name_of
+from tailrace.query.compile.columns import define, everything, name_of
 from tailrace.query.compile.expressions import Expressions, comparable
 from tailrace.query.compile.relation import (
     Column,
@@ -101,6 +101,9 @@ class Joined(Relation):
     def is_open(self) -> bool:
         return self.left.is_open or (not self._only_left and self.right.is_open)
 
+    def unlisted(self) -> list[str] | None:
+        return self.left.unlisted()
+
     def hides(self, name: str) -> bool:
         return self.left.hides(name)
 
@@ -153,6 +156,11 @@ def _join(
             if name == name_of(left_node):
                 shared.append((name, left, other))
     left_layer, right_layer = Layer(left_side.relation), Layer(right_side.relation)
+    if _SIDES[kind] not in ("ANTI", "SEMI"):
+        # Fields without columns become some, so that each side keeps its own.
+        for layer, side_ in ((left_layer, relation), (right_layer, right)):
+            for column in everything(compiler, side_):
+                layer.show(column)
     conditions: list[exp.Expr] = []
     keys: list[exp.Expr] = []
     for left, other in pairs:
@@ -326,6 +334,16 @@ class United(Relation):
     @property
     def rest(self) -> Column | None:
         return self._rest
+
+    def unlisted(self) -> list[str] | None:
+        found: dict[str, None] = {}
+        listed = {column.name for column in self.listed()}
+        for relation in self._members:
+            names = relation.unlisted()
+            if names is None:
+                return None
+            found.update(dict.fromkeys(name for name in names if name not in listed))
+        return list(found)
 
     def hides(self, name: str) -> bool:
         return all(relation.hides(name) for relation in self._members)

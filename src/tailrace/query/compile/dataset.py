@@ -228,6 +228,12 @@ class Dataset(Relation):
         """What a column that is no virtual field is, in terms of what is stored."""
         return self._node(column.id)
 
+    def unlisted(self) -> list[str] | None:
+        if self._reader.overflows:
+            return None
+        shown = {TIME, SYSTEM_TIME, *self._reader.paths, *self._virtual}
+        return [name for name in self._reader.known() if name not in shown]
+
     def hides(self, name: str) -> bool:
         """A field of `_rest` that some other column shows."""
         return name in self._reader.paths or name in self._virtual

@@ -9,6 +9,7 @@ import sqlglot.expressions as exp
 from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.compile.columns import everything
 from tailrace.query.compile.relation import Columns, Derived, Emitter, Layer, Relation, references
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
@@ -178,7 +179,7 @@ class Expressions:
         arguments: list[Value] = []
         for argument in node.arguments:
             if isinstance(argument, tree.Star):
-                arguments += [column.value for column in self.relation.listed()]
+                arguments += [column.value for column in everything(self.compiler, self.relation)]
             else:
                 arguments.append(self.value(argument))
         try:

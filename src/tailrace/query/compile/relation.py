@@ -155,6 +155,10 @@ class Relation:
         """A JSON object with the fields that have no column."""
         return None
 
+    def unlisted(self) -> list[str] | None:
+        """Fields that only `rest` has, by name; None where some are not known."""
+        return []
+
     def hides(self, name: str) -> bool:
         """Whether a field of `rest` is not to be seen."""
         return False
@@ -184,6 +188,7 @@ class Layer(Relation):
         self.own: dict[str, Column] = {}
         self.removed: set[str] = set()
         self.keeps: Callable[[str], bool] | None = None  # which of the inherited names
+        self.without_rest = False  # as all of it has become columns
         self.defines: dict[str, Definition] = {}
         self.always: set[str] = set()  # identifiers that change the number of rows
         self.where: list[exp.Expr] = []
@@ -232,7 +237,13 @@ class Layer(Relation):
 
     @property
     def rest(self) -> Column | None:
-        return self.parent.rest if self.inherits else None
+        return self.parent.rest if self.inherits and not self.without_rest else None
+
+    def unlisted(self) -> list[str] | None:
+        if not self.inherits or self.without_rest:
+            return []
+        names = self.parent.unlisted()
+        return None if names is None else [name for name in names if name not in self.own and self._passes(name)]
 
     @property
     def is_open(self) -> bool:

@@ -11,7 +11,7 @@ import sqlglot.expressions as exp
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, one_of
 from tailrace.query.apl.times import datetime_ns
-from tailrace.query.compile.columns import add_definition, define, name_of
+from tailrace.query.compile.columns import add_definition, define, everything, name_of
 from tailrace.query.compile.combine import united
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
@@ -211,11 +211,17 @@ def redact(compiler: "Compiler", relation: Relation, operator: tree.Redact) -> R
     _check_regex(regex, operator.regex.at)
     expressions = Expressions(compiler, relation)
     if operator.on is None:
-        chosen = [(c.name, c.value) for c in relation.listed() if c.value.type in (STRING, DYNAMIC)]
+        if relation.unlisted() is None:
+            raise AplError("redact needs `on` here, as the events have fields that are not known", operator.at)
+        chosen = [(c.name, c.value) for c in everything(compiler, relation) if c.value.type in (STRING, DYNAMIC)]
     else:
         chosen = [(_column_name(node), expressions.value(node)) for node in operator.on]
     layer = Layer(expressions.relation)
-    places = [column.name for column in relation.listed()]
+    places = [column.name for column in everything(compiler, relation)]
+    if operator.on is None and relation.rest is not None:
+        for column in everything(compiler, relation):
+            layer.show(column)
+        layer.without_rest = True
     for name, value in chosen:
         cleaned = _redacted(as_text(value).sql, operator)
         if value.type is DYNAMIC:
