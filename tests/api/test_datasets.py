@@ -14,6 +14,7 @@ KEYS = {
     "description",
     "who",
     "created",
+    "updatedAt",
     "kind",
     "canWrite",
     "useRetentionPeriod",

@@ -35,9 +35,7 @@ class World:
         self.other = self.made("/v2/users", {"name": "Eve", "email": "eve@example.com", "role": "owner"})
         self.other_owner = self.made(f"/tailrace/v1/users/{self.other['id']}/tokens", {"name": "eve"})["token"]
         self.other_api = self.made("/v2/tokens", {"name": "eve", **everything()})["token"]
-        expiring = server.client.post(
-            "/v2/tokens", json={"name": "expiring", **everything(), "expiresAt": soon()}
-        )
+        expiring = server.client.post("/v2/tokens", json={"name": "expiring", **everything(), "expiresAt": soon()})
         self.expired = expiring.json()["token"]
         wait_until(lambda: self.ask("GET", "/v2/user", self.expired).status_code == 401)
         weak = server.client.post("/v2/tokens", json={"name": "weak"})
@@ -60,7 +58,7 @@ class World:
 
     def path(self, route: ApiRoute) -> str:
         area = max((each for each in self.ids if each in route.path), key=len, default="")
-        return re.sub(r"{\w+}", lambda match: self.ids[area].get(match[0], OURS), route.path)
+        return re.sub(r"{(\w+)(:path)?}", lambda match: self.ids[area].get(match[1], OURS), route.path)
 
 
 def everything() -> dict[str, Any]:
@@ -86,14 +84,15 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
     personal = made(f"/tailrace/v1/users/{user}/tokens", {"name": OURS})
     own = made("/v1/tokens/personal", {"name": OURS})
     return {
-        "/datasets": {"{id}": OURS},
-        "/v2/vfields": {"{id}": made("/v2/vfields", {"dataset": OURS, "name": "v", "expression": "1"})},
-        "/v2/tokens": {"{id}": token},
-        "/tokens/personal": {"{id}": own},
-        "/users": {"{id}": user},
-        "/tailrace/v1/users": {"{id}": user, "{token}": personal},
-        "/v2/orgs": {"{id}": "tailrace"},
-        "/tailrace/v1/keys": {"{id}": made("/tailrace/v1/keys", {"dialect": "moesif", "name": OURS, "dataset": OURS})},
+        "/datasets": {"id": OURS, "field": "_time"},
+        "/v2/annotations": {"id": made("/v2/annotations", {"type": "deploy", "datasets": [OURS], "title": OURS})},
+        "/v2/vfields": {"id": made("/v2/vfields", {"dataset": OURS, "name": "v", "expression": "1"})},
+        "/v2/tokens": {"id": token},
+        "/tokens/personal": {"id": own},
+        "/users": {"id": user},
+        "/tailrace/v1/users": {"id": user, "token": personal},
+        "/v2/orgs": {"id": "tailrace"},
+        "/tailrace/v1/keys": {"id": made("/tailrace/v1/keys", {"dialect": "moesif", "name": OURS, "dataset": OURS})},
     }
 
 
@@ -170,7 +169,7 @@ def test_what_was_not_let_in_changed_nothing(world: World) -> None:
     for area, ids in world.ids.items():
         if area in ("/datasets", "/v2/vfields", "/v2/tokens", "/tailrace/v1/keys"):
             prefix = "/v2" if area == "/datasets" else ""
-            assert world.server.client.get(f"{prefix}{area}/{ids['{id}']}").status_code == 200
+            assert world.server.client.get(f"{prefix}{area}/{ids['id']}").status_code == 200
 
 
 def test_a_token_made_before_a_restart_works_after_it(make_server: "MakeServer") -> None:

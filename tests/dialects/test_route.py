@@ -160,7 +160,9 @@ COLLISIONS: list[Row] = [
         (NO_FIREHOSE, "axiom"),
         (NONE, "axiom"),
     ),
-    *rows("GET", "/v1/users /v1/users/u1", (TOKEN, "axiom"), (NO_TOKEN, "axiom"), (BASELIME, "baselime")),
+    *rows(
+        "GET", "/v1/users /v1/users/u1", (TOKEN, "axiom"), (NO_TOKEN, "axiom"), (NONE, "axiom"), (BASELIME, "baselime")
+    ),
     *rows("GET", "/v1/datasets", (TOKEN, "axiom"), (NONE, "axiom"), (BASELIME, "baselime"), (NO_BASELIME, "baselime")),
     *rows(
         "POST",

@@ -8,8 +8,14 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, is_foreign, require_own
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest
 from tailrace.events.times import rfc3339
 from tailrace.lake import DatasetInfo
+
+DEFAULT_KIND = "axiom:events:v1"
+KINDS = (DEFAULT_KIND, "otel:metrics:v1", "otel:traces:v1", "otel:logs:v1")
+MAX_RETENTION_DAYS = 365 * 100
+MAX_DESCRIPTION_LENGTH = 4096  # characters
 
 
 class Dataset(Struct, frozen=True, rename="camel"):
@@ -20,6 +26,7 @@ class Dataset(Struct, frozen=True, rename="camel"):
     description: str
     who: str
     created: str  # RFC 3339
+    updated_at: str  # RFC 3339
     kind: str
     can_write: bool
     use_retention_period: bool
@@ -32,13 +39,25 @@ class NewDataset(Struct, rename="camel"):
 
     name: str
     description: str | None = None
+    kind: str | None = None  # one of KINDS
+    retention_days: int | None = None  # 0 keeps events for good
+    use_retention_period: bool | None = None  # null is whether `retentionDays` is more than 0
+
+
+class DatasetChange(Struct, rename="camel"):
+    """What changes of one; null leaves what is."""
+
+    description: str | None = None
+    retention_days: int | None = None
+    use_retention_period: bool | None = None
 
 
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
     """Every dataset of the organisation, by name."""
+    map_fields = await asyncio.to_thread(services.kept.all_map_fields)
     return json_response(
         [
-            _shown(info)
+            _shown(info, map_fields.get(info.name, []))
             for info in services.lake.datasets()
             if not is_foreign(grant.organisation, info.name, grant.owner_of)
         ]
@@ -51,18 +70,37 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
     info = await asyncio.to_thread(
         services.lake.create,
         wanted.name,
-        description=wanted.description or "",
+        description=_checked_description(wanted.description or ""),
+        kind=_checked_kind(wanted.kind or DEFAULT_KIND),
+        retention_days=_checked_days(wanted.retention_days) or 0,
+        use_retention_period=bool(_use(wanted.use_retention_period, wanted.retention_days)),
         who=grant.user_id,
         organisation=grant.organisation,
     )
-    return json_response(_shown(info))
+    return json_response(_shown(info, []))
 
 
 async def get_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """One dataset."""
     name = request.path_params["id"]
     require_own(grant, name)
-    return json_response(_shown(services.lake.get(name)))
+    info = services.lake.get(name)
+    return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
+
+
+async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes the description or the retention; what is not given stays."""
+    name = request.path_params["id"]
+    require_own(grant, name)
+    wanted = await read_json(request, DatasetChange)
+    info = await asyncio.to_thread(
+        services.lake.update,
+        name,
+        description=None if wanted.description is None else _checked_description(wanted.description),
+        retention_days=_checked_days(wanted.retention_days),
+        use_retention_period=_use(wanted.use_retention_period, wanted.retention_days),
+    )
+    return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
@@ -71,19 +109,44 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     require_own(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
     await asyncio.to_thread(services.store.drop_dataset, name)
+    await asyncio.to_thread(services.kept.drop_dataset, name)
     return no_content()
 
 
-def _shown(info: DatasetInfo) -> Dataset:
+def _checked_kind(kind: str) -> str:
+    if kind not in KINDS:
+        raise BadRequest(f"kind {kind!r} is not known; known are {', '.join(KINDS)}")
+    return kind
+
+
+def _checked_days(days: int | None) -> int | None:
+    if days is not None and not 0 <= days <= MAX_RETENTION_DAYS:
+        raise BadRequest(f"retentionDays is {days}, but it may be 0 (for good) to {MAX_RETENTION_DAYS}")
+    return days
+
+
+def _checked_description(description: str) -> str:
+    if len(description) > MAX_DESCRIPTION_LENGTH:
+        raise BadRequest(f"the description has {len(description)} characters, but it may have {MAX_DESCRIPTION_LENGTH}")
+    return description
+
+
+def _use(given: bool | None, days: int | None) -> bool | None:
+    """Whether events end with the retention period; days that are given alone are meant to be kept to."""
+    return days > 0 if given is None and days is not None else given
+
+
+def _shown(info: DatasetInfo, map_fields: list[str]) -> Dataset:
     return Dataset(
         id=info.name,
         name=info.name,
         description=info.description,
         who=info.who,
         created=rfc3339(info.created_ns),
+        updated_at=rfc3339(info.updated_ns or info.created_ns),
         kind=info.kind,
         can_write=True,
         use_retention_period=info.use_retention_period,
         retention_days=info.retention_days,
-        map_fields=[],
+        map_fields=map_fields,
     )

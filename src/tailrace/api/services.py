@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access
+from tailrace.api.kept import Kept
 from tailrace.api.store import Store
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
@@ -39,6 +40,7 @@ class Services(Struct, frozen=True, eq=False):
     metrics: Callable[[], bytes]  # in the Prometheus text format
     closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
     store: Store
+    kept: Kept
     turns: Turns
 
 

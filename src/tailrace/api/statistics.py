@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
+from tailrace.api.kept import FieldNote
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.api.store import VirtualField
 from tailrace.events import TailraceError
@@ -17,6 +18,7 @@ from tailrace.lake import FieldsView, Snapshot
 
 TIME, SYSTEM_TIME = "_time", "_sysTime"
 NS_PER_US = 1_000
+NO_NOTE = FieldNote()
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -137,6 +139,11 @@ def _fields_of(services: Services, grant: Grant, names: list[str] | None) -> lis
     return [DatasetFields(name, _fields(services, _snapshot(services, name))) for name in names]
 
 
+def fields_of(services: Services, dataset: str) -> list[Field]:
+    """The fields of one dataset, stored and virtual, as `GET /v2/datasets/{id}/fields` has them."""
+    return _fields(services, _snapshot(services, dataset))
+
+
 def _snapshot(services: Services, name: str) -> Snapshot:
     return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
 
@@ -149,8 +156,14 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
         types.setdefault(column.path, set()).add(column.type)
     for path, met in view.rest.items():
         types.setdefault(path, set()).update("float" if each == "number" else each for each in met)
-    found = {path: Field(path, "|".join(sorted(met))) for path, met in types.items()}
-    found |= {name: Field(name, "datetime") for name in (TIME, SYSTEM_TIME)}
+    notes = services.kept.field_notes(snapshot.dataset)
+
+    def noted(name: str, kind: str) -> Field:
+        note = notes.get(name, NO_NOTE)
+        return Field(name, kind, note.unit, note.hidden, note.description)
+
+    found = {path: noted(path, "|".join(sorted(met))) for path, met in types.items()}
+    found |= {name: noted(name, "datetime") for name in (TIME, SYSTEM_TIME)}
     virtual: list[VirtualField] = services.store.virtual_fields(snapshot.dataset)
     hidden = {each.name for each in virtual}
     stored = [found[name] for name in sorted(found, key=str.encode) if name not in hidden]

@@ -55,6 +55,9 @@ class _Path(Struct):
     is_moesif: bool = False  # one of Moesif's routes for events and entities
     is_moesif_get: bool = False  # one of Moesif's routes that are read
 
+    def is_axiom_for(self, method: str) -> bool:
+        return self.is_axiom or (self.is_axiom_too and method != "POST")
+
 
 class Router:
     """Finds whose a request is; a path is taken apart once and remembered."""
@@ -118,7 +121,7 @@ class Router:
             segments,
             is_shared=shared,
             is_axiom=is_axiom and not is_moesif,
-            is_axiom_too=is_axiom and is_moesif,
+            is_axiom_too=is_axiom and is_moesif and len(rest) == 1,
             is_moesif=is_moesif,
             is_moesif_get=len(rest) == 1 and rest[0] in _MOESIF_GETS,
         )
@@ -186,7 +189,7 @@ class Router:
         owner = self._owner(secret)
         if owner == "baselime":
             return owner, secret
-        if path.is_axiom or (path.is_axiom_too and method != "POST"):
+        if path.is_axiom_for(method):
             return "axiom", secret
         # Axiom has no such path: its answer to its own token says so, but other credentials go before it.
         return ("axiom" if owner == "axiom" else "baselime"), b""
@@ -197,7 +200,7 @@ class Router:
 
 def _usual(path: _Path, method: str) -> str:
     """The dialect of a request without a credential."""
-    if path.is_axiom:
+    if path.is_axiom_for(method):
         return "axiom"
     if path.is_moesif or (path.is_moesif_get and method in {"GET", "HEAD"}):
         return "moesif"

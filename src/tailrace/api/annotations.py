@@ -1,0 +1,199 @@
+"""Annotations over HTTP: what happened when, marked on the charts of datasets."""
+
+import asyncio
+import re
+import secrets
+import string
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, require_own
+from tailrace.access.tokens import rfc3339
+from tailrace.api.kept import Document
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest
+
+AREA = "annotations"
+TYPE = re.compile(r"[a-z0-9-]+")
+MAX_TITLE_LENGTH = 256  # characters
+MAX_TEXT_LENGTH = 512  # characters of a description or a URL
+MAX_TYPE_LENGTH = 128  # characters
+MAX_DATASETS = 1_000
+_ALPHABET = string.ascii_letters + string.digits
+
+
+class NewAnnotation(Struct, rename="camel"):
+    """What makes one; null is for what is not set, and the time then is now."""
+
+    type: str
+    datasets: list[str]
+    time: str | None = None  # RFC 3339
+    end_time: str | None = None  # RFC 3339
+    title: str | None = None
+    description: str | None = None
+    url: str | None = None
+
+
+class AnnotationChange(Struct, rename="camel"):
+    """What changes of one; null leaves what is."""
+
+    type: str | None = None
+    datasets: list[str] | None = None
+    time: str | None = None
+    end_time: str | None = None
+    title: str | None = None
+    description: str | None = None
+    url: str | None = None
+
+
+class Annotation(Struct, frozen=True, rename="camel"):
+    """An annotation as Axiom's clients have it."""
+
+    id: str
+    type: str
+    datasets: list[str]
+    time: str  # RFC 3339, UTC
+    title: str
+    description: str
+    url: str
+    end_time: str | UnsetType = UNSET  # RFC 3339, UTC
+
+
+async def list_annotations(request: Request, services: Services, grant: Grant) -> Response:
+    """Those of the datasets and of the time asked for, which is any where it is not given."""
+    query = request.query_params
+    wanted = {name for value in query.getlist("datasets") for name in value.split(",") if name}
+    starts = query.getlist("start")
+    ends = query.getlist("end") or starts[1:]  # Axiom's Go client sends the end as a second start
+    start, end = _bound(starts[:1], "start"), _bound(ends[:1], "end")
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    found = [_shown(each) for each in documents]
+    return json_response([each for each in found if _is_within(each, wanted, start, end)])
+
+
+async def create_annotation(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one. Its datasets may go, and it stays."""
+    wanted = await read_json(request, NewAnnotation)
+    now = datetime.now(UTC)
+    body = _checked(
+        Annotation(
+            id="",
+            type=wanted.type,
+            datasets=wanted.datasets,
+            time=rfc3339(_time(wanted.time, "time") or now),
+            title=wanted.title or "",
+            description=wanted.description or "",
+            url=wanted.url or "",
+            end_time=_given(wanted.end_time),
+        ),
+        grant,
+    )
+    made = "ann_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
+    document = await asyncio.to_thread(
+        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
+    )
+    return json_response(_shown(document))
+
+
+async def get_annotation(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    return json_response(_shown(await _found(request, services, grant)))
+
+
+async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes what is given of it."""
+    wanted = await read_json(request, AnnotationChange)
+    before = _shown(await _found(request, services, grant))
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("type", "datasets", "title", "description", "url")
+        if (value := getattr(wanted, name)) is not None
+    }
+    time = _time(wanted.time, "time")
+    if time is not None:
+        changes["time"] = rfc3339(time)
+    if wanted.end_time is not None:
+        changes["end_time"] = _given(wanted.end_time)
+    body = _checked(msgspec.structs.replace(before, **changes), grant)
+    document = await asyncio.to_thread(
+        services.kept.replace, grant.organisation, AREA, before.id, body, who=grant.user_id
+    )
+    return json_response(_shown(document) if document is not None else before)
+
+
+async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it."""
+    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    return no_content()
+
+
+async def _found(request: Request, services: Services, grant: Grant) -> Document:
+    return await asyncio.to_thread(services.kept.document, grant.organisation, AREA, request.path_params["id"])
+
+
+def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
+    """The body to be kept; raises BadRequest for what is against the rules of Axiom's document."""
+    if not TYPE.fullmatch(annotation.type) or len(annotation.type) > MAX_TYPE_LENGTH:
+        raise BadRequest(
+            f"type {annotation.type[:MAX_TYPE_LENGTH]!r} is not valid: "
+            f"1 to {MAX_TYPE_LENGTH} lower-case letters, digits and '-'"
+        )
+    if not annotation.datasets or len(annotation.datasets) > MAX_DATASETS:
+        raise BadRequest(f"an annotation has 1 to {MAX_DATASETS} datasets")
+    for dataset in annotation.datasets:
+        require_own(grant, dataset)
+    for name, most in (("title", MAX_TITLE_LENGTH), ("description", MAX_TEXT_LENGTH), ("url", MAX_TEXT_LENGTH)):
+        length = len(getattr(annotation, name))
+        if length > most:
+            raise BadRequest(f"{name} has {length} characters, but it may have {most}")
+    if annotation.end_time and _instant(annotation.end_time) < _instant(annotation.time):
+        raise BadRequest(f"endTime {annotation.end_time} is before time {annotation.time}")
+    body: dict[str, Any] = msgspec.to_builtins(annotation)
+    del body["id"]
+    return body
+
+
+def _shown(document: Document) -> Annotation:
+    return msgspec.convert({"id": document.id, **document.body}, Annotation)
+
+
+def _given(text: str | None) -> str | UnsetType:
+    end = _time(text, "endTime")
+    return UNSET if end is None else rfc3339(end)
+
+
+def _time(text: str | None, name: str) -> datetime | None:
+    """A time in UTC, None for none given or for Go's zero time; raises BadRequest."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(f"{name} {text!r} is not an RFC 3339 time") from None
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return None if time.year == 1 else time.astimezone(UTC)
+
+
+def _bound(values: Sequence[str], name: str) -> datetime | None:
+    # A plus in a query string that was not encoded has become a space.
+    return _time(values[0].replace(" ", "+"), name) if values else None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _is_within(each: Annotation, datasets: set[str], start: datetime | None, end: datetime | None) -> bool:
+    """Whether it is of one of the datasets, any if none are named, and overlaps the time."""
+    last = _instant(each.end_time or each.time)
+    return (
+        (not datasets or not datasets.isdisjoint(each.datasets))
+        and (start is None or last >= start)
+        and (end is None or _instant(each.time) <= end)
+    )

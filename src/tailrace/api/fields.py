@@ -1,0 +1,104 @@
+"""The fields of a dataset over HTTP: what users say of them, and which hold maps."""
+
+import asyncio
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, require, require_own
+from tailrace.api.kept import FieldNote
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.statistics import Field, fields_of
+from tailrace.events import BadRequest, Conflict, NotFound
+
+MAX_UNIT_LENGTH = 64  # characters
+MAX_DESCRIPTION_LENGTH = 4096  # characters
+
+
+class FieldChange(Struct):
+    """What users say of a field; null leaves what is. The name and the type are the events' own."""
+
+    unit: str | None = None
+    hidden: bool | None = None
+    description: str | None = None
+
+
+class MapField(Struct):
+    """A field that holds a map."""
+
+    name: str
+
+
+async def get_field(request: Request, services: Services, grant: Grant) -> Response:
+    """One field of a dataset."""
+    name = request.path_params["id"]
+    require(grant, capability="query", action="read", dataset=name)
+    return json_response(await asyncio.to_thread(_field, services, name, request.path_params["field"]))
+
+
+async def update_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes the unit, the description, or whether the field is hidden."""
+    wanted = await read_json(request, FieldChange)
+    name, field = request.path_params["id"], request.path_params["field"]
+    require_own(grant, name)
+    for member, text, most in (
+        ("unit", wanted.unit or "", MAX_UNIT_LENGTH),
+        ("description", wanted.description or "", MAX_DESCRIPTION_LENGTH),
+    ):
+        if len(text) > most:
+            raise BadRequest(f"{member} has {len(text)} characters, but it may have {most}")
+
+    def change() -> Field:
+        if any(each.name == field for each in services.store.virtual_fields(name)):
+            raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
+        before = _field(services, name, field)
+        note = FieldNote(
+            before.unit if wanted.unit is None else wanted.unit,
+            before.hidden if wanted.hidden is None else wanted.hidden,
+            before.description if wanted.description is None else wanted.description,
+        )
+        services.kept.note_field(name, field, note)
+        return Field(before.name, before.type, note.unit, note.hidden, note.description)
+
+    return json_response(await asyncio.to_thread(change))
+
+
+async def list_map_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """The names of the map fields of a dataset."""
+    return json_response(await asyncio.to_thread(services.kept.map_fields, _dataset(request, services, grant)))
+
+
+async def replace_map_fields(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts the names given in place of the ones there are."""
+    names = await read_json(request, list[str])
+    dataset = _dataset(request, services, grant)
+    return json_response(await asyncio.to_thread(services.kept.set_map_fields, dataset, names))
+
+
+async def create_map_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Adds a map field; 409 where it is one already."""
+    wanted = await read_json(request, MapField)
+    await asyncio.to_thread(services.kept.add_map_field, _dataset(request, services, grant), wanted.name)
+    return json_response(wanted)
+
+
+async def delete_map_field(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a field a map field no longer; its events stay as they are."""
+    dataset = _dataset(request, services, grant)
+    await asyncio.to_thread(services.kept.remove_map_field, dataset, request.path_params["field"])
+    return no_content()
+
+
+def _dataset(request: Request, services: Services, grant: Grant) -> str:
+    name: str = request.path_params["id"]
+    require_own(grant, name)
+    services.lake.check(name)
+    return name
+
+
+def _field(services: Services, dataset: str, name: str) -> Field:
+    for each in fields_of(services, dataset):
+        if each.name == name:
+            return each
+    raise NotFound(f"field {name!r} of dataset {dataset!r} not found")

@@ -1,0 +1,91 @@
+"""Axiom's Python client, unmodified, for management: datasets, tokens, annotations, the current user."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import axiom_py
+import pytest
+from axiom_py.annotations import AnnotationCreateRequest, AnnotationUpdateRequest
+from axiom_py.client import AxiomError
+from axiom_py.tokens import (
+    CreateTokenRequest,
+    RegenerateTokenRequest,
+    TokenDatasetCapabilities,
+    TokenOrganizationCapabilities,
+)
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+
+@pytest.fixture
+def client(server: "Server") -> Iterator[axiom_py.Client]:
+    made = axiom_py.Client(token=server.token, org_id="an-organisation", url=server.url)
+    yield made
+    made.session.close()
+
+
+def test_datasets(client: axiom_py.Client, dataset: str) -> None:
+    name = f"{dataset}-py"
+    made = client.datasets.create(name, "made by a test")
+    changed = client.datasets.update(name, "changed by a test")
+
+    assert (changed.id, changed.who, changed.created) == (made.id, made.who, made.created)
+    assert changed.description == "changed by a test"
+    assert client.datasets.get(name) == changed
+    assert changed in client.datasets.get_list()
+    client.datasets.delete(name)
+    with pytest.raises(AxiomError, match="not found"):
+        client.datasets.get(name)
+
+
+def test_tokens(client: axiom_py.Client, dataset: str) -> None:
+    made = client.tokens.create(
+        CreateTokenRequest(
+            name="by the client",
+            datasetCapabilities={dataset: TokenDatasetCapabilities(ingest=["create"], query=["read"])},
+            orgCapabilities=TokenOrganizationCapabilities(annotations=["read"]),
+            expiresAt=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        )
+    )
+    assert made.token.startswith("xaat-")
+    got = client.tokens.get(made.id)
+    assert {**vars(got), "token": made.token} == vars(made)
+    assert got in client.tokens.list()
+
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    again = client.tokens.regenerate(
+        made.id, RegenerateTokenRequest(existingTokenExpiresAt=soon, newTokenExpiresAt=soon + timedelta(days=1))
+    )
+    assert again.id != made.id
+    assert again.datasetCapabilities == made.datasetCapabilities
+    for each in (made.id, again.id):
+        client.tokens.delete(each)
+    assert not {made.id, again.id} & {each.id for each in client.tokens.list()}
+
+
+def test_annotations(client: axiom_py.Client, dataset: str) -> None:
+    made = client.annotations.create(
+        AnnotationCreateRequest([dataset], None, None, "a title", None, None, "a-deployment")
+    )
+    assert client.annotations.get(made.id) == made
+    listed = client.annotations.list(
+        [dataset], datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=1)
+    )
+    assert listed == [made]
+
+    changed = client.annotations.update(
+        made.id, AnnotationUpdateRequest(None, None, None, "another title", None, None, None)
+    )
+    assert (changed.title, changed.type, changed.time) == ("another title", "a-deployment", made.time)
+    client.annotations.delete(made.id)
+    assert client.annotations.list([dataset]) == []
+
+
+def test_the_current_user(server: "Server", client: axiom_py.Client) -> None:
+    user = client.users.current()
+
+    assert user is not None
+    shown = server.client.get("/v2/user").json()
+    assert (user.id, user.name, user.role.id) == (shown["id"], shown["name"], "owner")
