@@ -55,7 +55,7 @@ def test_events(elements: list[Any], kind: Any, small: bool) -> None:
     assert [each.index for each in cut.rejections] == sorted({each.index for each in cut.rejections})
     for line, transaction_id in zip(lines, checked.transaction_ids, strict=True):
         event = json.loads(line)
-        assert event["request"]["ip_address"]
+        assert event["request"]["ip_address"] is not None
         assert "_time" not in event
         assert transaction_id is None or event["transaction_id"] == transaction_id
         assert len(line) <= limits.max_event_bytes

@@ -488,7 +488,7 @@ def test_a_broken_body_is_refused_in_a_time_that_grows_with_its_size(before: byt
             cut(body)
         seconds.append(time.process_time() - started)
 
-    assert seconds[1] < 1.5, seconds
+    assert seconds[1] < 6, seconds
     assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
 
 
