@@ -1,6 +1,9 @@
 """Every route of the API, each with the capability that its token must have."""
 
-from msgspec import Struct
+from typing import Any
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from tailrace.api import (
     annotations,
@@ -18,6 +21,7 @@ from tailrace.api import (
     vfields,
 )
 from tailrace.api.services import Handler
+from tailrace.dialects.http import Parameter
 
 
 class Need(Struct, frozen=True):
@@ -32,20 +36,26 @@ PUBLIC = None  # no token
 
 
 class ApiRoute(Struct, frozen=True):
-    """A method and a path, what answers it, and what a token needs for it."""
+    """A method and a path, what answers it, what a token needs for it, and what goes in and out.
+
+    The handler's docstring is its summary. The statuses that follow from the rest need not be given: 400 and 413 of a
+    body, 401 and 403 of a token, 404 of a parameter in the path.
+    """
 
     method: str
     path: str  # a segment in braces is a parameter
     handler: Handler
     need: Need | None
+    body: Any = None  # the type that the handler decodes its JSON body to; None where it takes none
+    answer: Any = UNSET  # the type of its JSON answer, None for one without a body
+    status: int = 200  # of a good answer; one without a body is 204
+    parameters: tuple[Parameter, ...] = ()  # of the query string and the headers
+    refusals: tuple[int, ...] = ()  # statuses of errors that do not follow from the rest
+    media: dict[str, Any] = {}  # further answers by media type, each with its type or JSON Schema
 
 
 def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]:
-    return tuple(
-        ApiRoute(route.method, prefix + route.path, route.handler, route.need)
-        for prefix in prefixes
-        for route in routes
-    )
+    return tuple(replace(route, path=prefix + route.path) for prefix in prefixes for route in routes)
 
 
 ROUTES: tuple[ApiRoute, ...] = (

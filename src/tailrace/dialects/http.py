@@ -175,6 +175,16 @@ class Gate(Protocol):
 Handler = Callable[[Request, Gate], Awaitable[Response]]
 
 
+class Parameter(Struct, frozen=True):
+    """What a request may have in its query string or in a header, for the API's document."""
+
+    name: str
+    about: str
+    type: Any = str  # a type that msgspec has a JSON Schema for
+    required: bool = False
+    where: Literal["query", "header"] = "query"
+
+
 class Route(Struct, frozen=True):
     """A method and a path whose segments in braces are named, and what answers it."""
 
