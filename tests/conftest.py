@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
+
+# The same examples in every run, so that a failure is of the change at hand; "search" looks for new ones. No deadlines,
+# as the machine may be shared.
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.register_profile("search")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.dialects.datamix import Flaw, Log, judge, read_logs
@@ -480,7 +480,6 @@ logs = st.fixed_dictionaries(
 ) | st.dictionaries(st.sampled_from(["level", "timestamp", "message", "other"]), scalars, min_size=1)
 
 
-@settings(deadline=None)
 @given(st.lists(logs | texts, min_size=1, max_size=12))
 def test_a_form_is_read_as_the_same_json(messages: list[Any]) -> None:
     of_form, of_json = read_logs(as_form(messages), LIMITS), read_logs(as_json(messages), LIMITS)
@@ -490,7 +489,6 @@ def test_a_form_is_read_as_the_same_json(messages: list[Any]) -> None:
     assert of_form.session == of_json.session == "T"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     for given_body in (body, b"{" + body, b"messages[" + body, b"session=T&messages[0][" + body):
@@ -501,7 +499,6 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         assert all(isinstance(log, Log | Flaw) for log in sent.logs or ())
 
 
-@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({"level": st.just("info"), "timestamp": times, "message": texts}), max_size=8))
 def test_every_message_is_either_taken_or_rejected(messages: list[Any]) -> None:
     found = cut(as_json(messages))

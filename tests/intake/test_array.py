@@ -73,7 +73,6 @@ def array(texts: list[str], space: str) -> str:
     return space + "[" + space + f"{space},{space}".join(texts) + space + "]" + space
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(texts=elements(), space=SPACE, bom=st.booleans())
 def test_a_valid_array_is_cut_as_the_strict_decoder_cuts_it(texts: list[str], space: str, bom: bool) -> None:
     body = b"\xef\xbb\xbf" * bom + array(texts, space).encode()
@@ -118,7 +117,7 @@ def is_object(text: str) -> bool:
         return False
 
 
-@settings(deadline=None, max_examples=300)  # the machine may be shared
+@settings(max_examples=150)
 @given(before=elements(), after=elements(), one=OBJECTS, spoil=SPOILS, space=SPACE)
 def test_of_an_array_with_one_spoiled_element_exactly_that_is_refused(
     before: list[str], after: list[str], one: dict[str, Any], spoil: Any, space: str
@@ -139,7 +138,6 @@ def test_of_an_array_with_one_spoiled_element_exactly_that_is_refused(
     assert [(index, event) for index, event, _ in refused(found)] == [(len(before), sent.strip(" \t\r\n").encode())]
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(texts=elements(), limit=st.integers(2, 200))
 def test_what_is_larger_than_an_event_may_be_is_exactly_what_is_refused(texts: list[str], limit: int) -> None:
     found = cut(array(texts, " "), max_event_bytes=limit)
@@ -157,7 +155,7 @@ SCRAPS = st.sampled_from([b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n"
 )
 
 
-@settings(deadline=None, max_examples=300)  # the machine may be shared
+@settings(max_examples=150)
 @given(body=st.lists(SCRAPS, max_size=30).map(lambda scraps: b"[" + b"".join(scraps) + b"]"))
 def test_any_bytes_end_in_valid_events_and_rejections_or_an_error_of_ours(body: bytes) -> None:
     try:

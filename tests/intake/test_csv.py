@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.events import BadRequest, Cut, TooLarge
@@ -158,7 +158,6 @@ def test_a_reserved_name_is_stored_as_the_users_own() -> None:
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=10)
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     table=st.lists(st.lists(CELLS, min_size=2, max_size=2), max_size=20),
     delimiter=st.sampled_from([",", ";", "\t", "|", "é"]),

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tailrace.events import TailraceError
@@ -59,7 +59,6 @@ def cut_lines(body: bytes) -> tuple[list[Any], list[int]]:
     return [json.loads(line) for line in lines], [rejection.index for rejection in found.rejections]
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(bodies())
 def test_the_same_objects_come_back_in_order(made: tuple[list[dict[str, Any]], bytes]) -> None:
     objects, body = made
@@ -71,7 +70,6 @@ def test_the_same_objects_come_back_in_order(made: tuple[list[dict[str, Any]], b
     assert refused == []
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(bodies())
 def test_a_large_body_is_cut_as_a_small_one(made: tuple[list[dict[str, Any]], bytes]) -> None:
     objects, _ = made
@@ -99,7 +97,6 @@ def spoil(line: str, way: int, at: int) -> str:
     ][way]
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     objects=st.lists(OBJECTS, min_size=1, max_size=12),
     which=st.integers(0, 10**6),
@@ -120,7 +117,6 @@ def test_a_spoiled_line_is_exactly_what_is_refused(
     assert refused == [which]
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     objects=st.lists(OBJECTS, max_size=12), which=st.integers(0, 12), junk=st.sampled_from(["1", '"x"', "[{}]", "null"])
 )
@@ -143,7 +139,6 @@ SCRAPS = st.sampled_from([b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n"
 )
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(body=st.lists(SCRAPS, max_size=30).map(b"".join), max_events=st.sampled_from([3, 100_000]))
 def test_any_bytes_end_in_valid_events_or_an_error_of_ours(body: bytes, max_events: int) -> None:
     try:
@@ -183,7 +178,6 @@ def is_object(text: str) -> bool:
         return False
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     objects=st.lists(OBJECTS.filter(bool), min_size=1, max_size=6),
     indent=st.sampled_from([1, 2, 4]),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import brotli
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.events import BadRequest, TooLarge, UnsupportedEncoding
@@ -50,7 +50,6 @@ COMPRESSORS = [
 ]
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(data=st.binary(max_size=3000), name=st.sampled_from(sorted(ENCODERS)))
 def test_what_was_encoded_is_decoded(data: bytes, name: str) -> None:
     assert decode_body(ENCODERS[name](data), name, MIB) == data

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.intake.golayout import TimeMismatch, parse_layout, parse_time
@@ -123,7 +123,6 @@ CLOCKS = st.sampled_from(
 ZONES = st.sampled_from([("-0700", "%z"), ("Z07:00", "%:z"), ("-07:00", "%:z"), ("UTC", "UTC"), ("MST", "UTC")])
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     moment=st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2060, 1, 1)),
     offset_min=st.integers(-14 * 60, 14 * 60),

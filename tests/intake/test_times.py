@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.events import BadRequest
@@ -170,7 +170,6 @@ JSON_TIMES = st.one_of(
 )
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(values=st.lists(JSON_TIMES, min_size=13, max_size=60), format=st.sampled_from(["", "RFC3339"]))
 def test_many_values_are_read_as_each_alone(values: list[bytes], format: str) -> None:
     rule = TimeRule(format=format)
@@ -183,7 +182,6 @@ def test_many_values_are_read_as_each_alone(values: list[bytes], format: str) ->
     assert together.unreadable == expected
 
 
-@settings(deadline=None)  # the machine may be shared
 @given(
     moment=st.datetimes(min_value=datetime(1700, 1, 1), max_value=datetime(2260, 1, 1)),
     offset_min=st.integers(-23 * 60, 23 * 60),

@@ -450,7 +450,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 
 @given(mutated() | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_text_is_answered_or_refused_with_an_error_of_ours(vault: Desk, sql: str) -> None:
     outcome = tried(vault, sql)
 

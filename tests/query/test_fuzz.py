@@ -15,7 +15,7 @@ from tailrace.query import AplRequest, run_apl
 from tailrace.query.compile.aggregations import AGGREGATIONS, Aggregation
 from tailrace.query.functions import FUNCTIONS, Function
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 FIELDS = ["id", "method", "status", "duration", "user", "geo", "geo.city", "tags", "ok", "error", "['my key']", "_time",
           "nowhere"]  # fmt: skip
