@@ -327,7 +327,8 @@ class Parser:
                 raise AplError(
                     f"{name!r} is an operator of Kusto that APL does not have{_FOREIGN_OPERATORS[name]}", token.at
                 )
-            raise AplError(f"unknown operator {name!r}{suggestion(name, OPERATORS)}", token.at, kind="name")
+            hint = suggestion(name, OPERATORS) or f"; the operators are {', '.join(OPERATORS)}"
+            raise AplError(f"unknown operator {name!r}{hint}", token.at, kind="name")
         return parse(self, token.at)
 
     def _adjoins(self) -> bool:
