@@ -91,3 +91,16 @@ def test_the_expression_for_a_whole_field_is_right(lake: Path) -> None:
     counts = files(lake).aggregate(f"{expression} AS status, count(*) AS n").order("status").fetchall()
 
     assert counts == [(2.5, 1), (200.0, 150), (201.0, 150)]
+
+
+@pytest.mark.parametrize("code", RUN, ids=range(len(RUN)))
+def test_a_snippet_runs_where_no_event_has_a_rare_field(
+    tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Lake.open(tmp_path / "tailrace-data" / "lake", LakeSettings())
+    made.create("demo")
+    made.accept(1, batch([{"http": {"method": "GET", "status": 200}}] * 3, "demo"))
+    made.close()
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(code, "docs/data.md", "exec"), {"__name__": "__main__"})

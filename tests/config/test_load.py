@@ -70,6 +70,10 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
     ]
 
 
+def test_a_prefix_that_all_names_have_makes_none_of_them_near() -> None:
+    assert refused(None, {}, {"TAILRACE_FOO": "1"}) == ["unknown environment variable TAILRACE_FOO"]
+
+
 def test_the_variables_of_the_client_are_not_settings() -> None:
     load(None, {}, {"TAILRACE_URL": "http://localhost", "TAILRACE_TOKEN": "x", "TAILRACE_CONFIG": "f"})
 

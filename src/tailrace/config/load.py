@@ -55,11 +55,11 @@ def load(
             if text:
                 values[variables[variable]], origins[variables[variable]] = text, f"environment {variable}"
         elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES:
-            wrong.append(f"unknown environment variable {variable}{_nearest(variable, variables)}")
+            wrong.append(f"unknown environment variable {variable}{_nearest(variable, variables, ENV_PREFIX)}")
 
     for name, value in flags.items():
         if name not in names:
-            wrong.append(f"unknown flag {flag(name)}{_nearest(flag(name), map(flag, names))}")
+            wrong.append(f"unknown flag {flag(name)}{_nearest(flag(name), map(flag, names), '--')}")
         elif value is not None:
             values[name], origins[name] = value, f"flag {flag(name)}"
 
@@ -132,6 +132,7 @@ def _wrong_value(name: str, value: object, origin: str) -> str:
     return f"setting {name} ({origin}): {met} is not accepted; it takes {accepted(name)}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    # By the prefix alone two short names would be alike.
+    near = difflib.get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in known], n=1)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
