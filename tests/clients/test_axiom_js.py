@@ -51,6 +51,18 @@ def test_ingest_and_flush(server: "Server", dataset: str) -> None:
     assert read_back(server, dataset) == EVENTS
 
 
+def test_the_documented_program_runs_as_printed(server: "Server", dataset: str) -> None:
+    assert NODE is not None
+    printed = "axiom.ingest('DATASET_NAME', [{ foo: 'bar' }]);\nawait axiom.flush();"
+    made = "import { Axiom } from '@axiomhq/js';\n"
+    made += f"const axiom = new Axiom({{ token: '{server.token}', url: '{server.url}' }});"
+    program = f"{made}\n{printed.replace('DATASET_NAME', dataset)}"
+
+    subprocess.run([NODE, "--input-type=module", "-e", program], cwd=PROJECT, check=True, timeout=60)
+
+    assert server.sql(f'SELECT foo FROM "{dataset}"') == [{"foo": "bar"}]
+
+
 def test_ingest_without_batching(server: "Server", dataset: str) -> None:
     status = run(server, dataset, "direct", events=EVENTS)["status"]
 

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import re
+import subprocess
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,30 @@ def test_the_documented_request_is_202_and_stored(client: Client, dataset: str) 
         {"key1": "value1", "key2": "value2", "key3": None, "key4": None, "ns": "prod"},
         {"key1": None, "key2": None, "key3": "value3", "key4": "value4", "ns": "prod"},
     ]
+
+
+def test_the_documented_command_runs_as_printed(client: Client, dataset: str) -> None:
+    command = """
+curl -X 'POST' 'https://events.baselime.io/v1/<dataset>/<namespace>' \\
+  -H 'x-api-key: $BASELIME_API_KEY' \\
+  -H 'Content-Type: application/json' \\
+  -d '[
+        {"key1":"value1","key2":"value2"},
+        {"key3":"value3","key4":"value4"}
+      ]'
+""".strip()
+    for printed, name in {
+        "https://events.baselime.io": client.server.url,
+        "<dataset>": dataset,
+        "<namespace>": "prod",
+        "$BASELIME_API_KEY": client.key,
+    }.items():
+        command = command.replace(printed, name)
+
+    done = subprocess.run(["bash", "-c", f"{command} --silent"], capture_output=True, check=True, timeout=30)
+
+    assert done.stdout.decode() == REQUEST_ACCEPTED
+    assert client.server.sql(f'SELECT count(*) AS n FROM "{dataset}"') == [{"n": 2}]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
