@@ -133,7 +133,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not the query expected: {error}") from error
     compiled = compile_legacy(dataset, body)
-    start_ns, end_ns = _range(body.start_time, body.end_time)
+    start_ns, end_ns = time_range(body.start_time, body.end_time)
     wanted = AplRequest(
         apl="",
         program=compiled.program,
@@ -236,7 +236,7 @@ def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:
     """The query that a body asks for; raises BadRequest for what is past a limit."""
     _within("defaultLimit", body.default_limit, MAX_DEFAULT_LIMIT)
     _within("maxBinAutoGroups", body.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)
-    start_ns, end_ns = _range(body.start_time, body.end_time)
+    start_ns, end_ns = time_range(body.start_time, body.end_time)
     return AplRequest(
         apl=body.apl,
         start_ns=start_ns,
@@ -257,7 +257,8 @@ def _within(name: str, value: int | None, most: int) -> None:
         raise BadRequest(f"{name} is {value}, but it may be 1 to {most}, or 0 for the default")
 
 
-def _range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+def time_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """The bounds of a request in Unix nanoseconds, None for one that it has not. Raises BadRequest."""
     now_ns = time.time_ns()
     start_ns, end_ns = moment("startTime", start, now_ns), moment("endTime", end, now_ns)
     if start_ns is not None and end_ns is not None and start_ns > end_ns:

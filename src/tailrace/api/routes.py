@@ -17,6 +17,7 @@ from tailrace.api import (
     sql,
     statistics,
     tokens,
+    upkeep,
     users,
     vfields,
 )
@@ -72,6 +73,25 @@ ROUTES: tuple[ApiRoute, ...] = (
     ),
     ApiRoute("POST", "/v1/query/_apl", apl.query_edge, ANY_TOKEN),
     ApiRoute("POST", "/v1/query/batch", apl.query_batch, ANY_TOKEN),
+    *_under(
+        ("/v1", "/api/v1"),
+        ApiRoute(
+            "POST", "/datasets/{id}/trim", upkeep.trim_counted, ANY_TOKEN, body=upkeep.Trim, answer=upkeep.Trimmed
+        ),
+    ),
+    ApiRoute(
+        "POST", "/v2/datasets/{id}/trim", upkeep.trim, ANY_TOKEN, body=upkeep.Trim, answer=None, refusals=(409, 503)
+    ),
+    ApiRoute("POST", "/v2/datasets/{id}/vacuum", upkeep.vacuum, ANY_TOKEN, answer=upkeep.Vacuumed, refusals=(429, 503)),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/_apl/delete",
+        upkeep.delete_matching,
+        ANY_TOKEN,
+        body=upkeep.DeleteBody,
+        answer=upkeep.Deleted,
+        refusals=(404, 409, 422, 429, 503),
+    ),
     ApiRoute("GET", "/v2/datasets/{id}/fields", statistics.dataset_fields, ANY_TOKEN),
     ApiRoute("GET", "/v2/vfields", vfields.list_virtual_fields, ANY_TOKEN),
     ApiRoute("POST", "/v2/vfields", vfields.create_virtual_field, ANY_TOKEN),

@@ -42,6 +42,7 @@ class Services(Struct, frozen=True, eq=False):
     store: Store
     kept: Kept
     turns: Turns
+    vacuuming: set[str] = set()  # names of datasets
 
 
 # A public route has no grant, every other one has.

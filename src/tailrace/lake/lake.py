@@ -666,8 +666,10 @@ class Lake:
         once for each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
         """
         with self._kept_alone(name) as dataset:
-            view = dataset.view
-            return dataset.keeper.delete(lambda file: matching(file, view), self._pace_of(dataset), dry_run=dry_run)
+            # The view of the moment, as other events are committed meanwhile: it knows every column that a file has.
+            return dataset.keeper.delete(
+                lambda file: matching(file, dataset.view), self._pace_of(dataset), dry_run=dry_run
+            )
 
     def compact(self, name: str) -> None:
         """Commit what a dataset has in memory and merge its files as far as `compact_bytes` allows, without throttling.

@@ -346,12 +346,7 @@ class _Compiled:
         return answer
 
     def _asked(self, session: Session, query: exp.Query) -> pa.Table:
-        for dataset in self.compiler.datasets:
-            hot = dataset.hot_table()
-            if hot is not None:
-                session.register(dataset.hot_name, hot)
-        for name, rows in self.compiler.inline.items():
-            session.register(name, rows)
+        make_known(self.compiler, session)
         return session.table(query)
 
     def _range(self) -> Range | None:
@@ -442,6 +437,16 @@ class _Compiled:
         counted = session.table(out.finished(exp.Select(expressions=[total], from_=exp.From(this=source))))
         found: int = counted["n"][0].as_py()
         return found
+
+
+def make_known(compiler: Compiler, session: Session) -> None:
+    """Tell a session of the rows in memory that a query reads, once it is a tree."""
+    for dataset in compiler.datasets:
+        hot = dataset.hot_table()
+        if hot is not None:
+            session.register(dataset.hot_name, hot)
+    for name, rows in compiler.inline.items():
+        session.register(name, rows)
 
 
 def request_lacks_end(request: AplRequest, compiler: Compiler) -> bool:

@@ -11,6 +11,7 @@ from tailrace.lake import REVISION, Column, DataFile, Lake
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
+ROW_NUMBER = "file_row_number"  # a row's place in its Parquet file, from 0: DuckDB's name for it
 SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
 
 
@@ -73,9 +74,10 @@ def newest(reader: FieldReader, by: str) -> exp.Qualify:
 def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[frozenset[str], list[str]]:
     """Paths of files by which of the columns they have: so that no file must be opened to learn that."""
     wanted = frozenset(kinds)
+    given = wanted & {ROW_NUMBER}
     groups: dict[frozenset[str], list[str]] = {}
     for file in files:
-        groups.setdefault(wanted & file.columns, []).append(str(file.path))
+        groups.setdefault(wanted & file.columns | given, []).append(str(file.path))
     return groups
 
 

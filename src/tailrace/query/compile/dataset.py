@@ -92,6 +92,7 @@ class Dataset(Relation):
         self._compiling: set[str] = set()  # virtual fields
         self._rest: Column | None = None
         self._row_hash: Column | None = None
+        self._row_number: Column | None = None
         self.after: exp.Expr | None = None  # a condition on what is stored, while a page is read
         self.event_time = self.time = self._system(TIME)
         self.system_time = self._system(SYSTEM_TIME)
@@ -224,6 +225,14 @@ class Dataset(Relation):
             self._define(self._row_hash.value.sql, fn("list_bit_xor", fn("list_value", _no_hash(), *parts)))
         return self._row_hash
 
+    @property
+    def row_number(self) -> Column:
+        """The place of a row in its file, from 0; the hot rows have none, so that it is only for files."""
+        if self._row_number is None:
+            self._row_number = self._ids.column("", LONG)
+            self._define(self._row_number.value.sql, exp.column(sources.ROW_NUMBER, quoted=True))
+        return self._row_number
+
     def definition(self, column: Column) -> exp.Expr:
         """What a column that is no virtual field is, in terms of what is stored."""
         return self._node(column.id)
@@ -286,6 +295,8 @@ class Dataset(Relation):
         system = [name for name in sources.SYSTEM_TYPES if name in physical]
         self.hot_columns |= physical
         kinds = sources.duckdb_types(columns, system)
+        if self._row_number is not None and self._row_number.id in own:
+            kinds[sources.ROW_NUMBER] = "BIGINT"
         rows: exp.Query = sources.rows(self.read_files, self.hot_name if self.snapshot.hot else None, kinds)
         if by:
             newest = sources.newest(self._all, by)

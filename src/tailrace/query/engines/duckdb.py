@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
@@ -269,6 +271,12 @@ class Session:
         if table.num_rows > self._max_rows:
             raise QueryFailed(f"the answer has more rows than query_max_rows = {self._max_rows}; limit or aggregate it")
         return table
+
+    def integers(self, query: exp.Expr) -> npt.NDArray[np.int64]:
+        """The one column of an answer of integers without nulls, of any number of rows."""
+        column = self._connection.sql(rendered(query)).to_arrow_table().column(0)
+        found: npt.NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+        return found
 
 
 def rendered(query: exp.Expr) -> str:

@@ -1,0 +1,137 @@
+"""Taking events out of datasets over HTTP: trim by age, delete by APL; and vacuum, which puts their files in order."""
+
+import asyncio
+import time
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, require
+from tailrace.api import running
+from tailrace.api.apl import time_range
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest, Conflict, Overloaded
+from tailrace.events.times import rfc3339
+from tailrace.lake import Deletion
+from tailrace.query import Interrupt
+from tailrace.query.deletion import RowsMatched
+from tailrace.query.legacy import duration_ns
+from tailrace.query.run import AplRequest
+
+VACUUM_RETRY_AFTER_S = 5
+
+
+class Trim(Struct, rename="camel"):
+    """Events older than this are deleted."""
+
+    max_duration: str  # as Go writes it: 1s, 1h0m0s
+
+
+class Trimmed(Struct, frozen=True, rename="camel"):
+    """How many events were deleted."""
+
+    num_deleted: int
+
+
+class Vacuumed(Struct, frozen=True, rename="camel"):
+    """The files of the table before and after, and how many files were removed from the disk."""
+
+    files_before: int
+    files_after: int
+    files_removed: int
+
+
+class DeleteBody(Struct, rename="camel"):
+    """Which events to delete: an APL query that only filters a dataset, and a range of time, which is half open."""
+
+    apl: str
+    start_time: str | None = None
+    end_time: str | None = None
+    commit: bool | None = None  # unless true, what would be deleted is only counted
+
+
+class Deleted(Struct, frozen=True, rename="camel"):
+    """What was deleted, or would be. A block is a file; times are RFC 3339, null where no event matched."""
+
+    dry_run: bool
+    rows_matched: int
+    rows_deleted: int
+    blocks_matched: int
+    first_matched_event: str | None
+    last_matched_event: str | None
+
+
+async def trim_counted(request: Request, services: Services, grant: Grant) -> Response:
+    """Deletes the events that are older than a duration, and says how many."""
+    return json_response(Trimmed(await _trim(request, services, grant)))
+
+
+async def trim(request: Request, services: Services, grant: Grant) -> Response:
+    """Deletes the events that are older than a duration."""
+    await _trim(request, services, grant)
+    return no_content()
+
+
+async def _trim(request: Request, services: Services, grant: Grant) -> int:
+    name = request.path_params["id"]
+    require(grant, capability="trim", action="update", dataset=name)
+    current_by = services.lake.get(name).current_by
+    wanted = await read_json(request, Trim)
+    age_ns = duration_ns(wanted.max_duration)
+    if age_ns is None:
+        raise BadRequest(f"maxDuration is {wanted.max_duration!r}, but it is a duration such as 1h0m0s, 30m or 7d")
+    if current_by:
+        raise Conflict(f"dataset {name!r} holds the current state of each {current_by}; it is not trimmed by age")
+    return await asyncio.to_thread(services.lake.trim, name, time.time_ns() - age_ns)
+
+
+async def vacuum(request: Request, services: Services, grant: Grant) -> Response:
+    """Merges small files of a dataset and removes those that nothing needs any more; 429 while that is under way."""
+    name = request.path_params["id"]
+    require(grant, capability="vacuum", action="update", dataset=name)
+    services.lake.get(name)
+    if name in services.vacuuming:
+        raise Overloaded(f"dataset {name!r} is being vacuumed already", retry_after_s=VACUUM_RETRY_AFTER_S)
+    services.vacuuming.add(name)
+    try:
+        return json_response(await asyncio.to_thread(_vacuum, services, name))
+    finally:
+        services.vacuuming.discard(name)
+
+
+def _vacuum(services: Services, name: str) -> Vacuumed:
+    lake = services.lake
+    lake.commit_now(name)
+    before = len(lake.snapshot(name).files)
+    lake.compact(name)
+    after = len(lake.snapshot(name).files)
+    return Vacuumed(before, after, lake.sweep(name))
+
+
+async def delete_matching(request: Request, services: Services, grant: Grant) -> Response:
+    """Deletes the events that an APL query matches, all of them or none; without `commit` it only counts them."""
+    body = await read_json(request, DeleteBody)
+    start_ns, end_ns = time_range(body.start_time, body.end_time)
+    wanted = AplRequest(apl=body.apl, start_ns=start_ns, end_ns=end_ns, virtual_fields=services.store.expressions())
+
+    def check(dataset: str) -> None:
+        require(grant, capability="query", action="read", dataset=dataset)
+
+    def work(interrupt: Interrupt) -> Deletion:
+        matched = RowsMatched(services.lake, services.engine, wanted, check=check, interrupt=interrupt)
+        require(grant, capability="data", action="delete", dataset=matched.dataset)
+        matched.compiled()  # so that a query that is wrong is refused where there are no files to ask it of
+        return services.lake.delete_where(matched.dataset, matched, dry_run=not body.commit)
+
+    found = await running.run(request, services, grant, work)
+    return json_response(
+        Deleted(
+            dry_run=not body.commit,
+            rows_matched=found.rows_matched,
+            rows_deleted=found.rows_deleted,
+            blocks_matched=found.files_removed + found.files_rewritten,
+            first_matched_event=None if found.first_ns is None else rfc3339(found.first_ns),
+            last_matched_event=None if found.last_ns is None else rfc3339(found.last_ns),
+        )
+    )

@@ -1,0 +1,140 @@
+"""Deleting by APL: which rows of each file of a dataset a query lets through."""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import sqlglot.expressions as exp
+from msgspec.structs import replace
+
+from tailrace.events import Conflict
+from tailrace.lake import DataFile, FieldsView, Lake, Snapshot
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.parser import parse
+from tailrace.query.compile.compiler import Asked, Compiler
+from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.relation import Emitter, Relation, reference
+from tailrace.query.engines.duckdb import DuckDB, Interrupt
+from tailrace.query.run import AplRequest, make_known
+from tailrace.query.sources import ROW_NUMBER, readable, readable_names
+
+CONDITIONS = (tree.Where, tree.Search)
+ROW_BY_ROW = (*CONDITIONS, tree.Extend, tree.Parse, tree.ParseKv)
+Rows = npt.NDArray[np.int64]
+
+
+class RowsMatched:
+    """The rows of a dataset's files that a query matches: a filter for the lake's deletion.
+
+    The query is a dataset's name and operators that take row by row, one of them a condition. Conditions may have
+    sub-queries; `check(dataset)` raises Forbidden for those that may not be read. `now()` is the moment this was made.
+    Raises AplError where the query is another.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        engine: DuckDB,
+        request: AplRequest,
+        *,
+        check: Callable[[str], None],
+        interrupt: Interrupt,
+    ) -> None:
+        self._lake = lake
+        self._engine = engine
+        self._request = request
+        self._check = check
+        self._interrupt = interrupt
+        self._now_ns = time.time_ns() if request.now_ns is None else request.now_ns
+        with _located(request.apl):
+            self._program = request.program or parse(request.apl)
+            self.dataset = _dataset_of(self._program)
+
+    def compiled(self) -> tuple[Compiler, Relation, Dataset]:
+        """The query over the dataset as it is now. Raises what compiling raises."""
+        request = self._request
+
+        @functools.cache
+        def snapshot(name: str) -> Snapshot:
+            known = name if name == self.dataset else readable(self._lake, name, self._check)
+            return self._lake.snapshot(known, timeout_s=self._engine.limits.timeout_s)
+
+        asked = Asked(
+            now_ns=self._now_ns,
+            start_ns=request.start_ns,
+            end_ns=request.end_ns,
+            variables=request.variables,
+            virtual_fields=request.virtual_fields,
+        )
+        with _located(request.apl):
+            compiler = Compiler(asked, snapshot, lambda: readable_names(self._lake, self._check))
+            relation = compiler.program(self._program)
+        scan = relation.scan
+        if not isinstance(scan, Dataset):
+            raise AplError("the rows to delete are not those of a dataset", kind="type")
+        if any(dataset is not scan and dataset.name == self.dataset for dataset in compiler.datasets):
+            self._check(self.dataset)  # it is read, too
+        if scan.snapshot.current_by:
+            raise Conflict(
+                f"dataset {self.dataset!r} holds the current state of each {scan.snapshot.current_by}, which every "
+                "event for it builds on; events cannot be deleted from it one by one"
+            )
+        return compiler, relation, scan
+
+    def __call__(self, file: DataFile, view: FieldsView) -> Rows:
+        """The numbers of the rows of one file, in no order. Raises QueryFailed at a limit of queries."""
+        compiler, relation, scan = self._over_files
+        if not scan.may_have(file):
+            return np.empty(0, np.int64)
+        if any(name.casefold() == ROW_NUMBER for name in file.columns):
+            raise Conflict(f"dataset {self.dataset!r} has a field {ROW_NUMBER}, and then rows cannot be told by number")
+        scan.files = (file,)
+        number = scan.row_number.id
+        out = Emitter()
+        source = out.table(relation.emit({number}, out))
+        query = out.finished(exp.Select(expressions=[reference(number)], from_=exp.From(this=source)))
+        with self._engine.session(self._interrupt) as session:
+            make_known(compiler, session)
+            return session.integers(query)
+
+    @functools.cached_property
+    def _over_files(self) -> tuple[Compiler, Relation, Dataset]:
+        # At the first file, when every event accepted before is in one, and all their columns are known.
+        compiler, relation, scan = self.compiled()
+        scan.snapshot = replace(scan.snapshot, hot=())
+        return compiler, relation, scan
+
+
+def _dataset_of(program: tree.Program) -> str:
+    query = program.query
+    source = query.source
+    if not isinstance(source, tree.Table) or not source.pattern.is_name:
+        raise AplError("a deletion starts with the name of one dataset", query.at, kind="type")
+    name = source.pattern.text
+    if any(let.name == name for let in program.lets):
+        raise AplError(f"a deletion starts with the name of a dataset, {name!r} is a let", source.at, kind="type")
+    for operator in query.operators:
+        if not isinstance(operator, ROW_BY_ROW):
+            raise AplError(
+                "a deletion takes the operators where, search, extend, parse and parse-kv only",
+                operator.at,
+                kind="type",
+            )
+    if not any(isinstance(operator, CONDITIONS) for operator in query.operators):
+        raise AplError("a deletion has a where; `| where true` deletes every event of the range", query.at, kind="type")
+    return name
+
+
+@contextmanager
+def _located(text: str) -> Iterator[None]:
+    """Gives an AplError of the block its line and column."""
+    try:
+        yield
+    except AplError as error:
+        raise error.located(text) from error
+    except RecursionError as error:
+        raise AplError("the query is nested too deeply", kind="limit") from error
