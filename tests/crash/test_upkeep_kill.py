@@ -21,7 +21,7 @@ from tailrace.lake import Lake
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-KILLS = 15
+KILLS = 8
 COMPACTIONS = "tailrace_compactions_total "
 COMMITS = 8
 BATCHES = [
