@@ -137,6 +137,22 @@ def test_a_port_in_use_is_refused(make_server: "MakeServer", tmp_path: Path) -> 
     assert "Traceback" not in second.stderr
 
 
+def test_a_file_of_prices_that_cannot_be_used_stops_the_start(make_server: "MakeServer", tmp_path: Path) -> None:
+    file = tmp_path / "prices.toml"
+    file.write_text("[model]\ninput = 'much'\n")
+
+    refused = subprocess.run(
+        [str(part) for part in make_server(f"--model-prices={file}").launch_arguments()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert refused.returncode == 1
+    assert f"{file} has no prices" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_stop_answers_what_is_in_flight_commits_and_exits_with_0(make_server: "MakeServer") -> None:
     server = make_server("--commit-age-s=3600").start()
     server.create("d")

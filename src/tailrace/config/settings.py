@@ -238,6 +238,17 @@ class Settings(BaseSettings):
         description="Queries that one token may have running or waiting; further ones are refused with 429.",
     )
 
+    model_prices: str = Field(
+        default="",
+        description="File (TOML or JSON) of the prices of language models in US dollars a million tokens, "
+        '`{"model": {"input": 2.5, "output": 10}}`, for the functions `genai_…`; if empty, they answer null.',
+    )
+    geo_database: str = Field(
+        default="",
+        description="MaxMind database file (`.mmdb`) for `geo_info_from_ip_address()`, which needs "
+        "`pip install tailrace[geo]`; if empty, it answers null.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tailrace.lake import Lake, Snapshot
 from tailrace.query import sql
 from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
+from tailrace.query.functions import Facts, read_facts
 from tailrace.query.lookup import State, Stored, current_states, stored_values
 from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson
 from tailrace.query.run import AplRequest, AplResult, run_apl
@@ -15,12 +16,14 @@ __all__ = [
     "AplRequest",
     "AplResult",
     "DuckDB",
+    "Facts",
     "Interrupt",
     "QueryLimits",
     "Result",
     "State",
     "Stored",
     "current_states",
+    "read_facts",
     "run_apl",
     "run_sql",
     "stored_values",

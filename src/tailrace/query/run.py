@@ -171,6 +171,7 @@ def run_apl(
         max_bin_auto_groups=max(1, min(request.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)),
         variables=request.variables,
         virtual_fields=request.virtual_fields,
+        facts=engine.facts,
     )
 
     @functools.cache

@@ -32,10 +32,11 @@ from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.dialects.http import Options
 from tailrace.dialects.route import Router
+from tailrace.events import QueryFailed
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
-from tailrace.query import DuckDB, Interrupt, QueryLimits
+from tailrace.query import DuckDB, Interrupt, QueryLimits, read_facts
 from tailrace.server import app
 from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer
@@ -99,6 +100,10 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     store = Store.open(data / SAVED_FILE)
     kept = Kept.open(data / SAVED_FILE)
     try:
+        facts = read_facts(settings.model_prices, settings.geo_database)
+    except QueryFailed as error:
+        _refuse(error.message)
+    try:
         sessions = Sessions.open(data / SESSIONS_FILE)
     except ValueError as error:
         _refuse(str(error))
@@ -144,6 +149,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             threads=settings.query_threads,
             concurrency=settings.query_concurrency,
         ),
+        facts,
     )
     # More threads than queries run at once: those that wait for their turn hold one too.
     query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")

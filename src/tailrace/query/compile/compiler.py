@@ -19,7 +19,7 @@ from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Column, Columns, Empty, Ids, Relation
-from tailrace.query.functions import FUNCTIONS, Context
+from tailrace.query.functions import FUNCTIONS, Context, Facts
 from tailrace.query.functions.rounding import bin_auto_ns
 from tailrace.query.values import Value, literal
 
@@ -41,6 +41,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     max_bin_auto_groups: int = 100
     variables: Mapping[str, str | int | float | bool | None] = {}
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
+    facts: Facts = Facts()
 
 
 class Aggregated(Struct, frozen=True):
@@ -166,6 +167,8 @@ class Compiler:
             max_bin_auto_groups=self.asked.max_bin_auto_groups,
             bin_auto_ns=bin_ns,
             columns=columns,
+            prices=self.asked.facts.prices,
+            geo=self.asked.facts.places is not None,
         )
 
     def range_ns(self) -> tuple[int, int]:

@@ -105,8 +105,11 @@ class _Watch:
 class DuckDB:
     """One in-memory DuckDB that may read the lake's directory and nothing else. Thread-safe."""
 
-    def __init__(self, lake_root: Path, temporary: Path, limits: QueryLimits) -> None:
+    def __init__(
+        self, lake_root: Path, temporary: Path, limits: QueryLimits, facts: functions.Facts = functions.Facts()
+    ) -> None:
         self.limits = limits
+        self.facts = facts
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
         self._settings: dict[str, str | int | bool | list[str]] = {
@@ -133,7 +136,8 @@ class DuckDB:
         instance.execute("SET lock_configuration = true")
         self._functions = fence.functions(instance)
         # After that: people's SQL calls what DuckDB itself has.
-        functions.register(instance)
+        places = self.facts.places
+        functions.register(instance, [] if places is None else [functions.with_database(places)])
         return instance
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ from tailrace.query.functions import (
     string,
     types,
 )
+from tailrace.query.functions.facts import Facts, read_facts
+from tailrace.query.functions.geo import with_database
 from tailrace.query.functions.operators import (
     between,
     binary,
@@ -37,6 +39,7 @@ __all__ = [
     "GROUPS",
     "CallInvalid",
     "Context",
+    "Facts",
     "Function",
     "Parameter",
     "Price",
@@ -46,8 +49,10 @@ __all__ = [
     "has_any",
     "index",
     "membership",
+    "read_facts",
     "register",
     "unary",
+    "with_database",
 ]
 
 GROUPS: Mapping[str, Sequence[Function]] = MappingProxyType(

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.values import (
@@ -29,11 +29,11 @@ class CallInvalid(AplError):
         self.argument = argument
 
 
-class Price(Struct, frozen=True):
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """What a language model costs, in US dollars a million tokens."""
 
-    input: float
-    output: float
+    input: Annotated[float, Meta(ge=0)]
+    output: Annotated[float, Meta(ge=0)]
     currency: str = "USD"
 
 
@@ -47,7 +47,7 @@ class Context(Struct, frozen=True):
     bin_auto_ns: int | None = None  # the size that bin_auto() uses; worked out from the range where not given
     columns: Mapping[str, Value] = field(default_factory=dict)  # in scope, by name
     cursor: Value | None = None  # the row's cursor, where rows have one
-    prices: Mapping[str, Price] | None = None  # of language models, by name
+    prices: Mapping[str, Price] = field(default_factory=dict)  # of language models, by name
     geo: bool = False  # whether a database of IP addresses is registered
 
 
