@@ -11,6 +11,7 @@ from tailrace.access.capabilities import (
 )
 from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
 from tailrace.access.people import Membership, Organisation, People, Role, User
+from tailrace.access.rbac import CustomRole, Group, GroupBody, Rbac, RoleBody
 from tailrace.access.sessions import Sessions
 from tailrace.access.store import Access
 from tailrace.access.tokens import NO_EXPIRY, PersonalToken, TokenRecord
@@ -20,7 +21,10 @@ __all__ = [
     "NO_EXPIRY",
     "Access",
     "Capabilities",
+    "CustomRole",
     "Grant",
+    "Group",
+    "GroupBody",
     "KeyDialect",
     "KeyGrant",
     "KeyRecord",
@@ -28,7 +32,9 @@ __all__ = [
     "Organisation",
     "People",
     "PersonalToken",
+    "Rbac",
     "Role",
+    "RoleBody",
     "Sessions",
     "TokenRecord",
     "User",

@@ -36,6 +36,7 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "endpoints": _CRUD,
     "flows": _CRUD,
     "integrations": _CRUD,
+    "labels": _CRUD,
     "monitors": _CRUD,
     "notifiers": _CRUD,
     "rbac": _CRUD,
@@ -43,7 +44,7 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "users": _CRUD,
     "views": _CRUD,
 }
-
+VIEW_CAPABILITIES: Mapping[str, tuple[str, ...]] = {"query": ("read",), "share": _CRUD}
 
 UNLIMITED_ROLES = ("owner", "admin")
 _READ = ("read",)
@@ -174,6 +175,19 @@ def checked_dataset_capabilities(
 def checked_org_capabilities(given: Mapping[str, Sequence[str] | None] | None) -> Capabilities:
     """Return the map without empty and null members; raises BadRequest for what does not exist."""
     return _checked(given, ORG_CAPABILITIES, "orgCapabilities")
+
+
+def checked_view_capabilities(
+    given: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None,
+) -> dict[str, Capabilities]:
+    """Return the map, by view, without empty and null members; raises BadRequest for what does not exist."""
+    if given and EVERY_DATASET in given:
+        raise BadRequest(f"viewCapabilities name views one by one; {EVERY_DATASET!r} is not for views")
+    kept = {
+        view: _checked(capabilities, VIEW_CAPABILITIES, f"viewCapabilities[{view!r}]")
+        for view, capabilities in (given or {}).items()
+    }
+    return {view: capabilities for view, capabilities in kept.items() if capabilities}
 
 
 def _checked(

@@ -8,15 +8,18 @@ from contextlib import AbstractContextManager
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
-from tailrace.access.capabilities import (
-    FIRST_ORGANISATION,
-    ROLE_NAMES,
-    UNLIMITED_ROLES,
-    Grant,
-    require_all,
-    role_capabilities,
+from tailrace.access.capabilities import FIRST_ORGANISATION, ROLE_NAMES, Grant
+from tailrace.access.roles import require_role, roles_by_groups
+from tailrace.access.schema import (
+    MAX_NAME_LENGTH,
+    group_members,
+    groups,
+    memberships,
+    organisations,
+    roles,
+    tokens,
+    users,
 )
-from tailrace.access.schema import MAX_NAME_LENGTH, memberships, organisations, tokens, users
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
 
 MAX_EMAIL_LENGTH = 254  # characters, RFC 5321
@@ -89,8 +92,8 @@ class People:
         Raises BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
         """
         name, email = checked_name(name, "user"), checked_email(email)
-        _require_role(who, role)
         with self._changing() as connection:
+            require_role(connection, who, role)
             known = None
             if email:
                 known = connection.scalar(select(users.c.id).where(func.lower(users.c.email) == email.lower()))
@@ -125,14 +128,8 @@ class People:
 
     def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
         """Give a user another role. Raises NotFound, Forbidden, and Conflict for the last owner."""
-        _require_role(who, role)
         with self._changing() as connection:
-            before = _found_user(connection, user_id, who.organisation).role.id
-            _require_role(who, before)
-            if before == "owner" != role:
-                _require_another_owner(connection, user_id, who.organisation)
-            mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == who.organisation)
-            connection.execute(update(memberships).where(mine).values(role=role))
+            assign_role(connection, user_id, role, who)
             return _found_user(connection, user_id, who.organisation)
 
     def delete_user(self, user_id: str, *, who: Grant) -> None:
@@ -143,9 +140,12 @@ class People:
         """
         with self._changing() as connection:
             before = _found_user(connection, user_id, who.organisation).role.id
-            _require_role(who, before)
+            _require_all_roles(connection, who, user_id, before)
             if before == "owner":
                 _require_another_owner(connection, user_id, who.organisation)
+            in_groups = select(groups.c.id).where(groups.c.organisation == who.organisation)
+            theirs = (group_members.c.user_id == user_id) & group_members.c.group_id.in_(in_groups)
+            connection.execute(delete(group_members).where(theirs))
             mine = memberships.c.user_id == user_id
             connection.execute(delete(memberships).where(mine & (memberships.c.organisation == who.organisation)))
             if connection.scalar(select(memberships.c.user_id).where(mine)) is None:
@@ -157,7 +157,7 @@ class People:
         if who.kind == "personal" and who.user_id == user_id:
             return
         with self._engine.connect() as connection:
-            _require_role(who, _found_user(connection, user_id, who.organisation).role.id)
+            _require_all_roles(connection, who, user_id, _found_user(connection, user_id, who.organisation).role.id)
             theirs = connection.scalar(
                 select(func.count()).select_from(memberships).where(memberships.c.user_id == user_id)
             )
@@ -222,22 +222,21 @@ def checked_email(email: str) -> str:
     return email
 
 
-def role_named(role: str) -> Role:
-    """Return a role as users are shown with."""
-    return Role(role, ROLE_NAMES.get(role, role))
+def assign_role(connection: Connection, user_id: str, role: str, who: Grant) -> None:
+    """Give a user another base role. Raises NotFound, BadRequest, Forbidden, and Conflict for the last owner."""
+    require_role(connection, who, role)
+    before = _found_user(connection, user_id, who.organisation).role.id
+    require_role(connection, who, before)
+    if before == "owner" != role:
+        _require_another_owner(connection, user_id, who.organisation)
+    mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == who.organisation)
+    connection.execute(update(memberships).where(mine).values(role=role))
 
 
-def _require_role(who: Grant, role: str) -> None:
-    """Raise BadRequest for no role, Forbidden unless `who` may all that the role allows: none makes a mightier one."""
-    if role not in ROLE_NAMES:
-        raise BadRequest(f"unknown role {role!r}; known are {', '.join(ROLE_NAMES)}")
-    if who.kind == "personal" and who.role == "owner":
-        return
-    if role in UNLIMITED_ROLES:
-        if not who.is_unlimited or role == "owner":
-            raise Forbidden(f"only {'an owner' if role == 'owner' else 'an owner or an admin'} gives or takes {role!r}")
-        return
-    require_all(who, *role_capabilities(role))
+def _require_all_roles(connection: Connection, who: Grant, user_id: str, role: str) -> None:
+    """Raise Forbidden unless `who` may all that a user may, by their base role and by groups."""
+    for each in (role, *roles_by_groups(connection, user_id, who.organisation)):
+        require_role(connection, who, each)
 
 
 def _require_another_owner(connection: Connection, user_id: str, organisation: str) -> None:
@@ -256,10 +255,11 @@ def _role_of(connection: Connection, user_id: str, organisation: str) -> str | N
     return role
 
 
-def _select_users(organisation: str) -> Select[tuple[str, str, str, str]]:
+def _select_users(organisation: str) -> Select[tuple[str, str, str, str, str]]:
     return (
-        select(users.c.id, users.c.name, users.c.email, memberships.c.role)
+        select(users.c.id, users.c.name, users.c.email, memberships.c.role, roles.c.name.label("role_name"))
         .join(memberships, memberships.c.user_id == users.c.id)
+        .join(roles, roles.c.id == memberships.c.role, isouter=True)
         .where(memberships.c.organisation == organisation)
     )
 
@@ -271,8 +271,9 @@ def _found_user(connection: Connection, user_id: str, organisation: str) -> User
     return _user(row)
 
 
-def _user(row: Row[tuple[str, str, str, str]]) -> User:
-    return User(row.id, row.name, row.email, role_named(row.role))
+def _user(row: Row[tuple[str, str, str, str, str]]) -> User:
+    name = row.role_name or ROLE_NAMES.get(row.role, row.role)
+    return User(row.id, row.name, row.email, Role(row.role, name))
 
 
 def _found_organisation(connection: Connection, organisation: str) -> Organisation:

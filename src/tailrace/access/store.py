@@ -34,7 +34,6 @@ from tailrace.access.capabilities import (
     checked_org_capabilities,
     nobody,
     require_all,
-    role_capabilities,
 )
 from tailrace.access.database import open_engine
 from tailrace.access.keys import (
@@ -47,6 +46,8 @@ from tailrace.access.keys import (
     new_key,
 )
 from tailrace.access.people import People, User, checked_name
+from tailrace.access.rbac import Rbac
+from tailrace.access.roles import held
 from tailrace.access.schema import MAX_DESCRIPTION_LENGTH
 from tailrace.access.schema import keys as _keys
 from tailrace.access.schema import memberships as _memberships
@@ -93,6 +94,7 @@ class Access:
         self._changes = 0
         self._owner_of: OwnerOf = nobody
         self.people = People(engine, self._changing, self._now)
+        self.rbac = Rbac(engine, self._changing, self._now)
 
     @classmethod
     def open(cls, path_or_url: Path | str, clock: Callable[[], float] = time.time) -> Self:
@@ -528,16 +530,16 @@ class Access:
             select(_memberships)
             .where(_memberships.c.user_id == row.user_id)
             .order_by(_memberships.c.created_at, _memberships.c.organisation)
-        ):
-            datasets, org = role_capabilities(member.role)
+        ).all():
+            may = held(connection, row.user_id, member.organisation, member.role)
             grants[member.organisation] = Grant(
                 token_id=row.id,
                 kind="personal",
                 user_id=row.user_id,
                 organisation=member.organisation,
-                datasets=datasets,
-                org=org,
-                role=member.role,
+                datasets=may.datasets,
+                org=may.org,
+                role=may.role,
                 owner_of=self._owner_of,
             )
         if not grants:

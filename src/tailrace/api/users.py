@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, Role, User
-from tailrace.access.people import role_named
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
 
@@ -33,7 +32,7 @@ class UserChange(Struct):
 
 
 class NewUser(Struct):
-    """Who is added to the organisation; the role is one of owner, admin, user, read-only and none."""
+    """Who is added to the organisation; the role is a built-in one, such as user, or the id of one made."""
 
     name: str
     email: str
@@ -105,7 +104,8 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
 
 
 def _current(services: Services, grant: Grant) -> User:
+    if grant.kind == "personal":
+        return services.access.get_user(grant.user_id, grant.organisation)
+    # An API token may what it was given, whatever its maker may.
     name, email = services.access.people.creator(grant.user_id)
-    # A personal token carries what its user's role allows, an API token only what it was given.
-    role = role_named(grant.role) if grant.kind == "personal" else Role("custom", "Custom")
-    return User(grant.user_id, name, email, role)
+    return User(grant.user_id, name, email, Role("custom", "Custom"))

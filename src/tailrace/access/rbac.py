@@ -1,0 +1,295 @@
+"""Roles that an organisation makes for itself, and groups of users that have some: `/v2/rbac` of Axiom's API."""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+
+from tailrace.access.capabilities import (
+    ROLE_NAMES,
+    Capabilities,
+    Grant,
+    checked_dataset_capabilities,
+    checked_org_capabilities,
+    checked_view_capabilities,
+    require,
+    require_all,
+)
+from tailrace.access.people import assign_role, checked_name
+from tailrace.access.roles import require_role
+from tailrace.access.schema import MAX_DESCRIPTION_LENGTH, group_members, group_roles, groups, memberships, roles
+from tailrace.events import BadRequest, Conflict, NotFound
+
+MAX_ROLES = 1_000  # of an organisation
+MAX_GROUPS = 1_000  # of an organisation
+MAX_MEMBERS = 10_000  # of a group
+RESERVED_PREFIX = "axiom-"  # of a role's name, as Axiom has it
+
+Changing = Callable[[], AbstractContextManager[Connection]]
+CapabilityMaps = Mapping[str, Mapping[str, Sequence[str] | None] | None]
+
+
+class CustomRole(Struct, frozen=True, rename="camel"):
+    """A role as Axiom's clients have it."""
+
+    id: str
+    name: str
+    description: str
+    members: list[str]  # ids of the users whose base role it is; not those who have it by a group
+    dataset_capabilities: dict[str, Capabilities]
+    view_capabilities: dict[str, Capabilities]
+    org_capabilities: Capabilities
+
+
+class Group(Struct, frozen=True, rename="camel"):
+    """A group as Axiom's clients have it."""
+
+    id: str
+    name: str
+    description: str
+    is_managed: bool  # by an identity provider, which none is here
+    members: list[str]  # ids of users
+    roles: list[str]  # ids of roles, which its members have beside their base role
+
+
+class RoleBody(Struct, frozen=True, rename="camel"):
+    """What makes a role or takes its place; null is for what is not given."""
+
+    name: str
+    description: str | None = None
+    members: list[str] | None = None  # users who get it as their base role; others keep theirs
+    dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
+    view_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
+    org_capabilities: dict[str, list[str] | None] | None = None
+
+
+class GroupBody(Struct, frozen=True):
+    """What makes a group or takes its place; null is for none."""
+
+    name: str
+    description: str | None = None
+    members: list[str] | None = None
+    roles: list[str] | None = None
+
+
+class Rbac:
+    """The roles and groups of an open store."""
+
+    def __init__(self, engine: Engine, changing: Changing, now: Callable[[], str]) -> None:
+        self._engine = engine
+        self._changing = changing
+        self._now = now
+
+    # Roles
+
+    def list_roles(self, organisation: str) -> list[CustomRole]:
+        """Return the roles that an organisation made, oldest first."""
+        mine = select(roles).where(roles.c.organisation == organisation)
+        with self._engine.connect() as connection:
+            rows = connection.execute(mine.order_by(roles.c.created_at, roles.c.id)).all()
+            return [_role(connection, row) for row in rows]
+
+    def get_role(self, role_id: str, organisation: str) -> CustomRole:
+        """Return one; raises NotFound."""
+        with self._engine.connect() as connection:
+            return _role(connection, _found(connection, roles, role_id, organisation))
+
+    def create_role(self, body: RoleBody, *, who: Grant) -> CustomRole:
+        """Make a role. Raises BadRequest, Conflict for a name that is taken, Forbidden where it may what `who` may not.
+
+        Users named as members get it as their base role, for which `who` needs the capability users:update.
+        """
+        values = _role_values(body, who)
+        role_id = str(uuid.uuid4())
+        with self._changing() as connection:
+            _check_room(connection, roles, who.organisation, MAX_ROLES)
+            _check_free(connection, roles, body.name, who.organisation)
+            connection.execute(
+                insert(roles).values(id=role_id, organisation=who.organisation, created_at=self._now(), **values)
+            )
+            _assign(connection, body.members or (), role_id, who)
+            return _role(connection, _found(connection, roles, role_id, who.organisation))
+
+    def update_role(self, role_id: str, body: RoleBody, *, who: Grant) -> CustomRole:
+        """Put another in its place, in force from the next use of its users' tokens on; raises as `create_role`."""
+        values = _role_values(body, who)
+        with self._changing() as connection:
+            row = _found(connection, roles, role_id, who.organisation)
+            require_role(connection, who, role_id)
+            _check_free(connection, roles, body.name, who.organisation, role_id)
+            connection.execute(update(roles).where(roles.c.id == row.id).values(**values))
+            _assign(connection, body.members or (), role_id, who)
+            return _role(connection, _found(connection, roles, role_id, who.organisation))
+
+    def delete_role(self, role_id: str, *, who: Grant) -> None:
+        """Remove a role: users whose base role it was have the role none, and groups lose it. NotFound, Forbidden."""
+        with self._changing() as connection:
+            row = _found(connection, roles, role_id, who.organisation)
+            require_role(connection, who, role_id)
+            theirs = (memberships.c.organisation == who.organisation) & (memberships.c.role == role_id)
+            connection.execute(update(memberships).where(theirs).values(role="none"))
+            connection.execute(delete(group_roles).where(group_roles.c.role == role_id))
+            connection.execute(delete(roles).where(roles.c.id == row.id))
+
+    # Groups
+
+    def list_groups(self, organisation: str) -> list[Group]:
+        """Return the groups of an organisation, oldest first."""
+        mine = select(groups).where(groups.c.organisation == organisation)
+        with self._engine.connect() as connection:
+            rows = connection.execute(mine.order_by(groups.c.created_at, groups.c.id)).all()
+            return [_group(connection, row) for row in rows]
+
+    def get_group(self, group_id: str, organisation: str) -> Group:
+        """Return one; raises NotFound."""
+        with self._engine.connect() as connection:
+            return _group(connection, _found(connection, groups, group_id, organisation))
+
+    def create_group(self, body: GroupBody, *, who: Grant) -> Group:
+        """Make a group, whose members have its roles beside their own.
+
+        Raises BadRequest for what is no user or role of the organisation, Conflict for a name that is taken,
+        Forbidden where a role may what `who` may not.
+        """
+        values = _group_values(body)
+        group_id = str(uuid.uuid4())
+        with self._changing() as connection:
+            _check_room(connection, groups, who.organisation, MAX_GROUPS)
+            _check_free(connection, groups, body.name, who.organisation)
+            connection.execute(
+                insert(groups).values(id=group_id, organisation=who.organisation, created_at=self._now(), **values)
+            )
+            _fill(connection, group_id, body, who)
+            return _group(connection, _found(connection, groups, group_id, who.organisation))
+
+    def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> Group:
+        """Put another in its place; raises NotFound, and as `create_group`."""
+        values = _group_values(body)
+        with self._changing() as connection:
+            before = _group(connection, _found(connection, groups, group_id, who.organisation))
+            for role in before.roles:
+                require_role(connection, who, role)
+            _check_free(connection, groups, body.name, who.organisation, group_id)
+            connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
+            _empty(connection, group_id)
+            _fill(connection, group_id, body, who)
+            return _group(connection, _found(connection, groups, group_id, who.organisation))
+
+    def delete_group(self, group_id: str, *, who: Grant) -> None:
+        """Remove a group; its members keep their base role. Raises NotFound, Forbidden."""
+        with self._changing() as connection:
+            before = _group(connection, _found(connection, groups, group_id, who.organisation))
+            for role in before.roles:
+                require_role(connection, who, role)
+            _empty(connection, group_id)
+            connection.execute(delete(groups).where(groups.c.id == group_id))
+
+
+def _role_values(body: RoleBody, who: Grant) -> dict[str, Any]:
+    name = checked_name(body.name, "role")
+    if name.startswith(RESERVED_PREFIX) or name.lower() in ROLE_NAMES:
+        raise BadRequest(f"the name {name!r} is taken: a role is not called {RESERVED_PREFIX}… or like a built-in one")
+    datasets = checked_dataset_capabilities(body.dataset_capabilities)
+    org = checked_org_capabilities(body.org_capabilities)
+    if not who.is_unlimited:
+        require_all(who, datasets, org)
+    return {
+        "name": name,
+        "description": _checked_description(body.description or ""),
+        "dataset_capabilities": datasets,
+        "view_capabilities": checked_view_capabilities(body.view_capabilities),
+        "org_capabilities": org,
+    }
+
+
+def _group_values(body: GroupBody) -> dict[str, Any]:
+    if len(body.members or ()) > MAX_MEMBERS:
+        raise BadRequest(f"{len(body.members or ())} members are more than a group may have, {MAX_MEMBERS}")
+    return {
+        "name": checked_name(body.name, "group"),
+        "description": _checked_description(body.description or ""),
+    }
+
+
+def _checked_description(description: str) -> str:
+    if len(description) > MAX_DESCRIPTION_LENGTH:
+        raise BadRequest(f"a description is at most {MAX_DESCRIPTION_LENGTH} characters, not {len(description)}")
+    return description
+
+
+def _assign(connection: Connection, users: Collection[str], role: str, who: Grant) -> None:
+    if users:
+        require(who, capability="users", action="update")
+    for user in dict.fromkeys(users):
+        assign_role(connection, user, role, who)
+
+
+def _fill(connection: Connection, group_id: str, body: GroupBody, who: Grant) -> None:
+    members, given = list(dict.fromkeys(body.members or ())), list(dict.fromkeys(body.roles or ()))
+    if members:
+        mine = select(memberships.c.user_id).where(memberships.c.organisation == who.organisation)
+        missing = set(members) - set(connection.scalars(mine))
+        if missing:
+            raise BadRequest(f"the organisation has no user {min(missing)[:100]!r}")
+        connection.execute(insert(group_members), [{"group_id": group_id, "user_id": user} for user in members])
+    for role in given:
+        if role == "owner":
+            raise BadRequest("a group does not have the role owner: it is given to users, one by one")
+        require_role(connection, who, role)
+    if given:
+        connection.execute(insert(group_roles), [{"group_id": group_id, "role": role} for role in given])
+
+
+def _empty(connection: Connection, group_id: str) -> None:
+    for table in (group_members, group_roles):
+        connection.execute(delete(table).where(table.c.group_id == group_id))
+
+
+def _check_room(connection: Connection, table: Table, organisation: str, most: int) -> None:
+    mine = select(func.count()).select_from(table).where(table.c.organisation == organisation)
+    if (connection.scalar(mine) or 0) >= most:
+        raise BadRequest(f"there are {most} {table.name}, which is the limit")
+
+
+def _check_free(connection: Connection, table: Table, name: str, organisation: str, but: str = "") -> None:
+    same = (table.c.organisation == organisation) & (table.c.name == name) & (table.c.id != but)
+    if connection.scalar(select(table.c.id).where(same)) is not None:
+        raise Conflict(f"there is one of the name {name!r} already")
+
+
+def _found(connection: Connection, table: Table, wanted: str, organisation: str) -> Row[Any]:
+    mine = (table.c.id == wanted) & (table.c.organisation == organisation)
+    row = connection.execute(select(table).where(mine)).first()
+    if row is None:
+        raise NotFound(f"{'role' if table is roles else 'group'} {wanted!r} not found")
+    return row
+
+
+def _role(connection: Connection, row: Row[Any]) -> CustomRole:
+    theirs = (memberships.c.organisation == row.organisation) & (memberships.c.role == row.id)
+    members = select(memberships.c.user_id).where(theirs).order_by(memberships.c.user_id)
+    return CustomRole(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        members=list(connection.scalars(members)),
+        dataset_capabilities=row.dataset_capabilities,
+        view_capabilities=row.view_capabilities,
+        org_capabilities=row.org_capabilities,
+    )
+
+
+def _group(connection: Connection, row: Row[Any]) -> Group:
+    members = select(group_members.c.user_id).where(group_members.c.group_id == row.id)
+    given = select(group_roles.c.role).where(group_roles.c.group_id == row.id)
+    return Group(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        is_managed=False,
+        members=list(connection.scalars(members.order_by(group_members.c.user_id))),
+        roles=list(connection.scalars(given.order_by(group_roles.c.role))),
+    )

@@ -1,0 +1,89 @@
+"""What a user may do in an organisation: the base role, and the roles of the groups that the user is in."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from sqlalchemy import Connection, select
+
+from tailrace.access.capabilities import (
+    ROLE_NAMES,
+    UNLIMITED_ROLES,
+    Capabilities,
+    Grant,
+    require_all,
+    role_capabilities,
+)
+from tailrace.access.schema import group_members, group_roles, groups, roles
+from tailrace.events import BadRequest, Forbidden
+
+
+class Held(Struct, frozen=True):
+    """What a user's roles allow together."""
+
+    role: str  # "owner" or "admin" where one of them is that, else the base role
+    datasets: dict[str, Capabilities]
+    org: Capabilities
+
+
+def held(connection: Connection, user_id: str, organisation: str, role: str) -> Held:
+    """Return what a user whose base role is `role` may do in an organisation."""
+    others = roles_by_groups(connection, user_id, organisation)
+    if role not in UNLIMITED_ROLES and "admin" in others:
+        return Held("admin", {}, {})
+    maps = [_capabilities(connection, each, organisation) for each in dict.fromkeys((role, *others))]
+    datasets: dict[str, Capabilities] = {}
+    for given, _ in maps:
+        for dataset, capabilities in given.items():
+            datasets[dataset] = _merged((datasets.get(dataset, {}), capabilities))
+    return Held(role, datasets, _merged(org for _, org in maps))
+
+
+def roles_by_groups(connection: Connection, user_id: str, organisation: str) -> list[str]:
+    """Return the ids of the roles that a user has by groups, without their base role."""
+    found = (
+        select(group_roles.c.role)
+        .distinct()
+        .join(groups, groups.c.id == group_roles.c.group_id)
+        .join(group_members, group_members.c.group_id == groups.c.id)
+        .where((groups.c.organisation == organisation) & (group_members.c.user_id == user_id))
+        .order_by(group_roles.c.role)
+    )
+    return list(connection.scalars(found))
+
+
+def require_role(connection: Connection, who: Grant, role: str) -> None:
+    """Raise BadRequest for no role, Forbidden unless `who` may all that the role allows: none makes a mightier one."""
+    if role not in ROLE_NAMES and not _exists(connection, role, who.organisation):
+        raise BadRequest(
+            f"unknown role {role[:100]!r}; known are {', '.join(ROLE_NAMES)} and the ids that /v2/rbac/roles lists"
+        )
+    if who.kind == "personal" and who.role == "owner":
+        return
+    if role in UNLIMITED_ROLES:
+        if not who.is_unlimited or role == "owner":
+            raise Forbidden(f"only {'an owner' if role == 'owner' else 'an owner or an admin'} gives or takes {role!r}")
+        return
+    if not who.is_unlimited:
+        require_all(who, *_capabilities(connection, role, who.organisation))
+
+
+def _exists(connection: Connection, role: str, organisation: str) -> bool:
+    mine = (roles.c.id == role) & (roles.c.organisation == organisation)
+    return connection.scalar(select(roles.c.id).where(mine)) is not None
+
+
+def _capabilities(connection: Connection, role: str, organisation: str) -> tuple[dict[str, Capabilities], Capabilities]:
+    """The capability maps of a role; empty ones of a role that is gone."""
+    if role in ROLE_NAMES:
+        return role_capabilities(role)
+    mine = (roles.c.id == role) & (roles.c.organisation == organisation)
+    row = connection.execute(select(roles.c.dataset_capabilities, roles.c.org_capabilities).where(mine)).first()
+    return (row.dataset_capabilities, row.org_capabilities) if row is not None else ({}, {})
+
+
+def _merged(maps: Iterable[Capabilities]) -> Capabilities:
+    merged: Capabilities = {}
+    for each in maps:
+        for capability, actions in each.items():
+            merged[capability] = list(dict.fromkeys((*merged.get(capability, ()), *actions)))
+    return merged

@@ -1,0 +1,250 @@
+"""Dashboards over HTTP: documents with a version, so that two who change one do not overwrite each other."""
+
+import asyncio
+import re
+import secrets
+import string
+from typing import Any
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, require
+from tailrace.api.kept import Document
+from tailrace.api.paging import page
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest, NotFound
+
+AREA = "dashboards"
+EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
+UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+UID_LENGTH = 20  # characters of one that is made here
+MAX_NAME_LENGTH = 100  # characters
+MAX_CHARTS = 200
+MAX_DEPTH = 50  # of a patch
+_ALPHABET = string.ascii_letters + string.digits
+
+
+class DashboardWrite(Struct):
+    """What makes a dashboard or takes its place."""
+
+    dashboard: dict[str, Any]
+    uid: str | None = None
+    version: int | None = None  # that is replaced; 0 counts as none, which Go sends for it
+    overwrite: bool = False  # whatever the version
+    message: str | None = None  # of the change
+
+
+class ChartPatch(Struct):
+    """What changes of one chart."""
+
+    chart: dict[str, Any]  # a merge patch, RFC 7396
+    version: int | None = None
+    overwrite: bool = False
+    message: str | None = None
+
+
+class Dashboard(Struct, frozen=True, rename="camel"):
+    """A dashboard as Axiom's clients have it."""
+
+    uid: str
+    id: str
+    version: int
+    dashboard: dict[str, Any]
+    created_at: str  # RFC 3339, UTC
+    created_by: str
+    updated_at: str  # RFC 3339, UTC
+    updated_by: str
+
+
+class Written(Struct, frozen=True, omit_defaults=True):
+    """The answer to a change."""
+
+    status: str  # created or updated
+    dashboard: Dashboard
+    overwritten: bool = False
+
+
+class Refused(Struct, frozen=True, rename="camel"):
+    """The answer to a change that another one came before."""
+
+    code: str
+    message: str
+    current_version: int
+    reason: str
+    uid: str
+
+
+async def list_dashboards(request: Request, services: Services, grant: Grant) -> Response:
+    """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    return json_response(page(request, [_shown(each) for each in documents if _is_visible(each, grant)]))
+
+
+async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one (201), or changes the one of the `uid` where `overwrite` or its `version` is given."""
+    wanted = await read_json(request, DashboardWrite)
+    body = _checked(wanted.dashboard)
+    uid = _uid(wanted)
+    if uid:
+        try:
+            before = await _found(services, grant, uid)
+        except NotFound:
+            before = None
+        if before is not None:
+            if not wanted.overwrite and not wanted.version:
+                return _refused(before, 409, "already_exists", "there is a dashboard of that uid already")
+            require(grant, capability="dashboards", action="update")
+            return await _replace(services, grant, before, body, wanted.version, wanted.overwrite)
+    made = uid or "".join(secrets.choice(_ALPHABET) for _ in range(UID_LENGTH))
+    document = await asyncio.to_thread(
+        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
+    )
+    return json_response(Written("created", _shown(document)), 201)
+
+
+async def get_dashboard(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them, by its `uid`."""
+    return json_response(_shown(await _found(services, grant, request.path_params["uid"])))
+
+
+async def update_dashboard(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place: 412 where `version` is not the one there is, unless `overwrite` is true."""
+    before = await _found(services, grant, request.path_params["uid"])
+    wanted = await read_json(request, DashboardWrite)
+    body = _checked(wanted.dashboard)
+    if _uid(wanted) not in ("", before.id):
+        raise BadRequest(f"uid {_uid(wanted)!r} of the body is not {before.id!r} of the path")
+    if not wanted.overwrite and not wanted.version:
+        raise BadRequest("version, the one that is replaced, is missing; or let overwrite be true")
+    return await _replace(services, grant, before, body, wanted.version, wanted.overwrite)
+
+
+async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it."""
+    before = await _found(services, grant, request.path_params["uid"])
+    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, before.id)
+    return no_content()
+
+
+async def update_dashboard_chart(request: Request, services: Services, grant: Grant) -> Response:
+    """Changes one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
+    uid, chart = request.path_params["uid"], request.path_params["chart"]
+    before = await _found(services, grant, uid)
+    wanted = await read_json(request, ChartPatch)
+    if wanted.chart.get("id", chart) != chart:
+        raise BadRequest(f"id {str(wanted.chart['id'])[:100]!r} of the patch is not {chart!r} of the path")
+    while True:
+        charts = list(before.body["dashboard"]["charts"])
+        found = [number for number, each in enumerate(charts) if each.get("id") == chart]
+        if not found:
+            raise NotFound(f"chart {chart!r} of dashboard {uid!r} not found")
+        charts[found[0]] = _merged(charts[found[0]], wanted.chart)
+        body = _checked({**before.body["dashboard"], "charts": charts})
+        answer = await _replace(services, grant, before, body, wanted.version or before.version, wanted.overwrite)
+        if answer.status_code != 412 or wanted.version:
+            return answer
+        # Another chart was changed meanwhile, and no version was asked for.
+        before = await _found(services, grant, uid)
+
+
+async def _found(services: Services, grant: Grant, uid: str) -> Document:
+    document = await asyncio.to_thread(services.kept.document, grant.organisation, AREA, uid)
+    if not _is_visible(document, grant):
+        raise NotFound(f"{uid!r} not found in {AREA}")
+    return document
+
+
+def _is_visible(document: Document, grant: Grant) -> bool:
+    if grant.kind == "api" or grant.is_unlimited:
+        return True
+    return document.body["dashboard"]["owner"] in (EVERYONE, grant.user_id) or document.who == grant.user_id
+
+
+async def _replace(
+    services: Services, grant: Grant, before: Document, body: dict[str, Any], version: int | None, overwrite: bool
+) -> Response:
+    document = await asyncio.to_thread(
+        services.kept.replace,
+        grant.organisation,
+        AREA,
+        before.id,
+        body,
+        who=grant.user_id,
+        version=None if overwrite else version,
+    )
+    if document is None:
+        current = await _found(services, grant, before.id)
+        text = f"the dashboard has version {current.version}, not {version}: read it again, or let overwrite be true"
+        return _refused(current, 412, "version_mismatch", text)
+    return json_response(Written("updated", _shown(document), overwritten=overwrite and version != before.version))
+
+
+def _refused(current: Document, status: int, reason: str, message: str) -> Response:
+    return json_response(Refused(str(status), message, current.version, reason, current.id), status)
+
+
+def _uid(wanted: DashboardWrite) -> str:
+    """The uid that is asked for, "" for none; raises BadRequest."""
+    inner = wanted.dashboard.get("uid") or ""
+    uid = wanted.uid or inner
+    if uid and (not isinstance(uid, str) or not UID.fullmatch(uid)):
+        raise BadRequest(f"uid {str(uid)[:140]!r} is not valid: 1 to 128 ASCII letters, digits, '_' and '-'")
+    if inner and inner != uid:
+        raise BadRequest(f"uid {uid!r} and dashboard.uid {str(inner)[:140]!r} are not the same")
+    return str(uid)
+
+
+def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
+    """The body to be kept; raises BadRequest where a member that every dashboard has cannot be one.
+
+    The rest is kept as it is: charts are drawn by those who read them.
+    """
+    name = dashboard.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_LENGTH:
+        raise BadRequest(f"dashboard.name is text of 1 to {MAX_NAME_LENGTH} characters")
+    owner = dashboard.setdefault("owner", EVERYONE)
+    if not isinstance(owner, str) or not owner:
+        raise BadRequest(f"dashboard.owner is the id of a user, or {EVERYONE} for all of the organisation")
+    for member in ("charts", "layout"):
+        items = dashboard.setdefault(member, [])
+        if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+            raise BadRequest(f"dashboard.{member} is an array of objects")
+        if len(items) > MAX_CHARTS:
+            raise BadRequest(f"dashboard.{member} has {len(items)} entries, but it may have {MAX_CHARTS}")
+    ids = [each.get("id") for each in dashboard["charts"]]
+    for each in ids:
+        if not isinstance(each, str) or not each:
+            raise BadRequest("each of dashboard.charts has an id, a text")
+        if ids.count(each) > 1:
+            raise BadRequest(f"two charts have the id {each[:100]!r}")
+    return {"dashboard": dashboard}
+
+
+def _merged(target: Any, patch: Any, depth: int = 0) -> Any:
+    """A merge patch applied, RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    if depth > MAX_DEPTH:
+        raise BadRequest(f"the patch is nested more than {MAX_DEPTH} levels deep")
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value, depth + 1)
+    return merged
+
+
+def _shown(document: Document) -> Dashboard:
+    return Dashboard(
+        uid=document.id,
+        id=document.id,
+        version=document.version,
+        dashboard=document.body["dashboard"],
+        created_at=document.created_at,
+        created_by=document.who,
+        updated_at=document.updated_at,
+        updated_by=document.updated_by,
+    )

@@ -1,0 +1,31 @@
+"""The part of a list that `limit` and `offset` of the query string ask for."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from tailrace.events import BadRequest
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1_000
+
+T = TypeVar("T")
+
+
+def page(request: Request, items: Sequence[T]) -> list[T]:
+    """Raises BadRequest for a limit beyond 1 to MAX_LIMIT, or an offset below 0."""
+    offset = _number(request, "offset", 0, least=0)
+    limit = _number(request, "limit", DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
+    return list(items[offset : offset + limit])
+
+
+def _number(request: Request, name: str, default: int, *, least: int, most: int | None = None) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # Not more digits than the greatest integer of 64 bits has.
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if number < least or (most is not None and number > most):
+        raise BadRequest(f"{name} is {text[:40]!r}, but it may be {least} to {most or 'any number'}")
+    return number

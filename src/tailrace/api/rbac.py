@@ -1,0 +1,69 @@
+"""Roles and groups over HTTP: what users may do beyond the built-in roles."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, GroupBody, RoleBody
+from tailrace.api.services import Services, json_response, no_content, read_json
+
+
+async def list_roles(request: Request, services: Services, grant: Grant) -> Response:
+    """The roles that the organisation made; the built-in ones, such as admin, are not among them."""
+    return json_response(await asyncio.to_thread(services.access.rbac.list_roles, grant.organisation))
+
+
+async def create_role(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a role, which may not allow more than the token does."""
+    wanted = await read_json(request, RoleBody)
+    return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, who=grant))
+
+
+async def get_role(request: Request, services: Services, grant: Grant) -> Response:
+    """One role."""
+    role = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.rbac.get_role, role, grant.organisation))
+
+
+async def update_role(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place, in force from the next use of its users' tokens on."""
+    wanted = await read_json(request, RoleBody)
+    role = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, wanted, who=grant))
+
+
+async def delete_role(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it: users whose role it was have the role none then."""
+    await asyncio.to_thread(services.access.rbac.delete_role, request.path_params["id"], who=grant)
+    return no_content()
+
+
+async def list_groups(request: Request, services: Services, grant: Grant) -> Response:
+    """The groups of the organisation."""
+    return json_response(await asyncio.to_thread(services.access.rbac.list_groups, grant.organisation))
+
+
+async def create_group(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes a group, whose members have its roles beside their own."""
+    wanted = await read_json(request, GroupBody)
+    return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, who=grant))
+
+
+async def get_group(request: Request, services: Services, grant: Grant) -> Response:
+    """One group."""
+    group = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.rbac.get_group, group, grant.organisation))
+
+
+async def update_group(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place: members and roles that are not given any more are gone."""
+    wanted = await read_json(request, GroupBody)
+    group = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, wanted, who=grant))
+
+
+async def delete_group(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it; its members keep their own roles."""
+    await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], who=grant)
+    return no_content()

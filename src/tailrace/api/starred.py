@@ -1,0 +1,151 @@
+"""Saved queries over HTTP: what Axiom's API calls starred queries."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, allows, require
+from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.api.kept import Document
+from tailrace.api.paging import page
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest, NotFound
+
+AREA = "starred queries"
+CAPABILITY = "starredQueries"
+KIND = "apl"
+MAX_NAME_LENGTH = 256  # characters
+MAX_QUERY_LENGTH = 500_000  # characters of its APL, as Axiom's document of dashboards has it
+ALL = "all"  # as `who`: everybody's
+TEAM = "team"  # as `who`: everybody's but one's own
+
+
+class StarredQueryBody(Struct):
+    """What a client sends; null for what is not set."""
+
+    name: str
+    query: dict[str, Any]  # at least its "apl"
+    kind: str = KIND
+    dataset: str | None = None  # where the query itself names its datasets: none
+    who: str | None = None  # whose it is; null for the token's user
+    metadata: dict[str, Any] | None = None
+
+
+class StarredQuery(Struct, frozen=True):
+    """A saved query as Axiom's clients have it."""
+
+    id: str
+    kind: str
+    name: str
+    who: str  # id of the user whose it is
+    dataset: str
+    query: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+async def list_starred_queries(request: Request, services: Services, grant: Grant) -> Response:
+    """One's own, or those of `who`: a user's id, "team" for the others', "all".
+
+    `dataset` and `qs`, a part of the name or of the APL, choose among them.
+    """
+    parameters = request.query_params
+    who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    found = [
+        query
+        for query in map(_shown, documents)
+        if _may(grant, "read", query.dataset)
+        and _is_wanted(query, who, grant.user_id)
+        and (not dataset or query.dataset == dataset)
+        and (text in query.name.lower() or text in query.query["apl"].lower())
+    ]
+    return json_response(page(request, found))
+
+
+async def create_starred_query(request: Request, services: Services, grant: Grant) -> Response:
+    """Keeps one, of the token's user unless `who` names another."""
+    wanted = await read_json(request, StarredQueryBody)
+    body = await asyncio.to_thread(_checked, wanted, services, grant, grant.user_id)
+    _require(grant, "create", body["dataset"])
+    document = await asyncio.to_thread(services.kept.add, grant.organisation, AREA, body, who=grant.user_id)
+    return json_response(_shown(document))
+
+
+async def get_starred_query(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    return json_response(await _found(request, services, grant, "read"))
+
+
+async def update_starred_query(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place."""
+    before = await _found(request, services, grant, "update")
+    wanted = await read_json(request, StarredQueryBody)
+    body = await asyncio.to_thread(_checked, wanted, services, grant, before.who)
+    _require(grant, "update", body["dataset"])
+    await asyncio.to_thread(services.kept.replace, grant.organisation, AREA, before.id, body, who=grant.user_id)
+    return json_response(StarredQuery(id=before.id, **body))
+
+
+async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it."""
+    query = await _found(request, services, grant, "delete")
+    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, query.id)
+    return no_content()
+
+
+def _may(grant: Grant, action: str, dataset: str) -> bool:
+    # A query that names its datasets itself may be of any of them.
+    return allows(grant, capability=CAPABILITY, action=action, dataset=dataset or EVERY_DATASET)
+
+
+def _require(grant: Grant, action: str, dataset: str) -> None:
+    require(grant, capability=CAPABILITY, action=action, dataset=dataset or EVERY_DATASET)
+
+
+def _is_wanted(query: StarredQuery, who: str | None, user: str) -> bool:
+    if who == ALL:
+        return True
+    return query.who != user if who == TEAM else query.who == (who or user)
+
+
+async def _found(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
+    wanted = request.path_params["id"]
+    query = _shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted))
+    if not _may(grant, "read", query.dataset):
+        # As if there were none, so that nobody learns what there is beside their own.
+        raise NotFound(f"{wanted!r} not found in {AREA}")
+    _require(grant, action, query.dataset)
+    return query
+
+
+def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
+    """The body to be kept; raises BadRequest for what is against the rules of Axiom's document."""
+    apl = wanted.query.get("apl")
+    if wanted.kind != KIND:
+        raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")
+    if not wanted.name.strip() or len(wanted.name) > MAX_NAME_LENGTH:
+        raise BadRequest(f"name is text of 1 to {MAX_NAME_LENGTH} characters")
+    if not isinstance(apl, str) or not apl.strip() or len(apl) > MAX_QUERY_LENGTH:
+        raise BadRequest(f"query.apl is text of 1 to {MAX_QUERY_LENGTH} characters")
+    who = wanted.who or owner
+    if who not in (owner, grant.user_id):
+        try:
+            services.access.get_user(who, grant.organisation)
+        except NotFound as error:
+            raise BadRequest(f"who is the id of a user of the organisation, {who[:100]!r} is none") from error
+    return {
+        "kind": KIND,
+        "name": wanted.name,
+        "who": who,
+        "dataset": wanted.dataset or "",
+        "query": wanted.query,
+        "metadata": wanted.metadata or {},
+    }
+
+
+def _shown(document: Document) -> StarredQuery:
+    return msgspec.convert({"id": document.id, **document.body}, StarredQuery)

@@ -1,0 +1,121 @@
+"""Views over HTTP: named APL queries, kept for the tools that manage them."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, require_own
+from tailrace.api.kept import Document
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest, Conflict
+from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.parser import parse
+
+AREA = "views"
+MAX_NAME_LENGTH = 128  # characters
+MAX_TEXT_LENGTH = 4096  # characters of a description
+MAX_QUERY_LENGTH = 500_000  # characters
+MAX_DATASETS = 1_000
+
+
+class ViewBody(Struct, rename="camel"):
+    """What a client sends; null for what is not set."""
+
+    name: str
+    apl_query: str
+    description: str | None = None
+    datasets: list[str] | None = None
+
+
+class View(Struct, frozen=True, rename="camel"):
+    """A view as Axiom's clients have it."""
+
+    id: str
+    name: str
+    apl_query: str
+    description: str
+    datasets: list[str]
+
+
+async def list_views(request: Request, services: Services, grant: Grant) -> Response:
+    """Every view of the organisation."""
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    return json_response([_shown(each) for each in documents])
+
+
+async def create_view(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
+    body = _checked(await read_json(request, ViewBody), grant)
+
+    def create() -> Document:
+        _check_free(services, grant, body["name"])
+        return services.kept.add(grant.organisation, AREA, body, who=grant.user_id)
+
+    return json_response(_shown(await asyncio.to_thread(create)))
+
+
+async def get_view(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    wanted = request.path_params["id"]
+    return json_response(_shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)))
+
+
+async def update_view(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place."""
+    wanted = request.path_params["id"]
+    await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)
+    body = _checked(await read_json(request, ViewBody), grant)
+
+    def update() -> View:
+        _check_free(services, grant, body["name"], wanted)
+        services.kept.replace(grant.organisation, AREA, wanted, body, who=grant.user_id)
+        return msgspec.convert({"id": wanted, **body}, View)
+
+    return json_response(await asyncio.to_thread(update))
+
+
+async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it."""
+    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    return no_content()
+
+
+def _check_free(services: Services, grant: Grant, name: str, but: str = "") -> None:
+    for each in services.kept.documents(grant.organisation, AREA):
+        if each.body["name"] == name and each.id != but:
+            raise Conflict(f"there is a view {name!r} already")
+
+
+def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
+    """The body to be kept; raises BadRequest, AplError for a query that cannot be read."""
+    lengths = (
+        ("name", wanted.name.strip(), 1, MAX_NAME_LENGTH),
+        ("aplQuery", wanted.apl_query.strip(), 1, MAX_QUERY_LENGTH),
+        ("description", wanted.description or "", 0, MAX_TEXT_LENGTH),
+    )
+    for name, text, least, most in lengths:
+        if not least <= len(text) <= most:
+            raise BadRequest(f"{name} has {len(text)} characters, but it may have {least} to {most}")
+    datasets = wanted.datasets or []
+    if len(datasets) > MAX_DATASETS:
+        raise BadRequest(f"{len(datasets)} datasets are more than a view may have, {MAX_DATASETS}")
+    for dataset in datasets:
+        require_own(grant, dataset)
+    try:
+        parse(wanted.apl_query)
+    except AplError as error:
+        raise error.located(wanted.apl_query) from error
+    return {
+        "name": wanted.name,
+        "aplQuery": wanted.apl_query,
+        "description": wanted.description or "",
+        "datasets": datasets,
+    }
+
+
+def _shown(document: Document) -> View:
+    return msgspec.convert({"id": document.id, **document.body}, View)
