@@ -312,8 +312,8 @@ def _saved_kind(text: str | None) -> str | None:
 def _concurrency(text: str | None) -> int:
     if not text:
         return DEFAULT_CONCURRENCY
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONCURRENCY:
-        raise BadRequest(f"maxConcurrency is {text!r}, but it may be 1 to {MAX_CONCURRENCY}")
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_CONCURRENCY:
+        raise BadRequest(f"maxConcurrency is {text[:40]!r}, but it may be 1 to {MAX_CONCURRENCY}")
     return int(text)
 
 

@@ -26,6 +26,7 @@ class Unit(StrEnum):
     COLUMNS = "columns"
     SHARE = "share, 0 to 1"
     ROWS = "rows"
+    VALUES = "values"
     THREADS = "threads"
     QUERIES = "queries"
     DATASETS = "datasets"
@@ -224,6 +225,11 @@ class Settings(BaseSettings):
     )
     query_max_rows: Annotated[int, Unit.ROWS] = Field(
         default=1_000_000, ge=1, description="Most rows in the answer of a query."
+    )
+    query_max_cells: Annotated[int, Unit.VALUES] = Field(
+        default=20_000_000,
+        ge=1000,
+        description="Most values, nulls too, in an APL answer of whole events: its rows by their fields.",
     )
     query_threads: Annotated[int, Unit.THREADS] = Field(
         default=0, ge=0, le=1024, description="Threads that run queries; 0 takes one a core."

@@ -1,10 +1,8 @@
 """An APL query from request to answer: what is asked, what comes back, and the way between."""
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -12,6 +10,7 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 
+from tailrace.events import QueryFailed
 from tailrace.lake import Lake, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
@@ -318,7 +317,7 @@ class _Compiled:
             arrays.append(values)
         kinds = [_arrow_field(field.name, column) for field, column in zip(fields, self.columns, strict=True)]
         if self.rest is not None:
-            _add_rest(self.relation, answer[self.rest.id], names, fields, arrays, kinds)
+            _add_rest(self.relation, answer[self.rest.id], names, fields, arrays, kinds, session.max_cells)
         if self.places is not None and self.request.include_cursor_field:
             fields.append(AplField(distinct_name(CURSOR, names), "string"))
             arrays.append(pa.chunked_array([pa.array(self.places.texts(), pa.string())]))
@@ -528,36 +527,61 @@ def _add_rest(
     fields: list[AplField],
     arrays: list[pa.ChunkedArray],
     kinds: list[pa.Field],
+    max_cells: int,
 ) -> None:
-    """Fields without columns that these rows have, each in its place by name."""
-    found: dict[str, list[str | None]] = {}
+    """Fields without columns that these rows have, each in its place by name.
+
+    Raises QueryFailed where the answer would have more than `max_cells` values: a row each of names of its own make
+    a table whose size is the square of theirs.
+    """
+    found: dict[str, dict[int, str]] = {}  # by path, and by row
     count = len(rests)
     for row, text in enumerate(rests.to_pylist()):
-        for path, value in _leaves(json.loads(text)) if text else ():
-            if path not in names and not relation.hides(path):
-                found.setdefault(path, [None] * count)[row] = json.dumps(
-                    value, ensure_ascii=False, separators=(",", ":")
-                )
+        for path, value in _leaves(text) if text else ():
+            cells = found.get(path)
+            if cells is None:
+                if path in names or relation.hides(path):
+                    continue
+                cells = found[path] = {}
+                if (len(fields) + len(found)) * count > max_cells:
+                    raise QueryFailed(
+                        f"the answer has more values (fields by rows) than query_max_cells = {max_cells}; "
+                        "project the fields that you need, or take fewer rows"
+                    )
+            cells[row] = value
+    old = list(zip(fields, arrays, kinds, strict=True))
+    merged: list[tuple[AplField, pa.ChunkedArray, pa.Field]] = []
+    placed = 0
     for path in sorted(found, key=str.encode):
-        texts = found[path]
-        kind = json_types(texts)
-        values: pa.Array = pa.array(texts, pa.string())
-        field = pa.field(path, pa.string(), metadata=JSON_FIELD)
-        if kind == "string":
-            values = pa.array([None if text is None else json.loads(text) for text in texts], pa.string())
-            field = pa.field(path, pa.string())
-        later = (n for n, each in enumerate(fields) if each.name.encode() > path.encode())
-        place = len(fields) if relation.reordered else next(later, len(fields))
-        fields.insert(place, AplField(path, kind))
-        arrays.insert(place, pa.chunked_array([values]))
-        kinds.insert(place, field)
+        while placed < len(old) and (relation.reordered or old[placed][0].name.encode() <= path.encode()):
+            merged.append(old[placed])
+            placed += 1
+        merged.append(_rest_column(path, found[path], count))
         names.add(path)
+    merged += old[placed:]
+    for whole, part in zip((fields, arrays, kinds), zip(*merged, strict=True), strict=True):
+        whole[:] = part
 
 
-def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
+def _rest_column(path: str, cells: dict[int, str], count: int) -> tuple[AplField, pa.ChunkedArray, pa.Field]:
+    """A field of `count` rows, of which these have a value."""
+    kind = json_types(cells.values())
+    field = pa.field(path, pa.string(), metadata=None if kind == "string" else JSON_FIELD)
+    texts: list[str | None] = [None] * count
+    for row, text in cells.items():
+        texts[row] = msgspec.json.decode(text, type=str) if kind == "string" else text
+    return AplField(path, kind), pa.chunked_array([pa.array(texts, pa.string())]), field
+
+
+def _leaves(text: str | msgspec.Raw, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The paths of a JSON object and the JSON text of each value, whose numbers keep all their digits."""
+    for key, raw in _MEMBERS.decode(text).items():
+        value = bytes(raw)
         path = f"{prefix}{key}"
-        if isinstance(inner, dict) and inner:
-            yield from _leaves(inner, f"{path}.")
-        elif inner is not None:
-            yield path, inner
+        if value.startswith(b"{") and value != b"{}":
+            yield from _leaves(raw, f"{path}.")
+        elif value != b"null":
+            yield path, value.decode()
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -146,6 +146,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             timeout_s=settings.query_timeout_s,
             memory_bytes=settings.query_memory_bytes,
             max_rows=settings.query_max_rows,
+            max_cells=settings.query_max_cells,
             threads=settings.query_threads,
             concurrency=settings.query_concurrency,
         ),

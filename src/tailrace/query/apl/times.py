@@ -18,6 +18,7 @@ TIMESPAN_UNITS = {name: size for size, names in _UNIT_NAMES.items() for name in 
 """Nanoseconds of a unit, by each of its names."""
 
 MAX_NS = 2**63 - 1
+_MAX_CHARACTERS = 100  # of a timespan; what is longer is no time but a load
 
 _SPAN = re.compile(r"(-?)(\d+(?:\.\d+)?)\s*([a-z]*)$")
 _CLOCK = re.compile(r"(-?)(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?$")
@@ -29,6 +30,8 @@ _TIME = re.compile(
 
 def timespan_ns(text: str) -> int | None:
     """`1.5h`, `2` (days), `1.02:03:04.5`; None for what is no timespan or too long."""
+    if len(text) > _MAX_CHARACTERS:
+        return None
     if span := _SPAN.match(text):
         sign, digits, unit = span.groups()
         size = TIMESPAN_UNITS.get(unit or "d")

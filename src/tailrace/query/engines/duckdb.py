@@ -38,6 +38,7 @@ class QueryLimits(Struct, frozen=True):
     timeout_s: float = 30.0
     memory_bytes: int = 2 * 1024**3  # of all queries together
     max_rows: int = 1_000_000  # of an answer
+    max_cells: int = 20_000_000  # fields by rows of an answer in APL
     threads: int = 0  # 0: as many as there are cores
     concurrency: int = 4  # queries that run at once
 
@@ -164,7 +165,7 @@ class DuckDB:
         Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
         with self._connected(interrupt, _compiled_refused) as connection:
-            yield Session(connection, self.limits.max_rows)
+            yield Session(connection, self.limits.max_rows, self.limits.max_cells)
 
     @contextmanager
     def _connected(
@@ -261,9 +262,10 @@ def _compiled_refused(error: duckdb.Error) -> TailraceError:
 class Session:
     """One connection of the engine, for compiled queries."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, max_rows: int) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, max_rows: int, max_cells: int) -> None:
         self._connection = connection
         self._max_rows = max_rows
+        self.max_cells = max_cells
 
     def register(self, name: str, rows: pa.Table) -> None:
         """Make rows known under a name."""
