@@ -23,7 +23,7 @@ from tailrace.query import DuckDB, QueryLimits
 if TYPE_CHECKING:
     from conftest import Server
 
-PUBLIC_PATHS = {"/healthz", "/readyz"}
+PUBLIC_PATHS = {"/docs", "/healthz", "/openapi.json", "/readyz"}
 GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 
 

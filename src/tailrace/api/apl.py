@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.access import Grant, require
 from tailrace.api import running
-from tailrace.api.errors import error_body
+from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
-from tailrace.api.services import Services, read_json
+from tailrace.api.services import Services, decode_json, read_body, read_json
 from tailrace.events import BadRequest, Forbidden, TailraceError
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
@@ -76,7 +76,7 @@ class BatchAnswer(Struct, rename="camel"):
     query_id: str
     status: int
     result: msgspec.Raw | UnsetType = UNSET
-    error: dict[str, Any] | UnsetType = UNSET
+    error: Error | UnsetType = UNSET
 
 
 Encode = Callable[[AplResult], bytes]
@@ -90,7 +90,7 @@ FORMATS: Final[Mapping[str, Encode]] = {
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
-    """`POST /v1/datasets/_apl`: one APL query."""
+    """Answers an APL query, in the format that is asked for."""
     params = request.query_params
     form = params.get("format") or "legacy"
     if form not in FORMATS:
@@ -118,20 +118,17 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
 
 
 async def query_edge(request: Request, services: Services, grant: Grant) -> Response:
-    """`POST /v1/query/_apl`: as `query`, but for API tokens only, as Axiom's edge endpoint is."""
+    """Answers an APL query, for API tokens only, as Axiom's edge endpoint does."""
     _require_api_token(grant)
     return await query(request, services, grant)
 
 
 async def query_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """`POST /v1/datasets/{id}/query`: a structured query, as Axiom's clients had it before APL."""
+    """Answers a structured query over a dataset, as Axiom's clients had it before APL."""
     dataset = request.path_params["id"]
     kind = _saved_kind(request.query_params.get("saveAsKind"))
-    raw = await read_json(request, msgspec.Raw)
-    try:
-        body = msgspec.json.decode(raw, type=LegacyQuery)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the body is not the query expected: {error}") from error
+    sent = await read_body(request)
+    body = decode_json(sent, LegacyQuery)
     compiled = compile_legacy(dataset, body)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
     wanted = AplRequest(
@@ -151,13 +148,13 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     headers = {"content-type": JSON}
     if kind is not None:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
-            services.store.save_query, kind, msgspec.json.decode(raw), dataset=dataset, who=grant.user_id
+            services.store.save_query, kind, msgspec.json.decode(sent), dataset=dataset, who=grant.user_id
         )
     return Response(content, headers=headers)
 
 
 async def query_batch(request: Request, services: Services, grant: Grant) -> Response:
-    """`POST /v1/query/batch`: several APL queries, each answered by a server-sent event when it is done."""
+    """Answers several APL queries, each by a server-sent event when it is done."""
     _require_api_token(grant)
     concurrency = _concurrency(request.query_params.get("maxConcurrency"))
     items = await read_json(request, list[BatchItem])

@@ -1,6 +1,7 @@
 """The Starlette application made of the table of routes."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 
 import msgspec
 from starlette.applications import Starlette
@@ -10,10 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tailrace.access import Grant, require
+from tailrace.api import openapi, page
 from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
 from tailrace.dialects import axiom
+from tailrace.dialects.route import DIALECTS
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
 
 __all__ = ["Services", "build"]
@@ -41,6 +44,9 @@ def build(services: Services) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
+    made = cache(lambda: openapi.document(ROUTES, DIALECTS))
+    app.state.openapi = cache(lambda: msgspec.json.encode(made()))
+    app.state.page = cache(lambda: page.render(made()))
     return app
 
 

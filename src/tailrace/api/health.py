@@ -1,5 +1,6 @@
 """What a supervisor and a monitoring system ask: alive, ready, metrics."""
 
+from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,17 +9,31 @@ from tailrace.access import Grant
 from tailrace.api.services import Services, json_response
 
 
+class Health(Struct, frozen=True):
+    """That all is well."""
+
+    status: str = "ok"
+
+
+class Unready(Struct, frozen=True):
+    """Why events are not taken."""
+
+    message: str
+    status: str = "unavailable"
+    code: int = 503
+
+
 async def alive(request: Request, services: Services, grant: Grant | None) -> Response:
     """200 while the process answers at all."""
-    return json_response({"status": "ok"})
+    return json_response(Health())
 
 
 async def ready(request: Request, services: Services, grant: Grant | None) -> Response:
     """200 when events are taken, else 503 with the reason."""
     health = await services.health()
     if health.reason:
-        return json_response({"status": "unavailable", "code": 503, "message": health.reason}, 503)
-    return json_response({"status": "ok"})
+        return json_response(Unready(health.reason), 503)
+    return json_response(Health())
 
 
 async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:

@@ -10,6 +10,6 @@ from tailrace.api.services import Services, json_response
 
 
 async def saved_query(request: Request, services: Services, grant: Grant) -> Response:
-    """`GET /v1/datasets/_history/{id}`: a query that the same user saved."""
+    """A query that the same user saved."""
     found = await asyncio.to_thread(services.store.saved_query, request.path_params["id"], who=grant.user_id)
     return json_response(found)

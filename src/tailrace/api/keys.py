@@ -27,6 +27,12 @@ class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
     key: str | None = None  # one that the clients have already
 
 
+class MadeKey(KeyRecord, frozen=True, kw_only=True):
+    """A key with its secret, which is shown this once."""
+
+    key: str
+
+
 async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
     """Every key, without secrets."""
     return json_response(await asyncio.to_thread(services.access.list_keys, grant.organisation))
@@ -36,7 +42,7 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
     """Makes a key, and its datasets where there are none; the answer is the only place where the key is shown."""
     wanted = await read_json(request, NewKey)
     record, secret = await asyncio.to_thread(_create, services, grant, wanted)
-    return json_response({**msgspec.to_builtins(record), "key": secret}, 201)
+    return json_response(msgspec.convert({**msgspec.to_builtins(record), "key": secret}, MadeKey), 201)
 
 
 async def get_key(request: Request, services: Services, grant: Grant) -> Response:

@@ -1,15 +1,17 @@
 """Every route of the API, each with the capability that its token must have."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Meta, Struct
 from msgspec.structs import replace
 
+from tailrace.access import KeyRecord, PersonalToken, TokenRecord, User
 from tailrace.api import (
     annotations,
     apl,
     dashboards,
     datasets,
+    documents,
     fields,
     health,
     history,
@@ -25,8 +27,13 @@ from tailrace.api import (
     vfields,
     views,
 )
+from tailrace.api.media import PLAIN
 from tailrace.api.services import Handler
+from tailrace.api.store import SavedQuery, VirtualField
 from tailrace.dialects.http import Parameter
+from tailrace.query.answers import legacy, tabular
+from tailrace.query.legacy import LegacyQuery
+from tailrace.query.results import Answer
 
 
 class Need(Struct, frozen=True):
@@ -52,31 +59,108 @@ class ApiRoute(Struct, frozen=True):
     handler: Handler
     need: Need | None
     body: Any = None  # the type that the handler decodes its JSON body to; None where it takes none
-    answer: Any = UNSET  # the type of its JSON answer, None for one without a body
+    answer: Any = UNSET  # the type of its JSON answer, a tuple of several, None for one without a body
     status: int = 200  # of a good answer; one without a body is 204
     parameters: tuple[Parameter, ...] = ()  # of the query string and the headers
     refusals: tuple[int, ...] = ()  # statuses of errors that do not follow from the rest
     media: dict[str, Any] = {}  # further answers by media type, each with its type or JSON Schema
+    failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
+    inside: str = ""  # what the handler itself asks of the token, where that depends on the request
 
 
 def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]:
     return tuple(replace(route, path=prefix + route.path) for prefix in prefixes for route in routes)
 
 
+QUERY = "query:read on the datasets"
+TABLES = dict.fromkeys(PLAIN, str)
+FORMAT = Parameter("format", "The shape of the answer; legacy where it is not given.", Literal[tuple(apl.FORMATS)])
+SAVE = Parameter(
+    "saveAsKind", "Keeps the query; its id is in the header X-Axiom-History-Query-Id.", Literal[apl.SAVED_KINDS]
+)
+TOTALS = Parameter("totals", "false leaves out the table _totals.")
+CURSOR = Parameter("cursor", "Rows after this one, where the body has none.")
+CONCURRENCY = Parameter(
+    "maxConcurrency",
+    f"How many run at once; {apl.DEFAULT_CONCURRENCY} where it is not given.",
+    Annotated[int, Meta(ge=1, le=apl.MAX_CONCURRENCY)],
+)
+DATASET = Parameter("dataset", "The dataset whose fields they are.", required=True)
+DATASETS = Parameter("datasets", "Names of datasets, divided by commas; any where it is not given.")
+START = Parameter("start", "RFC 3339: those that end at this time or later.")
+END = Parameter("end", "RFC 3339: those that begin at this time or earlier.")
+
 ROUTES: tuple[ApiRoute, ...] = (
     *_under(
         ("/v1", "/api/v1"),
         # Before the routes of one dataset, whose name could be any of these.
-        ApiRoute("POST", "/datasets/_apl", apl.query, ANY_TOKEN),
-        ApiRoute("GET", "/datasets/_fields", statistics.all_fields, ANY_TOKEN),
-        ApiRoute("POST", "/datasets/_fields", statistics.chosen_fields, ANY_TOKEN),
-        ApiRoute("GET", "/datasets/_stats", statistics.stats, ANY_TOKEN),
-        ApiRoute("GET", "/datasets/_history/{id}", history.saved_query, ANY_TOKEN),
-        ApiRoute("POST", "/datasets/{id}/query", apl.query_dataset, ANY_TOKEN),
-        ApiRoute("GET", "/datasets/{id}/info", statistics.info, ANY_TOKEN),
+        ApiRoute(
+            "POST",
+            "/datasets/_apl",
+            apl.query,
+            ANY_TOKEN,
+            body=apl.AplBody,
+            answer=(legacy.Answer, tabular.Answer),
+            parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+            refusals=(422, 429),
+            inside=QUERY,
+            media=TABLES,
+        ),
+        ApiRoute(
+            "GET",
+            "/datasets/_fields",
+            statistics.all_fields,
+            ANY_TOKEN,
+            answer=list[statistics.DatasetFields],
+            inside=QUERY,
+        ),
+        ApiRoute(
+            "POST",
+            "/datasets/_fields",
+            statistics.chosen_fields,
+            ANY_TOKEN,
+            body=statistics.FieldsBody | None,
+            answer=list[statistics.DatasetFields],
+            refusals=(404,),
+            inside=QUERY,
+        ),
+        ApiRoute("GET", "/datasets/_stats", statistics.stats, ANY_TOKEN, answer=statistics.Stats, inside=QUERY),
+        ApiRoute("GET", "/datasets/_history/{id}", history.saved_query, ANY_TOKEN, answer=SavedQuery),
+        ApiRoute(
+            "POST",
+            "/datasets/{id}/query",
+            apl.query_dataset,
+            ANY_TOKEN,
+            body=LegacyQuery,
+            answer=legacy.Answer,
+            parameters=(SAVE, CURSOR),
+            refusals=(422, 429),
+            inside=QUERY,
+        ),
+        ApiRoute("GET", "/datasets/{id}/info", statistics.info, ANY_TOKEN, answer=statistics.Info, inside=QUERY),
     ),
-    ApiRoute("POST", "/v1/query/_apl", apl.query_edge, ANY_TOKEN),
-    ApiRoute("POST", "/v1/query/batch", apl.query_batch, ANY_TOKEN),
+    ApiRoute(
+        "POST",
+        "/v1/query/_apl",
+        apl.query_edge,
+        ANY_TOKEN,
+        body=apl.AplBody,
+        answer=(legacy.Answer, tabular.Answer),
+        parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+        refusals=(404, 422, 429),
+        inside=QUERY,
+        media=TABLES,
+    ),
+    ApiRoute(
+        "POST",
+        "/v1/query/batch",
+        apl.query_batch,
+        ANY_TOKEN,
+        body=list[apl.BatchItem],
+        parameters=(CONCURRENCY,),
+        inside=QUERY,
+        media={"text/event-stream": str},
+    ),
     *_under(
         ("/v1", "/api/v1"),
         ApiRoute(
@@ -96,31 +180,160 @@ ROUTES: tuple[ApiRoute, ...] = (
         answer=upkeep.Deleted,
         refusals=(404, 409, 422, 429, 503),
     ),
-    ApiRoute("GET", "/v2/datasets/{id}/fields", statistics.dataset_fields, ANY_TOKEN),
-    ApiRoute("GET", "/v2/vfields", vfields.list_virtual_fields, ANY_TOKEN),
-    ApiRoute("POST", "/v2/vfields", vfields.create_virtual_field, ANY_TOKEN),
-    ApiRoute("GET", "/v2/vfields/{id}", vfields.get_virtual_field, ANY_TOKEN),
-    ApiRoute("PUT", "/v2/vfields/{id}", vfields.update_virtual_field, ANY_TOKEN),
-    ApiRoute("DELETE", "/v2/vfields/{id}", vfields.delete_virtual_field, ANY_TOKEN),
+    ApiRoute(
+        "GET",
+        "/v2/datasets/{id}/fields",
+        statistics.dataset_fields,
+        ANY_TOKEN,
+        answer=list[statistics.Field],
+        inside=QUERY,
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/vfields",
+        vfields.list_virtual_fields,
+        ANY_TOKEN,
+        answer=list[VirtualField],
+        parameters=(DATASET,),
+        refusals=(404,),
+        inside="virtualFields:read on the dataset",
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/vfields",
+        vfields.create_virtual_field,
+        ANY_TOKEN,
+        body=vfields.VirtualFieldBody,
+        answer=VirtualField,
+        refusals=(404, 409),
+        inside="virtualFields:create on the dataset",
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/vfields/{id}",
+        vfields.get_virtual_field,
+        ANY_TOKEN,
+        answer=VirtualField,
+        inside="virtualFields:read on the dataset",
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/vfields/{id}",
+        vfields.update_virtual_field,
+        ANY_TOKEN,
+        body=vfields.VirtualFieldBody,
+        answer=VirtualField,
+        refusals=(409,),
+        inside="virtualFields:update on the dataset",
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/vfields/{id}",
+        vfields.delete_virtual_field,
+        ANY_TOKEN,
+        answer=None,
+        inside="virtualFields:delete on the dataset",
+    ),
     *_under(
         ("/v1", "/v2", "/api/v1"),
-        ApiRoute("GET", "/datasets", datasets.list_datasets, Need("datasets", "read")),
-        ApiRoute("POST", "/datasets", datasets.create_dataset, Need("datasets", "create")),
-        ApiRoute("GET", "/datasets/{id}", datasets.get_dataset, Need("datasets", "read")),
-        ApiRoute("PUT", "/datasets/{id}", datasets.update_dataset, Need("datasets", "update")),
-        ApiRoute("DELETE", "/datasets/{id}", datasets.delete_dataset, Need("datasets", "delete")),
+        ApiRoute("GET", "/datasets", datasets.list_datasets, Need("datasets", "read"), answer=list[datasets.Dataset]),
+        ApiRoute(
+            "POST",
+            "/datasets",
+            datasets.create_dataset,
+            Need("datasets", "create"),
+            body=datasets.NewDataset,
+            answer=datasets.Dataset,
+            refusals=(409,),
+        ),
+        ApiRoute("GET", "/datasets/{id}", datasets.get_dataset, Need("datasets", "read"), answer=datasets.Dataset),
+        ApiRoute(
+            "PUT",
+            "/datasets/{id}",
+            datasets.update_dataset,
+            Need("datasets", "update"),
+            body=datasets.DatasetChange,
+            answer=datasets.Dataset,
+        ),
+        ApiRoute("DELETE", "/datasets/{id}", datasets.delete_dataset, Need("datasets", "delete"), answer=None),
     ),
-    ApiRoute("GET", "/v2/datasets/{id}/fields/{field:path}", fields.get_field, ANY_TOKEN),
-    ApiRoute("PUT", "/v2/datasets/{id}/fields/{field:path}", fields.update_field, Need("datasets", "update")),
-    ApiRoute("GET", "/v2/datasets/{id}/mapfields", fields.list_map_fields, Need("datasets", "read")),
-    ApiRoute("PUT", "/v2/datasets/{id}/mapfields", fields.replace_map_fields, Need("datasets", "update")),
-    ApiRoute("POST", "/v2/datasets/{id}/mapfields", fields.create_map_field, Need("datasets", "update")),
-    ApiRoute("DELETE", "/v2/datasets/{id}/mapfields/{field:path}", fields.delete_map_field, Need("datasets", "update")),
-    ApiRoute("GET", "/v2/annotations", annotations.list_annotations, Need("annotations", "read")),
-    ApiRoute("POST", "/v2/annotations", annotations.create_annotation, Need("annotations", "create")),
-    ApiRoute("GET", "/v2/annotations/{id}", annotations.get_annotation, Need("annotations", "read")),
-    ApiRoute("PUT", "/v2/annotations/{id}", annotations.update_annotation, Need("annotations", "update")),
-    ApiRoute("DELETE", "/v2/annotations/{id}", annotations.delete_annotation, Need("annotations", "delete")),
+    ApiRoute(
+        "GET",
+        "/v2/datasets/{id}/fields/{field:path}",
+        fields.get_field,
+        ANY_TOKEN,
+        answer=statistics.Field,
+        inside=QUERY,
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/datasets/{id}/fields/{field:path}",
+        fields.update_field,
+        Need("datasets", "update"),
+        body=fields.FieldChange,
+        answer=statistics.Field,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/datasets/{id}/mapfields", fields.list_map_fields, Need("datasets", "read"), answer=list[str]),
+    ApiRoute(
+        "PUT",
+        "/v2/datasets/{id}/mapfields",
+        fields.replace_map_fields,
+        Need("datasets", "update"),
+        body=list[str],
+        answer=list[str],
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/{id}/mapfields",
+        fields.create_map_field,
+        Need("datasets", "update"),
+        body=fields.MapField,
+        answer=fields.MapField,
+        refusals=(409,),
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/datasets/{id}/mapfields/{field:path}",
+        fields.delete_map_field,
+        Need("datasets", "update"),
+        answer=None,
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/annotations",
+        annotations.list_annotations,
+        Need("annotations", "read"),
+        answer=list[annotations.Annotation],
+        parameters=(DATASETS, START, END),
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/annotations",
+        annotations.create_annotation,
+        Need("annotations", "create"),
+        body=annotations.NewAnnotation,
+        answer=annotations.Annotation,
+        refusals=(404,),
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/annotations/{id}",
+        annotations.get_annotation,
+        Need("annotations", "read"),
+        answer=annotations.Annotation,
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/annotations/{id}",
+        annotations.update_annotation,
+        Need("annotations", "update"),
+        body=annotations.AnnotationChange,
+        answer=annotations.Annotation,
+    ),
+    ApiRoute(
+        "DELETE", "/v2/annotations/{id}", annotations.delete_annotation, Need("annotations", "delete"), answer=None
+    ),
     *_under(
         ("/v1", "/v2"),
         ApiRoute("GET", "/apl-starred-queries", starred.list_starred_queries, ANY_TOKEN),
@@ -155,44 +368,181 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v2/rbac/groups/{id}", rbac.get_group, Need("rbac", "read")),
     ApiRoute("PUT", "/v2/rbac/groups/{id}", rbac.update_group, Need("rbac", "update")),
     ApiRoute("DELETE", "/v2/rbac/groups/{id}", rbac.delete_group, Need("rbac", "delete")),
-    ApiRoute("GET", "/v2/tokens", tokens.list_tokens, Need("apiTokens", "read")),
-    ApiRoute("POST", "/v2/tokens", tokens.create_token, Need("apiTokens", "create")),
-    ApiRoute("GET", "/v2/tokens/{id}", tokens.get_token, Need("apiTokens", "read")),
-    ApiRoute("PUT", "/v2/tokens/{id}", tokens.update_token, Need("apiTokens", "update")),
-    ApiRoute("DELETE", "/v2/tokens/{id}", tokens.delete_token, Need("apiTokens", "delete")),
-    ApiRoute("POST", "/v2/tokens/{id}/regenerate", tokens.regenerate_token, Need("apiTokens", "update")),
+    ApiRoute("GET", "/v2/tokens", tokens.list_tokens, Need("apiTokens", "read"), answer=list[TokenRecord]),
+    ApiRoute(
+        "POST",
+        "/v2/tokens",
+        tokens.create_token,
+        Need("apiTokens", "create"),
+        body=tokens.NewToken,
+        answer=tokens.MadeToken,
+    ),
+    ApiRoute("GET", "/v2/tokens/{id}", tokens.get_token, Need("apiTokens", "read"), answer=TokenRecord),
+    ApiRoute(
+        "PUT",
+        "/v2/tokens/{id}",
+        tokens.update_token,
+        Need("apiTokens", "update"),
+        body=tokens.TokenChange,
+        answer=TokenRecord,
+    ),
+    ApiRoute("DELETE", "/v2/tokens/{id}", tokens.delete_token, Need("apiTokens", "delete"), answer=None),
+    ApiRoute(
+        "POST",
+        "/v2/tokens/{id}/regenerate",
+        tokens.regenerate_token,
+        Need("apiTokens", "update"),
+        body=tokens.Regeneration,
+        answer=tokens.MadeToken,
+    ),
     *_under(
         ("/v1", "/api/v1"),
-        ApiRoute("GET", "/user", users.current_user_v1, ANY_TOKEN),
-        ApiRoute("GET", "/tokens/ingest", tokens.list_ingest_tokens, Need("apiTokens", "read")),
-        ApiRoute("POST", "/tokens/ingest", tokens.create_ingest_token, Need("apiTokens", "create")),
-        ApiRoute("GET", "/tokens/personal", tokens.list_own_tokens, ANY_TOKEN),
-        ApiRoute("POST", "/tokens/personal", tokens.create_own_token, ANY_TOKEN),
-        ApiRoute("DELETE", "/tokens/personal/{id}", tokens.delete_own_token, ANY_TOKEN),
+        ApiRoute("GET", "/user", users.current_user_v1, ANY_TOKEN, answer=users.CurrentUserV1),
+        ApiRoute(
+            "GET",
+            "/tokens/ingest",
+            tokens.list_ingest_tokens,
+            Need("apiTokens", "read"),
+            answer=list[tokens.IngestToken],
+        ),
+        ApiRoute(
+            "POST",
+            "/tokens/ingest",
+            tokens.create_ingest_token,
+            Need("apiTokens", "create"),
+            body=tokens.NewIngestToken,
+            answer=tokens.IngestToken,
+        ),
+        ApiRoute(
+            "GET",
+            "/tokens/personal",
+            tokens.list_own_tokens,
+            ANY_TOKEN,
+            answer=list[PersonalToken],
+            inside="a personal token",
+        ),
+        ApiRoute(
+            "POST",
+            "/tokens/personal",
+            tokens.create_own_token,
+            ANY_TOKEN,
+            body=tokens.NewPersonalToken,
+            answer=tokens.MadePersonalToken,
+            inside="a personal token",
+        ),
+        ApiRoute(
+            "DELETE",
+            "/tokens/personal/{id}",
+            tokens.delete_own_token,
+            ANY_TOKEN,
+            answer=None,
+            inside="a personal token",
+        ),
     ),
-    ApiRoute("GET", "/v2/user", users.current_user, ANY_TOKEN),
-    ApiRoute("PUT", "/v2/user", users.update_current_user, ANY_TOKEN),
+    ApiRoute("GET", "/v2/user", users.current_user, ANY_TOKEN, answer=User),
+    ApiRoute(
+        "PUT",
+        "/v2/user",
+        users.update_current_user,
+        ANY_TOKEN,
+        body=users.UserChange,
+        answer=User,
+        refusals=(409,),
+        inside="a personal token",
+    ),
     *_under(
         ("/v1", "/v2", "/api/v1"),
-        ApiRoute("GET", "/users", users.list_users, Need("users", "read")),
-        ApiRoute("POST", "/users", users.create_user, Need("users", "create")),
-        ApiRoute("GET", "/users/{id}", users.get_user, Need("users", "read")),
-        ApiRoute("DELETE", "/users/{id}", users.delete_user, Need("users", "delete")),
-        ApiRoute("PUT", "/users/{id}/role", users.set_role, Need("users", "update")),
+        ApiRoute("GET", "/users", users.list_users, Need("users", "read"), answer=list[User]),
+        ApiRoute(
+            "POST",
+            "/users",
+            users.create_user,
+            Need("users", "create"),
+            body=users.NewUser,
+            answer=User,
+            refusals=(409,),
+        ),
+        ApiRoute("GET", "/users/{id}", users.get_user, Need("users", "read"), answer=User),
+        ApiRoute("DELETE", "/users/{id}", users.delete_user, Need("users", "delete"), answer=None, refusals=(409,)),
+        ApiRoute(
+            "PUT",
+            "/users/{id}/role",
+            users.set_role,
+            Need("users", "update"),
+            body=users.RoleChange,
+            answer=User,
+            refusals=(409,),
+        ),
     ),
-    ApiRoute("GET", "/tailrace/v1/users/{id}/tokens", tokens.list_user_tokens, Need("users", "read")),
-    ApiRoute("POST", "/tailrace/v1/users/{id}/tokens", tokens.create_user_token, Need("users", "update")),
-    ApiRoute("DELETE", "/tailrace/v1/users/{id}/tokens/{token}", tokens.delete_user_token, Need("users", "update")),
-    ApiRoute("GET", "/v2/orgs", organisations.list_organisations, ANY_TOKEN),
-    ApiRoute("POST", "/v2/orgs", organisations.create_organisation, ANY_TOKEN),
-    ApiRoute("GET", "/v2/orgs/{id}", organisations.get_organisation, ANY_TOKEN),
-    ApiRoute("PUT", "/v2/orgs/{id}", organisations.update_organisation, Need("billing", "update")),
-    ApiRoute("GET", "/tailrace/v1/keys", keys.list_keys, Need("apiTokens", "read")),
-    ApiRoute("POST", "/tailrace/v1/keys", keys.create_key, Need("apiTokens", "create")),
-    ApiRoute("GET", "/tailrace/v1/keys/{id}", keys.get_key, Need("apiTokens", "read")),
-    ApiRoute("DELETE", "/tailrace/v1/keys/{id}", keys.delete_key, Need("apiTokens", "delete")),
-    ApiRoute("POST", "/tailrace/v1/sql", sql.query, ANY_TOKEN),
-    ApiRoute("GET", "/healthz", health.alive, PUBLIC),
-    ApiRoute("GET", "/readyz", health.ready, PUBLIC),
-    ApiRoute("GET", "/metrics", health.metrics, ANY_TOKEN),
+    ApiRoute(
+        "GET",
+        "/tailrace/v1/users/{id}/tokens",
+        tokens.list_user_tokens,
+        Need("users", "read"),
+        answer=list[PersonalToken],
+    ),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/users/{id}/tokens",
+        tokens.create_user_token,
+        Need("users", "update"),
+        body=tokens.NewPersonalToken,
+        answer=tokens.MadePersonalToken,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/tailrace/v1/users/{id}/tokens/{token}",
+        tokens.delete_user_token,
+        Need("users", "update"),
+        answer=None,
+    ),
+    ApiRoute("GET", "/v2/orgs", organisations.list_organisations, ANY_TOKEN, answer=list[organisations.Org]),
+    ApiRoute(
+        "POST",
+        "/v2/orgs",
+        organisations.create_organisation,
+        ANY_TOKEN,
+        body=organisations.OrgName,
+        answer=organisations.Org,
+        refusals=(409,),
+        inside="an owner of the first organisation",
+    ),
+    ApiRoute("GET", "/v2/orgs/{id}", organisations.get_organisation, ANY_TOKEN, answer=organisations.Org),
+    ApiRoute(
+        "PUT",
+        "/v2/orgs/{id}",
+        organisations.update_organisation,
+        Need("billing", "update"),
+        body=organisations.OrgName,
+        answer=organisations.Org,
+    ),
+    ApiRoute("GET", "/tailrace/v1/keys", keys.list_keys, Need("apiTokens", "read"), answer=list[KeyRecord]),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/keys",
+        keys.create_key,
+        Need("apiTokens", "create"),
+        body=keys.NewKey,
+        answer=keys.MadeKey,
+        status=201,
+        refusals=(404, 409),
+    ),
+    ApiRoute("GET", "/tailrace/v1/keys/{id}", keys.get_key, Need("apiTokens", "read"), answer=KeyRecord),
+    ApiRoute("DELETE", "/tailrace/v1/keys/{id}", keys.delete_key, Need("apiTokens", "delete"), answer=None),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/sql",
+        sql.query,
+        ANY_TOKEN,
+        body=sql.Sql,
+        answer=Answer,
+        refusals=(404, 422, 429),
+        inside=QUERY,
+        media=TABLES,
+    ),
+    ApiRoute("GET", "/openapi.json", documents.openapi, PUBLIC, answer=dict[str, Any]),
+    ApiRoute("GET", "/docs", documents.page, PUBLIC, media={"text/html": str}),
+    ApiRoute("GET", "/healthz", health.alive, PUBLIC, answer=health.Health),
+    ApiRoute("GET", "/readyz", health.ready, PUBLIC, answer=health.Health, failures={503: health.Unready}),
+    ApiRoute("GET", "/metrics", health.metrics, ANY_TOKEN, media={"text/plain": str}),
 )

@@ -51,11 +51,21 @@ Handler = Callable[[Request, Services, Any], Awaitable[Response]]
 
 async def read_json(request: Request, kind: type[T]) -> T:
     """The request's body as `kind`; raises BadRequest for what does not fit it, TooLarge past MAX_BODY_BYTES."""
+    return decode_json(await read_body(request), kind)
+
+
+async def read_body(request: Request) -> bytes:
+    """The request's body; raises TooLarge past MAX_BODY_BYTES."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def decode_json(body: bytes, kind: type[T]) -> T:
+    """JSON as `kind`; raises BadRequest for what does not fit it."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

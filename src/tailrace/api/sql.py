@@ -18,7 +18,7 @@ class Sql(Struct):
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
-    """Runs the query beside the event loop and stops it when the client hangs up."""
+    """Answers one SELECT, which stops when its client hangs up."""
     wanted = await read_json(request, Sql)
     media_type = accepted(request.headers.get("accept", JSON))
 

@@ -76,31 +76,31 @@ class FieldsBody(Struct, rename="camel"):
 
 
 async def all_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """`GET /v1/datasets/_fields`: the fields of every dataset that the token may query."""
+    """The fields of every dataset that the token may query."""
     return json_response(await asyncio.to_thread(_fields_of, services, grant, None))
 
 
 async def chosen_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """`POST /v1/datasets/_fields`: those of the datasets in the body, of all where it names none."""
+    """The fields of the datasets in the body, of all where it names none."""
     body = await read_json(request, FieldsBody | None)  # type: ignore[arg-type]
     return json_response(await asyncio.to_thread(_fields_of, services, grant, body.datasets if body else None))
 
 
 async def dataset_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """`GET /v2/datasets/{id}/fields`."""
+    """The fields of a dataset, stored and virtual."""
     [found] = await asyncio.to_thread(_fields_of, services, grant, [request.path_params["id"]])
     return json_response(found.fields)
 
 
 async def info(request: Request, services: Services, grant: Grant) -> Response:
-    """`GET /v1/datasets/{id}/info`."""
+    """Figures of a dataset: events, bytes, times, fields."""
     name = request.path_params["id"]
     require(grant, capability="query", action="read", dataset=name)
     return json_response(await asyncio.to_thread(_info, services, name))
 
 
 async def stats(request: Request, services: Services, grant: Grant) -> Response:
-    """`GET /v1/datasets/_stats`."""
+    """Figures of every dataset that the token may query, and their sums."""
 
     def collect() -> Stats:
         found = []

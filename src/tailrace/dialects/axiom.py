@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tailrace.access import Grant, allows, require
-from tailrace.dialects.http import Dialect, Gate, Request, Response, Route
+from tailrace.dialects.http import Body, Credential, Dialect, Doc, Gate, Parameter, Request, Response, Route
 from tailrace.events import (
     BadRequest,
     Cut,
@@ -229,16 +230,46 @@ def render_error(error: TailraceError) -> Response:
     return Response(error.status, body, headers=tuple(headers))
 
 
+_EVENT = {"_time": "2026-01-02T03:04:05Z", "level": "info", "message": "hello"}
+_DOC = Doc(
+    about="Takes events for a dataset; the answer says of each one that was refused why.",
+    answers={200: Ingested},
+    bodies={
+        "application/json": Body((list[dict[str, Any]], dict[str, Any]), [_EVENT]),
+        "application/x-ndjson": Body(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
+        "text/csv": Body(str, "level,message\ninfo,hello\n"),
+    },
+    refusals=(400, 401, 403, 404, 413, 415, 429, 503),
+    parameters=(
+        Parameter("timestamp-field", "The field that has the time of an event; _time where it is not given."),
+        Parameter("timestamp-format", "How that time is written, as a layout of Go's package time."),
+        Parameter("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
+        Parameter("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
+        Parameter("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
+    ),
+)
+_DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
+_DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the API token may send to.")
+
 DIALECT = Dialect(
     name="axiom",
     mount="/axiom",
     routes=(
-        Route("POST", "/v1/datasets/{dataset}/ingest", ingest),
-        Route("POST", "/v1/ingest/{dataset}", ingest_edge),
-        Route("POST", "/api/v1/datasets/{dataset}/ingest", ingest),
-        Route("POST", "/api/v1/ingest", ingest_unnamed),
+        Route("POST", "/v1/datasets/{dataset}/ingest", ingest, _DOC),
+        Route("POST", "/v1/ingest/{dataset}", ingest_edge, _DOC_EDGE),
+        Route("POST", "/api/v1/datasets/{dataset}/ingest", ingest, _DOC),
+        Route("POST", "/api/v1/ingest", ingest_unnamed, _DOC_UNNAMED),
     ),
     render_error=render_error,
     own_paths=("/api/v1", "/v2", "/services/collector"),
     hosts=("api.axiom.co", "*.axiom.co"),
+    credentials=(
+        Credential(
+            "axiom",
+            "Authorization",
+            "`Bearer TOKEN`: a personal token (`xapt-…`) or an API token (`xaat-…`). "
+            "The header `X-Axiom-Org-Id` names the organisation that a personal token is used for.",
+        ),
+    ),
+    error=ErrorBody,
 )

@@ -13,7 +13,19 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from tailrace.access import KeyGrant
-from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Request, Response, Route
+from tailrace.dialects.http import (
+    REFUSED_BYTES,
+    WORST,
+    Body,
+    Credential,
+    Dialect,
+    Doc,
+    Gate,
+    Parameter,
+    Request,
+    Response,
+    Route,
+)
 from tailrace.events import BadRequest, Cut, MethodNotAllowed, Receipt, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import Copy, Fields, Signal, cut_array, cut_otlp, decode_body, otlp_answer
 
@@ -63,6 +75,12 @@ class Refused(Struct, frozen=True):
 
     index: int
     reason: str
+
+
+class Told(Struct, frozen=True):
+    """The body of every other answer, errors included."""
+
+    message: str
 
 
 class Partly(Struct, frozen=True):
@@ -308,23 +326,63 @@ def with_allow(request: Request, gate: Gate, response: Response) -> Response:
     return replace(response, headers=(*others, (b"allow", b"POST, OPTIONS")))
 
 
+_REFUSALS: Final = (400, 401, 413, 429, 500, 503)
+_EVENTS: Final = Body(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
+_SERVICE: Final = Parameter("x-service", "The service that the events are of.", where="header")
+_NAMESPACE: Final = Parameter("x-namespace", "The namespace that the events are of.", where="header")
+_OTLP: Final = Body(dict[str, Any], {"resourceSpans": []})
+
+
+def _doc(about: str, *parameters: Parameter) -> Doc:
+    return Doc(about, {202: Told}, {"application/json": _EVENTS}, _REFUSALS, parameters)
+
+
+def _doc_either(signal: str, array: str) -> Doc:
+    """Of the routes that take OTLP or an array."""
+    return Doc(
+        about=f"Takes OTLP {signal} for the dataset of x-baselime-dataset ({OTLP_DATASET}), or an array {array}.",
+        answers={200: dict[str, Any], 202: Told},
+        bodies={
+            "application/json": replace(_OTLP, type=(list[dict[str, Any]], dict[str, Any])),
+            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+        },
+        refusals=_REFUSALS,
+        parameters=(
+            Parameter("x-baselime-dataset", "The dataset of OTLP.", where="header"),
+            _SERVICE,
+            _NAMESPACE,
+        ),
+        media={"application/x-protobuf": {}},
+    )
+
+
+_DOC_NAMESPACE: Final = _doc("Takes an array of events for a dataset that is there.", _SERVICE)
+_DOC_SERVICE: Final = _doc("Takes an array of events of a service for a dataset that is there.")
+_DOC_DATASET: Final = _doc("Takes an array of events for a dataset, which comes into being.", _SERVICE, _NAMESPACE)
+_DOC_UNNAMED: Final = _doc_either("traces", "of events for the dataset of x-dataset")
+_DOC_TRACES: Final = _doc_either("traces", "of events for the dataset traces")
+_DOC_LOGS: Final = _doc_either("logs", "of events for the dataset logs")
+_DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics")
+
 DIALECT = Dialect(
     name="baselime",
     mount="/baselime",
     routes=(
-        Route("POST", "/", ingest_unnamed),
-        Route("POST", "/v1", ingest_unnamed),
-        Route("POST", "/v1/", ingest_unnamed),
-        Route("POST", "/v1/traces", ingest_traces),
-        Route("POST", "/v1/logs", ingest_logs),
-        Route("POST", "/v1/metrics", ingest_metrics),
-        Route("POST", "/v1/{dataset}", ingest_dataset),
-        Route("POST", "/v1/{dataset}/{namespace}", ingest_namespace),
-        Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service),
+        Route("POST", "/", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1/", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1/traces", ingest_traces, _DOC_TRACES),
+        Route("POST", "/v1/logs", ingest_logs, _DOC_LOGS),
+        Route("POST", "/v1/metrics", ingest_metrics, _DOC_METRICS),
+        Route("POST", "/v1/{dataset}", ingest_dataset, _DOC_DATASET),
+        Route("POST", "/v1/{dataset}/{namespace}", ingest_namespace, _DOC_NAMESPACE),
+        Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service, _DOC_SERVICE),
     ),
     render_error=render_error,
     hosts=("events.baselime.io", "otel.baselime.io", "otel-ingest.baselime.io", "cloudflare.baselime.io"),
     fallback=refuse,
     exact_slashes=True,
     finish=with_allow,
+    credentials=(Credential("baselime", "x-api-key", "A key; also as `Authorization: Bearer KEY`."),),
+    error=(Told, Partly),
 )

@@ -16,7 +16,18 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.access.sessions import InvalidSession, StaleSession
-from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Request, Response, Route
+from tailrace.dialects.http import (
+    REFUSED_BYTES,
+    WORST,
+    Body,
+    Dialect,
+    Doc,
+    Gate,
+    Parameter,
+    Request,
+    Response,
+    Route,
+)
 from tailrace.events import BadRequest, Cut, Forbidden, NotFound, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.intake import Limits, decode_body
 from tailrace.intake.screen import has_more_than
@@ -61,6 +72,12 @@ class Started(Struct):
     environment: str
     token: str
     expires: int  # ms since the Unix epoch
+
+
+class Key(Struct):
+    """What starts a session, where the key is not in the query."""
+
+    key: str
 
 
 class RejectedLog(Struct):
@@ -113,7 +130,7 @@ class Sent(Struct):
     size: int = 0  # of the decoded body in bytes
 
 
-class _Body(Struct):
+class LogsBody(Struct):
     """A body in which everything is as documented."""
 
     session: str | UnsetType | None = UNSET
@@ -125,7 +142,7 @@ class _Stored(Struct):
     message: str
 
 
-_BODY: Final = msgspec.json.Decoder(_Body)
+_BODY: Final = msgspec.json.Decoder(LogsBody)
 _ANY: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -484,14 +501,40 @@ def render_error(error: TailraceError) -> Response:
     return Response(status, _ENCODER.encode(ErrorBody(error.code, error.message)), headers=tuple(headers))
 
 
+_FORM: Final = "application/x-www-form-urlencoded"
+_DOC_SESSION: Final = Doc(
+    about="Starts a session for the destination of a key.",
+    answers={200: Started},
+    bodies={"application/json": Body(Key, {"key": "KEY"}), _FORM: Body(Key, "key=KEY")},
+    refusals=(400, 403, 413, 415, 503),
+    parameters=(Parameter("key", "The key, where the body has none."),),
+    credential=False,
+)
+_LOG: Final = {"level": "info", "timestamp": 1767323045000, "message": "hello"}
+_DOC_LOGS: Final = Doc(
+    about="Takes messages of a session; the answer has the session's next token.",
+    answers={200: Logged},
+    bodies={
+        "application/json": Body(LogsBody, {"session": "TOKEN", "messages": [_LOG]}),
+        _FORM: Body(
+            {"type": "object", "properties": {"session": {"type": "string"}}},
+            "session=TOKEN&messages[0][level]=info&messages[0][timestamp]=1767323045000&messages[0][message]=hello",
+        ),
+    },
+    refusals=(400, 403, 404, 413, 415, 503),
+    parameters=(Parameter("session", "The session's token, where the body has none."),),
+    credential=False,
+)
+
 DIALECT = Dialect(
     name=_NAME,
     mount="/datamix",
     routes=(
-        Route("POST", "/sessions", create_session),
-        Route("POST", "/destinations/{destination}/logs", add_logs),
+        Route("POST", "/sessions", create_session, _DOC_SESSION),
+        Route("POST", "/destinations/{destination}/logs", add_logs, _DOC_LOGS),
     ),
     render_error=render_error,
     own_paths=("/sessions", "/destinations"),
     hosts=("datamix.mixbook.com",),
+    error=ErrorBody,
 )

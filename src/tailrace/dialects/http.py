@@ -185,12 +185,40 @@ class Parameter(Struct, frozen=True):
     where: Literal["query", "header"] = "query"
 
 
+class Body(Struct, frozen=True):
+    """A body that a route takes in one media type, for the API's document."""
+
+    type: Any  # a type that msgspec has a JSON Schema for, a tuple of several, or a JSON Schema itself
+    example: Any  # what is sent as JSON; of another media type the text
+
+
+class Doc(Struct, frozen=True):
+    """What goes in and out of a route, for the API's document."""
+
+    about: str  # one sentence
+    answers: dict[int, Any]  # good ones: status to the type of the JSON body, None for no body
+    bodies: dict[str, Body] = {}  # by media type
+    refusals: tuple[int, ...] = ()  # statuses whose body is the dialect's error
+    parameters: tuple[Parameter, ...] = ()
+    credential: bool = True  # whether one of the dialect's credentials must be sent
+    media: dict[str, Any] = {}  # good answers in further media types, each with its type or JSON Schema
+
+
+class Credential(Struct, frozen=True):
+    """Where the secret of a client of a dialect stands, for the API's document."""
+
+    name: str
+    header: str  # of Authorization a bearer token
+    about: str
+
+
 class Route(Struct, frozen=True):
     """A method and a path whose segments in braces are named, and what answers it."""
 
     method: str
     path: str
     handler: Handler
+    doc: Doc | None = None
 
 
 class Dialect(Struct, frozen=True):
@@ -205,3 +233,5 @@ class Dialect(Struct, frozen=True):
     fallback: Handler | None = None  # answers every path that no route has; without one it is 404
     exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
     finish: Callable[[Request, Gate, Response], Response] | None = None  # adds to every answer, errors included
+    credentials: tuple[Credential, ...] = ()  # any one of them is enough
+    error: Any = None  # the type of the JSON body of its errors

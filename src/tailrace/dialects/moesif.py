@@ -8,7 +8,20 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.access import KeyGrant
-from tailrace.dialects.http import REFUSED_BYTES, WORST, Dialect, Gate, Handler, Request, Response, Route
+from tailrace.dialects.http import (
+    REFUSED_BYTES,
+    WORST,
+    Body,
+    Credential,
+    Dialect,
+    Doc,
+    Gate,
+    Handler,
+    Parameter,
+    Request,
+    Response,
+    Route,
+)
 from tailrace.dialects.moesif_entities import (
     COMPANY,
     CURRENT_BY,
@@ -71,6 +84,13 @@ class Config(Struct, frozen=True):
     ip_addresses_blocked_by_name: dict[str, str] = {}
     regex_config: list[Any] = []
     billing_config_jsons: dict[str, str] = {}
+
+
+class Probed(Struct, frozen=True):
+    """The answer to a probe."""
+
+    status: bool
+    region: str
 
 
 class Tagged(Struct, frozen=True):
@@ -263,7 +283,7 @@ async def probe(request: Request, gate: Gate) -> Response:
     """`GET /health/probe`: whether events are let through."""
     if gate.closed is not None:
         raise gate.closed
-    return Response(200, msgspec.json.encode({"status": True, "region": REGION}))
+    return Response(200, msgspec.json.encode(Probed(True, REGION)))
 
 
 def finish(request: Request, gate: Gate, response: Response) -> Response:
@@ -285,41 +305,183 @@ def render_error(error: TailraceError) -> Response:
     return Response(error.status, msgspec.json.encode(ErrorBody(error.code, error.message)), headers=headers)
 
 
-_ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
-    ("POST", "/events", events(CALL, single=True)),
-    ("POST", "/events/batch", events(CALL, single=False)),
-    ("POST", "/actions", events(ACTION, single=True)),
-    ("POST", "/actions/batch", events(ACTION, single=False)),
-    ("POST", "/users", states(USER, single=True)),
-    ("POST", "/users/batch", states(USER, single=False)),
-    ("POST", "/companies", states(COMPANY, single=True)),
-    ("POST", "/companies/batch", states(COMPANY, single=False)),
-    ("POST", "/subscriptions", states(SUBSCRIPTION, single=True)),
-    ("POST", "/subscriptions/batch", states(SUBSCRIPTION, single=False)),
-    ("POST", "/traces", otlp("traces")),
-    ("POST", "/logs", otlp("logs")),
+class CallRequest(Struct):
+    """The request of an API call; what else it has is kept too. The client's address is taken where none is given."""
+
+    time: str
+    uri: str
+    verb: str
+    ip_address: str | None = None
+
+
+class CallResponse(Struct):
+    """The response of an API call."""
+
+    time: str
+    status: int | str
+
+
+class Call(Struct):
+    """An API call; what else it has is kept too."""
+
+    request: CallRequest
+    response: CallResponse | None = None
+    transaction_id: str | None = None  # makes it idempotent
+    user_id: str | int | float | None = None
+    company_id: str | int | float | None = None
+
+
+class ActionRequest(Struct):
+    """Where an action was."""
+
+    uri: str
+    time: str | None = None
+
+
+class Action(Struct):
+    """A custom action; what else it has is kept too."""
+
+    action_name: str
+    request: ActionRequest
+    transaction_id: str | None = None  # makes it idempotent
+    user_id: str | int | float | None = None
+    company_id: str | int | float | None = None
+
+
+class UserState(Struct):
+    """What changes of a user, with one of the two ids; what else it has is kept too."""
+
+    user_id: str | int | float | None = None
+    anonymous_id: str | int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CompanyState(Struct):
+    """What changes of a company; what else it has is kept too."""
+
+    company_id: str | int | float
+    metadata: dict[str, Any] | None = None
+
+
+class SubscriptionState(Struct):
+    """What changes of a subscription; `status` is needed where it is sent alone. What else it has is kept too."""
+
+    subscription_id: str | int | float
+    company_id: str | int | float
+    status: str | int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_CALL: Final = {
+    "request": {"time": "2026-01-02T03:04:05Z", "uri": "https://api.example.com/items", "verb": "GET"},
+    "response": {"time": "2026-01-02T03:04:05.120Z", "status": 200},
+    "user_id": "u1",
+}
+_ACTION: Final = {"action_name": "Signed Up", "request": {"uri": "https://example.com/"}, "user_id": "u1"}
+_USER: Final = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
+_COMPANY: Final = {"company_id": "c1", "metadata": {"size": 12}}
+_SUBSCRIPTION: Final = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
+_REFUSALS: Final = (400, 401, 404, 413, 415, 429, 503)
+
+
+def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> Doc:
+    sent = Body(kind, example) if single else Body(list[kind], [example])
+    return Doc(about, {201: Accepted}, {"application/json": sent}, _REFUSALS)
+
+
+def _doc_otlp(signal: Signal) -> Doc:
+    resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
+    return Doc(
+        about=f"Takes OTLP {signal}.",
+        answers={200: dict[str, Any]},
+        bodies={
+            "application/json": Body(dict[str, Any], {resource: []}),
+            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+        },
+        refusals=_REFUSALS,
+        media={"application/x-protobuf": {}},
+    )
+
+
+_KNOWN: Final = Parameter("If-None-Match", "The tag of the document that the client has.", where="header")
+_DOC_CONFIG: Final = Doc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
+_DOC_RULES: Final = Doc("The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,))
+_DOC_PROBE: Final = Doc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
+_DOC_EVENT: Final = _doc("Takes one API call.", Call, _CALL, single=True)
+_DOC_EVENTS: Final = _doc("Takes several API calls.", Call, _CALL, single=False)
+
+_ROUTES: Final[tuple[tuple[str, str, Handler, Doc], ...]] = (
+    ("POST", "/events", events(CALL, single=True), _DOC_EVENT),
+    ("POST", "/events/batch", events(CALL, single=False), _DOC_EVENTS),
+    ("POST", "/actions", events(ACTION, single=True), _doc("Takes one custom action.", Action, _ACTION, single=True)),
+    (
+        "POST",
+        "/actions/batch",
+        events(ACTION, single=False),
+        _doc("Takes several custom actions.", Action, _ACTION, single=False),
+    ),
+    (
+        "POST",
+        "/users",
+        states(USER, single=True),
+        _doc("Creates a user, or changes what is sent of it.", UserState, _USER, single=True),
+    ),
+    (
+        "POST",
+        "/users/batch",
+        states(USER, single=False),
+        _doc("Creates users, or changes what is sent of them.", UserState, _USER, single=False),
+    ),
+    (
+        "POST",
+        "/companies",
+        states(COMPANY, single=True),
+        _doc("Creates a company, or changes what is sent of it.", CompanyState, _COMPANY, single=True),
+    ),
+    (
+        "POST",
+        "/companies/batch",
+        states(COMPANY, single=False),
+        _doc("Creates companies, or changes what is sent of them.", CompanyState, _COMPANY, single=False),
+    ),
+    (
+        "POST",
+        "/subscriptions",
+        states(SUBSCRIPTION, single=True),
+        _doc("Creates a subscription, or changes what is sent of it.", SubscriptionState, _SUBSCRIPTION, single=True),
+    ),
+    (
+        "POST",
+        "/subscriptions/batch",
+        states(SUBSCRIPTION, single=False),
+        _doc("Creates subscriptions, or changes what is sent of them.", SubscriptionState, _SUBSCRIPTION, single=False),
+    ),
+    ("POST", "/traces", otlp("traces"), _doc_otlp("traces")),
+    ("POST", "/logs", otlp("logs"), _doc_otlp("logs")),
     # Moesif's documents have the signal in the base address, to which exporters append it.
-    ("POST", "/traces/v1/traces", otlp("traces")),
-    ("POST", "/logs/v1/logs", otlp("logs")),
-    ("GET", "/config", config),
-    ("GET", "/rules", rules),
+    ("POST", "/traces/v1/traces", otlp("traces"), _doc_otlp("traces")),
+    ("POST", "/logs/v1/logs", otlp("logs"), _doc_otlp("logs")),
+    ("GET", "/config", config, _DOC_CONFIG),
+    ("GET", "/rules", rules, _DOC_RULES),
 )
 
 DIALECT = Dialect(
     name="moesif",
     mount="/moesif",
     routes=(
-        Route("POST", "/moesifapi/events", events(CALL, single=True)),
-        Route("POST", "/moesifapi/events/batch", events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES)),
+        Route("POST", "/moesifapi/events", events(CALL, single=True), _DOC_EVENT),
+        Route("POST", "/moesifapi/events/batch", events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES), _DOC_EVENTS),
         *(
-            Route(method, base + path, handler)
+            Route(method, base + path, handler, doc)
             for base in ("/v1", "/collector/v1")
-            for method, path, handler in _ROUTES
+            for method, path, handler, doc in _ROUTES
         ),
-        Route("GET", "/health/probe", probe),
+        Route("GET", "/health/probe", probe, _DOC_PROBE),
     ),
     render_error=render_error,
     own_paths=("/moesifapi", "/collector/v1", "/health/probe"),
     hosts=("api.moesif.net",),
     finish=finish,
+    credentials=(Credential("moesif", "X-Moesif-Application-Id", "An application id."),),
+    error=ErrorBody,
 )

@@ -3,7 +3,6 @@
 import atexit
 import functools
 import io
-from typing import Any
 
 import duckdb
 import msgspec
@@ -19,6 +18,22 @@ from tailrace.query.sql import DIALECT
 _json = msgspec.json.Encoder()
 
 
+class Column(Struct, frozen=True):
+    """A column of an answer."""
+
+    name: str
+    type: str
+
+
+class Answer(Struct, frozen=True, rename="camel"):
+    """An answer as JSON."""
+
+    fields: list[Column]
+    rows: msgspec.Raw  # an array of objects
+    row_count: int
+    elapsed_ms: float
+
+
 class Result(Struct, frozen=True, eq=False):
     """A query's answer; timestamps are UTC microseconds, JSON columns carry Arrow's `arrow.json` type."""
 
@@ -26,11 +41,10 @@ class Result(Struct, frozen=True, eq=False):
     elapsed_ms: float
 
     @property
-    def fields(self) -> list[dict[str, str]]:
+    def fields(self) -> list[Column]:
         """Names of the columns, and types: datetime, timespan, integer, float, boolean, string, dynamic."""
         return [
-            {"name": field.name, "type": "dynamic" if is_json(field) else type_name(field.type)}
-            for field in self.table.schema
+            Column(field.name, "dynamic" if is_json(field) else type_name(field.type)) for field in self.table.schema
         ]
 
 
@@ -57,13 +71,8 @@ def is_json(field: pa.Field) -> bool:
 def to_json(result: Result) -> bytes:
     """`{"fields": […], "rows": [{…}], "rowCount", "elapsedMs"}`."""
     lines = _objects(result.table)
-    head: dict[str, Any] = {
-        "fields": result.fields,
-        "rows": msgspec.Raw(b"[" + b",".join(lines) + b"]"),
-        "rowCount": len(lines),
-        "elapsedMs": round(result.elapsed_ms, 3),
-    }
-    return _json.encode(head)
+    rows = msgspec.Raw(b"[" + b",".join(lines) + b"]")
+    return _json.encode(Answer(result.fields, rows, len(lines), round(result.elapsed_ms, 3)))
 
 
 def to_ndjson(result: Result) -> bytes:

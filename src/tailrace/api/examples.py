@@ -1,0 +1,61 @@
+"""A body for each route of the API that takes one, by its type, as the API's document shows it."""
+
+from typing import Any, Final
+
+from tailrace.api import (
+    annotations,
+    apl,
+    datasets,
+    fields,
+    keys,
+    organisations,
+    sql,
+    statistics,
+    tokens,
+    users,
+    vfields,
+)
+from tailrace.query.legacy import LegacyQuery
+
+_QUERY: Final = {
+    "apl": "demo | summarize count() by bin(_time, 1h), level",
+    "startTime": "now-1d",
+    "endTime": "now",
+}
+
+EXAMPLES: Final[dict[Any, Any]] = {
+    annotations.AnnotationChange: {"title": "Version 1.4 is out"},
+    annotations.NewAnnotation: {
+        "type": "deployment",
+        "datasets": ["demo"],
+        "time": "2026-01-02T03:04:05Z",
+        "title": "Version 1.4",
+    },
+    apl.AplBody: _QUERY,
+    list[apl.BatchItem]: [{"queryId": "by-level", "aplRequest": _QUERY}],
+    datasets.DatasetChange: {"description": "What the shop logs", "retentionDays": 30},
+    datasets.NewDataset: {"name": "shop", "description": "What the shop logs"},
+    fields.FieldChange: {"unit": "ms", "description": "How long the answer took"},
+    fields.MapField: {"name": "attributes"},
+    list[str]: ["attributes"],
+    keys.NewKey: {"dialect": "moesif", "name": "shop", "dataset": "shop-api"},
+    LegacyQuery: {
+        "startTime": "now-1d",
+        "endTime": "now",
+        "resolution": "1h",
+        "aggregations": [{"op": "count", "field": "*"}],
+        "groupBy": ["level"],
+    },
+    organisations.OrgName: {"name": "Shop"},
+    sql.Sql: {"sql": "SELECT level, count(*) AS n FROM demo GROUP BY ALL ORDER BY n DESC"},
+    statistics.FieldsBody | None: {"datasets": ["demo"]},
+    tokens.NewIngestToken: {"name": "shop", "scopes": ["demo"]},
+    tokens.NewPersonalToken: {"name": "laptop"},
+    tokens.NewToken: {"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
+    tokens.Regeneration: {"existingTokenExpiresAt": "2100-01-02T00:00:00Z", "newTokenExpiresAt": None},
+    tokens.TokenChange: {"description": "Of the shop"},
+    users.NewUser: {"name": "Ada", "email": "ada@example.com", "role": "user"},
+    users.RoleChange: {"role": "read-only"},
+    users.UserChange: {"name": "Ada"},
+    vfields.VirtualFieldBody: {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"},
+}

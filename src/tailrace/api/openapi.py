@@ -1,0 +1,269 @@
+"""The OpenAPI document of everything that the server answers, made from the tables of routes and their types."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from tailrace import __version__
+from tailrace.api.errors import Error
+from tailrace.api.examples import EXAMPLES
+from tailrace.api.media import JSON
+from tailrace.api.routes import ANY_TOKEN, ApiRoute
+from tailrace.dialects import axiom
+from tailrace.dialects.http import Body, Dialect, Parameter, Route
+
+OPENAPI: Final = "3.1.0"
+REFERENCE: Final = "#/components/schemas/{name}"
+NEEDS: Final = "x-tailrace-needs"  # member of an operation: what its token must be allowed
+ABOUT: Final = """\
+Events come in over the protocols of Axiom, Baselime, Datamix and Moesif, and are queried and managed by Axiom's API.
+
+The routes of Baselime, Datamix and Moesif are shown under the mounts of their dialects (`/baselime`, `/datamix`,
+`/moesif`), where there is no doubt whose a request is; their clients may also use the paths without.
+
+Each route tells what its token needs as `capability:action`; the capabilities are those of `POST /v2/tokens`. Every
+answer has the header `X-Axiom-Trace-Id`, and an error that sending the same again can help has `Retry-After`, in
+seconds. A wrong method is 405, an unknown path 404."""
+
+_PARAMETER: Final = re.compile(r"{(\w+)(:path)?}")
+_PARAMETERS: Final = {
+    "dataset": "Name of the dataset.",
+    "destination": "`system.application.environment`.",
+    "field": "Name of the field; of one within another the whole path, joined by dots.",
+    "namespace": "The namespace that the events are of.",
+    "service": "The service that the events are of.",
+    "token": "Id of the token.",
+}
+
+Types = Callable[[Any], dict[str, Any]]
+
+
+class Operation(Struct, frozen=True):
+    """A route as the document has it, whichever table it comes from. Types are as in `Body`."""
+
+    method: str
+    path: str
+    area: str
+    about: str
+    needs: str
+    security: tuple[str, ...]  # names of credentials, any of which is enough
+    parameters: tuple[Parameter, ...]
+    bodies: Mapping[str, Body]  # by media type
+    answers: Mapping[int, Mapping[str, Any]]  # by status and media type; errors too
+
+
+def document(routes: Sequence[ApiRoute], dialects: Sequence[Dialect]) -> dict[str, Any]:
+    """The document, as an object of JSON."""
+    operations = [
+        *(_of_dialect(route, dialect) for dialect in dialects for route in dialect.routes),
+        *(_of_api(route) for route in routes),
+    ]
+    schema, components = _schemas([kind for operation in operations for kind in _types(operation)])
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _shown(operation, schema)
+    return {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "Tailrace",
+            "version": __version__,
+            "description": ABOUT,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": _tags(routes, dialects),
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": _credentials(dialects)},
+    }
+
+
+def path_of(route: ApiRoute) -> str:
+    """The path of a route as the document has it."""
+    return _PARAMETER.sub(r"{\1}", route.path)
+
+
+def mounted(route: Route, dialect: Dialect) -> str:
+    """The path of a dialect's route as the document has it: where no other dialect has one."""
+    return route.path if dialect is axiom.DIALECT else dialect.mount + route.path
+
+
+def _of_api(route: ApiRoute) -> Operation:
+    good: dict[str, Any] = {} if route.answer in (UNSET, None) else {JSON: route.answer}
+    status = HTTPStatus.NO_CONTENT if route.answer is None else route.status
+    refused = set(route.refusals)
+    if route.need is not None:
+        refused |= {401, 403, 503}
+    if "{" in route.path:
+        refused.add(404)
+    if route.body is not None:
+        refused |= {400, 413}
+    if route.parameters:
+        refused.add(400)
+    return Operation(
+        route.method,
+        path_of(route),
+        _area(route),
+        _first_line(route.handler),
+        _needs(route),
+        () if route.need is None else ("axiom",),
+        route.parameters,
+        {} if route.body is None else {JSON: Body(route.body, EXAMPLES.get(route.body, UNSET))},
+        {
+            int(status): {**good, **route.media},
+            **{each: {JSON: Error} for each in sorted(refused)},
+            **{each: {JSON: kind} for each, kind in route.failures.items()},
+        },
+    )
+
+
+def _of_dialect(route: Route, dialect: Dialect) -> Operation:
+    doc = route.doc
+    if doc is None:
+        raise ValueError(f"{route.method} {route.path} of {dialect.name} has no Doc")
+    return Operation(
+        route.method,
+        mounted(route, dialect),
+        dialect.name,
+        doc.about,
+        "" if dialect is not axiom.DIALECT else "ingest:create on the dataset",
+        tuple(each.name for each in dialect.credentials) if doc.credential else (),
+        doc.parameters,
+        doc.bodies,
+        {
+            **{
+                status: {} if kind is None else {JSON: kind, **(doc.media if status == 200 else {})}
+                for status, kind in doc.answers.items()
+            },
+            **{status: {JSON: dialect.error} for status in doc.refusals},
+        },
+    )
+
+
+def _needs(route: ApiRoute) -> str:
+    if route.need is None:
+        return ""
+    if route.inside:
+        return route.inside
+    return "any valid token" if route.need == ANY_TOKEN else f"{route.need.capability}:{route.need.action}"
+
+
+def _area(route: ApiRoute) -> str:
+    return route.handler.__module__.rpartition(".")[2]
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _tags(routes: Sequence[ApiRoute], dialects: Sequence[Dialect]) -> list[dict[str, str]]:
+    """The areas in the order of the tables, each with the first line of its module."""
+    modules = {dialect.name: dialect.render_error.__module__ for dialect in dialects}
+    modules |= {_area(route): route.handler.__module__ for route in routes}
+    return [{"name": area, "description": _first_line(sys.modules[name])} for area, name in modules.items()]
+
+
+def _credentials(dialects: Sequence[Dialect]) -> dict[str, Any]:
+    return {
+        each.name: {"type": "http", "scheme": "bearer", "description": each.about}
+        if each.header == "Authorization"
+        else {"type": "apiKey", "in": "header", "name": each.header, "description": each.about}
+        for dialect in dialects
+        for each in dialect.credentials
+    }
+
+
+# Schemas
+
+
+def _types(operation: Operation) -> Iterator[Any]:
+    """Every type of an operation that msgspec is asked for."""
+    kinds = [each.type for each in operation.parameters]
+    kinds += [body.type for body in operation.bodies.values()]
+    kinds += [kind for answer in operation.answers.values() for kind in answer.values()]
+    for kind in kinds:
+        yield from (each for each in (kind if isinstance(kind, tuple) else (kind,)) if not isinstance(each, dict))
+
+
+def _schemas(kinds: Sequence[Any]) -> tuple[Types, dict[str, Any]]:
+    """What gives the schema of a type, and the schemas that those refer to."""
+    schemas, components = _with_short_names(*msgspec.json.schema_components(kinds, ref_template=REFERENCE))
+    known = dict(zip(map(repr, kinds), schemas, strict=True))  # not all of them can be hashed
+
+    def schema(kind: Any) -> dict[str, Any]:
+        if isinstance(kind, tuple):
+            return {"anyOf": [schema(each) for each in kind]}
+        return kind if isinstance(kind, dict) else known[repr(kind)]
+
+    return schema, components
+
+
+def _with_short_names(
+    schemas: Sequence[dict[str, Any]], components: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The same, where types of one name are told apart by the last part of their module's name, if that is enough."""
+    short = {name: ".".join(name.split(".")[-2:]) for name in components}
+    names = {name: each if list(short.values()).count(each) == 1 else name for name, each in short.items()}
+    references = {REFERENCE.format(name=name): REFERENCE.format(name=each) for name, each in names.items()}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [renamed(each) for each in value]
+        return references.get(value, value) if isinstance(value, str) else value
+
+    return [renamed(each) for each in schemas], {names[name]: renamed(each) for name, each in components.items()}
+
+
+def _shown(operation: Operation, schema: Types) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "operationId": f"{operation.method.lower()}{re.sub(r'[^a-zA-Z0-9]', '_', operation.path)}",
+        "tags": [operation.area],
+        "summary": operation.about,
+        "security": [{name: []} for name in operation.security],
+        NEEDS: operation.needs,
+    }
+    if operation.needs:
+        shown["description"] = f"Needs `{operation.needs}`."
+    parameters = [_path_parameter(name, operation) for name, _ in _PARAMETER.findall(operation.path)]
+    parameters += [
+        {
+            "name": each.name,
+            "in": each.where,
+            "description": each.about,
+            "required": each.required,
+            "schema": schema(each.type),
+        }
+        for each in operation.parameters
+    ]
+    if parameters:
+        shown["parameters"] = parameters
+    if operation.bodies:
+        content = {media: _content(body, schema) for media, body in operation.bodies.items()}
+        shown["requestBody"] = {"required": True, "content": content}
+    shown["responses"] = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            **({"content": {media: {"schema": schema(kind)} for media, kind in answer.items()}} if answer else {}),
+        }
+        for status, answer in sorted(operation.answers.items())
+    }
+    return shown
+
+
+def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
+    about = _PARAMETERS.get(name, "Id of it.")
+    if name == "id" and "/datasets/{id}" in operation.path:
+        about = _PARAMETERS["dataset"]
+    return {"name": name, "in": "path", "description": about, "required": True, "schema": {"type": "string"}}
+
+
+def _content(body: Body, schema: Types) -> dict[str, Any]:
+    example = {} if body.example is UNSET else {"example": body.example}
+    return {"schema": schema(body.type), **example}
