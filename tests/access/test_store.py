@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import create_engine, text
 
 from tailrace.access import NO_EXPIRY, Access, Grant
-from tailrace.events import BadRequest, Forbidden, NotFound, Unauthorized
+from tailrace.events import AccessUnavailable, BadRequest, Forbidden, NotFound, Unauthorized
 
 INGEST = {"logs": {"ingest": ["create"]}}
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -150,6 +151,32 @@ def test_a_revoked_token_stops_at_its_next_use(access: Access, owner: Grant) -> 
         access.get_token(record.id)
     with pytest.raises(NotFound):
         access.delete_token(record.id)
+
+
+def test_a_token_revoked_by_another_process_stops_at_its_next_use(tmp_path: Path, location: Path | str) -> None:
+    shared = location if isinstance(location, str) else f"sqlite:///{tmp_path}/shared.db"
+    with Access.open(shared) as one, Access.open(shared) as other:
+        secret = one.bootstrap()
+        assert secret is not None
+        record, token = one.create_token("t", INGEST, who=one.authenticate(secret))
+        assert other.authenticate(token) == one.authenticate(token)
+
+        one.delete_token(record.id)
+
+        with pytest.raises(Unauthorized):
+            other.authenticate(token)
+
+
+def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
+    with Access.open(f"sqlite:///{tmp_path}/shared.db") as shared:
+        secret = shared.bootstrap()
+        assert secret is not None
+        shared.authenticate(secret)
+        with create_engine(f"sqlite:///{tmp_path}/shared.db").begin() as connection:
+            connection.execute(text("DROP TABLE changes"))
+
+        with pytest.raises(AccessUnavailable):
+            shared.authenticate(secret)
 
 
 def test_the_owners_personal_token_is_not_an_api_token(access: Access, owner: Grant) -> None:

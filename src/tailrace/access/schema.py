@@ -1,6 +1,6 @@
 """The tables of the access store, as the newest migration leaves them."""
 
-from sqlalchemy import JSON, Column, ForeignKey, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, LargeBinary, MetaData, String, Table, UniqueConstraint
 
 MAX_NAME_LENGTH = 256  # characters of a name
 MAX_DESCRIPTION_LENGTH = 4096  # characters of a description
@@ -93,4 +93,9 @@ keys = Table(
     Column("datasets", JSON, nullable=False),
     Column("destination", String(512), nullable=False),
     Column("organisation", String(128), nullable=False, server_default="tailrace"),
+)
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", BigInteger, nullable=False),  # of changes so far; the table has one row
 )

@@ -1,6 +1,7 @@
 """The access store: users and tokens in SQL, and the one cached look-up that every credential goes through."""
 
 import hmac
+import logging
 import threading
 import time
 import uuid
@@ -23,6 +24,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.access import migrations
 from tailrace.access.capabilities import (
@@ -49,6 +51,7 @@ from tailrace.access.people import People, User, checked_name
 from tailrace.access.rbac import Rbac
 from tailrace.access.roles import held
 from tailrace.access.schema import MAX_DESCRIPTION_LENGTH
+from tailrace.access.schema import changes as _changes
 from tailrace.access.schema import keys as _keys
 from tailrace.access.schema import memberships as _memberships
 from tailrace.access.schema import organisations as _organisations
@@ -65,7 +68,9 @@ from tailrace.access.tokens import (
     new_secret,
     rfc3339,
 )
-from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from tailrace.events import AccessUnavailable, BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+
+logger = logging.getLogger("tailrace.access")
 
 FILE_NAME = "access.db"
 OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes
@@ -82,11 +87,16 @@ class _Found(Struct, frozen=True):
 
 
 class Access:
-    """The open store. Safe to use from several threads; changes made through it are seen by the next look-up."""
+    """The open store. Safe to use from several threads; a change is seen by the next look-up.
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    Where other processes may change the store, it `is_shared`, each look-up asks it first whether any did.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, *, is_shared: bool = False) -> None:
         self._engine = engine
         self._clock = clock
+        self._is_shared = is_shared
+        self._seen: int | None = None  # changes of the store that the caches know of
         self._lock = threading.Lock()
         self._cache: dict[bytes, _Found] = {}  # by hash
         self._keys_by_id: dict[str, KeyGrant] = {}
@@ -108,7 +118,7 @@ class Access:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, clock)
+        return cls(engine, clock, is_shared=isinstance(path_or_url, str))
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -153,6 +163,7 @@ class Access:
 
     def key_grant(self, key_id: str) -> KeyGrant:
         """Return what a key may do now, by its id; raises Unauthorized when it was revoked or has expired."""
+        self._catch_up()
         grant = self._keys_by_id.get(key_id)
         if grant is None:
             changes = self._changes
@@ -179,6 +190,7 @@ class Access:
         return grant.dialect if isinstance(grant, KeyGrant) else "axiom"
 
     def _credential(self, secret: str, what: str) -> _Found:
+        self._catch_up()
         digest = hash_of(secret)
         found = self._cache.get(digest) or self._look_up(digest)
         if found is None or not hmac.compare_digest(found.hash, digest):
@@ -589,10 +601,28 @@ class Access:
         )
         return token_id
 
+    def _catch_up(self) -> None:
+        """Forget what was looked up before the last change of another process. Raises AccessUnavailable."""
+        if not self._is_shared:
+            return
+        try:
+            with self._engine.connect() as connection:
+                number = connection.scalar(select(_changes.c.number))
+        except SQLAlchemyError as error:
+            logger.exception("The access store does not answer")
+            raise AccessUnavailable("the store of users and tokens does not answer; try again later") from error
+        if number != self._seen:
+            self._forget()
+            self._seen = number
+
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
             yield connection
+            connection.execute(update(_changes).values(number=_changes.c.number + 1))
+        self._forget()
+
+    def _forget(self) -> None:
         # After the commit: a look-up that read the old rows before it finds the count changed, and keeps nothing.
         with self._lock:
             self._changes += 1

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         pattern=r"^([a-z][a-z0-9_+]*://.+)?$",
         repr=False,
         description="SQLAlchemy URL of the database of users, tokens and keys, such as `postgresql+psycopg://…`; "
-        "if empty, it is `access.db` in the data directory.",
+        "if empty, it is `access.db` in the data directory. Servers may share one: then every look-up asks it "
+        "first whether anything was changed.",
     )
     root_token: Annotated[str, Secret("xapt- followed by printable ASCII without spaces")] = Field(
         default="",

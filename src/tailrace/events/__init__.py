@@ -2,6 +2,7 @@
 
 from tailrace.events.batch import Batch, Cut, Receipt, Rejection
 from tailrace.events.errors import (
+    AccessUnavailable,
     BadRequest,
     Conflict,
     DatasetExists,
@@ -24,6 +25,7 @@ from tailrace.events.errors import (
 )
 
 __all__ = [
+    "AccessUnavailable",
     "BadRequest",
     "Batch",
     "Conflict",

@@ -56,6 +56,14 @@ class DatasetUnavailable(TailraceError):
     retryable = True
 
 
+class AccessUnavailable(TailraceError):
+    """Who is asking cannot be found out, as the store of users and tokens does not answer."""
+
+    status = 503
+    code = "access_unavailable"
+    retryable = True
+
+
 class MethodNotAllowed(TailraceError):
     status = 405
     code = "method_not_allowed"
