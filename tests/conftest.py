@@ -18,8 +18,8 @@ import pytest
 
 # The same examples in every run, so that a failure is of the change at hand; "search" looks for new ones. No deadlines,
 # as the machine may be shared.
-hypothesis.settings.register_profile("steady", derandomize=True)
-hypothesis.settings.register_profile("search")
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 START_TIMEOUT_S = 60.0
