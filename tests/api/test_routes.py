@@ -16,6 +16,7 @@ from tailrace.api.kept import Kept
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
 from tailrace.api.services import Health
 from tailrace.api.store import Store
+from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.lake import Lake
 from tailrace.query import DuckDB, QueryLimits
@@ -52,6 +53,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             store=store,
             kept=kept,
             turns=Turns(1),
+            tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits()),
         )
     kept.close()
     store.close()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tailrace.access import Access
 from tailrace.api.kept import Kept
 from tailrace.api.store import Store
+from tailrace.api.tails import Tails
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
@@ -42,6 +43,7 @@ class Services(Struct, frozen=True, eq=False):
     store: Store
     kept: Kept
     turns: Turns
+    tails: Tails
     vacuuming: set[str] = set()  # names of datasets
 
 

@@ -29,6 +29,7 @@ class Unit(StrEnum):
     VALUES = "values"
     THREADS = "threads"
     QUERIES = "queries"
+    READERS = "readers"
     DATASETS = "datasets"
     FILES = "files"
     NAMES = "names, separated by commas"
@@ -254,6 +255,24 @@ class Settings(BaseSettings):
         default="",
         description="MaxMind database file (`.mmdb`) for `geo_info_from_ip_address()`, which needs "
         "`pip install tailrace[geo]`; if empty, it answers null.",
+    )
+
+    tail_readers: Annotated[int, Unit.READERS] = Field(
+        default=256, ge=0, le=2048, description="Readers of live tails; further ones are refused with 429."
+    )
+    tail_readers_per_token: Annotated[int, Unit.READERS] = Field(
+        default=16,
+        ge=1,
+        le=2048,
+        description="Readers of live tails that one token may have; further ones are refused with 429.",
+    )
+    tail_queue_bytes: Bytes = Field(
+        default=16 * MIB,
+        ge=64 * 1024,
+        description="Most events that wait for one reader of a live tail; what comes beyond them it is told it missed.",
+    )
+    tail_heartbeat_s: Seconds = Field(
+        default=15.0, gt=0, le=3600, description="Time without an event after which a live tail sends a comment."
     )
 
     @classmethod

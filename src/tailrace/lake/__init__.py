@@ -3,6 +3,8 @@
 from tailrace.lake.catalog import REVISION, DatasetInfo, check_name
 from tailrace.lake.fields import Column, FieldsView
 from tailrace.lake.lake import Lake, LakeSettings, RowFilter, Snapshot
+from tailrace.lake.priority import step_back
+from tailrace.lake.shred import events_as_rest
 from tailrace.lake.table import DataFile
 from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 
@@ -20,4 +22,6 @@ __all__ = [
     "Snapshot",
     "UpkeepSettings",
     "check_name",
+    "events_as_rest",
+    "step_back",
 ]

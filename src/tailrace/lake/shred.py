@@ -245,6 +245,15 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
     return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: rest})
 
 
+def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
+    """The events whole in `_rest`, as text over the batches' own bytes: for a look at them before they are shredded."""
+    times = np.concatenate([batch.times for batch in batches])
+    counts = [batch.count for batch in batches]
+    received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
+    chunks = [chunk for batch in batches for chunk in _event_column(labelled(batch))["event"].chunks]
+    return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: pa.chunked_array(chunks)})
+
+
 def labelled(batch: Batch) -> bytes:
     """The batch's NDJSON with its labels as the first members of every event, where the event's own value wins."""
     if not batch.labels:

@@ -57,6 +57,9 @@ SAME_ORIGIN = (
 )
 
 
+TAIL = "/tailrace/v1/tail/"
+
+
 class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
@@ -80,7 +83,8 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
                 handler = _refusal(match, scope["method"])
                 if handler is None:
                     await _to_api(match, api, scope, receive, send)
-                    metrics.observe("api", clock() - began)
+                    if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
+                        metrics.observe("api", clock() - began)
                     return
             body = Body(receive, headers, max_wire_bytes)
             request = Request(

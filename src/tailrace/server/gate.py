@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tailrace.access import Access, Sessions, is_foreign
+from tailrace.api.tails import Tails
 from tailrace.dialects.http import DEFAULT_OPTIONS, Merge, Options, Upsert
 from tailrace.events import (
     Batch,
@@ -62,6 +63,7 @@ class LogGate:
         executor: ThreadPoolExecutor,
         engine: DuckDB,
         query_threads: Executor,
+        tails: Tails,
         options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.access = access
@@ -76,12 +78,13 @@ class LogGate:
         self._executor = executor
         self._engine = engine
         self._query_threads = query_threads
+        self._tails = tails
         self._once = Once(self._stored_ids)
         self._states = CurrentStates(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
-        self._durable: deque[tuple[asyncio.Future[int], int | None, TailraceError | None]] = deque()
+        self._durable: deque[tuple[asyncio.Future[int], Batch, int | None, TailraceError | None]] = deque()
         self._woken = False
         self._waiting: list[tuple[Batch, asyncio.Future[int]]] = []
 
@@ -237,14 +240,16 @@ class LogGate:
         waiting, self._waiting = self._waiting, []
         for batch, future in waiting:
             try:
-                self._log.append(batch, partial(self._on_durable, future))
+                self._log.append(batch, partial(self._on_durable, future, batch))
             except TailraceError as error:
                 if not future.done():
                     future.set_exception(error)
 
-    def _on_durable(self, future: asyncio.Future[int], position: int | None, error: TailraceError | None) -> None:
+    def _on_durable(
+        self, future: asyncio.Future[int], batch: Batch, position: int | None, error: TailraceError | None
+    ) -> None:
         """Called by the log's thread, once a batch: only the first of a group wakes the event loop."""
-        self._durable.append((future, position, error))
+        self._durable.append((future, batch, position, error))
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._wake)
@@ -254,7 +259,9 @@ class LogGate:
         self._woken = False
         durable = self._durable
         while durable:
-            future, position, error = durable.popleft()
+            future, batch, position, error = durable.popleft()
+            if position is not None and self._tails.is_read:
+                self._tails.publish(batch)
             if future.done():
                 continue
             if position is not None:

@@ -28,6 +28,7 @@ from tailrace.api.kept import Kept
 from tailrace.api.services import Health
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
+from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.dialects.http import Options
@@ -156,6 +157,16 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
     running: set[Interrupt] = set()
     metrics = Metrics()
+    tails = Tails(
+        data / "lake",
+        data / TEMPORARY_DIRECTORY,
+        TailLimits(
+            readers=settings.tail_readers,
+            readers_per_token=settings.tail_readers_per_token,
+            queue_bytes=settings.tail_queue_bytes,
+            heartbeat_s=settings.tail_heartbeat_s,
+        ),
+    )
     intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
     gate = LogGate(
         loop=loop,
@@ -169,6 +180,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         executor=intake,
         engine=engine,
         query_threads=query_threads,
+        tails=tails,
         options=_options(settings),
     )
 
@@ -194,6 +206,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         store=store,
         kept=kept,
         turns=Turns(settings.query_concurrency_per_token),
+        tails=tails,
     )
     router = Router(
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
@@ -215,6 +228,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
     print("Stopping: answering what is in flight, committing what is in memory", flush=True)
+    tails.close()
     http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
     gate.close()

@@ -271,9 +271,13 @@ class Session:
         """Make rows known under a name."""
         self._connection.register(name, rows)
 
-    def table(self, query: exp.Expr) -> pa.Table:
-        """The answer; JSON columns are texts. Raises QueryFailed past the limit of rows."""
-        table = self._connection.sql(rendered(query)).to_arrow_table()
+    def table(self, query: exp.Expr | str) -> pa.Table:
+        """The answer to a query, or to one that was rendered; JSON columns are texts.
+
+        Raises QueryFailed past the limit of rows.
+        """
+        text = query if isinstance(query, str) else rendered(query)
+        table = self._connection.sql(text).to_arrow_table()
         if table.num_rows > self._max_rows:
             raise QueryFailed(f"the answer has more rows than query_max_rows = {self._max_rows}; limit or aggregate it")
         return table

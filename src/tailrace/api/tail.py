@@ -1,0 +1,160 @@
+"""Live tail over HTTP: the events of a dataset, as server-sent events, from when they are acknowledged."""
+
+import asyncio
+import math
+import time
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tailrace.access import Grant, require
+from tailrace.api import running
+from tailrace.api.services import Services
+from tailrace.api.tails import Missed, Reader, message
+from tailrace.dialects import axiom
+from tailrace.dialects.http import Parameter
+from tailrace.events import Batch, TailraceError
+from tailrace.query.predicate import Predicate
+
+T = TypeVar("T")
+
+CHECK_S: Final = 0.5  # between two looks whether the token is still good and the dataset still there
+WHERE: Final = Parameter("where", "A condition in APL on the events; without it every event is sent.")
+OVER: Final = "end"  # the name of the last event of a stream that the server ends
+MISSED: Final = "missed"
+
+
+async def tail(request: Request, services: Services, grant: Grant) -> Response:
+    """Events of a dataset as they are acknowledged, filtered by a condition in APL."""
+    dataset = request.path_params["dataset"]
+    require(grant, capability="query", action="read", dataset=dataset)
+    services.lake.check(dataset)
+    where = request.query_params.get("where", "").strip()
+    predicate: Predicate | None = None
+    if where:
+        fields = await asyncio.to_thread(services.store.expressions)
+        predicate = await asyncio.to_thread(Predicate, dataset, where, fields)
+    return TailResponse(request, services, grant, dataset, predicate)
+
+
+class TailResponse(Response):
+    """The stream; it ends when the client hangs up, the token or the dataset is no more, or the server stops."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, request: Request, services: Services, grant: Grant, dataset: str, predicate: Predicate | None
+    ) -> None:
+        # The last is for nginx, which would keep the events back.
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._request = request
+        self._services = services
+        self._grant = grant
+        self._dataset = dataset
+        self._predicate = predicate
+        self._generation = services.lake.get(dataset).created_ns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tails = self._services.tails
+        with tails.reader(self._dataset, self._grant.token_id) as reader:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async with running.hang_up(self._request) as gone:
+                await self._stream(reader, gone, send)
+
+    async def _stream(self, reader: Reader, gone: "asyncio.Future[None]", send: Send) -> None:
+        heartbeat_s = self._services.tails.limits.heartbeat_s
+        body = b": the events of %s from now on\n\n" % self._dataset.encode()
+        while True:
+            sent_s = time.monotonic()
+            over, _ = await self._until(_send(send, body), reader, gone)
+            body = b""
+            while not over and not body:
+                left_s = max(sent_s + heartbeat_s - time.monotonic(), 0)
+                over, there = await self._until(reader.wait(), reader, gone, timeout_s=left_s)
+                if over:
+                    break
+                taken = reader.take() if there else None
+                if taken is None:
+                    body = b": heartbeat\n\n"
+                elif isinstance(taken, Missed):
+                    body = message(MISSED, {"count": taken.count})
+                else:
+                    over, rendered = await self._until(self._rendered(taken), reader, gone)
+                    body = rendered or b""
+            if over:
+                break
+        if not gone.done():
+            # A client that does not read does not get to see it, and holds nothing up.
+            last = asyncio.ensure_future(_send(send, message(OVER, {"reason": over}), more=False))
+            await asyncio.wait({last}, timeout=CHECK_S)
+            last.cancel()
+
+    async def _rendered(self, batches: Sequence[Batch]) -> bytes:
+        tails = self._services.tails
+        render = partial(tails.render, batches, self._predicate)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(tails.threads, render)
+        except TailraceError as error:
+            count = sum(batch.count for batch in batches)
+            return message(MISSED, {"count": count, "reason": error.message})
+
+    async def _until(
+        self,
+        work: Coroutine[Any, Any, T],
+        reader: Reader,
+        gone: "asyncio.Future[None]",
+        *,
+        timeout_s: float = math.inf,
+    ) -> tuple[str, T | None]:
+        """What the work returns, None where it is not done in time; before that, why the stream is over, if it is."""
+        doing = asyncio.ensure_future(work)
+        end_s = time.monotonic() + timeout_s
+        try:
+            while True:
+                left_s = end_s - time.monotonic()
+                ends: set[asyncio.Future[Any]] = {doing, gone, reader.ended}
+                await asyncio.wait(ends, timeout=max(min(CHECK_S, left_s), 0), return_when=asyncio.FIRST_COMPLETED)
+                over = self._over(reader, gone)
+                if over:
+                    return over, None
+                if doing.done():
+                    return "", doing.result()
+                if time.monotonic() >= end_s:
+                    return "", None
+        finally:
+            doing.cancel()
+
+    def _over(self, reader: Reader, gone: "asyncio.Future[None]") -> str:
+        """Why the stream is over, empty while it is not."""
+        if gone.done():
+            return "the client hung up"
+        if reader.ended.done():
+            return reader.ended.result()
+        try:
+            self._check()
+        except TailraceError as error:
+            return error.message
+        return ""
+
+    def _check(self) -> None:
+        """Raises what a new request of the kind would be refused with."""
+        headers = self._request.headers
+        value = headers.get("authorization")
+        secret = axiom.bearer(value.encode("latin-1") if value else None)
+        grant = self._services.access.authenticate(secret, headers.get(axiom.ORGANISATION.decode(), ""))
+        require(grant, capability="query", action="read", dataset=self._dataset)
+        if self._services.lake.get(self._dataset).created_ns != self._generation:
+            raise _Replaced(f"dataset {self._dataset!r} is another one now")
+
+
+async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class _Replaced(TailraceError):
+    """The dataset was dropped, and there is a new one of its name."""

@@ -1,0 +1,189 @@
+"""Readers of live tails: what waits for each, within bounds, and how it becomes server-sent events."""
+
+import asyncio
+import functools
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tailrace.events import Batch, Overloaded, ShuttingDown
+from tailrace.lake import events_as_rest, step_back
+from tailrace.query import DuckDB, QueryLimits
+from tailrace.query.predicate import COLUMNS, Predicate
+from tailrace.query.results import shown
+
+THREADS = 2
+RENDER_BYTES = 4 * 1024 * 1024  # of events that are looked at in one go, or one batch
+PREDICATE_TIMEOUT_S = 10.0  # for those
+PREDICATE_MEMORY_BYTES = 512 * 1024 * 1024
+RETRY_AFTER_S = 5
+
+_events = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder()
+
+
+class TailLimits(Struct, frozen=True):
+    readers: int = 256
+    readers_per_token: int = 16
+    queue_bytes: int = 16 * 1024 * 1024  # of events that wait for one reader
+    heartbeat_s: float = 15.0
+
+
+class Missed(Struct):
+    """A gap in what a reader was given."""
+
+    count: int  # of events, of which nobody looked whether the condition holds for them
+
+
+class Reader:
+    """What waits for one reader. Used on the event loop's thread only."""
+
+    def __init__(self, queue_bytes: int) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # with the reason
+        self._queue_bytes = queue_bytes
+        self._waiting: deque[Batch | Missed] = deque()
+        self._bytes = 0
+        self._there = asyncio.Event()
+
+    def put(self, batch: Batch) -> None:
+        """Adds a batch, or counts its events as missed where as much as may be waits already."""
+        last = self._waiting[-1] if self._waiting else None
+        if self._bytes and self._bytes + len(batch.events) > self._queue_bytes:
+            if isinstance(last, Missed):
+                last.count += batch.count
+            else:
+                self._waiting.append(Missed(batch.count))
+        else:
+            self._waiting.append(batch)
+            self._bytes += len(batch.events)
+        self._there.set()
+
+    async def wait(self) -> bool:
+        """Returns True once something waits."""
+        return await self._there.wait()
+
+    def take(self) -> list[Batch] | Missed | None:
+        """The next batches, about RENDER_BYTES at most, or the gap that comes next; None where nothing waits."""
+        taken: list[Batch] = []
+        size = 0
+        while self._waiting:
+            first = self._waiting[0]
+            if isinstance(first, Missed):
+                if not taken:
+                    self._waiting.popleft()
+                    return first
+                break
+            if taken and size + len(first.events) > RENDER_BYTES:
+                break
+            self._waiting.popleft()
+            taken.append(first)
+            size += len(first.events)
+        self._bytes -= size
+        if not self._waiting:
+            self._there.clear()
+        return taken or None
+
+
+class Tails:
+    """All readers of live tails. Used on the event loop's thread only, but for `render`."""
+
+    def __init__(self, lake_root: Path, temporary: Path, limits: TailLimits) -> None:
+        self.limits = limits
+        self.is_read = False  # whether there is any reader: all that ingest looks at while nobody reads
+        # Behind those that answer clients; and of their own, so that a tail does not wait for a query.
+        self.threads = ThreadPoolExecutor(THREADS, "tailrace-tail", initializer=step_back)
+        self._readers: dict[str, list[Reader]] = {}
+        self._per_token: Counter[str] = Counter()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._open_engine: Callable[[], DuckDB] = functools.cache(lambda: _engine(lake_root, temporary))
+
+    @contextmanager
+    def reader(self, dataset: str, token_id: str) -> Iterator[Reader]:
+        """A reader of a dataset, for as long as this lasts. Raises Overloaded at a limit, ShuttingDown."""
+        limits = self.limits
+        if self._closed:
+            raise ShuttingDown("the server is shutting down", retry_after_s=RETRY_AFTER_S)
+        if self._per_token[token_id] >= limits.readers_per_token:
+            raise Overloaded(
+                f"the token has {limits.readers_per_token} readers of live tails, the limit tail_readers_per_token",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._per_token.total() >= limits.readers:
+            raise Overloaded(
+                f"there are {limits.readers} readers of live tails, the limit tail_readers", retry_after_s=RETRY_AFTER_S
+            )
+        reader = Reader(limits.queue_bytes)
+        self._per_token[token_id] += 1
+        self._readers.setdefault(dataset, []).append(reader)
+        self.is_read = True
+        try:
+            yield reader
+        finally:
+            self._per_token[token_id] -= 1
+            if not self._per_token[token_id]:
+                del self._per_token[token_id]
+            self._readers[dataset].remove(reader)
+            if not self._readers[dataset]:
+                del self._readers[dataset]
+            self.is_read = bool(self._readers)
+
+    def publish(self, batch: Batch) -> None:
+        """Hands a durable batch to the readers of its dataset; never waits."""
+        for reader in self._readers.get(batch.dataset, ()):
+            reader.put(batch)
+
+    def close(self) -> None:
+        """Ends every reader's stream; there will be no further ones."""
+        self._closed = True
+        for reader in [each for readers in self._readers.values() for each in readers]:
+            if not reader.ended.done():
+                reader.ended.set_result("the server is shutting down")
+        self.threads.shutdown(wait=False)
+
+    def render(self, batches: Sequence[Batch], predicate: Predicate | None) -> bytes:
+        """The events that a condition holds for as server-sent events; for a thread. Raises QueryFailed."""
+        rows = events_as_rest(batches)
+        if predicate is not None:
+            with self._lock:
+                engine = self._open_engine()
+            rows = predicate.matching(engine, rows)
+        if not rows.num_rows:
+            return b""
+        times, received = (shown(rows[name].combine_chunks()).to_pylist() for name in COLUMNS[:2])
+        events = _events.decode_lines("\n".join(rows[COLUMNS[2]].to_pylist()))
+        shown_events = (
+            {COLUMNS[0]: time, COLUMNS[1]: at, **_without_times(event)}
+            for time, at, event in zip(times, received, events, strict=True)
+        )
+        lines = _encode.encode_lines(shown_events)
+        return b"data: " + lines[:-1].replace(b"\n", b"\n\ndata: ") + b"\n\n"
+
+
+def message(name: str, content: dict[str, Any]) -> bytes:
+    """A server-sent event of a name of its own."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), _encode.encode(content))
+
+
+def _without_times(event: dict[str, Raw]) -> dict[str, Raw]:
+    event.pop(COLUMNS[0], None)
+    event.pop(COLUMNS[1], None)
+    return event
+
+
+def _engine(lake_root: Path, temporary: Path) -> DuckDB:
+    limits = QueryLimits(
+        timeout_s=PREDICATE_TIMEOUT_S,
+        memory_bytes=PREDICATE_MEMORY_BYTES,
+        max_rows=2**31,
+        threads=1,
+        concurrency=THREADS,
+    )
+    return DuckDB(lake_root, temporary, limits)
