@@ -53,7 +53,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             store=store,
             kept=kept,
             turns=Turns(1),
-            tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits()),
+            tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits(), engine.facts),
         )
     kept.close()
     store.close()

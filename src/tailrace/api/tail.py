@@ -37,7 +37,7 @@ async def tail(request: Request, services: Services, grant: Grant) -> Response:
     predicate: Predicate | None = None
     if where:
         fields = await asyncio.to_thread(services.store.expressions)
-        predicate = await asyncio.to_thread(Predicate, dataset, where, fields)
+        predicate = await asyncio.to_thread(Predicate, dataset, where, fields, services.engine.facts)
     return TailResponse(request, services, grant, dataset, predicate)
 
 

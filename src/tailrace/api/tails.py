@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
 from tailrace.lake import events_as_rest, step_back
-from tailrace.query import DuckDB, QueryLimits
+from tailrace.query import DuckDB, Facts, QueryLimits
 from tailrace.query.predicate import COLUMNS, Predicate
 from tailrace.query.results import shown
 
@@ -94,7 +94,7 @@ class Reader:
 class Tails:
     """All readers of live tails. Used on the event loop's thread only, but for `render`."""
 
-    def __init__(self, lake_root: Path, temporary: Path, limits: TailLimits) -> None:
+    def __init__(self, lake_root: Path, temporary: Path, limits: TailLimits, facts: Facts) -> None:
         self.limits = limits
         self.is_read = False  # whether there is any reader: all that ingest looks at while nobody reads
         # Behind those that answer clients; and of their own, so that a tail does not wait for a query.
@@ -103,7 +103,7 @@ class Tails:
         self._per_token: Counter[str] = Counter()
         self._closed = False
         self._lock = threading.Lock()
-        self._open_engine: Callable[[], DuckDB] = functools.cache(lambda: _engine(lake_root, temporary))
+        self._open_engine: Callable[[], DuckDB] = functools.cache(lambda: _engine(lake_root, temporary, facts))
 
     @contextmanager
     def reader(self, dataset: str, token_id: str) -> Iterator[Reader]:
@@ -178,7 +178,7 @@ def _without_times(event: dict[str, Raw]) -> dict[str, Raw]:
     return event
 
 
-def _engine(lake_root: Path, temporary: Path) -> DuckDB:
+def _engine(lake_root: Path, temporary: Path, facts: Facts) -> DuckDB:
     limits = QueryLimits(
         timeout_s=PREDICATE_TIMEOUT_S,
         memory_bytes=PREDICATE_MEMORY_BYTES,
@@ -186,4 +186,4 @@ def _engine(lake_root: Path, temporary: Path) -> DuckDB:
         threads=1,
         concurrency=THREADS,
     )
-    return DuckDB(lake_root, temporary, limits)
+    return DuckDB(lake_root, temporary, limits, facts)

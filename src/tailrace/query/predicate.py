@@ -15,6 +15,7 @@ from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import Emitter, reference
 from tailrace.query.engines.duckdb import DuckDB, rendered
+from tailrace.query.functions import Facts
 from tailrace.query.values import MAX_DATETIME_US
 
 COLUMNS = ("_time", "_sysTime", "_rest")
@@ -31,10 +32,13 @@ class Predicate:
     Virtual fields (name and expression, by dataset) are those of the moment it was made. Thread-safe. Raises AplError.
     """
 
-    def __init__(self, dataset: str, text: str, virtual_fields: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    def __init__(
+        self, dataset: str, text: str, virtual_fields: Mapping[str, Sequence[tuple[str, str]]], facts: Facts
+    ) -> None:
         self._dataset = dataset
         self._text = text
         self._virtual_fields = virtual_fields
+        self._facts = facts
         try:
             self._tree = parse_expression(text)
             now_ns = time.time_ns()
@@ -57,7 +61,12 @@ class Predicate:
 
     def _compiled(self, now_ns: int) -> tuple[str, str]:
         """The name by which the rows must be known, and the SQL."""
-        asked = Asked(now_ns=now_ns, end_ns=(MAX_DATETIME_US + 1) * 1000, virtual_fields=self._virtual_fields)
+        asked = Asked(
+            now_ns=now_ns,
+            end_ns=(MAX_DATETIME_US + 1) * 1000,
+            virtual_fields=self._virtual_fields,
+            facts=self._facts,
+        )
         snapshot = Snapshot(self._dataset, (), (_SAMPLE,), _ANY_FIELD)
         at = self._tree.at
         source = tree.Table(at, tree.Pattern(at, (self._dataset,)))

@@ -166,6 +166,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             queue_bytes=settings.tail_queue_bytes,
             heartbeat_s=settings.tail_heartbeat_s,
         ),
+        facts,
     )
     intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
     gate = LogGate(
