@@ -74,6 +74,7 @@ def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]
 
 
 QUERY = "query:read on the datasets"
+TRIM = "trim:update on the dataset"
 TABLES = dict.fromkeys(PLAIN, str)
 FORMAT = Parameter("format", "The shape of the answer; legacy where it is not given.", Literal[tuple(apl.FORMATS)])
 SAVE = Parameter(
@@ -165,13 +166,35 @@ ROUTES: tuple[ApiRoute, ...] = (
     *_under(
         ("/v1", "/api/v1"),
         ApiRoute(
-            "POST", "/datasets/{id}/trim", upkeep.trim_counted, ANY_TOKEN, body=upkeep.Trim, answer=upkeep.Trimmed
+            "POST",
+            "/datasets/{id}/trim",
+            upkeep.trim_counted,
+            ANY_TOKEN,
+            body=upkeep.Trim,
+            answer=upkeep.Trimmed,
+            refusals=(409, 429, 503),
+            inside=TRIM,
         ),
     ),
     ApiRoute(
-        "POST", "/v2/datasets/{id}/trim", upkeep.trim, ANY_TOKEN, body=upkeep.Trim, answer=None, refusals=(409, 503)
+        "POST",
+        "/v2/datasets/{id}/trim",
+        upkeep.trim,
+        ANY_TOKEN,
+        body=upkeep.Trim,
+        answer=None,
+        refusals=(409, 429, 503),
+        inside=TRIM,
     ),
-    ApiRoute("POST", "/v2/datasets/{id}/vacuum", upkeep.vacuum, ANY_TOKEN, answer=upkeep.Vacuumed, refusals=(429, 503)),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/{id}/vacuum",
+        upkeep.vacuum,
+        ANY_TOKEN,
+        answer=upkeep.Vacuumed,
+        refusals=(429, 503),
+        inside="vacuum:update on the dataset",
+    ),
     ApiRoute(
         "POST",
         "/v2/datasets/_apl/delete",

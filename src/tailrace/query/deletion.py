@@ -70,7 +70,6 @@ class RowsMatched:
             variables=request.variables,
             virtual_fields=request.virtual_fields,
             facts=self._engine.facts,
-            facts=self._engine.facts,
         )
         with _located(request.apl):
             compiler = Compiler(asked, snapshot, lambda: readable_names(self._lake, self._check))
