@@ -19,8 +19,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "query": {"events", "lake"},
     "access": {"events"},
     "dialects": {"events", "intake", "access"},
-    "api": {"events", "config", "intake", "log", "lake", "query", "access", "dialects"},
-    "server": {"events", "config", "intake", "log", "lake", "query", "access", "dialects", "api", WHOLE},
+    "monitors": {"events", "query", "access"},
+    "api": {"events", "config", "intake", "log", "lake", "query", "access", "monitors", "dialects"},
+    "server": {"events", "config", "intake", "log", "lake", "query", "access", "monitors", "dialects", "api", WHOLE},
     "cli": {"config", "server"},
     "__main__": {"cli"},
 }

@@ -14,11 +14,12 @@ from tailrace.access import Access
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.kept import Kept
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
-from tailrace.api.services import Health
+from tailrace.api.services import Health, Monitoring
 from tailrace.api.store import Store
 from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.lake import Lake
+from tailrace.monitors import MonitorStore
 from tailrace.query import DuckDB, QueryLimits
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
     engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
     store = Store.open(tmp_path / "saved.db")
     kept = Kept.open(tmp_path / "saved.db")
+    monitor_store = MonitorStore.open(tmp_path / "saved.db")
     with ThreadPoolExecutor(1) as threads:
         yield Services(
             access,
@@ -54,7 +56,9 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             kept=kept,
             turns=Turns(1),
             tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits(), engine.facts),
+            monitoring=Monitoring(monitor_store, lambda monitor_id: None),
         )
+    monitor_store.close()
     kept.close()
     store.close()
     engine.close()

@@ -116,6 +116,12 @@ class Kept:
             rows = connection.execute(select(_documents).where(mine).order_by(_documents.c.number))
             return [_document(row) for row in rows]
 
+    def everywhere(self, area: str) -> list[tuple[str, Document]]:
+        """Return all of an area of every organisation, whose name comes with each, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(_documents).where(_documents.c.area == area).order_by(_documents.c.number))
+            return [(row.organisation, _document(row)) for row in rows]
+
     def document(self, organisation: str, area: str, document_id: str) -> Document:
         """Return one; raises NotFound."""
         with self._engine.connect() as connection:

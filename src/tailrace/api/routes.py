@@ -16,6 +16,8 @@ from tailrace.api import (
     health,
     history,
     keys,
+    monitors,
+    notifiers,
     organisations,
     rbac,
     sql,
@@ -91,6 +93,8 @@ DATASET = Parameter("dataset", "The dataset whose fields they are.", required=Tr
 DATASETS = Parameter("datasets", "Names of datasets, divided by commas; any where it is not given.")
 START = Parameter("start", "RFC 3339: those that end at this time or later.")
 END = Parameter("end", "RFC 3339: those that begin at this time or earlier.")
+START_TIME = Parameter("startTime", "RFC 3339, or relative as in now-1h: what happened then or later.")
+END_TIME = Parameter("endTime", "RFC 3339, or relative as in now-1h: what happened then or earlier.")
 
 ROUTES: tuple[ApiRoute, ...] = (
     *_under(
@@ -393,6 +397,74 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/v2/rbac/groups/{id}", rbac.get_group, Need("rbac", "read")),
     ApiRoute("PUT", "/v2/rbac/groups/{id}", rbac.update_group, Need("rbac", "update")),
     ApiRoute("DELETE", "/v2/rbac/groups/{id}", rbac.delete_group, Need("rbac", "delete")),
+    ApiRoute(
+        "GET",
+        "/v2/notifiers",
+        notifiers.list_notifiers,
+        Need("notifiers", "read"),
+        answer=list[notifiers.ShownNotifier],
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/notifiers",
+        notifiers.create_notifier,
+        Need("notifiers", "create"),
+        body=notifiers.NotifierBody,
+        answer=notifiers.ShownNotifier,
+    ),
+    ApiRoute(
+        "GET", "/v2/notifiers/{id}", notifiers.get_notifier, Need("notifiers", "read"), answer=notifiers.ShownNotifier
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/notifiers/{id}",
+        notifiers.update_notifier,
+        Need("notifiers", "update"),
+        body=notifiers.NotifierBody,
+        answer=notifiers.ShownNotifier,
+    ),
+    ApiRoute("DELETE", "/v2/notifiers/{id}", notifiers.delete_notifier, Need("notifiers", "delete"), answer=None),
+    ApiRoute(
+        "GET", "/v2/monitors", monitors.list_monitors, Need("monitors", "read"), answer=list[monitors.ShownMonitor]
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/monitors",
+        monitors.create_monitor,
+        Need("monitors", "create"),
+        body=monitors.MonitorBody,
+        answer=monitors.ShownMonitor,
+        refusals=(403,),
+        inside=QUERY,
+    ),
+    ApiRoute("GET", "/v2/monitors/{id}", monitors.get_monitor, Need("monitors", "read"), answer=monitors.ShownMonitor),
+    ApiRoute(
+        "PUT",
+        "/v2/monitors/{id}",
+        monitors.update_monitor,
+        Need("monitors", "update"),
+        body=monitors.MonitorBody,
+        answer=monitors.ShownMonitor,
+        refusals=(403,),
+        inside=QUERY,
+    ),
+    ApiRoute("DELETE", "/v2/monitors/{id}", monitors.delete_monitor, Need("monitors", "delete"), answer=None),
+    ApiRoute(
+        "GET",
+        "/v2/monitors/{id}/history",
+        monitors.get_history,
+        Need("monitors", "read"),
+        answer=list[monitors.AlertHistory],
+        parameters=(START_TIME, END_TIME),
+    ),
+    ApiRoute(
+        "GET",
+        "/tailrace/v1/monitors/{id}",
+        monitors.get_standing,
+        Need("monitors", "read"),
+        answer=monitors.Standing,
+        parameters=(START_TIME, END_TIME),
+    ),
     ApiRoute("GET", "/v2/tokens", tokens.list_tokens, Need("apiTokens", "read"), answer=list[TokenRecord]),
     ApiRoute(
         "POST",

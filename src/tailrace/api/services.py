@@ -16,6 +16,7 @@ from tailrace.api.tails import Tails
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
+from tailrace.monitors import MonitorStore
 from tailrace.query import DuckDB, Interrupt
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
@@ -27,6 +28,13 @@ class Health(Struct, frozen=True):
     """Whether the server can take events, and why not."""
 
     reason: str = ""  # empty when it can
+
+
+class Monitoring(Struct, frozen=True, eq=False):
+    """What the API needs of the monitors that run."""
+
+    store: MonitorStore
+    changed: Callable[[str], None]  # takes note of a monitor, by its id, that was made, changed or deleted
 
 
 class Services(Struct, frozen=True, eq=False):
@@ -44,6 +52,7 @@ class Services(Struct, frozen=True, eq=False):
     kept: Kept
     turns: Turns
     tails: Tails
+    monitoring: Monitoring
     vacuuming: set[str] = set()  # names of datasets
 
 

@@ -99,7 +99,8 @@ def accepted(name: str) -> str:
     elif field.annotation is float:
         words = "a number"
     else:
-        return "text that is not empty"
+        may_be_empty = field.annotation is str and field.default == ""
+        return "text" if may_be_empty else "text that is not empty"
     limits = [
         word + " " + show(bounds[key])
         for key, word in (("ge", "at least"), ("gt", "more than"), ("le", "at most"))

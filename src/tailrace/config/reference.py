@@ -38,7 +38,7 @@ def settings_reference() -> str:
 
 def _row(name: str) -> str:
     field = Settings.model_fields[name]
-    default = "(none)" if is_secret(name) else f"`{shown(name, field.default)}`"
+    default = "(none)" if is_secret(name) or field.default == "" else f"`{shown(name, field.default)}`"
     cells = (
         f"`{name}`",
         f"`{environment_variable(name)}`",

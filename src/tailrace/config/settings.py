@@ -32,6 +32,7 @@ class Unit(StrEnum):
     READERS = "readers"
     DATASETS = "datasets"
     FILES = "files"
+    MONITORS = "monitors"
     NAMES = "names, separated by commas"
 
 
@@ -255,6 +256,31 @@ class Settings(BaseSettings):
         default="",
         description="MaxMind database file (`.mmdb`) for `geo_info_from_ip_address()`, which needs "
         "`pip install tailrace[geo]`; if empty, it answers null.",
+    )
+    monitor_concurrency: Annotated[int, Unit.MONITORS] = Field(
+        default=2, ge=1, le=64, description="Monitors that run at the same time; further ones wait."
+    )
+    outgoing_private: bool = Field(
+        default=False,
+        description="Let notifiers call addresses that are not public: of this machine, of private networks.",
+    )
+    outgoing_timeout_s: Seconds = Field(
+        default=10.0, gt=0, le=300, description="Longest call of a notifier, from connecting to the answer."
+    )
+    smtp_host: str = Field(
+        default="", description="Mail server that email notifiers hand their mail to; if empty, they deliver nothing."
+    )
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="TCP port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="How the connection to the mail server is protected: by STARTTLS, by TLS from its beginning, not.",
+    )
+    smtp_user: str = Field(default="", description="User name at the mail server; if empty, there is no login.")
+    smtp_password: Annotated[str, Secret("any text")] = Field(
+        default="", repr=False, description="Password at the mail server."
+    )
+    smtp_from: str = Field(
+        default="tailrace@localhost", min_length=3, description="Address that mails of notifiers are from."
     )
 
     tail_readers: Annotated[int, Unit.READERS] = Field(

@@ -25,7 +25,8 @@ from tailrace import __version__, api
 from tailrace.access import Access, Sessions
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.kept import Kept
-from tailrace.api.services import Health
+from tailrace.api.monitors import StoredSources
+from tailrace.api.services import Health, Monitoring
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
 from tailrace.api.tails import TailLimits, Tails
@@ -37,6 +38,7 @@ from tailrace.events import QueryFailed
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
+from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
 from tailrace.query import DuckDB, Interrupt, QueryLimits, read_facts
 from tailrace.server import app
 from tailrace.server.gate import LogGate
@@ -100,6 +102,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     access = _open_access(settings.access_url or data / ACCESS_FILE)
     store = Store.open(data / SAVED_FILE)
     kept = Kept.open(data / SAVED_FILE)
+    monitor_store = MonitorStore.open(data / SAVED_FILE)
     try:
         facts = read_facts(settings.model_prices, settings.geo_database)
     except QueryFailed as error:
@@ -195,6 +198,12 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         disk_fault = await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes)
         return Health(disk_fault or _summary(await asyncio.to_thread(lake.faults)))
 
+    runner = Runner(
+        monitor_store,
+        StoredSources(kept, lake, engine, running, store.expressions),
+        Sender(_outgoing(settings)),
+        concurrency=settings.monitor_concurrency,
+    )
     services = api.Services(
         access=access,
         lake=lake,
@@ -208,6 +217,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         kept=kept,
         turns=Turns(settings.query_concurrency_per_token),
         tails=tails,
+        monitoring=Monitoring(monitor_store, runner.changed),
     )
     router = Router(
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
@@ -224,6 +234,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stop.is_set():
         starting.result()
+        runner.start()
         _spare_the_collector()
         _print_banner(url, data, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -233,10 +244,11 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
     gate.close()
-    for interrupt in running:
+    await runner.stop()
+    for interrupt in list(running):
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
-    await asyncio.to_thread(_close, lake, log, access, store, kept)
+    await asyncio.to_thread(_close, lake, log, access, store, kept, monitor_store)
     (data / SERVER_FILE).unlink(missing_ok=True)
     print("Stopped", flush=True)
     if unanswered:
@@ -280,7 +292,7 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     lake.replayed()
 
 
-def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept) -> None:
+def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, monitor_store: MonitorStore) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
@@ -289,6 +301,7 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept) 
         access.close()
         store.close()
         kept.close()
+        monitor_store.close()
 
 
 def _gauges(log: LocalLog, lake: Lake) -> Gauges:
@@ -323,6 +336,21 @@ def _limits(settings: Settings) -> Limits:
         max_string_bytes=settings.max_string_bytes,
         max_name_bytes=settings.max_name_bytes,
         max_depth=settings.max_depth,
+    )
+
+
+def _outgoing(settings: Settings) -> Outgoing:
+    return Outgoing(
+        private=settings.outgoing_private,
+        timeout_s=settings.outgoing_timeout_s,
+        mail=Mail(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            security=settings.smtp_security,
+            user=settings.smtp_user,
+            password=settings.smtp_password,
+            sender=settings.smtp_from,
+        ),
     )
 
 

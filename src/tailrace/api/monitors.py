@@ -1,0 +1,389 @@
+"""Monitors over HTTP: queries that run on their interval, and what became of them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, is_foreign, require
+from tailrace.api import notifiers
+from tailrace.api.apl import moment
+from tailrace.api.kept import Document, Kept
+from tailrace.api.notifiers import new_id, replaced, shown_time
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest, DatasetNotFound, Forbidden, NotFound
+from tailrace.events.times import rfc3339
+from tailrace.lake import Lake, Snapshot
+from tailrace.monitors import Defined, Entry, Monitor, Notifier, Question, read_monitor
+from tailrace.monitors.monitor import (
+    MAX_COMPARE_DAYS,
+    MAX_DELAY_S,
+    MAX_MINUTES,
+    MAX_RUNS,
+    MAX_TOLERANCE,
+    Kind,
+    Operator,
+)
+from tailrace.query import AplRequest, AplResult, DuckDB, Interrupt, run_apl
+from tailrace.query.apl.errors import AplError
+from tailrace.query.run import sql_of
+from tailrace.query.sources import readable, readable_names
+
+AREA = "monitors"
+EVERY_DATASET = "*"
+
+
+_Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)] | None  # 0 and null are for the default
+_Runs = Annotated[int, Meta(ge=0, le=MAX_RUNS)] | None
+
+
+class MonitorBody(Struct, frozen=True, rename="camel", kw_only=True):
+    """What makes a monitor. Names may have any letter case, and old ones are taken too; null is for what is not set."""
+
+    name: str
+    type: Kind | None = None  # Threshold where it is not given
+    description: str | None = None
+    apl_query: str | None = None  # this or an mplQuery, which is kept and not run
+    mpl_query: str | None = None
+    column_name: str | None = None
+    operator: Operator | None = None
+    threshold: float | None = None
+    interval_minutes: _Minutes = None
+    range_minutes: _Minutes = None
+    second_delay: Annotated[int, Meta(ge=0, le=MAX_DELAY_S)] | None = None
+    alert_on_no_data: bool | None = None
+    resolvable: bool | None = None
+    notify_by_group: bool | None = None
+    notify_every_run: bool | None = None
+    skip_resolved: bool | None = None
+    disabled: bool | None = None
+    disabled_until: str | None = None  # RFC 3339
+    compare_days: Annotated[int, Meta(ge=0, le=MAX_COMPARE_DAYS)] | None = None
+    tolerance: Annotated[float, Meta(ge=0, le=MAX_TOLERANCE)] | None = None
+    trigger_from_n_runs: _Runs = msgspec.field(name="triggerFromNRuns", default=None)
+    trigger_after_n_positive_results: _Runs = msgspec.field(name="triggerAfterNPositiveResults", default=None)
+    notifier_ids: list[str] | None = None
+
+
+class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
+    """A monitor as Axiom's clients have it."""
+
+    id: str
+    name: str
+    type: str
+    description: str
+    apl_query: str
+    column_name: str
+    threshold: float
+    interval_minutes: int
+    range_minutes: int
+    second_delay: int
+    alert_on_no_data: bool
+    resolvable: bool
+    notify_by_group: bool
+    notify_every_run: bool
+    skip_resolved: bool
+    disabled: bool
+    disabled_until: str | None  # RFC 3339, UTC
+    compare_days: int
+    tolerance: float
+    trigger_from_n_runs: int = msgspec.field(name="triggerFromNRuns")
+    trigger_after_n_positive_results: int = msgspec.field(name="triggerAfterNPositiveResults")
+    notifier_ids: tuple[str, ...]
+    created_at: str  # RFC 3339, UTC
+    created_by: str
+    updated_at: str  # RFC 3339, UTC
+    operator: str | UnsetType = UNSET
+    mpl_query: str | UnsetType = UNSET
+
+
+class AlertHistory(Struct, frozen=True, rename="camel"):
+    """An alert that opened or closed, as Axiom's document has it."""
+
+    check_id: str
+    name: str
+    state: str  # open or closed
+    timestamp: str  # RFC 3339, UTC
+
+
+class Happened(Struct, frozen=True, rename="camel"):
+    """An entry of the whole history."""
+
+    timestamp: str  # RFC 3339, UTC
+    kind: str  # open, closed, error, delivered, failed, skipped
+    text: str
+    check_id: str
+    group: str
+    value: float | None
+    notifier_id: str
+    attempts: int
+
+
+class Standing(Struct, frozen=True, rename="camel"):
+    """How a monitor stands, and what happened with it."""
+
+    id: str
+    name: str
+    last_run: str | None  # RFC 3339, UTC
+    next_run: str | None  # the same; in the past where it is due
+    error: str  # of the last run, empty where it went well
+    open: list[str]  # names of the groups that are alerting; the name is "" where there are none
+    history: list[Happened]  # oldest first
+
+
+class KeptMonitor(Struct, frozen=True):
+    """What is kept of a monitor. `datasets` are those that who made it might read, None for every one."""
+
+    monitor: Monitor
+    datasets: tuple[str, ...] | None = None
+
+
+async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
+    """All of the organisation, oldest first."""
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    return json_response([_shown(each) for each in documents])
+
+
+async def create_monitor(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one, which runs at once."""
+    body = await _checked(request, services, grant)
+    made = new_id("mon_")
+
+    def keep() -> Document:
+        document = services.kept.add(grant.organisation, AREA, body, who=grant.user_id, document_id=made)
+        services.monitoring.store.expect(made, grant.organisation)
+        return document
+
+    document = await asyncio.to_thread(keep)
+    services.monitoring.changed(made)
+    return json_response(_shown(document))
+
+
+async def get_monitor(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    return json_response(_shown(await _found(request, services, grant)))
+
+
+async def update_monitor(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place, which runs at once; what it remembers of its last runs stays."""
+    document_id = (await _found(request, services, grant)).id
+    body = await _checked(request, services, grant)
+
+    def keep() -> Document:
+        document = replaced(services.kept, grant, AREA, document_id, body)
+        services.monitoring.store.expect(document_id, grant.organisation)
+        return document
+
+    document = await asyncio.to_thread(keep)
+    services.monitoring.changed(document_id)
+    return json_response(_shown(document))
+
+
+async def delete_monitor(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it with its history; nobody is told."""
+    document_id = request.path_params["id"]
+
+    def remove() -> None:
+        services.kept.remove(grant.organisation, AREA, document_id)
+        services.monitoring.store.forget(document_id)
+
+    await asyncio.to_thread(remove)
+    services.monitoring.changed(document_id)
+    return no_content()
+
+
+async def get_history(request: Request, services: Services, grant: Grant) -> Response:
+    """The alerts that opened and closed in a time, in exactly the members of Axiom's document."""
+    document = await _found(request, services, grant)
+    start_ns, end_ns = _range(request)
+
+    def read() -> list[Entry]:
+        store = services.monitoring.store
+        return store.history(document.id, start_ns=start_ns, end_ns=end_ns, kinds=("open", "closed"))
+
+    name = _kept(document).monitor.name
+    entries = await asyncio.to_thread(read)
+    return json_response([AlertHistory(each.check_id, name, each.kind, rfc3339(each.at_ns)) for each in entries])
+
+
+async def get_standing(request: Request, services: Services, grant: Grant) -> Response:
+    """How a monitor stands, with all that happened in a time: alerts, errors, what notifiers were told or not."""
+    document = await _found(request, services, grant)
+    start_ns, end_ns = _range(request)
+
+    def read() -> Standing:
+        store = services.monitoring.store
+        run = store.run(document.id)
+        entries = store.history(document.id, start_ns=start_ns, end_ns=end_ns)
+        disabled = _kept(document).monitor.disabled
+        return Standing(
+            id=document.id,
+            name=_kept(document).monitor.name,
+            last_run=rfc3339(run.last_ns) if run and run.last_ns else None,
+            next_run=rfc3339(run.next_ns) if run and run.next_ns and not disabled else None,
+            error=run.error if run else "",
+            open=[group for group, state in run.state.groups.items() if state.check_id] if run else [],
+            history=[_happened(each) for each in entries],
+        )
+
+    return json_response(await asyncio.to_thread(read))
+
+
+class StoredSources(Struct, frozen=True, eq=False):
+    """What the runner of monitors runs, out of the server's stores."""
+
+    kept: Kept
+    lake: Lake
+    engine: DuckDB
+    running: set[Interrupt]  # of the queries under way
+    virtual_fields: Callable[[], Mapping[str, list[tuple[str, str]]]]  # names and expressions, by dataset
+
+    def monitors(self) -> list[Defined]:
+        """All that there are, of every organisation."""
+        found = []
+        for organisation, document in self.kept.everywhere(AREA):
+            kept = _kept(document)
+            found.append(Defined(document.id, organisation, kept.monitor, kept.datasets))
+        return found
+
+    def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
+        """One of an organisation, None where there is none."""
+        return notifiers.find_notifier(self.kept, organisation, notifier_id)
+
+    def ask(self, question: Question) -> AplResult:
+        """The answer, of what the monitor may read; raises TailraceError."""
+
+        def check(dataset: str) -> None:
+            if is_foreign(question.organisation, dataset, self.lake.organisation):
+                raise DatasetNotFound(f"dataset {dataset!r} not found")
+            if question.datasets is not None and dataset not in question.datasets:
+                raise Forbidden(f"who made the monitor may not query dataset {dataset!r}")
+
+        wanted = AplRequest(
+            apl=question.apl,
+            start_ns=question.start_ns,
+            end_ns=question.end_ns,
+            default_limit=question.limit,
+            totals=False,
+            virtual_fields=self.virtual_fields(),
+            now_ns=question.end_ns,
+        )
+        interrupt = Interrupt()
+        self.running.add(interrupt)
+        try:
+            return run_apl(self.lake, self.engine, wanted, check=check, interrupt=interrupt)
+        finally:
+            self.running.discard(interrupt)
+
+
+async def _checked(request: Request, services: Services, grant: Grant) -> dict[str, Any]:
+    """The body to be kept. Raises BadRequest for what could never run: a wrong query, notifiers that are not there."""
+    monitor = read_monitor(await read_json(request, dict[str, Any]))
+    await asyncio.to_thread(_check, monitor, services, grant)
+    body: dict[str, Any] = msgspec.to_builtins(KeptMonitor(monitor, _readable(grant)))
+    return body
+
+
+def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
+    for notifier_id in monitor.notifier_ids:
+        if notifiers.find_notifier(services.kept, grant.organisation, notifier_id) is None:
+            raise BadRequest(f"notifierIds has {notifier_id!r}, but there is no such notifier")
+    if not monitor.apl_query:
+        return
+
+    def check(dataset: str) -> None:
+        require(grant, capability="query", action="read", dataset=dataset)
+
+    def snapshot(name: str) -> Snapshot:
+        return services.lake.snapshot(readable(services.lake, name, check), timeout_s=services.engine.limits.timeout_s)
+
+    def names() -> Sequence[str]:
+        return readable_names(services.lake, check)
+
+    now_ns = time.time_ns()
+    asked = AplRequest(apl=monitor.apl_query, start_ns=now_ns - 60_000_000_000, end_ns=now_ns, now_ns=now_ns)
+    try:
+        sql_of(asked, snapshot, names)
+    except AplError as error:
+        raise error.located(monitor.apl_query) from error
+    except RecursionError as error:
+        raise BadRequest("aplQuery is nested too deeply") from error
+    except NotFound as error:
+        # Not 404, which clients take for a monitor that is gone.
+        raise BadRequest(f"aplQuery: {error.message}") from error
+
+
+def _readable(grant: Grant) -> tuple[str, ...] | None:
+    """The datasets that a monitor of this token may read: no more than the token itself; None is every one."""
+    if grant.is_unlimited:
+        return None
+    named = tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ()))
+    return None if EVERY_DATASET in named else named
+
+
+async def _found(request: Request, services: Services, grant: Grant) -> Document:
+    return await asyncio.to_thread(services.kept.document, grant.organisation, AREA, request.path_params["id"])
+
+
+def _range(request: Request) -> tuple[int | None, int | None]:
+    """The time asked about; any where it is not given."""
+    now_ns = time.time_ns()
+    query = request.query_params
+    # A plus in a query string that was not encoded has become a space.
+    start, end = (moment(name, query.get(name, "").replace(" ", "+"), now_ns) for name in ("startTime", "endTime"))
+    return start, end
+
+
+def _kept(document: Document) -> KeptMonitor:
+    return msgspec.convert(document.body, KeptMonitor)
+
+
+def _shown(document: Document) -> ShownMonitor:
+    monitor = _kept(document).monitor
+    return ShownMonitor(
+        id=document.id,
+        name=monitor.name,
+        type=monitor.type,
+        description=monitor.description,
+        apl_query=monitor.apl_query or monitor.mpl_query,
+        mpl_query=monitor.mpl_query or UNSET,
+        column_name=monitor.column_name,
+        operator=monitor.operator or UNSET,
+        threshold=monitor.threshold,
+        interval_minutes=monitor.interval_minutes,
+        range_minutes=monitor.range_minutes,
+        second_delay=monitor.second_delay,
+        alert_on_no_data=monitor.alert_on_no_data,
+        resolvable=monitor.resolvable,
+        notify_by_group=monitor.notify_by_group,
+        notify_every_run=monitor.notify_every_run,
+        skip_resolved=monitor.skip_resolved,
+        disabled=monitor.disabled,
+        disabled_until=shown_time(monitor.disabled_until),
+        compare_days=monitor.compare_days,
+        tolerance=monitor.tolerance,
+        trigger_from_n_runs=monitor.trigger_from_n_runs,
+        trigger_after_n_positive_results=monitor.trigger_after_n_positive_results,
+        notifier_ids=monitor.notifier_ids,
+        created_at=document.created_at,
+        created_by=document.who,
+        updated_at=document.updated_at,
+    )
+
+
+def _happened(entry: Entry) -> Happened:
+    return Happened(
+        rfc3339(entry.at_ns),
+        entry.kind,
+        entry.text,
+        entry.check_id,
+        entry.group,
+        entry.value,
+        entry.notifier,
+        entry.attempts,
+    )

@@ -1,0 +1,122 @@
+"""Notifiers over HTTP: whom monitors tell, and how."""
+
+import asyncio
+import secrets
+import string
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant
+from tailrace.access.tokens import rfc3339
+from tailrace.api.kept import Document, Kept
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import NotFound
+from tailrace.monitors import Notifier, read_notifier
+
+AREA = "notifiers"
+_ALPHABET = string.ascii_letters + string.digits
+
+
+class NotifierBody(Struct, frozen=True, rename="camel"):
+    """What makes a notifier. Names may have any letter case; null is for what is not set."""
+
+    name: str
+    properties: dict[str, dict[str, Any] | None]  # one member, named for its kind
+    disabled_until: str | None = None  # RFC 3339
+
+
+class ShownNotifier(Struct, frozen=True, rename="camel"):
+    """A notifier as Axiom's clients have it."""
+
+    id: str
+    name: str
+    properties: dict[str, dict[str, Any]]  # one member, named for its kind
+    disabled_until: str | None  # RFC 3339, UTC
+    created_at: str  # RFC 3339, UTC
+    created_by: str
+    updated_at: str  # RFC 3339, UTC
+
+
+async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
+    """All of the organisation, oldest first."""
+    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    return json_response([_shown(each) for each in documents])
+
+
+async def create_notifier(request: Request, services: Services, grant: Grant) -> Response:
+    """Makes one."""
+    notifier = read_notifier(await read_json(request, dict[str, Any]))
+    document = await asyncio.to_thread(
+        services.kept.add,
+        grant.organisation,
+        AREA,
+        msgspec.to_builtins(notifier),
+        who=grant.user_id,
+        document_id=new_id("notify_"),
+    )
+    return json_response(_shown(document))
+
+
+async def get_notifier(request: Request, services: Services, grant: Grant) -> Response:
+    """One of them."""
+    document_id = request.path_params["id"]
+    return json_response(_shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, document_id)))
+
+
+async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
+    """Puts another in its place."""
+    document_id = request.path_params["id"]
+    notifier = read_notifier(await read_json(request, dict[str, Any]))
+    document = await asyncio.to_thread(replaced, services.kept, grant, AREA, document_id, msgspec.to_builtins(notifier))
+    return json_response(_shown(document))
+
+
+async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
+    """Removes it. Monitors that name it stay, and their history says that it is missing."""
+    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    return no_content()
+
+
+def find_notifier(kept: Kept, organisation: str, notifier_id: str) -> Notifier | None:
+    """One of an organisation, None where there is none."""
+    try:
+        document = kept.document(organisation, AREA, notifier_id)
+    except NotFound:
+        return None
+    return msgspec.convert(document.body, Notifier)
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody guesses."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(20))
+
+
+def replaced(kept: Kept, grant: Grant, area: str, document_id: str, body: dict[str, Any]) -> Document:
+    """The document with another body, whatever its version is; raises NotFound."""
+    while True:
+        document = kept.replace(grant.organisation, area, document_id, body, who=grant.user_id)
+        if document is not None:  # else another request was between
+            return document
+
+
+def shown_time(time: datetime | None) -> str | None:
+    """A time as answers have it, null for none."""
+    return None if time is None else rfc3339(time)
+
+
+def _shown(document: Document) -> ShownNotifier:
+    notifier = msgspec.convert(document.body, Notifier)
+    return ShownNotifier(
+        document.id,
+        notifier.name,
+        {notifier.kind: notifier.properties},
+        shown_time(notifier.disabled_until),
+        document.created_at,
+        document.who,
+        document.updated_at,
+    )

@@ -1,0 +1,313 @@
+"""What the answers of a monitor's query mean: which alerts open and close, and what is told. No clock, no I/O."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.monitors.monitor import DEFAULT_COMPARE_DAYS, DEFAULT_TOLERANCE, Monitor
+from tailrace.monitors.template import shown
+
+Action = Literal["Open", "Closed"]
+
+WHOLE: Final = ""  # the group of an answer that is looked at as one
+MAX_GROUPS: Final = 1_000  # that one monitor follows each by itself
+MAX_MATCH_NOTICES: Final = 100  # of one run; the last of them tells how many more events there were
+MAX_MATCHES: Final = 1_000  # events of one run, the newest
+MAX_LINES: Final = 20  # of groups in the text of one notice
+
+
+class Point(Struct, frozen=True):
+    """A number of an answer: its group (a text that names it), column, and the bin of time that it is of."""
+
+    group: str
+    column: str
+    value: float
+    time_ns: int | None = None
+
+
+class Match(Struct, frozen=True):
+    """An event that a match monitor's query found. `time_ns` is None where the query shows no _time."""
+
+    event: dict[str, Any]
+    time_ns: int | None = None
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """What the queries of one run answered for the time [start, end), in Unix nanoseconds."""
+
+    start_ns: int
+    end_ns: int
+    points: tuple[Point, ...] = ()
+    past: tuple[tuple[Point, ...], ...] = ()  # of the days before, each with its bins moved to the present ones
+    matches: tuple[Match, ...] = ()  # oldest first
+    more: int = 0  # events that match beside them, which are older
+
+
+class GroupState(Struct, frozen=True):
+    """What is remembered of a group: the results of its last runs, newest last, and its alert if one is open."""
+
+    recent: tuple[bool, ...] = ()
+    check_id: str = ""  # of the open alert
+
+
+class State(Struct, frozen=True):
+    """What is remembered of a monitor from run to run."""
+
+    groups: dict[str, GroupState] = {}
+    matched: dict[str, int] = {}  # digest of an event that was told of, to its time
+    until_ns: int = 0  # where the time ended that the last run asked about
+    timeless: bool = False  # whether the matches of the last run had no _time
+
+
+class Alert(Struct, frozen=True):
+    """An alert that opened or closed, for the history."""
+
+    action: Action
+    check_id: str
+    group: str = WHOLE
+    body: str = ""
+    value: float | None = None
+
+
+class Notice(Struct, frozen=True):
+    """What the notifiers are to be told."""
+
+    action: Action
+    check_id: str
+    body: str
+    value: float | None = None
+    event: dict[str, Any] | None = None
+    still_open: int = 0  # alerts of the monitor that are open after this run
+
+
+class Outcome(Struct, frozen=True):
+    """What a run comes to."""
+
+    state: State
+    alerts: tuple[Alert, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+class TooManyGroups(Exception):
+    """More groups than one monitor follows."""
+
+
+class _Finding(Struct, frozen=True):
+    """The number of a group that decides, how far it is beyond the limit, and what to say."""
+
+    excess: float
+    value: float | None
+    body: str
+
+
+def evaluate(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
+    """The outcome of one run: the same for the same arguments. Raises TooManyGroups.
+
+    An alert opens when `needed` of the last `window` results are positive, the newest among them, and closes when they
+    are fewer. A group that the answer no longer has counts as a negative result.
+    """
+    if monitor.type == "MatchEvent":
+        return _match(monitor, observed, state, now_ns)
+    found = _findings(monitor, observed)
+    return _follow(monitor, found, state, observed.end_ns, now_ns)
+
+
+def _findings(monitor: Monitor, observed: Observed) -> dict[str, _Finding]:
+    """By group, what is beyond the limit."""
+    points = [each for each in observed.points if not monitor.column_name or each.column == monitor.column_name]
+    if not points:
+        if not monitor.alert_on_no_data:
+            return {}
+        missing = f"column {monitor.column_name} has no data" if monitor.column_name else "the query has no data"
+        return {WHOLE: _Finding(0.0, None, missing[:1].upper() + missing[1:])}
+    expected = _expected(observed.past) if monitor.type == "AnomalyDetection" else {}
+    groups = {point.group for point in points}
+    if monitor.notify_by_group and len(groups) > MAX_GROUPS:
+        raise TooManyGroups(
+            f"the query answers {len(groups)} groups, but notifyByGroup follows at most {MAX_GROUPS}; filter them"
+        )
+    found: dict[str, _Finding] = {}
+    for point in points:
+        if monitor.type == "AnomalyDetection":
+            finding = _deviation(monitor, point, expected.get((point.group, point.column, point.time_ns)))
+        else:
+            finding = _crossing(monitor, point)
+        if finding is None:
+            continue
+        group = point.group if monitor.notify_by_group else WHOLE
+        if group not in found or finding.excess > found[group].excess:
+            prefix = f"{point.group}: " if point.group else ""
+            found[group] = msgspec.structs.replace(finding, body=prefix + finding.body)
+    return found
+
+
+_WORDS: Final = {
+    "Below": "below",
+    "BelowOrEqual": "below or equal to",
+    "Above": "above",
+    "AboveOrEqual": "above or equal to",
+}
+
+
+def crosses(operator: str, value: float, threshold: float) -> bool:
+    """Whether a value is on the alarming side of a threshold."""
+    match operator:
+        case "Below":
+            return value < threshold
+        case "BelowOrEqual":
+            return value <= threshold
+        case "Above":
+            return value > threshold
+        case "AboveOrEqual":
+            return value >= threshold
+    return value != threshold
+
+
+def _crossing(monitor: Monitor, point: Point) -> _Finding | None:
+    if not crosses(monitor.operator, point.value, monitor.threshold):
+        return None
+    words = _WORDS.get(monitor.operator, "not")
+    body = f"Current value of {shown(point.value)} is {words} the threshold value of {shown(monitor.threshold)}"
+    return _Finding(abs(point.value - monitor.threshold), point.value, body)
+
+
+def _expected(past: Iterable[Iterable[Point]]) -> dict[tuple[str, str, int | None], float]:
+    """The mean of what the days before had, by group, column and bin."""
+    values: dict[tuple[str, str, int | None], list[float]] = {}
+    for day in past:
+        for point in day:
+            values.setdefault((point.group, point.column, point.time_ns), []).append(point.value)
+    return {key: sum(each) / len(each) for key, each in values.items()}
+
+
+def _deviation(monitor: Monitor, point: Point, expected: float | None) -> _Finding | None:
+    """Beyond the tolerance around what is expected; what has no past is not judged."""
+    if expected is None:
+        return None
+    tolerance = monitor.tolerance or DEFAULT_TOLERANCE
+    allowed = abs(expected) * tolerance / 100
+    distance = point.value - expected
+    equal = monitor.operator.endswith("OrEqual")
+    above = distance > allowed or (equal and distance == allowed)
+    below = distance < -allowed or (equal and distance == -allowed)
+    wanted = {"Above": above, "Below": below}.get(monitor.operator.removesuffix("OrEqual"), above or below)
+    if not wanted:
+        return None
+    words = "above" if distance > 0 else "below"
+    body = (
+        f"Current value of {shown(point.value)} is {words} the expected value of {shown(round(expected, 6))} "
+        f"by more than {shown(tolerance)}%"
+    )
+    return _Finding(abs(distance) - allowed, point.value, body)
+
+
+def compare_days(monitor: Monitor) -> int:
+    """How many days before a monitor compares with; 0 for those that compare with none."""
+    return (monitor.compare_days or DEFAULT_COMPARE_DAYS) if monitor.type == "AnomalyDetection" else 0
+
+
+def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_ns: int, now_ns: int) -> Outcome:
+    """The alerts of each group, with what was found of it."""
+    groups: dict[str, GroupState] = {}
+    opened: list[tuple[str, _Finding, str]] = []
+    again: list[tuple[str, _Finding, str]] = []
+    closed: list[tuple[str, str]] = []
+    for group in dict.fromkeys([*state.groups, *found]):
+        before = state.groups.get(group, GroupState())
+        positive = group in found
+        recent = (*before.recent, positive)[-monitor.window :]
+        alarming = sum(recent) >= monitor.needed
+        check_id = before.check_id
+        if alarming and positive and not check_id:
+            check_id = _check_id(group, now_ns)
+            opened.append((group, found[group], check_id))
+        elif alarming and positive:
+            again.append((group, found[group], check_id))
+        elif check_id and not alarming:
+            closed.append((group, check_id))
+            check_id = ""
+        if check_id or any(recent):
+            groups[group] = GroupState(recent, check_id)
+    still_open = sum(1 for each in groups.values() if each.check_id)
+    alerts = [Alert("Open", check_id, group, each.body, each.value) for group, each, check_id in opened]
+    alerts += [Alert("Closed", check_id, group, _closing(group)) for group, check_id in closed]
+    notices: list[Notice] = []
+    told = [*opened, *again] if monitor.notify_every_run else opened
+    if told:
+        worst = max((each for _, each, _ in told), key=lambda each: each.excess)
+        body = _lines(each.body for _, each, _ in told)
+        notices.append(Notice("Open", told[0][2], body, worst.value, still_open=still_open))
+    if closed and not monitor.skip_resolved:
+        body = _lines(_closing(group) for group, _ in closed)
+        notices.append(Notice("Closed", closed[0][1], body, still_open=still_open))
+    after = State(groups, until_ns=end_ns)
+    return Outcome(after, tuple(alerts), tuple(notices))
+
+
+def _closing(group: str) -> str:
+    return f"{group}: resolved" if group else "Resolved: the condition no longer holds"
+
+
+def _lines(texts: Iterable[str]) -> str:
+    lines = list(texts)
+    more = [f"and {len(lines) - MAX_LINES} more groups"] if len(lines) > MAX_LINES else []
+    return "\n".join(lines[:MAX_LINES] + more)
+
+
+def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
+    """A notice for each event that was not told of before.
+
+    A resolvable monitor has one alert, from the first match until a run without one; any other has an alert for each
+    event, which is over at once and has no end of its own.
+    """
+    fresh: list[tuple[str, Match]] = []
+    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for match in observed.matches:
+        plain = _digest(msgspec.json.encode(match.event, order="sorted"))
+        counts[plain] = counts.get(plain, 0) + 1
+        key = f"{plain}-{counts[plain]}"  # equal events are as many as they are
+        if match.time_ns is not None:
+            seen[key] = match.time_ns
+        if match.time_ns is None or key not in state.matched:
+            fresh.append((key, match))
+    kept = {key: time for key, time in state.matched.items() if time >= observed.start_ns} | seen
+    check_id = state.groups.get(WHOLE, GroupState()).check_id
+    alerts: list[Alert] = []
+    notices: list[Notice] = []
+    if fresh and monitor.resolvable and not check_id:
+        check_id = _check_id(WHOLE, now_ns)
+        alerts.append(Alert("Open", check_id, WHOLE, _text(fresh[0][1])))
+    last = min(len(fresh), MAX_MATCH_NOTICES) - 1
+    for number, (key, match) in enumerate(fresh):
+        own = check_id if monitor.resolvable else _check_id(key, now_ns)
+        if not monitor.resolvable:
+            alerts.append(Alert("Open", own, WHOLE, _text(match)))
+        if number <= last:
+            more = len(fresh) - last - 1 + observed.more if number == last else 0
+            body = _text(match) + (f"\nand {more} more matching events" if more else "")
+            notices.append(Notice("Open", own, body, event=match.event, still_open=1))
+    # Without a match; one that was told of before does not keep the alert open.
+    if check_id and (not fresh or not monitor.resolvable):
+        alerts.append(Alert("Closed", check_id, WHOLE, "No further event matches"))
+        if not monitor.skip_resolved:
+            notices.append(Notice("Closed", check_id, "No further event matches"))
+        check_id = ""
+    groups = {WHOLE: GroupState((True,), check_id)} if check_id else {}
+    timeless = any(match.time_ns is None for match in observed.matches) if observed.matches else state.timeless
+    return Outcome(State(groups, kept, observed.end_ns, timeless), tuple(alerts), tuple(notices))
+
+
+def _text(match: Match) -> str:
+    return msgspec.json.encode(match.event).decode()
+
+
+def _check_id(group: str, now_ns: int) -> str:
+    return _digest(f"{now_ns} {group}".encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2s(content, digest_size=10).hexdigest()

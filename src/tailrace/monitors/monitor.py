@@ -1,0 +1,136 @@
+"""A monitor: what it asks, when, and which answers make it tell its notifiers."""
+
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from tailrace.events import BadRequest
+from tailrace.monitors.members import flag, moment, number, renamed, text, texts, whole
+
+Kind = Literal["Threshold", "MatchEvent", "AnomalyDetection"]
+Operator = Literal["Below", "BelowOrEqual", "Above", "AboveOrEqual", "AboveOrBelow"]
+
+MAX_NAME_LENGTH: Final = 1_000  # characters
+MAX_DESCRIPTION_LENGTH: Final = 20_000  # characters
+MAX_QUERY_LENGTH: Final = 100_000  # characters
+MAX_MINUTES: Final = 366 * 24 * 60  # of an interval or a range
+MAX_DELAY_S: Final = 86_400  # as Axiom's document has it
+MAX_COMPARE_DAYS: Final = 7  # as Axiom's document has it
+MAX_TOLERANCE: Final = 100.0  # percent, as Axiom's document has it
+MAX_RUNS: Final = 1_000
+MAX_NOTIFIERS: Final = 100
+DEFAULT_COMPARE_DAYS: Final = 7
+DEFAULT_TOLERANCE: Final = 10.0  # percent
+
+KINDS: Final[tuple[Kind, ...]] = typing.get_args(Kind)
+OPERATORS: Final[Mapping[Kind, tuple[Operator, ...]]] = {
+    "Threshold": ("Below", "BelowOrEqual", "Above", "AboveOrEqual"),
+    "MatchEvent": typing.get_args(Operator),  # it has no use for one
+    "AnomalyDetection": ("Below", "BelowOrEqual", "Above", "AboveOrEqual", "AboveOrBelow"),
+}
+_NAMES: Final = (
+    "name", "type", "description", "aplQuery", "mplQuery", "columnName", "operator", "threshold", "intervalMinutes",
+    "rangeMinutes", "secondDelay", "alertOnNoData", "resolvable", "notifyByGroup", "notifyEveryRun", "skipResolved",
+    "disabled", "disabledUntil", "compareDays", "tolerance", "triggerFromNRuns", "triggerAfterNPositiveResults",
+    "notifierIds", "id", "createdAt", "createdBy", "updatedAt",
+)  # fmt: skip
+_OLD_NAMES: Final = {
+    "comparison": "operator",
+    "frequencyminutes": "intervalMinutes",
+    "durationminutes": "rangeMinutes",
+    "notifiers": "notifierIds",
+    "delay": "secondDelay",
+}  # of clients before 2023
+_KNOWN: Final = {name.lower(): name for name in _NAMES} | _OLD_NAMES
+
+
+class Monitor(Struct, frozen=True, kw_only=True):
+    """A monitor as it was given; 0 and "" are for what was not."""
+
+    name: str
+    type: Kind
+    description: str = ""
+    apl_query: str = ""
+    mpl_query: str = ""  # kept and answered, never run: there are no metrics datasets
+    column_name: str = ""  # of the answer's column to look at; every numeric one where it is empty
+    operator: Operator | Literal[""] = ""
+    threshold: float = 0.0
+    interval_minutes: int = 1
+    range_minutes: int = 1
+    second_delay: int = 0  # how long before the run the time asked about ends
+    alert_on_no_data: bool = False
+    resolvable: bool = False
+    notify_by_group: bool = False
+    notify_every_run: bool = False
+    skip_resolved: bool = False
+    disabled: bool = False
+    disabled_until: datetime | None = None  # UTC
+    compare_days: int = 0
+    tolerance: float = 0.0  # percent
+    trigger_from_n_runs: int = 0
+    trigger_after_n_positive_results: int = 0
+    notifier_ids: tuple[str, ...] = ()
+
+    @property
+    def window(self) -> int:
+        """How many of the last runs count."""
+        return max(self.trigger_from_n_runs, self.trigger_after_n_positive_results, 1)
+
+    @property
+    def needed(self) -> int:
+        """How many of these must be positive; all of them where it was not said."""
+        return self.trigger_after_n_positive_results or self.window
+
+
+def read_monitor(given: Mapping[str, Any]) -> Monitor:
+    """The monitor of a request's body. Names count in any letter case, and those of old clients do.
+
+    Raises BadRequest for what no monitor has, saying what it may have.
+    """
+    found = renamed(given, _KNOWN)
+    name = text(found, "name", MAX_NAME_LENGTH)
+    if not name.strip():
+        raise BadRequest("a monitor has a name")
+    kind = _one_of(found.get("type", "Threshold"), "type", KINDS)
+    apl, mpl = text(found, "aplQuery", MAX_QUERY_LENGTH), text(found, "mplQuery", MAX_QUERY_LENGTH)
+    if not apl.strip() and not mpl.strip():
+        raise BadRequest("a monitor has an aplQuery")
+    operator = found.get("operator", "")
+    if operator or kind != "MatchEvent":
+        operator = _one_of(operator, f"operator of a monitor of type {kind}", OPERATORS[kind])
+    interval = whole(found, "intervalMinutes", 0, MAX_MINUTES) or 1
+    return Monitor(
+        name=name,
+        type=kind,
+        description=text(found, "description", MAX_DESCRIPTION_LENGTH),
+        apl_query="" if mpl and apl == mpl else apl,  # the echo of an answer, sent back
+        mpl_query=mpl,
+        column_name=text(found, "columnName", MAX_NAME_LENGTH),
+        operator=operator,
+        threshold=number(found, "threshold"),
+        interval_minutes=interval,
+        range_minutes=whole(found, "rangeMinutes", 0, MAX_MINUTES) or interval,
+        second_delay=whole(found, "secondDelay", 0, MAX_DELAY_S),
+        alert_on_no_data=flag(found, "alertOnNoData"),
+        resolvable=flag(found, "resolvable"),
+        notify_by_group=flag(found, "notifyByGroup"),
+        notify_every_run=flag(found, "notifyEveryRun"),
+        skip_resolved=flag(found, "skipResolved"),
+        disabled=flag(found, "disabled"),
+        disabled_until=moment(found, "disabledUntil"),
+        compare_days=whole(found, "compareDays", 0, MAX_COMPARE_DAYS),
+        tolerance=number(found, "tolerance", 0, MAX_TOLERANCE),
+        trigger_from_n_runs=whole(found, "triggerFromNRuns", 0, MAX_RUNS),
+        trigger_after_n_positive_results=whole(found, "triggerAfterNPositiveResults", 0, MAX_RUNS),
+        notifier_ids=texts(found, "notifierIds", MAX_NOTIFIERS),
+    )
+
+
+def _one_of(value: object, name: str, known: tuple[Any, ...]) -> Any:
+    folded = {each.lower(): each for each in known}
+    if not isinstance(value, str) or value.lower() not in folded:
+        raise BadRequest(f"{name} is {value!r}, but it may be {', '.join(known)}")
+    return folded[value.lower()]

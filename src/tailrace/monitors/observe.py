@@ -1,0 +1,90 @@
+"""An answer of APL as the evaluation sees it: numbers by group and column, or events."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from tailrace.monitors.evaluate import Match, Point
+from tailrace.monitors.template import shown
+from tailrace.query.answers import cells
+from tailrace.query.results import is_json
+from tailrace.query.run import AplTable
+
+TIME: Final = "_time"
+_KEYS: Final = frozenset({"string", "boolean"})  # types of columns that name a group where the groups are not known
+
+
+def points(table: AplTable) -> tuple[Point, ...]:
+    """The numbers of a table; its groups are those of its summarize, but for the bins of time."""
+    bins = table.buckets.field if table.buckets is not None else ""
+    names = [name for name in table.groups if name != bins]
+    if not names and table.aggregated:
+        names = [field.name for field in table.fields if field.type in _KEYS]
+    values = dict(zip((field.name for field in table.fields), cells.columns(table), strict=True))
+    keys = [
+        ", ".join(f"{name}={shown(_plain(cell))}" for name, cell in zip(names, row, strict=True))
+        for row in _rows([values[name] for name in names], table.rows.num_rows)
+    ]
+    times = _times(table, bins) if bins in values else [None] * table.rows.num_rows
+    found: list[Point] = []
+    for field, kind in zip(table.fields, table.rows.schema, strict=True):
+        if field.name in names or field.name == bins:
+            continue
+        for key, time, value in zip(keys, times, _numbers(table.rows[field.name], kind, field.type), strict=True):
+            if value is not None:
+                found.append(Point(key, field.name, value, time))
+    return tuple(found)
+
+
+def moved(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
+    """The same numbers with their bins that much later."""
+    return tuple(
+        each if each.time_ns is None else msgspec.structs.replace(each, time_ns=each.time_ns + by_ns) for each in found
+    )
+
+
+def matches(table: AplTable) -> tuple[Match, ...]:
+    """The events of a table, oldest first; what is null is left out."""
+    names = [field.name for field in table.fields]
+    has_time = any(field.name == TIME and field.type == "datetime" for field in table.fields)
+    times = _times(table, TIME) if has_time else [None] * table.rows.num_rows
+    rows = _rows(cells.columns(table), table.rows.num_rows)
+    found = [
+        Match({name: _plain(cell) for name, cell in zip(names, row, strict=True) if cell is not None}, time)
+        for row, time in zip(rows, times, strict=True)
+    ]
+    found.reverse()  # answers have the newest first
+    return tuple(sorted(found, key=lambda match: match.time_ns or 0))
+
+
+def _rows(columns: Sequence[Sequence[Any]], count: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*columns, strict=True)) if columns else [()] * count
+
+
+def _times(table: AplTable, name: str) -> list[int | None]:
+    values = table.rows[name]
+    if not pa.types.is_timestamp(values.type):
+        return [None] * len(values)
+    return [None if us is None else us * 1000 for us in values.cast(pa.int64()).to_pylist()]
+
+
+def _numbers(values: pa.ChunkedArray, kind: pa.Field, shown_type: str) -> list[float | None]:
+    if is_json(kind):
+        return [_number(None if text is None else json.loads(text)) for text in values.to_pylist()]
+    if shown_type in ("integer", "float"):
+        return [_number(value) for value in values.to_pylist()]
+    return [None] * len(values)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    number = float(value)
+    return number if number - number == 0 else None  # neither infinite nor not a number
+
+
+def _plain(cell: Any) -> Any:
+    return msgspec.json.decode(cell) if isinstance(cell, msgspec.Raw) else cell

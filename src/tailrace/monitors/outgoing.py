@@ -1,0 +1,241 @@
+"""Calls to the outside: only to public addresses, checked at the moment of connecting, with an end to time and size."""
+
+import asyncio
+import ipaddress
+import smtplib
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from email.message import EmailMessage
+from typing import Final, Literal
+
+import httpx
+from msgspec import Struct
+
+from tailrace import __version__
+from tailrace.monitors.messages import HttpCall
+
+MAX_ANSWER_BYTES: Final = 64 * 1024  # read of an answer; the rest is left
+MAX_ANSWER_SHOWN: Final = 200  # characters of a refusal that the history keeps
+RETRIED: Final = frozenset({408, 425, 429, *range(500, 600)})  # statuses after which another attempt may succeed
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The addresses of a host name."""
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+
+
+class DeliveryFailed(Exception):
+    """A message did not arrive; `retryable` tells whether another attempt may help."""
+
+    def __init__(self, reason: str, *, retryable: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+
+
+class Mail(Struct, frozen=True):
+    """The server that takes mail, none where the host is empty."""
+
+    host: str = ""
+    port: int = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password: str = ""
+    sender: str = ""
+
+
+class Outgoing(Struct, frozen=True):
+    """How calls are made."""
+
+    private: bool = False  # whether they may go to addresses that are not public
+    timeout_s: float = 10.0  # of a whole call
+    mail: Mail = Mail()
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open Internet, and so is the IPv4 address that an IPv6 one stands for."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64_LOCAL or ip.is_site_local or ip.scope_id is not None:
+            return False
+        for inner in _inner(ip):
+            if not is_public(str(inner)):
+                return False
+        if ip.ipv4_mapped is not None:
+            return True  # judged by the address inside
+    return ip.is_global and not (
+        ip.is_multicast or ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_reserved or ip.is_unspecified
+    )
+
+
+def _inner(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that packets to an IPv6 one may end at."""
+    found = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
+    packed = ip.packed
+    # NAT64, and the IPv4-compatible form that was given up, but for :: and ::1.
+    if ip in _NAT64 or (packed[:12] == bytes(12) and int(ip) > 1):
+        found.append(ipaddress.IPv4Address(packed[12:]))
+    return found
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses that the system has for a name; raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class CheckedTransport(httpx.AsyncBaseTransport):
+    """Connects to an address that was checked, not to a name that might mean another one by then.
+
+    The Host header and the name that the certificate must have stay those of the URL.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, *, private: bool, resolve: Resolve = system_resolve) -> None:
+        self._inner = inner
+        self._private = private
+        self._resolve = resolve
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send to the first of the allowed addresses that takes the connection; raises DeliveryFailed."""
+        host = request.url.host
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise DeliveryFailed(f"the host name {host} cannot be resolved: {error}") from error
+        allowed = [each for each in addresses if self._private or is_public(each)]
+        if not allowed:
+            raise DeliveryFailed(
+                f"{host} is at {', '.join(addresses) or 'no address'}, which is not public "
+                "(the setting outgoing_private allows it)",
+                retryable=False,
+            )
+        failed: httpx.ConnectError | httpx.ConnectTimeout | None = None
+        for address in allowed:
+            pinned = httpx.Request(
+                request.method,
+                request.url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": host},
+            )
+            try:
+                return await self._inner.handle_async_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failed = error
+        raise DeliveryFailed(f"no connection to {host} port {port}: {failed}")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class Sender:
+    """Makes the calls. Lives on one event loop."""
+
+    def __init__(
+        self, outgoing: Outgoing, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._outgoing = outgoing
+        self._tls = tls or ssl.create_default_context()
+        self._client = httpx.AsyncClient(
+            transport=CheckedTransport(
+                # A connection that is kept is known by its address, and would serve a name that it was not proved for.
+                httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_keepalive_connections=0)),
+                private=outgoing.private,
+                resolve=resolve,
+            ),
+            timeout=outgoing.timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+            headers={"User-Agent": f"tailrace/{__version__}"},
+        )
+
+    @property
+    def mail(self) -> Mail:
+        """The mail server in use."""
+        return self._outgoing.mail
+
+    async def post(self, call: HttpCall) -> None:
+        """Make a call; anything but a status of 200 to 299 within the time is DeliveryFailed."""
+        try:
+            async with (
+                asyncio.timeout(self._outgoing.timeout_s),
+                self._client.stream("POST", call.url, content=call.body, headers=call.headers) as response,
+            ):
+                if response.is_success:
+                    return
+                said = await _beginning(response)
+        except TimeoutError:
+            raise DeliveryFailed(f"no answer within {self._outgoing.timeout_s:g} s (outgoing_timeout_s)") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
+            raise DeliveryFailed(f"the call failed: {error or type(error).__name__}") from error
+        where = "; redirects are not followed" if response.is_redirect else ""
+        raise DeliveryFailed(
+            f"the receiver answered {response.status_code}{where}" + (f": {said}" if said else ""),
+            retryable=response.status_code in RETRIED,
+        )
+
+    async def send_mail(self, mail: EmailMessage) -> None:
+        """Hand a mail to the mail server; raises DeliveryFailed. Blocks a thread meanwhile."""
+        if not self.mail.host:
+            raise DeliveryFailed("no mail server is set (smtp_host)", retryable=False)
+        await asyncio.to_thread(_hand_over, mail, self.mail, self._outgoing.timeout_s, self._tls)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """What an answer says, as far as it is worth keeping."""
+    said = b""
+    async for chunk in response.aiter_raw():
+        said += chunk
+        if len(said) >= MAX_ANSWER_BYTES:
+            break
+    text = " ".join(said[: 4 * MAX_ANSWER_SHOWN].decode("utf-8", "replace").split())
+    return "".join(each for each in text if each.isprintable())[:MAX_ANSWER_SHOWN]
+
+
+def _hand_over(mail: EmailMessage, server: Mail, timeout_s: float, tls: ssl.SSLContext) -> None:
+    try:
+        with _connected(server, timeout_s, tls) as smtp:
+            if server.user:
+                smtp.login(server.user, server.password)
+            refused = smtp.send_message(mail)
+    except smtplib.SMTPRecipientsRefused as error:
+        permanent = all(code >= 500 for code, _ in error.recipients.values())
+        raise DeliveryFailed(f"the mail server refuses {_listed(error.recipients)}", retryable=not permanent) from error
+    except smtplib.SMTPResponseException as error:
+        text = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        raise DeliveryFailed(
+            f"the mail server answered {error.smtp_code}: {text[:MAX_ANSWER_SHOWN]}", retryable=error.smtp_code < 500
+        ) from error
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        raise DeliveryFailed(f"the mail server {server.host} port {server.port} failed: {error}") from error
+    if refused:
+        # The others have it; another attempt would send it to them again.
+        raise DeliveryFailed(f"the mail server refuses {_listed(refused)}", retryable=False)
+
+
+def _connected(server: Mail, timeout_s: float, tls: ssl.SSLContext) -> smtplib.SMTP:
+    if server.security == "tls":
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=tls)
+    smtp = smtplib.SMTP(server.host, server.port, timeout=timeout_s)
+    if server.security == "starttls":
+        try:
+            smtp.starttls(context=tls)
+        except BaseException:
+            smtp.close()
+            raise
+    return smtp
+
+
+def _listed(refused: dict[str, tuple[int, bytes]]) -> str:
+    return "; ".join(
+        f"{address}: {code} {text.decode('utf-8', 'replace')[:MAX_ANSWER_SHOWN]}"
+        for address, (code, text) in refused.items()
+    )

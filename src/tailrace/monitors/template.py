@@ -1,0 +1,382 @@
+"""Templates of webhook bodies: the part of Go's text/template that alerts are written in.
+
+Source of the rules: https://pkg.go.dev/text/template, and Axiom's page on custom webhooks for the variables. Two things
+are other than in Go: a value that stands within a JSON string is escaped as such, so that no message can break the JSON
+around it, and objects, lists and nothing are written as JSON.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from tailrace.events import BadRequest
+
+MAX_OUTPUT: Final = 1024 * 1024  # characters
+MAX_DEPTH: Final = 32  # of nested blocks and parentheses
+MAX_STEPS: Final = 100_000  # pieces written, so that ranges within ranges come to an end
+
+_ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<string>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
+      | (?P<number>[-+]?\d+(?:\.\d+)?)
+      | (?P<field>(?:\.[A-Za-z_]\w*)+|\.)
+      | (?P<root>\$(?:\.[A-Za-z_]\w*)*)
+      | (?P<word>[A-Za-z_]\w*)
+      | (?P<sign>[()|])
+    )""",
+    re.VERBOSE,
+)
+
+Data = Mapping[str, Any]
+
+
+class Constant(Struct, frozen=True):
+    value: Any
+
+
+class Field(Struct, frozen=True):
+    path: tuple[str, ...]
+    rooted: bool  # of the whole data, not of what a block looks at
+
+
+class Call(Struct, frozen=True):
+    name: str
+    arguments: "tuple[Expression, ...]"
+
+
+Expression = Constant | Field | Call
+
+
+class Literal(Struct, frozen=True):
+    text: str
+
+
+class Output(Struct, frozen=True):
+    value: Expression
+
+
+class Block(Struct, frozen=True):
+    """`if`, `with` or `range`, with what comes where its value is empty."""
+
+    kind: str
+    value: Expression
+    body: "tuple[Node, ...]"
+    otherwise: "tuple[Node, ...]"
+
+
+Node = Literal | Output | Block
+Template = tuple[Node, ...]
+
+
+def parse(text: str) -> Template:
+    """The tree of a template; raises BadRequest that names the line and what is known."""
+    parser = _Parser(text)
+    nodes, ended = parser.nodes(0)
+    if ended:
+        raise parser.error(f"{{{{{ended}}}}} ends nothing")
+    return nodes
+
+
+def render(template: Template, data: Data) -> str:
+    """The text that a template makes of the data. Raises BadRequest past MAX_OUTPUT or MAX_STEPS."""
+    writer = _Writer()
+    _write(template, data, data, writer)
+    return "".join(writer.parts)
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._pieces = list(_pieces(text))
+        self._next = 0
+        self._line = 1
+
+    def error(self, message: str) -> BadRequest:
+        return BadRequest(f"body, line {self._line}: {message}")
+
+    def nodes(self, depth: int) -> tuple[Template, str]:
+        """The nodes up to an `else` or `end`, which comes with them; "" at the end of the text."""
+        if depth > MAX_DEPTH:
+            raise self.error(f"blocks are nested more than {MAX_DEPTH} deep")
+        found: list[Node] = []
+        while self._next < len(self._pieces):
+            text, action, self._line = self._pieces[self._next]
+            self._next += 1
+            if action is None:
+                if "{{" in text:
+                    raise self.error("'{{' is not closed by '}}'")
+                found.append(Literal(text))
+                continue
+            stripped = action.strip()
+            if stripped.startswith("/*") and stripped.endswith("*/"):
+                continue
+            word, _, rest = stripped.partition(" ")
+            if word in ("else", "end"):
+                return tuple(found), stripped
+            if word in ("if", "with", "range"):
+                found.append(self._block(word, rest, depth))
+            elif word in ("define", "template", "block", "break", "continue") or ":=" in stripped:
+                raise self.error(f"{stripped!r} is not known here; there are values, if, with, range, else and end")
+            else:
+                found.append(Output(self._expression(stripped)))
+        return tuple(found), ""
+
+    def _block(self, kind: str, condition: str, depth: int) -> Block:
+        value = self._expression(condition)
+        line = self._line
+        body, ended = self.nodes(depth + 1)
+        otherwise: Template = ()
+        if ended.startswith("else"):
+            word, _, rest = ended.removeprefix("else").strip().partition(" ")
+            if word in ("if", "with"):
+                return Block(kind, value, body, (self._block(word, rest, depth + 1),))
+            if word:
+                raise self.error(f"{ended!r} is not known; there are else, else if and else with")
+            otherwise, ended = self.nodes(depth + 1)
+        if ended != "end":
+            self._line = line
+            raise self.error(f"{{{{{kind}}}}} is not closed by {{{{end}}}}")
+        return Block(kind, value, body, otherwise)
+
+    def _expression(self, text: str) -> Expression:
+        tokens = self._tokens(text)
+        value, rest = self._pipeline(tokens, 0)
+        if rest:
+            raise self.error(f"unexpected {rest[0][1]!r} in {text!r}")
+        return value
+
+    def _tokens(self, text: str) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        at = 0
+        text = text.rstrip()
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if match is None or match.lastgroup is None:
+                raise self.error(f"{text[at:].strip()[:50]!r} is not understood in {text[:100]!r}")
+            found.append((match.lastgroup, match[match.lastgroup]))
+            at = match.end()
+        return found
+
+    def _pipeline(self, tokens: list[tuple[str, str]], depth: int) -> tuple[Expression, list[tuple[str, str]]]:
+        if depth > MAX_DEPTH:
+            raise self.error(f"parentheses are nested more than {MAX_DEPTH} deep")
+        value, tokens = self._command(tokens, None, depth)
+        while tokens and tokens[0] == ("sign", "|"):
+            value, tokens = self._command(tokens[1:], value, depth)
+        return value, tokens
+
+    def _command(
+        self, tokens: list[tuple[str, str]], piped: Expression | None, depth: int
+    ) -> tuple[Expression, list[tuple[str, str]]]:
+        if not tokens:
+            raise self.error("a value is missing")
+        kind, name = tokens[0]
+        if kind == "word" and name not in _CONSTANTS:
+            if name not in FUNCTIONS:
+                raise self.error(f"unknown function {name!r}; known are {', '.join(FUNCTIONS)}")
+            arguments: list[Expression] = []
+            tokens = tokens[1:]
+            while tokens and tokens[0] not in (("sign", "|"), ("sign", ")")):
+                argument, tokens = self._operand(tokens, depth)
+                arguments.append(argument)
+            if piped is not None:
+                arguments.append(piped)
+            least = FUNCTIONS[name][0]
+            if len(arguments) < least:
+                raise self.error(f"{name} takes at least {least} arguments, but it has {len(arguments)}")
+            return Call(name, tuple(arguments)), tokens
+        if piped is not None:
+            raise self.error(f"{name!r} is no function, so that nothing can be piped into it")
+        return self._operand(tokens, depth)
+
+    def _operand(self, tokens: list[tuple[str, str]], depth: int) -> tuple[Expression, list[tuple[str, str]]]:
+        (kind, text), rest = tokens[0], tokens[1:]
+        if (kind, text) == ("sign", "("):
+            value, rest = self._pipeline(rest, depth + 1)
+            if not rest or rest[0] != ("sign", ")"):
+                raise self.error("'(' is not closed by ')'")
+            return value, rest[1:]
+        if kind == "string":
+            return Constant(self._string(text)), rest
+        if kind == "number":
+            return Constant(float(text) if "." in text else int(text)), rest
+        if kind in ("field", "root"):
+            return Field(tuple(part for part in text.lstrip("$").split(".") if part), kind == "root"), rest
+        if kind == "word" and text in _CONSTANTS:
+            return Constant(_CONSTANTS[text]), rest
+        raise self.error(f"unexpected {text!r}")
+
+    def _string(self, text: str) -> str:
+        if text.startswith("`"):
+            return text[1:-1]
+        try:
+            value: str = json.loads(text, strict=False)
+        except ValueError:
+            raise self.error(f"{text[:100]} is not a string as JSON has it") from None
+        return value
+
+
+_CONSTANTS: Final = {"true": True, "false": False, "nil": None}
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str | None, int]]:
+    """Texts, and actions (the second member) with the line on which they begin."""
+    at = 0
+    trim = False
+    for match in _ACTION.finditer(text):
+        before = text[at : match.start()]
+        before = before.lstrip() if trim else before
+        line = text.count("\n", 0, match.start()) + 1
+        if before:
+            yield before.rstrip() if match[1] else before, None, line
+        yield "", match[2], line
+        trim = match[3] is not None
+        at = match.end()
+    rest = text[at:].lstrip() if trim else text[at:]
+    if rest:
+        yield rest, None, text.count("\n", 0, at) + 1
+
+
+class _Writer:
+    """Collects the text, and knows whether it has come to within a JSON string."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._length = 0
+        self._steps = 0
+        self._quoted = False
+
+    def step(self) -> None:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise BadRequest(f"the template takes more than {MAX_STEPS} steps")
+
+    def literal(self, text: str) -> None:
+        escaped = False
+        for character in text:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = self._quoted
+            elif character == '"':
+                self._quoted = not self._quoted
+        self._add(text)
+
+    def value(self, value: Any) -> None:
+        text = shown(value)
+        self._add(json.dumps(text, ensure_ascii=False)[1:-1] if self._quoted else text)
+
+    def _add(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > MAX_OUTPUT:
+            raise BadRequest(f"the template makes more than {MAX_OUTPUT} characters")
+        self.parts.append(text)
+
+
+def _write(nodes: Template, root: Data, dot: Any, writer: _Writer) -> None:
+    for node in nodes:
+        writer.step()
+        match node:
+            case Literal(text):
+                writer.literal(text)
+            case Output(value):
+                writer.value(_value(value, root, dot))
+            case Block(kind, condition, body, otherwise):
+                value = _value(condition, root, dot)
+                if not _truth(value):
+                    _write(otherwise, root, dot, writer)
+                elif kind == "range":
+                    items = value.values() if isinstance(value, Mapping) else value if _is_list(value) else ()
+                    for item in items:
+                        writer.step()
+                        _write(body, root, item, writer)
+                else:
+                    _write(body, root, value if kind == "with" else dot, writer)
+
+
+def _value(expression: Expression, root: Data, dot: Any) -> Any:
+    match expression:
+        case Constant(value):
+            return value
+        case Field(path, rooted):
+            found: Any = root if rooted else dot
+            for key in path:
+                found = found.get(key) if isinstance(found, Mapping) else None
+            return found
+        case Call(name, arguments):
+            return FUNCTIONS[name][1]([_value(each, root, dot) for each in arguments])
+
+
+def shown(value: Any) -> str:
+    """A value as text: texts as they are, numbers without a useless fraction, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _truth(value: Any) -> bool:
+    return bool(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[list[Any]], bool]:
+    def compared(arguments: list[Any]) -> bool:
+        try:
+            return compare(arguments[0], arguments[1])
+        except TypeError:
+            return False
+
+    return compared
+
+
+def _and(arguments: list[Any]) -> Any:
+    return next((each for each in arguments if not _truth(each)), arguments[-1])
+
+
+def _or(arguments: list[Any]) -> Any:
+    return next((each for each in arguments if _truth(each)), arguments[-1])
+
+
+def _index(arguments: list[Any]) -> Any:
+    value = arguments[0]
+    for key in arguments[1:]:
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif _is_list(value) and isinstance(key, int) and -1 < key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value
+
+
+def _length(arguments: list[Any]) -> int:
+    return len(arguments[0]) if isinstance(arguments[0], Mapping | str) or _is_list(arguments[0]) else 0
+
+
+FUNCTIONS: Final[Mapping[str, tuple[int, Callable[[list[Any]], Any]]]] = {
+    # name: fewest arguments, what it does
+    "eq": (2, lambda arguments: any(arguments[0] == each for each in arguments[1:])),
+    "ne": (2, lambda arguments: arguments[0] != arguments[1]),
+    "lt": (2, _ordered(lambda a, b: a < b)),
+    "le": (2, _ordered(lambda a, b: a <= b)),
+    "gt": (2, _ordered(lambda a, b: a > b)),
+    "ge": (2, _ordered(lambda a, b: a >= b)),
+    "and": (1, _and),
+    "or": (1, _or),
+    "not": (1, lambda arguments: not _truth(arguments[0])),
+    "len": (1, _length),
+    "index": (1, _index),
+    "print": (1, lambda arguments: "".join(shown(each) for each in arguments)),
+    "json": (1, lambda arguments: json.dumps(arguments[0], ensure_ascii=False, default=str)),
+    "lower": (1, lambda arguments: shown(arguments[0]).lower()),
+    "upper": (1, lambda arguments: shown(arguments[0]).upper()),
+}

@@ -1,0 +1,96 @@
+"""Monitors of a real server: an event in, the notifiers told, the history kept, over a restart too."""
+
+from typing import TYPE_CHECKING, Any
+
+from support.receivers import http_receiver, mailbox
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeServer, Server
+
+
+def made(server: "Server", path: str, **body: Any) -> dict[str, Any]:
+    answer = server.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    thing: dict[str, Any] = answer.json()
+    return thing
+
+
+def standing(server: "Server", monitor: dict[str, Any]) -> dict[str, Any]:
+    answer = server.client.get(f"/tailrace/v1/monitors/{monitor['id']}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def run_again(server: "Server", monitor: dict[str, Any], **changes: Any) -> None:
+    """A monitor runs at once when it is changed."""
+    before = standing(server, monitor)["lastRun"]
+    answer = server.client.put(f"/v2/monitors/{monitor['id']}", json=monitor | changes)
+    assert answer.status_code == 200, answer.text
+    wait_until(lambda: standing(server, monitor)["lastRun"] not in (before, None))
+
+
+def kinds(server: "Server", monitor: dict[str, Any]) -> list[str]:
+    return [each["kind"] for each in standing(server, monitor)["history"]]
+
+
+def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "MakeServer") -> None:
+    with http_receiver() as http, mailbox() as box:
+        options = [
+            "--outgoing-private=true",
+            "--smtp-host=127.0.0.1",
+            f"--smtp-port={box.port}",
+            "--smtp-security=none",
+        ]
+        server = make_server(*options, "--smtp-from=alerts@example.com").start()
+        hook = made(server, "/v2/notifiers", name="hook", properties={"webhook": {"url": f"{http.url}/hook"}})
+        mail = made(server, "/v2/notifiers", name="mail", properties={"email": {"emails": ["ops@example.com"]}})
+        server.ingest("demo", [{"status": 500}, {"status": 500}, {"status": 200}])
+        monitor = made(
+            server,
+            "/v2/monitors",
+            name="Errors",
+            type="Threshold",
+            aplQuery="demo | where status >= 500 | summarize count()",
+            operator="Above",
+            threshold=1,
+            intervalMinutes=1,
+            rangeMinutes=5,
+            notifierIds=[hook["id"], mail["id"]],
+        )
+
+        [opened] = http.wait_for(1)
+        wait_until(lambda: len(box.mails) == 1)
+        body = "Current value of 2 is above the threshold value of 1"
+        assert opened.path == "/hook"
+        assert opened.json["action"] == "Open"
+        assert {key: opened.json["event"][key] for key in ("monitorID", "title", "body", "value", "matchedEvent")} == {
+            "monitorID": monitor["id"],
+            "title": "Errors",
+            "body": body,
+            "value": 2,
+            "matchedEvent": None,
+        }
+        to, sent = box.mails[0]
+        assert (to, sent["From"], sent["Subject"]) == (["ops@example.com"], "alerts@example.com", "[Triggered] Errors")
+        assert body in sent.get_content()
+        wait_until(lambda: kinds(server, monitor).count("delivered") == 2)
+
+        server.stop()
+        server.start()
+        assert standing(server, monitor)["open"] == [""]
+        run_again(server, monitor, threshold=10)
+
+        assert http.wait_for(2)[1].json["action"] == "Closed"
+        wait_until(lambda: len(box.mails) == 2)
+        wait_until(lambda: kinds(server, monitor).count("delivered") == 4)
+        alerts = server.client.get(
+            f"/v2/monitors/{monitor['id']}/history",
+            params={"startTime": "2020-01-01T00:00:00Z", "endTime": "2100-01-01T00:00:00Z"},
+        ).json()
+        assert [(set(each), each["name"], each["state"]) for each in alerts] == [
+            ({"checkId", "name", "state", "timestamp"}, "Errors", state) for state in ("open", "closed")
+        ]
+        assert alerts[0]["checkId"] == alerts[1]["checkId"]
+        assert standing(server, monitor)["open"] == []
