@@ -94,6 +94,19 @@ class Settings(BaseSettings):
         description="Largest request body after its content encoding is undone.",
     )
     max_wire_bytes: Bytes = Field(default=64 * MIB, ge=1024, le=GIB, description="Largest request body as sent.")
+    body_timeout_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=86400,
+        description="Longest time in which nothing of a request's body comes, and the time that 500 bytes a second are "
+        "not asked of it. Past it, 408.",
+    )
+    receive_backlog_bytes: Bytes = Field(
+        default=512 * MIB,
+        ge=MIB,
+        description="Most bytes of bodies in memory, complete or not, whose requests are not answered yet; beyond, a "
+        "request that brings more is refused with 429.",
+    )
     max_events: Annotated[int, Unit.EVENTS] = Field(
         default=100_000, ge=1, le=10_000_000, description="Most events in one request."
     )

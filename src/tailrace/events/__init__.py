@@ -4,6 +4,7 @@ from tailrace.events.batch import Batch, Cut, Receipt, Rejection
 from tailrace.events.errors import (
     AccessUnavailable,
     BadRequest,
+    BodyTimeout,
     Conflict,
     DatasetExists,
     DatasetNotFound,
@@ -28,6 +29,7 @@ __all__ = [
     "AccessUnavailable",
     "BadRequest",
     "Batch",
+    "BodyTimeout",
     "Conflict",
     "Cut",
     "DatasetExists",

@@ -78,6 +78,13 @@ class DatasetExists(Conflict):
     code = "dataset_exists"
 
 
+class BodyTimeout(TailraceError):
+    """The request's body did not come in time; nothing of it was taken."""
+
+    status = 408
+    code = "body_timeout"
+
+
 class TooLarge(TailraceError):
     status = 413
     code = "too_large"

@@ -14,19 +14,16 @@ from tailrace.api import ROUTES
 from tailrace.dialects import axiom
 from tailrace.dialects.http import Gate, Handler, Headers, Request, Response
 from tailrace.dialects.route import Match, Router
-from tailrace.events import BadRequest, MethodNotAllowed, NotFound, TailraceError, TooLarge
+from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.server.metrics import Metrics
+from tailrace.server.receiving import Body, ClientGone, Incoming, Message, Receive, Receiving
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-# A refused request's body is read to its end, as far as this, so that the client is still there for the answer.
-DRAIN_BYTES = 256 * 1024 * 1024
 TRACE_ID_BITS = 128
 
 SERVER = (b"server", b"tailrace")
@@ -60,11 +57,9 @@ SAME_ORIGIN = (
 TAIL = "/tailrace/v1/tail/"
 
 
-class ClientGone(Exception):
-    """The client hung up before its request was complete."""
-
-
-def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int) -> Application:
+def build(
+    *, gate: Gate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int, receiving: Receiving
+) -> Application:
     """The application over a gate and the API's application; bodies past `max_wire_bytes` as sent are refused."""
     clock = time.perf_counter
 
@@ -75,6 +70,8 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
         headers: Headers = dict(scope["headers"])
         match = router.match(scope["method"], scope["raw_path"], headers)
         handler = match.handlers.get(scope["method"])
+        incoming = Incoming(receive, receiving)
+        body = Body(incoming, _length(headers), max_wire_bytes, receiving)
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
@@ -82,11 +79,10 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
                     return
                 handler = _refusal(match, scope["method"])
                 if handler is None:
-                    await _to_api(match, api, scope, receive, send)
+                    await _to_api(match, api, scope, incoming, send)
                     if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
                         metrics.observe("api", clock() - began)
                     return
-            body = Body(receive, headers, max_wire_bytes)
             request = Request(
                 scope["method"],
                 match.path,
@@ -102,7 +98,8 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
             if match.dialect.finish is not None:
                 response = match.dialect.finish(request, gate, response)
             if not body.complete:
-                await body.drain()
+                with contextlib.suppress(BodyTimeout):
+                    await body.drain()
             await _send(send, response, match.path)
             metrics.observe(match.dialect.name, clock() - began)
         except ClientGone:
@@ -113,8 +110,16 @@ def build(*, gate: Gate, metrics: Metrics, api: Application, router: Router, max
                 await _send(send, broken, match.path)
         except Exception:
             logger.exception("a request to %s failed", scope["path"])
+        finally:
+            body.release()
 
     return app
+
+
+def _length(headers: Headers) -> int:
+    """The declared length of the body, -1 when it is chunked."""
+    value = headers.get(b"content-length")
+    return -1 if value is None else int(value)
 
 
 async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -> Response:
@@ -181,67 +186,6 @@ async def _to_api(match: Match, api: Application, scope: Scope, receive: Receive
         scope["path"] = path
         scope["raw_path"] = path.encode()
     await api(scope, receive, partial(_send_with_common_headers, send, path))
-
-
-class Body:
-    """The body of one request, read at most once."""
-
-    __slots__ = ("_headers", "_max_bytes", "_receive", "complete")
-
-    def __init__(self, receive: Receive, headers: Headers, max_bytes: int) -> None:
-        self._receive = receive
-        self._headers = headers
-        self._max_bytes = max_bytes
-        self.complete = False
-
-    async def read(self) -> bytes:
-        """The whole body as sent; raises TooLarge as soon as it is known to be, ClientGone when it breaks off."""
-        length = self._length()
-        if length > self._max_bytes:
-            raise self._too_large()
-        message = await self._receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        body: bytes = message["body"]
-        # With a length there is no need to ask again for the end.
-        if len(body) == length or not message.get("more_body"):
-            self.complete = True
-            return body
-        chunks = [body]
-        total = len(body)
-        while total != length:
-            if total > self._max_bytes:
-                raise self._too_large()
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ClientGone
-            chunks.append(message["body"])
-            total += len(message["body"])
-            if not message.get("more_body"):
-                break
-        if total > self._max_bytes:
-            raise self._too_large()
-        self.complete = True
-        return b"".join(chunks)
-
-    async def drain(self) -> None:
-        """Reads and forgets the rest of the body, as far as DRAIN_BYTES."""
-        left = DRAIN_BYTES
-        while left > 0:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ClientGone
-            left -= len(message["body"])
-            if not message.get("more_body"):
-                return
-
-    def _length(self) -> int:
-        """The declared length, -1 when the body is chunked."""
-        value = self._headers.get(b"content-length")
-        return -1 if value is None else int(value)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than {self._max_bytes} bytes (max_wire_bytes)")
 
 
 async def _send(send: Send, response: Response, path: str) -> None:

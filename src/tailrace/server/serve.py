@@ -44,6 +44,7 @@ from tailrace.server import app
 from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer
 from tailrace.server.metrics import Gauges, Metrics, exposition
+from tailrace.server.receiving import Receiving
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
@@ -223,7 +224,12 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
     )
     application = app.build(
-        gate=gate, metrics=metrics, api=api.build(services), router=router, max_wire_bytes=settings.max_wire_bytes
+        gate=gate,
+        metrics=metrics,
+        api=api.build(services),
+        router=router,
+        max_wire_bytes=settings.max_wire_bytes,
+        receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
     )
     url = _url(settings.host, listener)
     _write_private(data / SERVER_FILE, json.dumps({"url": url, "pid": os.getpid()}) + "\n")

@@ -1,0 +1,183 @@
+"""Bodies on their way in: how long one may take to come, and how much of them all may be in memory."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tailrace.events import BodyTimeout, Overloaded, TooLarge
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+# A body that comes slower than this, over all of its time but body_timeout_s, is not waited for.
+LEAST_BYTES_PER_S = 500
+LOOK_EVERY_S = 0.5
+RETRY_AFTER_S = 1
+# A refused request's body is read to its end, as far as this, so that the client is still there for the answer.
+DRAIN_BYTES = 256 * 1024 * 1024
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+class Receiving:
+    """What the bodies of all requests share. Used by the event loop's thread alone."""
+
+    def __init__(self, *, timeout_s: float, max_bytes: int) -> None:
+        self.timeout_s = timeout_s
+        self.max_bytes = max_bytes
+        self.bytes = 0  # of bodies of which the requests are not yet answered
+        self._waiting: set[Incoming] = set()
+        self._looking = False
+
+    def await_more(self, incoming: "Incoming") -> None:
+        """Ends the wait of this body when it takes too long."""
+        self._waiting.add(incoming)
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
+    def came(self, incoming: "Incoming") -> None:
+        """Something came for this body, or its wait is over otherwise."""
+        self._waiting.discard(incoming)
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        for each in [each for each in self._waiting if each.deadline_s < now_s]:
+            each.give_up()
+        self._looking = bool(self._waiting)
+        if self._looking:
+            asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+
+
+class Incoming:
+    """The `receive` of one request, which ends with BodyTimeout when the body does not come.
+
+    Once the body is complete it waits as long as it takes: then it tells whether the client hangs up.
+    """
+
+    __slots__ = ("_complete", "_latest_s", "_overdue", "_pending", "_receive", "_shared", "deadline_s")
+
+    def __init__(self, receive: Receive, shared: Receiving) -> None:
+        self._receive = receive
+        self._shared = shared
+        self._complete = False
+        self._overdue = False
+        self._pending: Any = None
+        self.deadline_s = self._latest_s = time.monotonic() + shared.timeout_s
+
+    async def __call__(self) -> Message:
+        """The next message of the request; raises BodyTimeout."""
+        if self._complete:
+            return await self._receive()
+        if self._overdue:
+            raise self._too_slow()
+        self._pending = self._receive()  # the HTTP server's future
+        self._shared.await_more(self)
+        try:
+            message: Message = await self._pending
+        except asyncio.CancelledError:
+            if self._overdue:
+                raise self._too_slow() from None
+            raise
+        finally:
+            self._shared.came(self)
+        self._complete = not message.get("more_body")
+        if not self._complete:
+            self._latest_s += len(message["body"]) / LEAST_BYTES_PER_S
+            self.deadline_s = min(time.monotonic() + self._shared.timeout_s, self._latest_s)
+        return message
+
+    def give_up(self) -> None:
+        """Waits no longer."""
+        self._overdue = True
+        self._pending.cancel()
+
+    def _too_slow(self) -> BodyTimeout:
+        return BodyTimeout(
+            f"nothing more of the body came in body_timeout_s = {self._shared.timeout_s:g} s, "
+            f"or less than {LEAST_BYTES_PER_S} bytes a second"
+        )
+
+
+class Body:
+    """The body of one request, read at most once."""
+
+    __slots__ = ("_held", "_length", "_max_bytes", "_receive", "_shared", "complete")
+
+    def __init__(self, receive: Incoming, length: int, max_bytes: int, shared: Receiving) -> None:
+        """A body of `length` bytes as declared, -1 when it is chunked."""
+        self._receive = receive
+        self._length = length
+        self._max_bytes = max_bytes
+        self._shared = shared
+        self._held = 0
+        self.complete = False
+
+    async def read(self) -> bytes:
+        """The whole body as sent.
+
+        Raises TooLarge as soon as it is known to be, ClientGone when it breaks off, BodyTimeout when it does not come,
+        Overloaded when all bodies together are too large.
+        """
+        length = self._length
+        if length > self._max_bytes:
+            raise self._too_large()
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body: bytes = message["body"]
+        self._hold(len(body))
+        # With a length there is no need to ask again for the end.
+        if len(body) == length or not message.get("more_body"):
+            self.complete = True
+            return body
+        chunks = [body]
+        total = len(body)
+        while total != length:
+            if total > self._max_bytes:
+                raise self._too_large()
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunks.append(message["body"])
+            total += len(message["body"])
+            self._hold(len(message["body"]))
+            if not message.get("more_body"):
+                break
+        if total > self._max_bytes:
+            raise self._too_large()
+        self.complete = True
+        return b"".join(chunks)
+
+    async def drain(self) -> None:
+        """Reads and forgets the rest of the body, as far as DRAIN_BYTES; raises ClientGone, BodyTimeout."""
+        left = DRAIN_BYTES
+        while left > 0:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            left -= len(message["body"])
+            if not message.get("more_body"):
+                return
+
+    def release(self) -> None:
+        """The request is answered: its body no longer counts."""
+        self._shared.bytes -= self._held
+        self._held = 0
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._shared.bytes += size
+        if self._shared.bytes > self._shared.max_bytes and self._held < self._shared.bytes:
+            self.release()
+            raise Overloaded(
+                f"the bodies of all requests together are larger than {self._shared.max_bytes} bytes "
+                "(receive_backlog_bytes): try again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._max_bytes} bytes (max_wire_bytes)")
