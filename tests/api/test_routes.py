@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from tailrace.access import Access
+from tailrace.access import Access, Entry
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.kept import Kept
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
@@ -36,6 +36,9 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
     async def health() -> Health:
         return Health("never asked")
 
+    async def never(entry: Entry) -> None:
+        raise AssertionError(entry)
+
     access = Access.open(tmp_path / "access.db")
     lake = Lake.open(tmp_path / "lake")
     engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
@@ -57,6 +60,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             turns=Turns(1),
             tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits(), engine.facts),
             monitoring=Monitoring(monitor_store, lambda monitor_id: None),
+            record=never,
         )
     monitor_store.close()
     kept.close()

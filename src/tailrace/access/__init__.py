@@ -1,12 +1,16 @@
 """Users, tokens, keys and what each may do, kept in an SQL store that holds only hashes of secrets."""
 
+from tailrace.access.audit import Actor, Entry, Resource, is_audit
 from tailrace.access.capabilities import (
     FIRST_ORGANISATION,
     Capabilities,
     Grant,
     allows,
+    audit_dataset,
     is_foreign,
     require,
+    require_changeable,
+    require_no_audit,
     require_own,
 )
 from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
@@ -20,8 +24,10 @@ __all__ = [
     "FIRST_ORGANISATION",
     "NO_EXPIRY",
     "Access",
+    "Actor",
     "Capabilities",
     "CustomRole",
+    "Entry",
     "Grant",
     "Group",
     "GroupBody",
@@ -33,13 +39,18 @@ __all__ = [
     "People",
     "PersonalToken",
     "Rbac",
+    "Resource",
     "Role",
     "RoleBody",
     "Sessions",
     "TokenRecord",
     "User",
     "allows",
+    "audit_dataset",
+    "is_audit",
     "is_foreign",
     "require",
+    "require_changeable",
+    "require_no_audit",
     "require_own",
 ]

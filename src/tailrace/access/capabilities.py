@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tailrace.access.audit import DATASET as AUDIT_DATASET
+from tailrace.access.audit import REFUSED_CAPABILITIES, is_audit
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # capability to actions, as in JSON: {"ingest": ["create"]}
@@ -108,6 +110,11 @@ class Grant(Struct, frozen=True):
         return self.kind == "personal" and self.role in UNLIMITED_ROLES
 
 
+def audit_dataset(organisation: str) -> str:
+    """Return the name of the dataset with an organisation's audit trail."""
+    return AUDIT_DATASET if organisation == FIRST_ORGANISATION else f"{AUDIT_DATASET}.{organisation}"
+
+
 def is_foreign(organisation: str, dataset: str, owner_of: OwnerOf) -> bool:
     """Return whether there is a dataset of the name and it is another organisation's."""
     owner = owner_of(dataset)
@@ -120,6 +127,8 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
         return grant.is_unlimited or action in grant.org.get(capability, ())
     if is_foreign(grant.organisation, dataset, grant.owner_of):
         return False
+    if is_audit(dataset):
+        return _allows_audit(grant, capability, action, dataset)
     if grant.is_unlimited:
         return True
     for name in (dataset, EVERY_DATASET):
@@ -127,6 +136,27 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
         if held is not None and action in held.get(capability, ()):
             return True
     return False
+
+
+def _allows_audit(grant: Grant, capability: str, action: str, dataset: str) -> bool:
+    """The trail is for owners and admins, and for who may read it by name: "*" is not meant to show it."""
+    if capability in REFUSED_CAPABILITIES:
+        return False
+    if grant.is_unlimited or action in grant.datasets.get(dataset, {}).get(capability, ()):
+        return True
+    return (capability, action) == ("query", "read") and "read" in grant.org.get("auditLog", ())
+
+
+def require_changeable(grant: Grant, dataset: str) -> None:
+    """Raise DatasetNotFound for another organisation's dataset, Forbidden for the audit trail."""
+    require_own(grant, dataset)
+    require_no_audit(dataset)
+
+
+def require_no_audit(dataset: str) -> None:
+    """Raise Forbidden for the name of an audit trail, which the server alone makes and writes."""
+    if is_audit(dataset):
+        raise Forbidden(f"{dataset!r} is the audit trail: the server alone writes it, and nobody changes it")
 
 
 def require(grant: Grant, *, capability: str, action: str, dataset: str | None = None) -> None:
@@ -137,6 +167,8 @@ def require(grant: Grant, *, capability: str, action: str, dataset: str | None =
     if dataset is not None:
         require_own(grant, dataset)
     if not allows(grant, capability=capability, action=action, dataset=dataset):
+        if dataset is not None and capability in REFUSED_CAPABILITIES:
+            require_no_audit(dataset)
         where = "the organisation" if dataset is None else f"dataset {dataset!r}"
         raise Forbidden(f"the token lacks the capability {capability}:{action} on {where}")
 

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from tailrace.access.audit import is_audit
 from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, nobody
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
@@ -50,7 +51,8 @@ class KeyGrant(Struct, frozen=True):
 
     def may_send_to(self, dataset: str) -> bool:
         """Whether events for the dataset may come with this key."""
-        return (dataset in self.datasets or EVERY_DATASET in self.datasets) and not self.is_foreign(dataset)
+        named = dataset in self.datasets or EVERY_DATASET in self.datasets
+        return named and not self.is_foreign(dataset) and not is_audit(dataset)
 
     def is_foreign(self, dataset: str) -> bool:
         """Whether the dataset is another organisation's, as one may be that was made again under its name."""

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tailrace.access import Grant, require
-from tailrace.api import openapi, page
+from tailrace.api import audit, openapi, page
 from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
@@ -51,10 +51,17 @@ def build(services: Services) -> Starlette:
 
 
 def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
+    acts = {method: audit.act_of(method, route.handler) for method, route in methods.items()}
+
     async def endpoint(request: Request) -> Response:
         # Starlette answers HEAD wherever there is GET.
-        route = methods["GET" if request.method == "HEAD" else request.method]
-        return await route.handler(request, services, _grant(route, request, services))
+        method = "GET" if request.method == "HEAD" else request.method
+        route, act = methods[method], acts[method]
+        grant = _grant(route, request, services)
+        response = await route.handler(request, services, grant)
+        if act is not None and grant is not None and response.status_code < 400:
+            await audit.record(act, request, services, grant, response)
+        return response
 
     return endpoint
 

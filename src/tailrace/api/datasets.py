@@ -6,11 +6,11 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, is_foreign, require_own
+from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, DatasetNotFound
 from tailrace.events.times import rfc3339
-from tailrace.lake import DatasetInfo
+from tailrace.lake import AUDIT_KIND, DatasetInfo
 
 DEFAULT_KIND = "axiom:events:v1"
 KINDS = (DEFAULT_KIND, "otel:metrics:v1", "otel:traces:v1", "otel:logs:v1")
@@ -59,7 +59,7 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
         [
             _shown(info, map_fields.get(info.name, []))
             for info in services.lake.datasets()
-            if not is_foreign(grant.organisation, info.name, grant.owner_of)
+            if _is_shown(grant, info.name)
         ]
     )
 
@@ -67,6 +67,7 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
 async def create_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Makes a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
     wanted = await read_json(request, NewDataset)
+    require_no_audit(wanted.name)
     info = await asyncio.to_thread(
         services.lake.create,
         wanted.name,
@@ -84,6 +85,8 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
     """One dataset."""
     name = request.path_params["id"]
     require_own(grant, name)
+    if not _is_shown(grant, name):
+        raise DatasetNotFound(f"dataset {name!r} not found")
     info = services.lake.get(name)
     return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
 
@@ -91,7 +94,7 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
 async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Changes the description or the retention; what is not given stays."""
     name = request.path_params["id"]
-    require_own(grant, name)
+    require_changeable(grant, name)
     wanted = await read_json(request, DatasetChange)
     info = await asyncio.to_thread(
         services.lake.update,
@@ -106,11 +109,17 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Drops a dataset, its events and its virtual fields."""
     name = request.path_params["id"]
-    require_own(grant, name)
+    require_changeable(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
     await asyncio.to_thread(services.store.drop_dataset, name)
     await asyncio.to_thread(services.kept.drop_dataset, name)
     return no_content()
+
+
+def _is_shown(grant: Grant, name: str) -> bool:
+    if is_audit(name):
+        return allows(grant, capability="query", action="read", dataset=name)
+    return not is_foreign(grant.organisation, name, grant.owner_of)
 
 
 def _checked_kind(kind: str) -> str:
@@ -144,8 +153,8 @@ def _shown(info: DatasetInfo, map_fields: list[str]) -> Dataset:
         who=info.who,
         created=rfc3339(info.created_ns),
         updated_at=rfc3339(info.updated_ns or info.created_ns),
-        kind=info.kind,
-        can_write=True,
+        kind=DEFAULT_KIND if info.kind == AUDIT_KIND else info.kind,
+        can_write=info.kind != AUDIT_KIND,
         use_retention_period=info.use_retention_period,
         retention_days=info.retention_days,
         map_fields=map_fields,

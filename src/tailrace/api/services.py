@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Access
+from tailrace.access import Access, Entry
 from tailrace.api.kept import Kept
 from tailrace.api.store import Store
 from tailrace.api.tails import Tails
@@ -53,6 +53,7 @@ class Services(Struct, frozen=True, eq=False):
     turns: Turns
     tails: Tails
     monitoring: Monitoring
+    record: Callable[[Entry], Awaitable[None]]  # into the audit trail
     vacuuming: set[str] = set()  # names of datasets
 
 

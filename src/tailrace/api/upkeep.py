@@ -10,6 +10,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require
 from tailrace.api import running
 from tailrace.api.apl import time_range
+from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, Overloaded
 from tailrace.events.times import rfc3339
@@ -83,7 +84,9 @@ async def _trim(request: Request, services: Services, grant: Grant) -> int:
         raise BadRequest(f"maxDuration is {wanted.max_duration!r}, but it is a duration such as 1h0m0s, 30m or 7d")
     if current_by:
         raise Conflict(f"dataset {name!r} holds the current state of each {current_by}; it is not trimmed by age")
-    return await asyncio.to_thread(services.lake.trim, name, time.time_ns() - age_ns)
+    deleted = await asyncio.to_thread(services.lake.trim, name, time.time_ns() - age_ns)
+    note(request, max_duration=wanted.max_duration, rows_deleted=deleted)
+    return deleted
 
 
 async def vacuum(request: Request, services: Services, grant: Grant) -> Response:
@@ -115,16 +118,28 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     start_ns, end_ns = time_range(body.start_time, body.end_time)
     wanted = AplRequest(apl=body.apl, start_ns=start_ns, end_ns=end_ns, virtual_fields=services.store.expressions())
 
+    named: list[str] = []
+
     def check(dataset: str) -> None:
         require(grant, capability="query", action="read", dataset=dataset)
 
     def work(interrupt: Interrupt) -> Deletion:
         matched = RowsMatched(services.lake, services.engine, wanted, check=check, interrupt=interrupt)
         require(grant, capability="data", action="delete", dataset=matched.dataset)
+        named.append(matched.dataset)
         matched.compiled()  # so that a query that is wrong is refused where there are no files to ask it of
         return services.lake.delete_where(matched.dataset, matched, dry_run=not body.commit)
 
     found = await running.run(request, services, grant, work)
+    note(
+        request,
+        resource=named[0],
+        changed=bool(body.commit),
+        apl=body.apl,
+        start_time=body.start_time,
+        end_time=body.end_time,
+        rows_deleted=found.rows_deleted,
+    )
     return json_response(
         Deleted(
             dry_run=not body.commit,

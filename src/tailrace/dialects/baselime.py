@@ -67,7 +67,7 @@ class _Target(Struct, frozen=True):
     labels: dict[str, Any]
     max_event_bytes: int
     is_made: bool  # whether a dataset that is not there yet is made
-    organisation: str  # whose it is then
+    grant: KeyGrant  # whose organisation it is of then
 
 
 class Refused(Struct, frozen=True):
@@ -96,7 +96,7 @@ async def ingest_namespace(request: Request, gate: Gate) -> Response:
     grant = _grant(request, gate)
     labels = _labels(_header(request, b"x-service"), request.params["namespace"])
     is_made = gate.options.baselime_auto_create
-    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant.organisation)
+    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant)
     return await _ingest(request, gate, grant, target)
 
 
@@ -106,7 +106,7 @@ async def ingest_service(request: Request, gate: Gate) -> Response:
     _refuse_if_strict(request, gate)
     labels = _labels(request.params["service"], request.params["namespace"])
     is_made = gate.options.baselime_auto_create
-    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant.organisation)
+    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant)
     return await _ingest(request, gate, grant, target)
 
 
@@ -172,7 +172,7 @@ def _labels(service: str, namespace: str) -> dict[str, Any]:
 
 def _by_headers(request: Request, grant: KeyGrant, dataset: str) -> _Target:
     labels = _labels(_header(request, b"x-service"), _header(request, b"x-namespace"))
-    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True, organisation=grant.organisation)
+    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True, grant=grant)
 
 
 def _refuse_if_strict(request: Request, gate: Gate) -> None:
@@ -268,7 +268,7 @@ async def _body(request: Request, gate: Gate) -> tuple[Callable[[], bytes], int]
 
 async def _stored(cut: Cut, target: _Target, request: Request, gate: Gate) -> Receipt:
     if target.is_made:
-        await gate.ensure_dataset(target.dataset, organisation=target.organisation)
+        await gate.ensure_dataset(target.dataset, organisation=target.grant.organisation, key=target.grant.key_id)
     return await gate.take(
         cut, dataset=target.dataset, labels=target.labels, dialect="baselime", received_ns=request.received_ns
     )

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
+from tailrace.access import Actor, Entry, Resource
 from tailrace.access.sessions import InvalidSession, StaleSession
 from tailrace.dialects.http import (
     REFUSED_BYTES,
@@ -161,9 +162,13 @@ async def create_session(request: Request, gate: Gate) -> Response:
         grant = gate.access.authenticate_key("datamix", key)
     except Unauthorized as error:
         raise InvalidKey(error.message) from None
+    if gate.closed is not None:
+        raise gate.closed
     sessions = gate.sessions
     sessions.forget_expired(request.received_ns)
     token = sessions.start(grant, request.received_ns)
+    started = Resource("session", token.session_id, grant.destination)
+    await gate.record(Entry(grant.organisation, "createSession", Actor("key", grant.key_id), started))
     answer = Started(*_split(grant.destination), token=sessions.sign(token), expires=token.expires_ms)
     return Response(200, _ENCODER.encode(answer), headers=_NO_STORE)
 
@@ -206,7 +211,7 @@ async def add_logs(request: Request, gate: Gate) -> Response:
             live.check_pace(sent.size)
             cut = await gate.offload(partial(_judge, sent, request.received_ns, gate.limits), WORST * sent.size)
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
-            await gate.ensure_dataset(destination, organisation=grant.organisation)
+            await gate.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
             await gate.take(cut, dataset=destination, labels=labels, dialect=_NAME, received_ns=request.received_ns)
             following = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Raw, Struct
 
-from tailrace.access import Access, Sessions
+from tailrace.access import Access, Entry, Sessions
 from tailrace.events import Cut, Receipt, Rejection, TailraceError
 from tailrace.intake import Limits
 
@@ -114,11 +114,15 @@ class Gate(Protocol):
         """Why no events are let through, None while they are."""
         ...
 
-    async def ensure_dataset(self, dataset: str, *, organisation: str, current_by: str = "") -> None:
+    async def record(self, entry: Entry) -> None:
+        """Puts an act into the audit trail of its organisation; returns once it is durable."""
+        ...
+
+    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, current_by: str = "") -> None:
         """Makes the organisation's dataset where there is none; with an id field one of current states.
 
-        Raises InvalidName, Conflict at the limit of datasets, or where a dataset of that name is of the other sort or
-        another organisation's.
+        `key` is the id of the key that it is made for. Raises Forbidden for an audit trail, InvalidName, NotReady, and
+        Conflict at `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
         """
         ...
 

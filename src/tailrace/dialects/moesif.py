@@ -195,7 +195,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
         rejections = changes.rejections
         if changes.upserts:
             dataset = f"{application}-{entity.name}"
-            await gate.ensure_dataset(dataset, organisation=grant.organisation, current_by=CURRENT_BY)
+            await gate.ensure_dataset(dataset, organisation=grant.organisation, key=grant.key_id, current_by=CURRENT_BY)
             rejections += tuple(
                 await gate.upsert(
                     changes.upserts, merged, dataset=dataset, dialect="moesif", received_ns=request.received_ns

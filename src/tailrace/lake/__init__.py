@@ -1,6 +1,6 @@
 """Columns: events shredded to Arrow, kept hot until committed to Delta tables."""
 
-from tailrace.lake.catalog import REVISION, DatasetInfo, check_name
+from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
 from tailrace.lake.fields import Column, FieldsView
 from tailrace.lake.lake import Lake, LakeSettings, RowFilter, Snapshot
 from tailrace.lake.priority import step_back
@@ -9,6 +9,7 @@ from tailrace.lake.table import DataFile
 from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 
 __all__ = [
+    "AUDIT_KIND",
     "REVISION",
     "Column",
     "DataFile",

@@ -230,8 +230,9 @@ class Lake:
         with self._lock:
             if name in self._datasets:
                 raise DatasetExists(f"dataset {name!r} exists already")
-            if len(self._datasets) >= self.settings.max_datasets:
-                raise Conflict(f"there are {len(self._datasets)} datasets, the limit max_datasets")
+            counted = sum(1 for each in self._datasets.values() if each.info.kind != catalog.AUDIT_KIND)
+            if kind != catalog.AUDIT_KIND and counted >= self.settings.max_datasets:
+                raise Conflict(f"there are {counted} datasets, the limit max_datasets")
             if name in self._unavailable:
                 raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}")
             info = DatasetInfo(

@@ -185,7 +185,9 @@ async def _to_api(match: Match, api: Application, scope: Scope, receive: Receive
     if path != scope["path"]:
         scope["path"] = path
         scope["raw_path"] = path.encode()
-    await api(scope, receive, partial(_send_with_common_headers, send, path))
+    trace_id = _trace_id()
+    scope["trace_id"] = trace_id[1].decode()
+    await api(scope, receive, partial(_send_with_common_headers, send, path, trace_id))
 
 
 async def _send(send: Send, response: Response, path: str) -> None:
@@ -205,10 +207,10 @@ async def _send(send: Send, response: Response, path: str) -> None:
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
-async def _send_with_common_headers(send: Send, path: str, message: Message) -> None:
+async def _send_with_common_headers(send: Send, path: str, trace_id: tuple[bytes, bytes], message: Message) -> None:
     if message["type"] == "http.response.start":
         cross_origin = () if _is_same_origin(path) else ALLOW_ORIGIN
-        message["headers"] = [*message.get("headers", ()), _trace_id(), SERVER, *cross_origin]
+        message["headers"] = [*message.get("headers", ()), trace_id, SERVER, *cross_origin]
     await send(message)
 
 

@@ -1,6 +1,8 @@
 """The way from a dialect to the log: checks, back pressure, and waiting until events are durable."""
 
 import asyncio
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -8,7 +10,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from tailrace.access import Access, Sessions, is_foreign
+import numpy as np
+
+from tailrace.access import Access, Actor, Entry, Resource, Sessions, audit_dataset, is_foreign, require_no_audit
+from tailrace.access.audit import DESCRIPTION as AUDIT_DESCRIPTION
+from tailrace.access.audit import encode as encode_entry
 from tailrace.api.tails import Tails
 from tailrace.dialects.http import DEFAULT_OPTIONS, Merge, Options, Upsert
 from tailrace.events import (
@@ -23,8 +29,9 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
+from tailrace.events.times import rfc3339
 from tailrace.intake import Limits
-from tailrace.lake import Lake
+from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import LocalLog
 from tailrace.query import DuckDB, State, Stored, current_states, stored_values
 from tailrace.server.current import CurrentStates
@@ -32,6 +39,8 @@ from tailrace.server.metrics import Metrics
 from tailrace.server.once import MAX_REMEMBERED, Once
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tailrace.server")
 
 OVERLOAD_RETRY_AFTER_S = 1
 TRANSACTION_ID = "transaction_id"  # the field with the id by which `take_once` knows an event
@@ -105,6 +114,7 @@ class LogGate:
         """Raises what `take` would raise, before a body is read for nothing."""
         if self._closed is not None:
             raise self._closed
+        require_no_audit(dataset)
         self._lake.check(dataset)
         if self._lake.backlog_bytes > self._max_backlog_bytes:
             raise Overloaded(
@@ -113,18 +123,21 @@ class LogGate:
                 retry_after_s=OVERLOAD_RETRY_AFTER_S,
             )
 
-    async def ensure_dataset(self, dataset: str, *, organisation: str, current_by: str = "") -> None:
+    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, current_by: str = "") -> None:
         """Makes the organisation's dataset where there is none; with an id field one of current states.
 
-        Raises InvalidName, NotReady, and Conflict at `max_datasets` or where a dataset of the name is of the other
-        sort or another organisation's.
+        `key` is the id of the key that it is made for. Raises Forbidden for an audit trail, InvalidName, NotReady, and
+        Conflict at `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
         """
         if self._closed is not None:
             raise self._closed
+        require_no_audit(dataset)
         if not self._lake.has(dataset):
             create = partial(self._lake.create, dataset, current_by=current_by, organisation=organisation)
             with suppress(DatasetExists):  # by another request meanwhile
                 await self._loop.run_in_executor(self._executor, create)
+                made = Resource("dataset", dataset, dataset)
+                await self.record(Entry(organisation, "createDataset", Actor("key", key), made))
         if is_foreign(organisation, dataset, self._lake.organisation):
             raise Conflict(f"dataset {dataset!r} is another organisation's")
         if current_by and self._lake.get(dataset).current_by != current_by:
@@ -155,13 +168,41 @@ class LogGate:
             received_ns=received_ns,
             labels=labels,
         )
+        position = await self._appended(batch)
+        self._metrics.count_taken(dialect, cut.count, cut.processed_bytes)
+        return Receipt(cut.count, cut.rejections, cut.processed_bytes, position)
+
+    async def record(self, entry: Entry) -> None:
+        """Puts an act into the audit trail of its organisation, made if missing; returns once it is durable.
+
+        What cannot be written is logged, whole: the act it tells of was done, and is not undone for that.
+        """
+        dataset, now_ns = audit_dataset(entry.organisation), time.time_ns()
+        line = encode_entry(entry, rfc3339(now_ns)) + b"\n"
+        try:
+            if not self._lake.has(dataset):
+                create = partial(
+                    self._lake.create,
+                    dataset,
+                    description=AUDIT_DESCRIPTION,
+                    kind=AUDIT_KIND,
+                    organisation=entry.organisation,
+                )
+                with suppress(DatasetExists):  # by another request meanwhile
+                    await self._loop.run_in_executor(self._executor, create)
+            self._lake.check(dataset)
+            await self._appended(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
+        except TailraceError as error:
+            self._metrics.count_refusal("audit", error.code)
+            logger.error("the audit trail could not be written: %s: %s", error.message, line.decode().rstrip())
+
+    async def _appended(self, batch: Batch) -> int:
+        """The position of a batch in the log, once it is durable."""
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((batch, future))
         if len(self._waiting) == 1:
             self._loop.call_soon(self._append_waiting)
-        position = await future
-        self._metrics.count_taken(dialect, cut.count, cut.processed_bytes)
-        return Receipt(cut.count, cut.rejections, cut.processed_bytes, position)
+        return await future
 
     async def take_once(
         self,

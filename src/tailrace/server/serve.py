@@ -219,6 +219,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         turns=Turns(settings.query_concurrency_per_token),
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
+        record=gate.record,
     )
     router = Router(
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
