@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+from tailrace.access.rbac import GroupBody, RoleBody
 from tailrace.api import (
     annotations,
     apl,
+    dashboards,
     datasets,
     fields,
     keys,
@@ -12,10 +14,13 @@ from tailrace.api import (
     notifiers,
     organisations,
     sql,
+    starred,
     statistics,
     tokens,
+    upkeep,
     users,
     vfields,
+    views,
 )
 from tailrace.query.legacy import LegacyQuery
 
@@ -24,6 +29,8 @@ _QUERY: Final = {
     "startTime": "now-1d",
     "endTime": "now",
 }
+
+_CHART: Final = {"id": "errors", "name": "Errors", "type": "TimeSeries", "query": {"apl": "demo | count"}}
 
 EXAMPLES: Final[dict[Any, Any]] = {
     annotations.AnnotationChange: {"title": "Version 1.4 is out"},
@@ -35,6 +42,19 @@ EXAMPLES: Final[dict[Any, Any]] = {
     },
     apl.AplBody: _QUERY,
     list[apl.BatchItem]: [{"queryId": "by-level", "aplRequest": _QUERY}],
+    dashboards.ChartPatch: {"chart": {"name": "Errors an hour"}, "version": 1},
+    dashboards.DashboardWrite: {
+        "dashboard": {
+            "name": "Shop",
+            "owner": "X-AXIOM-EVERYONE",
+            "charts": [_CHART],
+            "layout": [],
+            "refreshTime": 60,
+            "schemaVersion": 2,
+            "timeWindowStart": "qr-now-1h",
+            "timeWindowEnd": "qr-now",
+        },
+    },
     datasets.DatasetChange: {"description": "What the shop logs", "retentionDays": 30},
     datasets.NewDataset: {"name": "shop", "description": "What the shop logs"},
     fields.FieldChange: {"unit": "ms", "description": "How long the answer took"},
@@ -59,15 +79,21 @@ EXAMPLES: Final[dict[Any, Any]] = {
     },
     notifiers.NotifierBody: {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}},
     organisations.OrgName: {"name": "Shop"},
+    GroupBody: {"name": "On call", "members": [], "roles": []},
+    RoleBody: {"name": "Reader of the shop", "datasetCapabilities": {"demo": {"query": ["read"]}}},
     sql.Sql: {"sql": "SELECT level, count(*) AS n FROM demo GROUP BY ALL ORDER BY n DESC"},
+    starred.StarredQueryBody: {"name": "Errors", "query": {"apl": "demo | where level == 'error'"}},
     statistics.FieldsBody | None: {"datasets": ["demo"]},
     tokens.NewIngestToken: {"name": "shop", "scopes": ["demo"]},
     tokens.NewPersonalToken: {"name": "laptop"},
     tokens.NewToken: {"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
     tokens.Regeneration: {"existingTokenExpiresAt": "2100-01-02T00:00:00Z", "newTokenExpiresAt": None},
     tokens.TokenChange: {"description": "Of the shop"},
+    upkeep.DeleteBody: {"apl": "demo | where level == 'debug'", "endTime": "now-7d", "commit": False},
+    upkeep.Trim: {"maxDuration": "720h"},
     users.NewUser: {"name": "Ada", "email": "ada@example.com", "role": "user"},
     users.RoleChange: {"role": "read-only"},
     users.UserChange: {"name": "Ada"},
     vfields.VirtualFieldBody: {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"},
+    views.ViewBody: {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]},
 }

@@ -148,9 +148,10 @@ def _of_dialect(route: Route, dialect: Dialect) -> Operation:
 def _needs(route: ApiRoute) -> str:
     if route.need is None:
         return ""
-    if route.inside:
-        return route.inside
-    return "any valid token" if route.need == ANY_TOKEN else f"{route.need.capability}:{route.need.action}"
+    if route.need == ANY_TOKEN:
+        return route.inside or "any valid token"
+    needed = f"{route.need.capability}:{route.need.action}"
+    return f"{needed}, {route.inside}" if route.inside else needed
 
 
 def _area(route: ApiRoute) -> str:

@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct
 from msgspec.structs import replace
 
 from tailrace.access import KeyRecord, PersonalToken, TokenRecord, User
+from tailrace.access.rbac import CustomRole, Group, GroupBody, RoleBody
 from tailrace.api import (
     annotations,
     apl,
@@ -31,6 +32,7 @@ from tailrace.api import (
     views,
 )
 from tailrace.api.media import PLAIN
+from tailrace.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from tailrace.api.services import Handler
 from tailrace.api.store import SavedQuery, VirtualField
 from tailrace.dialects.http import Parameter
@@ -92,6 +94,14 @@ CONCURRENCY = Parameter(
 DATASET = Parameter("dataset", "The dataset whose fields they are.", required=True)
 DATASETS = Parameter("datasets", "Names of datasets, divided by commas; any where it is not given.")
 START = Parameter("start", "RFC 3339: those that end at this time or later.")
+LIMIT = Parameter(
+    "limit", f"How many at most; {DEFAULT_LIMIT} where it is not given.", Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+)
+OFFSET = Parameter("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
+WHO = Parameter("who", "Whose they are: a user's id, `team` for the others', `all`; one's own where it is not given.")
+OF_DATASET = Parameter("dataset", "Those of this dataset.")
+TEXT = Parameter("qs", "A part of their name or of their APL.")
+DASHBOARD_REFUSED = {409: dashboards.Refused, 412: dashboards.Refused}
 END = Parameter("end", "RFC 3339: those that begin at this time or earlier.")
 START_TIME = Parameter("startTime", "RFC 3339, or relative as in now-1h: what happened then or later.")
 END_TIME = Parameter("endTime", "RFC 3339, or relative as in now-1h: what happened then or earlier.")
@@ -108,7 +118,7 @@ ROUTES: tuple[ApiRoute, ...] = (
             body=apl.AplBody,
             answer=(legacy.Answer, tabular.Answer),
             parameters=(FORMAT, SAVE, TOTALS, CURSOR),
-            refusals=(422, 429),
+            refusals=(404, 422, 429),
             inside=QUERY,
             media=TABLES,
         ),
@@ -206,7 +216,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         ANY_TOKEN,
         body=upkeep.DeleteBody,
         answer=upkeep.Deleted,
-        inside="data:delete on the dataset",
+        inside="query:read and data:delete on the dataset",
         refusals=(404, 409, 422, 429, 503),
     ),
     ApiRoute(
@@ -365,38 +375,159 @@ ROUTES: tuple[ApiRoute, ...] = (
     ),
     *_under(
         ("/v1", "/v2"),
-        ApiRoute("GET", "/apl-starred-queries", starred.list_starred_queries, ANY_TOKEN),
-        ApiRoute("POST", "/apl-starred-queries", starred.create_starred_query, ANY_TOKEN),
-        ApiRoute("GET", "/apl-starred-queries/{id}", starred.get_starred_query, ANY_TOKEN),
-        ApiRoute("PUT", "/apl-starred-queries/{id}", starred.update_starred_query, ANY_TOKEN),
-        ApiRoute("DELETE", "/apl-starred-queries/{id}", starred.delete_starred_query, ANY_TOKEN),
+        ApiRoute(
+            "GET",
+            "/apl-starred-queries",
+            starred.list_starred_queries,
+            ANY_TOKEN,
+            answer=list[starred.StarredQuery],
+            parameters=(WHO, OF_DATASET, TEXT, LIMIT, OFFSET),
+            inside="starredQueries:read on the dataset",
+        ),
+        ApiRoute(
+            "POST",
+            "/apl-starred-queries",
+            starred.create_starred_query,
+            ANY_TOKEN,
+            body=starred.StarredQueryBody,
+            answer=starred.StarredQuery,
+            inside="starredQueries:create on the dataset",
+        ),
+        ApiRoute(
+            "GET",
+            "/apl-starred-queries/{id}",
+            starred.get_starred_query,
+            ANY_TOKEN,
+            answer=starred.StarredQuery,
+            inside="starredQueries:read on the dataset",
+        ),
+        ApiRoute(
+            "PUT",
+            "/apl-starred-queries/{id}",
+            starred.update_starred_query,
+            ANY_TOKEN,
+            body=starred.StarredQueryBody,
+            answer=starred.StarredQuery,
+            inside="starredQueries:update on the dataset",
+        ),
+        ApiRoute(
+            "DELETE",
+            "/apl-starred-queries/{id}",
+            starred.delete_starred_query,
+            ANY_TOKEN,
+            answer=None,
+            inside="starredQueries:delete on the dataset",
+        ),
     ),
-    ApiRoute("GET", "/v2/views", views.list_views, Need("views", "read")),
-    ApiRoute("POST", "/v2/views", views.create_view, Need("views", "create")),
-    ApiRoute("GET", "/v2/views/{id}", views.get_view, Need("views", "read")),
-    ApiRoute("PUT", "/v2/views/{id}", views.update_view, Need("views", "update")),
-    ApiRoute("DELETE", "/v2/views/{id}", views.delete_view, Need("views", "delete")),
-    ApiRoute("GET", "/v2/dashboards", dashboards.list_dashboards, Need("dashboards", "read")),
-    ApiRoute("POST", "/v2/dashboards", dashboards.create_dashboard, Need("dashboards", "create")),
-    ApiRoute("GET", "/v2/dashboards/uid/{uid}", dashboards.get_dashboard, Need("dashboards", "read")),
-    ApiRoute("PUT", "/v2/dashboards/uid/{uid}", dashboards.update_dashboard, Need("dashboards", "update")),
-    ApiRoute("DELETE", "/v2/dashboards/uid/{uid}", dashboards.delete_dashboard, Need("dashboards", "delete")),
+    ApiRoute("GET", "/v2/views", views.list_views, Need("views", "read"), answer=list[views.View]),
+    ApiRoute(
+        "POST",
+        "/v2/views",
+        views.create_view,
+        Need("views", "create"),
+        body=views.ViewBody,
+        answer=views.View,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/views/{id}", views.get_view, Need("views", "read"), answer=views.View),
+    ApiRoute(
+        "PUT",
+        "/v2/views/{id}",
+        views.update_view,
+        Need("views", "update"),
+        body=views.ViewBody,
+        answer=views.View,
+        refusals=(409,),
+    ),
+    ApiRoute("DELETE", "/v2/views/{id}", views.delete_view, Need("views", "delete"), answer=None),
+    ApiRoute(
+        "GET",
+        "/v2/dashboards",
+        dashboards.list_dashboards,
+        Need("dashboards", "read"),
+        answer=list[dashboards.Dashboard],
+        parameters=(LIMIT, OFFSET),
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/dashboards",
+        dashboards.create_dashboard,
+        Need("dashboards", "create"),
+        body=dashboards.DashboardWrite,
+        answer=dashboards.Written,
+        status=201,
+        failures=DASHBOARD_REFUSED,
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/dashboards/uid/{uid}",
+        dashboards.get_dashboard,
+        Need("dashboards", "read"),
+        answer=dashboards.Dashboard,
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/dashboards/uid/{uid}",
+        dashboards.update_dashboard,
+        Need("dashboards", "update"),
+        body=dashboards.DashboardWrite,
+        answer=dashboards.Written,
+        failures=DASHBOARD_REFUSED,
+    ),
+    ApiRoute(
+        "DELETE", "/v2/dashboards/uid/{uid}", dashboards.delete_dashboard, Need("dashboards", "delete"), answer=None
+    ),
     ApiRoute(
         "PATCH",
         "/v2/dashboards/uid/{uid}/charts/{chart}",
         dashboards.update_dashboard_chart,
         Need("dashboards", "update"),
+        body=dashboards.ChartPatch,
+        answer=dashboards.Written,
+        failures=DASHBOARD_REFUSED,
     ),
-    ApiRoute("GET", "/v2/rbac/roles", rbac.list_roles, Need("rbac", "read")),
-    ApiRoute("POST", "/v2/rbac/roles", rbac.create_role, Need("rbac", "create")),
-    ApiRoute("GET", "/v2/rbac/roles/{id}", rbac.get_role, Need("rbac", "read")),
-    ApiRoute("PUT", "/v2/rbac/roles/{id}", rbac.update_role, Need("rbac", "update")),
-    ApiRoute("DELETE", "/v2/rbac/roles/{id}", rbac.delete_role, Need("rbac", "delete")),
-    ApiRoute("GET", "/v2/rbac/groups", rbac.list_groups, Need("rbac", "read")),
-    ApiRoute("POST", "/v2/rbac/groups", rbac.create_group, Need("rbac", "create")),
-    ApiRoute("GET", "/v2/rbac/groups/{id}", rbac.get_group, Need("rbac", "read")),
-    ApiRoute("PUT", "/v2/rbac/groups/{id}", rbac.update_group, Need("rbac", "update")),
-    ApiRoute("DELETE", "/v2/rbac/groups/{id}", rbac.delete_group, Need("rbac", "delete")),
+    ApiRoute("GET", "/v2/rbac/roles", rbac.list_roles, Need("rbac", "read"), answer=list[CustomRole]),
+    ApiRoute(
+        "POST",
+        "/v2/rbac/roles",
+        rbac.create_role,
+        Need("rbac", "create"),
+        body=RoleBody,
+        answer=CustomRole,
+        refusals=(404, 409),
+    ),
+    ApiRoute("GET", "/v2/rbac/roles/{id}", rbac.get_role, Need("rbac", "read"), answer=CustomRole),
+    ApiRoute(
+        "PUT",
+        "/v2/rbac/roles/{id}",
+        rbac.update_role,
+        Need("rbac", "update"),
+        body=RoleBody,
+        answer=CustomRole,
+        refusals=(409,),
+    ),
+    ApiRoute("DELETE", "/v2/rbac/roles/{id}", rbac.delete_role, Need("rbac", "delete"), answer=None, refusals=(409,)),
+    ApiRoute("GET", "/v2/rbac/groups", rbac.list_groups, Need("rbac", "read"), answer=list[Group]),
+    ApiRoute(
+        "POST",
+        "/v2/rbac/groups",
+        rbac.create_group,
+        Need("rbac", "create"),
+        body=GroupBody,
+        answer=Group,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/rbac/groups/{id}", rbac.get_group, Need("rbac", "read"), answer=Group),
+    ApiRoute(
+        "PUT",
+        "/v2/rbac/groups/{id}",
+        rbac.update_group,
+        Need("rbac", "update"),
+        body=GroupBody,
+        answer=Group,
+        refusals=(409,),
+    ),
+    ApiRoute("DELETE", "/v2/rbac/groups/{id}", rbac.delete_group, Need("rbac", "delete"), answer=None, refusals=(409,)),
     ApiRoute(
         "GET",
         "/v2/notifiers",

@@ -353,6 +353,7 @@ class UserState(Struct):
 
     user_id: str | int | float | None = None
     anonymous_id: str | int | float | None = None
+    company_id: str | int | float | None = None
     metadata: dict[str, Any] | None = None
 
 

@@ -1,0 +1,181 @@
+"""The API's document: sound, complete, and of the types that requests are read and answered with."""
+
+import ast
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import jsonschema_rs
+import msgspec
+import pytest
+import schemathesis
+from msgspec import UNSET
+
+from tailrace.api import ROUTES, ApiRoute, openapi, page
+from tailrace.api.examples import EXAMPLES
+from tailrace.dialects.http import Body, Dialect, Route
+from tailrace.dialects.route import DIALECTS
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+DOCUMENT = openapi.document(ROUTES, DIALECTS)
+OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items() for method, each in methods.items()]
+DIALECT_ROUTES = [(route, dialect) for dialect in DIALECTS for route in dialect.routes]
+READERS = ("read_json", "decode_json")
+
+
+def name(route: ApiRoute) -> str:
+    return f"{route.method} {route.path}"
+
+
+def test_it_is_valid_openapi() -> None:
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            yield from (each for key, each in value.items() if key == "$ref")
+            for each in value.values():
+                yield from references(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from references(each)
+
+    known = {openapi.REFERENCE.format(name=name) for name in DOCUMENT["components"]["schemas"]}
+    assert set(references(DOCUMENT)) == known
+
+
+def test_every_route_is_in_it() -> None:
+    served = [(route.method, openapi.path_of(route)) for route in ROUTES]
+    served += [(route.method, openapi.mounted(route, dialect)) for route, dialect in DIALECT_ROUTES]
+
+    assert sorted(served) == sorted((method.upper(), path) for method, path, _ in OPERATIONS)
+    assert len({each["operationId"] for _, _, each in OPERATIONS}) == len(OPERATIONS)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_every_route_says_what_goes_in_and_out(route: ApiRoute) -> None:
+    assert route.answer is not UNSET or route.media, "give the row of the table its `answer` (None: no body) or `media`"
+    assert route.handler.__doc__, "the docstring of the handler is the summary of the route"
+    if route.body is not None:
+        assert route.body in EXAMPLES, "give the body an example in tailrace.api.examples"
+
+
+@pytest.mark.parametrize(
+    ("route", "dialect"),
+    DIALECT_ROUTES,
+    ids=[f"{route.method} {openapi.mounted(route, dialect)}" for route, dialect in DIALECT_ROUTES],
+)
+def test_every_route_of_a_dialect_says_what_goes_in_and_out(route: Route, dialect: Dialect) -> None:
+    assert route.doc is not None
+    assert route.doc.about
+    assert route.doc.answers
+    assert not route.doc.credential or dialect.credentials
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_the_body_of_a_route_is_what_its_handler_reads(route: ApiRoute) -> None:
+    assert isinstance(route.handler, FunctionType)
+    found = list(read_by(route.handler))
+
+    assert found == ([] if route.body is None else [route.body])
+
+
+def read_by(handler: FunctionType) -> Iterator[Any]:
+    """The types that a handler, and the functions of its module that it calls, read a body as."""
+    module = sys.modules[handler.__module__]
+    waiting, seen = [handler], {handler}
+    while waiting:
+        function = waiting.pop()
+        for node in ast.walk(ast.parse(inspect.getsource(function))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+                expression = ast.Expression(node.args[1])
+                yield eval(compile(expression, module.__name__, "eval"), vars(module))
+            called = vars(module).get(node.id) if isinstance(node, ast.Name) else None
+            if isinstance(called, FunctionType) and called.__module__ == module.__name__ and called not in seen:
+                seen.add(called)
+                waiting.append(called)
+
+
+def every_body() -> Iterator[tuple[str, Body]]:
+    yield from ((repr(kind), Body(kind, example)) for kind, example in EXAMPLES.items())
+    for route, _ in DIALECT_ROUTES:
+        if route.doc is not None and "application/json" in route.doc.bodies:
+            yield f"{route.method} {route.path}", route.doc.bodies["application/json"]
+
+
+@pytest.mark.parametrize("body", [pytest.param(body, id=label) for label, body in every_body()])
+def test_an_example_decodes_with_its_type(body: Body) -> None:
+    sent = json.dumps(body.example)
+    kinds = body.type if isinstance(body.type, tuple) else (body.type,)
+    wanted = dict if sent.startswith("{") else list
+    kind = next(each for each in kinds if len(kinds) == 1 or getattr(each, "__origin__", None) is wanted)
+
+    assert msgspec.json.decode(sent, type=kind) is not None
+    if isinstance(body.example, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        assert body.example.keys() <= set(kind.__struct_encode_fields__), "a member that the type does not have"
+
+
+def test_it_is_served_without_a_token(server: "Server") -> None:
+    answer = httpx.get(f"{server.url}/openapi.json", trust_env=False)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == json.loads(msgspec.json.encode(DOCUMENT))
+
+
+def test_the_page_is_served_without_a_token_and_needs_nothing_else(server: "Server") -> None:
+    answer = httpx.get(f"{server.url}/docs", trust_env=False)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    seen = Page(answer.text)
+    assert seen.outside == []
+    assert seen.open == []
+    assert {each["operationId"] for _, _, each in OPERATIONS} <= seen.ids
+    assert seen.links <= {f"#{each}" for each in seen.ids} | {"openapi.json"}
+
+
+class Page(HTMLParser):
+    """What a page has: ids, links, what it would load, and elements that were not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.outside: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            assert given["id"] not in self.ids
+            self.ids.add(given["id"])
+        if tag == "a":
+            self.links.add(given["href"])
+        if tag in ("script", "link", "img", "iframe") or "src" in given:
+            self.outside.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_what_comes_from_the_document_is_text_on_the_page() -> None:
+    spoiled = json.loads(json.dumps(DOCUMENT).replace("Makes a dataset;", "<script>alert(1)</script>"))
+
+    assert b"<script>" not in page.render(spoiled)
+    assert b"&lt;script&gt;alert(1)" in page.render(spoiled)

@@ -1,0 +1,172 @@
+"""Requests made from the API's document, sound ones and spoiled ones, against a server process."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tailrace.api import ROUTES, openapi
+from tailrace.dialects.route import DIALECTS
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+# Routes that are left out, and why.
+EXCLUDED: dict[str, str] = {}
+# Where what is not as documented is taken too, and why.
+LENIENT: dict[str, str] = {
+    label: reason
+    for reason, labels in {
+        "what is refused of a body is told event by event in an answer of 200": (
+            "POST /v1/datasets/{dataset}/ingest",
+            "POST /v1/ingest/{dataset}",
+            "POST /api/v1/ingest",
+        ),
+        "the valid part of a batch is stored, and of no event what is not known is looked at": (
+            *(f"POST /moesif/v1/{name}" for name in ("events", "actions", "users", "companies", "subscriptions")),
+            *(f"POST /moesif/v1/{name}/batch" for name in ("actions", "users", "companies", "subscriptions")),
+            "POST /moesif/v1/events/batch",
+            "POST /moesif/moesifapi/events",
+            "POST /moesif/moesifapi/events/batch",
+        ),
+        "messages are refused one by one in an answer of 200, and a form is read by its fields": (
+            "POST /datamix/destinations/{destination}/logs",
+        ),
+        "any tag that is not known is answered with the document": ("GET /moesif/v1/config", "GET /moesif/v1/rules"),
+    }.items()
+    for label in labels
+}
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CONFIG = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
+DOCUMENT = openapi.document(ROUTES, DIALECTS)
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
+REAL = "documented"  # the name of what is there
+DESTINATION = "shop.web.test"
+BOUNDED = settings(
+    max_examples=6,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def one_path_of_each() -> set[str]:
+    """One path for each handler, as others lead to the same."""
+    found: dict[Any, str] = {}
+    for dialect in DIALECTS:
+        for route in dialect.routes:
+            path = openapi.mounted(route, dialect)
+            found.setdefault((dialect.name, route.method, id(route.doc)), f"{route.method} {path}")
+    for each in ROUTES:
+        found.setdefault((each.method, each.handler), f"{each.method} {openapi.path_of(each)}")
+    return set(found.values()) - set(EXCLUDED)
+
+
+CHOSEN = one_path_of_each()
+Case = schemathesis.Case[Any]
+OPERATIONS = {
+    each.ok().label: each.ok()
+    for each in SCHEMA.get_all_operations()
+    if isinstance(each, Ok) and each.ok().label in CHOSEN
+}
+SPOILED = [
+    label
+    for label, operation in OPERATIONS.items()
+    if label not in LENIENT and (operation.body or operation.query or operation.headers)
+]
+
+
+class Target:
+    """A server with a dataset, a destination and a key of each dialect."""
+
+    def __init__(self, server: "Server") -> None:
+        self.url = server.url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        server.create(REAL)
+        server.ingest(REAL, [{"level": "info", "n": 1}, {"level": "error", "n": 2.5}])
+
+        def key(dialect: str, **what: Any) -> str:
+            answer = server.client.post("/tailrace/v1/keys", json={"dialect": dialect, "name": dialect, **what})
+            assert answer.status_code == 201, answer.text
+            made: str = answer.json()["key"]
+            return made
+
+        self.datamix = key("datamix", destination=DESTINATION)
+        self.headers = {
+            "axiom": {"Authorization": f"Bearer {server.token}"},
+            "baselime": {"x-api-key": key("baselime", datasets=["*"])},
+            "moesif": {"X-Moesif-Application-Id": key("moesif", dataset=REAL)},
+        }
+
+    def call(self, case: Case, *, real: bool) -> Any:
+        """Sends the case; where `real`, to what is there."""
+        path = case.operation.path
+        if real and case.method != "DELETE":
+            there = {
+                "dataset": REAL,
+                "destination": DESTINATION,
+                **({"id": REAL} if "/datasets/{id}" in path else {}),
+            }
+            case.path_parameters = {name: there.get(name, each) for name, each in case.path_parameters.items()}
+            if isinstance(case.body, dict) and path == "/datamix/sessions":
+                case.body = {**case.body, "key": self.datamix}
+            if isinstance(case.body, dict) and path.startswith("/datamix/destinations"):
+                started = self.session.post(f"{self.url}/datamix/sessions", json={"key": self.datamix})
+                case.body = {**case.body, "session": started.json()["token"]}
+        security = [name for each in DOCUMENT["paths"][path][case.method.lower()]["security"] for name in each]
+        headers = self.headers[security[0]] if security else {}
+        return case.call(base_url=self.url, session=self.session, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    from conftest import Server
+
+    running = Server(tmp_path_factory.mktemp("schemathesis") / "data").start()
+    try:
+        yield Target(running)
+    finally:
+        running.end()
+
+
+def test_every_route_is_tested_or_left_out_with_a_reason() -> None:
+    assert set(OPERATIONS) == CHOSEN
+    shown = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert not {*EXCLUDED, *LENIENT} - shown
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_a_route_answers_as_documented(label: str, target: Target) -> None:
+    @BOUNDED
+    @given(case=OPERATIONS[label].as_strategy(GenerationMode.POSITIVE), real=st.booleans())
+    def check(case: Case, real: bool) -> None:
+        case.validate_response(target.call(case, real=real), checks=CHECKS)
+
+    check()
+
+
+@pytest.mark.parametrize("label", SPOILED)
+def test_what_is_not_as_documented_is_refused(label: str, target: Target) -> None:
+    @BOUNDED
+    @given(case=OPERATIONS[label].as_strategy(GenerationMode.NEGATIVE), real=st.booleans())
+    def check(case: Case, real: bool) -> None:
+        case.validate_response(target.call(case, real=real), checks=[*CHECKS, negative_data_rejection])
+
+    check()
