@@ -16,7 +16,7 @@ import pytest
 import schemathesis
 from msgspec import UNSET
 
-from tailrace.api import ROUTES, ApiRoute, openapi, page
+from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
 from tailrace.api.examples import EXAMPLES
 from tailrace.dialects.http import Body, Dialect, Route
 from tailrace.dialects.route import DIALECTS
@@ -28,6 +28,7 @@ DOCUMENT = openapi.document(ROUTES, DIALECTS)
 OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items() for method, each in methods.items()]
 DIALECT_ROUTES = [(route, dialect) for dialect in DIALECTS for route in dialect.routes]
 READERS = ("read_json", "decode_json")
+IN_ANY_LETTER_CASE = (monitors.MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
 
 
 def name(route: ApiRoute) -> str:
@@ -87,7 +88,10 @@ def test_the_body_of_a_route_is_what_its_handler_reads(route: ApiRoute) -> None:
     assert isinstance(route.handler, FunctionType)
     found = list(read_by(route.handler))
 
-    assert found == ([] if route.body is None else [route.body])
+    if route.body in IN_ANY_LETTER_CASE:
+        assert found == [dict[str, Any]]
+    else:
+        assert found == ([] if route.body is None else [route.body])
 
 
 def read_by(handler: FunctionType) -> Iterator[Any]:
