@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -101,6 +102,25 @@ def test_an_unknown_token_is_refused(access: Access, owner: Grant) -> None:
     for secret in ("", "xapt-123", "xaat-é\udcff"):
         with pytest.raises(Unauthorized, match="not valid"):
             access.authenticate(secret)
+
+
+def test_a_credential_that_is_not_known_is_looked_up_once_until_something_changes(
+    access: Access, owner: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+    look_up = access._look_up
+
+    def counted(digest: bytes) -> Any:
+        looked_up.append(digest)
+        return look_up(digest)
+
+    monkeypatch.setattr(access, "_look_up", counted)
+    secret = "a-key-that-the-clients-have-already"
+
+    assert [access.dialect_of(secret) for _ in range(3)] == [None, None, None]
+    assert len(looked_up) == 1
+    access.create_key("baselime", "late", datasets=["*"], key=secret, who=owner)
+    assert access.dialect_of(secret) == "baselime"
 
 
 def test_an_api_token_has_the_capabilities_it_was_given(access: Access, owner: Grant) -> None:

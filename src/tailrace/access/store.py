@@ -99,6 +99,7 @@ class Access:
         self._seen: int | None = None  # changes of the store that the caches know of
         self._lock = threading.Lock()
         self._cache: dict[bytes, _Found] = {}  # by hash
+        self._unknown: set[bytes] = set()  # hashes that are no credential's: a client with an old one keeps sending
         self._keys_by_id: dict[str, KeyGrant] = {}
         self._organisations: frozenset[str] | None = None
         self._changes = 0
@@ -192,7 +193,9 @@ class Access:
     def _credential(self, secret: str, what: str) -> _Found:
         self._catch_up()
         digest = hash_of(secret)
-        found = self._cache.get(digest) or self._look_up(digest)
+        found = self._cache.get(digest)
+        if found is None and digest not in self._unknown:
+            found = self._look_up(digest)
         if found is None or not hmac.compare_digest(found.hash, digest):
             raise Unauthorized(f"the {what} is not valid")
         if self._clock() >= found.end_s:
@@ -507,18 +510,26 @@ class Access:
     def _look_up(self, digest: bytes) -> _Found | None:
         changes = self._changes
         with self._engine.connect() as connection:
+            found: _Found | None
             row = connection.execute(select(_tokens).where(_tokens.c.hash == digest)).first()
             if row is not None:
                 found = self._found_token(connection, row)
             else:
                 key = connection.execute(select(_keys).where(_keys.c.hash == digest)).first()
-                if key is None:
-                    return None
-                key_grant = self._key_grant(key)
-                found = _Found(key.hash, key_grant.expires_s, key_grant)
+                if key is not None:
+                    key_grant = self._key_grant(key)
+                    found = _Found(key.hash, key_grant.expires_s, key_grant)
+                else:
+                    found = None
         with self._lock:
-            # A change since the read may have revoked what was read: then it must not be kept.
-            if changes == self._changes:
+            # A change since the read may have revoked what was read, or made it: then it must not be kept.
+            if changes != self._changes:
+                pass
+            elif found is None:
+                if len(self._unknown) >= _MAX_CACHED:
+                    self._unknown.clear()
+                self._unknown.add(digest)
+            else:
                 if len(self._cache) >= _MAX_CACHED:
                     self._cache.clear()
                 self._cache[digest] = found
@@ -627,6 +638,7 @@ class Access:
         with self._lock:
             self._changes += 1
             self._cache.clear()
+            self._unknown.clear()
             self._keys_by_id.clear()
             self._organisations = None
 
