@@ -96,7 +96,7 @@ class Mailbox:
                 lines = []
                 while (line := self.rfile.readline()) != b".\r\n":
                     lines.append(line.removeprefix(b"."))
-                return b"".join(lines)
+                return b"".join(lines).replace(b"\r\n", b"\n")
 
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -175,7 +175,8 @@ class Runner:
         # What is under way will be due when it was said to be, which the store does not know yet.
         kept = {each: self._due[each] for each in self._work if isinstance(each, str) and each not in changed}
         self._known = {each.id: each for each in defined}
-        self._due = due | kept
+        # A run that began before a change may have written over it.
+        self._due = due | kept | dict.fromkeys(changed, 0)
 
     def _read(self) -> tuple[list[Defined], dict[str, int]]:
         defined, due = self._sources.monitors(), self._store.due_times()

@@ -1,0 +1,199 @@
+"""Calls to the outside: where they may go, and that they come to an end."""
+
+import asyncio
+import socketserver
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from email.message import EmailMessage
+from typing import Any
+
+import httpx
+import pytest
+from support.receivers import http_receiver, mailbox
+
+from tailrace.monitors import Mail, Outgoing, Sender
+from tailrace.monitors.messages import HttpCall
+from tailrace.monitors.outgoing import CheckedTransport, DeliveryFailed, is_public
+
+
+def using(sender: Callable[[], Sender], work: Callable[[Sender], Awaitable[None]]) -> None:
+    async def run() -> None:
+        made = sender()
+        try:
+            await work(made)
+        finally:
+            await made.close()
+
+    asyncio.run(run())
+
+
+def post(url: str, outgoing: Outgoing | None = None, **more: Any) -> None:
+    """Make a call, to this machine if need be."""
+    call = HttpCall(url, b'{"a": 1}', {"Content-Type": "application/json", "X-Own": "1"})
+    using(lambda: Sender(outgoing or Outgoing(private=True), **more), lambda sender: sender.post(call))
+
+
+def resolving(*addresses: str) -> Any:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return addresses
+
+    return resolve
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07::1", "::ffff:8.8.8.8"])
+def test_addresses_of_the_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "192.0.2.1", "198.18.0.1", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
+        "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "fec0::1", "ff02::1", "2001:db8::1",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::7f00:1",
+        "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1", "2001:0:7f00:1::",
+    ],
+)  # fmt: skip
+def test_other_addresses_are_not(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"])
+def test_this_machine_is_not_called_under_any_name(host: str) -> None:
+    with http_receiver() as receiver:
+        port = receiver.url.rpartition(":")[2]
+        with pytest.raises(DeliveryFailed, match=r"which is not public|cannot be resolved") as failed:
+            post(f"http://{host}:{port}/", Outgoing())
+        assert receiver.requests == []
+    assert not failed.value.retryable or "resolved" in failed.value.reason
+
+
+def test_the_call_goes_to_the_address_that_was_checked_under_the_name_of_the_url() -> None:
+    with http_receiver() as receiver:
+        port = receiver.url.rpartition(":")[2]
+        post(f"http://alerts.example.com:{port}/hook?a=1", resolve=resolving("127.0.0.1"))
+
+        [request] = receiver.requests
+        assert (request.path, request.json) == ("/hook?a=1", {"a": 1})
+        assert request.headers["host"] == f"alerts.example.com:{port}"
+        assert (request.headers["x-own"], request.headers["content-type"]) == ("1", "application/json")
+
+
+def test_of_several_addresses_only_public_ones_are_called_and_the_certificate_is_that_of_the_name() -> None:
+    called: list[tuple[str, str, Any]] = []
+
+    class Recording(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            called.append((request.url.host, request.headers["host"], request.extensions["sni_hostname"]))
+            if len(called) == 1:
+                raise httpx.ConnectError("no route")
+            return httpx.Response(200)
+
+    async def run() -> None:
+        resolve = resolving("10.0.0.1", "8.8.8.8", "2606:2800:21f:cb07::1", "::1")
+        transport = CheckedTransport(Recording(), private=False, resolve=resolve)
+        async with httpx.AsyncClient(transport=transport) as client:
+            await client.post("https://alerts.example.com/hook")
+
+    asyncio.run(run())
+    name = "alerts.example.com"
+    assert called == [("8.8.8.8", name, name), ("2606:2800:21f:cb07::1", name, name)]
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable"),
+    [(301, False), (307, False), (400, False), (404, False), (408, True), (429, True), (503, True)],
+)
+def test_another_status_is_a_failure_and_no_redirect_is_followed(status: int, retryable: bool) -> None:
+    with http_receiver() as receiver:
+        receiver.statuses = [status]
+        receiver.headers = {"Location": f"{receiver.url}/elsewhere"}
+        with pytest.raises(DeliveryFailed, match=f"answered {status}") as failed:
+            post(f"{receiver.url}/hook")
+        assert [request.path for request in receiver.requests] == ["/hook"]
+    assert failed.value.retryable is retryable
+
+
+class Stubborn(socketserver.BaseRequestHandler):
+    """Begins an answer, and goes on with it for ever."""
+
+    chunk = b""
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        self.request.sendall(b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\n\r\nwhy not")
+        try:
+            while not self.server.ended.wait(0.001):  # type: ignore[attr-defined]
+                self.request.sendall(self.chunk)
+        except OSError:
+            return  # the caller has hung up
+
+
+@pytest.mark.parametrize(
+    ("chunk", "message"), [(b"x" * 65536, "answered 500: why not"), (b"", "no answer within 0.2 s")]
+)
+def test_an_answer_without_end_or_without_progress_is_left(chunk: bytes, message: str) -> None:
+    handler = type("Handler", (Stubborn,), {"chunk": chunk})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        server.ended = threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        timeout_s = 0.2 if not chunk else 30.0
+        try:
+            with pytest.raises(DeliveryFailed, match=message):
+                post(f"http://127.0.0.1:{server.server_address[1]}/", Outgoing(private=True, timeout_s=timeout_s))
+        finally:
+            server.ended.set()  # type: ignore[attr-defined]
+            server.shutdown()
+
+
+def test_a_host_without_a_server_or_without_tls_is_a_failure_that_is_tried_again() -> None:
+    with http_receiver() as receiver:
+        for url, message in (
+            (receiver.url.replace("http:", "https:"), "the call failed|no connection"),
+            ("http://name.invalid/", "cannot be resolved"),
+        ):
+            with pytest.raises(DeliveryFailed, match=message) as failed:
+                post(url)
+            assert failed.value.retryable
+
+
+def mail() -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "a@example.com", "b@example.com, c@example.com", "Über"
+    made.set_content("a\n.\nb\n")
+    return made
+
+
+def send(mail_server: Mail) -> None:
+    outgoing = Outgoing(mail=mail_server, timeout_s=5)
+    using(lambda: Sender(outgoing, tls=ssl.create_default_context()), lambda sender: sender.send_mail(mail()))
+
+
+def test_a_mail_is_handed_to_the_mail_server() -> None:
+    with mailbox() as box:
+        send(Mail("127.0.0.1", box.port, "none"))
+        [(recipients, got)] = box.mails
+    assert recipients == ["b@example.com", "c@example.com"]
+    assert (got["Subject"], got.get_content()) == ("Über", "a\n.\nb\n")
+
+
+def test_a_recipient_whom_the_mail_server_refuses_is_told_and_the_others_have_the_mail() -> None:
+    with mailbox() as box:
+        box.refused = {"c@example.com"}
+        with pytest.raises(DeliveryFailed, match=r"refuses c@example\.com: 550 nobody here") as failed:
+            send(Mail("127.0.0.1", box.port, "none"))
+        assert [recipients for recipients, _ in box.mails] == [["b@example.com"]]
+    assert not failed.value.retryable
+
+
+def test_no_mail_server_and_one_that_cannot_do_what_is_set_are_failures() -> None:
+    with pytest.raises(DeliveryFailed, match="smtp_host") as failed:
+        send(Mail())
+    assert not failed.value.retryable
+    with mailbox() as box:
+        with pytest.raises(DeliveryFailed, match="STARTTLS"):
+            send(Mail("127.0.0.1", box.port, "starttls"))
+        assert box.mails == []
