@@ -149,3 +149,34 @@ def test_query_legacy(server: "Server", dataset: str) -> None:
 
     assert sorted(total["aggregations"][0]["value"] for total in answer["buckets"]["totals"]) == [0, 1, 2, 3, 4]
     assert answer["status"]["rowsMatched"] == 5
+
+
+def test_monitors(server: "Server", dataset: str) -> None:
+    assert NODE is not None
+    query = f"['{dataset}'] | summarize count() by bin(_time, 5m)"
+    monitor = {
+        "name": "by the client",
+        "type": "Threshold",
+        "aplQuery": query,
+        "operator": "AboveOrEqual",
+        "threshold": 1.5,
+        "intervalMinutes": 5,
+        "rangeMinutes": 10,
+        "notifierIds": [],
+        "disabled": True,
+    }
+    changes = {"name": "changed", "operator": "Below", "notifierIDs": []}
+    task = {"url": server.url, "token": server.token, "monitor": monitor, "changes": changes}
+    done = subprocess.run(
+        [NODE, str(PROJECT / "monitors.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+
+    made, changed = answer["made"], answer["changed"]
+    assert {name: made[name] for name in monitor} == monitor
+    assert answer["got"] == made
+    assert changed == {**made, "name": "changed", "operator": "Below", "updatedAt": changed["updatedAt"]}
+    assert answer["listed"] == changed
+    assert answer["deleted"] == 204
+    assert "not found" in answer["gone"].lower()

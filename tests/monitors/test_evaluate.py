@@ -24,7 +24,7 @@ MINUTE = 60_000_000_000
 
 
 def threshold(**more: Any) -> Monitor:
-    given = {"name": "m", "type": "Threshold", "apl_query": "q", "operator": "Above", "threshold": 10.0}
+    given: dict[str, Any] = {"name": "m", "type": "Threshold", "apl_query": "q", "operator": "Above", "threshold": 10.0}
     return Monitor(**(given | more))
 
 
@@ -108,7 +108,7 @@ def test_without_groups_all_that_cross_are_one_alert() -> None:
 
     assert [alert.group for alert in first.alerts] == [""]
     assert first.notices[0].body.startswith("b: ")
-    assert second.alerts == second.notices == ()
+    assert (second.alerts, second.notices) == ((), ())
     assert [alert.action for alert in third.alerts] == ["Closed"]
 
 

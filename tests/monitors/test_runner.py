@@ -297,7 +297,7 @@ def test_a_monitor_that_is_deleted_is_forgotten_even_while_it_runs(play: Play) -
 
 def test_a_monitor_that_is_changed_while_it_runs_runs_again(play: Play) -> None:
     async def scene(world: World) -> None:
-        changed = []
+        changed: list[int] = []
 
         def change(question: Question) -> AplResult:
             if not changed:
