@@ -80,6 +80,8 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     """JSON as `kind`; raises BadRequest for what does not fit it."""
     try:
         return msgspec.json.decode(body, type=kind)
+    except RecursionError as error:
+        raise BadRequest("the body is not the JSON expected: it is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not the JSON expected: {error}") from error
 
