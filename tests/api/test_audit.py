@@ -169,6 +169,19 @@ def test_an_organisation_has_a_trail_of_its_own_that_outlives_a_restart(make_ser
     assert server.client.post("/v2/datasets", json={"name": "third"}).status_code == 409
 
 
+def test_a_change_stands_and_is_told_in_the_log_where_the_trail_cannot_be_written(make_server: "MakeServer") -> None:
+    server = make_server("--log-min-free-bytes=1000000000000000")
+    server.launch_unready()
+
+    assert server.client.post("/v2/datasets", json={"name": "unseen"}).status_code == 200
+    [line] = [each for each in server.errors.read_text().splitlines() if "audit trail" in each]
+    assert "log_min_free_bytes" in line
+    assert '"action":"createDataset"' in line
+    assert '"id":"unseen"' in line
+    metrics = server.client.get("/metrics").text
+    assert 'tailrace_refused_requests_total{dialect="audit",reason="disk_full"} 1.0' in metrics
+
+
 def test_every_route_that_changes_something_has_an_act() -> None:
     for route in ROUTES:
         act = act_of(route.method, route.handler)

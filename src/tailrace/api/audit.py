@@ -34,6 +34,7 @@ _ACTS: Mapping[str, tuple[str, str]] = {
     "delete_map_field": ("deleteMapField", "dataset"),
     "update_field": ("updateField", "dataset"),
     "update_dashboard_chart": ("updateDashboard", "dashboard"),
+    "delete_dataset_v1": ("deleteDataset", "dataset"),
     "trim": ("trimDataset", "dataset"),
     "trim_counted": ("trimDataset", "dataset"),
     "vacuum": ("vacuumDataset", "dataset"),

@@ -52,6 +52,10 @@ class DatasetChange(Struct, rename="camel"):
     use_retention_period: bool | None = None
 
 
+class Nothing(Struct, frozen=True):
+    """An empty object."""
+
+
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
     """Every dataset of the organisation, by name."""
     map_fields = await asyncio.to_thread(services.kept.all_map_fields)
@@ -104,6 +108,13 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
         use_retention_period=_use(wanted.use_retention_period, wanted.retention_days),
     )
     return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
+
+
+async def delete_dataset_v1(request: Request, services: Services, grant: Grant) -> Response:
+    """Drops a dataset, its events and its virtual fields; the answer is an empty object."""
+    await delete_dataset(request, services, grant)
+    # Axiom's asynchronous client for Python decodes the answer to every request.
+    return json_response(Nothing())
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:

@@ -294,8 +294,14 @@ ROUTES: tuple[ApiRoute, ...] = (
             body=datasets.DatasetChange,
             answer=datasets.Dataset,
         ),
-        ApiRoute("DELETE", "/datasets/{id}", datasets.delete_dataset, Need("datasets", "delete"), answer=None),
     ),
+    *_under(
+        ("/v1", "/api/v1"),
+        ApiRoute(
+            "DELETE", "/datasets/{id}", datasets.delete_dataset_v1, Need("datasets", "delete"), answer=datasets.Nothing
+        ),
+    ),
+    ApiRoute("DELETE", "/v2/datasets/{id}", datasets.delete_dataset, Need("datasets", "delete"), answer=None),
     ApiRoute(
         "GET",
         "/v2/datasets/{id}/fields/{field:path}",

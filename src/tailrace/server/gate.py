@@ -192,9 +192,9 @@ class LogGate:
                     await self._loop.run_in_executor(self._executor, create)
             self._lake.check(dataset)
             await self._appended(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
-        except TailraceError as error:
-            self._metrics.count_refusal("audit", error.code)
-            logger.error("the audit trail could not be written: %s: %s", error.message, line.decode().rstrip())
+        except (TailraceError, OSError) as error:
+            self._metrics.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
+            logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
 
     async def _appended(self, batch: Batch) -> int:
         """The position of a batch in the log, once it is durable."""
