@@ -130,6 +130,13 @@ def test_a_token_cannot_ask_by_a_monitor_what_it_may_not_query(server: "Server",
         assert after_a_run(server, made)["open"] == []
         whole = create(server, dataset, aplQuery=pattern, threshold=0)
         assert after_a_run(server, whole)["open"] == [""]
+        # "*" does not mean the audit trail, which says that the dataset was made.
+        capabilities["datasetCapabilities"] = {"*": {"query": ["read"]}}
+        every = server.client.post("/v2/tokens", json={"name": dataset, **capabilities}).json()["token"]
+        trail = body_of(dataset, aplQuery=f"union * | where ['resource.id'] == '{other}' | count", threshold=0)
+        made = client.post("/v2/monitors", json=trail, headers={"Authorization": f"Bearer {every}"}).json()
+        assert after_a_run(server, made)["open"] == []
+        assert after_a_run(server, server.client.post("/v2/monitors", json=trail).json())["open"] == [""]
         # Whoever changes it answers for what it reads.
         assert client.put(f"/v2/monitors/{whole['id']}", json=body_of(other)).status_code == 403
 

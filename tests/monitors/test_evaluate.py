@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tailrace.monitors import Monitor
 from tailrace.monitors.evaluate import (
+    MAX_EVENT_BYTES,
     MAX_GROUPS,
     MAX_MATCH_NOTICES,
+    MAX_REMEMBERED,
     Match,
     Observed,
     Outcome,
@@ -226,6 +228,31 @@ def test_a_flood_of_matches_is_told_of_in_part_and_counted() -> None:
     assert len(outcome.notices) == MAX_MATCH_NOTICES
     assert outcome.notices[-1].body.endswith("and 12 more matching events")
     assert len(outcome.alerts) == MAX_MATCH_NOTICES + 5
+
+
+def test_older_matches_that_an_answer_leaves_out_count_only_where_they_were_not_told_of() -> None:
+    first, second = run(
+        matching(), found(event(1, 5), event(2, 6), more=3), found(event(1, 5), event(2, 6), event(3, 7), more=9)
+    )
+    assert first.notices[-1].body.endswith("and 3 more matching events")
+    assert [notice.body for notice in second.notices] == ['{"n":3}']
+
+
+def test_a_huge_event_is_told_of_in_part() -> None:
+    [outcome] = run(matching(), found(Match({"_time": "t", "text": "x" * MAX_EVENT_BYTES}, 5)))
+    [notice] = outcome.notices
+    assert "more characters" in notice.body
+    assert len(notice.body) < 11_000
+    assert notice.event is not None
+    assert (notice.event["_time"], "text" in notice.event) == ("t", False)
+
+
+def test_what_is_remembered_of_matches_has_an_end() -> None:
+    state = State(matched={f"old-{n}": n for n in range(MAX_REMEMBERED)})
+    outcome = evaluate(matching(), found(event(1, 10**9)), state, MINUTE)
+    assert len(outcome.state.matched) == MAX_REMEMBERED
+    assert "old-0" not in outcome.state.matched
+    assert f"old-{MAX_REMEMBERED - 1}" in outcome.state.matched
 
 
 POINTS = st.lists(

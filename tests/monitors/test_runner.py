@@ -11,6 +11,7 @@ import pytest
 from support.receivers import HttpReceiver, http_receiver
 from support.waiting import wait_until
 
+from tailrace.access import Grant
 from tailrace.events import DatasetNotFound
 from tailrace.monitors import (
     Defined,
@@ -81,7 +82,7 @@ class World:
             "name": name, "type": "Threshold", "apl_query": name, "operator": "Above", "threshold": 10.0,
             "notifier_ids": ("hook",),
         }  # fmt: skip
-        self.defined[name] = Defined(name, "o", Monitor(**(made | more)))
+        self.defined[name] = Defined(name, "o", Monitor(**(made | more)), Grant(name, "api", "u", "o"))
         self.store.expect(name, "o")
         self.runner.changed(name)
 
@@ -127,7 +128,7 @@ def test_a_monitor_runs_at_once_and_then_on_its_interval(play: Play) -> None:
         assert [(each.start_ns - START, each.end_ns - START) for each in world.asked] == [
             (second * SECOND_NS - 5 * MINUTE, second * SECOND_NS) for second in (-10, 110, 230)
         ]
-        assert {(each.apl, each.organisation) for each in world.asked} == {("m", "o")}
+        assert {(each.apl, each.reader.organisation) for each in world.asked} == {("m", "o")}
 
     play(scene)
 

@@ -10,13 +10,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, is_foreign, require
+from tailrace.access import Grant, require
 from tailrace.api import notifiers
 from tailrace.api.apl import moment
 from tailrace.api.kept import Document, Kept
 from tailrace.api.notifiers import new_id, replaced, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, DatasetNotFound, Forbidden, NotFound
+from tailrace.events import BadRequest, NotFound
 from tailrace.events.times import rfc3339
 from tailrace.lake import Lake, Snapshot
 from tailrace.monitors import Defined, Entry, Monitor, Notifier, Question, read_monitor
@@ -35,7 +35,6 @@ from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
 
 AREA = "monitors"
-EVERY_DATASET = "*"
 
 
 _Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)] | None  # 0 and null are for the default
@@ -137,10 +136,12 @@ class Standing(Struct, frozen=True, rename="camel"):
 
 
 class KeptMonitor(Struct, frozen=True):
-    """What is kept of a monitor. `datasets` are those that who made it might read, None for every one."""
+    """What is kept of a monitor, with what of the rights of who wrote it its query has: it may read no more."""
 
     monitor: Monitor
-    datasets: tuple[str, ...] | None = None
+    unlimited: bool = False
+    datasets: tuple[str, ...] = ()  # or "*" for every one but the audit trail
+    audit_log: bool = False
 
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
@@ -248,8 +249,19 @@ class StoredSources(Struct, frozen=True, eq=False):
         found = []
         for organisation, document in self.kept.everywhere(AREA):
             kept = _kept(document)
-            found.append(Defined(document.id, organisation, kept.monitor, kept.datasets))
+            found.append(Defined(document.id, organisation, kept.monitor, self._reader(organisation, document, kept)))
         return found
+
+    def _reader(self, organisation: str, document: Document, kept: KeptMonitor) -> Grant:
+        return Grant(
+            token_id=document.id,
+            kind="personal" if kept.unlimited else "api",
+            user_id=document.updated_by,
+            organisation=organisation,
+            datasets={name: {"query": ["read"]} for name in kept.datasets},
+            org={"auditLog": ["read"]} if kept.audit_log else {},
+            owner_of=self.lake.organisation,
+        )
 
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
         """One of an organisation, None where there is none."""
@@ -259,10 +271,7 @@ class StoredSources(Struct, frozen=True, eq=False):
         """The answer, of what the monitor may read; raises TailraceError."""
 
         def check(dataset: str) -> None:
-            if is_foreign(question.organisation, dataset, self.lake.organisation):
-                raise DatasetNotFound(f"dataset {dataset!r} not found")
-            if question.datasets is not None and dataset not in question.datasets:
-                raise Forbidden(f"who made the monitor may not query dataset {dataset!r}")
+            require(question.reader, capability="query", action="read", dataset=dataset)
 
         wanted = AplRequest(
             apl=question.apl,
@@ -285,7 +294,13 @@ async def _checked(request: Request, services: Services, grant: Grant) -> dict[s
     """The body to be kept. Raises BadRequest for what could never run: a wrong query, notifiers that are not there."""
     monitor = read_monitor(await read_json(request, dict[str, Any]))
     await asyncio.to_thread(_check, monitor, services, grant)
-    body: dict[str, Any] = msgspec.to_builtins(KeptMonitor(monitor, _readable(grant)))
+    kept = KeptMonitor(
+        monitor,
+        grant.is_unlimited,
+        tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ())),
+        "read" in grant.org.get("auditLog", ()),
+    )
+    body: dict[str, Any] = msgspec.to_builtins(kept)
     return body
 
 
@@ -316,14 +331,6 @@ def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
     except NotFound as error:
         # Not 404, which clients take for a monitor that is gone.
         raise BadRequest(f"aplQuery: {error.message}") from error
-
-
-def _readable(grant: Grant) -> tuple[str, ...] | None:
-    """The datasets that a monitor of this token may read: no more than the token itself; None is every one."""
-    if grant.is_unlimited:
-        return None
-    named = tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ()))
-    return None if EVERY_DATASET in named else named
 
 
 async def _found(request: Request, services: Services, grant: Grant) -> Document:

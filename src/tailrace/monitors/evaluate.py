@@ -17,6 +17,9 @@ MAX_GROUPS: Final = 1_000  # that one monitor follows each by itself
 MAX_MATCH_NOTICES: Final = 100  # of one run; the last of them tells how many more events there were
 MAX_MATCHES: Final = 1_000  # events of one run, the newest
 MAX_LINES: Final = 20  # of groups in the text of one notice
+MAX_TEXT: Final = 10_000  # characters of an event in the text of a notice
+MAX_EVENT_BYTES: Final = 256 * 1024  # of an event that a notice carries, as JSON
+MAX_REMEMBERED: Final = 2 * MAX_MATCHES  # events that were told of; no answer has older ones than these
 
 
 class Point(Struct, frozen=True):
@@ -275,6 +278,7 @@ def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> O
         if match.time_ns is None or key not in state.matched:
             fresh.append((key, match))
     kept = {key: time for key, time in state.matched.items() if time >= observed.start_ns} | seen
+    newest = sorted(kept, key=lambda key: kept[key], reverse=True)[:MAX_REMEMBERED]
     check_id = state.groups.get(WHOLE, GroupState()).check_id
     alerts: list[Alert] = []
     notices: list[Notice] = []
@@ -282,14 +286,16 @@ def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> O
         check_id = _check_id(WHOLE, now_ns)
         alerts.append(Alert("Open", check_id, WHOLE, _text(fresh[0][1])))
     last = min(len(fresh), MAX_MATCH_NOTICES) - 1
+    # Where the oldest was told of before, so were those that are older still.
+    older = observed.more if fresh and fresh[0][1] is observed.matches[0] else 0
     for number, (key, match) in enumerate(fresh):
         own = check_id if monitor.resolvable else _check_id(key, now_ns)
         if not monitor.resolvable:
             alerts.append(Alert("Open", own, WHOLE, _text(match)))
         if number <= last:
-            more = len(fresh) - last - 1 + observed.more if number == last else 0
+            more = len(fresh) - last - 1 + older if number == last else 0
             body = _text(match) + (f"\nand {more} more matching events" if more else "")
-            notices.append(Notice("Open", own, body, event=match.event, still_open=1))
+            notices.append(Notice("Open", own, body, event=_carried(match.event), still_open=1))
     # Without a match; one that was told of before does not keep the alert open.
     if check_id and (not fresh or not monitor.resolvable):
         alerts.append(Alert("Closed", check_id, WHOLE, "No further event matches"))
@@ -298,11 +304,23 @@ def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> O
         check_id = ""
     groups = {WHOLE: GroupState((True,), check_id)} if check_id else {}
     timeless = any(match.time_ns is None for match in observed.matches) if observed.matches else state.timeless
-    return Outcome(State(groups, kept, observed.end_ns, timeless), tuple(alerts), tuple(notices))
+    after = State(groups, {key: kept[key] for key in newest}, observed.end_ns, timeless)
+    return Outcome(after, tuple(alerts), tuple(notices))
 
 
 def _text(match: Match) -> str:
-    return msgspec.json.encode(match.event).decode()
+    text = msgspec.json.encode(match.event).decode()
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… and {len(text) - MAX_TEXT} more characters"
+
+
+def _carried(event: dict[str, Any]) -> dict[str, Any]:
+    """The event, or what there is to say of one that is too large to be sent."""
+    size = len(msgspec.json.encode(event))
+    if size <= MAX_EVENT_BYTES:
+        return event
+    return {name: event[name] for name in ("_time",) if name in event} | {
+        "tailrace": f"the event has {size} bytes, more than the {MAX_EVENT_BYTES} that a notification carries"
+    }
 
 
 def _check_id(group: str, now_ns: int) -> str:

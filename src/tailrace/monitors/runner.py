@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from tailrace.access import Grant
 from tailrace.events import TailraceError
 from tailrace.monitors import observe
 from tailrace.monitors.evaluate import (
@@ -43,19 +44,18 @@ FAILED_WAIT_NS: Final = 10 * SECOND_NS  # before another look at a store that fa
 
 
 class Defined(Struct, frozen=True):
-    """A monitor with whose it is. `datasets` are those it may read, None for all of its organisation."""
+    """A monitor with whose it is, and what it may read."""
 
     id: str
     organisation: str
     monitor: Monitor
-    datasets: tuple[str, ...] | None = None
+    reader: Grant
 
 
 class Question(Struct, frozen=True):
     """A query over [start, end), in Unix nanoseconds, with what it may read."""
 
-    organisation: str
-    datasets: tuple[str, ...] | None
+    reader: Grant
     apl: str
     start_ns: int
     end_ns: int
@@ -281,9 +281,7 @@ class Runner:
         monitor = defined.monitor
         if not monitor.apl_query:
             raise TailraceError("the monitor has an mplQuery, and this server does not run MPL; give it an aplQuery")
-        return self._sources.ask(
-            Question(defined.organisation, defined.datasets, monitor.apl_query, start_ns, end_ns, limit)
-        )
+        return self._sources.ask(Question(defined.reader, monitor.apl_query, start_ns, end_ns, limit))
 
     # Sending
 
