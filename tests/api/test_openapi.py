@@ -20,6 +20,7 @@ from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
 from tailrace.api.examples import EXAMPLES
 from tailrace.dialects.http import Body, Dialect, Route
 from tailrace.dialects.route import DIALECTS
+from tailrace.events import TailraceError
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -108,6 +109,24 @@ def read_by(handler: FunctionType) -> Iterator[Any]:
             if isinstance(called, FunctionType) and called.__module__ == module.__name__ and called not in seen:
                 seen.add(called)
                 waiting.append(called)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_an_error_of_a_dialect_has_the_documented_type(dialect: Dialect) -> None:
+    kinds = dialect.error if isinstance(dialect.error, tuple) else (dialect.error,)
+    for error in errors(TailraceError):
+        rendered = dialect.render_error(error("why"))
+
+        assert rendered.content_type == b"application/json"
+        assert msgspec.json.decode(rendered.body, type=kinds[0])
+
+
+def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:
+    """Every class of the tree of errors that takes a message alone."""
+    for each in tree.__subclasses__():
+        if each.__init__ is TailraceError.__init__:
+            yield each
+        yield from errors(each)
 
 
 def every_body() -> Iterator[tuple[str, Body]]:
