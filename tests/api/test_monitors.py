@@ -170,6 +170,7 @@ def test_the_history_is_of_the_time_asked_for(server: "Server", dataset: str) ->
     day = timedelta(days=1)
     assert states(now - day, now + day) == ["open"]
     assert states(now - 2 * day, now - day) == states(now + day, now + 2 * day) == []
+    assert states(datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)) == ["open"]
     assert server.client.get(f"{path}?startTime=yesterday").status_code == 400
 
 

@@ -166,6 +166,26 @@ def test_a_browser_may_send_from_any_origin(server: "Server", path: str) -> None
     assert answer.headers["access-control-allow-origin"] == "*"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "token", "status"),
+    [
+        ("POST", "/v2/datasets", "xaat-wrong", 401),
+        ("POST", "/nothing", "", 404),
+        ("PATCH", "/v2/datasets", "", 405),
+        ("PUT", "/v2/datasets/nothing-of-this-name/fields/x", "", 413),
+        ("GET", "/v2/views/nothing-of-this-name", "", 404),
+    ],
+)
+def test_a_refusal_arrives_however_long_the_body_is(
+    server: "Server", method: str, path: str, token: str, status: int
+) -> None:
+    headers = {"Authorization": f"Bearer {token or server.token}"}
+    answer = server.client.request(method, path, content=bytes(8_000_000), headers=headers)
+
+    assert answer.status_code == status
+    assert answer.json()["code"] == status
+
+
 def test_every_answer_has_a_trace_id_of_its_own(server: "Server") -> None:
     ids = {server.client.get(path).headers["x-axiom-trace-id"] for path in ("/healthz", "/nothing", "/v2/datasets")}
 

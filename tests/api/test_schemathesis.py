@@ -1,6 +1,8 @@
 """Requests made from the API's document, sound ones and spoiled ones, against a server process."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -57,6 +59,17 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 CONFIG = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
 DOCUMENT = openapi.document(ROUTES, DIALECTS)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
+NAME = re.compile(r"{(\w+)}")
+PLACE = "here"
+ODD = (
+    r'"\u0000"',
+    r'"\ud800"',
+    '"' + "x" * 70_000 + '"',
+    "123456789012345678901234567890",
+    "-1e308",
+    '"9999-12-31T23:59:59+23:59"',
+    '[{"": [null]}]',
+)
 REAL = "documented"  # the name of what is there
 DESTINATION = "shop.web.test"
 BOUNDED = settings(
@@ -119,8 +132,8 @@ class Target:
             "moesif": {"X-Moesif-Application-Id": key("moesif", dataset=REAL)},
         }
 
-    def call(self, case: Case, *, real: bool) -> Any:
-        """Sends the case; where `real`, to a path of what is there."""
+    def call(self, case: Case, *, real: bool, data: bytes | None = None) -> Any:
+        """Sends the case, or `data` as its body; where `real`, to a path of what is there."""
         path = case.operation.path
         if real and case.method != "DELETE":
             there = {
@@ -131,7 +144,12 @@ class Target:
             case.path_parameters = {name: there.get(name, each) for name, each in case.path_parameters.items()}
         security = [name for each in DOCUMENT["paths"][path][case.method.lower()]["security"] for name in each]
         headers = self.headers[security[0]] if security else {}
-        return case.call(base_url=self.url, session=self.session, headers=headers)
+        if data is None:
+            return case.call(base_url=self.url, session=self.session, headers=headers)
+        url = self.url + case.formatted_path
+        return self.session.request(
+            case.method, url, data=data, headers={**headers, "Content-Type": "application/json"}
+        )
 
     def let_in(self, case: Case) -> None:
         """Puts into the body what lets it in, where that is part of it."""
@@ -159,6 +177,45 @@ def test_every_route_is_tested_or_left_out_with_a_reason() -> None:
     assert set(OPERATIONS) == CHOSEN
     shown = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert not {*EXCLUDED, *LENIENT} - shown
+
+
+def spoiled(label: str) -> Iterator[bytes]:
+    """The example of a body with one member after the other in the place of odd values, as JSON."""
+    method, path = label.split(" ")
+    content = DOCUMENT["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+    example = content.get("application/json", {}).get("example")
+    for place in places(example) if content else ():
+        for odd in ODD:
+            text = json.dumps(put(example, place, PLACE) if place else PLACE)
+            yield text.replace(json.dumps(PLACE), odd).encode()
+
+
+def places(value: Any) -> Iterator[tuple[Any, ...]]:
+    yield ()
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from ((key, *place) for place in places(each))
+
+
+def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """A copy of the value with another in that place."""
+    if not place:
+        return new
+    copy = value.copy()
+    copy[place[0]] = put(value[place[0]], place[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("label", [label for label in OPERATIONS if next(spoiled(label), None)])
+def test_no_odd_value_is_too_much(label: str, target: Target) -> None:
+    operation = OPERATIONS[label]
+    documented = set(DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"])
+    for body in spoiled(label):
+        case = operation.Case(path_parameters=dict.fromkeys(NAME.findall(operation.path), "none"))
+        answer = target.call(case, real=True, data=body)
+
+        assert answer.status_code < 500, body
+        assert str(answer.status_code) in documented, body
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands shown use curl")

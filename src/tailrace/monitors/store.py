@@ -227,9 +227,9 @@ class MonitorStore:
         """What happened with a monitor in [start, end], the oldest first."""
         wanted = select(_history).where(_history.c.monitor == monitor).order_by(_history.c.number)
         if start_ns is not None:
-            wanted = wanted.where(_history.c.at_ns >= start_ns)
+            wanted = wanted.where(_history.c.at_ns >= _within_int64(start_ns))
         if end_ns is not None:
-            wanted = wanted.where(_history.c.at_ns <= end_ns)
+            wanted = wanted.where(_history.c.at_ns <= _within_int64(end_ns))
         if kinds:
             wanted = wanted.where(_history.c.kind.in_(kinds))
         with self._engine.connect() as connection:
@@ -267,6 +267,11 @@ def _entry_row(monitor: str, entry: Entry) -> dict[str, Any]:
     return {
         "monitor": monitor, "at_ns": entry.at_ns, "kind": entry.kind, "check_id": entry.check_id, "body": body
     }  # fmt: skip
+
+
+def _within_int64(number: int) -> int:
+    """What a column of 64 bits can be compared with; times beyond years 1678 and 2262 are asked about too."""
+    return max(-(2**63), min(number, 2**63 - 1))
 
 
 def _entry(row: Row[Any]) -> Entry:

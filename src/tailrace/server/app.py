@@ -79,7 +79,7 @@ def build(
                     return
                 handler = _refusal(match, scope["method"])
                 if handler is None:
-                    await _to_api(match, api, scope, incoming, send)
+                    await _to_api(match, api, scope, incoming, body, send)
                     if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
                         metrics.observe("api", clock() - began)
                     return
@@ -180,14 +180,22 @@ def _is_same_origin(path: str) -> bool:
     return path.startswith(SAME_ORIGIN)
 
 
-async def _to_api(match: Match, api: Application, scope: Scope, receive: Receive, send: Send) -> None:
+async def _to_api(match: Match, api: Application, scope: Scope, incoming: Incoming, body: Body, send: Send) -> None:
     path = match.path.rstrip("/") or "/"
     if path != scope["path"]:
         scope["path"] = path
         scope["raw_path"] = path.encode()
+    has_body = body.length > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
     trace_id = _trace_id()
     scope["trace_id"] = trace_id[1].decode()
-    await api(scope, receive, partial(_send_with_common_headers, send, path, trace_id))
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start" and has_body and not incoming.complete:
+            with contextlib.suppress(BodyTimeout, ClientGone):
+                await body.drain()
+        await _send_with_common_headers(send, path, trace_id, message)
+
+    await api(scope, incoming, answer)
 
 
 async def _send(send: Send, response: Response, path: str) -> None:

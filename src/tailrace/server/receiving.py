@@ -58,19 +58,19 @@ class Incoming:
     Once the body is complete it waits as long as it takes: then it tells whether the client hangs up.
     """
 
-    __slots__ = ("_complete", "_latest_s", "_overdue", "_pending", "_receive", "_shared", "deadline_s")
+    __slots__ = ("_latest_s", "_overdue", "_pending", "_receive", "_shared", "complete", "deadline_s")
 
     def __init__(self, receive: Receive, shared: Receiving) -> None:
         self._receive = receive
         self._shared = shared
-        self._complete = False
+        self.complete = False
         self._overdue = False
         self._pending: Any = None
         self.deadline_s = self._latest_s = time.monotonic() + shared.timeout_s
 
     async def __call__(self) -> Message:
         """The next message of the request; raises BodyTimeout."""
-        if self._complete:
+        if self.complete:
             return await self._receive()
         if self._overdue:
             raise self._too_slow()
@@ -84,8 +84,8 @@ class Incoming:
             raise
         finally:
             self._shared.came(self)
-        self._complete = not message.get("more_body")
-        if not self._complete:
+        self.complete = not message.get("more_body")
+        if not self.complete:
             self._latest_s += len(message["body"]) / LEAST_BYTES_PER_S
             self.deadline_s = min(time.monotonic() + self._shared.timeout_s, self._latest_s)
         return message
@@ -105,12 +105,12 @@ class Incoming:
 class Body:
     """The body of one request, read at most once."""
 
-    __slots__ = ("_held", "_length", "_max_bytes", "_receive", "_shared", "complete")
+    __slots__ = ("_held", "_max_bytes", "_receive", "_shared", "complete", "length")
 
     def __init__(self, receive: Incoming, length: int, max_bytes: int, shared: Receiving) -> None:
         """A body of `length` bytes as declared, -1 when it is chunked."""
         self._receive = receive
-        self._length = length
+        self.length = length
         self._max_bytes = max_bytes
         self._shared = shared
         self._held = 0
@@ -122,7 +122,7 @@ class Body:
         Raises TooLarge as soon as it is known to be, ClientGone when it breaks off, BodyTimeout when it does not come,
         Overloaded when all bodies together are too large.
         """
-        length = self._length
+        length = self.length
         if length > self._max_bytes:
             raise self._too_large()
         message = await self._receive()
