@@ -52,6 +52,7 @@ def test_each_change_of_a_dataset_is_in_the_trail_with_who_and_what(server: "Ser
         ["deleteDataset", *who, "DELETE", "/v2/datasets/audited", 204, "tailrace"],
     ]
     assert acts(server, "audited", "trace_id")[0] == ["createDataset", made.headers["x-axiom-trace-id"]]
+    assert acts(server, "audited", "properties.description")[1] == ["updateDataset", "d"]
     assert acts(server, "audited", "properties.max_duration")[2] == ["trimDataset", "1h"]
 
 
@@ -68,6 +69,7 @@ def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server"
 
     name = "resource.name"
     assert acts(server, token["id"], name) == [["createAPIToken", "audit-token"], ["deleteAPIToken", ""]]
+    assert acts(server, user, "properties.role")[1] == ["updateUserRole", "read-only"]
     assert acts(server, user, name) == [["createUser", "audit-user"], ["updateUserRole", ""], ["removeUserFromOrg", ""]]
     assert acts(server, personal["id"], name) == [["createPersonalToken", "p"], ["deletePersonalToken", ""]]
     assert acts(server, key["id"], name) == [["createKey", "k"], ["deleteKey", ""]]

@@ -58,9 +58,12 @@ def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
         method = "GET" if request.method == "HEAD" else request.method
         route, act = methods[method], acts[method]
         grant = _grant(route, request, services)
+        if act is None or grant is None:
+            return await route.handler(request, services, grant)
+        who = await audit.actor(services, grant)
         response = await route.handler(request, services, grant)
-        if act is not None and grant is not None and response.status_code < 400:
-            await audit.record(act, request, services, grant, response)
+        if response.status_code < 400:
+            await audit.record(act, who, request, services, grant, response)
         return response
 
     return endpoint

@@ -75,7 +75,15 @@ def act_of(method: str, handler: Handler) -> tuple[str, str] | None:
     return head + thing, thing[:1].lower() + thing[1:]
 
 
-async def record(act: tuple[str, str], request: Request, services: Services, grant: Grant, response: Response) -> None:
+async def actor(services: Services, grant: Grant) -> Actor:
+    """Who acts. Asked before the act, so that a store that does not answer stops the act, not its record."""
+    name, email = await asyncio.to_thread(services.access.people.creator, grant.user_id)
+    return Actor(grant.kind, grant.token_id, grant.user_id, name, email)
+
+
+async def record(
+    act: tuple[str, str], who: Actor, request: Request, services: Services, grant: Grant, response: Response
+) -> None:
     """Puts an act that succeeded into the trail of the organisation; returns once it is durable."""
     said: _Note = getattr(request.state, "audit", None) or _Note("", {}, changed=True)
     if not said.changed:
@@ -85,12 +93,11 @@ async def record(act: tuple[str, str], request: Request, services: Services, gra
     given = request.path_params
     inner = next((given[each] for each in ("field", "chart") if each in given), "")
     resource = said.resource or made.id or given.get("token") or given.get("uid") or given.get("id") or made.name
-    name, email = await asyncio.to_thread(services.access.people.creator, grant.user_id)
     await services.record(
         Entry(
             organisation=grant.organisation,
             action=action,
-            actor=Actor(grant.kind, grant.token_id, grant.user_id, name, email),
+            actor=who,
             resource=Resource(kind, resource, made.name or inner),
             properties=said.properties,
             method=request.method,

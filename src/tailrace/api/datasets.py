@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
+from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound
 from tailrace.events.times import rfc3339
@@ -100,6 +101,8 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
     name = request.path_params["id"]
     require_changeable(grant, name)
     wanted = await read_json(request, DatasetChange)
+    given = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+    note(request, **{name: value for name, value in given.items() if value is not None})
     info = await asyncio.to_thread(
         services.lake.update,
         name,

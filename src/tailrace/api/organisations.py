@@ -36,8 +36,10 @@ class License(Struct, frozen=True, rename="camel"):
     max_query_window_seconds: int = UNLIMITED
     max_audit_window_seconds: int = UNLIMITED
     api_rate_limit_per_second: int = UNLIMITED
+    billing_period_start: str = ZERO_TIME  # nothing is billed
+    billing_period_end: str = ZERO_TIME
     with_auths: list[str] = []
-    features: list[str] = []
+    features: dict[str, bool] = {}
     edge_deployments: list[str] = []
 
 
@@ -53,6 +55,10 @@ class Org(Struct, frozen=True, rename="camel"):
     primary_email: str
     payment_status: str
     license: License
+    meta_created: str
+    meta_modified: str
+    meta_version: str = "1"
+    default_edge_deployment: str = ""
 
 
 class OrgName(Struct):
@@ -122,6 +128,8 @@ def _shown(services: Services, organisation: Organisation, role: str) -> Org:
         last_usage_sync=ZERO_TIME,
         primary_email=emails[0] if emails else "",
         payment_status="na",
+        meta_created=began,
+        meta_modified=began,
         license=License(
             id=organisation.id,
             issuer="tailrace",

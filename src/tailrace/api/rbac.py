@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, GroupBody, RoleBody
+from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
 
 
@@ -17,6 +18,7 @@ async def list_roles(request: Request, services: Services, grant: Grant) -> Resp
 async def create_role(request: Request, services: Services, grant: Grant) -> Response:
     """Makes a role, which may not allow more than the token does."""
     wanted = await read_json(request, RoleBody)
+    note(request, members=wanted.members or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, who=grant))
 
 
@@ -29,6 +31,7 @@ async def get_role(request: Request, services: Services, grant: Grant) -> Respon
 async def update_role(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place, in force from the next use of its users' tokens on."""
     wanted = await read_json(request, RoleBody)
+    note(request, members=wanted.members or [])
     role = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, wanted, who=grant))
 
@@ -47,6 +50,7 @@ async def list_groups(request: Request, services: Services, grant: Grant) -> Res
 async def create_group(request: Request, services: Services, grant: Grant) -> Response:
     """Makes a group, whose members have its roles beside their own."""
     wanted = await read_json(request, GroupBody)
+    note(request, members=wanted.members or [], roles=wanted.roles or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, who=grant))
 
 
@@ -59,6 +63,7 @@ async def get_group(request: Request, services: Services, grant: Grant) -> Respo
 async def update_group(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place: members and roles that are not given any more are gone."""
     wanted = await read_json(request, GroupBody)
+    note(request, members=wanted.members or [], roles=wanted.roles or [])
     group = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, wanted, who=grant))
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, Role, User
+from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
 
@@ -99,6 +100,7 @@ async def delete_user(request: Request, services: Services, grant: Grant) -> Res
 async def set_role(request: Request, services: Services, grant: Grant) -> Response:
     """Gives a user another role, in force from the next use of their tokens on."""
     wanted = await read_json(request, RoleChange)
+    note(request, role=wanted.role)
     user = await asyncio.to_thread(services.access.people.set_role, request.path_params["id"], wanted.role, who=grant)
     return json_response(user)
 
