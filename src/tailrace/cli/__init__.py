@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tailrace import __version__
-from tailrace.cli import datasets, ingest, keys, query, serve, tokens, users
+from tailrace.cli import datasets, doctor, ingest, keys, query, serve, tail, tokens, users
 from tailrace.cli.errors import CommandError
 
 __all__ = ["app", "main"]
@@ -22,6 +22,8 @@ app.command("config")(serve.show_config)
 app.command("ingest")(ingest.ingest)
 # What stands beside the options reaches the command, which then names the option that is missing.
 app.command("query", context_settings={"allow_extra_args": True})(query.query)
+app.command("tail")(tail.tail)
+app.command("doctor")(doctor.doctor)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
@@ -31,7 +33,7 @@ app.add_typer(users.app, name="user")
 def main() -> None:
     """Run the command line. Exit code 1: the command failed; 2: it was called the wrong way."""
     try:
-        app()
+        app(prog_name="tailrace")  # as it is called, however Python was; completion goes by it
     except CommandError as error:
         for line in str(error).splitlines():
             print(f"tailrace: {line}", file=sys.stderr)

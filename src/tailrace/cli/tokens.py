@@ -24,17 +24,19 @@ from tailrace.config import parse_duration
 
 app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True)
 
-RIGHTS = {"ingest": "create", "query": "read"}  # capability to its action
+# Capability to its action.
+RIGHTS = {"ingest": "create", "query": "read", "trim": "update", "vacuum": "update", "data": "delete"}
+USUAL_RIGHTS = ("ingest", "query")
 NO_EXPIRY = "0001-01-01T00:00:00Z"
 
 
 def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
-    """Return the dataset and the capability map of "DATASET" (everything) or "DATASET:ingest,query".
+    """Return the dataset and the capability map of "DATASET" (ingest and query) or "DATASET:ingest,query".
 
     Raises ValueError.
     """
     dataset, colon, names = text.partition(":")
-    rights = [name.strip() for name in names.split(",")] if colon else list(RIGHTS)
+    rights = [name.strip() for name in names.split(",")] if colon else list(USUAL_RIGHTS)
     if not dataset:
         raise ValueError(f"{text!r} names no dataset: it is like DATASET or DATASET:ingest,query")
     for right in rights:
@@ -63,7 +65,8 @@ def create(
         typer.Option(
             "--dataset",
             metavar="DATASET[:RIGHTS]",
-            help="Dataset (* for every one) and rights: ingest, query, or both when left out. Repeatable.",
+            help="Dataset (* for every one) and rights: ingest, query (both when left out), trim, vacuum, data (to "
+            "delete events). Repeatable.",
         ),
     ],
     expires: Annotated[
@@ -74,7 +77,10 @@ def create(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Make an API token. Its secret goes to standard output, this once."""
+    """Make an API token. Its secret goes to standard output, this once.
+
+    Example: tailrace token create app --dataset web:ingest --dataset audit:query --expires 90d
+    """
     capabilities: dict[str, dict[str, list[str]]] = {}
     try:
         for text in dataset:
@@ -141,7 +147,10 @@ def regenerate(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Make a token like an API token, with a new id and secret. The secret goes to standard output, this once."""
+    """Make a token like an API token, with a new id and secret. The secret goes to standard output, this once.
+
+    Example: tailrace token regenerate ID --overlap 1h
+    """
     try:
         ends = parse_expiry(overlap, datetime.now(UTC))
         new_end = parse_expiry(expires, datetime.now(UTC)) if expires else None
@@ -169,7 +178,10 @@ def delete(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Revoke an API token: its next use is refused."""
+    """Revoke an API token: its next use is refused.
+
+    Example: tailrace token revoke ID
+    """
     with connect(find_server(url, token, data)) as client:
         try:
             call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")

@@ -68,7 +68,10 @@ def create(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Add a user. Their id goes to standard output; `tailrace user token` makes them a token."""
+    """Add a user. Their id goes to standard output; `tailrace user token` makes them a token.
+
+    Example: tailrace user create "Ada" --email ada@example.com --role read-only
+    """
     with connect(find_server(url, token, data)) as client:
         made = call(client, "POST", USERS, {"name": name, "email": email, "role": role})
     print(f"user {made['name']}: `tailrace user token {made['id']} NAME` makes a personal token", file=sys.stderr)
@@ -83,7 +86,10 @@ def role(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Give a user another role; their tokens have it from their next use on."""
+    """Give a user another role; their tokens have it from their next use on.
+
+    Example: tailrace user role ada@example.com read-only
+    """
     with connect(find_server(url, token, data)) as client:
         _print([_call(client, "PUT", f"{USERS}/{quoted(_id_of(client, user))}/role", {"role": given})])
 
@@ -96,7 +102,10 @@ def make_token(
     token: TokenOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Make a personal token for a user. Its secret goes to standard output, this once."""
+    """Make a personal token for a user. Its secret goes to standard output, this once.
+
+    Example: tailrace user token ada@example.com laptop
+    """
     with connect(find_server(url, token, data)) as client:
         path = f"/tailrace/v1/users/{quoted(_id_of(client, user))}/tokens"
         made = _call(client, "POST", path, {"name": name})

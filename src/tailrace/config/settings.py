@@ -311,7 +311,7 @@ class Settings(BaseSettings):
         description="Most events that wait for one reader of a live tail; what comes beyond them it is told it missed.",
     )
     tail_heartbeat_s: Seconds = Field(
-        default=15.0, gt=0, le=3600, description="Time without an event after which a live tail sends a comment."
+        default=15.0, gt=0, le=30, description="Time without an event after which a live tail sends a comment."
     )
 
     @classmethod

@@ -1,0 +1,154 @@
+"""`tailrace doctor`: what is wrong with a server and its data directory, and what to do about it."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tailrace.cli.client import (
+    TokenOption,
+    UrlOption,
+    connect,
+    find_server,
+    json_of,
+    message_of,
+    unreachable,
+)
+from tailrace.cli.errors import FAILED, CommandError
+from tailrace.cli.output import printable
+from tailrace.cli.serve import ConfigFile
+from tailrace.config import ConfigError, Settings, load
+
+if TYPE_CHECKING:
+    from tailrace.server.checkup import Finding
+
+MAX_CLOCK_DIFFERENCE_S = 30.0
+TIMEOUT_S = 10.0
+STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+def doctor(
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="TAILRACE_DATA",
+            metavar="DIR",
+            help="Data directory to look at; with --url only the server at that address is.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Look for what is wrong with a server, running or not, and say what to do. Changes nothing.
+
+    Looks at the settings, the version, the clock, the data directory, the disk, the log, the tables, the databases and
+    the running server. The exit code is 1 when something is wrong.
+
+    Examples:
+
+      tailrace doctor --data /var/lib/tailrace
+
+      TAILRACE_URL=https://events.example.com TAILRACE_TOKEN=xapt-… tailrace doctor
+    """
+    # Only here: it brings the server's engine along, which no other command needs.
+    from tailrace.server.checkup import Finding
+
+    wrong = False
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    for finding in _found(Finding, url, token, data, config):
+        wrong = wrong or finding.level == "wrong"
+        line = Text.assemble(
+            (f"{finding.level:8}", STYLES[finding.level]), f"{finding.subject}: {printable(finding.found)}"
+        )
+        console.print(line)
+        if finding.advice:
+            console.print(Text(f"        -> {printable(finding.advice)}"))
+    if wrong:
+        raise typer.Exit(FAILED)
+
+
+def _found(
+    finding: "type[Finding]", url: str | None, token: str | None, data: Path | None, config: Path | None
+) -> "Iterator[Finding]":
+    from tailrace.server import checkup
+
+    if url:
+        yield from _remote(finding, url, token, data or Settings.model_fields["data"].default)
+        return
+    try:
+        settings, origins = load(config, {"data": data}, os.environ)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield finding("wrong", "settings", line, "correct it; docs/settings.md has every setting")
+        settings, origins = Settings(data=data or Settings.model_fields["data"].default), {}
+    else:
+        given = [name for name, origin in origins.items() if origin != "default"]
+        yield finding("ok", "settings", f"{len(given)} given, the others have their defaults")
+    yield from checkup.examine(settings)
+    if checkup.is_running(settings.data.absolute()):
+        yield from _remote(finding, None, token, settings.data)
+
+
+def _remote(finding: "type[Finding]", url: str | None, token: str | None, data: Path) -> "Iterator[Finding]":
+    """What a running server says of itself."""
+    try:
+        target = find_server(url, token, data)
+    except CommandError as error:
+        yield finding("wrong", "connection", str(error), "")
+        return
+    with connect(target) as client:
+        client.timeout = httpx.Timeout(TIMEOUT_S)
+        try:
+            yield from _asked(finding, client, target.url)
+        except httpx.TransportError as error:
+            advice = "check the address, the network, and whether the server runs"
+            yield finding("wrong", "connection", str(unreachable(client, error)), advice)
+        except CommandError as error:
+            yield finding("wrong", "connection", str(error), "check the address")
+
+
+def _asked(finding: "type[Finding]", client: httpx.Client, url: str) -> "Iterable[Finding]":
+    began_s = time.time()
+    alive = client.get("/healthz")
+    took_s = time.time() - began_s
+    if not alive.is_success or "x-axiom-trace-id" not in alive.headers:
+        yield finding("wrong", "connection", f"{url} does not answer as a Tailrace server", "check the address")
+        return
+    yield finding("ok", "connection", f"{url} answers in {took_s * 1000:.0f} ms")
+    yield from _clock_of(finding, alive, began_s + took_s / 2)
+    ready = client.get("/readyz")
+    if ready.is_success:
+        yield finding("ok", "readiness", "events are taken and committed")
+    else:
+        advice = "do away with the reason; docs/running.md says what each means"
+        yield finding("wrong", "readiness", message_of(ready), advice)
+    user = client.get("/v2/user")
+    if user.status_code == httpx.codes.UNAUTHORIZED:
+        yield finding("wrong", "token", message_of(user), "give a valid one by --token (TAILRACE_TOKEN)")
+    elif user.is_success:
+        yield finding("ok", "token", f"is {json_of(client, user).get('name') or 'an API token'}'s")
+    else:
+        yield finding("ok", "token", "is an API token")
+
+
+def _clock_of(finding: "type[Finding]", answer: httpx.Response, asked_s: float) -> "Iterator[Finding]":
+    """The server's clock against this machine's, where its answer has a date."""
+    try:
+        there_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return
+    difference_s = there_s - asked_s
+    if abs(difference_s) > MAX_CLOCK_DIFFERENCE_S:
+        found = f"the server's is {abs(difference_s):.0f} s {'ahead' if difference_s > 0 else 'behind'}"
+        yield finding("wrong", "clock", found, "set the clock that is wrong, or let NTP do it")
+    else:
+        yield finding("ok", "clock", "the server's and this machine's agree")

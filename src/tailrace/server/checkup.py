@@ -1,0 +1,338 @@
+"""A look at a data directory, whether a server runs on it or not: what is wrong, and what to do. It changes nothing."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+
+from tailrace import __version__
+from tailrace.access.database import open_engine
+from tailrace.access.store import FILE_NAME as ACCESS_FILE
+from tailrace.api.store import FILE_NAME as SAVED_FILE
+from tailrace.config import Settings, format_size
+from tailrace.events import TailraceError
+from tailrace.lake import catalog
+from tailrace.lake.table import Table
+from tailrace.log import Damage, FileCalls
+from tailrace.log import segments as log_segments
+from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+
+ENGINES = ("duckdb", "deltalake", "pyarrow", "granian")
+SECRET_FILES = (OWNER_TOKEN_FILE, SESSIONS_FILE, SERVER_FILE, ACCESS_FILE, SAVED_FILE)
+LOW_SPACE = 4  # times `log_min_free_bytes`, below which the disk is soon full
+CLOCK_TOLERANCE_S = 60.0
+TOLD = 5  # of a list of faults
+EARLIEST_S = 1_767_225_600.0  # 2026: no clock that is right shows less
+
+UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
+
+Level = Literal["ok", "warning", "wrong"]
+
+
+class Finding(Struct, frozen=True):
+    """What was looked at, what was found, and what to do where it is not in order."""
+
+    level: Level
+    subject: str
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, one thing after the other."""
+    data = settings.data.absolute()
+    yield _versions()
+    yield _clock(data)
+    if not data.is_dir():
+        yield Finding(
+            "wrong", "data directory", f"{data} is not there", "give the right one by --data, or start `tailrace serve`"
+        )
+        yield _address(settings)
+        return
+    running = is_running(data)
+    yield from _directory(data)
+    yield from _disk(data, settings)
+    yield from _server(data, running, settings)
+    yield from _guarded("log", lambda: _log(data / "log", running))
+    yield from _guarded("lake", lambda: _lake(data / "lake"))
+    yield from _guarded("users and tokens", lambda: _access(data, settings))
+
+
+def is_running(data: Path) -> bool:
+    """Return whether a server works on a data directory."""
+    try:
+        descriptor = os.open(data / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a look finds; what stops it is found too."""
+    try:
+        yield from look()
+    except OSError as error:
+        yield Finding(
+            "wrong", subject, f"cannot be read: {error}", "run it as the server's user; check the disk and its mount"
+        )
+
+
+def _versions() -> Finding:
+    engines = ", ".join(f"{name} {version(name)}" for name in ENGINES)
+    python = ".".join(map(str, sys.version_info[:3]))
+    return Finding("ok", "version", f"tailrace {__version__}, Python {python}, {engines}")
+
+
+def _clock(data: Path) -> Finding:
+    now_s = time.time()
+    shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
+    advice = "set the clock, or let NTP do it: events without a time, and the ends of tokens, go by it"
+    if now_s < EARLIEST_S:
+        return Finding("wrong", "clock", f"it is {shown} by this machine's clock", advice)
+    newest_s = max((_modified_s(path) for path in (data / "log", *(data / "log").glob("*"))), default=0.0)
+    if newest_s > now_s + CLOCK_TOLERANCE_S:
+        late_s = newest_s - now_s
+        return Finding("wrong", "clock", f"it is {shown}, {late_s:.0f} s before the log was last written", advice)
+    return Finding("ok", "clock", shown)
+
+
+def _modified_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone meanwhile, or not there yet
+        return 0.0
+
+
+def _directory(data: Path) -> Iterator[Finding]:
+    unwritable = [
+        path for path in (data, data / "log", data / "lake") if path.exists() and not os.access(path, os.W_OK)
+    ]
+    if unwritable:
+        names = ", ".join(map(str, unwritable))
+        yield Finding(
+            "wrong", "data directory", f"{names} cannot be written", "run it as the server's user; check the mount"
+        )
+    open_to_all = [
+        name
+        for name in SECRET_FILES
+        if (data / name).exists() and (data / name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
+    if open_to_all:
+        names = " ".join(str(data / name) for name in open_to_all)
+        yield Finding("wrong", "secrets", f"other users may read {', '.join(open_to_all)}", f"chmod 600 {names}")
+    if not unwritable and not open_to_all:
+        yield Finding("ok", "data directory", str(data))
+
+
+def _disk(data: Path, settings: Settings) -> Iterator[Finding]:
+    least = settings.log_min_free_bytes
+    free = shutil.disk_usage(data).free
+    found = f"{format_size(free // 2**20 * 2**20)} free"
+    advice = f"free some space, or trim a dataset; below {format_size(least)} (log_min_free_bytes) ingest is refused"
+    if free < least:
+        yield Finding("wrong", "disk", found, advice)
+    elif free < LOW_SPACE * least:
+        yield Finding("warning", "disk", found, advice)
+    else:
+        yield Finding("ok", "disk", found)
+    nodes = os.statvfs(data)
+    if nodes.f_files and not nodes.f_favail:
+        yield Finding("wrong", "disk", "no inode is free: no file can be made", "remove files from this disk")
+
+
+def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
+    if running:
+        try:
+            known = json.loads((data / SERVER_FILE).read_bytes())
+            yield Finding("ok", "server", f"runs at {known['url']} (process {known['pid']})")
+        except (OSError, ValueError, KeyError, TypeError):
+            yield Finding(
+                "warning", "server", "one is starting or stopping on this directory", "look again in a moment"
+            )
+        return
+    if (data / SERVER_FILE).exists():
+        yield Finding(
+            "warning",
+            "server",
+            "not running; it was killed, or the machine went down",
+            "`tailrace serve` starts it again",
+        )
+    else:
+        yield Finding("ok", "server", "not running")
+    yield _address(settings)
+
+
+def _address(settings: Settings) -> Finding:
+    where = f"{settings.host} port {settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        advice = "stop what listens there, or choose another by --host and --port"
+        return Finding("wrong", "address", f"cannot listen on {where}: {error.strerror}", advice)
+    return Finding("ok", "address", f"{where} is free")
+
+
+def _log(directory: Path, running: bool) -> Iterator[Finding]:
+    if not directory.is_dir():
+        yield Finding("warning", "log", "there is none yet", "the first `tailrace serve` makes it")
+        return
+    found = log_segments.list_segments(directory)
+    damage: list[Damage] = []
+    torn = ""
+    due = 0
+    for index, segment in enumerate(found):
+        is_last = index + 1 == len(found)
+        try:
+            recovery = log_segments.recover(segment, FileCalls())
+        except FileNotFoundError:  # its events are in their tables by now
+            due = 0
+            continue
+        except TailraceError as error:
+            yield Finding("wrong", "log", error.message, "start the version of Tailrace that wrote it")
+            return
+        if due and segment.first_position > due:
+            damage.append(log_segments.gap(due, segment))
+        damage += recovery.damage
+        if recovery.torn_reason and is_last:
+            torn = "" if running else recovery.torn_reason
+        elif recovery.torn_reason:
+            end = recovery.end_bytes
+            damage.append(Damage(segment.path.name, end, recovery.file_bytes - end, recovery.torn_reason))
+        due = recovery.last_position + 1 if recovery.last_position and not recovery.torn_reason else 0
+    size = sum(segment.end_bytes for segment in found)
+    if damage:
+        told = "; ".join(f"{one.segment} at byte {one.offset_bytes}: {one.reason}" for one in damage[:TOLD])
+        more = f"; and {len(damage) - TOLD} more" if len(damage) > TOLD else ""
+        yield Finding(
+            "wrong",
+            "log",
+            told + more,
+            "the server skips it and goes on; put the file back from a backup if there is one, and check the disk",
+        )
+    elif torn:
+        yield Finding(
+            "warning",
+            "log",
+            f"its last frame is not whole ({torn})",
+            "nothing to do: what was not acknowledged is cut off at the next start",
+        )
+    else:
+        yield Finding("ok", "log", f"{len(found)} segments, {format_size(size)}, sound")
+
+
+def _lake(root: Path) -> Iterator[Finding]:
+    if not root.is_dir():
+        yield Finding("warning", "lake", "there is none yet", "the first `tailrace serve` makes it")
+        return
+    datasets = files = rows = 0
+    wrong: dict[str, str] = {}
+    for directory in sorted(root.iterdir()):
+        if not catalog.NAME.fullmatch(directory.name) or not directory.is_dir():
+            continue
+        datasets += 1
+        fault = ""
+        for _ in range(2):  # files may be merged into others while they are looked at
+            fault, count, held = _table(directory)
+            if not fault:
+                break
+        if fault and directory.is_dir():
+            wrong[directory.name] = fault
+        files += count
+        rows += held
+    for name, fault in list(wrong.items())[:TOLD]:
+        advice = "put it back from a backup, or drop the dataset; its new events stay in the log meanwhile"
+        yield Finding("wrong", f"dataset {name}", fault, advice)
+    if len(wrong) > TOLD:
+        yield Finding("wrong", "lake", f"{len(wrong) - TOLD} more datasets cannot be used", "see the others")
+    if not wrong:
+        yield Finding("ok", "lake", f"{datasets} datasets, {files} files, {rows} events in tables, all readable")
+
+
+def _table(directory: Path) -> tuple[str, int, int]:
+    """What is wrong with a dataset's files, empty where nothing is, and how many files and rows it has."""
+    try:
+        catalog.load_info(directory)
+        table = Table(directory, DeltaTable(str(directory)))
+    except UNREADABLE as error:
+        return f"cannot be opened: {_first_line(error)}", 0, 0
+    for file in table.files:
+        name = file.path.name
+        try:
+            size = file.path.stat().st_size
+            if size != file.bytes:
+                return f"{name} has {size} bytes, but {file.bytes} were written", 0, 0
+            with pq.ParquetFile(file.path) as parquet:
+                count = parquet.metadata.num_rows
+        except UNREADABLE as error:
+            return f"{name} cannot be read: {_first_line(error)}", 0, 0
+        if count != file.rows:
+            return f"{name} has {count} events, but {file.rows} were written", 0, 0
+    return "", len(table.files), sum(file.rows for file in table.files)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _access(data: Path, settings: Settings) -> Iterator[Finding]:
+    subject = "users and tokens"
+    if settings.access_url:
+        try:
+            engine = open_engine(settings.access_url)
+            engine.connect().close()
+            engine.dispose()
+        except (SQLAlchemyError, ImportError) as error:
+            reason = _first_line(error)
+            yield Finding("wrong", subject, f"the database cannot be reached: {reason}", "check the setting access_url")
+        else:
+            yield Finding("ok", subject, "the database of access_url answers")
+    files = [data / name for name in (ACCESS_FILE, SAVED_FILE) if name != ACCESS_FILE or not settings.access_url]
+    for path in files:
+        if not path.exists():
+            yield Finding("warning", subject, f"{path.name} is not there yet", "the first `tailrace serve` makes it")
+            continue
+        fault = _sqlite_fault(path)
+        if fault:
+            yield Finding("wrong", subject, f"{path.name}: {fault}", "put it back from a backup")
+        else:
+            yield Finding("ok", subject, f"{path.name} is sound")
+
+
+def _sqlite_fault(path: Path) -> str:
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        try:
+            [told] = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if told == "ok" else str(told)

@@ -1,0 +1,181 @@
+"""`tailrace doctor` on data directories of servers that run, were stopped, or were harmed."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tailrace.cli import app
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+
+def doctor(*arguments: str, **env: str) -> Result:
+    clean: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TAILRACE_")}
+    given = {"TAILRACE_PORT": "0", "TAILRACE_LOG_MIN_FREE_BYTES": "1MiB", **env}
+    return CliRunner(env={**clean, **given}).invoke(app, ["doctor", *arguments])
+
+
+def wrong(done: Result) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith("wrong")]
+
+
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a server that was killed with events in a table, in the log, and only there."""
+    from conftest import Server
+
+    server = Server(tmp_path_factory.mktemp("doctor") / "data")
+    try:
+        server.start()
+        server.ingest("demo", [{"n": n} for n in range(100)])
+        server.stop()
+        server.start()
+        for n in range(3):
+            server.ingest("demo", [{"n": n}])
+        server.kill()
+    finally:
+        server.end()
+    return server.data
+
+
+@pytest.fixture
+def data(left_behind: Path, tmp_path: Path) -> Path:
+    """A copy of it, as if it had been stopped in good order."""
+    copy = shutil.copytree(left_behind, tmp_path / "data")
+    (copy / "server.json").unlink()
+    return copy
+
+
+def test_a_running_server_and_its_directory_are_in_order(server: "Server") -> None:
+    done = doctor("--data", str(server.data))
+
+    assert (done.exit_code, wrong(done), done.stderr) == (0, [], ""), done.stdout
+    for said in (f"runs at {server.url}", "all readable", "events are taken and committed", "version: tailrace "):
+        assert said in done.stdout
+
+
+def test_a_server_elsewhere_is_asked_over_the_network(server: "Server", dataset: str) -> None:
+    env = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": server.api_token(dataset)}
+    done = doctor(**env)
+    refused = doctor(**{**env, "TAILRACE_TOKEN": "xaat-wrong"})
+    nobody = doctor(**{**env, "TAILRACE_URL": "http://127.0.0.1:1"})
+
+    assert (done.exit_code, wrong(done)) == (0, []), done.stdout
+    assert "data directory" not in done.stdout
+    assert (refused.exit_code, len(wrong(refused))) == (1, 1)
+    assert "token" in wrong(refused)[0]
+    assert (nobody.exit_code, len(wrong(nobody))) == (1, 1)
+    assert "no server answers" in wrong(nobody)[0]
+
+
+def contents(data: Path) -> dict[Path, int]:
+    """When each file was changed, but SQLite's memory shared by those that read."""
+    return {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file() and path.suffix != ".db-shm"}
+
+
+def test_a_stopped_server_is_in_order_and_nothing_is_changed(data: Path) -> None:
+    before = contents(data)
+
+    done = doctor("--data", str(data))
+
+    assert (done.exit_code, wrong(done)) == (0, []), done.stdout
+    assert "server: not running" in done.stdout
+    assert "100 events in tables" in done.stdout
+    assert contents(data) == before
+
+
+def test_a_killed_server_is_a_warning(left_behind: Path) -> None:
+    done = doctor("--data", str(left_behind))
+
+    assert (done.exit_code, wrong(done)) == (0, []), done.stdout
+    assert "warning server: not running; it was killed" in done.stdout
+
+
+def test_a_directory_that_is_not_there_is_wrong(tmp_path: Path) -> None:
+    done = doctor("--data", str(tmp_path / "none"))
+
+    assert done.exit_code == 1
+    assert "is not there" in wrong(done)[0]
+
+
+def test_settings_that_are_wrong_are_named(data: Path) -> None:
+    done = doctor("--data", str(data), TAILRACE_COMMIT_BYTES="much", TAILRACE_PROT="1")
+
+    assert done.exit_code == 1
+    assert ["TAILRACE_PROT" in line or "commit_bytes" in line for line in wrong(done)] == [True, True]
+
+
+def test_a_flipped_byte_in_the_log_is_found(data: Path) -> None:
+    [*_, segment] = sorted((data / "log").glob("*.seg"))
+    spoiled = bytearray(segment.read_bytes())
+    spoiled[60] ^= 1
+    segment.write_bytes(spoiled)
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert [line for line in wrong(done) if segment.name in line], done.stdout
+
+
+def test_a_missing_and_a_cut_file_of_a_table_are_found(data: Path) -> None:
+    [file] = (data / "lake" / "demo").glob("_day=*/*.parquet")
+    content = file.read_bytes()
+    file.write_bytes(content[:-10])
+    cut = doctor("--data", str(data))
+    file.unlink()
+    missing = doctor("--data", str(data))
+
+    assert (cut.exit_code, missing.exit_code) == (1, 1)
+    assert "dataset demo" in wrong(cut)[0]
+    assert f"has {len(content) - 10} bytes" in wrong(cut)[0]
+    assert f"{file.name} cannot be read" in wrong(missing)[0]
+
+
+def test_a_spoiled_database_of_tokens_is_found(data: Path) -> None:
+    (data / "access.db").write_bytes(b"no database" * 1000)
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert "access.db" in wrong(done)[0]
+
+
+def test_secrets_that_others_may_read_are_found_with_what_to_do(data: Path) -> None:
+    (data / "owner-token").chmod(0o644)
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert "owner-token" in wrong(done)[0]
+    assert "chmod 600" in done.stdout
+
+
+def test_a_disk_with_too_little_room_is_found(data: Path) -> None:
+    done = doctor("--data", str(data), TAILRACE_LOG_MIN_FREE_BYTES="1000000GiB")
+
+    assert done.exit_code == 1
+    assert "free" in wrong(done)[0]
+
+
+def test_a_clock_behind_the_log_is_found(data: Path) -> None:
+    [segment, *_] = (data / "log").glob("*.seg")
+    later = time.time() + 1000
+    os.utime(segment, (later, later))
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert "before the log was last written" in wrong(done)[0]
+
+
+def test_a_port_that_is_taken_is_found(data: Path, server: "Server") -> None:
+    done = doctor("--data", str(data), TAILRACE_PORT=server.url.rpartition(":")[2])
+
+    assert done.exit_code == 1
+    assert "cannot listen" in wrong(done)[0]
