@@ -40,13 +40,15 @@ def test_a_dataset_is_the_same_object_when_made_got_and_listed(server: "Server",
     assert made.json() in listed.json()
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/v2"])
-def test_a_dataset_dropped_is_gone_with_its_events(server: "Server", dataset: str, prefix: str) -> None:
+@pytest.mark.parametrize(("prefix", "said"), [("/v1", (200, b"{}")), ("/v2", (204, b""))])
+def test_a_dataset_dropped_is_gone_with_its_events(
+    server: "Server", dataset: str, prefix: str, said: tuple[int, bytes]
+) -> None:
     server.ingest(dataset, [{"n": 1}])
 
     dropped = server.client.delete(f"{prefix}/datasets/{dataset}")
 
-    assert (dropped.status_code, dropped.content) == (204, b"")
+    assert (dropped.status_code, dropped.content) == said
     missing = server.client.get(f"{prefix}/datasets/{dataset}")
     assert missing.status_code == 404
     assert re.search("not found", missing.json()["message"], re.IGNORECASE)
