@@ -77,6 +77,10 @@ def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "Mak
         assert body in sent.get_content()
         wait_until(lambda: kinds(server, monitor).count("delivered") == 2)
 
+        metrics = server.client.get("/metrics").text
+        assert 'tailrace_monitor_runs_total{result="ok"} 1.0' in metrics
+        assert 'tailrace_notifications_total{result="delivered"} 2.0' in metrics
+
         server.stop()
         server.start()
         assert standing(server, monitor)["open"] == [""]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -101,6 +102,8 @@ class Runner:
         self._unsent = True  # messages may have come to be sent
         self._next_message_ns: int | None = None
         self._scheduling: asyncio.Task[None] | None = None
+        self.runs: Counter[str] = Counter()  # since the start, by what came of them: ok, error
+        self.messages: Counter[str] = Counter()  # the same: delivered, failed, skipped
 
     def start(self) -> None:
         """Begin to run what is due, from now on."""
@@ -213,14 +216,16 @@ class Runner:
         # Before the run, so that whatever becomes of it, it is not due again at once.
         self._due[defined.id] = next_ns
         loop = asyncio.get_running_loop()
-        has_messages = await loop.run_in_executor(self._threads, self._run_once, defined, now_ns, next_ns)
-        self._unsent = self._unsent or has_messages
+        result = await loop.run_in_executor(self._threads, self._run_once, defined, now_ns, next_ns)
+        if result:
+            self.runs[result] += 1
+        self._unsent = True
 
-    def _run_once(self, defined: Defined, now_ns: int, next_ns: int) -> bool:
-        """Ask, evaluate, and keep what it comes to; whether there is something to send."""
+    def _run_once(self, defined: Defined, now_ns: int, next_ns: int) -> str:
+        """Ask, evaluate, and keep what it comes to: ok, error, or "" where the monitor is gone."""
         before = self._store.run(defined.id)
         if before is None:
-            return False
+            return ""
         try:
             outcome, observed = self._outcome(defined, before.state, now_ns)
         except (TailraceError, TooManyGroups) as error:
@@ -247,13 +252,13 @@ class Runner:
         kept = self._store.finish(
             before, at_ns=now_ns, next_ns=next_ns, state=outcome.state, entries=entries, messages=messages
         )
-        return kept and bool(messages)
+        return "ok" if kept else ""
 
-    def _failed(self, before: Run, error: str, now_ns: int, next_ns: int) -> bool:
+    def _failed(self, before: Run, error: str, now_ns: int, next_ns: int) -> str:
         # An error that lasts is one entry, not one a minute.
         entries = [Entry(at_ns=now_ns, kind="error", text=error)] if error != before.error else []
         self._store.finish(before, at_ns=now_ns, next_ns=next_ns, state=before.state, error=error, entries=entries)
-        return False
+        return "error"
 
     def _outcome(self, defined: Defined, state: State, now_ns: int) -> tuple[Outcome, Observed]:
         monitor = defined.monitor
@@ -310,6 +315,9 @@ class Runner:
         except Exception:
             logger.exception("a message of monitor %s could not be sent", pending.monitor)
             kind, text = "failed", "internal error; the server's log has it"
+        if kind == "failed":
+            logger.warning("notifier %s was not told of monitor %s: %s", pending.notifier, pending.monitor, text)
+        self.messages[kind] += 1
         entry = Entry(
             at_ns=self._clock_ns(),
             kind=kind,

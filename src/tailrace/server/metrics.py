@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
@@ -41,6 +41,8 @@ class Gauges(Struct, frozen=True):
     commit_failures: int
     shred_failures: int  # batches kept whole in `_rest`
     upkeep: Figures
+    monitor_runs: Mapping[str, int]  # by result
+    notifications: Mapping[str, int]  # by result
 
 
 class Latency:
@@ -143,6 +145,16 @@ class _Collector(Collector):
         )
         for counter, name, meaning in UPKEEP:
             yield CounterMetricFamily(name, meaning, getattr(gauges.upkeep, counter))
+        runs = CounterMetricFamily("tailrace_monitor_runs", "Runs of monitors: ok, error.", labels=["result"])
+        for result, count in gauges.monitor_runs.items():
+            runs.add_metric([result], count)
+        yield runs
+        told = CounterMetricFamily(
+            "tailrace_notifications", "Messages to notifiers: delivered, failed, skipped.", labels=["result"]
+        )
+        for result, count in gauges.notifications.items():
+            told.add_metric([result], count)
+        yield told
         yield GaugeMetricFamily(
             "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start.", gauges.log_damage
         )

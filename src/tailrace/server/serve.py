@@ -212,7 +212,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         query_threads=query_threads,
         running=running,
         health=health,
-        metrics=lambda: exposition(metrics, _gauges(log, lake)),
+        metrics=lambda: exposition(metrics, _gauges(log, lake, runner)),
         closed=lambda: gate.closed,
         store=store,
         kept=kept,
@@ -311,7 +311,7 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, 
         monitor_store.close()
 
 
-def _gauges(log: LocalLog, lake: Lake) -> Gauges:
+def _gauges(log: LocalLog, lake: Lake, runner: Runner) -> Gauges:
     damage = list(log.damage)
     return Gauges(
         log_bytes=log.size_bytes,
@@ -322,6 +322,8 @@ def _gauges(log: LocalLog, lake: Lake) -> Gauges:
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,
         upkeep=lake.upkeep,
+        monitor_runs=runner.runs,
+        notifications=runner.messages,
     )
 
 
