@@ -20,7 +20,16 @@ from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
 from tailrace.api.examples import EXAMPLES
 from tailrace.dialects.http import Body, Dialect, Route
 from tailrace.dialects.route import DIALECTS
-from tailrace.events import TailraceError
+from tailrace.events import (
+    BadRequest,
+    BodyTimeout,
+    DiskFull,
+    Overloaded,
+    TailraceError,
+    TooLarge,
+    Unauthorized,
+    UnsupportedEncoding,
+)
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 DOCUMENT = openapi.document(ROUTES, DIALECTS)
 OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items() for method, each in methods.items()]
 DIALECT_ROUTES = [(route, dialect) for dialect in DIALECTS for route in dialect.routes]
+NAMES = [f"{route.method} {openapi.mounted(route, dialect)}" for route, dialect in DIALECT_ROUTES]
 READERS = ("read_json", "decode_json")
 IN_ANY_LETTER_CASE = (monitors.MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
 
@@ -72,11 +82,7 @@ def test_every_route_says_what_goes_in_and_out(route: ApiRoute) -> None:
         assert route.body in EXAMPLES, "give the body an example in tailrace.api.examples"
 
 
-@pytest.mark.parametrize(
-    ("route", "dialect"),
-    DIALECT_ROUTES,
-    ids=[f"{route.method} {openapi.mounted(route, dialect)}" for route, dialect in DIALECT_ROUTES],
-)
+@pytest.mark.parametrize(("route", "dialect"), DIALECT_ROUTES, ids=NAMES)
 def test_every_route_of_a_dialect_says_what_goes_in_and_out(route: Route, dialect: Dialect) -> None:
     assert route.doc is not None
     assert route.doc.about
@@ -119,6 +125,16 @@ def test_an_error_of_a_dialect_has_the_documented_type(dialect: Dialect) -> None
 
         assert rendered.content_type == b"application/json"
         assert msgspec.json.decode(rendered.body, type=kinds[0])
+
+
+@pytest.mark.parametrize(("route", "dialect"), DIALECT_ROUTES, ids=NAMES)
+def test_what_can_go_wrong_with_a_body_is_documented(route: Route, dialect: Dialect) -> None:
+    assert route.doc is not None
+    documented = {*route.doc.refusals, *route.doc.failures}
+    faults = (BadRequest, BodyTimeout, TooLarge, UnsupportedEncoding, Overloaded, DiskFull) if route.doc.bodies else ()
+    missing = (Unauthorized,) if route.doc.credential else ()
+
+    assert {dialect.render_error(each("why")).status for each in (*faults, *missing)} <= documented
 
 
 def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:

@@ -102,7 +102,7 @@ def _of_api(route: ApiRoute) -> Operation:
     if "{" in route.path:
         refused.add(404)
     if route.body is not None:
-        refused |= {400, 413}
+        refused |= {400, 408, 413, 429}
     if route.parameters:
         refused.add(400)
     return Operation(
@@ -141,6 +141,7 @@ def _of_dialect(route: Route, dialect: Dialect) -> Operation:
                 for status, kind in doc.answers.items()
             },
             **{status: {JSON: dialect.error} for status in doc.refusals},
+            **{status: {JSON: kind} for status, kind in doc.failures.items()},
         },
     )
 

@@ -55,8 +55,8 @@ PUBLIC = None  # no token
 class ApiRoute(Struct, frozen=True):
     """A method and a path, what answers it, what a token needs for it, and what goes in and out.
 
-    The handler's docstring is its summary. The statuses that follow from the rest need not be given: 400 and 413 of a
-    body, 401 and 403 of a token, 404 of a parameter in the path.
+    The handler's docstring is its summary. The statuses that follow from the rest need not be given: 400, 408, 413 and
+    429 of a body, 401 and 403 of a token, 404 of a parameter in the path.
     """
 
     method: str

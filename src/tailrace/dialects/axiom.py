@@ -239,7 +239,7 @@ _DOC = Doc(
         "application/x-ndjson": Body(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
         "text/csv": Body(str, "level,message\ninfo,hello\n"),
     },
-    refusals=(400, 401, 403, 404, 413, 415, 429, 503),
+    refusals=(400, 401, 403, 404, 408, 413, 415, 429, 503),
     parameters=(
         Parameter("timestamp-field", "The field that has the time of an event; _time where it is not given."),
         Parameter("timestamp-format", "How that time is written, as a layout of Go's package time."),

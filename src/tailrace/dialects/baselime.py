@@ -330,23 +330,25 @@ _REFUSALS: Final = (400, 401, 413, 429, 500, 503)
 _EVENTS: Final = Body(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
 _SERVICE: Final = Parameter("x-service", "The service that the events are of.", where="header")
 _NAMESPACE: Final = Parameter("x-namespace", "The namespace that the events are of.", where="header")
-_OTLP: Final = Body(dict[str, Any], {"resourceSpans": []})
+_PARTLY: Final = {400: (Told, Partly)}  # the answer where some events were stored; also 202, if the operator says so
 
 
 def _doc(about: str, *parameters: Parameter) -> Doc:
-    return Doc(about, {202: Told}, {"application/json": _EVENTS}, _REFUSALS, parameters)
+    return Doc(about, {202: (Told, Partly)}, {"application/json": _EVENTS}, _REFUSALS, parameters, failures=_PARTLY)
 
 
-def _doc_either(signal: str, array: str) -> Doc:
+def _doc_either(signal: Signal, array: str) -> Doc:
     """Of the routes that take OTLP or an array."""
+    resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
     return Doc(
         about=f"Takes OTLP {signal} for the dataset of x-baselime-dataset ({OTLP_DATASET}), or an array {array}.",
-        answers={200: dict[str, Any], 202: Told},
+        answers={200: dict[str, Any], 202: (Told, Partly)},
         bodies={
-            "application/json": replace(_OTLP, type=(list[dict[str, Any]], dict[str, Any])),
+            "application/json": Body((list[dict[str, Any]], dict[str, Any]), {resource: []}),
             "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
         },
         refusals=_REFUSALS,
+        failures=_PARTLY,
         parameters=(
             Parameter("x-baselime-dataset", "The dataset of OTLP.", where="header"),
             _SERVICE,
@@ -384,5 +386,5 @@ DIALECT = Dialect(
     exact_slashes=True,
     finish=with_allow,
     credentials=(Credential("baselime", "x-api-key", "A key; also as `Authorization: Bearer KEY`."),),
-    error=(Told, Partly),
+    error=Told,
 )

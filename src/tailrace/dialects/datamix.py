@@ -511,7 +511,7 @@ _DOC_SESSION: Final = Doc(
     about="Starts a session for the destination of a key.",
     answers={200: Started},
     bodies={"application/json": Body(Key, {"key": "KEY"}), _FORM: Body(Key, "key=KEY")},
-    refusals=(400, 403, 413, 415, 503),
+    refusals=(400, 403, 408, 413, 415, 503),
     parameters=(Parameter("key", "The key, where the body has none."),),
     credential=False,
 )
@@ -526,7 +526,7 @@ _DOC_LOGS: Final = Doc(
             "session=TOKEN&messages[0][level]=info&messages[0][timestamp]=1767323045000&messages[0][message]=hello",
         ),
     },
-    refusals=(400, 403, 404, 413, 415, 503),
+    refusals=(400, 403, 404, 408, 413, 415, 503),
     parameters=(Parameter("session", "The session's token, where the body has none."),),
     credential=False,
 )

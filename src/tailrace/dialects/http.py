@@ -206,6 +206,7 @@ class Doc(Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     credential: bool = True  # whether one of the dialect's credentials must be sent
     media: dict[str, Any] = {}  # good answers in further media types, each with its type or JSON Schema
+    failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
 
 
 class Credential(Struct, frozen=True):

@@ -382,7 +382,7 @@ _ACTION: Final = {"action_name": "Signed Up", "request": {"uri": "https://exampl
 _USER: Final = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
 _COMPANY: Final = {"company_id": "c1", "metadata": {"size": 12}}
 _SUBSCRIPTION: Final = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
-_REFUSALS: Final = (400, 401, 404, 413, 415, 429, 503)
+_REFUSALS: Final = (400, 401, 404, 408, 413, 415, 429, 503)
 
 
 def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> Doc:
