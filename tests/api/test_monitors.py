@@ -234,3 +234,30 @@ def test_an_error_of_a_run_is_in_the_history(server: "Server", dataset: str) -> 
     stands = after_a_run(server, made)
     assert [each["kind"] for each in stands["history"]] == ["error"]
     assert "does not run MPL" in stands["error"]
+
+
+def test_what_axioms_go_client_and_terraform_send_is_taken(server: "Server", dataset: str) -> None:
+    zero = "0001-01-01T00:00:00Z"
+    made_by = {"createdAt": zero, "createdBy": "", "updatedAt": zero}
+    hook = {"URL": "https://example.com/x", "Headers": None, "Body": "{{.Title}}"}
+    notifier = server.client.post(
+        "/v2/notifiers",
+        json={"id": "", "name": "n", "disabledUntil": zero, "properties": {"customWebhook": hook}, **made_by},
+    ).json()
+    assert notifier["properties"] == {"customWebhook": {"url": "https://example.com/x", "body": "{{.Title}}"}}
+
+    made = create(
+        server,
+        dataset,
+        createdAt=zero,
+        createdBy="",
+        disabled=True,
+        disabledUntil=zero,
+        triggerFromNRuns=1,
+        notifierIDs=[notifier["id"]],
+        alertOnNoData=False,
+        resolvable=False,
+    )
+    assert (made["notifierIds"], made["disabledUntil"]) == ([notifier["id"]], None)
+    sent_back = server.client.put(f"/v2/monitors/{made['id']}", json={**body_of(dataset), "notifierIDs": None})
+    assert sent_back.json()["notifierIds"] == []

@@ -1,11 +1,14 @@
 """Calls to the outside: where they may go, and that they come to an end."""
 
 import asyncio
+import shutil
 import socketserver
 import ssl
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -158,6 +161,36 @@ def test_a_host_without_a_server_or_without_tls_is_a_failure_that_is_tried_again
             with pytest.raises(DeliveryFailed, match=message) as failed:
                 post(url)
             assert failed.value.retryable
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_certificate_must_be_that_of_the_name_in_the_url(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=alerts.example.com", "-addext", "subjectAltName=DNS:alerts.example.com",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    names: list[str] = []
+
+    def named(connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
+        names.append(name)
+
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+    serving.sni_callback = named
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with http_receiver() as receiver:
+        receiver.server.socket = serving.wrap_socket(receiver.server.socket, server_side=True)
+        port = receiver.url.rpartition(":")[2]
+        post(f"https://alerts.example.com:{port}/", tls=trusting, resolve=resolving("127.0.0.1"))
+        with pytest.raises(DeliveryFailed, match="certificate"):
+            post(f"https://other.example.com:{port}/", tls=trusting, resolve=resolving("127.0.0.1"))
+        with pytest.raises(DeliveryFailed, match="certificate"):
+            post(f"https://alerts.example.com:{port}/", resolve=resolving("127.0.0.1"))
+        assert len(receiver.requests) == 1
+    assert names == ["alerts.example.com", "other.example.com", "alerts.example.com"]
 
 
 def mail() -> EmailMessage:
