@@ -1,7 +1,11 @@
 """Files that must survive a power cut: written whole, flushed, and put in place at once."""
 
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+FLUSH_THREADS = 16  # what file systems flush at the same time shares their journal's writes
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -19,6 +23,17 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_all(paths: Iterable[Path]) -> None:
+    """Flush many files or directories, which takes far less time than one after the other."""
+    paths = list(paths)
+    if len(paths) == 1:
+        flush(paths[0])
+        return
+    with ThreadPoolExecutor(FLUSH_THREADS, "tailrace-flush") as threads:
+        for done in [threads.submit(flush, path) for path in paths]:
+            done.result()
 
 
 def replace_durably(path: Path, content: bytes) -> None:

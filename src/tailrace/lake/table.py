@@ -20,7 +20,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from msgspec import Struct
 
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
-from tailrace.lake.files import flush
+from tailrace.lake.files import flush, flush_all
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
 COMPRESSION = "zstd"
@@ -246,8 +246,12 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path]) -> list[New
     starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist()]
     stops = [*starts[1:], len(days)]
     added = []
+    made = False
     for start, stop in zip(starts, stops, strict=True):
-        path = new_path(directory, int(days[start]))
+        path = _path(directory, int(days[start]))
+        if not path.parent.exists():
+            path.parent.mkdir()
+            made = True
         part = rows.slice(start, stop - start)
         # Not a column of which every value is missing: a file need not have all columns of its table.
         part = part.select([n for n in part.column_names if part[n].null_count < part.num_rows])
@@ -263,21 +267,27 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path]) -> list[New
                 store_schema=False,
                 metadata_collector=metadata,
             )
-            file.flush()
-            os.fsync(file.fileno())
             size = file.tell()
-        flush(path.parent)
         added.append(new_file(directory, path, size, metadata[0], int(times[start]), int(times[stop - 1])))
+    # Only now, for all together: events of 10,000 days are as many files.
+    flush_all(begun)
+    flush_all(path.parent for path in begun)
+    if made:
+        flush(directory)
     return added
 
 
 def new_path(directory: Path, day: int) -> Path:
     """Where a new file for a day goes; makes the day's directory, durably."""
-    path = directory / f"{DAY}={_day_name(day)}" / f"part-{uuid.uuid4()}.zstd.parquet"
+    path = _path(directory, day)
     if not path.parent.exists():
         path.parent.mkdir()
         flush(directory)
     return path
+
+
+def _path(directory: Path, day: int) -> Path:
+    return directory / f"{DAY}={_day_name(day)}" / f"part-{uuid.uuid4()}.zstd.parquet"
 
 
 def new_file(

@@ -1,0 +1,53 @@
+"""Files of a commit: one a day, and on the disk, with their directories, before the table names them."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tailrace.lake import files, table
+from tailrace.lake.table import US_PER_DAY, write_files
+
+
+def rows(days: int) -> pa.Table:
+    times = np.arange(days * 2) * (US_PER_DAY // 2)
+    return pa.table(
+        {
+            "_time": pa.array(times, pa.timestamp("us", "UTC")),
+            "_sysTime": pa.array(times, pa.timestamp("us", "UTC")),
+            "n": pa.array(range(days * 2)),
+        }
+    )
+
+
+@pytest.mark.parametrize("days", [1, 40])
+def test_every_file_and_directory_is_flushed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    flushed: list[Path] = []
+    lock = threading.Lock()
+
+    def flush(path: Path) -> None:
+        with lock:
+            flushed.append(path)
+
+    monkeypatch.setattr(files, "flush", flush)
+    monkeypatch.setattr(table, "flush", flush)
+
+    added = write_files(tmp_path, rows(days))
+
+    assert len(added) == days
+    written = list(tmp_path.rglob("*.parquet"))
+    assert len(written) == days
+    assert sorted(flushed) == sorted([*written, *(path.parent for path in written), tmp_path])
+
+
+def test_a_flush_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "flush", fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        write_files(tmp_path, rows(5))
+    assert list(tmp_path.rglob("*.parquet")) == []
