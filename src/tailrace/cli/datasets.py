@@ -79,7 +79,7 @@ def info(
             ["last event", figures.get("maxTime", "none")],
             ["files", str(figures["numBlocks"])],
             ["on disk", figures["compressedBytesHuman"]],
-            ["in memory", figures["inputBytesHuman"]],
+            ["uncompressed", figures["inputBytesHuman"]],
         ],
     )
 

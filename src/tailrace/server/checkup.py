@@ -150,7 +150,7 @@ def _directory(data: Path) -> Iterator[Finding]:
 def _disk(data: Path, settings: Settings) -> Iterator[Finding]:
     least = settings.log_min_free_bytes
     free = shutil.disk_usage(data).free
-    found = f"{format_size(free // 2**20 * 2**20)} free"
+    found = f"{free / 1e9:.1f} GB free"
     advice = f"free some space, or trim a dataset; below {format_size(least)} (log_min_free_bytes) ingest is refused"
     if free < least:
         yield Finding("wrong", "disk", found, advice)
@@ -245,7 +245,7 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
             "nothing to do: what was not acknowledged is cut off at the next start",
         )
     else:
-        yield Finding("ok", "log", f"{len(found)} segments, {format_size(size)}, sound")
+        yield Finding("ok", "log", f"{len(found)} segments, {size / 1e6:.1f} MB, sound")
 
 
 def _lake(root: Path) -> Iterator[Finding]:
