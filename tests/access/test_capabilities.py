@@ -77,3 +77,18 @@ def test_an_unknown_action_is_refused_with_the_known_ones() -> None:
         checked_dataset_capabilities({"logs": {"ingest": ["write"]}})
     with pytest.raises(BadRequest, match="unknown action 'create' of billing"):
         checked_org_capabilities({"billing": ["create"]})
+
+
+def test_the_audit_trail_is_read_by_name_or_by_its_capability_and_changed_by_nobody() -> None:
+    owner = Grant("t", "personal", "u", "o")
+    everywhere = api({"*": {"query": ["read"], "ingest": ["create"]}})
+    by_name = api({"axiom-audit.o": {"query": ["read"]}})
+    by_capability = api({}, {"auditLog": ["read"]})
+
+    for grant, reads in ((owner, True), (everywhere, False), (by_name, True), (by_capability, True)):
+        assert allows(grant, capability="query", action="read", dataset="axiom-audit.o") == reads
+        for capability, action in (("ingest", "create"), ("trim", "update"), ("vacuum", "update"), ("data", "delete")):
+            assert not allows(grant, capability=capability, action=action, dataset="axiom-audit.o")
+    assert allows(everywhere, capability="ingest", action="create", dataset="axiom-audits")
+    with pytest.raises(Forbidden, match="the server alone"):
+        require(owner, capability="trim", action="update", dataset="axiom-audit")

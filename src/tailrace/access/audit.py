@@ -11,8 +11,15 @@ from msgspec import Struct
 
 DATASET = "axiom-audit"  # of the first organisation; another one's has its id behind a dot
 DESCRIPTION = "Who changed what, and when. The server alone writes it."
-# Nobody may do these to a trail, whatever else they may.
-REFUSED_CAPABILITIES = ("ingest", "trim", "vacuum", "data")
+# Nobody may do these to a trail, whatever else they may; virtual fields of it could show what did not happen.
+_REFUSED = (
+    ("ingest", "create"),
+    ("trim", "update"),
+    ("vacuum", "update"),
+    ("data", "delete"),
+    ("virtualFields", "create"),
+    ("virtualFields", "update"),
+)
 
 
 class Actor(Struct, frozen=True):
@@ -51,6 +58,11 @@ class Entry(Struct, frozen=True):
 def is_audit(dataset: str) -> bool:
     """Return whether a name is that of a trail, which no other dataset may have."""
     return dataset.startswith(DATASET) and (len(dataset) == len(DATASET) or dataset[len(DATASET)] == ".")
+
+
+def is_refused(dataset: str, capability: str, action: str) -> bool:
+    """Return whether an action would change a trail."""
+    return (capability, action) in _REFUSED and is_audit(dataset)
 
 
 def encode(entry: Entry, time: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tailrace.access.audit import DATASET as AUDIT_DATASET
-from tailrace.access.audit import REFUSED_CAPABILITIES, is_audit
+from tailrace.access.audit import is_audit, is_refused
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # capability to actions, as in JSON: {"ingest": ["create"]}
@@ -140,7 +140,7 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
 
 def _allows_audit(grant: Grant, capability: str, action: str, dataset: str) -> bool:
     """The trail is for owners and admins, and for who may read it by name: "*" is not meant to show it."""
-    if capability in REFUSED_CAPABILITIES:
+    if is_refused(dataset, capability, action):
         return False
     if grant.is_unlimited or action in grant.datasets.get(dataset, {}).get(capability, ()):
         return True
@@ -167,7 +167,7 @@ def require(grant: Grant, *, capability: str, action: str, dataset: str | None =
     if dataset is not None:
         require_own(grant, dataset)
     if not allows(grant, capability=capability, action=action, dataset=dataset):
-        if dataset is not None and capability in REFUSED_CAPABILITIES:
+        if dataset is not None and is_refused(dataset, capability, action):
             require_no_audit(dataset)
         where = "the organisation" if dataset is None else f"dataset {dataset!r}"
         raise Forbidden(f"the token lacks the capability {capability}:{action} on {where}")

@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require, require_own
+from tailrace.access import Grant, require, require_changeable, require_own
 from tailrace.api.kept import FieldNote
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.statistics import Field, fields_of
@@ -41,7 +41,7 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
     """Changes the unit, the description, or whether the field is hidden."""
     wanted = await read_json(request, FieldChange)
     name, field = request.path_params["id"], request.path_params["field"]
-    require_own(grant, name)
+    require_changeable(grant, name)
     for member, text, most in (
         ("unit", wanted.unit or "", MAX_UNIT_LENGTH),
         ("description", wanted.description or "", MAX_DESCRIPTION_LENGTH),
@@ -66,7 +66,10 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
 
 async def list_map_fields(request: Request, services: Services, grant: Grant) -> Response:
     """The names of the map fields of a dataset."""
-    return json_response(await asyncio.to_thread(services.kept.map_fields, _dataset(request, services, grant)))
+    name = request.path_params["id"]
+    require_own(grant, name)
+    services.lake.check(name)
+    return json_response(await asyncio.to_thread(services.kept.map_fields, name))
 
 
 async def replace_map_fields(request: Request, services: Services, grant: Grant) -> Response:
@@ -92,7 +95,7 @@ async def delete_map_field(request: Request, services: Services, grant: Grant) -
 
 def _dataset(request: Request, services: Services, grant: Grant) -> str:
     name: str = request.path_params["id"]
-    require_own(grant, name)
+    require_changeable(grant, name)
     services.lake.check(name)
     return name
 
