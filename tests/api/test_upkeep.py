@@ -268,3 +268,26 @@ def test_a_dataset_of_current_states_is_neither_trimmed_nor_deleted_from(server:
 
     assert (trim.status_code, delete.status_code) == (409, 409)
     assert len(server.sql('SELECT * FROM "upkeep-app-users"')) == 1
+
+
+def test_a_virtual_field_can_be_a_condition_of_a_deletion(server: "Server", dataset: str) -> None:
+    fill(server, dataset)
+    made = server.client.post("/v2/vfields", json={"dataset": dataset, "name": "late", "expression": "n >= 45"})
+    assert made.status_code == 200
+
+    assert ask(server, f"['{dataset}'] | where late", commit=True)["rowsDeleted"] == 5
+    assert numbers(server, dataset) == list(range(45))
+
+
+def test_rows_of_a_large_file_are_told_by_their_place_in_it(server: "Server", dataset: str) -> None:
+    lines = "\n".join(f'{{"_time":"{TIMES[0]}","n":{n}}}' for n in range(99_999))
+    for first in (0, 1, 2):  # more rows together than a row group or a vector has
+        body = lines.replace('"n":', f'"part":{first},"n":')
+        assert server.ingest(dataset, body, "application/x-ndjson").status_code == 200
+
+    found = ask(server, f"['{dataset}'] | where part == 1 and n % 2 == 0 or n == 99998", commit=True)
+
+    assert found["rowsDeleted"] == 50_000 + 2
+    [left] = server.sql(f'SELECT count(*) AS rows, sum(n) AS total FROM "{dataset}"')
+    kept = [n for n in range(99_999) for part in range(3) if not (part == 1 and n % 2 == 0) and n != 99_998]
+    assert left == {"rows": len(kept), "total": sum(kept)}
