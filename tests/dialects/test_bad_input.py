@@ -142,6 +142,22 @@ def test_a_bad_line_among_good_ones_fails_alone(server: "Server", dataset: str) 
     assert numbers(server, dataset) == [1, 3]
 
 
+def test_a_first_line_that_is_an_array_fails_alone(server: "Server", dataset: str) -> None:
+    partly(server.ingest(dataset, '[7]\n{"n":1}\n{"n":2}\n', "application/x-ndjson"), 2, "event 0: ")
+    assert numbers(server, dataset) == [1, 2]
+
+
+@pytest.mark.parametrize("body", ['[{"n":1},\n{"n":2}]', '\n[{"n":1},{"n":2}]\n\n'])
+def test_an_array_may_be_sent_as_ndjson(server: "Server", dataset: str, body: str) -> None:
+    partly(server.ingest(dataset, body, "application/x-ndjson"), 2)
+    assert numbers(server, dataset) == [1, 2]
+
+
+def test_a_truncated_array_sent_as_ndjson_is_400_and_stores_nothing(server: "Server", dataset: str) -> None:
+    error(server.ingest(dataset, '[\n{"n":1},\n{"n":2},\n', "application/x-ndjson"), 400, "malformed JSON")
+    assert numbers(server, dataset) == []
+
+
 def test_an_array_element_that_is_no_object_fails_alone(server: "Server", dataset: str) -> None:
     partly(server.ingest(dataset, '[{"n":1},7,{"n":3}]'), 2, "event 1: ")
     assert numbers(server, dataset) == [1, 3]

@@ -20,15 +20,8 @@ from tailrace.events import (
 from tailrace.events.times import rfc3339
 from tailrace.intake import Limits, TimeRule, cut_csv, cut_json, decode_body
 
-JSON_TYPES = frozenset(
-    {
-        b"application/json",
-        b"application/x-ndjson",
-        b"application/nd-json",
-        b"application/ndjson",
-        b"application/jsonl",
-    }
-)
+LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
+JSON_TYPES = LINES_TYPES | {b"application/json"}
 CSV_TYPE = b"text/csv"
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
 TIME = "_time"
@@ -115,7 +108,9 @@ def bearer(value: bytes | None) -> str:
 async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> Response:
     require(grant, capability="ingest", action="create", dataset=dataset)
     gate.check_dataset(dataset)
-    csv = _is_csv(request.header(b"content-type"))
+    content_type = request.header(b"content-type")
+    csv = _is_csv(content_type)
+    lines = _media_type(content_type) in LINES_TYPES
     query = request.query_values() if request.query else {}
     times = _time_rule(query) if query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
@@ -136,7 +131,7 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
                 limits=limits,
                 received_ns=request.received_ns,
             )
-        return cut_json(body, times=times, limits=limits, received_ns=request.received_ns)
+        return cut_json(body, times=times, limits=limits, received_ns=request.received_ns, lines=lines)
 
     cut = await gate.offload(cut_body, gate.limits.max_body_bytes if encoding else len(wire))
     receipt = await gate.take(cut, dataset=dataset, labels=labels, dialect="axiom", received_ns=request.received_ns)
@@ -160,14 +155,16 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
 
 def _is_csv(content_type: bytes | None) -> bool:
     """Whether the body is CSV; raises UnsupportedMediaType for a type that is neither CSV nor JSON."""
-    if content_type is None:
-        return False
-    media = content_type.partition(b";")[0].strip().lower()
+    media = _media_type(content_type)
     if media in JSON_TYPES or not media:
         return False
     if media == CSV_TYPE:
         return True
     raise UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}")
+
+
+def _media_type(content_type: bytes | None) -> bytes:
+    return (content_type or b"").partition(b";")[0].strip().lower()
 
 
 def _time_rule(query: dict[str, str]) -> TimeRule:

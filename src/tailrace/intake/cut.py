@@ -30,10 +30,11 @@ _RAW_LIST: Final = msgspec.json.Decoder(list[Raw])
 _REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
-def cut_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int) -> Cut:
+def cut_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> Cut:
     """Cut a decoded body into events.
 
-    A body that begins with `[` is one array; any other is objects with white space, or nothing, between them. An
+    A body that begins with `[` is one array, unless it is said to be `lines` and its first line is an array that
+    other lines follow; any other is objects with white space, or nothing, between them. An
     object may span lines; where one is broken it costs its line, or itself where its extent can be told. Stray
     closing braces or quote marks after the last object of a line hold no data and are passed over: published curl
     examples have them. Events keep the bytes that they came with, but for the white space of events that span
@@ -49,7 +50,7 @@ def cut_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int) 
     first = text[:1] if text[:1] not in _SPACES else text.lstrip(_SPACE)[:1]
     if not first:
         return Cut(events=b"", times=np.empty(0, dtype=np.int64), count=0, processed_bytes=len(body))
-    is_array = first == b"["
+    is_array = first == b"[" and not (lines and _begins_with_line(text))
     if len(text) > _UNCOUNTED_BYTES_PER_EVENT * limits.max_events:
         _check_count(text, limits.max_events, b"{", is_array=is_array)
     reader = _reader(times.field)
@@ -63,6 +64,18 @@ def cut_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int) 
         processed_bytes=len(body),
         rejections=tuple(sorted(pieces.rejections, key=attrgetter("index"))),
     )
+
+
+def _begins_with_line(text: bytes) -> bool:
+    """Whether the first line is JSON by itself, and not the whole text."""
+    end = text.find(b"\n", len(text) - len(text.lstrip(_SPACE)))
+    if end < 0 or not text[end:].strip(_SPACE):
+        return False
+    try:
+        msgspec.json.decode(text[:end], type=Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 class _Pieces(Struct, frozen=True, eq=False):
