@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
+from functools import cached_property
 from typing import Final, Literal
 
 import httpx
@@ -139,15 +140,24 @@ class Sender:
         self, outgoing: Outgoing, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
     ) -> None:
         self._outgoing = outgoing
-        self._tls = tls or ssl.create_default_context()
-        self._client = httpx.AsyncClient(
+        self._resolve = resolve
+        self._given_tls = tls
+
+    # Made when they are needed first: reading the certificates of a system takes a while.
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return self._given_tls or ssl.create_default_context()
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             transport=CheckedTransport(
                 # A connection that is kept is known by its address, and would serve a name that it was not proved for.
                 httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_keepalive_connections=0)),
-                private=outgoing.private,
-                resolve=resolve,
+                private=self._outgoing.private,
+                resolve=self._resolve,
             ),
-            timeout=outgoing.timeout_s,
+            timeout=self._outgoing.timeout_s,
             follow_redirects=False,
             trust_env=False,
             headers={"User-Agent": f"tailrace/{__version__}"},
@@ -186,7 +196,8 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if "_client" in self.__dict__:
+            await self._client.aclose()
 
 
 async def _beginning(response: httpx.Response) -> str:
