@@ -130,7 +130,12 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
         matched.compiled()  # so that a query that is wrong is refused where there are no files to ask it of
         return services.lake.delete_where(matched.dataset, matched, dry_run=not body.commit)
 
-    found = await running.run(request, services, grant, work)
+    if body.commit:
+        # It goes on when its client hangs up: what was deleted is to be in the audit trail, whoever waits for it.
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        found = await running.run_one(services, grant, work, never)
+    else:
+        found = await running.run(request, services, grant, work)
     note(
         request,
         resource=named[0],
