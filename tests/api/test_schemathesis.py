@@ -117,6 +117,7 @@ class Target:
         self.session.trust_env = False
         server.create(REAL)
         server.ingest(REAL, [{"level": "info", "n": 1}, {"level": "error", "n": 2.5}])
+        server.ingest("demo", [{"level": "info"}])  # whose fields the examples name
 
         def key(dialect: str, **what: Any) -> str:
             answer = server.client.post("/tailrace/v1/keys", json={"dialect": dialect, "name": dialect, **what})
