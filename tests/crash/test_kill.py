@@ -81,7 +81,7 @@ class Writers:
                     self.refused.append(f"{response.status} {answer}")
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(560)
 def test_what_was_acknowledged_is_there_once_after_many_kills(make_server: "MakeServer") -> None:
     moments = random.Random(20260305)
     server = make_server("--commit-bytes=64KiB", "--commit-age-s=0.2", "--log-segment-bytes=256KiB").start()

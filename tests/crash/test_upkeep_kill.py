@@ -72,7 +72,7 @@ def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(tmp_path: Path, op
     assert set((root / "d").glob("_day=*/*")) == live
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_what_was_acknowledged_is_there_once_when_a_server_is_killed_while_it_compacts(
     make_server: "MakeServer",
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tailrace.access import Access, Entry, Sessions
+from tailrace.access import Access, Sessions
 from tailrace.access.sessions import MAX_DELAY_S, RATE_BYTES_PER_S, Pace
 from tailrace.dialects import datamix
 from tailrace.dialects.http import Options, Request, Response
@@ -44,11 +44,7 @@ class MemoryGate:
         self.failure: TailraceError | None = None
         self.taken: list[dict[str, Any]] = []
         self.datasets: set[str] = set()
-        self.acts: list[Entry] = []
         self.took = asyncio.Event()
-
-    async def record(self, entry: Entry) -> None:
-        self.acts.append(entry)
 
     async def ensure_dataset(self, dataset: str, *, organisation: str, key: str) -> None:
         await asyncio.sleep(0)

@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from tailrace.access import Actor, Entry, Resource
 from tailrace.access.sessions import InvalidSession, StaleSession
 from tailrace.dialects.http import (
     REFUSED_BYTES,
@@ -167,8 +166,6 @@ async def create_session(request: Request, gate: Gate) -> Response:
     sessions = gate.sessions
     sessions.forget_expired(request.received_ns)
     token = sessions.start(grant, request.received_ns)
-    started = Resource("session", token.session_id, grant.destination)
-    await gate.record(Entry(grant.organisation, "createSession", Actor("key", grant.key_id), started))
     answer = Started(*_split(grant.destination), token=sessions.sign(token), expires=token.expires_ms)
     return Response(200, _ENCODER.encode(answer), headers=_NO_STORE)
 

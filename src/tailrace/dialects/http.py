@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Raw, Struct
 
-from tailrace.access import Access, Entry, Sessions
+from tailrace.access import Access, Sessions
 from tailrace.events import Cut, Receipt, Rejection, TailraceError
 from tailrace.intake import Limits
 
@@ -112,10 +112,6 @@ class Gate(Protocol):
     @property
     def closed(self) -> TailraceError | None:
         """Why no events are let through, None while they are."""
-        ...
-
-    async def record(self, entry: Entry) -> None:
-        """Puts an act into the audit trail of its organisation; returns once it is durable."""
         ...
 
     async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, current_by: str = "") -> None:
