@@ -107,6 +107,17 @@ def test_every_acknowledged_event_comes_as_it_was_sent(server: "Server", dataset
     assert tail.events == [{"host": "a", **event} for event in events]
 
 
+def test_a_time_of_its_own_is_never_shown_twice(server: "Server", dataset: str) -> None:
+    with tailing(server, dataset) as tail:
+        for name in ("_time", "\\u005ftime", "\\u005Ftime"):
+            body = f'{{"n":1,"{name}":"2026-03-01T12:00:00+01:00"}}'
+            before = len(tail.events)
+            server.ingest(dataset, body)
+            wait_until(lambda: len(tail.events) > before)  # noqa: B023
+
+    assert [event["_time"] for event in tail.events] == ["2026-03-01T11:00:00Z"] * 3
+
+
 def test_an_event_comes_soon_after_its_acknowledgement(server: "Server", dataset: str) -> None:
     delays = []
     with tailing(server, dataset, "n >= 0") as tail:
