@@ -73,7 +73,8 @@ def _times(table: AplTable, name: str) -> list[int | None]:
 
 def _numbers(values: pa.ChunkedArray, kind: pa.Field, shown_type: str) -> list[float | None]:
     if is_json(kind):
-        return [_number(None if text is None else json.loads(text)) for text in values.to_pylist()]
+        # As floats at once: Python refuses integers of very many digits.
+        return [_number(None if text is None else json.loads(text, parse_int=float)) for text in values.to_pylist()]
     if shown_type in ("integer", "float"):
         return [_number(value) for value in values.to_pylist()]
     return [None] * len(values)
@@ -87,4 +88,9 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(cell: Any) -> Any:
-    return msgspec.json.decode(cell) if isinstance(cell, msgspec.Raw) else cell
+    if not isinstance(cell, msgspec.Raw):
+        return cell
+    try:
+        return msgspec.json.decode(cell)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a number of very many digits, or nested very deep
+        return bytes(cell).decode(errors="replace")
