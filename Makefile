@@ -11,6 +11,9 @@ JS := tests/clients/js
 # The last release with structured queries, beside the present one.
 AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 
+# Modules are compiled once, not at each start of a server, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test lint docs bench clean javascript
 .DEFAULT_GOAL := run
 
