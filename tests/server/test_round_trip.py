@@ -10,7 +10,7 @@ from support.events import Flat, conflicting, flat, objects, typed
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-EXAMPLES = 60
+EXAMPLES = 25
 FIRST_MS = 1_780_000_000_000
 SYSTEM = ("_time", "_sysTime", "_rest")
 

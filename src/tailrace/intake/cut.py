@@ -244,21 +244,25 @@ class _Found:
 def _cut_objects_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pieces:
     found = _Found(limits, reader, array=False)
     follow = _Follower(text, limits)
+    view = memoryview(text)
+    line_end = content_end = 0
     at = _next_mark(text, 0)
     while at < len(text):
-        line_end = _line_end(text, at)
-        line = text[at:line_end].rstrip(_SPACE)
-        if _is_event(line, reader):
-            found.take(line)
+        # Once a line and not once an object, of which a line may have very many.
+        if at >= line_end:
+            line_end = _line_end(text, at)
+            content_end = at + len(text[at:line_end].rstrip(_SPACE))
+        if _is_event(view[at:content_end], reader):
+            found.take(text[at:content_end])
             at = _next_mark(text, line_end)
             continue
-        if line[:1] != b"{":
-            found.refuse_no_object(line, at)
+        if text[at] != ord("{"):
+            found.refuse_no_object(text[at:content_end], at)
             at = _next_mark(text, line_end)
             continue
         mended = follow.sound(at) or follow.brackets(at, line_end)
         if not mended.closed and mended.end == line_end < len(text):
-            looks_open = line[-1:] in (b"{", b"[", b",", b":")  # as pretty-printed lines end
+            looks_open = text[content_end - 1] in b"{[,:"  # as pretty-printed lines end
             further = follow.brackets(at, len(text)) if looks_open or follow.may_be_mended else mended
             if further.closed and (looks_open or _is_event(further.event or text[at : further.end], reader)):
                 mended = further
@@ -268,16 +272,18 @@ def _cut_objects_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pi
                 at = _next_mark(text, end)
                 continue
         if not mended.closed:
-            found.refuse(line, mended.reason, mended.code)
+            found.refuse(text[at:content_end], mended.reason, mended.code)
             at = _next_mark(text, line_end)
             continue
-        last_line_end = _line_end(text, mended.end)
-        rest = text[mended.end : last_line_end].strip(_STRAY)
-        if rest and rest[:1] != b"{":
+        last_line_end = line_end if mended.end <= line_end else _line_end(text, mended.end)
+        stray = _STRAY.match(text, mended.end, last_line_end)
+        assert stray is not None  # the pattern matches nothing, too
+        rest = text[stray.end() : min(stray.end() + 1, last_line_end)]
+        if rest and rest != b"{":
             # What follows may well belong to the object, and then half an event would be stored; so would an object
             # within one that spans lines.
             end = last_line_end if last_line_end == line_end else _next_start(text, at, last_line_end)
-            what = f"unexpected {rest[:1].decode('ascii', 'replace')!r} after an object (byte {mended.end})"
+            what = f"unexpected {rest.decode('ascii', 'replace')!r} after an object (byte {mended.end})"
             found.refuse(text[at:end], f"malformed JSON: {what}", "invalid_json")
             at = _next_mark(text, end)
             continue
@@ -333,7 +339,7 @@ class _Follower:
         return mended
 
 
-_STRAY: Final = b" \t\r}'"  # after an object: holds no data
+_STRAY: Final = re.compile(rb"[ \t\r}']*+")  # after an object: holds no data
 _NO_OBJECT: Final = "not_an_object"
 _MARK: Final = re.compile(rb"[^ \t\r\n]")
 _LINE_WITH_OBJECT: Final = re.compile(rb"\n([ \t]*+)\{")
@@ -359,7 +365,7 @@ def _next_start(text: bytes, at: int, line_end: int) -> int:
     return len(text)
 
 
-def _is_event(line: bytes, reader: _Reader) -> bool:
+def _is_event(line: bytes | memoryview, reader: _Reader) -> bool:
     try:
         reader.event.decode(line)
     except _REFUSED:
