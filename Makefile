@@ -51,11 +51,11 @@ $(INSTALLED): .venv/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
-$(INSTALLED_DEV): $(INSTALLED) pyproject.toml tests/clients/axiom-py-0.10.txt
+$(INSTALLED_DEV): .venv/.made pyproject.toml tests/clients/axiom-py-0.10.txt
 	$(BIN)/python -m pip install --quiet --group dev -e .
 	rm -rf $(AXIOM_PY_LEGACY)
 	$(BIN)/python -m pip install --quiet --target $(AXIOM_PY_LEGACY) -r tests/clients/axiom-py-0.10.txt
-	touch $@
+	touch $(INSTALLED) $@
 
 # The tests of JavaScript clients skip themselves on a machine without Node.js.
 javascript:
