@@ -272,6 +272,24 @@ def test_a_token_for_a_user_of_several_organisations_is_theirs_to_make(access: A
         access.create_personal_token(user.id, "t", who=acme)
 
 
+def test_a_stranger_who_took_an_email_does_not_join_another_organisation_by_it(access: Access) -> None:
+    secret = access.bootstrap() or ""
+    owner = access.authenticate(secret)
+    access.people.create_organisation("Acme", who=owner)
+    acme = access.authenticate(secret, "acme")
+    taken = access.people.create_user("Mallory", "grace@example.com", "user", who=acme)
+    _, theirs = access.create_personal_token(taken.id, "t", who=acme)
+    admin = access.people.create_user("Ada", "ada@example.com", "admin", who=owner)
+    _, ours = access.create_personal_token(admin.id, "t", who=owner)
+
+    with pytest.raises(Conflict, match="another organisation"):
+        access.people.create_user("Grace", "grace@example.com", "user", who=access.authenticate(ours))
+
+    assert access.authenticate(theirs).organisation == "acme"
+    with pytest.raises(Forbidden):
+        access.authenticate(theirs, "tailrace")
+
+
 # Tokens changed and regenerated
 
 

@@ -71,6 +71,33 @@ def test_what_is_no_template_is_told_with_its_line(template: str, message: str) 
         parse(template)
 
 
+@pytest.mark.parametrize("doubled", ["print . .", "json ."])
+def test_a_value_cannot_grow_without_end_where_it_is_not_written(doubled: str) -> None:
+    template = parse("{{with .Body}}" + f"{{{{with {doubled}}}}}" * 30 + "{{len .}}" + "{{end}}" * 31)
+    with pytest.raises(BadRequest, match=str(MAX_OUTPUT)):
+        render(template, {"Body": '"'})
+
+
+def test_arguments_count_as_steps() -> None:
+    template = parse("{{range .Items}}{{if eq 1" + " 2" * 1_000 + "}}{{end}}{{end}}")
+    with pytest.raises(BadRequest, match="steps"):
+        render(template, {"Items": [0] * 1_000})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{{" * 30_000, "not closed"), ("{{.A" + "|print" * 3_000 + "}}", "pipes"), ("{{" + "1" * 5_000 + "}}", "digits")],
+    ids=["never closed", "pipes", "digits"],
+)
+def test_a_very_long_template_is_told_at_once(text: str, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        parse(text)
+
+
+def test_white_space_is_trimmed_where_a_dash_says_so() -> None:
+    assert render(parse("a \n{{- .A -}} \n b{{ .A }} c"), {"A": "x"}) == "axbx c"
+
+
 def test_a_template_cannot_grow_without_end() -> None:
     data = {"List": list(range(1000)), "Text": "x" * (MAX_OUTPUT // 2)}
     with pytest.raises(BadRequest, match="steps"):

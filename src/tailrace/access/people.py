@@ -87,7 +87,7 @@ class People:
         return (row.name, row.email) if row is not None else ("", "")
 
     def create_user(self, name: str, email: str, role: str, *, who: Grant) -> User:
-        """Add a user to the organisation of `who`; one of another organisation who has the email joins it.
+        """Add a user to the organisation of `who`; one of another organisation of theirs who has the email joins it.
 
         Raises BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
         """
@@ -99,6 +99,12 @@ class People:
                 known = connection.scalar(select(users.c.id).where(func.lower(users.c.email) == email.lower()))
             if known is not None and _role_of(connection, known, who.organisation) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
+            if known is not None and not _share_an_organisation(connection, known, who):
+                # Nobody proves an email: a stranger may have taken it, with tokens that would get in here then.
+                raise Conflict(
+                    f"the email {email!r} is that of a user of another organisation: somebody who is in both "
+                    "adds them, with a personal token"
+                )
             user_id = known or str(uuid.uuid4())
             if known is None:
                 connection.execute(insert(users).values(id=user_id, name=name, email=email, created_at=self._now()))
@@ -253,6 +259,14 @@ def _role_of(connection: Connection, user_id: str, organisation: str) -> str | N
     mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == organisation)
     role: str | None = connection.scalar(select(memberships.c.role).where(mine))
     return role
+
+
+def _share_an_organisation(connection: Connection, user_id: str, who: Grant) -> bool:
+    if who.kind != "personal":
+        return False
+    ours = select(memberships.c.organisation).where(memberships.c.user_id == who.user_id)
+    both = (memberships.c.user_id == user_id) & memberships.c.organisation.in_(ours)
+    return connection.scalar(select(memberships.c.user_id).where(both)) is not None
 
 
 def _select_users(organisation: str) -> Select[tuple[str, str, str, str, str]]:

@@ -76,7 +76,10 @@ async def list_users(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def create_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Adds a user to the organisation, who has no token yet; one of another organisation with the email joins it."""
+    """Adds a user to the organisation, who has no token yet; one of another organisation with the email joins it.
+
+    Only somebody who is in both adds that one: a personal token of theirs is needed.
+    """
     wanted = await read_json(request, NewUser)
     user = await asyncio.to_thread(
         services.access.people.create_user, wanted.name, wanted.email, wanted.role, who=grant

@@ -15,10 +15,12 @@ from msgspec import Struct
 from tailrace.events import BadRequest
 
 MAX_OUTPUT: Final = 1024 * 1024  # characters
-MAX_DEPTH: Final = 32  # of nested blocks and parentheses
-MAX_STEPS: Final = 100_000  # pieces written, so that ranges within ranges come to an end
+MAX_DEPTH: Final = 32  # of nested blocks and parentheses, and pipes of an expression
+MAX_DIGITS: Final = 300  # of a number
+MAX_STEPS: Final = 100_000  # pieces written and arguments looked at, so that ranges within ranges come to an end
 
-_ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
+_TRIMMED_LEFT = re.compile(r"-\s")
+_TRIMMED_RIGHT = re.compile(r"\s-\Z")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
@@ -144,6 +146,8 @@ class _Parser:
 
     def _expression(self, text: str) -> Expression:
         tokens = self._tokens(text)
+        if tokens.count(("sign", "|")) > MAX_DEPTH:
+            raise self.error(f"an expression has more than {MAX_DEPTH} pipes")
         value, rest = self._pipeline(tokens, 0)
         if rest:
             raise self.error(f"unexpected {rest[0][1]!r} in {text!r}")
@@ -203,6 +207,8 @@ class _Parser:
         if kind == "string":
             return Constant(self._string(text)), rest
         if kind == "number":
+            if len(text) > MAX_DIGITS:
+                raise self.error(f"the number {text[:20]}… has more than {MAX_DIGITS} digits")
             return Constant(float(text) if "." in text else int(text)), rest
         if kind in ("field", "root"):
             return Field(tuple(part for part in text.lstrip("$").split(".") if part), kind == "root"), rest
@@ -227,18 +233,25 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, int]]:
     """Texts, and actions (the second member) with the line on which they begin."""
     at = 0
     trim = False
-    for match in _ACTION.finditer(text):
-        before = text[at : match.start()]
+    line = 1
+    # Looked for with `find`: a regular expression takes the square of the length where nothing closes what opens.
+    while (start := text.find("{{", at)) >= 0 and (end := text.find("}}", start + 2)) >= 0:
+        line += text.count("\n", at, start)
+        action = text[start + 2 : end]
+        left = _TRIMMED_LEFT.match(action)
+        action = action[2:] if left else action
+        right = _TRIMMED_RIGHT.search(action[-2:])
+        before = text[at:start]
         before = before.lstrip() if trim else before
-        line = text.count("\n", 0, match.start()) + 1
         if before:
-            yield before.rstrip() if match[1] else before, None, line
-        yield "", match[2], line
-        trim = match[3] is not None
-        at = match.end()
+            yield before.rstrip() if left else before, None, line
+        yield "", action[:-2] if right else action, line
+        line += text.count("\n", start, end)
+        trim = right is not None
+        at = end + 2
     rest = text[at:].lstrip() if trim else text[at:]
     if rest:
-        yield rest, None, text.count("\n", 0, at) + 1
+        yield rest, None, line
 
 
 class _Writer:
@@ -272,8 +285,7 @@ class _Writer:
 
     def _add(self, text: str) -> None:
         self._length += len(text)
-        if self._length > MAX_OUTPUT:
-            raise BadRequest(f"the template makes more than {MAX_OUTPUT} characters")
+        _check_length(self._length)
         self.parts.append(text)
 
 
@@ -284,9 +296,9 @@ def _write(nodes: Template, root: Data, dot: Any, writer: _Writer) -> None:
             case Literal(text):
                 writer.literal(text)
             case Output(value):
-                writer.value(_value(value, root, dot))
+                writer.value(_value(value, root, dot, writer))
             case Block(kind, condition, body, otherwise):
-                value = _value(condition, root, dot)
+                value = _value(condition, root, dot, writer)
                 if not _truth(value):
                     _write(otherwise, root, dot, writer)
                 elif kind == "range":
@@ -298,7 +310,7 @@ def _write(nodes: Template, root: Data, dot: Any, writer: _Writer) -> None:
                     _write(body, root, value if kind == "with" else dot, writer)
 
 
-def _value(expression: Expression, root: Data, dot: Any) -> Any:
+def _value(expression: Expression, root: Data, dot: Any, writer: _Writer) -> Any:
     match expression:
         case Constant(value):
             return value
@@ -308,7 +320,11 @@ def _value(expression: Expression, root: Data, dot: Any) -> Any:
                 found = found.get(key) if isinstance(found, Mapping) else None
             return found
         case Call(name, arguments):
-            return FUNCTIONS[name][1]([_value(each, root, dot) for each in arguments])
+            values = []
+            for each in arguments:
+                writer.step()
+                values.append(_value(each, root, dot, writer))
+            return FUNCTIONS[name][1](values)
 
 
 def shown(value: Any) -> str:
@@ -358,6 +374,27 @@ def _index(arguments: list[Any]) -> Any:
     return value
 
 
+def _print(arguments: list[Any]) -> str:
+    parts: list[str] = []
+    length = 0
+    for each in arguments:
+        parts.append(shown(each))
+        length += len(parts[-1])
+        _check_length(length)
+    return "".join(parts)
+
+
+def _bounded(text: str) -> str:
+    _check_length(len(text))
+    return text
+
+
+def _check_length(length: int) -> None:
+    # Also of what is not written: blocks within blocks could double a text again and again.
+    if length > MAX_OUTPUT:
+        raise BadRequest(f"the template makes more than {MAX_OUTPUT} characters")
+
+
 def _length(arguments: list[Any]) -> int:
     return len(arguments[0]) if isinstance(arguments[0], Mapping | str) or _is_list(arguments[0]) else 0
 
@@ -375,8 +412,8 @@ FUNCTIONS: Final[Mapping[str, tuple[int, Callable[[list[Any]], Any]]]] = {
     "not": (1, lambda arguments: not _truth(arguments[0])),
     "len": (1, _length),
     "index": (1, _index),
-    "print": (1, lambda arguments: "".join(shown(each) for each in arguments)),
-    "json": (1, lambda arguments: json.dumps(arguments[0], ensure_ascii=False, default=str)),
+    "print": (1, _print),
+    "json": (1, lambda arguments: _bounded(json.dumps(arguments[0], ensure_ascii=False, default=str))),
     "lower": (1, lambda arguments: shown(arguments[0]).lower()),
     "upper": (1, lambda arguments: shown(arguments[0]).upper()),
 }
