@@ -52,3 +52,21 @@ def test_a_renamed_organisation_keeps_its_id(server: "Server") -> None:
 def test_an_organisation_that_one_is_not_in_is_404(server: "Server") -> None:
     for method, body in (("GET", None), ("PUT", {"name": "x"})):
         assert server.client.request(method, "/v2/orgs/nobodys", json=body).status_code == 404
+
+
+def test_datasets_of_other_organisations_are_no_part_of_what_a_query_of_many_sees(server: "Server") -> None:
+    there = {"X-Axiom-Org-Id": server.client.post("/v2/orgs", json={"name": "neighbours"}).json()["id"]}
+    assert server.client.post("/v2/datasets", json={"name": "neighbours_theirs"}, headers=there).is_success
+    assert server.client.post("/v2/datasets", json={"name": "neighbours_ours"}).is_success
+    server.ingest("neighbours_ours", [{"a": 1}])
+
+    def asked(apl: str) -> tuple[int, str]:
+        answer = server.client.post("/v1/datasets/_apl?format=tabular", json={"apl": apl})
+        return answer.status_code, answer.text
+
+    status, text = asked("union neighbours_* | summarize count()")
+    assert (status, "theirs" in text) == (200, False)
+    status, text = asked("neighbours_their")
+    assert (status, "theirs" in text) == (404, False)
+    status, text = asked("neighbours_our")
+    assert (status, "neighbours_ours" in text) == (404, True)

@@ -121,7 +121,7 @@ def readable_names(lake: Lake, check: Callable[[str], None]) -> list[str]:
     def may_read(dataset: str) -> bool:
         try:
             check(dataset)
-        except Forbidden:
+        except (Forbidden, DatasetNotFound):  # the second is for another organisation's
             return False
         return True
 
