@@ -215,6 +215,8 @@ def test_a_virtual_field_is_a_column_of_every_query(server: "Server", logs: str)
     ("change", "status"),
     [
         ({"expression": "n +"}, 400),
+        ({"expression": "1 + toscalar(logs | count)"}, 400),
+        ({"expression": "n in ((logs | project n))"}, 400),
         ({"name": ""}, 400),
         ({"name": "x" * 201}, 400),
         ({"dataset": "nothing-of-this-name"}, 404),

@@ -194,6 +194,16 @@ def test_virtual_fields_come_last_and_may_be_used(desk: Desk) -> None:
     assert column(desk, "logs | summarize max(more)", virtual_fields=virtual) == [17]
 
 
+@pytest.mark.parametrize(
+    "expression", ["toscalar(logs | count)", "toscalar(print 1)", "1 in ((logs | project n))", "more in (logs)"]
+)
+def test_a_virtual_field_with_a_sub_query_is_left_out_with_a_remark(desk: Desk, expression: str) -> None:
+    result = run(desk, "logs | project more", virtual_fields={"logs": [("more", expression)]})
+
+    assert "looks at the event alone" in str(result.status.messages)
+    assert set(column(desk, "logs | project more", virtual_fields={"logs": [("more", expression)]})) == {None}
+
+
 def test_fields_that_differ_only_in_case_are_two_fields(desk: Desk) -> None:
     assert table(desk, "other | where n == 1 | project A, a").rows.to_pylist() == [{"A": "upper", "a": '"lower"'}]
 

@@ -12,6 +12,7 @@ from tailrace.api.store import MAX_NAME_LENGTH, VirtualField
 from tailrace.events import BadRequest, NotFound
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
+from tailrace.query.apl.tree import VIRTUAL_ALONE, has_subquery
 
 CAPABILITY = "virtualFields"
 MAX_EXPRESSION_LENGTH = 64 * 1024  # characters
@@ -95,7 +96,9 @@ def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
         if not least <= len(text) <= most:
             raise BadRequest(f"{name} has {len(text)} characters, but it may have {least} to {most}")
     try:
-        parse_expression(body.expression)
+        expression = parse_expression(body.expression)
+        if has_subquery(expression):
+            raise AplError(VIRTUAL_ALONE, expression.at)
     except AplError as error:
         raise error.located(body.expression) from error
     return VirtualField(

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+VIRTUAL_ALONE = "a virtual field looks at the event alone: it has no sub-query"
 LiteralKind = Literal["bool", "long", "real", "string", "datetime", "timespan", "dynamic", "null"]
 
 
@@ -317,3 +318,17 @@ class Let(Node, frozen=True, eq=False):
 class Program(Node, frozen=True, eq=False):
     lets: tuple[Let, ...]
     query: Query
+
+
+def has_subquery(node: Node) -> bool:
+    """Whether a query stands anywhere within an expression."""
+    waiting: list[Any] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Subquery):
+            return True
+        if isinstance(each, Node):
+            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
+        elif isinstance(each, tuple):
+            waiting.extend(each)
+    return False

@@ -85,6 +85,7 @@ class Compiler:
         self.filtered = False  # whether rows were dropped by a condition
         self._snapshot = functools.cache(snapshot)
         self._names = names
+        self._compiling_virtual = 0
         self._lets: list[tuple[str, Value | tree.Expression | _Table]] = []
         self._visible = 0
         self._tables_open = 0
@@ -283,6 +284,9 @@ class Compiler:
             raise AplError(f"the query reads more than {MAX_DATASETS_READ} tables, the limit", at, kind="limit")
 
     def dataset(self, name: str, at: int) -> Dataset:
+        if self._compiling_virtual:
+            # It would read what whoever queries may read, and be computed beside the rows that it is a field of.
+            raise AplError(tree.VIRTUAL_ALONE, at)
         self._count_table(at)
         snapshot = self._snapshot(name)
         dataset = Dataset(
@@ -301,12 +305,20 @@ class Compiler:
     def _virtual(self, dataset: Dataset, text: str) -> Value:
         """The value of a virtual field, null with a remark where its expression is invalid."""
         try:
-            return Expressions(self, dataset).value(parse_expression(text))
+            self._compiling_virtual += 1
+            expressions = Expressions(self, dataset)
+            expression = parse_expression(text)
+            value = expressions.value(expression)
+            if expressions.relation is not dataset:
+                raise AplError(tree.VIRTUAL_ALONE, expression.at)
+            return value
         except AplError as error:
             self.warn(
                 "virtual_field_finalize_error", f"a virtual field of {dataset.name!r} is left out: {error.message}"
             )
             return literal(None)
+        finally:
+            self._compiling_virtual -= 1
 
     def inline_table(self, rows: pa.Table) -> str:
         name = f"inline_{len(self.inline)}"
