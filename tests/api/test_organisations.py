@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from conftest import MakeServer, Server
 
 # What Axiom's OpenAPI document requires of a license, but for its regions, which are none here.
 LICENSE = {
@@ -54,7 +54,8 @@ def test_an_organisation_that_one_is_not_in_is_404(server: "Server") -> None:
         assert server.client.request(method, "/v2/orgs/nobodys", json=body).status_code == 404
 
 
-def test_datasets_of_other_organisations_are_no_part_of_what_a_query_of_many_sees(server: "Server") -> None:
+def test_datasets_of_other_organisations_are_no_part_of_what_a_query_of_many_sees(make_server: "MakeServer") -> None:
+    server = make_server().start()
     there = {"X-Axiom-Org-Id": server.client.post("/v2/orgs", json={"name": "neighbours"}).json()["id"]}
     assert server.client.post("/v2/datasets", json={"name": "neighbours_theirs"}, headers=there).is_success
     assert server.client.post("/v2/datasets", json={"name": "neighbours_ours"}).is_success
