@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
 from tailrace.intake.mend import RESERVED, mend
-from tailrace.intake.screen import is_utf8, suspects, unquoted
+from tailrace.intake.screen import is_utf8, nested, suspects
 from tailrace.intake.times import TimeRule, read_times
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -238,8 +238,6 @@ def _shown(text: bytes) -> str:
 
 # Where elements end: the commas directly in the array, found without a look at what is between them.
 
-_STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
-
 
 class _Structure(Struct, frozen=True, eq=False):
     """What ends elements in a part of the body."""
@@ -250,17 +248,14 @@ class _Structure(Struct, frozen=True, eq=False):
 
 def _structure(text: bytes) -> Iterator[_Structure]:
     """What ends elements, a part of the body after another; the last one is that with the array's end."""
-    depth = 0
-    for at, codes, inside in unquoted(text):
-        depths = np.cumsum(np.where(inside, np.int8(0), _STEPS[codes]), dtype=np.int32) + np.int32(depth)
-        depth = int(depths[-1])
-        commas = np.flatnonzero((codes == ord(",")) & ~inside & (depths == 1))
+    for part in nested(text):
+        commas = np.flatnonzero((part.codes == ord(",")) & ~part.inside & (part.depths == 1))
         # White space before the array has depth 0 as well.
-        closed = np.flatnonzero((depths == 0) & ~inside & (_STEPS[codes] == -1))
+        closed = np.flatnonzero((part.depths == 0) & (part.steps == -1))
         if len(closed):
-            yield _Structure(commas[commas < closed[0]] + at, at + int(closed[0]))
+            yield _Structure(commas[commas < closed[0]] + part.at, part.at + int(closed[0]))
             return
-        yield _Structure(commas + at, None)
+        yield _Structure(commas + part.at, None)
 
 
 def _spans(text: bytes) -> Iterator[tuple[int, int]]:

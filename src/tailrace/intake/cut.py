@@ -6,7 +6,7 @@ at one by one.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Final
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
 from tailrace.intake.mend import ANY_STRING, RESERVED, Mended, mend, skipping
-from tailrace.intake.screen import Positions, line_ends, suspects
+from tailrace.intake.screen import Positions, line_ends, nested, suspects
 from tailrace.intake.times import TimeRule, check_rule, pull, read_times
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -454,8 +454,6 @@ def _malformed(error: BaseException, start: int | None) -> str:
 # Limits.
 
 _UNCOUNTED_BYTES_PER_EVENT: Final = 16
-_STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
-_COUNTED_BYTES: Final = 1024 * 1024
 
 
 def _check_count(text: bytes, max_events: int, mark: bytes, *, is_array: bool) -> None:
@@ -465,35 +463,14 @@ def _check_count(text: bytes, max_events: int, mark: bytes, *, is_array: bool) -
     """
     if text.count(mark) <= 4 * max_events:
         return
-    depth = 0
-    quoted = False  # whether the part begins inside a string
     count = 1 if is_array else 0
-    for part in _parts(text):
-        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
-        codes = np.frombuffer(part.replace(b"\\\\", b"__").replace(b'\\"', b"__"), dtype=np.uint8)
-        inside = np.logical_xor.accumulate(codes == ord('"')) ^ quoted
-        quoted = bool(inside[-1])
-        steps = np.where(inside, np.int8(0), _STEPS[codes])
-        depths = np.cumsum(steps, dtype=np.int32) + depth
-        depth = int(depths[-1])
+    for part in nested(text):
         # In an array its commas part the events, elsewhere the ends of objects do.
-        ends = (codes == ord(",")) & ~inside & (depths == 1) if is_array else (steps == -1) & (depths == 0)
+        commas = (part.codes == ord(",")) & ~part.inside & (part.depths == 1)
+        ends = commas if is_array else (part.steps == -1) & (part.depths == 0)
         count += int(np.count_nonzero(ends))
         if count > max_events:
             raise _too_many(max_events)
-
-
-def _parts(text: bytes) -> Iterator[bytes]:
-    """The text in parts of a bounded size, none of which ends within an escape."""
-    at = 0
-    while at < len(text):
-        end = min(at + _COUNTED_BYTES, len(text))
-        part = text[at:end]
-        if (len(part) - len(part.rstrip(b"\\"))) % 2 and end < len(text):
-            end += 1
-            part = text[at:end]
-        yield part
-        at = end
 
 
 def _too_many(max_events: int) -> TooLarge:

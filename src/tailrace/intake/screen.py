@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from tailrace.intake.limits import Limits
@@ -48,6 +49,27 @@ def unquoted(text: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.b
         at += len(part)
 
 
+class Nested(Struct, frozen=True, eq=False):
+    """A part of a text of JSON: for each byte whether it is in a string, its step in depth, the depth behind it."""
+
+    at: int
+    codes: NDArray[np.uint8]  # with the escapes blotted out
+    inside: NDArray[np.bool_]
+    steps: NDArray[np.int8]  # 1 for what opens an object or array, -1 for what closes one
+    depths: NDArray[np.int32]
+
+
+def nested(text: bytes) -> Iterator[Nested]:
+    """A text of JSON in parts, as `unquoted` has them, with the depth at every byte."""
+    depth = 0
+    for at, codes, inside in unquoted(text):
+        steps = np.where(inside, np.int8(0), _STEPS[codes])
+        depths = np.cumsum(steps, dtype=np.int32) + np.int32(depth)
+        depth = int(depths[-1])
+        yield Nested(at, codes, inside, steps, depths)
+
+
+_STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
 _PART_BYTES: Final = 1024 * 1024
 
 
