@@ -1,10 +1,13 @@
-# Targets: run, test, lint, docs, bench, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, lint, lock, docs, bench, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
 PYTHON ?= python3
 
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# How many times the rounds of `make test` the tests of `make test-long` take.
+ROUNDS ?= 5
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 JS := tests/clients/js
@@ -14,14 +17,26 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint docs bench clean javascript
+.PHONY: run test test-fast test-long test-newest lint lock docs bench clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
 test: lint javascript
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
+
+# The tests that start no process: of one package after another, while working on it.
+test-fast: lint
+	$(PYTEST) -m "not process"
+
+# The crash, fuzz and property tests with more rounds and new examples, and no others.
+test-long: $(INSTALLED_DEV)
+	TAILRACE_TEST_ROUNDS=$(ROUNDS) HYPOTHESIS_PROFILE=search $(PYTEST) -m rounds
+
+# The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
+test-newest: .venv/bin/uv
+	$(BIN)/python tests/newest.py
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
@@ -41,21 +56,39 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(JS)/node_modules
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Dependency groups need pip 25.1, which the pip of an older Python is not.
-.venv/.made:
+# What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation
+
+.venv/.made: requirements/build.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PIP) -r requirements/build.txt
 	touch $@
 
-$(INSTALLED): .venv/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet -e .
+$(INSTALLED): .venv/.made pyproject.toml requirements/run.txt
+	$(PIP) -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	touch $@
 
-$(INSTALLED_DEV): .venv/.made pyproject.toml tests/clients/axiom-py-0.10.txt
-	$(BIN)/python -m pip install --quiet --group dev -e .
+$(INSTALLED_DEV): $(INSTALLED) requirements/dev.txt requirements/axiom-py-0.10.txt
+	$(PIP) -r requirements/dev.txt
 	rm -rf $(AXIOM_PY_LEGACY)
-	$(BIN)/python -m pip install --quiet --target $(AXIOM_PY_LEGACY) -r tests/clients/axiom-py-0.10.txt
-	touch $(INSTALLED) $@
+	$(PIP) --target $(AXIOM_PY_LEGACY) -r requirements/axiom-py-0.10.txt
+	touch $@
+
+.venv/bin/uv: .venv/.made requirements/lock.txt
+	$(PIP) -r requirements/lock.txt
+	touch $@
+
+# Each file holds every platform and Python that the project runs on; dev.txt comes first, as the others follow it.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock'
+
+lock: .venv/bin/uv
+	$(LOCK) pyproject.toml --group dev --all-extras -o requirements/dev.txt >/dev/null
+	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt >/dev/null
+	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt >/dev/null
+	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
+	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
 
 # The tests of JavaScript clients skip themselves on a machine without Node.js.
 javascript:

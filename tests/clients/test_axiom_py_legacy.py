@@ -22,7 +22,7 @@ EVENTS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    assert PACKAGES.is_dir(), f"install tests/clients/axiom-py-0.10.txt to {PACKAGES} first, as 'make test' does"
+    assert PACKAGES.is_dir(), f"install requirements/axiom-py-0.10.txt to {PACKAGES} first, as 'make test' does"
 
 
 def ask(server: "Server", dataset: str, how: str) -> Any:
