@@ -1,13 +1,17 @@
 """Stores of every age open, and lose nothing on the way to the newest tables."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.util import CommandError
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, select
 
 from tailrace.access import Access, migrations
 from tailrace.access.database import open_engine
@@ -51,11 +55,58 @@ def test_a_store_opens_again_after_its_upgrade(old: Path) -> None:
 
 def test_the_migrations_lead_to_the_tables_that_the_code_has(location: Path | str) -> None:
     engine = open_engine(location)
-    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        migrations.migrate(connection)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": migrations.VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_a_new_store_is_what_all_migrations_lead_to(location: Path | str, tmp_path: Path) -> None:
+    made = open_engine(location)
+    migrations.upgrade(made)
+    migrated = open_engine(tmp_path / "migrated.db")
+    with migrated.begin() as connection:
+        migrations.migrate(connection)
+    with made.connect() as new, migrated.connect() as old:
+        assert _content(new) == _content(old)
+        if made.dialect.name == migrated.dialect.name:
+            assert _shape(new) == _shape(old)
+        assert ScriptDirectory.from_config(migrations.config_for(new)).get_current_head() == migrations.HEAD
+    made.dispose()
+    migrated.dispose()
+
+
+def _content(connection: Connection) -> dict[str, list[Any]]:
+    return {name: list(connection.execute(select(table))) for name, table in metadata.tables.items()}
+
+
+def _shape(connection: Connection) -> dict[str, Any]:
+    found = inspect(connection)
+    return {
+        name: (
+            sorted((each["name"], str(each["type"]), each["nullable"], each["default"]) for each in columns),
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted(tuple(each["column_names"]) for each in found.get_unique_constraints(name)),
+            sorted((each["referred_table"], *each["constrained_columns"]) for each in found.get_foreign_keys(name)),
+        )
+        for name in found.get_table_names()
+        for columns in [found.get_columns(name)]
+    }
+
+
+@pytest.mark.sqlite
+def test_neither_a_new_store_nor_one_that_is_up_to_date_needs_alembic(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from tailrace.access import Access
+for _ in range(2):
+    Access.open(Path({str(tmp_path / "access.db")!r})).close()
+assert "alembic" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
@@ -74,8 +125,8 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
 
 def test_every_migration_can_be_undone_and_done_again(location: Path | str) -> None:
     engine = open_engine(location)
-    migrations.upgrade(engine)
     with engine.begin() as connection:
+        migrations.migrate(connection)
         command.downgrade(migrations.config_for(connection), migrations.BASELINE)
     engine.dispose()
     with Access.open(location) as access:
@@ -89,5 +140,5 @@ def test_a_store_of_a_later_version_is_refused(location: Path | str) -> None:
         connection.exec_driver_sql(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
     engine.dispose()
 
-    with pytest.raises(CommandError, match="9999"):
+    with pytest.raises(migrations.UpgradeFailed, match="9999"):
         Access.open(location)

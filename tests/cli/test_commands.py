@@ -52,6 +52,15 @@ def test_the_version_is_printed() -> None:
     assert tailrace("--version").stdout.startswith(b"tailrace ")
 
 
+def test_a_command_imports_no_more_than_it_needs() -> None:
+    def imported(*arguments: str) -> set[str]:
+        said = tailrace(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"}).stderr.decode()
+        return {line.rpartition("|")[2].strip() for line in said.splitlines()}
+
+    assert imported("--version").isdisjoint({"typer", "httpx", "msgspec", "tailrace.config"})
+    assert imported("token", "list", "--help").isdisjoint({"tailrace.cli.ingest", "duckdb", "pyarrow", "sqlalchemy"})
+
+
 def test_config_prints_values_with_their_origins(tmp_path: Path) -> None:
     file = tmp_path / "t.toml"
     file.write_text('root_token = "xapt-hidden"\n')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from tailrace.cli import app
+from tailrace.cli.app import build
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -96,7 +96,7 @@ def test_a_token_may_be_made_for_trimming_and_deleting(server: "Server", dataset
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_has_an_example(command: list[str]) -> None:
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command, "--help"], prog_name="tailrace")
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(build(), [*command, "--help"], prog_name="tailrace")
 
     assert done.exit_code == 0
     assert "Example" in done.stdout

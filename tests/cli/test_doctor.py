@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner, Result
 
-from tailrace.cli import app
+from tailrace.cli.app import build
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def doctor(*arguments: str, **env: str) -> Result:
     clean: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TAILRACE_")}
     given = {"TAILRACE_PORT": "0", "TAILRACE_LOG_MIN_FREE_BYTES": "1MiB", **env}
-    return CliRunner(env={**clean, **given}).invoke(app, ["doctor", *arguments])
+    return CliRunner(env={**clean, **given}).invoke(build(), ["doctor", *arguments])
 
 
 def wrong(done: Result) -> list[str]:

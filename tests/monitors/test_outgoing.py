@@ -17,7 +17,8 @@ from support.receivers import http_receiver, mailbox
 
 from tailrace.monitors import Mail, Outgoing, Sender
 from tailrace.monitors.messages import HttpCall
-from tailrace.monitors.outgoing import CheckedTransport, DeliveryFailed, is_public
+from tailrace.monitors.outgoing import DeliveryFailed, is_public
+from tailrace.monitors.transport import CheckedTransport
 
 
 def using(sender: Callable[[], Sender], work: Callable[[Sender], Awaitable[None]]) -> None:

@@ -1,7 +1,8 @@
 """The Starlette application made of the table of routes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tailrace.access import Grant, require
-from tailrace.api import audit, openapi, page
+from tailrace.api import audit
 from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
@@ -44,10 +45,23 @@ def build(services: Services) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    made = cache(lambda: openapi.document(ROUTES, DIALECTS))
-    app.state.openapi = cache(lambda: msgspec.json.encode(made()))
-    app.state.page = cache(lambda: page.render(made()))
+    app.state.openapi = cache(lambda: msgspec.json.encode(_document()))
+    app.state.page = cache(_page)
     return app
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    # Few servers are ever asked for it, and the schemas of every type are made at the import.
+    from tailrace.api import openapi
+
+    return openapi.document(ROUTES, DIALECTS)
+
+
+def _page() -> bytes:
+    from tailrace.api import page
+
+    return page.render(_document())
 
 
 def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:

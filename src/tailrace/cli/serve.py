@@ -1,5 +1,6 @@
 """`tailrace serve` and `tailrace config`: both take the settings file and a flag for every setting."""
 
+import gc
 import inspect
 import json
 import os
@@ -11,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from tailrace.cli.errors import USAGE, CommandError
-from tailrace.cli.output import print_table
 from tailrace.config import (
     ConfigError,
     Settings,
@@ -84,6 +84,8 @@ def _load(config: Path | None, flags: dict[str, object]) -> tuple[Settings, dict
 def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     """Start the server and run it until SIGTERM or SIGINT."""
     settings, _ = _load(config, flags)
+    # What is made while modules are imported lives as long as the server, which turns the collector on again.
+    gc.disable()
     # Only here: the server brings its whole engine along, which no other command needs.
     from tailrace import server
 
@@ -112,6 +114,8 @@ def show_config(
         }
         print(json.dumps(effective, indent=2))
         return
+    from tailrace.cli.output import print_table
+
     rows = ([name, shown(name, getattr(settings, name)), origin] for name, origin in origins.items())
     print_table(["SETTING", "VALUE", "FROM"], rows)
 

@@ -8,13 +8,14 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
 from functools import cached_property
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import httpx
 from msgspec import Struct
 
-from tailrace import __version__
 from tailrace.monitors.messages import HttpCall
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_ANSWER_BYTES: Final = 64 * 1024  # read of an answer; the rest is left
 MAX_ANSWER_SHOWN: Final = 200  # characters of a refusal that the history keeps
@@ -87,52 +88,6 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class CheckedTransport(httpx.AsyncBaseTransport):
-    """Connects to an address that was checked, not to a name that might mean another one by then.
-
-    The Host header and the name that the certificate must have stay those of the URL.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, *, private: bool, resolve: Resolve = system_resolve) -> None:
-        self._inner = inner
-        self._private = private
-        self._resolve = resolve
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send to the first of the allowed addresses that takes the connection; raises DeliveryFailed."""
-        host = request.url.host
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        try:
-            addresses = await self._resolve(host, port)
-        except (OSError, UnicodeError) as error:
-            raise DeliveryFailed(f"the host name {host} cannot be resolved: {error}") from error
-        allowed = [each for each in addresses if self._private or is_public(each)]
-        if not allowed:
-            raise DeliveryFailed(
-                f"{host} is at {', '.join(addresses) or 'no address'}, which is not public "
-                "(the setting outgoing_private allows it)",
-                retryable=False,
-            )
-        failed: httpx.ConnectError | httpx.ConnectTimeout | None = None
-        for address in allowed:
-            pinned = httpx.Request(
-                request.method,
-                request.url.copy_with(host=address),
-                headers=request.headers,
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": host},
-            )
-            try:
-                return await self._inner.handle_async_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                failed = error
-        raise DeliveryFailed(f"no connection to {host} port {port}: {failed}")
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
-
-
 class Sender:
     """Makes the calls. Lives on one event loop."""
 
@@ -149,18 +104,14 @@ class Sender:
         return self._given_tls or ssl.create_default_context()
 
     @cached_property
-    def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=CheckedTransport(
-                # A connection that is kept is known by its address, and would serve a name that it was not proved for.
-                httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_keepalive_connections=0)),
-                private=self._outgoing.private,
-                resolve=self._resolve,
-            ),
-            timeout=self._outgoing.timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            headers={"User-Agent": f"tailrace/{__version__}"},
+    def _client(self) -> "httpx.AsyncClient":
+        try:
+            # Only here: few servers have notifiers, and every start would pay for it.
+            from tailrace.monitors import transport
+        except (ImportError, OSError) as error:  # without a file descriptor left
+            raise DeliveryFailed(f"the call could not be made: {error}") from error
+        return transport.client(
+            self._tls, private=self._outgoing.private, resolve=self._resolve, timeout_s=self._outgoing.timeout_s
         )
 
     @property
@@ -170,10 +121,13 @@ class Sender:
 
     async def post(self, call: HttpCall) -> None:
         """Make a call; anything but a status of 200 to 299 within the time is DeliveryFailed."""
+        client = self._client
+        import httpx
+
         try:
             async with (
                 asyncio.timeout(self._outgoing.timeout_s),
-                self._client.stream("POST", call.url, content=call.body, headers=call.headers) as response,
+                client.stream("POST", call.url, content=call.body, headers=call.headers) as response,
             ):
                 if response.is_success:
                     return
@@ -200,7 +154,7 @@ class Sender:
             await self._client.aclose()
 
 
-async def _beginning(response: httpx.Response) -> str:
+async def _beginning(response: "httpx.Response") -> str:
     """What an answer says, as far as it is worth keeping."""
     said = b""
     async for chunk in response.aiter_raw():

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import uvloop
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
+from tailrace.access.migrations import UpgradeFailed
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.kept import Kept
 from tailrace.api.monitors import StoredSources
@@ -71,6 +71,7 @@ def serve(settings: Settings) -> None:
     Raises SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used.
     """
+    _spare_the_collector()
     data = settings.data.absolute()
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -242,7 +243,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     if starting.done() and not stop.is_set():
         starting.result()
         runner.start()
-        _spare_the_collector()
+        gc.collect()
+        gc.freeze()
         _print_banner(url, data, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
@@ -268,7 +270,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
 def _open_access(path_or_url: Path | str) -> Access:
     try:
         return Access.open(path_or_url)
-    except (SQLAlchemyError, CommandError, ImportError) as error:
+    except (SQLAlchemyError, UpgradeFailed, ImportError) as error:
         reason = str(error).splitlines()[0]
         _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
 
@@ -286,9 +288,9 @@ def _spare_the_collector() -> None:
     With its default thresholds it took 40 % of the event loop's time under small requests, and paused it for 0.1 s at
     a time, walking over modules and waiting batches, none of which can be garbage.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_NEW_OBJECTS, GC_YOUNG_COLLECTIONS, GC_MIDDLE_COLLECTIONS)
+    gc.enable()
 
 
 def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:

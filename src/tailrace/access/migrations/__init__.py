@@ -2,34 +2,77 @@
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect, select
+
+from tailrace.access.schema import changes, metadata, organisations
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 LOCATION = Path(__file__).parent
 VERSION_TABLE = "access_version"
 BASELINE = "0001"  # the tables of stores that were made before there were migrations
+HEAD = "0004"  # the newest
+FIRST_ORGANISATION = {"id": "tailrace", "name": "Tailrace", "created_at": "1970-01-01T00:00:00.000000Z"}
 
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))  # as alembic makes it
 _one_at_a_time = threading.Lock()  # alembic keeps the migration under way in globals
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run what is missing, in one transaction: a store that fails to upgrade is as it was before."""
-    with _one_at_a_time, engine.begin() as connection:
+class UpgradeFailed(Exception):
+    """The store is of a version that this code does not know."""
+
+
+def upgrade(engine: Engine) -> None:
+    """Run what is missing, in one transaction: a store that fails to upgrade is as it was before.
+
+    Raises UpgradeFailed for a store of a later version, and what the database raises.
+    """
+    with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python's driver begins a transaction before a change of rows only, not before one of tables.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        config = config_for(connection)
         tables = set(inspect(connection).get_table_names())
-        if "tokens" in tables and VERSION_TABLE not in tables:
-            command.stamp(config, BASELINE)
-        command.upgrade(config, revision)
+        if VERSION_TABLE in tables and connection.scalar(select(_version.c.version_num)) == HEAD:
+            return
+        # Alembic takes as long to import as everything else of a start together: only where there is work for it.
+        if tables.isdisjoint({VERSION_TABLE, *metadata.tables}):
+            _make(connection)
+        else:
+            migrate(connection, is_unversioned="tokens" in tables and VERSION_TABLE not in tables)
 
 
-def config_for(connection: Connection) -> Config:
+def migrate(connection: Connection, revision: str = "head", *, is_unversioned: bool = False) -> None:
+    """Run the migrations that are missing up to a revision, within the connection's transaction."""
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = config_for(connection)
+    with _one_at_a_time:
+        try:
+            if is_unversioned:
+                command.stamp(config, BASELINE)
+            command.upgrade(config, revision)
+        except CommandError as error:
+            raise UpgradeFailed(str(error)) from error
+
+
+def config_for(connection: Connection) -> "Config":
     """Alembic's configuration on an open connection."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(LOCATION).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _make(connection: Connection) -> None:
+    """What all migrations together make of an empty database."""
+    metadata.create_all(connection)
+    connection.execute(insert(organisations), [FIRST_ORGANISATION])
+    connection.execute(insert(changes), [{"number": 0}])
+    _version.create(connection)
+    connection.execute(insert(_version), [{"version_num": HEAD}])

@@ -1,0 +1,70 @@
+"""The table of commands, and the application made of those that are called for."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from tailrace import __version__
+
+
+class Command(Struct, frozen=True):
+    """Where a command, or a group of them, is."""
+
+    module: str  # of tailrace.cli
+    name: str
+    is_group: bool = False
+    takes_extra: bool = False  # what stands beside the options reaches the command, which then names what is missing
+
+
+COMMANDS: Mapping[str, Command] = {
+    "serve": Command("serve", "serve"),
+    "config": Command("serve", "show_config"),
+    "ingest": Command("ingest", "ingest"),
+    "query": Command("query", "query", takes_extra=True),
+    "tail": Command("tail", "tail"),
+    "doctor": Command("doctor", "doctor"),
+    "dataset": Command("datasets", "app", is_group=True),
+    "token": Command("tokens", "app", is_group=True),
+    "key": Command("keys", "app", is_group=True),
+    "user": Command("users", "app", is_group=True),
+}
+COMPLETION_VARIABLE = "_TAILRACE_COMPLETE"
+
+
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the application: with the one command that the arguments call, or with all where they call none."""
+    app = typer.Typer(
+        name="tailrace",
+        help="A self-hosted event server, and its client.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    called = next((each for each in arguments if not each.startswith("-")), "")
+    only = called in COMMANDS and COMPLETION_VARIABLE not in os.environ
+    for name in [called] if only else COMMANDS:
+        command = COMMANDS[name]
+        found = getattr(import_module(f"tailrace.cli.{command.module}"), command.name)
+        if command.is_group:
+            app.add_typer(found, name=name)
+        else:
+            app.command(name, context_settings={"allow_extra_args": command.takes_extra})(found)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tailrace {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """A self-hosted event server, and its client."""
