@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.access import Access, Grant, allows, require
+from tailrace.access import Access, Grant, Replacement, allows, require
 from tailrace.events import BadRequest, Conflict, DatasetNotFound, Forbidden, NotFound, Unauthorized
 
 INGEST = {"logs": {"ingest": ["create"]}}
@@ -331,6 +331,72 @@ def test_regenerating_gives_nobody_a_mightier_token(access: Access, owner: Grant
     _, secret = access.create_token("manager", None, {"apiTokens": ["update"]}, who=owner)
     with pytest.raises(Forbidden):
         access.regenerate_token(mighty.id, existing_expires_at="2031-01-01T00:00:00Z", who=access.authenticate(secret))
+
+
+def test_a_replacement_says_what_the_new_token_is(access: Access, owner: Grant) -> None:
+    wide, old_secret = access.create_token("wide", {"*": {"query": ["read"]}}, {"datasets": ["delete"]}, who=owner)
+
+    new, secret = access.regenerate_token(
+        wide.id,
+        existing_expires_at="2001-01-01T00:00:00Z",
+        new_expires_at="2040-01-01T00:00:00Z",
+        replacement=Replacement("narrow", INGEST, {"datasets": []}, "2031-01-01T00:00:00Z", "less"),
+        who=owner,
+    )
+
+    assert (new.name, new.description, new.expires_at) == ("narrow", "less", "2031-01-01T00:00:00Z")
+    assert (new.dataset_capabilities, new.org_capabilities) == (INGEST, {})
+    assert access.authenticate(secret).datasets == INGEST
+    with pytest.raises(Unauthorized, match="expired"):
+        access.authenticate(old_secret)
+
+
+def test_a_replacement_without_an_end_ends_as_the_request_says(access: Access, owner: Grant) -> None:
+    old, _ = access.create_token("t", INGEST, who=owner)
+    new, _ = access.regenerate_token(
+        old.id,
+        existing_expires_at="2001-01-01T00:00:00Z",
+        new_expires_at="2040-01-01T00:00:00Z",
+        replacement=Replacement("t", INGEST, expires_at="0001-01-01T00:00:00Z"),
+        who=owner,
+    )
+    assert new.expires_at == "2040-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "error", "match"),
+    [
+        (["create", "update"], Replacement("t", {"logs": {"query": ["read"]}}), Forbidden, "query:read"),
+        (["create", "update"], Replacement("t", INGEST, {"users": ["read"]}), Forbidden, "users:read"),
+        (["update"], Replacement("t", INGEST), Forbidden, "apiTokens:create"),
+        (["create", "update"], Replacement("t"), BadRequest, "at least one capability must be set"),
+        (["create", "update"], Replacement(" ", INGEST), BadRequest, "name"),
+        (["create", "update"], Replacement("t", INGEST, expires_at="2001-01-01T00:00:00Z"), BadRequest, "passed"),
+    ],
+)
+def test_a_replacement_is_checked_like_a_token_that_is_made(
+    access: Access, owner: Grant, held: list[str], wanted: Replacement, error: type[Exception], match: str
+) -> None:
+    old, old_secret = access.create_token("t", INGEST, who=owner)
+    _, secret = access.create_token("manager", INGEST, {"apiTokens": held}, who=owner)
+    before = access.list_tokens()
+
+    with pytest.raises(error, match=match):
+        access.regenerate_token(
+            old.id, existing_expires_at="2001-01-01T00:00:00Z", replacement=wanted, who=access.authenticate(secret)
+        )
+
+    assert access.list_tokens() == before
+    access.authenticate(old_secret)
+
+
+def test_a_token_may_do_something(access: Access, owner: Grant) -> None:
+    with pytest.raises(BadRequest, match="at least one capability must be set"):
+        access.create_token("t", {"logs": {"ingest": []}}, {"users": None}, who=owner)
+    token, _ = access.create_token("t", {"logs": {"query": ["read"]}}, who=owner)
+    with pytest.raises(BadRequest, match="at least one capability must be set"):
+        access.update_token(token.id, dataset_capabilities={}, who=owner)
+    assert access.update_token(token.id, name="u", who=owner).name == "u"
 
 
 def test_a_changed_token_has_its_new_rights_at_its_next_use(access: Access, owner: Grant) -> None:

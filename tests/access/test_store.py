@@ -148,7 +148,7 @@ def test_a_token_is_the_same_object_when_created_read_and_listed(access: Access,
 
 @pytest.mark.parametrize("given", [None, "", NO_EXPIRY])
 def test_a_token_without_expiry_has_the_zero_time(access: Access, owner: Grant, given: str | None) -> None:
-    record, _ = access.create_token("t", expires_at=given, who=owner)
+    record, _ = access.create_token("t", INGEST, expires_at=given, who=owner)
     assert record.expires_at == NO_EXPIRY
 
 
@@ -220,7 +220,7 @@ def test_a_bad_name_or_expiry_is_refused(
     access: Access, owner: Grant, name: str, expires_at: str | None, words: str
 ) -> None:
     with pytest.raises(BadRequest, match=words):
-        access.create_token(name, expires_at=expires_at, who=owner)
+        access.create_token(name, INGEST, expires_at=expires_at, who=owner)
 
 
 def test_a_token_cannot_give_more_than_it_has(access: Access, owner: Grant) -> None:

@@ -57,7 +57,9 @@ def test_each_change_of_a_dataset_is_in_the_trail_with_who_and_what(server: "Ser
 
 
 def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server") -> None:
-    token = server.client.post("/v2/tokens", json={"name": "audit-token"}).json()
+    token = server.client.post(
+        "/v2/tokens", json={"name": "audit-token", "orgCapabilities": {"datasets": ["read"]}}
+    ).json()
     server.client.delete(f"/v2/tokens/{token['id']}")
     user = server.client.post("/v2/users", json={"name": "audit-user", "email": "audit@example.com"}).json()["id"]
     server.client.put(f"/v2/users/{user}/role", json={"role": "read-only"})

@@ -38,7 +38,8 @@ class World:
         expiring = server.client.post("/v2/tokens", json={"name": "expiring", **everything(), "expiresAt": soon()})
         self.expired = expiring.json()["token"]
         wait_until(lambda: self.ask("GET", "/v2/user", self.expired).status_code == 401)
-        weak = server.client.post("/v2/tokens", json={"name": "weak"})
+        elsewhere = {"datasetCapabilities": {"not-there": {"ingest": ["create"]}}}
+        weak = server.client.post("/v2/tokens", json={"name": "weak", **elsewhere})
         self.weak = weak.json()["token"]
 
     def made(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """API tokens over HTTP."""
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx
@@ -53,6 +54,55 @@ def test_a_token_cannot_make_a_mightier_one(server: "Server") -> None:
     )
 
     assert answer.status_code == 403
+
+
+def test_a_regenerated_token_is_what_new_token_says(server: "Server", dataset: str) -> None:
+    wide = server.client.post(
+        "/v2/tokens",
+        json={
+            "name": "wide",
+            "datasetCapabilities": {"*": {"ingest": ["create"]}},
+            "orgCapabilities": {"users": ["read"]},
+        },
+    ).json()
+
+    made = server.client.post(
+        f"/v2/tokens/{wide['id']}/regenerate",
+        json={
+            "existingTokenExpiresAt": "2001-01-01T00:00:00Z",
+            "newToken": {
+                "name": "narrow",
+                "description": "less",
+                "expiresAt": "2099-01-01T00:00:00Z",
+                "datasetCapabilities": {dataset: {"query": ["read"], "ingest": None}},
+                "orgCapabilities": {},
+            },
+        },
+    )
+
+    assert made.status_code == 200, made.text
+    new = made.json()
+    assert new["id"] != wide["id"]
+    assert (new["name"], new["description"], new["expiresAt"]) == ("narrow", "less", "2099-01-01T00:00:00Z")
+    assert (new["datasetCapabilities"], new["orgCapabilities"]) == ({dataset: {"query": ["read"]}}, {})
+    narrow = {"Authorization": f"Bearer {new['token']}"}
+    assert server.ingest(dataset, [{"n": 1}], headers=narrow).status_code == 403
+    assert server.client.get("/v2/users", headers=narrow).status_code == 403
+    assert server.client.get("/v2/user", headers={"Authorization": f"Bearer {wide['token']}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "capabilities",
+    [
+        {},
+        {"datasetCapabilities": {}, "orgCapabilities": {}},
+        {"datasetCapabilities": {"d": {"ingest": None, "query": []}}, "orgCapabilities": {"users": []}},
+    ],
+)
+def test_a_token_without_a_capability_is_400(server: "Server", capabilities: dict[str, object]) -> None:
+    answer = server.client.post("/v2/tokens", json={"name": "t", **capabilities})
+    assert answer.status_code == 400
+    assert re.search("at least one (dataset )?capability must be set", answer.json()["message"])
 
 
 @pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": "t", "orgCapabilities": {"magic": ["do"]}}])

@@ -17,7 +17,7 @@ from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
 from tailrace.access.people import Membership, Organisation, People, Role, User
 from tailrace.access.rbac import CustomRole, Group, GroupBody, Rbac, RoleBody
 from tailrace.access.sessions import Sessions
-from tailrace.access.store import Access
+from tailrace.access.store import Access, Replacement
 from tailrace.access.tokens import NO_EXPIRY, PersonalToken, TokenRecord
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "People",
     "PersonalToken",
     "Rbac",
+    "Replacement",
     "Resource",
     "Role",
     "RoleBody",

@@ -132,6 +132,11 @@ class People:
                 connection.execute(update(users).where(users.c.id == user_id).values(**values))
             return _found_user(connection, user_id, organisation)
 
+    def rename_user(self, user_id: str, name: str, *, who: Grant) -> User:
+        """Call a user something else, for `who` who may act for them. Raises BadRequest, NotFound, Forbidden."""
+        self.require_sway(user_id, who=who)
+        return self.update_user(user_id, who.organisation, name=name, email=None)
+
     def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
         """Give a user another role. Raises NotFound, Forbidden, and Conflict for the last owner."""
         with self._changing() as connection:

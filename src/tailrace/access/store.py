@@ -35,6 +35,7 @@ from tailrace.access.capabilities import (
     checked_dataset_capabilities,
     checked_org_capabilities,
     nobody,
+    require,
     require_all,
 )
 from tailrace.access.database import open_engine
@@ -84,6 +85,26 @@ class _Found(Struct, frozen=True):
     end_s: float  # Unix seconds; infinity when it does not end
     grant: Grant | KeyGrant  # of a personal token: in its user's first organisation
     by_organisation: Mapping[str, Grant] = {}  # of a personal token
+
+
+class Replacement(Struct, frozen=True):
+    """What a token is to be that takes the place of one; null and empty members of the maps count as not given."""
+
+    name: str
+    dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None
+    org_capabilities: Mapping[str, Sequence[str] | None] | None = None
+    expires_at: str | datetime | None = None
+    description: str | None = ""
+
+
+class _NewToken(Struct, frozen=True):
+    """What of a token that is made was checked."""
+
+    kind: Literal["api", "ingest"]
+    name: str
+    description: str
+    datasets: Mapping[str, Capabilities]
+    org: Capabilities
 
 
 class Access:
@@ -266,13 +287,12 @@ class Access:
         One of the kind "ingest" differs in its prefix alone, which is that of Axiom's ingest tokens of before 2022.
 
         Null and empty members of the maps count as not given. Raises BadRequest for a bad name, expiry or
-        capability, Forbidden when the new token could do what `who` may not.
+        capability, and where there is no capability at all; Forbidden when the new token could do what `who` may not.
         """
-        checked_name(name, "token")
-        description = _checked_description(description or "")
-        datasets = checked_dataset_capabilities(dataset_capabilities)
-        org = checked_org_capabilities(org_capabilities)
-        require_all(who, datasets, org)
+        new = _checked_replacement(
+            Replacement(name, dataset_capabilities, org_capabilities, description=description), kind
+        )
+        require_all(who, new.datasets, new.org)
         expiry = checked_expiry(expires_at, self._clock())
         secret = new_secret(kind)
         with self._changing() as connection:
@@ -282,11 +302,11 @@ class Access:
                 secret,
                 organisation=who.organisation,
                 user_id=who.user_id,
-                name=name,
-                description=description,
+                name=new.name,
+                description=new.description,
                 expiry=expiry,
-                datasets=datasets,
-                org=org,
+                datasets=new.datasets,
+                org=new.org,
             )
         return self.get_token(token_id), secret
 
@@ -335,42 +355,57 @@ class Access:
             row = _found_token(connection, token_id, who.organisation)
             if _is_basic(row):
                 raise BadRequest("a basic token, which only ingests, does not change: make another, or regenerate it")
-            require_all(
-                who,
-                values.get("dataset_capabilities", row.dataset_capabilities),
-                values.get("org_capabilities", row.org_capabilities),
-            )
+            datasets = values.get("dataset_capabilities", row.dataset_capabilities)
+            org = values.get("org_capabilities", row.org_capabilities)
+            if "dataset_capabilities" in values or "org_capabilities" in values:
+                _require_some(datasets, org)
+            require_all(who, datasets, org)
             if values:
                 connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(**values))
             return _record(_found_token(connection, token_id, who.organisation))
 
     def regenerate_token(
-        self, token_id: str, *, existing_expires_at: str, new_expires_at: str | None = None, who: Grant
+        self,
+        token_id: str,
+        *,
+        existing_expires_at: str,
+        new_expires_at: str | None = None,
+        replacement: Replacement | None = None,
+        who: Grant,
     ) -> tuple[TokenRecord, str]:
-        """Make a token like an API token, with an id and a secret of its own; the old one works until the time given.
+        """Make a token like an API token, or the replacement given, with an id and a secret of its own.
 
-        Neither longer than it would have, nor at all where that time has passed. Raises NotFound, BadRequest,
-        Forbidden where `who` may not what the token may.
+        The old one works until the time given: neither longer than it would have, nor at all where that time has
+        passed. Raises NotFound, BadRequest as for a token that is made, Forbidden where `who` may not what the new
+        token may, or gives a replacement and may not make tokens.
         """
         end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
         expiry = checked_expiry(new_expires_at, self._clock())
+        wanted = None
+        if replacement is not None:
+            require(who, capability="apiTokens", action="create")
+            wanted = _checked_replacement(replacement)
+            expiry = checked_expiry(replacement.expires_at, self._clock()) or expiry
         with self._changing() as connection:
             row = _found_token(connection, token_id, who.organisation)
-            require_all(who, row.dataset_capabilities, row.org_capabilities)
-            secret = new_secret(row.kind)
+            new = wanted or _NewToken(
+                row.kind, row.name, row.description, row.dataset_capabilities, row.org_capabilities
+            )
+            require_all(who, new.datasets, new.org)
+            secret = new_secret(new.kind)
             if end.timestamp() < _end(row.expires_at):
                 connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(expires_at=rfc3339(end)))
             made = self._insert(
                 connection,
-                row.kind,
+                new.kind,
                 secret,
                 organisation=row.organisation,
                 user_id=who.user_id,
-                name=row.name,
-                description=row.description,
+                name=new.name,
+                description=new.description,
                 expiry=expiry,
-                datasets=row.dataset_capabilities,
-                org=row.org_capabilities,
+                datasets=new.datasets,
+                org=new.org,
             )
         return self.get_token(made), secret
 
@@ -629,8 +664,10 @@ class Access:
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
-            yield connection
+            # First, as it holds off every other change until this one is committed: what is looked up before
+            # something is written (whether a name is free, who owns the organisation) is still so when it is.
             connection.execute(update(_changes).values(number=_changes.c.number + 1))
+            yield connection
         self._forget()
 
     def _forget(self) -> None:
@@ -669,6 +706,21 @@ def _personal(user_id: str) -> ColumnElement[bool]:
 def _is_basic(row: Row[Any]) -> bool:
     """Whether a token only ingests."""
     return not row.org_capabilities and all(set(held) == {"ingest"} for held in row.dataset_capabilities.values())
+
+
+def _checked_replacement(given: Replacement, kind: Literal["api", "ingest"] = "api") -> _NewToken:
+    """What a token that is made has; raises BadRequest."""
+    datasets = checked_dataset_capabilities(given.dataset_capabilities)
+    org = checked_org_capabilities(given.org_capabilities)
+    name, description = checked_name(given.name, "token"), _checked_description(given.description or "")
+    _require_some(datasets, org)
+    return _NewToken(kind, name, description, datasets, org)
+
+
+def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
+    # In the words of Axiom's answer, which its Terraform provider looks for.
+    if not datasets and not org:
+        raise BadRequest("at least one capability must be set: in datasetCapabilities or orgCapabilities")
 
 
 def _checked_description(description: str) -> str:

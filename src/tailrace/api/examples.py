@@ -94,6 +94,7 @@ EXAMPLES: Final[dict[Any, Any]] = {
     users.NewUser: {"name": "Ada", "email": "ada@example.com", "role": "user"},
     users.RoleChange: {"role": "read-only"},
     users.UserChange: {"name": "Ada"},
+    users.UserName: {"name": "Ada"},
     vfields.VirtualFieldBody: {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"},
     views.ViewBody: {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]},
 }

@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, Organisation
+from tailrace.access import Grant, Organisation, allows
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.events import NotFound
 
@@ -52,7 +52,7 @@ class Org(Struct, frozen=True, rename="camel"):
     plan: str
     plan_created: str
     last_usage_sync: str
-    primary_email: str
+    primary_email: str  # of an owner; "" for an API token that may not read users
     payment_status: str
     license: License
     meta_created: str
@@ -101,7 +101,8 @@ async def update_organisation(request: Request, services: Services, grant: Grant
 def _visible(services: Services, grant: Grant) -> list[Org]:
     people = services.access.people
     if grant.kind != "personal":
-        return [_shown(services, people.get_organisation(grant.organisation), "custom")]
+        with_people = allows(grant, capability="users", action="read")
+        return [_shown(services, people.get_organisation(grant.organisation), "custom", with_people)]
     return [_shown(services, each.organisation, each.role) for each in people.memberships(grant.user_id)]
 
 
@@ -112,12 +113,9 @@ def _one(services: Services, grant: Grant, name: str) -> Org:
     raise NotFound(f"organisation {name!r} not found")
 
 
-def _shown(services: Services, organisation: Organisation, role: str) -> Org:
-    emails = [
-        user.email
-        for user in services.access.people.list_users(organisation.id)
-        if user.role.id == "owner" and user.email
-    ]
+def _shown(services: Services, organisation: Organisation, role: str, with_people: bool = True) -> Org:
+    users = services.access.people.list_users(organisation.id) if with_people else ()
+    emails = [user.email for user in users if user.role.id == "owner" and user.email]
     began = organisation.created_at
     return Org(
         id=organisation.id,

@@ -697,6 +697,7 @@ ROUTES: tuple[ApiRoute, ...] = (
             refusals=(409,),
         ),
         ApiRoute("GET", "/users/{id}", users.get_user, Need("users", "read"), answer=User),
+        ApiRoute("PUT", "/users/{id}", users.update_user, Need("users", "update"), body=users.UserName, answer=User),
         ApiRoute("DELETE", "/users/{id}", users.delete_user, Need("users", "delete"), answer=None, refusals=(409,)),
         ApiRoute(
             "PUT",

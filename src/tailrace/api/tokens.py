@@ -7,7 +7,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Capabilities, Grant, TokenRecord
+from tailrace.access import Capabilities, Grant, Replacement, TokenRecord
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
 
@@ -33,10 +33,14 @@ class TokenChange(Struct, rename="camel"):
 
 
 class Regeneration(Struct, rename="camel"):
-    """When the token that there is ends, and when the new one does: RFC 3339, null for no end of the new one."""
+    """When the token that there is ends, and when the new one does: RFC 3339, null for no end of the new one.
+
+    A `newToken` says what the new one is to be, which otherwise is like the old one; an `expiresAt` in it comes first.
+    """
 
     existing_token_expires_at: str
     new_token_expires_at: str | None = None
+    new_token: NewToken | None = None
 
 
 class MadeToken(Struct, rename="camel"):
@@ -132,13 +136,20 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def regenerate_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a token like this one, with a new id and secret; this one works on until the time given."""
+    """Makes a token like this one, or as `newToken` says, with a new id and secret; this one ends at the time given.
+
+    A `newToken` takes the right to make tokens too, and gives no right that the request's own token lacks.
+    """
     wanted = await read_json(request, Regeneration)
+    new = wanted.new_token
     record, secret = await asyncio.to_thread(
         services.access.regenerate_token,
         request.path_params["id"],
         existing_expires_at=wanted.existing_token_expires_at,
         new_expires_at=wanted.new_token_expires_at,
+        replacement=None
+        if new is None
+        else Replacement(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
         who=grant,
     )
     return json_response(_made(record, secret))

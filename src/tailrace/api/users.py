@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, Role, User
+from tailrace.access import Grant, Role, User, allows
 from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
@@ -32,6 +32,12 @@ class UserChange(Struct):
     email: str | None = None
 
 
+class UserName(Struct):
+    """What a user of the organisation is to be called."""
+
+    name: str
+
+
 class NewUser(Struct):
     """Who is added to the organisation; the role is a built-in one, such as user, or the id of one made."""
 
@@ -47,7 +53,7 @@ class RoleChange(Struct):
 
 
 async def current_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Who the token belongs to; of an API token, who made it."""
+    """Who the token belongs to; of an API token, who made it, as far as it may read users."""
     return json_response(await asyncio.to_thread(_current, services, grant))
 
 
@@ -94,6 +100,13 @@ async def get_user(request: Request, services: Services, grant: Grant) -> Respon
     )
 
 
+async def update_user(request: Request, services: Services, grant: Grant) -> Response:
+    """Calls a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
+    wanted = await read_json(request, UserName)
+    user_id = request.path_params["id"]
+    return json_response(await asyncio.to_thread(services.access.people.rename_user, user_id, wanted.name, who=grant))
+
+
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
     """Removes a user from the organisation; the API tokens that they made stay."""
     await asyncio.to_thread(services.access.people.delete_user, request.path_params["id"], who=grant)
@@ -111,6 +124,9 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
 def _current(services: Services, grant: Grant) -> User:
     if grant.kind == "personal":
         return services.access.get_user(grant.user_id, grant.organisation)
-    # An API token may what it was given, whatever its maker may.
-    name, email = services.access.people.creator(grant.user_id)
+    # An API token may what it was given, whatever its maker may. Many sit in browsers: they tell nothing of people.
+    if allows(grant, capability="users", action="read"):
+        name, email = services.access.people.creator(grant.user_id)
+    else:
+        name, email = services.access.get_token(grant.token_id, grant.organisation).name, ""
     return User(grant.user_id, name, email, Role("custom", "Custom"))
