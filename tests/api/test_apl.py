@@ -13,6 +13,7 @@ import httpx
 import pyarrow as pa
 import pytest
 from support import answers
+from support.moesif import Application, call
 
 from tailrace.api.apl import moment
 from tailrace.events import BadRequest
@@ -403,6 +404,35 @@ def test_a_token_may_have_so_many_queries_under_way(make_server: Callable[..., "
         another = server.api_token("logs", query=True)
         assert post(server, "print 1", token=another).status_code == 200
         server.stop()
+
+
+def test_a_flood_of_queries_ends_in_time_and_leaves_ingest_alone(make_server: Callable[..., "Server"]) -> None:
+    timeout_s, sent = 2.0, 12
+    server = make_server("--query-concurrency=1", "--query-queue=3", f"--query-timeout-s={timeout_s}s").start()
+    server.create("logs")
+    server.ingest("logs", EVENTS)
+    application = Application(server)
+
+    def flood(_: int) -> tuple[httpx.Response, float]:
+        began = time.monotonic()
+        return post(server, slow("logs")), time.monotonic() - began
+
+    with ThreadPoolExecutor(sent) as threads:
+        flooding = [threads.submit(flood, n) for n in range(sent)]
+        wait(lambda: sum(one.done() for one in flooding) == sent - 4)
+        began = time.monotonic()
+        for n in range(5):
+            stored = application.post("/v1/events", call(transaction_id=f"one-{n}"))
+            assert stored.status_code == 201, stored.text
+        assert time.monotonic() - began < timeout_s
+        answers = [one.result() for one in flooding]
+
+    assert all(took_s < 2 * timeout_s for _, took_s in answers)
+    full = [answer for answer, _ in answers if "query_queue" in answer.json()["message"]]
+    [ran] = [answer for answer, _ in answers if answer.status_code == 422]
+    assert len(full) == sent - 4
+    assert "query_timeout_s" in ran.json()["message"]
+    assert all(a.status_code == 429 and a.headers["retry-after"] for a, _ in answers if a is not ran)
 
 
 def test_a_query_past_its_time_names_the_limit(make_server: Callable[..., "Server"]) -> None:

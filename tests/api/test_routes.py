@@ -57,7 +57,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             lambda: None,
             store=store,
             kept=kept,
-            turns=Turns(1),
+            turns=Turns(1, running=1, waiting=0),
             tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits(), engine.facts),
             monitoring=Monitoring(monitor_store, lambda monitor_id: None),
             record=never,

@@ -9,32 +9,60 @@ from starlette.requests import ClientDisconnect, Request
 
 from tailrace.access import Grant
 from tailrace.api.services import Services
+from tailrace.events import Overloaded
 from tailrace.query import Interrupt
 
 T = TypeVar("T")
 
+RETRY_AFTER_S = 5
+
 
 async def run(request: Request, services: Services, grant: Grant, work: Callable[[Interrupt], T]) -> T:
-    """What `work` returns, which runs in a thread; raises ClientDisconnect when the client hangs up before."""
+    """Return what `work` returns, which runs in a thread; raise ClientDisconnect when the client hangs up before.
+
+    The time of a query runs from this call, waiting for a thread included.
+    """
     async with hang_up(request) as gone:
         return await run_one(services, grant, work, gone)
 
 
-async def run_one(services: Services, grant: Grant, work: Callable[[Interrupt], T], gone: "asyncio.Future[None]") -> T:
-    """The same, where `gone` is done when the client has hung up."""
-    interrupt = Interrupt()
+async def run_one(
+    services: Services,
+    grant: Grant,
+    work: Callable[[Interrupt], T],
+    gone: "asyncio.Future[None]",
+    *,
+    is_limited: bool = True,
+) -> T:
+    """The same, where `gone` is done when the client has hung up.
+
+    What is not `is_limited` may take any time once a thread has begun it, each of its queries the time of one.
+    """
+    timeout_s = services.engine.limits.timeout_s
+    interrupt = Interrupt(timeout_s if is_limited else None)
     with services.turns.one(grant.token_id):
-        running = asyncio.get_running_loop().run_in_executor(services.query_threads, work, interrupt)
+        begun = services.query_threads.submit(work, interrupt)
+        running = asyncio.wrap_future(begun)
         services.running.add(interrupt)
         try:
             either: set[asyncio.Future[T] | asyncio.Future[None]] = {running, gone}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                if begun.cancel():
+                    raise Overloaded(
+                        f"the query waited for its turn for query_timeout_s = {timeout_s:g} s",
+                        retry_after_s=RETRY_AFTER_S,
+                    )
+                if is_limited:
+                    interrupt.expire(timeout_s)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 raise ClientDisconnect
             return running.result()
         finally:
             services.running.discard(interrupt)
             if not running.done():
+                begun.cancel()
                 running.add_done_callback(_forget)
                 interrupt.stop("the client hung up")
 

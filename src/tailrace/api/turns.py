@@ -1,4 +1,4 @@
-"""How many queries a token may have under way at once."""
+"""How many queries may be under way at once, of one token and of all."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,18 +7,26 @@ from contextlib import contextmanager
 from tailrace.events import Overloaded
 
 RETRY_AFTER_S = 1
+FULL_RETRY_AFTER_S = 5
 
 
 class Turns:
-    """How many queries each token has under way. Used by the event loop's thread alone."""
+    """How many queries each token has under way, running or waiting. Used by the event loop's thread alone."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, *, running: int, waiting: int) -> None:
+        self.limit = limit  # of one token
+        self._running = running
+        self._waiting = waiting
         self._taken: Counter[str] = Counter()
 
     @contextmanager
     def one(self, token_id: str) -> Iterator[None]:
-        """A query of the token for as long as this lasts; raises Overloaded where it has as many as it may."""
+        """A query of the token for as long as this lasts; raise Overloaded where it, or all, have as many as may be."""
+        if self._taken.total() >= self._running + self._waiting:
+            raise Overloaded(
+                f"{self._running} queries run (query_concurrency) and {self._waiting} wait, the limit query_queue",
+                retry_after_s=FULL_RETRY_AFTER_S,
+            )
         if self._taken[token_id] >= self.limit:
             raise Overloaded(
                 f"the token has {self.limit} queries under way, the limit query_concurrency_per_token",

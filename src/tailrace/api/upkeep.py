@@ -133,9 +133,10 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     if body.commit:
         # It goes on when its client hangs up: what was deleted is to be in the audit trail, whoever waits for it.
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        found = await running.run_one(services, grant, work, never)
+        found = await running.run_one(services, grant, work, never, is_limited=False)
     else:
-        found = await running.run(request, services, grant, work)
+        async with running.hang_up(request) as gone:
+            found = await running.run_one(services, grant, work, gone, is_limited=False)
     note(
         request,
         resource=named[0],

@@ -235,7 +235,12 @@ class Settings(BaseSettings):
         "as it was; at least 4 times `query_timeout_s`.",
     )
 
-    query_timeout_s: Seconds = Field(default=30.0, gt=0, le=86400, description="Longest run of one query.")
+    query_timeout_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=86400,
+        description="Longest time from the arrival of a query to its answer, waiting for its turn included.",
+    )
     query_memory_bytes: Bytes = Field(
         default=2 * GIB, ge=64 * MIB, description="Most memory for all running queries together."
     )
@@ -252,6 +257,13 @@ class Settings(BaseSettings):
     )
     query_concurrency: Annotated[int, Unit.QUERIES] = Field(
         default=4, ge=1, le=1024, description="Queries that run at the same time; further ones wait."
+    )
+    query_queue: Annotated[int, Unit.QUERIES] = Field(
+        default=64,
+        ge=0,
+        le=10_000,
+        description="Queries that wait for their turn, each for `query_timeout_s` at most, its run included; further "
+        "ones are refused with 429.",
     )
     query_concurrency_per_token: Annotated[int, Unit.QUERIES] = Field(
         default=32,

@@ -48,9 +48,10 @@ def run_sql(
     DatasetNotFound, Forbidden, Overloaded.
     """
     started = time.perf_counter()
+    interrupt = interrupt or Interrupt()
 
     def snapshot(name: str) -> Snapshot:
-        return lake.snapshot(readable(lake, name, check), timeout_s=engine.limits.timeout_s)
+        return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
 
     plan = sql.plan(sql.parse(text), snapshot)
     table = engine.run(plan, interrupt)

@@ -162,6 +162,7 @@ def run_apl(
     Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
+    interrupt = interrupt or Interrupt()
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
     asked = Asked(
         now_ns=now_ns,
@@ -175,7 +176,7 @@ def run_apl(
 
     @functools.cache
     def snapshot(name: str) -> Snapshot:
-        return lake.snapshot(readable(lake, name, check), timeout_s=engine.limits.timeout_s)
+        return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
 
     @functools.cache
     def names() -> tuple[str, ...]:

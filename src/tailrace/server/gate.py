@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ from tailrace.events import (
     Cut,
     DatasetExists,
     Overloaded,
-    QueryFailed,
     Receipt,
     Rejection,
     ShuttingDown,
@@ -35,6 +34,7 @@ from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import LocalLog
 from tailrace.query import DuckDB, State, Stored, current_states, stored_values
 from tailrace.server.current import CurrentStates
+from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Metrics
 from tailrace.server.once import MAX_REMEMBERED, Once
 
@@ -70,8 +70,7 @@ class LogGate:
         metrics: Metrics,
         max_backlog_bytes: int,
         executor: ThreadPoolExecutor,
-        engine: DuckDB,
-        query_threads: Executor,
+        lookups: Lookups,
         tails: Tails,
         options: Options = DEFAULT_OPTIONS,
     ) -> None:
@@ -85,8 +84,7 @@ class LogGate:
         self._metrics = metrics
         self._max_backlog_bytes = max_backlog_bytes
         self._executor = executor
-        self._engine = engine
-        self._query_threads = query_threads
+        self._lookups = lookups
         self._tails = tails
         self._once = Once(self._stored_ids)
         self._states = CurrentStates(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
@@ -251,26 +249,15 @@ class LogGate:
             self._metrics.count_rejections(dialect, rejections)
 
     async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
-        look_up = partial(
-            stored_values,
-            self._lake,
-            self._engine,
-            dataset,
-            TRANSACTION_ID,
-            since_ns=since_ns,
-            most=MAX_REMEMBERED,
-            among=among,
-        )
-        return await self._asked(look_up)
+        def look_up(engine: DuckDB) -> list[Stored]:
+            return stored_values(
+                self._lake, engine, dataset, TRANSACTION_ID, since_ns=since_ns, most=MAX_REMEMBERED, among=among
+            )
+
+        return await self._lookups.run(look_up)
 
     async def _current_states(self, dataset: str, ids: Collection[str]) -> dict[str, State]:
-        return await self._asked(partial(current_states, self._lake, self._engine, dataset, ids))
-
-    async def _asked(self, query: Callable[[], T]) -> T:
-        try:
-            return await self._loop.run_in_executor(self._query_threads, query)
-        except QueryFailed as error:
-            raise Overloaded(f"what is stored could not be read: {error.message}", retry_after_s=5) from error
+        return await self._lookups.run(lambda engine: current_states(self._lake, engine, dataset, ids))
 
     def uncommitted(self, dataset: str) -> int:
         """How many events of the dataset are durable but not yet in its table."""

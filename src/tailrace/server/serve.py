@@ -39,10 +39,12 @@ from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
-from tailrace.query import DuckDB, Interrupt, QueryLimits, read_facts
+from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, read_facts
 from tailrace.server import app
 from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer
+from tailrace.server.lookups import THREADS as LOOKUP_THREADS
+from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Metrics, exposition
 from tailrace.server.receiving import Receiving
 
@@ -59,6 +61,7 @@ SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
 TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
+LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 SNAPSHOT_TIMEOUTS = 4  # a query waits for its turn and runs, each for one at most, on the files that it began with
 FAULTS_TOLD = 3  # of datasets, in full in the answer about readiness
 
@@ -173,6 +176,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         ),
         facts,
     )
+    lookups = Lookups(lambda: _lookup_engine(settings, data, facts))
     intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
     gate = LogGate(
         loop=loop,
@@ -184,8 +188,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         metrics=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,
         executor=intake,
-        engine=engine,
-        query_threads=query_threads,
+        lookups=lookups,
         tails=tails,
         options=_options(settings),
     )
@@ -217,7 +220,9 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         closed=lambda: gate.closed,
         store=store,
         kept=kept,
-        turns=Turns(settings.query_concurrency_per_token),
+        turns=Turns(
+            settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
+        ),
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
         record=gate.record,
@@ -257,6 +262,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     for interrupt in list(running):
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
+    lookups.close()
     await asyncio.to_thread(_close, lake, log, access, store, kept, monitor_store)
     (data / SERVER_FILE).unlink(missing_ok=True)
     print("Stopped", flush=True)
@@ -311,6 +317,16 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, 
         store.close()
         kept.close()
         monitor_store.close()
+
+
+def _lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
+    limits = QueryLimits(
+        timeout_s=settings.query_timeout_s,
+        memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query_memory_bytes),
+        threads=settings.query_threads,
+        concurrency=LOOKUP_THREADS,
+    )
+    return DuckDB(data / "lake", data / TEMPORARY_DIRECTORY, limits, facts)
 
 
 def _gauges(log: LocalLog, lake: Lake, runner: Runner) -> Gauges:

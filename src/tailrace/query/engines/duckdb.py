@@ -44,14 +44,34 @@ class QueryLimits(Struct, frozen=True):
 
 
 class Interrupt:
-    """Lets another thread stop one query, before or while it runs."""
+    """Lets another thread stop one query, before or while it runs; its time runs from when this is made.
 
-    def __init__(self) -> None:
+    Without `timeout_s` each run of the engine has the engine's time for itself.
+    """
+
+    def __init__(self, timeout_s: float | None = None) -> None:
         self.reason: str | None = None
+        self.timeout_s = timeout_s
+        self.deadline_s = None if timeout_s is None else time.monotonic() + timeout_s  # monotonic
+
+    def left_s(self, timeout_s: float) -> float:
+        """Return the time that is left to the query, of `timeout_s` where it has none of its own."""
+        return timeout_s if self.deadline_s is None else max(self.deadline_s - time.monotonic(), 0)
 
     def stop(self, reason: str) -> None:
         """Stop the query; it raises QueryFailed with this reason."""
         self.reason = self.reason or reason
+
+    def expire(self, timeout_s: float) -> None:
+        """Stop the query because its time is over."""
+        self.stop(f"the query ran longer than query_timeout_s = {timeout_s:g} s")
+
+    def check(self) -> None:
+        """Raise QueryFailed where the query was stopped or its time is over."""
+        if self.deadline_s is not None and self.timeout_s is not None and time.monotonic() >= self.deadline_s:
+            self.expire(self.timeout_s)
+        if self.reason is not None:
+            raise QueryFailed(self.reason)
 
 
 class _Running(Struct, eq=False):
@@ -96,7 +116,7 @@ class _Watch:
                 now_s = time.monotonic()
                 for running in self._running:
                     if now_s >= running.deadline_s:
-                        running.interrupt.stop(f"the query ran longer than query_timeout_s = {self._timeout_s:g} s")
+                        running.interrupt.expire(self._timeout_s)
                     if running.interrupt.reason is not None:
                         # Again and again: an interrupt between two calls of DuckDB is lost.
                         running.connection.interrupt()
@@ -174,14 +194,14 @@ class DuckDB:
         """A connection with a slot of its own, watched over; DuckDB's errors become ours."""
         interrupt = interrupt or Interrupt()
         limits = self.limits
-        deadline_s = time.monotonic() + limits.timeout_s
-        if not self._slots.acquire(timeout=limits.timeout_s):
+        left_s = interrupt.left_s(limits.timeout_s)
+        deadline_s = time.monotonic() + left_s
+        if not self._slots.acquire(timeout=left_s):
             raise Overloaded(
                 f"{limits.concurrency} queries are running already, the limit query_concurrency", retry_after_s=5
             )
         try:
-            if interrupt.reason is not None:
-                raise QueryFailed(interrupt.reason)
+            interrupt.check()
             with self._errors(interrupt, refused):
                 instance = self._instance
                 with instance.cursor() as connection, self._watch.over(connection, interrupt, deadline_s):

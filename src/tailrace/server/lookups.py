@@ -1,0 +1,43 @@
+"""What ingest asks of stored events: in threads and by an engine of its own, so that no query holds it up."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tailrace.events import Overloaded, QueryFailed
+from tailrace.query import DuckDB
+
+T = TypeVar("T")
+
+THREADS = 2
+RETRY_AFTER_S = 5
+
+
+class Lookups:
+    """Runs the queries of ingest. `engine` is made by the first of them, as most servers need none."""
+
+    def __init__(self, engine: Callable[[], DuckDB]) -> None:
+        self._open = engine
+        self._opening = threading.Lock()
+        self._opened: DuckDB | None = None
+        self._threads = ThreadPoolExecutor(THREADS, "tailrace-lookup")
+
+    async def run(self, query: Callable[[DuckDB], T]) -> T:
+        """Return what `query` returns. Raises Overloaded where it meets a limit, as the request may come again."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
+        except QueryFailed as error:
+            raise Overloaded(
+                f"what is stored could not be read: {error.message}", retry_after_s=RETRY_AFTER_S
+            ) from error
+
+    def _run(self, query: Callable[[DuckDB], T]) -> T:
+        with self._opening:
+            engine = self._opened = self._opened or self._open()
+        return query(engine)
+
+    def close(self) -> None:
+        """Take no further queries; those that wait are dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
