@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_the_last_owner_stays(access: Access, owner: Grant, as_role: Callable[[s
         access.people.set_role(owner.user_id, "user", who=owner)
     as_role("owner")
     assert access.people.set_role(owner.user_id, "user", who=owner).role.id == "user"
+
+
+def test_of_owners_who_step_down_at_once_one_stays(access: Access, owner: Grant) -> None:
+    owners = [owner.user_id] + [access.people.create_user(name, "", "owner", who=owner).id for name in "abcdef"]
+
+    def step_down(user: str) -> str:
+        try:
+            return access.people.set_role(user, "user", who=owner).role.id
+        except Conflict:
+            return "stays"
+
+    with ThreadPoolExecutor(len(owners)) as threads:
+        roles = list(threads.map(step_down, owners))
+
+    assert sorted(roles) == ["stays"] + ["user"] * (len(owners) - 1)
+    assert [each.role.id for each in access.people.list_users("tailrace")].count("owner") == 1
 
 
 def test_a_user_removed_loses_their_tokens_and_leaves_the_api_tokens(access: Access, owner: Grant) -> None:

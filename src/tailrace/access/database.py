@@ -2,9 +2,13 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+
+_WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes a store
 
 
 def open_engine(path_or_url: Path | str) -> Engine:
@@ -19,6 +23,21 @@ def open_engine(path_or_url: Path | str) -> Engine:
     if make_url(path_or_url).get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other change of the store runs beside, whichever thread, process or machine makes it.
+
+    So what is read in it before something is written still holds when that is written: the body that is changed, that
+    a name is free, that a limit is not reached.
+    """
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+        yield connection
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -38,7 +38,7 @@ from tailrace.access.capabilities import (
     require,
     require_all,
 )
-from tailrace.access.database import open_engine
+from tailrace.access.database import changing, open_engine
 from tailrace.access.keys import (
     MOESIF_TAIL_LENGTH,
     KeyDialect,
@@ -663,11 +663,9 @@ class Access:
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            # First, as it holds off every other change until this one is committed: what is looked up before
-            # something is written (whether a name is free, who owns the organisation) is still so when it is.
-            connection.execute(update(_changes).values(number=_changes.c.number + 1))
+        with changing(self._engine) as connection:
             yield connection
+            connection.execute(update(_changes).values(number=_changes.c.number + 1))
         self._forget()
 
     def _forget(self) -> None:

@@ -109,7 +109,6 @@ async def get_annotation(request: Request, services: Services, grant: Grant) -> 
 async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Changes what is given of it."""
     wanted = await read_json(request, AnnotationChange)
-    before = _shown(await _found(request, services, grant))
     changes: dict[str, Any] = {
         name: value
         for name in ("type", "datasets", "title", "description", "url")
@@ -120,11 +119,14 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
         changes["time"] = rfc3339(time)
     if wanted.end_time is not None:
         changes["end_time"] = _given(wanted.end_time)
-    body = _checked(msgspec.structs.replace(before, **changes), grant)
+
+    def changed(before: Document) -> dict[str, Any]:
+        return _checked(msgspec.structs.replace(_shown(before), **changes), grant)
+
     document = await asyncio.to_thread(
-        services.kept.replace, grant.organisation, AREA, before.id, body, who=grant.user_id
+        services.kept.replace, grant.organisation, AREA, request.path_params["id"], changed, who=grant.user_id
     )
-    return json_response(_shown(document) if document is not None else before)
+    return json_response(_shown(document))
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 import string
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -11,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
-from tailrace.api.kept import Document
+from tailrace.api.kept import Document, VersionMismatch
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, NotFound
+from tailrace.events import BadRequest, Conflict, NotFound
 
 AREA = "dashboards"
 EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
@@ -96,11 +97,16 @@ async def create_dashboard(request: Request, services: Services, grant: Grant) -
             if not wanted.overwrite and not wanted.version:
                 return _refused(before, 409, "already_exists", "there is a dashboard of that uid already")
             require(grant, capability="dashboards", action="update")
-            return await _replace(services, grant, before, body, wanted.version, wanted.overwrite)
+            return await _replace(services, grant, uid, lambda _: body, wanted.version, wanted.overwrite)
     made = uid or "".join(secrets.choice(_ALPHABET) for _ in range(UID_LENGTH))
-    document = await asyncio.to_thread(
-        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
-    )
+    try:
+        document = await asyncio.to_thread(
+            services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
+        )
+    except Conflict:
+        # Made meanwhile, or one that this token does not see.
+        current = await asyncio.to_thread(services.kept.document, grant.organisation, AREA, made)
+        return _refused(current, 409, "already_exists", "there is a dashboard of that uid already")
     return json_response(Written("created", _shown(document)), 201)
 
 
@@ -118,7 +124,7 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
         raise BadRequest(f"uid {_uid(wanted)!r} of the body is not {before.id!r} of the path")
     if not wanted.overwrite and not wanted.version:
         raise BadRequest("version, the one that is replaced, is missing; or let overwrite be true")
-    return await _replace(services, grant, before, body, wanted.version, wanted.overwrite)
+    return await _replace(services, grant, before.id, lambda _: body, wanted.version, wanted.overwrite)
 
 
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
@@ -131,22 +137,20 @@ async def delete_dashboard(request: Request, services: Services, grant: Grant) -
 async def update_dashboard_chart(request: Request, services: Services, grant: Grant) -> Response:
     """Changes one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
     uid, chart = request.path_params["uid"], request.path_params["chart"]
-    before = await _found(services, grant, uid)
+    await _found(services, grant, uid)
     wanted = await read_json(request, ChartPatch)
     if wanted.chart.get("id", chart) != chart:
         raise BadRequest(f"id {str(wanted.chart['id'])[:100]!r} of the patch is not {chart!r} of the path")
-    while True:
+
+    def changed(before: Document) -> dict[str, Any]:
         charts = list(before.body["dashboard"]["charts"])
         found = [number for number, each in enumerate(charts) if each.get("id") == chart]
         if not found:
             raise NotFound(f"chart {chart!r} of dashboard {uid!r} not found")
         charts[found[0]] = _merged(charts[found[0]], wanted.chart)
-        body = _checked({**before.body["dashboard"], "charts": charts})
-        answer = await _replace(services, grant, before, body, wanted.version or before.version, wanted.overwrite)
-        if answer.status_code != 412 or wanted.version:
-            return answer
-        # Another chart was changed meanwhile, and no version was asked for.
-        before = await _found(services, grant, uid)
+        return _checked({**before.body["dashboard"], "charts": charts})
+
+    return await _replace(services, grant, uid, changed, wanted.version or None, wanted.overwrite)
 
 
 async def _found(services: Services, grant: Grant, uid: str) -> Document:
@@ -163,22 +167,34 @@ def _is_visible(document: Document, grant: Grant) -> bool:
 
 
 async def _replace(
-    services: Services, grant: Grant, before: Document, body: dict[str, Any], version: int | None, overwrite: bool
+    services: Services,
+    grant: Grant,
+    uid: str,
+    change: Callable[[Document], dict[str, Any]],
+    version: int | None,
+    overwrite: bool,
 ) -> Response:
-    document = await asyncio.to_thread(
-        services.kept.replace,
-        grant.organisation,
-        AREA,
-        before.id,
-        body,
-        who=grant.user_id,
-        version=None if overwrite else version,
-    )
-    if document is None:
-        current = await _found(services, grant, before.id)
+    def seen(before: Document) -> dict[str, Any]:
+        if not _is_visible(before, grant):  # another request may have given it to somebody
+            raise NotFound(f"{uid!r} not found in {AREA}")
+        return change(before)
+
+    try:
+        document = await asyncio.to_thread(
+            services.kept.replace,
+            grant.organisation,
+            AREA,
+            uid,
+            seen,
+            who=grant.user_id,
+            version=None if overwrite else version,
+        )
+    except VersionMismatch as error:
+        current = error.current
         text = f"the dashboard has version {current.version}, not {version}: read it again, or let overwrite be true"
         return _refused(current, 412, "version_mismatch", text)
-    return json_response(Written("updated", _shown(document), overwritten=overwrite and version != before.version))
+    overwritten = overwrite and version != document.version - 1
+    return json_response(Written("updated", _shown(document), overwritten=overwritten))
 
 
 def _refused(current: Document, status: int, reason: str, message: str) -> Response:

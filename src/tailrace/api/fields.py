@@ -49,17 +49,19 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
         if len(text) > most:
             raise BadRequest(f"{member} has {len(text)} characters, but it may have {most}")
 
-    def change() -> Field:
-        if any(each.name == field for each in services.store.virtual_fields(name)):
-            raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
-        before = _field(services, name, field)
-        note = FieldNote(
+    def noted(before: FieldNote) -> FieldNote:
+        return FieldNote(
             before.unit if wanted.unit is None else wanted.unit,
             before.hidden if wanted.hidden is None else wanted.hidden,
             before.description if wanted.description is None else wanted.description,
         )
-        services.kept.note_field(name, field, note)
-        return Field(before.name, before.type, note.unit, note.hidden, note.description)
+
+    def change() -> Field:
+        if any(each.name == field for each in services.store.virtual_fields(name)):
+            raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
+        there = _field(services, name, field)
+        note = services.kept.note_field(name, field, noted)
+        return Field(there.name, there.type, note.unit, note.hidden, note.description)
 
     return json_response(await asyncio.to_thread(change))
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Connection,
     Engine,
     Integer,
     MetaData,
@@ -27,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.access.database import open_engine
+from tailrace.access.database import changing, open_engine
 from tailrace.events import BadRequest, Conflict, NotFound
 
 MAX_DOCUMENTS = 10_000  # of one area of an organisation
@@ -81,6 +82,14 @@ class Document(Struct, frozen=True):
     body: dict[str, Any]
 
 
+class VersionMismatch(Conflict):
+    """A document has changed since the version that a change was made to."""
+
+    def __init__(self, current: Document, version: int) -> None:
+        super().__init__(f"{current.id!r} has version {current.version}, not {version}: read it again")
+        self.current = current
+
+
 class FieldNote(Struct, frozen=True):
     """What users say of a field."""
 
@@ -131,18 +140,30 @@ class Kept:
         return _document(row)
 
     def add(
-        self, organisation: str, area: str, body: Mapping[str, Any], *, who: str, document_id: str | None = None
+        self,
+        organisation: str,
+        area: str,
+        body: Mapping[str, Any],
+        *,
+        who: str,
+        document_id: str | None = None,
+        unique: str = "",
     ) -> Document:
-        """Keep a new one, with an id of its own unless one is given; raises BadRequest past MAX_DOCUMENTS, Conflict."""
+        """Keep a new one, with an id of its own unless one is given.
+
+        Raises BadRequest past MAX_DOCUMENTS, Conflict where there is one of that id, or one with the same value of the
+        member `unique` of the body.
+        """
         made = document_id or str(uuid.uuid4())
         now = self._now()
         mine = (_documents.c.organisation == organisation) & (_documents.c.area == area)
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             count = connection.scalar(select(func.count()).select_from(_documents).where(mine)) or 0
             if count >= MAX_DOCUMENTS:
                 raise BadRequest(f"there are {count} {area}, which is the limit")
             if connection.scalar(select(_documents.c.id).where(_one(organisation, area, made))) is not None:
                 raise Conflict(f"there is {made!r} in {area} already")
+            _check_unique(connection, organisation, area, made, body, unique)
             connection.execute(
                 insert(_documents).values(
                     organisation=organisation,
@@ -163,28 +184,36 @@ class Kept:
         organisation: str,
         area: str,
         document_id: str,
-        body: Mapping[str, Any],
+        change: Callable[[Document], Mapping[str, Any]],
         *,
         who: str,
         version: int | None = None,
-    ) -> Document | None:
-        """Put another body in place; None, and no change, where a version is given and it is not that. NotFound."""
-        with self._engine.begin() as connection:
+        unique: str = "",
+    ) -> Document:
+        """Put what `change` makes of the document that there is in its place; return it as it was kept.
+
+        No other change comes between what `change` is given and what it gives, and it writes nothing itself. Raises
+        NotFound, VersionMismatch where a version is given and it is not that, Conflict as `add` does, and what
+        `change` raises; then nothing is changed.
+        """
+        with changing(self._engine) as connection:
             one = _one(organisation, area, document_id)
-            current = connection.scalar(select(_documents.c.version).where(one))
-            if current is None:
+            row = connection.execute(select(_documents).where(one)).first()
+            if row is None:
                 raise NotFound(f"{document_id!r} not found in {area}")
-            if version is not None and current != version:
-                return None
-            values = {"updated_at": self._now(), "updated_by": who, "version": current + 1, "body": dict(body)}
-            same = one & (_documents.c.version == current)
-            if not connection.execute(update(_documents).where(same).values(**values)).rowcount:
-                return None
-        return self.document(organisation, area, document_id)
+            before = _document(row)
+            if version is not None and before.version != version:
+                raise VersionMismatch(before, version)
+            body = dict(change(before))
+            _check_unique(connection, organisation, area, document_id, body, unique)
+            now = self._now()
+            values = {"updated_at": now, "updated_by": who, "version": before.version + 1, "body": body}
+            connection.execute(update(_documents).where(one).values(**values))
+        return Document(before.id, before.who, before.created_at, now, who, before.version + 1, body)
 
     def remove(self, organisation: str, area: str, document_id: str) -> None:
         """Forget one; raises NotFound."""
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             if not connection.execute(delete(_documents).where(_one(organisation, area, document_id))).rowcount:
                 raise NotFound(f"{document_id!r} not found in {area}")
 
@@ -212,7 +241,7 @@ class Kept:
                 raise BadRequest(f"the map field {name!r} is given twice")
         if len(names) > MAX_MAP_FIELDS:
             raise BadRequest(f"{len(names)} map fields are more than the limit, {MAX_MAP_FIELDS}")
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             connection.execute(delete(_map_fields).where(_map_fields.c.dataset == dataset))
             if names:
                 connection.execute(insert(_map_fields), [{"dataset": dataset, "name": name} for name in names])
@@ -221,7 +250,7 @@ class Kept:
     def add_map_field(self, dataset: str, name: str) -> None:
         """Raises BadRequest for a name that cannot be one, Conflict where it is there already."""
         _check_field_name(name)
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             names = list(connection.scalars(select(_map_fields.c.name).where(_map_fields.c.dataset == dataset)))
             if name in names:
                 raise Conflict(f"dataset {dataset!r} has the map field {name!r} already")
@@ -232,7 +261,7 @@ class Kept:
     def remove_map_field(self, dataset: str, name: str) -> None:
         """Raises NotFound."""
         one = (_map_fields.c.dataset == dataset) & (_map_fields.c.name == name)
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             if not connection.execute(delete(_map_fields).where(one)).rowcount:
                 raise NotFound(f"map field {name!r} of dataset {dataset!r} not found")
 
@@ -242,20 +271,23 @@ class Kept:
             rows = connection.execute(select(_field_notes).where(_field_notes.c.dataset == dataset))
             return {row.name: FieldNote(row.unit, row.hidden, row.description) for row in rows}
 
-    def note_field(self, dataset: str, name: str, note: FieldNote) -> None:
-        """Say something of a field, in place of what was said."""
+    def note_field(self, dataset: str, name: str, change: Callable[[FieldNote], FieldNote]) -> FieldNote:
+        """Say what `change` makes of what was said of a field; return it."""
         one = (_field_notes.c.dataset == dataset) & (_field_notes.c.name == name)
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
+            row = connection.execute(select(_field_notes).where(one)).first()
+            note = change(FieldNote() if row is None else FieldNote(row.unit, row.hidden, row.description))
             connection.execute(delete(_field_notes).where(one))
             connection.execute(
                 insert(_field_notes).values(
                     dataset=dataset, name=name, unit=note.unit, hidden=note.hidden, description=note.description
                 )
             )
+        return note
 
     def drop_dataset(self, dataset: str) -> None:
         """Forget what is kept of the fields of a dataset that is gone."""
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             for table in (_map_fields, _field_notes):
                 connection.execute(delete(table).where(table.c.dataset == dataset))
 
@@ -265,6 +297,19 @@ class Kept:
 
 def _one(organisation: str, area: str, document_id: str) -> Any:
     return (_documents.c.organisation == organisation) & (_documents.c.area == area) & (_documents.c.id == document_id)
+
+
+def _check_unique(
+    connection: Connection, organisation: str, area: str, document_id: str, body: Mapping[str, Any], member: str
+) -> None:
+    if not member:
+        return
+    others = (
+        (_documents.c.organisation == organisation) & (_documents.c.area == area) & (_documents.c.id != document_id)
+    )
+    for other in connection.scalars(select(_documents.c.body).where(others)):
+        if other[member] == body[member]:
+            raise Conflict(f"there is one of the {member} {body[member]!r} in {area} already")
 
 
 def _check_field_name(name: str) -> None:

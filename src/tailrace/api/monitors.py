@@ -14,7 +14,7 @@ from tailrace.access import Grant, require
 from tailrace.api import notifiers
 from tailrace.api.apl import moment
 from tailrace.api.kept import Document, Kept
-from tailrace.api.notifiers import new_id, replaced, shown_time
+from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound
 from tailrace.events.times import rfc3339
@@ -176,7 +176,7 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
     body = await _checked(request, services, grant)
 
     def keep() -> Document:
-        document = replaced(services.kept, grant, AREA, document_id, body)
+        document = services.kept.replace(grant.organisation, AREA, document_id, lambda _: body, who=grant.user_id)
         services.monitoring.store.expect(document_id, grant.organisation)
         return document
 

@@ -72,7 +72,14 @@ async def update_notifier(request: Request, services: Services, grant: Grant) ->
     """Puts another in its place."""
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
-    document = await asyncio.to_thread(replaced, services.kept, grant, AREA, document_id, msgspec.to_builtins(notifier))
+    document = await asyncio.to_thread(
+        services.kept.replace,
+        grant.organisation,
+        AREA,
+        document_id,
+        lambda _: msgspec.to_builtins(notifier),
+        who=grant.user_id,
+    )
     return json_response(_shown(document))
 
 
@@ -94,14 +101,6 @@ def find_notifier(kept: Kept, organisation: str, notifier_id: str) -> Notifier |
 def new_id(prefix: str) -> str:
     """An id that nobody guesses."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(20))
-
-
-def replaced(kept: Kept, grant: Grant, area: str, document_id: str, body: dict[str, Any]) -> Document:
-    """The document with another body, whatever its version is; raises NotFound."""
-    while True:
-        document = kept.replace(grant.organisation, area, document_id, body, who=grant.user_id)
-        if document is not None:  # else another request was between
-            return document
 
 
 def shown_time(time: datetime | None) -> str | None:

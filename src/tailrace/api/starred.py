@@ -86,8 +86,15 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_checked, wanted, services, grant, before.who)
     _require(grant, "update", body["dataset"])
-    await asyncio.to_thread(services.kept.replace, grant.organisation, AREA, before.id, body, who=grant.user_id)
-    return json_response(StarredQuery(id=before.id, **body))
+
+    def changed(now: Document) -> dict[str, Any]:
+        _require(grant, "update", now.body["dataset"])  # another request may have moved it
+        return body if wanted.who else {**body, "who": now.body["who"]}
+
+    document = await asyncio.to_thread(
+        services.kept.replace, grant.organisation, AREA, before.id, changed, who=grant.user_id
+    )
+    return json_response(_shown(document))
 
 
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:

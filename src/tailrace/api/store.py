@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.access.database import open_engine
+from tailrace.access.database import changing, open_engine
 from tailrace.events import BadRequest, Conflict, NotFound
 
 FILE_NAME = "saved.db"
@@ -114,7 +114,7 @@ class Store:
         """Keep a query and return its id; of more than MAX_HISTORY the oldest give way."""
         query_id = str(uuid.uuid4())
         created = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             connection.execute(
                 insert(_history).values(
                     id=query_id, kind=kind, dataset=dataset, who=who, created_at=created, query=dict(query)
@@ -167,13 +167,21 @@ class Store:
             connection.execute(insert(_virtual_fields).values(**_values(made)))
         return made
 
-    def update_virtual_field(self, field: VirtualField) -> VirtualField:
-        """Put one in place of that of the same id. Raises NotFound, or Conflict where the name is taken."""
+    def update_virtual_field(
+        self, field: VirtualField, check: Callable[[VirtualField], None] = lambda before: None
+    ) -> VirtualField:
+        """Put one in place of that of the same id. Raises NotFound, or Conflict where the name is taken.
+
+        `check` gets the one that goes, and raises where it may not.
+        """
         with self._changing() as connection:
-            _check_free(connection, field)
             there = _virtual_fields.c.id == field.id
-            if not connection.execute(update(_virtual_fields).where(there).values(**_values(field))).rowcount:
+            row = connection.execute(select(_virtual_fields).where(there)).first()
+            if row is None:
                 raise NotFound(f"virtual field {field.id!r} not found")
+            check(_virtual_field(row))
+            _check_free(connection, field)
+            connection.execute(update(_virtual_fields).where(there).values(**_values(field)))
         return field
 
     def delete_virtual_field(self, field_id: str) -> None:
@@ -205,7 +213,7 @@ class Store:
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
+        with changing(self._engine) as connection:
             yield connection
         with self._lock:
             self._changes += 1

@@ -60,7 +60,11 @@ async def update_virtual_field(request: Request, services: Services, grant: Gran
     field = _checked(await read_json(request, VirtualFieldBody), before.id)
     _require(grant, "update", field.dataset)
     services.lake.check(field.dataset)
-    return json_response(await asyncio.to_thread(services.store.update_virtual_field, field))
+
+    def check(now: VirtualField) -> None:
+        _require(grant, "update", now.dataset)  # another request may have moved it
+
+    return json_response(await asyncio.to_thread(services.store.update_virtual_field, field, check))
 
 
 async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:

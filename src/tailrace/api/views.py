@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require_own
 from tailrace.api.kept import Document
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, Conflict
+from tailrace.events import BadRequest
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
 
@@ -51,11 +51,10 @@ async def create_view(request: Request, services: Services, grant: Grant) -> Res
     """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
     body = _checked(await read_json(request, ViewBody), grant)
 
-    def create() -> Document:
-        _check_free(services, grant, body["name"])
-        return services.kept.add(grant.organisation, AREA, body, who=grant.user_id)
-
-    return json_response(_shown(await asyncio.to_thread(create)))
+    document = await asyncio.to_thread(
+        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, unique="name"
+    )
+    return json_response(_shown(document))
 
 
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
@@ -70,24 +69,22 @@ async def update_view(request: Request, services: Services, grant: Grant) -> Res
     await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)
     body = _checked(await read_json(request, ViewBody), grant)
 
-    def update() -> View:
-        _check_free(services, grant, body["name"], wanted)
-        services.kept.replace(grant.organisation, AREA, wanted, body, who=grant.user_id)
-        return msgspec.convert({"id": wanted, **body}, View)
-
-    return json_response(await asyncio.to_thread(update))
+    document = await asyncio.to_thread(
+        services.kept.replace,
+        grant.organisation,
+        AREA,
+        wanted,
+        lambda _: body,
+        who=grant.user_id,
+        unique="name",
+    )
+    return json_response(_shown(document))
 
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
     return no_content()
-
-
-def _check_free(services: Services, grant: Grant, name: str, but: str = "") -> None:
-    for each in services.kept.documents(grant.organisation, AREA):
-        if each.body["name"] == name and each.id != but:
-            raise Conflict(f"there is a view {name!r} already")
 
 
 def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
