@@ -9,21 +9,41 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import httpx
 import hypothesis
 import pytest
+from support.rounds import rounds
 
 # The same examples in every run, so that a failure is of the change at hand; "search" looks for new ones. No deadlines,
 # as the machine may be shared.
-hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
-hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=rounds(50))
+hypothesis.settings.register_profile("search", deadline=None, max_examples=rounds(50))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
+
+
+# Directories whose tests all start processes; the others' ask for the fixture `process`.
+PROCESS_DIRECTORIES = {"clients", "crash"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what starts processes, which `make test-fast` leaves out, and what `make test-long` repeats."""
+    for item in items:
+        directory = item.path.relative_to(Path(__file__).parent).parts[0]
+        if directory in PROCESS_DIRECTORIES or "process" in getattr(item, "fixturenames", ()):
+            item.add_marker("process")
+        if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("rounds")
+        for quirk in item.iter_markers("quirk"):
+            library, version = quirk.args
+            if metadata.version(library) != version:
+                item.add_marker(pytest.mark.xfail(reason=f"a habit of {library} {version}", strict=False))
 
 
 class Server:
@@ -189,7 +209,12 @@ def _read_banner(process: "subprocess.Popen[str]", errors: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def process() -> None:
+    """What a test or fixture that starts a process asks for, so that `make test-fast` leaves it out."""
+
+
+@pytest.fixture(scope="session")
+def server(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that need none of their own."""
     running = Server(tmp_path_factory.mktemp("server") / "data").start()
     yield running
@@ -202,7 +227,7 @@ MakeServer = Callable[..., Server]
 
 
 @pytest.fixture
-def make_server(tmp_path: Path) -> Iterator[MakeServer]:
+def make_server(process: None, tmp_path: Path) -> Iterator[MakeServer]:
     """Makes servers of a test's own, not started yet; each ends with the test.
 
     Arguments: command line options such as "--commit-age-s=1"; keywords `data` (a directory) and `env`.

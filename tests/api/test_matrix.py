@@ -113,7 +113,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     from conftest import Server
 
     running = Server(tmp_path_factory.mktemp("matrix") / "data").start()

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from support.rounds import rounds
 
 from tailrace.api import ROUTES, openapi, page
 from tailrace.dialects.route import DIALECTS
@@ -73,7 +74,7 @@ ODD = (
 REAL = "documented"  # the name of what is there
 DESTINATION = "shop.web.test"
 BOUNDED = settings(
-    max_examples=4,
+    max_examples=rounds(4),
     derandomize=True,
     database=None,
     deadline=None,
@@ -164,7 +165,7 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def target(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     from conftest import Server
 
     running = Server(tmp_path_factory.mktemp("schemathesis") / "data").start()

@@ -26,7 +26,7 @@ def wrong(done: Result) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def left_behind(process: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a server that was killed with events in a table, in the log, and only there."""
     from conftest import Server
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.rounds import ROUNDS, rounds
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-KILLS = 50
+KILLS = rounds(10)
 WRITERS = 4
 MAX_EVENTS = 40  # of one request
 PADDING = "x" * 200  # so that commits by size fall due many times between two kills
@@ -81,7 +82,8 @@ class Writers:
                     self.refused.append(f"{response.status} {answer}")
 
 
-@pytest.mark.timeout(560)
+@pytest.mark.rounds
+@pytest.mark.timeout(200 * ROUNDS)
 def test_what_was_acknowledged_is_there_once_after_many_kills(make_server: "MakeServer") -> None:
     moments = random.Random(20260305)
     server = make_server("--commit-bytes=64KiB", "--commit-age-s=0.2", "--log-segment-bytes=256KiB").start()

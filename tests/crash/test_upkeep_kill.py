@@ -15,14 +15,15 @@ from crash.interrupted import BY_HAND, MOMENTS, operate
 from crash.test_kill import DATASET, LONGEST_RUN_S, Writers
 from deltalake import DeltaTable
 from support.events import FIRST_TIME_NS, batch
+from support.rounds import ROUNDS, rounds
 
 from tailrace.lake import Lake
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-KILLS = 8
-MOST_KILLS = 40  # where no compaction was met by then
+KILLS = rounds(5)
+MOST_KILLS = rounds(40)  # where no compaction was met by then
 COMPACTIONS = "tailrace_compactions_total "
 COMMITS = 8
 BATCHES = [
@@ -73,7 +74,8 @@ def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(tmp_path: Path, op
     assert set((root / "d").glob("_day=*/*")) == live
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.rounds
+@pytest.mark.timeout(400 * ROUNDS)
 def test_what_was_acknowledged_is_there_once_when_a_server_is_killed_while_it_compacts(
     make_server: "MakeServer",
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.events import values
 from support.moesif import call
+from support.rounds import rounds
 
 from tailrace.dialects.moesif_entities import COMPANY, SUBSCRIPTION, USER, check_entities, merged
 from tailrace.dialects.moesif_events import ACTION, CALL, Sender, check_events
@@ -39,7 +40,7 @@ def spoiled(draw: st.DrawFn) -> dict[str, Any]:
     return event
 
 
-@settings(max_examples=100)
+@settings(max_examples=rounds(100))
 @given(st.lists(spoiled() | objects | values, max_size=5), st.sampled_from([CALL, ACTION]), st.booleans())
 def test_events(elements: list[Any], kind: Any, small: bool) -> None:
     body = json.dumps(elements).encode()
@@ -61,7 +62,7 @@ def test_events(elements: list[Any], kind: Any, small: bool) -> None:
         assert len(line) <= limits.max_event_bytes
 
 
-@settings(max_examples=100)
+@settings(max_examples=rounds(100))
 @given(st.lists(spoiled() | objects | values, max_size=5), st.sampled_from([USER, COMPANY, SUBSCRIPTION]))
 def test_entities(elements: list[Any], entity: Any) -> None:
     try:

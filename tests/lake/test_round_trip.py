@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.events import Flat, batch, conflicting, flat, objects, typed
+from support.rounds import rounds
 
 from tailrace.events import Batch
 from tailrace.lake import FieldsView, Lake, LakeSettings, Snapshot
@@ -48,7 +49,7 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 @given(st.lists(st.lists(objects | conflicting, min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 8))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_events_come_back_from_shredding(
     connection: duckdb.DuckDBPyConnection, batches: list[list[dict[str, Any]]], max_columns: int
 ) -> None:
@@ -62,7 +63,7 @@ def test_any_events_come_back_from_shredding(
 
 
 @given(st.lists(conflicting, min_size=1, max_size=6), conflicting)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_labels_are_fields_of_every_event_and_an_events_own_value_wins(
     connection: duckdb.DuckDBPyConnection, events: list[dict[str, Any]], labels: dict[str, Any]
 ) -> None:
@@ -77,7 +78,7 @@ def test_labels_are_fields_of_every_event_and_an_events_own_value_wins(
 
 
 @given(st.lists(objects | conflicting, min_size=1, max_size=8))
-@settings(max_examples=15)
+@settings(max_examples=rounds(15))
 def test_any_events_come_back_hot_committed_and_after_a_restart(events: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as directory:
         root = Path(directory)

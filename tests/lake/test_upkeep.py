@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.events import FIRST_TIME_NS, batch, objects
+from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable
@@ -230,7 +231,7 @@ def test_rows_of_equal_time_and_files_that_overlap_are_merged(tmp_path: Path, la
     assert times == sorted(times)
 
 
-@settings(max_examples=50)
+@settings(max_examples=rounds(50))
 @given(
     parts=st.lists(
         st.lists(st.tuples(st.integers(0, 50), st.integers() | st.none()), min_size=1, max_size=20),
@@ -301,7 +302,7 @@ def test_a_merge_that_fails_or_is_stopped_leaves_no_file(lake: Lake, monkeypatch
     assert sorted(numbers(lake)) == [1, 2, 3]
 
 
-@settings(max_examples=30)
+@settings(max_examples=rounds(30))
 @given(parts=st.lists(st.lists(objects, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_any_events_are_the_same_after_compaction(parts: list[list[Any]], tmp_path_factory: Any) -> None:
     root = tmp_path_factory.mktemp("any")

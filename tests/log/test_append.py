@@ -22,13 +22,14 @@ from log.kit import (
     positions,
     segment_files,
 )
+from support.rounds import rounds
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
 from tailrace.log import FileCalls, LocalLog, Log
 from tailrace.log.frames import Buffer
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=rounds(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(batches(), max_size=6), st.sampled_from([1, 10_000, 64 << 20]))
 def test_what_was_appended_is_read_back_in_order_after_reopening(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[Batch], segment_bytes: int
@@ -70,7 +71,7 @@ def test_a_group_of_more_buffers_than_one_call_takes_is_written_whole(tmp_path: 
 
 
 @given(st.data())
-@settings(max_examples=20)
+@settings(max_examples=rounds(20))
 def test_partial_writes_are_continued(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     shares = data.draw(st.lists(st.integers(1, 700), min_size=1, max_size=8))
     turn = iter(shares * 10_000)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from log.kit import facts, fill, make_batch, open_log, positions, segment_files
+from support.rounds import rounds
 
 from tailrace.log import FileCalls, LocalLog, LogVersionError, frames, segments
 from tailrace.log.frames import HEADER_BYTES
@@ -81,7 +82,7 @@ def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
         assert log.append_now(make_batch()) > 7
 
 
-@settings(max_examples=150)
+@settings(max_examples=rounds(150))
 @given(offset=st.integers(STARTS[0], STARTS[-1] - 1), mask=st.integers(1, 255), closed=st.booleans())
 def test_a_flipped_byte_costs_one_frame_and_is_reported(
     tmp_path_factory: pytest.TempPathFactory, offset: int, mask: int, closed: bool
@@ -136,7 +137,7 @@ def test_neighbouring_bad_frames_do_not_hide_the_next_good_one(tmp_path: Path) -
         assert sum(damage.length for damage in log.damage) == sum(FRAME_BYTES[1:4])
 
 
-@settings(max_examples=60)
+@settings(max_examples=rounds(60))
 @given(st.integers(FILE_HEADER.size, STARTS[-1]), st.integers(1, 400), st.booleans())
 def test_bytes_lost_or_overwritten_anywhere_leave_the_frames_beside_them(
     tmp_path_factory: pytest.TempPathFactory, offset: int, length: int, overwrite: bool

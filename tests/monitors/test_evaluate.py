@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rounds import rounds
 
 from tailrace.monitors import Monitor
 from tailrace.monitors.evaluate import (
@@ -267,7 +268,7 @@ POINTS = st.lists(
     window=st.integers(0, 4),
     needed=st.integers(0, 4),
 )
-@settings(max_examples=60)
+@settings(max_examples=rounds(60))
 def test_alerts_open_and_close_in_turn_and_are_what_the_last_runs_say(
     answers: list[Observed], by_group: bool, no_data: bool, window: int, needed: int
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rounds import rounds
 
 from tailrace.events import BadRequest
 from tailrace.monitors.template import MAX_OUTPUT, parse, render
@@ -107,7 +108,7 @@ def test_a_template_cannot_grow_without_end() -> None:
 
 
 @given(text=st.text(max_size=30), value=st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=60)
+@settings(max_examples=rounds(60))
 def test_no_value_breaks_the_json_around_it(text: str, value: float) -> None:
     template = parse('{"a": "<{{.Body}}>", "b": {{.Value}}, "c": {{.Event}}, "d": "{{.Event}}", "e\\"": "{{.Body}}"}')
 
@@ -118,7 +119,7 @@ def test_no_value_breaks_the_json_around_it(text: str, value: float) -> None:
 
 
 @given(st.text(alphabet='{}.|()"ab /*-ifend`$1', max_size=40))
-@settings(max_examples=150)
+@settings(max_examples=rounds(150))
 def test_any_text_is_a_template_or_a_clear_error(text: str) -> None:
     with contextlib.suppress(BadRequest):
         render(parse(text), DATA)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from query.kit import Desk
+from support.rounds import rounds
 
 from tailrace.events import Forbidden, QueryFailed, QueryInvalid, TailraceError
 from tailrace.query import QueryLimits
@@ -450,7 +451,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 
 @given(mutated() | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=40))
-@settings(max_examples=400)
+@settings(max_examples=rounds(400))
 def test_any_text_is_answered_or_refused_with_an_error_of_ours(vault: Desk, sql: str) -> None:
     outcome = tried(vault, sql)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from query.kit import Desk
 from support.events import batch
+from support.rounds import rounds
 
 from tailrace.events import BadRequest, Batch
 from tailrace.query import QueryLimits
@@ -140,7 +141,7 @@ def test_committing_between_pages_changes_nothing(desk: Desk) -> None:
     assert len(found) == 60
 
 
-@settings(max_examples=15)
+@settings(max_examples=rounds(15))
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=40), st.integers(1, 9))
 def test_any_times_and_contents_are_paged_without_gap_or_repeat(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, int]], size: int

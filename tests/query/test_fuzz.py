@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from query.golden_kit import all_cases
 from query.test_golden import NOW_NS, Stand
+from support.rounds import rounds
 
 from tailrace.events import TailraceError
 from tailrace.query import AplRequest, run_apl
 from tailrace.query.compile.aggregations import AGGREGATIONS, Aggregation
 from tailrace.query.functions import FUNCTIONS, Function
 
-FEW = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=rounds(150), suppress_health_check=list(HealthCheck))
 
 FIELDS = ["id", "method", "status", "duration", "user", "geo", "geo.city", "tags", "ok", "error", "['my key']", "_time",
           "nowhere"]  # fmt: skip

@@ -18,7 +18,7 @@ MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+def patient(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
     """A server that waits half a second for a body, and holds 2 MiB of them."""
     from conftest import Server
 

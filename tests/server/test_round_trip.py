@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.events import Flat, conflicting, flat, objects, typed
+from support.rounds import rounds
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -34,7 +35,7 @@ def test_any_events_come_back_equal_hot_replayed_and_committed(make_server: "Mak
     wanted: dict[str, list[Flat]] = {}
 
     @given(st.lists(objects | conflicting, min_size=1, max_size=8), bodies)
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=rounds(EXAMPLES), suppress_health_check=list(HealthCheck))
     def comes_back(events: list[dict[str, Any]], shape: str) -> None:
         dataset = server.create(f"d{len(wanted)}")
         sent = [{"_time": FIRST_MS + number, **event} for number, event in enumerate(events)]

@@ -9,6 +9,7 @@ import sqlglot.expressions as exp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query.functions.kit import NOW_NS, refused
+from support.rounds import rounds
 
 from tailrace.query.functions import FUNCTIONS, CallInvalid, Context, between, binary, call, index, membership, unary
 from tailrace.query.functions.operators import ARITHMETIC, COMPARISONS, LOGICAL, MEMBERSHIP, STRING_OPERATORS
@@ -135,7 +136,7 @@ def calls(draw: st.DrawFn, function: Function) -> tuple[list[Value], dict[str, V
     return given_arguments, columns
 
 
-FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=rounds(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
