@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, UpkeepSettings
 from tailrace.lake import catalog as catalog_module
+from tailrace.lake import deltalog as deltalog_module
 from tailrace.lake import rewrite as rewrite_module
 from tailrace.lake import table as table_module
 from tailrace.lake import upkeep as upkeep_module
@@ -41,6 +42,15 @@ def after(function: Call) -> Call:
     return call
 
 
+def after_parquet(function: Call) -> Call:
+    def call(path: Path, *arguments: Any, **named: Any) -> None:
+        function(path, *arguments, **named)
+        if path.suffix == ".parquet":
+            end()
+
+    return call
+
+
 # Moment: where the function is, its name, and how it is changed.
 MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "new file half written": (rewrite_module, "_next_rows", after),
@@ -48,9 +58,9 @@ MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "new files written": (catalog_module, "store_removed", before),
     "what is taken out noted": (catalog_module, "store_removed", after),
     "before the Delta commit": (table_module.Table, "rewrite", before),
-    "after the Delta commit, not flushed": (table_module.Table, "_flush_log", before),
+    "after the Delta commit, not flushed": (deltalog_module, "flush", before),
     "after the Delta commit, old files there": (table_module.Table, "rewrite", after),
-    "one old file removed": (Path, "unlink", after),
+    "one old file removed": (Path, "unlink", after_parquet),
     "old files removed": (upkeep_module, "_remove_empty_days", before),
     "swept": (upkeep_module.Keeper, "sweep", after),
 }

@@ -256,7 +256,7 @@ def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.table.Table._flush_log", fail)
+        patched.setattr("tailrace.lake.deltalog.flush", fail)
         lake.commit_now("d")
         assert lake.commit_failures == 1
 

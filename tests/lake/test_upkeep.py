@@ -415,7 +415,7 @@ def test_a_rewrite_whose_end_was_not_seen_is_recognised(lake: Lake, monkeypatch:
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.table.Table._flush_log", fail)
+        patched.setattr("tailrace.lake.deltalog.flush", fail)
         with pytest.raises(DatasetUnavailable):
             lake.delete_where("d", where(lambda n: n == 2))
 

@@ -36,13 +36,32 @@ def flush_all(paths: Iterable[Path]) -> None:
             done.result()
 
 
+def write_flushed(path: Path, content: bytes) -> None:
+    """Write a new file and flush its content; where that fails there is none, so that nobody trusts it later."""
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory and those above it that are missing, durably."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        flush(directory.parent)
+
+
 def replace_durably(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step that a crash cannot split."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directories(path.parent)
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    # Never written to again: after a failed flush of it the system may take for written what is not.
+    temporary.unlink(missing_ok=True)
+    write_flushed(temporary, content)
     temporary.replace(path)
     flush(path.parent)

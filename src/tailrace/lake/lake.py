@@ -30,7 +30,7 @@ from tailrace.events import (
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
-from tailrace.lake.files import flush
+from tailrace.lake.files import flush, make_directories
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
@@ -141,6 +141,7 @@ class Lake:
         self.commits = 0
         self.commit_failures = 0
         self.shred_failures = 0
+        self.set_aside = 0  # files of tables' logs that could not be read when they were opened
         self.upkeep = Figures()
         self._on_committed = on_committed
         self._lock = threading.RLock()
@@ -170,7 +171,9 @@ class Lake:
             }
             for directory, reading in readings.items():
                 try:
-                    self._datasets[directory.name] = self._opened(reading.result())
+                    stored = reading.result()
+                    self.set_aside += len(stored.table.set_aside)
+                    self._datasets[directory.name] = self._opened(stored)
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     self._unavailable[directory.name] = _first_line(error)
@@ -187,7 +190,8 @@ class Lake:
         on_committed: Callable[[int], None] | None = None,
     ) -> "Lake":
         """Open the lake kept in a directory, which is created when missing, and start its threads."""
-        root.mkdir(parents=True, exist_ok=True)
+        make_directories(root)
+        flush(root)  # a process that was killed may have named a dataset without that
         lake = cls(root, settings or LakeSettings(), on_committed)
         for thread in lake._threads:
             thread.start()
@@ -200,12 +204,12 @@ class Lake:
         return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._keeper)
 
     def _keeper(self, dataset: _Dataset) -> Keeper:
-        def publish() -> None:
-            with self._lock:
-                dataset.files = dataset.table.files
-
         return Keeper(
-            dataset.table, self.settings.upkeep, self.upkeep, commit_lock=dataset.commit_lock, publish=publish
+            dataset.table,
+            self.settings.upkeep,
+            self.upkeep,
+            commit_lock=dataset.commit_lock,
+            publish=partial(self._adopt, dataset),
         )
 
     # Datasets
@@ -261,6 +265,7 @@ class Lake:
         shutil.rmtree(new, ignore_errors=True)
         Table.create(new)
         catalog.store_info(new, info)
+        flush(new)  # the names in it, before its own
         new.rename(directory)
         flush(self.root)
         return self._opened(_stored(directory, info))
@@ -612,41 +617,56 @@ class Lake:
 
     def _commit(self, dataset: _Dataset) -> None:
         with dataset.commit_lock:
-            with self._lock:
-                if dataset.dropped or not dataset.hot:
-                    return
-                parts = dataset.hot
-                dataset.hot, dataset.committing = [], parts
-                view = dataset.view
-            rows = joined(parts)
-            raw_bytes = sum(part.raw_bytes for part in parts)
+            if dataset.dropped or not dataset.hot:
+                return
             try:
-                if not dataset.table.exists():
-                    raise DatasetUnavailable(_gone(dataset))
-                if view != dataset.stored_view:
-                    # Before the rows: a column must never be in a table without the registry knowing it.
-                    store_fields(catalog.fields_path(dataset.table.directory), view)
-                    dataset.stored_view = view
-                dataset.table.commit(rows, view, parts[-1].position)
+                self._commit_hot(dataset)
             except Exception as error:
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._lock:
                     self.commit_failures += 1
                     dataset.failed_commits += 1
                     dataset.commit_failure = _first_line(error)
-                    dataset.hot = [*parts, *dataset.hot]
+                    dataset.hot = [*dataset.committing, *dataset.hot]
                     dataset.committing = []
                     dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
                 return
             with self._lock:
                 self.commits += 1
                 dataset.failed_commits = 0
-                dataset.committing = []
-                dataset.files = dataset.table.files
-                dataset.committed = parts[-1].position
-                dataset.hot_bytes -= raw_bytes
-                dataset.uncommitted_events -= rows.num_rows
-                self._work.notify()
+
+    def _commit_hot(self, dataset: _Dataset) -> None:
+        """Put the hot rows of a dataset into its table; the commit lock is held."""
+        if not dataset.table.exists():
+            raise DatasetUnavailable(_gone(dataset))
+        # An attempt that failed may have been made all the same: what of it is in the table must not go there again.
+        dataset.table.refresh()
+        self._adopt(dataset)
+        with self._lock:
+            parts = dataset.hot
+            if not parts:
+                return
+            dataset.hot, dataset.committing = [], parts
+            view = dataset.view
+        if view != dataset.stored_view:
+            # Before the rows: a column must never be in a table without the registry knowing it.
+            store_fields(catalog.fields_path(dataset.table.directory), view)
+            dataset.stored_view = view
+        dataset.table.commit(joined(parts), view, parts[-1].position)
+        self._adopt(dataset)
+
+    def _adopt(self, dataset: _Dataset) -> None:
+        """Take over the files of a table, and let go of the rows that are in them; the commit lock is held."""
+        position = dataset.table.position
+        with self._lock:
+            parts = [*dataset.committing, *dataset.hot]
+            stored = [part for part in parts if part.position <= position]
+            dataset.committing, dataset.hot = [], parts[len(stored) :]
+            dataset.files = dataset.table.files
+            dataset.committed = max(dataset.committed, position)
+            dataset.hot_bytes -= sum(part.raw_bytes for part in stored)
+            dataset.uncommitted_events -= sum(part.rows.num_rows for part in stored)
+            self._work.notify()
 
     # Upkeep
 

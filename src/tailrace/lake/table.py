@@ -1,10 +1,11 @@
 """The Delta table of a dataset: Parquet files by day, sorted by time, and commits that carry the log position."""
 
 import json
+import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction
+from deltalake import DeltaTable, Field, Schema
+from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from msgspec import Struct
 
+from tailrace import __version__
+from tailrace.lake.deltalog import (
+    DELTA_LOG,
+    LAST_CHECKPOINT,
+    Action,
+    DeltaLog,
+    check,
+    checkpoint,
+    put_back,
+    recover,
+    set_aside_checkpoints,
+    version_path,
+)
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
-from tailrace.lake.files import flush, flush_all
+from tailrace.lake.files import flush, flush_all, make_directories
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
 COMPRESSION = "zstd"
@@ -29,14 +43,18 @@ ROW_GROUP_ROWS = 122_880
 STATISTICS_STRING_BYTES = 64  # a longer bound is left out of the statistics, not shortened
 US_PER_DAY = 86_400_000_000
 EPOCH = date(1970, 1, 1)
-DELTA_LOG = "_delta_log"
-VERSIONS_OF_A_COMMIT = 2  # at most: one may add columns
+READER_VERSION = 1  # of the Delta protocol
+WRITER_VERSION = 2
+CONFLICTS = 10  # with other writers, one after the other, after which a commit is given up for now
+CHECKPOINT_VERSIONS = 100  # between two checkpoints
 PROPERTIES = {
     # What Delta's defaults keep for 30 and 7 days would be 100,000 files to list, and as many names in each checkpoint.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": "interval 1 days",
-    "delta.checkpointInterval": "100",
+    "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),
 }
+
+logger = logging.getLogger("tailrace.lake")
 
 _DELTA_TYPES = {
     "boolean": "boolean",
@@ -64,22 +82,26 @@ class DataFile(Struct, frozen=True):
         return self.min_time_us // US_PER_DAY
 
 
-NewFile = tuple[AddAction, DataFile]
+NewFile = tuple[Action, DataFile]
 """A file that is written and flushed, and what Delta must be told for it to be part of the table."""
 
 
 class Table:
-    """A dataset's Delta table. One thread at a time may commit, rewrite or refresh."""
+    """A dataset's Delta table. One thread at a time may commit, rewrite or refresh.
+
+    Its versions are written here, not by delta-rs, which gives a version its name before its content is on the disk.
+    delta-rs reads them, and makes the checkpoints.
+    """
 
     def __init__(self, directory: Path, delta: DeltaTable) -> None:
         self.directory = directory
+        self.set_aside: tuple[str, ...] = ()  # files of its log that could not be read when it was opened
         self._delta = delta
-        self._log = os.path.join(directory, DELTA_LOG)
-        self._columns = {field.name for field in delta.schema().fields}
+        self._log = DeltaLog(directory)
+        self._days: set[Path] = set()  # directories of which the name is on the disk
+        self._checkpoint_at = _next_checkpoint(delta.version())
         self.files: tuple[DataFile, ...] = tuple(_data_files(directory, delta))
         self._files_version = delta.version()
-        # A process that was killed may not have flushed its last commit, with the one that added columns for it.
-        self._flushed_version = max(delta.version() - VERSIONS_OF_A_COMMIT, -1)
 
     @classmethod
     def create(cls, directory: Path) -> "Table":
@@ -92,28 +114,59 @@ class Table:
                 Field(DAY, PrimitiveType("date")),
             ]
         )
-        directory.mkdir(parents=True, exist_ok=True)
-        create_table_with_add_actions(
-            str(directory), schema, [], mode="error", partition_by=[DAY], configuration=PROPERTIES
+        make_directories(directory / DELTA_LOG)
+        metadata = {
+            "id": str(uuid.uuid4()),
+            "name": None,
+            "description": None,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": schema.to_json(),
+            "partitionColumns": [DAY],
+            "createdTime": _now_ms(),
+            "configuration": PROPERTIES,
+        }
+        DeltaLog(directory).append(
+            0,
+            [
+                _commit_info("CREATE TABLE", {"mode": "ErrorIfExists"}),
+                {"protocol": {"minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION}},
+                {"metaData": metadata},
+            ],
         )
-        flush(directory / DELTA_LOG / f"{0:020d}.json")
-        flush(directory / DELTA_LOG)
-        flush(directory)
         return cls(directory, DeltaTable(str(directory)))
 
     @classmethod
     def open(cls, directory: Path) -> "Table":
         """Open the table at `directory`; deltalake's TableNotFoundError where there is none.
 
-        What it holds is on disk then, so that the log may release what its position covers.
+        What it holds is on disk then, so that the log may release what its position covers. What a power cut left of a
+        newest version or a checkpoint is set aside: the rows of the first are in the log, the second is one to spare.
         """
-        table = cls(directory, DeltaTable(str(directory)))
-        table.flush()
+        set_aside = recover(directory)
+        try:
+            table = cls._checked(directory)
+        except Exception:
+            moved = set_aside_checkpoints(directory)
+            if not moved:
+                raise
+            try:
+                table = cls._checked(directory)
+            except Exception:
+                put_back(moved)
+                raise
+            set_aside += [aside.name for _, aside in moved]
+        table.set_aside = tuple(set_aside)
+        table._flush_newest()
         return table
+
+    @classmethod
+    def _checked(cls, directory: Path) -> "Table":
+        check(directory)
+        return cls(directory, DeltaTable(str(directory)))
 
     def exists(self) -> bool:
         """Whether the table's log is still where it was."""
-        return os.path.isdir(self._log)
+        return os.path.isdir(self._log.path)
 
     @property
     def position(self) -> int:
@@ -127,27 +180,29 @@ class Table:
     def commit(self, rows: pa.Table, view: FieldsView, position: int) -> None:
         """Write rows as Parquet, one file a day touched, and make them part of the table in one Delta commit.
 
-        Everything is flushed to disk when this returns. A crash before the Delta commit leaves files that nothing
-        refers to, and the rows come again from the log.
+        Everything is on the disk when this returns. When it raises, `refresh` and then `position` tell whether the
+        commit was made; where it was not, its files may be left, to which nothing refers.
         """
         self.refresh()
         if self.position >= position:
-            # An earlier attempt got as far as the Delta commit and failed after it.
-            self._flush_log()
             return
-        added = write_files(self.directory, rows)
-        self._widen(rows, view)
-        self._delta.create_write_transaction(
-            [action for action, _ in added],
-            "append",
-            self._delta.schema(),
-            [DAY],
-            commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, position)]),
-        )
-        self._delta.update_incremental()
-        self._flush_log()
-        self.files = (*self.files, *(data_file for _, data_file in added))
-        self._files_version = self._delta.version()
+        added = write_files(self.directory, rows, self._days)
+        now_ms = _now_ms()
+        transaction = {"txn": {"appId": APPLICATION, "version": position, "lastUpdated": now_ms}}
+        try:
+            for _ in range(CONFLICTS):
+                information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
+                new_columns = self._new_columns(rows, view)
+                if self._append([information, *new_columns, transaction, *(action for action, _ in added)]):
+                    break
+                self.refresh()
+            else:
+                raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
+        except BaseException:
+            if self._log.is_sure:
+                remove_files(added)
+            raise
+        self._made((*self.files, *(data_file for _, data_file in added)))
 
     def rewrite(self, gone: Sequence[DataFile], added: Sequence[NewFile], *, what: str, changes_data: bool) -> None:
         """Put new files in the place of others in one Delta commit, which leaves the log position as it is.
@@ -156,61 +211,76 @@ class Table:
         operation in the table's history. Everything is flushed when this returns. When it raises, `refresh` tells
         whether the commit was made.
         """
-        self.refresh()
         now_ms = _now_ms()
-        for action, _ in added:
-            action.data_change = changes_data
         removed = [
-            RemoveAction(
-                str(file.path.relative_to(self.directory)),
-                changes_data,
-                now_ms,
-                partition_values={DAY: _day_name(file.day)},
-                size=file.bytes,
-            )
+            {
+                "remove": {
+                    "path": str(file.path.relative_to(self.directory)),
+                    "deletionTimestamp": now_ms,
+                    "dataChange": changes_data,
+                    "extendedFileMetadata": True,
+                    "partitionValues": {DAY: _day_name(file.day)},
+                    "size": file.bytes,
+                }
+            }
             for file in gone
         ]
-        self._delta.create_write_transaction(
-            [*(action for action, _ in added), *removed],
-            "append",
-            self._delta.schema(),
-            [DAY],
-            commit_properties=CommitProperties(custom_metadata={"tailrace": what}),
-        )
-        self._delta.update_incremental()
-        self._flush_log()
+        put = [{"add": {**action["add"], "dataChange": changes_data}} for action, _ in added]
+        for _ in range(CONFLICTS):
+            self.refresh()
+            if not {file.path for file in gone} <= {file.path for file in self.files}:
+                raise DeltaError("files to be replaced are no part of the table any more")
+            if self._append([_commit_info("WRITE", {"mode": "Append"}, tailrace=what), *put, *removed]):
+                break
+        else:
+            raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         paths = {file.path for file in gone}
         kept = [file for file in self.files if file.path not in paths]
-        self.files = tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order))
-        self._files_version = self._delta.version()
+        self._made(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
 
     def refresh(self) -> None:
-        """Learn of commits whose success was not known."""
+        """Learn of commits whose success was not known; what `files` and `position` tell of then is on the disk."""
+        self._log.settle()
         self._delta.update_incremental()
         if self._delta.version() != self._files_version:
             self.files = tuple(_data_files(self.directory, self._delta))
             self._files_version = self._delta.version()
 
-    def flush(self) -> None:
-        """Flush whatever of the table's log is not known to be on disk."""
-        if self._flushed_version < self._delta.version():
-            self._flush_log()
+    def _made(self, files: tuple[DataFile, ...]) -> None:
+        """A version was written, after which these are the files: unless others wrote too there is no need to ask."""
+        expected = self._files_version + 1
+        self._delta.update_incremental()
+        if self._delta.version() == expected:
+            self.files, self._files_version = files, expected
+        else:
+            self.refresh()
+        if self.version < self._checkpoint_at:
+            return
+        self._checkpoint_at = _next_checkpoint(self.version)
+        try:
+            checkpoint(self.directory)
+        except (OSError, DeltaError):
+            logger.exception("no checkpoint of %s could be made; the next is tried later", self.directory)
 
-    def _flush_log(self) -> None:
-        """Flush what delta-rs wrote to the table's log since the last time: it does not do so itself."""
-        log = self.directory / DELTA_LOG
-        written = [
-            log / f"{version:020d}.{kind}"
-            for version in range(max(self._flushed_version, 0), self._delta.version() + 1)
-            for kind in ("json", "checkpoint.parquet")
-        ]
-        for entry in (*written, log / "_last_checkpoint"):
-            if entry.exists():
-                flush(entry)
-        flush(log)
-        self._flushed_version = self._delta.version()
+    def _append(self, actions: Sequence[Action]) -> bool:
+        """Write the version after the one that is known; False where another writer has."""
+        protocol = self._delta.protocol()
+        if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
+            raise DeltaError(
+                f"another engine has raised the table's protocol to reader {protocol.min_reader_version} and "
+                f"writer {protocol.min_writer_version}; Tailrace writes {READER_VERSION} and {WRITER_VERSION}"
+            )
+        version = self._delta.version() + 1
+        try:
+            self._log.append(version, actions)
+        except FileExistsError:
+            return False
+        return True
 
-    def _widen(self, rows: pa.Table, view: FieldsView) -> None:
+    def _new_columns(self, rows: pa.Table, view: FieldsView) -> list[Action]:
+        """The change of the schema that rows need, none where the table has all of their columns."""
+        schema = json.loads(self._delta.schema().to_json())
+        known = {field["name"] for field in schema["fields"]}
         new = [
             Field(
                 column.name,
@@ -218,40 +288,83 @@ class Table:
                 metadata={"tailrace.path": column.path, "tailrace.type": column.type},
             )
             for column in view.columns
-            if column.name in rows.column_names and column.name not in self._columns
+            if column.name in rows.column_names and column.name not in known
         ]
-        if new:
-            self._delta.alter.add_columns(new)
-            self._columns.update(field.name for field in new)
+        if not new:
+            return []
+        schema["fields"] += [json.loads(field.to_json()) for field in new]
+        known_metadata = self._delta.metadata()
+        metadata = {
+            "id": str(known_metadata.id),
+            "name": known_metadata.name,
+            "description": known_metadata.description,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": json.dumps(schema, ensure_ascii=False),
+            "partitionColumns": known_metadata.partition_columns,
+            "createdTime": known_metadata.created_time,
+            "configuration": known_metadata.configuration,
+        }
+        return [{"metaData": metadata}]
+
+    def _flush_newest(self) -> None:
+        """Flush what another version of this program, or another engine, may have written last without doing so."""
+        log = self._log.path
+        newest = [version_path(log, version) for version in range(self.version - 1, self.version + 1)]
+        for path in (*newest, *log.glob("*.checkpoint*.parquet"), log / LAST_CHECKPOINT):
+            if path.exists():
+                flush(path)
+        flush(log)
 
 
-def write_files(directory: Path, rows: pa.Table) -> list[NewFile]:
+def _next_checkpoint(version: int) -> int:
+    return (version // CHECKPOINT_VERSIONS + 1) * CHECKPOINT_VERSIONS
+
+
+def _commit_info(operation: str, parameters: dict[str, str], **more: str) -> Action:
+    return {
+        "commitInfo": {
+            "timestamp": _now_ms(),
+            "operation": operation,
+            "operationParameters": parameters,
+            "engineInfo": f"tailrace/{__version__}",
+            **more,
+        }
+    }
+
+
+def remove_files(files: Iterable[NewFile]) -> None:
+    """Remove files that did not become part of a table."""
+    for _, data_file in files:
+        data_file.path.unlink(missing_ok=True)
+
+
+def write_files(directory: Path, rows: pa.Table, flushed_days: set[Path] | None = None) -> list[NewFile]:
     """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; returns what Delta must be told.
 
-    When that fails no file is left: attempts on a full disk would use up whatever becomes free.
+    `flushed_days` are the directories of days whose names are known to be on the disk, and is added to. When this fails
+    no file is left: attempts on a full disk would use up whatever becomes free.
     """
     begun: list[Path] = []
     try:
-        return _write_files(directory, rows, begun)
+        return _write_files(directory, rows, begun, set() if flushed_days is None else flushed_days)
     except BaseException:
         for path in begun:
             path.unlink(missing_ok=True)
         raise
 
 
-def _write_files(directory: Path, rows: pa.Table, begun: list[Path]) -> list[NewFile]:
+def _write_files(directory: Path, rows: pa.Table, begun: list[Path], flushed_days: set[Path]) -> list[NewFile]:
     rows = rows.take(pc.sort_indices(rows[TIME]))
     times = rows[TIME].cast(pa.int64()).to_numpy()
     days = times // US_PER_DAY
     starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist()]
     stops = [*starts[1:], len(days)]
     added = []
-    made = False
     for start, stop in zip(starts, stops, strict=True):
         path = _path(directory, int(days[start]))
         if not path.parent.exists():
             path.parent.mkdir()
-            made = True
+            flushed_days.discard(path.parent)
         part = rows.slice(start, stop - start)
         # Not a column of which every value is missing: a file need not have all columns of its table.
         part = part.select([n for n in part.column_names if part[n].null_count < part.num_rows])
@@ -271,18 +384,20 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path]) -> list[New
         added.append(new_file(directory, path, size, metadata[0], int(times[start]), int(times[stop - 1])))
     # Only now, for all together: events of 10,000 days are as many files.
     flush_all(begun)
-    flush_all(path.parent for path in begun)
-    if made:
+    days_written = {path.parent for path in begun}
+    flush_all(days_written)
+    # That a directory is there does not tell that its name is on the disk: an earlier flush may have failed.
+    if not days_written <= flushed_days:
         flush(directory)
+        flushed_days |= days_written
     return added
 
 
 def new_path(directory: Path, day: int) -> Path:
     """Where a new file for a day goes; makes the day's directory, durably."""
     path = _path(directory, day)
-    if not path.parent.exists():
-        path.parent.mkdir()
-        flush(directory)
+    path.parent.mkdir(exist_ok=True)
+    flush(directory)
     return path
 
 
@@ -300,7 +415,15 @@ def new_file(
     data_file = DataFile(path, size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
     stats = json.dumps(counts, ensure_ascii=False)
     name = str(path.relative_to(directory))
-    return AddAction(name, size, {DAY: _day_name(data_file.day)}, now_ms, True, stats), data_file
+    action = {
+        "path": name,
+        "partitionValues": {DAY: _day_name(data_file.day)},
+        "size": size,
+        "modificationTime": now_ms,
+        "dataChange": True,
+        "stats": stats,
+    }
+    return {"add": action}, data_file
 
 
 def _day_name(day: int) -> str:

@@ -224,8 +224,7 @@ class Keeper:
         keep_ms = int(self._settings.keep_removed_s * 1000)
         with self._working():
             with self._commit_lock:  # no file is being made that is not in the table yet
-                self.table.refresh()
-                self.table.flush()  # before files go that an older version of the table has
+                self.table.refresh()  # before files go that an older version of the table has
                 self._publish()
                 live = {file.path for file in self.table.files}
                 found = [path for path in _parquet_files(directory) if path not in live]

@@ -40,6 +40,7 @@ class Gauges(Struct, frozen=True):
     commits: int  # since the start, as those that follow
     commit_failures: int
     shred_failures: int  # batches kept whole in `_rest`
+    set_aside: int  # files of tables' logs
     upkeep: Figures
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
@@ -142,6 +143,11 @@ class _Collector(Collector):
         )
         yield CounterMetricFamily(
             "tailrace_shred_failures", "Shreddings that failed; their events are kept whole.", gauges.shred_failures
+        )
+        yield CounterMetricFamily(
+            "tailrace_table_log_files_set_aside",
+            "Files of tables' logs that could not be read at the start and were set aside.",
+            gauges.set_aside,
         )
         for counter, name, meaning in UPKEEP:
             yield CounterMetricFamily(name, meaning, getattr(gauges.upkeep, counter))

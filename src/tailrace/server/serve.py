@@ -339,6 +339,7 @@ def _gauges(log: LocalLog, lake: Lake, runner: Runner) -> Gauges:
         commits=lake.commits,
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,
+        set_aside=lake.set_aside,
         upkeep=lake.upkeep,
         monitor_runs=runner.runs,
         notifications=runner.messages,
