@@ -344,7 +344,6 @@ QUERIES = [
 DIFFERENT = {
     "n % 5": "Kusto's is never negative",
     "sign(n)": "Functions of null",
-    "sqrt(n)": "Functions of null",
     "exp(x / 100)": "Functions of null",
     "where id < 0 | summarize v = avg(n), w = max(n)": "Functions of null",
     "summarize v = avgif(n, id < 0)": "Functions of null",

@@ -497,6 +497,13 @@ def as_long(value: Value) -> Value:
     return null(LONG)
 
 
+def nan_as_null(value: Value) -> Value:
+    """The value, null where it is NaN, which answers show as null and DuckDB takes for the largest number."""
+    if value.type is not REAL or value.is_constant:
+        return value
+    return real(fn("nullif", value.sql, number_node(math.nan)))
+
+
 def _is_number(value: exp.Expr) -> exp.Expr:
     return one_of(json_kind(value), "BIGINT", "UBIGINT", "DOUBLE")
 
@@ -543,7 +550,12 @@ def _dynamic_text(value: exp.Expr) -> exp.Expr:
 
 def real_text(value: exp.Expr) -> exp.Expr:
     """The shortest decimal that means this double; whole numbers without a fraction."""
-    return fn("regexp_replace", cast(value, "VARCHAR"), text_node(r"\.0$"), text_node(""))
+
+    def shown(v: exp.Expr) -> exp.Expr:
+        digits = fn("regexp_replace", cast(v, "VARCHAR"), text_node(r"\.0$"), text_node(""))
+        return case((fn("isnan", v), text_node("NaN")), otherwise=digits)
+
+    return bind([value], shown)
 
 
 def datetime_text(value: exp.Expr) -> exp.Expr:

@@ -1,6 +1,7 @@
 """Values evaluated by a DuckDB like the server's."""
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +55,8 @@ def shown(table: AplTable, number: int) -> Any:
         return json.loads(cell, parse_constant=refused)
     if field.type == "timespan":
         return timespan_text(cell)
+    if isinstance(cell, float) and math.isnan(cell):
+        return None  # as answers show it
     if isinstance(cell, datetime):
         return cell.isoformat().replace("+00:00", "Z")
     return cell

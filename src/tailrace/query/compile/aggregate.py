@@ -53,6 +53,7 @@ from tailrace.query.values import (
     infix,
     is_not_null,
     literal,
+    nan_as_null,
     null_node,
     number_node,
     refusal,
@@ -130,6 +131,8 @@ def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types:
     """A column by which rows are grouped."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node("JSON"))
+    if not types:
+        value = nan_as_null(value)
     column = compiler.ids.column(name, value.type, types=types)
     groups.define(column, value.sql)
     assert groups.group is not None
@@ -189,8 +192,11 @@ class _Aggregating:
                     arguments.append(column.value)
                     names.append(column.name)
             else:
-                arguments.append(self.value(argument))
-                names.append(name_of(argument) or "")
+                name = name_of(argument) or ""
+                source = self.inner.relation.find(name)
+                value = self.value(argument)
+                arguments.append(value if source is not None and source.types else nan_as_null(value))
+                names.append(name)
         order = self.inner.relation.order if self.inner.relation.settled else ()
         seconds = self.seconds if aggregation.name == "rate" else None
         return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds)

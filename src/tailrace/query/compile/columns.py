@@ -149,4 +149,4 @@ def everything(compiler: "Compiler", relation: Relation) -> list[Column]:
 
 
 def key_on(name: str, column: Column, *, descending: bool, nulls_first: bool = False) -> Key:
-    return Key(name, column.value, descending, nulls_first)
+    return Key(name, column.value, descending, nulls_first, computed=not column.types)

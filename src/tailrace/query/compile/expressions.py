@@ -179,7 +179,9 @@ class Expressions:
         arguments: list[Value] = []
         for argument in node.arguments:
             if isinstance(argument, tree.Star):
-                arguments += [column.value for column in everything(self.compiler, self.relation)]
+                pairs = functions.FUNCTIONS[node.name].star == "pairs"
+                for column in everything(self.compiler, self.relation):
+                    arguments += [literal(column.name), column.value] if pairs else [column.value]
             else:
                 arguments.append(self.value(argument))
         try:

@@ -198,8 +198,9 @@ def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted
             continue
         if not isinstance(value.sql, exp.Column):
             value = _hidden(compiler, layer, value)
-        found.append(Key(name, value, key.descending, key.nulls_first))
-    ties = [Key("", each.value, each.descending, each.nulls_first) for each in relation.order]
+        source = relation.find(name)
+        found.append(Key(name, value, key.descending, key.nulls_first, computed=source is None or not source.types))
+    ties = [Key("", each.value, each.descending, each.nulls_first, each.computed) for each in relation.order]
     layer.order = (*found, *ties)[:MAX_KEYS]
     layer.settled = True
     return layer

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import sqlglot.expressions as exp
 from msgspec import Struct
 
-from tailrace.query.values import Type, Value
+from tailrace.query.values import Type, Value, nan_as_null
 
 
 class Column(Struct, frozen=True, eq=False):
@@ -34,9 +34,11 @@ class Key(Struct, frozen=True, eq=False):
     value: Value  # a reference to an identifier
     descending: bool
     nulls_first: bool
+    computed: bool = False  # so that it may be NaN, which sorts as null
 
     def ordered(self) -> exp.Expr:
-        return exp.Ordered(this=self.value.sql, desc=self.descending, nulls_first=self.nulls_first)
+        value = nan_as_null(self.value) if self.computed else self.value
+        return exp.Ordered(this=value.sql, desc=self.descending, nulls_first=self.nulls_first)
 
 
 class Derived(Struct, frozen=True, eq=False):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _CONVERSIONS = {BOOL: "tobool", LONG: "tolong", REAL: "toreal", DATETIME: "todatetime", TIMESPAN: "totimespan",
                 DYNAMIC: "todynamic"}  # fmt: skip
 _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
+_QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
 _KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
 MAX_COLUMNS = 100  # of one parse
 
@@ -81,7 +82,7 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
         values.append((part.name, _converted(expressions, cell, TYPE_NAMES[part.type])))
     strict = [value for _, value in values if value.type not in (STRING, DYNAMIC, BOOL)]
     everything = matched.sql
-    if operator.kind == "simple" and strict:
+    if operator.kind != "relaxed" and strict:
         targets = {id(value): add_definition(compiler, converted, value) for value in strict}
         values = [(name, targets.get(id(value), value)) for name, value in values]
         fits = and_(matched.sql, *(is_not_null(target.sql) for target in targets.values()))
@@ -115,17 +116,23 @@ def _pattern(operator: tree.Parse) -> str:
         raise AplError(f"unknown flags {operator.flags!r}, expected some of i, m, s, U", operator.at)
     made = f"(?{flags})" if flags else ""
     parts = operator.parts
+    lazily, greedily = (".*", ".*?") if "U" in flags else (".*?", ".*")  # U swaps them
     if simple and not isinstance(parts[0], tree.Skipped):
         made += "^"
     for n, part in enumerate(parts):
         is_last = n + 1 == len(parts)
         if isinstance(part, tree.Skipped):
-            made += "" if is_last and simple else ".*?"
+            made += "" if is_last and simple else lazily
         elif isinstance(part, tree.Constant):
             made += _escaped(part.value) if simple else _ungrouped(part.value)
         else:
-            shape = _SHAPES.get(TYPE_NAMES[part.type]) if operator.kind == "simple" else None
-            made += f"({shape})" if shape else "(.*)" if is_last else "(.*?)"
+            shape = _SHAPES.get(TYPE_NAMES[part.type])
+            if shape is not None and "U" in flags:
+                shape = _QUANTIFIER.sub(lambda found: f"{found[0]}?", shape)
+            # In regex mode a text goes as far as it can, unless U says otherwise; the last one always does.
+            text = greedily if is_last else ".*" if operator.kind == "regex" else lazily
+            typed = f"{shape}|{text}" if operator.kind == "relaxed" else shape
+            made += f"({text if shape is None else typed})"
     if simple and not isinstance(parts[-1], tree.Skipped):
         made += "$"
     return made

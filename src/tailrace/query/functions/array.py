@@ -26,6 +26,7 @@ from tailrace.query.values import (
     coalesce,
     dictionary,
     dynamic,
+    dynamic_literal,
     each,
     elements,
     fn,
@@ -191,13 +192,11 @@ def _array_split(values: Any, places: Any) -> list[list[Any]]:
     return [values[a:b] for a, b in zip(cuts, [*cuts[1:], size], strict=True)]
 
 
-@udf("apl_bag_has_key", [DYNAMIC, STRING], BOOL)
-def _bag_has_key(bag: Any, key: str) -> bool | None:
+@udf("apl_bag_has_key", [DYNAMIC, STRING], BOOL, otherwise=False)
+def _bag_has_key(bag: Any, key: str) -> bool:
     if not isinstance(bag, dict):
-        return None
-    if key in bag:
-        return True
-    return key.startswith("$") and next(_at_path(bag, _steps(key)), _MISSING) is not _MISSING
+        return False
+    return key in bag or (key.startswith("$") and next(_at_path(bag, _steps(key)), _MISSING) is not _MISSING)
 
 
 _MISSING = object()
@@ -209,6 +208,8 @@ def _bag_zip(keys: Any, values: Any) -> dict[str, Any]:
 
 
 def _pairs(context: Context, *arguments: Value) -> Value:
+    if not arguments:
+        return dynamic_literal({})
     if len(arguments) % 2:
         raise CallInvalid("a dictionary is packed from pairs of a key and a value")
     keys = arguments[::2]
@@ -353,7 +354,8 @@ _add("bag_has_key", "bag:dynamic, key:text", BOOL, lambda c, bag, key: _bag_has_
 _add("bag_keys", "bag:dynamic", DYNAMIC, _bag_keys, "The keys of a dictionary; null where it is none.",
      'print bag_keys(dynamic({"a": 1, "b": 2}))', ["a", "b"])
 _add("bag_pack pack pack_dictionary", "pairs:any*", DYNAMIC, _pairs,
-     "A dictionary of keys and values in turn.", 'print bag_pack("a", 1, "b", "x")', {"a": 1, "b": "x"}, least=2)
+     "A dictionary of keys and values in turn; `bag_pack(*)` has all columns of the row by their names.",
+     'print bag_pack("a", 1, "b", "x")', {"a": 1, "b": "x"}, least=0, star="pairs")
 _add("bag_zip", "keys:dynamic, values:dynamic", DYNAMIC, lambda c, keys, values: _bag_zip(keys, values),
      "A dictionary of an array of keys and one of values, as long as the shorter one.",
      'print bag_zip(dynamic(["a", "b"]), dynamic([1, 2, 3]))', {"a": 1, "b": 2})

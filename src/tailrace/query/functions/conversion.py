@@ -66,6 +66,8 @@ def to_bool(value: Value) -> Value:
             found = value.sql
         case Type.LONG | Type.REAL | Type.TIMESPAN:
             found = infix(exp.NEQ, value.sql, number_node(0))
+        case Type.DATETIME:
+            return bool_(is_not_null(value.sql))
         case Type.STRING:
             found = one_of(fn("lower", fn("trim", value.sql)), "true", "1", "t", "yes")
         case Type.DYNAMIC:

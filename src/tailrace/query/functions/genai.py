@@ -25,7 +25,6 @@ from tailrace.query.values import (
     literal,
     null,
     number_node,
-    one_of,
     real,
     text_node,
 )
@@ -34,12 +33,11 @@ FUNCTIONS, _add = table("genai")
 
 CHARACTERS_PER_TOKEN = 4  # of English text, as providers give it for a rule of thumb
 _TRUNCATED = ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit")
+_CUT_SHORT = rf'(?i)^\s*(?:\[.*")?(?:{"|".join(_TRUNCATED)})(?:".*\])?\s*$'  # alone, or among an array's
 
 
 def _messages(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise TypeError("messages are an array")
-    return [each for each in value if isinstance(each, dict)]
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _message_at(messages: Any, index: int) -> dict[str, Any]:
@@ -74,12 +72,12 @@ def _calls(message: dict[str, Any]) -> list[Any]:
     return found
 
 
-@udf("apl_genai_concat", [DYNAMIC, STRING], STRING)
+@udf("apl_genai_concat", [DYNAMIC, STRING], STRING, otherwise="")
 def _concat(messages: Any, separator: str) -> str:
     return separator.join(_content(each) for each in _messages(messages))
 
 
-@udf("apl_genai_turns", [DYNAMIC], LONG)
+@udf("apl_genai_turns", [DYNAMIC], LONG, otherwise=0)
 def _turns(messages: Any) -> int:
     return len(_of_role(messages, "user"))
 
@@ -89,51 +87,51 @@ def _tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-@udf("apl_genai_last", [DYNAMIC, STRING], STRING)
-def _last(messages: Any, role: str) -> str | None:
+@udf("apl_genai_last", [DYNAMIC, STRING], STRING, otherwise="")
+def _last(messages: Any, role: str) -> str:
     found = _of_role(messages, role.lower())
-    return _content(found[-1]) if found else None
+    return _content(found[-1]) if found else ""
 
 
-@udf("apl_genai_first", [DYNAMIC, STRING], STRING)
-def _first(messages: Any, role: str) -> str | None:
+@udf("apl_genai_first", [DYNAMIC, STRING], STRING, otherwise="")
+def _first(messages: Any, role: str) -> str:
     found = _of_role(messages, role.lower())
-    return _content(found[0]) if found else None
+    return _content(found[0]) if found else ""
 
 
-@udf("apl_genai_system", [DYNAMIC], STRING)
-def _system(messages: Any) -> str | None:
+@udf("apl_genai_system", [DYNAMIC], STRING, otherwise="")
+def _system(messages: Any) -> str:
     found = _of_role(messages, "system", "developer")
-    return _content(found[0]) if found else None
+    return _content(found[0]) if found else ""
 
 
 @udf("apl_genai_results", [DYNAMIC], DYNAMIC)
-def _results(messages: Any) -> list[Any]:
-    return [each.get("content") for each in _of_role(messages, "tool", "function")]
+def _results(messages: Any) -> list[Any] | None:
+    return [each.get("content") for each in _of_role(messages, "tool", "function")] or None
 
 
 @udf("apl_genai_tool_calls", [DYNAMIC], DYNAMIC)
-def _tool_calls(messages: Any) -> list[Any]:
-    return [call for each in _messages(messages) for call in _calls(each)]
+def _tool_calls(messages: Any) -> list[Any] | None:
+    return [call for each in _messages(messages) for call in _calls(each)] or None
 
 
-@udf("apl_genai_has_tool_calls", [DYNAMIC], BOOL)
+@udf("apl_genai_has_tool_calls", [DYNAMIC], BOOL, otherwise=False)
 def _has_tool_calls(messages: Any) -> bool:
     return any(_calls(each) for each in _messages(messages))
 
 
-@udf("apl_genai_content_at", [DYNAMIC, LONG], STRING)
+@udf("apl_genai_content_at", [DYNAMIC, LONG], STRING, otherwise="")
 def _content_at(messages: Any, index: int) -> str:
     return _content(_message_at(messages, index))
 
 
-@udf("apl_genai_role_at", [DYNAMIC, LONG], STRING)
-def _role_at(messages: Any, index: int) -> str | None:
+@udf("apl_genai_role_at", [DYNAMIC, LONG], STRING, otherwise="")
+def _role_at(messages: Any, index: int) -> str:
     role = _message_at(messages, index).get("role")
-    return role if isinstance(role, str) else None
+    return role if isinstance(role, str) else ""
 
 
-@udf("apl_genai_roles", [DYNAMIC], DYNAMIC)
+@udf("apl_genai_roles", [DYNAMIC], DYNAMIC, otherwise=[])
 def _roles(messages: Any) -> list[Any]:
     return [each.get("role") for each in _messages(messages)]
 
@@ -180,7 +178,7 @@ def _pricing(context: Context, model: Value) -> Value:
 
 
 def _is_truncated(context: Context, messages: Value, reason: Value) -> Value:
-    return bool_(coalesce(one_of(fn("lower", reason.sql), *_TRUNCATED), exp.false()))
+    return bool_(coalesce(fn("regexp_matches", reason.sql, text_node(_CUT_SHORT)), exp.false()))
 
 
 _TALK = """dynamic([{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}, \
@@ -189,8 +187,8 @@ _TOOLS = """dynamic([{"role": "assistant", "tool_calls": [{"id": "c1"}]}, {"role
 
 # fmt: off
 _add("genai_concat_contents", "messages:any, separator:text?", STRING,
-     _of_messages(lambda messages, separator: _concat(messages, separator or literal("\n"))),
-     "The contents of all messages, with a separator between them, a new line if not given.",
+     _of_messages(lambda messages, separator: _concat(messages, separator or literal(" "))),
+     "The contents of all messages, with a separator between them, a space if not given.",
      f'print genai_concat_contents({_TALK}, "; ")', "Be brief; Hi; Hello")
 _add("genai_conversation_turns", "messages:any", LONG, _of_messages(_turns),
      "Number of turns, each of which a user's message begins.", f"print genai_conversation_turns({_TALK})", 1)
@@ -201,26 +199,31 @@ _add("genai_estimate_tokens", "text:text", LONG, lambda c, text: _tokens(text),
      "Number of tokens, estimated as one for four characters.", 'print genai_estimate_tokens("Hello world!")', 3)
 _add("genai_extract_assistant_response", "messages:any", STRING,
      _of_messages(lambda messages: _last(messages, literal("assistant"))),
-     "The content of the assistant's last message.", f"print genai_extract_assistant_response({_TALK})", "Hello")
+     "The content of the assistant's last message; the empty string without one.",
+     f"print genai_extract_assistant_response({_TALK})", "Hello")
 _add("genai_extract_function_results", "messages:any", DYNAMIC, _of_messages(_results),
-     "The contents of all messages of tools and functions.", f"print genai_extract_function_results({_TOOLS})", ["42"])
+     "The contents of all messages of tools and functions; null without one.",
+     f"print genai_extract_function_results({_TOOLS})", ["42"])
 _add("genai_extract_system_prompt", "messages:any", STRING, _of_messages(_system),
-     "The content of the first system message.", f"print genai_extract_system_prompt({_TALK})", "Be brief")
+     "The content of the first system message; the empty string without one.",
+     f"print genai_extract_system_prompt({_TALK})", "Be brief")
 _add("genai_extract_tool_calls", "messages:any", DYNAMIC, _of_messages(_tool_calls),
-     "The tool calls of all messages.", f"print genai_extract_tool_calls({_TOOLS})", [{"id": "c1"}])
+     "The tool calls of all messages; null without one.", f"print genai_extract_tool_calls({_TOOLS})", [{"id": "c1"}])
 _add("genai_extract_user_prompt", "messages:any", STRING,
      _of_messages(lambda messages: _last(messages, literal("user"))),
-     "The content of the user's last message.", f"print genai_extract_user_prompt({_TALK})", "Hi")
+     "The content of the user's last message; the empty string without one.",
+     f"print genai_extract_user_prompt({_TALK})", "Hi")
 _add("genai_get_content_by_index", "messages:any, index:long", STRING, _of_messages(_content_at),
-     "The content of a message, counted from 0, or from the end if negative.",
+     "The content of a message, counted from 0, or from the end if negative; the empty string without one.",
      f"print genai_get_content_by_index({_TALK}, 1)", "Hi")
 _add("genai_get_content_by_role", "messages:any, role:text", STRING, _of_messages(_first),
-     "The content of the first message of a role.", f'print genai_get_content_by_role({_TALK}, "user")', "Hi")
+     "The content of the first message of a role; the empty string without one.",
+     f'print genai_get_content_by_role({_TALK}, "user")', "Hi")
 _add("genai_get_pricing", "model:text", DYNAMIC, _pricing,
      "The configured prices of a model, in US dollars a million tokens; null without one.",
      'print genai_get_pricing("no-such-model")', None)
 _add("genai_get_role", "messages:any, index:long", STRING, _of_messages(_role_at),
-     "The role of a message, counted from 0, or from the end if negative.",
+     "The role of a message, counted from 0, or from the end if negative; the empty string without one.",
      f"print genai_get_role({_TALK}, 0)", "system")
 _add("genai_has_tool_calls", "messages:any", BOOL, _of_messages(_has_tool_calls),
      "Whether a message calls a tool.", f"print genai_has_tool_calls({_TOOLS})", True)
@@ -228,7 +231,8 @@ _add("genai_input_cost", "model:text, tokens:real", REAL, _input_cost,
      "What tokens of input cost by the configured prices; null for a model without one.",
      'print genai_input_cost("no-such-model", 1000)', None)
 _add("genai_is_truncated", "messages:any, finish_reason:text", BOOL, _is_truncated,
-     "Whether the reason to finish was a limit of length.", f'print genai_is_truncated({_TALK}, "length")', True)
+     "Whether the reason to finish, or one of an array of them, was a limit of length.",
+     f'print genai_is_truncated({_TALK}, "length")', True)
 _add("genai_message_roles", "messages:any", DYNAMIC, _of_messages(_roles),
      "The roles of all messages.", f"print genai_message_roles({_TALK})", ["system", "user", "assistant"])
 _add("genai_output_cost", "model:text, tokens:real", REAL, _output_cost,

@@ -83,17 +83,17 @@ def _ipv4_is_match(left: str, right: str, prefix: int) -> bool:
     return _compared(_v4(left), _v4(right), prefix, 32) == 0
 
 
-@udf("apl_ipv6_is_match", [STRING, STRING, LONG], BOOL)
+@udf("apl_ipv6_is_match", [STRING, STRING, LONG], BOOL, otherwise=False)
 def _ipv6_is_match(left: str, right: str, prefix: int) -> bool:
     return _compared(_v6(left), _v6(right), prefix, 128) == 0
 
 
-@udf("apl_ipv4_is_in_range", [STRING, STRING], BOOL)
+@udf("apl_ipv4_is_in_range", [STRING, STRING], BOOL, otherwise=False)
 def _ipv4_is_in_range(address: str, network: str) -> bool:
     return _within(_v4(address), _v4(network), 32)
 
 
-@udf("apl_ipv6_is_in_range", [STRING, STRING], BOOL)
+@udf("apl_ipv6_is_in_range", [STRING, STRING], BOOL, otherwise=False)
 def _ipv6_is_in_range(address: str, network: str) -> bool:
     return _within(_v6(address), _v6(network), 128)
 
@@ -104,7 +104,7 @@ def _ipv4_is_in_any_range(address: str, networks: Any) -> bool:
     return any(_within(number, _v4(each), 32) for each in _texts(networks))
 
 
-@udf("apl_ipv6_is_in_any_range", [STRING, DYNAMIC], BOOL)
+@udf("apl_ipv6_is_in_any_range", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _ipv6_is_in_any_range(address: str, networks: Any) -> bool:
     number = _v6(address)
     return any(_within(number, _v6(each), 128) for each in _texts(networks))
@@ -124,7 +124,7 @@ def _texts(values: Any) -> list[str]:
 _PRIVATE = tuple(_v4(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
-@udf("apl_ipv4_is_private", [STRING], BOOL)
+@udf("apl_ipv4_is_private", [STRING], BOOL, otherwise=False)
 def _ipv4_is_private(address: str) -> bool:
     number, length = _v4(address)
     return any(length >= network[1] and _within((number, length), network, 32) for network in _PRIVATE)
@@ -174,13 +174,18 @@ def _formatted(address: str, prefix: int, *, suffix: bool) -> str:
     return f"{shown}/{length}" if suffix else shown
 
 
-@udf("apl_has_any_ipv4", [STRING, DYNAMIC], BOOL)
+@udf("apl_has_some_ipv4", [STRING], BOOL, otherwise=False)
+def _has_some_ipv4(text: str) -> bool:
+    return any(_number(each) is not None for each in _ADDRESS.findall(text))
+
+
+@udf("apl_has_any_ipv4", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4(text: str, addresses: Any) -> bool:
-    wanted = {_v4(each)[0] for each in _texts(addresses)}
+    wanted = {_number(each) for each in _texts(addresses)} - {None}
     return any(_number(each) in wanted for each in _ADDRESS.findall(text))
 
 
-@udf("apl_has_any_ipv4_prefix", [STRING, DYNAMIC], BOOL)
+@udf("apl_has_any_ipv4_prefix", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4_prefix(text: str, prefixes: Any) -> bool:
     wanted = [each if each.endswith(".") or each.count(".") == 3 else each + "." for each in _texts(prefixes) if each]
     found = [each for each in _ADDRESS.findall(text) if _number(each) is not None]
@@ -196,6 +201,10 @@ def _number(address: str) -> int | None:
 
 def _any_of(function: Udf) -> Callable[..., Value]:
     return lambda context, text, *values: function(text, array(values))
+
+
+def _has_ipv4(context: Context, text: Value, address: Value | None) -> Value:
+    return _has_some_ipv4(text) if address is None else _has_any_ipv4(text, array([address]))
 
 
 def _with_prefix(function: Udf, bits: int) -> Callable[..., Value]:
@@ -224,8 +233,9 @@ _add("format_ipv4_mask", "address:any, prefix:long?", STRING, _or_empty(_format_
 _add("geo_info_from_ip_address", "address:text", DYNAMIC, _geo_info,
      "A dictionary of country, state, city, latitude, longitude, country_iso and time_zone; null where no database of "
      "addresses is configured.", 'print geo_info_from_ip_address("192.0.2.1")', None)
-_add("has_ipv4", "text:text, address:text", BOOL, _any_of(_has_any_ipv4),
-     "Whether a text has an address of version 4 in it, between characters that are no letters, digits or dots.",
+_add("has_ipv4", "text:text, address:text?", BOOL, _has_ipv4,
+     "Whether a text has this address of version 4 in it, or any where none is given, between characters that are no "
+     "letters, digits or dots; false where one is invalid.",
      'print has_ipv4("from 10.0.0.1:80", "10.0.0.1")', True)
 _add("has_ipv4_prefix", "text:text, prefix:text", BOOL, _any_of(_has_any_ipv4_prefix),
      "Whether a text has an address of version 4 in it that begins with this.",
@@ -241,7 +251,8 @@ _add("ipv4_compare", "left:text, right:text, prefix:long?", LONG, _with_prefix(_
      'print ipv4_compare("192.168.1.1", "192.168.1.255/24")', 0)
 _add("ipv4_is_in_range", "address:text, range:text", BOOL,
      lambda c, address, network: _ipv4_is_in_range(address, network),
-     "Whether an address is in a network.", 'print ipv4_is_in_range("192.168.1.6", "192.168.1.0/24")', True)
+     "Whether an address is in a network; false where one of the two is invalid.",
+     'print ipv4_is_in_range("192.168.1.6", "192.168.1.0/24")', True)
 _add("ipv4_is_in_any_range", "address:text, ranges:value*", BOOL, _any_of(_ipv4_is_in_any_range),
      "Whether an address is in any of these networks.",
      'print ipv4_is_in_any_range("10.1.2.3", dynamic(["192.168.0.0/16", "10.0.0.0/8"]))', True, least=1)
@@ -249,19 +260,21 @@ _add("ipv4_is_match", "left:text, right:text, prefix:long?", BOOL, _with_prefix(
      "Whether two addresses are equal under the shortest prefix given.",
      'print ipv4_is_match("192.168.1.1", "192.168.1.255/24")', True)
 _add("ipv4_is_private", "address:text", BOOL, lambda c, address: _ipv4_is_private(address),
-     "Whether an address is of a private network.", 'print ipv4_is_private("10.1.2.3")', True)
+     "Whether an address is of a private network; false where it is none.", 'print ipv4_is_private("10.1.2.3")', True)
 _add("ipv4_netmask_suffix", "address:text", LONG, lambda c, address: _ipv4_netmask_suffix(address),
      "The length of an address's prefix, 32 if it has none.", 'print ipv4_netmask_suffix("192.168.1.0/24")', 24)
 _add("ipv6_compare", "left:text, right:text, prefix:long?", LONG, _with_prefix(_ipv6_compare, 128),
      "As ipv4_compare(), for addresses of version 6 or 4.", 'print ipv6_compare("fe80::1", "fe80::2")', -1)
 _add("ipv6_is_in_range", "address:text, range:text", BOOL,
      lambda c, address, network: _ipv6_is_in_range(address, network),
-     "Whether an address of version 6 is in a network.", 'print ipv6_is_in_range("2001:db8::1", "2001:db8::/32")', True)
+     "Whether an address of version 6 is in a network; false where one of the two is invalid.",
+     'print ipv6_is_in_range("2001:db8::1", "2001:db8::/32")', True)
 _add("ipv6_is_in_any_range", "address:text, ranges:value*", BOOL, _any_of(_ipv6_is_in_any_range),
-     "Whether an address of version 6 is in any of these networks.",
+     "Whether an address of version 6 is in any of these networks; false where one is invalid.",
      'print ipv6_is_in_any_range("2001:db8::1", dynamic(["fe80::/10", "2001:db8::/32"]))', True, least=1)
 _add("ipv6_is_match", "left:text, right:text, prefix:long?", BOOL, _with_prefix(_ipv6_is_match, 128),
-     "As ipv4_is_match(), for addresses of version 6 or 4.", 'print ipv6_is_match("fe80::1", "fe80::2/64")', True)
+     "As ipv4_is_match(), for addresses of version 6 or 4; false where one is invalid.",
+     'print ipv6_is_match("fe80::1", "fe80::2/64")', True)
 _add("parse_ipv4", "address:text", LONG, lambda c, address: _parse_ipv4(address),
      "An address of version 4 as a number.", 'print parse_ipv4("10.0.0.1")', 167772161)
 _add("parse_ipv4_mask", "address:text, prefix:long", LONG,

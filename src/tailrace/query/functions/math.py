@@ -1,4 +1,4 @@
-"""Mathematical functions; where one has no value, or none that a double can hold, the result is null."""
+"""Mathematical functions; outside of its domain one is NaN, shown as null; what no double can hold is null."""
 
 import math
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from tailrace.query.values import (
     bool_,
     case,
     cast,
+    coalesce,
     datetime_text,
     dynamic,
     each,
@@ -35,6 +36,7 @@ from tailrace.query.values import (
     infix,
     literal,
     long,
+    nan_as_null,
     not_,
     null,
     number_node,
@@ -51,8 +53,8 @@ MAX_CONSTANT_RANGE = 1_000_000
 
 
 def finite(value: exp.Expr) -> Value:
-    """A REAL; null where it is not finite."""
-    return real(bind([value], lambda v: case((fn("isfinite", v), v))))
+    """A REAL; null where it is infinite."""
+    return real(bind([value], lambda v: case((not_(fn("isinf", v)), v))))
 
 
 def _unary(function: str) -> Callable[..., Value]:
@@ -98,8 +100,15 @@ def _power(base: float) -> Callable[..., Value]:
 def _isint(context: Context, value: Value) -> Value:
     if value.type is DYNAMIC:
         kinds = one_of(fn("json_type", value.sql), "BIGINT", "UBIGINT")
-        return bool_(exp.Coalesce(this=kinds, expressions=[exp.false()]))
+        return bool_(coalesce(infix(exp.Or, kinds, _is_whole(as_real(value).sql)), exp.false()))
+    if value.type is REAL:
+        return bool_(coalesce(_is_whole(value.sql), exp.false()))
     return bool_(not_(exp.Is(this=value.sql, expression=exp.null()))) if value.type is LONG else literal(False)
+
+
+def _is_whole(value: exp.Expr) -> exp.Expr:
+    # Beyond 2**53 every double is whole; an infinite one is none.
+    return bind([value], lambda v: infix(exp.And, fn("isfinite", v), infix(exp.EQ, fn("trunc", v), v)))
 
 
 def _extreme(name: str, function: str) -> Callable[..., Value]:
@@ -109,7 +118,7 @@ def _extreme(name: str, function: str) -> Callable[..., Value]:
             kind, values = REAL, [as_real(each) for each in arguments]
         if kind is NULL:
             return null(REAL)
-        return Value(kind, fn(function, *(each.sql for each in values)))
+        return Value(kind, fn(function, *(nan_as_null(each).sql for each in values)))
 
     return build
 
@@ -224,9 +233,9 @@ _add("isfinite", "value:real", BOOL, lambda c, value: bool_(fn("isfinite", value
      "Whether a number is neither infinite nor NaN.", "print isfinite(1.0 / 0)", False)
 _add("isinf", "value:real", BOOL, lambda c, value: bool_(fn("isinf", value.sql)),
      "Whether a number is infinite.", "print isinf(1.0 / 0)", True)
-_add("isint", "value:any", BOOL, _isint, "Whether the value is a whole number by its type.", "print isint(1)", True)
+_add("isint", "value:any", BOOL, _isint, "Whether the value is a number without a fraction.", "print isint(1.0)", True)
 _add("isnan", "value:real", BOOL, lambda c, value: bool_(fn("isnan", value.sql)),
-     "Whether a number is NaN.", "print isnan(1.0)", False)
+     "Whether a number is NaN, as a function outside of its domain is.", "print isnan(sqrt(-1))", True)
 _add("max_of", "values:any*", "type of the values", _extreme("max_of", "greatest"),
      "The greatest of the arguments; nulls are passed over.", "print max_of(1, 5, 3)", 5, least=1, most=64)
 _add("min_of", "values:any*", "type of the values", _extreme("min_of", "least"),
@@ -264,7 +273,10 @@ def _key(value: Any) -> Any:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    return list({_key(value): value for value in reversed(values)}.values())[::-1]
+    found: dict[Any, Any] = {}
+    for value in values:
+        found.setdefault(_key(value), value)
+    return list(found.values())
 
 
 def _sets(arrays: Any) -> list[list[Any]]:

@@ -246,6 +246,15 @@ def compare(operator: str, left: Value, right: Value) -> Value:
     if a.type is DYNAMIC:
         return _compare_dynamics(operator, a.sql, b.sql)
     made = infix(_NODES[operator], a.sql, b.sql)
+    # To DuckDB a NaN is the largest number, and equals itself.
+    larger = {">": left, ">=": left, "<": right, "<=": right}.get(operator)
+    if larger is not None and larger.type is REAL and not larger.is_constant:
+        sides = [a.sql, b.sql]
+
+        def ordered(x: exp.Expr, y: exp.Expr) -> exp.Expr:
+            return infix(exp.And, infix(_NODES[operator], x, y), not_(fn("isnan", x if larger is left else y)))
+
+        return bool_(bind(sides, ordered))
     if operator == "==":
         return bool_(coalesce(made, exp.false()))
     if operator == "!=":

@@ -1,5 +1,6 @@
 """Regular expressions, which are RE2's: checked when they are literals, harmless when they are not."""
 
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -44,6 +45,15 @@ def rewrite_fault(regex: str, rewrite: str) -> str | None:
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         return str(error)
     return None
+
+
+_PLACEHOLDER = re.compile(r"\$(?:(\$)|([0-9])|\{([0-9])\})")
+
+
+def rewrite_of(rewrite: str) -> str:
+    """A replacement as RE2 writes it: `$1` or `${1}` is what the first group holds, `$0` the whole match, `$$` a dollar
+    sign; RE2's own `\\1` stays."""
+    return _PLACEHOLDER.sub(lambda found: "$" if found[1] else f"\\{found[2] or found[3]}", rewrite)
 
 
 def groups(regex: str) -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import posixpath
 import re
 import urllib.parse
@@ -41,7 +42,9 @@ from tailrace.query.values import (
     is_null,
     literal,
     long,
+    nan_as_null,
     not_,
+    null,
     null_node,
     number_node,
     opaque,
@@ -54,6 +57,7 @@ from tailrace.query.values import (
 
 FUNCTIONS, _add = table("string")
 
+MAX_OCCURRENCE = 1000  # of a match that indexof_regex() looks for
 MAX_REPEATS = 1024
 MAX_REPEATED_BYTES = 256 * 1024  # of strrep()'s result; more is null, as a block of rows has thousands of them
 
@@ -61,12 +65,9 @@ MAX_REPEATED_BYTES = 256 * 1024  # of strrep()'s result; more is null, as a bloc
 # Encodings
 
 
-@udf("apl_base64_bytes", [STRING], DYNAMIC, nulls=True)
-def _base64_bytes(text: str | None) -> list[int]:
-    try:
-        return list(base64.b64decode(text or "", validate=True))
-    except ValueError:
-        return []
+@udf("apl_base64_bytes", [STRING], DYNAMIC, otherwise=[])
+def _base64_bytes(text: str) -> list[int]:
+    return list(base64.b64decode(text, validate=True))
 
 
 @udf("apl_base64_text", [STRING], STRING)
@@ -74,9 +75,9 @@ def _base64_text(text: str) -> str:
     return base64.b64decode(text, validate=True).decode()
 
 
-@udf("apl_base64_of_bytes", [DYNAMIC], STRING)
-def _base64_of_bytes(values: Any) -> str | None:
-    return base64.b64encode(bytes(values)).decode() if isinstance(values, list) else None
+@udf("apl_base64_of_bytes", [DYNAMIC], STRING, otherwise="")
+def _base64_of_bytes(values: Any) -> str:
+    return base64.b64encode(bytes(values)).decode() if isinstance(values, list) else ""
 
 
 @udf("apl_url_decode", [STRING], STRING)
@@ -102,7 +103,7 @@ _add("base64_decode_tostring", "text:text", STRING, lambda c, text: _base64_text
      "The UTF-8 text of a Base64 text; null where it is none.",
      'print base64_decode_tostring("aMOp")', "hé")
 _add("base64_encode_fromarray", "bytes:dynamic", STRING, lambda c, values: _base64_of_bytes(values),
-     "Base64 of an array of bytes, which are numbers from 0 to 255.",
+     "Base64 of an array of bytes, which are numbers from 0 to 255; the empty string for anything else.",
      "print base64_encode_fromarray(dynamic([97, 98]))", "YWI=")
 _add("base64_encode_tostring", "text:text", STRING,
      lambda c, text: string(fn("to_base64", fn("encode", text.sql))),
@@ -132,7 +133,7 @@ def is_empty(value: Value) -> exp.Expr:
         return coalesce(infix(exp.EQ, value.sql, text_node("")), exp.true())
     if value.type is DYNAMIC:
         return coalesce(infix(exp.EQ, as_text(value).sql, text_node("")), exp.true())
-    return is_null(value.sql)
+    return is_null(nan_as_null(value).sql)
 
 
 def _coalesce(context: Context, *arguments: Value) -> Value:
@@ -142,7 +143,7 @@ def _coalesce(context: Context, *arguments: Value) -> Value:
     elif kind is DYNAMIC:
         filled = [fn("nullif", each.sql, cast(text_node('""'), "JSON")) for each in values[:-1]]
     else:
-        filled = [each.sql for each in values[:-1]]
+        filled = [nan_as_null(each).sql for each in values[:-1]]
     return Value(kind, coalesce(*filled, values[-1].sql))
 
 
@@ -154,9 +155,9 @@ _add("isempty", "value:any", BOOL, lambda c, value: bool_(is_empty(value)),
      "Whether the value is null or the empty string.", 'print isempty("")', True)
 _add("isnotempty notempty", "value:any", BOOL, lambda c, value: bool_(not_(is_empty(value))),
      "Whether the value is neither null nor the empty string.", 'print isnotempty("")', False)
-_add("isnull", "value:any", BOOL, lambda c, value: bool_(is_null(value.sql)),
+_add("isnull", "value:any", BOOL, lambda c, value: bool_(is_null(nan_as_null(value).sql)),
      "Whether the value is null; the empty string is not.", 'print isnull("")', False)
-_add("isnotnull notnull", "value:any", BOOL, lambda c, value: bool_(not_(is_null(value.sql))),
+_add("isnotnull notnull", "value:any", BOOL, lambda c, value: bool_(not_(is_null(nan_as_null(value).sql))),
      "Whether the value is not null.", "print isnotnull(0)", True)
 _add("isascii", "text:text", BOOL,
      lambda c, text: bool_(bind([text.sql], lambda t: infix(exp.EQ, fn("strlen", t), fn("length", t)))),
@@ -190,7 +191,7 @@ def _extract(context: Context, regex: Value, group: Value, text: Value, kind: Va
     if number is None or not 0 <= number <= 9:
         raise CallInvalid("group of extract() must be a literal from 0, the whole match, to 9", 1)
     if regex.is_constant and number > regexes.groups(regexes.checked(regex, "extract()", 0)):
-        raise CallInvalid(f"extract(): {regex.constant!r} has no group {number}", 1)
+        return null(STRING)
 
     def found(r: exp.Expr) -> exp.Expr:
         def extracted(t: exp.Expr) -> exp.Expr:
@@ -217,7 +218,7 @@ def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
     else:
         wanted = list(range(1, min(regexes.groups(pattern), 9) + 1)) or [0]
     if pattern is not None and max(wanted) > regexes.groups(pattern):
-        raise CallInvalid(f"extract_all(): {pattern!r} has no group {max(wanted)}", 1)
+        return null(DYNAMIC)
 
     def found(r: exp.Expr) -> exp.Expr:
         lists = [fn("regexp_extract_all", as_text(text).sql, r, number_node(group)) for group in wanted]
@@ -258,27 +259,29 @@ def _indexof(
 
 
 def _indexof_regex(
-    context: Context, text: Value, regex: Value, start: Value | None, length: Value | None, occurrence: Value | None
+    context: Context, text: Value, regex: Value, start: Value | None, occurrence: Value | None, length: Value | None
 ) -> Value:
     nth = 1 if occurrence is None else constant_in(occurrence, int)
-    if nth is None or not 1 <= nth <= 1000:
-        raise CallInvalid("occurrence of indexof_regex() must be a literal from 1 to 1000", 4)
-    if regex.is_constant:
-        regexes.checked(regex, "indexof_regex()", 1)
-    skipped = f"(?:(?s:.*?)(?:%s)){{{nth - 1}}}" if nth > 1 else ""
-    before, after = f"^({skipped}(?s:.*?))(?:", ")"
-
-    def pattern(regex: exp.Expr) -> exp.Expr:
-        parts = before.split("%s")
-        pieces = [text_node(parts[0]), *(piece for rest in parts[1:] for piece in (regex, text_node(rest)))]
-        return fn("concat", *pieces, regex, text_node(after))
+    if nth is None or nth > MAX_OCCURRENCE:
+        raise CallInvalid(f"occurrence of indexof_regex() must be a literal of at most {MAX_OCCURRENCE}", 3)
+    if nth < 1:
+        return null(LONG)
 
     def found(t: exp.Expr, r: exp.Expr) -> exp.Expr:
-        whole = fn("length", fn("regexp_extract", t, r, number_node(1)))
-        return case((fn("regexp_matches", t, r), whole), otherwise=case_minus_one(t))
+        """Where the regex matches in `t`: the length of what comes before."""
+        skipped: list[str | exp.Expr] = ["(?s:.*?)(?:", r, ")"] * (nth - 1)
+        whole = _joined("^(", *skipped, "(?s:.*?))(?:", r, ")")
+        exact = fn("length", fn("regexp_extract", t, whole, number_node(1)))
+        otherwise = case((fn("regexp_matches", t, r if nth == 1 else whole), exact), otherwise=case_minus_one(t))
+        if nth > 1:
+            return otherwise
+        # Splitting is faster, but cuts at empty matches differently.
+        before = fn("list_extract", fn("string_split_regex", t, r), number_node(1))
+        longer = infix(exp.NEQ, fn("regexp_extract", t, r), text_node(""))
+        return case((longer, fn("length", before)), otherwise=otherwise)
 
     def searched(t: exp.Expr) -> exp.Expr:
-        return opaque(pattern(as_text(regex).sql), lambda r: attempt(found(t, r)))
+        return with_regex(regex, "indexof_regex()", 1, lambda r: found(t, r))
 
     if start is None:
         return long(bind([text.sql], searched))
@@ -287,13 +290,20 @@ def _indexof_regex(
         return case((infix(exp.GTE, at, number_node(0)), infix(exp.Add, at, by)), otherwise=at)
 
     def windowed(t: exp.Expr, begin: exp.Expr, size: exp.Expr) -> exp.Expr:
-        part = _substring_sql(
-            t, begin, case((infix(exp.LT, size, number_node(0)), number_node(_MAX_LENGTH)), otherwise=size)
-        )
-        offset = _begin(t, begin)
-        return bind([searched(part), offset], moved)
+        wanted = case((infix(exp.EQ, size, number_node(-1)), number_node(_MAX_LENGTH)), otherwise=size)
+        part = _substring_sql(t, begin, wanted)
+        valid = infix(exp.And, infix(exp.GTE, begin, number_node(0)), infix(exp.GTE, size, number_node(-1)))
+        return case((valid, bind([bind([part], searched), _begin(t, begin)], moved)))
 
     return long(bind([text.sql, start.sql, (length or literal(-1)).sql], windowed))
+
+
+def _joined(*parts: str | exp.Expr) -> exp.Expr:
+    """Texts in one, a literal where all are: DuckDB compiles a regex that is no literal for each row again."""
+    nodes = [text_node(part) if isinstance(part, str) else part for part in parts]
+    if all(isinstance(node, exp.Literal) for node in nodes):
+        return text_node("".join(node.this for node in nodes))
+    return fn("concat", *nodes)
 
 
 def case_minus_one(value: exp.Expr) -> exp.Expr:
@@ -308,7 +318,7 @@ _add("countof", "search:text, text:text", LONG, _countof,
 _add("countof_regex", "regex:text, text:text", LONG, _countof_regex,
      "How often a regex matches, without overlaps.", 'print countof_regex("a.", "banana")', 2)
 _add("extract", "regex:text, group:long, text:text, type:constant?", STRING, _extract,
-     "What a group of the first match holds, 0 being the whole match; null without a match.",
+     "What a group of the first match holds, 0 being the whole match; null without a match or such a group.",
      'print extract("([0-9]+)ms", 1, "took 25ms")', "25")
 _add("extract_all", "regex:text, groups_and_text:any*", DYNAMIC, _extract_all,
      "What the groups of all matches hold: an array of strings for one group, of arrays for several.",
@@ -316,9 +326,11 @@ _add("extract_all", "regex:text, groups_and_text:any*", DYNAMIC, _extract_all,
 _add("indexof", "text:text, search:text, start:long?, length:long?, occurrence:long?", LONG, _indexof,
      "Where a text first occurs in another, counted from 0; -1 where it does not.",
      'print indexof("banana", "an", 2)', 3)
-_add("indexof_regex", "text:text, regex:text, start:long?, length:long?, occurrence:long?", LONG, _indexof_regex,
-     "Where a regex first matches, counted from 0; -1 where it does not.",
-     'print indexof_regex("banana", "n.", 3)', 4)
+_add("indexof_regex", "text:text, regex:text, start:long?, occurrence:long?, length:long?", LONG, _indexof_regex,
+     "Where a regex matches, counted from 0; -1 where it does not; null for a start below 0, an occurrence below 1 "
+     "or a "
+     "length below -1.", 'print indexof_regex("banana", "n.", 3)', 4,
+     note="Kusto has the length before the occurrence.")
 # fmt: on
 
 
@@ -420,7 +432,7 @@ def _parse_urlquery(text: str) -> dict[str, Any]:
 @udf("apl_parse_csv", [STRING], DYNAMIC)
 def _parse_csv(text: str) -> list[str]:
     try:
-        return next(csv.reader([text.replace("\n", " ").replace("\r", " ")], strict=True), [])
+        return next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
     except csv.Error as error:
         raise ValueError(str(error)) from error
 
@@ -525,7 +537,8 @@ _add("parse_bytes", "text:text, base:long?", LONG,
      "it means none.",
      'print parse_bytes("1.5 KB")', 1500)
 _add("parse_csv", "text:text", DYNAMIC, lambda c, text: _parse_csv(text),
-     "The fields of one line of CSV.", "print parse_csv('a,\"b,c\"')", ["a", "b,c"])
+     "The fields of the first record of CSV, in which a quoted field may have line breaks.",
+     "print parse_csv('a,\"b,c\"')", ["a", "b,c"])
 _add("parse_json", "text:any", DYNAMIC, lambda c, value: parse_json(value),
      "The value that a JSON text means; a string that is no JSON as it is.",
      "print parse_json('{\"a\": [1, 2]}')", {"a": [1, 2]}, note="Invalid JSON gives the original string.")
@@ -550,15 +563,24 @@ _add("strip_ansi_escapes", "text:text", STRING,
 # Replacing and trimming
 
 
-def _replace_regex(context: Context, regex: Value, rewrite: Value, text: Value) -> Value:
-    def replaced(r: exp.Expr) -> exp.Expr:
-        return fn("regexp_replace", text.sql, r, rewrite.sql, text_node("g"))
+@udf("apl_rewrite", [STRING], STRING)
+def _rewrite_udf(rewrite: str) -> str:
+    return regexes.rewrite_of(rewrite)
 
-    if regex.is_constant and isinstance(rewrite.constant, str):
+
+def _replace_regex(context: Context, regex: Value, rewrite: Value, text: Value) -> Value:
+    given = rewrite.constant
+    known = literal(regexes.rewrite_of(given)) if isinstance(given, str) else _rewrite_udf(rewrite)
+
+    def replaced(r: exp.Expr) -> exp.Expr:
+        return fn("regexp_replace", text.sql, r, known.sql, text_node("g"))
+
+    if regex.is_constant and isinstance(known.constant, str):
         pattern = regexes.checked(regex, "replace_regex()", 0)
-        problem = regexes.rewrite_fault(pattern, rewrite.constant)
+        problem = regexes.rewrite_fault(pattern, known.constant)
         if problem is not None:
-            raise CallInvalid(f"replace_regex(): {rewrite.constant!r} cannot replace {pattern!r}: {problem}", 1)
+            hint = "; a dollar sign itself is written $$" if "$" in given else ""
+            raise CallInvalid(f"replace_regex(): {given!r} cannot replace {pattern!r}: {problem}{hint}", 1)
         return string(replaced(text_node(pattern)))
     if rewrite.is_constant:
         return string(with_regex(regex, "replace_regex()", 0, replaced))
@@ -585,9 +607,9 @@ def _trim_regex(name: str, before: bool, after: bool) -> Any:
         def trimmed(r: exp.Expr) -> exp.Expr:
             made = text.sql
             if before:
-                made = fn("regexp_replace", made, fn("concat", text_node("^(?:"), r, text_node(")")), text_node(""))
+                made = fn("regexp_replace", made, _joined("^(?:", r, ")"), text_node(""))
             if after:
-                made = fn("regexp_replace", made, fn("concat", text_node("(?:"), r, text_node(")$")), text_node(""))
+                made = fn("regexp_replace", made, _joined("(?:", r, ")$"), text_node(""))
             return made
 
         return string(with_regex(regex, f"{name}()", 0, trimmed))

@@ -80,6 +80,7 @@ class Function(Struct, frozen=True):
     note: str = ""  # where this differs from Kusto, or from what Axiom's documentation says
     least: int = 0  # of the arguments for the last parameter, where it is `many`
     most: int | None = None
+    star: str = "values"  # what `*` gives for each column: its value, or with `pairs` its name and its value
 
     @property
     def signature(self) -> str:

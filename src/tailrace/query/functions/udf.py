@@ -47,18 +47,25 @@ FAILURES = (
     msgspec.MsgspecError,
 )
 
+MAX_REMEMBERED = 256  # results of a function that stay for the next block of rows
+MAX_REMEMBERED_CHARACTERS = 256  # of a text on which such a result depends
+
 _ARROW = {BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
           DYNAMIC: pa.string()}  # fmt: skip
 
 
 class Udf(Struct, frozen=True):
-    """`row` gets one row's arguments, none of them None unless `nulls`, and gives the result, or None."""
+    """`row` gets one row's arguments, none of them None unless `nulls`, and gives the result, or None.
+
+    `otherwise` is the result of a row that has a None argument or fails. A row's result depends on its arguments alone.
+    """
 
     name: str  # in DuckDB
     parameters: tuple[Type, ...]
     result: Type
     row: Callable[..., Any]
     nulls: bool = False
+    otherwise: Any = None
 
     def __call__(self, *arguments: Value) -> Value:
         """The call as a value; the arguments must be of the declared types already."""
@@ -75,11 +82,13 @@ CELL_HASH = "apl_cell_hash"
 """A SQL macro: of a name and a value, a UBIGINT that is 0 where the value is null."""
 
 
-def udf(name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = False) -> Callable[..., Udf]:
+def udf(
+    name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = False, otherwise: Any = None
+) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
     def made(row: Callable[..., Any]) -> Udf:
-        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls)
+        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise)
         return UDFS[name]
 
     return made
@@ -106,21 +115,33 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
     row, nulls, result = function.row, function.nulls, function.result
     readers = [from_json if kind is DYNAMIC else None for kind in function.parameters]
+    otherwise = _fitting(function.otherwise, result)
+    remembered: dict[tuple[Any, ...], Any] = {}  # across blocks of rows
+
+    def computed(cells: tuple[Any, ...]) -> Any:
+        if not nulls and None in cells:
+            return otherwise
+        try:
+            arguments = [
+                cell if reader is None or cell is None else reader(cell)
+                for cell, reader in zip(cells, readers, strict=True)
+            ]
+            if not nulls and None in arguments:
+                return otherwise
+            return _fitting(row(*arguments), result)
+        except FAILURES:
+            return otherwise
 
     def run(*columns: pa.ChunkedArray) -> pa.Array:
-        cells = [
-            column.to_pylist() if reader is None else _read_all(column, reader)
-            for column, reader in zip(columns, readers, strict=True)
-        ]
+        known = dict(remembered)
         made: list[Any] = []
-        for arguments in zip(*cells, strict=True):
-            if not nulls and None in arguments:
-                made.append(None)
-                continue
-            try:
-                made.append(_fitting(row(*arguments), result))
-            except FAILURES:
-                made.append(None)
+        for cells in zip(*(column.to_pylist() for column in columns), strict=True):
+            found = known.get(cells, known)
+            if found is known:
+                found = known[cells] = computed(cells)
+            made.append(found)
+        if len(known) <= MAX_REMEMBERED and all(map(_is_short, known)):
+            remembered.update(known)
         return pa.array(made, _ARROW[result])
 
     # DuckDB counts the parameters of what it calls.
@@ -130,19 +151,8 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
     return run
 
 
-def _read_all(column: pa.ChunkedArray, reader: Callable[[str], Any]) -> list[Any]:
-    seen: dict[str, Any] = {}
-    made: list[Any] = []
-    for text in column.to_pylist():
-        if text is None:
-            made.append(None)
-            continue
-        if text not in seen:
-            if len(seen) > 256:
-                seen.clear()
-            seen[text] = reader(text)
-        made.append(seen[text])
-    return made
+def _is_short(cells: tuple[Any, ...]) -> bool:
+    return all(not isinstance(cell, str) or len(cell) <= MAX_REMEMBERED_CHARACTERS for cell in cells)
 
 
 def _fitting(value: Any, kind: Type) -> Any:
