@@ -218,7 +218,6 @@ def test_a_cursor_field_is_the_last_column(server: "Server", logs: str) -> None:
         ("['{logs}'] | whre n", 1, None, "did you mean 'where'"),
         ("['{logs}']\n| where n ==", 2, 13, "expected"),
         ("['{logs}'] | extend x = nosuch(n)", 1, None, "nosuch"),
-        ("", 1, 1, "expected"),
     ],
 )
 def test_an_error_has_its_place(server: "Server", logs: str, apl: str, line: int, column: int | None, met: str) -> None:
@@ -467,3 +466,18 @@ def test_times_relative_to_now() -> None:
     assert moment("startTime", "now-1w", now) == now - 7 * 86_400_000_000_000
     with pytest.raises(BadRequest):
         moment("startTime", "now-x", now)
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets/_apl", "/api/v1/datasets/_apl", "/v1/query/_apl"])
+@pytest.mark.parametrize("body", ["", " ", "{}", '{"apl": ""}', '{"apl": " ", "startTime": "now-1h"}'])
+def test_no_query_is_422_once_the_token_is_known(server: "Server", dataset: str, path: str, body: str) -> None:
+    token = server.api_token(dataset, query=True)
+    for secret, status in ((token, 422), ("xaat-wrong", 401)):
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+        answer = httpx.post(server.url + path, content=body, headers=headers, trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (status, status)
+
+
+def test_a_body_that_is_no_query_is_400(server: "Server") -> None:
+    for body in ("{", "[]", '{"apl": 1}'):
+        assert server.client.post("/v1/datasets/_apl", content=body).status_code == 400

@@ -174,3 +174,8 @@ def test_a_users_own_dashboard_is_theirs_and_the_admins(server: "Server") -> Non
     assert server.client.get(path, headers=as_bob).status_code == 404
     assert server.client.delete(path, headers=as_bob).status_code == 404
     assert "dash-own" not in server.client.get("/v2/dashboards?limit=1000", headers=as_bob).text
+
+
+def test_no_dashboard_comes_with_an_integration(server: "Server") -> None:
+    answer = server.client.get("/api/internal/integrations/dashboards")
+    assert (answer.status_code, answer.json()) == (200, [])

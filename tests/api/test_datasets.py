@@ -75,3 +75,23 @@ def test_a_body_that_is_no_dataset_is_400(server: "Server", body: bytes) -> None
 
     assert answer.status_code == 400
     assert answer.json()["code"] == 400
+
+
+@pytest.mark.parametrize("named", ["edgeDeployment", "region"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_where_a_dataset_is_said_to_be_is_kept(server: "Server", dataset: str, version: str, named: str) -> None:
+    name = f"{dataset}-there"
+    made = server.client.post(f"/{version}/datasets", json={"name": name, named: "cloud.eu-central-1.aws"})
+
+    assert made.status_code == 200, made.text
+    shown = made.json()
+    assert (shown["edgeDeployment"], shown["region"]) == ("cloud.eu-central-1.aws", "cloud.eu-central-1.aws")
+    assert server.client.put(f"/v2/datasets/{name}", json={"description": "x"}).json()["region"] == shown["region"]
+    assert server.client.get(f"/v1/datasets/{name}").json()["edgeDeployment"] == shown["edgeDeployment"]
+    plain = server.client.get(f"/v2/datasets/{dataset}").json()
+    assert not {"edgeDeployment", "region"} & set(plain)
+
+
+@pytest.mark.parametrize("where", [{"region": "\n"}, {"edgeDeployment": "a", "region": "b"}, {"region": "x" * 129}])
+def test_where_a_dataset_cannot_be_is_400(server: "Server", dataset: str, where: dict[str, str]) -> None:
+    assert server.client.post("/v2/datasets", json={"name": f"{dataset}-no", **where}).status_code == 400

@@ -26,7 +26,8 @@ def test_one_is_the_same_when_made_read_listed_and_changed(server: "Server", dat
     made = create(server, dataset)
     user = server.client.get("/v2/user").json()["id"]
 
-    assert made == {"id": made["id"], **body(dataset), "who": user}
+    sent = body(dataset)
+    assert made == {"id": made["id"], **sent, "who": user, "query": {"queryOptions": {}, **sent["query"]}}
     assert server.client.get(f"{PATH}/{made['id']}").json() == made
     assert server.client.get(PATH, params={"dataset": dataset}).json() == [made]
     changed = server.client.put(f"{PATH}/{made['id']}", json={**body(dataset), "name": "other"}).json()
@@ -86,3 +87,15 @@ def test_a_token_has_those_of_its_datasets(server: "Server", dataset: str) -> No
 )
 def test_what_is_no_query_is_400(server: "Server", dataset: str, change: dict[str, Any]) -> None:
     assert server.client.post(PATH, json={**body(dataset), **change}).status_code == 400
+
+
+def test_a_query_saved_without_options_has_none(server: "Server", dataset: str) -> None:
+    body = {"name": dataset, "query": {"apl": f"['{dataset}']"}}
+    made = server.client.post("/v2/apl-starred-queries", json=body).json()
+    assert made["query"] == {"apl": f"['{dataset}']", "queryOptions": {}}
+    options = {"queryOptions": {"quickRange": "1h"}}
+    path = f"/v2/apl-starred-queries/{made['id']}"
+    assert server.client.put(path, json={**body, "query": {**body["query"], **options}}).json()["query"] == {
+        "apl": f"['{dataset}']",
+        **options,
+    }

@@ -84,7 +84,7 @@ def test_a_missing_dataset_is_404_and_comes_before_the_media_type(server: "Serve
     error(server.ingest("missing", "x", "image/png"), 404, "dataset 'missing' not found")
 
 
-@pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/plain", "application/xml"])
+@pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/html", "application/xml"])
 def test_a_wrong_media_type_is_415_and_names_those_accepted(server: "Server", dataset: str, media_type: str) -> None:
     answer = server.ingest(dataset, [GOOD], media_type)
 
@@ -110,6 +110,41 @@ def test_json_is_taken_under_every_name_that_clients_use(
     partly(server.ingest(dataset, '{"n":1}\n{"n":2}', media_type), 2)
 
     assert numbers(server, dataset) == [1, 2]
+
+
+OPAQUE = pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
+
+
+@OPAQUE
+def test_lines_of_json_are_taken_under_a_type_that_says_nothing(
+    server: "Server", dataset: str, media_type: str
+) -> None:
+    body = gzip.compress(b'\xef\xbb\xbf\n {"n":1}\n{"n":2}\n{"n":\n')  # as Cloudflare's Logpush sends them
+
+    answer = server.ingest(dataset, body, media_type, headers={"Content-Encoding": "gzip"})
+
+    assert (answer.status_code, answer.json()["ingested"], answer.json()["failed"]) == (200, 2, 1)
+    partly(server.ingest(dataset, ' [{"n":3}]', media_type), 1)
+    assert numbers(server, dataset) == [1, 2, 3]
+
+
+@OPAQUE
+@pytest.mark.parametrize("body", ["n,m\n1,2\n", "<13>Oct 11 22:14:15 host su: failed", '"text"', "7"])
+def test_what_is_no_json_is_415_under_a_type_that_says_nothing(
+    server: "Server", dataset: str, media_type: str, body: str
+) -> None:
+    error(server.ingest(dataset, body, media_type), 415, media_type.partition(";")[0], "application/x-ndjson")
+
+
+def test_the_password_of_basic_authentication_is_the_token(server: "Server", dataset: str) -> None:
+    token = server.api_token(dataset)
+    for path in (f"/v1/datasets/{dataset}/ingest", f"/v1/ingest/{dataset}"):
+        answer = httpx.post(f"{server.url}{path}", auth=("axiom", token), json=[{"n": 1}], trust_env=False)
+        assert answer.status_code == 200, answer.text
+
+    for sent in ("Basic !", "Basic YXhpb20=", "Basic YXhpb206", "Basic YXhpb206bm9uZQ=="):  # the last is axiom:none
+        error(server.ingest(dataset, [{"n": 2}], headers={"Authorization": sent}), 401)
+    assert numbers(server, dataset) == [1, 1]
 
 
 def test_an_unknown_content_encoding_is_415(server: "Server", dataset: str) -> None:

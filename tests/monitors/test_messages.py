@@ -46,6 +46,17 @@ def test_a_webhook_gets_what_axioms_default_template_makes() -> None:
     assert go_time(1_000_000_000) == "1970-01-01 00:00:01 +0000 UTC"
 
 
+def test_a_template_may_name_the_group_that_alerts() -> None:
+    body = """{"group": "{{ range .GroupKeys }}{{ . }}{{ end }}", "matchedEvent": {{jsonObject .MatchedEvent}},
+        "groupKeys": {{jsonArray .GroupKeys}}, "groupValues": {{jsonArray .GroupValues}}}"""
+    of = {"url": "https://example.com/", "body": body}
+
+    assert sent("customWebhook", of, labels=(("host", 'a"b'), ("status", "500")))[1] == {
+        "group": "hoststatus", "matchedEvent": None, "groupKeys": ["host", "status"], "groupValues": ['a"b', "500"]
+    }  # fmt: skip
+    assert sent("customWebhook", of)[1] == {"group": "", "matchedEvent": None, "groupKeys": [], "groupValues": []}
+
+
 def test_a_custom_webhook_gets_its_own_template_and_headers() -> None:
     template = """{
       "title": "{{.Title}}", "description": "{{.Body}}", "deduplication_key": "{{.MonitorID}}",

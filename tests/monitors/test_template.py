@@ -19,6 +19,7 @@ DATA: dict[str, Any] = {
     "MatchedEvent": {"http": {"status": 500}, "tags": ["a", "b"], "message": 'say "no"\n'},
     "Description": "",
     "Nothing": None,
+    "GroupKeys": ["host"],
 }
 
 
@@ -43,6 +44,17 @@ DATA: dict[str, Any] = {
         ("a {{- /* nothing */ -}} b {{- .Title }} c", "abErrors c"),
         ('{{ `raw "text"` }}', 'raw "text"'),
         ("{{.MatchedEvent.tags}}", '["a","b"]'),
+        (
+            '{"e": {{jsonObject .MatchedEvent}}, "k": {{jsonArray .GroupKeys}}}',
+            '{"e": {"http":{"status":500},"tags":["a","b"],"message":"say \\"no\\"\\n"}, "k": ["host"]}',
+        ),
+        ("{{jsonObject .Nothing}} {{jsonArray .Nothing}} {{ jsonArray .Title }}", 'null [] ["Errors"]'),
+        (
+            '{{ printf "%q %s=%05.1f %d%% %v %t" .Title "v" .Value 7 .MatchedEvent.tags true }}',
+            '"Errors" v=57347.0 7% ["a","b"] true',
+        ),
+        ('{{ printf "%d %s" "x" }}', "%!d(x) %!s(MISSING)"),
+        ("{{ println 1 2 }}|{{ html `<a>` }}|{{ urlquery `a b&c` }}", "1 2\n|&lt;a&gt;|a+b%26c"),
     ],
 )
 def test_a_template_is_filled_in(template: str, text: str) -> None:
@@ -72,7 +84,7 @@ def test_what_is_no_template_is_told_with_its_line(template: str, message: str) 
         parse(template)
 
 
-@pytest.mark.parametrize("doubled", ["print . .", "json ."])
+@pytest.mark.parametrize("doubled", ["print . .", "json .", 'printf "%s%s" . .', "println . ."])
 def test_a_value_cannot_grow_without_end_where_it_is_not_written(doubled: str) -> None:
     template = parse("{{with .Body}}" + f"{{{{with {doubled}}}}}" * 30 + "{{len .}}" + "{{end}}" * 31)
     with pytest.raises(BadRequest, match=str(MAX_OUTPUT)):

@@ -18,7 +18,7 @@ from tailrace.api import running
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
-from tailrace.events import BadRequest, Forbidden, TailraceError
+from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
 from tailrace.query.apl.times import SECOND, datetime_ns
@@ -50,7 +50,7 @@ _DAY_NS = 24 * 3600 * SECOND
 class AplBody(Struct, rename="camel"):
     """The body of an APL query; members that are not known are passed over."""
 
-    apl: str
+    apl: str = ""
     start_time: str | None = None
     end_time: str | None = None
     cursor: str | None = None
@@ -98,7 +98,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     media_type = accepted(request.headers.get("accept", JSON))
     encode = FORMATS[form] if media_type == JSON else _plain(media_type)
     kind = _saved_kind(params.get("saveAsKind"))
-    body = await read_json(request, AplBody)
+    body = _apl_body(await read_body(request))
     if not body.cursor:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
     wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
@@ -205,6 +205,8 @@ async def _batch_answer(item: BatchItem, services: Services, grant: Grant, gone:
     try:
         if item.apl_request is None:
             raise BadRequest("the query has no aplRequest; other languages are not answered")
+        if not item.apl_request.apl.strip():
+            raise QueryMissing("the query has no apl")
         wanted = _request(item.apl_request, totals=True, match_cursors=False)
 
         def work(interrupt: Interrupt) -> bytes:
@@ -227,6 +229,14 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
 def _plain(media_type: str) -> Encode:
     encode = PLAIN[media_type]
     return lambda result: encode(to_result(result))
+
+
+def _apl_body(sent: bytes) -> AplBody:
+    """The query; raises QueryMissing where there is none, which Axiom tells from one that is wrong."""
+    body = decode_json(sent, AplBody) if sent.strip() else AplBody()
+    if not body.apl.strip():
+        raise QueryMissing('there is no query: the body is JSON, {"apl": "…"}')
+    return body
 
 
 def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:

@@ -59,6 +59,13 @@ class Dashboard(Struct, frozen=True, rename="camel"):
     updated_by: str
 
 
+class IntegrationDashboard(Struct, frozen=True):
+    """A dashboard that came with an integration, whose kind is its owner."""
+
+    id: str
+    owner: str
+
+
 class Written(Struct, frozen=True, omit_defaults=True):
     """The answer to a change."""
 
@@ -81,6 +88,12 @@ async def list_dashboards(request: Request, services: Services, grant: Grant) ->
     """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
     documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
     return json_response(page(request, [_shown(each) for each in documents if _is_visible(each, grant)]))
+
+
+async def list_integrations(request: Request, services: Services, grant: Grant) -> Response:
+    """The dashboards that an integration brings along, of which there are none here: Axiom's MCP server asks."""
+    no_dashboards: list[IntegrationDashboard] = []
+    return json_response(no_dashboards)
 
 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:

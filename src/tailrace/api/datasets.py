@@ -1,8 +1,9 @@
 """Datasets over HTTP: list, create, get, drop, in the objects of Axiom's management API."""
 
 import asyncio
+import re
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +18,7 @@ DEFAULT_KIND = "axiom:events:v1"
 KINDS = (DEFAULT_KIND, "otel:metrics:v1", "otel:traces:v1", "otel:logs:v1")
 MAX_RETENTION_DAYS = 365 * 100
 MAX_DESCRIPTION_LENGTH = 4096  # characters
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Dataset(Struct, frozen=True, rename="camel"):
@@ -33,6 +35,8 @@ class Dataset(Struct, frozen=True, rename="camel"):
     use_retention_period: bool
     retention_days: int
     map_fields: list[str]
+    edge_deployment: str | UnsetType = UNSET  # as it was given; left out where it was not
+    region: str | UnsetType = UNSET  # the same, as v1 calls it
 
 
 class NewDataset(Struct, rename="camel"):
@@ -43,6 +47,8 @@ class NewDataset(Struct, rename="camel"):
     kind: str | None = None  # one of KINDS
     retention_days: int | None = None  # 0 keeps events for good
     use_retention_period: bool | None = None  # null is whether `retentionDays` is more than 0
+    edge_deployment: str | None = None  # kept and shown; there is one place here
+    region: str | None = None  # the same, as v1 calls it
 
 
 class DatasetChange(Struct, rename="camel"):
@@ -82,6 +88,7 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
         use_retention_period=bool(_use(wanted.use_retention_period, wanted.retention_days)),
         who=grant.user_id,
         organisation=grant.organisation,
+        edge_deployment=_checked_deployment(wanted),
     )
     return json_response(_shown(info, []))
 
@@ -154,6 +161,15 @@ def _checked_description(description: str) -> str:
     return description
 
 
+def _checked_deployment(wanted: NewDataset) -> str:
+    deployment = wanted.edge_deployment or wanted.region or ""
+    if wanted.region and wanted.region != deployment:
+        raise BadRequest(f"edgeDeployment {deployment[:100]!r} and region {wanted.region[:100]!r} are not the same")
+    if deployment and not _DEPLOYMENT.fullmatch(deployment):
+        raise BadRequest(f"edgeDeployment {deployment[:100]!r} is none: it is like 'cloud.us-east-1.aws'")
+    return deployment
+
+
 def _use(given: bool | None, days: int | None) -> bool | None:
     """Whether events end with the retention period; days that are given alone are meant to be kept to."""
     return days > 0 if given is None and days is not None else given
@@ -172,4 +188,6 @@ def _shown(info: DatasetInfo, map_fields: list[str]) -> Dataset:
         use_retention_period=info.use_retention_period,
         retention_days=info.retention_days,
         map_fields=map_fields,
+        edge_deployment=info.edge_deployment or UNSET,
+        region=info.edge_deployment or UNSET,
     )

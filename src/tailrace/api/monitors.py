@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -35,6 +35,8 @@ from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
 
 AREA = "monitors"
+MAX_NAMED: Final = 100  # monitors whose history one request asks for
+MAX_SHOWN_RUNS: Final = 500  # of each
 
 
 _Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)] | None  # 0 and null are for the default
@@ -76,7 +78,7 @@ class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
     name: str
     type: str
     description: str
-    apl_query: str
+    apl_query: str  # or the query in MPL, as Axiom answers it
     column_name: str
     threshold: float
     interval_minutes: int
@@ -88,7 +90,7 @@ class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
     notify_every_run: bool
     skip_resolved: bool
     disabled: bool
-    disabled_until: str | None  # RFC 3339, UTC
+    disabled_until: str | UnsetType = UNSET  # RFC 3339, UTC; left out where there is none
     compare_days: int
     tolerance: float
     trigger_from_n_runs: int = msgspec.field(name="triggerFromNRuns")
@@ -98,7 +100,6 @@ class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
     created_by: str
     updated_at: str  # RFC 3339, UTC
     operator: str | UnsetType = UNSET
-    mpl_query: str | UnsetType = UNSET
 
 
 class AlertHistory(Struct, frozen=True, rename="camel"):
@@ -172,8 +173,9 @@ async def get_monitor(request: Request, services: Services, grant: Grant) -> Res
 
 async def update_monitor(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place, which runs at once; what it remembers of its last runs stays."""
-    document_id = (await _found(request, services, grant)).id
-    body = await _checked(request, services, grant)
+    before = await _found(request, services, grant)
+    document_id = before.id
+    body = await _checked(request, services, grant, _kept(before).monitor.mpl_query)
 
     def keep() -> Document:
         document = services.kept.replace(grant.organisation, AREA, document_id, lambda _: body, who=grant.user_id)
@@ -235,6 +237,65 @@ async def get_standing(request: Request, services: Services, grant: Grant) -> Re
     return json_response(await asyncio.to_thread(read))
 
 
+RUN_FIELDS: Final = (
+    "_time", "run_id", "notified", "group_values", "alert_state", "matching_value", "error", "query.startTime",
+    "query.endTime", "run_time", "notification_failed", "notification_error",
+)  # fmt: skip
+
+
+class RunHistory(Struct, frozen=True):
+    """What happened with monitors, by their ids: the columns of a table, in the order of `fields`."""
+
+    data: dict[str, list[list[Any]]]
+    fields: tuple[str, ...] = RUN_FIELDS
+
+
+async def get_histories(request: Request, services: Services, grant: Grant) -> Response:
+    """What happened with the monitors whose ids `monitorIds` has, newest first, as Axiom's MCP server reads it."""
+    named = request.query_params.get("monitorIds", "").split(",")
+    wanted = list(dict.fromkeys(each.strip() for each in named if each.strip()))
+    if not wanted or len(wanted) > MAX_NAMED:
+        raise BadRequest(f"monitorIds names {len(wanted)} monitors, but it may name 1 to {MAX_NAMED}: monitorIds=ID,ID")
+
+    def read() -> RunHistory:
+        data = {}
+        for each in wanted:
+            monitor = _kept(services.kept.document(grant.organisation, AREA, each)).monitor
+            data[each] = _run_columns(services.monitoring.store.history(each), monitor)
+        return RunHistory(data)
+
+    return json_response(await asyncio.to_thread(read))
+
+
+def _run_columns(entries: Sequence[Entry], monitor: Monitor) -> list[list[Any]]:
+    # What a notifier was told follows what it was told of, under the same check.
+    told = {each.check_id: each for each in entries if each.kind in ("delivered", "failed")}
+    span_ns, delay_ns = monitor.range_minutes * 60_000_000_000, monitor.second_delay * 1_000_000_000
+    rows = []
+    for entry in reversed(entries):
+        if entry.kind not in ("open", "closed", "error"):
+            continue
+        end_ns = entry.at_ns - delay_ns
+        after = told.get(entry.check_id) if entry.check_id else None
+        rows.append([
+            rfc3339(entry.at_ns),
+            entry.check_id,
+            after is not None and after.kind == "delivered",
+            entry.group,
+            "" if entry.kind == "error" else entry.kind,
+            entry.value,
+            entry.text if entry.kind == "error" else "",
+            rfc3339(end_ns - span_ns),
+            rfc3339(end_ns),
+            rfc3339(entry.at_ns),
+            after is not None and after.kind == "failed",
+            after.text if after is not None and after.kind == "failed" else "",
+        ])  # fmt: skip
+        if len(rows) == MAX_SHOWN_RUNS:
+            break
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in RUN_FIELDS]
+
+
 class StoredSources(Struct, frozen=True, eq=False):
     """What the runner of monitors runs, out of the server's stores."""
 
@@ -290,9 +351,14 @@ class StoredSources(Struct, frozen=True, eq=False):
             self.running.discard(interrupt)
 
 
-async def _checked(request: Request, services: Services, grant: Grant) -> dict[str, Any]:
-    """The body to be kept. Raises BadRequest for what could never run: a wrong query, notifiers that are not there."""
+async def _checked(request: Request, services: Services, grant: Grant, mpl: str = "") -> dict[str, Any]:
+    """The body to be kept. Raises BadRequest for what could never run: a wrong query, notifiers that are not there.
+
+    `mpl` is the query in MPL that the monitor has, which comes back as the aplQuery that it was shown as.
+    """
     monitor = read_monitor(await read_json(request, dict[str, Any]))
+    if mpl and monitor.apl_query == mpl:
+        monitor = msgspec.structs.replace(monitor, apl_query="", mpl_query=mpl)
     await asyncio.to_thread(_check, monitor, services, grant)
     kept = KeptMonitor(
         monitor,
@@ -358,7 +424,6 @@ def _shown(document: Document) -> ShownMonitor:
         type=monitor.type,
         description=monitor.description,
         apl_query=monitor.apl_query or monitor.mpl_query,
-        mpl_query=monitor.mpl_query or UNSET,
         column_name=monitor.column_name,
         operator=monitor.operator or UNSET,
         threshold=monitor.threshold,
@@ -371,7 +436,7 @@ def _shown(document: Document) -> ShownMonitor:
         notify_every_run=monitor.notify_every_run,
         skip_resolved=monitor.skip_resolved,
         disabled=monitor.disabled,
-        disabled_until=shown_time(monitor.disabled_until),
+        disabled_until=shown_time(monitor.disabled_until) or UNSET,
         compare_days=monitor.compare_days,
         tolerance=monitor.tolerance,
         trigger_from_n_runs=monitor.trigger_from_n_runs,

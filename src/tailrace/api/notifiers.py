@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -36,10 +36,10 @@ class ShownNotifier(Struct, frozen=True, rename="camel"):
     id: str
     name: str
     properties: dict[str, dict[str, Any]]  # one member, named for its kind
-    disabled_until: str | None  # RFC 3339, UTC
     created_at: str  # RFC 3339, UTC
     created_by: str
     updated_at: str  # RFC 3339, UTC
+    disabled_until: str | UnsetType = UNSET  # RFC 3339, UTC; left out where there is none
 
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
@@ -114,8 +114,8 @@ def _shown(document: Document) -> ShownNotifier:
         document.id,
         notifier.name,
         {notifier.kind: notifier.properties},
-        shown_time(notifier.disabled_until),
         document.created_at,
         document.who,
         document.updated_at,
+        shown_time(notifier.disabled_until) or UNSET,
     )

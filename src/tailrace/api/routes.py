@@ -92,6 +92,7 @@ CONCURRENCY = Parameter(
     Annotated[int, Meta(ge=1, le=apl.MAX_CONCURRENCY)],
 )
 DATASET = Parameter("dataset", "The dataset whose fields they are.", required=True)
+MONITOR_IDS = Parameter("monitorIds", "Ids of monitors, divided by commas.", required=True)
 DATASETS = Parameter("datasets", "Names of datasets, divided by commas; any where it is not given.")
 START = Parameter("start", "RFC 3339: those that end at this time or later.")
 LIMIT = Parameter(
@@ -593,6 +594,22 @@ ROUTES: tuple[ApiRoute, ...] = (
         Need("monitors", "read"),
         answer=list[monitors.AlertHistory],
         parameters=(START_TIME, END_TIME),
+    ),
+    # Of Axiom's console; its MCP server reads them too.
+    ApiRoute(
+        "GET",
+        "/api/internal/monitors/history",
+        monitors.get_histories,
+        Need("monitors", "read"),
+        answer=monitors.RunHistory,
+        parameters=(MONITOR_IDS,),
+    ),
+    ApiRoute(
+        "GET",
+        "/api/internal/integrations/dashboards",
+        dashboards.list_integrations,
+        Need("dashboards", "read"),
+        answer=list[dashboards.IntegrationDashboard],
     ),
     ApiRoute(
         "GET",

@@ -155,4 +155,5 @@ def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: 
 
 
 def _shown(document: Document) -> StarredQuery:
-    return msgspec.convert({"id": document.id, **document.body}, StarredQuery)
+    query = {"queryOptions": {}, **document.body["query"]}  # which Axiom's clients read from every one
+    return msgspec.convert({"id": document.id, **document.body, "query": query}, StarredQuery)

@@ -1,6 +1,8 @@
 """Axiom's ingest protocol: JSON, NDJSON and CSV bodies for a dataset, answered with what became of them."""
 
+import binascii
 import time
+from base64 import b64decode
 from typing import Any
 
 import msgspec
@@ -23,7 +25,10 @@ from tailrace.intake import Limits, TimeRule, cut_csv, cut_json, decode_body
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
 JSON_TYPES = LINES_TYPES | {b"application/json"}
 CSV_TYPE = b"text/csv"
+# Of senders that say nothing of what they send, such as Cloudflare's Logpush: the first byte says it.
+OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"})
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
+FIRST_BYTES = 1024  # of a body, in which its first one that is not white is looked for
 TIME = "_time"
 DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
@@ -91,7 +96,25 @@ async def ingest_unnamed(request: Request, gate: Gate) -> Response:
 def _grant(request: Request, gate: Gate) -> Grant:
     """What the token of a request may do, in the organisation that its header names; raises Unauthorized."""
     organisation = request.header(ORGANISATION) or b""
-    return gate.access.authenticate(bearer(request.header(b"authorization")), organisation.decode("latin-1"))
+    value = request.header(b"authorization")
+    return gate.access.authenticate(_password(value) or bearer(value), organisation.decode("latin-1"))
+
+
+def _password(value: bytes | None) -> str:
+    """The password of Basic authentication, "" for any other.
+
+    In it a drain of Heroku has the token, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
+    """
+    scheme, _, sent = (value or b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        password = b64decode(sent.strip(), validate=True).partition(b":")[2]
+    except binascii.Error as error:
+        raise Unauthorized("the Authorization header is not Basic authentication, 'Basic BASE64'") from error
+    if not password:
+        raise Unauthorized("no token: of Basic authentication it is the password")
+    return password.decode("latin-1")
 
 
 def bearer(value: bytes | None) -> str:
@@ -109,8 +132,8 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
     require(grant, capability="ingest", action="create", dataset=dataset)
     gate.check_dataset(dataset)
     content_type = request.header(b"content-type")
-    csv = _is_csv(content_type)
-    lines = _media_type(content_type) in LINES_TYPES
+    media = _media_type(content_type)
+    csv = _is_csv(media)
     query = request.query_values() if request.query else {}
     times = _time_rule(query) if query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
@@ -131,6 +154,7 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
                 limits=limits,
                 received_ns=request.received_ns,
             )
+        lines = media in LINES_TYPES or (media in OPAQUE_TYPES and _is_lines(body, media))
         return cut_json(body, times=times, limits=limits, received_ns=request.received_ns, lines=lines)
 
     cut = await gate.offload(cut_body, gate.limits.max_body_bytes if encoding else len(wire))
@@ -153,14 +177,25 @@ async def _ingest(request: Request, gate: Gate, grant: Grant, dataset: str) -> R
     return Response(200, msgspec.json.encode(answer))
 
 
-def _is_csv(content_type: bytes | None) -> bool:
+def _is_csv(media: bytes) -> bool:
     """Whether the body is CSV; raises UnsupportedMediaType for a type that is neither CSV nor JSON."""
-    media = _media_type(content_type)
-    if media in JSON_TYPES or not media:
+    if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
         return False
     if media == CSV_TYPE:
         return True
-    raise UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}")
+    raise _unsupported(media)
+
+
+def _is_lines(body: bytes, media: bytes) -> bool:
+    """Whether a body whose type says nothing is NDJSON, else a JSON array; raises UnsupportedMediaType for neither."""
+    first = body[:FIRST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1] if body else b"["
+    if first not in (b"{", b"["):
+        raise _unsupported(media, ", or JSON by its first byte")
+    return first == b"{"
+
+
+def _unsupported(media: bytes, more: str = "") -> UnsupportedMediaType:
+    return UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}{more}")
 
 
 def _media_type(content_type: bytes | None) -> bytes:
@@ -235,6 +270,8 @@ _DOC = Doc(
         "application/json": Body((list[dict[str, Any]], dict[str, Any]), [_EVENT]),
         "application/x-ndjson": Body(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
         "text/csv": Body(str, "level,message\ninfo,hello\n"),
+        "text/plain": Body(str, '{"level": "info", "message": "hello"}\n'),
+        "application/octet-stream": Body(str, '{"level": "info", "message": "hello"}\n'),
     },
     refusals=(400, 401, 403, 404, 408, 413, 415, 429, 503),
     parameters=(
@@ -264,7 +301,8 @@ DIALECT = Dialect(
         Credential(
             "axiom",
             "Authorization",
-            "`Bearer TOKEN`: a personal token (`xapt-…`) or an API token (`xaat-…`). "
+            "`Bearer TOKEN`: a personal token (`xapt-…`) or an API token (`xaat-…`); to ingest also Basic, with the "
+            "token as the password. "
             "The header `X-Axiom-Org-Id` names the organisation that a personal token is used for.",
         ),
     ),

@@ -29,6 +29,13 @@ class QueryInvalid(BadRequest):
     code = "query_invalid"
 
 
+class QueryMissing(TailraceError):
+    """There is no query: Axiom answers 422, by which Grafana's data source knows that its token is good."""
+
+    status = 422
+    code = "query_missing"
+
+
 class Unauthorized(TailraceError):
     status = 401
     code = "unauthorized"

@@ -38,6 +38,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     organisation: str = ""  # whose it is; "" is the first one, that a server begins with
     updated_ns: int = 0  # ns since the Unix epoch of the last change of what stands here; 0 for none
     current_by: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
+    edge_deployment: str = ""  # where its owner says that it is; nothing here depends on it
 
 
 def check_name(name: str) -> None:

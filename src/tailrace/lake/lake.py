@@ -225,6 +225,7 @@ class Lake:
         retention_days: int = 0,
         use_retention_period: bool = False,
         organisation: str = "",
+        edge_deployment: str = "",
     ) -> DatasetInfo:
         """Make an empty dataset; the arguments are as in `DatasetInfo`.
 
@@ -250,6 +251,7 @@ class Lake:
                 use_retention_period,
                 organisation,
                 current_by=current_by,
+                edge_deployment=edge_deployment,
             )
             try:
                 self._datasets[name] = self._made(info)

@@ -29,6 +29,7 @@ class Point(Struct, frozen=True):
     column: str
     value: float
     time_ns: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # names and values that make the group
 
 
 class Match(Struct, frozen=True):
@@ -83,6 +84,7 @@ class Notice(Struct, frozen=True):
     body: str
     value: float | None = None
     event: dict[str, Any] | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # names and values of the group that is told of first
     still_open: int = 0  # alerts of the monitor that are open after this run
 
 
@@ -104,6 +106,7 @@ class _Finding(Struct, frozen=True):
     excess: float
     value: float | None
     body: str
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def evaluate(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
@@ -143,7 +146,7 @@ def _findings(monitor: Monitor, observed: Observed) -> dict[str, _Finding]:
         group = point.group if monitor.notify_by_group else WHOLE
         if group not in found or finding.excess > found[group].excess:
             prefix = f"{point.group}: " if point.group else ""
-            found[group] = msgspec.structs.replace(finding, body=prefix + finding.body)
+            found[group] = msgspec.structs.replace(finding, body=prefix + finding.body, labels=point.labels)
     return found
 
 
@@ -242,7 +245,7 @@ def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_n
     if told:
         worst = max((each for _, each, _ in told), key=lambda each: each.excess)
         body = _lines(each.body for _, each, _ in told)
-        notices.append(Notice("Open", told[0][2], body, worst.value, still_open=still_open))
+        notices.append(Notice("Open", told[0][2], body, worst.value, labels=worst.labels, still_open=still_open))
     if closed and not monitor.skip_resolved:
         body = _lines(_closing(group) for group, _ in closed)
         notices.append(Notice("Closed", closed[0][1], body, still_open=still_open))

@@ -41,6 +41,7 @@ class Message(Struct, frozen=True, kw_only=True):
     at_ns: int
     check_id: str
     still_open: int = 0
+    labels: tuple[tuple[str, str], ...] = ()  # names and values of the group that the value is of
 
 
 class HttpCall(Struct, frozen=True):
@@ -138,6 +139,8 @@ def _variables(message: Message) -> dict[str, Any]:
         "Title": event["title"],
         "Value": event["value"],
         "MatchedEvent": event["matchedEvent"],
+        "GroupKeys": [name for name, _ in message.labels],
+        "GroupValues": [value for _, value in message.labels],
     }
 
 

@@ -98,6 +98,8 @@ def read_monitor(given: Mapping[str, Any]) -> Monitor:
     apl, mpl = text(found, "aplQuery", MAX_QUERY_LENGTH), text(found, "mplQuery", MAX_QUERY_LENGTH)
     if not apl.strip() and not mpl.strip():
         raise BadRequest("a monitor has an aplQuery")
+    if apl.strip() and mpl.strip() and apl != mpl:
+        raise BadRequest("aplQuery and mplQuery are mutually exclusive, provide only one")
     operator = found.get("operator", "")
     if operator or kind != "MatchEvent":
         operator = _one_of(operator, f"operator of a monitor of type {kind}", OPERATORS[kind])

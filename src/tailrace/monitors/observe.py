@@ -24,18 +24,20 @@ def points(table: AplTable) -> tuple[Point, ...]:
     if not names and table.aggregated:
         names = [field.name for field in table.fields if field.type in _KEYS]
     values = dict(zip((field.name for field in table.fields), cells.columns(table), strict=True))
-    keys = [
-        ", ".join(f"{name}={shown(_plain(cell))}" for name, cell in zip(names, row, strict=True))
+    labels = [
+        tuple((name, shown(_plain(cell))) for name, cell in zip(names, row, strict=True))
         for row in _rows([values[name] for name in names], table.rows.num_rows)
     ]
+    keys = [", ".join(f"{name}={value}" for name, value in each) for each in labels]
     times = _times(table, bins) if bins in values else [None] * table.rows.num_rows
     found: list[Point] = []
     for field, kind in zip(table.fields, table.rows.schema, strict=True):
         if field.name in names or field.name == bins:
             continue
-        for key, time, value in zip(keys, times, _numbers(table.rows[field.name], kind, field.type), strict=True):
+        numbers = _numbers(table.rows[field.name], kind, field.type)
+        for key, label, time, value in zip(keys, labels, times, numbers, strict=True):
             if value is not None:
-                found.append(Point(key, field.name, value, time))
+                found.append(Point(key, field.name, value, time, label))
     return tuple(found)
 
 

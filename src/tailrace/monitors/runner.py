@@ -385,6 +385,7 @@ def _message(defined: Defined, notice: Notice, observed: Observed, now_ns: int) 
         at_ns=now_ns,
         check_id=notice.check_id,
         still_open=notice.still_open,
+        labels=notice.labels,
     )
 
 

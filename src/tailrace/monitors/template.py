@@ -5,10 +5,12 @@ are other than in Go: a value that stands within a JSON string is escaped as suc
 around it, and objects, lists and nothing are written as JSON.
 """
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote_plus
 
 from msgspec import Struct
 
@@ -384,6 +386,68 @@ def _print(arguments: list[Any]) -> str:
     return "".join(parts)
 
 
+def _spaced(arguments: list[Any]) -> str:
+    return _bounded(" ".join(map(shown, arguments)) + "\n")
+
+
+_VERB = re.compile(r"%[-+# 0]*\d*(?:\.\d+)?([%a-zA-Z])")
+_ZERO_WIDTH: Final = 1_000  # the widest column and the most digits that a verb may ask for
+
+
+def _printf(arguments: list[Any]) -> str:
+    """Go's Printf, for the verbs that a value of JSON has: https://pkg.go.dev/fmt"""
+    format, values = shown(arguments[0]), iter(arguments[1:])
+    length = len(format)
+
+    def written(match: re.Match[str]) -> str:
+        nonlocal length
+        verb = match[1]
+        if verb == "%":
+            return "%"
+        value = next(values, _MISSING)
+        if value is _MISSING:
+            return f"%!{verb}(MISSING)"
+        text = _formatted(match[0][:-1], verb, value)
+        length += len(text)
+        _check_length(length)
+        return text
+
+    return _bounded(_VERB.sub(written, format))
+
+
+_MISSING: Final = object()
+
+
+def _formatted(flags: str, verb: str, value: Any) -> str:
+    if any(int(number) > _ZERO_WIDTH for number in re.findall(r"\d{1,9}", flags)):
+        raise BadRequest(f"printf {flags}{verb} asks for more than {_ZERO_WIDTH} characters")
+    if verb in "sv":
+        return (flags + "s") % shown(value)
+    if verb == "q":
+        return (flags + "s") % json.dumps(shown(value), ensure_ascii=False)
+    if verb in "dxXo" and isinstance(value, int | float) and float(value).is_integer():
+        return (flags + verb) % int(value)
+    if verb in "feEgG" and isinstance(value, int | float):
+        return (flags + verb) % value
+    if verb == "t" and isinstance(value, bool):
+        return shown(value)
+    return f"%!{verb}({shown(value)})"
+
+
+def _json_of(kind: type, otherwise: str) -> Callable[[list[Any]], str]:
+    """As JSON, and what stands for nothing; a template that pastes it in stays JSON."""
+
+    def written(arguments: list[Any]) -> str:
+        value = arguments[0]
+        if value is None:
+            return otherwise
+        if not isinstance(value, kind) and not (kind is list and _is_list(value)):
+            return _bounded(json.dumps([value] if kind is list else value, ensure_ascii=False, default=str))
+        return _bounded(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+
+    return written
+
+
 def _bounded(text: str) -> str:
     _check_length(len(text))
     return text
@@ -413,6 +477,13 @@ FUNCTIONS: Final[Mapping[str, tuple[int, Callable[[list[Any]], Any]]]] = {
     "len": (1, _length),
     "index": (1, _index),
     "print": (1, _print),
+    "printf": (1, _printf),
+    "println": (0, _spaced),
+    "html": (1, lambda arguments: _bounded(html.escape(_print(arguments)))),
+    "urlquery": (1, lambda arguments: _bounded(quote_plus(_print(arguments)))),
+    # Axiom's own, of its default body.
+    "jsonObject": (1, _json_of(dict, "null")),
+    "jsonArray": (1, _json_of(list, "[]")),
     "json": (1, lambda arguments: _bounded(json.dumps(arguments[0], ensure_ascii=False, default=str))),
     "lower": (1, lambda arguments: shown(arguments[0]).lower()),
     "upper": (1, lambda arguments: shown(arguments[0]).upper()),
