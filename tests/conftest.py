@@ -91,7 +91,8 @@ class Server:
         self.process = self.launch()
         self.banner = _read_banner(self.process, self.errors)
         self.url = json.loads((self.data / "server.json").read_text())["url"]
-        self.token = (self.data / "owner-token").read_text().strip()
+        given = self.env.get("TAILRACE_ROOT_TOKEN")
+        self.token = given or (self.data / "owner-token").read_text().strip()
         self._client = httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60, trust_env=False
         )

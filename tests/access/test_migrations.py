@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select
 
 from tailrace.access import Access, migrations
-from tailrace.access.database import open_engine
 from tailrace.access.schema import metadata
+from tailrace.storage.database import open_engine
 
 BEFORE_MIGRATIONS = Path(__file__).parent / "databases" / "before-migrations.sql"
 OWNERS_TOKEN = "xapt-of-the-owner-before-migrations"

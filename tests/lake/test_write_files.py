@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tailrace.lake import files, table
+from tailrace.lake import table
 from tailrace.lake.table import US_PER_DAY, write_files
+from tailrace.storage import files
 
 
 def rows(days: int) -> pa.Table:

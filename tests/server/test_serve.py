@@ -1,6 +1,7 @@
 """A server's life: first start, readiness, refusals to start, and a graceful stop."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -80,7 +81,8 @@ def test_the_first_start_prints_lines_that_work_when_pasted(make_server: "MakeSe
 def test_what_the_first_start_makes_is_for_its_owner_only(make_server: "MakeServer") -> None:
     server = make_server().start()
 
-    assert mode(server.data) == 0o700
+    for directory in (server.data, server.data / "lake", server.data / "log", server.data / "temporary"):
+        assert mode(directory) == 0o700
     for name in ("owner-token", "server.json", "access.db", "saved.db"):
         assert mode(server.data / name) == 0o600
     assert json.loads((server.data / "server.json").read_text()) == {"url": server.url, "pid": server.pid}
@@ -100,11 +102,49 @@ def test_a_later_start_keeps_the_token_and_does_not_print_it(make_server: "MakeS
     assert "demo" not in {each["name"] for each in server.client.get("/v2/datasets").json()}
 
 
-def test_a_root_token_given_is_the_owners(make_server: "MakeServer") -> None:
+def test_a_root_token_given_is_the_owners_and_is_neither_printed_nor_stored(make_server: "MakeServer") -> None:
     server = make_server(env={"TAILRACE_ROOT_TOKEN": "xapt-known-to-the-test"}).start()
 
-    assert server.token == "xapt-known-to-the-test"
     assert server.client.get("/v2/user").status_code == 200
+    assert "xapt-known" not in "\n".join(server.banner)
+    assert not (server.data / "owner-token").exists()
+    ingest = next(line for line in server.banner if line.startswith("Ingest:")).partition(":")[2]
+    env = {**os.environ, "TAILRACE_TOKEN": server.token}
+    sent = subprocess.run(["bash", "-c", ingest], capture_output=True, text=True, check=True, env=env)
+    assert json.loads(sent.stdout)["ingested"] == 1
+
+
+def test_a_root_token_given_later_takes_the_place_of_the_stored_one(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    before = server.token
+    server.stop()
+
+    server.env = {"TAILRACE_ROOT_TOKEN": "xapt-known-to-the-test"}
+    server.start()
+    assert not (server.data / "owner-token").exists()
+    old = httpx.get(f"{server.url}/v2/user", headers={"Authorization": f"Bearer {before}"}, trust_env=False)
+    assert (old.status_code, server.client.get("/v2/user").status_code) == (401, 200)
+
+
+def test_the_owners_token_is_in_its_file_before_the_database_knows_it(make_server: "MakeServer") -> None:
+    server = make_server()
+    server.data.mkdir()
+    # What a kill between the two leaves.
+    (server.data / "owner-token").write_text("xapt-of-the-first-attempt\n")
+
+    server.start()
+    assert server.token == "xapt-of-the-first-attempt"
+    assert server.client.get("/v2/user").status_code == 200
+
+
+def test_a_file_of_the_owners_token_that_is_damaged_is_told_of(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    server.stop()
+    (server.data / "owner-token").write_bytes(b"")
+
+    server.launch_unready()
+    assert "set root_token" in "\n".join(server.banner)
+    assert "owner-token holds no token" in server.errors.read_text()
 
 
 def test_a_second_server_on_the_same_data_directory_is_refused(make_server: "MakeServer") -> None:

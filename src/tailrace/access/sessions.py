@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import math
-import os
 import re
 import secrets
 import time
@@ -22,6 +21,7 @@ from msgspec.structs import replace
 
 from tailrace.access.keys import KeyGrant
 from tailrace.events import Forbidden, TailraceError
+from tailrace.storage.files import replace_durably
 
 SESSION_MS = 60 * 60 * 1000  # "typically logging sessions are good for an hour"
 RATE_BYTES_PER_S = 5_000_000.0  # "~ 5 MB/s per session", of decoded bodies
@@ -279,16 +279,5 @@ def _load_secret(path: Path) -> bytes:
 
 def _make_secret(path: Path) -> bytes:
     text = secrets.token_hex(_SECRET_BYTES).encode() + b"\n"
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    replace_durably(path, text)
     return text

@@ -38,7 +38,6 @@ from tailrace.access.capabilities import (
     require,
     require_all,
 )
-from tailrace.access.database import changing, open_engine
 from tailrace.access.keys import (
     MOESIF_TAIL_LENGTH,
     KeyDialect,
@@ -69,7 +68,17 @@ from tailrace.access.tokens import (
     new_secret,
     rfc3339,
 )
-from tailrace.events import AccessUnavailable, BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from tailrace.events import (
+    AccessUnavailable,
+    BadRequest,
+    Conflict,
+    DiskFull,
+    Forbidden,
+    NotFound,
+    StorageUnavailable,
+    Unauthorized,
+)
+from tailrace.storage.database import changing, open_engine
 
 logger = logging.getLogger("tailrace.access")
 
@@ -238,15 +247,26 @@ class Access:
         """Return a user of an organisation; raises NotFound."""
         return self.people.get_user(user_id, organisation)
 
+    def has_owner(self) -> bool:
+        """Return whether the first organisation has an owner, which `bootstrap` sees to."""
+        with self._engine.connect() as connection:
+            return _first_owner(connection) is not None
+
     def bootstrap(self, root_token: str = "") -> str | None:
         """Make the owner and a personal token for them at the first start; return its secret that one time.
 
         A root token given is that secret, at the first start and later: it replaces the one before, which then
-        ceases to work, and is returned once. None when nothing changed.
+        ceases to work, and is returned once. None when nothing changed; then nothing is written either.
         """
+        with self._engine.connect() as connection:
+            owner = _first_owner(connection)
+            if owner is not None and not root_token:
+                return None
+            before = None if owner is None else _owners_token(connection, owner)
+            if before is not None and hmac.compare_digest(before.hash, hash_of(root_token)):
+                return None
         with self._changing() as connection:
-            first = (_memberships.c.role == "owner") & (_memberships.c.organisation == FIRST_ORGANISATION)
-            owner = connection.scalar(select(_memberships.c.user_id).where(first).order_by(_memberships.c.created_at))
+            owner = _first_owner(connection)
             if owner is not None and not root_token:
                 return None
             secret = root_token or new_secret("personal")
@@ -259,10 +279,7 @@ class Access:
                         user_id=owner, organisation=FIRST_ORGANISATION, role="owner", created_at=now
                     )
                 )
-            mine = (_tokens.c.user_id == owner) & (_tokens.c.kind == "personal") & (_tokens.c.name == OWNERS_TOKEN)
-            before = connection.execute(
-                select(_tokens.c.id, _tokens.c.hash).where(mine).order_by(_tokens.c.created_at)
-            ).first()
+            before = _owners_token(connection, owner)
             if before is None:
                 self._insert(connection, "personal", secret, user_id=owner, name=OWNERS_TOKEN, organisation=None)
             elif hmac.compare_digest(before.hash, hash_of(secret)):
@@ -654,7 +671,7 @@ class Access:
         try:
             with self._engine.connect() as connection:
                 number = connection.scalar(select(_changes.c.number))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
             logger.exception("The access store does not answer")
             raise AccessUnavailable("the store of users and tokens does not answer; try again later") from error
         if number != self._seen:
@@ -679,6 +696,21 @@ class Access:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _first_owner(connection: Connection) -> str | None:
+    """The id of who has been an owner of the first organisation for the longest time."""
+    first = (_memberships.c.role == "owner") & (_memberships.c.organisation == FIRST_ORGANISATION)
+    found: str | None = connection.scalar(
+        select(_memberships.c.user_id).where(first).order_by(_memberships.c.created_at)
+    )
+    return found
+
+
+def _owners_token(connection: Connection, owner: str) -> Row[Any, Any] | None:
+    """The id and the hash of the token that `bootstrap` made for an owner."""
+    mine = (_tokens.c.user_id == owner) & (_tokens.c.kind == "personal") & (_tokens.c.name == OWNERS_TOKEN)
+    return connection.execute(select(_tokens.c.id, _tokens.c.hash).where(mine).order_by(_tokens.c.created_at)).first()
 
 
 def _api_token(token_id: str | None, organisation: str | None) -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """The Starlette application made of the table of routes."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -19,8 +20,11 @@ from tailrace.api.services import Services, json_response
 from tailrace.dialects import axiom
 from tailrace.dialects.route import DIALECTS
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
+from tailrace.storage.faults import disk_fault
 
 __all__ = ["Services", "build"]
+
+logger = logging.getLogger("tailrace.api")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -40,6 +44,7 @@ def build(services: Services) -> Starlette:
         exception_handlers={
             TailraceError: _tailrace_error,
             HTTPException: _http_error,
+            OSError: _os_error,
             ClientDisconnect: _client_gone,
             Exception: _unexpected_error,
         },
@@ -113,6 +118,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
         response.headers.update(error.headers or {})
         return response
     return json_response({"code": error.status_code, "message": error.detail}, error.status_code)
+
+
+async def _os_error(request: Request, error: Exception) -> Response:
+    """A disk that is full, or that takes no writes, is told of in every answer alike."""
+    fault = disk_fault(error)
+    if fault is None:
+        raise error
+    logger.error("a request to %s failed: %s", request.url.path, error)
+    return rendered(fault)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:

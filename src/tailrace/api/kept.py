@@ -28,8 +28,8 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.access.database import changing, open_engine
 from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.storage.database import changing, open_engine
 
 MAX_DOCUMENTS = 10_000  # of one area of an organisation
 MAX_MAP_FIELDS = 1_000  # of one dataset

@@ -29,8 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.access.database import changing, open_engine
 from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.storage.database import changing, open_engine
 
 FILE_NAME = "saved.db"
 MAX_HISTORY = 10_000  # saved queries; the oldest give way

@@ -122,8 +122,18 @@ class QueryFailed(TailraceError):
 
 
 class DiskFull(TailraceError):
+    """There is no room for what is to be kept; nothing of it was."""
+
     status = 503
     code = "disk_full"
+    retryable = True
+
+
+class StorageUnavailable(TailraceError):
+    """A disk or a database cannot be read or written now."""
+
+    status = 503
+    code = "storage_unavailable"
     retryable = True
 
 

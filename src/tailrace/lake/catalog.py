@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.events import InvalidName
-from tailrace.lake.files import flush, read_bytes, replace_durably
+from tailrace.storage.files import flush, read_bytes, replace_durably
 
 REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore

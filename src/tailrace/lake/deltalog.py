@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from tailrace.lake.files import flush, replace_durably, write_flushed
+from tailrace.storage.files import flush, replace_durably, write_flushed
 
 DELTA_LOG = "_delta_log"
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -243,7 +243,7 @@ def checkpoint(table: Path) -> None:
             flush(path)
             path.replace(log / path.name)
         flush(log)
-        replace_durably(log / LAST_CHECKPOINT, (scratch / DELTA_LOG / LAST_CHECKPOINT).read_bytes())
+        replace_durably(log / LAST_CHECKPOINT, (scratch / DELTA_LOG / LAST_CHECKPOINT).read_bytes(), mode=0o666)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     DeltaTable(str(table)).cleanup_metadata()

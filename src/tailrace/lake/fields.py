@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 import msgspec
 from msgspec import Struct
 
-from tailrace.lake.files import read_bytes, replace_durably
+from tailrace.storage.files import read_bytes, replace_durably
 
 ValueType = Literal["boolean", "integer", "float", "string", "array"]
 """Types that a column can hold. `array` is JSON text."""

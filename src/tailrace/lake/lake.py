@@ -30,13 +30,13 @@ from tailrace.events import (
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
-from tailrace.lake.files import flush, make_directories
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.table import DataFile, Table
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
+from tailrace.storage.files import flush, make_directories
 
 logger = logging.getLogger("tailrace.lake")
 

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailrace.lake.fields import TIME
-from tailrace.lake.files import flush
 from tailrace.lake.table import (
     COMPRESSION,
     COMPRESSION_LEVEL,
@@ -21,6 +20,7 @@ from tailrace.lake.table import (
     new_file,
     new_path,
 )
+from tailrace.storage.files import flush
 
 READ_ROWS = 16_384  # decoded at a time, of each file that is being read
 ROW_GROUP_BYTES = 64 * 1024 * 1024  # as Parquet's footers count them, before compression

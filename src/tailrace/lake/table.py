@@ -34,7 +34,7 @@ from tailrace.lake.deltalog import (
     version_path,
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
-from tailrace.lake.files import flush, flush_all, make_directories
+from tailrace.storage.files import flush, flush_all, make_directories
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
 COMPRESSION = "zstd"

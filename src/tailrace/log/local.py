@@ -124,7 +124,7 @@ class LocalLog:
         directory = Path(directory)
         calls = calls or FileCalls()
         if not directory.exists():
-            directory.mkdir(parents=True)
+            directory.mkdir(mode=0o700, parents=True)
             segments.sync_directory(directory.parent, calls)
         log = cls(
             directory,

@@ -26,9 +26,9 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.access.database import open_engine
 from tailrace.monitors.evaluate import State
 from tailrace.monitors.messages import Message
+from tailrace.storage.database import open_engine
 
 MAX_HISTORY: Final = 5_000  # entries of one monitor; the oldest give way
 PRUNED_BY: Final = 100  # entries beyond MAX_HISTORY that start a removal

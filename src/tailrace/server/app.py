@@ -17,6 +17,7 @@ from tailrace.dialects.route import Match, Router
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import Body, ClientGone, Incoming, Message, Receive, Receiving
+from tailrace.storage.faults import disk_fault
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 TRACE_ID_BITS = 128
 
 SERVER = (b"server", b"tailrace")
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a value that someone sent must not become a page
 ALLOW_ORIGIN = (
     (b"access-control-allow-origin", b"*"),
     (
@@ -138,10 +140,11 @@ async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -
         return refused
     except ClientGone:
         raise
-    except Exception:
+    except Exception as error:
         logger.exception("a request to %s failed", match.path)
-        metrics.count_refusal(match.dialect.name, TailraceError.code)
-        return match.dialect.render_error(TailraceError("internal error"))
+        refusal = disk_fault(error) or TailraceError("internal error")
+        metrics.count_refusal(match.dialect.name, refusal.code)
+        return match.dialect.render_error(refusal)
 
 
 def _refusal(match: Match, method: str) -> Handler | None:
@@ -204,6 +207,7 @@ async def _send(send: Send, response: Response, path: str) -> None:
         (b"content-length", b"%d" % len(response.body)),
         _trace_id(),
         SERVER,
+        NO_SNIFFING,
     ]
     if not _is_same_origin(path):
         headers += ALLOW_ORIGIN
@@ -218,7 +222,7 @@ async def _send(send: Send, response: Response, path: str) -> None:
 async def _send_with_common_headers(send: Send, path: str, trace_id: tuple[bytes, bytes], message: Message) -> None:
     if message["type"] == "http.response.start":
         cross_origin = () if _is_same_origin(path) else ALLOW_ORIGIN
-        message["headers"] = [*message.get("headers", ()), trace_id, SERVER, *cross_origin]
+        message["headers"] = [*message.get("headers", ()), trace_id, SERVER, NO_SNIFFING, *cross_origin]
     await send(message)
 
 

@@ -23,7 +23,6 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__
-from tailrace.access.database import open_engine
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.config import Settings, format_size
@@ -33,6 +32,7 @@ from tailrace.lake.table import Table
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
 from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+from tailrace.storage.database import open_engine
 
 ENGINES = ("duckdb", "deltalake", "pyarrow", "granian")
 SECRET_FILES = (OWNER_TOKEN_FILE, SESSIONS_FILE, SERVER_FILE, ACCESS_FILE, SAVED_FILE)
@@ -309,8 +309,8 @@ def _access(data: Path, settings: Settings) -> Iterator[Finding]:
             engine = open_engine(settings.access_url)
             engine.connect().close()
             engine.dispose()
-        except (SQLAlchemyError, ImportError) as error:
-            reason = _first_line(error)
+        except (SQLAlchemyError, ImportError, TailraceError) as error:
+            reason = _first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
             yield Finding("wrong", subject, f"the database cannot be reached: {reason}", "check the setting access_url")
         else:
             yield Finding("ok", subject, "the database of access_url answers")

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import uvloop
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
 from tailrace.access.migrations import UpgradeFailed
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
+from tailrace.access.tokens import new_secret
 from tailrace.api.kept import Kept
 from tailrace.api.monitors import StoredSources
 from tailrace.api.services import Health, Monitoring
@@ -34,7 +38,7 @@ from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.dialects.http import Options
 from tailrace.dialects.route import Router
-from tailrace.events import QueryFailed
+from tailrace.events import QueryFailed, TailraceError
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
@@ -47,6 +51,7 @@ from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Metrics, exposition
 from tailrace.server.receiving import Receiving
+from tailrace.storage.files import read_bytes, replace_durably
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
@@ -58,6 +63,7 @@ GC_MIDDLE_COLLECTIONS = 100  # that start one of all
 OWNER_TOKEN_FILE = "owner-token"
 SESSIONS_FILE = "sessions.key"
 SERVER_FILE = "server.json"
+ROOT_TOKEN = re.compile(rb"xapt-[!-~]+")
 LOCK_FILE = "lock"
 TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
@@ -116,9 +122,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         sessions = Sessions.open(data / SESSIONS_FILE)
     except ValueError as error:
         _refuse(str(error))
-    token = access.bootstrap(settings.root_token)
-    if token is not None:
-        _write_private(data / OWNER_TOKEN_FILE, token + "\n")
+    token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
     first_start = not (data / "lake").exists()
     log: LocalLog
 
@@ -148,6 +152,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     )
     # What queries spilled to disk before a kill.
     shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
+    with contextlib.suppress(OSError):  # then DuckDB makes it, once there is something to spill
+        (data / TEMPORARY_DIRECTORY).mkdir(mode=0o700)
     engine = DuckDB(
         data / "lake",
         data / TEMPORARY_DIRECTORY,
@@ -239,7 +245,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
     )
     url = _url(settings.host, listener)
-    _write_private(data / SERVER_FILE, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    _write_address(data / SERVER_FILE, url)
     http = HttpServer(application, listener, backlog=LISTEN_BACKLOG)
     serving = asyncio.create_task(http.serve())
     starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, gate))
@@ -250,7 +256,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         runner.start()
         gc.collect()
         gc.freeze()
-        _print_banner(url, data, token)
+        _print_banner(url, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
     print("Stopping: answering what is in flight, committing what is in memory", flush=True)
@@ -276,8 +282,9 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
 def _open_access(path_or_url: Path | str) -> Access:
     try:
         return Access.open(path_or_url)
-    except (SQLAlchemyError, UpgradeFailed, ImportError) as error:
-        reason = str(error).splitlines()[0]
+    except (SQLAlchemyError, UpgradeFailed, ImportError, TailraceError) as error:
+        cause = error.__cause__ if isinstance(error, TailraceError) and error.__cause__ else error
+        reason = str(cause).splitlines()[0]
         _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
 
 
@@ -446,15 +453,46 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Puts a file in place in one step, readable by its owner only."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+class _Token(Struct, frozen=True):
+    """What is told of the owner's token at a start."""
+
+    told: str  # in the banner
+    shell: str  # what stands for it in a command line
+
+
+def _owners_token(access: Access, file: Path, given: str) -> _Token:
+    """See to it that the owner has a token, kept in a file for the commands on this machine unless it was given."""
+    if given:
+        access.bootstrap(given)
+        if _kept_token(file) not in ("", given):
+            file.unlink()  # of the one before, which has ceased to work
+        return _Token("the one given as root_token; for the lines below: export TAILRACE_TOKEN=…", "$TAILRACE_TOKEN")
+    kept = _Token(f"kept in {file}", f"$(cat {shlex.quote(str(file))})")
+    if access.has_owner():
+        if _kept_token(file):
+            return kept
+        logger.warning("%s holds no token: set root_token (TAILRACE_ROOT_TOKEN) to have a new one", file)
+        return replace(kept, told=f"not kept: {file} is missing or damaged; set root_token to have a new one")
+    # In the file first: of what is in the database alone, as a hash, nobody would know the secret.
+    secret = _kept_token(file) or new_secret("personal")
+    replace_durably(file, secret.encode() + b"\n")
+    access.bootstrap(secret)
+    return replace(kept, told=f"{secret} (shown this once, kept in {file})")
+
+
+def _kept_token(file: Path) -> str:
+    """The token in a file, empty where there is none that could be one."""
+    text = (read_bytes(file) or b"").strip()
+    return text.decode() if ROOT_TOKEN.fullmatch(text) else ""
+
+
+def _write_address(file: Path, url: str) -> None:
+    """Tell the commands on this machine where the server is; it runs without that too, such as on a full disk."""
+    try:
+        replace_durably(file, json.dumps({"url": url, "pid": os.getpid()}).encode() + b"\n")
+    except OSError as error:
+        logger.error("%s cannot be written (%s): commands need --url", file, error)
+        file.unlink(missing_ok=True)  # of a server before this one
 
 
 def _summary(faults: dict[str, str]) -> str:
@@ -478,14 +516,13 @@ def _disk_fault(directory: Path, min_free_bytes: int) -> str:
     return ""
 
 
-def _print_banner(url: str, data: Path, token: str | None) -> None:
-    kept = data / OWNER_TOKEN_FILE
-    authorization = f'-H "Authorization: Bearer $(cat {shlex.quote(str(kept))})"'
+def _print_banner(url: str, token: _Token) -> None:
+    authorization = f'-H "Authorization: Bearer {token.shell}"'
     event = '[{"message":"hello","level":"info"}]'
     query = f'{{"apl":"{DEMO_DATASET} | limit 10"}}'
     lines = [
         f"Tailrace {__version__} is ready at {url}",
-        f"Token:  {token} (shown this once, kept in {kept})" if token else f"Token:  kept in {kept}",
+        f"Token:  {token.told}",
         f"Ingest: curl -sS {url}/v1/datasets/{DEMO_DATASET}/ingest {authorization} "
         f"-H 'Content-Type: application/json' -d '{event}'",
         f"Query:  curl -sS {url}/v1/datasets/_apl {authorization} -H 'Accept: application/x-ndjson' -d '{query}'",

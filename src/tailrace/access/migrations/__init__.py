@@ -28,20 +28,30 @@ class UpgradeFailed(Exception):
 def upgrade(engine: Engine) -> None:
     """Run what is missing, in one transaction: a store that fails to upgrade is as it was before.
 
-    Raises UpgradeFailed for a store of a later version, and what the database raises.
+    Nothing is written to one that has the newest tables: a server starts on a full disk too. Raises UpgradeFailed for
+    a store of a later version, and what the database raises.
     """
+    with engine.connect() as connection:
+        if _is_newest(connection):
+            return
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             # Python's driver begins a transaction before a change of rows only, not before one of tables.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         tables = set(inspect(connection).get_table_names())
-        if VERSION_TABLE in tables and connection.scalar(select(_version.c.version_num)) == HEAD:
+        if _is_newest(connection):  # by another process, meanwhile
             return
         # Alembic takes as long to import as everything else of a start together: only where there is work for it.
         if tables.isdisjoint({VERSION_TABLE, *metadata.tables}):
             _make(connection)
         else:
             migrate(connection, is_unversioned="tokens" in tables and VERSION_TABLE not in tables)
+
+
+def _is_newest(connection: Connection) -> bool:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return False
+    return connection.scalar(select(_version.c.version_num)) == HEAD
 
 
 def migrate(connection: Connection, revision: str = "head", *, is_unversioned: bool = False) -> None:

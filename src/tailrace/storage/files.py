@@ -1,11 +1,14 @@
 """Files that must survive a power cut: written whole, flushed, and put in place at once."""
 
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FLUSH_THREADS = 16  # what file systems flush at the same time shares their journal's writes
+
+logger = logging.getLogger("tailrace.storage")
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -36,9 +39,10 @@ def flush_all(paths: Iterable[Path]) -> None:
             done.result()
 
 
-def write_flushed(path: Path, content: bytes) -> None:
+def write_flushed(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a new file and flush its content; where that fails there is none, so that nobody trusts it later."""
-    with path.open("xb") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb") as file:
         try:
             file.write(content)
             file.flush()
@@ -49,19 +53,40 @@ def write_flushed(path: Path, content: bytes) -> None:
 
 
 def make_directories(path: Path) -> None:
-    """Make a directory and those above it that are missing, durably."""
+    """Make a directory and those above it that are missing, durably, for their owner only."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         flush(directory.parent)
 
 
-def replace_durably(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step that a crash cannot split."""
+def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path` in one step that a crash cannot split; it and its name are on disk when this returns.
+
+    When it fails, what was at `path` is there still, and nothing of the attempt takes up room.
+    """
     make_directories(path.parent)
     temporary = path.with_name(path.name + ".new")
     # Never written to again: after a failed flush of it the system may take for written what is not.
     temporary.unlink(missing_ok=True)
-    write_flushed(temporary, content)
-    temporary.replace(path)
+    write_flushed(temporary, content, mode=mode)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     flush(path.parent)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Move a file that holds nothing sound out of the way, so that it can be looked at; return where it is now.
+
+    None where it cannot be moved. An earlier one is replaced.
+    """
+    aside = path.with_name(path.name + ".damaged")
+    try:
+        path.replace(aside)
+    except OSError:
+        logger.exception("%s cannot be set aside", path)
+        return None
+    return aside

@@ -1,0 +1,130 @@
+"""How an SQL store is opened: an SQLite file of the data directory, or a server's URL."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, func, make_url, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tailrace.events import StorageUnavailable
+from tailrace.storage.faults import FULL, RETRY_AFTER_S, disk_full, is_full, sqlite_fault
+
+BUSY_TIMEOUT_S = 5.0
+SQLSTATE_DISK_FULL = "53100"
+SQLSTATE_READ_ONLY = "25006"
+_WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes a store
+
+logger = logging.getLogger("tailrace.storage")
+
+
+def open_engine(path_or_url: Path | str) -> Engine:
+    """An engine on a store: a path is an SQLite file (mode 0600, made if missing), a string an SQLAlchemy URL.
+
+    Whatever is done with it raises DiskFull where the disk has no room, and StorageUnavailable where the database does
+    not answer. What is wrong with a statement stays an SQLAlchemyError.
+    """
+    if isinstance(path_or_url, Path):
+        path_or_url.parent.mkdir(parents=True, exist_ok=True)
+        # Before SQLite makes it with the mode of the umask; its -wal and -shm files take the mode of the file.
+        os.close(os.open(path_or_url, os.O_CREAT | os.O_RDWR, 0o600))
+        path_or_url.chmod(0o600)
+        path_or_url = f"sqlite:///{path_or_url}"
+    engine = create_engine(path_or_url, pool_pre_ping=True)  # a server may have been restarted meanwhile
+    if make_url(path_or_url).get_backend_name() == "sqlite":
+        event.listen(engine, "do_connect", _connect_sqlite)
+        event.listen(engine, "checkin", _drop_read_only)
+    event.listen(engine, "handle_error", _translate)
+    return engine
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other change of the store runs beside, whichever thread, process or machine makes it.
+
+    So what is read in it before something is written still holds when that is written: the body that is changed, that
+    a name is free, that a limit is not reached.
+    """
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+        yield connection
+
+
+class _ReadOnly(sqlite3.Connection):
+    """A connection to a file on a full disk, which is read as it stands."""
+
+
+def _connect_sqlite(
+    _dialect: Any, _entry: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
+    try:
+        # synchronous=FULL: a token revoked before a power cut may not be back after it.
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        # Only a read opens the index of the write-ahead log, which takes room on the disk.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except sqlite3.Error as error:
+        connection.close()
+        path = Path(arguments[0])
+        if not is_full(error) or _has_log(path):
+            raise
+        logger.warning("%s can only be read: %s", path.name, FULL)
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        return _ReadOnly(uri, **{**options, "uri": True})
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _has_log(path: Path) -> bool:
+    """Whether there are changes beside the file itself, which would be missed: a token revoked might be good again."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _drop_read_only(connection: object, entry: ConnectionPoolEntry) -> None:
+    # The next one tries again to open the file for writing.
+    if isinstance(connection, _ReadOnly):
+        entry.invalidate()
+
+
+def _is_read_only(context: ExceptionContext) -> bool:
+    pooled = None if context.connection is None else context.connection.connection
+    return pooled is not None and isinstance(pooled.dbapi_connection, _ReadOnly)
+
+
+def _translate(context: ExceptionContext) -> None:
+    """Raise one of our errors in the place of a failure of the database."""
+    if context.is_pre_ping:
+        return  # the pool connects anew
+    error = context.original_exception
+    if isinstance(error, sqlite3.Error):
+        fault = disk_full() if _is_read_only(context) else sqlite_fault(error)
+        if fault is not None:
+            logger.error("the database failed: %s (%s)", error, getattr(error, "sqlite_errorname", ""))
+            raise fault from error
+        return
+    state = getattr(error, "sqlstate", None)
+    if state == SQLSTATE_DISK_FULL:
+        logger.error("the database failed: %s", error)
+        raise disk_full() from error
+    if state == SQLSTATE_READ_ONLY or isinstance(context.sqlalchemy_exception, (OperationalError, InterfaceError)):
+        logger.error("the database failed: %s", error)
+        raise StorageUnavailable("the server's database does not answer", retry_after_s=RETRY_AFTER_S) from error

@@ -1,0 +1,114 @@
+"""What a failure of a disk means to who is told of it: one of our errors, without a path or an engine's words."""
+
+import errno
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+
+from tailrace.events import DiskFull, StorageUnavailable, TailraceError
+
+RETRY_AFTER_S = 10
+FULL = "no space is left on the disk"
+READ_ONLY = "the disk can only be read"
+UNREADABLE = "it is damaged or incomplete"
+
+_FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
+# How libraries write the number of an OSError that they keep to themselves: Rust's, then Arrow's.
+_NUMBER = re.compile(r"\((?:os error) (\d+)\)|\[errno (\d+)\]", re.IGNORECASE)
+_FULL_TEXT = os.strerror(errno.ENOSPC)  # how DuckDB's errors end
+_READ_ONLY_TEXT = os.strerror(errno.EROFS)
+
+# Of https://www.sqlite.org/rescode.html, primary codes but for the one that says more.
+_SQLITE_FULL = 13
+_SQLITE_IOERR_SHMSIZE = 4874  # the index of its write-ahead log has no room
+_SQLITE_REASONS = {
+    5: "it is locked by another process",
+    6: "it is locked by another process",
+    8: READ_ONLY,
+    10: "the disk failed",
+    11: UNREADABLE,
+    14: "its file cannot be opened",
+    26: UNREADABLE,
+}
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error comes of a disk without room, or of a quota that is used up."""
+    return any(
+        _number(each) in _FULL_NUMBERS or _FULL_TEXT in str(each) or _is_full_sqlite(each) for each in _chain(error)
+    )
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Return whether an error comes of a disk that takes no writes."""
+    return any(_number(each) == errno.EROFS or _READ_ONLY_TEXT in str(each) for each in _chain(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something on a disk could not be read or written, in words that any client may see."""
+    if is_full(error):
+        return FULL
+    if is_read_only(error):
+        return READ_ONLY
+    for each in _chain(error):
+        if isinstance(each, TailraceError):
+            return each.message
+        if isinstance(each, sqlite3.Error) and (known := _SQLITE_REASONS.get(_sqlite_code(each) & 0xFF)):
+            return known
+        if (number := _number(each)) is not None:
+            return os.strerror(number)
+    return UNREADABLE
+
+
+def disk_fault(error: BaseException) -> TailraceError | None:
+    """Return the refusal for an error that comes of a full disk or one that takes no writes, None for any other."""
+    if is_full(error):
+        return disk_full()
+    if is_read_only(error):
+        return StorageUnavailable(f"the server cannot keep this: {READ_ONLY}", retry_after_s=RETRY_AFTER_S)
+    return None
+
+
+def disk_full() -> DiskFull:
+    """Return the refusal of what would need room on a disk that has none."""
+    return DiskFull(f"the server cannot keep this: {FULL}", retry_after_s=RETRY_AFTER_S)
+
+
+def sqlite_fault(error: sqlite3.Error) -> TailraceError | None:
+    """Return the refusal for a failure of an SQLite file, None for an error in what it was asked."""
+    if _is_full_sqlite(error):
+        return disk_fault(error)
+    reason = _SQLITE_REASONS.get(_sqlite_code(error) & 0xFF)
+    if reason is None:
+        return None
+    return StorageUnavailable(f"the server's database does not answer: {reason}", retry_after_s=RETRY_AFTER_S)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _number(error: BaseException) -> int | None:
+    """The system's number of an error, also of one that a library wrote into its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _NUMBER.search(str(error))
+    return int(found[1] or found[2]) if found else None
+
+
+def _sqlite_code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)  # an error of the module itself has none
+    return code
+
+
+def _is_full_sqlite(error: BaseException) -> bool:
+    if not isinstance(error, sqlite3.Error):
+        return False
+    code = _sqlite_code(error)
+    return code & 0xFF == _SQLITE_FULL or code == _SQLITE_IOERR_SHMSIZE
