@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,31 +14,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 import zstandard
+from support.commands import Ran, tailrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Server
 
-TIMEOUT_S = 120.0
 
-
-def tailrace(
-    *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line without the settings of the shell that runs the tests."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tailrace", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env={**clean, "COLUMNS": "200", **(env or {})},
-    )
-
-
-def on(server: Server, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def on(server: Server, *arguments: str, stdin: bytes = b"") -> Ran:
     """Run a client command against the server, found by its data directory."""
     return tailrace(*arguments, stdin=stdin, env={"TAILRACE_DATA": str(server.data)})
 
@@ -49,12 +32,13 @@ def numbers(server: Server, dataset: str) -> list[int]:
 
 
 def test_the_version_is_printed() -> None:
-    assert tailrace("--version").stdout.startswith(b"tailrace ")
+    assert tailrace("--version").stdout.startswith("tailrace ")
 
 
-def test_a_command_imports_no_more_than_it_needs() -> None:
+def test_a_command_imports_no_more_than_it_needs(process: None) -> None:
     def imported(*arguments: str) -> set[str]:
-        said = tailrace(*arguments, env={"PYTHONPROFILEIMPORTTIME": "1"}).stderr.decode()
+        command = [sys.executable, "-X", "importtime", "-m", "tailrace", *arguments]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         return {line.rpartition("|")[2].strip() for line in said.splitlines()}
 
     assert imported("--version").isdisjoint({"typer", "httpx", "msgspec", "tailrace.config"})
@@ -69,7 +53,7 @@ def test_config_prints_values_with_their_origins(tmp_path: Path) -> None:
     settings = json.loads(run.stdout)
     assert settings["port"] == {"value": 9, "origin": "flag --port"}
     assert settings["root_token"] == {"value": "set", "origin": f"file {file}"}
-    table = tailrace("config", env={"TAILRACE_CONFIG": str(file), "TAILRACE_COMMIT_BYTES": "1MiB"}).stdout.decode()
+    table = tailrace("config", env={"TAILRACE_CONFIG": str(file), "TAILRACE_COMMIT_BYTES": "1MiB"}).stdout
     assert any(
         line.split() == ["commit_bytes", "1", "MiB", "environment", "TAILRACE_COMMIT_BYTES"]
         for line in table.splitlines()
@@ -80,8 +64,8 @@ def test_config_prints_values_with_their_origins(tmp_path: Path) -> None:
 def test_config_refuses_what_is_no_setting() -> None:
     run = tailrace("config", "--port", "x", env={"TAILRACE_PROT": "1"})
     assert run.returncode == 2
-    assert run.stdout == b""
-    assert run.stderr.decode().splitlines() == [
+    assert run.stdout == ""
+    assert run.stderr.splitlines() == [
         "tailrace: unknown environment variable TAILRACE_PROT; did you mean TAILRACE_PORT?",
         "tailrace: setting port (flag --port): 'x' is not accepted; "
         "it takes a whole number, at least 0 and at most 65535",
@@ -102,14 +86,14 @@ def test_config_refuses_what_is_no_setting() -> None:
 )
 def test_a_wrong_call_exits_with_2(arguments: list[str]) -> None:
     run = tailrace(*arguments)
-    assert (run.returncode, run.stdout) == (2, b"")
-    assert b"Usage:" in run.stderr
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "Usage:" in run.stderr
 
 
 def test_without_a_server_a_command_says_what_to_do(tmp_path: Path) -> None:
     run = tailrace("dataset", "list", "--data", str(tmp_path))
     assert run.returncode == 1
-    assert run.stderr.decode().splitlines() == [
+    assert run.stderr.splitlines() == [
         f"tailrace: no server runs on the data directory {tmp_path}: "
         "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
         "or its address by --url (TAILRACE_URL)"
@@ -119,7 +103,7 @@ def test_without_a_server_a_command_says_what_to_do(tmp_path: Path) -> None:
 def test_a_refused_token_is_one_clear_line(server: Server) -> None:
     run = tailrace("dataset", "list", env={"TAILRACE_URL": server.url, "TAILRACE_TOKEN": "xapt-wrong"})
     assert run.returncode == 1
-    (line,) = run.stderr.decode().splitlines()
+    (line,) = run.stderr.splitlines()
     assert "refused the token" in line
     assert "TAILRACE_TOKEN" in line
     assert "xapt-wrong" not in line
@@ -129,54 +113,54 @@ def test_datasets_are_created_listed_and_dropped(server: Server) -> None:
     assert on(server, "dataset", "create", "cli-made", "--description", "by a test").returncode == 0
     again = on(server, "dataset", "create", "cli-made")
     assert again.returncode == 1
-    assert b"exists" in again.stderr
-    listed = on(server, "dataset", "list").stdout.decode().splitlines()
+    assert "exists" in again.stderr
+    listed = on(server, "dataset", "list").stdout.splitlines()
     assert any(line.startswith("cli-made ") and "by a test" in line for line in listed)
     unasked = on(server, "dataset", "delete", "cli-made")
-    assert (unasked.returncode, unasked.stdout) == (2, b"")
-    assert b"--yes" in unasked.stderr
-    assert b"cli-made" in on(server, "dataset", "list").stdout
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "--yes" in unasked.stderr
+    assert "cli-made" in on(server, "dataset", "list").stdout
     deleted = on(server, "dataset", "delete", "cli-made", "--yes")
-    assert (deleted.returncode, deleted.stdout) == (0, b"dropped dataset cli-made and all its events\n")
-    assert b"cli-made" not in on(server, "dataset", "list").stdout
+    assert (deleted.returncode, deleted.stdout) == (0, "dropped dataset cli-made and all its events\n")
+    assert "cli-made" not in on(server, "dataset", "list").stdout
 
 
 def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> None:
     made = on(server, "token", "create", "by cli", "--dataset", f"{dataset}:ingest", "--expires", "1d")
     assert made.returncode == 0, made.stderr
-    secret = made.stdout.decode().strip()
+    secret = made.stdout.strip()
     assert secret.startswith("xaat-")
     with_it = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": secret}
     assert tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it).returncode == 0
     query = tailrace("query", "--sql", f'SELECT * FROM "{dataset}"', env=with_it)
     assert query.returncode == 1
-    listed = on(server, "token", "list").stdout.decode()
+    listed = on(server, "token", "list").stdout
     (line,) = [line for line in listed.splitlines() if f"{dataset}:ingest" in line]
     assert secret not in listed
     assert on(server, "token", "delete", line.split()[0]).returncode == 0
     refused = tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it)
     assert refused.returncode == 1
-    assert b"refused the token" in refused.stderr
+    assert "refused the token" in refused.stderr
 
 
 def test_an_unknown_token_id_leads_to_the_list(server: Server) -> None:
     run = on(server, "token", "delete", "by name")
-    assert (run.returncode, run.stdout) == (1, b"")
-    assert b"`tailrace token list`" in run.stderr
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "`tailrace token list`" in run.stderr
 
 
 def test_a_token_for_a_dataset_that_does_not_exist_comes_with_a_warning(server: Server, dataset: str) -> None:
     made = on(server, "token", "create", "t", "--dataset", "cli-nope:ingest", "--dataset", dataset, "--dataset", "*")
     assert made.returncode == 0
-    assert made.stdout.startswith(b"xaat-")
-    (warning,) = [line for line in made.stderr.decode().splitlines() if "warning" in line]
+    assert made.stdout.startswith("xaat-")
+    (warning,) = [line for line in made.stderr.splitlines() if "warning" in line]
     assert "no dataset cli-nope" in warning
 
 
 def test_a_query_that_is_not_given_by_its_option_is_told_the_option() -> None:
     run = tailrace("query", "SELECT 1")
-    assert (run.returncode, run.stdout) == (2, b"")
-    assert b"--sql" in run.stderr
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "--sql" in run.stderr
 
 
 def test_a_json_file_cut_off_is_said_to_be_unsent(server: Server, dataset: str, tmp_path: Path) -> None:
@@ -184,8 +168,8 @@ def test_a_json_file_cut_off_is_said_to_be_unsent(server: Server, dataset: str, 
     file.write_text('[{"i":1},{"i":')
     run = on(server, "ingest", dataset, str(file))
     assert run.returncode == 1
-    assert run.stdout == b"ingested 0 events, 0 failed, 1 file not read to the end\n"
-    (line,) = run.stderr.decode().splitlines()
+    assert run.stdout == "ingested 0 events, 0 failed, 1 file not read to the end\n"
+    (line,) = run.stderr.splitlines()
     assert line.startswith(f"{file}: nothing of it was sent: it is not valid JSON")
 
 
@@ -193,8 +177,8 @@ def test_a_large_ndjson_file_arrives_whole_and_once(server: Server, dataset: str
     file = tmp_path / "a.ndjson"
     file.write_text("".join(f'{{"i":{i}}}\n' for i in range(25_000)))
     run = on(server, "ingest", dataset, str(file))
-    assert run.stdout == b"ingested 25000 events, 0 failed\n"
-    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout == "ingested 25000 events, 0 failed\n"
+    assert (run.returncode, run.stderr) == (0, "")
     assert numbers(server, dataset) == list(range(25_000))
 
 
@@ -207,7 +191,7 @@ def test_compressed_files_of_every_format_arrive(server: Server, dataset: str, t
     single = tmp_path / "c.json"
     single.write_text('{\n  "i": 5\n}\n')
     run = on(server, "ingest", dataset, str(array), str(lines), str(single))
-    assert run.stdout == b"ingested 5 events, 0 failed\n", run.stderr
+    assert run.stdout == "ingested 5 events, 0 failed\n", run.stderr
     assert numbers(server, dataset) == [1, 2, 3, 4, 5]
 
 
@@ -218,16 +202,16 @@ def test_compressed_input_is_known_by_its_first_bytes(
     file = tmp_path / "a.csv"
     file.write_bytes(compress(b"i\n1\n2\n"))
     piped = on(server, "ingest", dataset, "-", "--format", "csv", stdin=file.read_bytes())
-    assert (piped.returncode, piped.stdout) == (0, b"ingested 2 events, 0 failed\n"), piped.stderr
+    assert (piped.returncode, piped.stdout) == (0, "ingested 2 events, 0 failed\n"), piped.stderr
     named = on(server, "ingest", dataset, str(file))
-    assert (named.returncode, named.stdout) == (0, b"ingested 2 events, 0 failed\n"), named.stderr
+    assert (named.returncode, named.stdout) == (0, "ingested 2 events, 0 failed\n"), named.stderr
 
 
 @pytest.mark.parametrize("junk", [b"\x89PNG\r\n\x1a\n\x00\x00", b"PK\x03\x04", b"\xff\xfei\x00\n\x001\x00"])
 def test_binary_input_as_csv_fails(server: Server, dataset: str, junk: bytes) -> None:
     run = on(server, "ingest", dataset, "-", "--format", "csv", stdin=junk)
     assert run.returncode == 1
-    assert b"header row" in run.stderr
+    assert "header row" in run.stderr
 
 
 def test_csv_keeps_its_header_and_quotes_over_many_bodies(server: Server, dataset: str) -> None:
@@ -235,7 +219,7 @@ def test_csv_keeps_its_header_and_quotes_over_many_bodies(server: Server, datase
     rows = [[str(i), f'a "quoted"\nline, {i}'] for i in range(10_001)]
     csv.writer(text).writerows([["n", "größe, in cm"], *rows])
     run = on(server, "ingest", dataset, "-", "--format", "csv", stdin=text.getvalue().encode())
-    assert run.stdout == b"ingested 10001 events, 0 failed\n", run.stderr
+    assert run.stdout == "ingested 10001 events, 0 failed\n", run.stderr
     back = server.sql(f'SELECT n, "größe, in cm" AS size FROM "{dataset}" ORDER BY CAST(n AS INTEGER)')
     assert [[row["n"], row["size"]] for row in back] == rows
 
@@ -254,8 +238,8 @@ def test_refused_events_are_listed_by_their_place_in_the_file(server: Server, da
     file.write_text("".join('{"i":\n' if i in bad else f'{{"i":{i}}}\n' for i in range(12_346)))
     run = on(server, "ingest", dataset, str(file))
     assert run.returncode == 1
-    assert run.stdout == b"ingested 12344 events, 2 failed\n"
-    first, second = run.stderr.decode().splitlines()
+    assert run.stdout == "ingested 12344 events, 2 failed\n"
+    first, second = run.stderr.splitlines()
     assert first.startswith(f"{file}: event 3: ")
     assert second.startswith(f"{file}: event 12345: ")
     assert numbers(server, dataset) == [i for i in range(12_346) if i not in bad]
@@ -268,15 +252,15 @@ def test_a_broken_file_does_not_keep_the_next_from_arriving(server: Server, data
     good.write_text('{"i":2}\n')
     run = on(server, "ingest", dataset, str(broken), str(good))
     assert run.returncode == 1
-    assert run.stderr.decode().startswith(f"{broken}: ")
+    assert run.stderr.startswith(f"{broken}: ")
     assert 2 in numbers(server, dataset)
 
 
 def test_ingest_into_a_missing_dataset_stops_at_once(server: Server) -> None:
     run = on(server, "ingest", "cli-absent", "-", stdin=b'{"i":1}\n')
-    assert (run.returncode, run.stdout) == (1, b"")
+    assert (run.returncode, run.stdout) == (1, "")
     assert len(run.stderr.splitlines()) == 1
-    assert b"not found" in run.stderr
+    assert "not found" in run.stderr
 
 
 def test_an_answer_comes_in_every_format(server: Server, dataset: str) -> None:
@@ -287,7 +271,7 @@ def test_an_answer_comes_in_every_format(server: Server, dataset: str) -> None:
     def answer(*form: str) -> bytes:
         run = on(server, "query", "--sql", sql, *form)
         assert run.returncode == 0, run.stderr
-        return run.stdout
+        return run.output
 
     assert [json.loads(line) for line in answer().splitlines()] == rows
     assert json.loads(answer("--format", "json"))["rows"] == rows
@@ -305,7 +289,7 @@ def test_apl_is_answered_in_every_format(server: Server, dataset: str) -> None:
     def answer(*form: str) -> bytes:
         run = on(server, "query", apl, "--start", "now-1h", "--end", "now", *form)
         assert run.returncode == 0, run.stderr
-        return run.stdout
+        return run.output
 
     assert [json.loads(line) for line in answer().splitlines()] == rows
     assert json.loads(answer("--format", "json"))["tables"][0]["columns"] == [[1, 2], ["é", None]]
@@ -317,14 +301,14 @@ def test_apl_is_answered_in_every_format(server: Server, dataset: str) -> None:
 
 def test_wrong_apl_is_one_line_with_its_place(server: Server) -> None:
     run = on(server, "query", "demo | whre x")
-    assert (run.returncode, run.stdout) == (1, b"")
-    (line,) = run.stderr.decode().splitlines()
+    assert (run.returncode, run.stdout) == (1, "")
+    (line,) = run.stderr.splitlines()
     assert "line 1, column 8" in line
     assert "did you mean 'where'?" in line
 
 
 def test_a_wrong_query_is_one_clear_line(server: Server) -> None:
     run = on(server, "query", "--sql", "SELECT * FROM absent")
-    assert (run.returncode, run.stdout) == (1, b"")
+    assert (run.returncode, run.stdout) == (1, "")
     assert len(run.stderr.splitlines()) == 1
-    assert b"absent" in run.stderr
+    assert "absent" in run.stderr

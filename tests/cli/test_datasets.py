@@ -1,11 +1,9 @@
 """`tailrace dataset info|fields|trim`, and what the command line says of itself."""
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.commands import Ran, tailrace
 from typer.testing import CliRunner
 
 from tailrace.cli.app import build
@@ -30,21 +28,8 @@ COMMANDS = [
 ]
 
 
-def tailrace(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAILRACE_", "_TAILRACE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "tailrace", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={**clean, "COLUMNS": "200", **env},
-    )
-
-
-def on(server: "Server", *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return tailrace(*arguments, TAILRACE_URL=server.url, TAILRACE_TOKEN=server.token)
+def on(server: "Server", *arguments: str) -> Ran:
+    return tailrace(*arguments, env={"TAILRACE_URL": server.url, "TAILRACE_TOKEN": server.token})
 
 
 def test_info_and_fields_show_what_a_dataset_holds(server: "Server", dataset: str) -> None:
@@ -88,10 +73,10 @@ def test_a_token_may_be_made_for_trimming_and_deleting(server: "Server", dataset
     assert made.returncode == 0, made.stderr
 
     with_it = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": made.stdout.strip()}
-    trimmed = tailrace("dataset", "trim", dataset, "--older-than", "1d", "--yes", **with_it)
+    trimmed = tailrace("dataset", "trim", dataset, "--older-than", "1d", "--yes", env=with_it)
 
     assert trimmed.returncode == 0, trimmed.stderr
-    assert tailrace("query", f"['{dataset}']", **with_it).returncode == 1
+    assert tailrace("query", f"['{dataset}']", env=with_it).returncode == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -104,6 +89,6 @@ def test_help_has_an_example(command: list[str]) -> None:
 
 
 def test_the_shell_can_complete_commands() -> None:
-    done = tailrace(_TAILRACE_COMPLETE="complete_bash", COMP_WORDS="tailrace dataset ", COMP_CWORD="2")
+    done = tailrace(env={"_TAILRACE_COMPLETE": "complete_bash", "COMP_WORDS": "tailrace dataset ", "COMP_CWORD": "2"})
 
     assert {"create", "list", "info", "fields", "trim", "delete"} <= set(done.stdout.split())

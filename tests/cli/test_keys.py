@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.commands import Ran, tailrace
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -20,18 +21,9 @@ SCOPES = {
 }
 
 
-def key(server: "Server", *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs `tailrace key` against the server, found by its data directory."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tailrace", "key", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env={**clean, "COLUMNS": "200", "TAILRACE_DATA": str(server.data)},
-    )
+def key(server: "Server", *arguments: str, stdin: str = "") -> Ran:
+    """Run `tailrace key` against the server, found by its data directory."""
+    return tailrace("key", *arguments, stdin=stdin, env={"TAILRACE_DATA": str(server.data)})
 
 
 @pytest.mark.parametrize("dialect", SCOPES)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from support.commands import tailrace
 from support.waiting import wait_until
 
 from tailrace.cli.tail import line_of, parsed
@@ -94,18 +95,6 @@ def test_a_server_that_is_killed_and_started_again_is_found_again(make_server: "
     assert "connected again; what arrived meanwhile is not shown" in tail.notes
 
 
-def run(env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tailrace", "tail", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**clean, **env},
-    )
-
-
 def test_what_cannot_be_tailed_is_one_clear_line(server: "Server", dataset: str) -> None:
     env = {"TAILRACE_DATA": str(server.data)}
     with socket.socket() as unused:
@@ -117,7 +106,7 @@ def test_what_cannot_be_tailed_is_one_clear_line(server: "Server", dataset: str)
             ({**env, "TAILRACE_TOKEN": "xapt-wrong"}, [dataset], "refused the token"),
             (nobody, [dataset], "no server answers"),
         ):
-            done = run(given, *arguments)
+            done = tailrace("tail", *arguments, env=given)
             assert (done.returncode, done.stdout) == (1, ""), done.stderr
             [line] = done.stderr.splitlines()
             assert said in line

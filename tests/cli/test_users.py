@@ -1,29 +1,17 @@
 """`tailrace user` and `tailrace token regenerate`, run as a user runs them, against a real server."""
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import httpx
+from support.commands import Ran, tailrace
 
 if TYPE_CHECKING:
     from conftest import Server
 
-TIMEOUT_S = 120.0
 
-
-def tailrace(server: "Server", *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command against the server, found by its data directory."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tailrace", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env={**clean, "COLUMNS": "200", "TAILRACE_DATA": str(server.data)},
-    )
+def on(server: "Server", *arguments: str) -> Ran:
+    """Run a command against the server, found by its data directory."""
+    return tailrace(*arguments, env={"TAILRACE_DATA": str(server.data)})
 
 
 def works(server: "Server", token: str) -> bool:
@@ -32,31 +20,31 @@ def works(server: "Server", token: str) -> bool:
 
 
 def test_a_user_is_created_given_a_token_and_a_role_and_removed(server: "Server") -> None:
-    made = tailrace(server, "user", "create", "Cli User", "--email", "cli@example.com", "--role", "read-only")
+    made = on(server, "user", "create", "Cli User", "--email", "cli@example.com", "--role", "read-only")
     assert made.returncode == 0, made.stderr
     user = made.stdout.strip()
-    listed = tailrace(server, "user", "list").stdout
+    listed = on(server, "user", "list").stdout
     assert any(user in line and "cli@example.com" in line and "read-only" in line for line in listed.splitlines())
 
-    token = tailrace(server, "user", "token", "cli@example.com", "laptop").stdout.strip()
+    token = on(server, "user", "token", "cli@example.com", "laptop").stdout.strip()
     assert works(server, token)
-    assert "admin" in tailrace(server, "user", "role", user, "admin").stdout
+    assert "admin" in on(server, "user", "role", user, "admin").stdout
 
-    assert tailrace(server, "user", "delete", "CLI@example.com").returncode == 0
+    assert on(server, "user", "delete", "CLI@example.com").returncode == 0
     assert not works(server, token)
 
 
 def test_the_own_name_and_email_are_changed(server: "Server") -> None:
-    changed = tailrace(server, "user", "set", "--name", "Grace", "--email", "grace@example.com")
+    changed = on(server, "user", "set", "--name", "Grace", "--email", "grace@example.com")
 
     assert changed.returncode == 0, changed.stderr
-    assert "Grace" in tailrace(server, "user", "show").stdout
+    assert "Grace" in on(server, "user", "show").stdout
     assert server.client.get("/v1/user").json()["emails"] == ["grace@example.com"]
 
 
 def test_an_unknown_user_leads_to_the_list(server: "Server") -> None:
     for user in ("nobody", "nobody@example.com"):
-        run = tailrace(server, "user", "delete", user)
+        run = on(server, "user", "delete", user)
         assert run.returncode == 1
         assert "`tailrace user list`" in run.stderr
 
@@ -64,10 +52,10 @@ def test_an_unknown_user_leads_to_the_list(server: "Server") -> None:
 def test_a_token_is_regenerated_with_an_overlap_and_revoked(server: "Server") -> None:
     old = server.client.post("/v2/tokens", json={"name": "t", "orgCapabilities": {"datasets": ["read"]}}).json()
 
-    run = tailrace(server, "token", "regenerate", old["id"], "--overlap", "1h")
+    run = on(server, "token", "regenerate", old["id"], "--overlap", "1h")
 
     assert run.returncode == 0, run.stderr
     assert works(server, run.stdout.strip())
     assert works(server, old["token"])
-    assert tailrace(server, "token", "revoke", old["id"]).returncode == 0
+    assert on(server, "token", "revoke", old["id"]).returncode == 0
     assert not works(server, old["token"])

@@ -1,10 +1,12 @@
 """Upkeep killed at each of its steps, and a server killed at any moment of it: no event is lost or doubled."""
 
+import json
 import random
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +43,26 @@ ONCE_COMMITTED = list(MOMENTS)[list(MOMENTS).index("after the Delta commit, not 
 WRITES = ("new file half written", "new file written, not flushed")
 
 
+@pytest.fixture(scope="module")
+def interrupted() -> Iterator[Callable[..., int]]:
+    """Runs a step of upkeep in a process that ends at a moment of it, and returns how it ended."""
+    program = [sys.executable, Path(__file__).with_name("interrupted.py")]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as running:
+
+        def run(*step: str | int) -> int:
+            assert running.stdin is not None
+            assert running.stdout is not None
+            running.stdin.write(json.dumps(step) + "\n")
+            return int(running.stdout.readline())
+
+        yield run
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("operation", LEFT)
-def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(tmp_path: Path, operation: str, moment: str) -> None:
+def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(
+    tmp_path: Path, operation: str, moment: str, interrupted: Callable[..., int]
+) -> None:
     if operation == "retention" and moment in WRITES:
         pytest.skip("retention writes no file")
     root = tmp_path / "lake"
@@ -54,9 +73,7 @@ def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(tmp_path: Path, op
         lake.commit_now("d")
     lake.close()
 
-    program = Path(__file__).with_name("interrupted.py")
-    killed = subprocess.run([sys.executable, program, root, operation, moment, str(BOUND_NS)], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert interrupted(str(root), operation, moment, BOUND_NS) == -signal.SIGKILL
 
     expected = LEFT[operation] if moment in ONCE_COMMITTED else ALL
     assert sorted(pl.read_delta(str(root / "d"))["n"].to_list()) == expected
