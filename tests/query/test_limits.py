@@ -7,7 +7,7 @@ import pytest
 from query.kit import Desk
 
 from tailrace.events import Overloaded, QueryFailed
-from tailrace.query import Interrupt
+from tailrace.query import AplRequest, Interrupt, run_apl
 
 ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
 
@@ -85,3 +85,33 @@ def test_the_engine_closes_its_threads(desk: Desk) -> None:
     desk.engine.close()
 
     assert watchers() == before - 1
+
+
+def test_compiling_stops_when_the_time_of_a_query_is_over(desk: Desk) -> None:
+    desk.put("logs", {"a": 1})
+    many = ",".join(map(str, range(20_000)))
+    visited: list[int] = []
+
+    class Impatient(Interrupt):
+        def check(self) -> None:
+            visited.append(1)
+            if len(visited) > 30_000:  # in the midst of compiling, after as many checks of parsing
+                self.stop("the time is over")
+            super().check()
+
+    with pytest.raises(QueryFailed, match="the time is over"):
+        run_apl(
+            desk.lake, desk.engine, AplRequest(apl=f"logs | where a in ({many})"), check=_all, interrupt=Impatient()
+        )
+    assert len(visited) == 30_001
+
+
+def test_a_query_whose_time_was_over_before_does_nothing(desk: Desk) -> None:
+    desk.put("logs", {"a": 1})
+
+    with pytest.raises(QueryFailed, match="query_timeout_s"):
+        run_apl(desk.lake, desk.engine, AplRequest(apl="logs"), check=_all, interrupt=Interrupt(0.0))
+
+
+def _all(dataset: str) -> None:
+    """Every dataset may be read."""

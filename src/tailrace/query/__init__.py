@@ -53,6 +53,9 @@ def run_sql(
     def snapshot(name: str) -> Snapshot:
         return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
 
-    plan = sql.plan(sql.parse(text), snapshot)
+    interrupt.check()
+    statement = sql.parse(text)
+    interrupt.check()
+    plan = sql.plan(statement, snapshot)
     table = engine.run(plan, interrupt)
     return Result(table, (time.perf_counter() - started) * 1000)

@@ -172,6 +172,7 @@ def run_apl(
         variables=request.variables,
         virtual_fields=request.virtual_fields,
         facts=engine.facts,
+        check=interrupt.check,
     )
 
     @functools.cache
@@ -183,7 +184,8 @@ def run_apl(
         return tuple(readable_names(lake, check))
 
     try:
-        program = request.program or parse(request.apl)
+        interrupt.check()
+        program = request.program or parse(request.apl, check=interrupt.check)
         compiled = _Compiled(Compiler(asked, snapshot, names), program, request)
         totals = _totals(program, asked, snapshot, names, request) if request.totals else None
         with engine.session(interrupt) as session:

@@ -91,8 +91,9 @@ LIST_OPERATORS = ("in", "has_any", "has_any_cs", "has_all")
 _NEGATABLE = (*WORD_OPERATORS, *LIST_OPERATORS, "matches", "between")
 
 
-def parse(text: str) -> Program:
-    """The tree of a query, with the `let`s before it. Raises AplError, located."""
+def parse(text: str, *, check: Callable[[], None] = lambda: None) -> Program:
+    """The tree of a query, with the `let`s before it. Raises AplError, located, and what `check()` raises, which is
+    called over and over so that a long text can be given up."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
@@ -102,7 +103,7 @@ def parse(text: str) -> Program:
     if size > MAX_BYTES:
         raise AplError(f"the query has {size} bytes, the limit is {MAX_BYTES}", kind="limit")
     try:
-        return Parser(text).program()
+        return Parser(text, check).program()
     except AplError as error:
         raise error.located(text) from None
 
@@ -122,8 +123,9 @@ def parse_expression(text: str) -> Expression:
 class Parser:
     """The tokens of one text, and how far they are read."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, check: Callable[[], None] = lambda: None) -> None:
         self.text = text
+        self.check = check
         self.tokens = lexer.tokens(text)
         self.position = 0
         self.depth = 0
@@ -747,6 +749,7 @@ class Parser:
     # Expressions
 
     def expression(self, level: int = 1) -> Expression:
+        self.check()
         self.deeper()
         found = self._operation(level)
         self.depth -= 1

@@ -42,6 +42,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     variables: Mapping[str, str | int | float | bool | None] = {}
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
     facts: Facts = Facts()
+    check: Callable[[], None] = lambda: None  # raises where the query is to stop
 
 
 class Aggregated(Struct, frozen=True):

@@ -46,6 +46,7 @@ from tailrace.query.values import (
 if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
+SHORT_CHAIN = 8  # operands; DuckDB takes time of the square, or worse, of the length of a long one
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
 MAX_BINDING_DEPTH = 4
 SEPARATOR = "\x1f"  # no part of a term
@@ -72,7 +73,8 @@ class Expressions:
         return self._context
 
     def value(self, node: tree.Expression) -> Value:
-        """Raises AplError, with the place."""
+        """Raises AplError, with the place; QueryFailed where the query is to stop."""
+        self.compiler.asked.check()
         try:
             return _COMPILERS[type(node)](self, node)
         except AplError as error:
@@ -230,6 +232,8 @@ class Expressions:
             operands.append(left.right)
             left = left.left
         operands.append(left)
+        if len(operands) > SHORT_CHAIN and self.searching is None:
+            operands = _as_lists(node.operator, operands)
         values = [self._operand(operand) for operand in reversed(operands)]
         while len(values) > 1:
             pairs = [values[n : n + 2] for n in range(0, len(values), 2)]
@@ -462,6 +466,53 @@ def binding_depth(node: exp.Expr) -> int:
         elif isinstance(each_, list):
             stack += [(inner, depth) for inner in each_]
     return deepest
+
+
+_LISTED = {
+    ("or", "=="): "in", ("and", "!="): "!in", ("and", "<>"): "!in",
+    ("or", "=~"): "in~", ("and", "!~"): "!in~",
+    ("or", "has"): "has_any", ("and", "!has"): "!has_any",
+    ("or", "has_cs"): "has_any_cs", ("and", "!has_cs"): "!has_any_cs",
+}  # fmt: skip
+"""The operator of a list that says the same as a chain of comparisons with its elements."""
+
+
+def _as_lists(chained: str, operands: Sequence[tree.Expression]) -> list[tree.Expression]:
+    """The operands of a chain (from its end), where comparisons of one field with literals become one with a list."""
+    keys = [_list_key(chained, operand) for operand in operands]
+    lists: dict[tuple[object, ...], list[tree.Binary]] = {}
+    for key, operand in zip(keys, operands, strict=True):
+        if key and isinstance(operand, tree.Binary):
+            lists.setdefault(key, []).append(operand)
+    found: list[tree.Expression] = []
+    for key, operand in zip(keys, operands, strict=True):
+        alike = lists.get(key, [])
+        if len(alike) < 2:
+            found.append(operand)
+        elif operand is alike[0]:
+            items = tuple(each.right for each in alike)
+            found.append(tree.Membership(operand.at, _LISTED[chained, alike[0].operator], alike[0].left, items))
+    return found
+
+
+def _list_key(chained: str, node: tree.Expression) -> tuple[object, ...]:
+    """What comparisons that can be one list have in common; empty for what cannot be in one."""
+    if not isinstance(node, tree.Binary) or (chained, node.operator) not in _LISTED:
+        return ()
+    path, right = _path(node.left), node.right
+    if not path or not isinstance(right, tree.Constant) or right.kind not in ("long", "string") or right.value is None:
+        return ()
+    return (_LISTED[chained, node.operator], right.kind, *path)
+
+
+def _path(node: tree.Expression) -> tuple[object, ...]:
+    """What tells a field that is named from others; empty for another expression."""
+    if isinstance(node, tree.Name):
+        return (node.name, node.quoted)
+    if isinstance(node, tree.Member):
+        inner = _path(node.of)
+        return (*inner, node.key, node.bracketed) if inner else ()
+    return ()
 
 
 def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:

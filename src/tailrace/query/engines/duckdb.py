@@ -184,8 +184,9 @@ class DuckDB:
 
         Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
+        interrupt = interrupt or Interrupt()
         with self._connected(interrupt, _compiled_refused) as connection:
-            yield Session(connection, self.limits.max_rows, self.limits.max_cells)
+            yield Session(connection, interrupt, self.limits.max_rows, self.limits.max_cells)
 
     @contextmanager
     def _connected(
@@ -282,8 +283,11 @@ def _compiled_refused(error: duckdb.Error) -> TailraceError:
 class Session:
     """One connection of the engine, for compiled queries."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, max_rows: int, max_cells: int) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, max_rows: int, max_cells: int
+    ) -> None:
         self._connection = connection
+        self._interrupt = interrupt
         self._max_rows = max_rows
         self.max_cells = max_cells
 
@@ -297,6 +301,7 @@ class Session:
         Raises QueryFailed past the limit of rows.
         """
         text = query if isinstance(query, str) else rendered(query)
+        self._interrupt.check()
         table = self._connection.sql(text).to_arrow_table()
         if table.num_rows > self._max_rows:
             raise QueryFailed(f"the answer has more rows than query_max_rows = {self._max_rows}; limit or aggregate it")

@@ -3,7 +3,7 @@
 A comparison of a row whose types do not fit is false (`!=` and the negated ones: true), arithmetic on it null.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlglot.expressions as exp
@@ -67,6 +67,8 @@ from tailrace.query.values import (
     try_cast,
 )
 
+FEW_TERMS = 8  # that are looked for one by one; DuckDB takes some 20 ms to compile the regex of each
+MAX_ALTERNATIVES_LENGTH = 4096  # of a regex, for which RE2 has 8 MiB
 _EXACT_IN_A_DOUBLE = 2**53 - 1
 
 ARITHMETIC = ("+", "-", "*", "/", "%")
@@ -353,7 +355,7 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
         if item.type is DYNAMIC and not item.is_constant:
             tests.append(_in_array(value, item, folded=folded))
         elif item.is_constant and item.constant is not None and _is_plain(value, item):
-            alike.setdefault(item.type, []).append(string_key(item).sql if folded else item.sql)
+            alike.setdefault(item.type, []).append(string_key(item).sql if folded else _listed(item))
         elif folded:
             tests.append(compare("==", string_key(value), string_key(item)).sql)
         else:
@@ -371,6 +373,11 @@ def _is_plain(value: Value, item: Value) -> bool:
     if item.type not in (LONG, STRING, BOOL) or value.type not in (item.type, DYNAMIC):
         return False
     return value.type is not DYNAMIC or item.type is not LONG or abs(item.constant) <= _EXACT_IN_A_DOUBLE
+
+
+def _listed(item: Value) -> exp.Expr:
+    """A literal of a list, without its type, which a long list would take longer to bind than all else."""
+    return number_node(item.constant) if item.type is LONG else item.sql
 
 
 def _any(tests: list[exp.Expr]) -> exp.Expr:
@@ -488,6 +495,25 @@ def term_pattern(term: str, *, starts: bool, ends: bool) -> str:
     return f"{before}{escaped(term)}{after}"
 
 
+def _patterns_of_any(terms: Sequence[str]) -> Iterator[str]:
+    """Regexes of which one matches where any of the terms is in the text."""
+    alike: dict[tuple[bool, bool], list[str]] = {}
+    for term in terms:
+        alike.setdefault((term[0].isalnum(), term[-1].isalnum()), []).append(escaped(term))
+    for (starts, ends), patterns in alike.items():
+        before = rf"(?:^|{_OUTSIDE})" if starts else ""
+        after = rf"(?:$|{_OUTSIDE})" if ends else ""
+        some: list[str] = []
+        length = 0
+        for pattern in patterns:
+            if some and length + len(pattern) > MAX_ALTERNATIVES_LENGTH:
+                yield f"{before}(?:{'|'.join(some)}){after}"
+                some, length = [], 0
+            some.append(pattern)
+            length += len(pattern)
+        yield f"{before}(?:{'|'.join(some)}){after}"
+
+
 def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: bool, cased: bool) -> exp.Expr:
     def side(regex: str, bounds: str) -> exp.Expr:
         return case((fn("regexp_matches", part, text_node(regex)), text_node(bounds)), otherwise=text_node(""))
@@ -504,7 +530,14 @@ def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: boo
 def has_any(left: Value, items: Sequence[Value], *, cased: bool = False) -> Value:
     """Whether any of the terms, given alone or as arrays, is in the text."""
     tests = []
-    for item in _flattened(items):
+    flat = list(_flattened(items))
+    terms = list(dict.fromkeys(item.constant for item in flat if isinstance(item.constant, str) and item.constant))
+    if len(terms) > FEW_TERMS:
+        flat = [item for item in flat if not (isinstance(item.constant, str) and item.constant)]
+        text = as_text(left).sql
+        prefix = "" if cased else "(?i)"
+        tests = [fn("regexp_matches", text, text_node(prefix + pattern)) for pattern in _patterns_of_any(terms)]
+    for item in flat:
         if item.type is DYNAMIC:
 
             def found(text: exp.Expr, array: exp.Expr) -> exp.Expr:
