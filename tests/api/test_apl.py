@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pyarrow as pa
 import pytest
-from support import answers
+from support import answers, http
 from support.moesif import Application, call
 
 from tailrace.api.apl import moment
@@ -474,7 +474,7 @@ def test_no_query_is_422_once_the_token_is_known(server: "Server", dataset: str,
     token = server.api_token(dataset, query=True)
     for secret, status in ((token, 422), ("xaat-wrong", 401)):
         headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-        answer = httpx.post(server.url + path, content=body, headers=headers, trust_env=False)
+        answer = http.post(server.url + path, content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (status, status)
 
 

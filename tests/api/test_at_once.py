@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -19,7 +20,7 @@ def at_once(server: "Server", requests: Sequence[tuple[str, str, Any]]) -> list[
 
     def send(request: tuple[str, str, Any]) -> httpx.Response:
         method, path, body = request
-        return httpx.request(method, server.url + path, json=body, headers=headers, trust_env=False, timeout=60)
+        return http.request(method, server.url + path, json=body, headers=headers)
 
     with ThreadPoolExecutor(len(requests)) as threads:
         return list(threads.map(send, requests))

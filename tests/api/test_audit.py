@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 
 from tailrace.api import ROUTES
 from tailrace.api.audit import READING, act_of
@@ -82,7 +83,7 @@ def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server"
 def test_what_keys_make_is_in_the_trail(server: "Server") -> None:
     moesif = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "k", "dataset": "audit-app"})
     headers = {"X-Moesif-Application-Id": moesif.json()["key"]}
-    sent = httpx.post(f"{server.url}/v1/users", json={"user_id": "u"}, headers=headers, trust_env=False)
+    sent = http.post(f"{server.url}/v1/users", json={"user_id": "u"}, headers=headers)
     assert sent.status_code == 201
     assert acts(server, "audit-app-users", "actor.credential") == [["createDataset", moesif.json()["id"]]]
 
@@ -130,7 +131,7 @@ def test_nobody_writes_changes_or_deletes_the_trail(server: "Server", dataset: s
     key = server.client.post("/tailrace/v1/keys", json={"dialect": "baselime", "name": "k", "datasets": ["*"]}).json()[
         "key"
     ]
-    sent = httpx.post(f"{server.url}/v1/axiom-audit/ns", json=[{"n": 1}], headers={"x-api-key": key}, trust_env=False)
+    sent = http.post(f"{server.url}/v1/axiom-audit/ns", json=[{"n": 1}], headers={"x-api-key": key})
     assert sent.status_code == 401
     assert acts(server, dataset) == [["createDataset"]]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -252,7 +253,7 @@ def test_a_key_is_good_until_it_is_revoked_and_for_its_dialect(
     body: Any = [] if dialect == "baselime" else {"user_id": "u"}
 
     def send(key: str) -> int:
-        return httpx.post(server.url + path, json=body, headers={header: key}, trust_env=False).status_code
+        return http.post(server.url + path, json=body, headers={header: key}).status_code
 
     assert send(made["key"]) == accepted
     for other in SCOPES.keys() - {dialect}:
@@ -265,7 +266,7 @@ def test_a_datamix_key_opens_sessions_until_it_is_revoked(server: "Server") -> N
     made = create(server, "datamix")
 
     def send(key: str) -> int:
-        return httpx.post(f"{server.url}/sessions", json={"key": key}, trust_env=False).status_code
+        return http.post(f"{server.url}/sessions", json={"key": key}).status_code
 
     assert send(made["key"]) == 200
     for other in SCOPES.keys() - {"datamix"}:

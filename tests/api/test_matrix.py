@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 from support.waiting import wait_until
 
 from tailrace.access.capabilities import DATASET_CAPABILITIES, ORG_CAPABILITIES
@@ -51,7 +52,7 @@ class World:
 
     def ask(self, method: str, path: str, token: str, organisation: str = "", **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} | ({"X-Axiom-Org-Id": organisation} if organisation else {})
-        return httpx.request(method, self.url + path, headers=headers, trust_env=False, timeout=60, **more)
+        return http.request(method, self.url + path, headers=headers, **more)
 
     def call(self, route: ApiRoute, token: str) -> httpx.Response:
         """The route, on what the first organisation has."""
@@ -129,7 +130,7 @@ def name(route: ApiRoute) -> str:
 
 @pytest.mark.parametrize("route", GUARDED, ids=name)
 def test_no_token_a_wrong_one_and_an_expired_one_are_401(world: World, route: ApiRoute) -> None:
-    assert httpx.request(route.method, world.url + world.path(route), trust_env=False).status_code == 401
+    assert http.request(route.method, world.url + world.path(route)).status_code == 401
     for token in ("xaat-wrong", "xapt-wrong", world.expired):
         answer = world.call(route, token)
         assert answer.status_code == 401, answer.text
@@ -192,10 +193,9 @@ def test_a_token_made_before_a_restart_works_after_it(make_server: "MakeServer")
     token = server.api_token("demo")
     server.stop()
     server.start()
-    answer = httpx.post(
+    answer = http.post(
         f"{server.url}/v1/datasets/demo/ingest",
         json=[{"n": 1}],
         headers={"Authorization": f"Bearer {token}"},
-        trust_env=False,
     )
     assert answer.status_code == 200

@@ -9,12 +9,12 @@ from html.parser import HTMLParser
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import jsonschema_rs
 import msgspec
 import pytest
 import schemathesis
 from msgspec import UNSET
+from support import http
 
 from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
 from tailrace.api.examples import EXAMPLES
@@ -165,7 +165,7 @@ def test_an_example_decodes_with_its_type(body: Body) -> None:
 
 
 def test_it_is_served_without_a_token(server: "Server") -> None:
-    answer = httpx.get(f"{server.url}/openapi.json", trust_env=False)
+    answer = http.get(f"{server.url}/openapi.json")
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -173,7 +173,7 @@ def test_it_is_served_without_a_token(server: "Server") -> None:
 
 
 def test_the_page_is_served_without_a_token_and_needs_nothing_else(server: "Server") -> None:
-    answer = httpx.get(f"{server.url}/docs", trust_env=False)
+    answer = http.get(f"{server.url}/docs")
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from starlette.routing import Route
+from support import http
 
 from tailrace.access import Access, Entry
 from tailrace.api import ROUTES, ApiRoute, Services, build
@@ -78,7 +79,7 @@ def call(server: "Server", route: ApiRoute, token: str | None) -> httpx.Response
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     path = re.sub(r"{\w+(:path)?}", "nothing-of-this-name", route.path)
     mount = "/axiom" if name(route) == "POST /v1/users" else ""  # which is Moesif's, but for a known token of Axiom's
-    return httpx.request(route.method, server.url + mount + path, headers=headers, trust_env=False, timeout=30)
+    return http.request(route.method, server.url + mount + path, headers=headers)
 
 
 def test_every_route_served_is_in_the_table_with_its_need(unused_services: Services) -> None:
@@ -115,7 +116,7 @@ def test_without_its_capability_a_token_is_403(server: "Server", dataset: str, r
 
 @pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))
 def test_public_routes_need_no_token(server: "Server", path: str) -> None:
-    assert httpx.get(server.url + path, trust_env=False).status_code == 200
+    assert http.get(server.url + path).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/v1/nothing", "/axiom", "/axiom/nothing", "/v1/datasets/a/b/c"])

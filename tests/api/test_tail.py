@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from support import http
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def tailing(server: "Server", dataset: str, where: str = "", token: str = "") ->
 def refused(server: "Server", dataset: str, where: str = "", token: str = "") -> httpx.Response:
     headers = {"Authorization": f"Bearer {token or server.token}"}
     path = f"{server.url}/tailrace/v1/tail/{dataset}"
-    return httpx.get(path, params={"where": where}, headers=headers, trust_env=False)
+    return http.get(path, params={"where": where}, headers=headers)
 
 
 def test_every_acknowledged_event_comes_as_it_was_sent(server: "Server", dataset: str) -> None:

@@ -3,8 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -46,11 +46,10 @@ def test_a_token_revoked_is_refused_at_its_next_use(server: "Server", dataset: s
 def test_a_token_cannot_make_a_mightier_one(server: "Server") -> None:
     maker = server.client.post("/v2/tokens", json={"name": "t", "orgCapabilities": {"apiTokens": ["create"]}}).json()
 
-    answer = httpx.post(
+    answer = http.post(
         f"{server.url}/v2/tokens",
         json={"name": "more", "datasetCapabilities": {"*": {"query": ["read"]}}},
         headers={"Authorization": f"Bearer {maker['token']}"},
-        trust_env=False,
     )
 
     assert answer.status_code == 403

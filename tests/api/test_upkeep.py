@@ -4,8 +4,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from support import http
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def test_each_needs_its_own_capability(server: "Server", dataset: str) -> None:
         for each in (delete, trim, vacuum):
             path, body = each
             headers = {"Authorization": f"Bearer {made['token']}"}
-            answer = httpx.post(server.url + path, json=body, headers=headers, trust_env=False)
+            answer = http.post(server.url + path, json=body, headers=headers)
             assert (answer.status_code == 403) is (each not in allowed), answer.text
 
 
@@ -202,11 +202,10 @@ def test_reading_another_dataset_in_a_condition_needs_the_right_to_query_it(serv
     rights = {"datasetCapabilities": {dataset: {"data": ["delete"]}}}
     token = server.client.post("/v2/tokens", json={"name": "t", **rights}).json()["token"]
     for other in (dataset, "demo"):
-        answer = httpx.post(
+        answer = http.post(
             server.url + DELETE,
             json={"apl": f"['{dataset}'] | where n in ((['{other}'] | project n))", "commit": True},
             headers={"Authorization": f"Bearer {token}"},
-            trust_env=False,
         )
         assert answer.status_code == 403, other
     assert len(numbers(server, dataset)) == 50
@@ -260,7 +259,7 @@ def test_a_dataset_of_current_states_is_neither_trimmed_nor_deleted_from(server:
         "/tailrace/v1/keys", json={"dialect": "moesif", "name": "upkeep-app", "dataset": "upkeep-app"}
     ).json()["key"]
     headers = {"X-Moesif-Application-Id": key}
-    sent = httpx.post(f"{server.url}/v1/users", json={"user_id": "u1"}, headers=headers, trust_env=False)
+    sent = http.post(f"{server.url}/v1/users", json={"user_id": "u1"}, headers=headers)
     assert sent.status_code == 201, sent.text
 
     trim = server.client.post("/v2/datasets/upkeep-app-users/trim", json={"maxDuration": "1s"})

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
+from support import http
 from support.commands import tailrace
 from support.waiting import wait_until
 
@@ -118,10 +118,9 @@ def test_a_revoked_token_ends_it_with_1(server: "Server", dataset: str, tmp_path
     ).json()
     with tailing(tmp_path, {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": made["token"]}, dataset) as tail:
         send_until_shown(server, dataset, tail, 1)
-        assert httpx.delete(
+        assert http.delete(
             f"{server.url}/v2/tokens/{made['id']}",
             headers={"Authorization": f"Bearer {server.token}"},
-            trust_env=False,
         ).is_success
         code = tail.process.wait(30)
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import httpx
+from support import http
 from support.commands import Ran, tailrace
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def on(server: "Server", *arguments: str) -> Ran:
 
 
 def works(server: "Server", token: str) -> bool:
-    answer = httpx.get(f"{server.url}/v2/user", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    answer = http.get(f"{server.url}/v2/user", headers={"Authorization": f"Bearer {token}"})
     return answer.status_code == 200
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     "labels", ["{", "[]", "5", '{"a":1e400}', '{"_time":1}', '{"a":1}{"b":2}', '{"' + "k" * 300 + '":1}']
 )
 def test_labels_that_are_no_fields_are_refused_with_a_reason(server: "Server", labels: str) -> None:
-    response = httpx.post(
+    response = http.post(
         f"{server.url}/v1/datasets/demo/ingest",
         headers={"Authorization": f"Bearer {server.token}", "X-Axiom-Event-Labels": labels},
         json=[{"n": 1}],

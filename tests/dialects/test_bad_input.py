@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -53,9 +54,7 @@ def numbers(server: "Server", dataset: str) -> list[int]:
 )
 def test_a_wrong_token_is_401(server: "Server", dataset: str, authorization: str | None) -> None:
     headers = {b"Authorization": authorization.encode()} if authorization else None
-    answer = httpx.post(
-        f"{server.url}/v1/datasets/{dataset}/ingest", headers=headers, json=[GOOD], trust_env=False, timeout=30
-    )
+    answer = http.post(f"{server.url}/v1/datasets/{dataset}/ingest", headers=headers, json=[GOOD])
 
     error(answer, 401)
     assert numbers(server, dataset) == []
@@ -139,7 +138,7 @@ def test_what_is_no_json_is_415_under_a_type_that_says_nothing(
 def test_the_password_of_basic_authentication_is_the_token(server: "Server", dataset: str) -> None:
     token = server.api_token(dataset)
     for path in (f"/v1/datasets/{dataset}/ingest", f"/v1/ingest/{dataset}"):
-        answer = httpx.post(f"{server.url}{path}", auth=("axiom", token), json=[{"n": 1}], trust_env=False)
+        answer = http.post(f"{server.url}{path}", auth=("axiom", token), json=[{"n": 1}])
         assert answer.status_code == 200, answer.text
 
     for sent in ("Basic !", "Basic YXhpb20=", "Basic YXhpb206", "Basic YXhpb206bm9uZQ=="):  # the last is axiom:none

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from google.protobuf.json_format import Parse
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from support import http
 from support.events import flat
 from support.moesif import Application, call
 
@@ -125,7 +126,7 @@ def test_every_route_under_every_base(application: Application, base: str) -> No
 
 
 def test_the_health_probe_needs_no_application(server: "Server") -> None:
-    answer = httpx.get(f"{server.url}/health/probe", trust_env=False)
+    answer = http.get(f"{server.url}/health/probe")
 
     assert answer.status_code == 200
     assert answer.json() == {"status": True, "region": "self-hosted"}
@@ -155,7 +156,7 @@ def test_a_missing_or_unknown_application_is_401(server: "Server", sent: list[by
 
 def test_of_several_application_ids_one_that_is_known_is_enough(application: Application) -> None:
     headers = [("X-Moesif-Application-Id", "unknown"), ("X-Moesif-Application-Id", application.key)]
-    answer = httpx.post(f"{application.server.url}/v1/events", headers=headers, json=call(), trust_env=False)
+    answer = http.post(f"{application.server.url}/v1/events", headers=headers, json=call())
 
     accepted(answer, 1)
 

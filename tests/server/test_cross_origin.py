@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from support import http
 
 from tailrace.api import ROUTES
 
@@ -81,7 +82,7 @@ def test_no_other_origin_manages_credentials(server: "Server", mount: str, path:
 @pytest.mark.parametrize("path", ["/sessions", "/datamix/sessions", "/sessions/", "/datamix/sessions?key=x"])
 def test_no_other_origin_opens_sessions(server: "Server", path: str) -> None:
     asked = preflight(server, path, **{"Access-Control-Request-Headers": "content-type"})
-    answer = httpx.post(server.url + path, headers=ORIGIN, json={"key": "wrong"}, trust_env=False)
+    answer = http.post(server.url + path, headers=ORIGIN, json={"key": "wrong"})
 
     assert asked.status_code == 204
     for headers in (asked.headers, answer.headers):
@@ -90,7 +91,7 @@ def test_no_other_origin_opens_sessions(server: "Server", path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1%2Flogs", "//v2/tokens", "/v2%2Ftokens", "/%76%32/tokens", "/v2/tokens/"])
 def test_spelling_a_path_another_way_opens_nothing(server: "Server", path: str) -> None:
-    answer = httpx.get(server.url + path, headers=ORIGIN, trust_env=False)
+    answer = http.get(server.url + path, headers=ORIGIN)
 
     assert answer.status_code in {401, 404}
     if answer.status_code == 401:

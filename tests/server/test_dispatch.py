@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support import http
 
 if TYPE_CHECKING:
     from conftest import Server
 
 
 def ask(server: "Server", method: str, path: str, **headers: str) -> httpx.Response:
-    return httpx.request(method, server.url + path, headers=headers, trust_env=False)
+    return http.request(method, server.url + path, headers=headers)
 
 
 def refusals(server: "Server", dialect: str, code: str) -> float:
@@ -114,7 +115,7 @@ def test_a_credential_known_goes_before_one_that_is_not(server: "Server", datase
     key = made.json()["key"]
 
     def send(**headers: str) -> httpx.Response:
-        return httpx.post(f"{server.url}/v1/{dataset}", json=[{"n": 1}], headers=headers, trust_env=False)
+        return http.post(f"{server.url}/v1/{dataset}", json=[{"n": 1}], headers=headers)
 
     assert send(**{"x-api-key": key}).status_code == 202
     assert send(Authorization=f"Bearer {key}").status_code == 202
@@ -133,7 +134,5 @@ def test_a_key_for_events_is_never_good_for_the_api(server: "Server", dataset: s
         assert ask(server, "GET", "/v2/datasets", **{header: key}).status_code == 401
         assert ask(server, "GET", "/v2/datasets", Authorization=f"Bearer {key}").status_code == 401
         # Nor is a token a key.
-        answer = httpx.post(
-            f"{server.url}/{dialect}/v1/events", json=[{"n": 1}], headers={header: token}, trust_env=False
-        )
+        answer = http.post(f"{server.url}/{dialect}/v1/events", json=[{"n": 1}], headers={header: token})
         assert answer.status_code == 401

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 from deltalake import DeltaTable
+from support import http
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_a_root_token_given_later_takes_the_place_of_the_stored_one(make_server:
     server.env = {"TAILRACE_ROOT_TOKEN": "xapt-known-to-the-test"}
     server.start()
     assert not (server.data / "owner-token").exists()
-    old = httpx.get(f"{server.url}/v2/user", headers={"Authorization": f"Bearer {before}"}, trust_env=False)
+    old = http.get(f"{server.url}/v2/user", headers={"Authorization": f"Bearer {before}"})
     assert (old.status_code, server.client.get("/v2/user").status_code) == (401, 200)
 
 
@@ -295,10 +295,10 @@ def test_a_stop_ends_a_query_that_runs(make_server: "MakeServer") -> None:
 def test_a_server_without_room_on_its_disk_says_so_and_refuses_events(make_server: "MakeServer") -> None:
     server = make_server("--log-min-free-bytes=1000000GiB").launch_unready()
 
-    ready = httpx.get(f"{server.url}/readyz", trust_env=False)
+    ready = http.get(f"{server.url}/readyz")
     assert ready.status_code == 503
     assert "log_min_free_bytes" in ready.json()["message"]
-    assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+    assert http.get(f"{server.url}/healthz").status_code == 200
     refused = server.ingest("demo", [{"n": 1}])
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) >= 1

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from support import http
 from support.events import Flat, typed
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class Application:
         """Sends a body, or what becomes one as JSON."""
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         headers = {**self.headers, **more.pop("headers", {})}
-        return httpx.post(self.server.url + path, headers=headers, trust_env=False, timeout=60, **content, **more)
+        return http.post(self.server.url + path, headers=headers, **content, **more)
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """Asks for a document."""
         sent = {**self.headers, **(headers or {})}
-        return httpx.get(self.server.url + path, headers=sent, trust_env=False, timeout=60)
+        return http.get(self.server.url + path, headers=sent)
 
     def stored(self, what: str = "", order: str = "_sysTime", *, times: bool = False) -> list[Flat]:
         """What the dataset, or one of its sisters like "users", holds: values by path."""
