@@ -1,9 +1,11 @@
 """The lake: batches become rows exactly once, at once, whatever happens in between."""
 
 import errno
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,8 +15,9 @@ import pytest
 from support.events import batch
 from support.waiting import wait_until
 
-from tailrace.events import DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
+from tailrace.events import Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
 from tailrace.lake import Lake, LakeSettings, Snapshot
+from tailrace.lake.catalog import load_dropped
 from tailrace.lake.table import write_files
 
 NEVER = LakeSettings(commit_age_s=1e9)
@@ -395,3 +398,180 @@ def test_what_cannot_be_shredded_is_kept_whole(lake: Lake, monkeypatch: pytest.M
 
     assert rows["_rest"].to_pylist() == ['{"n":1}']
     assert lake.shred_failures == 1
+
+
+# The disk and the lock
+
+
+class Held:
+    """Holds up the first flush of some paths until it is let go."""
+
+    def __init__(self, patched: pytest.MonkeyPatch, part: str) -> None:
+        self.entered = threading.Event()
+        self.let_go = threading.Event()
+        fsync = os.fsync
+
+        def hold(descriptor: int) -> None:
+            if part in os.readlink(f"/proc/self/fd/{descriptor}") and not self.entered.is_set():
+                self.entered.set()
+                assert self.let_go.wait(30)
+            fsync(descriptor)
+
+        patched.setattr(os, "fsync", hold)
+
+
+@pytest.mark.parametrize(
+    ("work", "part"),
+    [
+        (lambda lake: lake.create("other"), "_new-other"),
+        (lambda lake: lake.update("d", description="x"), "dataset.json"),
+        (lambda lake: lake.drop("gone"), "dropped.json"),
+    ],
+    ids=["create", "update", "drop"],
+)
+def test_ingest_lists_and_queries_go_on_while_a_dataset_is_being_written_to_the_disk(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, work: Callable[[Lake], object], part: str
+) -> None:
+    lake.create("gone")
+    lake.accept(1, batch([{"n": 1}]))
+    held = Held(monkeypatch, part)
+    with ThreadPoolExecutor(2) as threads:
+        working = threads.submit(work, lake)
+        assert held.entered.wait(30)
+
+        def go_on() -> list[int]:
+            lake.accept(2, batch([{"n": 2}]))
+            assert "d" in [info.name for info in lake.datasets()]
+            assert lake.get("d").name == "d"
+            return numbers(lake.snapshot("d"))
+
+        try:
+            assert threads.submit(go_on).result(timeout=20) == [1, 2]
+            assert not working.done()
+        finally:
+            held.let_go.set()
+        working.result(timeout=20)
+
+
+def test_names_are_read_without_the_lock(lake: Lake) -> None:
+    with ThreadPoolExecutor(1) as threads, lake._lock:
+        assert [info.name for info in threads.submit(lake.datasets).result(timeout=20)] == ["d"]
+        assert threads.submit(lake.get, "d").result(timeout=20).name == "d"
+        threads.submit(lake.check, "d").result(timeout=20)
+
+
+def test_who_creates_a_dataset_that_is_being_created_is_answered_once_it_is_there(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, "_new-other")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(lake.create, "other")
+        assert held.entered.wait(30)
+        second = threads.submit(lake.create, "other")
+        assert not lake.has("other")
+        held.let_go.set()
+        first.result(timeout=20)
+        with pytest.raises(DatasetExists):
+            second.result(timeout=20)
+        assert lake.has("other")
+
+
+def test_a_dataset_that_is_being_created_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(max_datasets=1))
+    held = Held(monkeypatch, "_new-first")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(lake.create, "first")
+        assert held.entered.wait(30)
+        with pytest.raises(Conflict):
+            lake.create("second")
+        held.let_go.set()
+        first.result(timeout=20)
+    lake.close()
+
+
+def test_a_creation_that_fails_at_any_step_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    fsync = os.fsync
+    for step in range(30):
+        left = step
+        failed = False
+
+        def fail(descriptor: int) -> None:
+            nonlocal left, failed
+            left -= 1
+            if left == -1:
+                failed = True
+                raise OSError(errno.EIO, "Input/output error")
+            fsync(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fail)
+            try:
+                lake.create("d")
+            except DatasetUnavailable:
+                assert not lake.has("d")
+                assert not (tmp_path / "d").exists()
+                lake.create("d")
+        lake.drop("d")
+        if not failed:
+            break
+    assert 5 < step < 29
+    lake.close()
+
+
+def test_what_a_drop_could_not_store_holds_the_log_until_it_can(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.replayed()
+    lake.accept(1, batch([{}]))
+    told: list[int] = []
+    lake._on_committed = told.append
+    with monkeypatch.context() as patched:
+
+        def full(root: Path, dropped: dict[str, int]) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr("tailrace.lake.catalog.store_dropped", full)
+        lake.drop("d")
+        lake.accept(2, batch([{}]))  # was on its way
+        lake.commit_now()
+        assert told == []
+    lake.commit_now()
+
+    assert told == [2]
+    assert load_dropped(lake.root) == {"d": 2}
+
+
+def test_a_batch_of_a_dropped_dataset_costs_none_beside_it_whatever_the_disk_does(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.replayed()
+    lake.create("gone")
+    lake.drop("gone")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tailrace.lake.catalog.store_dropped", full)
+    lake.accept_all([(1, batch([{}], "gone")), (2, batch([{"n": 2}]))])
+
+    assert numbers(lake.snapshot("d")) == [2]
+
+
+def test_a_dataset_whose_files_cannot_be_removed_can_be_dropped_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        patched.setattr(os, "rename", fail)
+        with pytest.raises(DatasetUnavailable, match="cannot be dropped: Read-only"):
+            lake.drop("d")
+    with pytest.raises(DatasetUnavailable, match="was dropped"):
+        lake.snapshot("d")
+
+    lake.drop("d")
+    lake.create("d")
+    assert numbers(lake.snapshot("d")) == []

@@ -327,3 +327,20 @@ def test_a_segment_missing_beside_positions_given_up_is_reported(tmp_path: Path)
         positions(log)
         (damage,) = log.damage
         assert f"positions {int(missing.stem)} to" in damage.reason
+
+
+def test_every_directory_and_name_is_on_the_disk_before_an_append_is_answered(tmp_path: Path) -> None:
+    flushed: list[Path] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        os.fsync(descriptor)
+
+    directory = tmp_path / "a" / "b" / "log"
+    with open_log(directory, calls=FileCalls(fsync=fsync)) as log:
+        log.append_now(make_batch())
+    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", directory} <= set(flushed)
+
+    flushed.clear()  # by a process that was killed before its flush, for all that the next one knows
+    with open_log(directory, calls=FileCalls(fsync=fsync)):
+        assert {directory.parent, directory} <= set(flushed)

@@ -109,8 +109,17 @@ def store_removed(directory: Path, removed: dict[str, int]) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Take a dataset's directory out of sight in one step, then delete it."""
-    grave = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
-    directory.rename(grave)
+    """Take a dataset's directory out of sight in one step, where there is one, then delete it; what stays goes later.
+
+    Raises OSError where it is still to be seen.
+    """
+    tombstone = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
+    try:
+        directory.rename(tombstone)
+    except FileNotFoundError:
+        return
     flush(directory.parent)
-    shutil.rmtree(grave)
+    try:
+        shutil.rmtree(tombstone)
+    except OSError as error:
+        logger.error("%s cannot be removed (%s); the next start will", tombstone, error)

@@ -149,6 +149,7 @@ class Lake:
         self._work = threading.Condition(self._lock)  # for the shredding thread
         self._due_now = threading.Condition(self._lock)  # for the committing thread
         self._progress = threading.Condition(self._lock)  # for snapshots and replay
+        self._names = threading.Condition(self._lock)  # for those that create, change and drop datasets
         self._shredder_waits: Literal["for work", "for more", ""] = ""
         self._datasets: dict[str, _Dataset] = {}
         self._backlog_bytes = 0
@@ -163,6 +164,11 @@ class Lake:
         self._unavailable: dict[str, str] = {}  # datasets whose files cannot be used, with the reason
         self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy)
         self._dropped = catalog.load_dropped(root)
+        self._dropped_stored = True  # as `_dropped` has it
+        self._store_dropped_at_s = 0.0
+        self._dropped_lock = threading.Lock()  # of the file; taken before the lake's
+        self._names_reserved: set[str] = set()
+        self._creating: set[str] = set()  # that count as datasets already
         self._homeless: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self._replaying = True
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
@@ -191,7 +197,9 @@ class Lake:
     ) -> "Lake":
         """Open the lake kept in a directory, which is created when missing, and start its threads."""
         make_directories(root)
-        flush(root)  # a process that was killed may have named a dataset without that
+        # A process that was killed may have made it, and named a dataset in it, without that.
+        flush(root.parent)
+        flush(root)
         lake = cls(root, settings or LakeSettings(), on_committed)
         for thread in lake._threads:
             thread.start()
@@ -232,45 +240,81 @@ class Lake:
         Raises InvalidName, DatasetExists, or Conflict past `max_datasets`.
         """
         catalog.check_name(name)
-        with self._lock:
-            if name in self._datasets:
-                raise DatasetExists(f"dataset {name!r} exists already")
-            counted = sum(1 for each in self._datasets.values() if each.info.kind != catalog.AUDIT_KIND)
-            if kind != catalog.AUDIT_KIND and counted >= self.settings.max_datasets:
-                raise Conflict(f"there are {counted} datasets, the limit max_datasets")
-            if name in self._unavailable:
-                raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}")
-            info = DatasetInfo(
-                name,
-                time.time_ns(),
-                self._accepted,
-                description,
-                who,
-                kind,
-                retention_days,
-                use_retention_period,
-                organisation,
-                current_by=current_by,
-                edge_deployment=edge_deployment,
-            )
+        with self._reserved(name):
+            with self._lock:
+                if name in self._datasets:
+                    raise DatasetExists(f"dataset {name!r} exists already")
+                counted = sum(1 for each in self._datasets.values() if each.info.kind != catalog.AUDIT_KIND)
+                counted += len(self._creating)
+                if kind != catalog.AUDIT_KIND and counted >= self.settings.max_datasets:
+                    raise Conflict(f"there are {counted} datasets, the limit max_datasets")
+                if name in self._unavailable:
+                    raise DatasetExists(
+                        f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}"
+                    )
+                info = DatasetInfo(
+                    name,
+                    time.time_ns(),
+                    self._accepted,
+                    description,
+                    who,
+                    kind,
+                    retention_days,
+                    use_retention_period,
+                    organisation,
+                    current_by=current_by,
+                    edge_deployment=edge_deployment,
+                )
+                if kind != catalog.AUDIT_KIND:
+                    self._creating.add(name)
             try:
-                self._datasets[name] = self._made(info)
+                dataset = self._made(info)
+                with self._lock:
+                    self._datasets[name] = dataset
+                    self._homeless.pop(name, None)
             except OSError as error:
                 raise DatasetUnavailable(f"dataset {name!r} cannot be stored: {error.strerror}") from error
-            self._homeless.pop(name, None)
+            finally:
+                with self._lock:
+                    self._creating.discard(name)
             return info
+
+    @contextmanager
+    def _reserved(self, name: str) -> Iterator[None]:
+        """Alone with a name of a dataset: to create, change or drop it, without holding the lock while on the disk."""
+        with self._lock:
+            self._names.wait_for(lambda: name not in self._names_reserved)
+            self._names_reserved.add(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._names_reserved.discard(name)
+                self._names.notify_all()
 
     def _made(self, info: DatasetInfo) -> _Dataset:
         """A new dataset on disk: there with all that it needs, or not at all."""
         directory = self.root / info.name
         new = self.root / f"{catalog.NEW_PREFIX}{info.name}"
         shutil.rmtree(new, ignore_errors=True)
-        Table.create(new)
-        catalog.store_info(new, info)
-        flush(new)  # the names in it, before its own
-        new.rename(directory)
-        flush(self.root)
-        return self._opened(_stored(directory, info))
+        try:
+            Table.create(new)
+            catalog.store_info(new, info)
+            flush(new)  # the names in it, before its own
+            new.rename(directory)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        try:
+            flush(self.root)
+            return self._opened(_stored(directory, info))
+        except BaseException:
+            # Or the name would be taken, by a dataset that nobody was told of.
+            try:
+                catalog.remove(directory)
+            except OSError:
+                logger.exception("%s, whose dataset could not be made, cannot be removed", directory)
+            raise
 
     def update(
         self,
@@ -287,7 +331,7 @@ class Lake:
             "use_retention_period": use_retention_period,
         }
         changes = {member: value for member, value in given.items() if value is not None}
-        with self._lock:
+        with self._reserved(name):
             dataset = self._dataset(name)
             info = replace(dataset.info, **changes, updated_ns=time.time_ns())
             try:
@@ -303,36 +347,68 @@ class Lake:
         return dataset.info.organisation if dataset else None
 
     def drop(self, name: str) -> None:
-        """Remove a dataset and all its events. Raises DatasetNotFound."""
-        with self._lock:
+        """Remove a dataset and all its events.
+
+        Raises DatasetNotFound, and DatasetUnavailable where its files cannot be removed: it can be dropped again then.
+        """
+        with self._reserved(name):
             dataset = None if name in self._unavailable else self._dataset(name)
-            # Before its files go: without this, its batches in the log would be waited for.
-            self._dropped[name] = self._accepted
-            catalog.store_dropped(self.root, self._dropped)
-            self._homeless.pop(name, None)
-            self._unavailable.pop(name, None)
-            if dataset is not None:
-                dataset.dropped = True
-                del self._datasets[name]
-                self._backlog_bytes -= dataset.waiting_bytes
-                dataset.waiting.clear()
-                self._progress.notify_all()
-        with (
-            dataset.keeper.lock if dataset is not None else nullcontext(),
-            dataset.commit_lock if dataset is not None else nullcontext(),
-        ):
-            catalog.remove(self.root / name)
+            with self._lock:
+                self._forget(name)
+                self._homeless.pop(name, None)
+                self._unavailable.pop(name, None)
+                if dataset is not None:
+                    dataset.dropped = True
+                    del self._datasets[name]
+                    self._backlog_bytes -= dataset.waiting_bytes
+                    dataset.waiting.clear()
+                    self._progress.notify_all()
+            # Before its files go: without this, its batches in the log would be waited for after a crash. On a full
+            # disk that is tried again, as only its files going may make room.
+            self._store_dropped()
+            try:
+                with (
+                    dataset.keeper.lock if dataset is not None else nullcontext(),
+                    dataset.commit_lock if dataset is not None else nullcontext(),
+                ):
+                    catalog.remove(self.root / name)
+            except OSError as error:
+                with self._lock:
+                    self._unavailable[name] = f"it was dropped, but its files cannot be removed: {error.strerror}"
+                raise DatasetUnavailable(f"dataset {name!r} cannot be dropped: {error.strerror}") from error
         self._tell_committed()
+
+    def _forget(self, name: str) -> None:
+        """What was accepted so far of a name is dropped; the lock is held."""
+        self._dropped[name] = self._accepted
+        self._dropped_stored = False
+
+    def _store_dropped(self) -> bool:
+        """Store what was dropped, where it is not; returns whether that is done."""
+        with self._dropped_lock:
+            with self._lock:
+                if self._dropped_stored:
+                    return True
+                self._dropped_stored = True
+                dropped = dict(self._dropped)
+            try:
+                catalog.store_dropped(self.root, dropped)
+            except OSError as error:
+                with self._lock:
+                    self._dropped_stored = False
+                    self._store_dropped_at_s = time.monotonic() + COMMIT_RETRY_S
+                logger.error("what was dropped cannot be stored (%s): the log keeps its events until it is", error)
+                return False
+            return True
 
     def datasets(self) -> list[DatasetInfo]:
         """All datasets, by name."""
-        with self._lock:
-            return sorted((dataset.info for dataset in self._datasets.values()), key=lambda info: info.name)
+        # Without the lock, as `get` and `has`: who lists does not wait for who writes.
+        return sorted((dataset.info for dataset in list(self._datasets.values())), key=lambda info: info.name)
 
     def get(self, name: str) -> DatasetInfo:
         """Raises DatasetNotFound."""
-        with self._lock:
-            return self._dataset(name).info
+        return self._dataset(name).info
 
     def has(self, name: str) -> bool:
         return name in self._datasets
@@ -416,9 +492,10 @@ class Lake:
             logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
             self._homeless[name] = position
         else:
-            # It was dropped between this batch's check and its flush.
-            self._dropped[name] = position
-            catalog.store_dropped(self.root, self._dropped)
+            # It was dropped between this batch's check and its flush. The committing thread stores that, as this one
+            # is the log's; until then the log keeps the batch.
+            self._forget(name)
+            self._due_now.notify()
 
     def replayed(self) -> None:
         """The log has been replayed: what is accepted from now on is new."""
@@ -594,7 +671,7 @@ class Lake:
         while True:
             with self._lock:
                 due = self._due()
-                if not due:
+                if not due and not self._is_dropping_due():
                     if self._closing:
                         return
                     self._due_now.wait(COMMIT_CHECK_S)
@@ -603,8 +680,11 @@ class Lake:
                     return
             for dataset in due:
                 self._commit(dataset)
-            if due:
+            if due or self._is_dropping_due():
                 self._tell_committed()
+
+    def _is_dropping_due(self) -> bool:
+        return not self._dropped_stored and time.monotonic() >= self._store_dropped_at_s
 
     def _due(self) -> list[_Dataset]:
         now = time.monotonic()
@@ -761,6 +841,9 @@ class Lake:
     def _tell_committed(self) -> None:
         with self._lock:
             position = self._committed_position()
+        if not self._store_dropped():
+            return
+        with self._lock:
             if position <= self._told or self._on_committed is None:
                 return
             self._told = position

@@ -123,9 +123,10 @@ class LocalLog:
         """
         directory = Path(directory)
         calls = calls or FileCalls()
-        if not directory.exists():
-            directory.mkdir(mode=0o700, parents=True)
-            segments.sync_directory(directory.parent, calls)
+        segments.make_directory(directory, calls)
+        # Names that a killed process gave without flushing them are about to be relied upon.
+        segments.sync_directory(directory.parent, calls)
+        segments.sync_directory(directory, calls)
         log = cls(
             directory,
             segment_bytes=segment_bytes,

@@ -137,6 +137,14 @@ def sync_directory(directory: Path, calls: FileCalls) -> None:
         os.close(fd)
 
 
+def make_directory(directory: Path, calls: FileCalls) -> None:
+    """Make a directory and those above it that are missing, durable with their names."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700)
+        sync_directory(each.parent, calls)
+
+
 def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls) -> int:
     """Write buffers one after the other from an offset, in as few calls as can be: the offset of the end."""
     waiting = list(buffers)

@@ -51,7 +51,7 @@ from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Metrics, exposition
 from tailrace.server.receiving import Receiving
-from tailrace.storage.files import read_bytes, replace_durably
+from tailrace.storage.files import make_directories, read_bytes, replace_durably
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
@@ -83,7 +83,7 @@ def serve(settings: Settings) -> None:
     _spare_the_collector()
     data = settings.data.absolute()
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(data)
     except OSError as error:
         _refuse(f"the data directory {data} cannot be made: {error.strerror}")
     with _locked(data), _listening(settings.host, settings.port) as listener:
