@@ -4,9 +4,8 @@ import asyncio
 import signal
 import socket
 
-from tailrace.server.app import Scope, Send
 from tailrace.server.http import HttpServer
-from tailrace.server.receiving import Message, Receive
+from tailrace.server.receiving import Message, Receive, Scope, Send
 from tailrace.server.serve import LISTEN_BACKLOG
 
 BODY = b"{}"

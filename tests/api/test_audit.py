@@ -179,7 +179,7 @@ def test_a_change_stands_and_is_told_in_the_log_where_the_trail_cannot_be_writte
     assert '"action":"createDataset"' in line
     assert '"id":"unseen"' in line
     metrics = server.client.get("/metrics").text
-    assert 'tailrace_refused_requests_total{dialect="audit",reason="disk_full"} 1.0' in metrics
+    assert 'tailrace_refused_requests_total{dialect="audit",reason="disk_full",route="",status="0"} 1.0' in metrics
 
 
 def test_every_route_that_changes_something_has_an_act() -> None:

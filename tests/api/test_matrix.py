@@ -12,16 +12,15 @@ from support.waiting import wait_until
 
 from tailrace.access.capabilities import DATASET_CAPABILITIES, ORG_CAPABILITIES
 from tailrace.api import ROUTES, ApiRoute
-from tailrace.api.routes import ANY_TOKEN, PUBLIC
+from tailrace.api.routes import ANY_TOKEN, PUBLIC, Need
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
 GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 WITH_IDS = [route for route in GUARDED if "{" in route.path]
-LISTS = [
-    route for route in GUARDED if route.method == "GET" and route not in WITH_IDS and route.path != "/metrics"
-]  # metrics are the server's, without names
+OF_THE_SERVER = [route for route in GUARDED if route.need == Need("server", "read")]
+LISTS = [route for route in GUARDED if route.method == "GET" and route not in WITH_IDS and route not in OF_THE_SERVER]
 OURS = "ours-alone"  # in the name of all that the first organisation has here
 
 
@@ -35,7 +34,10 @@ class World:
         assert self.ask("POST", "/v2/orgs", server.token, json={"name": "Other"}).status_code == 200
         self.other = self.made("/v2/users", {"name": "Eve", "email": "eve@example.com", "role": "owner"})
         self.other_owner = self.made(f"/tailrace/v1/users/{self.other['id']}/tokens", {"name": "eve"})["token"]
-        self.other_api = self.made("/v2/tokens", {"name": "eve", **everything()})["token"]
+        # What is of the whole server, another organisation cannot give.
+        capabilities = {name: actions for name, actions in ORG_CAPABILITIES.items() if name != "server"}
+        given = {"name": "eve", **everything(), "orgCapabilities": capabilities}
+        self.other_api = self.made("/v2/tokens", given)["token"]
         expiring = server.client.post("/v2/tokens", json={"name": "expiring", **everything(), "expiresAt": soon()})
         self.expired = expiring.json()["token"]
         wait_until(lambda: self.ask("GET", "/v2/user", self.expired).status_code == 401)
@@ -134,6 +136,13 @@ def test_no_token_a_wrong_one_and_an_expired_one_are_401(world: World, route: Ap
     for token in ("xaat-wrong", "xapt-wrong", world.expired):
         answer = world.call(route, token)
         assert answer.status_code == 401, answer.text
+
+
+@pytest.mark.parametrize("route", OF_THE_SERVER, ids=name)
+def test_what_is_of_the_whole_server_is_for_the_first_organisation(world: World, route: ApiRoute) -> None:
+    assert world.call(route, world.server.token).status_code == 200
+    for token in (world.other_owner, world.other_api):
+        assert world.call(route, token).status_code == 403
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if route.need != ANY_TOKEN], ids=name)

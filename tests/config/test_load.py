@@ -136,3 +136,11 @@ def test_every_setting_says_what_it_means_and_takes_its_own_default_as_text(name
         by_variable, _ = load(None, {}, {environment_variable(name): shown(name, default)})
         assert getattr(by_flag, name) == getattr(by_variable, name) == default
     assert flag(name).startswith("--")
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    settings, _ = load(None, {"trusted_proxies": "127.0.0.1, 10.0.0.0/8,::1"}, {})
+    assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "::1")
+
+    with pytest.raises(ConfigError, match=r"trusted_proxies.*'proxy.example' is not accepted; it takes addresses"):
+        load(None, {"trusted_proxies": "proxy.example"}, {})

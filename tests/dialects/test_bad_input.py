@@ -309,5 +309,8 @@ def test_refusals_are_counted_by_reason(make_server: "MakeServer") -> None:
     server.ingest("missing", [GOOD])
 
     metrics = server.client.get("/metrics").text
-    assert 'tailrace_refused_requests_total{dialect="axiom",reason="dataset_not_found"} 1.0' in metrics
-    assert re.search(r'tailrace_rejected_events_total\{dialect="axiom",reason="[a-z_]+"\} 2\.0', metrics)
+    where = 'route="/v1/datasets/{dataset}/ingest"'
+    refused = f'{{dialect="axiom",reason="dataset_not_found",{where},status="404"}} 1.0'
+    rejected = rf'_events_total{{dialect="axiom",reason="[a-z_]+",{re.escape(where)}}} 2\.0'
+    assert f"tailrace_refused_requests_total{refused}" in metrics
+    assert re.search(rejected, metrics)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -250,7 +251,8 @@ def test_a_client_that_hangs_up_halfway_stores_nothing(make_server: "MakeServer"
     )
     chunked.close()
 
-    wait_until(lambda: 'reason="client_gone"} 2.0' in server.client.get("/metrics").text)
+    gone = re.compile(r'^tailrace_refused_requests_total\{.*reason="client_gone",.*\} 2\.0$', re.MULTILINE)
+    wait_until(lambda: gone.search(server.client.get("/metrics").text) is not None)
     assert server.sql("SELECT count(*) AS c FROM d") == [{"c": 0}]
 
 

@@ -17,7 +17,7 @@ FIRST_ORGANISATION = "tailrace"  # the one that a server begins with; a dataset 
 OwnerOf = Callable[[str], str | None]  # a dataset's organisation, "" for the first; None where there is none
 
 _CRUD = ("create", "read", "update", "delete")
-# Capability maps of Axiom's `POST /v2/tokens`.
+# Capability maps of Axiom's `POST /v2/tokens`, and `server`.
 DATASET_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "ingest": ("create",),
     "query": ("read",),
@@ -42,6 +42,7 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "monitors": _CRUD,
     "notifiers": _CRUD,
     "rbac": _CRUD,
+    "server": ("read",),  # ours: the metrics and the refused requests of the whole server
     "sharedAccessKeys": ("read", "update"),
     "users": _CRUD,
     "views": _CRUD,
@@ -124,6 +125,8 @@ def is_foreign(organisation: str, dataset: str, owner_of: OwnerOf) -> bool:
 def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = None) -> bool:
     """Return whether the grant covers an action on a dataset, or on the organisation when no dataset is named."""
     if dataset is None:
+        if capability == "server" and grant.organisation != FIRST_ORGANISATION:
+            return False  # what it shows is of all organisations
         return grant.is_unlimited or action in grant.org.get(capability, ())
     if is_foreign(grant.organisation, dataset, grant.owner_of):
         return False

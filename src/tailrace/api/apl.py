@@ -18,6 +18,7 @@ from tailrace.api import running
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
+from tailrace.dialects.outcome import Outcome, outcome_of
 from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
@@ -168,7 +169,7 @@ async def query_batch(request: Request, services: Services, grant: Grant) -> Res
 
     async def one(item: BatchItem, gone: "asyncio.Future[None]") -> bytes:
         async with slots:
-            answer = await _batch_answer(item, services, grant, gone)
+            answer = await _batch_answer(item, services, grant, gone, outcome_of(request.scope))
         return b"data: " + msgspec.json.encode(answer) + b"\n\n"
 
     return BatchResponse(request, [partial(one, item) for item in items])
@@ -201,7 +202,9 @@ class BatchResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _batch_answer(item: BatchItem, services: Services, grant: Grant, gone: "asyncio.Future[None]") -> BatchAnswer:
+async def _batch_answer(
+    item: BatchItem, services: Services, grant: Grant, gone: "asyncio.Future[None]", outcome: Outcome
+) -> BatchAnswer:
     try:
         if item.apl_request is None:
             raise BadRequest("the query has no aplRequest; other languages are not answered")
@@ -214,6 +217,7 @@ async def _batch_answer(item: BatchItem, services: Services, grant: Grant, gone:
 
         content = await running.run_one(services, grant, work, gone)
     except TailraceError as error:
+        outcome.parts.append(error)
         return BatchAnswer(item.query_id, error.status, error=error_body(error))
     return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
 

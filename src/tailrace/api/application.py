@@ -18,6 +18,7 @@ from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
 from tailrace.dialects import axiom
+from tailrace.dialects.outcome import CLIENT_GONE, outcome_of
 from tailrace.dialects.route import DIALECTS
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
 from tailrace.storage.faults import disk_fault
@@ -76,6 +77,7 @@ def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
         # Starlette answers HEAD wherever there is GET.
         method = "GET" if request.method == "HEAD" else request.method
         route, act = methods[method], acts[method]
+        outcome_of(request.scope).route = route.path
         grant = _grant(route, request, services)
         if act is None or grant is None:
             return await route.handler(request, services, grant)
@@ -105,6 +107,7 @@ def _grant(route: ApiRoute, request: Request, services: Services) -> Grant | Non
 async def _tailrace_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, TailraceError):
         raise error
+    outcome_of(request.scope).refuse(error)
     return rendered(error)
 
 
@@ -112,9 +115,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 404:
-        return rendered(NotFound(f"{request.url.path} not found"))
+        return await _tailrace_error(request, NotFound(f"{request.url.path} not found"))
     if error.status_code == 405:
-        response = rendered(MethodNotAllowed(f"{request.method} is not allowed for {request.url.path}"))
+        refused = MethodNotAllowed(f"{request.method} is not allowed for {request.url.path}")
+        outcome_of(request.scope).route = _path_of(request)
+        response = await _tailrace_error(request, refused)
         response.headers.update(error.headers or {})
         return response
     return json_response({"code": error.status_code, "message": error.detail}, error.status_code)
@@ -126,16 +131,23 @@ async def _os_error(request: Request, error: Exception) -> Response:
     if fault is None:
         raise error
     logger.error("a request to %s failed: %s", request.url.path, error)
-    return rendered(fault)
+    return await _tailrace_error(request, fault)
+
+
+def _path_of(request: Request) -> str:
+    """The path, as the table of routes has it, of a route that was found but does not have the method."""
+    endpoint = request.scope["endpoint"]
+    return next(str(route.path) for route in request.app.routes if route.endpoint is endpoint)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:
+    outcome_of(request.scope).reason = CLIENT_GONE
     return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed its request
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this answer; it is logged where it arrives.
-    return rendered(TailraceError("internal error"))
+    return await _tailrace_error(request, TailraceError("internal error"))
 
 
 def rendered(error: TailraceError) -> Response:

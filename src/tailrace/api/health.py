@@ -7,6 +7,9 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.services import Services, json_response
+from tailrace.dialects.outcome import outcome_of
+
+NOT_READY = "not_ready"  # for the counter of refusals
 
 
 class Health(Struct, frozen=True):
@@ -32,6 +35,8 @@ async def ready(request: Request, services: Services, grant: Grant | None) -> Re
     """200 when events are taken, else 503 with the reason."""
     health = await services.health()
     if health.reason:
+        outcome = outcome_of(request.scope)
+        outcome.reason, outcome.message = NOT_READY, health.reason
         return json_response(Unready(health.reason), 503)
     return json_response(Health())
 

@@ -21,6 +21,7 @@ from tailrace.api import (
     notifiers,
     organisations,
     rbac,
+    refusals,
     sql,
     starred,
     statistics,
@@ -36,6 +37,7 @@ from tailrace.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from tailrace.api.services import Handler
 from tailrace.api.store import SavedQuery, VirtualField
 from tailrace.dialects.http import Parameter
+from tailrace.dialects.outcome import Refusal
 from tailrace.query.answers import legacy, tabular
 from tailrace.query.legacy import LegacyQuery
 from tailrace.query.results import Answer
@@ -806,5 +808,13 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/docs", documents.page, PUBLIC, media={"text/html": str}),
     ApiRoute("GET", "/healthz", health.alive, PUBLIC, answer=health.Health),
     ApiRoute("GET", "/readyz", health.ready, PUBLIC, answer=health.Health, failures={503: health.Unready}),
-    ApiRoute("GET", "/metrics", health.metrics, ANY_TOKEN, media={"text/plain": str}),
+    ApiRoute("GET", "/metrics", health.metrics, Need("server", "read"), media={"text/plain": str}),
+    ApiRoute(
+        "GET",
+        "/tailrace/v1/refusals",
+        refusals.list_refusals,
+        Need("server", "read"),
+        answer=list[Refusal],
+        parameters=(LIMIT, OFFSET),
+    ),
 )

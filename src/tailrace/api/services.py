@@ -1,6 +1,6 @@
 """What the API's handlers work with, and how they read a request and write an answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from tailrace.api.kept import Kept
 from tailrace.api.store import Store
 from tailrace.api.tails import Tails
 from tailrace.api.turns import Turns
+from tailrace.dialects.outcome import Refusal
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
@@ -54,6 +55,7 @@ class Services(Struct, frozen=True, eq=False):
     tails: Tails
     monitoring: Monitoring
     record: Callable[[Entry], Awaitable[None]]  # into the audit trail
+    refusals: Callable[[], Sequence[Refusal]] = tuple  # of requests, the latest first
     vacuuming: set[str] = set()  # names of datasets
 
 

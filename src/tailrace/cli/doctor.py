@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_CLOCK_DIFFERENCE_S = 30.0
 TIMEOUT_S = 10.0
+TOLD_REFUSALS = 5
+NOT_TOLD = ("client_gone", "not_ready")  # readiness is told by itself
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 
@@ -131,6 +133,7 @@ def _asked(finding: "type[Finding]", client: httpx.Client, url: str) -> "Iterabl
     else:
         advice = "do away with the reason; docs/running.md says what each means"
         yield finding("wrong", "readiness", message_of(ready), advice)
+    yield from _refusals(finding, client)
     user = client.get("/v2/user")
     if user.status_code == httpx.codes.UNAUTHORIZED:
         yield finding("wrong", "token", message_of(user), "give a valid one by --token (TAILRACE_TOKEN)")
@@ -138,6 +141,24 @@ def _asked(finding: "type[Finding]", client: httpx.Client, url: str) -> "Iterabl
         yield finding("ok", "token", f"is {json_of(client, user).get('name') or 'an API token'}'s")
     else:
         yield finding("ok", "token", "is an API token")
+
+
+def _refusals(finding: "type[Finding]", client: httpx.Client) -> "Iterator[Finding]":
+    """What the server refused of late, where the token may know."""
+    answer = client.get("/tailrace/v1/refusals", params={"limit": 1000})
+    if not answer.is_success:  # by the token, of which more is said elsewhere, or of an older version
+        return
+    refusals = [each for each in json_of(client, answer) if each["reason"] not in NOT_TOLD]
+    for each in refusals[:TOLD_REFUSALS]:
+        events = f" of {each['events']} events" if each["events"] else ""
+        found = (
+            f"{each['method']} {each['path']} {each['status']} {each['reason']}{events}, {each['count']} times, "
+            f"last {each['time'][:19]}Z, from {each['address']} ({each['userAgent'] or 'no user agent'})"
+        )
+        yield finding("warning", "refused", f"{found}: {each['message']}" if each["message"] else found)
+    if len(refusals) > TOLD_REFUSALS:
+        more = f"{len(refusals) - TOLD_REFUSALS} more sorts of requests"
+        yield finding("warning", "refused", more, "GET /tailrace/v1/refusals lists them; docs/running.md")
 
 
 def _clock_of(finding: "type[Finding]", answer: httpx.Response, asked_s: float) -> "Iterator[Finding]":

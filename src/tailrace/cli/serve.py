@@ -23,7 +23,13 @@ from tailrace.config import (
 )
 from tailrace.config.settings import Unit
 
-_METAVARS = {Unit.BYTES: "SIZE", Unit.SECONDS: "TIME", Unit.NONE: "TEXT", Unit.NAMES: "NAME,…"}
+_METAVARS = {
+    Unit.BYTES: "SIZE",
+    Unit.SECONDS: "TIME",
+    Unit.NONE: "TEXT",
+    Unit.NAMES: "NAME,…",
+    Unit.NETWORKS: "ADDRESS,…",
+}
 
 ConfigFile = Annotated[
     Path | None,

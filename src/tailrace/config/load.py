@@ -94,6 +94,8 @@ def accepted(name: str) -> str:
         words, show = "a time in seconds or such as 30s or 5m", format_duration
     elif unit is Unit.NAMES:
         return "names, in a text separated by commas"
+    elif unit is Unit.NETWORKS:
+        return "addresses such as 127.0.0.1 and networks such as 10.0.0.0/8, in a text separated by commas"
     elif field.annotation is int:
         words = "a whole number"
     elif field.annotation is float:

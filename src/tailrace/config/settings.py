@@ -8,7 +8,15 @@ from msgspec import Struct
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tailrace.config.units import format_duration, format_size, parse_duration, parse_names, parse_number, parse_size
+from tailrace.config.units import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_names,
+    parse_networks,
+    parse_number,
+    parse_size,
+)
 
 ENV_PREFIX = "TAILRACE_"
 MIB = 1024**2
@@ -34,6 +42,7 @@ class Unit(StrEnum):
     FILES = "files"
     MONITORS = "monitors"
     NAMES = "names, separated by commas"
+    NETWORKS = "addresses, separated by commas"
 
 
 class Secret(Struct, frozen=True):
@@ -44,6 +53,7 @@ class Secret(Struct, frozen=True):
 
 Bytes = Annotated[int, BeforeValidator(parse_size), Unit.BYTES]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Unit.SECONDS]
+Networks = Annotated[tuple[str, ...], BeforeValidator(parse_networks), Unit.NETWORKS]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names), Unit.NAMES]
 
 
@@ -79,6 +89,19 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe message of the server's own log that is written."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How the server's own log is written: as text, or as a JSON object a line."
+    )
+    request_log: Literal["off", "refused", "all"] = Field(
+        default="refused",
+        description="Which requests are written to the server's log: none, those refused (the same one again once a "
+        "minute, with how often it came), every one.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses and networks of the reverse proxies that are believed about whom a request is from, by "
+        "`X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, or `Forwarded`.",
     )
     shutdown_grace_s: Seconds = Field(
         default=20.0,
@@ -363,7 +386,7 @@ def shown(name: str, value: object) -> str:
             return format_size(value)
         case Unit.SECONDS, float():
             return format_duration(value)
-        case Unit.NAMES, tuple():
+        case ((Unit.NAMES | Unit.NETWORKS), tuple()):
             return ",".join(value) or "none"
         case Unit.NONE, bool():
             return str(value).lower()

@@ -1,5 +1,6 @@
 """Sizes and durations as people write them: "64MiB", "1 MB", "30s", "5m"."""
 
+import ipaddress
 import re
 
 _BYTES = {
@@ -75,6 +76,18 @@ def parse_names(value: object) -> object:
     if isinstance(value, str):
         return tuple(name for name in (part.strip() for part in value.split(",")) if name)
     return value
+
+
+def parse_networks(value: object) -> object:
+    """Return the addresses and networks, such as 10.0.0.0/8, of a text in which commas separate them, or "none".
+
+    Raises ValueError for one that is neither.
+    """
+    names = parse_names(value)
+    if isinstance(names, (tuple, list)):
+        for each in names:
+            ipaddress.ip_network(each, strict=False)
+    return names
 
 
 def parse_number(value: object) -> object:

@@ -163,7 +163,7 @@ class Gate(Protocol):
         """
         ...
 
-    def refuse(self, rejections: Sequence[Rejection], *, dialect: str) -> None:
+    def refuse(self, rejections: Sequence[Rejection]) -> None:
         """Counts what was refused before it came to a batch."""
         ...
 

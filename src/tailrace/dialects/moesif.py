@@ -191,7 +191,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
             return check_entities(body, entity, single=single, limits=gate.limits, received_ns=request.received_ns)
 
         changes = await gate.offload(check, WORST * len(body))
-        gate.refuse(changes.rejections, dialect="moesif")
+        gate.refuse(changes.rejections)
         rejections = changes.rejections
         if changes.upserts:
             dataset = f"{application}-{entity.name}"

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tailrace.dialects import axiom, baselime, datamix, moesif
 from tailrace.dialects.http import Dialect, Handler, Headers
+from tailrace.dialects.outcome import UNKNOWN_ROUTE
 
 DIALECTS: tuple[Dialect, ...] = (axiom.DIALECT, baselime.DIALECT, datamix.DIALECT, moesif.DIALECT)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
@@ -41,6 +42,7 @@ class Match(Struct, frozen=True):
     path: str  # percent-decoded, without the mount prefix
     handlers: dict[str, Handler]  # by method; empty when the path is not one of the dialect's
     params: dict[str, str]
+    route: str = UNKNOWN_ROUTE  # with the names of its parameters in braces
 
 
 class _Path(Struct):
@@ -239,12 +241,14 @@ def _match(dialect: Dialect, segments: Segments) -> Match:
     wanted = segments if dialect.exact_slashes else _trimmed(segments)
     params: dict[str, str] | None = None
     handlers: dict[str, Handler] = {}
+    name = UNKNOWN_ROUTE
     for route in dialect.routes:
         values = _fit(_segments(route.path.encode(), exact=dialect.exact_slashes), wanted)
         if values is not None and (params is None or values == params):
             params = values
+            name = name if handlers else route.path
             handlers.setdefault(route.method, route.handler)
-    return Match(dialect, "/".join(segments), handlers, params or {})
+    return Match(dialect, "/".join(segments), handlers, params or {}, name)
 
 
 def _segments(raw_path: bytes, *, exact: bool) -> Segments:

@@ -3,29 +3,41 @@
 import contextlib
 import logging
 import random
+import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
 from tailrace.api import ROUTES
 from tailrace.dialects import axiom
 from tailrace.dialects.http import Gate, Handler, Headers, Request, Response
+from tailrace.dialects.outcome import CLIENT_GONE, Outcome, outcome_of
 from tailrace.dialects.route import Match, Router
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
+from tailrace.server.gate import LogGate, RequestGate
 from tailrace.server.metrics import Metrics
-from tailrace.server.receiving import Body, ClientGone, Incoming, Message, Receive, Receiving
+from tailrace.server.receiving import (
+    Application,
+    Body,
+    ClientGone,
+    Incoming,
+    Message,
+    Receive,
+    Receiving,
+    Scope,
+    Send,
+)
 from tailrace.storage.faults import disk_fault
-
-Scope = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
 TRACE_ID_BITS = 128
+API = "api"  # what the answers of no dialect's route are counted as
+OLD_HTTP = ("1", "1.0")  # whose requests need no header Host
+# A name or an address, with a port or without (RFC 3986, section 3.2.2); it may be empty.
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 SERVER = (b"server", b"tailrace")
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a value that someone sent must not become a page
@@ -60,7 +72,7 @@ TAIL = "/tailrace/v1/tail/"
 
 
 def build(
-    *, gate: Gate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int, receiving: Receiving
+    *, gate: LogGate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int, receiving: Receiving
 ) -> Application:
     """The application over a gate and the API's application; bodies past `max_wire_bytes` as sent are refused."""
     clock = time.perf_counter
@@ -69,21 +81,28 @@ def build(
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
         began = clock()
+        scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
         match = router.match(scope["method"], scope["raw_path"], headers)
+        outcome = outcome_of(scope)
+        outcome.protocol, outcome.route = match.dialect.name, match.route
         handler = match.handlers.get(scope["method"])
+        host_fault = _host_fault(scope)
+        if host_fault:
+            handler = partial(_refuse_host, host_fault)
         incoming = Incoming(receive, receiving)
         body = Body(incoming, _length(headers), max_wire_bytes, receiving)
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
-                    await _send(send, _preflight(match.path, headers), match.path)
+                    await _send(send, _preflight(match.path, headers), match.path, scope)
                     return
                 handler = _refusal(match, scope["method"])
                 if handler is None:
-                    await _to_api(match, api, scope, incoming, body, send)
+                    outcome.protocol = API
+                    await _to_api(match, api, scope, headers, incoming, body, send)
                     if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
-                        metrics.observe("api", clock() - began)
+                        metrics.observe(API, clock() - began)
                     return
             request = Request(
                 scope["method"],
@@ -96,21 +115,23 @@ def build(
                 scope["headers"],
                 scope["client"][0],
             )
-            response = await _answer(handler(request, gate), match, metrics)
+            noting = RequestGate(gate, outcome)
+            response = await _answer(handler(request, noting), match, outcome)
             if match.dialect.finish is not None:
-                response = match.dialect.finish(request, gate, response)
-            if not body.complete:
+                response = match.dialect.finish(request, noting, response)
+            if not body.complete and not _is_withheld(headers, incoming):
                 with contextlib.suppress(BodyTimeout):
                     await body.drain()
-            await _send(send, response, match.path)
+            await _send(send, response, match.path, scope)
             metrics.observe(match.dialect.name, clock() - began)
         except ClientGone:
-            metrics.count_refusal(match.dialect.name, "client_gone")
+            outcome.reason = CLIENT_GONE
             # Broken chunks look like this too, and then the client is still there.
             broken = match.dialect.render_error(BadRequest("the body broke off, or its chunks are malformed"))
             with contextlib.suppress(RuntimeError, OSError):
-                await _send(send, broken, match.path)
+                await _send(send, broken, match.path, scope)
         except Exception:
+            outcome.refuse(TailraceError("internal error"))
             logger.exception("a request to %s failed", scope["path"])
         finally:
             body.release()
@@ -124,11 +145,11 @@ def _length(headers: Headers) -> int:
     return -1 if value is None else int(value)
 
 
-async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -> Response:
+async def _answer(answer: Awaitable[Response], match: Match, outcome: Outcome) -> Response:
     try:
         return await answer
     except TailraceError as error:
-        metrics.count_refusal(match.dialect.name, error.code)
+        outcome.refuse(error)
         refused = match.dialect.render_error(error)
         if (
             isinstance(error, MethodNotAllowed)
@@ -142,9 +163,31 @@ async def _answer(answer: Awaitable[Response], match: Match, metrics: Metrics) -
         raise
     except Exception as error:
         logger.exception("a request to %s failed", match.path)
-        refusal = disk_fault(error) or TailraceError("internal error")
-        metrics.count_refusal(match.dialect.name, refusal.code)
-        return match.dialect.render_error(refusal)
+        failed = disk_fault(error) or TailraceError("internal error")
+        outcome.refuse(failed)
+        return match.dialect.render_error(failed)
+
+
+def _host_fault(scope: Scope) -> str:
+    """What is wrong with the Host of a request, empty where nothing is (RFC 9112, section 3.2)."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        return "the request has more than one header Host"
+    # Granian adds an empty one where there is none; with neither is the request for a URI of http.
+    if (not hosts or not hosts[0]) and scope["http_version"] not in OLD_HTTP:
+        return "the request has no header Host, or an empty one"
+    if hosts and not HOST.fullmatch(hosts[0]):
+        return "the header Host is not a host name with or without a port"
+    return ""
+
+
+async def _refuse_host(fault: str, request: Request, gate: Gate) -> Response:
+    raise BadRequest(fault)
+
+
+def _is_withheld(headers: Headers, incoming: Incoming) -> bool:
+    """Whether the client waits to be asked for its body, and was not: then it need not send it for nothing."""
+    return not incoming.started and headers.get(b"expect", b"").lower() == b"100-continue"
 
 
 def _refusal(match: Match, method: str) -> Handler | None:
@@ -183,29 +226,34 @@ def _is_same_origin(path: str) -> bool:
     return path.startswith(SAME_ORIGIN)
 
 
-async def _to_api(match: Match, api: Application, scope: Scope, incoming: Incoming, body: Body, send: Send) -> None:
+async def _to_api(
+    match: Match, api: Application, scope: Scope, headers: Headers, incoming: Incoming, body: Body, send: Send
+) -> None:
     path = match.path.rstrip("/") or "/"
     if path != scope["path"]:
         scope["path"] = path
         scope["raw_path"] = path.encode()
     has_body = body.length > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
-    trace_id = _trace_id()
-    scope["trace_id"] = trace_id[1].decode()
 
     async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start" and has_body and not incoming.complete:
+        if (
+            message["type"] == "http.response.start"
+            and has_body
+            and not incoming.complete
+            and not _is_withheld(headers, incoming)
+        ):
             with contextlib.suppress(BodyTimeout, ClientGone):
                 await body.drain()
-        await _send_with_common_headers(send, path, trace_id, message)
+        await _send_with_common_headers(send, path, scope, message)
 
     await api(scope, incoming, answer)
 
 
-async def _send(send: Send, response: Response, path: str) -> None:
+async def _send(send: Send, response: Response, path: str, scope: Scope) -> None:
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
-        _trace_id(),
+        _trace_id(scope),
         SERVER,
         NO_SNIFFING,
     ]
@@ -219,12 +267,12 @@ async def _send(send: Send, response: Response, path: str) -> None:
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
-async def _send_with_common_headers(send: Send, path: str, trace_id: tuple[bytes, bytes], message: Message) -> None:
+async def _send_with_common_headers(send: Send, path: str, scope: Scope, message: Message) -> None:
     if message["type"] == "http.response.start":
         cross_origin = () if _is_same_origin(path) else ALLOW_ORIGIN
-        message["headers"] = [*message.get("headers", ()), trace_id, SERVER, NO_SNIFFING, *cross_origin]
+        message["headers"] = [*message.get("headers", ()), _trace_id(scope), SERVER, NO_SNIFFING, *cross_origin]
     await send(message)
 
 
-def _trace_id() -> tuple[bytes, bytes]:
-    return (b"x-axiom-trace-id", b"%032x" % random.getrandbits(TRACE_ID_BITS))
+def _trace_id(scope: Scope) -> tuple[bytes, bytes]:
+    return (b"x-axiom-trace-id", scope["trace_id"].encode())

@@ -17,6 +17,7 @@ from tailrace.access.audit import DESCRIPTION as AUDIT_DESCRIPTION
 from tailrace.access.audit import encode as encode_entry
 from tailrace.api.tails import Tails
 from tailrace.dialects.http import DEFAULT_OPTIONS, Merge, Options, Upsert
+from tailrace.dialects.outcome import Outcome
 from tailrace.events import (
     Batch,
     Conflict,
@@ -154,8 +155,6 @@ class LogGate:
         Raises DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         self.check_dataset(dataset)
-        if cut.rejections:
-            self._metrics.count_rejections(dialect, cut.rejections)
         if not cut.count:
             return Receipt(0, cut.rejections, cut.processed_bytes, 0)
         batch = Batch(
@@ -231,7 +230,7 @@ class LogGate:
         """Merges each upsert into the current state of its id, and returns once that is durable."""
         self.check_dataset(dataset)
         info = self._lake.get(dataset)
-        rejections = await self._states.upsert(
+        return await self._states.upsert(
             upserts,
             merge,
             partial(self.take, dataset=dataset, labels={}, dialect=dialect, received_ns=received_ns),
@@ -240,13 +239,6 @@ class LogGate:
             generation=info.created_ns,
             received_ns=received_ns,
         )
-        self.refuse(rejections, dialect=dialect)
-        return rejections
-
-    def refuse(self, rejections: Sequence[Rejection], *, dialect: str) -> None:
-        """Counts what was refused before it came to a batch."""
-        if rejections:
-            self._metrics.count_rejections(dialect, rejections)
 
     async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
         def look_up(engine: DuckDB) -> list[Stored]:
@@ -296,3 +288,91 @@ class LogGate:
                 future.set_result(position)
             else:
                 future.set_exception(error or TailraceError("the log gave no position"))
+
+
+class RequestGate:
+    """The gate as one request has it: what is refused of its events is noted with what becomes of the request."""
+
+    __slots__ = ("_gate", "_outcome")
+
+    def __init__(self, gate: LogGate, outcome: Outcome) -> None:
+        self._gate = gate
+        self._outcome = outcome
+
+    @property
+    def access(self) -> Access:
+        """Tokens and what they may do."""
+        return self._gate.access
+
+    @property
+    def sessions(self) -> Sessions:
+        """Tokens of Datamix's sessions."""
+        return self._gate.sessions
+
+    @property
+    def limits(self) -> Limits:
+        """How large a body, an event and its parts may be."""
+        return self._gate.limits
+
+    @property
+    def options(self) -> Options:
+        """What the operator chose of the dialects' behaviour."""
+        return self._gate.options
+
+    @property
+    def closed(self) -> TailraceError | None:
+        """Why no events are let through, None while they are."""
+        return self._gate.closed
+
+    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, current_by: str = "") -> None:
+        """As the gate's."""
+        await self._gate.ensure_dataset(dataset, organisation=organisation, key=key, current_by=current_by)
+
+    def check_dataset(self, dataset: str) -> None:
+        """As the gate's."""
+        self._gate.check_dataset(dataset)
+
+    async def offload(self, work: Callable[[], T], size: int) -> T:
+        """As the gate's."""
+        return await self._gate.offload(work, size)
+
+    async def take(self, cut: Cut, *, dataset: str, labels: dict[str, Any], dialect: str, received_ns: int) -> Receipt:
+        """As the gate's."""
+        receipt = await self._gate.take(cut, dataset=dataset, labels=labels, dialect=dialect, received_ns=received_ns)
+        self.refuse(receipt.rejections)
+        return receipt
+
+    async def take_once(
+        self,
+        cut: Cut,
+        ids: Sequence[str | None],
+        *,
+        window_s: float,
+        dataset: str,
+        labels: dict[str, Any],
+        dialect: str,
+        received_ns: int,
+    ) -> Receipt:
+        """As the gate's."""
+        receipt = await self._gate.take_once(
+            cut, ids, window_s=window_s, dataset=dataset, labels=labels, dialect=dialect, received_ns=received_ns
+        )
+        self.refuse(receipt.rejections)
+        return receipt
+
+    async def upsert(
+        self, upserts: Sequence[Upsert], merge: Merge, *, dataset: str, dialect: str, received_ns: int
+    ) -> list[Rejection]:
+        """As the gate's."""
+        rejections = await self._gate.upsert(upserts, merge, dataset=dataset, dialect=dialect, received_ns=received_ns)
+        self.refuse(rejections)
+        return rejections
+
+    def refuse(self, rejections: Sequence[Rejection]) -> None:
+        """Note events that were refused before it came to a batch."""
+        if rejections:
+            self._outcome.reject(rejections)
+
+    def uncommitted(self, dataset: str) -> int:
+        """As the gate's."""
+        return self._gate.uncommitted(dataset)

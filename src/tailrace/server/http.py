@@ -8,7 +8,7 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
-from tailrace.server.app import Application
+from tailrace.server.receiving import Application
 
 MAX_REQUESTS = 4096  # handled at the same time; further ones wait in the kernel
 HEADER_TIMEOUT_MS = 30_000

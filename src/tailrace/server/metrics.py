@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,7 +14,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from tailrace.events import Rejection
 from tailrace.lake import Figures
 
 UPKEEP = (
@@ -67,8 +66,9 @@ class Metrics:
     def __init__(self) -> None:
         self.events: Counter[str] = Counter()  # by dialect
         self.bytes: Counter[str] = Counter()  # by dialect, decoded
-        self.rejections: Counter[tuple[str, str]] = Counter()  # events, by dialect and code
-        self.refusals: Counter[tuple[str, str]] = Counter()  # requests, by dialect and code
+        self.rejections: Counter[tuple[str, str, str]] = Counter()  # events, by dialect, route and code
+        self.refusals: Counter[tuple[str, str, str, int]] = Counter()  # requests, by dialect, route, code and status
+        self.requests: Counter[tuple[str, str, int]] = Counter()  # answered, by dialect, route and status
         self.latency: dict[str, Latency] = {}  # by dialect, or "api"
 
     def count_taken(self, dialect: str, events: int, processed_bytes: int) -> None:
@@ -76,14 +76,18 @@ class Metrics:
         self.events[dialect] += events
         self.bytes[dialect] += processed_bytes
 
-    def count_rejections(self, dialect: str, rejections: Iterable[Rejection]) -> None:
-        """Counts events that were refused."""
-        for rejection in rejections:
-            self.rejections[dialect, rejection.code] += 1
+    def count_request(self, dialect: str, route: str, status: int) -> None:
+        """Counts an answered request."""
+        self.requests[dialect, route, status] += 1
 
-    def count_refusal(self, dialect: str, code: str) -> None:
-        """Counts a request that was refused as a whole."""
-        self.refusals[dialect, code] += 1
+    def count_rejections(self, dialect: str, route: str, codes: Mapping[str, int]) -> None:
+        """Counts events that were refused, given as how many of each code."""
+        for code, count in codes.items():
+            self.rejections[dialect, route, code] += count
+
+    def count_refusal(self, dialect: str, code: str, *, route: str = "", status: int = 0) -> None:
+        """Counts a request that was refused as a whole; without a route something that no request asked for."""
+        self.refusals[dialect, route, code, status] += 1
 
     def observe(self, part: str, elapsed_s: float) -> None:
         """Counts an answered request of a dialect or of the API."""
@@ -110,17 +114,25 @@ class _Collector(Collector):
         for dialect, count in metrics.bytes.items():
             size.add_metric([dialect], count)
         yield size
-        rejected = CounterMetricFamily(
-            "tailrace_rejected_events", "Events refused, by reason.", labels=["dialect", "reason"]
+        answered = CounterMetricFamily(
+            "tailrace_requests", "Requests answered, by status.", labels=["dialect", "route", "status"]
         )
-        for (dialect, code), count in metrics.rejections.items():
-            rejected.add_metric([dialect, code], count)
+        for (dialect, route, status), count in metrics.requests.items():
+            answered.add_metric([dialect, route, str(status)], count)
+        yield answered
+        rejected = CounterMetricFamily(
+            "tailrace_rejected_events", "Events refused, by reason.", labels=["dialect", "reason", "route"]
+        )
+        for (dialect, route, code), count in metrics.rejections.items():
+            rejected.add_metric([dialect, code, route], count)
         yield rejected
         refused = CounterMetricFamily(
-            "tailrace_refused_requests", "Requests refused as a whole, by reason.", labels=["dialect", "reason"]
+            "tailrace_refused_requests",
+            "Requests refused as a whole, by reason.",
+            labels=["dialect", "reason", "route", "status"],
         )
-        for (dialect, code), count in metrics.refusals.items():
-            refused.add_metric([dialect, code], count)
+        for (dialect, route, code, status), count in metrics.refusals.items():
+            refused.add_metric([dialect, code, route, str(status)], count)
         yield refused
         duration = HistogramMetricFamily(
             "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]

@@ -9,6 +9,9 @@ from tailrace.events import BodyTimeout, Overloaded, TooLarge
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # of ASGI
 
 # A body that comes slower than this, over all of its time but body_timeout_s, is not waited for.
 LEAST_BYTES_PER_S = 500
@@ -58,12 +61,13 @@ class Incoming:
     Once the body is complete it waits as long as it takes: then it tells whether the client hangs up.
     """
 
-    __slots__ = ("_latest_s", "_overdue", "_pending", "_receive", "_shared", "complete", "deadline_s")
+    __slots__ = ("_latest_s", "_overdue", "_pending", "_receive", "_shared", "complete", "deadline_s", "started")
 
     def __init__(self, receive: Receive, shared: Receiving) -> None:
         self._receive = receive
         self._shared = shared
         self.complete = False
+        self.started = False  # whether the client was asked for the body
         self._overdue = False
         self._pending: Any = None
         self.deadline_s = self._latest_s = time.monotonic() + shared.timeout_s
@@ -74,6 +78,7 @@ class Incoming:
             return await self._receive()
         if self._overdue:
             raise self._too_slow()
+        self.started = True
         self._pending = self._receive()  # the HTTP server's future
         self._shared.await_more(self)
         try:

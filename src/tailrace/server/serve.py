@@ -44,13 +44,15 @@ from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
 from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, read_facts
-from tailrace.server import app
+from tailrace.server import app, logs
+from tailrace.server.forwarded import Proxies
 from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer
 from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Metrics, exposition
 from tailrace.server.receiving import Receiving
+from tailrace.server.recorder import Recorder, Refusals
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
 
 DEMO_DATASET = "demo"
@@ -87,7 +89,7 @@ def serve(settings: Settings) -> None:
     except OSError as error:
         _refuse(f"the data directory {data} cannot be made: {error.strerror}")
     with _locked(data), _listening(settings.host, settings.port) as listener:
-        _configure_logging(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
         uvloop.run(_serve(settings, data, listener))
     _end()
 
@@ -215,6 +217,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         Sender(_outgoing(settings)),
         concurrency=settings.monitor_concurrency,
     )
+    refusals = Refusals()
     services = api.Services(
         access=access,
         lake=lake,
@@ -232,6 +235,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
         record=gate.record,
+        refusals=refusals.latest,
     )
     router = Router(
         api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
@@ -244,9 +248,16 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         max_wire_bytes=settings.max_wire_bytes,
         receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
     )
+    recorder = Recorder(
+        application,
+        metrics=metrics,
+        refusals=refusals,
+        proxies=Proxies(settings.trusted_proxies),
+        request_log=settings.request_log,
+    )
     url = _url(settings.host, listener)
     _write_address(data / SERVER_FILE, url)
-    http = HttpServer(application, listener, backlog=LISTEN_BACKLOG)
+    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG)
     serving = asyncio.create_task(http.serve())
     starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, gate))
     stopping = asyncio.create_task(stop.wait())
@@ -528,13 +539,6 @@ def _print_banner(url: str, token: _Token) -> None:
         f"Query:  curl -sS {url}/v1/datasets/_apl {authorization} -H 'Accept: application/x-ndjson' -d '{query}'",
     ]
     print("\n".join(lines), flush=True)
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("tailrace").setLevel(level.upper())
 
 
 def _refuse(reason: str) -> NoReturn:

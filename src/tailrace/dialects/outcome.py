@@ -1,0 +1,61 @@
+"""What became of a request, noted by whoever answers it, for the counters and for who runs the server."""
+
+from collections import Counter
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from tailrace.events import Rejection, TailraceError
+
+KEY: Final = "tailrace.outcome"  # in the scope of a request
+CLIENT_GONE: Final = "client_gone"  # the reason where the client hung up before its request was complete
+UNKNOWN_ROUTE: Final = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
+
+
+class Outcome(Struct):
+    """What a request was taken for, and why it, or some of its events, were refused."""
+
+    protocol: str = "unknown"
+    route: str = UNKNOWN_ROUTE  # with its parameters in braces
+    reason: str = ""  # code of the error; empty where the request was not refused as a whole
+    message: str = ""
+    rejections: Counter[str] = field(default_factory=Counter)  # refused events, by code
+    parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
+
+    def refuse(self, error: TailraceError) -> None:
+        """Note that the request is refused as a whole."""
+        self.reason, self.message = error.code, error.message
+
+    def reject(self, rejections: Iterable[Rejection]) -> None:
+        """Note events that were refused."""
+        for rejection in rejections:
+            self.rejections[rejection.code] += 1
+            self.message = self.message or rejection.reason
+
+
+class Refusal(Struct, rename="camel"):
+    """A request that was refused, or of which events were; alike ones are one."""
+
+    time: str  # RFC 3339: of the last one
+    first: str  # and of the first
+    count: int
+    method: str
+    path: str  # as sent, without the query string, and without what may be a credential
+    route: str  # with its parameters in braces; "unknown" where no route has the path
+    status: int  # of the answer; 0 where there was none
+    reason: str  # as in the metrics
+    message: str
+    protocol: str  # of the route, else by how the path looks
+    events: int  # refused ones in all; 0 where the requests were refused as a whole
+    address: str  # of the client
+    user_agent: str
+    trace_id: str  # of the last answer's header X-Axiom-Trace-Id
+
+
+def outcome_of(scope: MutableMapping[str, Any]) -> Outcome:
+    """Return where to note what becomes of the request of an ASGI scope."""
+    outcome: Outcome | None = scope.get(KEY)
+    if outcome is None:
+        outcome = scope[KEY] = Outcome()
+    return outcome
