@@ -102,3 +102,31 @@ def test_a_kind_or_a_retention_that_cannot_be_is_400(server: "Server", dataset: 
 
 def test_no_dataset_is_changed_that_is_not_there(server: "Server") -> None:
     assert server.client.put("/v2/datasets/nothing-here", json={"description": "x"}).status_code == 404
+
+
+def test_a_map_field_is_one_column_also_once_it_is_none_any_more(server: "Server", dataset: str) -> None:
+    path = f"/v2/datasets/{dataset}/mapfields"
+
+    def shown() -> dict[str, Any]:
+        answer = server.client.post("/v1/datasets/_apl?format=tabular", json={"apl": f"['{dataset}'] | order by n asc"})
+        table = answer.json()["tables"][0]
+        return dict(zip([field["name"] for field in table["fields"]], table["columns"], strict=True))
+
+    server.ingest(dataset, [{"n": 1, "foo": {"bar": "v", "x.y": 2}}])
+    assert {"foo.bar", "foo.x.y"} < set(shown())
+    assert server.client.post(path, json={"name": "foo"}).json() == {"name": "foo"}
+    assert server.client.delete(f"{path}/foo").status_code == 204
+    server.ingest(dataset, [{"n": 2, "bar": {"buz": 1}}])
+
+    assert server.client.get(path).json() == []
+    found = shown()
+    assert set(found) == {"_time", "_sysTime", "n", "foo", "bar.buz"}
+    assert found["foo"] == [{"bar": "v", "x.y": 2}, None]
+    fields = server.client.get(f"/v2/datasets/{dataset}/fields").json()
+    assert {each["name"]: each["type"] for each in fields if "." in each["name"] or each["name"] == "foo"} == {
+        "foo": "map",
+        "bar.buz": "integer",
+    }
+    assert server.client.put(path, json=["bar"]).status_code == 200
+    assert server.client.put(path, json=[]).status_code == 200
+    assert set(shown()) == {"_time", "_sysTime", "n", "foo", "bar"}

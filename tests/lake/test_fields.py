@@ -94,3 +94,14 @@ def test_of_two_types_as_frequent_the_one_met_first_owns_the_plain_name() -> Non
         promote(fields, *(((name,), kind) for kind in (first, second) for name in names))
         assert {column.type for column in fields.columns if column.name in names} == {first}
         assert {column.type for column in fields.columns if column.name not in names} == {second}
+
+
+def test_how_keys_with_dots_are_nested_is_kept(tmp_path: Path) -> None:
+    fields = Fields()
+    for keys in (("a", "b.c"), ("a", "b", "c"), ("d", "e"), ("f.g",)):
+        fields.note_rest(".".join(keys), "string", keys)
+    store_fields(tmp_path / "fields.json", fields.view())
+
+    again = Fields(load_fields(tmp_path / "fields.json"))
+
+    assert again.view().nesting == fields.view().nesting == {"a.b.c": ("a", "b.c"), "f.g": ("f.g",)}

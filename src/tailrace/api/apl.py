@@ -226,7 +226,9 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
     def check(dataset: str) -> None:
         require(grant, capability="query", action="read", dataset=dataset)
 
-    whole = msgspec.structs.replace(wanted, virtual_fields=services.store.expressions())
+    whole = msgspec.structs.replace(
+        wanted, virtual_fields=services.store.expressions(), map_fields=services.kept.shown_map_fields()
+    )
     return run_apl(services.lake, services.engine, whole, check=check, interrupt=interrupt)
 
 

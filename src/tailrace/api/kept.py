@@ -1,5 +1,6 @@
 """What an organisation keeps beside its events, in an SQL store: documents of the management API, notes on fields."""
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,13 @@ _map_fields = Table(
     Column("name", String(MAX_FIELD_NAME_LENGTH), nullable=False),
     UniqueConstraint("dataset", "name"),
 )
+# Those that were map fields once, whose events are shown as they were sent.
+_former_map_fields = Table(
+    "former_map_fields",
+    _metadata,
+    Column("dataset", String(128), primary_key=True),
+    Column("name", String(MAX_FIELD_NAME_LENGTH), primary_key=True),
+)
 _field_notes = Table(
     "field_notes",
     _metadata,
@@ -104,6 +112,9 @@ class Kept:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
+        self._lock = threading.Lock()
+        self._shown: dict[str, list[str]] | None = None  # map fields, which every query asks for
+        self._changes = 0  # of them
 
     @classmethod
     def open(cls, path_or_url: Path | str, clock: Callable[[], float] = time.time) -> Self:
@@ -242,10 +253,33 @@ class Kept:
         if len(names) > MAX_MAP_FIELDS:
             raise BadRequest(f"{len(names)} map fields are more than the limit, {MAX_MAP_FIELDS}")
         with changing(self._engine) as connection:
+            before = list(connection.scalars(select(_map_fields.c.name).where(_map_fields.c.dataset == dataset)))
+            _remember(connection, dataset, before)
             connection.execute(delete(_map_fields).where(_map_fields.c.dataset == dataset))
             if names:
                 connection.execute(insert(_map_fields), [{"dataset": dataset, "name": name} for name in names])
+        self._forget_shown()
         return list(names)
+
+    def shown_map_fields(self) -> dict[str, list[str]]:
+        """Return by dataset the fields whose objects are one column: those that are map fields, and that were once."""
+        found = self._shown
+        if found is None:
+            changes = self._changes
+            found = {}
+            with self._engine.connect() as connection:
+                for table in (_map_fields, _former_map_fields):
+                    for row in connection.execute(select(table.c.dataset, table.c.name)):
+                        found.setdefault(row.dataset, []).append(row.name)
+            with self._lock:
+                if changes == self._changes:  # else what was read may be the state before a change
+                    self._shown = found
+        return found
+
+    def _forget_shown(self) -> None:
+        with self._lock:
+            self._changes += 1
+            self._shown = None
 
     def add_map_field(self, dataset: str, name: str) -> None:
         """Raises BadRequest for a name that cannot be one, Conflict where it is there already."""
@@ -257,6 +291,7 @@ class Kept:
             if len(names) >= MAX_MAP_FIELDS:
                 raise BadRequest(f"dataset {dataset!r} has {len(names)} map fields, which is the limit")
             connection.execute(insert(_map_fields).values(dataset=dataset, name=name))
+        self._forget_shown()
 
     def remove_map_field(self, dataset: str, name: str) -> None:
         """Raises NotFound."""
@@ -264,6 +299,8 @@ class Kept:
         with changing(self._engine) as connection:
             if not connection.execute(delete(_map_fields).where(one)).rowcount:
                 raise NotFound(f"map field {name!r} of dataset {dataset!r} not found")
+            _remember(connection, dataset, [name])
+        self._forget_shown()
 
     def field_notes(self, dataset: str) -> dict[str, FieldNote]:
         """Return what is said of the fields of a dataset, by name."""
@@ -288,8 +325,9 @@ class Kept:
     def drop_dataset(self, dataset: str) -> None:
         """Forget what is kept of the fields of a dataset that is gone."""
         with changing(self._engine) as connection:
-            for table in (_map_fields, _field_notes):
+            for table in (_map_fields, _former_map_fields, _field_notes):
                 connection.execute(delete(table).where(table.c.dataset == dataset))
+        self._forget_shown()
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -297,6 +335,14 @@ class Kept:
 
 def _one(organisation: str, area: str, document_id: str) -> Any:
     return (_documents.c.organisation == organisation) & (_documents.c.area == area) & (_documents.c.id == document_id)
+
+
+def _remember(connection: Connection, dataset: str, names: Sequence[str]) -> None:
+    """Keep which fields were map fields."""
+    known = set(connection.scalars(select(_former_map_fields.c.name).where(_former_map_fields.c.dataset == dataset)))
+    new = [{"dataset": dataset, "name": name} for name in names if name not in known]
+    if new:
+        connection.execute(insert(_former_map_fields), new)
 
 
 def _check_unique(

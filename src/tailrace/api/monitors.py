@@ -341,6 +341,7 @@ class StoredSources(Struct, frozen=True, eq=False):
             default_limit=question.limit,
             totals=False,
             virtual_fields=self.virtual_fields(),
+            map_fields=self.kept.shown_map_fields(),
             now_ns=question.end_ns,
         )
         interrupt = Interrupt()

@@ -162,6 +162,12 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
         note = notes.get(name, NO_NOTE)
         return Field(name, kind, note.unit, note.hidden, note.description)
 
+    for name in services.kept.shown_map_fields().get(snapshot.dataset, ()):
+        inside = [path for path in types if path.startswith(f"{name}.")]
+        if inside:
+            types.setdefault(name, set()).add("map")
+        for path in inside:
+            del types[path]
     found = {path: noted(path, "|".join(sorted(met))) for path, met in types.items()}
     found |= {name: noted(name, "datetime") for name in (TIME, SYSTEM_TIME)}
     virtual: list[VirtualField] = services.store.virtual_fields(snapshot.dataset)

@@ -116,7 +116,13 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     """Deletes the events that an APL query matches, all of them or none; without `commit` it only counts them."""
     body = await read_json(request, DeleteBody)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
-    wanted = AplRequest(apl=body.apl, start_ns=start_ns, end_ns=end_ns, virtual_fields=services.store.expressions())
+    wanted = AplRequest(
+        apl=body.apl,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        virtual_fields=services.store.expressions(),
+        map_fields=services.kept.shown_map_fields(),
+    )
 
     named: list[str] = []
 

@@ -45,6 +45,7 @@ class FieldsView(Struct, frozen=True):
     columns: tuple[Column, ...] = ()
     rest: Mapping[str, frozenset[str]] = {}  # path to the types its values in `_rest` had
     rest_overflow: bool = False  # `_rest` has paths that are not in `rest`
+    nesting: Mapping[str, tuple[str, ...]] = {}  # of paths in `_rest` whose keys have dots: how they are nested
 
     def by_path(self) -> dict[str, list[Column]]:
         """Columns of each path, the owner of the plain name first."""
@@ -58,6 +59,7 @@ class _Stored(Struct):
     columns: list[Column]
     rest: dict[str, list[str]]
     rest_overflow: bool
+    nesting: dict[str, tuple[str, ...]] = {}
 
 
 class Fields:
@@ -81,6 +83,7 @@ class Fields:
         self.version = 0  # grows with every change of the columns or the null paths
         self.rest: dict[str, set[str]] = {path: set(types) for path, types in view.rest.items()}
         self.rest_overflow = view.rest_overflow
+        self.nesting: dict[str, tuple[str, ...]] = dict(view.nesting)
         self.null_paths: set[tuple[str, ...]] = set()
         self._by_path_type: dict[tuple[str, str], Column] = {}
         self._keys_of: dict[str, tuple[str, ...]] = {}
@@ -99,7 +102,7 @@ class Fields:
     def view(self) -> FieldsView:
         """The present state, as an immutable value."""
         rest = {path: frozenset(types) for path, types in self.rest.items()}
-        return FieldsView(tuple(self.columns), rest, self.rest_overflow)
+        return FieldsView(tuple(self.columns), rest, self.rest_overflow, dict(self.nesting))
 
     def column(self, path: str, value_type: str) -> Column | None:
         """The column that holds values of this type at this path, or None if `_rest` does."""
@@ -109,8 +112,10 @@ class Fields:
         """The nesting by which the columns of a path are read on the fast way."""
         return self._keys_of.get(path)
 
-    def note_rest(self, path: str, value_type: str) -> None:
-        """Remember that `_rest` holds a value of this type at this path."""
+    def note_rest(self, path: str, value_type: str, keys: tuple[str, ...] = ()) -> None:
+        """Remember that `_rest` holds a value of this type at this path, whose keys are nested like that."""
+        if any("." in key for key in keys) and len(self.nesting) < MAX_REST_PATHS:
+            self.nesting.setdefault(path, keys)
         types = self.rest.get(path)
         if types is not None:
             types.add(value_type)
@@ -234,10 +239,12 @@ def load_fields(path: Path) -> FieldsView:
         return FieldsView()
     stored = msgspec.json.decode(raw, type=_Stored)
     rest = {name: frozenset(types) for name, types in stored.rest.items()}
-    return FieldsView(tuple(stored.columns), rest, stored.rest_overflow)
+    return FieldsView(tuple(stored.columns), rest, stored.rest_overflow, stored.nesting)
 
 
 def store_fields(path: Path, view: FieldsView) -> None:
     """Keep the registry at `path`, durably: a reader finds the old one or this one, never a part."""
     rest = {name: sorted(types) for name, types in view.rest.items()}
-    replace_durably(path, msgspec.json.encode(_Stored(list(view.columns), rest, view.rest_overflow)))
+    replace_durably(
+        path, msgspec.json.encode(_Stored(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))
+    )

@@ -161,7 +161,7 @@ class Shredder:
             unplaced.update((leaf.keys, leaf.type) for leaf in left_over)
             rests.append(_rest(left_over))
         for keys, value_type in unplaced:
-            fields.note_rest(".".join(keys), value_type)
+            fields.note_rest(".".join(keys), value_type, keys)
         fields.count_unplaced(unplaced)
         fields.note_nulls(nulls)
         return rests, unfit
@@ -211,7 +211,7 @@ class Shredder:
                 if column is None:
                     rest.append(leaf)
                     unplaced[leaf.keys, leaf.type] += 1
-                    fields.note_rest(path, leaf.type)
+                    fields.note_rest(path, leaf.type, leaf.keys)
                     continue
                 cells = values.get(column.name)
                 if cells is None:

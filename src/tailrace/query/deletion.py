@@ -69,6 +69,7 @@ class RowsMatched:
             end_ns=request.end_ns,
             variables=request.variables,
             virtual_fields=request.virtual_fields,
+            map_fields=request.map_fields,
             facts=self._engine.facts,
         )
         with _located(request.apl):

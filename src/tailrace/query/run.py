@@ -59,6 +59,7 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     include_cursor_field: bool = False  # a last column `_cursor` in a raw-event answer
     totals: bool = True  # a table `_totals` where a time bin is among the groups
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}  # by dataset: name and APL expression
+    map_fields: Mapping[str, Sequence[str]] = {}  # by dataset: fields whose objects are one column each
     now_ns: int | None = None  # the instant of `now()`; None: the present
 
 
@@ -171,6 +172,7 @@ def run_apl(
         max_bin_auto_groups=max(1, min(request.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)),
         variables=request.variables,
         virtual_fields=request.virtual_fields,
+        map_fields=request.map_fields,
         facts=engine.facts,
         check=interrupt.check,
     )

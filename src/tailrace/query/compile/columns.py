@@ -131,15 +131,19 @@ def cut(relation: Relation, count: int) -> Layer:
     return layer
 
 
-def everything(compiler: "Compiler", relation: Relation) -> list[Column]:
-    """What `*` stands for: all columns, and the fields that have none as long as they are not too many."""
+def everything(compiler: "Compiler", relation: Relation, most: int | None = MAX_UNLISTED) -> list[Column]:
+    """What `*` stands for: all columns, and the fields that have none as long as they are not more than `most`."""
     names = relation.unlisted()
-    if names is None or len(names) > MAX_UNLISTED:
+    found = relation.listed()
+    if names is None and most is None:
+        compiler.warn("fields_left_out", "of the fields that few events have, only the first are known by name")
+        shown = {column.name for column in found}
+        names = [name for name in relation.known() if name not in shown]
+    elif names is None or (most is not None and len(names) > most):
         compiler.warn(
             "fields_left_out", "of the fields that few events have, '*' holds only those that the query names"
         )
         names = []
-    found = relation.listed()
     for name in sorted(names, key=str.encode):
         column = relation.find(name)
         if column is not None:

@@ -41,6 +41,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     max_bin_auto_groups: int = 100
     variables: Mapping[str, str | int | float | bool | None] = {}
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
+    map_fields: Mapping[str, Sequence[str]] = {}
     facts: Facts = Facts()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
 
@@ -299,6 +300,7 @@ class Compiler:
             asked_end=self.asked.end_ns is not None,
             virtual=self.asked.virtual_fields.get(snapshot.dataset, ()),
             compile_virtual=self._virtual,
+            maps=self.asked.map_fields.get(snapshot.dataset, ()),
         )
         self.datasets.append(dataset)
         return dataset

@@ -1,8 +1,9 @@
 """A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
@@ -22,6 +23,7 @@ from tailrace.query.compile.relation import (
 )
 from tailrace.query.fields import FieldReader, View
 from tailrace.query.functions.udf import CELL_HASH
+from tailrace.query.functions.udf import inside as inside_of
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -39,6 +41,7 @@ from tailrace.query.values import (
     fn,
     infix,
     json_text,
+    literal,
     null_node,
     text_node,
     try_cast,
@@ -70,6 +73,7 @@ class Dataset(Relation):
         asked_end: bool = False,
         virtual: Sequence[tuple[str, str]] = (),
         compile_virtual: Virtual | None = None,
+        maps: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.snapshot = snapshot
@@ -89,6 +93,7 @@ class Dataset(Relation):
         self._computed: dict[str, exp.Expr] = {}  # by identifier, over other identifiers
         self._virtual = {name: text for name, text in virtual if name not in (TIME, SYSTEM_TIME)}
         self._compile_virtual = compile_virtual
+        self._maps = frozenset(maps)  # fields whose objects are shown as one column each
         self._compiling: set[str] = set()  # virtual fields
         self._rest: Column | None = None
         self._row_hash: Column | None = None
@@ -135,6 +140,10 @@ class Dataset(Relation):
             self._computed[column.id] = value.sql
             return column
         reader = self._reader
+        if name in self._maps:
+            mapped = self._map(name)
+            if mapped is not None:
+                return mapped
         if reader.knows(name):
             return self._field(name)
         if self._all.knows(name):
@@ -175,26 +184,59 @@ class Dataset(Relation):
 
     def _object(self, name: str) -> Column | None:
         """What was an object when it was ingested, put together again from the fields inside it."""
-        prefix = name + "."
-        children = [path for path in self._reader.known() if path.startswith(prefix)][:MAX_CHILDREN]
-        if not children or not name:
+        whole = self._whole(name)
+        if whole is None:
             return None
-
-        def whole() -> exp.Expr:
-            pairs: list[exp.Expr] = []
-            for path in children:
-                pairs += [text_node(path.removeprefix(prefix)), self._reader.expression(path, "json")]
-            # A merge patch leaves out what is null.
-            merged = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *pairs))
-            empty = merged.eq(cast(text_node("{}"), "JSON"))
-            return case((exp.Not(this=exp.Paren(this=empty)), merged))
-
         column = self._ids.column(name, DYNAMIC, types=("map",))
         self._define(column.value.sql, whole)
         return column
 
+    def _map(self, name: str) -> Column | None:
+        """The objects of a map field, and what else events have there."""
+        whole = self._whole(name)
+        if whole is None:
+            return None
+        reader, there = self._reader, self._reader.knows(name)
+        types = {"map", *reader.types(name)} if there else {"map"}
+        column = self._ids.column(name, DYNAMIC, types=tuple(sorted(types)))
+        self._define(
+            column.value.sql,
+            (lambda: exp.Coalesce(this=whole(), expressions=[reader.expression(name, "json")])) if there else whole,
+        )
+        return column
+
+    def _whole(self, name: str) -> Callable[[], exp.Expr] | None:
+        """What makes the object of a name, nested as it was sent; None where no field can be inside of it."""
+        prefix = name + "."
+        known = [path for path in self._reader.known() if path.startswith(prefix)]
+        inside = [path for path in known if self._reader.columns_read(path)][:MAX_CHILDREN]
+        in_rest = len(inside) < len(known) or any(self._reader.is_mixed(path) for path in inside)
+        in_rest = in_rest or (self._reader.overflows and name in self._maps)
+        if not name or not (inside or in_rest):
+            return None
+
+        def whole() -> exp.Expr:
+            leaves = {}
+            for path in inside:
+                keys = self._reader.columns_read(path)[0].keys
+                leaves[_keys_within(name, keys) or (path.removeprefix(prefix),)] = self._reader.expression(path, "json")
+            rest: exp.Expr = _NO_MEMBERS.copy()
+            if in_rest:
+                nesting = {
+                    path: within
+                    for path, keys in self.snapshot.fields.nesting.items()
+                    if path.startswith(prefix) and (within := _keys_within(name, keys))
+                }
+                text = msgspec.json.encode(nesting).decode()
+                there = inside_of(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
+                rest = exp.Coalesce(this=cast(there.sql, "JSON"), expressions=[rest])
+            return _unless_empty(fn("json_merge_patch", rest, _nested(leaves)))
+
+        return whole
+
     def listed(self) -> list[Column]:
-        names = sorted({TIME, SYSTEM_TIME, *self._reader.paths} - set(self._virtual), key=str.encode)
+        shown = {path for path in self._reader.paths if not self._is_mapped(path)}
+        names = sorted({TIME, SYSTEM_TIME, *shown, *self._maps} - set(self._virtual), key=str.encode)
         found = [self.find(name) for name in [*names, *self._virtual]]
         return [column for column in found if column is not None]
 
@@ -240,12 +282,16 @@ class Dataset(Relation):
     def unlisted(self) -> list[str] | None:
         if self._reader.overflows:
             return None
-        shown = {TIME, SYSTEM_TIME, *self._reader.paths, *self._virtual}
-        return [name for name in self._reader.known() if name not in shown]
+        shown = {TIME, SYSTEM_TIME, *self._reader.paths, *self._virtual, *self._maps}
+        return [name for name in self._reader.known() if name not in shown and not self._is_mapped(name)]
 
     def hides(self, name: str) -> bool:
         """A field of `_rest` that some other column shows."""
-        return name in self._reader.paths or name in self._virtual
+        return name in self._reader.paths or name in self._virtual or name in self._maps or self._is_mapped(name)
+
+    def _is_mapped(self, path: str) -> bool:
+        """Whether a field is inside of a map field."""
+        return bool(self._maps) and any(path[:at] in self._maps for at in range(len(path)) if path[at] == ".")
 
     # Time
 
@@ -371,6 +417,38 @@ def _no_hash() -> exp.Expr:
     return cast(exp.Literal.number(0), "UBIGINT")
 
 
+_NO_MEMBERS = cast(text_node("{}"), "JSON")
+
+
+def _unless_empty(value: exp.Expr) -> exp.Expr:
+    return case((exp.Not(this=exp.Paren(this=value.eq(_NO_MEMBERS.copy()))), value))
+
+
+def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
+    """An object of values by their keys, less what is null."""
+    within: dict[str, dict[tuple[str, ...], exp.Expr]] = {}
+    for keys, value in leaves.items():
+        within.setdefault(keys[0], {})[keys[1:]] = value
+    pairs: list[exp.Expr] = []
+    for key, below in within.items():
+        own = below.pop((), None)
+        values = [*([own] if own is not None else []), *([_unless_empty(_nested(below))] if below else [])]
+        pairs += [
+            text_node(key),
+            values[0] if len(values) == 1 else exp.Coalesce(this=values[0], expressions=values[1:]),
+        ]
+    # A merge patch leaves out what is null.
+    return fn("json_merge_patch", _NO_MEMBERS.copy(), fn("json_object", *pairs))
+
+
+def _keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
+    """The keys below the object of this name; None where keys with dots let no such object be."""
+    for count in range(1, len(keys)):
+        if ".".join(keys[:count]) == name:
+            return tuple(keys[count:])
+    return None
+
+
 def _clamped(us: int) -> int:
     return min(max(us, MIN_DATETIME_US), MAX_DATETIME_US)
 
@@ -395,4 +473,4 @@ def _restricted(view: FieldsView, there: set[str]) -> FieldsView:
     columns = tuple(column for column in view.columns if column.name in there)
     if REST not in there:
         return FieldsView(columns)
-    return FieldsView(columns, view.rest, view.rest_overflow)
+    return FieldsView(columns, view.rest, view.rest_overflow, view.nesting)

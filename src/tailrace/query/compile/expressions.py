@@ -10,10 +10,11 @@ from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.columns import everything
-from tailrace.query.compile.relation import Columns, Derived, Emitter, Layer, Relation, references
+from tailrace.query.compile.relation import Columns, Derived, Emitter, Empty, Layer, Relation, references
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
     BOOL,
+    DATETIME,
     DYNAMIC,
     NULL,
     NUMBERS,
@@ -51,6 +52,7 @@ MAX_ANY_COLUMNS = 2_000  # that `*` stands for
 MAX_BINDING_DEPTH = 4
 SEPARATOR = "\x1f"  # no part of a term
 INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
+SYSTEM = ("_time", "_sysTime")
 
 Calls = Callable[[tree.Call], Value | None]
 """Compiles calls that only some places have, such as aggregations; None for any other."""
@@ -133,6 +135,9 @@ class Expressions:
             hint = suggestion(name, known)
             self.compiler.warn("missing_column", f"no event has a field {name!r} so far{hint}")
             return null(DYNAMIC)
+        if name in SYSTEM and not isinstance(self.relation, Empty):
+            self.compiler.warn("missing_column", f"the query has left out {name!r} before it is used: it is null")
+            return null(DATETIME)
         shown = ", ".join(repr(each) for each in known[:10]) + (", …" if len(known) > 10 else "")
         hint = suggestion(name, known)
         raise AplError(
@@ -297,7 +302,7 @@ class Expressions:
         With `joined` it is made once, of all texts together with separators between them, as it can be where it looks
         for something that no separator is part of.
         """
-        columns = [column.value for column in self.relation.listed() if column.name not in ("_time", "_sysTime")]
+        columns = [column.value for column in self.relation.listed() if column.name not in SYSTEM]
         if len(columns) > MAX_ANY_COLUMNS:
             raise AplError(f"'*' stands for {len(columns)} columns, the limit is {MAX_ANY_COLUMNS}", kind="limit")
         rest = self.relation.rest

@@ -15,6 +15,7 @@ from tailrace.query.compile.columns import (
     default_name,
     define,
     distinct_name,
+    everything,
     matcher,
     name_of,
     names_in,
@@ -396,7 +397,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def getschema(compiler: "Compiler", relation: Relation, operator: tree.Getschema) -> Relation:
-    columns = relation.listed()
+    columns = everything(compiler, relation, most=None)
     rows = pa.table(
         {
             "ColumnName": pa.array([column.name for column in columns], pa.string()),

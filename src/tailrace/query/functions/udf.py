@@ -4,6 +4,7 @@ A row's failure is that row's null: such a function may raise any of FAILURES, a
 types of JSON come and go as JSON text; what cannot be written as JSON is null.
 """
 
+import functools
 import inspect
 import json
 import math
@@ -192,3 +193,46 @@ def finite(value: float) -> float | None:
 
 timespan_of = udf("apl_timespan", [STRING], TIMESPAN)(parse_timespan)
 text_of_timespan = udf("apl_timespan_text", [TIMESPAN], STRING)(timespan_text)
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@udf("apl_inside", [STRING, STRING, STRING], STRING)
+def inside(rest: str, name: str, nesting: str) -> str | None:
+    """The object of a name out of the JSON text of an event's rest, whose keys are whole paths; null where it has none.
+
+    `nesting` is a JSON object: the keys below the name of each path that does not end at its dots.
+    """
+    tree: dict[str, Any] = {}
+    _gather(_members.decode(rest), name, _keys_of(nesting), tree)
+    return msgspec.json.encode(tree).decode() if tree else None
+
+
+@functools.lru_cache(maxsize=16)
+def _keys_of(nesting: str) -> dict[str, list[str]]:
+    return msgspec.json.decode(nesting, type=dict[str, list[str]])
+
+
+def _gather(members: dict[str, msgspec.Raw], name: str, nesting: dict[str, list[str]], tree: dict[str, Any]) -> None:
+    prefix = name + "."
+    for path in sorted(members):  # so that a value stands before what is below its name
+        raw = members[path]
+        is_object = bytes(raw)[:1] == b"{"
+        if path.startswith(prefix):
+            _place(tree, nesting.get(path) or path.removeprefix(prefix).split("."), raw)
+        elif path == name and is_object:
+            for key, value in _members.decode(raw).items():
+                _place(tree, [key], value)
+        elif is_object and name.startswith(path + "."):  # an event that is kept as it came
+            _gather(_members.decode(raw), name.removeprefix(path + "."), nesting, tree)
+
+
+def _place(tree: dict[str, Any], keys: list[str], raw: msgspec.Raw) -> None:
+    for depth, key in enumerate(keys[:-1]):
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            tree[".".join(keys[depth:])] = raw
+            return
+        tree = below
+    tree[keys[-1]] = raw
