@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ import pytest
 from support.events import batch
 from support.waiting import wait_until
 
-from tailrace.events import Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
+from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
 from tailrace.lake import Lake, LakeSettings, Snapshot
 from tailrace.lake.catalog import load_dropped
 from tailrace.lake.table import write_files
@@ -575,3 +575,25 @@ def test_a_dataset_whose_files_cannot_be_removed_can_be_dropped_again(
     lake.drop("d")
     lake.create("d")
     assert numbers(lake.snapshot("d")) == []
+
+
+def test_shredding_goes_on_once_there_are_descriptors_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    shredder = lake._datasets["d"].shredder
+    shred, scarce = shredder.shred, threading.Event()
+    scarce.set()
+
+    def shred_if_possible(batches: Sequence[Batch]) -> pa.Table:
+        if scarce.is_set():
+            raise OSError(errno.EMFILE, "Too many open files")
+        return shred(batches)
+
+    monkeypatch.setattr(shredder, "shred", shred_if_possible)
+    lake.accept(1, batch([{"n": 1}]))
+    with pytest.raises(DatasetUnavailable, match="Too many open files"):
+        lake.snapshot("d")
+    assert "Too many open files" in lake.failure
+    scarce.clear()
+
+    wait_until(lambda: not lake.failure)
+    assert numbers(lake.snapshot("d")) == [1]
+    assert lake.shred_failures == 0

@@ -46,6 +46,9 @@ LINGER_S = 1.0  # at most this long, and not at all when a query waits; a burst 
 OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
 HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
 DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+SHRED_RETRY_S, MAX_SHRED_RETRY_S = 0.1, 5.0  # between attempts
+SCARCITY = (OSError, MemoryError, ImportError, duckdb.IOException, duckdb.OutOfMemoryException)
+"""What is the process's fault, not the events': descriptors, memory, disk."""
 COMMIT_CHECK_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 COMMIT_RETRY_S = 5.0
@@ -158,6 +161,7 @@ class Lake:
         self._linger_bytes = min(LINGER_BYTES, settings.commit_bytes)
         self._closing = False
         self._failed: BaseException | None = None
+        self._shred_trouble = ""  # why shredding does not go on at the moment
         # Its threads are started, and so niced, by the thread that opens it.
         with ThreadPoolExecutor(1, initializer=step_back) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
@@ -431,7 +435,9 @@ class Lake:
     @property
     def failure(self) -> str:
         """Why nothing is shredded any more, empty while all is well."""
-        return "" if self._failed is None else f"the shredding thread has failed: {self._failed!r}"
+        if self._failed is not None:
+            return f"the shredding thread has failed: {self._failed!r}"
+        return f"events cannot be shredded at the moment: {self._shred_trouble}" if self._shred_trouble else ""
 
     def faults(self) -> dict[str, str]:
         """Datasets that are in use and cannot be committed or read, each with the reason. Asks the disk: may block."""
@@ -547,12 +553,20 @@ class Lake:
             dataset.demanded = True
             self._work.notify()
             self._progress.wait_for(
-                lambda: dataset.shredded >= wanted or dataset.dropped or self._failed or self._closing,
+                lambda: (
+                    dataset.shredded >= wanted
+                    or dataset.dropped
+                    or self._failed
+                    or self._shred_trouble
+                    or self._closing
+                ),
                 timeout_s,
             )
             self._check()
             if dataset.dropped:
                 raise DatasetNotFound(f"dataset {name!r} not found")
+            if dataset.shredded < wanted and self._shred_trouble:
+                raise DatasetUnavailable(f"events of {name!r} cannot be read at the moment: {self._shred_trouble}")
             if dataset.shredded < wanted:
                 raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
         return dataset
@@ -567,6 +581,11 @@ class Lake:
             except DatasetNotFound:
                 if name:
                     raise
+                continue
+            except DatasetUnavailable as error:
+                if name:
+                    raise
+                logger.error("%s: its events stay in the log", error)
                 continue
             self._commit(dataset)
         self._tell_committed()
@@ -588,7 +607,7 @@ class Lake:
 
     def _check(self) -> None:
         if self._failed is not None:
-            raise RuntimeError("the shredding thread has failed") from self._failed
+            raise DatasetUnavailable("events cannot be read: the shredding thread has failed") from self._failed
         if self._closing:
             raise ShuttingDown("the server is shutting down")
 
@@ -598,8 +617,7 @@ class Lake:
         try:
             step_back()
             while (work := self._next_work()) is not None:
-                dataset, pending = work
-                self._shred(dataset, pending)
+                self._shred_until_done(*work)
         except BaseException as error:
             logger.exception("the shredding thread has failed")
             with self._lock:
@@ -639,10 +657,30 @@ class Lake:
         demanded = [d for d in ready if d.demanded]
         return min(demanded or ready, key=lambda d: d.waiting[0].since_s, default=None)
 
+    def _shred_until_done(self, dataset: _Dataset, pending: list[_Pending]) -> None:
+        """Shred, again and again where the process lacks something: these events are acknowledged."""
+        delay_s = SHRED_RETRY_S
+        while True:
+            try:
+                self._shred(dataset, pending)
+            except Exception as error:
+                logger.exception("events of %r cannot be shredded now, which is tried again", dataset.info.name)
+                with self._lock:
+                    self._shred_trouble = _first_line(error)
+                    self._progress.notify_all()
+                    if self._progress.wait_for(lambda: self._closing or dataset.dropped, delay_s):
+                        return  # they are in the log
+                delay_s = min(2 * delay_s, MAX_SHRED_RETRY_S)
+            else:
+                self._shred_trouble = ""
+                return
+
     def _shred(self, dataset: _Dataset, pending: list[_Pending]) -> None:
         batches = [each.batch for each in pending]
         try:
             rows = dataset.shredder.shred(batches)
+        except SCARCITY:
+            raise
         except Exception:
             logger.exception("events of %r could not be shredded and are kept whole in _rest", dataset.info.name)
             self.shred_failures += 1

@@ -47,7 +47,7 @@ from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, read_facts
 from tailrace.server import app, logs
 from tailrace.server.forwarded import Proxies
 from tailrace.server.gate import LogGate
-from tailrace.server.http import HttpServer
+from tailrace.server.http import HttpServer, max_connections, raise_descriptor_limit
 from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Metrics, exposition
@@ -109,6 +109,7 @@ def _end() -> NoReturn:
 async def _serve(settings: Settings, data: Path, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    descriptors = raise_descriptor_limit()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
@@ -257,7 +258,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     )
     url = _url(settings.host, listener)
     _write_address(data / SERVER_FILE, url)
-    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG)
+    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(descriptors))
     serving = asyncio.create_task(http.serve())
     starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, gate))
     stopping = asyncio.create_task(stop.wait())
