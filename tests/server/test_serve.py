@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -341,3 +342,32 @@ def test_a_file_of_a_table_that_is_missing_makes_it_unavailable(make_server: "Ma
 
     query = server.client.post("/tailrace/v1/sql", json={"sql": "SELECT n FROM hurt"})
     assert query.status_code == 503
+
+
+def test_a_hangup_without_a_terminal_is_ignored_and_said(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    assert server.process is not None
+
+    server.process.send_signal(signal.SIGHUP)
+
+    wait_until(lambda: "SIGHUP is ignored" in server.errors.read_text())
+    assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_server_stops_in_good_order_when_its_terminal_is_gone(make_server: "MakeServer", tmp_path: Path) -> None:
+    server = make_server("--commit-age-s=3600")
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+    process = subprocess.Popen(
+        server.launch_arguments(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=clean
+    )
+    try:
+        os.close(theirs)
+        wait_until(lambda: b"Query:" in os.read(ours, 65536))
+        os.close(ours)  # no session has it as its terminal, so nobody sends the signal but this test
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert not (server.data / "server.json").exists()

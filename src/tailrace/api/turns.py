@@ -19,6 +19,16 @@ class Turns:
         self._waiting = waiting
         self._taken: Counter[str] = Counter()
 
+    @property
+    def running(self) -> int:
+        """How many queries run."""
+        return min(self._taken.total(), self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait for others to end."""
+        return self._taken.total() - self.running
+
     @contextmanager
     def one(self, token_id: str) -> Iterator[None]:
         """A query of the token for as long as this lasts; raise Overloaded where it, or all, have as many as may be."""

@@ -68,6 +68,13 @@ class LakeSettings(Struct, frozen=True):
     upkeep: UpkeepSettings = UpkeepSettings()
 
 
+class Lag(Struct, frozen=True):
+    """How far the tables are behind the log."""
+
+    events: int  # acknowledged, and not committed
+    age_s: float  # of the oldest of them
+
+
 class Snapshot(Struct, frozen=True, eq=False):
     """A dataset as a query sees it: every event acknowledged before, each once."""
 
@@ -458,6 +465,19 @@ class Lake:
     def backlog_bytes(self) -> int:
         """Bytes of batches that are on disk but not yet shredded."""
         return self._backlog_bytes
+
+    def lag(self) -> "Lag":
+        """What is durable in the log and not in its table yet."""
+        with self._lock:
+            datasets = list(self._datasets.values())
+            events = sum(dataset.uncommitted_events for dataset in datasets)
+            oldest_s = [
+                part[0].since_s
+                for dataset in datasets
+                for part in (dataset.committing, dataset.hot, dataset.shredding, dataset.waiting)
+                if part
+            ]
+        return Lag(events, time.monotonic() - min(oldest_s) if oldest_s else 0.0)
 
     def uncommitted(self, name: str) -> int:
         """Events of a dataset that are not in its table yet."""

@@ -1,19 +1,23 @@
 """Counters of what the server did, plain numbers on the hot path, read by Prometheus at `/metrics`."""
 
+import platform
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
+from tailrace import __version__
 from tailrace.lake import Figures
 
 UPKEEP = (
@@ -26,6 +30,7 @@ UPKEEP = (
     ("files_removed", "tailrace_removed_files", "Files removed from the disk, no part of their table any more."),
     ("failures", "tailrace_upkeep_failures", "Rounds of upkeep of a dataset that failed and are tried again."),
 )
+FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -35,6 +40,11 @@ class Gauges(Struct, frozen=True):
     log_bytes: int  # of all segment files
     log_damage: int  # stretches of the log, or of its positions, that hold nothing sound
     log_missing_positions: int  # batches whose segment is not there
+    free_disk_bytes: int  # for the server, on the disk of the data directory
+    uncommitted_events: int
+    uncommitted_age_s: float  # of the oldest of them
+    running_queries: int
+    waiting_queries: int
     backlog_bytes: int  # of accepted events that are not shredded yet
     commits: int  # since the start, as those that follow
     commit_failures: int
@@ -46,22 +56,27 @@ class Gauges(Struct, frozen=True):
 
 
 class Latency:
-    """A histogram of request durations in seconds."""
+    """A histogram of durations in seconds."""
 
-    __slots__ = ("counts", "sum_s")
+    __slots__ = ("bounds_s", "counts", "sum_s")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
+    def __init__(self, bounds_s: tuple[float, ...] = LATENCY_BOUNDS_S) -> None:
+        self.bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)
         self.sum_s = 0.0
 
     def observe(self, elapsed_s: float) -> None:
-        """Counts one request."""
-        self.counts[bisect_left(LATENCY_BOUNDS_S, elapsed_s)] += 1
+        """Counts one duration."""
+        self.counts[bisect_left(self.bounds_s, elapsed_s)] += 1
         self.sum_s += elapsed_s
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """The counts of the durations up to each bound, as Prometheus has them."""
+        return list(zip((*map(str, self.bounds_s), "+Inf"), accumulate(self.counts), strict=True))
 
 
 class Metrics:
-    """All counters of one server; changed on the event loop's thread only."""
+    """All counters of one server; changed on the event loop's thread only, but `flushes` on the log's."""
 
     def __init__(self) -> None:
         self.events: Counter[str] = Counter()  # by dialect
@@ -69,6 +84,7 @@ class Metrics:
         self.rejections: Counter[tuple[str, str, str]] = Counter()  # events, by dialect, route and code
         self.refusals: Counter[tuple[str, str, str, int]] = Counter()  # requests, by dialect, route, code and status
         self.requests: Counter[tuple[str, str, int]] = Counter()  # answered, by dialect, route and status
+        self.flushes = Latency(FLUSH_BOUNDS_S)
         self.latency: dict[str, Latency] = {}  # by dialect, or "api"
 
     def count_taken(self, dialect: str, events: int, processed_bytes: int) -> None:
@@ -104,6 +120,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         metrics, gauges = self._metrics, self._gauges
+        build = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily("tailrace_build", "The version of the server.", build)
         events = CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["dialect"])
         for dialect, count in metrics.events.items():
             events.add_metric([dialect], count)
@@ -138,13 +156,29 @@ class _Collector(Collector):
             "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]
         )
         for part, latency in metrics.latency.items():
-            total = 0
-            buckets = []
-            for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), latency.counts, strict=True):
-                total += count
-                buckets.append((bound, total))
-            duration.add_metric([part], buckets, latency.sum_s)
+            duration.add_metric([part], latency.buckets(), latency.sum_s)
         yield duration
+        yield HistogramMetricFamily(
+            "tailrace_log_flush_duration_seconds",
+            "Of flushing a group of batches to the disk of the log (fdatasync).",
+            metrics.flushes.buckets(),
+            metrics.flushes.sum_s,
+        )
+        queries = GaugeMetricFamily("tailrace_queries", "Queries under way: running, waiting.", labels=["state"])
+        queries.add_metric(["running"], gauges.running_queries)
+        queries.add_metric(["waiting"], gauges.waiting_queries)
+        yield queries
+        yield GaugeMetricFamily(
+            "tailrace_free_disk_bytes", "Free bytes on the disk of the data directory.", gauges.free_disk_bytes
+        )
+        yield GaugeMetricFamily(
+            "tailrace_uncommitted_events",
+            "Events acknowledged, and so durable in the log, that are not in their tables yet.",
+            gauges.uncommitted_events,
+        )
+        yield GaugeMetricFamily(
+            "tailrace_uncommitted_age_seconds", "Age of the oldest of the uncommitted events.", gauges.uncommitted_age_s
+        )
         yield GaugeMetricFamily("tailrace_log_bytes", "Size of the log on disk.", gauges.log_bytes)
         yield GaugeMetricFamily(
             "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded.", gauges.backlog_bytes
@@ -187,4 +221,5 @@ def exposition(metrics: Metrics, gauges: Gauges) -> bytes:
     """All metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(_Collector(metrics, gauges))
+    ProcessCollector(registry=registry)
     return generate_latest(registry)

@@ -13,7 +13,8 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
@@ -41,7 +42,7 @@ from tailrace.dialects.route import Router
 from tailrace.events import QueryFailed, TailraceError
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
-from tailrace.log import LocalLog
+from tailrace.log import FileCalls, LocalLog
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
 from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, read_facts
 from tailrace.server import app, logs
@@ -50,7 +51,7 @@ from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer, max_connections, raise_descriptor_limit
 from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
-from tailrace.server.metrics import Gauges, Metrics, exposition
+from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
@@ -101,8 +102,9 @@ def _end() -> NoReturn:
     print a list of what it finds alive then.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            stream.flush()
     os._exit(0)
 
 
@@ -112,6 +114,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     descriptors = raise_descriptor_limit()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    _heed_hangups(loop, stop)
 
     access = _open_access(settings.access_url or data / ACCESS_FILE)
     store = Store.open(data / SAVED_FILE)
@@ -127,6 +130,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         _refuse(str(error))
     token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
     first_start = not (data / "lake").exists()
+    metrics = Metrics()
     log: LocalLog
 
     def release(position: int) -> None:
@@ -152,6 +156,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         max_queued_bytes=settings.log_max_queued_bytes,
         on_durable=lake.accept_all,
         floor=lake.highest_position(),
+        calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
     )
     # What queries spilled to disk before a kill.
     shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
@@ -173,7 +178,6 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     # More threads than queries run at once: those that wait for their turn hold one too.
     query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
     running: set[Interrupt] = set()
-    metrics = Metrics()
     tails = Tails(
         data / "lake",
         data / TEMPORARY_DIRECTORY,
@@ -219,6 +223,9 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         concurrency=settings.monitor_concurrency,
     )
     refusals = Refusals()
+    turns = Turns(
+        settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
+    )
     services = api.Services(
         access=access,
         lake=lake,
@@ -226,13 +233,11 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         query_threads=query_threads,
         running=running,
         health=health,
-        metrics=lambda: exposition(metrics, _gauges(log, lake, runner)),
+        metrics=lambda: exposition(metrics, _gauges(data, log, lake, turns, runner)),
         closed=lambda: gate.closed,
         store=store,
         kept=kept,
-        turns=Turns(
-            settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
-        ),
+        turns=turns,
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
         record=gate.record,
@@ -271,7 +276,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         _print_banner(url, token)
         await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
 
-    print("Stopping: answering what is in flight, committing what is in memory", flush=True)
+    _say("Stopping: answering what is in flight, committing what is in memory")
     tails.close()
     http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
@@ -283,12 +288,34 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     lookups.close()
     await asyncio.to_thread(_close, lake, log, access, store, kept, monitor_store)
     (data / SERVER_FILE).unlink(missing_ok=True)
-    print("Stopped", flush=True)
+    _say("Stopped")
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", settings.shutdown_grace_s)
         # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
         _end()
     serving.result()
+
+
+def _heed_hangups(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """SIGHUP stops a server whose terminal is gone; without a terminal there is nothing that it could mean."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        return
+
+    def ignore() -> None:
+        logger.info("SIGHUP is ignored: settings are read at the start; SIGTERM stops the server")
+
+    def leave() -> None:
+        logger.info("SIGHUP: the terminal is gone, the server stops")
+        stop.set()
+
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    loop.add_signal_handler(signal.SIGHUP, leave if has_terminal else ignore)
+
+
+def _say(text: str) -> None:
+    """Print a line, unless the terminal is gone: then the server stops in good order all the same."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def _open_access(path_or_url: Path | str) -> Access:
@@ -348,9 +375,28 @@ def _lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
     return DuckDB(data / "lake", data / TEMPORARY_DIRECTORY, limits, facts)
 
 
-def _gauges(log: LocalLog, lake: Lake, runner: Runner) -> Gauges:
+def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], None]:
+    """A call on a file descriptor whose duration is counted."""
+
+    def timed(descriptor: int) -> None:
+        began_s = time.perf_counter()
+        try:
+            call(descriptor)
+        finally:
+            latency.observe(time.perf_counter() - began_s)
+
+    return timed
+
+
+def _gauges(data: Path, log: LocalLog, lake: Lake, turns: Turns, runner: Runner) -> Gauges:
     damage = list(log.damage)
+    lag = lake.lag()
     return Gauges(
+        free_disk_bytes=shutil.disk_usage(data).free,
+        uncommitted_events=lag.events,
+        uncommitted_age_s=lag.age_s,
+        running_queries=turns.running,
+        waiting_queries=turns.waiting,
         log_bytes=log.size_bytes,
         log_damage=len(damage),
         log_missing_positions=sum(one.missing_positions for one in damage),
