@@ -1,6 +1,7 @@
 """What an answer says beside its rows: names, types, groups, order, figures, messages; and what a request may say."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,18 @@ def test_where_true_has_one_message(desk: Desk) -> None:
 
 def test_a_condition_that_ends_the_range_implies_no_end(desk: Desk) -> None:
     assert run(desk, "logs | where _time < datetime(2030-01-01)").status.messages == ()
+
+
+def test_variables_give_parameters_their_values(desk: Desk) -> None:
+    query = "declare query_parameters (least: long = 3, from: datetime = datetime(null)); logs | where n >= least"
+
+    assert column(desk, f"{query} | project n") == [8, 7, 6, 5, 4, 3]
+    assert column(desk, f"{query} | project n", variables={"least": "7"}) == [8, 7]
+    assert column(desk, f"{query} | project from | take 1", variables={"from": "2026-01-02T03:04:05Z"}) == [
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    ]
+    with pytest.raises(AplError, match="'least' is a long, which 'many' is not"):
+        column(desk, query, variables={"least": "many"})
 
 
 def test_variables_are_like_lets(desk: Desk) -> None:

@@ -185,11 +185,24 @@ def run_apl(
     def names() -> tuple[str, ...]:
         return tuple(readable_names(lake, check))
 
+    settled: dict[str, pa.Table] = {}
+
+    def evaluate(compiler: Compiler, query: exp.Query) -> pa.Table:
+        text = rendered(query)
+        if text not in settled:
+            with engine.session(interrupt) as session:
+                make_known(compiler, session)
+                settled[text] = session.table(query)
+        return settled[text]
+
+    def compiler() -> Compiler:
+        return Compiler(asked, snapshot, names, evaluate)
+
     try:
         interrupt.check()
         program = request.program or parse(request.apl, check=interrupt.check)
-        compiled = _Compiled(Compiler(asked, snapshot, names), program, request)
-        totals = _totals(program, asked, snapshot, names, request) if request.totals else None
+        compiled = _Compiled(compiler(), program, request)
+        totals = _totals(program, compiler, request) if request.totals else None
         with engine.session(interrupt) as session:
             tables = [compiled.run(session)]
             if totals is not None and compiled.has_bins:
@@ -213,13 +226,7 @@ def sql_of(
     return rendered(_Compiled(Compiler(asked, snapshot, names), program, request).query())
 
 
-def _totals(
-    program: tree.Program,
-    asked: Asked,
-    snapshot: Callable[[str], Snapshot],
-    names: Callable[[], Sequence[str]],
-    request: AplRequest,
-) -> "_Compiled | None":
+def _totals(program: tree.Program, compiler: Callable[[], Compiler], request: AplRequest) -> "_Compiled | None":
     """The same groups over all time, where the query ends with a summarize by bins of time."""
     operators = list(program.query.operators)
     while operators and isinstance(operators[-1], (tree.Order, tree.Take, tree.Top)):
@@ -232,7 +239,10 @@ def _totals(
         return None
     operators[-1] = tree.Summarize(last.at, last.values, others)
     query = tree.Query(program.query.at, program.query.source, tuple(operators))
-    return _Compiled(Compiler(asked, snapshot, names), tree.Program(program.at, program.lets, query), request)
+    try:
+        return _Compiled(compiler(), msgspec.structs.replace(program, query=query), request)
+    except AplError:
+        return None  # what means something only by its bins, such as a rate without a range, has no total
 
 
 def _is_bin(node: tree.Expression) -> bool:

@@ -684,6 +684,7 @@ def unified(values: Sequence[Value]) -> tuple[Type, list[Value]]:
 
 
 _UNITS_NS = {
+    "w": 604_800 * NS_PER_S, "week": 604_800 * NS_PER_S, "weeks": 604_800 * NS_PER_S,
     "d": 86_400 * NS_PER_S, "day": 86_400 * NS_PER_S, "days": 86_400 * NS_PER_S,
     "h": 3_600 * NS_PER_S, "hr": 3_600 * NS_PER_S, "hrs": 3_600 * NS_PER_S,
     "hour": 3_600 * NS_PER_S, "hours": 3_600 * NS_PER_S,

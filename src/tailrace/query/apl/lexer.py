@@ -36,7 +36,7 @@ _TOKEN = re.compile(
     |(?P<wide_literal>(?:datetime|date|timespan|time)\s*\()
     |(?P<name>[^\W\d]\w*|\$[^\W\d]\w*)
     |(?P<timespan>\d+(?:\.\d+)?(?:{_UNITS})(?!\w))
-    |(?P<real>\d+\.\d+(?:[eE][+-]?\d+)?(?!\w)|\d+[eE][+-]?\d+(?!\w))
+    |(?P<real>\d+\.\d+(?:[eE][+-]?\d+)?(?!\w)|\d+\.(?![\w.*])|\d+[eE][+-]?\d+(?!\w))
     |(?P<hex>0[xX][0-9a-fA-F]+(?!\w))
     |(?P<long>\d+(?!\w))
     |(?P<raw>@"(?:[^"]|"")*"|@'(?:[^']|'')*')
@@ -150,7 +150,7 @@ def _no_token(text: str, at: int) -> AplError:
         word = re.match(r"[\w.]+", text[at:])
         shown = word[0][:40] if word else met
         return AplError(
-            f"{shown!r} is neither a number nor a timespan (units are d, h, m, s, ms, microsecond, tick); "
+            f"{shown!r} is neither a number nor a timespan (units are w, d, h, m, s, ms, microsecond, tick); "
             f"a name like this is written ['{shown}']",
             at,
         )

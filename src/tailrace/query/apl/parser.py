@@ -55,6 +55,7 @@ from tailrace.query.apl.tree import (
     Subquery,
     Summarize,
     Table,
+    TableCall,
     Take,
     Top,
     Typed,
@@ -87,6 +88,7 @@ _SYMBOLS = {
 _COMPARISON = 3
 WORD_OPERATORS = ("contains", "contains_cs", "startswith", "startswith_cs", "endswith", "endswith_cs", "has", "has_cs",
                   "hasprefix", "hasprefix_cs", "hassuffix", "hassuffix_cs")  # fmt: skip
+NAMING = ("arg_max", "arg_min")  # whose arguments may be given names
 LIST_OPERATORS = ("in", "has_any", "has_any_cs", "has_all")
 _NEGATABLE = (*WORD_OPERATORS, *LIST_OPERATORS, "matches", "between")
 
@@ -188,13 +190,16 @@ class Parser:
 
     def program(self) -> Program:
         lets: list[Let] = []
+        is_strict = False
         while True:
             while self.take_symbol(";"):
                 pass
             if self.is_word("let") and self._names_ahead():
                 lets.append(self._let())
+            elif self.is_word("declare") and self.peek().text == "query_parameters":
+                lets += self._query_parameters()
             elif self.is_word("set") and self.peek().kind == NAME:
-                self._set()
+                is_strict = self._set()
             else:
                 break
             if self.here.kind != END and not self.is_symbol(";"):
@@ -208,7 +213,7 @@ class Parser:
             if self.is_word("let"):
                 raise AplError("a let stands before the query that uses it", self.here.at)
             self.fail("'|' or the end of the query")
-        return Program(0, tuple(lets), query)
+        return Program(0, tuple(lets), query, is_strict)
 
     def _names_ahead(self) -> bool:
         token = self.peek()
@@ -222,13 +227,36 @@ class Parser:
             return Let(at, name, self.query())
         return Let(at, name, self.expression())
 
-    def _set(self) -> None:
+    def _query_parameters(self) -> list[Let]:
+        """`declare query_parameters (name: type = default, …)`: lets whose values the request may give."""
+        self.next()
+        self.next()
+        self.symbol("(")
+        found = []
+        while not self.is_symbol(")"):
+            at = self.here.at
+            name = self.name("a parameter's name")
+            self.symbol(":", "and a type")
+            kind = self.type_name()
+            default = self.expression() if self.take_symbol("=") else None
+            found.append(Let(at, name, default, kind))
+            if not self.take_symbol(","):
+                break
+        self.symbol(")", "or ','")
+        return found
+
+    def _set(self) -> bool:
+        """Whether types are to be exact, which is all that can be set."""
         self.next()
         option = self.next()
         if option.text != "stricttypes":
             raise AplError(f"unknown option {option.text!r}; the only one is stricttypes", option.at)
-        if self.take_symbol("="):
-            self.expression()
+        if not self.take_symbol("="):
+            return True
+        value = self.next()
+        if value.text not in ("true", "false"):
+            raise AplError("stricttypes is true or false", value.at)
+        return value.text == "true"
 
     def _is_tabular(self) -> bool:
         """Whether what begins here, up to its end, is a query and not a value."""
@@ -238,6 +266,8 @@ class Parser:
             position += 1
             token = self.tokens[position]
         following = self.tokens[min(position + 1, len(self.tokens) - 1)]
+        if token.kind == NAME and token.text == "table" and following.kind == OPERATOR and following.text == "(":
+            return True
         if (
             token.kind == NAME
             and token.text in SOURCES
@@ -284,6 +314,12 @@ class Parser:
             inner = self.query()
             self.symbol(")", "at the end of the sub-query")
             return inner
+        if self._is_table_call():
+            self.next()
+            self.next()
+            named = self.expression()
+            self.symbol(")")
+            return TableCall(token.at, named)
         if token.kind == NAME and token.text in SOURCES:
             follows = self.peek()
             if not (follows.kind == END or (follows.kind == OPERATOR and follows.text in "|;),")):
@@ -307,9 +343,13 @@ class Parser:
                         )
         return Table(token.at, self.pattern("a dataset's name, union, print, datatable, search or '('"))
 
+    def _is_table_call(self) -> bool:
+        """Whether `table(…)` stands here."""
+        return self.is_word("table") and self.peek().kind == OPERATOR and self.peek().text == "("
+
     def table(self) -> Source:
         """A source where it is an operand, which is a name or stands in parentheses."""
-        if self.is_symbol("("):
+        if self.is_symbol("(") or self._is_table_call():
             return self.source()
         return Table(self.here.at, self.pattern("a dataset's name or '('"))
 
@@ -581,7 +621,7 @@ class Parser:
     def _parse_kv(self, at: int) -> ParseKv:
         value = self.expression()
         self.word("as")
-        columns = self._typed_columns()
+        columns = self._typed_columns(default="string")
         given: tuple[Named, ...] = ()
         if self.take_word("with"):
             self.symbol("(")
@@ -589,14 +629,18 @@ class Parser:
             self.symbol(")")
         return ParseKv(at, value, columns, given)
 
-    def _typed_columns(self) -> tuple[Typed, ...]:
+    def _typed_columns(self, default: str | None = None) -> tuple[Typed, ...]:
+        """`(name: type, …)`; a column without a type has the default one, if there is one."""
         self.symbol("(")
         columns = []
         while not self.is_symbol(")"):
             at = self.here.at
             name = self.name("a column")
-            self.symbol(":", "and a type")
-            columns.append(Typed(at, name, self.type_name()))
+            if default is not None and not self.is_symbol(":"):
+                columns.append(Typed(at, name, default))
+            else:
+                self.symbol(":", "and a type")
+                columns.append(Typed(at, name, self.type_name()))
             if not self.take_symbol(","):
                 break
         self.symbol(")")
@@ -705,7 +749,7 @@ class Parser:
                 parts.append("")
             elif token.kind == OPERATOR and token.text == "[" and self.peek().kind == STRING:
                 parts[-1] += self.name(expected)
-            elif token.kind == NAME or (not first and (token.kind == LONG or self._continues())):
+            elif token.kind == NAME or (not first and (token.kind in (LONG, REAL) or self._continues())):
                 self.next()
                 parts[-1] += token.text
             else:
@@ -720,11 +764,11 @@ class Parser:
         after = self.peek()
         if not (self.is_symbol(".") or self.is_symbol("-")):
             return False
-        return after.at == self.here.end and (after.kind in (NAME, LONG) or after.text in ("*", "-", "."))
+        return after.at == self.here.end and (after.kind in (NAME, LONG, REAL) or after.text in ("*", "-", "."))
 
     def _is_named(self) -> bool:
         """Whether `name =` stands here."""
-        if self.here.kind == NAME:
+        if self.here.kind in (NAME, STRING):
             after = self.peek()
         elif self.is_symbol("[") and self.peek().kind == STRING and self.peek(2).text == "]":
             after = self.peek(3)
@@ -735,7 +779,7 @@ class Parser:
     def named(self) -> Named:
         at = self.here.at
         if self._is_named():
-            name = self.name("a name")
+            name = self.next().value if self.here.kind == STRING else self.name("a name")
             self.next()
             return Named(at, name, self.expression())
         return Named(at, None, self.expression())
@@ -917,6 +961,8 @@ class Parser:
         while not self.is_symbol(")"):
             if self._is_tabular():
                 arguments.append(Subquery(self.here.at, self.query()))
+            elif text in NAMING and self._is_named():
+                arguments.append(self.named())
             else:
                 arguments.append(self.expression())
             if not self.take_symbol(","):
@@ -924,14 +970,12 @@ class Parser:
         self.symbol(")", "or ','")
         return Call(token.at, text, tuple(arguments))
 
-    def _typed_literal(self, token: Token) -> Constant:
+    def _typed_literal(self, token: Token) -> Expression:
         """`long(5)`, `bool(true)`, `dynamic([…])`, `real(null)`."""
         kind = TYPES[token.text]
         self.next()
         if kind == "dynamic":
-            inner = self._json()
-            self.symbol(")")
-            return Constant(token.at, "dynamic", inner)
+            return self._dynamic(token)
         negative = self.take_symbol("-")
         inside = self.next()
         value: Any = inside.value
@@ -956,6 +1000,51 @@ class Parser:
             )
         self.next()
         return Constant(token.at, kind, -value if negative and value is not None else value)
+
+    def _dynamic(self, token: Token) -> Expression:
+        """The literal; where expressions stand in it, calls that make the same value."""
+        position, depth = self.position, self.depth
+        try:
+            inner = self._json()
+            self.symbol(")")
+            return Constant(token.at, "dynamic", inner)
+        except AplError as error:
+            self.goto(position)
+            self.depth = depth
+            if not (self.is_symbol("{") or self.is_symbol("[")) or error.kind == "limit":
+                raise
+        made = self._packed()
+        self.symbol(")", "or an operator")
+        return made
+
+    def _packed(self) -> Expression:
+        """An element of `dynamic(…)` that may be any expression, or a dictionary or an array of such."""
+        token = self.here
+        closing = {"{": "}", "[": "]"}.get(token.text) if token.kind == OPERATOR else None
+        if closing is None or (token.text == "[" and self._is_quoted_name()):
+            return self.expression()
+        self.deeper()
+        self.next()
+        items: list[Expression] = []
+        while not self.is_symbol(closing):
+            if closing == "}":
+                key = self.next()
+                if key.kind not in (STRING, NAME):
+                    raise AplError(f"met {key.shown}, expected a key in quotes", key.at)
+                items.append(Constant(key.at, "string", key.value if key.kind == STRING else key.text))
+                self.symbol(":")
+            items.append(self._packed())
+            if not self.take_symbol(","):
+                break
+        self.symbol(closing, "or ','")
+        self.depth -= 1
+        return Call(token.at, "bag_pack" if closing == "}" else "pack_array", tuple(items))
+
+    def _is_quoted_name(self) -> bool:
+        """Whether `['name']` stands here with an operator behind it, and so is no array of a string."""
+        after = self.peek(3)
+        ends = after.kind == END or (after.kind == OPERATOR and after.text in ",]})")
+        return self.peek().kind == STRING and self.peek(2).text == "]" and not ends
 
     def _json(self) -> Any:
         """The inside of `dynamic(…)`: JSON, with any of APL's strings and with datetimes and timespans as texts."""

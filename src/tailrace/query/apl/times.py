@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 SECOND = 1_000_000_000
 _UNIT_NAMES = {
+    7 * 86_400 * SECOND: ("w", "week", "weeks"),
     86_400 * SECOND: ("d", "day", "days"),
     3_600 * SECOND: ("h", "hr", "hrs", "hour", "hours"),
     60 * SECOND: ("m", "min", "mins", "minute", "minutes"),

@@ -88,14 +88,17 @@ class Subquery(Node, frozen=True, eq=False):
     query: "Query"
 
 
-Expression = Constant | Name | Star | Member | Index | Call | Unary | Binary | Between | Membership | Subquery
-
-
 class Named(Node, frozen=True, eq=False):
     """`name = value`, or a value alone."""
 
     name: str | None
-    value: Expression
+    value: "Expression"
+
+
+Expression = (
+    Constant | Name | Star | Member | Index | Call | Unary | Binary | Between | Membership | Subquery | Named
+)  # fmt: skip
+"""Named only as an argument of those aggregations that give several columns."""
 
 
 class Typed(Node, frozen=True, eq=False):
@@ -132,6 +135,12 @@ class Table(Node, frozen=True, eq=False):
     """A dataset or a tabular `let`, or all datasets that a pattern fits."""
 
     pattern: Pattern
+
+
+class TableCall(Node, frozen=True, eq=False):
+    """`table(name)`: what the value of an expression names."""
+
+    named: Expression
 
 
 class Print(Node, frozen=True, eq=False):
@@ -301,7 +310,7 @@ class Where(Node, frozen=True, eq=False):
     predicate: Expression
 
 
-Source = Table | Query | Union | Search | Print | Datatable
+Source = Table | TableCall | Query | Union | Search | Print | Datatable
 
 Operator = (
     Count | Distinct | Extend | Getschema | Join | MakeSeries | MvExpand | Order | Parse | ParseKv | Project
@@ -311,13 +320,17 @@ Operator = (
 
 
 class Let(Node, frozen=True, eq=False):
+    """A name for a value or a table; with a type a parameter, whose value the request may give."""
+
     name: str
-    value: "Expression | Query"
+    value: "Expression | Query | None"  # None: of a parameter without a default
+    type: str | None = None
 
 
 class Program(Node, frozen=True, eq=False):
     lets: tuple[Let, ...]
     query: Query
+    is_strict: bool = False  # whether values of different types are refused beside each other
 
 
 def has_subquery(node: Node) -> bool:

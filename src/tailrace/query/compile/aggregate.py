@@ -29,7 +29,7 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.known import from_metadata
-from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, reference
+from tailrace.query.compile.relation import Column, Derived, Emitter, Key, Layer, Relation, reference, references
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
@@ -199,10 +199,27 @@ class _Aggregating:
                 names.append(name)
         order = self.inner.relation.order if self.inner.relation.settled else ()
         seconds = self.seconds if aggregation.name == "rate" else None
-        return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds)
+        return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds, self.extremes)
 
     def value(self, node: tree.Expression) -> Value:
         return self.inner.value(node)
+
+    def extremes(self, number: exp.Expr, predicate: exp.Expr | None) -> tuple[exp.Expr, exp.Expr]:
+        """The least and the greatest of a number over all rows, which are read once more for them."""
+        rows = self.inner.relation
+
+        def found(function: str) -> exp.Expr:
+            def build(out: Emitter) -> exp.Expr:
+                source = out.table(rows.emit(references([number, predicate]), out))
+                cell = exp.Alias(this=fn(function, number), alias=exp.to_identifier("value"))
+                select = exp.Select(expressions=[cell], from_=exp.From(this=source))
+                if predicate is not None:
+                    select.set("where", exp.Where(this=predicate))
+                return exp.Subquery(this=select)
+
+            return self.inner.add(REAL, Derived((), build)).sql
+
+        return found("min"), found("max")
 
 
 def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize) -> Relation:
@@ -302,9 +319,11 @@ def _extreme_row(
     """arg_max and arg_min: the row as one structure, of which the columns are taken afterwards."""
     inner = aggregating.inner
     check_arguments(AGGREGATIONS[node.name], len(node.arguments))
-    first, *others = node.arguments
-    if isinstance(first, tree.Star):
-        raise AplError(f"{node.name}() takes a value first", first.at)
+    if isinstance(node.arguments[0], tree.Star):
+        raise AplError(f"{node.name}() takes a value first", node.arguments[0].at)
+    names = [argument.name if isinstance(argument, tree.Named) else None for argument in node.arguments]
+    first, *others = (each_.value if isinstance(each_, tree.Named) else each_ for each_ in node.arguments)
+    given = names[0] or given
     extreme = inner.value(first)
     wanted: list[tuple[str, Value]] = [(given or name_of(first) or default_name(first, 1), extreme)]
     for number, argument in enumerate(others, 1):
@@ -316,14 +335,14 @@ def _extreme_row(
                 if column.name != wanted[0][0] and column.name not in by
             ]
         else:
-            wanted.append((default_name(argument, number), inner.value(argument)))
+            wanted.append((names[number] or default_name(argument, number), inner.value(argument)))
     pairs = [
         exp.PropertyEQ(this=exp.to_identifier(f"f{n}"), expression=value.sql) for n, (_, value) in enumerate(wanted)
     ]
     key = as_real(extreme).sql if extreme.type is DYNAMIC else extreme.sql
     made = fn(node.name, fn("struct_pack", *pairs), key)
     target = add_definition(compiler, aggregating.groups, Value(DYNAMIC, made))
-    fields = tuple(name for name in map(name_of, node.arguments) if name is not None)
+    fields = tuple(name for name in map(name_of, (first, *others)) if name is not None)
     noted = ("argmax" if node.name == "arg_max" else "argmin", fields, ())
     found = []
     for n, (name, value) in enumerate(wanted):

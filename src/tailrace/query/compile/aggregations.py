@@ -1,6 +1,5 @@
 """The aggregations of summarize and make-series, as data: name, parameters, documentation, and how each is built."""
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -50,6 +49,7 @@ MAX_ELEMENTS = 1_048_576  # of make_list and make_set
 DEFAULT_SET = 128
 DEFAULT_PHRASES = 10
 MAX_TOP = 10_000
+MAX_BINS = 1_000  # of a histogram
 
 
 class Call(Struct, frozen=True, eq=False):
@@ -61,6 +61,8 @@ class Call(Struct, frozen=True, eq=False):
     predicate: exp.Expr | None = None
     order: tuple[Key, ...] = ()  # of the rows, where the query settled it
     seconds: exp.Expr | None = None  # that a group covers
+    extremes: Callable[[exp.Expr, exp.Expr | None], tuple[exp.Expr, exp.Expr]] | None = None
+    """The least and the greatest of a number over the rows of all groups, or those of a predicate."""
 
     def constant(self, index: int, what: str) -> Any:
         value = self.arguments[index]
@@ -196,32 +198,42 @@ def _percentiles(call: Call) -> Value:
 
 
 def _histogram(call: Call) -> Value:
-    """Bins of a size, of which those that are not empty are shown, the lowest first."""
-    size = call.constant(1, "the size of a bin")
+    """This many bins of one width between the extremes of all rows, so that the groups of a query have the same."""
+    bins = call.whole(1, "the number of bins", most=MAX_BINS)
     value = call.arguments[0]
-    if isinstance(size, bool) or not isinstance(size, (int, float)) or not size > 0 or not math.isfinite(size):
-        raise AplError(f"the size of a bin of {call.name}() must be a number above 0, or a timespan", kind="type")
-    number = as_real(Value(LONG, value.sql) if value.type is TIMESPAN else value).sql
+    is_span = value.type is TIMESPAN
+    number = as_real(Value(LONG, value.sql) if is_span else value).sql
+    finite = bind([number], lambda v: case((fn("isfinite", v), v)))
+    assert call.extremes is not None
+    low, high = call.extremes(finite, call.predicate)
+    width = infix(exp.Div, infix(exp.Sub, high, low), number_node(float(bins)))
 
-    def number_of(v: exp.Expr) -> exp.Expr:
-        low = fn("floor", infix(exp.Div, v, number_node(float(size))))
-        return case((fn("isfinite", v), try_cast(low, "BIGINT")))
+    def place(v: exp.Expr, w: exp.Expr) -> exp.Expr:
+        # The largest number belongs to the last bin; where all are the same there is only one.
+        numbered = cast(fn("floor", infix(exp.Div, infix(exp.Sub, v, low), w)), "BIGINT")
+        inside = fn("least", numbered, number_node(bins - 1))
+        return case((infix(exp.GT, w, number_node(0)), inside), otherwise=case((is_not_null(v), number_node(0))))
 
-    counts = call.aggregate("histogram", bind([number], number_of))
+    counts = call.aggregate("histogram", bind([finite, width], place))
+    edges = [exp.Anonymous(this="any_value", expressions=[each_]) for each_ in (low, width)]
 
-    def bucket(entry: exp.Expr) -> exp.Expr:
-        key = fn("struct_extract", entry, text_node("key"))
-        exact = isinstance(size, int) or value.type is TIMESPAN
-        step = number_node(int(size)) if exact else number_node(float(size))
-        kind = TIMESPAN if value.type is TIMESPAN else LONG if exact else REAL
-        low: exp.Expr = infix(exp.Mul, key, step)
-        high: exp.Expr = infix(exp.Mul, infix(exp.Add, key, number_node(1)), step)
-        if kind in (LONG, TIMESPAN):
-            low, high = (try_cast(cast(side, "HUGEINT"), "BIGINT") for side in (low, high))
-        count = Value(LONG, cast(fn("struct_extract", entry, text_node("value")), "BIGINT"))
-        return dictionary([("from", Value(kind, low)), ("to", Value(kind, high)), ("count", count)]).sql
+    def shown(table: exp.Expr, first: exp.Expr, step: exp.Expr) -> exp.Expr:
+        def edge(n: exp.Expr) -> Value:
+            at = infix(exp.Add, first, infix(exp.Mul, n, step))
+            return Value(TIMESPAN, try_cast(fn("round", at), "BIGINT")) if is_span else Value(REAL, at)
 
-    return Value(DYNAMIC, _shown(each(fn("list_sort", fn("map_entries", counts)), bucket)))
+        def bucket(n: exp.Expr) -> exp.Expr:
+            found = fn("list_extract", fn("map_extract", table, n), number_node(1))
+            count = Value(LONG, cast(coalesce(found, number_node(0)), "BIGINT"))
+            following = infix(exp.Add, n, number_node(1))
+            return dictionary([("from", edge(n)), ("to", edge(following)), ("count", count)]).sql
+
+        last = case((infix(exp.GT, step, number_node(0)), number_node(bins)), otherwise=number_node(1))
+        numbers = fn("range", number_node(0), last)
+        there = infix(exp.GT, fn("cardinality", table), number_node(0))
+        return case((there, fn("to_json", each(numbers, bucket))))
+
+    return Value(DYNAMIC, coalesce(bind([counts, *edges], shown), cast(text_node("[]"), "JSON")))
 
 
 def _shown(items: exp.Expr) -> exp.Expr:
@@ -372,12 +384,14 @@ def _table() -> Mapping[str, Aggregation]:
     add("dcountif(value, predicate[, accuracy])", "distinctif", (2, 3), _dcount,
         "The number of distinct values of the rows for which the predicate holds.", 1, "dcountif(s, x < 4)",
         predicate=1, note="It is exact; the accuracy is accepted and has no effect.")
-    add("histogram(value, size)", "histogram", (2, 2), _histogram,
-        "How the numbers spread over bins of a size: an array of `{from, to, count}` of the bins that are not empty.",
-        [{"from": 0, "to": 5, "count": 2}, {"from": 5, "to": 10, "count": 1}], "histogram(x, 5)")
-    add("histogramif(value, size, predicate)", "histogramif", (3, 3), _histogram,
-        "The histogram of the rows for which the predicate holds.", [{"from": 0, "to": 5, "count": 2}],
-        'histogramif(x, 5, s == "a")', predicate=2)
+    add("histogram(value, bins)", "histogram", (2, 2), _histogram,
+        "How the numbers spread over this many bins of one width between the smallest and the largest number of all "
+        "groups: an array of `{from, to, count}`.",
+        [{"from": 1.0, "to": 4.5, "count": 2}, {"from": 4.5, "to": 8.0, "count": 1}], "histogram(x, 2)")
+    add("histogramif(value, bins, predicate)", "histogramif", (3, 3), _histogram,
+        "The histogram of the rows for which the predicate holds.",
+        [{"from": 1.0, "to": 2.0, "count": 1}, {"from": 2.0, "to": 3.0, "count": 1}],
+        'histogramif(x, 2, s == "a")', predicate=2)
     add("make_list(value[, size])", "makelist", (1, 2), _list,
         "An array of all values but nulls, in the order of the rows where the query sorts them.", [1, 3, 8],
         "make_list(x)")

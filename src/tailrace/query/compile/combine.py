@@ -364,7 +364,7 @@ class United(Relation):
 
 def union(compiler: "Compiler", relation: Relation | None, operator: tree.Union) -> Relation:
     members: list[tuple[str, Relation]] = [] if relation is None else [("union_arg0", relation)]
-    for number, table in enumerate(operator.tables, len(members)):
+    for number, table in enumerate(map(compiler.resolved, operator.tables), len(members)):
         if isinstance(table, tree.Table):
             members += compiler.inner(partial(compiler.tables, table.pattern))
         else:

@@ -18,10 +18,26 @@ from tailrace.query.compile import operators
 from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Column, Columns, Empty, Ids, Relation
-from tailrace.query.functions import FUNCTIONS, Context, Facts
+from tailrace.query.compile.relation import Column, Columns, Emitter, Empty, Ids, Relation, references
+from tailrace.query.functions import FUNCTIONS, Context, Facts, call
 from tailrace.query.functions.rounding import bin_auto_ns
-from tailrace.query.values import Value, literal
+from tailrace.query.functions.udf import from_json
+from tailrace.query.values import (
+    DATETIME,
+    DYNAMIC,
+    NULL,
+    STRING,
+    TIMESPAN,
+    TYPE_NAMES,
+    Type,
+    Value,
+    as_text,
+    datetime_literal,
+    dynamic_literal,
+    literal,
+    null,
+    timespan_literal,
+)
 
 MAX_OPERATORS = 250  # in one pipe
 MAX_DATASETS_READ = 500  # in all of a query
@@ -30,6 +46,9 @@ MAX_LET_NODES = 5_000
 US = 1_000  # nanoseconds
 
 T = TypeVar("T")
+
+Evaluate = Callable[["Compiler", exp.Query], pa.Table]
+"""The answer to a query that a compiler has made."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -66,13 +85,18 @@ class _Table(Struct, frozen=True, eq=False):
 
 
 class Compiler:
-    """Compiles one program. `snapshot(name)` and `names()` are the datasets that may be read."""
+    """Compiles one program.
+
+    `snapshot(name)` and `names()` are the datasets that may be read; `evaluate` asks the engine for what has one value
+    before any row is read, without it only literals are known.
+    """
 
     def __init__(
         self,
         asked: Asked,
         snapshot: Callable[[str], Snapshot],
         names: Callable[[], Sequence[str]],
+        evaluate: "Evaluate | None" = None,
     ) -> None:
         self.asked = asked
         self.ids = Ids()
@@ -84,11 +108,14 @@ class Compiler:
         self.group_ids: set[str] = set()
         self.bins: dict[str, int] = {}  # sizes, by identifier
         self.matched: str | None = None  # the identifier of the number of rows that were aggregated
+        self.is_strict = False  # whether values of different types are refused beside each other
         self.filtered = False  # whether rows were dropped by a condition
         self._snapshot = functools.cache(snapshot)
         self._names = names
+        self._evaluate = evaluate
         self._compiling_virtual = 0
         self._lets: list[tuple[str, Value | tree.Expression | _Table]] = []
+        self._declared: set[str] = set()
         self._visible = 0
         self._tables_open = 0
         self._inner = 0
@@ -100,10 +127,18 @@ class Compiler:
 
     def declare(self, let: tree.Let) -> None:
         """Raises AplError."""
-        if any(name == let.name for name, _ in self._lets):
-            if let.name not in self.asked.variables:
-                raise AplError(f"{let.name!r} is declared twice", let.at, kind="name")
+        if let.name in self._declared or (self._let(let.name) is not None and let.name not in self.asked.variables):
+            raise AplError(f"{let.name!r} is declared twice", let.at, kind="name")
+        self._declared.add(let.name)
+        given = let.name in self.asked.variables
+        if let.type is not None:
+            self._lets = [(name, bound) for name, bound in self._lets if name != let.name]
+            self._lets.append((let.name, self._parameter(let, TYPE_NAMES[let.type], given=given)))
+            self._visible = len(self._lets)
+            return
+        if given:
             return  # the request's value takes the place of the query's own
+        assert let.value is not None
         bound: Value | tree.Expression | _Table
         if isinstance(let.value, tree.Query):
             bound = _Table(let.value, len(self._lets))
@@ -123,6 +158,32 @@ class Compiler:
                 bound = let.value
         self._lets.append((let.name, bound))
         self._visible = len(self._lets)
+
+    def _parameter(self, let: tree.Let, kind: Type, *, given: bool) -> Value:
+        """The value of a parameter: the request's, as the type that the query declares, or else the default."""
+        if given:
+            found = literal(self.asked.variables[let.name])
+        elif let.value is None or isinstance(let.value, tree.Query):
+            raise AplError(f"the request gives no value for {let.name!r}, which has no default", let.at)
+        else:
+            found = Expressions(self, Empty()).constant(let.value, f"the default of {let.name!r}")
+        if found.type is NULL:
+            return null(kind)
+        made = self.settled(_converted(found, kind, self.context(Columns(Empty()))), Empty())
+        if made.constant is None and found.constant is not None:
+            raise AplError(f"{let.name!r} is a {kind.value}, which {found.constant!r} is not", let.at, kind="type")
+        return made
+
+    def settled(self, value: Value, relation: Relation) -> Value:
+        """The literal that a value of a single row is, where the engine can be asked; else the value as it is."""
+        if value.is_constant or self._evaluate is None:
+            return value
+        out = Emitter()
+        source = out.table(relation.emit(references([value.sql]), out))
+        cell = exp.Alias(this=value.sql, alias=exp.to_identifier("value"))
+        query = out.finished(exp.Select(expressions=[cell], from_=exp.From(this=source)))
+        found = self._evaluate(self, query)["value"]
+        return _constant(value.type, found[0] if len(found) else None)
 
     def _let(self, name: str) -> "Value | tree.Expression | _Table | None":
         for known, value in self._lets[: self._visible]:
@@ -223,6 +284,7 @@ class Compiler:
 
     def program(self, program: tree.Program) -> Relation:
         """Raises AplError, DatasetNotFound, Forbidden."""
+        self.is_strict = program.is_strict
         for let in program.lets:
             self.declare(let)
         return self.query(program.query)
@@ -249,6 +311,7 @@ class Compiler:
         return self.inner(lambda: self.query(query))
 
     def source(self, source: tree.Source) -> Relation:
+        source = self.resolved(source)
         if isinstance(source, tree.Query):
             return self.query(source)
         if isinstance(source, tree.Table):
@@ -257,6 +320,15 @@ class Compiler:
                 return found[0][1]
             return operators.united(self, found, None)
         return operators.from_source(self, source)
+
+    def resolved(self, source: tree.Source) -> tree.Source:
+        """The source with `table(name)` as the table of that name."""
+        if not isinstance(source, tree.TableCall):
+            return source
+        name = Expressions(self, Empty()).constant(source.named, "the name of table()").constant
+        if not isinstance(name, str):
+            raise AplError("table() takes the name of a dataset as a string", source.at, kind="type")
+        return tree.Table(source.at, tree.Pattern(source.at, (name,)))
 
     def tables(self, pattern: tree.Pattern) -> list[tuple[str, Relation]]:
         """What a name or a pattern means, each with its name. Raises DatasetNotFound."""
@@ -327,6 +399,26 @@ class Compiler:
         name = f"inline_{len(self.inline)}"
         self.inline[name] = rows
         return name
+
+
+def _converted(value: Value, kind: Type, context: Context) -> Value:
+    """A literal as another type."""
+    if value.type is kind:
+        return value
+    if kind is STRING:
+        return as_text(value)
+    return call(f"to{kind.value}", [value], context)
+
+
+def _constant(kind: Type, cell: Any) -> Value:
+    """A cell of an answer as a literal."""
+    if cell is None or cell.as_py() is None:
+        return null(kind)
+    if kind is DATETIME:
+        return datetime_literal(cell.cast(pa.int64()).as_py())
+    if kind is TIMESPAN:
+        return timespan_literal(cell.as_py())
+    return dynamic_literal(from_json(cell.as_py())) if kind is DYNAMIC else literal(cell.as_py())
 
 
 def _table_query(name: tree.Name) -> tree.Query:

@@ -9,7 +9,7 @@ import sqlglot.expressions as exp
 from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
-from tailrace.query.compile.columns import everything
+from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.relation import Columns, Derived, Emitter, Empty, Layer, Relation, references
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
@@ -19,6 +19,7 @@ from tailrace.query.values import (
     NULL,
     NUMBERS,
     STRING,
+    TIMESPAN,
     TYPE_NAMES,
     Type,
     Value,
@@ -98,11 +99,18 @@ class Expressions:
         return as_predicate(found)
 
     def constant(self, node: tree.Expression, what: str) -> Value:
-        """A value that no row changes."""
-        found = self.value(node)
+        """A value that no row changes, as a literal: one, or what has one value before any row is read."""
+        if all(map(self._is_let, names_in(node))):
+            alone = Expressions(self.compiler, Empty())
+            found = self.compiler.settled(alone.value(node), alone.relation)
+        else:
+            found = self.value(node)
         if not found.is_constant:
-            raise AplError(f"{what} must be a literal", node.at, kind="type")
+            raise AplError(f"{what} must have one value for all rows", node.at, kind="type")
         return found
+
+    def _is_let(self, name: str) -> bool:
+        return self.relation.find(name) is None and self.compiler.scalar(name) is not None
 
     def whole_number(self, node: tree.Expression, what: str, *, least: int = 0, most: int = 2**62) -> int:
         found = self.constant(node, what).constant
@@ -130,7 +138,7 @@ class Expressions:
 
     def unknown(self, name: str, at: int) -> Value:
         """A field nobody has seen yet is null; where columns are fixed it is an error."""
-        known = self.relation.known()
+        known = list(dict.fromkeys(self.relation.known()))
         if self.relation.is_open:
             hint = suggestion(name, known)
             self.compiler.warn("missing_column", f"no event has a field {name!r} so far{hint}")
@@ -224,6 +232,7 @@ class Expressions:
             return self._searched_field(node)
         try:
             left, right = self.value(node.left), self.value(node.right)
+            self._check_types(operator, left, right)
             return functions.binary(operator, self._shallow(left), self._shallow(right))
         except CallInvalid as error:
             error.at = node.at if error.at is None else error.at
@@ -253,10 +262,23 @@ class Expressions:
             raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
         return found
 
+    def _check_types(self, operator: str, left: Value, *others: Value) -> None:
+        """Raise AplError for types that do not fit exactly, where the query sets stricttypes."""
+        if not self.compiler.is_strict:
+            return
+        for right in others:
+            kinds = {value.type for value in (left, right) if value.constant is not None} - {NULL}
+            spans = {DATETIME, TIMESPAN} if operator in ("+", "-") else {TIMESPAN, *NUMBERS} if operator in "*/" else ()
+            if len(kinds) > 1 and not kinds <= set(NUMBERS) and not kinds <= set(spans):
+                shown = " and ".join(sorted(f"a {kind.value}" for kind in kinds))
+                raise AplError(f"with stricttypes {operator!r} does not take {shown}; convert one of them", kind="type")
+
     def between(self, node: tree.Between) -> Value:
-        return functions.between(
-            self.value(node.of), self.value(node.low), self.value(node.high), negated=node.negated
-        )  # fmt: skip
+        of, low, high = self.value(node.of), self.value(node.low), self.value(node.high)
+        if not (high.type is TIMESPAN and DATETIME in (of.type, low.type)):
+            self._check_types("between", of, high)
+        self._check_types("between", of, low)
+        return functions.between(of, low, high, negated=node.negated)
 
     def membership(self, node: tree.Membership) -> Value:
         operator = node.operator
@@ -274,7 +296,10 @@ class Expressions:
         if isinstance(node.of, tree.Star):
             return self.any_of(lambda value: functions.membership(name, value, items), negated=operator != name)
         try:
-            return functions.membership(operator, self.value(node.of), items)
+            of = self.value(node.of)
+            flat = [each for item in items for each in (item.constant if isinstance(item.constant, list) else [item])]
+            self._check_types(operator, of, *(each if isinstance(each, Value) else literal(each) for each in flat))
+            return functions.membership(operator, of, items)
         except CallInvalid as error:
             error.at = node.at if error.at is None else error.at
             raise

@@ -146,7 +146,10 @@ def _time_constant(expressions: Expressions, node: tree.Expression) -> int | Non
     if not _is_fixed(expressions.compiler, node):
         return None
     found = expressions.value(node)
-    return found.constant if found.type is DATETIME and isinstance(found.constant, int) else None
+    if found.type is not DATETIME:
+        return None
+    settled = expressions.compiler.settled(found, Empty())
+    return settled.constant if isinstance(settled.constant, int) else None
 
 
 def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:

@@ -31,12 +31,15 @@ by uri`. Statements before it end in `;`. Comments begin with `//`.
 | `['http-logs']` or `logs` | A dataset's events within the range of the request, newest first unless sorted |
 | `print a = 1, b = now()` | One row |
 | `datatable (s: string, n: long) ["a", 1, "b", 2]` | The rows written there |
+| `table("logs")` | A dataset's events, its name given by a string, a `let` or a parameter |
 | `union a, b*`, `search in (a, b) "text"` | Rows of several datasets; a `*` in a name stands for any characters |
 | `(query)` | A query in parentheses |
 | a name that `let` gave to a query | The rows of that query |
 
 `let name = value;` and `let name = query;` name a value or a query for what follows; the members of `variables` in
-a request are such values. `x in (query)` looks into the first column of a query, `toscalar(query)` is the first
+a request are such values. `declare query_parameters (name: type = default, …);` says which of them a query takes, as
+what type, and what stands for one that the request does not give. `set stricttypes;` makes an error of an operator
+between values of different types. `x in (query)` looks into the first column of a query, `toscalar(query)` is the first
 value of its first row. `now()` is the same instant wherever it stands.
 
 A name is letters, digits and `_`. Any other is written `['my name']`; a name with dots may go without. `a.b` is the
@@ -45,8 +48,9 @@ and the answer says so in its messages; after `project` or `summarize` a name th
 an unknown dataset.
 
 Strings stand in `"` or `'` with `\\` escapes, in which an unknown escape stands for itself, or raw as `@"…"`.
-Other literals: `1`, `0xff`, `1.5`, `true`, `null`, `2h` (`d h m s ms microsecond tick` and their longer names),
-`datetime(2026-03-01 10:00)`, `timespan(1.02:03:04)`, `long(null)`, `dynamic({"a": [1]})`.
+Other literals: `1`, `0xff`, `1.5`, `true`, `null`, `2h` (`w d h m s ms microsecond tick` and their longer names),
+`datetime(2026-03-01 10:00)`, `timespan(1.02:03:04)`, `long(null)`, `dynamic({"a": [1]})`,
+in which expressions may stand.
 
 Raw events come newest first, 1,000 of them unless the query says how many, 50,000 at most.
 """
