@@ -1,10 +1,12 @@
 """What a crash or a bad disk leaves behind, laid out by hand: the server starts, and keeps what is sound."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -113,3 +115,69 @@ def test_a_kill_after_the_commit_does_not_double_what_the_log_still_holds(make_s
 
     server.start()
     assert marks(server) == ["first", "second"]
+
+
+def test_a_dataset_that_cannot_be_opened_is_told_of_everywhere(make_server: "MakeServer") -> None:
+    server = filled(make_server, "first")
+    (server.data / "lake" / "d" / "_tailrace" / "dataset.json").write_bytes(b"")
+
+    server.launch_unready()
+    ready = server.client.get("/readyz")
+    assert (ready.status_code, "'d' cannot be used" in ready.json()["message"]) == (503, True)
+    by_apl = server.client.post("/v1/datasets/_apl", json={"apl": "d | count"})
+    by_sql = server.client.post("/tailrace/v1/sql", json={"sql": "SELECT count(*) FROM d"})
+    sent = server.ingest("d", [{"n": 1}])
+    for answer in (by_apl, by_sql, sent):
+        assert (answer.status_code, "'d' cannot be used" in answer.json()["message"]) == (503, True), answer.text
+        assert str(server.data) not in answer.text
+    listed = {each["name"]: each for each in server.client.get("/v2/datasets").json()}
+    assert (listed["d"]["unavailable"], listed["d"]["canWrite"]) == ("it is damaged or incomplete", False)
+    assert "unavailable" not in listed["demo"]
+    assert "tailrace_unavailable_datasets 1.0" in server.client.get("/metrics").text
+    assert server.ingest("demo", [{"n": 1}]).status_code == 200
+
+    assert server.client.delete("/v2/datasets/d").status_code == 204
+    assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_damaged_parquet_file_makes_its_dataset_unavailable(make_server: "MakeServer") -> None:
+    damages: dict[str, Callable[[bytes], bytes]] = {
+        "empty": lambda content: b"",
+        "cut": lambda content: content[:100],
+        "shorter": lambda content: content[:-1],
+        "zeros": lambda content: content[:4] + bytes(200) + content[204:],  # the first page with its header
+    }
+    server = make_server("--commit-age-s=0.1").start()
+    for name in damages:
+        server.create(name)
+        server.ingest(name, [{"n": n} for n in range(100)])
+    tables = server.data / "lake"
+    wait_until(lambda: all(list(tables.glob(f"{name}/_day=*/*.parquet")) for name in damages))
+    assert server.stop() == 0
+    for name, damage in damages.items():
+        [file] = tables.glob(f"{name}/_day=*/*.parquet")
+        file.write_bytes(damage(file.read_bytes()))
+
+    server.start()
+    for name in damages:
+        for answer in (
+            server.client.post("/tailrace/v1/sql", json={"sql": f"SELECT sum(n), max(_time) FROM {name}"}),
+            server.client.post("/v1/datasets/_apl", json={"apl": f"{name} | summarize sum(n), max(_time)"}),
+        ):
+            assert (answer.status_code, "cannot be read" in answer.json()["message"]) == (503, True), answer.text
+            for engines in (str(server.data), "magic", "TProtocol", "Invalid Input"):
+                assert engines not in answer.text
+    assert "magic bytes" in server.errors.read_text()
+    assert server.sql("SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_a_spoiled_list_of_dropped_datasets_stops_no_start(make_server: "MakeServer") -> None:
+    server = filled(make_server, "first")
+    kept = server.data / "lake" / "_tailrace" / "dropped.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(b"")
+
+    server.start()
+    assert marks(server) == ["first"]
+    assert "dropped.json is damaged" in server.errors.read_text()
+    assert (kept.parent / "dropped.json.damaged").exists()

@@ -20,7 +20,7 @@ from support.events import FIRST_TIME_NS, batch, objects
 from support.rounds import rounds
 from support.waiting import wait_until
 
-from tailrace.events import DatasetNotFound, DatasetUnavailable
+from tailrace.events import DatasetNotFound, DatasetUnavailable, DiskFull
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, Snapshot, UpkeepSettings
 from tailrace.lake.catalog import load_removed
 from tailrace.lake.rewrite import merged
@@ -295,7 +295,7 @@ def test_a_merge_that_fails_or_is_stopped_leaves_no_file(lake: Lake, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tailrace.lake.rewrite._next_rows", stop)
-    with pytest.raises(DatasetUnavailable, match="No space left"):
+    with pytest.raises(DiskFull, match="no space is left on the disk"):
         lake.compact("d")
 
     assert parquet_files(lake) == before

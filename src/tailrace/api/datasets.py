@@ -35,6 +35,7 @@ class Dataset(Struct, frozen=True, rename="camel"):
     use_retention_period: bool
     retention_days: int
     map_fields: list[str]
+    unavailable: str | UnsetType = UNSET  # why it cannot be opened; only where that is so
     edge_deployment: str | UnsetType = UNSET  # as it was given; left out where it was not
     region: str | UnsetType = UNSET  # the same, as v1 calls it
 
@@ -64,12 +65,14 @@ class Nothing(Struct, frozen=True):
 
 
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
-    """Every dataset of the organisation, by name."""
+    """Every dataset of the organisation, by name; one that cannot be opened says why."""
     map_fields = await asyncio.to_thread(services.kept.all_map_fields)
+    infos: list[tuple[DatasetInfo, str | UnsetType]] = [(info, UNSET) for info in services.lake.datasets()]
+    infos += [(dataset.info, dataset.reason) for dataset in services.lake.unavailable()]
     return json_response(
         [
-            _shown(info, map_fields.get(info.name, []))
-            for info in services.lake.datasets()
+            _shown(info, map_fields.get(info.name, []), unavailable=reason)
+            for info, reason in sorted(infos, key=lambda found: found[0].name)
             if _is_shown(grant, info.name)
         ]
     )
@@ -175,7 +178,7 @@ def _use(given: bool | None, days: int | None) -> bool | None:
     return days > 0 if given is None and days is not None else given
 
 
-def _shown(info: DatasetInfo, map_fields: list[str]) -> Dataset:
+def _shown(info: DatasetInfo, map_fields: list[str], *, unavailable: str | UnsetType = UNSET) -> Dataset:
     return Dataset(
         id=info.name,
         name=info.name,
@@ -184,10 +187,11 @@ def _shown(info: DatasetInfo, map_fields: list[str]) -> Dataset:
         created=rfc3339(info.created_ns),
         updated_at=rfc3339(info.updated_ns or info.created_ns),
         kind=DEFAULT_KIND if info.kind == AUDIT_KIND else info.kind,
-        can_write=info.kind != AUDIT_KIND,
+        can_write=info.kind != AUDIT_KIND and unavailable is UNSET,
         use_retention_period=info.use_retention_period,
         retention_days=info.retention_days,
         map_fields=map_fields,
+        unavailable=unavailable,
         edge_deployment=info.edge_deployment or UNSET,
         region=info.edge_deployment or UNSET,
     )

@@ -1,6 +1,6 @@
 """`tailrace dataset`: create, list, look into, trim and drop datasets."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,8 +47,14 @@ def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption 
         datasets = call(client, "GET", "/v2/datasets")
     print_table(
         ["NAME", "CREATED", "DESCRIPTION"],
-        [[item["name"], item["created"], item.get("description", "")] for item in datasets],
+        [[item["name"], item["created"], _described(item)] for item in datasets],
     )
+
+
+def _described(item: dict[str, Any]) -> str:
+    description: str = item.get("description", "")
+    reason = item.get("unavailable")
+    return f"unavailable: {reason} {f'({description})' if description else ''}".strip() if reason else description
 
 
 @app.command()

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.events import InvalidName
-from tailrace.storage.files import flush, read_bytes, replace_durably
+from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
 REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 OWN_DIRECTORY = "_tailrace"  # inside a table's directory; Delta readers pass over names with an underscore
@@ -67,7 +67,10 @@ def dataset_directories(root: Path) -> list[Path]:
     found = []
     for directory in sorted(root.iterdir()):
         if directory.name.startswith((DROPPED_PREFIX, NEW_PREFIX)):
-            shutil.rmtree(directory)
+            try:
+                shutil.rmtree(directory)
+            except OSError:
+                logger.exception("%s is no dataset any more and cannot be removed", directory)
         elif NAME.fullmatch(directory.name):
             found.append(directory)
         elif directory.name != OWN_DIRECTORY:
@@ -86,8 +89,7 @@ def dropped_path(root: Path) -> Path:
 
 def load_dropped(root: Path) -> dict[str, int]:
     """Datasets that were dropped, each with the log position up to which its batches went with it."""
-    raw = read_bytes(dropped_path(root))
-    return {} if raw is None else msgspec.json.decode(raw, type=dict[str, int])
+    return _numbers(dropped_path(root), "events of dropped datasets that the log still has stay in it")
 
 
 def store_dropped(root: Path, dropped: dict[str, int]) -> None:
@@ -100,12 +102,24 @@ def removed_path(directory: Path) -> Path:
 
 def load_removed(directory: Path) -> dict[str, int]:
     """Files that are no part of a table any more but still there, each with the ms since the Unix epoch it is so."""
-    raw = read_bytes(removed_path(directory))
-    return {} if raw is None else msgspec.json.decode(raw, type=dict[str, int])
+    return _numbers(removed_path(directory), "files that are due to be removed are so later")
 
 
 def store_removed(directory: Path, removed: dict[str, int]) -> None:
     replace_durably(removed_path(directory), msgspec.json.encode(removed))
+
+
+def _numbers(path: Path, without: str) -> dict[str, int]:
+    """The numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
+    raw = read_bytes(path)
+    if raw is None:
+        return {}
+    try:
+        return msgspec.json.decode(raw, type=dict[str, int])
+    except msgspec.MsgspecError as error:
+        logger.error("%s is damaged (%s) and is set aside: %s", path, error, without)
+        set_aside(path)
+        return {}
 
 
 def remove(directory: Path) -> None:

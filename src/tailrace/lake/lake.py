@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
+import msgspec
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 from msgspec import Struct
@@ -26,6 +27,7 @@ from tailrace.events import (
     DatasetUnavailable,
     Overloaded,
     ShuttingDown,
+    TailraceError,
 )
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
@@ -36,6 +38,7 @@ from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.table import DataFile, Table
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
+from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
 
 logger = logging.getLogger("tailrace.lake")
@@ -83,6 +86,17 @@ class Snapshot(Struct, frozen=True, eq=False):
     hot: tuple[pa.Table, ...]
     fields: FieldsView
     current_by: str = ""  # the id field of a dataset of current states
+
+
+class Unavailable(Struct, frozen=True):
+    """A dataset whose directory is there and whose files cannot be used."""
+
+    info: DatasetInfo  # of which only the name is sure
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"dataset {self.info.name!r} cannot be used: {self.reason}"
 
 
 class _Pending(Struct, frozen=True, eq=False):
@@ -172,7 +186,7 @@ class Lake:
         # Its threads are started, and so niced, by the thread that opens it.
         with ThreadPoolExecutor(1, initializer=step_back) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
-        self._unavailable: dict[str, str] = {}  # datasets whose files cannot be used, with the reason
+        self._unavailable: dict[str, Unavailable] = {}
         self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy)
         self._dropped = catalog.load_dropped(root)
         self._dropped_stored = True  # as `_dropped` has it
@@ -193,7 +207,7 @@ class Lake:
                     self._datasets[directory.name] = self._opened(stored)
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
-                    self._unavailable[directory.name] = _first_line(error)
+                    self._unavailable[directory.name] = Unavailable(_known_info(directory), reason_of(error))
         self._threads = [
             threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
             threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
@@ -260,9 +274,8 @@ class Lake:
                 if kind != catalog.AUDIT_KIND and counted >= self.settings.max_datasets:
                     raise Conflict(f"there are {counted} datasets, the limit max_datasets")
                 if name in self._unavailable:
-                    raise DatasetExists(
-                        f"dataset {name!r} exists already, but cannot be used: {self._unavailable[name]}"
-                    )
+                    reason = self._unavailable[name].reason
+                    raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {reason}")
                 info = DatasetInfo(
                     name,
                     time.time_ns(),
@@ -284,7 +297,7 @@ class Lake:
                     self._datasets[name] = dataset
                     self._homeless.pop(name, None)
             except OSError as error:
-                raise DatasetUnavailable(f"dataset {name!r} cannot be stored: {error.strerror}") from error
+                raise _refused(f"dataset {name!r} cannot be stored", error) from error
             finally:
                 with self._lock:
                     self._creating.discard(name)
@@ -348,13 +361,13 @@ class Lake:
             try:
                 catalog.store_info(dataset.table.directory, info)
             except OSError as error:
-                raise DatasetUnavailable(f"dataset {name!r} cannot be changed: {error.strerror}") from error
+                raise _refused(f"dataset {name!r} cannot be changed", error) from error
             dataset.info = info
             return info
 
     def organisation(self, name: str) -> str | None:
         """Whose a dataset is, "" for the first organisation; None where there is no such dataset."""
-        dataset = self._datasets.get(name)
+        dataset = self._datasets.get(name) or self._unavailable.get(name)
         return dataset.info.organisation if dataset else None
 
     def drop(self, name: str) -> None:
@@ -384,9 +397,11 @@ class Lake:
                 ):
                     catalog.remove(self.root / name)
             except OSError as error:
+                info = _known_info(self.root / name) if dataset is None else dataset.info
+                reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
                 with self._lock:
-                    self._unavailable[name] = f"it was dropped, but its files cannot be removed: {error.strerror}"
-                raise DatasetUnavailable(f"dataset {name!r} cannot be dropped: {error.strerror}") from error
+                    self._unavailable[name] = Unavailable(info, reason)
+                raise _refused(f"dataset {name!r} cannot be dropped", error) from error
         self._tell_committed()
 
     def _forget(self, name: str) -> None:
@@ -417,8 +432,16 @@ class Lake:
         # Without the lock, as `get` and `has`: who lists does not wait for who writes.
         return sorted((dataset.info for dataset in list(self._datasets.values())), key=lambda info: info.name)
 
+    def unavailable(self) -> list[Unavailable]:
+        """Datasets that are there and cannot be opened, by name. They take no events and answer no query."""
+        with self._lock:
+            return [self._unavailable[name] for name in sorted(self._unavailable)]
+
+    def is_unavailable(self, name: str) -> bool:
+        return name in self._unavailable
+
     def get(self, name: str) -> DatasetInfo:
-        """Raises DatasetNotFound."""
+        """Raises DatasetNotFound, DatasetUnavailable."""
         return self._dataset(name).info
 
     def has(self, name: str) -> bool:
@@ -428,7 +451,7 @@ class Lake:
         dataset = self._datasets.get(name)
         if dataset is None:
             if name in self._unavailable:
-                raise DatasetUnavailable(f"dataset {name!r} cannot be used: {self._unavailable[name]}")
+                raise DatasetUnavailable(self._unavailable[name].message)
             raise DatasetNotFound(f"dataset {name!r} not found")
         return dataset
 
@@ -447,10 +470,10 @@ class Lake:
         return f"events cannot be shredded at the moment: {self._shred_trouble}" if self._shred_trouble else ""
 
     def faults(self) -> dict[str, str]:
-        """Datasets that are in use and cannot be committed or read, each with the reason. Asks the disk: may block."""
+        """Datasets that cannot be opened, committed or read, each with the reason. Asks the disk: may block."""
         with self._lock:
             datasets = list(self._datasets.values())
-        found = {}
+            found = {name: dataset.message for name, dataset in self._unavailable.items()}
         for dataset in datasets:
             if not dataset.table.exists() and not dataset.dropped:
                 found[dataset.info.name] = _gone(dataset)
@@ -686,7 +709,7 @@ class Lake:
             except Exception as error:
                 logger.exception("events of %r cannot be shredded now, which is tried again", dataset.info.name)
                 with self._lock:
-                    self._shred_trouble = _first_line(error)
+                    self._shred_trouble = reason_of(error, "the server's log says why")
                     self._progress.notify_all()
                     if self._progress.wait_for(lambda: self._closing or dataset.dropped, delay_s):
                         return  # they are in the log
@@ -766,7 +789,7 @@ class Lake:
                 with self._lock:
                     self.commit_failures += 1
                     dataset.failed_commits += 1
-                    dataset.commit_failure = _first_line(error)
+                    dataset.commit_failure = reason_of(error)
                     dataset.hot = [*dataset.committing, *dataset.hot]
                     dataset.committing = []
                     dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
@@ -859,6 +882,8 @@ class Lake:
         self._commit(dataset)
         self._tell_committed()
         if dataset.committed < wanted and not dataset.dropped:
+            if dataset.commit_failure == FULL:
+                raise disk_full()
             raise DatasetUnavailable(f"dataset {name!r} cannot be committed: {dataset.commit_failure}")
         with self._told_of(dataset):
             yield dataset
@@ -877,8 +902,8 @@ class Lake:
         except (OSError, DeltaError, pa.ArrowException) as error:
             if dataset.dropped:
                 raise DatasetNotFound(f"dataset {name!r} not found") from error
-            reason = _first_line(error)
-            raise DatasetUnavailable(f"the files of dataset {name!r} cannot be changed: {reason}") from error
+            logger.exception("the files of %r cannot be changed", name)
+            raise _refused(f"the files of dataset {name!r} cannot be changed", error) from error
 
     def _pace_of(self, dataset: _Dataset) -> Pace:
         def pace(written: int) -> None:
@@ -909,15 +934,18 @@ class Lake:
 
 
 def _gone(dataset: _Dataset) -> str:
-    return (
-        f"dataset {dataset.info.name!r} cannot be used: its directory {dataset.table.directory} is gone or incomplete"
-    )
+    return f"dataset {dataset.info.name!r} cannot be used: its directory is gone or incomplete"
 
 
-def _first_line(error: Exception) -> str:
-    # What closes a file after a failed write may fail in turn, and that says nothing.
-    told: BaseException | None = error
-    while told is not None and not isinstance(told, OSError):
-        told = told.__cause__ or told.__context__
-    shown = told or error
-    return f"{type(shown).__name__}: {shown}".splitlines()[0]
+def _known_info(directory: Path) -> DatasetInfo:
+    """What a dataset that cannot be opened says of itself; where it says nothing it is the first organisation's."""
+    try:
+        return replace(catalog.load_info(directory), name=directory.name)
+    except (OSError, msgspec.MsgspecError):
+        return DatasetInfo(directory.name, 0, 0)
+
+
+def _refused(what: str, error: Exception) -> TailraceError:
+    if is_full(error):
+        return disk_full()
+    return DatasetUnavailable(f"{what}: {reason_of(error)}")

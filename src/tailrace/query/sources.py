@@ -100,9 +100,10 @@ def _cells(kinds: Mapping[str, str], there: frozenset[str]) -> Iterator[exp.Expr
 def readable(lake: Lake, name: str, check: Callable[[str], None]) -> str:
     """The dataset that a name means, which is the same or the only one that differs in case.
 
-    Raises Forbidden for a dataset that may not be read, DatasetNotFound with a suggestion among those that may.
+    So is that of one that cannot be opened, which its reader is told. Raises Forbidden for a dataset that may not be
+    read, DatasetNotFound with a suggestion among those that may.
     """
-    if lake.has(name):
+    if lake.has(name) or lake.is_unavailable(name):
         check(name)
         return name
 

@@ -45,6 +45,7 @@ class Gauges(Struct, frozen=True):
     uncommitted_age_s: float  # of the oldest of them
     running_queries: int
     waiting_queries: int
+    unavailable_datasets: int  # that cannot be opened
     backlog_bytes: int  # of accepted events that are not shredded yet
     commits: int  # since the start, as those that follow
     commit_failures: int
@@ -180,6 +181,11 @@ class _Collector(Collector):
             "tailrace_uncommitted_age_seconds", "Age of the oldest of the uncommitted events.", gauges.uncommitted_age_s
         )
         yield GaugeMetricFamily("tailrace_log_bytes", "Size of the log on disk.", gauges.log_bytes)
+        yield GaugeMetricFamily(
+            "tailrace_unavailable_datasets",
+            "Datasets that are there and cannot be opened; /readyz and the list of datasets name them.",
+            gauges.unavailable_datasets,
+        )
         yield GaugeMetricFamily(
             "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded.", gauges.backlog_bytes
         )

@@ -54,6 +54,7 @@ from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
+from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
 
 DEMO_DATASET = "demo"
@@ -400,6 +401,7 @@ def _gauges(data: Path, log: LocalLog, lake: Lake, turns: Turns, runner: Runner)
         log_bytes=log.size_bytes,
         log_damage=len(damage),
         log_missing_positions=sum(one.missing_positions for one in damage),
+        unavailable_datasets=len(lake.unavailable()),
         backlog_bytes=lake.backlog_bytes,
         commits=lake.commits,
         commit_failures=lake.commit_failures,
@@ -566,11 +568,11 @@ def _disk_fault(directory: Path, min_free_bytes: int) -> str:
     try:
         found = os.statvfs(directory)
         if found.f_bavail * found.f_frsize < min_free_bytes:
-            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of {directory}"
+            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log"
         probe.write_bytes(b"ok")
         probe.unlink()
     except OSError as error:
-        return f"{directory} cannot be written: {error.strerror}"
+        return f"the log cannot be written: {reason_of(error)}"
     return ""
 
 

@@ -45,8 +45,11 @@ def is_read_only(error: BaseException) -> bool:
     return any(_number(each) == errno.EROFS or _READ_ONLY_TEXT in str(each) for each in _chain(error))
 
 
-def reason_of(error: BaseException) -> str:
-    """Return why something on a disk could not be read or written, in words that any client may see."""
+def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:
+    """Return why something on a disk could not be read or written, in words that any client may see.
+
+    `otherwise` stands for an error that neither the system nor we have words for.
+    """
     if is_full(error):
         return FULL
     if is_read_only(error):
@@ -58,7 +61,7 @@ def reason_of(error: BaseException) -> str:
             return known
         if (number := _number(each)) is not None:
             return os.strerror(number)
-    return UNREADABLE
+    return otherwise
 
 
 def disk_fault(error: BaseException) -> TailraceError | None:

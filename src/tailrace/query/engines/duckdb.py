@@ -22,6 +22,7 @@ from tailrace.query import functions
 from tailrace.query.engines import fence
 from tailrace.query.sql import DIALECT, Plan
 from tailrace.query.values import REFUSAL
+from tailrace.storage.faults import disk_full, is_full
 
 logger = logging.getLogger("tailrace.query")
 
@@ -31,6 +32,9 @@ REMEMBERED_QUERIES = 1000
 JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 """Marks a text column whose values are JSON, as Arrow's canonical extension types do."""
 
+_PARQUET_ERROR = re.compile(
+    "parquet|TProtocol|corrupt|out of buffer|know what type|prefetch registered|decompress", re.IGNORECASE
+)
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found')
 
 
@@ -146,6 +150,7 @@ class DuckDB:
         }
         if limits.threads:
             self._settings["threads"] = limits.threads
+        self._of_the_lake = re.compile(re.escape(f"{lake_root.resolve()}/") + "(?P<dataset>[^/]+)/")
         self._instance = self._opened()
         self._passed: set[tuple[str, int]] = set()
         self._watch = _Watch(limits.timeout_s)
@@ -226,15 +231,27 @@ class DuckDB:
                 if self._instance is instance:
                     self._instance = self._opened()
             raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
-        except duckdb.IOException as error:
-            logger.exception("DuckDB cannot read or write a file")
-            if str(self._settings["temp_directory"]) in str(error):
-                raise QueryFailed("the query found no room for its temporary files; see the server's log") from error
-            raise DatasetUnavailable("a file of the dataset could not be read; see the server's log") from error
         except duckdb.Error as error:
-            raise refused(error) from error
+            raise self._file_fault(error) or refused(error) from error
         except pa.ArrowException as error:
             raise QueryFailed(f"the answer cannot be given: {error}") from error
+
+    def _file_fault(self, error: duckdb.Error) -> TailraceError | None:
+        """The refusal for an error that comes of a file, not of the query: without its path and DuckDB's words."""
+        text = str(error)
+        is_temporary = str(self._settings["temp_directory"]) in text
+        of_the_lake = self._of_the_lake.search(text)
+        # The reader of Parquet raises errors that are of none of DuckDB's own classes.
+        is_parquet = type(error) is duckdb.Error and _PARQUET_ERROR.search(text) is not None
+        if not (is_temporary or of_the_lake or is_parquet or isinstance(error, duckdb.IOException)):
+            return None
+        logger.exception("DuckDB cannot read or write a file")
+        if is_temporary:
+            if is_full(error):
+                return disk_full()
+            return QueryFailed("the query found no room for its temporary files; see the server's log")
+        whose = f"dataset {of_the_lake['dataset']!r}" if of_the_lake else "a dataset that the query reads"
+        return DatasetUnavailable(f"a file of {whose} cannot be read; the server's log has more")
 
     def _answer(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> pa.Table:
         max_rows = self.limits.max_rows
