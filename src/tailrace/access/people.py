@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, se
 from tailrace.access.capabilities import FIRST_ORGANISATION, ROLE_NAMES, Grant
 from tailrace.access.roles import require_role, roles_by_groups
 from tailrace.access.schema import (
+    MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
     group_members,
     groups,
@@ -20,7 +21,7 @@ from tailrace.access.schema import (
     tokens,
     users,
 )
-from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, checked_text
 
 MAX_EMAIL_LENGTH = 254  # characters, RFC 5321
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -220,15 +221,18 @@ class People:
 
 
 def checked_name(name: str, of: str) -> str:
-    """Return a name; raises BadRequest unless it has 1 to MAX_NAME_LENGTH characters, not all blank."""
-    if not name.strip() or len(name) > MAX_NAME_LENGTH:
-        raise BadRequest(f"the name of a {of} is text of 1 to {MAX_NAME_LENGTH} characters")
-    return name
+    """Return a name of 1 to MAX_NAME_LENGTH characters, not all blank and no control character; raises BadRequest."""
+    return checked_text(name, f"the name of a {of}", least=1, most=MAX_NAME_LENGTH)
+
+
+def checked_description(description: str, of: str) -> str:
+    """Return a description, which may have lines; raises BadRequest as `checked_name` does."""
+    return checked_text(description, f"the description of a {of}", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
 
 def checked_email(email: str) -> str:
     """Return an email, or "" for none; raises BadRequest for what cannot be one."""
-    if email and (len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email)):
+    if email and (len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email) or not email.isprintable()):
         raise BadRequest(f"{email[:MAX_EMAIL_LENGTH]!r} is not an email: it is like ada@example.com")
     return email
 

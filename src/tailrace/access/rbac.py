@@ -18,9 +18,9 @@ from tailrace.access.capabilities import (
     require,
     require_all,
 )
-from tailrace.access.people import assign_role, checked_name
+from tailrace.access.people import assign_role, checked_description, checked_name
 from tailrace.access.roles import require_role
-from tailrace.access.schema import MAX_DESCRIPTION_LENGTH, group_members, group_roles, groups, memberships, roles
+from tailrace.access.schema import group_members, group_roles, groups, memberships, roles
 from tailrace.events import BadRequest, Conflict, NotFound
 
 MAX_ROLES = 1_000  # of an organisation
@@ -198,7 +198,7 @@ def _role_values(body: RoleBody, who: Grant) -> dict[str, Any]:
         require_all(who, datasets, org)
     return {
         "name": name,
-        "description": _checked_description(body.description or ""),
+        "description": checked_description(body.description or "", "role"),
         "dataset_capabilities": datasets,
         "view_capabilities": checked_view_capabilities(body.view_capabilities),
         "org_capabilities": org,
@@ -210,14 +210,8 @@ def _group_values(body: GroupBody) -> dict[str, Any]:
         raise BadRequest(f"{len(body.members or ())} members are more than a group may have, {MAX_MEMBERS}")
     return {
         "name": checked_name(body.name, "group"),
-        "description": _checked_description(body.description or ""),
+        "description": checked_description(body.description or "", "group"),
     }
-
-
-def _checked_description(description: str) -> str:
-    if len(description) > MAX_DESCRIPTION_LENGTH:
-        raise BadRequest(f"a description is at most {MAX_DESCRIPTION_LENGTH} characters, not {len(description)}")
-    return description
 
 
 def _assign(connection: Connection, users: Collection[str], role: str, who: Grant) -> None:

@@ -47,10 +47,9 @@ from tailrace.access.keys import (
     checked_scope,
     new_key,
 )
-from tailrace.access.people import People, User, checked_name
+from tailrace.access.people import People, User, checked_description, checked_name
 from tailrace.access.rbac import Rbac
 from tailrace.access.roles import held
-from tailrace.access.schema import MAX_DESCRIPTION_LENGTH
 from tailrace.access.schema import changes as _changes
 from tailrace.access.schema import keys as _keys
 from tailrace.access.schema import memberships as _memberships
@@ -360,7 +359,7 @@ class Access:
         if name is not None:
             values["name"] = checked_name(name, "token")
         if description is not None:
-            values["description"] = _checked_description(description)
+            values["description"] = checked_description(description, "token")
         if dataset_capabilities is not None:
             values["dataset_capabilities"] = checked_dataset_capabilities(dataset_capabilities)
         if org_capabilities is not None:
@@ -448,7 +447,7 @@ class Access:
         """
         self.people.require_sway(user_id, who=who)
         checked_name(name, "token")
-        description = _checked_description(description or "")
+        description = checked_description(description or "", "token")
         expiry = checked_expiry(expires_at, self._clock())
         secret = new_secret("personal")
         with self._changing() as connection:
@@ -742,7 +741,7 @@ def _checked_replacement(given: Replacement, kind: Literal["api", "ingest"] = "a
     """What a token that is made has; raises BadRequest."""
     datasets = checked_dataset_capabilities(given.dataset_capabilities)
     org = checked_org_capabilities(given.org_capabilities)
-    name, description = checked_name(given.name, "token"), _checked_description(given.description or "")
+    name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")
     _require_some(datasets, org)
     return _NewToken(kind, name, description, datasets, org)
 
@@ -751,12 +750,6 @@ def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> No
     # In the words of Axiom's answer, which its Terraform provider looks for.
     if not datasets and not org:
         raise BadRequest("at least one capability must be set: in datasetCapabilities or orgCapabilities")
-
-
-def _checked_description(description: str) -> str:
-    if len(description) > MAX_DESCRIPTION_LENGTH:
-        raise BadRequest(f"the description of a token is at most {MAX_DESCRIPTION_LENGTH} characters")
-    return description
 
 
 def _key(key_id: str | None, organisation: str | None) -> ColumnElement[bool]:

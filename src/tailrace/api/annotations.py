@@ -17,7 +17,7 @@ from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
 from tailrace.api.kept import Document
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, checked_text
 
 AREA = "annotations"
 TYPE = re.compile(r"[a-z0-9-]+")
@@ -150,10 +150,9 @@ def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
         raise BadRequest(f"an annotation has 1 to {MAX_DATASETS} datasets")
     for dataset in annotation.datasets:
         require_own(grant, dataset)
-    for name, most in (("title", MAX_TITLE_LENGTH), ("description", MAX_TEXT_LENGTH), ("url", MAX_TEXT_LENGTH)):
-        length = len(getattr(annotation, name))
-        if length > most:
-            raise BadRequest(f"{name} has {length} characters, but it may have {most}")
+    checked_text(annotation.title, "title", most=MAX_TITLE_LENGTH)
+    checked_text(annotation.description, "description", most=MAX_TEXT_LENGTH, lines=True)
+    checked_text(annotation.url, "url", most=MAX_TEXT_LENGTH)
     if annotation.end_time and _instant(annotation.end_time) < _instant(annotation.time):
         raise BadRequest(f"endTime {annotation.end_time} is before time {annotation.time}")
     body: dict[str, Any] = msgspec.to_builtins(annotation)

@@ -15,7 +15,7 @@ from tailrace.access import Grant, require
 from tailrace.api.kept import Document, VersionMismatch
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.events import BadRequest, Conflict, NotFound, checked_text
 
 AREA = "dashboards"
 EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
@@ -23,6 +23,7 @@ UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 UID_LENGTH = 20  # characters of one that is made here
 MAX_NAME_LENGTH = 100  # characters
 MAX_CHARTS = 200
+MAX_DESCRIPTION_LENGTH = 20_000  # characters
 MAX_DEPTH = 50  # of a patch
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -231,8 +232,12 @@ def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
     The rest is kept as it is: charts are drawn by those who read them.
     """
     name = dashboard.get("name")
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_LENGTH:
+    if not isinstance(name, str):
         raise BadRequest(f"dashboard.name is text of 1 to {MAX_NAME_LENGTH} characters")
+    checked_text(name, "dashboard.name", least=1, most=MAX_NAME_LENGTH)
+    description = dashboard.get("description")
+    if isinstance(description, str):
+        checked_text(description, "dashboard.description", most=MAX_DESCRIPTION_LENGTH, lines=True)
     owner = dashboard.setdefault("owner", EVERYONE)
     if not isinstance(owner, str) or not owner:
         raise BadRequest(f"dashboard.owner is the id of a user, or {EVERYONE} for all of the organisation")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
 from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, DatasetNotFound
+from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.events.times import rfc3339
 from tailrace.lake import AUDIT_KIND, DatasetInfo
 
@@ -159,9 +159,7 @@ def _checked_days(days: int | None) -> int | None:
 
 
 def _checked_description(description: str) -> str:
-    if len(description) > MAX_DESCRIPTION_LENGTH:
-        raise BadRequest(f"the description has {len(description)} characters, but it may have {MAX_DESCRIPTION_LENGTH}")
-    return description
+    return checked_text(description, "the description", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
 
 def _checked_deployment(wanted: NewDataset) -> str:

@@ -10,7 +10,7 @@ from tailrace.access import Grant, require, require_changeable, require_own
 from tailrace.api.kept import FieldNote
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.statistics import Field, fields_of
-from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.events import Conflict, NotFound, checked_text
 
 MAX_UNIT_LENGTH = 64  # characters
 MAX_DESCRIPTION_LENGTH = 4096  # characters
@@ -42,12 +42,8 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
     wanted = await read_json(request, FieldChange)
     name, field = request.path_params["id"], request.path_params["field"]
     require_changeable(grant, name)
-    for member, text, most in (
-        ("unit", wanted.unit or "", MAX_UNIT_LENGTH),
-        ("description", wanted.description or "", MAX_DESCRIPTION_LENGTH),
-    ):
-        if len(text) > most:
-            raise BadRequest(f"{member} has {len(text)} characters, but it may have {most}")
+    checked_text(wanted.unit or "", "unit", most=MAX_UNIT_LENGTH)
+    checked_text(wanted.description or "", "description", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
     def noted(before: FieldNote) -> FieldNote:
         return FieldNote(

@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.events import BadRequest, Conflict, NotFound, checked_text
 from tailrace.storage.database import changing, open_engine
 
 MAX_DOCUMENTS = 10_000  # of one area of an organisation
@@ -359,9 +359,10 @@ def _check_unique(
 
 
 def _check_field_name(name: str) -> None:
-    # The second is what the API's own tests send as a name that must be refused.
-    if not name.strip() or name == "__invalid__" or len(name) > MAX_FIELD_NAME_LENGTH:
-        raise BadRequest(f"{name[:MAX_FIELD_NAME_LENGTH]!r} is no name of a field")
+    # What the API's own tests send as a name that must be refused.
+    if name == "__invalid__":
+        raise BadRequest(f"{name!r} is no name of a field")
+    checked_text(name, "the name of a map field", least=1, most=MAX_FIELD_NAME_LENGTH)
 
 
 def _document(row: Row[Any]) -> Document:

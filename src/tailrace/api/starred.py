@@ -13,7 +13,7 @@ from tailrace.access.capabilities import EVERY_DATASET
 from tailrace.api.kept import Document
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, NotFound
+from tailrace.events import BadRequest, NotFound, checked_text
 
 AREA = "starred queries"
 CAPABILITY = "starredQueries"
@@ -134,8 +134,7 @@ def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: 
     apl = wanted.query.get("apl")
     if wanted.kind != KIND:
         raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")
-    if not wanted.name.strip() or len(wanted.name) > MAX_NAME_LENGTH:
-        raise BadRequest(f"name is text of 1 to {MAX_NAME_LENGTH} characters")
+    checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     if not isinstance(apl, str) or not apl.strip() or len(apl) > MAX_QUERY_LENGTH:
         raise BadRequest(f"query.apl is text of 1 to {MAX_QUERY_LENGTH} characters")
     who = wanted.who or owner

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, require
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.store import MAX_NAME_LENGTH, VirtualField
-from tailrace.events import BadRequest, NotFound
+from tailrace.events import BadRequest, NotFound, checked_text
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
 from tailrace.query.apl.tree import VIRTUAL_ALONE, has_subquery
@@ -89,16 +89,11 @@ async def _found(request: Request, services: Services, grant: Grant, action: str
 
 def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
     """Raises BadRequest for a name that is too long, AplError for an expression that is none."""
-    lengths = (
-        ("name", body.name, 1, MAX_NAME_LENGTH),
-        ("expression", body.expression, 1, MAX_EXPRESSION_LENGTH),
-        ("description", body.description or "", 0, MAX_TEXT_LENGTH),
-        ("type", body.type or "", 0, MAX_WORD_LENGTH),
-        ("unit", body.unit or "", 0, MAX_WORD_LENGTH),
-    )
-    for name, text, least, most in lengths:
-        if not least <= len(text) <= most:
-            raise BadRequest(f"{name} has {len(text)} characters, but it may have {least} to {most}")
+    checked_text(body.name, "name", least=1, most=MAX_NAME_LENGTH)
+    checked_text(body.expression, "expression", least=1, most=MAX_EXPRESSION_LENGTH, lines=True)
+    checked_text(body.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
+    checked_text(body.type or "", "type", most=MAX_WORD_LENGTH)
+    checked_text(body.unit or "", "unit", most=MAX_WORD_LENGTH)
     try:
         expression = parse_expression(body.expression)
         if has_subquery(expression):

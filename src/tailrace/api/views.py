@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require_own
 from tailrace.api.kept import Document
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, checked_text
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
 
@@ -89,14 +89,9 @@ async def delete_view(request: Request, services: Services, grant: Grant) -> Res
 
 def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
     """The body to be kept; raises BadRequest, AplError for a query that cannot be read."""
-    lengths = (
-        ("name", wanted.name.strip(), 1, MAX_NAME_LENGTH),
-        ("aplQuery", wanted.apl_query.strip(), 1, MAX_QUERY_LENGTH),
-        ("description", wanted.description or "", 0, MAX_TEXT_LENGTH),
-    )
-    for name, text, least, most in lengths:
-        if not least <= len(text) <= most:
-            raise BadRequest(f"{name} has {len(text)} characters, but it may have {least} to {most}")
+    checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
+    checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
+    checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
     datasets = wanted.datasets or []
     if len(datasets) > MAX_DATASETS:
         raise BadRequest(f"{len(datasets)} datasets are more than a view may have, {MAX_DATASETS}")

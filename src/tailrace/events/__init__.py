@@ -26,6 +26,7 @@ from tailrace.events.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
+from tailrace.events.texts import checked_text
 
 __all__ = [
     "AccessUnavailable",
@@ -55,4 +56,5 @@ __all__ = [
     "Unauthorized",
     "UnsupportedEncoding",
     "UnsupportedMediaType",
+    "checked_text",
 ]

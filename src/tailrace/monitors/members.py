@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, checked_text
 
 NEAR: Final = 0.8  # of two names, the likeness from which one is taken for a slip of the other
 
@@ -36,14 +36,12 @@ def check_no_slip(key: str, known: Iterable[str]) -> None:
         raise BadRequest(f"unknown member {key!r}; did you mean {meant}?")
 
 
-def text(found: Mapping[str, Any], name: str, most: int) -> str:
-    """A text of at most so many characters, empty where it is not given; raises BadRequest."""
+def text(found: Mapping[str, Any], name: str, most: int, *, lines: bool = False) -> str:
+    """A text of at most so many characters, empty where it is not given; control characters as in `checked_text`."""
     value = found.get(name, "")
     if not isinstance(value, str):
         raise BadRequest(f"{name} is {_shown(value)}, but it is a text")
-    if len(value) > most:
-        raise BadRequest(f"{name} has {len(value)} characters, but it may have {most}")
-    return value
+    return checked_text(value, name, most=most, lines=lines)
 
 
 def flag(found: Mapping[str, Any], name: str) -> bool:

@@ -95,7 +95,8 @@ def read_monitor(given: Mapping[str, Any]) -> Monitor:
     if not name.strip():
         raise BadRequest("a monitor has a name")
     kind = _one_of(found.get("type", "Threshold"), "type", KINDS)
-    apl, mpl = text(found, "aplQuery", MAX_QUERY_LENGTH), text(found, "mplQuery", MAX_QUERY_LENGTH)
+    apl = text(found, "aplQuery", MAX_QUERY_LENGTH, lines=True)
+    mpl = text(found, "mplQuery", MAX_QUERY_LENGTH, lines=True)
     if not apl.strip() and not mpl.strip():
         raise BadRequest("a monitor has an aplQuery")
     if apl.strip() and mpl.strip() and apl != mpl:
@@ -107,7 +108,7 @@ def read_monitor(given: Mapping[str, Any]) -> Monitor:
     return Monitor(
         name=name,
         type=kind,
-        description=text(found, "description", MAX_DESCRIPTION_LENGTH),
+        description=text(found, "description", MAX_DESCRIPTION_LENGTH, lines=True),
         apl_query="" if mpl and apl == mpl else apl,  # the echo of an answer, sent back
         mpl_query=mpl,
         column_name=text(found, "columnName", MAX_NAME_LENGTH),

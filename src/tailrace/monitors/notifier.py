@@ -96,11 +96,9 @@ def _checked(name: str, found: Mapping[str, Any]) -> Any:
         return flag(found, name)
     if name in ("headers", "secretHeaders"):
         return _headers(name, found[name])
-    value = text(found, name, MAX_TEXT_LENGTH)
+    value = text(found, name, MAX_TEXT_LENGTH, lines=name == "body")
     if name == "body":
         template.parse(value)
-    elif any(ord(each) < 32 for each in value):
-        raise BadRequest(f"{name} has a control character")
     return value
 
 
