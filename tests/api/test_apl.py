@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import answers, http
 from support.moesif import Application, call
@@ -129,6 +130,8 @@ def test_an_accept_header_chooses_a_plain_format(server: "Server", logs: str) ->
         {"n": 12, "method": "GET"},
     ]
     assert list(csv.reader(io.StringIO(get("text/csv").text))) == [["n", "method"], ["13", "POST"], ["12", "GET"]]
+    parquet = io.BytesIO(get("application/vnd.apache.parquet").content)
+    assert pq.read_table(parquet).to_pylist() == [{"n": 13, "method": "POST"}, {"n": 12, "method": "GET"}]
     with pa.ipc.open_stream(get("application/vnd.apache.arrow.stream").content) as reader:
         assert reader.read_all().to_pylist() == [{"n": 13, "method": "POST"}, {"n": 12, "method": "GET"}]
 

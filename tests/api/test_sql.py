@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tailrace.api.media import accepted
@@ -45,12 +46,21 @@ def test_rows_come_in_the_format_asked_for(server: "Server", dataset: str) -> No
     with pa.ipc.open_stream(as_arrow.content) as reader:
         assert reader.read_all().to_pylist() == ROWS
 
+    as_parquet = post(server, query, "application/vnd.apache.parquet")
+    assert as_parquet.headers["content-type"] == "application/vnd.apache.parquet"
+    assert pq.read_table(io.BytesIO(as_parquet.content)).to_pylist() == ROWS
+
 
 @pytest.mark.parametrize(
     ("header", "media_type"),
     [
         ("*/*", "application/json"),
-        ("text/html", "application/json"),
+        ("", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("text/*, application/json;q=0.9", "text/csv"),
+        ("application/json, text/csv", "application/json"),
+        ("image/png, application/vnd.apache.parquet;q=0.2", "application/vnd.apache.parquet"),
         ("text/csv;q=0.5, application/x-ndjson", "application/x-ndjson"),
         ("text/csv;q=0, application/json;q=0.1", "application/json"),
         ("TEXT/CSV; q=x, text/csv; charset=utf-8", "text/csv"),
@@ -58,6 +68,16 @@ def test_rows_come_in_the_format_asked_for(server: "Server", dataset: str) -> No
 )
 def test_an_accept_header_is_read_by_its_weights(header: str, media_type: str) -> None:
     assert accepted(header) == media_type
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml, image/*", "text/csv;q=0"])
+def test_what_cannot_be_answered_is_406(server: "Server", accept: str) -> None:
+    for answer in (
+        post(server, "SELECT 1", accept),
+        server.client.post("/v1/datasets/_apl", json={"apl": "print 1"}, headers={"Accept": accept}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (406, 406)
+        assert "application/vnd.apache.parquet" in answer.json()["message"]
 
 
 def test_what_was_acknowledged_is_in_the_next_answer(server: "Server", dataset: str) -> None:

@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from query.kit import Desk
 
-from tailrace.query import to_arrow, to_csv, to_json, to_ndjson
+from tailrace.query import to_arrow, to_csv, to_json, to_ndjson, to_parquet
 
 
 def value(desk: Desk, expression: str) -> Any:
@@ -133,3 +136,25 @@ def test_a_result_of_many_batches_is_whole(desk: Desk) -> None:
 
     assert [json.loads(line)["i"] for line in lines] == list(range(10_000))
     assert json.loads(lines[-1]) == {"i": 9999, "l": [9999], "f": 19998.0}
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("1::UTINYINT", 1),
+        ("'x'", "x"),
+        ("[1, NULL]", [1, None]),
+        ("{'a': 'b'}", {"a": "b"}),
+        ("12.50::DECIMAL(9, 2)", Decimal("12.50")),
+        ("TIMESTAMPTZ '2026-01-02 03:04:05+00'", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("INTERVAL 2 MONTH", '"2 months"'),
+        ("NULL", None),
+    ],
+)
+def test_parquet_has_each_value_in_its_type(desk: Desk, expression: str, found: Any) -> None:
+    file = to_parquet(desk.run(f"SELECT {expression} AS v FROM range(2)"))
+    assert pq.read_table(io.BytesIO(file)).to_pydict() == {"v": [found, found]}
+
+
+def test_parquet_without_rows_has_its_columns(desk: Desk) -> None:
+    assert pq.read_table(io.BytesIO(to_parquet(desk.run("SELECT 1 AS a WHERE false")))).column_names == ["a"]

@@ -2,30 +2,51 @@
 
 from collections.abc import Callable, Mapping
 
-from tailrace.query import Result, to_arrow, to_csv, to_json, to_ndjson
+from tailrace.events import NotAcceptable
+from tailrace.query import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 
 JSON = "application/json"
 PLAIN: Mapping[str, Callable[[Result], bytes]] = {
     "application/x-ndjson": to_ndjson,
     "text/csv": to_csv,
     "application/vnd.apache.arrow.stream": to_arrow,
+    "application/vnd.apache.parquet": to_parquet,
 }
 FORMATS: Mapping[str, Callable[[Result], bytes]] = {JSON: to_json, **PLAIN}
 
 
 def accepted(header: str) -> str:
-    """The first media type of an Accept header, by its weights, that an answer can have; else JSON."""
-    weighted = []
-    for part in header.split(","):
-        media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name == "q":
-                try:
-                    weight = float(value)
-                except ValueError:
-                    weight = 0.0
-        if media_type in FORMATS and weight > 0:
-            weighted.append((weight, media_type))
-    return max(weighted, key=lambda pair: pair[0])[1] if weighted else JSON
+    """Return the media type that an answer can have and that an Accept header weighs most, of equals the first named.
+
+    A header without any is as none. Raises NotAcceptable where it names only others.
+    """
+    best, most = "", 0.0
+    named = [[piece.strip().lower() for piece in part.split(";")] for part in header.split(",") if part.strip()]
+    for media_range, *parameters in named:
+        found = _first_of(media_range)
+        weight = _weight(parameters)
+        if found and weight > most:
+            best, most = found, weight
+    if named and not best:
+        raise NotAcceptable(f"Accept is {header[:200]!r}, but the answer may be {', '.join(FORMATS)}")
+    return best or JSON
+
+
+def _first_of(media_range: str) -> str:
+    """The media type of an answer that a range such as `text/*` means first; "" where it means none."""
+    if media_range in ("*/*", "*"):
+        return JSON
+    if media_range.endswith("/*"):
+        return next((each for each in FORMATS if each.startswith(media_range[:-1])), "")
+    return media_range if media_range in FORMATS else ""
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -76,6 +76,13 @@ class MethodNotAllowed(TailraceError):
     code = "method_not_allowed"
 
 
+class NotAcceptable(TailraceError):
+    """None of the media types that the client accepts is one that the answer can have."""
+
+    status = 406
+    code = "not_acceptable"
+
+
 class Conflict(TailraceError):
     status = 409
     code = "conflict"

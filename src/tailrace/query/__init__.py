@@ -8,7 +8,7 @@ from tailrace.query import sql
 from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
 from tailrace.query.functions import Facts, read_facts
 from tailrace.query.lookup import State, Stored, current_states, stored_values
-from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson
+from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 from tailrace.query.run import AplRequest, AplResult, run_apl
 from tailrace.query.sources import readable
 
@@ -31,6 +31,7 @@ __all__ = [
     "to_csv",
     "to_json",
     "to_ndjson",
+    "to_parquet",
 ]
 
 
