@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 
-from tailrace.server.http import HttpServer
+from tailrace.server.http import MAX_CONNECTIONS, HttpServer
 from tailrace.server.receiving import Message, Receive, Scope, Send
 from tailrace.server.serve import LISTEN_BACKLOG
 
@@ -31,7 +31,7 @@ async def _serve() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen(LISTEN_BACKLOG)
         port = listener.getsockname()[1]
-        http = HttpServer(application, listener, backlog=LISTEN_BACKLOG)
+        http = HttpServer(application, listener, backlog=LISTEN_BACKLOG, connections=MAX_CONNECTIONS)
         serving = asyncio.create_task(http.serve())
         print(port, flush=True)
         await stop.wait()

@@ -1,14 +1,17 @@
 """The API's document: sound, complete, and of the types that requests are read and answered with."""
 
 import ast
+import html
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import jsonschema_rs
 import msgspec
 import pytest
@@ -32,7 +35,7 @@ from tailrace.events import (
 )
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from conftest import MakeServer, Server
 
 DOCUMENT = openapi.document(ROUTES, DIALECTS)
 OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items() for method, each in methods.items()]
@@ -218,3 +221,38 @@ def test_what_comes_from_the_document_is_text_on_the_page() -> None:
 
     assert b"<script>" not in page.render(spoiled)
     assert b"&lt;script&gt;alert(1)" in page.render(spoiled)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("events.example.com:8443", "events.example.com:8443"),
+        ("[::1]:80", "[::1]:80"),
+        ("a;reboot", "127.0.0.1:8080"),  # which means something to a shell
+        ("a&b", "127.0.0.1:8080"),
+    ],
+)
+def test_the_examples_call_the_address_that_the_page_is_read_from(server: "Server", host: str, shown: str) -> None:
+    text = html.unescape(httpx.get(f"{server.url}/docs", headers={"Host": host}, trust_env=False).text)
+
+    assert f"curl 'http://{shown}/v2/datasets' -H" in text
+    assert shown == "127.0.0.1:8080" or "127.0.0.1:8080" not in text
+
+
+def test_the_examples_call_the_address_that_a_trusted_proxy_tells(make_server: "MakeServer") -> None:
+    server = make_server("--trusted-proxies=127.0.0.1").start()
+    sent = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "events.example.com"}
+
+    text = html.unescape(server.client.get("/docs", headers=sent).text)
+
+    assert "curl 'https://events.example.com/v2/datasets' -H" in text
+
+
+def test_nothing_on_the_page_is_wider_than_a_narrow_window() -> None:
+    text = page.render(DOCUMENT).decode()
+    style = text.partition("<style>")[2].partition("</style>")[0]
+
+    # Links without a space between them are one word, which no line could hold.
+    assert re.search(r"nav {[^}]*flex-wrap: wrap", style)
+    assert re.search(r"code, td[^{]*{ overflow-wrap: anywhere }", style)
+    assert re.search(r"pre {[^}]*overflow-x: auto", style)

@@ -1,13 +1,17 @@
 """The API's document over HTTP: as OpenAPI, and as a page to be read."""
 
 import asyncio
+import re
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.services import Services
+from tailrace.dialects.outcome import FORWARDED_HOST
 
+# Nothing in it means anything to a shell, where the examples are pasted.
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 # The page has no script, and nothing of it comes from elsewhere.
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -18,7 +22,16 @@ async def openapi(request: Request, services: Services, grant: Grant | None) -> 
     return Response(content, media_type="application/json")
 
 
-async def page(request: Request, services: Services, grant: Grant | None) -> Response:
+def _base_url(request: Request) -> str:
+    """The address that the page is read from; empty where it is none that a shell takes as it is."""
+    host = request.scope.get(FORWARDED_HOST) or request.headers.get("host", "")
+    return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
+
+
+async def page_of_routes(request: Request, services: Services, grant: Grant | None) -> Response:
     """This document as a page."""
+    # Only here: a start does without it.
+    from tailrace.api import page
+
     content = await asyncio.to_thread(request.app.state.page)
-    return Response(content, media_type="text/html", headers=PAGE_HEADERS)
+    return Response(page.at(content, _base_url(request) or page.URL), media_type="text/html", headers=PAGE_HEADERS)

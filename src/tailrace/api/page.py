@@ -11,7 +11,7 @@ from tailrace.api.media import JSON
 
 Document = Mapping[str, Any]
 
-URL: Final = "http://127.0.0.1:8080"
+URL: Final = "http://127.0.0.1:8080"  # of the examples, where it is not known which address the page is read from
 _CODE: Final = re.compile(r"`([^`]+)`")
 _NAME: Final = re.compile(r"{(\w+)}")
 _STYLE: Final = """
@@ -23,19 +23,27 @@ h4 { margin: 1rem 0 .2rem }
 a { color: #14599e }
 code, pre { font: 13px/1.45 ui-monospace, monospace }
 pre { background: #f3f5f8; padding: .7rem; overflow-x: auto }
-nav a { margin-right: .8rem }
+nav { display: flex; flex-wrap: wrap; gap: .1rem .8rem }
+code, td, summary, p { overflow-wrap: anywhere }
+pre code { overflow-wrap: normal }
 details { border: 1px solid #d5dae3; border-radius: 4px; margin: .4rem 0; padding: .3rem .7rem }
 summary { cursor: pointer }
 summary b { display: inline-block; min-width: 4.2rem; font: bold 13px ui-monospace, monospace }
 summary span { color: #5a6375 }
-summary .needs { float: right; font-size: 13px }
+summary .needs { float: right; font-size: 13px; margin-left: .8rem }
 table { border-collapse: collapse; width: 100% }
-td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid #e6e9ef }
+td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid #e6e9ef; min-width: 3rem }
+@media (max-width: 40rem) {
+  body { padding: .6rem }
+  summary .needs { float: none; margin: 0; display: block }
+  td { display: block; padding: .1rem 0; border: 0 }
+  tr { display: block; border-top: 1px solid #e6e9ef; padding: .2rem 0 }
+}
 @media (prefers-color-scheme: dark) {
   body { color: #dde2ec; background: #14171d }
   a { color: #7ab5f0 }
   pre { background: #1e232c }
-  h2, details, td { border-color: #343b48 }
+  h2, details, td, tr { border-color: #343b48 }
   summary span { color: #98a2b5 }
 }
 """
@@ -44,6 +52,11 @@ td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid #e
 def render(document: Document) -> bytes:
     """The page of an OpenAPI document."""
     return "".join(_page(document)).encode()
+
+
+def at(page: bytes, url: str) -> bytes:
+    """The page whose examples call the server at a base URL."""
+    return page.replace(html.escape(URL).encode(), html.escape(url).encode())
 
 
 def _page(document: Document) -> Iterator[str]:
@@ -115,7 +128,7 @@ def curl(method: str, path: str, operation: Mapping[str, Any], document: Documen
         f"{each['name']}=demo" for each in operation.get("parameters", ()) if each["required"] and each["in"] == "query"
     )
     url = f"{URL}{filled}{'?' + query if query else ''}"
-    words = ["curl", *([] if method == "GET" else ["-X", method]), shlex.quote(url)]
+    words = ["curl", *([] if method == "GET" else ["-X", method]), _quoted(url)]
     for name in [name for each in operation["security"] for name in each][:1]:
         scheme = document["components"]["securitySchemes"][name]
         header = f"{scheme['name']}: $KEY" if "name" in scheme else "Authorization: Bearer $TOKEN"
@@ -126,6 +139,12 @@ def curl(method: str, path: str, operation: Mapping[str, Any], document: Documen
         text = json.dumps(example, ensure_ascii=False) if media == JSON else example
         words += ["\\\n  -H", shlex.quote(f"Content-Type: {media}"), "-d", shlex.quote(text)]
     return " ".join(words)
+
+
+def _quoted(url: str) -> str:
+    """In quotes, whatever the address that is put in later: an IPv6 one has brackets."""
+    quoted = shlex.quote(url)
+    return quoted if quoted != url else f"'{url}'"
 
 
 def _filled(name: str, path: str) -> str:

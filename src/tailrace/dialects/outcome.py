@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from tailrace.events import Rejection, TailraceError
 
 KEY: Final = "tailrace.outcome"  # in the scope of a request
+FORWARDED_HOST: Final = "tailrace.forwarded_host"  # in the scope: the Host that a trusted proxy was asked for
 CLIENT_GONE: Final = "client_gone"  # the reason where the client hung up before its request was complete
 UNKNOWN_ROUTE: Final = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
 

@@ -3,16 +3,14 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from msgspec import Struct
 
+from tailrace.dialects.outcome import FORWARDED_HOST
 from tailrace.server.receiving import Scope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-FORWARDED_HOST: Final = "tailrace.forwarded_host"  # in the scope: what the client sent as Host
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 # A pair of the header Forwarded (RFC 7239, section 4), or the mark between two pairs or two elements.
