@@ -1,5 +1,8 @@
 """Structured queries, virtual fields, and the figures of datasets, over HTTP."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -266,3 +269,37 @@ def test_fields_and_figures_of_datasets(server: "Server", logs: str) -> None:
     assert stats["datasets"] == [info]
     assert stats["numEvents"] == 14
     assert server.client.get("/v1/datasets/nothing-of-this-name/info").status_code == 404
+
+
+def held(server: "Server", dataset: str, duration: str, **body: Any) -> tuple[int, float]:
+    """How many events matched, and after how many seconds that was answered."""
+    begun = time.monotonic()
+    answer = server.client.post(f"/v1/datasets/{dataset}/query", params={"streaming-duration": duration}, json=body)
+    assert answer.status_code == 200, answer.text
+    return len(answer.json()["matches"]), time.monotonic() - begun
+
+
+def test_an_answer_without_events_is_held_up(server: "Server", dataset: str) -> None:
+    count, took_s = held(server, dataset, "300ms")
+    assert (count, took_s >= 0.3) == (0, True)
+    server.ingest(dataset, [{"n": 1}])
+    assert held(server, dataset, "30s")[0] == 1  # at once, or the test would time out
+
+
+@pytest.mark.parametrize(("past", "count"), [(False, 1), (True, 0)])
+def test_an_answer_is_held_up_until_there_is_something(server: "Server", dataset: str, past: bool, count: int) -> None:
+    duration = str(20 * 10**9)  # as Axiom's Go client writes it
+    end = {"endTime": (datetime.now(UTC) - timedelta(seconds=1)).isoformat()} if past else {}
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(held, server, dataset, duration, **end)
+        while not waiting.done():
+            server.ingest(dataset, [{"n": 1}])
+            wait([waiting], timeout=0.1)
+        found, took_s = waiting.result()
+    assert (min(found, 1), took_s < 20) == (count, True)
+
+
+@pytest.mark.parametrize("duration", ["soon", "-5s"])
+def test_what_is_no_duration_is_400(server: "Server", dataset: str, duration: str) -> None:
+    answer = server.client.post(f"/v1/datasets/{dataset}/query", params={"streaming-duration": duration}, json={})
+    assert (answer.status_code, "streaming-duration" in answer.text) == (400, True)

@@ -39,6 +39,8 @@ MAX_BATCH: Final = 100  # queries of one batch
 MAX_CONCURRENCY: Final = 20  # of a batch
 DEFAULT_CONCURRENCY: Final = 10
 
+MAX_HOLD_S: Final = 30.0  # of an answer that waits for events; connections may be ended that are silent for longer
+
 ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
 HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
@@ -125,8 +127,12 @@ async def query_edge(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def query_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers a structured query over a dataset, as Axiom's clients had it before APL."""
+    """Answers a structured query over a dataset, as Axiom's clients had it before APL.
+
+    With a `streaming-duration` it waits so long at most for events that match, as long as there are none.
+    """
     dataset = request.path_params["id"]
+    hold_s = _hold_s(request.query_params.get("streaming-duration"))
     kind = _saved_kind(request.query_params.get("saveAsKind"))
     sent = await read_body(request)
     body = decode_json(sent, LegacyQuery)
@@ -142,10 +148,16 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
         include_cursor_field=True,
     )
 
-    def work(interrupt: Interrupt) -> bytes:
-        return to_legacy(_run(services, grant, wanted, interrupt), compiled.ops)
+    def work(interrupt: Interrupt) -> tuple[bytes, bool]:
+        result = _run(services, grant, wanted, interrupt)
+        return to_legacy(result, compiled.ops), result.status.rows_matched > 0
 
-    content = await running.run(request, services, grant, work)
+    if hold_s:
+        services.lake.check(dataset)
+        require(grant, capability="query", action="read", dataset=dataset)
+        content = await _held(request, services, grant, dataset, work, hold_s, end_ns)
+    else:
+        content, _ = await running.run(request, services, grant, work)
     headers = {"content-type": JSON}
     if kind is not None:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
@@ -173,6 +185,43 @@ async def query_batch(request: Request, services: Services, grant: Grant) -> Res
         return b"data: " + msgspec.json.encode(answer) + b"\n\n"
 
     return BatchResponse(request, [partial(one, item) for item in items])
+
+
+async def _held(
+    request: Request,
+    services: Services,
+    grant: Grant,
+    dataset: str,
+    work: Callable[[Interrupt], tuple[bytes, bool]],
+    hold_s: float,
+    end_ns: int | None,
+) -> bytes:
+    """The answer once something matches, else after `hold_s`.
+
+    Of a time that has passed nothing more can match: then it is given once the dataset has new events, which a client
+    that follows it asks for next.
+    """
+    clock = asyncio.get_running_loop()
+    until_s = clock.time() + hold_s
+    async with running.hang_up(request) as gone:
+        with services.tails.reader(dataset, grant.token_id) as reader:
+            while True:
+                while reader.take() is not None:  # what came until now is in the answer
+                    pass
+                content, found = await running.run_one(services, grant, work, gone)
+                left_s = until_s - clock.time()
+                if found or left_s <= 0:
+                    return content
+                coming = asyncio.ensure_future(reader.wait())
+                either: set[asyncio.Future[Any]] = {coming, gone, reader.ended}
+                try:
+                    done, _ = await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    coming.cancel()
+                if gone in done:
+                    raise ClientDisconnect
+                if not done or reader.ended in done or (end_ns is not None and end_ns <= time.time_ns()):
+                    return content
 
 
 class BatchResponse(Response):
@@ -307,6 +356,16 @@ def moment(name: str, text: str | None, now_ns: int) -> int | None:
 def _span_ns(text: str) -> int | None:
     weeks = _WEEKS.fullmatch(text.strip())
     return round(float(weeks[1]) * 7 * _DAY_NS) if weeks else duration_ns(text)
+
+
+def _hold_s(text: str | None) -> float:
+    """Seconds of a duration as Go's clients write it: `5s`, or nanoseconds; at most MAX_HOLD_S."""
+    if not text:
+        return 0.0
+    size_ns = int(text) if re.fullmatch("[0-9]{1,18}", text) else duration_ns(text)
+    if size_ns is None:
+        raise BadRequest(f"streaming-duration is {text[:40]!r}, but it is a duration such as 5s")
+    return min(size_ns / SECOND, MAX_HOLD_S)
 
 
 def _flag(text: str | None, default: bool) -> bool:

@@ -88,6 +88,9 @@ SAVE = Parameter(
 )
 TOTALS = Parameter("totals", "false leaves out the table _totals.")
 CURSOR = Parameter("cursor", "Rows after this one, where the body has none.")
+STREAMING = Parameter(
+    "streaming-duration", f"How long to wait for events that match, as in 5s; {apl.MAX_HOLD_S:g}s at most."
+)
 CONCURRENCY = Parameter(
     "maxConcurrency",
     f"How many run at once; {apl.DEFAULT_CONCURRENCY} where it is not given.",
@@ -152,8 +155,8 @@ ROUTES: tuple[ApiRoute, ...] = (
             ANY_TOKEN,
             body=LegacyQuery,
             answer=legacy.Answer,
-            parameters=(SAVE, CURSOR),
-            refusals=(422, 429),
+            parameters=(SAVE, CURSOR, STREAMING),
+            refusals=(422, 429, 503),
             inside=QUERY,
         ),
         ApiRoute("GET", "/datasets/{id}/info", statistics.info, ANY_TOKEN, answer=statistics.Info, inside=QUERY),
