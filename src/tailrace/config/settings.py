@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Struct
-from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tailrace.config.units import (
     format_duration,
@@ -57,13 +56,13 @@ Networks = Annotated[tuple[str, ...], BeforeValidator(parse_networks), Unit.NETW
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names), Unit.NAMES]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The effective settings of a server.
 
     Building one reads no file and no environment; `tailrace.config.load` does, and tells the origin of each.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     data: Path = Field(
         default=Path("tailrace-data"),
@@ -348,18 +347,6 @@ class Settings(BaseSettings):
     tail_heartbeat_s: Seconds = Field(
         default=15.0, gt=0, le=30, description="Time without an event after which a live tail sends a comment."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # Only `load` reads the environment: the shell that runs a test must not change the server under test.
-        return (init_settings,)
 
 
 def unit_of(name: str) -> Unit:
