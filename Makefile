@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, lint, lock, docs, bench, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, lint, lock, docs, bench, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
@@ -17,7 +17,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest lint lock docs bench clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients lint lock docs bench clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -37,6 +37,10 @@ test-long: $(INSTALLED_DEV)
 # The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv
 	$(BIN)/python tests/newest.py
+
+# The vendors' own suites, fetched from their registries, against a server of this code.
+test-clients: $(INSTALLED_DEV) javascript
+	$(BIN)/python tests/clients/suites/run.py
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
