@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.cli.pieces import BadFile, Format, format_of, pieces
+from tailrace.cli.pieces import FLUSH, BadFile, Format, format_of, pieces, sniffed
 
 
 def chunked(data: bytes, size: int) -> Iterator[bytes]:
@@ -121,7 +121,7 @@ def test_what_is_no_json_is_refused(data: bytes) -> None:
         bodies(data, Format.JSON)
 
 
-@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("form", [Format.JSON, Format.NDJSON, Format.CSV])
 def test_a_byte_order_mark_is_left_out(form: Format) -> None:
     data = b'a\n"b"\n' if form is Format.CSV else b'{"a":1}\n'
     assert b"".join(piece.body for piece in pieces(chunked(b"\xef\xbb\xbf" + data, 1), form)) == data
@@ -184,3 +184,35 @@ def test_a_csv_file_that_ends_inside_quotes_is_refused_after_the_records_before(
 def test_an_empty_name_in_the_header_row_is_refused() -> None:
     with pytest.raises(BadFile, match="empty name"):
         bodies(b"a,,c\n1,2,3\n", Format.CSV)
+
+
+def test_what_is_whole_is_sent_when_nothing_more_comes_for_now() -> None:
+    assert [p.body for p in pieces([b'{"a":1}\n{"a"', FLUSH, b":2}\n"], Format.NDJSON)] == [b'{"a":1}\n', b'{"a":2}\n']
+    assert [p.body for p in pieces([b"a\n1\n2", FLUSH, b"3\n"], Format.CSV)] == [b"a\n1\n", b"a\n23\n"]
+    assert [p.body for p in pieces([b'a\n"1\n', FLUSH, b'2"\n'], Format.CSV)] == [b'a\n"1\n2"\n']
+    assert [p.body for p in pieces([b"one\ntw", FLUSH, b"o\n"], Format.RAW)] == [
+        b'{"message":"one"}\n',
+        b'{"message":"two"}\n',
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_the_line_by_which_excel_names_the_delimiter_is_read(size: int) -> None:
+    [piece] = pieces(chunked(b"sep=;\r\na;b\r\n1;2\r\n", size), Format.CSV)
+
+    assert (piece.body, piece.csv_delimiter, piece.events) == (b"a;b\n1;2\r\n", ";", 1)
+
+
+def test_what_is_no_text_is_told() -> None:
+    for content, said in ((b"PAR1...", "--format parquet"), (b"\xff\xfea\0", "--encoding utf-16"), (b"a\0", "binary")):
+        with pytest.raises(BadFile, match=said):
+            list(pieces([content], Format.NDJSON))
+
+
+def test_a_log_s_format_is_seen() -> None:
+    assert sniffed(b'{"a":1}\n{"a":2}\n{"a"') is Format.NDJSON
+    assert sniffed(b'level=info msg="a b" n=1\nlevel=warn msg=x\n') is Format.LOGFMT
+    assert sniffed(b'1.2.3.4 - - [10/Oct/2025:13:55:36 -0700] "GET / HTTP/1.1" 200 5\n') is Format.COMBINED
+    assert sniffed(b"Mar  7 18:04:07 web sshd[7]: hello\n") is Format.SYSLOG
+    assert sniffed(b"hello there\n") is Format.RAW
+    assert sniffed(b"PAR1") is Format.PARQUET

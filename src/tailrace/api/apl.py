@@ -1,9 +1,10 @@
 """APL over HTTP: the query routes of Axiom's API, in all the formats of its answers."""
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from tailrace.query.run import (
     MAX_BIN_AUTO_GROUPS,
     AplRequest,
     AplResult,
+    Message,
     Order,
     Variable,
     run_apl,
@@ -43,6 +45,8 @@ MAX_HOLD_S: Final = 30.0  # of an answer that waits for events; connections may 
 
 ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
 HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
+MESSAGES_HEADER: Final = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON and Arrow have no place for
+MAX_MESSAGES_BYTES: Final = 4096  # of that header
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
 
 _RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
@@ -106,11 +110,18 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
     wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
 
+    messages: tuple[Message, ...] = ()
+
     def work(interrupt: Interrupt) -> bytes:
-        return encode(_run(services, grant, wanted, interrupt))
+        nonlocal messages
+        result = _run(services, grant, wanted, interrupt)
+        messages = result.status.messages
+        return encode(result)
 
     content = await running.run(request, services, grant, work)
     headers = {"content-type": media_type}
+    if media_type != JSON and messages:
+        headers[MESSAGES_HEADER] = _messages_header(messages)
     if kind is not None:
         saved = msgspec.to_builtins(body)
         dataset = params.get("id") or ""
@@ -279,6 +290,19 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
         wanted, virtual_fields=services.store.expressions(), map_fields=services.kept.shown_map_fields()
     )
     return run_apl(services.lake, services.engine, whole, check=check, interrupt=interrupt)
+
+
+def _messages_header(messages: Sequence[Message]) -> str:
+    """The messages as JSON in ASCII, as many of the first as a header may hold."""
+    told: list[str] = []
+    size = len("[]")
+    for message in messages:
+        text = json.dumps(msgspec.to_builtins(message))
+        size += len(text) + 1
+        if size > MAX_MESSAGES_BYTES:
+            break
+        told.append(text)
+    return f"[{','.join(told)}]"
 
 
 def _plain(media_type: str) -> Encode:

@@ -1,7 +1,13 @@
 """The HTTP client of the commands: which server, which token, and what its refusals mean to a person."""
 
+import difflib
+import functools
+import inspect
 import json
+import os
 import random
+import re
+import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -23,27 +29,40 @@ FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
 RETRYABLE = frozenset({429, 503})  # both mean: nothing of the request was taken
 
+_NO_DATASET = re.compile(r"^dataset '([^']+)' not found")
 WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
 )
 DEFAULT_DATA: Path = Settings.model_fields["data"].default
 
-UrlOption = Annotated[
-    str | None, typer.Option("--url", envvar="TAILRACE_URL", metavar="URL", help="Base URL of the server.")
-]
-TokenOption = Annotated[
-    str | None, typer.Option("--token", envvar="TAILRACE_TOKEN", metavar="TOKEN", help="Token to use.")
-]
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        envvar="TAILRACE_DATA",
-        metavar="DIR",
-        help="Data directory of a local server, used when no URL or token is given.",
-    ),
-]
+SERVER_OPTIONS = {
+    "url": Annotated[
+        str | None, typer.Option("--url", envvar="TAILRACE_URL", metavar="URL", help="Base URL of the server.")
+    ],
+    "token": Annotated[
+        str | None, typer.Option("--token", envvar="TAILRACE_TOKEN", metavar="TOKEN", help="Token to use.")
+    ],
+    "data": Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="TAILRACE_DATA",
+            metavar="DIR",
+            help="Data directory of a local server, used when no URL or token is given.",
+            show_default=str(DEFAULT_DATA),
+        ),
+    ],
+    "cafile": Annotated[
+        Path | None,
+        typer.Option(
+            "--cafile",
+            envvar="TAILRACE_CAFILE",
+            metavar="FILE",
+            help="PEM file of the certificates to trust for https; default: SSL_CERT_FILE, else the usual ones.",
+        ),
+    ],
+}
 
 
 class Target(Struct, frozen=True):
@@ -51,6 +70,40 @@ class Target(Struct, frozen=True):
 
     url: str
     token: str
+
+
+class ServerChoice(Struct, frozen=True):
+    """Which server a command was told to talk to, by its options."""
+
+    url: str | None = None
+    token: str | None = None
+    data: Path | None = None
+    cafile: Path | None = None
+
+    def find(self) -> Target:
+        """Return the server and its token; raises CommandError."""
+        return find_server(self.url, self.token, self.data or DEFAULT_DATA)
+
+    def connect(self) -> httpx.Client:
+        """Return a client of that server; raises CommandError."""
+        return connect(self.find(), self.cafile)
+
+
+def server_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which server, which reach it as its argument `server`."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **given: Any) -> None:
+        choice = ServerChoice(**{name: given.pop(name) for name in SERVER_OPTIONS})
+        command(*arguments, **given, server=choice)
+
+    own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "server"]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in SERVER_OPTIONS.items()
+    ]
+    run.__signature__ = inspect.Signature(own + options)  # type: ignore[attr-defined]
+    return run
 
 
 def find_server(url: str | None, token: str | None, data: Path) -> Target:
@@ -79,14 +132,29 @@ def is_loopback(url: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def connect(target: Target) -> httpx.Client:
-    """Return a client with the token set. A proxy of the environment is not asked for loopback addresses."""
+def connect(target: Target, cafile: Path | None = None) -> httpx.Client:
+    """Return a client with the token set. A proxy of the environment is not asked for loopback addresses.
+
+    The certificates to trust are those of the file, of the variables SSL_CERT_FILE and SSL_CERT_DIR, or httpx's own.
+    """
     return httpx.Client(
         base_url=target.url,
         headers={"Authorization": f"Bearer {target.token}", "User-Agent": "tailrace"},
         timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=not is_loopback(target.url),
+        verify=_trusted(cafile) if urlsplit(target.url).scheme == "https" else False,
     )
+
+
+def _trusted(cafile: Path | None) -> ssl.SSLContext:
+    file, directory = cafile or os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if not (file or directory):
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=file or None, capath=None if cafile else directory or None)
+    except (OSError, ssl.SSLError) as error:
+        named = "--cafile (TAILRACE_CAFILE)" if cafile else "SSL_CERT_FILE"
+        raise CommandError(f"cannot read the certificates in {file or directory}, given by {named}: {error}") from error
 
 
 def call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
@@ -122,12 +190,29 @@ def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
     """Return the error for a refusal, in words for a person."""
     message = message_of(answer)
     if answer.status_code == httpx.codes.NOT_FOUND:
-        return NotFoundError(message)
+        return NotFoundError(message + _about_dataset(client, message))
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return CommandError(
             f"{_shown_url(client)} refused the token ({message}): give a valid one by --token (TAILRACE_TOKEN)"
         )
     return CommandError(message)
+
+
+def _about_dataset(client: httpx.Client, message: str) -> str:
+    """What else helps where a dataset is not there: the name that was perhaps meant, and how to make one."""
+    found = _NO_DATASET.search(message)
+    if found is None:
+        return ""
+    near: list[str] = []
+    if "did you mean" not in message:
+        try:
+            listed = client.get("/v2/datasets")
+            names = [str(each["name"]) for each in listed.json()] if listed.is_success else []
+        except (httpx.HTTPError, ValueError, TypeError, KeyError):
+            names = []  # the token may not list them; what the server said stands alone
+        near = difflib.get_close_matches(found[1], names, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{meant} (`tailrace dataset list` shows them, `tailrace dataset create {found[1]}` makes it)"
 
 
 def message_of(answer: httpx.Response) -> str:
@@ -143,9 +228,25 @@ def message_of(answer: httpx.Response) -> str:
 def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandError:
     """Return the error for a server that did not answer."""
     url = _shown_url(client)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return CommandError(
+            f"the certificate of {url} is not trusted ({cause.verify_message}): "
+            "give the one that signed it by --cafile (TAILRACE_CAFILE, SSL_CERT_FILE)"
+        )
+    if isinstance(cause, ssl.SSLError):
+        wrong = "it does not speak TLS: is it http://?" if cause.reason == "WRONG_VERSION_NUMBER" else str(cause)
+        return CommandError(f"no TLS connection to {url}: {wrong}")
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return CommandError(f"no server answers at {url}: {WHERE_ELSE}")
+        return CommandError(f"no server answers at {url} ({_reason(error)}): {WHERE_ELSE}")
     return CommandError(f"the connection to {url} broke: {error or type(error).__name__}")
+
+
+def _reason(error: httpx.TransportError) -> str:
+    """What the system said, without its number."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
 def send_with_retries(

@@ -5,14 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from tailrace.cli.client import (
-    DEFAULT_DATA,
-    DataOption,
-    TokenOption,
-    UrlOption,
+    ServerChoice,
     call,
-    connect,
-    find_server,
     quoted,
+    server_command,
 )
 from tailrace.cli.errors import USAGE, CommandError
 from tailrace.cli.output import print_table, stdin_is_terminal
@@ -21,29 +17,30 @@ app = typer.Typer(help="Create, list, look into, trim and drop datasets.", no_ar
 
 
 @app.command()
+@server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
     description: Annotated[str, typer.Option("--description", help="What it holds.")] = "",
     retention: Annotated[
         int, typer.Option("--retention", metavar="DAYS", min=0, help="Days that events are kept; 0 for good.")
     ] = 0,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Create a dataset.
 
     Example: tailrace dataset create web --description "web logs" --retention 30
     """
     body = {"name": name, "description": description, "retentionDays": retention}
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         call(client, "POST", "/v2/datasets", body)
 
 
 @app.command("list")
-def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+@server_command
+def list_all(*, server: ServerChoice) -> None:
     """List the datasets."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         datasets = call(client, "GET", "/v2/datasets")
     print_table(
         ["NAME", "CREATED", "DESCRIPTION"],
@@ -58,17 +55,17 @@ def _described(item: dict[str, Any]) -> str:
 
 
 @app.command()
+@server_command
 def info(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Show what a dataset is and how much it holds.
 
     Example: tailrace dataset info web
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         dataset = call(client, "GET", f"/v2/datasets/{quoted(name)}")
         figures = call(client, "GET", f"/v1/datasets/{quoted(name)}/info")
     kept = f"{dataset['retentionDays']} days" if dataset["useRetentionPeriod"] else "for good"
@@ -91,17 +88,17 @@ def info(
 
 
 @app.command()
+@server_command
 def fields(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """List the fields that the events of a dataset have.
 
     Example: tailrace dataset fields web
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         found = call(client, "GET", f"/v2/datasets/{quoted(name)}/fields")
     print_table(
         ["NAME", "TYPE", "UNIT", "DESCRIPTION"],
@@ -110,38 +107,38 @@ def fields(
 
 
 @app.command()
+@server_command
 def trim(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="Age, such as 12h or 30d.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")] = False,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Delete the events of a dataset that are older than an age.
 
     Example: tailrace dataset trim web --older-than 30d
     """
     _ask(yes, f"Delete the events of {name} older than {older_than}?", f"nothing was deleted: to trim {name}")
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
     print(f"deleted {found['numDeleted']} events of dataset {name}")
 
 
 @app.command()
+@server_command
 def delete(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")] = False,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Drop a dataset and all its events.
 
     Example: tailrace dataset delete web --yes
     """
     _ask(yes, f"Drop {name} and all its events?", f"nothing was dropped: to drop {name} and all its events")
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         call(client, "DELETE", f"/v2/datasets/{quoted(name)}")
     print(f"dropped dataset {name} and all its events")
 

@@ -5,20 +5,20 @@ import time
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import httpx
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
 from tailrace.cli.client import (
-    TokenOption,
-    UrlOption,
-    connect,
-    find_server,
+    DEFAULT_DATA,
+    ServerChoice,
     json_of,
     message_of,
+    server_command,
     unreachable,
 )
 from tailrace.cli.errors import FAILED, CommandError
@@ -36,21 +36,11 @@ NOT_TOLD = ("client_gone", "not_ready")  # readiness is told by itself
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 
-def doctor(
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            envvar="TAILRACE_DATA",
-            metavar="DIR",
-            help="Data directory to look at; with --url only the server at that address is.",
-        ),
-    ] = None,
-    config: ConfigFile = None,
-) -> None:
+@server_command
+def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
     """Look for what is wrong with a server, running or not, and say what to do. Changes nothing.
+
+    With a URL it looks at that server alone, else at a data directory and at the server that runs on it.
 
     Looks at the settings, the version, the clock, the data directory, the disk, the log, the tables, the databases and
     the running server. The exit code is 1 when something is wrong.
@@ -66,7 +56,7 @@ def doctor(
 
     wrong = False
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    for finding in _found(Finding, url, token, data, config):
+    for finding in _found(Finding, server, config):
         wrong = wrong or finding.level == "wrong"
         line = Text.assemble(
             (f"{finding.level:8}", STYLES[finding.level]), f"{finding.subject}: {printable(finding.found)}"
@@ -78,36 +68,34 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _found(
-    finding: "type[Finding]", url: str | None, token: str | None, data: Path | None, config: Path | None
-) -> "Iterator[Finding]":
+def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) -> "Iterator[Finding]":
     from tailrace.server import checkup
 
-    if url:
-        yield from _remote(finding, url, token, data or Settings.model_fields["data"].default)
+    if server.url:
+        yield from _remote(finding, server)
         return
     try:
-        settings, origins = load(config, {"data": data}, os.environ)
+        settings, origins = load(config, {"data": server.data}, os.environ)
     except ConfigError as error:
         for line in str(error).splitlines():
             yield finding("wrong", "settings", line, "correct it; docs/settings.md has every setting")
-        settings, origins = Settings(data=data or Settings.model_fields["data"].default), {}
+        settings, origins = Settings(data=server.data or DEFAULT_DATA), {}
     else:
         given = [name for name, origin in origins.items() if origin != "default"]
         yield finding("ok", "settings", f"{len(given)} given, the others have their defaults")
     yield from checkup.examine(settings)
     if checkup.is_running(settings.data.absolute()):
-        yield from _remote(finding, None, token, settings.data)
+        yield from _remote(finding, replace(server, data=settings.data))
 
 
-def _remote(finding: "type[Finding]", url: str | None, token: str | None, data: Path) -> "Iterator[Finding]":
+def _remote(finding: "type[Finding]", server: ServerChoice) -> "Iterator[Finding]":
     """What a running server says of itself."""
     try:
-        target = find_server(url, token, data)
+        target, connection = server.find(), server.connect()
     except CommandError as error:
         yield finding("wrong", "connection", str(error), "")
         return
-    with connect(target) as client:
+    with connection as client:
         client.timeout = httpx.Timeout(TIMEOUT_S)
         try:
             yield from _asked(finding, client, target.url)

@@ -1,14 +1,21 @@
 """`tailrace ingest`: send files of events, in pieces, and say what became of each."""
 
+import codecs
 import gzip
 import io
+import itertools
 import re
+import signal
 import sys
+import tempfile
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from queue import Empty, Queue
+from types import FrameType
+from typing import Annotated, Any, BinaryIO, Protocol, cast
 
 import httpx
 import msgspec
@@ -19,32 +26,42 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tailrace.cli.client import (
-    DEFAULT_DATA,
-    DataOption,
-    TokenOption,
-    UrlOption,
-    connect,
-    find_server,
+    ServerChoice,
     is_loopback,
     json_of,
     message_of,
     quoted,
     refused,
     send_with_retries,
+    server_command,
     unreachable,
 )
 from tailrace.cli.errors import FAILED, CommandError
 from tailrace.cli.output import printable
-from tailrace.cli.pieces import BadFile, Format, Piece, format_of, pieces
+from tailrace.cli.pieces import FLUSH, BadFile, Format, Piece, format_of, is_log, parquet_pieces, pieces, sniffed
 
 READ_BYTES = 1024 * 1024
+READ_AHEAD = 4  # chunks
+FLUSH_AFTER_S = 0.25  # without anything to read, what was read is sent
+SNIFFED_BYTES = 64 * 1024  # of a log, to see its format
+MAX_TOLD = 20  # refusals of a file that are listed
+INTERRUPTED = 130  # exit code of what Ctrl-C ended, as shells have it
 ZSTD_READ_BYTES = 16 * 1024  # compressed: what comes out of it at once may be far more
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 STDIN = Path("-")
+# OSError: gzip's BadGzipFile, and a disk that cannot be read.
+UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, UnicodeError)
 # Refusals of this one body; with any other, the next body would meet the same.
 _BODY_REFUSED = frozenset({400, 413, 415, 422})
 _FAILURE = re.compile(r"event (\d+): (.*)", re.DOTALL)
+
+
+class Buffered(Protocol):
+    """What can be read as far as it is there."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Return at most so many bytes, none at the end."""
 
 
 class Failure(Struct, frozen=True):
@@ -81,13 +98,14 @@ class Outcome(Struct, frozen=True):
         return sum(failure.events for failure in self.failures)
 
 
+@server_command
 def ingest(
     dataset: Annotated[str, typer.Argument(help="Dataset to send to.")],
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Files: .json, .ndjson, .jsonl or .csv, also gzip or zstd of them; - is standard input.",
+            help="Files: .json, .ndjson, .jsonl, .csv, .parquet, .log, also gzip or zstd of them; - is standard input.",
         ),
     ],
     form: Annotated[
@@ -101,31 +119,47 @@ def ingest(
         typer.Option("--timestamp-format", help="Its layout, as Go's reference time: 2006-01-02 15:04:05."),
     ] = None,
     csv_delimiter: Annotated[str, typer.Option("--csv-delimiter", help="Delimiter of CSV.")] = ",",
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    encoding: Annotated[
+        str, typer.Option("--encoding", metavar="NAME", help="Encoding of text that is not UTF-8, such as latin-1.")
+    ] = "utf-8",
+    *,
+    server: ServerChoice,
 ) -> None:
-    """Send events from files.
+    """Send events from files, or from a pipe as they come.
 
     Refused events are listed on standard error, numbered from 0 within their file as in the server's answers.
-
     A file that cannot be read to its end is named there too. In both cases the exit code is 1.
+
+    Ctrl-C ends the reading: what was read is sent, and the exit code is 130.
+
+    Examples:
+
+      tailrace ingest web events.ndjson more.csv.gz
+
+      tail -f access.log | tailrace ingest web --format combined -
     """
     if len(csv_delimiter) != 1 or not csv_delimiter.isascii() or csv_delimiter in '"\r\n':
         raise typer.BadParameter("it is one ASCII character", param_hint="--csv-delimiter")
-    formats = [form or _format_by_name(file) for file in files]
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise typer.BadParameter(f"there is no encoding {encoding!r}", param_hint="--encoding") from error
     for file in files:
-        if file != STDIN and not file.is_file():
+        if file != STDIN and file.is_dir():
+            raise typer.BadParameter(
+                f"{file} is a directory: give its files, such as {file}/*.ndjson", param_hint="FILE"
+            )
+        if file != STDIN and not file.exists():
             raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
+    formats = [form or _format_by_name(file) for file in files]
     options = {
         "timestamp-field": timestamp_field,
         "timestamp-format": timestamp_format,
         "csv-delimiter": csv_delimiter if csv_delimiter != "," else None,
     }
-    target = find_server(url, token, data)
-    ingested = failed = 0
-    broken = 0
-    with connect(target) as client, _progress() as progress:
+    target = server.find()
+    total = Totals()
+    with server.connect() as client, _progress() as progress, _interruptible() as stop:
         sender = Sender(
             client,
             f"/v1/datasets/{quoted(dataset)}/ingest",
@@ -134,31 +168,204 @@ def ingest(
         )
         try:
             for file, held in zip(files, formats, strict=True):
-                base = 0
-                task = progress.add_task(str(file), total=_size(file), events=0)
+                if stop.is_set():
+                    total.unread += 1
+                    continue
+                task = progress.add_task(_named(file), total=_size(file), events=0)
+                told = Told(progress.console, file)
                 try:
                     with _opened(file) as raw:
-                        chunks = read_chunks(raw, file.suffix)
-                        for piece in pieces(chunks, held, delimiter=csv_delimiter):
-                            outcome = sender.send(piece, base)
-                            base += outcome.ingested + outcome.failed
-                            ingested += outcome.ingested
-                            failed += outcome.failed
-                            for failure in outcome.failures:
-                                _print(progress.console, f"{file}: {failure.place}: {failure.reason}")
-                            progress.update(task, completed=_position(raw), events=base)
-                # OSError: gzip's BadGzipFile, and a disk that cannot be read.
-                except (BadFile, OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-                    broken += 1
-                    part = f"not read beyond event {base - 1}" if base else "nothing of it was sent"
-                    _print(progress.console, f"{file}: {part}: {error}")
+                        for piece in _pieces(raw, file, held, csv_delimiter, encoding, stop, told):
+                            outcome = sender.send(piece, told.events)
+                            total.add(outcome)
+                            told.outcome(piece, outcome)
+                            progress.update(task, completed=_position(raw), events=told.events)
+                except (BadFile, *UNREADABLE) as error:
+                    total.broken += 1
+                    told.broken(error)
+                told.end()
         except CommandError as error:
-            if ingested or failed or broken:
-                raise CommandError(f"{error}; before that {_summary(ingested, failed, broken)}") from error
+            if total.ingested or total.failed or total.broken:
+                raise CommandError(f"{error}; before that {total.summary()}") from error
             raise
-    print(_summary(ingested, failed, broken))
-    if failed or broken:
+    print(total.summary())
+    if stop.is_set():
+        raise typer.Exit(INTERRUPTED)
+    if total.failed or total.broken:
         raise typer.Exit(FAILED)
+
+
+class Totals(Struct):
+    """What became of all files."""
+
+    ingested: int = 0
+    failed: int = 0
+    broken: int = 0
+    unread: int = 0
+
+    def add(self, outcome: "Outcome") -> None:
+        """Count a piece."""
+        self.ingested += outcome.ingested
+        self.failed += outcome.failed
+
+    def summary(self) -> str:
+        """Say it in a line."""
+        parts = [f"ingested {_count(self.ingested, 'event')}", f"{self.failed} failed"]
+        if self.broken:
+            parts.append(f"{_count(self.broken, 'file')} not read to the end")
+        if self.unread:
+            parts.append(f"{_count(self.unread, 'file')} not begun")
+        return ", ".join(parts)
+
+
+class Told:
+    """What is said of one file on standard error: a line for each refused event, of many the first."""
+
+    def __init__(self, console: Console, file: Path) -> None:
+        self._console = console
+        self._name = _named(file)
+        self._refusals = self._invalid = self._plain = 0
+        self.events = 0  # that the file had so far
+
+    def outcome(self, piece: Piece, outcome: "Outcome") -> None:
+        """Tell of a piece that was sent."""
+        self.events += outcome.ingested + outcome.failed
+        self._plain += piece.unread
+        for failure in outcome.failures:
+            self._refusals += 1
+            if self._refusals <= MAX_TOLD:
+                self._say(f"{failure.place}: {failure.reason}")
+        try:
+            piece.body.decode()
+        except UnicodeDecodeError:
+            self._invalid += sum(1 for line in piece.body.split(b"\n") if not _is_utf8(line))
+
+    def recognised(self, form: Format) -> None:
+        """Tell for what a file was taken whose name does not say it."""
+        self._say(f"taken for {form}; --format says otherwise")
+
+    def broken(self, error: Exception) -> None:
+        """Tell why the file was not read to its end."""
+        part = f"not read beyond event {self.events - 1}" if self.events else "nothing of it was sent"
+        self._say(f"{part}: {error}")
+
+    def end(self) -> None:
+        """Tell what holds for the file as a whole."""
+        if self._refusals > MAX_TOLD:
+            self._say(f"and {self._refusals - MAX_TOLD} more refusals")
+        if self._plain:
+            self._say(f"{_count(self._plain, 'line')} not in the format, sent with the whole line as message")
+        if self._invalid:
+            self._say(
+                f"{_count(self._invalid, 'line')} with bytes that are not UTF-8, which are lost: "
+                "give --encoding, such as latin-1"
+            )
+
+    def _say(self, text: str) -> None:
+        self._console.print(printable(f"{self._name}: {text}"), markup=False, soft_wrap=True)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that what was read is still sent; a second one ends the command at once."""
+    stop = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _pieces(
+    raw: BinaryIO,
+    file: Path,
+    form: Format | None,
+    delimiter: str,
+    encoding: str,
+    stop: threading.Event,
+    told: Told,
+) -> Iterator[Piece]:
+    """The bodies that a file makes, in the format given or the one that it seems to have."""
+    if form is Format.PARQUET:
+        chunks = read_chunks(raw, file.suffix)
+    else:
+        chunks = _as_they_come(_decoded(read_chunks(raw, file.suffix), encoding), stop)
+        if form is None:
+            head = b""
+            for chunk in chunks:
+                head += chunk
+                if len(head) >= SNIFFED_BYTES or (chunk == FLUSH and b"\n" in head):
+                    break
+            form = sniffed(head)
+            told.recognised(form)
+            chunks = itertools.chain((head,), chunks)
+        if form is not Format.PARQUET:
+            yield from pieces(chunks, form, delimiter=delimiter)
+            return
+    with tempfile.TemporaryFile() as whole:  # the end of such a file is read first
+        for chunk in chunks:
+            whole.write(chunk)
+        whole.seek(0)
+        for piece in parquet_pieces(cast(BinaryIO, whole)):
+            if stop.is_set():
+                return
+            yield piece
+
+
+def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Text in another encoding as UTF-8; raises UnicodeError for what it cannot be."""
+    if codecs.lookup(encoding).name == "utf-8":
+        yield from chunks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode()
+    yield decoder.decode(b"", final=True).encode()
+
+
+def _as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
+    """The chunks, read by a thread, and FLUSH where none came for a while; ends early when `stop` is set."""
+    queue: Queue[bytes | Exception | None] = Queue(READ_AHEAD)
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                if chunk:
+                    queue.put(chunk)
+        except UNREADABLE as error:
+            queue.put(error)
+        finally:
+            queue.put(None)
+
+    threading.Thread(target=read, daemon=True, name="read").start()
+    quiet = True
+    while not stop.is_set():
+        try:
+            found = queue.get(timeout=FLUSH_AFTER_S)
+        except Empty:
+            if not quiet:
+                quiet = True
+                yield FLUSH
+            continue
+        if found is None:
+            return
+        if isinstance(found, Exception):
+            raise found
+        quiet = False
+        yield found
 
 
 class Sender:
@@ -178,8 +385,9 @@ class Sender:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1)
         try:
+            params = self._params | ({"csv-delimiter": piece.csv_delimiter} if piece.csv_delimiter else {})
             answer = send_with_retries(
-                lambda: self._client.post(self._path, params=self._params, content=body, headers=headers)
+                lambda: self._client.post(self._path, params=params, content=body, headers=headers)
             )
         except httpx.TransportError as error:
             raise unreachable(self._client, error) from error
@@ -211,10 +419,11 @@ def _failure(failure: AnswerFailure, base: int) -> Failure:
     return Failure(f"event {base + int(found[1])}", 1, found[2])
 
 
-def _format_by_name(file: Path) -> Format:
+def _format_by_name(file: Path) -> Format | None:
+    """The format that the name tells, None for that of a log, whose content has to be looked at."""
     form = Format.JSON if file == STDIN else format_of(file.name)
-    if form is None:
-        raise typer.BadParameter(f"the name of {file} does not tell its format: give --format")
+    if form is None and not is_log(file.name) and not str(file).startswith("/dev/"):
+        raise typer.BadParameter(f"the name of {file} does not tell its format: give --format", param_hint="FILE")
     return form
 
 
@@ -223,8 +432,8 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     if file == STDIN:
         yield sys.stdin.buffer
         return
-    with file.open("rb") as raw:
-        yield raw
+    with file.open("rb", buffering=0) as raw:  # of a pipe, what is there and not a buffer full
+        yield cast(BinaryIO, raw)
 
 
 def read_chunks(raw: BinaryIO, suffix: str = "") -> Iterator[bytes]:
@@ -232,30 +441,32 @@ def read_chunks(raw: BinaryIO, suffix: str = "") -> Iterator[bytes]:
 
     Raises OSError, EOFError, zlib.error and zstandard.ZstdError for what is damaged or cut off.
     """
-    head = raw.read(len(ZSTD_MAGIC))
-    rest = cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw), READ_BYTES))
+    head = b""
+    while len(head) < len(ZSTD_MAGIC) and (more := raw.read(len(ZSTD_MAGIC) - len(head))):
+        head += more
+    rest = io.BufferedReader(_Rejoined(head, raw), READ_BYTES)
     if head.startswith(GZIP_MAGIC):
         suffix = ".gz"
     elif head.startswith(ZSTD_MAGIC):
         suffix = ".zst"
     match suffix.lower():
         case ".gz":
-            yield from _chunks(cast(BinaryIO, gzip.GzipFile(fileobj=rest)))
+            yield from _chunks(gzip.GzipFile(fileobj=rest))
         case ".zst":
             yield from _zstd_chunks(rest)
         case _:
             yield from _chunks(rest)
 
 
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(READ_BYTES):
+def _chunks(stream: Buffered) -> Iterator[bytes]:
+    while chunk := stream.read1(READ_BYTES):
         yield chunk
 
 
-def _zstd_chunks(stream: BinaryIO) -> Iterator[bytes]:
+def _zstd_chunks(stream: Buffered) -> Iterator[bytes]:
     # Not stream_reader: it takes a frame that is cut off for the end of the file.
     frame = None
-    while chunk := stream.read(ZSTD_READ_BYTES):
+    while chunk := stream.read1(ZSTD_READ_BYTES):
         while chunk:
             frame = frame or zstandard.ZstdDecompressor().decompressobj()
             if out := frame.decompress(chunk):
@@ -280,14 +491,24 @@ class _Rejoined(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         room = len(buffer)
-        part = self._head[:room] or self._rest.read(room)
+        part = self._head[:room] or _read_some(self._rest, room)
         self._head = self._head[room:]
         buffer[: len(part)] = part
         return len(part)
 
 
+def _read_some(stream: BinaryIO, size: int) -> bytes:
+    """What is there, at least a byte before the end."""
+    read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    return read1(size)
+
+
+def _named(file: Path) -> str:
+    return "standard input" if file == STDIN else str(file)
+
+
 def _size(file: Path) -> int | None:
-    return None if file == STDIN else file.stat().st_size
+    return None if file == STDIN or not file.is_file() else file.stat().st_size
 
 
 def _position(raw: BinaryIO) -> int:
@@ -308,10 +529,5 @@ def _progress() -> Progress:
     )
 
 
-def _print(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, soft_wrap=True)
-
-
-def _summary(ingested: int, failed: int, broken: int) -> str:
-    files = f", {broken} {'file' if broken == 1 else 'files'} not read to the end" if broken else ""
-    return f"ingested {ingested} events, {failed} failed{files}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

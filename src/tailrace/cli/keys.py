@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tailrace.cli.client import DEFAULT_DATA, DataOption, TokenOption, UrlOption, call, connect, find_server, quoted
+from tailrace.cli.client import ServerChoice, call, quoted, server_command
 from tailrace.cli.errors import CommandError, NotFoundError
 from tailrace.cli.output import print_table
 from tailrace.cli.tokens import parse_expiry
@@ -28,6 +28,7 @@ class KeyFor(StrEnum):
 
 
 @app.command()
+@server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the key.")],
     dialect: Annotated[KeyFor, typer.Option("--dialect", help="Whose clients it is for.")],
@@ -53,9 +54,8 @@ def create(
         str | None,
         typer.Option("--key", metavar="KEY", help="A key that the clients have already; - reads it from the input."),
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Make a key. It goes to standard output, this once; how to use it goes to standard error."""
     try:
@@ -66,8 +66,7 @@ def create(
     body.update(_scope(dialect, dataset or [], destination))
     if key is not None:
         body["key"] = sys.stdin.readline().strip() if key == FROM_INPUT else key
-    target = find_server(url, token, data)
-    with connect(target) as client:
+    with server.connect() as client:
         made = call(client, "POST", KEYS, body)
     print(f"{dialect} key {made['name']} ({made['id']}): keep it, it is shown only now", file=sys.stderr)
     print(made["key"], flush=True)
@@ -75,7 +74,7 @@ def create(
     readable = sys.stdout.isatty() and SHELL_SPECIAL.isdisjoint(made["key"])
     shown = made["key"] if readable else "$KEY"
     sends_to = (made.get("datasets") or [made.get("dataset") or made.get("destination")])[0]
-    for line in usage(dialect, target.url, shown, sends_to):
+    for line in usage(dialect, server.find().url, shown, sends_to):
         print(line, file=sys.stderr)
 
 
@@ -118,9 +117,10 @@ def usage(dialect: KeyFor, url: str, key: str, sends_to: str) -> list[str]:
 
 
 @app.command("list")
-def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+@server_command
+def list_all(*, server: ServerChoice) -> None:
     """List the keys, without their secrets."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         keys = call(client, "GET", KEYS)
     rows = [
         [
@@ -136,14 +136,14 @@ def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption 
 
 
 @app.command()
+@server_command
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as listed.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Revoke a key: its next use is refused."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         try:
             call(client, "DELETE", f"{KEYS}/{quoted(key_id)}")
         except NotFoundError as error:

@@ -3,20 +3,31 @@
 Chunks are what was read of a file, cut anywhere; a piece is a body that can be sent by itself.
 """
 
+import codecs
 import csv
 import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from enum import StrEnum
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Raw, Struct
+
+from tailrace.cli.records import Parse, parsers, raw, recognised
 
 MAX_PIECE_BYTES = 4 * 1024 * 1024
 MAX_PIECE_EVENTS = 10_000  # Axiom's limit of events in a request
 MAX_RECORD_BYTES = 64 * 1024 * 1024  # of a line or CSV record, so that a wrong file cannot fill the memory
 
+FLUSH = b""  # among the chunks: nothing more is there for now, so what is whole is to be sent
+PARQUET_MAGIC = b"PAR1"
+SNIFFED_LINES = 20
+LOG_EXTENSIONS = (".log", ".txt")  # of files that may hold lines of any format
+
+_SEPARATOR = re.compile(rb"sep=([^\r\n\"])\r?\n?")  # Excel's first line of a CSV file
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -28,6 +39,11 @@ class Format(StrEnum):
     JSON = "json"
     NDJSON = "ndjson"
     CSV = "csv"
+    PARQUET = "parquet"
+    RAW = "raw"
+    LOGFMT = "logfmt"
+    COMBINED = "combined"
+    SYSLOG = "syslog"
 
 
 class Piece(Struct, frozen=True):
@@ -36,6 +52,8 @@ class Piece(Struct, frozen=True):
     body: bytes
     events: int
     content_type: str
+    csv_delimiter: str = ""  # where the file itself names it
+    unread: int = 0  # lines that are not in the file's format, and are sent as messages
 
 
 class BadFile(Exception):
@@ -44,9 +62,20 @@ class BadFile(Exception):
 
 def format_of(name: str) -> Format | None:
     """Return the format by the extension of a file's name (before .gz or .zst), None for an unknown one."""
-    extensions = {".json": Format.JSON, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON, ".csv": Format.CSV}
+    extensions = {
+        ".json": Format.JSON,
+        ".ndjson": Format.NDJSON,
+        ".jsonl": Format.NDJSON,
+        ".csv": Format.CSV,
+        ".parquet": Format.PARQUET,
+    }
     bare = re.sub(r"\.(gz|zst)$", "", name.lower())
     return next((form for extension, form in extensions.items() if bare.endswith(extension)), None)
+
+
+def is_log(name: str) -> bool:
+    """Return whether a file's name says that it is a log, in whichever format."""
+    return re.sub(r"\.(gz|zst)$", "", name.lower()).endswith(LOG_EXTENSIONS)
 
 
 def pieces(
@@ -59,11 +88,15 @@ def pieces(
 ) -> Iterator[Piece]:
     """Cut a file into bodies of at most so many bytes (more only for a single larger event) and events.
 
-    NDJSON and CSV are read as they go. JSON, one array or objects in a row, is read whole unless each of its lines
-    is an object, which makes it NDJSON. Raises BadFile.
+    All but JSON is read as it goes, and FLUSH among the chunks ends a body early. JSON, one array or objects in a row,
+    is read whole unless each of its lines is an object, which makes it NDJSON. Raises BadFile.
     """
-    chunks = _without_bom(chunks)
+    chunks = _text(_without_bom(chunks))
     match form:
+        case Format.PARQUET:
+            raise ValueError("a Parquet file is not read in chunks: see parquet_pieces")
+        case Format.RAW | Format.LOGFMT | Format.COMBINED | Format.SYSLOG:
+            return _records(chunks, parsers(datetime.now().astimezone())[form], max_bytes, max_events)
         case Format.NDJSON:
             return _lines(chunks, max_bytes, max_events)
         case Format.CSV:
@@ -76,6 +109,10 @@ def _lines(chunks: Iterable[bytes], max_bytes: int, max_events: int) -> Iterator
     pending = b""
     for chunk in chunks:
         pending += chunk
+        if chunk == FLUSH:
+            end = pending.rfind(b"\n") + 1
+            yield from _lines_piece(pending[:end])
+            pending = pending[end:]
         while (end := _piece_end(pending, max_bytes, max_events)) > 0:
             yield from _lines_piece(pending[:end])
             pending = pending[end:]
@@ -111,6 +148,8 @@ def _piece_end(pending: bytes, max_bytes: int, max_events: int) -> int:
 
 
 def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: int) -> Iterator[Piece]:
+    chunks, named = _separator(chunks)
+    delimiter = named or delimiter
     records = _csv_records(chunks, delimiter)
     head = next((record for record in records if record.strip()), None)
     if head is None:
@@ -128,7 +167,21 @@ def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: in
     if not all(next(csv.reader(io.StringIO(text), delimiter=delimiter), [])):
         raise BadFile("the header row has an empty name")
     for body, events in _packed(records, max_bytes - len(head), max_events):
-        yield Piece(head + b"".join(body), events, "text/csv")
+        yield Piece(head + b"".join(body), events, "text/csv", named)
+
+
+def _separator(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], str]:
+    """Take Excel's line `sep=;` off the beginning; return the rest, and the delimiter it names or nothing."""
+    chunks = iter(chunks)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if b"\n" in head or len(head) > len(b"sep=;\r\n"):
+            break
+    found = _SEPARATOR.match(head)
+    if found is None or head[found.end() - 1 : found.end()] not in (b"\n", found[1]):
+        return itertools.chain((head,) if head else (), chunks), ""
+    return itertools.chain((head[found.end() :] or b"\n",), chunks), found[1].decode("latin-1")
 
 
 def _csv_records(chunks: Iterable[bytes], delimiter: str) -> Iterator[bytes]:
@@ -137,6 +190,8 @@ def _csv_records(chunks: Iterable[bytes], delimiter: str) -> Iterator[bytes]:
     record: list[bytes] = []
     size = 0
     for line in _each_line(chunks):
+        if line == FLUSH and record:
+            continue  # in the middle of a record
         if not record and b'"' not in line:
             yield line
             continue
@@ -168,6 +223,8 @@ def _each_line(chunks: Iterable[bytes]) -> Iterator[bytes]:
     pending: list[bytes] = []
     size = 0
     for chunk in chunks:
+        if chunk == FLUSH:
+            yield FLUSH
         for line in io.BytesIO(chunk):
             if line.endswith(b"\n"):
                 yield b"".join((*pending, line)) if pending else line
@@ -216,6 +273,11 @@ def _packed(
     body: list[bytes] = []
     size = 0
     for record in records:
+        if record == FLUSH:
+            if body:
+                yield body, len(body)
+                body, size = [], 0
+            continue
         if body and (size + len(record) + between > max_bytes or len(body) >= max_events):
             yield body, len(body)
             body, size = [], 0
@@ -223,6 +285,66 @@ def _packed(
         size += len(record) + between
     if body:
         yield body, len(body)
+
+
+def _records(chunks: Iterable[bytes], parse: Parse, max_bytes: int, max_events: int) -> Iterator[Piece]:
+    """Lines as events in NDJSON; one that the format does not explain is an event whose message it is."""
+    body: list[bytes] = []
+    size = unread = 0
+    for line in itertools.chain(_each_line(chunks), (FLUSH,)):
+        text = line.decode(errors="replace").rstrip("\r\n")
+        if text.strip():
+            event = parse(text)
+            unread += event is None
+            encoded = msgspec.json.encode(raw(text) if event is None else event) + b"\n"
+            body.append(encoded)
+            size += len(encoded)
+        if body and (line == FLUSH or size >= max_bytes or len(body) >= max_events):
+            yield Piece(b"".join(body), len(body), "application/x-ndjson", unread=unread)
+            body, size, unread = [], 0, 0
+
+
+def sniffed(head: bytes) -> Format:
+    """Return the format of a log file whose name does not tell it, by its first lines; raises BadFile for binary."""
+    lines = [line for line in head.split(b"\n")[:SNIFFED_LINES] if line.strip()]
+    if head.startswith(PARQUET_MAGIC):
+        return Format.PARQUET
+    if lines and all(_is_object(line) for line in lines[: max(len(lines) - 1, 1)]):  # the last may be cut off
+        return Format.NDJSON
+    texts = [line.decode(errors="replace").rstrip("\r") for line in lines]
+    return Format(recognised(texts, datetime.now().astimezone()))
+
+
+def parquet_pieces(
+    file: BinaryIO, *, max_bytes: int = MAX_PIECE_BYTES, max_events: int = MAX_PIECE_EVENTS
+) -> Iterator[Piece]:
+    """Return the rows of a Parquet file as bodies of NDJSON; bytes are in base64. Raises BadFile."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.ParquetFile(file)
+        lines = (
+            msgspec.json.encode(row) + b"\n" for batch in rows.iter_batches(max_events) for row in batch.to_pylist()
+        )
+        for body, events in _packed(lines, max_bytes, max_events):
+            yield Piece(b"".join(body), events, "application/x-ndjson")
+    except (pa.ArrowException, OSError, TypeError) as error:
+        raise BadFile(f"it cannot be read as Parquet: {error}") from error
+
+
+def _text(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks, of which the first is looked at: raises BadFile for what is no text."""
+    chunks = iter(chunks)
+    head = next(chunks, b"")
+    if head.startswith(PARQUET_MAGIC):
+        raise BadFile("it is a Parquet file: give --format parquet")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadFile("it is UTF-16: give --encoding utf-16")
+    if b"\0" in head:
+        raise BadFile("it holds binary data, not text: what is it? --format and --encoding say how to read it")
+    yield head
+    yield from chunks
 
 
 def _is_object(line: bytes) -> bool:

@@ -1,6 +1,10 @@
 """`tailrace query`: run a query and print its answer."""
 
+import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -12,16 +16,13 @@ from rich.console import Console
 
 from tailrace.cli.chart import chart
 from tailrace.cli.client import (
-    DEFAULT_DATA,
-    DataOption,
-    TokenOption,
-    UrlOption,
+    ServerChoice,
     check,
-    connect,
-    find_server,
     json_of,
+    server_command,
     unreachable,
 )
+from tailrace.cli.errors import CommandError
 from tailrace.cli.output import print_table, printable, stdout_is_terminal
 
 SQL_PATH = "/tailrace/v1/sql"
@@ -29,9 +30,12 @@ APL_PATH = "/v1/datasets/_apl"
 SQL_WORDS = frozenset({"select", "with"})  # no APL query begins with these
 NUMERIC = frozenset({"integer", "float"})
 TOLD = frozenset({"warn", "error", "fatal"})  # priorities of messages
+MESSAGES_HEADER = "X-Tailrace-Messages"  # JSON, beside formats that have no place for messages
 IMPLICIT_END = "apl_implicitendtimeofnowapplied_1"  # nobody at a terminal expects another end
 ADDABLE = frozenset({"count", "countif", "sum", "sumif", "rate"})  # aggregates of which groups may be summed
 NS_PER_US = 1_000
+CARET_CONTEXT = 60  # characters of a line shown on each side of an error's place
+_PLACE = re.compile(r"\bline (\d+), column (\d+)")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,6 +66,7 @@ class Question(Struct, frozen=True):
     body: dict[str, str]
 
 
+@server_command
 def query(
     context: typer.Context,
     apl: Annotated[
@@ -74,18 +79,17 @@ def query(
         ),
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", metavar="TIME", help="Events from then on: RFC 3339, or like now-1h.")
+        str | None, typer.Option("--start", metavar="TIME", help="Events from then on: RFC 3339, or like -1h.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--end", metavar="TIME", help="Events before then: RFC 3339, or like now-5m.")
+        str | None, typer.Option("--end", metavar="TIME", help="Events before then: RFC 3339, or like -5m.")
     ] = None,
     form: Annotated[
         AnswerFormat | None,
         typer.Option("--format", help="How to print; default: table on a terminal, ndjson elsewhere."),
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Run a query in APL, or in SQL, and print its answer.
 
@@ -96,7 +100,7 @@ def query(
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form is AnswerFormat.ARROW and terminal:
         raise typer.BadParameter("arrow is binary: send standard output to a file", param_hint="--format")
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client, _shown_place(question.body.get("apl") or question.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
             with client.stream(
@@ -108,13 +112,40 @@ def query(
                     found = json_of(client, answer)
                     _print_apl(found) if sql is None else _print_sql(found)
                     return
-                for part in answer.iter_bytes():
-                    sys.stdout.buffer.write(part)
+                if form is AnswerFormat.JSON:
+                    content = answer.read()
+                    sys.stdout.buffer.write(content)
+                    _tell(_messages(json.loads(content)))
+                else:
+                    for part in answer.iter_bytes():
+                        sys.stdout.buffer.write(part)
+                    _tell(json.loads(answer.headers.get(MESSAGES_HEADER, "[]")))
                 if form is AnswerFormat.JSON:
                     sys.stdout.buffer.write(b"\n")
                 sys.stdout.buffer.flush()
         except httpx.TransportError as error:
             raise unreachable(client, error) from error
+
+
+@contextmanager
+def _shown_place(text: str) -> Iterator[None]:
+    """Show the place in the query that an error names, with a caret beneath it."""
+    try:
+        yield
+    except CommandError as error:
+        raise CommandError(str(error) + caret(str(error), text), error.exit_code) from error
+
+
+def caret(message: str, text: str) -> str:
+    """Return two lines to show below a message that begins with the place of an error in a query, else nothing."""
+    found = _PLACE.search(message)
+    lines = text.split("\n")
+    if found is None or int(found[1]) > len(lines):
+        return ""
+    line, column = printable(lines[int(found[1]) - 1]), int(found[2])
+    begin = max(column - CARET_CONTEXT, 0)
+    shown = line[begin : column + CARET_CONTEXT].replace("\t", " ")
+    return f"\n  {shown}\n  {' ' * (column - 1 - begin)}^"
 
 
 def _question(apl: str | None, sql: str | None, start: str | None, end: str | None, more: list[str]) -> Question:
@@ -131,8 +162,13 @@ def _question(apl: str | None, sql: str | None, start: str | None, end: str | No
     if apl.split(maxsplit=1)[:1] and apl.split(maxsplit=1)[0].lower() in SQL_WORDS:
         raise typer.BadParameter("this is SQL: give it by --sql", param_hint="APL")
     times = {"startTime": start, "endTime": end}
-    body = {"apl": apl, **{name: time for name, time in times.items() if time is not None}}
+    body = {"apl": apl, **{name: _since_now(time) for name, time in times.items() if time is not None}}
     return Question(APL_PATH, {"format": "tabular", "totals": "false"}, body)
+
+
+def _since_now(time: str) -> str:
+    """A time as the server takes it, which may be written as -1h."""
+    return f"now{time}" if re.match(r"[-+]\d", time) else time
 
 
 def _print_sql(answer: dict[str, Any]) -> None:
@@ -150,10 +186,22 @@ def _print_apl(answer: dict[str, Any]) -> None:
     if console.is_terminal:
         for line in _chart(table, console.width):
             print(line)
-    for message in answer["status"]["messages"]:
-        if message["priority"] in TOLD and message["code"] != IMPLICIT_END:
-            print(f"{message['priority']}: {printable(message['msg'])}", file=sys.stderr)
+    _tell(_messages(answer))
     _print_count(len(rows), answer["status"]["elapsedTime"] / 1000)
+
+
+def _messages(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of an answer in JSON; SQL has none."""
+    found: list[dict[str, Any]] = answer.get("status", {}).get("messages", [])
+    return found
+
+
+def _tell(messages: list[dict[str, Any]]) -> None:
+    """Say what the server has to say of the answer, on standard error whatever the format."""
+    sys.stdout.flush()
+    for message in messages:
+        if message["priority"] in TOLD and message["code"] != IMPLICIT_END:
+            print(f"tailrace: {message['priority']}: {printable(message['msg'])}", file=sys.stderr)
 
 
 def _print_count(rows: int, elapsed_ms: float) -> None:

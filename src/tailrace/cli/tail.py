@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -17,16 +16,12 @@ from rich.text import Text
 
 from tailrace.cli.client import (
     CONNECT_TIMEOUT_S,
-    DEFAULT_DATA,
     RETRYABLE,
-    DataOption,
-    TokenOption,
-    UrlOption,
+    ServerChoice,
     check,
-    connect,
-    find_server,
     message_of,
     quoted,
+    server_command,
     unreachable,
 )
 from tailrace.cli.errors import CommandError
@@ -59,6 +54,7 @@ class _Gone(Exception):
     """The stream is over and may be had again."""
 
 
+@server_command
 def tail(
     dataset: Annotated[str, typer.Argument(help="Name of the dataset.")],
     where: Annotated[
@@ -68,9 +64,8 @@ def tail(
         TailFormat | None,
         typer.Option("--format", help="How events are printed: text on a terminal, else NDJSON.", show_default=False),
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Show the events of a dataset as they arrive, until Ctrl-C. When the connection breaks it is made again.
 
@@ -92,7 +87,7 @@ def tail(
             print(content, flush=True)
 
     try:
-        _follow(lambda: _stream(url, token, data, dataset, where), show)
+        _follow(lambda: _stream(server, dataset, where), show)
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
@@ -133,16 +128,16 @@ def _follow(
             wait_s = min(wait_s * 2, MAX_WAIT_S)
 
 
-def _stream(url: str | None, token: str | None, data: Path, dataset: str, where: str) -> Iterator[Sent]:
+def _stream(server: ServerChoice, dataset: str, where: str) -> Iterator[Sent]:
     """What one connection gives, `begun` first. Raises _Gone where trying again may help, CommandError else."""
     try:
         # Anew each time: a server that was restarted may have another address.
-        target = find_server(url, token, data)
+        connection = server.connect()
     except CommandError as error:
         raise _Gone(str(error)) from error
     path = f"/tailrace/v1/tail/{quoted(dataset)}"
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
-    with connect(target) as client:
+    with connection as client:
         try:
             with client.stream("GET", path, params={"where": where} if where else {}, timeout=timeout) as answer:
                 if answer.status_code in RETRYABLE:

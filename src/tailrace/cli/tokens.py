@@ -9,14 +9,10 @@ import httpx
 import typer
 
 from tailrace.cli.client import (
-    DEFAULT_DATA,
-    DataOption,
-    TokenOption,
-    UrlOption,
+    ServerChoice,
     call,
-    connect,
-    find_server,
     quoted,
+    server_command,
 )
 from tailrace.cli.errors import CommandError, NotFoundError
 from tailrace.cli.output import print_table
@@ -58,6 +54,7 @@ def parse_expiry(text: str, now: datetime) -> str:
 
 
 @app.command()
+@server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
     dataset: Annotated[
@@ -73,9 +70,8 @@ def create(
         str | None, typer.Option("--expires", metavar="TIME", help="End: an RFC 3339 time, or from now: 90d, 12h.")
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Make an API token. Its secret goes to standard output, this once.
 
@@ -95,7 +91,7 @@ def create(
         "datasetCapabilities": capabilities,
         "expiresAt": end or NO_EXPIRY,
     }
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         made = call(client, "POST", "/v2/tokens", body)
         for line in _missing(client, capabilities):
             print(f"tailrace: warning: {line}", file=sys.stderr)
@@ -116,9 +112,10 @@ def _missing(client: httpx.Client, names: Iterable[str]) -> Iterator[str]:
 
 
 @app.command("list")
-def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+@server_command
+def list_all(*, server: ServerChoice) -> None:
     """List the API tokens, without their secrets."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         tokens = call(client, "GET", "/v2/tokens")
     rows = [
         [
@@ -133,6 +130,7 @@ def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption 
 
 
 @app.command()
+@server_command
 def regenerate(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
     overlap: Annotated[
@@ -143,9 +141,8 @@ def regenerate(
         str | None,
         typer.Option("--expires", metavar="TIME", help="End of the new one: an RFC 3339 time, or from now: 90d, 12h."),
     ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Make a token like an API token, with a new id and secret. The secret goes to standard output, this once.
 
@@ -156,7 +153,7 @@ def regenerate(
         new_end = parse_expiry(expires, datetime.now(UTC)) if expires else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         try:
             made = call(
                 client,
@@ -172,17 +169,17 @@ def regenerate(
 
 @app.command("revoke")
 @app.command()
+@server_command
 def delete(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Revoke an API token: its next use is refused.
 
     Example: tailrace token revoke ID
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         try:
             call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")
         except NotFoundError as error:

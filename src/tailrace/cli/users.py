@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from tailrace.cli.client import DEFAULT_DATA, DataOption, TokenOption, UrlOption, call, connect, find_server, quoted
+from tailrace.cli.client import ServerChoice, call, quoted, server_command
 from tailrace.cli.errors import CommandError, NotFoundError
 from tailrace.cli.output import print_table
 
@@ -31,82 +31,84 @@ RoleOption = Annotated[UserRole, typer.Option("--role", help="What they may do."
 
 
 @app.command()
-def show(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+@server_command
+def show(*, server: ServerChoice) -> None:
     """Show the user that the token belongs to."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         _print([call(client, "GET", "/v2/user")])
 
 
 @app.command("set")
+@server_command
 def change(
     name: Annotated[str | None, typer.Option("--name", help="New name.")] = None,
     email: Annotated[str | None, typer.Option("--email", help='New email; "" for none.')] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Change the name or the email of the user that the token belongs to."""
     if name is None and email is None:
         raise typer.BadParameter("give --name, --email or both")
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         _print([call(client, "PUT", "/v2/user", {"name": name, "email": email})])
 
 
 @app.command("list")
-def list_all(url: UrlOption = None, token: TokenOption = None, data: DataOption = DEFAULT_DATA) -> None:
+@server_command
+def list_all(*, server: ServerChoice) -> None:
     """List the users of the organisation."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         _print(call(client, "GET", USERS))
 
 
 @app.command()
+@server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the user.")],
     email: Annotated[str, typer.Option("--email", help="Their email.")] = "",
     role: RoleOption = UserRole.user,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Add a user. Their id goes to standard output; `tailrace user token` makes them a token.
 
     Example: tailrace user create "Ada" --email ada@example.com --role read-only
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         made = call(client, "POST", USERS, {"name": name, "email": email, "role": role})
     print(f"user {made['name']}: `tailrace user token {made['id']} NAME` makes a personal token", file=sys.stderr)
     print(made["id"])
 
 
 @app.command()
+@server_command
 def role(
     user: IdArgument,
     given: Annotated[UserRole, typer.Argument(metavar="ROLE", help=f"One of {', '.join(UserRole)}.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Give a user another role; their tokens have it from their next use on.
 
     Example: tailrace user role ada@example.com read-only
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         _print([_call(client, "PUT", f"{USERS}/{quoted(_id_of(client, user))}/role", {"role": given})])
 
 
 @app.command("token")
+@server_command
 def make_token(
     user: IdArgument,
     name: Annotated[str, typer.Argument(help="Name of the token.")],
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Make a personal token for a user. Its secret goes to standard output, this once.
 
     Example: tailrace user token ada@example.com laptop
     """
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         path = f"/tailrace/v1/users/{quoted(_id_of(client, user))}/tokens"
         made = _call(client, "POST", path, {"name": name})
     print(f"personal token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
@@ -114,14 +116,14 @@ def make_token(
 
 
 @app.command()
+@server_command
 def delete(
     user: IdArgument,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data: DataOption = DEFAULT_DATA,
+    *,
+    server: ServerChoice,
 ) -> None:
     """Remove a user and their personal tokens; the API tokens that they made stay."""
-    with connect(find_server(url, token, data)) as client:
+    with server.connect() as client:
         _call(client, "DELETE", f"{USERS}/{quoted(_id_of(client, user))}")
     print(f"removed user {user}")
 

@@ -20,7 +20,7 @@ from tailrace.config.settings import (
 )
 from tailrace.config.units import format_duration, format_size
 
-CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CONFIG"})
+CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE", "TAILRACE_CONFIG"})
 
 
 class ConfigError(Exception):

@@ -25,9 +25,9 @@ the working directory.
 """
 
 _TAIL = """
-Read by the client commands (`tailrace ingest`, `query`, `dataset`, `token`) only: `TAILRACE_URL`, the
-server's base URL, and `TAILRACE_TOKEN`, a token. Without them a client command uses the server that runs on
-the local data directory.
+Read by the commands that talk to a server (all but `serve` and `config`): `TAILRACE_URL`, the server's base URL,
+`TAILRACE_TOKEN`, a token, and `TAILRACE_CAFILE`, a PEM file of the certificates to trust for https. Without a URL
+and a token a command uses the server that runs on the local data directory.
 """
 
 

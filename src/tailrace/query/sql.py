@@ -1,5 +1,8 @@
 """SQL as people send it: one read-only statement over datasets, rewritten to read their files and hot rows."""
 
+import difflib
+import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,7 +10,7 @@ import pyarrow as pa
 import sqlglot
 import sqlglot.expressions as exp
 from msgspec import Struct
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.events import QueryInvalid
@@ -25,7 +28,13 @@ from tailrace.query.sources import (
 
 DIALECT = "duckdb"
 MAX_SQL_BYTES = 256 * 1024  # parsing takes some seconds for each megabyte
+MAX_SHOWN = 40  # characters of a word in a message
 SYSTEM_FIELDS = tuple(SYSTEM_TYPES)
+
+# It would write what is sent here into the server's log, to say that it takes it for a command.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+_FIRST_WORDS = ("SELECT", "WITH", "FROM", "VALUES")
+_QUOTES = ' (a name with other characters than letters, digits and _ is written in double quotes: "my-dataset")'
 
 _STATEMENTS = (exp.Select, exp.SetOperation, exp.Subquery)
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
@@ -68,15 +77,14 @@ def parse(text: str) -> exp.Expr:
         raise QueryInvalid("the SQL is not valid Unicode") from error
     if size > MAX_SQL_BYTES:
         raise QueryInvalid(f"the SQL is longer than {MAX_SQL_BYTES} bytes")
-    with _refusals():
+    with _refusals(text):
         statements = [each for each in sqlglot.parse(text, read=DIALECT) if each is not None]
     if len(statements) != 1:
         raise QueryInvalid(f"SQL: one statement is expected, {len(statements)} were sent")
     statement = statements[0]
     if not isinstance(statement, _STATEMENTS):
-        raise QueryInvalid(
-            f"SQL: only SELECT may be sent, this is {statement.key.upper()}; datasets are listed by GET /v2/datasets"
-        )
+        word = _first_word(text).upper()
+        raise QueryInvalid(f"SQL: only SELECT may be sent, this is {word}; datasets are listed by GET /v2/datasets")
     return statement
 
 
@@ -136,25 +144,45 @@ def _selected(statement: exp.Expr) -> list[exp.Expr]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What sqlglot cannot read is the sender's error."""
+def _refusals(text: str = "") -> Iterator[None]:
+    """What sqlglot cannot read is the sender's error, told by the word at fault."""
     try:
         yield
+    except ParseError as error:
+        raise QueryInvalid(f"SQL: {_wrong_word(error, text)}") from error
+    except TokenError as error:
+        raise QueryInvalid("SQL: the text cannot be read to its end: is a quote or a comment not closed?") from error
     except SqlglotError as error:
-        raise QueryInvalid(f"SQL: {_first_error(error)}") from error
+        raise QueryInvalid(f"SQL: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
         raise QueryInvalid("SQL: the statement is nested too deeply") from error
 
 
-def _first_error(error: Exception) -> str:
-    details = getattr(error, "errors", None)
-    if not details:
-        return str(error).splitlines()[0]
-    first = details[0]
-    return (
-        f"{first['description']} at line {first['line']}, column {first['col']} "
-        '(a name with other characters than letters, digits and _ is written in double quotes: "my-dataset")'
+def _wrong_word(error: ParseError, text: str) -> str:
+    first = _first_word(text)
+    if first and first.upper() not in _FIRST_WORDS:
+        near = difflib.get_close_matches(first.upper(), _FIRST_WORDS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"met {first[:MAX_SHOWN]!r}, where a query begins with SELECT or WITH{meant}"
+    if not error.errors:
+        return "the statement cannot be read"
+    found = error.errors[0]
+    word = str(found["highlight"])
+    column = max(int(found["col"]) - len(word) + 1, 1)  # sqlglot gives where the word ends
+    place = f"line {found['line']}, column {column}"
+    expected = str(found["description"]).removeprefix("Expecting ")
+    what = f"met {word[:MAX_SHOWN]!r}, " + (
+        f"expected {expected}"
+        if expected != found["description"]
+        else "which does not belong there, or lacks something"
     )
+    quotes = _QUOTES if "-" in text or "." in text else ""
+    return f"{place}: {what}{quotes}"
+
+
+def _first_word(text: str) -> str:
+    found = re.match(r"\s*(\w+)", text)
+    return found[1] if found else ""
 
 
 def _wants_everything(statement: exp.Expr, scopes: list[Scope]) -> bool:

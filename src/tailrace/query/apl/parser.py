@@ -151,7 +151,8 @@ class Parser:
         self.here = self.tokens[position]
 
     def fail(self, expected: str) -> NoReturn:
-        raise AplError(f"met {self.here.shown}, expected {expected}", self.here.at)
+        meant = ": to compare, write '=='" if self.is_symbol("=") else ""
+        raise AplError(f"met {self.here.shown}, expected {expected}{meant}", self.here.at)
 
     def is_symbol(self, symbol: str) -> bool:
         return self.here.kind == OPERATOR and self.here.text == symbol
