@@ -90,7 +90,7 @@ class Server:
         """Starts the process and returns once it has replayed its log, whether it can take events or not."""
         self.process = self.launch()
         self.banner = _read_banner(self.process, self.errors)
-        self.url = json.loads((self.data / "server.json").read_text())["url"]
+        self.url = next(line for line in self.banner if "is ready at" in line).rpartition(" ")[2]
         given = self.env.get("TAILRACE_ROOT_TOKEN")
         self.token = given or (self.data / "owner-token").read_text().strip()
         self._client = httpx.Client(

@@ -1,6 +1,7 @@
 """Datasets over HTTP: list, create, get, drop, in the objects of Axiom's management API."""
 
 import asyncio
+import logging
 import re
 
 from msgspec import UNSET, Struct, UnsetType
@@ -10,9 +11,11 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
 from tailrace.api.audit import note
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, DatasetNotFound, checked_text
+from tailrace.events import BadRequest, DatasetNotFound, DiskFull, StorageUnavailable, checked_text
 from tailrace.events.times import rfc3339
 from tailrace.lake import AUDIT_KIND, DatasetInfo
+
+logger = logging.getLogger("tailrace.api")
 
 DEFAULT_KIND = "axiom:events:v1"
 KINDS = (DEFAULT_KIND, "otel:metrics:v1", "otel:traces:v1", "otel:logs:v1")
@@ -82,6 +85,8 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
     """Makes a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
     wanted = await read_json(request, NewDataset)
     require_no_audit(wanted.name)
+    if not services.lake.has(wanted.name):
+        await asyncio.to_thread(_forget, services, wanted.name)
     info = await asyncio.to_thread(
         services.lake.create,
         wanted.name,
@@ -135,9 +140,18 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     name = request.path_params["id"]
     require_changeable(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
-    await asyncio.to_thread(services.store.drop_dataset, name)
-    await asyncio.to_thread(services.kept.drop_dataset, name)
+    try:
+        await asyncio.to_thread(_forget, services, name)
+    except (DiskFull, StorageUnavailable) as error:
+        # The dataset is gone, which is what was asked for; the next of its name begins without them.
+        logger.error("what is kept of the dropped dataset %r stays until one of its name is made: %s", name, error)
     return no_content()
+
+
+def _forget(services: Services, name: str) -> None:
+    """Forget what users noted of a dataset that is gone. Raises DiskFull, StorageUnavailable."""
+    services.store.drop_dataset(name)
+    services.kept.drop_dataset(name)
 
 
 def _is_shown(grant: Grant, name: str) -> bool:

@@ -323,9 +323,15 @@ class Kept:
         return note
 
     def drop_dataset(self, dataset: str) -> None:
-        """Forget what is kept of the fields of a dataset that is gone."""
+        """Forget what is kept of the fields of a dataset that is gone; where that is nothing, nothing is written."""
+        tables = (_map_fields, _former_map_fields, _field_notes)
+        with self._engine.connect() as connection:
+            if not any(
+                connection.execute(select(table.c.name).where(table.c.dataset == dataset)).first() for table in tables
+            ):
+                return
         with changing(self._engine) as connection:
-            for table in (_map_fields, _former_map_fields, _field_notes):
+            for table in tables:
                 connection.execute(delete(table).where(table.c.dataset == dataset))
         self._forget_shown()
 

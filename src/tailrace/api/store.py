@@ -191,7 +191,9 @@ class Store:
                 raise NotFound(f"virtual field {field_id!r} not found")
 
     def drop_dataset(self, dataset: str) -> None:
-        """Forget the virtual fields of a dataset that is gone."""
+        """Forget the virtual fields of a dataset that is gone; where it has none, nothing is written."""
+        if not self.virtual_fields(dataset):
+            return
         with self._changing() as connection:
             connection.execute(delete(_virtual_fields).where(_virtual_fields.c.dataset == dataset))
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,7 @@ from tailrace.lake.table import DataFile, Table
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
+from tailrace.storage.reserve import Reserve
 
 logger = logging.getLogger("tailrace.lake")
 
@@ -159,7 +160,14 @@ class Lake:
     `on_committed(position)` is called when every batch up to a log position is in its table.
     """
 
-    def __init__(self, root: Path, settings: LakeSettings, on_committed: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: LakeSettings,
+        on_committed: Callable[[int], None] | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:
+        self._reserve = reserve
         self.root = root
         self.settings = settings
         self.commits = 0
@@ -187,7 +195,7 @@ class Lake:
         with ThreadPoolExecutor(1, initializer=step_back) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
         self._unavailable: dict[str, Unavailable] = {}
-        self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy)
+        self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy, self._lent)
         self._dropped = catalog.load_dropped(root)
         self._dropped_stored = True  # as `_dropped` has it
         self._store_dropped_at_s = 0.0
@@ -219,13 +227,17 @@ class Lake:
         root: Path,
         settings: LakeSettings | None = None,
         on_committed: Callable[[int], None] | None = None,
+        reserve: Reserve | None = None,
     ) -> "Lake":
-        """Open the lake kept in a directory, which is created when missing, and start its threads."""
+        """Open the lake kept in a directory, which is created when missing, and start its threads.
+
+        What makes room on a full disk is lent the `reserve`.
+        """
         make_directories(root)
         # A process that was killed may have made it, and named a dataset in it, without that.
         flush(root.parent)
         flush(root)
-        lake = cls(root, settings or LakeSettings(), on_committed)
+        lake = cls(root, settings or LakeSettings(), on_committed, reserve)
         for thread in lake._threads:
             thread.start()
         lake._upkeep.start()
@@ -375,7 +387,7 @@ class Lake:
 
         Raises DatasetNotFound, and DatasetUnavailable where its files cannot be removed: it can be dropped again then.
         """
-        with self._reserved(name):
+        with self._lent(), self._reserved(name):
             dataset = None if name in self._unavailable else self._dataset(name)
             with self._lock:
                 self._forget(name)
@@ -837,11 +849,29 @@ class Lake:
         """Delete the events of a dataset whose `_time` is before a moment (ns since the Unix epoch).
 
         Covers what was accepted before the call. Returns how many were deleted. They are in no answer from then on;
-        their files stay on disk for `keep_removed_s`. Raises DatasetNotFound, DatasetUnavailable, Overloaded,
-        ShuttingDown; then all of it was done or, nearly always, nothing, and it can be asked for again.
+        their files stay on disk for `keep_removed_s`, or not at all where the disk is full. Raises DatasetNotFound,
+        DatasetUnavailable, DiskFull, Overloaded, ShuttingDown; then all of it was done or, nearly always, nothing, and
+        it can be asked for again.
         """
-        with self._kept_alone(name) as dataset:
-            return dataset.keeper.trim(-(-older_than_ns // 1000), self._pace_of(dataset))
+        older_than_us = -(-older_than_ns // 1000)
+        deleted = 0
+        with self._lent() as is_short:
+            if is_short:
+                deleted = self._make_room(name, older_than_us)
+            with self._kept_alone(name) as dataset:
+                deleted += dataset.keeper.trim(older_than_us, self._pace_of(dataset))
+                if is_short:
+                    dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+        return deleted
+
+    def _make_room(self, name: str, older_than_us: int) -> int:
+        """Remove the files whose events are all older, before there may be room to commit; returns their events."""
+        with self._lock:
+            dataset = self._dataset(name)
+        with self._told_of(dataset):
+            deleted = dataset.keeper.expire(older_than_us, "trim")
+            dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+        return deleted
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
         """Delete the events of a dataset that a filter matches, all or none of them; with `dry_run` only count them.
@@ -849,11 +879,14 @@ class Lake:
         Covers what was accepted before the call: that is committed first, so that the filter is asked about files only,
         once for each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
         """
-        with self._kept_alone(name) as dataset:
+        with self._lent() as is_short, self._kept_alone(name) as dataset:
             # The view of the moment, as other events are committed meanwhile: it knows every column that a file has.
-            return dataset.keeper.delete(
+            deletion = dataset.keeper.delete(
                 lambda file: matching(file, dataset.view), self._pace_of(dataset), dry_run=dry_run
             )
+            if is_short and not dry_run:
+                dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+            return deletion
 
     def compact(self, name: str) -> None:
         """Commit what a dataset has in memory and merge its files as far as `compact_bytes` allows, without throttling.
@@ -918,6 +951,9 @@ class Lake:
 
     def _is_busy(self) -> bool:
         return self._backlog_bytes > self._linger_bytes
+
+    def _lent(self) -> AbstractContextManager[bool]:
+        return nullcontext(False) if self._reserve is None else self._reserve.lent()
 
     # The log
 

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -173,24 +173,30 @@ class Keeper:
 
     # In the background
 
-    def tend(self, info: DatasetInfo, pace: Pace, now_ms: int) -> None:
-        """Whatever is due. Raises what `pace` raises, and whatever is wrong with the files."""
+    def tend(self, info: DatasetInfo, pace: Pace, now_ms: int, *, is_short: bool = False) -> None:
+        """Whatever is due; where the disk `is_short` of room, only what makes some.
+
+        Raises what `pace` raises, and whatever is wrong with the files.
+        """
         if not self.table.exists():
             return
         if info.use_retention_period and info.retention_days > 0:
             self.expire(now_ms * US_PER_MS - info.retention_days * US_PER_DAY)
+        if is_short:
+            self.sweep(now_ms, at_once=True)
+            return
         if self._settings.compact_files:
             self.compact(pace, now_ms)
         if now_ms >= self._sweep_due_ms:
             self.sweep(now_ms)
 
-    def expire(self, older_than_us: int) -> int:
+    def expire(self, older_than_us: int, what: str = "retention") -> int:
         """Take out the files of which every event is older; returns the number of events."""
         if not any(file.max_time_us < older_than_us for file in self.table.files):
             return 0
         with self._working():
             files = [file for file in self.table.files if file.max_time_us < older_than_us]
-            self._replace(files, [], "retention", changes_data=True)
+            self._replace(files, [], what, changes_data=True)
         rows = sum(file.rows for file in files)
         self._figures.add(rows_expired=rows)
         return rows
@@ -215,13 +221,15 @@ class Keeper:
                 bytes_rewritten=sum(file.bytes for _, file in after),
             )
 
-    def sweep(self, now_ms: int) -> int:
+    def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
         """Remove from the disk what has been no part of the table for `keep_removed_s`; returns the number of files.
+
+        With `at_once` all that is no part of it: room is worth more than a query that began before and still reads it.
 
         What an interrupted commit or compaction left behind counts from when it is first met.
         """
         directory = self.table.directory
-        keep_ms = int(self._settings.keep_removed_s * 1000)
+        keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
         with self._working():
             with self._commit_lock:  # no file is being made that is not in the table yet
                 self.table.refresh()  # before files go that an older version of the table has
@@ -365,7 +373,7 @@ def _remove_empty_days(directory: Path) -> None:
 class Upkeep:
     """The thread that tends all tables, one after the other, behind everything else.
 
-    `kept()` gives the tables; `is_busy()` tells whether ingest needs the machine.
+    `kept()` gives the tables; `is_busy()` tells whether ingest needs the machine; `lend()` is `Reserve.lent`.
     """
 
     def __init__(
@@ -374,7 +382,9 @@ class Upkeep:
         figures: Figures,
         kept: Callable[[], Sequence[tuple[DatasetInfo, Keeper, Callable[[], bool]]]],
         is_busy: Callable[[], bool],
+        lend: Callable[[], AbstractContextManager[bool]],
     ) -> None:
+        self._lend = lend
         self._settings = settings
         self._figures = figures
         self._kept = kept
@@ -396,7 +406,8 @@ class Upkeep:
         while not self._stop.wait(self._settings.every_s):
             for info, keeper, is_gone in self._kept():
                 try:
-                    keeper.tend(info, self._pace(is_gone), time.time_ns() // 1_000_000)
+                    with self._lend() as is_short:
+                        keeper.tend(info, self._pace(is_gone), time.time_ns() // 1_000_000, is_short=is_short)
                 except Stopped:
                     if self._stop.is_set():
                         return

@@ -56,6 +56,7 @@ from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
+from tailrace.storage.reserve import Reserve
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
@@ -69,6 +70,7 @@ SESSIONS_FILE = "sessions.key"
 SERVER_FILE = "server.json"
 ROOT_TOKEN = re.compile(rb"xapt-[!-~]+")
 LOCK_FILE = "lock"
+RESERVE_FILE = "reserve"
 TEMPORARY_DIRECTORY = "temporary"
 PROBE_FILE = "probe"
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
@@ -117,6 +119,8 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
         loop.add_signal_handler(number, stop.set)
     _heed_hangups(loop, stop)
 
+    reserve = Reserve(data / RESERVE_FILE)
+    reserve.release()
     access = _open_access(settings.access_url or data / ACCESS_FILE)
     store = Store.open(data / SAVED_FILE)
     kept = Kept.open(data / SAVED_FILE)
@@ -148,6 +152,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
             upkeep=_upkeep(settings),
         ),
         on_committed=release,
+        reserve=reserve,
     )
     access.datasets_belong(lake.organisation)
     log = LocalLog.open(
@@ -271,6 +276,7 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stop.is_set():
         starting.result()
+        reserve.keep()
         runner.start()
         gc.collect()
         gc.freeze()
@@ -331,7 +337,10 @@ def _open_access(path_or_url: Path | str) -> Access:
 async def _start(log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, gate: LogGate) -> None:
     await asyncio.to_thread(_replay, log, lake, max_backlog_bytes)
     if first_start:
-        await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
+        try:
+            await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
+        except TailraceError as error:
+            logger.error("the dataset %s is not made: %s", DEMO_DATASET, error)
     gate.open()
 
 
