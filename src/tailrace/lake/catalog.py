@@ -132,7 +132,12 @@ def remove(directory: Path) -> None:
         directory.rename(tombstone)
     except FileNotFoundError:
         return
-    flush(directory.parent)
+    try:
+        flush(directory.parent)
+    except BaseException:
+        # So that it is renamed anew the next time: this name may be lost.
+        tombstone.rename(directory)
+        raise
     try:
         shutil.rmtree(tombstone)
     except OSError as error:

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from tailrace.storage.files import flush, replace_durably, write_flushed
+from tailrace.events import DatasetUnavailable
+from tailrace.storage.files import flush, make_directories, replace_durably, write_flushed
 
 DELTA_LOG = "_delta_log"
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -97,7 +98,7 @@ def recover(table: Path) -> list[str]:
     """Make a table's log whole and durable as far as a crash or a power cut may have kept it from being so.
 
     A newest version that is not whole is set aside: it never was durable, so the rows of it are in the log of events.
-    Returns the names of the files that were. Raises OSError, and ValueError for a version that is not to be set aside.
+    Returns the names of the files that were. Raises OSError, and DatasetUnavailable for a version that must stay.
     """
     log = table / DELTA_LOG
     found: list[str] = []
@@ -109,7 +110,7 @@ def recover(table: Path) -> list[str]:
     if newest is not None and (fault := _fault(version_path(log, newest).read_bytes())):
         later = [number for number in map(_number, _set_aside_before(table)) if number is not None and number > newest]
         if newest == 0 or later or fault != TORN:
-            raise ValueError(f"version {newest} of the table is not readable: {fault}")
+            raise DatasetUnavailable(f"version {newest} of the table is not readable: {fault}")
         found.append(_set_aside(table, version_path(log, newest)))
         newest -= 1
     last = log / LAST_CHECKPOINT
@@ -128,13 +129,13 @@ def recover(table: Path) -> list[str]:
 
 
 def check(table: Path) -> None:
-    """Raise ValueError where a version that is read to open a table is not readable.
+    """Raise DatasetUnavailable where a version that is read to open a table is not readable.
 
     delta-rs takes an empty one for a version in which nothing was done, and its rows would be missing without a word.
     """
     for path in sorted(_needed(table / DELTA_LOG)):
         if path.suffix == ".json" and (fault := _fault(path.read_bytes())):
-            raise ValueError(f"version {_number(path.name)} of the table is not readable: {fault}")
+            raise DatasetUnavailable(f"version {_number(path.name)} of the table is not readable: {fault}")
 
 
 def set_aside_checkpoints(table: Path) -> list[tuple[Path, Path]]:
@@ -208,10 +209,7 @@ def _set_aside_before(table: Path) -> list[str]:
 def _set_aside(table: Path, path: Path) -> str:
     """Move a file out of the table's log, durably; its name there."""
     directory = table / UNREADABLE_DIRECTORY
-    if not directory.is_dir():
-        directory.mkdir(parents=True)
-        flush(directory.parent)
-        flush(table)
+    make_directories(directory)
     name = f"{path.name}.{time.time_ns()}"
     path.rename(directory / name)
     flush(directory)

@@ -336,7 +336,6 @@ class Lake:
         try:
             Table.create(new)
             catalog.store_info(new, info)
-            flush(new)  # the names in it, before its own
             new.rename(directory)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)

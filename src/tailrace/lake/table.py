@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from deltalake.schema import PrimitiveType
 from msgspec import Struct
 
 from tailrace import __version__
+from tailrace.events import DatasetUnavailable
 from tailrace.lake.deltalog import (
     DELTA_LOG,
     LAST_CHECKPOINT,
@@ -34,7 +36,7 @@ from tailrace.lake.deltalog import (
     version_path,
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
-from tailrace.storage.files import flush, flush_all, make_directories
+from tailrace.storage.files import flush, flush_all, make_directories, make_directory
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
 COMPRESSION = "zstd"
@@ -266,7 +268,7 @@ class Table:
         """Write the version after the one that is known; False where another writer has."""
         protocol = self._delta.protocol()
         if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
-            raise DeltaError(
+            raise DatasetUnavailable(
                 f"another engine has raised the table's protocol to reader {protocol.min_reader_version} and "
                 f"writer {protocol.min_writer_version}; Tailrace writes {READER_VERSION} and {WRITER_VERSION}"
             )
@@ -350,6 +352,10 @@ def write_files(directory: Path, rows: pa.Table, flushed_days: set[Path] | None 
     except BaseException:
         for path in begun:
             path.unlink(missing_ok=True)
+        # A day's directory goes too where it is new: its name may be lost, and is given anew by the next attempt.
+        for day in {path.parent for path in begun} - (flushed_days or set()):
+            with suppress(OSError):
+                day.rmdir()
         raise
 
 
@@ -396,8 +402,7 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path], flushed_day
 def new_path(directory: Path, day: int) -> Path:
     """Where a new file for a day goes; makes the day's directory, durably."""
     path = _path(directory, day)
-    path.parent.mkdir(exist_ok=True)
-    flush(directory)
+    make_directory(path.parent)
     return path
 
 

@@ -142,7 +142,11 @@ def make_directory(directory: Path, calls: FileCalls) -> None:
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700)
-        sync_directory(each.parent, calls)
+        try:
+            sync_directory(each.parent, calls)
+        except BaseException:
+            each.rmdir()  # its name may be lost, and is given anew by the next attempt
+            raise
 
 
 def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls) -> int:

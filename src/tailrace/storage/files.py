@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 FLUSH_THREADS = 16  # what file systems flush at the same time shares their journal's writes
@@ -56,8 +57,18 @@ def make_directories(path: Path) -> None:
     """Make a directory and those above it that are missing, durably, for their owner only."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     for directory in reversed(missing):
-        directory.mkdir(mode=0o700, exist_ok=True)
-        flush(directory.parent)
+        make_directory(directory)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, for its owner only, and flush its name; where that fails there is none, as it may be lost."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        flush(path.parent)
+    except BaseException:
+        with suppress(OSError):  # where somebody else has put something into it
+            path.rmdir()
+        raise
 
 
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
