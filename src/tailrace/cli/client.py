@@ -34,7 +34,7 @@ WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
 )
-DEFAULT_DATA: Path = Settings.model_fields["data"].default
+DEFAULT_DATA: Path = Settings().data
 
 SERVER_OPTIONS = {
     "url": Annotated[

@@ -13,6 +13,7 @@ import typer
 
 from tailrace.cli.errors import USAGE, CommandError
 from tailrace.config import (
+    SETTINGS,
     ConfigError,
     Settings,
     flag,
@@ -48,7 +49,7 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name."""
 
     def run(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in Settings.model_fields}
+        flags = {name: given.pop(name) for name in SETTINGS}
         command(flags=flags, **given)
 
     own = [item for item in inspect.signature(command).parameters.values() if item.name != "flags"]
@@ -67,7 +68,7 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
                 ),
             ],
         )
-        for name in Settings.model_fields
+        for name in SETTINGS
     ]
     run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
@@ -75,7 +76,7 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _help(name: str) -> str:
-    field = Settings.model_fields[name]
+    field = SETTINGS[name]
     return f"{field.description} Default: {shown(name, field.default)}.".replace("`", "")
 
 

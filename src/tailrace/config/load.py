@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
-
 from tailrace.config.settings import (
     ENV_PREFIX,
+    SETTINGS,
     Settings,
     Unit,
     environment_variable,
@@ -36,7 +35,7 @@ def load(
     given). An empty variable counts as not given. Raises ConfigError for unknown names and for values outside
     their bounds.
     """
-    names = Settings.model_fields.keys()
+    names = SETTINGS.keys()
     values: dict[str, object] = {}
     origins = dict.fromkeys(names, "default")
     wrong: list[str] = []
@@ -63,30 +62,31 @@ def load(
         elif value is not None:
             values[name], origins[name] = value, f"flag {flag(name)}"
 
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        bad = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors(include_url=False))
-        wrong.extend(_wrong_value(name, values.get(name), origins[name]) for name in bad)
-    if wrong or settings is None:
+    checked: dict[str, Any] = {}
+    for name in names:
+        if name in values:
+            try:
+                checked[name] = SETTINGS[name].checked(values[name])
+            except ValueError:  # msgspec's own is one
+                wrong.append(_wrong_value(name, values[name], origins[name]))
+    if wrong:
         raise ConfigError("\n".join(wrong))
-    return settings, origins
+    return Settings(**checked), origins
 
 
 def accepted(name: str) -> str:
     """Return in words what values the setting `name` takes."""
-    field = Settings.model_fields[name]
-    bounds = {key: getattr(mark, key) for mark in field.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)}
+    setting = SETTINGS[name]
+    bounds = setting.bounds
     unit = unit_of(name)
     show: Callable[[Any], str] = str
     secret = secret_of(name)
     if secret is not None:
         return secret.accepts
-    if get_origin(field.annotation) is Literal:
-        *others, last = map(str, get_args(field.annotation))
+    if get_origin(setting.type) is Literal:
+        *others, last = map(str, get_args(setting.type))
         return f"{', '.join(others)} or {last}"
-    if field.annotation is bool:
+    if setting.type is bool:
         return "true or false"
     if unit is Unit.BYTES:
         words, show = "a size in bytes or such as 64MiB or 1 MB", format_size
@@ -96,17 +96,17 @@ def accepted(name: str) -> str:
         return "names, in a text separated by commas"
     elif unit is Unit.NETWORKS:
         return "addresses such as 127.0.0.1 and networks such as 10.0.0.0/8, in a text separated by commas"
-    elif field.annotation is int:
+    elif setting.type is int:
         words = "a whole number"
-    elif field.annotation is float:
+    elif setting.type is float:
         words = "a number"
     else:
-        may_be_empty = field.annotation is str and field.default == ""
+        may_be_empty = setting.type is str and setting.default == ""
         return "text" if may_be_empty else "text that is not empty"
     limits = [
-        word + " " + show(bounds[key])
-        for key, word in (("ge", "at least"), ("gt", "more than"), ("le", "at most"))
-        if key in bounds
+        word + " " + show(bound)
+        for bound, word in ((bounds.ge, "at least"), (bounds.gt, "more than"), (bounds.le, "at most"))
+        if bound is not None
     ]
     return ", ".join([words, " and ".join(limits)] if limits else [words])
 

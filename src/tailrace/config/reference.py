@@ -1,7 +1,7 @@
 """The settings reference, made from the settings themselves."""
 
 from tailrace.config.load import accepted
-from tailrace.config.settings import Settings, environment_variable, flag, is_secret, shown, unit_of
+from tailrace.config.settings import SETTINGS, environment_variable, flag, is_secret, shown, unit_of
 
 _HEAD = """\
 # Settings
@@ -33,11 +33,11 @@ and a token a command uses the server that runs on the local data directory.
 
 def settings_reference() -> str:
     """Return the page docs/settings.md: every setting with its names, default, unit, bounds and meaning."""
-    return _HEAD + "".join(_row(name) for name in Settings.model_fields) + _TAIL
+    return _HEAD + "".join(_row(name) for name in SETTINGS) + _TAIL
 
 
 def _row(name: str) -> str:
-    field = Settings.model_fields[name]
+    field = SETTINGS[name]
     default = "(none)" if is_secret(name) or field.default == "" else f"`{shown(name, field.default)}`"
     cells = (
         f"`{name}`",
@@ -45,7 +45,7 @@ def _row(name: str) -> str:
         f"`{flag(name)}`",
         default,
         unit_of(name).value,
-        field.description or "",
+        field.description,
         accepted(name),
     )
     return "| " + " | ".join(cells) + " |\n"

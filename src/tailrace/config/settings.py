@@ -1,12 +1,14 @@
 """The settings: name, default, unit, bounds and meaning of each."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Struct
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tailrace.config.field import Field, Parse, Setting, settings_of
 from tailrace.config.units import (
     format_duration,
     format_size,
@@ -50,19 +52,18 @@ class Secret(Struct, frozen=True):
     accepts: str  # in words, what values it takes
 
 
-Bytes = Annotated[int, BeforeValidator(parse_size), Unit.BYTES]
-Seconds = Annotated[float, BeforeValidator(parse_duration), Unit.SECONDS]
-Networks = Annotated[tuple[str, ...], BeforeValidator(parse_networks), Unit.NETWORKS]
-Names = Annotated[tuple[str, ...], BeforeValidator(parse_names), Unit.NAMES]
+Bytes = Annotated[int, Parse(parse_size), Unit.BYTES]
+Seconds = Annotated[float, Parse(parse_duration), Unit.SECONDS]
+Networks = Annotated[tuple[str, ...], Parse(parse_networks), Unit.NETWORKS]
+Names = Annotated[tuple[str, ...], Parse(parse_names), Unit.NAMES]
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """The effective settings of a server.
 
     Building one reads no file and no environment; `tailrace.config.load` does, and tells the origin of each.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     data: Path = Field(
         default=Path("tailrace-data"),
@@ -155,7 +156,7 @@ class Settings(BaseModel):
     baselime_hosts: Names = Field(default=(), description="Further host names whose requests are Baselime's.")
     datamix_hosts: Names = Field(default=(), description="Further host names whose requests are Datamix's.")
     moesif_hosts: Names = Field(default=(), description="Further host names whose requests are Moesif's.")
-    baselime_partial: Annotated[Literal[202, 400], BeforeValidator(parse_number)] = Field(
+    baselime_partial: Annotated[Literal[202, 400], Parse(parse_number)] = Field(
         default=400,
         description="Status when some events of a Baselime request were stored and others refused. 400 is documented; "
         "with it, `@baselime/edge-logger` sends the good ones again.",
@@ -349,14 +350,17 @@ class Settings(BaseModel):
     )
 
 
+SETTINGS: Mapping[str, Setting] = settings_of(Settings)
+
+
 def unit_of(name: str) -> Unit:
     """Return the unit of the setting `name`."""
-    return next((mark for mark in Settings.model_fields[name].metadata if isinstance(mark, Unit)), Unit.NONE)
+    return next((mark for mark in SETTINGS[name].marks if isinstance(mark, Unit)), Unit.NONE)
 
 
 def secret_of(name: str) -> Secret | None:
     """Return the mark of a setting whose value may not be printed, None for any other."""
-    return next((mark for mark in Settings.model_fields[name].metadata if isinstance(mark, Secret)), None)
+    return next((mark for mark in SETTINGS[name].marks if isinstance(mark, Secret)), None)
 
 
 def is_secret(name: str) -> bool:
