@@ -8,8 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-NS_PER_S: Final = 1_000_000_000
+from tailrace.events.timestamps import EPOCH_DAY, NS_PER_S, ZONES_S, TimeMismatch
 
 CONSTANTS: Final = {
     "Layout": "01/02 03:04:05PM '06 -0700",
@@ -33,14 +32,6 @@ CONSTANTS: Final = {
     "TimeOnly": "15:04:05",
 }
 
-# Go knows the abbreviations of the server's own zone and takes the rest as UTC; these are unambiguous in practice.
-_ZONES_S: Final = {
-    name: hours * 3600
-    for name, hours in {
-        "UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
-    }.items()
-}  # fmt: skip
-
 _MONTHS: Final = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
@@ -54,10 +45,6 @@ _ELEMENT: Final = re.compile(
     r"|-070000|-07:00:00|-0700|-07:00|-07|Z070000|Z07:00:00|Z0700|Z07:00|Z07"
     r"|[.,](?:0+|9+)(?![0-9])"
 )
-
-
-class TimeMismatch(ValueError):
-    """The text does not match the layout, or names no time that exists."""
 
 
 class Layout(Struct, frozen=True):
@@ -349,7 +336,8 @@ def _zone(reading: _Reading, value: str, element: str, follows: Step) -> str:
             raise TimeMismatch("zone offset out of range")
         offset_s = int(hours) * 3600
     else:
-        offset_s = _ZONES_S.get(name, 0)
+        # Go knows the abbreviations of the server's own zone and takes the rest as UTC.
+        offset_s = ZONES_S.get(name, 0)
     if reading.offset_s is None:  # a numeric offset in the same value says more than a name
         reading.offset_s = offset_s
     return value[found.end() :]

@@ -568,7 +568,7 @@ def datetime_text(value: exp.Expr) -> exp.Expr:
 
 
 def as_datetime(value: Value) -> Value:
-    """Numbers are nanoseconds since 1970, strings are times as ISO 8601 writes them."""
+    """Numbers are nanoseconds since 1970, strings are read as ingest reads them."""
     if value.type is DATETIME:
         return value
     if value.type in NUMBERS:
@@ -578,11 +578,14 @@ def as_datetime(value: Value) -> Value:
             )
         return datetime_from_us(_microseconds(value))
     if value.type is STRING:
-        ns = datetime_ns(value.constant) if isinstance(value.constant, str) else None
-        return _parsed_datetime(value.sql) if ns is None else datetime_literal(ns // NS_PER_US)
+        if isinstance(value.constant, str):
+            ns = datetime_ns(value.constant)
+            return datetime_literal(None if ns is None else ns // NS_PER_US)
+        return Value(DATETIME, fn("apl_timestamp", value.sql))
     if value.type is DYNAMIC:
-        texts, numbers = _parsed_datetime(as_string(value).sql), as_datetime(as_long(value))
-        return Value(DATETIME, coalesce(texts.sql, numbers.sql))
+        # Never a cast of DuckDB's: that reads other texts, and `epoch` and `infinity` as times.
+        texts, numbers = fn("apl_timestamp", as_string(value).sql), as_datetime(as_long(value))
+        return Value(DATETIME, coalesce(texts, numbers.sql))
     return null(DATETIME)
 
 
@@ -610,10 +613,6 @@ def datetime_from_us(us: exp.Expr) -> Value:
         return case((in_range(v, MIN_DATETIME_US, MAX_DATETIME_US), fn("make_timestamptz", try_cast(v, "BIGINT"))))
 
     return Value(DATETIME, bind([us], guarded))
-
-
-def _parsed_datetime(text: exp.Expr) -> Value:
-    return datetime_from_us(fn("epoch_us", try_cast(text, "TIMESTAMPTZ")))
 
 
 def as_timespan(value: Value) -> Value:

@@ -10,13 +10,13 @@ from query.functions.kit import evaluate
 
 from tailrace.query.functions import call
 from tailrace.query.functions.table import Context
-from tailrace.query.functions.udf import CELL_HASH, UDFS, from_json
+from tailrace.query.functions.udf import CELL_HASH, COLUMN_UDFS, UDFS, from_json
 from tailrace.query.values import literal, parse_timespan, timespan_text, to_json
 
 
 def test_all_are_registered_under_names_of_their_own(database: duckdb.DuckDBPyConnection) -> None:
     found = database.sql("SELECT function_name FROM duckdb_functions() WHERE function_name LIKE 'apl\\_%' ESCAPE '\\'")
-    assert {name for (name,) in found.fetchall()} == {*UDFS, CELL_HASH}
+    assert {name for (name,) in found.fetchall()} == {*UDFS, *COLUMN_UDFS, CELL_HASH}
 
 
 def test_a_cursor_of_the_instance_knows_them(database: duckdb.DuckDBPyConnection) -> None:

@@ -1,7 +1,8 @@
 """Times and timespans as APL writes them, in nanoseconds."""
 
 import re
-from datetime import UTC, datetime
+
+from tailrace.events.timestamps import TimeMismatch, timestamp_ns
 
 SECOND = 1_000_000_000
 _UNIT_NAMES = {
@@ -23,10 +24,6 @@ _MAX_CHARACTERS = 100  # of a timespan; what is longer is no time but a load
 
 _SPAN = re.compile(r"(-?)(\d+(?:\.\d+)?)\s*([a-z]*)$")
 _CLOCK = re.compile(r"(-?)(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?$")
-_TIME = re.compile(
-    r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?)?)?"
-    r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
-)
 
 
 def timespan_ns(text: str) -> int | None:
@@ -52,19 +49,8 @@ def timespan_ns(text: str) -> int | None:
 
 
 def datetime_ns(text: str) -> int | None:
-    """Unix nanoseconds of a time in UTC or with an offset; None for what is no time."""
-    found = _TIME.match(text)
-    if found is None:
-        return None
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    """Unix nanoseconds of a time, read as `_time` of an event is; None for what is no time."""
     try:
-        moment = datetime(
-            int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
-        )
-    except ValueError:
+        return timestamp_ns(text)
+    except TimeMismatch:
         return None
-    value = int(moment.timestamp()) * SECOND + int((fraction or "").ljust(9, "0"))
-    if zone and zone[0] in "+-":
-        minutes = int(zone[1:3]) * 60 + int(zone[-2:])
-        value -= (minutes if zone[0] == "+" else -minutes) * 60 * SECOND
-    return value

@@ -1,9 +1,6 @@
 """Conversions between types."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import sqlglot.expressions as exp
@@ -38,7 +35,6 @@ from tailrace.query.values import (
     coalesce,
     coerce,
     constant_in,
-    datetime_from_us,
     dynamic,
     fn,
     infix,
@@ -125,48 +121,6 @@ def to_real(value: Value) -> Value:
         case Type.TIMESPAN | Type.DATETIME:
             return as_real(to_long(value))
     return as_real(value)
-
-
-_FORMATS = (
-    "%Y-%m", "%Y", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y%m%d", "%Y%m%dT%H%M%SZ", "%Y%m%d%H%M%S",
-    "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%b %d, %Y %H:%M:%S",
-    "%B %d, %Y %H:%M:%S",
-    "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d/%b/%Y:%H:%M:%S %z",
-    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%A, %B %d, %Y",
-    "%Y-%m-%d %H:%M:%S %z %Z", "%Y-%m-%d %H:%M:%S.%f %z %Z", "%Y-%m-%d %I:%M:%S %p", "%H:%M %d/%m/%Y",
-)  # fmt: skip
-_DIGITS = re.compile(r"[-+]?\d{1,19}(?:\.\d+)?")
-
-
-@udf("apl_loose_time", [STRING], LONG)
-def _loose_time(text: str) -> int | None:
-    """Microseconds of a time in one of the ways that people and programs write it; digits alone are nanoseconds."""
-    text = " ".join(text.split())
-    if len(text) > 64 or not text:
-        return None
-    if _DIGITS.fullmatch(text) and len(text) > 8 and len(text) != 14:
-        return int(float(text) / 1000) if "." in text else int(text) // 1000
-    for layout in _FORMATS:
-        try:
-            return _us(datetime.strptime(text, layout))
-        except ValueError:
-            continue
-    return _us(parsedate_to_datetime(text))
-
-
-def _us(moment: datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def to_datetime(value: Value) -> Value:
-    """Numbers are nanoseconds since 1970; strings are read as loosely as can be told."""
-    exact = as_datetime(value)
-    if value.type not in (STRING, DYNAMIC):
-        return exact
-    text = as_string(value)
-    return Value(DATETIME, coalesce(exact.sql, datetime_from_us(_loose_time(text).sql).sql))
 
 
 def to_string(value: Value) -> Value:
@@ -269,8 +223,9 @@ _add("toarray", "value:value", DYNAMIC, lambda c, value: _toarray(value),
 _add("tobool toboolean", "value:any", BOOL, _alone(to_bool),
      'True for true, for numbers but 0, and for "true" and "1"; false for everything else.', 'print tobool("TRUE")',
      True, note="What cannot be converted is false, not null.")
-_add("todatetime", "value:any", DATETIME, _alone(to_datetime),
-     "The time that a string means, or a number of nanoseconds since 1970; null for anything else.",
+_add("todatetime", "value:any", DATETIME, _alone(as_datetime),
+     "The time that a string means, read as the `_time` of an event is, or a number of nanoseconds since 1970; null "
+     "for anything else.",
      'print todatetime("Mon, 02 Jan 2006 15:04:05 +0000")', "2006-01-02T15:04:05Z")
 _add("todouble toreal", "value:any", REAL, _alone(to_real), "The number that the value means; null for anything else.",
      'print todouble("1.5")', 1.5)

@@ -13,18 +13,24 @@ from typing import Any
 
 import duckdb
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from duckdb.func import FunctionNullHandling, PythonUDFType
 from msgspec import Struct
 
+from tailrace.events.timestamps import TimeMismatch, by_length, read_iso, timestamp_ns
 from tailrace.query.values import (
     BOOL,
     DUCKDB_TYPES,
     DYNAMIC,
     LONG,
+    MAX_DATETIME_US,
     MAX_LONG,
+    MIN_DATETIME_US,
     MIN_LONG,
+    NS_PER_US,
     REAL,
     STRING,
     TIMESPAN,
@@ -77,7 +83,17 @@ class Udf(Struct, frozen=True):
         return Value(self.result, try_cast(made, "JSON") if self.result is DYNAMIC else made)
 
 
+class ColumnUdf(Struct, frozen=True):
+    """`columns` gets the arguments of many rows, nulls among them, and gives as many results; it may not raise."""
+
+    name: str  # in DuckDB
+    parameters: tuple[str, ...]  # types of DuckDB
+    result: str  # a type of DuckDB
+    columns: Callable[..., pa.Array]
+
+
 UDFS: dict[str, Udf] = {}
+COLUMN_UDFS: dict[str, ColumnUdf] = {}
 
 CELL_HASH = "apl_cell_hash"
 """A SQL macro: of a name and a value, a UBIGINT that is 0 where the value is null."""
@@ -95,6 +111,16 @@ def udf(
     return made
 
 
+def column_udf(name: str, parameters: Iterable[str], result: str) -> Callable[..., Callable[..., pa.Array]]:
+    """Make a function of whole columns one that DuckDB knows by this name; its parameters are Arrow arrays."""
+
+    def made(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+        COLUMN_UDFS[name] = ColumnUdf(name, tuple(parameters), result, columns)
+        return columns
+
+    return made
+
+
 def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) -> None:
     """Make every function known to a DuckDB instance and all its cursors, and further ones that a setting brings."""
     for each in (*UDFS.values(), *others):
@@ -105,6 +131,15 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
             _over_arrow(each),
             kinds,
             result,
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
+    for column in COLUMN_UDFS.values():
+        instance.create_function(
+            column.name,
+            _counted(_joined(column.columns), len(column.parameters)),
+            list(column.parameters),
+            column.result,
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,
         )
@@ -145,9 +180,23 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
             remembered.update(known)
         return pa.array(made, _ARROW[result])
 
-    # DuckDB counts the parameters of what it calls.
-    names = [f"a{n}" for n in range(len(readers))]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    return _counted(run, len(readers))
+
+
+def _joined(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+    def run(*arguments: pa.ChunkedArray) -> pa.Array:
+        return columns(*(_one_array(argument) for argument in arguments))
+
+    return run
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _counted(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array]:
+    """The function with so many parameters, as DuckDB counts them."""
+    parameters = [inspect.Parameter(f"a{n}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in range(count)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
@@ -236,3 +285,42 @@ def _place(tree: dict[str, Any], keys: list[str], raw: msgspec.Raw) -> None:
             return
         tree = below
     tree[keys[-1]] = raw
+
+
+@column_udf("apl_timestamp", ["VARCHAR"], "TIMESTAMPTZ")
+def _timestamps(texts: pa.Array) -> pa.Array:
+    """The times that texts mean, in microseconds; null for what is none or outside of the years 1 to 9999."""
+    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    starts = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts)]
+    data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
+    us = np.zeros(len(texts), dtype=np.int64)
+    done = np.zeros(len(texts), dtype=np.bool_)
+    # An array of texts of one length is read in place where it fills its buffer.
+    for rows, columns in by_length(data, starts.astype(np.int64), lengths, least=_FEW, longest=_LONGEST_IN_BULK):
+        ns, readable = read_iso(columns)
+        us[rows] = ns // NS_PER_US
+        done[rows] = readable
+    left = np.flatnonzero(~done)
+    known: dict[str, int | None] = {}
+    for row, text in zip(left.tolist(), texts.take(pa.array(left)).to_pylist(), strict=True):
+        if text is None:
+            continue
+        if text not in known:
+            known[text] = _timestamp_us(text)
+        found = known[text]
+        if found is not None:
+            us[row] = found
+            done[row] = True
+    return pa.array(us, pa.int64(), mask=~done).cast(pa.timestamp("us", "UTC"))
+
+
+_FEW = 12  # texts; below it the set-up of the vectorised way costs more than it saves
+_LONGEST_IN_BULK = 48  # bytes
+
+
+def _timestamp_us(text: str) -> int | None:
+    try:
+        us = timestamp_ns(text) // NS_PER_US
+    except TimeMismatch:
+        return None
+    return us if MIN_DATETIME_US <= us <= MAX_DATETIME_US else None
