@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from conftest import MakeServer, Server
 
 PATH = "/v2/views"
 
@@ -43,3 +44,109 @@ def test_a_name_that_is_taken_is_409(server: "Server") -> None:
 )
 def test_what_is_no_view_is_400(server: "Server", change: dict[str, Any]) -> None:
     assert server.client.post(PATH, json={**body("view-bad"), **change}).status_code == 400
+
+
+def view(server: "Server", name: str, apl: str, headers: dict[str, str] | None = None) -> None:
+    answer = server.client.post(PATH, json={"name": name, "aplQuery": apl}, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+def bearer(server: "Server", **capabilities: Any) -> dict[str, str]:
+    answer = server.client.post("/v2/tokens", json={"name": "t", **capabilities})
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+def ask(server: "Server", apl: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """The columns by their names, or the error."""
+    answer = server.client.post("/v1/datasets/_apl?format=tabular", json={"apl": apl}, headers=headers)
+    if answer.status_code != 200:
+        return {"status": answer.status_code, "message": answer.json()["message"]}
+    table = answer.json()["tables"][0]
+    return dict(zip([field["name"] for field in table["fields"]], table["columns"], strict=True))
+
+
+@pytest.fixture
+def errors(server: "Server", dataset: str) -> str:
+    """A view of what went wrong in a dataset of five events, two of which did."""
+    server.ingest(dataset, [{"n": n, "level": "error" if n % 2 else "info", "secret": n} for n in range(5)])
+    view(server, f"{dataset}-errors", f"let wanted = 'error'; ['{dataset}'] | where level == wanted | project n, level")
+    return f"{dataset}-errors"
+
+
+def test_a_view_is_a_source(server: "Server", dataset: str, errors: str) -> None:
+    assert ask(server, f"['{errors}'] | order by n asc") == {"n": [1, 3], "level": ["error", "error"]}
+    assert ask(server, f"['{errors}'] | where n > 1 | count") == {"count": [1]}
+    assert ask(server, f"['{dataset}'] | where n in (['{errors}'] | project n) | summarize s = sum(n)") == {"s": [4]}
+    assert ask(server, f"union ['{errors}'], ['{dataset}'] | count") == {"count": [7]}
+    joined = f"['{dataset}'] | join kind=inner (['{errors}']) on n | project n, secret | order by n asc"
+    assert ask(server, joined) == {"n": [1, 3], "secret": [1, 3]}
+    assert ask(server, f"let wanted = 'info'; table('{errors}') | count") == {"count": [2]}
+
+
+def test_an_error_in_a_view_is_told_with_its_name(server: "Server", dataset: str, errors: str) -> None:
+    found = ask(server, f"['{errors}'] | project secret")
+    assert (found["status"], "secret" in found["message"]) == (400, True)
+    assert ask(server, f"['{errors}x']")["status"] == 404
+    view(server, f"{dataset}-nested", f"['{errors}'] | count")
+    found = ask(server, f"['{dataset}-nested']")
+    assert (found["status"], found["message"].count("not another view")) == (400, 1)
+    view(server, f"{dataset}-itself", f"['{dataset}-itself'] | count")
+    assert ask(server, f"['{dataset}-itself']")["status"] == 400
+
+
+def test_a_dataset_comes_before_a_view_of_its_name(server: "Server", dataset: str) -> None:
+    server.ingest(dataset, [{"n": 1}])
+    view(server, dataset, f"['{dataset}'] | where false")
+    assert ask(server, f"['{dataset}'] | count") == {"count": [1]}
+
+
+def test_who_may_read_a_view_sees_what_it_shows_and_no_more(server: "Server", dataset: str, errors: str) -> None:
+    reader = bearer(server, orgCapabilities={"views": ["read"]})
+    assert ask(server, f"['{errors}'] | order by n asc", reader) == {"n": [1, 3], "level": ["error", "error"]}
+    assert ask(server, f"['{dataset}'] | count", reader)["status"] == 403
+    assert ask(server, f"union ['{errors}'], ['{dataset}'] | count", reader)["status"] == 403
+    assert ask(server, f"['{errors}'] | count", bearer(server, orgCapabilities={"datasets": ["read"]}))["status"] == 403
+
+
+def test_a_view_shows_nothing_that_who_defines_it_may_not_read(server: "Server", dataset: str, errors: str) -> None:
+    definer = bearer(server, orgCapabilities={"views": ["create", "read", "update"]})
+    body = {"name": f"{dataset}-mine", "aplQuery": f"['{dataset}']"}
+    assert server.client.post(PATH, json=body, headers=definer).status_code == 403
+
+    assert server.client.post(PATH, json={**body, "aplQuery": "union *"}, headers=definer).status_code == 400
+    made = server.client.post(PATH, json={**body, "aplQuery": "print 1"}, headers=definer).json()
+    assert server.client.put(f"{PATH}/{made['id']}", json=body, headers=definer).status_code == 403
+
+
+def test_a_view_of_what_is_made_after_it_shows_it_to_who_may_read_it(server: "Server", dataset: str) -> None:
+    later = f"{dataset}-later"
+    view(server, f"{dataset}-mine", f"['{later}']")
+    server.ingest(server.create(later), [{"n": 1}])
+    assert ask(server, f"['{dataset}-mine'] | count") == {"count": [1]}
+    reader = bearer(server, orgCapabilities={"views": ["read"]})
+    assert ask(server, f"['{dataset}-mine']", reader)["status"] == 403
+
+
+def test_a_view_of_another_organisation_is_none(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    there = {"X-Axiom-Org-Id": server.client.post("/v2/orgs", json={"name": "neighbours"}).json()["id"]}
+    server.client.post("/v2/datasets", json={"name": "theirs"}, headers=there)
+    view(server, "errors", "['theirs'] | count", there)
+    assert ask(server, "errors", there) == {"count": [0]}
+    assert ask(server, "errors")["status"] == 404
+    view(server, "mine", "['to-be'] | count")
+    server.client.post("/v2/datasets", json={"name": "to-be"}, headers=there)
+    assert ask(server, "mine")["status"] == 404
+
+
+def test_a_monitor_asks_a_view(server: "Server", dataset: str, errors: str) -> None:
+    rights = {"monitors": ["create", "read"], "views": ["read"]}
+    body = {"name": dataset, "aplQuery": f"['{errors}'] | summarize count()", "operator": "Above", "threshold": 1}
+    rare = {"intervalMinutes": 1440, "rangeMinutes": 10}
+    made = server.client.post("/v2/monitors", json=body | rare, headers=bearer(server, orgCapabilities=rights))
+
+    assert made.status_code == 200, made.text
+    path = f"/tailrace/v1/monitors/{made.json()['id']}"
+    wait_until(lambda: server.client.get(path).json()["lastRun"] is not None)
+    standing = server.client.get(path).json()
+    assert (standing["error"], [each["value"] for each in standing["history"]]) == ("", [2.0])

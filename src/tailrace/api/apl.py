@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tailrace.access import Grant, require
-from tailrace.api import running
+from tailrace.access import Grant, require, require_own
+from tailrace.api import running, views
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
@@ -287,9 +287,19 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
         require(grant, capability="query", action="read", dataset=dataset)
 
     whole = msgspec.structs.replace(
-        wanted, virtual_fields=services.store.expressions(), map_fields=services.kept.shown_map_fields()
+        wanted,
+        virtual_fields=services.store.expressions(),
+        map_fields=services.kept.shown_map_fields(),
+        view=partial(views.readable_view, services, grant),
     )
-    return run_apl(services.lake, services.engine, whole, check=check, interrupt=interrupt)
+    return run_apl(
+        services.lake,
+        services.engine,
+        whole,
+        check=check,
+        own=partial(require_own, grant),
+        interrupt=interrupt,
+    )
 
 
 def _messages_header(messages: Sequence[Message]) -> str:

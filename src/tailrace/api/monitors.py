@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,12 +11,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require
+from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
 from tailrace.api.apl import moment
 from tailrace.api.kept import Document, Kept
 from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.views import find_view, readable_view
 from tailrace.events import BadRequest, NotFound
 from tailrace.events.times import rfc3339
 from tailrace.lake import Lake, Snapshot
@@ -31,6 +33,7 @@ from tailrace.monitors.monitor import (
 )
 from tailrace.query import AplRequest, AplResult, DuckDB, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
+from tailrace.query.compile.compiler import View
 from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
 
@@ -143,6 +146,7 @@ class KeptMonitor(Struct, frozen=True):
     unlimited: bool = False
     datasets: tuple[str, ...] = ()  # or "*" for every one but the audit trail
     audit_log: bool = False
+    views: bool = False
 
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
@@ -320,7 +324,10 @@ class StoredSources(Struct, frozen=True, eq=False):
             user_id=document.updated_by,
             organisation=organisation,
             datasets={name: {"query": ["read"]} for name in kept.datasets},
-            org={"auditLog": ["read"]} if kept.audit_log else {},
+            org={
+                **({"auditLog": ["read"]} if kept.audit_log else {}),
+                **({"views": ["read"]} if kept.views else {}),
+            },
             owner_of=self.lake.organisation,
         )
 
@@ -334,6 +341,11 @@ class StoredSources(Struct, frozen=True, eq=False):
         def check(dataset: str) -> None:
             require(question.reader, capability="query", action="read", dataset=dataset)
 
+        def view(name: str) -> View | None:
+            if not allows(question.reader, capability="views", action="read"):
+                return None
+            return find_view(self.kept, question.reader.organisation, name)
+
         wanted = AplRequest(
             apl=question.apl,
             start_ns=question.start_ns,
@@ -342,12 +354,14 @@ class StoredSources(Struct, frozen=True, eq=False):
             totals=False,
             virtual_fields=self.virtual_fields(),
             map_fields=self.kept.shown_map_fields(),
+            view=view,
             now_ns=question.end_ns,
         )
         interrupt = Interrupt()
         self.running.add(interrupt)
         try:
-            return run_apl(self.lake, self.engine, wanted, check=check, interrupt=interrupt)
+            own = partial(require_own, question.reader)
+            return run_apl(self.lake, self.engine, wanted, check=check, own=own, interrupt=interrupt)
         finally:
             self.running.discard(interrupt)
 
@@ -366,6 +380,7 @@ async def _checked(request: Request, services: Services, grant: Grant, mpl: str 
         grant.is_unlimited,
         tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ())),
         "read" in grant.org.get("auditLog", ()),
+        allows(grant, capability="views", action="read"),
     )
     body: dict[str, Any] = msgspec.to_builtins(kept)
     return body
@@ -384,13 +399,23 @@ def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
     def snapshot(name: str) -> Snapshot:
         return services.lake.snapshot(readable(services.lake, name, check), timeout_s=services.engine.limits.timeout_s)
 
+    def granted(name: str) -> Snapshot:
+        require_own(grant, name)
+        return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
+
     def names() -> Sequence[str]:
         return readable_names(services.lake, check)
 
     now_ns = time.time_ns()
-    asked = AplRequest(apl=monitor.apl_query, start_ns=now_ns - 60_000_000_000, end_ns=now_ns, now_ns=now_ns)
+    asked = AplRequest(
+        apl=monitor.apl_query,
+        start_ns=now_ns - 60_000_000_000,
+        end_ns=now_ns,
+        now_ns=now_ns,
+        view=partial(readable_view, services, grant),
+    )
     try:
-        sql_of(asked, snapshot, names)
+        sql_of(asked, snapshot, names, granted)
     except AplError as error:
         raise error.located(monitor.apl_query) from error
     except RecursionError as error:

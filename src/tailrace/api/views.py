@@ -1,4 +1,7 @@
-"""Views over HTTP: named APL queries, kept for the tools that manage them."""
+"""Views over HTTP: named APL queries, which are sources of other queries like datasets.
+
+Source of the rights: Axiom's page on views. Who may read a view sees what it shows, whatever else they may read.
+"""
 
 import asyncio
 from typing import Any
@@ -8,12 +11,16 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require_own
-from tailrace.api.kept import Document
+from tailrace.access import Grant, allows, require, require_own
+from tailrace.api.kept import Document, Kept
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, checked_text
+from tailrace.events import BadRequest, DatasetNotFound, checked_text
+from tailrace.lake import Snapshot
+from tailrace.query import AplRequest
 from tailrace.query.apl.errors import AplError
-from tailrace.query.apl.parser import parse
+from tailrace.query.compile.compiler import View as Source
+from tailrace.query.run import datasets_of
+from tailrace.query.sources import readable, readable_names
 
 AREA = "views"
 MAX_NAME_LENGTH = 128  # characters
@@ -49,8 +56,7 @@ async def list_views(request: Request, services: Services, grant: Grant) -> Resp
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
     """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
-    body = _checked(await read_json(request, ViewBody), grant)
-
+    body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
     document = await asyncio.to_thread(
         services.kept.add, grant.organisation, AREA, body, who=grant.user_id, unique="name"
     )
@@ -67,7 +73,7 @@ async def update_view(request: Request, services: Services, grant: Grant) -> Res
     """Puts another in its place."""
     wanted = request.path_params["id"]
     await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)
-    body = _checked(await read_json(request, ViewBody), grant)
+    body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
 
     document = await asyncio.to_thread(
         services.kept.replace,
@@ -87,8 +93,42 @@ async def delete_view(request: Request, services: Services, grant: Grant) -> Res
     return no_content()
 
 
-def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
-    """The body to be kept; raises BadRequest, AplError for a query that cannot be read."""
+def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
+    """The view of a name as a source of a query; None where there is none that the token may read."""
+    if not allows(grant, capability="views", action="read"):
+        return None
+    return find_view(services.kept, grant.organisation, name)
+
+
+def find_view(kept: Kept, organisation: str, name: str) -> Source | None:
+    """The view of a name as a source of a query; None where there is none."""
+    for document in kept.documents(organisation, AREA):
+        if document.body["name"] == name:
+            reads = document.body.get("reads")
+            return Source(document.body["aplQuery"], None if reads is None else tuple(reads))
+    return None
+
+
+def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
+    """The datasets that a view may show, being read by who defines it; None where one of them is not there yet.
+
+    Raises Forbidden for one that they may not read, AplError for a query that can never run.
+    """
+
+    def check(dataset: str) -> None:
+        require(grant, capability="query", action="read", dataset=dataset)
+
+    def snapshot(name: str) -> Snapshot:
+        return services.lake.snapshot(readable(services.lake, name, check), timeout_s=services.engine.limits.timeout_s)
+
+    try:
+        return list(datasets_of(AplRequest(apl=apl), snapshot, lambda: readable_names(services.lake, check)))
+    except DatasetNotFound:
+        return None
+
+
+def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
+    """The body to be kept; raises BadRequest, AplError for a query that cannot be read, Forbidden."""
     checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
     checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
@@ -98,7 +138,9 @@ def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
     for dataset in datasets:
         require_own(grant, dataset)
     try:
-        parse(wanted.apl_query)
+        reads = _reads(wanted.apl_query, services, grant)
+    except RecursionError as error:
+        raise BadRequest("aplQuery is nested too deeply") from error
     except AplError as error:
         raise error.located(wanted.apl_query) from error
     return {
@@ -106,6 +148,7 @@ def _checked(wanted: ViewBody, grant: Grant) -> dict[str, Any]:
         "aplQuery": wanted.apl_query,
         "description": wanted.description or "",
         "datasets": datasets,
+        "reads": reads,
     }
 
 

@@ -16,7 +16,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
 from tailrace.query.compile.columns import distinct_name
-from tailrace.query.compile.compiler import Asked, Compiler, extent_us
+from tailrace.query.compile.compiler import Asked, Compiler, Views, extent_us, no_views
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.operators import message_code
 from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, identifier, reference, references
@@ -61,6 +61,7 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}  # by dataset: name and APL expression
     map_fields: Mapping[str, Sequence[str]] = {}  # by dataset: fields whose objects are one column each
     now_ns: int | None = None  # the instant of `now()`; None: the present
+    view: Views = no_views
 
 
 class Aggregate(Struct, frozen=True):
@@ -154,13 +155,15 @@ def run_apl(
     request: AplRequest,
     *,
     check: Callable[[str], None],
+    own: Callable[[str], None] | None = None,
     interrupt: Interrupt | None = None,
 ) -> AplResult:
     """Run one APL query, every event acknowledged before included.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) pass over such
-    datasets. Raises AplError (400, with line and column), QueryFailed (a limit, which it names), DatasetNotFound,
-    Forbidden, Overloaded.
+    datasets. `own(dataset)` raises for one that no view may show, being another organisation's; without it a view shows
+    what `check` lets be read. Raises AplError (400, with line and column), QueryFailed (a limit, which it names),
+    DatasetNotFound, Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
     interrupt = interrupt or Interrupt()
@@ -173,6 +176,7 @@ def run_apl(
         variables=request.variables,
         virtual_fields=request.virtual_fields,
         map_fields=request.map_fields,
+        view=request.view,
         facts=engine.facts,
         check=interrupt.check,
     )
@@ -180,6 +184,11 @@ def run_apl(
     @functools.cache
     def snapshot(name: str) -> Snapshot:
         return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
+
+    def granted(name: str) -> Snapshot:
+        assert own is not None
+        own(name)
+        return lake.snapshot(name, timeout_s=interrupt.left_s(engine.limits.timeout_s))
 
     @functools.cache
     def names() -> tuple[str, ...]:
@@ -196,7 +205,7 @@ def run_apl(
         return settled[text]
 
     def compiler() -> Compiler:
-        return Compiler(asked, snapshot, names, evaluate)
+        return Compiler(asked, snapshot, names, evaluate, None if own is None else granted)
 
     try:
         interrupt.check()
@@ -218,12 +227,34 @@ def run_apl(
 
 
 def sql_of(
-    request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
+    request: AplRequest,
+    snapshot: Callable[[str], Snapshot],
+    names: Callable[[], Sequence[str]] = lambda: (),
+    granted: Callable[[str], Snapshot] | None = None,
 ) -> str:
     """The SQL that answers a query, which is not run; without its totals. Raises AplError."""
-    asked = Asked(now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns)
+    return rendered(_not_run(request, snapshot, names, granted).query())
+
+
+def datasets_of(
+    request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
+) -> tuple[str, ...]:
+    """The datasets that a query reads, which is not run. Raises AplError, and what `snapshot` raises."""
+    found = _not_run(request, snapshot, names).compiler.datasets
+    return tuple(dict.fromkeys(dataset.name for dataset in found))
+
+
+def _not_run(
+    request: AplRequest,
+    snapshot: Callable[[str], Snapshot],
+    names: Callable[[], Sequence[str]],
+    granted: Callable[[str], Snapshot] | None = None,
+) -> "_Compiled":
+    asked = Asked(
+        now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns, view=request.view
+    )
     program = request.program or parse(request.apl)
-    return rendered(_Compiled(Compiler(asked, snapshot, names), program, request).query())
+    return _Compiled(Compiler(asked, snapshot, names, granted=granted), program, request)
 
 
 def _totals(program: tree.Program, compiler: Callable[[], Compiler], request: AplRequest) -> "_Compiled | None":

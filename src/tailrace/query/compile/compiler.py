@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot.expressions as exp
@@ -13,7 +14,7 @@ from msgspec import Struct
 from tailrace.lake import Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
-from tailrace.query.apl.parser import parse_expression
+from tailrace.query.apl.parser import parse, parse_expression
 from tailrace.query.compile import operators
 from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.dataset import TIME, Dataset
@@ -51,6 +52,26 @@ Evaluate = Callable[["Compiler", exp.Query], pa.Table]
 """The answer to a query that a compiler has made."""
 
 
+class View(Struct, frozen=True):
+    """A named query that is a source like a dataset.
+
+    `reads` are the datasets that who defined it might read then, which it shows to everybody who may read the view;
+    None where that is not known, and then whoever asks must be allowed to read them.
+    """
+
+    apl: str
+    reads: tuple[str, ...] | None = None
+
+
+Views = Callable[[str], View | None]
+"""The view of a name that may be read, None where there is none."""
+
+
+def no_views(name: str) -> View | None:
+    """Of nobody."""
+    return None
+
+
 class Asked(Struct, frozen=True, kw_only=True):
     """What a compilation is to know of the request, times in nanoseconds since 1970."""
 
@@ -61,6 +82,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     variables: Mapping[str, str | int | float | bool | None] = {}
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
     map_fields: Mapping[str, Sequence[str]] = {}
+    view: Views = no_views
     facts: Facts = Facts()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
 
@@ -88,7 +110,8 @@ class Compiler:
     """Compiles one program.
 
     `snapshot(name)` and `names()` are the datasets that may be read; `evaluate` asks the engine for what has one value
-    before any row is read, without it only literals are known.
+    before any row is read, without it only literals are known. `granted(name)` is a dataset that a view shows to who
+    may read the view; without it a view shows what `snapshot` lets be read.
     """
 
     def __init__(
@@ -97,8 +120,11 @@ class Compiler:
         snapshot: Callable[[str], Snapshot],
         names: Callable[[], Sequence[str]],
         evaluate: "Evaluate | None" = None,
+        granted: Callable[[str], Snapshot] | None = None,
     ) -> None:
         self.asked = asked
+        self._granted = granted
+        self._in_view = False
         self.ids = Ids()
         self.datasets: list[Dataset] = []
         self.inline: dict[str, pa.Table] = {}  # rows written into the query
@@ -110,7 +136,7 @@ class Compiler:
         self.matched: str | None = None  # the identifier of the number of rows that were aggregated
         self.is_strict = False  # whether values of different types are refused beside each other
         self.filtered = False  # whether rows were dropped by a condition
-        self._snapshot = functools.cache(snapshot)
+        self._snapshot: Callable[[str], Snapshot] = functools.cache(snapshot)
         self._names = names
         self._evaluate = evaluate
         self._compiling_virtual = 0
@@ -202,7 +228,9 @@ class Compiler:
     def is_table(self, name: str) -> bool:
         """Whether a name is that of a tabular `let` or of a dataset."""
         found = self._let(name)
-        return isinstance(found, _Table) or (found is None and name in self._names())
+        if found is not None:
+            return isinstance(found, _Table)
+        return name in self._names() or self.asked.view(name) is not None
 
     def refuse_function(self, node: tree.Call) -> None:
         """Raises AplError for the name of no function."""
@@ -350,7 +378,39 @@ class Compiler:
                 self._visible = before
         if found is not None:
             raise AplError(f"{name!r} is a value, not a table", at, kind="type")
-        return self.dataset(name, at)
+        view = self.asked.view(name) if name not in self._names() else None
+        return self.dataset(name, at) if view is None else self._view(name, view, at)
+
+    def _view(self, name: str, view: View, at: int) -> Relation:
+        """The rows of a view, whose text sees nothing of the query around it. Raises AplError at the view's name."""
+        if self._compiling_virtual:
+            raise AplError(tree.VIRTUAL_ALONE, at)
+        if self._in_view:
+            raise AplError(f"a view reads datasets, not another view such as {name!r}", at, kind="name")
+        self._count_table(at)
+        before = (self._lets, self._declared, self._visible, self._snapshot, self._names, self.is_strict, self.asked)
+        self._lets, self._declared, self._visible, self._in_view = [], set(), 0, True
+        self.asked = msgspec.structs.replace(self.asked, variables={})
+        if view.reads is not None and self._granted is not None:
+            self._snapshot, self._names = self._as_defined(view.reads, self._granted), lambda: view.reads or ()
+        try:
+            return self.program(parse(view.apl))
+        except AplError as error:
+            raise AplError(f"view {name!r}: {error.located(view.apl).message}", at, kind=error.kind) from error
+        finally:
+            self._lets, self._declared, self._visible, self._snapshot, self._names, self.is_strict, self.asked = before
+            self._in_view = False
+
+    def _as_defined(self, reads: Sequence[str], granted: Callable[[str], Snapshot]) -> Callable[[str], Snapshot]:
+        shown = {name.casefold(): name for name in reads}
+        checked = self._snapshot
+
+        @functools.cache
+        def snapshot(name: str) -> Snapshot:
+            there = name if name in reads else shown.get(name.casefold())
+            return checked(name) if there is None else granted(there)
+
+        return snapshot
 
     def _count_table(self, at: int) -> None:
         self._tables_open += 1
