@@ -150,3 +150,29 @@ def test_a_monitor_asks_a_view(server: "Server", dataset: str, errors: str) -> N
     wait_until(lambda: server.client.get(path).json()["lastRun"] is not None)
     standing = server.client.get(path).json()
     assert (standing["error"], [each["value"] for each in standing["history"]]) == ("", [2.0])
+
+
+def test_a_view_is_a_source_in_sql(server: "Server", dataset: str, errors: str) -> None:
+    assert server.sql(f'SELECT * FROM "{errors}" ORDER BY n') == [
+        {"n": 1, "level": "error"},
+        {"n": 3, "level": "error"},
+    ]
+    joined = f'SELECT sum(d.secret) AS s FROM "{dataset}" d JOIN "{errors}" e ON d.n = e.n WHERE e.level = \'error\''
+    assert server.sql(joined) == [{"s": 4}]
+    inside = f'WITH x AS (SELECT n FROM "{errors}") SELECT count(*) AS c FROM x, "{errors}" AS y WHERE x.n = y.n'
+    assert server.sql(inside) == [{"c": 2}]
+    view(server, f"{dataset}-all", f"['{dataset}'] | extend d = dynamic({{\"a\": [1, 2]}}), t = 1h")
+    [row] = server.sql(f'SELECT * FROM "{dataset}-all" WHERE secret = 4')
+    assert (row["n"], row["d"], set(row)) == (4, {"a": [1, 2]}, {"_time", "_sysTime", "n", "level", "secret", "d", "t"})
+    assert server.sql(f"SELECT d->>'$.a[1]' AS second FROM \"{dataset}-all\" LIMIT 1") == [{"second": "2"}]
+
+
+def test_rights_on_a_view_hold_in_sql(server: "Server", dataset: str, errors: str) -> None:
+    def status(sql: str, **rights: Any) -> int:
+        headers = bearer(server, orgCapabilities=rights)
+        return server.client.post("/tailrace/v1/sql", json={"sql": sql}, headers=headers).status_code
+
+    assert status(f'SELECT * FROM "{errors}"', views=["read"]) == 200
+    assert status(f'SELECT * FROM "{errors}"', datasets=["read"]) == 403
+    assert status(f'SELECT * FROM "{errors}", "{dataset}"', views=["read"]) == 403
+    assert status("SELECT * FROM view_rows_0", views=["read"]) == 403

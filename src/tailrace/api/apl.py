@@ -286,12 +286,7 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
     def check(dataset: str) -> None:
         require(grant, capability="query", action="read", dataset=dataset)
 
-    whole = msgspec.structs.replace(
-        wanted,
-        virtual_fields=services.store.expressions(),
-        map_fields=services.kept.shown_map_fields(),
-        view=partial(views.readable_view, services, grant),
-    )
+    whole = with_ours(wanted, services, grant)
     return run_apl(
         services.lake,
         services.engine,
@@ -313,6 +308,16 @@ def _messages_header(messages: Sequence[Message]) -> str:
             break
         told.append(text)
     return f"[{','.join(told)}]"
+
+
+def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplRequest:
+    """A query with what the organisation keeps beside its events: virtual fields, map fields, views."""
+    return msgspec.structs.replace(
+        wanted,
+        virtual_fields=services.store.expressions(),
+        map_fields=services.kept.shown_map_fields(),
+        view=partial(views.readable_view, services, grant),
+    )
 
 
 def _plain(media_type: str) -> Encode:

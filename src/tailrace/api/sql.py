@@ -1,14 +1,16 @@
 """SQL over HTTP: one SELECT over the datasets that the token may query, answered in the format asked for."""
 
+from functools import partial
+
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require
-from tailrace.api import running
+from tailrace.access import Grant, require, require_own
+from tailrace.api import apl, running
 from tailrace.api.media import FORMATS, JSON, accepted
 from tailrace.api.services import Services, read_json
-from tailrace.query import Interrupt, run_sql
+from tailrace.query import AplRequest, Interrupt, run_sql
 
 
 class Sql(Struct):
@@ -26,9 +28,16 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         require(grant, capability="query", action="read", dataset=dataset)
 
     def work(interrupt: Interrupt) -> bytes:
-        return FORMATS[media_type](
-            run_sql(services.lake, services.engine, wanted.sql, check=check, interrupt=interrupt)
+        result = run_sql(
+            services.lake,
+            services.engine,
+            wanted.sql,
+            check=check,
+            views=apl.with_ours(AplRequest(apl=""), services, grant),
+            own=partial(require_own, grant),
+            interrupt=interrupt,
         )
+        return FORMATS[media_type](result)
 
     content = await running.run(request, services, grant, work)
     return Response(content, headers={"content-type": media_type})

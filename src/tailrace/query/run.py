@@ -15,11 +15,21 @@ from tailrace.lake import Lake, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
-from tailrace.query.compile.columns import distinct_name
+from tailrace.query.compile.columns import distinct_name, everything
 from tailrace.query.compile.compiler import Asked, Compiler, Views, extent_us, no_views
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.operators import message_code
-from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, identifier, reference, references
+from tailrace.query.compile.relation import (
+    Column,
+    Emitter,
+    Key,
+    Layer,
+    Relation,
+    identifier,
+    nothing,
+    reference,
+    references,
+)
 from tailrace.query.cursors import Places, decode
 from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session, rendered
 from tailrace.query.pages import Read, page_of
@@ -167,6 +177,35 @@ def run_apl(
     """
     started = time.perf_counter_ns()
     interrupt = interrupt or Interrupt()
+    compiler = _compiler(lake, engine, request, check, own, interrupt)
+    try:
+        interrupt.check()
+        program = request.program or parse(request.apl, check=interrupt.check)
+        compiled = _Compiled(compiler(), program, request)
+        totals = _totals(program, compiler, request) if request.totals else None
+        with engine.session(interrupt) as session:
+            tables = [compiled.run(session)]
+            if totals is not None and compiled.has_bins:
+                tables.append(msgspec.structs.replace(totals.run(session), name="_totals"))
+            status = compiled.status(session, tables[0])
+    except AplError as error:
+        raise error.located(request.apl) from error
+    except RecursionError as error:
+        raise AplError("the query is nested too deeply", kind="limit") from error
+    elapsed_us = max((time.perf_counter_ns() - started) // 1000, 1)
+    datasets = tuple(dict.fromkeys(dataset.name for dataset in compiled.compiler.datasets))
+    return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
+
+
+def _compiler(
+    lake: Lake,
+    engine: DuckDB,
+    request: AplRequest,
+    check: Callable[[str], None],
+    own: Callable[[str], None] | None,
+    interrupt: Interrupt,
+) -> Callable[[], Compiler]:
+    """What makes compilers of a request, which share what they have looked up."""
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
     asked = Asked(
         now_ns=now_ns,
@@ -204,26 +243,10 @@ def run_apl(
                 settled[text] = session.table(query)
         return settled[text]
 
-    def compiler() -> Compiler:
+    def made() -> Compiler:
         return Compiler(asked, snapshot, names, evaluate, None if own is None else granted)
 
-    try:
-        interrupt.check()
-        program = request.program or parse(request.apl, check=interrupt.check)
-        compiled = _Compiled(compiler(), program, request)
-        totals = _totals(program, compiler, request) if request.totals else None
-        with engine.session(interrupt) as session:
-            tables = [compiled.run(session)]
-            if totals is not None and compiled.has_bins:
-                tables.append(msgspec.structs.replace(totals.run(session), name="_totals"))
-            status = compiled.status(session, tables[0])
-    except AplError as error:
-        raise error.located(request.apl) from error
-    except RecursionError as error:
-        raise AplError("the query is nested too deeply", kind="limit") from error
-    elapsed_us = max((time.perf_counter_ns() - started) // 1000, 1)
-    datasets = tuple(dict.fromkeys(dataset.name for dataset in compiled.compiler.datasets))
-    return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
+    return made
 
 
 def sql_of(
@@ -242,6 +265,37 @@ def datasets_of(
     """The datasets that a query reads, which is not run. Raises AplError, and what `snapshot` raises."""
     found = _not_run(request, snapshot, names).compiler.datasets
     return tuple(dict.fromkeys(dataset.name for dataset in found))
+
+
+def rows_of(
+    lake: Lake,
+    engine: DuckDB,
+    request: AplRequest,
+    *,
+    check: Callable[[str], None],
+    own: Callable[[str], None] | None = None,
+    interrupt: Interrupt | None = None,
+) -> pa.Table:
+    """All rows of a query, as a source of another: its columns under their names, JSON as text that says so.
+
+    Fields without columns are among them as long as they are not too many. Raises as `run_apl` does, and QueryFailed
+    past the engine's limit of rows.
+    """
+    interrupt = interrupt or Interrupt()
+    compiler = _compiler(lake, engine, request, check, own, interrupt)()
+    relation = compiler.program(request.program or parse(request.apl, check=interrupt.check))
+    columns = everything(compiler, relation)
+    taken: set[str] = set()
+    names = [distinct_name(column.name, taken) for column in columns]
+    out = Emitter()
+    source = out.table(relation.emit({column.id for column in columns}, out))
+    cells: list[exp.Expr] = [reference(each) for each in dict.fromkeys(column.id for column in columns)]
+    query = out.finished(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=source)))
+    with engine.session(interrupt) as session:
+        make_known(compiler, session)
+        table = session.table(query)
+    kinds = [_arrow_field(name, column) for name, column in zip(names, columns, strict=True)]
+    return pa.Table.from_arrays([table[column.id] for column in columns], schema=pa.schema(kinds))
 
 
 def _not_run(

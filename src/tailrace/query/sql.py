@@ -88,16 +88,23 @@ def parse(text: str) -> exp.Expr:
     return statement
 
 
-def plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
-    """Replace each dataset in the statement, which is changed, by a source over its snapshot.
+def no_view(name: str) -> pa.Table | None:
+    """Of nobody."""
+    return None
+
+
+def plan(
+    statement: exp.Expr, snapshot: Callable[[str], Snapshot], view: Callable[[str], pa.Table | None] = no_view
+) -> Plan:
+    """Replace each dataset in the statement, which is changed, by a source over its snapshot, each view by its rows.
 
     `snapshot` raises DatasetNotFound or Forbidden. Raises QueryInvalid.
     """
     with _refusals():
-        return _plan(statement, snapshot)
+        return _plan(statement, snapshot, view)
 
 
-def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
+def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Callable[[str], pa.Table | None]) -> Plan:
     scopes = traverse_scope(statement)
     names = tuple(
         node.output_name if isinstance(node, (exp.Alias, exp.Column)) else "" for node in _selected(statement)
@@ -105,11 +112,19 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
     tables: list[tuple[exp.Table, str]] = []
     snapshots: dict[str, Snapshot] = {}
     read_by_scope: dict[int, dict[str, str]] = {}
+    views: dict[str, Source | None] = {}
+    of_views: list[tuple[exp.Table, str, Source]] = []
     for scope in scopes:
         read = read_by_scope[id(scope)] = {}
         for alias, source in scope.sources.items():
             if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
                 name = ".".join(part.name for part in source.parts)
+                if name not in snapshots and name not in views:
+                    views[name] = _view_source(len(views), view_of(name))
+                found = views.get(name)
+                if found is not None:
+                    of_views.append((source, name, found))
+                    continue
                 if name not in snapshots:
                     snapshots[name] = snapshot(name)
                 read[alias] = name
@@ -132,9 +147,23 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot]) -> Plan:
         table.set("this", exp.to_identifier(sources[name, view].name))
         table.set("db", None)
         table.set("catalog", None)
+    for table, name, made in of_views:
+        if not table.args.get("alias"):
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        table.set("this", exp.to_identifier(made.name))
+        table.set("db", None)
+        table.set("catalog", None)
     fields = sorted({field for reader in readers.values() for field in reader.known()})
     datasets = tuple(each.dataset for each in snapshots.values())
-    return Plan(statement, tuple(sources.values()), datasets, tuple(fields), names)
+    all_sources = (*sources.values(), *(made for made in views.values() if made is not None))
+    return Plan(statement, all_sources, datasets, tuple(fields), names)
+
+
+def _view_source(number: int, rows_of_it: pa.Table | None) -> Source | None:
+    if rows_of_it is None:
+        return None
+    hot_name = f"view_rows_{number}"
+    return Source(f"view_{number}", exp.select("*").from_(hot_name), hot_name, rows_of_it)
 
 
 def _selected(statement: exp.Expr) -> list[exp.Expr]:
