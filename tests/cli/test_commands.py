@@ -146,14 +146,14 @@ def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> 
     listed = on(server, "token", "list").stdout
     (line,) = [line for line in listed.splitlines() if f"{dataset}:ingest" in line]
     assert secret not in listed
-    assert on(server, "token", "delete", line.split()[0]).returncode == 0
+    assert on(server, "token", "delete", line.split()[0], "--yes").returncode == 0
     refused = tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it)
     assert refused.returncode == 1
     assert "refused the token" in refused.stderr
 
 
 def test_an_unknown_token_id_leads_to_the_list(server: Server) -> None:
-    run = on(server, "token", "delete", "by name")
+    run = on(server, "token", "delete", "by name", "--yes")
     assert (run.returncode, run.stdout) == (1, "")
     assert "`tailrace token list`" in run.stderr
 

@@ -39,7 +39,7 @@ def test_a_key_is_created_listed_and_revoked(server: "Server", dialect: str) -> 
     assert secret not in listed
     assert all(name in line for name in SCOPES[dialect][1::2])
 
-    revoked = key(server, "revoke", line.split()[0])
+    revoked = key(server, "revoke", line.split()[0], "--yes")
     assert (revoked.returncode, revoked.stdout) == (0, f"revoked key {line.split()[0]}\n")
     assert f"by cli for {dialect}" not in key(server, "list").stdout
 
@@ -64,7 +64,7 @@ def test_a_key_that_the_clients_have_is_read_from_the_input(server: "Server") ->
 
 
 def test_an_unknown_key_id_leads_to_the_list(server: "Server") -> None:
-    run = key(server, "revoke", "by name")
+    run = key(server, "revoke", "by name", "--yes")
 
     assert run.returncode == 1
     assert "`tailrace key list`" in run.stderr

@@ -30,7 +30,7 @@ def test_a_user_is_created_given_a_token_and_a_role_and_removed(server: "Server"
     assert works(server, token)
     assert "admin" in on(server, "user", "role", user, "admin").stdout
 
-    assert on(server, "user", "delete", "CLI@example.com").returncode == 0
+    assert on(server, "user", "delete", "CLI@example.com", "--yes").returncode == 0
     assert not works(server, token)
 
 
@@ -44,7 +44,7 @@ def test_the_own_name_and_email_are_changed(server: "Server") -> None:
 
 def test_an_unknown_user_leads_to_the_list(server: "Server") -> None:
     for user in ("nobody", "nobody@example.com"):
-        run = on(server, "user", "delete", user)
+        run = on(server, "user", "delete", user, "--yes")
         assert run.returncode == 1
         assert "`tailrace user list`" in run.stderr
 
@@ -57,5 +57,5 @@ def test_a_token_is_regenerated_with_an_overlap_and_revoked(server: "Server") ->
     assert run.returncode == 0, run.stderr
     assert works(server, run.stdout.strip())
     assert works(server, old["token"])
-    assert on(server, "token", "revoke", old["id"]).returncode == 0
+    assert on(server, "token", "revoke", old["id"], "--yes").returncode == 0
     assert not works(server, old["token"])

@@ -31,6 +31,14 @@ COMMANDS: Mapping[str, Command] = {
     "token": Command("tokens", "app", is_group=True),
     "key": Command("keys", "app", is_group=True),
     "user": Command("users", "app", is_group=True),
+    "monitor": Command("resources", "monitor", is_group=True),
+    "notifier": Command("resources", "notifier", is_group=True),
+    "dashboard": Command("resources", "dashboard", is_group=True),
+    "vfield": Command("resources", "vfield", is_group=True),
+    "view": Command("resources", "view", is_group=True),
+    "annotation": Command("resources", "annotation", is_group=True),
+    "saved-query": Command("resources", "saved_query", is_group=True),
+    "audit": Command("audit", "audit"),
 }
 COMPLETION_VARIABLE = "_TAILRACE_COMPLETE"
 

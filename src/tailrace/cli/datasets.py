@@ -10,8 +10,8 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
-from tailrace.cli.errors import USAGE, CommandError
-from tailrace.cli.output import print_table, stdin_is_terminal
+from tailrace.cli.output import FormatOption, YesOption, confirm, print_list, print_table
+from tailrace.cli.query import shown_place, time_range
 
 app = typer.Typer(help="Create, list, look into, trim and drop datasets.", no_args_is_help=True)
 
@@ -38,14 +38,12 @@ def create(
 
 @app.command("list")
 @server_command
-def list_all(*, server: ServerChoice) -> None:
+def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
     """List the datasets."""
     with server.connect() as client:
         datasets = call(client, "GET", "/v2/datasets")
-    print_table(
-        ["NAME", "CREATED", "DESCRIPTION"],
-        [[item["name"], item["created"], _described(item)] for item in datasets],
-    )
+    rows = [[item["name"], item["created"], _described(item)] for item in datasets]
+    print_list(["NAME", "CREATED", "DESCRIPTION"], rows, datasets, form)
 
 
 def _described(item: dict[str, Any]) -> str:
@@ -91,6 +89,7 @@ def info(
 @server_command
 def fields(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    form: FormatOption = None,
     *,
     server: ServerChoice,
 ) -> None:
@@ -100,10 +99,8 @@ def fields(
     """
     with server.connect() as client:
         found = call(client, "GET", f"/v2/datasets/{quoted(name)}/fields")
-    print_table(
-        ["NAME", "TYPE", "UNIT", "DESCRIPTION"],
-        [[item["name"], item["type"], item["unit"], item["description"]] for item in found],
-    )
+    rows = [[item["name"], item["type"], item["unit"], item["description"]] for item in found]
+    print_list(["NAME", "TYPE", "UNIT", "DESCRIPTION"], rows, found, form)
 
 
 @app.command()
@@ -111,7 +108,7 @@ def fields(
 def trim(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="Age, such as 12h or 30d.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")] = False,
+    yes: YesOption = False,
     *,
     server: ServerChoice,
 ) -> None:
@@ -119,7 +116,7 @@ def trim(
 
     Example: tailrace dataset trim web --older-than 30d
     """
-    _ask(yes, f"Delete the events of {name} older than {older_than}?", f"nothing was deleted: to trim {name}")
+    confirm(yes, f"Delete the events of {name} older than {older_than}?", f"nothing was deleted: to trim {name}")
     with server.connect() as client:
         found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
     print(f"deleted {found['numDeleted']} events of dataset {name}")
@@ -129,7 +126,7 @@ def trim(
 @server_command
 def delete(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")] = False,
+    yes: YesOption = False,
     *,
     server: ServerChoice,
 ) -> None:
@@ -137,17 +134,51 @@ def delete(
 
     Example: tailrace dataset delete web --yes
     """
-    _ask(yes, f"Drop {name} and all its events?", f"nothing was dropped: to drop {name} and all its events")
+    confirm(yes, f"Drop {name} and all its events?", f"nothing was dropped: to drop {name} and all its events")
     with server.connect() as client:
         call(client, "DELETE", f"/v2/datasets/{quoted(name)}")
     print(f"dropped dataset {name} and all its events")
 
 
-def _ask(yes: bool, question: str, otherwise: str) -> None:
-    """Raises CommandError unless it is wanted."""
-    if yes:
-        return
-    if not stdin_is_terminal():
-        raise CommandError(f"{otherwise}, give --yes", USAGE)
-    if not typer.confirm(question, err=True):
-        raise CommandError(otherwise.partition(":")[0])
+@app.command()
+@server_command
+def vacuum(name: Annotated[str, typer.Argument(help="Name of the dataset.")], *, server: ServerChoice) -> None:
+    """Merge the files of a dataset's days, and remove from the disk those that nothing reads any more.
+
+    Example: tailrace dataset vacuum web
+    """
+    with server.connect() as client:
+        done = call(client, "POST", f"/v2/datasets/{quoted(name)}/vacuum")
+    print(f"{done['filesBefore']} files became {done['filesAfter']}; {done['filesRemoved']} were removed from the disk")
+
+
+@app.command("delete-events")
+@server_command
+def delete_events(
+    apl: Annotated[
+        str, typer.Argument(metavar="APL", help="Which ones: a dataset's name and conditions, | where user == 'u-17'.")
+    ],
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="TIME", help="Events from then on: RFC 3339, or like -1h.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", metavar="TIME", help="Events before then: RFC 3339, or like -5m.")
+    ] = None,
+    yes: YesOption = False,
+    *,
+    server: ServerChoice,
+) -> None:
+    """Delete events that a query finds. It first counts them, and asks.
+
+    Example: tailrace dataset delete-events "web | where user == 'u-17'" --start -30d
+    """
+    body: dict[str, object] = {"apl": apl, **time_range(start, end)}
+    with server.connect() as client, shown_place(apl):
+        found = call(client, "POST", "/v2/datasets/_apl/delete", body)
+        events = f"{found['rowsMatched']} {'event' if found['rowsMatched'] == 1 else 'events'}"
+        if not found["rowsMatched"]:
+            print("deleted 0 events: none is found")
+            return
+        confirm(yes, f"Delete {events}?", f"nothing was deleted: to delete {events}")
+        done = call(client, "POST", "/v2/datasets/_apl/delete", {**body, "commit": True})
+    print(f"deleted {done['rowsDeleted']} events")

@@ -9,7 +9,7 @@ import typer
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
 from tailrace.cli.errors import CommandError, NotFoundError
-from tailrace.cli.output import print_table
+from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
 from tailrace.cli.tokens import parse_expiry
 
 app = typer.Typer(help="Make, list and revoke keys for Baselime, Datamix and Moesif clients.", no_args_is_help=True)
@@ -118,7 +118,7 @@ def usage(dialect: KeyFor, url: str, key: str, sends_to: str) -> list[str]:
 
 @app.command("list")
 @server_command
-def list_all(*, server: ServerChoice) -> None:
+def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
     """List the keys, without their secrets."""
     with server.connect() as client:
         keys = call(client, "GET", KEYS)
@@ -132,17 +132,23 @@ def list_all(*, server: ServerChoice) -> None:
         ]
         for item in keys
     ]
-    print_table(["ID", "DIALECT", "NAME", "SENDS TO", "EXPIRES"], rows)
+    print_list(["ID", "DIALECT", "NAME", "SENDS TO", "EXPIRES"], rows, keys, form)
 
 
+@app.command("delete")
 @app.command()
 @server_command
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as listed.")],
+    yes: YesOption = False,
     *,
     server: ServerChoice,
 ) -> None:
-    """Revoke a key: its next use is refused."""
+    """Revoke a key: its next use is refused.
+
+    Example: tailrace key revoke ID --yes
+    """
+    confirm(yes, f"Revoke the key {key_id}?", f"nothing was revoked: to revoke the key {key_id}")
     with server.connect() as client:
         try:
             call(client, "DELETE", f"{KEYS}/{quoted(key_id)}")

@@ -1,17 +1,78 @@
 """How the commands print."""
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from tailrace.cli.errors import USAGE, CommandError
 
 OFF_TERMINAL_WIDTH = 1_000_000
 
 MAX_CELL_WIDTH = 40  # terminal columns
 GAP = "  "
+
+
+class ListFormat(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+FormatOption = Annotated[
+    ListFormat | None,
+    typer.Option(
+        "--format", help="How to print; default: table. JSON is whole, as the API has it.", show_default=False
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask first; needed where nobody can be asked.")]
+
+
+def print_list(
+    head: Sequence[str], rows: Iterable[Sequence[object]], items: Sequence[object], form: ListFormat | None
+) -> None:
+    """Print what was listed: as a table or CSV of these rows, or the items themselves as JSON."""
+    match form:
+        case ListFormat.JSON:
+            print_json(items)
+        case ListFormat.NDJSON:
+            for item in items:
+                print(json.dumps(item, ensure_ascii=False))
+        case ListFormat.CSV:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow([name.lower().replace(" ", "_") for name in head])
+            writer.writerows(rows)
+        case _:
+            print_table(head, rows)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON for people and programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def confirm(yes: bool, question: str, otherwise: str) -> None:
+    """Ask before what cannot be undone; raises CommandError unless it is wanted.
+
+    `otherwise` says what is not done, as `nothing was dropped: to drop web`; where nobody can be asked it goes on with
+    how to say so.
+    """
+    if yes:
+        return
+    if not stdin_is_terminal():
+        raise CommandError(f"{otherwise}, give --yes", USAGE)
+    if not typer.confirm(question, err=True):
+        raise CommandError(otherwise.partition(":")[0])
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

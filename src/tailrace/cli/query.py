@@ -100,7 +100,7 @@ def query(
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form is AnswerFormat.ARROW and terminal:
         raise typer.BadParameter("arrow is binary: send standard output to a file", param_hint="--format")
-    with server.connect() as client, _shown_place(question.body.get("apl") or question.body.get("sql", "")):
+    with server.connect() as client, shown_place(question.body.get("apl") or question.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
             with client.stream(
@@ -128,7 +128,7 @@ def query(
 
 
 @contextmanager
-def _shown_place(text: str) -> Iterator[None]:
+def shown_place(text: str) -> Iterator[None]:
     """Show the place in the query that an error names, with a caret beneath it."""
     try:
         yield
@@ -161,9 +161,13 @@ def _question(apl: str | None, sql: str | None, start: str | None, end: str | No
         )
     if apl.split(maxsplit=1)[:1] and apl.split(maxsplit=1)[0].lower() in SQL_WORDS:
         raise typer.BadParameter("this is SQL: give it by --sql", param_hint="APL")
+    return Question(APL_PATH, {"format": "tabular", "totals": "false"}, {"apl": apl, **time_range(start, end)})
+
+
+def time_range(start: str | None, end: str | None) -> dict[str, str]:
+    """Return the members of a body that say from when and until when, for the options that were given."""
     times = {"startTime": start, "endTime": end}
-    body = {"apl": apl, **{name: _since_now(time) for name, time in times.items() if time is not None}}
-    return Question(APL_PATH, {"format": "tabular", "totals": "false"}, body)
+    return {name: _since_now(time) for name, time in times.items() if time is not None}
 
 
 def _since_now(time: str) -> str:

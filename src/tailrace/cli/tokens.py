@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 
 import httpx
@@ -15,15 +16,47 @@ from tailrace.cli.client import (
     server_command,
 )
 from tailrace.cli.errors import CommandError, NotFoundError
-from tailrace.cli.output import print_table
+from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
 from tailrace.config import parse_duration
 
 app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True)
 
 # Capability to its action.
 RIGHTS = {"ingest": "create", "query": "read", "trim": "update", "vacuum": "update", "data": "delete"}
+EVERY_DATASET = "*"
 USUAL_RIGHTS = ("ingest", "query")
 NO_EXPIRY = "0001-01-01T00:00:00Z"
+
+
+class TokenRole(StrEnum):
+    """A usual set of rights."""
+
+    viewer = "viewer"
+    editor = "editor"
+    admin = "admin"
+    metrics = "metrics"
+
+
+def role_rights(role: TokenRole) -> tuple[dict[str, dict[str, list[str]]], dict[str, list[str]]]:
+    """Return the capabilities on datasets and on the organisation that a role stands for."""
+    documents = ("annotations", "dashboards", "datasets", "monitors", "notifiers", "views")
+    read, change = ["read"], ["create", "read", "update", "delete"]
+    match role:
+        case TokenRole.metrics:
+            return {}, {"server": read}
+        case TokenRole.viewer:
+            on_datasets = {"query": read, "starredQueries": read, "virtualFields": read}
+            return {EVERY_DATASET: on_datasets}, dict.fromkeys(documents, read)
+        case TokenRole.editor:
+            on_datasets = {"ingest": ["create"], "query": read, "starredQueries": change, "virtualFields": change}
+            return {EVERY_DATASET: on_datasets}, dict.fromkeys(documents, change)
+        case TokenRole.admin:
+            on_datasets = {
+                **{right: [action] for right, action in RIGHTS.items()},
+                **dict.fromkeys(("starredQueries", "virtualFields", "share"), change),
+            }
+            managed = dict.fromkeys((*documents, "apiTokens", "rbac", "users"), change)
+            return {EVERY_DATASET: on_datasets}, {**managed, "auditLog": read, "server": read}
 
 
 def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
@@ -58,14 +91,23 @@ def parse_expiry(text: str, now: datetime) -> str:
 def create(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
     dataset: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--dataset",
             metavar="DATASET[:RIGHTS]",
             help="Dataset (* for every one) and rights: ingest, query (both when left out), trim, vacuum, data (to "
             "delete events). Repeatable.",
         ),
-    ],
+    ] = None,
+    role: Annotated[
+        TokenRole | None, typer.Option("--role", help="A usual set of rights on every dataset and the organisation.")
+    ] = None,
+    org: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--org", metavar="CAPABILITY[:ACTIONS]", help="Right on the organisation, as dashboards:read. Repeatable."
+        ),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="TIME", help="End: an RFC 3339 time, or from now: 90d, 12h.")
     ] = None,
@@ -75,13 +117,25 @@ def create(
 ) -> None:
     """Make an API token. Its secret goes to standard output, this once.
 
-    Example: tailrace token create app --dataset web:ingest --dataset audit:query --expires 90d
+    Roles: viewer reads all (Grafana, MCP servers), editor also sends events and changes documents, admin may everything
+    (Terraform), metrics reads /metrics alone (Prometheus).
+
+    Examples:
+
+      tailrace token create app --dataset web:ingest --dataset audit:query --expires 90d
+
+      tailrace token create grafana --role viewer
     """
-    capabilities: dict[str, dict[str, list[str]]] = {}
+    capabilities, organisation = role_rights(role) if role else ({}, {})
+    if not (dataset or org or role):
+        raise typer.BadParameter("say what it may do: --dataset web:ingest, --role viewer, --org monitors:read")
     try:
-        for text in dataset:
+        for text in dataset or ():
             named, rights = parse_rights(text)
             capabilities.setdefault(named, {}).update(rights)
+        for text in org or ():
+            capability, _, actions = text.partition(":")
+            organisation[capability] = [action.strip() for action in actions.split(",")] if actions else ["read"]
         end = parse_expiry(expires, datetime.now(UTC)) if expires else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -89,6 +143,7 @@ def create(
         "name": name,
         "description": description,
         "datasetCapabilities": capabilities,
+        "orgCapabilities": organisation,
         "expiresAt": end or NO_EXPIRY,
     }
     with server.connect() as client:
@@ -113,7 +168,7 @@ def _missing(client: httpx.Client, names: Iterable[str]) -> Iterator[str]:
 
 @app.command("list")
 @server_command
-def list_all(*, server: ServerChoice) -> None:
+def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
     """List the API tokens, without their secrets."""
     with server.connect() as client:
         tokens = call(client, "GET", "/v2/tokens")
@@ -122,11 +177,12 @@ def list_all(*, server: ServerChoice) -> None:
             item["id"],
             item["name"],
             " ".join(f"{name}:{','.join(rights)}" for name, rights in item["datasetCapabilities"].items()),
+            " ".join(f"{name}:{','.join(actions)}" for name, actions in item["orgCapabilities"].items()),
             "never" if item["expiresAt"] == NO_EXPIRY else item["expiresAt"],
         ]
         for item in tokens
     ]
-    print_table(["ID", "NAME", "DATASETS", "EXPIRES"], rows)
+    print_list(["ID", "NAME", "DATASETS", "ORGANISATION", "EXPIRES"], rows, tokens, form)
 
 
 @app.command()
@@ -172,13 +228,15 @@ def regenerate(
 @server_command
 def delete(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
+    yes: YesOption = False,
     *,
     server: ServerChoice,
 ) -> None:
     """Revoke an API token: its next use is refused.
 
-    Example: tailrace token revoke ID
+    Example: tailrace token revoke ID --yes
     """
+    confirm(yes, f"Revoke the token {token_id}?", f"nothing was revoked: to revoke the token {token_id}")
     with server.connect() as client:
         try:
             call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")

@@ -9,7 +9,7 @@ import typer
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
 from tailrace.cli.errors import CommandError, NotFoundError
-from tailrace.cli.output import print_table
+from tailrace.cli.output import FormatOption, ListFormat, YesOption, confirm, print_list
 
 app = typer.Typer(help="Show and change users, their roles and their personal tokens.", no_args_is_help=True)
 
@@ -55,10 +55,10 @@ def change(
 
 @app.command("list")
 @server_command
-def list_all(*, server: ServerChoice) -> None:
+def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
     """List the users of the organisation."""
     with server.connect() as client:
-        _print(call(client, "GET", USERS))
+        _print(call(client, "GET", USERS), form)
 
 
 @app.command()
@@ -119,10 +119,15 @@ def make_token(
 @server_command
 def delete(
     user: IdArgument,
+    yes: YesOption = False,
     *,
     server: ServerChoice,
 ) -> None:
-    """Remove a user and their personal tokens; the API tokens that they made stay."""
+    """Remove a user and their personal tokens; the API tokens that they made stay.
+
+    Example: tailrace user delete ada@example.com --yes
+    """
+    confirm(yes, f"Remove the user {user} and their tokens?", f"nobody was removed: to remove the user {user}")
     with server.connect() as client:
         _call(client, "DELETE", f"{USERS}/{quoted(_id_of(client, user))}")
     print(f"removed user {user}")
@@ -145,6 +150,6 @@ def _call(client: httpx.Client, method: str, path: str, body: object = None) -> 
         raise CommandError(f"{error}: give an id or an email; `tailrace user list` shows them") from error
 
 
-def _print(users: list[dict[str, Any]]) -> None:
+def _print(users: list[dict[str, Any]], form: ListFormat | None = None) -> None:
     rows = [[user["id"], user["name"], user["email"], user["role"]["id"]] for user in users]
-    print_table(["ID", "NAME", "EMAIL", "ROLE"], rows)
+    print_list(["ID", "NAME", "EMAIL", "ROLE"], rows, users, form)
