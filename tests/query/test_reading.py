@@ -14,7 +14,7 @@ from support.events import batch
 from support.rounds import rounds
 
 from tailrace.query import QueryLimits
-from tailrace.query.run import AplRequest, AplResult, run_apl, sql_of
+from tailrace.query.run import LOWER_BOUND, AplRequest, AplResult, run_apl, sql_of
 
 T0_NS = 1_772_704_800_000_000_000
 MS = 1_000_000
@@ -154,10 +154,21 @@ def test_the_latest_rows_of_a_condition_come_from_as_many_files_as_it_takes(file
     assert column(few, "n") == list(range(798, 758, -2))
     assert few.status.blocks_matched == 1
     assert (few.status.rows_examined, few.status.rows_matched) == (PER_FILE, PER_FILE // 2)
+    assert LOWER_BOUND in [each.msg for each in few.status.messages]
     assert column(more, "n") == [750, 700, 650, 600, 550]
     assert 3 <= more.status.blocks_matched < FILES
     assert column(rare, "n") == [2, 1]
     assert (rare.status.blocks_matched, rare.status.rows_matched) == (FILES, 3)
+    assert LOWER_BOUND not in [each.msg for each in rare.status.messages]
+
+
+def test_without_a_condition_all_rows_of_the_range_match_though_few_are_read(files: Desk) -> None:
+    plain = ask(files, "logs | limit 20")
+    ranged = ask(files, "logs | limit 20", start_ns=T0_NS, end_ns=T0_NS + 350 * MS)
+
+    assert (plain.status.blocks_matched, plain.status.rows_matched) == (1, FILES * PER_FILE)
+    assert (ranged.status.blocks_matched, ranged.status.rows_matched) == (1, 350)
+    assert LOWER_BOUND not in [each.msg for each in plain.status.messages]
 
 
 def test_pages_read_no_file_that_lies_before_them(files: Desk) -> None:

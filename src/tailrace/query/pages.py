@@ -24,6 +24,7 @@ class Read(Struct, frozen=True):
     start_us: int | None
     end_us: int | None  # exclusive
     rows: int | None
+    partly: bool = False  # whether there are rows beyond it that may belong to the query, but not to the page
 
 
 class Page(Struct, frozen=True, eq=False):
@@ -94,6 +95,7 @@ class Page(Struct, frozen=True, eq=False):
         scan, after = self.scan, self.after
         start_us, end_us, asked_end = scan.start_us, scan.end_us, scan.asked_end
         last_us = rows = None
+        partly = False
         steps = list(self._steps())
         for step, bound_us in enumerate(steps):
             scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
@@ -109,11 +111,12 @@ class Page(Struct, frozen=True, eq=False):
                 scan.narrow(None, after.time_us) if self.descending else scan.narrow(after.time_us + 1, None)
             last_us, rows = self._last(run)
             if last_us is not None:
+                partly = bound_us is not None
                 break
         scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
         if last_us is not None:
             self._narrow_to(last_us)
-        return Read(read_start_us, read_end_us, rows)
+        return Read(read_start_us, read_end_us, rows, partly)
 
     def _narrow_to(self, last_us: int) -> None:
         """Leaves out what comes after this time in the order of the page."""

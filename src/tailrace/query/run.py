@@ -42,6 +42,7 @@ MAX_ROWS = 50_000  # of any answer table (Axiom's hard maximum)
 MAX_BIN_AUTO_GROUPS = 10_000  # that a request may ask for
 DEFAULT_BIN_AUTO_GROUPS = 100
 IMPLICIT_END = "implicit end time of now applied"
+LOWER_BOUND = "rowsMatched is a lower bound, as no more events were read than the answer needs"
 
 Variable = str | int | float | bool | None
 
@@ -139,7 +140,7 @@ class AplStatus(Struct, frozen=True):
 
     elapsed_us: int
     rows_examined: int  # inside the time range, in what was read
-    rows_matched: int  # of these, after the filters and before any limit
+    rows_matched: int  # after the filters and before any limit; of what was read, where a message says so
     blocks_examined: int = 0  # files and in-memory parts within reach
     blocks_matched: int = 0  # of these, read
     blocks_skipped: int = 0  # passed over by time, statistics or missing columns
@@ -469,12 +470,19 @@ class _Compiled:
     # Figures
 
     def status(self, session: Session, table: AplTable) -> AplStatus:
-        if self.page is None or self.read is None:
+        page, read = self.page, self.read
+        if page is None or read is None:
             return self._status(session, table)
-        with self.page.within(self.read):
-            return self._status(session, table)
+        total: int | None = None
+        if read.partly and self.compiler.filtered:
+            self.compiler.warn(message_code(LOWER_BOUND), LOWER_BOUND, priority="info")
+        elif read.partly and page.after is None:
+            total = _rows_in_range(session, page.scan)
+        with page.within(read):
+            return self._status(session, table, total)
 
-    def _status(self, session: Session, table: AplTable) -> AplStatus:
+    def _status(self, session: Session, table: AplTable, total: int | None = None) -> AplStatus:
+        """`total` is the number of rows of an unfiltered query of which only a part was read."""
         compiler = self.compiler
         examined = sum(_rows_in_range(session, dataset) for dataset in compiler.datasets)
         files = sum(len(dataset.snapshot.files) for dataset in compiler.datasets)
@@ -482,7 +490,7 @@ class _Compiled:
         hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
         matched = self.matched
         if not compiler.filtered and matched is None:
-            matched = examined
+            matched = examined if total is None else total
         elif matched is None:
             matched = self._matched_by_page(table.rows.num_rows)
         if matched is None:

@@ -287,7 +287,7 @@ class United(Relation):
 
     def find(self, name: str) -> Column | None:
         if name not in self._made:
-            found = [relation.find(name) for relation in self._members]
+            found = [relation.find(name) if relation.may_find(name) else None for relation in self._members]
             self._made[name] = None
             if any(found):
                 values = [column.value if column is not None else Value(NULL, exp.null()) for column in found]
@@ -350,16 +350,25 @@ class United(Relation):
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         selects: list[exp.Query] = []
+        given: set[str] = set()
         for n, relation in enumerate(self._members):
             parts = {name: self._values[name][n] for name in sorted(needed)}
+            parts = {name: part for name, part in parts.items() if not _is_absent(part)}
+            given |= parts.keys()
             rows = out.table(relation.emit(references(parts.values()), out))
             cells = [named(part, name, out) for name, part in parts.items()]
-            cells = cells or [nothing()]
-            selects.append(exp.Select(expressions=cells, from_=exp.From(this=rows)))
+            selects.append(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=rows)))
+        absent = [named(self._values[name][0], name, out) for name in sorted(needed - given)]
+        selects[0].set("expressions", [*selects[0].args["expressions"], *absent])
+        # By name, as many datasets have few columns in common.
         union = selects[0]
         for select in selects[1:]:
-            union = exp.Union(this=union, expression=select, distinct=False)
+            union = exp.Union(this=union, expression=select, distinct=False, by_name=True)
         return union
+
+
+def _is_absent(part: Definition) -> bool:
+    return isinstance(part, exp.Cast) and isinstance(part.this, exp.Null)
 
 
 def union(compiler: "Compiler", relation: Relation | None, operator: tree.Union) -> Relation:

@@ -234,6 +234,20 @@ class Dataset(Relation):
 
         return whole
 
+    def may_find(self, name: str) -> bool:
+        return self._all.overflows or name in self._names
+
+    @functools.cached_property
+    def _names(self) -> set[str]:
+        """Of all fields, and of the objects in which they are."""
+        names = {*self.known(), *self._maps}
+        for name in list(names):
+            end = name.find(".")
+            while end >= 0:
+                names.add(name[:end])
+                end = name.find(".", end + 1)
+        return names
+
     def listed(self) -> list[Column]:
         shown = {path for path in self._reader.paths if not self._is_mapped(path)}
         names = sorted({TIME, SYSTEM_TIME, *shown, *self._maps} - set(self._virtual), key=str.encode)

@@ -327,7 +327,7 @@ class Expressions:
         With `joined` it is made once, of all texts together with separators between them, as it can be where it looks
         for something that no separator is part of.
         """
-        columns = [column.value for column in self.relation.listed() if column.name not in SYSTEM]
+        columns = [column.value for column in self.relation.listed() if column.name not in (*SYSTEM, "$table")]
         if len(columns) > MAX_ANY_COLUMNS:
             raise AplError(f"'*' stands for {len(columns)} columns, the limit is {MAX_ANY_COLUMNS}", kind="limit")
         rest = self.relation.rest

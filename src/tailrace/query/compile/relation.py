@@ -135,6 +135,10 @@ class Relation:
         """The column of this name, if there is one."""
         raise NotImplementedError
 
+    def may_find(self, name: str) -> bool:
+        """Whether it is worth asking for this name; sooner told than what the column is."""
+        return True
+
     def listed(self) -> list[Column]:
         """All columns, in order, but those that only `_rest` knows."""
         raise NotImplementedError
@@ -217,6 +221,9 @@ class Layer(Relation):
         if self.inherits and self._passes(name):
             return self.parent.find(name)
         return None
+
+    def may_find(self, name: str) -> bool:
+        return name in self.own or (self.inherits and self.parent.may_find(name))
 
     def _passes(self, name: str) -> bool:
         return name not in self.removed and (self.keeps is None or self.keeps(name))

@@ -50,6 +50,8 @@ _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
 _KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
 MAX_COLUMNS = 100  # of one parse
+FEW_DATASETS = 4  # of a search; of more only those with a match go into its rows, whose columns are those of all
+SOURCE = "$table"  # the column that says from which dataset a row of a search is
 
 
 # parse
@@ -312,11 +314,21 @@ def search(compiler: "Compiler", relation: Relation, operator: tree.Search) -> R
 
 
 def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
-    """Over the datasets named, or all; a column `$table` says where a row is from."""
+    """Over the datasets named, or all; a column `$table` says where a row is from.
+
+    Each dataset is searched by itself: together they may have thousands of columns.
+    """
     members: list[tuple[str, Relation]] = []
     for pattern in operator.tables or (tree.Pattern(operator.at, ("", "")),):
         members += compiler.tables(pattern)
-    return search(compiler, united(compiler, members, "$table"), operator)
+    found: list[tuple[str, Relation]] = []
+    for name, relation in members:
+        layer = Layer(relation)
+        define(compiler, layer, SOURCE, literal(name))
+        found.append((name, search(compiler, layer, operator)))
+    if len(found) > FEW_DATASETS:
+        found = compiler.occupied(found) or found[:1]
+    return united(compiler, found, SOURCE)
 
 
 # datatable
