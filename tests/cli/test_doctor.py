@@ -111,6 +111,34 @@ def test_settings_that_are_wrong_are_named(data: Path) -> None:
     assert ["TAILRACE_PROT" in line or "commit_bytes" in line for line in wrong(done)] == [True, True]
 
 
+def test_files_that_settings_name_and_cannot_be_used_are_found(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "prices.json").write_text("[1]")
+    done = doctor(
+        "--data",
+        str(data),
+        TAILRACE_MODEL_PRICES=str(tmp_path / "prices.json"),
+        TAILRACE_GEO_DATABASE=str(tmp_path / "none.mmdb"),
+    )
+
+    assert done.exit_code == 1
+    assert ["model_prices" in wrong(done)[0], "geo_database" in wrong(done)[1]] == [True, True]
+
+
+def test_a_spoiled_registry_of_fields_is_found(data: Path) -> None:
+    (data / "lake" / "demo" / "_tailrace" / "fields.json").write_bytes(b"")
+    done = doctor("--data", str(data))
+
+    assert (done.exit_code, "dataset demo: cannot be opened" in wrong(done)[0]) == (1, True)
+
+
+def test_tables_that_every_user_may_read_are_found(data: Path) -> None:
+    data.chmod(0o755)
+    (data / "lake").chmod(0o755)
+    done = doctor("--data", str(data))
+
+    assert (done.exit_code, "every user may read lake" in wrong(done)[0]) == (1, True)
+
+
 def test_a_flipped_byte_in_the_log_is_found(data: Path) -> None:
     [*_, segment] = sorted((data / "log").glob("*.seg"))
     spoiled = bytearray(segment.read_bytes())

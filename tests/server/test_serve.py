@@ -190,8 +190,8 @@ def test_a_file_of_prices_that_cannot_be_used_stops_the_start(make_server: "Make
         timeout=60,
     )
 
-    assert refused.returncode == 1
-    assert f"{file} has no prices" in refused.stderr
+    assert refused.returncode == 2
+    assert f"setting model_prices: {file} has no prices" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -96,7 +96,10 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     # Only here: the server brings its whole engine along, which no other command needs.
     from tailrace import server
 
-    server.serve(settings)
+    try:
+        server.serve(settings)
+    except ConfigError as error:
+        raise CommandError(str(error), USAGE) from error
 
 
 @_with_settings_flags
@@ -114,6 +117,14 @@ def show_config(
         print(settings_reference(), end="")
         return
     settings, origins = _load(config, flags)
+    if settings.model_prices or settings.geo_database:
+        # Only then: it brings the query engine along.
+        from tailrace import server
+
+        try:
+            server.facts_of(settings)
+        except ConfigError as error:
+            raise CommandError(str(error), USAGE) from error
     if form is ConfigFormat.JSON:
         effective = {
             name: {"value": _json_value(name, getattr(settings, name)), "origin": origin}

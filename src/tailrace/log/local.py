@@ -16,8 +16,8 @@ from tailrace.log.frames import HEADER_BYTES, Buffer, Payload
 from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, SegmentFile, Window
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-MIN_FREE_BYTES = 1024 * 1024 * 1024
-MAX_QUEUED_BYTES = 256 * 1024 * 1024
+MIN_FREE_BYTES = 512 * 1024 * 1024
+MAX_QUEUED_BYTES = 128 * 1024 * 1024
 
 MAX_GROUP_BYTES = 16 * 1024 * 1024  # written and flushed together; one larger batch still goes alone
 MAX_GROUP_BATCHES = 4096

@@ -45,7 +45,7 @@ class Mail(Struct, frozen=True):
     security: Literal["starttls", "tls", "none"] = "starttls"
     user: str = ""
     password: str = ""
-    sender: str = ""
+    sender: str = "tailrace@localhost"
 
 
 class Outgoing(Struct, frozen=True):

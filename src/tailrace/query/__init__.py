@@ -10,7 +10,7 @@ from tailrace.lake import Lake, Snapshot
 from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
 from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
-from tailrace.query.functions import Facts, read_facts
+from tailrace.query.functions import Facts, UnusableFile, read_facts
 from tailrace.query.lookup import State, Stored, current_states, stored_values
 from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 from tailrace.query.run import AplRequest, AplResult, rows_of, run_apl
@@ -26,6 +26,7 @@ __all__ = [
     "Result",
     "State",
     "Stored",
+    "UnusableFile",
     "current_states",
     "read_facts",
     "run_apl",

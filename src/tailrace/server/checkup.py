@@ -25,13 +25,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace import __version__
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.store import FILE_NAME as SAVED_FILE
-from tailrace.config import Settings, format_size
+from tailrace.config import ConfigError, Settings, format_size
 from tailrace.events import TailraceError
 from tailrace.lake import catalog
+from tailrace.lake.fields import load_fields
 from tailrace.lake.table import Table
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
-from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE, facts_of
 from tailrace.storage.database import open_engine
 
 ENGINES = ("duckdb", "deltalake", "pyarrow", "granian")
@@ -59,6 +60,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one thing after the other."""
     data = settings.data.absolute()
     yield _versions()
+    yield from _facts(settings)
     yield _clock(data)
     if not data.is_dir():
         yield Finding(
@@ -106,6 +108,14 @@ def _versions() -> Finding:
     return Finding("ok", "version", f"tailrace {__version__}, Python {python}, {engines}")
 
 
+def _facts(settings: Settings) -> Iterator[Finding]:
+    try:
+        facts_of(settings)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield Finding("wrong", "settings", line, "correct the file, or leave the setting empty")
+
+
 def _clock(data: Path) -> Finding:
     now_s = time.time()
     shown = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
@@ -140,6 +150,12 @@ def _directory(data: Path) -> Iterator[Finding]:
         for name in SECRET_FILES
         if (data / name).exists() and (data / name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     ]
+    if data.stat().st_mode & stat.S_IXOTH:
+        # A group may be meant to read the tables; everybody hardly is.
+        shown = [n for n in ("lake", "log") if (data / n).is_dir() and (data / n).stat().st_mode & stat.S_IROTH]
+        if shown:
+            names = " ".join(str(data / name) for name in shown)
+            yield Finding("wrong", "secrets", f"every user may read {' and '.join(shown)}", f"chmod o-rwx {names}")
     if open_to_all:
         names = " ".join(str(data / name) for name in open_to_all)
         yield Finding("wrong", "secrets", f"other users may read {', '.join(open_to_all)}", f"chmod 600 {names}")
@@ -280,6 +296,7 @@ def _table(directory: Path) -> tuple[str, int, int]:
     """What is wrong with a dataset's files, empty where nothing is, and how many files and rows it has."""
     try:
         catalog.load_info(directory)
+        load_fields(catalog.fields_path(directory))
         table = Table(directory, DeltaTable(str(directory)))
     except UNREADABLE as error:
         return f"cannot be opened: {_first_line(error)}", 0, 0

@@ -36,15 +36,15 @@ from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
 from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
-from tailrace.config import Settings
+from tailrace.config import ConfigError, Settings
 from tailrace.dialects.http import Options
 from tailrace.dialects.route import Router
-from tailrace.events import QueryFailed, TailraceError
+from tailrace.events import TailraceError
 from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
-from tailrace.log import FileCalls, LocalLog
+from tailrace.log import FileCalls, LocalLog, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
-from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, read_facts
+from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, UnusableFile, read_facts
 from tailrace.server import app, logs
 from tailrace.server.forwarded import Proxies
 from tailrace.server.gate import LogGate
@@ -80,13 +80,31 @@ FAULTS_TOLD = 3  # of datasets, in full in the answer about readiness
 logger = logging.getLogger("tailrace.server")
 
 
+def facts_of(settings: Settings) -> Facts:
+    """The facts of the files that settings name. Raises ConfigError for files that cannot be used, a line for each."""
+    prices = places = Facts()
+    wrong = []
+    try:
+        prices = read_facts(prices=settings.model_prices)
+    except UnusableFile as error:
+        wrong.append(f"setting model_prices: {error}")
+    try:
+        places = read_facts(places=settings.geo_database)
+    except UnusableFile as error:
+        wrong.append(f"setting geo_database: {error}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return replace(prices, places=places.places)
+
+
 def serve(settings: Settings) -> None:
     """Runs a server until SIGTERM or SIGINT, then stops gracefully and ends the process with exit code 0.
 
     Raises SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
-    taken, or when the directory cannot be used.
+    taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
     _spare_the_collector()
+    facts = facts_of(settings)
     data = settings.data.absolute()
     try:
         make_directories(data)
@@ -94,7 +112,7 @@ def serve(settings: Settings) -> None:
         _refuse(f"the data directory {data} cannot be made: {error.strerror}")
     with _locked(data), _listening(settings.host, settings.port) as listener:
         logs.configure(settings.log_level, settings.log_format)
-        uvloop.run(_serve(settings, data, listener))
+        uvloop.run(_serve(settings, facts, data, listener))
     _end()
 
 
@@ -111,7 +129,7 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-async def _serve(settings: Settings, data: Path, listener: socket.socket) -> None:
+async def _serve(settings: Settings, facts: Facts, data: Path, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     descriptors = raise_descriptor_limit()
@@ -126,13 +144,11 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     kept = Kept.open(data / SAVED_FILE)
     monitor_store = MonitorStore.open(data / SAVED_FILE)
     try:
-        facts = read_facts(settings.model_prices, settings.geo_database)
-    except QueryFailed as error:
-        _refuse(error.message)
-    try:
         sessions = Sessions.open(data / SESSIONS_FILE)
     except ValueError as error:
         _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{data / SESSIONS_FILE} cannot be read or made: {error.strerror}")
     token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
     first_start = not (data / "lake").exists()
     metrics = Metrics()
@@ -141,29 +157,35 @@ async def _serve(settings: Settings, data: Path, listener: socket.socket) -> Non
     def release(position: int) -> None:
         log.release(position)
 
-    lake = Lake.open(
-        data / "lake",
-        LakeSettings(
-            commit_bytes=settings.commit_bytes,
-            commit_age_s=settings.commit_age_s,
-            columns_per_dataset=settings.columns_per_dataset,
-            column_density=settings.column_density,
-            max_datasets=settings.max_datasets,
-            upkeep=_upkeep(settings),
-        ),
-        on_committed=release,
-        reserve=reserve,
-    )
-    access.datasets_belong(lake.organisation)
-    log = LocalLog.open(
-        data / "log",
-        segment_bytes=settings.log_segment_bytes,
-        min_free_bytes=settings.log_min_free_bytes,
-        max_queued_bytes=settings.log_max_queued_bytes,
-        on_durable=lake.accept_all,
-        floor=lake.highest_position(),
-        calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
-    )
+    try:
+        lake = Lake.open(
+            data / "lake",
+            LakeSettings(
+                commit_bytes=settings.commit_bytes,
+                commit_age_s=settings.commit_age_s,
+                columns_per_dataset=settings.columns_per_dataset,
+                column_density=settings.column_density,
+                max_datasets=settings.max_datasets,
+                upkeep=_upkeep(settings),
+            ),
+            on_committed=release,
+            reserve=reserve,
+        )
+        access.datasets_belong(lake.organisation)
+        log = LocalLog.open(
+            data / "log",
+            segment_bytes=settings.log_segment_bytes,
+            min_free_bytes=settings.log_min_free_bytes,
+            max_queued_bytes=settings.log_max_queued_bytes,
+            on_durable=lake.accept_all,
+            floor=lake.highest_position(),
+            calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
+        )
+    except OSError as error:
+        logger.exception("the log or the tables cannot be opened")
+        _refuse(f"the log or the tables in {data} cannot be opened: {error}")
+    except LogVersionError as error:
+        _refuse(error.message)
     # What queries spilled to disk before a kill.
     shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
     with contextlib.suppress(OSError):  # then DuckDB makes it, once there is something to spill

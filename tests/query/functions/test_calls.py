@@ -10,9 +10,8 @@ import sqlglot.expressions as exp
 from query.functions.conftest import Ask
 from query.functions.kit import evaluate
 
-from tailrace.events import QueryFailed
 from tailrace.query.functions import CallInvalid, Context, Price, call, register
-from tailrace.query.functions.geo import open_database, place, with_database
+from tailrace.query.functions.geo import UnusableFile, open_database, place, with_database
 from tailrace.query.functions.rounding import bin_auto_ns
 from tailrace.query.values import DYNAMIC, LONG, STRING, Value, literal, null
 
@@ -322,7 +321,7 @@ def test_addresses_are_looked_up_in_a_database_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     file = tmp_path / "city.mmdb"
     file.write_bytes(b"nothing")
-    with pytest.raises(QueryFailed, match="is no database of IP addresses"):
+    with pytest.raises(UnusableFile, match="is no database of IP addresses"):
         open_database(file)
 
 

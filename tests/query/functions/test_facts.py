@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from query.functions.test_calls import PLACE, RECORD, database_file
 
-from tailrace.events import QueryFailed
 from tailrace.lake import Lake
-from tailrace.query import AplRequest, DuckDB, Facts, QueryLimits, read_facts, run_apl
+from tailrace.query import AplRequest, DuckDB, Facts, QueryLimits, UnusableFile, read_facts, run_apl
 
 TOML = '"gpt-4o" = {input = 2.5, output = 10}\n[small]\ninput = 1\noutput = 2\n'
 JSON = '{"gpt-4o": {"input": 2.5, "output": 10}, "small": {"input": 1, "output": 2}}'
@@ -62,10 +61,10 @@ def test_without_files_both_are_null(tmp_path: Path) -> None:
 def test_a_file_without_prices_is_told(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(QueryFailed, match=said):
+    with pytest.raises(UnusableFile, match=said):
         read_facts(str(tmp_path / name))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(QueryFailed, match="cannot be read"):
+    with pytest.raises(UnusableFile, match="cannot be read"):
         read_facts(str(tmp_path / "none.toml"))

@@ -21,7 +21,7 @@ from tailrace.query.functions import (
     types,
 )
 from tailrace.query.functions.facts import Facts, read_facts
-from tailrace.query.functions.geo import with_database
+from tailrace.query.functions.geo import UnusableFile, with_database
 from tailrace.query.functions.operators import (
     between,
     binary,
@@ -43,6 +43,7 @@ __all__ = [
     "Function",
     "Parameter",
     "Price",
+    "UnusableFile",
     "between",
     "binary",
     "call",

@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tailrace.events import QueryFailed
-from tailrace.query.functions.geo import Lookup, open_database
+from tailrace.query.functions.geo import Lookup, UnusableFile, open_database
 from tailrace.query.functions.table import Price
 
 
@@ -20,7 +19,7 @@ class Facts(Struct, frozen=True):
 
 
 def read_facts(prices: str = "", places: str = "") -> Facts:
-    """The facts of the files at these paths, if any. Raises QueryFailed for a file that cannot be used."""
+    """The facts of the files at these paths, if any. Raises UnusableFile for a file that cannot be used."""
     return Facts(
         prices=read_prices(Path(prices)) if prices else {},
         places=open_database(Path(places)) if places else None,
@@ -30,13 +29,13 @@ def read_facts(prices: str = "", places: str = "") -> Facts:
 def read_prices(path: Path) -> dict[str, Price]:
     """Prices in US dollars a million tokens, by model: `{"model": {"input": 2.5, "output": 10}}`.
 
-    A file whose name ends in `.json` is JSON, any other TOML. Raises QueryFailed for one that cannot be used.
+    A file whose name ends in `.json` is JSON, any other TOML. Raises UnusableFile for one that cannot be used.
     """
     decode: Callable[..., dict[str, Price]] = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
     try:
         prices = decode(path.read_bytes(), type=dict[str, Price])
     except OSError as error:
-        raise QueryFailed(f"the prices in {path} cannot be read: {error.strerror}") from error
+        raise UnusableFile(f"the prices in {path} cannot be read: {error.strerror}") from error
     except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise QueryFailed(f"{path} has no prices of models, each with input and output: {error}") from error
+        raise UnusableFile(f"{path} has no prices of models, each with input and output: {error}") from error
     return prices

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tailrace.events import QueryFailed
 from tailrace.query.functions.udf import Udf
 from tailrace.query.values import DYNAMIC, STRING
+
+
+class UnusableFile(Exception):
+    """A file of facts is not what its setting says; the message tells why."""
+
 
 Lookup = Callable[[str], dict[str, Any] | None]
 
@@ -28,18 +32,18 @@ def with_database(lookup: Lookup) -> Udf:
 def open_database(path: Path) -> Lookup:
     """Look up addresses in a file, which is held in memory; thread-safe.
 
-    Raises QueryFailed where the package `maxminddb` is not installed or the file is no such database.
+    Raises UnusableFile where the package `maxminddb` is not installed or the file is no such database.
     """
     try:
         import maxminddb
     except ImportError as error:
-        raise QueryFailed(
+        raise UnusableFile(
             "a database of IP addresses needs the package maxminddb: pip install tailrace[geo]"
         ) from error
     try:
         reader = maxminddb.open_database(str(path), maxminddb.MODE_MEMORY)
     except (OSError, maxminddb.InvalidDatabaseError) as error:
-        raise QueryFailed(f"{path} is no database of IP addresses: {error}") from error
+        raise UnusableFile(f"{path} is no database of IP addresses: {error}") from error
 
     def lookup(address: str) -> dict[str, Any] | None:
         record = reader.get(ipaddress.ip_address(address.strip()))
