@@ -63,8 +63,8 @@ def test_trim_deletes_what_is_older_when_it_is_meant(server: "Server", dataset: 
     assert (unasked.returncode, unasked.stdout) == (2, "")
     assert "--yes" in unasked.stderr
     assert unknown.returncode == 1
-    assert "soon" in unknown.stderr
-    assert (done.returncode, done.stdout) == (0, f"deleted 1 events of dataset {dataset}\n")
+    assert "--older-than is 'soon'" in unknown.stderr
+    assert (done.returncode, done.stdout) == (0, f"deleted 1 event of dataset {dataset}\n")
     assert server.sql(f'SELECT n FROM "{dataset}"') == [{"n": 2}]
 
 

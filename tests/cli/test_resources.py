@@ -111,10 +111,12 @@ def test_events_are_deleted_after_they_were_counted(server: "Server", dataset: s
 
     unasked = on(server, "dataset", "delete-events", f"['{dataset}'] | where n > 1")
     none = on(server, "dataset", "delete-events", f"['{dataset}'] | where n > 5", "--yes")
+    wrong = on(server, "dataset", "delete-events", f"['{dataset}'] | where nn > 1", "--yes")
     done = on(server, "dataset", "delete-events", f"['{dataset}'] | where n > 1", "--yes")
 
     assert (unasked.returncode, "2 events" in unasked.stderr) == (2, True)
     assert none.stdout == "deleted 0 events: none is found\n"
+    assert "no event has a field 'nn'" in wrong.stderr
     assert (done.returncode, done.stdout) == (0, "deleted 2 events\n"), done.stderr
     assert server.sql(f'SELECT n FROM "{dataset}"') == [{"n": 1}]
     assert on(server, "dataset", "vacuum", dataset).returncode == 0

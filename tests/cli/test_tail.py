@@ -108,8 +108,7 @@ def test_what_cannot_be_tailed_is_one_clear_line(server: "Server", dataset: str)
         ):
             done = tailrace("tail", *arguments, env=given)
             assert (done.returncode, done.stdout) == (1, ""), done.stderr
-            [line] = done.stderr.splitlines()
-            assert said in line
+            assert said in done.stderr.splitlines()[0]
 
 
 def test_a_revoked_token_ends_it_with_1(server: "Server", dataset: str, tmp_path: Path) -> None:
@@ -153,3 +152,14 @@ def test_server_sent_events_are_told_apart_by_their_names() -> None:
         ("missed", '{"count":2}'),
         ("", '{"n":3}'),
     ]
+
+
+def test_a_condition_s_place_and_the_names_in_it_are_told_of(server: "Server", dataset: str, tmp_path: Path) -> None:
+    server.ingest(dataset, [{"level": "error"}])
+    env = {"TAILRACE_DATA": str(server.data)}
+    wrong = tailrace("tail", dataset, "--where", "level = 'x'", env=env).stderr.splitlines()
+
+    assert "to compare, write '=='" in wrong[0]
+    assert wrong[1:] == ["tailrace:   level = 'x'", "tailrace:         ^"]
+    with tailing(tmp_path, env, dataset, "--where", "levle == 'x'") as tail:
+        wait_until(lambda: "did you mean 'level'" in tail.notes)

@@ -1,5 +1,6 @@
 """`tailrace dataset`: create, list, look into, trim and drop datasets."""
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,9 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
-from tailrace.cli.output import FormatOption, YesOption, confirm, print_list, print_table
-from tailrace.cli.query import shown_place, time_range
+from tailrace.cli.errors import CommandError
+from tailrace.cli.output import FormatOption, YesOption, confirm, counted, print_list, print_table
+from tailrace.cli.query import shown_place, tell_of_fields, time_range
 
 app = typer.Typer(help="Create, list, look into, trim and drop datasets.", no_args_is_help=True)
 
@@ -78,7 +80,7 @@ def info(
             ["fields", str(figures["numFields"])],
             ["first event", figures.get("minTime", "none")],
             ["last event", figures.get("maxTime", "none")],
-            ["files", str(figures["numBlocks"])],
+            ["blocks", str(figures["numBlocks"])],
             ["on disk", figures["compressedBytesHuman"]],
             ["uncompressed", figures["inputBytesHuman"]],
         ],
@@ -118,8 +120,11 @@ def trim(
     """
     confirm(yes, f"Delete the events of {name} older than {older_than}?", f"nothing was deleted: to trim {name}")
     with server.connect() as client:
-        found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
-    print(f"deleted {found['numDeleted']} events of dataset {name}")
+        try:
+            found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
+        except CommandError as error:
+            raise CommandError(re.sub(r"^maxDuration\b", "--older-than", str(error)), error.exit_code) from error
+    print(f"deleted {counted(found['numDeleted'], 'event')} of dataset {name}")
 
 
 @app.command()
@@ -174,11 +179,12 @@ def delete_events(
     """
     body: dict[str, object] = {"apl": apl, **time_range(start, end)}
     with server.connect() as client, shown_place(apl):
+        tell_of_fields(client, apl, time_range(start, end))
         found = call(client, "POST", "/v2/datasets/_apl/delete", body)
-        events = f"{found['rowsMatched']} {'event' if found['rowsMatched'] == 1 else 'events'}"
+        events = counted(found["rowsMatched"], "event")
         if not found["rowsMatched"]:
             print("deleted 0 events: none is found")
             return
         confirm(yes, f"Delete {events}?", f"nothing was deleted: to delete {events}")
         done = call(client, "POST", "/v2/datasets/_apl/delete", {**body, "commit": True})
-    print(f"deleted {done['rowsDeleted']} events")
+    print(f"deleted {counted(done['rowsDeleted'], 'event')}")

@@ -37,7 +37,7 @@ from tailrace.cli.client import (
     unreachable,
 )
 from tailrace.cli.errors import FAILED, CommandError
-from tailrace.cli.output import printable
+from tailrace.cli.output import counted, printable
 from tailrace.cli.pieces import FLUSH, BadFile, Format, Piece, format_of, is_log, parquet_pieces, pieces, sniffed
 
 READ_BYTES = 1024 * 1024
@@ -210,11 +210,11 @@ class Totals(Struct):
 
     def summary(self) -> str:
         """Say it in a line."""
-        parts = [f"ingested {_count(self.ingested, 'event')}", f"{self.failed} failed"]
+        parts = [f"ingested {counted(self.ingested, 'event')}", f"{self.failed} failed"]
         if self.broken:
-            parts.append(f"{_count(self.broken, 'file')} not read to the end")
+            parts.append(f"{counted(self.broken, 'file')} not read to the end")
         if self.unread:
-            parts.append(f"{_count(self.unread, 'file')} not begun")
+            parts.append(f"{counted(self.unread, 'file')} not begun")
         return ", ".join(parts)
 
 
@@ -254,10 +254,10 @@ class Told:
         if self._refusals > MAX_TOLD:
             self._say(f"and {self._refusals - MAX_TOLD} more refusals")
         if self._plain:
-            self._say(f"{_count(self._plain, 'line')} not in the format, sent with the whole line as message")
+            self._say(f"{counted(self._plain, 'line')} not in the format, sent with the whole line as message")
         if self._invalid:
             self._say(
-                f"{_count(self._invalid, 'line')} with bytes that are not UTF-8, which are lost: "
+                f"{counted(self._invalid, 'line')} with bytes that are not UTF-8, which are lost: "
                 "give --encoding, such as latin-1"
             )
 
@@ -527,7 +527,3 @@ def _progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -61,6 +61,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts, as `1 event` and `2 events`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def confirm(yes: bool, question: str, otherwise: str) -> None:
     """Ask before what cannot be undone; raises CommandError unless it is wanted.
 

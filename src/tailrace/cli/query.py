@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from rich.console import Console
 from tailrace.cli.chart import chart
 from tailrace.cli.client import (
     ServerChoice,
+    call,
     check,
     json_of,
     server_command,
@@ -34,6 +35,7 @@ MESSAGES_HEADER = "X-Tailrace-Messages"  # JSON, beside formats that have no pla
 IMPLICIT_END = "apl_implicitendtimeofnowapplied_1"  # nobody at a terminal expects another end
 ADDABLE = frozenset({"count", "countif", "sum", "sumif", "rate"})  # aggregates of which groups may be summed
 NS_PER_US = 1_000
+OPTIONS = {"startTime": "--start", "endTime": "--end"}  # what a person gave, by how a body has it
 CARET_CONTEXT = 60  # characters of a line shown on each side of an error's place
 _PLACE = re.compile(r"\bline (\d+), column (\d+)")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,7 +135,10 @@ def shown_place(text: str) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise CommandError(str(error) + caret(str(error), text), error.exit_code) from error
+        message = str(error)
+        for member, option in OPTIONS.items():
+            message = re.sub(rf"^{member}\b", option, message)
+        raise CommandError(message + caret(message, text), error.exit_code) from error
 
 
 def caret(message: str, text: str) -> str:
@@ -192,6 +197,18 @@ def _print_apl(answer: dict[str, Any]) -> None:
             print(line)
     _tell(_messages(answer))
     _print_count(len(rows), answer["status"]["elapsedTime"] / 1000)
+
+
+def tell_of_fields(client: httpx.Client, apl: str, times: Mapping[str, str]) -> None:
+    """Say what the server says of a query's names, such as that no event has a field, before it is used otherwise.
+
+    Says nothing where the query cannot be run: the use itself tells why.
+    """
+    body = {"apl": f"{apl}\n| take 1", **times}
+    try:
+        _tell(_messages(call(client, "POST", f"{APL_PATH}?format=tabular", body)))
+    except CommandError:
+        return
 
 
 def _messages(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from tailrace.cli.client import (
 )
 from tailrace.cli.errors import CommandError
 from tailrace.cli.output import printable, stdout_is_terminal
+from tailrace.cli.query import shown_place, tell_of_fields
 
 SILENCE_S = 90.0  # a server sends something more often than that, at least every 30 s
 FIRST_WAIT_S = 0.25
@@ -86,8 +87,12 @@ def tail(
         else:
             print(content, flush=True)
 
+    if where:
+        with server.connect() as client:
+            tell_of_fields(client, f"['{dataset}'] | where {where}", {"startTime": "now-1h"})
     try:
-        _follow(lambda: _stream(server, dataset, where), show)
+        with shown_place(where):
+            _follow(lambda: _stream(server, dataset, where), show)
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
