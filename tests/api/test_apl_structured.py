@@ -250,7 +250,9 @@ def test_fields_and_figures_of_datasets(server: "Server", logs: str) -> None:
 
     assert (info["name"], info["numEvents"], info["numFields"], info["numBlocks"]) == (logs, 14, 6, 1)
     assert (info["minTime"], info["maxTime"]) == ("2026-03-05T10:00:00Z", "2026-03-05T10:13:00Z")
-    assert info["inputBytes"] > 0
+    assert info["inputEvents"] == 14
+    assert info["inputBytes"] > 14 * len('{"n":1}')
+    assert info["inputBytes"] != info["compressedBytes"]
     fields = [{"name": field["name"], "type": field["type"]} for field in info["fields"]]
     assert fields == [
         {"name": "_sysTime", "type": "datetime"},

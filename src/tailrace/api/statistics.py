@@ -40,12 +40,17 @@ class DatasetFields(Struct, frozen=True, rename="camel"):
 
 
 class Info(Struct, frozen=True, rename="camel"):
-    """Figures of a dataset. Bytes are those of its columns: compressed as on disk, and as they are in memory."""
+    """Figures of a dataset.
+
+    Of the input is told what was received since the dataset was made, that included which was deleted: events, and
+    their bytes as lines of JSON. The others are of what it holds; compressed is what its files take up on the disk.
+    """
 
     name: str
     num_events: int
     num_fields: int
     num_blocks: int
+    input_events: int
     input_bytes: int
     compressed_bytes: int
     input_bytes_human: str
@@ -180,7 +185,6 @@ def _info(services: Services, name: str) -> Info:
     what = services.lake.get(name)
     snapshot = _snapshot(services, name)
     fields = _fields(services, snapshot)
-    hot_bytes = sum(part.nbytes for part in snapshot.hot)
     compressed = sum(file.bytes for file in snapshot.files)
     times = [time for file in snapshot.files for time in (file.min_time_us, file.max_time_us)]
     for part in snapshot.hot:
@@ -192,9 +196,10 @@ def _info(services: Services, name: str) -> Info:
         num_events=sum(file.rows for file in snapshot.files) + sum(part.num_rows for part in snapshot.hot),
         num_fields=len(fields),
         num_blocks=len(snapshot.files) + len(snapshot.hot),
-        input_bytes=compressed + hot_bytes,
+        input_events=snapshot.received.events,
+        input_bytes=snapshot.received.bytes,
         compressed_bytes=compressed,
-        input_bytes_human=_human(compressed + hot_bytes),
+        input_bytes_human=_human(snapshot.received.bytes),
         compressed_bytes_human=_human(compressed),
         created=rfc3339(what.created_ns),
         who=what.who,

@@ -82,7 +82,7 @@ def info(
             ["last event", figures.get("maxTime", "none")],
             ["blocks", str(figures["numBlocks"])],
             ["on disk", figures["compressedBytesHuman"]],
-            ["uncompressed", figures["inputBytesHuman"]],
+            ["received", f"{figures['inputBytesHuman']} in {figures['inputEvents']} events"],
         ],
     )
 

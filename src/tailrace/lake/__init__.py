@@ -5,7 +5,7 @@ from tailrace.lake.fields import Column, FieldsView
 from tailrace.lake.lake import Lake, LakeSettings, RowFilter, Snapshot
 from tailrace.lake.priority import step_back
 from tailrace.lake.shred import events_as_rest
-from tailrace.lake.table import DataFile
+from tailrace.lake.table import DataFile, Received
 from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Figures",
     "Lake",
     "LakeSettings",
+    "Received",
     "RowFilter",
     "Snapshot",
     "UpkeepSettings",

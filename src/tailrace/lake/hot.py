@@ -3,6 +3,8 @@
 import pyarrow as pa
 from msgspec import Struct
 
+from tailrace.lake.table import Received
+
 
 class HotPart(Struct, frozen=True, eq=False):
     """The rows of one shredding."""
@@ -11,6 +13,11 @@ class HotPart(Struct, frozen=True, eq=False):
     position: int  # of the last batch in it
     raw_bytes: int  # NDJSON bytes it came from
     since_s: float  # monotonic seconds when the oldest of its batches was accepted
+
+    @property
+    def received(self) -> Received:
+        """What was received for these rows."""
+        return Received(self.rows.num_rows, self.raw_bytes)
 
 
 def joined(parts: list[HotPart]) -> pa.Table:

@@ -36,7 +36,7 @@ from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
-from tailrace.lake.table import DataFile, Table
+from tailrace.lake.table import DataFile, Received, Table
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
@@ -87,6 +87,7 @@ class Snapshot(Struct, frozen=True, eq=False):
     hot: tuple[pa.Table, ...]
     fields: FieldsView
     current_by: str = ""  # the id field of a dataset of current states
+    received: Received = Received()  # since the dataset was made
 
 
 class Unavailable(Struct, frozen=True):
@@ -140,6 +141,7 @@ class _Dataset:
         self.hot_bytes = 0
         self.committing: list[HotPart] = []
         self.files = stored.table.files
+        self.received = stored.table.received  # of what is in the table
         self.stored_view: FieldsView | None = self.view
         self.committed = max(stored.position, stored.info.created_position)
         self.accepted = self.committed
@@ -593,8 +595,10 @@ class Lake:
         """
         with self._lock:
             dataset = self._drained(name, timeout_s)
-            hot = tuple(part.rows for part in (*dataset.committing, *dataset.hot))
-            found = Snapshot(name, dataset.files, hot, dataset.view, dataset.info.current_by)
+            parts = (*dataset.committing, *dataset.hot)
+            hot = tuple(part.rows for part in parts)
+            received = sum((part.received for part in parts), dataset.received)
+            found = Snapshot(name, dataset.files, hot, dataset.view, dataset.info.current_by, received)
         if found.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(_gone(dataset))
         return found
@@ -826,17 +830,19 @@ class Lake:
             # Before the rows: a column must never be in a table without the registry knowing it.
             store_fields(catalog.fields_path(dataset.table.directory), view)
             dataset.stored_view = view
-        dataset.table.commit(joined(parts), view, parts[-1].position)
+        received = sum((part.received for part in parts), Received())
+        dataset.table.commit(joined(parts), view, parts[-1].position, received)
         self._adopt(dataset)
 
     def _adopt(self, dataset: _Dataset) -> None:
         """Take over the files of a table, and let go of the rows that are in them; the commit lock is held."""
-        position = dataset.table.position
+        position, received = dataset.table.position, dataset.table.received
         with self._lock:
             parts = [*dataset.committing, *dataset.hot]
             stored = [part for part in parts if part.position <= position]
             dataset.committing, dataset.hot = [], parts[len(stored) :]
             dataset.files = dataset.table.files
+            dataset.received = received
             dataset.committed = max(dataset.committed, position)
             dataset.hot_bytes -= sum(part.raw_bytes for part in stored)
             dataset.uncommitted_events -= sum(part.rows.num_rows for part in stored)

@@ -40,6 +40,8 @@ from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
 from tailrace.storage.files import flush, flush_all, make_directories, make_directory
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
+INPUT_BYTES = "tailrace-input-bytes"  # of those that hold what was received since the table was made
+INPUT_EVENTS = "tailrace-input-events"
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
 ROW_GROUP_ROWS = 122_880
@@ -83,6 +85,16 @@ class DataFile(Struct, frozen=True):
     def day(self) -> int:
         """Of its events, in UTC, since the Unix epoch."""
         return self.min_time_us // US_PER_DAY
+
+
+class Received(Struct, frozen=True):
+    """What was received: events, and their bytes as lines of JSON, before any compression."""
+
+    events: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Received") -> "Received":
+        return Received(self.events + other.events, self.bytes + other.bytes)
 
 
 NewFile = tuple[Action, DataFile]
@@ -177,12 +189,25 @@ class Table:
         return self._delta.transaction_version(APPLICATION) or 0
 
     @property
+    def received(self) -> Received:
+        """What was received of the events up to `position`, those included that were deleted since.
+
+        Of a table whose commits did not count yet, what it has is what there is to go by.
+        """
+        events = self._delta.transaction_version(INPUT_EVENTS)
+        size = self._delta.transaction_version(INPUT_BYTES)
+        if events is None or size is None:
+            return Received(sum(file.rows for file in self.files), sum(file.bytes for file in self.files))
+        return Received(events, size)
+
+    @property
     def version(self) -> int:
         return self._delta.version()
 
-    def commit(self, rows: pa.Table, view: FieldsView, position: int) -> None:
+    def commit(self, rows: pa.Table, view: FieldsView, position: int, received: Received = Received()) -> None:
         """Write rows as Parquet, one file a day touched, and make them part of the table in one Delta commit.
 
+        `received` is what was received for these rows; the commit has the sum of it, so that it is kept with the rows.
         Everything is on the disk when this returns. When it raises, `refresh` and then `position` tell whether the
         commit was made; where it was not, its files may be left, to which nothing refers.
         """
@@ -191,12 +216,16 @@ class Table:
             return
         added = write_files(self.directory, rows, self._days)
         now_ms = _now_ms()
-        transaction = {"txn": {"appId": APPLICATION, "version": position, "lastUpdated": now_ms}}
+        total = self.received + received
+        numbers = ((APPLICATION, position), (INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes))
+        transactions = [
+            {"txn": {"appId": application, "version": number, "lastUpdated": now_ms}} for application, number in numbers
+        ]
         try:
             for _ in range(CONFLICTS):
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
                 new_columns = self._new_columns(rows, view)
-                if self._append([information, *new_columns, transaction, *(action for action, _ in added)]):
+                if self._append([information, *new_columns, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
             else:
