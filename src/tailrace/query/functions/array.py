@@ -39,6 +39,7 @@ from tailrace.query.values import (
     real,
     string,
     text_node,
+    try_cast,
 )
 
 FUNCTIONS, _add = table("array")
@@ -214,13 +215,15 @@ def _pairs(context: Context, *arguments: Value) -> Value:
         raise CallInvalid("a dictionary is packed from pairs of a key and a value")
     keys = arguments[::2]
     if all(isinstance(key.constant, str) for key in keys):
-        return dictionary((str(key.constant), value) for key, value in zip(keys, arguments[1::2], strict=True))
+        last = {str(key.constant): value for key, value in zip(keys, arguments[1::2], strict=True)}
+        return dictionary(last.items())
     parts = [
         part
         for key, value in zip(keys, arguments[1::2], strict=True)
         for part in (coalesce(as_text(key).sql, text_node("")), as_dynamic(value).sql)
     ]
-    return dynamic(fn("json_object", *parts))
+    # Written anew, as keys that are computed may be the same.
+    return dynamic(try_cast(fn("apl_json", cast(fn("json_object", *parts), "VARCHAR")), "JSON"))
 
 
 def _bag_keys(context: Context, bag: Value) -> Value:

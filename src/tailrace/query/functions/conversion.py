@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.string import parse_json
+from tailrace.query.functions.string import json_or_null
 from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import (
@@ -22,7 +22,6 @@ from tailrace.query.values import (
     Value,
     as_bool,
     as_datetime,
-    as_dynamic,
     as_long,
     as_real,
     as_string,
@@ -35,7 +34,6 @@ from tailrace.query.values import (
     coalesce,
     coerce,
     constant_in,
-    dynamic,
     fn,
     infix,
     is_not_null,
@@ -65,7 +63,7 @@ def to_bool(value: Value) -> Value:
         case Type.DATETIME:
             return bool_(is_not_null(value.sql))
         case Type.STRING:
-            found = one_of(fn("lower", fn("trim", value.sql)), "true", "1", "t", "yes")
+            found = one_of(value.sql, "1", "t", "T", "TRUE", "true", "True")
         case Type.DYNAMIC:
             numbers = infix(exp.NEQ, as_real(value).sql, number_node(0))
             found = coalesce(as_bool(value).sql, numbers, to_bool(as_string(value)).sql)
@@ -129,23 +127,6 @@ def to_string(value: Value) -> Value:
         return literal("")
     text = as_text(value)
     return text if isinstance(text.constant, str) else string(coalesce(text.sql, text_node("")))
-
-
-def to_dynamic(value: Value) -> Value:
-    """A JSON text as what it means, null where it is no JSON; other values as they are."""
-    if value.type is STRING:
-
-        def parsed(text: exp.Expr) -> exp.Expr:
-            made = parse_json(Value(STRING, text)).sql
-            # What is no JSON comes back as the text that it was; a JSON string differs by its quotes.
-            return bind([made], lambda m: case((_is_not(m, text), m)))
-
-        return dynamic(bind([value.sql], parsed))
-    return as_dynamic(value)
-
-
-def _is_not(made: exp.Expr, text: exp.Expr) -> exp.Expr:
-    return exp.Paren(this=exp.NullSafeNEQ(this=made, expression=fn("to_json", text)))
 
 
 @udf("apl_canonical_json", [DYNAMIC], STRING)
@@ -221,21 +202,22 @@ _add("toarray", "value:value", DYNAMIC, lambda c, value: _toarray(value),
      "An array as it is, a dictionary's values, for anything else an empty array.",
      'print toarray(dynamic({"a": 1, "b": 2}))', [1, 2])
 _add("tobool toboolean", "value:any", BOOL, _alone(to_bool),
-     'True for true, for numbers but 0, and for "true" and "1"; false for everything else.', 'print tobool("TRUE")',
-     True, note="What cannot be converted is false, not null.")
+     'True for true, for numbers but 0, and for 1, t, T, TRUE, true and True; false for everything else.',
+     'print tobool("TRUE")', True, note="What cannot be converted is false, not null.")
 _add("todatetime", "value:any", DATETIME, _alone(as_datetime),
      "The time that a string means, read as the `_time` of an event is, or a number of nanoseconds since 1970; null "
      "for anything else.",
      'print todatetime("Mon, 02 Jan 2006 15:04:05 +0000")', "2006-01-02T15:04:05Z")
 _add("todouble toreal", "value:any", REAL, _alone(to_real), "The number that the value means; null for anything else.",
      'print todouble("1.5")', 1.5)
-_add("todynamic toobject", "value:any", DYNAMIC, _alone(to_dynamic),
+_add("todynamic toobject", "value:any", DYNAMIC, _alone(json_or_null),
      "The value that a JSON text means; null for a string that is no JSON.", "print todynamic('[1, 2]')", [1, 2])
 _add("tohex", "value:long, length:long?", STRING, _tohex,
      "The number in hexadecimal, negative ones as 64 bits, with zeros before it up to a length.",
      "print tohex(255, 4)", "00ff")
 _add("toint tolong", "value:any", LONG, _alone(to_long),
-     "The whole number that the value means, of 64 bits; null for anything else.", 'print toint("42")', 42)
+     "The whole number that the value means, of 64 bits; null for anything else.", 'print toint("42")', 42,
+     note="Strings with a fraction, an exponent, spaces around or in hexadecimal count too: \"12.7\" is 12.")
 _add("tostring", "value:any", STRING, _alone(to_string),
      "The value written out; a null is the empty string.", "print tostring(1.0)", "1")
 _add("totimespan", "value:any", TIMESPAN, _alone(as_timespan),

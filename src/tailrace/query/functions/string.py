@@ -13,7 +13,7 @@ import sqlglot.expressions as exp
 from tailrace.query.functions import regexes
 from tailrace.query.functions.regexes import with_regex
 from tailrace.query.functions.table import CallInvalid, Context, table
-from tailrace.query.functions.udf import from_json, udf
+from tailrace.query.functions.udf import udf
 from tailrace.query.values import (
     BOOL,
     DYNAMIC,
@@ -25,7 +25,6 @@ from tailrace.query.values import (
     Value,
     and_,
     as_dynamic,
-    as_string,
     as_text,
     attempt,
     bind,
@@ -40,6 +39,8 @@ from tailrace.query.values import (
     in_range,
     infix,
     is_null,
+    json_kind,
+    json_text,
     literal,
     long,
     nan_as_null,
@@ -437,12 +438,6 @@ def _parse_csv(text: str) -> list[str]:
         raise ValueError(str(error)) from error
 
 
-@udf("apl_parse_json", [STRING], DYNAMIC)
-def _parse_json(text: str) -> Any:
-    value = from_json(text)
-    return text if value is None and text.strip() != "null" else value
-
-
 @udf("apl_parse_path", [STRING], DYNAMIC)
 def _parse_path(text: str) -> dict[str, str]:
     scheme, separator, rest = text.partition("://")
@@ -466,25 +461,26 @@ def _parse_path(text: str) -> dict[str, str]:
 
 def parse_json(value: Value) -> Value:
     """A string that is JSON as what it means; any other as it is."""
-    if value.type is DYNAMIC:
-        if value.text is not None:
-            return dynamic(coalesce(_parsed(value.text), value.sql))
-        return dynamic(bind([value.sql], lambda v: coalesce(_parsed(as_string(dynamic(v)).sql), v)))
-    if value.type is not STRING:
+    return _json_of(value, "apl_parse_json")
+
+
+def json_or_null(value: Value) -> Value:
+    """A string that is JSON as what it means, null where it is none; other values as they are."""
+    return _json_of(value, "apl_json")
+
+
+def _json_of(value: Value, function: str) -> Value:
+    # Never DuckDB's own reading: it takes NaN, Infinity and closing commas for JSON, and keeps keys that come twice.
+    def made(text: exp.Expr) -> exp.Expr:
+        return try_cast(fn(function, text), "JSON")
+
+    if value.type is STRING:
+        return dynamic(made(value.sql))
+    if value.type is not DYNAMIC:
         return as_dynamic(value)
-    return dynamic(_parsed(value.sql))
-
-
-def _parsed(text: exp.Expr) -> exp.Expr:
-    def parsed(t: exp.Expr) -> exp.Expr:
-        # DuckDB takes NaN and Infinity for JSON; and json() writes the same value always the same way.
-        odd = fn("regexp_matches", t, text_node("(?i)nan|inf"))
-        strict = try_cast(fn("apl_parse_json", t), "JSON")
-        native = fn("nullif", fn("json", try_cast(t, "JSON")), cast(text_node("null"), "JSON"))
-        kept = case((infix(exp.NEQ, fn("trim", t), text_node("null")), fn("to_json", t)))
-        return case((odd, strict), otherwise=coalesce(native, kept))
-
-    return bind([text], parsed)
+    if value.text is not None:
+        return dynamic(case((not_(is_null(value.text)), made(value.text)), otherwise=value.sql))
+    return dynamic(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), made(json_text(v))), otherwise=v)))
 
 
 _JSON_TYPES = {

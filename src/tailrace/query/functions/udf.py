@@ -231,6 +231,21 @@ def from_json(text: str) -> Any:
         return None
 
 
+def strict_json(text: str) -> Any:
+    """JSON text as Python values; of a key that comes twice the last is kept, as on ingest.
+
+    Raises ValueError (msgspec's errors are some) or RecursionError for what is not JSON.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.ValidationError:  # a number beyond the doubles
+        return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def is_number(value: Any) -> bool:
     """Whether a decoded JSON value is a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -324,3 +339,29 @@ def _timestamp_us(text: str) -> int | None:
     except TimeMismatch:
         return None
     return us if MIN_DATETIME_US <= us <= MAX_DATETIME_US else None
+
+
+@column_udf("apl_json", ["VARCHAR"], "VARCHAR")
+def _jsons(texts: pa.Array) -> pa.Array:
+    """JSON texts written anew: the same value is the same text; null for what is no JSON, and for null."""
+    return _all_json(texts, otherwise=lambda text: None)
+
+
+@column_udf("apl_parse_json", ["VARCHAR"], "VARCHAR")
+def _jsons_or_texts(texts: pa.Array) -> pa.Array:
+    """As `apl_json`, but what is no JSON is a JSON string."""
+    return _all_json(texts, otherwise=to_json)
+
+
+def _all_json(texts: pa.Array, otherwise: Callable[[str], str | None]) -> pa.Array:
+    known: dict[str | None, str | None] = {None: None}
+    made: list[str | None] = []
+    for text in texts.to_pylist():
+        if text not in known:
+            try:
+                written = to_json(strict_json(text))
+                known[text] = None if written == "null" else written
+            except FAILURES:
+                known[text] = otherwise(text)
+        made.append(known[text])
+    return pa.array(made, pa.string())
