@@ -697,5 +697,6 @@ def test_refusals_are_counted(make_server: "MakeServer") -> None:
 
     metrics = running.client.get("/metrics").text
     lines = [line for line in metrics.splitlines() if 'dialect="moesif"' in line]
-    assert any('"missing_field"' in line and line.endswith(" 2.0") for line in lines), lines
+    for route in ("/v1/events/batch", "/v1/users/batch"):
+        assert any(f'"missing_field",route="{route}"' in line and line.endswith(" 1.0") for line in lines), lines
     assert any('"bad_request"' in line and line.endswith(" 1.0") for line in lines), lines
