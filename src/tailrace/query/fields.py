@@ -72,28 +72,32 @@ class FieldReader:
         columns = self._columns.get(path, [])
         if view == "json":
             values = [_as("JSON", column) for column in columns]
-            return _first([*values, *self._rest_values(path)], "JSON")
+            return _first([*values, *self.rest_values(path)], "JSON")
         if not self.is_mixed(path):
             value: exp.Expr = _column(columns[0])
             return cast(value, "JSON") if columns[0].type == "array" else value
         if view == "number":
             fitting = [cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
-            rest = [_number_in(each) for each in self._rest_values(path)]
+            rest = [_number_in(each) for each in self.rest_values(path)]
             return _first([*fitting, *rest], "DOUBLE")
         if view == "text":
             texts = [_column(c) for c in columns if c.type == "string"]
-            return _first([*texts, *(_text_in(each) for each in self._rest_values(path))], "VARCHAR")
+            return _first([*texts, *(_text_in(each) for each in self.rest_values(path))], "VARCHAR")
         if view == "plain" and self._is_numeric(path):
             return self.expression(path, "number")
         # A VARIANT has no number beyond 64 bits, alone or in an array.
         kind = "JSON" if view == "exact" and self.types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
-        values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self._rest_values(path)]
+        values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self.rest_values(path)]
         return _first(values, kind)
 
     def types(self, path: str) -> set[str]:
         """The types that values at this path had; without those of an overflowing `_rest`, which are not known."""
         return {column.type for column in self._columns.get(path, [])} | set(self._view.rest.get(path, ()))
+
+    def rest_types(self, path: str) -> frozenset[str] | None:
+        """The types of the values that `_rest` may have at this path; None where it may be any."""
+        return None if self._view.rest_overflow else frozenset(self._view.rest.get(path, ()))
 
     def _is_numeric(self, path: str) -> bool:
         return self.types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
@@ -101,7 +105,8 @@ class FieldReader:
     def _in_rest(self, path: str) -> bool:
         return path in self._view.rest or self._view.rest_overflow
 
-    def _rest_values(self, path: str) -> list[exp.Expr]:
+    def rest_values(self, path: str) -> list[exp.Expr]:
+        """What `_rest` has at this path as JSON, wherever it may be nested; of each row at most one has a value."""
         if not self._in_rest(path):
             return []
         rest = exp.column("_rest", quoted=True)

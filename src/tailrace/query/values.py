@@ -64,19 +64,63 @@ TYPE_NAMES = {
 """Types by the names that APL has for them."""
 
 
+class Parts(Struct, frozen=True, eq=False):
+    """The values of a DYNAMIC by kind, so that each row keeps its own type: of each kind an expression that is null in
+    rows of another, None where no row is of that kind.
+    """
+
+    whole: exp.Expr | None = None  # BIGINT
+    real: exp.Expr | None = None  # DOUBLE; whole numbers beyond 64 bits are here
+    text: exp.Expr | None = None  # VARCHAR
+    flag: exp.Expr | None = None  # BOOLEAN
+    others: bool = False  # whether a row may hold what these do not tell in full: an array, a dictionary, more digits
+    number: exp.Expr | None = None  # all numbers as DOUBLE, where that is cheaper than to put them together
+
+    def expressions(self) -> list[exp.Expr]:
+        found = (self.whole, self.real, self.text, self.flag, self.number)
+        return [each for each in found if each is not None]
+
+    def each(self, build: Callable[[exp.Expr], exp.Expr]) -> "Parts":
+        """Of each kind what `build` makes of it."""
+        return self._each(lambda kind, node: build(node), others=False)
+
+    def replaced(self, replace: Callable[[Type, exp.Expr], exp.Expr]) -> "Parts":
+        """The parts with other expressions for what no column is yet."""
+        return self._each(
+            lambda kind, node: node if isinstance(node, exp.Column) else replace(kind, node), others=self.others
+        )
+
+    def _each(self, build: Callable[[Type, exp.Expr], exp.Expr], *, others: bool) -> "Parts":
+        return Parts(
+            None if self.whole is None else build(LONG, self.whole),
+            None if self.real is None else build(REAL, self.real),
+            None if self.text is None else build(STRING, self.text),
+            None if self.flag is None else build(BOOL, self.flag),
+            others=others,
+        )
+
+    @property
+    def has_numbers(self) -> bool:
+        return self.whole is not None or self.real is not None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether there is nothing but numbers."""
+        return self.text is None and self.flag is None and not self.others
+
+
 class Value(Struct, frozen=True, eq=False):
     """An expression of one type.
 
     `constant` is the Python value where the expression is a literal: bool, int, float, str, None, a datetime as int
-    microseconds since 1970, a timespan as int nanoseconds, a dynamic as JSON-able. `number` and `text` are cheaper ways
-    to read the numbers or the strings of a DYNAMIC: a DOUBLE and a VARCHAR, null in rows of other types.
+    microseconds since 1970, a timespan as int nanoseconds, a dynamic as JSON-able. `parts` are cheaper ways to read the
+    values of a DYNAMIC than its JSON.
     """
 
     type: Type
     sql: exp.Expr
     constant: Any = UNSET
-    number: exp.Expr | None = None
-    text: exp.Expr | None = None
+    parts: Parts | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -428,6 +472,112 @@ def elements(value: Value) -> exp.Expr:
     return try_cast(_as_array(value).sql, "JSON[]")
 
 
+_SURELY_WHOLE, _MAYBE_WHOLE = "-?[0-9]{1,18}", "-?[0-9]{19}"  # the last of which may be beyond 64 bits
+
+
+def whole_of_json(value: exp.Expr) -> exp.Expr:
+    """The whole numbers of 64 bits as BIGINT."""
+
+    def read(v: exp.Expr) -> exp.Expr:
+        # Many times faster than to parse the JSON, which cannot tell 1 from 1.0 but by its text either.
+        text = cast(v, "VARCHAR")
+        digits = fn("regexp_full_match", text, text_node("-?[0-9]{1,19}"))
+        return case((digits, try_cast(text, "BIGINT")))
+
+    return bind([value], read)
+
+
+def real_of_json(value: exp.Expr) -> exp.Expr:
+    """All other numbers as DOUBLE."""
+
+    def read(v: exp.Expr) -> exp.Expr:
+        text = cast(v, "VARCHAR")
+        fits = is_not_null(try_cast(text, "BIGINT"))
+        return case(
+            (fn("regexp_full_match", text, text_node(_SURELY_WHOLE)), null_node("DOUBLE")),
+            (and_(fn("regexp_full_match", text, text_node(_MAYBE_WHOLE)), fits), null_node("DOUBLE")),
+            otherwise=try_cast(text, "DOUBLE"),
+        )
+
+    return bind([value], read)
+
+
+def number_of_json(value: exp.Expr) -> exp.Expr:
+    """All numbers as DOUBLE."""
+    return try_cast(cast(value, "VARCHAR"), "DOUBLE")  # a string has its quotes
+
+
+def text_of_json(value: exp.Expr) -> exp.Expr:
+    """The strings."""
+
+    def read(v: exp.Expr) -> exp.Expr:
+        return case((fn("starts_with", cast(v, "VARCHAR"), text_node('"')), json_text(v)))
+
+    return bind([value], read)
+
+
+def flag_of_json(value: exp.Expr) -> exp.Expr:
+    """The booleans."""
+    return exp.Case(
+        this=cast(value, "VARCHAR"),
+        ifs=[exp.If(this=text_node("true"), true=exp.true()), exp.If(this=text_node("false"), true=exp.false())],
+    )
+
+
+def parts_of(value: Value) -> Parts:
+    """A value of any type by kinds; times and timespans are the texts that they are written as."""
+    match value.type:
+        case Type.LONG:
+            return Parts(whole=value.sql)
+        case Type.REAL:
+            return Parts(real=value.sql)
+        case Type.STRING | Type.DATETIME | Type.TIMESPAN:
+            return Parts(text=as_text(value).sql)
+        case Type.BOOL:
+            return Parts(flag=value.sql)
+        case Type.NULL:
+            return Parts()
+    if value.parts is not None:
+        return value.parts
+    if value.is_constant:
+        known = literal(value.constant)
+        return Parts(others=True) if known.type is DYNAMIC else parts_of(known)
+    sql = value.sql
+    return Parts(
+        whole_of_json(sql), real_of_json(sql), text_of_json(sql), flag_of_json(sql),
+        others=True, number=number_of_json(sql),
+    )  # fmt: skip
+
+
+def of_numbers(whole: exp.Expr, real: exp.Expr) -> Value:
+    """Whole numbers (BIGINT) and others (DOUBLE), no row with both, as one DYNAMIC."""
+    sql = coalesce(as_dynamic(Value(LONG, whole)).sql, as_dynamic(Value(REAL, real)).sql)
+    return Value(DYNAMIC, sql, parts=Parts(whole, real))
+
+
+def of_parts(parts: Parts, sql: exp.Expr | None = None) -> Value:
+    """A DYNAMIC of these parts; `sql` is its JSON where there is more to it."""
+    if sql is None:
+        kinds = ((LONG, parts.whole), (REAL, parts.real), (STRING, parts.text), (BOOL, parts.flag))
+        there = [as_dynamic(Value(kind, part)).sql for kind, part in kinds if part is not None]
+        sql = coalesce(*there) if there else null_node("JSON")
+    return Value(DYNAMIC, sql, parts=parts)
+
+
+_PARTS = (("whole", "BIGINT"), ("real", "DOUBLE"), ("text", "VARCHAR"), ("flag", "BOOLEAN"))
+
+
+def chosen_parts(values: Sequence[Value], choose: Callable[[Sequence[exp.Expr]], exp.Expr], sql: exp.Expr) -> Value:
+    """One of several DYNAMICs, which `choose` builds of what each has; `sql` is its JSON."""
+    parts = [parts_of(value) for value in values]
+    made: dict[str, exp.Expr] = {}
+    for name, kind in _PARTS:
+        found = [getattr(each, name) for each in parts]
+        if any(each is not None for each in found):
+            made[name] = choose([null_node(kind) if each is None else each for each in found])
+    return Value(DYNAMIC, sql, parts=Parts(**made, others=any(each.others for each in parts)))
+
+
 def _of_kind(value: Value, *kinds: str) -> Value:
     sql = bind([value.sql], lambda v: case((one_of(json_kind(v), *kinds), v)))
     return Value(DYNAMIC, sql)
@@ -446,66 +596,228 @@ def as_bool(value: Value) -> Value:
     if value.type is BOOL:
         return value
     if value.type is DYNAMIC:
-        return bool_(bind([value.sql], lambda v: case((json_kind(v).eq("BOOLEAN"), json_text(v).eq("true")))))
+        flag = parts_of(value).flag
+        return null(BOOL) if flag is None else bool_(flag)
     return null(BOOL)
 
 
 def as_number(value: Value) -> Value:
-    """A LONG or a REAL, whichever the value is; a dynamic's numbers are REAL."""
+    """The numbers of a value: LONG or REAL where all are of the one type, else a DYNAMIC of numbers alone."""
     if value.type in NUMBERS:
         return value
-    return as_real(value)
+    if value.type is not DYNAMIC:
+        return null(REAL)
+    if value.is_constant:
+        known = literal(value.constant)
+        return known if known.type in NUMBERS else null(REAL)
+    parts = parts_of(value)
+    if parts.real is None:
+        return null(REAL) if parts.whole is None else long(parts.whole)
+    if parts.whole is None:
+        return real(parts.real)
+    if parts.is_number:
+        return value
+    numbers = Parts(parts.whole, parts.real, number=parts.number)
+    return of_parts(numbers)
+
+
+def _whole_and_real(number: Value) -> tuple[Value, Value]:
+    """The parts of a DYNAMIC of numbers of both types."""
+    parts = parts_of(number)
+    assert parts.whole is not None
+    assert parts.real is not None
+    return long(parts.whole), real(parts.real)
+
+
+def _doubles(parts: Parts) -> exp.Expr:
+    """All numbers, where there are both types."""
+    if parts.number is not None:
+        return parts.number
+    assert parts.whole is not None
+    assert parts.real is not None
+    return coalesce(parts.real, cast(parts.whole, "DOUBLE"))
 
 
 def as_real(value: Value) -> Value:
-    if value.type is REAL:
-        return value
-    if value.type is LONG:
-        if value.is_constant and value.constant is not None:
-            return literal(float(value.constant))
-        return real(cast(value.sql, "DOUBLE"))
-    if value.type is DYNAMIC:
-        if value.number is not None:
-            return real(value.number)
-        return real(bind([value.sql], lambda v: case((_is_number(v), try_cast(v, "DOUBLE")))))
+    """All numbers as doubles."""
+    number = as_number(value) if value.type is DYNAMIC else value
+    if number.type is REAL:
+        return number
+    if number.type is LONG:
+        if number.is_constant and number.constant is not None:
+            return literal(float(number.constant))
+        return real(cast(number.sql, "DOUBLE"))
+    if number.type is DYNAMIC:
+        return real(_doubles(parts_of(number)))
     return null(REAL)
 
 
 def as_long(value: Value) -> Value:
     """Whole numbers; a real loses its fraction."""
-    if value.type is LONG:
-        return value
-    if value.type is REAL:
-        return long(try_cast(fn("trunc", value.sql), "BIGINT"))
-    if value.type is DYNAMIC:
-        # Not by way of `number`: a double does not hold all whole numbers.
-        return long(
-            bind(
-                [value.sql],
-                lambda v: exp.Case(
-                    this=json_kind(v),
-                    ifs=[
-                        *(exp.If(this=text_node(kind), true=try_cast(v, "BIGINT")) for kind in ("BIGINT", "UBIGINT")),
-                        exp.If(
-                            this=text_node("DOUBLE"),
-                            true=try_cast(fn("trunc", try_cast(v, "DOUBLE")), "BIGINT"),
-                        ),
-                    ],
-                ),
-            )
-        )
+    number = as_number(value) if value.type is DYNAMIC else value
+    if number.type is LONG:
+        return number
+    if number.type is REAL:
+        return long(try_cast(fn("trunc", number.sql), "BIGINT"))
+    if number.type is DYNAMIC:
+        whole, other = _whole_and_real(number)
+        return long(coalesce(whole.sql, as_long(other).sql))
     return null(LONG)
 
 
 def nan_as_null(value: Value) -> Value:
     """The value, null where it is NaN, which answers show as null and DuckDB takes for the largest number."""
+    if value.type is DYNAMIC and value.parts is not None and value.parts.is_number and value.parts.real is not None:
+        return of_parts(Parts(value.parts.whole, nan_as_null(real(value.parts.real)).sql))
     if value.type is not REAL or value.is_constant:
         return value
     return real(fn("nullif", value.sql, number_node(math.nan)))
 
 
-def _is_number(value: exp.Expr) -> exp.Expr:
-    return one_of(json_kind(value), "BIGINT", "UBIGINT", "DOUBLE")
+def by_number(value: Value, build: Callable[[Value], Value]) -> Value:
+    """`build` of a number as the LONG or the REAL that it is in its row; null where it is none.
+
+    `build` makes null of null.
+    """
+    number = as_number(value)
+    if number.type is not DYNAMIC:
+        return build(number)
+    whole, other = _whole_and_real(number)
+    return either(build(whole), build(other))
+
+
+def by_numbers(left: Value, right: Value, build: Callable[[Value, Value], Value]) -> Value:
+    """`build` of two numbers: both LONG in rows where both are whole, else both REAL.
+
+    It gets them as they are where neither is of both types.
+    """
+    a, b = as_number(left), as_number(right)
+    if DYNAMIC not in (a.type, b.type):
+        return build(a, b)
+    one, other = parts_of(a), parts_of(b)
+    if one.whole is None or other.whole is None:
+        return build(as_real(a), as_real(b))
+    wholes = build(_part(a, long(one.whole)), _part(b, long(other.whole)))
+    if one.real is None or other.real is None:  # then a real one meets a whole one, or there is none
+        x = as_real(a) if one.real is None else real(one.real)
+        y = as_real(b) if other.real is None else real(other.real)
+        return either(wholes, build(x, y))
+    reals = build(as_real(a), as_real(b))
+    mixed = or_(is_null(one.whole), is_null(other.whole))  # what whole numbers have no result for stays null
+    return either(wholes, Value(reals.type, case((mixed, reals.sql))))
+
+
+def _part(value: Value, part: Value) -> Value:
+    return value if value.type is part.type else part
+
+
+def either(first: Value, second: Value) -> Value:
+    """Two values of which no row has both, as one."""
+    if first.type is second.type:
+        return Value(first.type, coalesce(first.sql, second.sql))
+    if (first.type, second.type) == (LONG, REAL):
+        return of_numbers(first.sql, second.sql)
+    return dynamic(coalesce(as_dynamic(first).sql, as_dynamic(second).sql))
+
+
+def is_absent(value: Value) -> exp.Expr:
+    """Whether a value is null."""
+    parts = value.parts
+    if parts is None or parts.others:
+        return is_null(value.sql)
+    there = [part for part in (parts.whole, parts.real, parts.text, parts.flag) if part is not None]
+    return and_(*map(is_null, there)) if there else exp.true()
+
+
+def extreme_of(parts: Parts, *, largest: bool) -> Value:
+    """Of the extreme whole number, real number, text and boolean the extreme number, or where there is none the text,
+    or else the boolean.
+    """
+    whole, real, text, flag = parts.whole, parts.real, parts.text, parts.flag
+    if whole is not None and real is not None:
+        node = exp.GTE if largest else exp.LTE
+        is_whole = or_(is_null(real), coalesce(infix(node, whole, real), exp.false()))
+        whole, real = case((is_whole, whole)), case((not_(is_whole), real))
+    numbers = [is_null(part) for part in (parts.whole, parts.real) if part is not None]
+    if text is not None and numbers:
+        text = case((and_(*numbers), text))
+    before = [*numbers, *([] if parts.text is None else [is_null(parts.text)])]
+    if flag is not None and before:
+        flag = case((and_(*before), flag))
+    kinds = {LONG: whole, REAL: real, STRING: text, BOOL: flag}
+    there = [Value(kind, part) for kind, part in kinds.items() if part is not None]
+    if len(there) == 1:
+        return there[0]
+    return of_parts(Parts(whole, real, text, flag))
+
+
+def as_whole(number: Value) -> Value:
+    """A LONG or a REAL as a LONG; null where it has a fraction or more than 64 bits."""
+    if number.type is LONG:
+        return number
+    return long(bind([number.sql], lambda v: case((infix(exp.EQ, fn("trunc", v), v), try_cast(v, "BIGINT")))))
+
+
+def canonical(value: Value) -> Value:
+    """A value of which equal ones are the same in SQL too: the real number 1.0 of a DYNAMIC is the whole number 1."""
+    if value.type is not DYNAMIC:
+        return value
+    parts = parts_of(value)
+    if parts.real is None:
+        return value
+    whole = as_whole(real(parts.real)).sql
+    if parts.others:
+        return dynamic(coalesce(as_dynamic(long(whole)).sql, value.sql))
+    rest = case((is_null(whole), parts.real))
+    wholes = whole if parts.whole is None else coalesce(parts.whole, whole)
+    return of_parts(Parts(wholes, rest, parts.text, parts.flag))
+
+
+def order_keys(value: Value) -> list[Value]:
+    """What a value is sorted by, in turn: a DYNAMIC by its numbers, then its texts, then the rest."""
+    if value.type is not DYNAMIC:
+        return [value]
+    parts = parts_of(value)
+    numbers = _number_keys(parts)
+    if parts.is_number and numbers:
+        return numbers
+    texts = [] if parts.text is None else [parts.text]
+    texts += [] if parts.flag is None else [cast(parts.flag, "VARCHAR")]
+    if parts.others:
+        texts = [json_text(value.sql)]
+    text = [string(coalesce(*texts))] if texts else []
+    if not numbers:
+        return text or [null(STRING)]
+    is_number = or_(*(is_not_null(part) for part in (parts.whole, parts.real) if part is not None))
+    rank = case((is_number, number_node(0)), (not_(is_absent(value)), number_node(1)))
+    return [long(cast(rank, "BIGINT")), *numbers, *text]
+
+
+def _number_keys(parts: Parts) -> list[Value]:
+    if parts.whole is None or parts.real is None:
+        return [Value(kind, part) for kind, part in ((LONG, parts.whole), (REAL, parts.real)) if part is not None]
+    # What a double cannot tell apart are whole numbers.
+    beyond = case(
+        (infix(exp.LT, parts.real, number_node(0)), _HUGE_ENDS[0]), (is_not_null(parts.real), _HUGE_ENDS[1])
+    )  # fmt: skip
+    wholes = coalesce(cast(parts.whole, "HUGEINT"), try_cast(parts.real, "HUGEINT"), beyond)
+    return [real(_doubles(parts)), long(wholes)]
+
+
+_HUGE_ENDS = [cast(text_node(str(sign * (2**127 - 1))), "HUGEINT") for sign in (-1, 1)]
+EXACT_IN_A_DOUBLE = 2**53 - 1  # the largest of the whole numbers that a double tells from their neighbours
+
+
+def packed(nodes: Iterable[exp.Expr]) -> exp.Expr:
+    """A structure with the fields k0, k1, …, which is compared by them in turn."""
+    return fn(
+        "struct_pack",
+        *(exp.PropertyEQ(this=exp.to_identifier(f"k{n}"), expression=node) for n, node in enumerate(nodes)),
+    )
+
+
+def unpacked(structure: exp.Expr, number: int) -> exp.Expr:
+    return fn("struct_extract", structure, text_node(f"k{number}"))
 
 
 def as_string(value: Value) -> Value:
@@ -513,9 +825,8 @@ def as_string(value: Value) -> Value:
     if value.type is STRING:
         return value
     if value.type is DYNAMIC:
-        if value.text is not None:
-            return string(value.text)
-        return string(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), json_text(v)))))
+        text = parts_of(value).text
+        return null(STRING) if text is None else string(text)
     return null(STRING)
 
 
@@ -539,13 +850,28 @@ def as_text(value: Value) -> Value:
                 else string(fn("apl_timespan_text", value.sql))
             )
         case Type.DYNAMIC:
-            return string(bind([value.sql], _dynamic_text))
+            return string(_dynamic_text(value))
     return null(STRING)
 
 
-def _dynamic_text(value: exp.Expr) -> exp.Expr:
-    reals = fn("regexp_replace", json_text(value), text_node(r"\.0$"), text_node(""))
-    return case((json_kind(value).eq("DOUBLE"), reals), otherwise=json_text(value))
+def _dynamic_text(value: Value) -> exp.Expr:
+    if value.is_constant and isinstance(value.constant, (str, int, float)):
+        return as_text(literal(value.constant)).sql
+    parts = value.parts
+    if parts is None or parts.others:
+        return bind([value.sql], _json_as_text)
+    texts = [] if parts.text is None else [parts.text]
+    texts += [cast(part, "VARCHAR") for part in (parts.whole, parts.flag) if part is not None]
+    texts += [] if parts.real is None else [real_text(parts.real)]
+    return coalesce(*texts) if texts else null_node("VARCHAR")
+
+
+def _json_as_text(value: exp.Expr) -> exp.Expr:
+    written = cast(value, "VARCHAR")
+    is_number = in_range(fn("ascii", written), ord("-"), ord("9"))
+    is_real = and_(is_number, fn("regexp_matches", written, text_node("[.eE]")))
+    number = try_cast(written, "DOUBLE")
+    return case((and_(is_real, fn("isfinite", number)), real_text(number)), otherwise=json_text(value))
 
 
 def real_text(value: exp.Expr) -> exp.Expr:

@@ -29,26 +29,30 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.known import from_metadata
-from tailrace.query.compile.relation import Column, Derived, Emitter, Key, Layer, Relation, reference, references
+from tailrace.query.compile.relation import Column, Derived, Emitter, Key, Layer, Relation, identifier, references
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
+    EXACT_IN_A_DOUBLE,
     LONG,
     NS_PER_US,
     NULL,
     NUMBERS,
     REAL,
     TIMESPAN,
+    Type,
     Value,
     as_dynamic,
     as_number,
     as_real,
+    canonical,
     case,
     cast,
     coalesce,
     datetime_from_us,
     datetime_text,
     each,
+    floor_divide,
     fn,
     infix,
     is_not_null,
@@ -56,6 +60,9 @@ from tailrace.query.values import (
     nan_as_null,
     null_node,
     number_node,
+    of_parts,
+    order_keys,
+    parts_of,
     refusal,
     text_node,
     try_cast,
@@ -78,6 +85,7 @@ class Groups(Layer):
         self.scan = None
         self.time = None
         self.order = ()
+        self.grouped = True
         self.group = []
         self.by: list[Column] = []
         self.first_bin = False
@@ -119,27 +127,63 @@ def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) 
         value = expressions.value(each_.value)
         source = relation.find(name_of(each_.value) or "")
         made.append((name, value, source.types if source is not None else ()))
+    made = [(name, expressions.stored(value), types) for name, value, types in made]
     groups = Groups(expressions.relation)
     for name, value, types in made:
         _group(compiler, groups, name, value, types)
-    groups.order = tuple(key_on("", column, descending=False) for column in groups.by)
+    result = _settled(compiler, groups, groups)
+    result.order = tuple(
+        key for column in groups.by for key in _keys_on(compiler, result, "", column, descending=False)
+    )
     compiler.note_groups(())
-    return groups
+    return result
 
 
 def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
-    """A column by which rows are grouped."""
+    """A column by which rows are grouped; one of several types is put together by `_settled`."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node("JSON"))
     if not types:
         value = nan_as_null(value)
-    column = compiler.ids.column(name, value.type, types=types)
-    groups.define(column, value.sql)
-    assert groups.group is not None
-    groups.group.append(reference(column.id))
-    groups.always.add(column.id)
+    value = canonical(value)
+    parts = value.parts
+    if parts is not None and not parts.others and parts.expressions():
+        made = of_parts(parts.each(lambda part: _key(compiler, groups, part)))
+    else:
+        made = Value(value.type, _key(compiler, groups, value.sql))
+    column = Column(name, made, types)
+    groups.show(column)
     groups.by.append(column)
     return column
+
+
+def _key(compiler: "Compiler", groups: Groups, node: exp.Expr) -> exp.Expr:
+    target = compiler.ids.fresh()
+    groups.defines[identifier(target)] = node
+    groups.always.add(identifier(target))
+    assert groups.group is not None
+    groups.group.append(target)
+    return target
+
+
+def _settled(compiler: "Compiler", groups: Groups, result: Layer) -> Layer:
+    """The layer over the groups, or the groups themselves, with all columns that these are grouped by."""
+    if all(column.value.type is not DYNAMIC for column in groups.by):
+        return result
+    layer = Layer(groups) if result is groups else result
+    for n, column in enumerate(groups.by):
+        groups.by[n] = define(compiler, layer, column.name, column.value, column.types)
+    layer.grouped = True
+    return layer
+
+
+def _keys_on(compiler: "Compiler", layer: Layer, name: str, column: Column, *, descending: bool) -> list[Key]:
+    columns = [
+        each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
+        for each in order_keys(column.value)
+    ]
+    computed = not column.types
+    return [Key(name if n == 0 else "", each, descending, False, computed=computed) for n, each in enumerate(columns)]
 
 
 def _count_rows(compiler: "Compiler", groups: Groups, relation: Relation) -> None:
@@ -168,9 +212,12 @@ class _Aggregating:
         if aggregation is None:
             return None
         made = self.made(aggregation, node)
-        target = self.compiler.ids.fresh()
-        self.groups.defines[target.args["this"].args["this"]] = made.sql
-        return Value(made.type, target)
+        if made.parts is not None and not made.parts.others:
+            return of_parts(made.parts.replaced(self._add))
+        return Value(made.type, self._add(made.type, made.sql))
+
+    def _add(self, kind: Type, node: exp.Expr) -> exp.Expr:
+        return add_definition(self.compiler, self.groups, Value(kind, node)).sql
 
     def made(self, aggregation: Aggregation, node: tree.Call) -> Value:
         check_arguments(aggregation, len(node.arguments))
@@ -202,7 +249,7 @@ class _Aggregating:
         return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds, self.extremes)
 
     def value(self, node: tree.Expression) -> Value:
-        return self.inner.value(node)
+        return self.inner.operand(node)
 
     def extremes(self, number: exp.Expr, predicate: exp.Expr | None) -> tuple[exp.Expr, exp.Expr]:
         """The least and the greatest of a number over all rows, which are read once more for them."""
@@ -232,11 +279,10 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
         if isinstance(each_.value, tree.Star):
             raise AplError("by takes names and expressions, no '*'", each_.at)
         name = distinct_name(each_.name or default_name(each_.value, number), taken)
-        value = inner.value(each_.value)
+        value = inner.stored(inner.value(each_.value))
         source = relation.find(name_of(each_.value) or "") if name_of(each_.value) else None
         column = _group(compiler, groups, name, value, source.types if source is not None else ())
         shown_groups.append(name)
-        compiler.group_ids.add(column.id)
         size = _bin_size(compiler, inner, each_.value)
         if size is not None:
             compiler.bins[column.id] = size
@@ -251,14 +297,15 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
     result: Layer = groups
     if outer.relation is not groups or any(not _is_plain(made) for _, made, _ in computed):
         result = Layer(outer.relation)
+        result.grouped = True
+    result = _settled(compiler, groups, result)
     aggregate_columns = []
     for name, made, noted in computed:
         value = _extracted(made) if isinstance(made, tuple) else made
         column = define(compiler, result, name, value)
         compiler.note_aggregate(column, *noted)
         aggregate_columns.append(column)
-    for layer in {id(groups): groups, id(result): result}.values():
-        layer.order = _default_order(compiler, groups, aggregate_columns)
+    groups.order = result.order = _default_order(compiler, groups, result, aggregate_columns)
     compiler.note_groups(tuple(shown_groups))
     _count_rows(compiler, groups, relation)
     return result
@@ -324,7 +371,7 @@ def _extreme_row(
     names = [argument.name if isinstance(argument, tree.Named) else None for argument in node.arguments]
     first, *others = (each_.value if isinstance(each_, tree.Named) else each_ for each_ in node.arguments)
     given = names[0] or given
-    extreme = inner.value(first)
+    extreme = inner.operand(first)
     wanted: list[tuple[str, Value]] = [(given or name_of(first) or default_name(first, 1), extreme)]
     for number, argument in enumerate(others, 1):
         if isinstance(argument, tree.Star):
@@ -339,8 +386,7 @@ def _extreme_row(
     pairs = [
         exp.PropertyEQ(this=exp.to_identifier(f"f{n}"), expression=value.sql) for n, (_, value) in enumerate(wanted)
     ]
-    key = as_real(extreme).sql if extreme.type is DYNAMIC else extreme.sql
-    made = fn(node.name, fn("struct_pack", *pairs), key)
+    made = _extreme_of(node.name, fn("struct_pack", *pairs), extreme)
     target = add_definition(compiler, aggregating.groups, Value(DYNAMIC, made))
     fields = tuple(name for name in map(name_of, (first, *others)) if name is not None)
     noted = ("argmax" if node.name == "arg_max" else "argmin", fields, ())
@@ -350,6 +396,29 @@ def _extreme_row(
         part = Value(kind, fn("struct_extract", target.sql, text_node(f"f{n}")))
         found.append((distinct_name(name, taken), part, noted))
     return found
+
+
+def _extreme_of(function: str, row: exp.Expr, value: Value) -> exp.Expr:
+    """The row of the extreme value; of a DYNAMIC a number comes before a text, a text before a boolean."""
+    if value.type is not DYNAMIC:
+        return fn(function, row, value.sql)
+    parts = parts_of(value)
+    choices: list[tuple[exp.Expr, exp.Expr]] = []
+    if parts.has_numbers:
+        keys = [key.sql for key in order_keys(as_number(value))]
+        rows = [fn(function, row, key) for key in keys]
+        if len(keys) > 1:
+            extreme = fn(function.removeprefix("arg_"), keys[0])
+            told_apart = infix(exp.LTE, fn("abs", extreme), number_node(EXACT_IN_A_DOUBLE))
+            rows = [case((told_apart, rows[0]), otherwise=rows[1])]
+        choices.append((fn("count", keys[0]), rows[0]))
+    choices += [(fn("count", part), fn(function, row, part)) for part in (parts.text, parts.flag) if part is not None]
+    if not choices:
+        return fn(function, row, null_node("BIGINT"))
+    *first, (_, last) = choices
+    return (
+        case(*((infix(exp.GT, count, number_node(0)), row) for count, row in first), otherwise=last) if first else last
+    )
 
 
 def _bin_size(compiler: "Compiler", expressions: Expressions, node: tree.Expression) -> int | None:
@@ -378,18 +447,20 @@ def _seconds(compiler: "Compiler", operator: tree.Summarize, bin_ns: int | None)
     return seconds_of(end - start)
 
 
-def _default_order(compiler: "Compiler", groups: Groups, aggregates: Sequence[Column]) -> tuple[Key, ...]:
+def _default_order(
+    compiler: "Compiler", groups: Groups, result: Layer, aggregates: Sequence[Column]
+) -> tuple[Key, ...]:
     """Bins of time first, then the largest of the first aggregate, then the groups."""
-    keys = []
+    keys: list[Key] = []
     for column in groups.by:
         if column.id in compiler.bins:
             keys.append(key_on(column.name, column, descending=False))
     for column in aggregates[:1]:
-        if sortable(column.value.type) and groups.by:
-            keys.append(key_on(column.name, column, descending=True))
+        if sortable(column.value) and groups.by:
+            keys += _keys_on(compiler, result, column.name, column, descending=True)
     for column in groups.by:
         if column.id not in compiler.bins:
-            keys.append(key_on("", column, descending=False))
+            keys += _keys_on(compiler, result, "", column, descending=False)
     return tuple(keys)
 
 
@@ -425,9 +496,11 @@ def take_groups(compiler: "Compiler", relation: Layer, count_: int) -> Relation:
 def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSeries) -> Relation:
     """First the points that have rows, by group and number of the step; then an array of each group."""
     inner = Expressions(compiler, relation, _no_nesting)
-    axis = inner.value(operator.on)
+    axis = inner.operand(operator.on)
     if axis.type is not DATETIME:
         axis = as_number(axis)
+    if axis.type is DYNAMIC:
+        axis = as_real(axis)
     whole = axis.type is not REAL
     step_value = inner.constant(operator.step, "the step")
     step = _axis_number(step_value, axis.type, as_step=True)
@@ -436,9 +509,10 @@ def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSer
     position = fn("epoch_us", axis.sql) if axis.type is DATETIME else axis.sql
     start, stop = _series_range(compiler, inner, operator, axis, step)
     low = 0 if start is None else start
-    offset = infix(exp.Sub, position, number_node(low)) if low else position
-    if whole:
-        number = fn("floor", infix(exp.Div, cast(offset, "DOUBLE"), number_node(float(step))))
+    wide = cast(position, "HUGEINT") if axis.type is LONG else position
+    offset = infix(exp.Sub, wide, number_node(low)) if low else position
+    if whole and isinstance(step, int):
+        number = floor_divide(offset, step)
     else:
         number = fn("floor", infix(exp.Div, offset, number_node(float(step))))
     points = Groups(inner.relation)
@@ -450,7 +524,7 @@ def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSer
     taken: set[str] = set()
     for n, each_ in enumerate(operator.by, 1):
         name = distinct_name(each_.name or default_name(each_.value, n), taken)
-        _group(compiler, points, name, inner.value(each_.value))
+        _group(compiler, points, name, inner.stored(inner.value(each_.value)))
     by = list(points.by)
     index = _group(compiler, points, "", Value(LONG, try_cast(number, "BIGINT")))
     seconds = number_node(step / 1_000_000) if axis.type is DATETIME else None
@@ -543,7 +617,7 @@ def _arrays(
     assert last is not None
     made = Groups(spread)
     for column in by:
-        _group(compiler, made, column.name, column.value)
+        _group(compiler, made, column.name, column.value, column.types)
     fixed = isinstance(first, (exp.Literal, exp.Paren))
 
     def bound(node: exp.Expr) -> exp.Expr:
@@ -552,7 +626,7 @@ def _arrays(
     # Numbers of the steps as a column, so that a lambda may read them.
     steps = fn("range", bound(first), infix(exp.Add, bound(last), number_node(1)))
     if not fixed:
-        points = infix(exp.Sub, bound(last), bound(first))
+        points = infix(exp.Sub, cast(bound(last), "HUGEINT"), bound(first))
         too_many = infix(exp.GTE, points, number_node(MAX_POINTS))
         reason = f"the series would have more than {MAX_POINTS} points, the limit"
         steps = case((too_many, refusal(reason)), otherwise=steps)
@@ -566,7 +640,7 @@ def _arrays(
         ]  # fmt: skip
         table = fn("map", coalesce(pair[0], _empty_list("BIGINT[]")), coalesce(pair[1], fn("list_value")))
         maps.append(add_definition(compiler, made, Value(DYNAMIC, table)))
-    result = Layer(made)
+    result = _settled(compiler, made, Layer(made))
     for (name, value, default, noted), table_value in zip(series, maps, strict=True):
         fallback = as_dynamic(default if default is not None else _neutral(value)).sql
 
@@ -582,17 +656,18 @@ def _arrays(
     axis_name = distinct_name(name_of(operator.on) or default_name(operator.on, 1), taken)
 
     def moment(n: exp.Expr) -> exp.Expr:
-        at = infix(exp.Add, infix(exp.Mul, n, number_node(step)), number_node(low))
+        wide = cast(n, "HUGEINT") if axis.type is LONG else n
+        at = infix(exp.Add, infix(exp.Mul, wide, number_node(step)), number_node(low))
+        if axis.type is LONG and isinstance(step, int):
+            at = try_cast(at, "BIGINT")
         if axis.type is DATETIME:
             return fn("to_json", datetime_text(datetime_from_us(at).sql))
         return fn("to_json", at)
 
     axis_array = coalesce(fn("to_json", each(numbers.sql, moment)), cast(text_node("[]"), "JSON"))
     define(compiler, result, axis_name, Value(DYNAMIC, axis_array))
-    result.order = tuple(key_on("", column, descending=False) for column in made.by)
+    result.order = tuple(key for column in made.by for key in _keys_on(compiler, result, "", column, descending=False))
     compiler.note_groups(tuple(column.name for column in made.by))
-    for column in made.by:
-        compiler.group_ids.add(column.id)
     return result
 
 
@@ -602,6 +677,6 @@ def _empty_list(kind: str) -> exp.Expr:
 
 def _neutral(value: Value) -> Value:
     """What a point without rows has: 0 for numbers, null for anything else."""
-    if value.type is LONG:
+    if value.type is LONG or (value.parts is not None and value.parts.is_number):
         return literal(0)
     return literal(0.0) if value.type is REAL else literal(None)

@@ -1,5 +1,6 @@
 """The aggregations of summarize and make-series, as data: name, parameters, documentation, and how each is built."""
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -21,28 +22,34 @@ from tailrace.query.values import (
     REAL,
     STRING,
     TIMESPAN,
-    Type,
     Value,
     as_dynamic,
     as_number,
     as_predicate,
     as_real,
-    as_string,
     as_text,
     bind,
+    canonical,
     case,
     cast,
     coalesce,
     dictionary,
     each,
+    extreme_of,
     fn,
     infix,
     is_not_null,
+    is_null,
     literal,
     not_,
     number_node,
+    of_numbers,
+    order_keys,
+    packed,
+    parts_of,
     text_node,
     try_cast,
+    unpacked,
 )
 
 MAX_ELEMENTS = 1_048_576  # of make_list and make_set
@@ -115,7 +122,12 @@ def _count(call: Call) -> Value:
 
 
 def _dcount(call: Call) -> Value:
-    return Value(LONG, call.aggregate("count", call.arguments[0].sql, distinct=True))
+    value = canonical(call.arguments[0])
+    parts = value.parts
+    if parts is None or parts.others:
+        return Value(LONG, call.aggregate("count", value.sql, distinct=True))
+    counts = [call.aggregate("count", part, distinct=True) for part in parts.expressions()]
+    return Value(LONG, functools.reduce(functools.partial(infix, exp.Add), counts, number_node(0)))
 
 
 def _sum(call: Call) -> Value:
@@ -124,8 +136,25 @@ def _sum(call: Call) -> Value:
         return Value(TIMESPAN, coalesce(try_cast(call.aggregate("sum", value.sql), "BIGINT"), number_node(0)))
     number = as_number(value)
     if number.type is LONG:
-        return Value(LONG, try_cast(coalesce(call.aggregate("sum", number.sql), number_node(0)), "BIGINT"))
-    return Value(REAL, coalesce(call.aggregate("sum", number.sql), number_node(0.0)))
+        return Value(LONG, _whole_sum(call, number.sql))
+    if number.type is REAL:
+        return Value(REAL, coalesce(call.aggregate("sum", number.sql), number_node(0.0)))
+    whole, other = _parts(number)
+    only_whole = infix(exp.EQ, call.aggregate("count", other), number_node(0))
+    total = infix(exp.Add, call.aggregate("sum", other), coalesce(call.aggregate("sum", whole), number_node(0)))
+    return of_numbers(case((only_whole, _whole_sum(call, whole))), total)
+
+
+def _whole_sum(call: Call, whole: exp.Expr) -> exp.Expr:
+    return try_cast(coalesce(call.aggregate("sum", whole), number_node(0)), "BIGINT")
+
+
+def _parts(number: Value) -> tuple[exp.Expr, exp.Expr]:
+    """The whole and the other numbers of a DYNAMIC that has both."""
+    parts = parts_of(number)
+    assert parts.whole is not None
+    assert parts.real is not None
+    return parts.whole, parts.real
 
 
 def _avg(call: Call) -> Value:
@@ -135,19 +164,21 @@ def _avg(call: Call) -> Value:
     if value.type is DATETIME:
         mean = fn("trunc", call.aggregate("avg", fn("epoch_us", value.sql)))
         return Value(DATETIME, fn("make_timestamptz", try_cast(mean, "BIGINT")))
-    return Value(REAL, call.aggregate("avg", as_number(value).sql))
+    number = as_number(value)
+    if number.type is not DYNAMIC:
+        return Value(REAL, call.aggregate("avg", number.sql))
+    whole, other = _parts(number)
+    only_whole = infix(exp.EQ, call.aggregate("count", other), number_node(0))
+    mean = call.aggregate("avg", as_real(number).sql)
+    return Value(REAL, case((only_whole, call.aggregate("avg", whole)), otherwise=mean))
 
 
 def _extreme(function: str) -> Callable[[Call], Value]:
     def build(call: Call) -> Value:
         value = call.arguments[0]
         if value.type is DYNAMIC:
-            number = call.aggregate(function, as_real(value).sql)
-            if value.text is not None and isinstance(value.text, exp.Cast):
-                return Value(REAL, number)  # a field without texts
-            text = call.aggregate(function, as_string(value).sql)
-            whole = as_dynamic(Value(REAL, number)).sql
-            return Value(DYNAMIC, coalesce(whole, fn("to_json", text)))
+            extremes = parts_of(value).each(lambda part: call.aggregate(function, part))
+            return extreme_of(extremes, largest=function == "max")
         return Value(value.type, call.aggregate(function, value.sql))
 
     return build
@@ -172,8 +203,12 @@ def _quantile(call: Call, share: float) -> Value:
     value = call.arguments[0]
     if value.type not in (*NUMBERS, DATETIME, TIMESPAN):
         value = as_number(value)
-    found = call.aggregate("quantile_disc", value.sql, number_node(share))
-    return Value(value.type, found)
+    if value.type is not DYNAMIC:
+        return Value(value.type, call.aggregate("quantile_disc", value.sql, number_node(share)))
+    # Both are of the same row's number, as both are in the order of the numbers.
+    doubles, wholes = (call.aggregate("quantile_disc", key.sql, number_node(share)) for key in order_keys(value))
+    whole = case((infix(exp.EQ, fn("trunc", doubles), doubles), try_cast(wholes, "BIGINT")))
+    return of_numbers(whole, case((is_null(whole), doubles)))
 
 
 def _percentile(call: Call) -> Value:
@@ -252,9 +287,11 @@ def _set(default: int) -> Callable[[Call], Value]:
         most = call.whole(1, "the size", most=MAX_ELEMENTS) if len(call.arguments) > 1 else default
         value = call.arguments[0]
         if value.type is DYNAMIC:
-            distinct = call.aggregate("list", as_dynamic(value).sql, distinct=True)
+            distinct = call.aggregate("list", canonical(value).sql, distinct=True)
             present = each(distinct, is_not_null, function="list_filter")
-            return Value(DYNAMIC, _shown(_first(fn("list_sort", present), most)))
+            keyed = fn("list_sort", each(present, lambda v: packed([*_keys(v), v])))
+            last = len(_keys(exp.null()))
+            return Value(DYNAMIC, _shown(each(_first(keyed, most), lambda entry: unpacked(entry, last))))
         # The values are sorted as what they are, not as texts.
         distinct = call.aggregate("list", value.sql, distinct=True)
         present = fn("list_sort", each(distinct, is_not_null, function="list_filter"))
@@ -264,6 +301,11 @@ def _set(default: int) -> Callable[[Call], Value]:
     return build
 
 
+def _keys(value: exp.Expr) -> list[exp.Expr]:
+    """What a JSON value is sorted by."""
+    return [key.sql for key in order_keys(Value(DYNAMIC, value))]
+
+
 def _first(items: exp.Expr, count: int) -> exp.Expr:
     return fn("list_slice", items, number_node(1), number_node(count))
 
@@ -271,25 +313,20 @@ def _first(items: exp.Expr, count: int) -> exp.Expr:
 def _topk(call: Call) -> Value:
     """The most frequent values, each with its exact count; of two as frequent the smaller first."""
     most = call.whole(1, "the number of values", most=MAX_TOP)
-    value = call.arguments[0]
+    value = canonical(call.arguments[0])
     counts = call.filtered(fn("histogram", value.sql), is_not_null(value.sql))
 
     def turned(entry: exp.Expr) -> exp.Expr:
         count = cast(fn("struct_extract", entry, text_node("value")), "BIGINT")
-        return fn(
-            "struct_pack",
-            *(
-                exp.PropertyEQ(this=exp.to_identifier(name), expression=node)
-                for name, node in (
-                    ("n", exp.Neg(this=count)),
-                    ("k", fn("struct_extract", entry, text_node("key"))),
-                )
-            ),
-        )
+        key = fn("struct_extract", entry, text_node("key"))
+        keys = _keys(key) if value.type is DYNAMIC else []
+        return packed([exp.Neg(this=count), *keys, key])
+
+    last = 1 + (len(_keys(exp.null())) if value.type is DYNAMIC else 0)
 
     def shown(entry: exp.Expr) -> exp.Expr:
-        key = Value(value.type, fn("struct_extract", entry, text_node("k")))
-        count = Value(LONG, exp.Neg(this=fn("struct_extract", entry, text_node("n"))))
+        key = Value(value.type, unpacked(entry, last))
+        count = Value(LONG, exp.Neg(this=unpacked(entry, 0)))
         return dictionary([("key", key), ("count", count), ("error", literal(0))]).sql
 
     best = _first(fn("list_sort", each(fn("map_entries", counts), turned)), most)
@@ -405,11 +442,13 @@ def _table() -> Mapping[str, Aggregation]:
         "An array of the distinct values of the rows for which the predicate holds, sorted.", ["b"],
         "make_set_if(s, x > 4)", predicate=1)
     add("max(value)", "max", (1, 1), _extreme("max"), "The largest value; null where there is none.", 8, "max(x)",
-        note="Of a field of several types the largest number, or where there is no number the largest string.")
+        note="Of a field of several types the largest number, or where there is no number the largest string, or "
+             "else boolean.")
     add("maxif(value, predicate)", "maxif", (2, 2), _extreme("max"),
         "The largest value of the rows for which the predicate holds.", 3, 'maxif(x, s == "a")', predicate=1)
     add("min(value)", "min", (1, 1), _extreme("min"), "The smallest value; null where there is none.", 1, "min(x)",
-        note="Of a field of several types the smallest number, or where there is no number the smallest string.")
+        note="Of a field of several types the smallest number, or where there is no number the smallest string, or "
+             "else boolean.")
     add("minif(value, predicate)", "minif", (2, 2), _extreme("min"),
         "The smallest value of the rows for which the predicate holds.", 8, 'minif(x, s == "b")', predicate=1)
     add("percentile(value, percent)", "percentiles", (2, 2), _percentile,
@@ -481,5 +520,7 @@ def seconds_of(ns: int) -> exp.Expr:
     return number_node(max(ns, 1) / NS_PER_S)
 
 
-def sortable(kind: Type) -> bool:
-    return kind in (LONG, REAL, STRING, DATETIME, TIMESPAN, BOOL)
+def sortable(value: Value) -> bool:
+    if value.type is DYNAMIC:
+        return value.parts is not None and value.parts.is_number
+    return value.type in (LONG, REAL, STRING, DATETIME, TIMESPAN, BOOL)

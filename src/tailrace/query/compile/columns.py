@@ -29,8 +29,10 @@ def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: t
         column = Column(name, value, types)
         layer.show(column)
         return column
-    column = compiler.ids.column(name, value.type)
-    return layer.define(column, value.sql)
+    parts = None
+    if value.parts is not None:
+        parts = value.parts.replaced(lambda kind, node: add_definition(compiler, layer, Value(kind, node)).sql)
+    return layer.define(Column(name, Value(value.type, compiler.ids.fresh(), parts=parts), types), value.sql)
 
 
 def add_definition(compiler: "Compiler", layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:

@@ -17,6 +17,7 @@ from tailrace.query.compile.relation import (
     Key,
     Layer,
     Relation,
+    identifier,
     named,
     nothing,
     reference,
@@ -29,8 +30,7 @@ from tailrace.query.values import (
     STRING,
     Value,
     as_dynamic,
-    as_real,
-    as_string,
+    chosen_parts,
     null_node,
     number_node,
     text_node,
@@ -305,15 +305,17 @@ class United(Relation):
             null = null_node(DUCKDB_TYPES[kind])
             self._values[column.id] = [null if value.type is NULL else value.sql for value in values]
             return column
-        number, text, whole = ids.fresh(), ids.fresh(), ids.fresh()
-        for target, convert, empty in (
-            (whole, as_dynamic, "JSON"), (number, as_real, "DOUBLE"), (text, as_string, "VARCHAR")
-        ):  # fmt: skip
-            parts: list[Definition] = [
-                null_node(empty) if value.type is NULL else convert(value).sql for value in values
-            ]  # fmt: skip
-            self._values[target.args["this"].args["this"]] = parts
-        return Column(name, Value(DYNAMIC, whole, number=number, text=text))
+        whole = ids.fresh()
+        self._values[identifier(whole)] = [
+            null_node("JSON") if value.type is NULL else as_dynamic(value).sql for value in values
+        ]
+
+        def chosen(found: Sequence[exp.Expr]) -> exp.Expr:
+            target = ids.fresh()
+            self._values[identifier(target)] = list(found)
+            return target
+
+        return Column(name, chosen_parts(values, chosen, whole))
 
     def listed(self) -> list[Column]:
         names = dict.fromkeys(column.name for relation in self._members for column in relation.listed())

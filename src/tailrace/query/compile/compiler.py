@@ -131,7 +131,6 @@ class Compiler:
         self.remarks: dict[str, tuple[Remark, int]] = {}
         self.aggregated: dict[str, Aggregated] = {}  # by identifier
         self.groups: tuple[str, ...] = ()
-        self.group_ids: set[str] = set()
         self.bins: dict[str, int] = {}  # sizes, by identifier
         self.matched: str | None = None  # the identifier of the number of rows that were aggregated
         self.is_strict = False  # whether values of different types are refused beside each other
@@ -260,6 +259,11 @@ class Compiler:
         raise AplError(
             f"unknown function {name!r}{suggestion(name, [*FUNCTIONS, *AGGREGATIONS])}", node.at, kind="name"
         )
+
+    @property
+    def in_virtual(self) -> bool:
+        """Whether the expression of a virtual field is being compiled."""
+        return self._compiling_virtual > 0
 
     # Remarks
 

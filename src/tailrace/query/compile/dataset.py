@@ -21,7 +21,7 @@ from tailrace.query.compile.relation import (
     reference,
     references,
 )
-from tailrace.query.fields import FieldReader, View
+from tailrace.query.fields import FieldReader
 from tailrace.query.functions.udf import CELL_HASH
 from tailrace.query.functions.udf import inside as inside_of
 from tailrace.query.values import (
@@ -33,25 +33,39 @@ from tailrace.query.values import (
     MIN_DATETIME_US,
     REAL,
     STRING,
+    Parts,
     Type,
     Value,
     case,
     cast,
+    coalesce,
     datetime_literal,
+    flag_of_json,
     fn,
     infix,
     json_text,
     literal,
     null_node,
+    real_of_json,
     text_node,
+    text_of_json,
     try_cast,
+    whole_of_json,
 )
 
 TIME, SYSTEM_TIME, REST = "_time", "_sysTime", "_rest"
 MAX_CHILDREN = 500  # of an object that is put together again from its fields
 
 TYPE_OF = {"boolean": BOOL, "integer": LONG, "float": REAL, "string": STRING, "array": DYNAMIC}
-_NUMERIC = {"integer", "float", "number"}
+PARTS = ("whole", "real", "text", "flag")
+_PARTS: dict[str, tuple[frozenset[str], Callable[[exp.Expr], exp.Expr]]] = {
+    "whole": (frozenset({"integer"}), whole_of_json),
+    "real": (frozenset({"float", "number"}), real_of_json),
+    "text": (frozenset({"string"}), text_of_json),
+    "flag": (frozenset({"boolean"}), flag_of_json),
+}
+"""The types of stored values that a part of a field holds, and how it is read from JSON."""
+_OTHERS = {"array", "map", "number"}
 
 Virtual = Callable[["Dataset", str], Value]
 """Compiles the expression of a virtual field."""
@@ -136,7 +150,8 @@ class Dataset(Relation):
             self._compiling.add(name)  # so that it does not find itself
             value = self._compile_virtual(self, self._virtual[name])
             self._compiling.discard(name)
-            column = Column(name, Value(value.type, self._ids.fresh()))
+            parts = value.parts.replaced(self._computed_part) if value.parts is not None else None
+            column = Column(name, Value(value.type, self._ids.fresh(), parts=parts))
             self._computed[column.id] = value.sql
             return column
         reader = self._reader
@@ -159,12 +174,16 @@ class Dataset(Relation):
         """Say what an identifier is in terms of others."""
         self._computed[name] = definition
 
+    def _computed_part(self, kind: Type, definition: exp.Expr) -> exp.Expr:
+        target = self._ids.fresh()
+        self.compute(identifier(target), definition)
+        return target
+
     def _field(self, name: str) -> Column:
         reader = self._reader
         types = reader.types(name)
         shown = tuple(sorted(types))
-        overflow = reader.overflows
-        if len(types) == 1 and not overflow and types <= TYPE_OF.keys():
+        if len(types) == 1 and not reader.overflows and types <= TYPE_OF.keys():
             [one] = types
             kind = TYPE_OF[one]
             column = self._ids.column(name, kind, types=shown)
@@ -174,13 +193,27 @@ class Dataset(Relation):
                 self._define(column.value.sql, lambda: reader.expression(name, "plain"))
             return column
 
-        def view(wanted: View) -> exp.Expr:
-            return self._define(self._ids.fresh(), lambda: reader.expression(name, wanted))
+        rest = [self._define(self._ids.fresh(), node) for node in reader.rest_values(name)]
+        parts = {part: self._part(name, part, rest) for part in PARTS}
+        in_rest = reader.rest_types(name)
+        others = in_rest is None or bool((types | in_rest) & _OTHERS)
+        whole = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
+        return Column(name, Value(DYNAMIC, whole, parts=Parts(**parts, others=others)), shown)
 
-        whole = view("json")
-        number = view("number") if types & _NUMERIC or overflow else null_node("DOUBLE")
-        text = view("text") if "string" in types or overflow else null_node("VARCHAR")
-        return Column(name, Value(DYNAMIC, whole, number=number, text=text), shown)
+    def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
+        """The values of one kind that a field of several types has, `rest` of them in `_rest`; None without any."""
+        kinds, read = _PARTS[part]
+        columns = [each for each in self._reader.columns_read(name) if each.type in kinds]
+        in_rest = self._reader.rest_types(name)
+        read_rest = [read(each) for each in rest] if in_rest is None or in_rest & kinds else []
+        own = [self._define(self._ids.fresh(), exp.column(each.name, quoted=True)) for each in columns]
+        if not own and not read_rest:
+            return None
+        if len(own) == 1 and not read_rest:
+            return own[0]
+        target = self._ids.fresh()
+        self.compute(identifier(target), coalesce(*own, *read_rest))
+        return target
 
     def _object(self, name: str) -> Column | None:
         """What was an object when it was ingested, put together again from the fields inside it."""
@@ -470,7 +503,7 @@ def _clamped(us: int) -> int:
 def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:
     if kind is STRING:
         return json_text(value)
-    return value if kind is DYNAMIC else try_cast(value, _DUCKDB[kind])
+    return value if kind is DYNAMIC else try_cast(cast(value, "VARCHAR"), _DUCKDB[kind])
 
 
 def _present_columns(snapshot: Snapshot) -> set[str]:

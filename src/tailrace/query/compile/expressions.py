@@ -10,12 +10,14 @@ from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.columns import everything, names_in
-from tailrace.query.compile.relation import Columns, Derived, Emitter, Empty, Layer, Relation, references
+from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.relation import Columns, Derived, Emitter, Empty, Layer, Relation, identifier, references
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
     BOOL,
     DATETIME,
     DYNAMIC,
+    LONG,
     NULL,
     NUMBERS,
     STRING,
@@ -28,7 +30,10 @@ from tailrace.query.values import (
     as_predicate,
     as_real,
     as_text,
+    as_whole,
     bool_,
+    by_number,
+    canonical,
     coalesce,
     coerce,
     datetime_literal,
@@ -41,6 +46,7 @@ from tailrace.query.values import (
     not_,
     null,
     number_node,
+    of_parts,
     text_node,
     timespan_literal,
 )
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 SHORT_CHAIN = 8  # operands; DuckDB takes time of the square, or worse, of the length of a long one
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
 MAX_BINDING_DEPTH = 4
+MAX_PARTS_NODES = 100
 SEPARATOR = "\x1f"  # no part of a term
 INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
 SYSTEM = ("_time", "_sysTime")
@@ -68,6 +75,7 @@ class Expressions:
         self.calls = calls
         self.searching: str | None = None  # "" or "_cs" inside of search
         self._context: Context | None = None
+        self._added: Layer | None = None  # the last layer of columns that no name finds
 
     @property
     def context(self) -> Context:
@@ -178,7 +186,7 @@ class Expressions:
         return found
 
     def index(self, node: tree.Index) -> Value:
-        return functions.index(self._shallow(self.value(node.of)), self._shallow(self.value(node.index)))
+        return functions.index(self.operand(node.of), self.operand(node.index))
 
     # Calls and operators
 
@@ -198,9 +206,8 @@ class Expressions:
                 for column in everything(self.compiler, self.relation):
                     arguments += [literal(column.name), column.value] if pairs else [column.value]
             else:
-                arguments.append(self.value(argument))
+                arguments.append(self.operand(argument))
         try:
-            arguments = [self._shallow(argument) for argument in arguments]
             context = self.context
             if node.name == "bin_auto":
                 context = self.compiler.context(Columns(self.relation), with_range=True)
@@ -212,14 +219,36 @@ class Expressions:
                 error.at = node.arguments[index].at if plain and index is not None else node.at
             raise
 
-    def _shallow(self, value: Value) -> Value:
-        """The value as a column of its own where DuckDB would take long to bind more around it."""
-        if value.is_constant or binding_depth(value.sql) < MAX_BINDING_DEPTH:
+    def operand(self, node: tree.Expression) -> Value:
+        """The value of an expression of which more is to be made."""
+        return self.prepared(self.value(node))
+
+    def prepared(self, value: Value) -> Value:
+        """The value as a column of its own, or its parts as some, where each way to read it would compute it again, or
+        DuckDB would take long to bind more around it.
+        """
+        if value.is_constant or isinstance(value.sql, exp.Column):
             return value
-        return self.add(value.type, value.sql)
+        if value.type is not DYNAMIC:
+            return value if binding_depth(value.sql) < MAX_BINDING_DEPTH else self.add(value.type, value.sql)
+        if value.parts is None:
+            return self.add(value.type, value.sql)
+        nodes = value.parts.expressions()
+        if sum(map(_size, nodes)) < MAX_PARTS_NODES and max(map(binding_depth, nodes), default=0) < MAX_BINDING_DEPTH:
+            return value
+        return self.stored(value)
+
+    def stored(self, value: Value) -> Value:
+        """The value, or the parts of a DYNAMIC, as columns."""
+        if value.parts is None:
+            return value if value.is_constant or isinstance(value.sql, exp.Column) else self.add(value.type, value.sql)
+        parts = value.parts.replaced(lambda kind, node: self.add(kind, node).sql)
+        if isinstance(value.sql, exp.Column):
+            return Value(DYNAMIC, value.sql, parts=parts)
+        return of_parts(parts, self.add(DYNAMIC, value.sql).sql if parts.others else None)
 
     def unary(self, node: tree.Unary) -> Value:
-        return functions.unary(node.operator, self._shallow(self.value(node.of)))
+        return functions.unary(node.operator, self.operand(node.of))
 
     def binary(self, node: tree.Binary) -> Value:
         operator = node.operator
@@ -231,9 +260,9 @@ class Expressions:
         if operator == ":":
             return self._searched_field(node)
         try:
-            left, right = self.value(node.left), self.value(node.right)
+            left, right = self.operand(node.left), self.operand(node.right)
             self._check_types(operator, left, right)
-            return functions.binary(operator, self._shallow(left), self._shallow(right))
+            return functions.binary(operator, left, right)
         except CallInvalid as error:
             error.at = node.at if error.at is None else error.at
             raise
@@ -274,7 +303,7 @@ class Expressions:
                 raise AplError(f"with stricttypes {operator!r} does not take {shown}; convert one of them", kind="type")
 
     def between(self, node: tree.Between) -> Value:
-        of, low, high = self.value(node.of), self.value(node.low), self.value(node.high)
+        of, low, high = self.operand(node.of), self.operand(node.low), self.operand(node.high)
         if not (high.type is TIMESPAN and DATETIME in (of.type, low.type)):
             self._check_types("between", of, high)
         self._check_types("between", of, low)
@@ -286,7 +315,7 @@ class Expressions:
             query = self._as_query(node.items[0])
             if query is not None:
                 return self._in_subquery(node, query)
-        items = self.values(node.items)
+        items = [self.operand(item) for item in node.items]
         name = operator.removeprefix("!")
         if name in ("has_any", "has_any_cs", "has_all"):
             of = self.value(node.of)
@@ -296,7 +325,7 @@ class Expressions:
         if isinstance(node.of, tree.Star):
             return self.any_of(lambda value: functions.membership(name, value, items), negated=operator != name)
         try:
-            of = self.value(node.of)
+            of = self.operand(node.of)
             flat = [each for item in items for each in (item.constant if isinstance(item.constant, list) else [item])]
             self._check_types(operator, of, *(each if isinstance(each, Value) else literal(each) for each in flat))
             return functions.membership(operator, of, items)
@@ -415,11 +444,16 @@ class Expressions:
 
     def add(self, kind: Type, definition: exp.Expr | Derived) -> Value:
         """A new column of the relation that no name finds."""
-        layer = Layer(self.relation)
         target = self.compiler.ids.fresh()
-        layer.defines[target.args["this"].args["this"]] = definition
-        self.relation = layer
-        self._context = None
+        if isinstance(definition, exp.Expr) and isinstance(self.relation, Dataset) and self.compiler.in_virtual:
+            self.relation.compute(identifier(target), definition)
+            return Value(kind, target)
+        layer = self._added
+        if layer is None or layer is not self.relation or not references([definition]).isdisjoint(layer.defines):
+            layer = self._added = Layer(self.relation)
+            self.relation = layer
+            self._context = None
+        layer.defines[identifier(target)] = definition
         return Value(kind, target)
 
     def _in_subquery(self, node: tree.Membership, query: tree.Query) -> Value:
@@ -430,7 +464,7 @@ class Expressions:
         if not columns:
             raise AplError("the sub-query has no column", query.at)
         first = columns[0].value
-        of = self.value(node.of)
+        of = self.operand(node.of)
         if name in ("has_any", "has_any_cs", "has_all"):
             raise AplError(f"{name} takes a list, no sub-query", node.at)
         left, right = comparable(of, first)
@@ -545,19 +579,27 @@ def _path(node: tree.Expression) -> tuple[object, ...]:
     return ()
 
 
+def _size(node: exp.Expr) -> int:
+    return sum(1 for _ in node.walk())
+
+
 def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:
     """Both sides of an equality that an engine can hash: of one SQL type, null where they can never be equal."""
     kinds = {left.type, right.type}
+    for kind in (DATETIME, TIMESPAN):
+        if kind in kinds and BOOL not in kinds:
+            return coerce(left, kind).sql, coerce(right, kind).sql
+    if kinds == {DYNAMIC}:
+        return canonical(left).sql, canonical(right).sql
     if left.type is right.type:
         return left.sql, right.sql
-    if kinds <= set(NUMBERS):
+    if kinds == {DYNAMIC, LONG}:
+        return by_number(left, as_whole).sql, by_number(right, as_whole).sql
+    if kinds <= {DYNAMIC, *NUMBERS}:
         return as_real(left).sql, as_real(right).sql
-    if DYNAMIC in kinds and NULL not in kinds:
-        [other] = kinds - {DYNAMIC}
-        if other in NUMBERS:
-            return as_real(left).sql, as_real(right).sql
-        if other in (STRING, BOOL):
-            return coerce(left, other).sql, coerce(right, other).sql
+    for kind in (STRING, BOOL):
+        if kinds == {DYNAMIC, kind}:
+            return coerce(left, kind).sql, coerce(right, kind).sql
     return as_dynamic(left).sql, as_dynamic(right).sql
 
 

@@ -10,6 +10,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile import aggregate, combine, expand, texts
 from tailrace.query.compile.columns import (
+    add_definition,
     check_known,
     cut,
     default_name,
@@ -25,7 +26,6 @@ from tailrace.query.compile.inline import inline
 from tailrace.query.compile.relation import Column, Empty, Key, Layer, Relation
 from tailrace.query.values import (
     DATETIME,
-    DYNAMIC,
     REAL,
     TYPE_NAMES,
     Type,
@@ -34,11 +34,10 @@ from tailrace.query.values import (
     case,
     cast,
     coalesce,
-    coerce,
     fn,
-    json_kind,
     number_node,
     one_of,
+    order_keys,
     text_node,
     unified,
 )
@@ -166,7 +165,7 @@ def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:
 
 def take(compiler: "Compiler", relation: Relation, operator: tree.Take) -> Relation:
     count = _count_of(compiler, relation, operator.count, "the number of rows")
-    if isinstance(relation, Layer) and relation.group is not None:
+    if isinstance(relation, Layer) and relation.grouped:
         return aggregate.take_groups(compiler, relation, count)
     return cut(relation, count)
 
@@ -192,42 +191,25 @@ def order(compiler: "Compiler", relation: Relation, operator: tree.Order) -> Rel
 
 def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted]) -> Layer:
     expressions = Expressions(compiler, relation)
-    values = [(key, expressions.value(key.value)) for key in keys]
+    values = [(key, expressions.operand(key.value)) for key in keys]
     layer = Layer(expressions.relation)
     found = []
     for key, value in values:
         name = name_of(key.value) or ""
-        if value.type is DYNAMIC:
-            found += _dynamic_keys(compiler, layer, key, name, value)
-            continue
-        if not isinstance(value.sql, exp.Column):
-            value = _hidden(compiler, layer, value)
+        columns = [
+            each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
+            for each in order_keys(value)
+        ]
         source = relation.find(name)
-        found.append(Key(name, value, key.descending, key.nulls_first, computed=source is None or not source.types))
+        computed = source is None or not source.types
+        found += [
+            Key(name if n == 0 else "", each, key.descending, key.nulls_first, computed=computed)
+            for n, each in enumerate(columns)
+        ]
     ties = [Key("", each.value, each.descending, each.nulls_first, each.computed) for each in relation.order]
     layer.order = (*found, *ties)[:MAX_KEYS]
     layer.settled = True
     return layer
-
-
-def _dynamic_keys(compiler: "Compiler", layer: Layer, key: tree.Sorted, name: str, value: Value) -> list[Key]:
-    """Numbers in their order, then texts in theirs, then the rest."""
-    number = _hidden(compiler, layer, coerce(value, REAL))
-    is_number = coalesce(one_of(json_kind(value.sql), "BIGINT", "UBIGINT", "DOUBLE"), exp.false())
-    rank = case((is_number, number_node(0)), otherwise=number_node(1))
-    absent = exp.Is(this=value.sql, expression=exp.null())
-    ranked = _hidden(compiler, layer, Value(TYPE_NAMES["long"], case((exp.Not(this=absent), rank))))
-    text = _hidden(compiler, layer, Value(TYPE_NAMES["string"], fn("json_extract_string", value.sql, text_node("$"))))
-    return [
-        Key(name if n == 0 else "", each, key.descending, key.nulls_first)
-        for n, each in enumerate((ranked, number, text))
-    ]
-
-
-def _hidden(compiler: "Compiler", layer: Layer, value: Value) -> Value:
-    target = compiler.ids.fresh()
-    layer.defines[target.args["this"].args["this"]] = value.sql
-    return Value(value.type, target)
 
 
 def top(compiler: "Compiler", relation: Relation, operator: tree.Top) -> Relation:

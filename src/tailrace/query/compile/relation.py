@@ -199,6 +199,7 @@ class Layer(Relation):
         self.always: set[str] = set()  # identifiers that change the number of rows
         self.where: list[exp.Expr] = []
         self.group: list[exp.Expr] | None = None
+        self.grouped = False  # whether its rows are the groups of a summarize
         self.limit: int | None = None
         self.offset: int = 0
         self.cut_by: tuple[Key, ...] = ()  # the order in which `limit` takes rows

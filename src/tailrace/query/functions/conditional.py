@@ -1,7 +1,11 @@
 """Conditional functions."""
 
+from collections.abc import Sequence
+
+import sqlglot.expressions as exp
+
 from tailrace.query.functions.table import CallInvalid, Context, table
-from tailrace.query.values import Value, as_bool, case, unified
+from tailrace.query.values import DYNAMIC, Value, as_bool, case, chosen_parts, unified
 
 FUNCTIONS, _add = table("conditional")
 
@@ -11,8 +15,12 @@ def _case(context: Context, *arguments: Value) -> Value:
         raise CallInvalid("case() takes pairs of a condition and a result, and a last result for all other rows")
     kind, results = unified([*arguments[1::2], arguments[-1]])
     conditions = [as_bool(each).sql for each in arguments[:-1:2]]
-    pairs = zip(conditions, (each.sql for each in results), strict=False)
-    return Value(kind, case(*pairs, otherwise=results[-1].sql))
+
+    def chosen(found: Sequence[exp.Expr]) -> exp.Expr:
+        return case(*zip(conditions, found, strict=False), otherwise=found[-1])
+
+    whole = chosen([each.sql for each in results])
+    return chosen_parts(results, chosen, whole) if kind is DYNAMIC else Value(kind, whole)
 
 
 # fmt: off

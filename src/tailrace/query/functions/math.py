@@ -1,7 +1,7 @@
 """Mathematical functions; outside of its domain one is NaN, shown as null; what no double can hold is null."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlglot.expressions as exp
@@ -18,6 +18,7 @@ from tailrace.query.values import (
     NULL,
     REAL,
     TIMESPAN,
+    Parts,
     Value,
     as_datetime,
     as_number,
@@ -25,12 +26,14 @@ from tailrace.query.values import (
     as_timespan,
     bind,
     bool_,
+    by_number,
     case,
     cast,
     coalesce,
     datetime_text,
     dynamic,
     each,
+    extreme_of,
     fn,
     in_range,
     infix,
@@ -39,8 +42,10 @@ from tailrace.query.values import (
     nan_as_null,
     not_,
     null,
+    null_node,
     number_node,
     one_of,
+    parts_of,
     real,
     try_cast,
     unified,
@@ -87,7 +92,10 @@ for _name, _function, _doc, _example, _result in (
 def _abs(context: Context, value: Value) -> Value:
     if value.type is TIMESPAN:
         return Value(TIMESPAN, try_cast(fn("abs", cast(value.sql, "HUGEINT")), "BIGINT"))
-    number = as_number(value)
+    return by_number(value, _magnitude)
+
+
+def _magnitude(number: Value) -> Value:
     if number.type is LONG:
         return long(try_cast(fn("abs", cast(number.sql, "HUGEINT")), "BIGINT"))
     return real(fn("abs", number.sql))
@@ -115,12 +123,28 @@ def _extreme(name: str, function: str) -> Callable[..., Value]:
     def build(context: Context, *arguments: Value) -> Value:
         kind, values = unified(arguments)
         if kind is DYNAMIC:
-            kind, values = REAL, [as_real(each) for each in arguments]
+            return _extreme_of_kinds(function, arguments)
         if kind is NULL:
             return null(REAL)
         return Value(kind, fn(function, *(nan_as_null(each).sql for each in values)))
 
     return build
+
+
+def _extreme_of_kinds(function: str, arguments: Sequence[Value]) -> Value:
+    parts = [parts_of(each) for each in arguments]
+
+    def among(found: Iterable[exp.Expr | None]) -> exp.Expr | None:
+        there = [each for each in found if each is not None]
+        return fn(function, *there) if there else None
+
+    extremes = Parts(
+        among(each.whole for each in parts),
+        among(each.real for each in parts),
+        among(each.text for each in parts),
+        among(each.flag for each in parts),
+    )
+    return extreme_of(extremes, largest=function == "greatest")
 
 
 def _sign(context: Context, value: Value) -> Value:
@@ -183,6 +207,13 @@ def _range(context: Context, start: Value, stop: Value, step: Value | None) -> V
     if all(each.type is LONG for each in given):
         first, last, by = (each.sql for each in given)
         return dynamic(fn("to_json", _series(first, last, by, limit)))
+    if DYNAMIC in (each.type for each in given):
+        a, b, s = (null_node("BIGINT") if (w := parts_of(each).whole) is None else w for each in given)
+        return dynamic(coalesce(fn("to_json", _series(a, b, s, limit)), _real_range(given, limit)))
+    return dynamic(_real_range(given, limit))
+
+
+def _real_range(given: Sequence[Value], limit: int) -> exp.Expr:
     first, last, by = (as_real(each).sql for each in given)
 
     def reals(a: exp.Expr, b: exp.Expr, s: exp.Expr) -> exp.Expr:
@@ -191,7 +222,7 @@ def _range(context: Context, start: Value, stop: Value, step: Value | None) -> V
         return fn("to_json", each(indices, lambda n: infix(exp.Add, a, infix(exp.Mul, n, s))))
 
     sane = [case((fn("isfinite", v), v)) for v in (first, last, by)]
-    return dynamic(bind(sane, reals))
+    return bind(sane, reals)
 
 
 def _series(first: exp.Expr, last: exp.Expr, step: exp.Expr, limit: int) -> exp.Expr:

@@ -38,6 +38,8 @@ from tailrace.query.values import (
     attempt,
     bind,
     bool_,
+    by_number,
+    by_numbers,
     case,
     cast,
     coalesce,
@@ -50,17 +52,16 @@ from tailrace.query.values import (
     floor_divide,
     fn,
     infix,
-    is_not_null,
-    json_kind,
+    is_absent,
     literal,
     long,
     not_,
     not_json_null,
     null,
     number_node,
-    one_of,
     opaque,
     or_,
+    parts_of,
     real,
     text_node,
     timespan_literal,
@@ -69,7 +70,6 @@ from tailrace.query.values import (
 
 FEW_TERMS = 8  # that are looked for one by one; DuckDB takes some 20 ms to compile the regex of each
 MAX_ALTERNATIVES_LENGTH = 4096  # of a regex, for which RE2 has 8 MiB
-_EXACT_IN_A_DOUBLE = 2**53 - 1
 
 ARITHMETIC = ("+", "-", "*", "/", "%")
 COMPARISONS = ("==", "!=", "<>", "<", "<=", ">", ">=")
@@ -100,14 +100,15 @@ def unary(operator: str, value: Value) -> Value:
     if value.type is TIMESPAN:
         negated = arithmetic("-", literal(0), Value(LONG, value.sql, value.constant))
         return value if operator == "+" else Value(TIMESPAN, negated.sql, negated.constant)
-    number = as_number(value)
-    if operator == "+":
-        return number
-    if number.type is REAL:
-        if isinstance(number.constant, float):
-            return literal(-number.constant)
-        return real(exp.Paren(this=exp.Neg(this=exp.Paren(this=number.sql))))
-    return arithmetic("-", literal(0), number)
+    return as_number(value) if operator == "+" else by_number(value, _negative)
+
+
+def _negative(number: Value) -> Value:
+    if number.type is LONG:
+        return arithmetic("-", literal(0), number)
+    if isinstance(number.constant, float):
+        return literal(-number.constant)
+    return real(exp.Paren(this=exp.Neg(this=exp.Paren(this=number.sql))))
 
 
 # Arithmetic
@@ -127,10 +128,13 @@ def arithmetic(operator: str, left: Value, right: Value) -> Value:
         return _datetime_arithmetic(operator, left, right)
     if TIMESPAN in kinds:
         return _timespan_arithmetic(operator, left, right)
-    a, b = as_number(left), as_number(right)
-    if a.type is LONG and b.type is LONG:
-        return _whole_arithmetic(operator, a, b)
-    return _real_arithmetic(operator, as_real(a), as_real(b))
+
+    def computed(a: Value, b: Value) -> Value:
+        if a.type is LONG and b.type is LONG:
+            return _whole_arithmetic(operator, a, b)
+        return _real_arithmetic(operator, as_real(a), as_real(b))
+
+    return by_numbers(left, right, computed)
 
 
 _NODES: dict[str, type[exp.Binary]] = {
@@ -206,16 +210,7 @@ def _timespan_arithmetic(operator: str, left: Value, right: Value) -> Value:
         span, factor = (left, right) if left.type is TIMESPAN else (right, left)
         if factor.type is TIMESPAN:
             raise CallInvalid("a timespan * a timespan has no meaning")
-        number = as_number(factor)
-        if number.type is LONG:
-            made = _whole_arithmetic(operator, Value(LONG, span.sql, span.constant), number)
-            return Value(TIMESPAN, made.sql, made.constant)
-        product = _real_arithmetic(operator, as_real(Value(LONG, span.sql, span.constant)), number)
-        if isinstance(span.constant, int) and isinstance(number.constant, float):
-            folded = _fold_real(operator, span.constant, number.constant)
-            if folded is not None:
-                return timespan_literal(folded)
-        return Value(TIMESPAN, try_cast(fn("trunc", product.sql), "BIGINT"))
+        return by_number(factor, lambda number: _scaled(operator, span, number))
     a, b = as_timespan(left), as_timespan(right)
     a, b = Value(LONG, a.sql, a.constant), Value(LONG, b.sql, b.constant)
     if operator == "/":
@@ -223,6 +218,18 @@ def _timespan_arithmetic(operator: str, left: Value, right: Value) -> Value:
         return real(quotient)
     made = _whole_arithmetic(operator, a, b)
     return Value(TIMESPAN, made.sql, made.constant)
+
+
+def _scaled(operator: str, span: Value, number: Value) -> Value:
+    if number.type is LONG:
+        made = _whole_arithmetic(operator, Value(LONG, span.sql, span.constant), number)
+        return Value(TIMESPAN, made.sql, made.constant)
+    product = _real_arithmetic(operator, as_real(Value(LONG, span.sql, span.constant)), number)
+    if isinstance(span.constant, int) and isinstance(number.constant, float):
+        folded = _fold_real(operator, span.constant, number.constant)
+        if folded is not None:
+            return timespan_literal(folded)
+    return Value(TIMESPAN, try_cast(fn("trunc", product.sql), "BIGINT"))
 
 
 def _fold_real(operator: str, span: int, factor: float) -> int | None:
@@ -239,96 +246,87 @@ def compare(operator: str, left: Value, right: Value) -> Value:
     """`==`, `!=`, `<`, `<=`, `>`, `>=`. A null equals nothing; the order of a null and anything is null."""
     if left.type is NULL or right.type is NULL:
         return _compare_to_null(operator, right if left.type is NULL else left)
-    if _needs_digits(left, right):
-        return _compare_digits(operator, left, right)
-    pair = _comparable(left, right)
-    if pair is None:
-        return literal(operator == "!=") if operator in ("==", "!=") else null(BOOL)
-    a, b = pair
-    if a.type is DYNAMIC:
-        return _compare_dynamics(operator, a.sql, b.sql)
-    made = infix(_NODES[operator], a.sql, b.sql)
-    # To DuckDB a NaN is the largest number, and equals itself.
-    larger = {">": left, ">=": left, "<": right, "<=": right}.get(operator)
-    if larger is not None and larger.type is REAL and not larger.is_constant:
-        sides = [a.sql, b.sql]
-
-        def ordered(x: exp.Expr, y: exp.Expr) -> exp.Expr:
-            return infix(exp.And, infix(_NODES[operator], x, y), not_(fn("isnan", x if larger is left else y)))
-
-        return bool_(bind(sides, ordered))
-    if operator == "==":
-        return bool_(coalesce(made, exp.false()))
     if operator == "!=":
-        return bool_(exp.Paren(this=exp.NullSafeNEQ(this=a.sql, expression=b.sql)))
-    return bool_(made)
+        return _differ(left, right)
+    made = _compared(operator, left, right)
+    if operator == "==":
+        return literal(False) if made is None else bool_(coalesce(made, exp.false()))
+    return null(BOOL) if made is None else bool_(made)
 
 
 def _compare_to_null(operator: str, value: Value) -> Value:
-    if value.type is NULL or operator not in ("==", "!="):
-        return null(BOOL)
-    answer = exp.true() if operator == "!=" else exp.false()
-    return bool_(case((is_not_null(value.sql), answer)))
+    if operator == "!=" and value.type is not NULL:
+        return bool_(not_(is_absent(value)))
+    return literal(False) if operator in ("==", "!=") else null(BOOL)
 
 
-def _comparable(left: Value, right: Value) -> tuple[Value, Value] | None:
-    """Both sides as one type, or both as numbers; None where no two values can be compared."""
+def _differ(left: Value, right: Value) -> Value:
+    """Whether two values are not equal; false of two nulls."""
+    pair = _typed_alike(left, right)
+    if pair is not None and DYNAMIC not in (left.type, right.type):
+        return bool_(exp.Paren(this=exp.NullSafeNEQ(this=pair[0].sql, expression=pair[1].sql)))
+    made = _compared("==", left, right)
+    if any(value.is_constant and value.constant is not None for value in (left, right)):
+        return literal(True) if made is None else bool_(not_(coalesce(made, exp.false())))
+    some = not_(and_(is_absent(left), is_absent(right)))
+    return bool_(some if made is None else and_(not_(coalesce(made, exp.false())), some))
+
+
+def _compared(operator: str, left: Value, right: Value) -> exp.Expr | None:
+    """The comparison in SQL, null where the two have no order; None where no two values have one."""
     kinds = {left.type, right.type}
-    if DATETIME in kinds:
-        return None if BOOL in kinds else (as_datetime(left), as_datetime(right))
-    if TIMESPAN in kinds:
-        return None if BOOL in kinds else (as_timespan(left), as_timespan(right))
+    pair = _typed_alike(left, right)
+    if pair is not None:
+        return _compare_typed(operator, *pair).sql
+    if DYNAMIC not in kinds:
+        return None
+    if kinds & set(NUMBERS):
+        return by_numbers(left, right, lambda a, b: _compare_typed(operator, a, b)).sql
+    return _compare_dynamics(operator, left, right)
+
+
+def _compare_typed(operator: str, a: Value, b: Value) -> Value:
+    made = infix(_NODES[operator], a.sql, b.sql)
+    # To DuckDB a NaN is the largest number, and equals itself.
+    larger = {">": a, ">=": a, "<": b, "<=": b}.get(operator)
+    if larger is None or larger.type is not REAL or larger.is_constant:
+        return bool_(made)
+
+    def ordered(x: exp.Expr, y: exp.Expr) -> exp.Expr:
+        return infix(exp.And, infix(_NODES[operator], x, y), not_(fn("isnan", x if larger is a else y)))
+
+    return bool_(bind([a.sql, b.sql], ordered))
+
+
+def _typed_alike(left: Value, right: Value) -> tuple[Value, Value] | None:
+    """Both sides as one type that is not DYNAMIC, or both as numbers; None where there is no such."""
+    kinds = {left.type, right.type}
+    if DATETIME in kinds or TIMESPAN in kinds:
+        convert = as_datetime if DATETIME in kinds else as_timespan
+        return None if BOOL in kinds else (convert(left), convert(right))
     if kinds <= set(NUMBERS):
         return left, right
     if left.type is right.type:
-        return left, right
-    if DYNAMIC not in kinds:
-        return None
-    other = left.type if right.type is DYNAMIC else right.type
-    if other is LONG:
-        return as_number(left), as_number(right)
-    return coerce(left, other), coerce(right, other)
+        return None if left.type is DYNAMIC else (left, right)
+    for kind in (STRING, BOOL):
+        if kinds == {DYNAMIC, kind}:
+            return coerce(left, kind), coerce(right, kind)
+    return None
 
 
-def _needs_digits(left: Value, right: Value) -> bool:
-    """Whether a dynamic stands beside a whole number that a double may not tell from its neighbours."""
-    if {left.type, right.type} != {DYNAMIC, LONG}:
-        return False
-    number = left if left.type is LONG else right
-    return not isinstance(number.constant, int) or abs(number.constant) > _EXACT_IN_A_DOUBLE
-
-
-def _compare_digits(operator: str, left: Value, right: Value) -> Value:
-    """Whole numbers as such, other numbers as doubles."""
-    if operator == "!=":
-        return bool_(not_(_compare_digits("==", left, right).sql))
-
-    def whole(value: Value) -> exp.Expr:
-        if value.type is LONG:
-            return value.sql
-        kinds = one_of(json_kind(value.sql), "BIGINT", "UBIGINT")
-        return case((kinds, try_cast(value.sql, "BIGINT")))
-
-    def compared(a: exp.Expr, b: exp.Expr) -> exp.Expr:
-        x, y = Value(left.type, a), Value(right.type, b)
-        wholes = infix(_NODES[operator], whole(x), whole(y))
-        reals = infix(_NODES[operator], as_real(x).sql, as_real(y).sql)
-        return coalesce(wholes, reals, *([exp.false()] if operator == "==" else []))
-
-    return bool_(bind([left.sql, right.sql], compared))
-
-
-def _compare_dynamics(operator: str, left: exp.Expr, right: exp.Expr) -> Value:
-    def compared(a: exp.Expr, b: exp.Expr) -> exp.Expr:
-        number_a, number_b = as_real(dynamic(a)).sql, as_real(dynamic(b)).sql
-        both_numbers = infix(_NODES[operator], number_a, number_b)
-        if operator in ("==", "!="):
-            same = coalesce(infix(exp.EQ, number_a, number_b), infix(exp.EQ, a, b), exp.false())
-            return same if operator == "==" else not_(same)
-        texts = infix(_NODES[operator], as_string(dynamic(a)).sql, as_string(dynamic(b)).sql)
-        return coalesce(both_numbers, texts)
-
-    return bool_(bind([left, right], compared))
+def _compare_dynamics(operator: str, left: Value, right: Value) -> exp.Expr | None:
+    """Numbers as numbers, texts as texts, booleans as such; anything else is equal where its JSON is."""
+    node = _NODES[operator]
+    a, b = parts_of(left), parts_of(right)
+    tests = []
+    if a.has_numbers and b.has_numbers:
+        tests.append(by_numbers(left, right, lambda x, y: _compare_typed(operator, x, y)).sql)
+    if operator == "==" and a.others and b.others:
+        tests.append(infix(exp.EQ, left.sql, right.sql))
+    else:
+        pairs = ((a.text, b.text), (a.flag, b.flag))
+        tests += [infix(node, x, y) for x, y in pairs if x is not None and y is not None]
+    return coalesce(*tests) if tests else None
 
 
 def between(value: Value, low: Value, high: Value, *, negated: bool = False) -> Value:
@@ -361,18 +359,25 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
         else:
             tests.append(compare("==", value, item).sql)
     for kind, constants in alike.items():
-        subject = string_key(value) if folded else as_number(value) if kind is LONG else coerce(value, kind)
-        if not folded or kind is STRING:
-            tests.insert(0, exp.Paren(this=exp.In(this=subject.sql, expressions=constants)))
+        if folded and kind is not STRING:
+            continue
+        subjects = [string_key(value).sql] if folded else _subjects(value, kind)
+        tests[:0] = [exp.Paren(this=exp.In(this=subject, expressions=constants)) for subject in subjects]
     found = coalesce(_any(tests), exp.false()) if tests else exp.false()
     return bool_(not_(found) if operator.startswith("!") else found)
 
 
 def _is_plain(value: Value, item: Value) -> bool:
     """Whether IN of SQL compares a value with a literal as `==` does."""
-    if item.type not in (LONG, STRING, BOOL) or value.type not in (item.type, DYNAMIC):
-        return False
-    return value.type is not DYNAMIC or item.type is not LONG or abs(item.constant) <= _EXACT_IN_A_DOUBLE
+    return item.type in (LONG, STRING, BOOL) and value.type in (item.type, DYNAMIC)
+
+
+def _subjects(value: Value, kind: Type) -> list[exp.Expr]:
+    """The values that may be equal to literals of a type."""
+    if kind is LONG and value.type is DYNAMIC:
+        parts = parts_of(value)
+        return [part for part in (parts.whole, parts.real) if part is not None]
+    return [coerce(value, kind).sql]
 
 
 def _listed(item: Value) -> exp.Expr:
@@ -407,7 +412,7 @@ def _in_array(value: Value, array: Value, *, folded: bool) -> exp.Expr:
         def same(element: exp.Expr) -> exp.Expr:
             if folded:
                 return compare("==", string_key(dynamic(element)), string_key(dynamic(subject))).sql
-            return _compare_dynamics("==", element, subject).sql
+            return compare("==", dynamic(element), dynamic(subject)).sql
 
         # A single value stands for itself.
         items = coalesce(try_cast(case((fn("json_type", array).eq("ARRAY"), array)), "JSON[]"), fn("list_value", array))

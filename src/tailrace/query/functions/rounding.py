@@ -9,6 +9,7 @@ from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.values import (
     DATETIME,
     LONG,
+    MAX_LONG,
     MIN_DATETIME_US,
     NS_PER_S,
     NS_PER_US,
@@ -16,10 +17,10 @@ from tailrace.query.values import (
     TIMESPAN,
     Value,
     as_datetime,
-    as_number,
     as_real,
     as_timespan,
     bind,
+    by_numbers,
     case,
     cast,
     datetime_from_us,
@@ -65,10 +66,13 @@ def bin_of(value: Value, size: Value) -> Value:
         span, step = as_timespan(value), as_timespan(size)
         if isinstance(span.constant, int) and isinstance(step.constant, int):
             return timespan_literal(span.constant // step.constant * step.constant)
-        return Value(TIMESPAN, try_cast(_floored(span.sql, step.sql), "BIGINT"))
-    number, step = as_number(value), as_number(size)
+        return Value(TIMESPAN, try_cast(_floored(span.sql, step), "BIGINT"))
+    return by_numbers(value, size, _bin_number)
+
+
+def _bin_number(number: Value, step: Value) -> Value:
     if number.type is LONG and step.type is LONG:
-        return Value(LONG, try_cast(_floored(number.sql, step.sql), "BIGINT"))
+        return Value(LONG, try_cast(_floored(number.sql, step), "BIGINT"))
 
     def floored(v: exp.Expr, s: exp.Expr) -> exp.Expr:
         return infix(exp.Mul, fn("floor", infix(exp.Div, v, s)), s)
@@ -78,15 +82,17 @@ def bin_of(value: Value, size: Value) -> Value:
     return real(bind([as_real(number).sql, positive], floored))
 
 
-def _floored(value: exp.Expr, size: exp.Expr) -> exp.Expr:
+def _floored(value: exp.Expr, size: Value) -> exp.Expr:
     """In 128 bits; null where the size is not above 0."""
 
     def floored(v: exp.Expr, s: exp.Expr) -> exp.Expr:
-        wide = cast(v, "HUGEINT")
-        rest = infix(exp.Mod, infix(exp.Add, infix(exp.Mod, wide, s), s), s)
-        return infix(exp.Sub, wide, rest)
+        rest = infix(exp.Mod, infix(exp.Add, infix(exp.Mod, v, s), s), s)
+        return infix(exp.Sub, cast(v, "HUGEINT"), rest)
 
-    return bind([value, bind([size], lambda s: case((infix(exp.GT, s, number_node(0)), s)))], floored)
+    if isinstance(size.constant, int) and size.constant < MAX_LONG // 2:
+        return bind([value], lambda v: floored(v, size.sql))
+    wide = cast(size.sql, "HUGEINT")
+    return bind([value, bind([wide], lambda s: case((infix(exp.GT, s, number_node(0)), s)))], floored)
 
 
 def _bin_datetime(value: Value, size: Value) -> Value:
@@ -105,7 +111,7 @@ def _bin_datetime(value: Value, size: Value) -> Value:
 
             return Value(DATETIME, bind([fn("epoch_us", value.sql)], fast))
     ns = infix(exp.Mul, cast(fn("epoch_us", value.sql), "HUGEINT"), number_node(NS_PER_US))
-    floored = _floored(ns, size.sql)
+    floored = _floored(ns, size)
 
     def to_us(v: exp.Expr) -> exp.Expr:
         below = cast(infix(exp.LT, infix(exp.Mod, v, number_node(NS_PER_US)), number_node(0)), "BIGINT")

@@ -478,8 +478,9 @@ def _json_of(value: Value, function: str) -> Value:
         return dynamic(made(value.sql))
     if value.type is not DYNAMIC:
         return as_dynamic(value)
-    if value.text is not None:
-        return dynamic(case((not_(is_null(value.text)), made(value.text)), otherwise=value.sql))
+    if value.parts is not None:
+        text = value.parts.text
+        return value if text is None else dynamic(case((not_(is_null(text)), made(text)), otherwise=value.sql))
     return dynamic(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), made(json_text(v))), otherwise=v)))
 
 

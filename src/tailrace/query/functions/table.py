@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.values import (
+    DYNAMIC,
     NULL,
     NUMBERS,
     TYPE_NAMES,
@@ -16,6 +17,7 @@ from tailrace.query.values import (
     as_dynamic,
     as_number,
     as_text,
+    by_number,
     coerce,
     null,
 )
@@ -54,8 +56,9 @@ class Context(Struct, frozen=True):
 class Parameter(Struct, frozen=True):
     """One parameter.
 
-    `kind` says as what the argument comes: a type; `text`, anything written out; `number`, a LONG or a REAL; `any`, as
-    it is; `value`, any as dynamic; `constant`, a literal of any type.
+    `kind` says as what the argument comes: a type; `text`, anything written out; `number`, a LONG or a REAL (for which
+    a call whose argument may be either in each row is built twice; there is but one such parameter); `any`, as it is;
+    `value`, any as dynamic; `constant`, a literal of any type.
     """
 
     name: str
@@ -141,7 +144,12 @@ def invoke(function: Function, arguments: Sequence[Value], context: Context) -> 
             given.append(_fitted(function, parameter, arguments[index], index))
         else:
             given.append(None)
-    return function.build(context, *given)
+    number = next((n for n, each in enumerate(function.parameters) if each.kind == "number"), len(given))
+    before, rest = given[:number], given[number:]
+    value = rest[0] if rest else None
+    if value is None or value.type is not DYNAMIC:
+        return function.build(context, *given)
+    return by_number(value, lambda part: function.build(context, *before, part, *rest[1:]))
 
 
 def _check_count(function: Function, count: int) -> None:
