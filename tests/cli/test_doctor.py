@@ -165,6 +165,18 @@ def test_a_missing_and_a_cut_file_of_a_table_are_found(data: Path) -> None:
     assert f"{file.name} cannot be read" in wrong(missing)[0]
 
 
+def test_a_bit_of_a_table_that_another_reader_would_not_miss_is_found(data: Path) -> None:
+    [file] = (data / "lake" / "demo").glob("_day=*/*.parquet")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4] ^= 1
+    file.write_bytes(content)
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert f"{file.name} is damaged" in wrong(done)[0]
+
+
 def test_a_spoiled_database_of_tokens_is_found(data: Path) -> None:
     (data / "access.db").write_bytes(b"no database" * 1000)
 

@@ -241,6 +241,11 @@ class Settings:
         le=16 * GIB,
         description="Size of a file that compaction leaves as it is; it makes none larger.",
     )
+    verify_bytes_per_s: Bytes = Field(
+        default=MIB,
+        ge=0,
+        description="Bytes of tables' files read a second to see whether they are as they were written; 0 for none.",
+    )
     compact_bytes_per_s: Bytes = Field(
         default=32 * MIB, ge=64 * 1024, description="Most bytes a second that compaction writes."
     )

@@ -109,6 +109,19 @@ def store_removed(directory: Path, removed: dict[str, int]) -> None:
     replace_durably(removed_path(directory), msgspec.json.encode(removed))
 
 
+def damaged_path(directory: Path) -> Path:
+    return directory / OWN_DIRECTORY / "damaged.json"
+
+
+def load_damaged(directory: Path) -> dict[str, int]:
+    """Files of a table that were found to be damaged, each with the ms since the Unix epoch of that."""
+    return _numbers(damaged_path(directory), "files that are damaged are found anew")
+
+
+def store_damaged(directory: Path, damaged: dict[str, int]) -> None:
+    replace_durably(damaged_path(directory), msgspec.json.encode(damaged))
+
+
 def _numbers(path: Path, without: str) -> dict[str, int]:
     """The numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
     raw = read_bytes(path)

@@ -515,6 +515,10 @@ class Lake:
             ]
         return Lag(events, time.monotonic() - min(oldest_s) if oldest_s else 0.0)
 
+    def damaged_files(self) -> int:
+        """Files of tables that are known not to be as they were written."""
+        return sum(len(dataset.keeper.damaged) for dataset in list(self._datasets.values()))
+
     def uncommitted(self, name: str) -> int:
         """Events of a dataset that are not in its table yet."""
         dataset = self._datasets.get(name)
@@ -598,7 +602,10 @@ class Lake:
             parts = (*dataset.committing, *dataset.hot)
             hot = tuple(part.rows for part in parts)
             received = sum((part.received for part in parts), dataset.received)
-            found = Snapshot(name, dataset.files, hot, dataset.view, dataset.info.current_by, received)
+            files = dataset.files
+            if damaged := dataset.keeper.damaged:
+                files = tuple(replace(file, damage=damaged.get(file.path, "")) for file in files)
+            found = Snapshot(name, files, hot, dataset.view, dataset.info.current_by, received)
         if found.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(_gone(dataset))
         return found

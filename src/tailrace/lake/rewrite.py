@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailrace.lake.fields import TIME
+from tailrace.lake.hashes import HashingFile
 from tailrace.lake.table import (
     COMPRESSION,
     COMPRESSION_LEVEL,
@@ -54,7 +55,8 @@ def merged(
     path = new_path(directory, files[0].day)
     metadata: list[pq.FileMetaData] = []
     try:
-        with path.open("wb") as file:
+        with path.open("wb") as opened:
+            file = HashingFile(opened)
             with pq.ParquetWriter(
                 file,
                 schema,
@@ -70,9 +72,10 @@ def merged(
                     del rows
                     pace(file.tell() - written)
                     written = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
+            opened.flush()
+            os.fsync(opened.fileno())
             size = file.tell()
+            path = file.name(path)
         flush(path.parent)
     except BaseException:
         path.unlink(missing_ok=True)

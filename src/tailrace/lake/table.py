@@ -37,6 +37,7 @@ from tailrace.lake.deltalog import (
     version_path,
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
+from tailrace.lake.hashes import SUFFIX, HashingFile
 from tailrace.storage.files import flush, flush_all, make_directories, make_directory
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
@@ -80,6 +81,7 @@ class DataFile(Struct, frozen=True):
     max_time_us: int
     columns: frozenset[str]  # those that have a value in it
     written_ms: int = 0  # since the Unix epoch
+    damage: str = ""  # why what it holds is not to be believed
 
     @property
     def day(self) -> int:
@@ -406,7 +408,8 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path], flushed_day
         part = part.select([n for n in part.column_names if part[n].null_count < part.num_rows])
         metadata: list[pq.FileMetaData] = []
         begun.append(path)
-        with path.open("wb") as file:
+        with path.open("wb") as opened:
+            file = HashingFile(opened)
             pq.write_table(
                 part,
                 file,
@@ -417,6 +420,7 @@ def _write_files(directory: Path, rows: pa.Table, begun: list[Path], flushed_day
                 metadata_collector=metadata,
             )
             size = file.tell()
+            begun[-1] = path = file.name(path)
         added.append(new_file(directory, path, size, metadata[0], int(times[start]), int(times[stop - 1])))
     # Only now, for all together: events of 10,000 days are as many files.
     flush_all(begun)
@@ -437,7 +441,8 @@ def new_path(directory: Path, day: int) -> Path:
 
 
 def _path(directory: Path, day: int) -> Path:
-    return directory / f"{DAY}={_day_name(day)}" / f"part-{uuid.uuid4()}.zstd.parquet"
+    """A file's first name, to which its hash comes once it is written."""
+    return directory / f"{DAY}={_day_name(day)}" / f"part-{uuid.uuid4()}{SUFFIX}"
 
 
 def new_file(

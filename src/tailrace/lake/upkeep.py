@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.fields import DAY
+from tailrace.lake.hashes import damage, is_hashed
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.table import US_PER_DAY, DataFile, NewFile, Table
@@ -27,11 +30,14 @@ MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
 SMALLEST_TIER_BYTES = 64 * 1024
 TIER_FACTOR = 8
 QUIET_MS = 3_600_000  # a day is closed once it has been over, and nothing new was written to it, for this long
+VERIFY_AGAIN_MS = 86_400_000  # between two readings of a file, to see whether it is as it was written
 LOOK_AGAIN_MS = 600_000  # at a table in which there was nothing to do and which has not changed
 PAUSE_S = 5.0  # at most, for each row group written, while ingest needs the machine
 CHECK_S = 0.1
 MS_PER_DAY = 86_400_000
 US_PER_MS = 1_000
+
+FOUND_BEFORE = "it was found damaged before a restart"
 
 Rows = npt.NDArray[np.int64]
 """Numbers of rows of a file, from 0."""
@@ -41,6 +47,7 @@ class UpkeepSettings(Struct, frozen=True):
     compact_files: int = 16  # of about the same size and of one day, that are made one; 0 for no compaction
     compact_bytes: int = 128 * 1024 * 1024  # a file of this size is left as it is, none is made larger
     compact_bytes_per_s: int = 32 * 1024 * 1024  # written by compaction
+    verify_bytes_per_s: int = 1024 * 1024  # of files read to see whether they are as they were written; 0 for none
     keep_removed_s: float = 3600.0  # how long a file stays on disk once it is no part of its table
     every_s: float = 60.0
 
@@ -67,6 +74,7 @@ class Figures:
         self.rows_expired = 0  # by retention
         self.rows_deleted = 0  # by trimming and deleting
         self.files_removed = 0  # from the disk
+        self.files_verified = 0  # against the hash in their name
         self.failures = 0
         self._lock = threading.Lock()
 
@@ -170,6 +178,12 @@ class Keeper:
         self._is_sure = True  # of the files of the table
         self._settled: tuple[DataFile, ...] | None = None
         self._look_again_ms = 0
+        self._to_verify: list[DataFile] = []
+        damaged = catalog.load_damaged(table.directory)
+        self.damaged = {
+            file.path: FOUND_BEFORE for file in table.files if str(file.path.relative_to(table.directory)) in damaged
+        }
+        self._verifying_since_ms = -VERIFY_AGAIN_MS
 
     # In the background
 
@@ -207,10 +221,13 @@ class Keeper:
             return
         while True:
             with self._working():
-                files = next_merge(self.table.files, self._settings, now_ms, whole=whole)
+                sound = [file for file in self.table.files if file.path not in self.damaged]
+                files = next_merge(sound, self._settings, now_ms, whole=whole)
                 if not files:
                     self._settled, self._look_again_ms = self.table.files, now_ms + LOOK_AGAIN_MS
                     return
+                if [file for file in files if not self._is_sound(file)]:
+                    continue
                 new = merged(self.table.directory, files, pace)
                 after = [] if new is None else [new]
                 self._replace(files, after, "compaction", changes_data=False)
@@ -257,6 +274,53 @@ class Keeper:
         self._figures.add(files_removed=len(due))
         return len(due)
 
+    # Damage
+
+    def verify(self, max_bytes: int, pace: Pace, now_ms: int) -> int:
+        """See whether files are as they were written, those whose turn it is; returns the number of bytes read.
+
+        Ends once more than `max_bytes` were. Each has its turn once in `VERIFY_AGAIN_MS`, a damaged one with each call.
+        Those that are damaged are in `damaged` then, with the reason, for as long as they are part of the table and are
+        not put back as they were.
+        """
+        if not self._to_verify and now_ms - self._verifying_since_ms >= VERIFY_AGAIN_MS:
+            self._verifying_since_ms = now_ms
+            self._to_verify = [file for file in self.table.files if is_hashed(file.path)]
+        files = [file for file in self.table.files if file.path in self.damaged]
+        read = 0
+        while (files or self._to_verify) and read <= max_bytes:
+            file = files.pop() if files else self._to_verify.pop()
+            with self.lock:
+                # Nothing takes it out of the table or off the disk meanwhile.
+                if file.path in {each.path for each in self.table.files}:
+                    self._is_sound(file, of_disk=True)
+                    read += file.bytes
+            pace(0)
+        return read
+
+    def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
+        """Whether a file is as it was written; the lock is held."""
+        reason = damage(file.path, file.bytes, of_disk=of_disk)
+        self._figures.add(files_verified=1)
+        known = self.damaged.get(file.path)
+        if reason and reason != known:
+            logger.error("%s is damaged: %s; queries of it are refused", file.path, reason)
+            self._note_damage({**self.damaged, file.path: reason})
+        elif known and not reason:
+            logger.warning("%s is whole again", file.path)
+            self._note_damage({path: why for path, why in self.damaged.items() if path != file.path})
+        return not reason
+
+    def _note_damage(self, damaged: dict[Path, str]) -> None:
+        live = {file.path for file in self.table.files}
+        self.damaged = {path: why for path, why in damaged.items() if path in live}
+        now_ms = time.time_ns() // US_PER_MS // 1_000
+        names = {str(path.relative_to(self.table.directory)): now_ms for path in self.damaged}
+        try:
+            catalog.store_damaged(self.table.directory, names)
+        except OSError as error:
+            logger.error("what is damaged of %s cannot be noted (%s)", self.table.directory, error)
+
     # When asked
 
     def trim(self, older_than_us: int, pace: Pace) -> int:
@@ -285,8 +349,13 @@ class Keeper:
         with self._working():
             try:
                 for file in self.table.files:
-                    rows = matching(file)
+                    rows = matching(replace(file, damage=self.damaged.get(file.path, "")))
                     pace(0)
+                    if rows is not None and len(rows) and not self._is_sound(file):
+                        raise DatasetUnavailable(
+                            f"file {file.path.name} is damaged ({self.damaged[file.path]}): put it back from a backup, "
+                            "or drop or trim what it holds"
+                        )
                     if rows is None:
                         count = file.rows
                         ranges.append((file.min_time_us, file.max_time_us))
@@ -348,6 +417,8 @@ class Keeper:
             self.table.rewrite(gone, new, what=what, changes_data=changes_data)
             self._publish()
             self._is_sure = True
+        if self.damaged:
+            self._note_damage(self.damaged)
         self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)
 
 
@@ -385,6 +456,8 @@ class Upkeep:
         lend: Callable[[], AbstractContextManager[bool]],
     ) -> None:
         self._lend = lend
+        self._verify_bytes = 0  # that may be read in this round; less than 0 where one before has read more
+        self._verify_turn = 0  # of the table that comes first
         self._settings = settings
         self._figures = figures
         self._kept = kept
@@ -415,6 +488,32 @@ class Upkeep:
                     if not is_gone():
                         logger.exception("upkeep of %r failed and is tried again", info.name)
                         self._figures.add(failures=1)
+            try:
+                self._verify()
+            except Stopped:
+                if self._stop.is_set():
+                    return
+
+    def _verify(self) -> None:
+        """Read files of all tables in turn, as many bytes as a round allows; what one takes more, others make up."""
+        round_bytes = int(self._settings.verify_bytes_per_s * self._settings.every_s)
+        self._verify_bytes = min(self._verify_bytes, 0) + round_bytes
+        tables = list(self._kept())
+        turn = self._verify_turn % max(len(tables), 1)
+        for info, keeper, is_gone in tables[turn:] + tables[:turn]:
+            if self._verify_bytes <= 0:
+                return
+            self._verify_turn += 1
+            now_ms = time.time_ns() // 1_000_000
+            try:
+                self._verify_bytes -= keeper.verify(self._verify_bytes, self._pace(is_gone), now_ms)
+            except Stopped:
+                if self._stop.is_set():
+                    raise
+            except Exception:
+                if not is_gone():
+                    logger.exception("the files of %r could not be verified", info.name)
+                    self._figures.add(failures=1)
 
     def _pace(self, is_gone: Callable[[], bool]) -> Pace:
         def pace(written: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.events import DatasetNotFound, Forbidden
+from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
 from tailrace.lake import REVISION, Column, DataFile, Lake
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
@@ -28,8 +28,12 @@ def arrow_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES)
 def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:
     """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
 
-    `hot_name` is the name by which the engine knows the hot rows; None where there are none.
+    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raises DatasetUnavailable
+    for a file that is known to be damaged.
     """
+    for file in files:
+        if file.damage:
+            raise DatasetUnavailable(f"a file of this time is damaged: {file.damage} (`tailrace doctor` names it)")
     parts: list[exp.Select] = []
     for there, paths in _by_columns(files, kinds).items():
         parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=_parquet(paths))))

@@ -29,6 +29,7 @@ from tailrace.config import ConfigError, Settings, format_size
 from tailrace.events import TailraceError
 from tailrace.lake import catalog
 from tailrace.lake.fields import load_fields
+from tailrace.lake.hashes import damage
 from tailrace.lake.table import Table
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
@@ -312,6 +313,8 @@ def _table(directory: Path) -> tuple[str, int, int]:
             return f"{name} cannot be read: {_first_line(error)}", 0, 0
         if count != file.rows:
             return f"{name} has {count} events, but {file.rows} were written", 0, 0
+        if fault := damage(file.path, file.bytes):
+            return f"{name} is damaged: {fault}", 0, 0
     return "", len(table.files), sum(file.rows for file in table.files)
 
 

@@ -28,6 +28,7 @@ UPKEEP = (
     ("rows_expired", "tailrace_expired_events", "Events that retention took out of their tables."),
     ("rows_deleted", "tailrace_deleted_events", "Events deleted by request."),
     ("files_removed", "tailrace_removed_files", "Files removed from the disk, no part of their table any more."),
+    ("files_verified", "tailrace_verified_files", "Files of tables read to see whether they are as they were written."),
     ("failures", "tailrace_upkeep_failures", "Rounds of upkeep of a dataset that failed and are tried again."),
 )
 FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -51,6 +52,7 @@ class Gauges(Struct, frozen=True):
     commit_failures: int
     shred_failures: int  # batches kept whole in `_rest`
     set_aside: int  # files of tables' logs
+    damaged_files: int  # of tables
     upkeep: Figures
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
@@ -200,6 +202,9 @@ class _Collector(Collector):
             "tailrace_table_log_files_set_aside",
             "Files of tables' logs that could not be read at the start and were set aside.",
             gauges.set_aside,
+        )
+        yield GaugeMetricFamily(
+            "tailrace_damaged_files", "Files of tables found not to be as they were written.", gauges.damaged_files
         )
         for counter, name, meaning in UPKEEP:
             yield CounterMetricFamily(name, meaning, getattr(gauges.upkeep, counter))

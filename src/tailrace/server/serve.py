@@ -438,6 +438,7 @@ def _gauges(data: Path, log: LocalLog, lake: Lake, turns: Turns, runner: Runner)
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,
         set_aside=lake.set_aside,
+        damaged_files=lake.damaged_files(),
         upkeep=lake.upkeep,
         monitor_runs=runner.runs,
         notifications=runner.messages,
@@ -449,6 +450,7 @@ def _upkeep(settings: Settings) -> UpkeepSettings:
         compact_files=settings.compact_files,
         compact_bytes=settings.compact_bytes,
         compact_bytes_per_s=settings.compact_bytes_per_s,
+        verify_bytes_per_s=settings.verify_bytes_per_s,
         keep_removed_s=max(settings.keep_removed_s, SNAPSHOT_TIMEOUTS * settings.query_timeout_s),
         every_s=settings.upkeep_every_s,
     )
