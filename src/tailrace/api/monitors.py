@@ -31,7 +31,7 @@ from tailrace.monitors.monitor import (
     Kind,
     Operator,
 )
-from tailrace.query import AplRequest, AplResult, DuckDB, Interrupt, run_apl
+from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.compiler import View
 from tailrace.query.run import sql_of
@@ -305,7 +305,7 @@ class StoredSources(Struct, frozen=True, eq=False):
 
     kept: Kept
     lake: Lake
-    engine: DuckDB
+    engine: Engine
     running: set[Interrupt]  # of the queries under way
     virtual_fields: Callable[[], Mapping[str, list[tuple[str, str]]]]  # names and expressions, by dataset
 

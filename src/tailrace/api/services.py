@@ -18,7 +18,7 @@ from tailrace.dialects.outcome import Refusal
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
-from tailrace.query import DuckDB, Interrupt
+from tailrace.query import Engine, Interrupt
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
 
@@ -43,7 +43,7 @@ class Services(Struct, frozen=True, eq=False):
 
     access: Access
     lake: Lake
-    engine: DuckDB
+    engine: Engine
     query_threads: Executor
     running: set[Interrupt]  # of the queries under way
     health: Callable[[], Awaitable[Health]]

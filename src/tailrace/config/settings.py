@@ -270,10 +270,16 @@ class Settings:
         description="Longest time from the arrival of a query to its answer, waiting for its turn included.",
     )
     query_memory_bytes: Bytes = Field(
-        default=2 * GIB, ge=64 * MIB, description="Most memory for all running queries together."
+        default=2 * GIB,
+        ge=64 * MIB,
+        description="Most memory for all running queries together; each runs in a process of its own, which has no "
+        "more than this. A query that needs more ends with 422.",
     )
     query_max_rows: Annotated[int, Unit.ROWS] = Field(
         default=1_000_000, ge=1, description="Most rows in the answer of a query."
+    )
+    query_max_bytes: Bytes = Field(
+        default=256 * MIB, ge=MIB, description="Most bytes in the answer of a query, as columns in memory."
     )
     query_max_cells: Annotated[int, Unit.VALUES] = Field(
         default=20_000_000,

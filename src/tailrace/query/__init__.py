@@ -9,7 +9,10 @@ import pyarrow as pa
 from tailrace.lake import Lake, Snapshot
 from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
-from tailrace.query.engines.duckdb import DuckDB, Interrupt, QueryLimits
+from tailrace.query.engines.duckdb import DuckDB
+from tailrace.query.engines.engine import Engine, Interrupt, QueryLimits
+from tailrace.query.engines.processes import QueryProcesses
+from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import Facts, UnusableFile, read_facts
 from tailrace.query.lookup import State, Stored, current_states, stored_values
 from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
@@ -20,10 +23,13 @@ __all__ = [
     "AplRequest",
     "AplResult",
     "DuckDB",
+    "Engine",
     "Facts",
     "Interrupt",
     "QueryLimits",
+    "QueryProcesses",
     "Result",
+    "Spawner",
     "State",
     "Stored",
     "UnusableFile",
@@ -45,7 +51,7 @@ ALL_TIME_NS = 2**62  # an end that no event comes after
 
 def run_sql(
     lake: Lake,
-    engine: DuckDB,
+    engine: Engine,
     text: str,
     *,
     check: Callable[[str], None],

@@ -18,7 +18,7 @@ from tailrace.query.apl.parser import parse
 from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import Emitter, Relation, reference
-from tailrace.query.engines.duckdb import DuckDB, Interrupt
+from tailrace.query.engines.engine import Engine, Interrupt
 from tailrace.query.run import AplRequest, make_known
 from tailrace.query.sources import ROW_NUMBER, readable, readable_names
 
@@ -38,7 +38,7 @@ class RowsMatched:
     def __init__(
         self,
         lake: Lake,
-        engine: DuckDB,
+        engine: Engine,
         request: AplRequest,
         *,
         check: Callable[[str], None],

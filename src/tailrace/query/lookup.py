@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from tailrace.lake import REVISION, Lake, Snapshot
 from tailrace.query import sql
-from tailrace.query.engines.duckdb import DuckDB
+from tailrace.query.engines.engine import Engine
 from tailrace.query.fields import FieldReader, cast
 from tailrace.query.results import is_json
 
@@ -35,7 +35,7 @@ class State(Struct, frozen=True):
 
 
 def stored_values(
-    lake: Lake, engine: DuckDB, dataset: str, field: str, *, since_ns: int, most: int, among: Collection[str] = ()
+    lake: Lake, engine: Engine, dataset: str, field: str, *, since_ns: int, most: int, among: Collection[str] = ()
 ) -> list[Stored]:
     """The values of a field in events received since a moment, oldest first: the `most` newest, or those `among` some.
 
@@ -59,7 +59,7 @@ def stored_values(
     return list(reversed(_stored(_run(engine, newest, snapshot))))
 
 
-def current_states(lake: Lake, engine: DuckDB, dataset: str, ids: Collection[str]) -> dict[str, State]:
+def current_states(lake: Lake, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
     """The states of those ids that a dataset of current states has. Raises what a query raises."""
     snapshot = lake.snapshot(dataset, timeout_s=engine.limits.timeout_s)
     by = snapshot.current_by
@@ -85,7 +85,7 @@ def _portions(values: list[str]) -> Iterator[list[str]]:
         yield values[start : start + MAX_LISTED]
 
 
-def _run(engine: DuckDB, statement: exp.Select, snapshot: Snapshot) -> pa.Table:
+def _run(engine: Engine, statement: exp.Select, snapshot: Snapshot) -> pa.Table:
     return engine.run(sql.plan(statement.copy(), lambda name: snapshot))
 
 

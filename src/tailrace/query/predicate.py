@@ -14,7 +14,7 @@ from tailrace.query.apl.parser import parse_expression
 from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import Emitter, reference
-from tailrace.query.engines.duckdb import DuckDB, rendered
+from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.functions import Facts
 from tailrace.query.values import MAX_DATETIME_US
 
@@ -49,7 +49,7 @@ class Predicate:
         except RecursionError as error:
             raise AplError("the condition is nested too deeply", kind="limit") from error
 
-    def matching(self, engine: DuckDB, rows: pa.Table) -> pa.Table:
+    def matching(self, engine: Engine, rows: pa.Table) -> pa.Table:
         """The rows that it holds for, in their order; `rows` has COLUMNS, the event whole as JSON text in `_rest`.
 
         Raises QueryFailed at a limit of the engine.

@@ -31,7 +31,8 @@ from tailrace.query.compile.relation import (
     references,
 )
 from tailrace.query.cursors import Places, decode
-from tailrace.query.engines.duckdb import JSON_FIELD, DuckDB, Interrupt, Session, rendered
+from tailrace.query.engines.duckdb import JSON_FIELD
+from tailrace.query.engines.engine import Engine, Interrupt, Session, rendered
 from tailrace.query.pages import Read, page_of
 from tailrace.query.sources import readable, readable_names
 from tailrace.query.values import Type
@@ -162,7 +163,7 @@ class AplResult(Struct, frozen=True, eq=False):
 
 def run_apl(
     lake: Lake,
-    engine: DuckDB,
+    engine: Engine,
     request: AplRequest,
     *,
     check: Callable[[str], None],
@@ -200,7 +201,7 @@ def run_apl(
 
 def _compiler(
     lake: Lake,
-    engine: DuckDB,
+    engine: Engine,
     request: AplRequest,
     check: Callable[[str], None],
     own: Callable[[str], None] | None,
@@ -270,7 +271,7 @@ def datasets_of(
 
 def rows_of(
     lake: Lake,
-    engine: DuckDB,
+    engine: Engine,
     request: AplRequest,
     *,
     check: Callable[[str], None],

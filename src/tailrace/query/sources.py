@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import sqlglot.expressions as exp
+from msgspec import Struct
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
 from tailrace.lake import REVISION, Column, DataFile, Lake
@@ -48,13 +49,30 @@ def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, st
     return union
 
 
-def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> pa.Table | None:
+class HotRows(Struct, frozen=True, eq=False):
+    """Rows in memory, in parts that may lack some of the columns."""
+
+    parts: tuple[pa.Table, ...]
+    schema: pa.Schema
+
+    def columns_of(self, part: pa.Table) -> tuple[str, ...]:
+        """The columns that a part has."""
+        there = set(part.column_names)
+        return tuple(name for name in self.schema.names if name in there)
+
+    def table(self) -> pa.Table:
+        """All of them with exactly the columns of the schema."""
+        return assembled([part.select(self.columns_of(part)) for part in self.parts], self.schema)
+
+
+def assembled(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """The rows of all parts with exactly the columns of a schema, which are null where a part lacks them."""
+    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(schema.names)
+
+
+def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> HotRows | None:
     """The hot rows with exactly these columns; None where there are none."""
-    if not hot:
-        return None
-    schema = pa.schema(list(kinds.items()))
-    parts = [part.select([name for name in kinds if name in part.column_names]) for part in hot]
-    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(list(kinds))
+    return HotRows(tuple(hot), pa.schema(list(kinds.items()))) if hot else None
 
 
 def current_columns(reader: FieldReader, by: str) -> list[Column]:

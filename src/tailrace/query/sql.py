@@ -18,6 +18,7 @@ from tailrace.lake import Snapshot
 from tailrace.query.fields import FieldReader, View, cast
 from tailrace.query.sources import (
     SYSTEM_TYPES,
+    HotRows,
     arrow_types,
     current_columns,
     duckdb_types,
@@ -52,7 +53,7 @@ class Source(Struct, frozen=True, eq=False):
     name: str
     select: exp.Select  # over its files and `hot_name`
     hot_name: str
-    hot: pa.Table | None  # to be known to the engine as `hot_name`
+    hot: HotRows | pa.Table | None  # to be known to the engine as `hot_name`
 
 
 Wanted = tuple[str, View]

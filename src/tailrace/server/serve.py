@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,17 @@ from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import FileCalls, LocalLog, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
-from tailrace.query import DuckDB, Facts, Interrupt, QueryLimits, UnusableFile, read_facts
+from tailrace.query import (
+    DuckDB,
+    Engine,
+    Facts,
+    Interrupt,
+    QueryLimits,
+    QueryProcesses,
+    Spawner,
+    UnusableFile,
+    read_facts,
+)
 from tailrace.server import app, logs
 from tailrace.server.forwarded import Proxies
 from tailrace.server.gate import LogGate
@@ -105,6 +116,8 @@ def serve(settings: Settings) -> None:
     """
     _spare_the_collector()
     facts = facts_of(settings)
+    # Before there are threads, which a fork would not take along, and before any file is open.
+    spawner = Spawner.forked() if sys.platform == "linux" else None
     data = settings.data.absolute()
     try:
         make_directories(data)
@@ -112,7 +125,7 @@ def serve(settings: Settings) -> None:
         _refuse(f"the data directory {data} cannot be made: {error.strerror}")
     with _locked(data), _listening(settings.host, settings.port) as listener:
         logs.configure(settings.log_level, settings.log_format)
-        uvloop.run(_serve(settings, facts, data, listener))
+        uvloop.run(_serve(settings, facts, data, listener, spawner))
     _end()
 
 
@@ -129,7 +142,9 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-async def _serve(settings: Settings, facts: Facts, data: Path, listener: socket.socket) -> None:
+async def _serve(
+    settings: Settings, facts: Facts, data: Path, listener: socket.socket, spawner: Spawner | None
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     descriptors = raise_descriptor_limit()
@@ -190,19 +205,7 @@ async def _serve(settings: Settings, facts: Facts, data: Path, listener: socket.
     shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
     with contextlib.suppress(OSError):  # then DuckDB makes it, once there is something to spill
         (data / TEMPORARY_DIRECTORY).mkdir(mode=0o700)
-    engine = DuckDB(
-        data / "lake",
-        data / TEMPORARY_DIRECTORY,
-        QueryLimits(
-            timeout_s=settings.query_timeout_s,
-            memory_bytes=settings.query_memory_bytes,
-            max_rows=settings.query_max_rows,
-            max_cells=settings.query_max_cells,
-            threads=settings.query_threads,
-            concurrency=settings.query_concurrency,
-        ),
-        facts,
-    )
+    engine = _engine(settings, data, facts, spawner)
     # More threads than queries run at once: those that wait for their turn hold one too.
     query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
     running: set[Interrupt] = set()
@@ -395,6 +398,31 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, 
         store.close()
         kept.close()
         monitor_store.close()
+
+
+def _engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None) -> Engine:
+    limits = QueryLimits(
+        timeout_s=settings.query_timeout_s,
+        memory_bytes=settings.query_memory_bytes,
+        max_bytes=settings.query_max_bytes,
+        max_rows=settings.query_max_rows,
+        max_cells=settings.query_max_cells,
+        threads=settings.query_threads,
+        concurrency=settings.query_concurrency,
+    )
+    if spawner is None:
+        return DuckDB(data / "lake", data / TEMPORARY_DIRECTORY, limits, facts)
+    engine = QueryProcesses(
+        spawner,
+        data / "lake",
+        data / TEMPORARY_DIRECTORY,
+        limits,
+        facts,
+        model_prices=settings.model_prices,
+        geo_database=settings.geo_database,
+    )
+    threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
+    return engine
 
 
 def _lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:

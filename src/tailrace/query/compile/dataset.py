@@ -444,7 +444,7 @@ class Dataset(Relation):
         found: int = run(out.finished(select))["n"][0].as_py()
         return found
 
-    def hot_table(self) -> pa.Table | None:
+    def hot_table(self) -> sources.HotRows | None:
         """The hot rows with the columns that were asked for; None where nothing was."""
         if not self.hot_columns:
             return None

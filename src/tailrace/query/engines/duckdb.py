@@ -1,32 +1,38 @@
-"""DuckDB in the server's process: runs a plan within limits, and can be interrupted."""
+"""DuckDB in this process: runs a plan within limits, and can be interrupted."""
 
-import difflib
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import sqlglot.expressions as exp
-from msgspec import Struct
-from sqlglot.errors import SqlglotError
 
-from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, QueryInvalid, TailraceError
+from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, TailraceError
 from tailrace.query import functions
 from tailrace.query.engines import fence
-from tailrace.query.sql import DIALECT, Plan
+from tailrace.query.engines.engine import (
+    Engine,
+    Interrupt,
+    OutOfMemory,
+    QueryLimits,
+    Rows,
+    Session,
+    SqlRefused,
+    Statement,
+    Watch,
+    rendered,
+)
+from tailrace.query.sources import HotRows
 from tailrace.query.values import REFUSAL
 from tailrace.storage.faults import disk_full, is_full
 
 logger = logging.getLogger("tailrace.query")
 
-WATCH_EVERY_S = 0.02
 REMEMBERED_QUERIES = 1000
 
 JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
@@ -35,99 +41,9 @@ JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": 
 _PARQUET_ERROR = re.compile(
     "parquet|TProtocol|corrupt|out of buffer|know what type|prefetch registered|decompress", re.IGNORECASE
 )
-_UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found')
 
 
-class QueryLimits(Struct, frozen=True):
-    timeout_s: float = 30.0
-    memory_bytes: int = 2 * 1024**3  # of all queries together
-    max_rows: int = 1_000_000  # of an answer
-    max_cells: int = 20_000_000  # fields by rows of an answer in APL
-    threads: int = 0  # 0: as many as there are cores
-    concurrency: int = 4  # queries that run at once
-
-
-class Interrupt:
-    """Lets another thread stop one query, before or while it runs; its time runs from when this is made.
-
-    Without `timeout_s` each run of the engine has the engine's time for itself.
-    """
-
-    def __init__(self, timeout_s: float | None = None) -> None:
-        self.reason: str | None = None
-        self.timeout_s = timeout_s
-        self.deadline_s = None if timeout_s is None else time.monotonic() + timeout_s  # monotonic
-
-    def left_s(self, timeout_s: float) -> float:
-        """Return the time that is left to the query, of `timeout_s` where it has none of its own."""
-        return timeout_s if self.deadline_s is None else max(self.deadline_s - time.monotonic(), 0)
-
-    def stop(self, reason: str) -> None:
-        """Stop the query; it raises QueryFailed with this reason."""
-        self.reason = self.reason or reason
-
-    def expire(self, timeout_s: float) -> None:
-        """Stop the query because its time is over."""
-        self.stop(f"the query ran longer than query_timeout_s = {timeout_s:g} s")
-
-    def check(self) -> None:
-        """Raise QueryFailed where the query was stopped or its time is over."""
-        if self.deadline_s is not None and self.timeout_s is not None and time.monotonic() >= self.deadline_s:
-            self.expire(self.timeout_s)
-        if self.reason is not None:
-            raise QueryFailed(self.reason)
-
-
-class _Running(Struct, eq=False):
-    connection: duckdb.DuckDBPyConnection
-    interrupt: Interrupt
-    deadline_s: float  # monotonic
-
-
-class _Watch:
-    """One thread that interrupts queries that were stopped or whose time is over."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._changed = threading.Condition()
-        self._running: list[_Running] = []
-        self._closed = False
-        self._thread = threading.Thread(target=self._watch, name="tailrace-query-watch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    @contextmanager
-    def over(self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, deadline_s: float) -> Iterator[None]:
-        """Watch over whatever the connection runs meanwhile."""
-        running = _Running(connection, interrupt, deadline_s)
-        with self._changed:
-            self._running.append(running)
-            self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running.remove(running)
-
-    def _watch(self) -> None:
-        with self._changed:
-            while not self._closed:
-                now_s = time.monotonic()
-                for running in self._running:
-                    if now_s >= running.deadline_s:
-                        running.interrupt.expire(self._timeout_s)
-                    if running.interrupt.reason is not None:
-                        # Again and again: an interrupt between two calls of DuckDB is lost.
-                        running.connection.interrupt()
-                self._changed.wait(WATCH_EVERY_S if self._running else None)
-
-
-class DuckDB:
+class DuckDB(Engine):
     """One in-memory DuckDB that may read the lake's directory and nothing else. Thread-safe."""
 
     def __init__(
@@ -153,7 +69,7 @@ class DuckDB:
         self._of_the_lake = re.compile(re.escape(f"{lake_root.resolve()}/") + "(?P<dataset>[^/]+)/")
         self._instance = self._opened()
         self._passed: set[tuple[str, int]] = set()
-        self._watch = _Watch(limits.timeout_s)
+        self._watch = Watch(limits.timeout_s)
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:")
@@ -170,35 +86,23 @@ class DuckDB:
         self._watch.close()
         self._instance.close()
 
-    def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
-        """The answer as an Arrow table; a VARIANT column comes as JSON text.
-
-        Raises QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
-        limit; Overloaded when no slot is free in time.
-        """
-
-        def refused(error: duckdb.Error) -> TailraceError:
-            return QueryInvalid(f"SQL: {_message(error, plan)}")
-
-        with self._connected(interrupt, refused) as connection:
-            return self._answer(connection, plan)
+    def answer(self, statement: Statement, hot: Mapping[str, Rows], interrupt: Interrupt) -> pa.Table:
+        with self._connected(interrupt, _refused) as connection:
+            for name, rows in hot.items():
+                connection.register(name, as_table(rows))
+            return self._answer(connection, statement)
 
     @contextmanager
-    def session(self, interrupt: Interrupt | None = None) -> Iterator["Session"]:
-        """Several compiled queries in a row, as one towards the limits.
-
-        Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
-        """
+    def session(self, interrupt: Interrupt | None = None) -> Iterator[Session]:
         interrupt = interrupt or Interrupt()
         with self._connected(interrupt, _compiled_refused) as connection:
-            yield Session(connection, interrupt, self.limits.max_rows, self.limits.max_cells)
+            yield _Session(connection, interrupt, self.limits)
 
     @contextmanager
     def _connected(
-        self, interrupt: Interrupt | None, refused: Callable[[duckdb.Error], TailraceError]
+        self, interrupt: Interrupt, refused: Callable[[duckdb.Error], TailraceError]
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection with a slot of its own, watched over; DuckDB's errors become ours."""
-        interrupt = interrupt or Interrupt()
         limits = self.limits
         left_s = interrupt.left_s(limits.timeout_s)
         deadline_s = time.monotonic() + left_s
@@ -210,7 +114,7 @@ class DuckDB:
             interrupt.check()
             with self._errors(interrupt, refused):
                 instance = self._instance
-                with instance.cursor() as connection, self._watch.over(connection, interrupt, deadline_s):
+                with instance.cursor() as connection, self._watch.over(connection.interrupt, interrupt, deadline_s):
                     yield connection
         finally:
             self._slots.release()
@@ -222,8 +126,8 @@ class DuckDB:
             yield
         except duckdb.InterruptException as error:
             raise QueryFailed(interrupt.reason or "the query was interrupted") from error
-        except duckdb.OutOfMemoryException as error:
-            raise QueryFailed(f"the query needs more than query_memory_bytes = {self.limits.memory_bytes}") from error
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise OutOfMemory(self.limits) from error
         except (duckdb.FatalException, duckdb.InternalException) as error:
             logger.exception("DuckDB failed and is opened anew")
             with self._lock:
@@ -253,26 +157,24 @@ class DuckDB:
         whose = f"dataset {of_the_lake['dataset']!r}" if of_the_lake else "a dataset that the query reads"
         return DatasetUnavailable(f"a file of {whose} cannot be read; the server's log has more")
 
-    def _answer(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> pa.Table:
+    def _answer(self, connection: duckdb.DuckDBPyConnection, statement: Statement) -> pa.Table:
         max_rows = self.limits.max_rows
-        text = rendered(plan.query)
-        self._check(connection, f"FROM (\n{text}\n)", [source.name for source in plan.sources])
-        for source in plan.sources:
-            if source.hot is not None:
-                connection.register(source.hot_name, source.hot)
+        text = statement.text
+        self._check(connection, f"FROM (\n{text}\n)", list(statement.sources))
         # Not materialized, so that conditions and columns reach down to the files.
-        ctes = ", ".join(f"{each.name} AS NOT MATERIALIZED ({rendered(each.select)})" for each in plan.sources)
+        ctes = ", ".join(f"{name} AS NOT MATERIALIZED ({select})" for name, select in statement.sources.items())
         sources = f"WITH {ctes} " if ctes else ""
         relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
         columns, types = relation.columns, [str(kind) for kind in relation.types]
-        if len(plan.names) == len(columns):
-            columns = [given or own for given, own in zip(plan.names, columns, strict=True)]
+        if len(statement.names) == len(columns):
+            columns = [given or own for given, own in zip(statement.names, columns, strict=True)]
         if any(_holds_json(kind) for kind in types):
             cells = (f"to_json(#{n})" if _holds_json(kind) else f"#{n}" for n, kind in enumerate(types, 1))
             relation = relation.project(", ".join(cells))
         table = relation.to_arrow_table()
         if table.num_rows > max_rows:
             raise QueryFailed(f"the answer has more rows than query_max_rows = {max_rows}; add a LIMIT or aggregate")
+        check_bytes(table, self.limits)
         fields = [
             pa.field(name, kind.type, metadata=JSON_FIELD if shown == "JSON" or _holds_json(shown) else None)
             for name, kind, shown in zip(_distinct(columns), table.schema, types, strict=True)
@@ -288,6 +190,10 @@ class DuckDB:
         self._passed.add((text, len(sources)))
 
 
+def _refused(error: duckdb.Error) -> TailraceError:
+    return SqlRefused(_first_line(error))
+
+
 def _compiled_refused(error: duckdb.Error) -> TailraceError:
     """What is compiled is right, so that this is a value that is too large, a query too deep, or an error of ours."""
     _, refused, reason = str(error).partition(REFUSAL)
@@ -297,46 +203,43 @@ def _compiled_refused(error: duckdb.Error) -> TailraceError:
     return QueryFailed(f"the query cannot be run: {_first_line(error)}")
 
 
-class Session:
-    """One connection of the engine, for compiled queries."""
+class _Session(Session):
+    """One connection."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, max_rows: int, max_cells: int
-    ) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, limits: QueryLimits) -> None:
         self._connection = connection
         self._interrupt = interrupt
-        self._max_rows = max_rows
-        self.max_cells = max_cells
+        self._limits = limits
+        self.max_cells = limits.max_cells
 
-    def register(self, name: str, rows: pa.Table) -> None:
-        """Make rows known under a name."""
-        self._connection.register(name, rows)
+    def register(self, name: str, rows: Rows) -> None:
+        self._connection.register(name, as_table(rows))
 
     def table(self, query: exp.Expr | str) -> pa.Table:
-        """The answer to a query, or to one that was rendered; JSON columns are texts.
-
-        Raises QueryFailed past the limit of rows.
-        """
-        text = query if isinstance(query, str) else rendered(query)
-        self._interrupt.check()
-        table = self._connection.sql(text).to_arrow_table()
-        if table.num_rows > self._max_rows:
-            raise QueryFailed(f"the answer has more rows than query_max_rows = {self._max_rows}; limit or aggregate it")
+        table = self.whole(query if isinstance(query, str) else rendered(query))
+        most = self._limits.max_rows
+        if table.num_rows > most:
+            raise QueryFailed(f"the answer has more rows than query_max_rows = {most}; limit or aggregate it")
+        check_bytes(table, self._limits)
         return table
 
-    def integers(self, query: exp.Expr) -> npt.NDArray[np.int64]:
-        """The one column of an answer of integers without nulls, of any number of rows."""
-        column = self._connection.sql(rendered(query)).to_arrow_table().column(0)
-        found: npt.NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
-        return found
+    def whole(self, text: str) -> pa.Table:
+        self._interrupt.check()
+        return self._connection.sql(text).to_arrow_table()
 
 
-def rendered(query: exp.Expr) -> str:
-    """The SQL of a tree, which may be changed. Raises QueryInvalid where it is too deep."""
-    try:
-        return query.sql(DIALECT, comments=False, copy=False)
-    except (SqlglotError, RecursionError) as error:
-        raise QueryInvalid("SQL: the statement is nested too deeply") from error
+def as_table(rows: Rows) -> pa.Table:
+    """Rows as one table."""
+    return rows.table() if isinstance(rows, HotRows) else rows
+
+
+def check_bytes(table: pa.Table, limits: QueryLimits) -> None:
+    """Raise QueryFailed for an answer that is too large."""
+    if table.nbytes > limits.max_bytes:
+        raise QueryFailed(
+            f"the answer has more bytes than query_max_bytes = {limits.max_bytes}; "
+            "name fewer columns or take fewer rows"
+        )
 
 
 def _holds_json(kind: str) -> bool:
@@ -360,14 +263,3 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _first_line(error: duckdb.Error) -> str:
     return str(error).split("\n\nLINE ")[0].strip()
-
-
-def _message(error: duckdb.Error, plan: Plan) -> str:
-    """DuckDB's message in terms of the query that was sent."""
-    text = _first_line(error)
-    unknown = _UNKNOWN_COLUMN.search(text)
-    if unknown is None:
-        return text
-    near = difflib.get_close_matches(unknown["name"], plan.fields, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no event of {', '.join(plan.datasets) or 'these rows'} has a field {unknown['name']!r} so far{hint}"

@@ -1,0 +1,291 @@
+"""Queries in processes of their own: one that takes too much memory, or ends its process, costs nothing but itself."""
+
+import itertools
+import logging
+import resource
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import sqlglot.expressions as exp
+
+from tailrace import events
+from tailrace.events import Overloaded, QueryFailed, TailraceError
+from tailrace.query.engines.channel import (
+    Answer,
+    Begin,
+    Channel,
+    Done,
+    End,
+    Failed,
+    Message,
+    Query,
+    Register,
+    Setup,
+    SharedMemory,
+)
+from tailrace.query.engines.engine import (
+    Engine,
+    Interrupt,
+    OutOfMemory,
+    QueryLimits,
+    Rows,
+    Session,
+    SqlRefused,
+    Statement,
+    Watch,
+    rendered,
+)
+from tailrace.query.engines.spawner import Spawner
+from tailrace.query.functions import Facts
+
+RETRY_AFTER_S = 5
+KEPT_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
+FOREVER_S = 1e9  # the time of a query is watched here
+
+logger = logging.getLogger("tailrace.query")
+
+
+class _Process:
+    """A query process and its channel."""
+
+    def __init__(self, spawner: Spawner, setup: Setup, shared: SharedMemory) -> None:
+        self._spawner = spawner
+        self.temporary = Path(setup.temporary)
+        self.pid, connection = spawner.fork(setup, shared.descriptor)
+        self.channel = Channel(connection)
+        self.killed = False
+        self.exhausted = False
+        self.first_bytes = 0
+
+    def wait(self) -> None:
+        """Return once it is ready. Raises EOFError."""
+        self.channel.receive()
+        self.first_bytes = self.resident_bytes()
+
+    def kill(self) -> None:
+        if not self.killed:
+            self.killed = True
+            with suppress(OSError):  # the spawner is gone, and its children with it
+                self._spawner.kill(self.pid)
+
+    def resident_bytes(self) -> int:
+        """What it has in memory of its own; 0 once it has ended."""
+        try:
+            with open(f"/proc/{self.pid}/statm") as file:
+                _, resident, shared, *_ = file.read().split()
+        except OSError:
+            return 0
+        return (int(resident) - int(shared)) * resource.getpagesize()
+
+    @property
+    def more_bytes(self) -> int:
+        """What it took since it was ready."""
+        return self.resident_bytes() - self.first_bytes
+
+
+class QueryProcesses(Engine):
+    """Runs each query in a process of its own, which the next one uses again."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        lake_root: Path,
+        temporary: Path,
+        limits: QueryLimits,
+        facts: Facts = Facts(),
+        *,
+        model_prices: str = "",
+        geo_database: str = "",
+    ) -> None:
+        self.limits = limits
+        self.facts = facts
+        self._spawner = spawner
+        self._temporary = temporary
+        own = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
+        self._setup = Setup(str(lake_root.resolve()), "", own, model_prices, geo_database)
+        self._shared = SharedMemory()
+        self._slots = threading.BoundedSemaphore(limits.concurrency)
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+        self._closed = False
+        self._watch = Watch(limits.timeout_s, self._bound_memory)
+
+    def warm_up(self) -> None:
+        """Have a process ready, so that the first query need not wait for it."""
+        process = self._started()
+        with self._lock:
+            if not self._closed:
+                self._idle.append(process)
+                return
+        self._discard(process)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            processes = [*self._idle, *self._busy]
+            self._idle.clear()
+        for process in processes:
+            process.kill()
+        self._watch.close()
+        self._shared.close()
+
+    # Running
+
+    def answer(self, statement: Statement, hot: Mapping[str, Rows], interrupt: Interrupt) -> pa.Table:
+        with self._process(interrupt) as process:
+            shared = {name: self._shared.put(rows) for name, rows in hot.items()}
+            return self._table(process, Answer(statement, shared))
+
+    @contextmanager
+    def session(self, interrupt: Interrupt | None = None) -> Iterator[Session]:
+        interrupt = interrupt or Interrupt()
+        with self._process(interrupt) as process:
+            self._asked(process, Begin())
+            session = _Session(self, process, interrupt)
+            try:
+                yield session
+            finally:
+                if not session.is_over:
+                    with suppress(OSError):  # it has ended, and is found so below
+                        process.channel.send(End())
+
+    @contextmanager
+    def _process(self, interrupt: Interrupt) -> Iterator[_Process]:
+        """A process with a slot of its own, watched over; its end becomes one of our errors."""
+        left_s = interrupt.left_s(self.limits.timeout_s)
+        deadline_s = time.monotonic() + left_s
+        if not self._slots.acquire(timeout=left_s):
+            raise Overloaded(
+                f"{self.limits.concurrency} queries are running already, the limit query_concurrency",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        try:
+            interrupt.check()
+            process = self._taken()
+            try:
+                with self._watch.over(process.kill, interrupt, deadline_s):
+                    yield process
+            except (EOFError, ConnectionError) as error:
+                process.kill()
+                if interrupt.reason is not None:
+                    raise QueryFailed(interrupt.reason) from error
+                raise OutOfMemory(self.limits) from error  # nothing else is known to end a process
+            finally:
+                self._given_back(process)
+        finally:
+            self._slots.release()
+
+    def _table(self, process: _Process, message: Message) -> pa.Table:
+        table = self._asked(process, message)
+        if table is None:
+            raise EOFError("no table came")
+        return table
+
+    def _asked(self, process: _Process, message: Message) -> pa.Table | None:
+        process.channel.send(message)
+        reply, table = process.channel.receive()
+        if isinstance(reply, Failed):
+            process.exhausted = reply.kind == OutOfMemory.__name__
+            raise self._error(reply)
+        if not isinstance(reply, Done):
+            raise EOFError("the reply is none")
+        return table
+
+    def _error(self, reply: Failed) -> TailraceError:
+        if reply.kind == OutOfMemory.__name__:
+            return OutOfMemory(self.limits)
+        if reply.kind == SqlRefused.__name__:
+            return SqlRefused(reply.message)
+        kind = getattr(events, reply.kind, None) if reply.kind else None
+        return (kind or TailraceError)(reply.message, retry_after_s=reply.retry_after_s)
+
+    # Processes
+
+    def _taken(self) -> _Process:
+        with self._lock:
+            process = self._idle.pop() if self._idle else None
+            if process is not None:
+                self._busy.add(process)
+        if process is None or not process.resident_bytes():
+            if process is not None:  # it ended while nobody needed it
+                self._discard(process)
+            process = self._started()
+            with self._lock:
+                self._busy.add(process)
+        return process
+
+    def _started(self) -> _Process:
+        temporary = self._temporary / f"queries-{next(self._numbers)}"
+        try:
+            process = _Process(
+                self._spawner, msgspec.structs.replace(self._setup, temporary=str(temporary)), self._shared
+            )
+            process.wait()
+        except (EOFError, OSError) as error:
+            logger.exception("no query process can be started")
+            raise events.DatasetUnavailable("no query process can be started; see the server's log") from error
+        return process
+
+    def _given_back(self, process: _Process) -> None:
+        kept = self.limits.memory_bytes // KEPT_SHARE
+        good = not process.killed and not process.exhausted and process.more_bytes < kept
+        with self._lock:
+            self._busy.discard(process)
+            if good and not self._closed and process.resident_bytes():
+                self._idle.append(process)
+                return
+        self._discard(process)
+
+    def _discard(self, process: _Process) -> None:
+        process.kill()
+        process.channel.close()
+        with self._lock:
+            self._busy.discard(process)
+        shutil.rmtree(process.temporary, ignore_errors=True)
+
+    def _bound_memory(self) -> None:
+        """End the query that has most where all together have more than they may."""
+        with self._lock:
+            if len(self._busy) < 2:
+                return  # the process's own limit holds
+            sizes = {process: process.more_bytes for process in self._busy}
+        if sum(sizes.values()) > self.limits.memory_bytes:
+            max(sizes, key=lambda process: sizes[process]).kill()
+
+
+class _Session(Session):
+    def __init__(self, engine: QueryProcesses, process: _Process, interrupt: Interrupt) -> None:
+        self._engine = engine
+        self._process = process
+        self._interrupt = interrupt
+        self._held: list[Rows] = []  # the memory that they are in is theirs for as long as they live
+        self.max_cells = engine.limits.max_cells
+        self.is_over = False
+
+    def register(self, name: str, rows: Rows) -> None:
+        self._held.append(rows)
+        self._process.channel.send(Register(name, self._engine._shared.put(rows)))
+
+    def table(self, query: exp.Expr | str) -> pa.Table:
+        return self._asked(query if isinstance(query, str) else rendered(query), is_whole=False)
+
+    def whole(self, text: str) -> pa.Table:
+        return self._asked(text, is_whole=True)
+
+    def _asked(self, text: str, *, is_whole: bool) -> pa.Table:
+        self._interrupt.check()
+        try:
+            return self._engine._table(self._process, Query(text, is_whole))
+        except BaseException:
+            self.is_over = True  # an error ends it there, too
+            raise

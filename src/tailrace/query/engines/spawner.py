@@ -1,0 +1,196 @@
+"""A small process that forks query processes: it has one thread, so that what it forks is whole.
+
+The server forks it before it starts its own threads; where that one ended, a new one is started as a program.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import NoReturn
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.query.engines.channel import Setup
+
+PR_SET_PDEATHSIG = 1
+MAX_REQUEST_BYTES = 64 * 1024
+ANSWER_TIMEOUT_S = 30.0  # a program that starts anew imports what the server has
+
+logger = logging.getLogger("tailrace.query")
+
+
+class Fork(Struct, frozen=True, tag=True):
+    """With two descriptors: the process's end of its channel, and the shared memory. Answered by its process id."""
+
+    setup: Setup
+
+
+class Kill(Struct, frozen=True, tag=True):
+    """Answered by the same process id."""
+
+    pid: int
+
+
+_decode = msgspec.msgpack.Decoder(Fork | Kill).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Spawner:
+    """The server's side. Thread-safe."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def forked(cls) -> "Spawner":
+        """Fork one off this process, which must have no threads of its own yet."""
+        ours, theirs = _pair()
+        if os.fork() == 0:
+            ours.close()
+            run(theirs)
+        theirs.close()
+        return cls(ours)
+
+    @classmethod
+    def started(cls) -> "Spawner":
+        """Start one as a program of its own."""
+        return cls(_started())
+
+    def fork(self, setup: Setup, shared: int) -> tuple[int, socket.socket]:
+        """Return the process id and the channel of a new query process, which is not ready yet. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                return self._asked(Fork(setup), [theirs.fileno(), shared]), ours
+            except BaseException:
+                ours.close()
+                raise
+
+    def kill(self, pid: int) -> None:
+        """End a query process, if it has not ended yet."""
+        self._asked(Kill(pid), [])
+
+    def close(self) -> None:
+        """End it, and all query processes with it."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def _asked(self, request: Fork | Kill, descriptors: list[int]) -> int:
+        with self._lock:
+            try:
+                return self._exchange(request, descriptors)
+            except OSError:
+                if self._closed:
+                    raise
+                logger.warning("the process that forks query processes has ended; another one is started")
+                self._connection.close()
+                self._connection = _started()
+                return self._exchange(request, descriptors)
+
+    def _exchange(self, request: Fork | Kill, descriptors: list[int]) -> int:
+        socket.send_fds(self._connection, [_encode(request)], descriptors)
+        answer = self._connection.recv(64)
+        if not answer:
+            raise ConnectionResetError("the process that forks query processes has ended")
+        pid = int(answer)
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(ANSWER_TIMEOUT_S)
+    return ours, theirs
+
+
+def _started() -> socket.socket:
+    ours, theirs = _pair()
+    with theirs:
+        command = [sys.executable, "-m", "tailrace.query.engines.spawner", str(theirs.fileno())]
+        subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return ours
+
+
+def run(connection: socket.socket) -> NoReturn:
+    """Fork as asked until the server is gone; never returns."""
+    try:
+        _run(connection)
+    except BaseException:
+        logger.exception("the process that forks query processes has failed")
+    finally:
+        os._exit(0)
+
+
+def _run(connection: socket.socket) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # These are sent to all of a service; the server still answers then, and says when it is over.
+        signal.signal(number, signal.SIG_IGN)
+    # The server's standard output is for its own reader, who waits for its end.
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    gc.freeze()
+    children: set[int] = set()
+    while True:
+        body, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
+        if not body:
+            return
+        _reap(children)
+        request = _decode(body)
+        if isinstance(request, Kill):
+            if request.pid in children:
+                os.kill(request.pid, signal.SIGKILL)
+            connection.send(b"%d" % request.pid)
+            continue
+        try:
+            pid = os.fork()
+        except OSError as error:
+            connection.send(b"%d" % -(error.errno or 1))
+        else:
+            if pid == 0:
+                connection.close()
+                _become_worker(socket.socket(fileno=descriptors[0]), descriptors[1], request.setup)
+            children.add(pid)
+            connection.send(b"%d" % pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become_worker(connection: socket.socket, shared: int, setup: Setup) -> NoReturn:
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        from tailrace.query.engines.worker import work
+
+        work(connection, shared, setup)
+    except BaseException:
+        logger.exception("a query process has failed")
+    finally:
+        os._exit(0)
+
+
+def _reap(children: set[int]) -> None:
+    while children:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        children.discard(pid)
+
+
+if __name__ == "__main__":
+    import tailrace.query.engines.worker  # noqa: F401  # once, for all that are forked
+
+    run(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,87 @@
+"""A query process: a DuckDB of its own that answers over a channel, within a limit of memory that holds."""
+
+import logging
+import os
+import resource
+import socket
+from pathlib import Path
+
+from tailrace.events import TailraceError
+from tailrace.query.engines.channel import (
+    Answer,
+    Begin,
+    Channel,
+    Done,
+    Failed,
+    Query,
+    Register,
+    Setup,
+    SharedReader,
+)
+from tailrace.query.engines.duckdb import DuckDB
+from tailrace.query.engines.engine import Interrupt, OutOfMemory
+from tailrace.query.functions import read_facts
+
+SPARE_BYTES = 64 * 1024 * 1024  # beside what DuckDB counts as its own
+FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out, of -1000 to 1000
+
+logger = logging.getLogger("tailrace.query")
+
+
+def work(connection: socket.socket, shared: int, setup: Setup) -> None:
+    """Answer until the other end is gone."""
+    channel = Channel(connection)
+    reader = SharedReader(shared)
+    facts = read_facts(setup.model_prices, setup.geo_database)
+    engine = DuckDB(Path(setup.lake_root), Path(setup.temporary), setup.limits, facts)
+    _confine(setup.limits.memory_bytes + SPARE_BYTES)
+    channel.send(Done())
+    while True:
+        try:
+            message, _ = channel.receive()
+        except (EOFError, OSError):
+            return
+        try:
+            if isinstance(message, Answer):
+                hot = {name: reader.get(rows) for name, rows in message.hot.items()}
+                channel.send(Done(), engine.answer(message.statement, hot, Interrupt()))
+            elif isinstance(message, Begin):
+                _session(channel, reader, engine)
+        except (EOFError, BrokenPipeError, ConnectionError):
+            return
+        except MemoryError:
+            channel.send(_failed(OutOfMemory(setup.limits)))
+        except TailraceError as error:
+            channel.send(_failed(error))
+        except Exception:
+            logger.exception("a query failed")
+            channel.send(Failed("", "internal error"))
+
+
+def _session(channel: Channel, reader: SharedReader, engine: DuckDB) -> None:
+    with engine.session() as session:
+        channel.send(Done())
+        while True:
+            message, _ = channel.receive()
+            if isinstance(message, Register):
+                session.register(message.name, reader.get(message.rows))
+            elif isinstance(message, Query):
+                channel.send(Done(), session.whole(message.text) if message.is_whole else session.table(message.text))
+            else:
+                return
+
+
+def _failed(error: TailraceError) -> Failed:
+    return Failed(type(error).__name__, error.message, error.retry_after_s)
+
+
+def _confine(more_bytes: int) -> None:
+    """Let the process take so much more memory of its own than it has now; mapped files do not count."""
+    with open("/proc/self/statm") as file:
+        data = int(file.read().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (data + more_bytes, data + more_bytes))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(FIRST_VICTIM))
+    except OSError as error:
+        logger.warning("process %d stays as dear to the kernel as the server: %s", os.getpid(), error)
