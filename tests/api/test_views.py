@@ -176,3 +176,40 @@ def test_rights_on_a_view_hold_in_sql(server: "Server", dataset: str, errors: st
     assert status(f'SELECT * FROM "{errors}"', datasets=["read"]) == 403
     assert status(f'SELECT * FROM "{errors}", "{dataset}"', views=["read"]) == 403
     assert status("SELECT * FROM view_rows_0", views=["read"]) == 403
+
+
+def test_a_view_is_shared_by_itself(server: "Server", dataset: str, errors: str) -> None:
+    view(server, f"{dataset}-other", f"['{dataset}'] | where n == 0")
+    by_token = bearer(server, datasetCapabilities={errors: {"query": ["read"]}})
+    role = {"name": f"{dataset}-role", "viewCapabilities": {errors: {"query": ["read"]}}}
+    role_id = server.client.post("/v2/rbac/roles", json=role).json()["id"]
+    person = {"name": dataset, "email": f"{dataset}@example.com", "role": role_id}
+    user = server.client.post("/v2/users", json=person).json()["id"]
+    secret = server.client.post(f"/tailrace/v1/users/{user}/tokens", json={"name": "t"}).json()["token"]
+
+    for headers in (by_token, {"Authorization": f"Bearer {secret}"}):
+        assert ask(server, f"['{errors}'] | count", headers) == {"count": [2]}
+        assert ask(server, f"['{dataset}-other'] | count", headers)["status"] == 403
+        assert ask(server, f"['{dataset}'] | count", headers)["status"] == 403
+
+
+def test_a_view_of_a_role_is_no_dataset_of_that_name(server: "Server", dataset: str) -> None:
+    role = {"name": f"{dataset}-role", "viewCapabilities": {dataset: {"query": ["read"]}}}
+    role_id = server.client.post("/v2/rbac/roles", json=role).json()["id"]
+    person = {"name": dataset, "email": f"{dataset}@example.com", "role": role_id}
+    user = server.client.post("/v2/users", json=person).json()["id"]
+    secret = server.client.post(f"/tailrace/v1/users/{user}/tokens", json={"name": "t"}).json()["token"]
+    assert ask(server, f"['{dataset}'] | count", {"Authorization": f"Bearer {secret}"})["status"] == 403
+
+
+def test_nobody_shares_a_view_that_they_may_not_read(server: "Server", dataset: str, errors: str) -> None:
+    role = {"name": f"{dataset}-role", "viewCapabilities": {errors: {"query": ["read"]}}}
+    for rights, status in (({}, 403), ({"views": ["read"]}, 200)):
+        maker = bearer(server, orgCapabilities={"rbac": ["create"], **rights})
+        assert server.client.post("/v2/rbac/roles", json=role, headers=maker).status_code == status
+
+
+def test_a_token_is_not_made_without_the_views_that_were_asked_for(server: "Server", errors: str) -> None:
+    body = {"name": "t", "orgCapabilities": {"datasets": ["read"]}, "viewCapabilities": {errors: {"query": ["read"]}}}
+    answer = server.client.post("/v2/tokens", json=body)
+    assert (answer.status_code, "datasetCapabilities" in answer.json()["message"]) == (400, True)

@@ -103,6 +103,7 @@ class Grant(Struct, frozen=True):
     datasets: dict[str, Capabilities] = {}  # by dataset name, or "*" for every dataset
     org: Capabilities = {}
     role: str = "owner"  # of a personal token's user
+    views: dict[str, Capabilities] = {}  # by the name or the id of a view
     owner_of: OwnerOf = nobody
 
     @property
@@ -180,6 +181,25 @@ def require_own(grant: Grant, dataset: str) -> None:
     """Raise DatasetNotFound for a dataset that is another organisation's."""
     if is_foreign(grant.organisation, dataset, grant.owner_of):
         raise DatasetNotFound(f"dataset {dataset!r} not found")
+
+
+def allows_view(grant: Grant, *names: str) -> bool:
+    """Return whether the grant covers reading a view, which may go by several names.
+
+    Source: Axiom's page on views. All views are for who may read views, a single one for who may query it, as a view of
+    a role or as a dataset of that name.
+    """
+    if allows(grant, capability="views", action="read"):
+        return True
+    held = (of.get(name, {}).get("query", ()) for of in (grant.views, grant.datasets) for name in names)
+    return any("read" in actions for actions in held)
+
+
+def require_views(grant: Grant, views: Mapping[str, Capabilities]) -> None:
+    """Raise Forbidden unless the grant covers reading each view, so that a role cannot give what its maker has not."""
+    for view in views:
+        if not allows_view(grant, view):
+            raise Forbidden(f"the token lacks the capability views:read, or query:read on view {view!r}")
 
 
 def require_all(grant: Grant, datasets: Mapping[str, Capabilities], org: Capabilities) -> None:

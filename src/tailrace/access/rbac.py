@@ -17,6 +17,7 @@ from tailrace.access.capabilities import (
     checked_view_capabilities,
     require,
     require_all,
+    require_views,
 )
 from tailrace.access.people import assign_role, checked_description, checked_name
 from tailrace.access.roles import require_role
@@ -194,13 +195,15 @@ def _role_values(body: RoleBody, who: Grant) -> dict[str, Any]:
         raise BadRequest(f"the name {name!r} is taken: a role is not called {RESERVED_PREFIX}… or like a built-in one")
     datasets = checked_dataset_capabilities(body.dataset_capabilities)
     org = checked_org_capabilities(body.org_capabilities)
+    views = checked_view_capabilities(body.view_capabilities)
     if not who.is_unlimited:
         require_all(who, datasets, org)
+        require_views(who, views)
     return {
         "name": name,
         "description": checked_description(body.description or "", "role"),
         "dataset_capabilities": datasets,
-        "view_capabilities": checked_view_capabilities(body.view_capabilities),
+        "view_capabilities": views,
         "org_capabilities": org,
     }
 

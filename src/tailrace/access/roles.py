@@ -11,6 +11,7 @@ from tailrace.access.capabilities import (
     Capabilities,
     Grant,
     require_all,
+    require_views,
     role_capabilities,
 )
 from tailrace.access.schema import group_members, group_roles, groups, roles
@@ -23,6 +24,7 @@ class Held(Struct, frozen=True):
     role: str  # "owner" or "admin" where one of them is that, else the base role
     datasets: dict[str, Capabilities]
     org: Capabilities
+    views: dict[str, Capabilities] = {}
 
 
 def held(connection: Connection, user_id: str, organisation: str, role: str) -> Held:
@@ -31,11 +33,8 @@ def held(connection: Connection, user_id: str, organisation: str, role: str) -> 
     if role not in UNLIMITED_ROLES and "admin" in others:
         return Held("admin", {}, {})
     maps = [_capabilities(connection, each, organisation) for each in dict.fromkeys((role, *others))]
-    datasets: dict[str, Capabilities] = {}
-    for given, _ in maps:
-        for dataset, capabilities in given.items():
-            datasets[dataset] = _merged((datasets.get(dataset, {}), capabilities))
-    return Held(role, datasets, _merged(org for _, org in maps))
+    datasets = _merged_by_name(of for of, _, _ in maps)
+    return Held(role, datasets, _merged(org for _, org, _ in maps), _merged_by_name(views for _, _, views in maps))
 
 
 def roles_by_groups(connection: Connection, user_id: str, organisation: str) -> list[str]:
@@ -64,7 +63,9 @@ def require_role(connection: Connection, who: Grant, role: str) -> None:
             raise Forbidden(f"only {'an owner' if role == 'owner' else 'an owner or an admin'} gives or takes {role!r}")
         return
     if not who.is_unlimited:
-        require_all(who, *_capabilities(connection, role, who.organisation))
+        datasets, org, views = _capabilities(connection, role, who.organisation)
+        require_all(who, datasets, org)
+        require_views(who, views)
 
 
 def _exists(connection: Connection, role: str, organisation: str) -> bool:
@@ -72,13 +73,23 @@ def _exists(connection: Connection, role: str, organisation: str) -> bool:
     return connection.scalar(select(roles.c.id).where(mine)) is not None
 
 
-def _capabilities(connection: Connection, role: str, organisation: str) -> tuple[dict[str, Capabilities], Capabilities]:
-    """The capability maps of a role; empty ones of a role that is gone."""
+def _capabilities(
+    connection: Connection, role: str, organisation: str
+) -> tuple[dict[str, Capabilities], Capabilities, dict[str, Capabilities]]:
+    """The capability maps of a role: of datasets, of the organisation, of views; empty ones of a role that is gone."""
     if role in ROLE_NAMES:
-        return role_capabilities(role)
+        return *role_capabilities(role), {}
     mine = (roles.c.id == role) & (roles.c.organisation == organisation)
-    row = connection.execute(select(roles.c.dataset_capabilities, roles.c.org_capabilities).where(mine)).first()
-    return (row.dataset_capabilities, row.org_capabilities) if row is not None else ({}, {})
+    row = connection.execute(select(roles).where(mine)).first()
+    return ({}, {}, {}) if row is None else (row.dataset_capabilities, row.org_capabilities, row.view_capabilities)
+
+
+def _merged_by_name(maps: Iterable[dict[str, Capabilities]]) -> dict[str, Capabilities]:
+    merged: dict[str, Capabilities] = {}
+    for given in maps:
+        for name, capabilities in given.items():
+            merged[name] = _merged((merged.get(name, {}), capabilities))
+    return merged
 
 
 def _merged(maps: Iterable[Capabilities]) -> Capabilities:

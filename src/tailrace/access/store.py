@@ -614,6 +614,7 @@ class Access:
                 datasets=may.datasets,
                 org=may.org,
                 role=may.role,
+                views=may.views,
                 owner_of=self._owner_of,
             )
         if not grants:

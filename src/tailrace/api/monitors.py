@@ -33,7 +33,6 @@ from tailrace.monitors.monitor import (
 )
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
-from tailrace.query.compile.compiler import View
 from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
 
@@ -146,7 +145,8 @@ class KeptMonitor(Struct, frozen=True):
     unlimited: bool = False
     datasets: tuple[str, ...] = ()  # or "*" for every one but the audit trail
     audit_log: bool = False
-    views: bool = False
+    views: bool = False  # every one
+    named_views: tuple[str, ...] = ()  # those that a role names
 
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
@@ -328,6 +328,7 @@ class StoredSources(Struct, frozen=True, eq=False):
                 **({"auditLog": ["read"]} if kept.audit_log else {}),
                 **({"views": ["read"]} if kept.views else {}),
             },
+            views={name: {"query": ["read"]} for name in kept.named_views},
             owner_of=self.lake.organisation,
         )
 
@@ -341,11 +342,6 @@ class StoredSources(Struct, frozen=True, eq=False):
         def check(dataset: str) -> None:
             require(question.reader, capability="query", action="read", dataset=dataset)
 
-        def view(name: str) -> View | None:
-            if not allows(question.reader, capability="views", action="read"):
-                return None
-            return find_view(self.kept, question.reader.organisation, name)
-
         wanted = AplRequest(
             apl=question.apl,
             start_ns=question.start_ns,
@@ -354,7 +350,7 @@ class StoredSources(Struct, frozen=True, eq=False):
             totals=False,
             virtual_fields=self.virtual_fields(),
             map_fields=self.kept.shown_map_fields(),
-            view=view,
+            view=partial(find_view, self.kept, question.reader),
             now_ns=question.end_ns,
         )
         interrupt = Interrupt()
@@ -381,6 +377,7 @@ async def _checked(request: Request, services: Services, grant: Grant, mpl: str 
         tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ())),
         "read" in grant.org.get("auditLog", ()),
         allows(grant, capability="views", action="read"),
+        tuple(name for name, held in grant.views.items() if "read" in held.get("query", ())),
     )
     body: dict[str, Any] = msgspec.to_builtins(kept)
     return body

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from tailrace.access import Capabilities, Grant, Replacement, TokenRecord
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import Forbidden
+from tailrace.events import BadRequest, Forbidden
 
 
 class NewToken(Struct, rename="camel"):
@@ -20,6 +20,7 @@ class NewToken(Struct, rename="camel"):
     expires_at: str | None = None
     dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     org_capabilities: dict[str, list[str] | None] | None = None
+    view_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
 
 
 class TokenChange(Struct, rename="camel"):
@@ -101,6 +102,7 @@ async def list_tokens(request: Request, services: Services, grant: Grant) -> Res
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
     """Makes an API token; the answer is the only place where its secret is shown."""
     wanted = await read_json(request, NewToken)
+    _refuse_views(wanted)
     record, secret = await asyncio.to_thread(
         services.access.create_token,
         wanted.name,
@@ -142,6 +144,8 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
     """
     wanted = await read_json(request, Regeneration)
     new = wanted.new_token
+    if new is not None:
+        _refuse_views(new)
     record, secret = await asyncio.to_thread(
         services.access.regenerate_token,
         request.path_params["id"],
@@ -235,6 +239,12 @@ async def _create_personal(request: Request, services: Services, grant: Grant, u
 def _require_personal(grant: Grant) -> None:
     if grant.kind != "personal":
         raise Forbidden("this takes a personal token, for it is about the user that it belongs to")
+
+
+def _refuse_views(wanted: NewToken) -> None:
+    # Rather than a token that may less than its maker believes.
+    if any(held for held in (wanted.view_capabilities or {}).values() if held and any(held.values())):
+        raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
 
 def _made(record: TokenRecord, secret: str) -> MadeToken:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows, require, require_own
+from tailrace.access import Grant, allows_view, require, require_own
 from tailrace.api.kept import Document, Kept
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
@@ -95,15 +95,13 @@ async def delete_view(request: Request, services: Services, grant: Grant) -> Res
 
 def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
     """The view of a name as a source of a query; None where there is none that the token may read."""
-    if not allows(grant, capability="views", action="read"):
-        return None
-    return find_view(services.kept, grant.organisation, name)
+    return find_view(services.kept, grant, name)
 
 
-def find_view(kept: Kept, organisation: str, name: str) -> Source | None:
-    """The view of a name as a source of a query; None where there is none."""
-    for document in kept.documents(organisation, AREA):
-        if document.body["name"] == name:
+def find_view(kept: Kept, grant: Grant, name: str) -> Source | None:
+    """The view of a name as a source of a query; None where there is none that the grant covers."""
+    for document in kept.documents(grant.organisation, AREA):
+        if document.body["name"] == name and allows_view(grant, name, document.id):
             reads = document.body.get("reads")
             return Source(document.body["aplQuery"], None if reads is None else tuple(reads))
     return None
