@@ -122,5 +122,7 @@ def _address(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    if isinstance(address, ipaddress.IPv6Address):
+        # A zone means something on the proxy's machine only, and may be any text.
+        return address.ipv4_mapped or (address if address.scope_id is None else None)
+    return address

@@ -41,7 +41,7 @@ class HttpServer(Server):
         super().__init__(
             application,
             interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
+            http=HTTPModes.http1,  # where it may be HTTP/2 too, a connection that sends nothing is never closed
             websockets=False,
             backlog=backlog,
             backpressure=connections,  # each holds a place from when it is accepted until it is closed
