@@ -23,6 +23,7 @@ from log.kit import (
     segment_files,
 )
 from support.rounds import rounds
+from support.waiting import wait_until
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
 from tailrace.log import FileCalls, LocalLog, Log
@@ -177,6 +178,33 @@ def test_a_subscriber_or_an_answer_that_raises_does_not_stop_the_log(tmp_path: P
     with open_log(tmp_path, on_durable=broken) as log:
         log.append(make_batch(), broken)
         assert log.append_now(make_batch()) == 2
+
+
+def test_what_the_subscriber_raised_for_is_given_again_before_what_follows(tmp_path: Path) -> None:
+    taken: list[int] = []
+    failures = iter([True, True, False])
+
+    def subscriber(placed: list[tuple[int, Batch]]) -> None:
+        if next(failures, False):
+            raise MemoryError
+        taken.extend(position for position, _ in placed)
+
+    with open_log(tmp_path, on_durable=subscriber) as log:
+        assert [log.append_now(make_batch()) for _ in range(2)] == [1, 2]
+        wait_until(lambda: taken == [1, 2])
+        assert log.append_now(make_batch()) == 3
+        wait_until(lambda: log.queued_bytes == 0)
+    assert taken == [1, 2, 3]
+
+
+def test_what_the_subscriber_does_not_take_counts_as_queued(tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("made to fail")
+
+    with open_log(tmp_path, on_durable=broken, max_queued_bytes=3000) as log:
+        log.append_now(make_batch(size=2000))
+        with pytest.raises(Overloaded):
+            log.append_now(make_batch(size=2000))
 
 
 def test_a_batch_that_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:

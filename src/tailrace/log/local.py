@@ -85,6 +85,10 @@ class LocalLog:
         self._broken = False
         self._closed_segments: list[SegmentFile] = []
 
+        # Of the log's thread: durable batches that `on_durable` has not taken. Their bytes count as queued.
+        self._unpublished: list[tuple[int, Batch]] = []
+        self._unpublished_bytes = 0
+
         # Held while the active segment is written to or replaced.
         self._writing = threading.Lock()
         self._checked_disk_at = 0.0
@@ -114,9 +118,9 @@ class LocalLog:
         The caller sees to it that no other process has the directory open. Only the newest segment is read
         through: what an interrupted write left at its end is cut off; damage before that goes to `damage`.
 
-        `on_durable` gets each group of (position, batch), in order, in the log's thread, before the `done` of
-        any of them. Positions up to `floor` are never given out. `free_bytes` and `calls` are what the
-        operating system is asked; by default the file system of the directory.
+        `on_durable` gets each group of (position, batch), in order, in the log's thread, before the `done` of any of
+        them; what it raises for is given again, with what follows. Positions up to `floor` are never given out.
+        `free_bytes` and `calls` are what the operating system is asked; by default the file system of the directory.
 
         OSError when the directory or a file of it cannot be made or read; LogVersionError when a newer
         version wrote it.
@@ -408,7 +412,7 @@ class LocalLog:
         while True:
             with self._state:
                 while not self._queue and not self._closing:
-                    refusing = self._disk_full or self._broken
+                    refusing = self._disk_full or self._broken or bool(self._unpublished)
                     if not self._state.wait(DISK_CHECK_S if refusing else None) and refusing:
                         break
                 if not self._queue and self._closing:
@@ -424,10 +428,15 @@ class LocalLog:
                         logger.exception("%d batches could not be written: %s", len(group), self._active.path)
                         error = _unavailable()
                         self._repair()
-            if placed:
-                self._publish(placed)
+            done_bytes = group_bytes
+            if self._publish(placed):
+                done_bytes += self._unpublished_bytes
+                self._unpublished_bytes = 0
+            elif placed:
+                done_bytes = 0
+                self._unpublished_bytes += group_bytes
             with self._state:
-                self._queued_bytes -= group_bytes
+                self._queued_bytes -= done_bytes
             self._answer(group, placed, error)
 
     def _take(self) -> tuple[list[_Waiting], int]:
@@ -523,13 +532,25 @@ class LocalLog:
         with self._state:
             self._broken = broken
 
-    def _publish(self, placed: list[tuple[int, Batch]]) -> None:
-        if self._on_durable is None:
-            return
+    def _publish(self, placed: list[tuple[int, Batch]]) -> bool:
+        """Hand on what is durable, in order; what is not taken is handed on again, before what comes after it.
+
+        Were it passed over, the subscriber would take what comes later for all there is up to there.
+        """
+        due = [*self._unpublished, *placed]
+        if self._on_durable is None or not due:
+            return True
         try:
-            self._on_durable(placed)
+            self._on_durable(due)
         except Exception:
-            logger.exception("positions %d to %d were not taken over", placed[0][0], placed[-1][0])
+            if not self._unpublished:
+                logger.exception("positions from %d on were not taken over, which is tried again", due[0][0])
+            self._unpublished = due
+            return False
+        if self._unpublished:
+            logger.warning("positions up to %d are taken over now", due[-1][0])
+        self._unpublished = []
+        return True
 
     def _answer(
         self, group: Sequence[_Waiting], placed: Sequence[tuple[int, Batch]], error: TailraceError | None
