@@ -8,8 +8,6 @@ WORK = """
 import sys, time
 from pathlib import Path
 import tailrace.server
-known = set(sys.modules)
-
 import numpy as np
 from tailrace.events import Batch
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
@@ -18,6 +16,13 @@ from tailrace.log import LocalLog
 where = Path(sys.argv[1])
 lake = Lake.open(where / "lake", LakeSettings(upkeep=UpkeepSettings(compact_files=2)))
 lake.create("d")
+
+looked_for = []
+class Finder:
+    def find_spec(name, path=None, target=None):
+        looked_for.append(name)
+
+sys.meta_path.insert(0, Finder)
 log = LocalLog.open(where / "log", on_durable=lake.accept_all)
 lake.replayed()
 lines = [
@@ -38,7 +43,7 @@ lake.sweep("d")
 lake.trim("d", time.time_ns())
 lake.close()
 log.close()
-print(*sorted(set(sys.modules) - known))
+print(*looked_for)
 """
 
 

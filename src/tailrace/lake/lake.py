@@ -33,6 +33,7 @@ from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
 from tailrace.lake.hot import HotPart, joined
+from tailrace.lake.preload import preload
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
@@ -235,6 +236,7 @@ class Lake:
 
         What makes room on a full disk is lent the `reserve`.
         """
+        preload()
         make_directories(root)
         # A process that was killed may have made it, and named a dataset in it, without that.
         flush(root.parent)

@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 import msgspec
 import numpy as np
-import numpy.ma  # by DuckDB with the first answer, in a thread that a failed import would end
 import pyarrow as pa
 from numpy.typing import NDArray
 

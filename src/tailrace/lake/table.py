@@ -5,7 +5,6 @@ import logging
 import os
 import time
 import uuid
-import zoneinfo  # noqa: F401  # by pyarrow with the first statistics of times, in the committing thread
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
