@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.intake.golayout import TimeMismatch, parse_layout, parse_time
+from tailrace.events.timestamps import TimeMismatch
+from tailrace.intake.golayout import parse_layout, parse_time
 
 NS = 1_000_000_000
 
