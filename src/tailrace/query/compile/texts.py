@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
@@ -16,6 +17,7 @@ from tailrace.query.compile.combine import united
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
 from tailrace.query.functions import CallInvalid, Context, call
+from tailrace.query.functions.keyvalues import KeyValueRule
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -163,19 +165,16 @@ def _check_regex(pattern: str, at: int) -> None:
 def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -> Relation:
     expressions = Expressions(compiler, relation)
     text = as_text(expressions.value(operator.value))
-    options = _kv_options(compiler, operator)
+    rule = _kv_rule(compiler, operator)
     layer = Layer(expressions.relation)
     source = add_definition(compiler, layer, text)
-    result = Layer(layer)
-    for column in operator.columns:
-        pattern, groups = _kv_pattern(column.name, options)
-        names = listed([text_node(f"g{n}") for n in range(groups)])
-        found = fn("regexp_extract", source.sql, text_node(pattern), names)
-        there = coalesce(fn("regexp_matches", source.sql, text_node(pattern)), exp.false())
-        parts = [fn("struct_extract", found, text_node(f"g{n}")) for n in range(groups)]
-        joined = fn("concat", *parts)
+    found = Layer(layer)
+    written = text_node(msgspec.json.encode(rule).decode())
+    values = add_definition(compiler, found, Value(DYNAMIC, fn("apl_parse_kv", source.sql, written)))
+    result = Layer(found)
+    for number, column in enumerate(operator.columns, start=1):
         kind = TYPE_NAMES[column.type]
-        cell = Value(STRING, case((there, joined)))
+        cell = Value(STRING, fn("list_extract", values.sql, number_node(number)))
         value = _converted(expressions, cell, kind)
         if kind is STRING:
             value = Value(STRING, coalesce(value.sql, case((is_not_null(source.sql), text_node("")))))
@@ -183,8 +182,8 @@ def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -
     return result
 
 
-def _kv_options(compiler: "Compiler", operator: tree.ParseKv) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _kv_rule(compiler: "Compiler", operator: tree.ParseKv) -> KeyValueRule:
+    given: dict[str, list[Any]] = {}
     for each in operator.options:
         if each.name not in _KV_OPTIONS:
             raise AplError(f"unknown option {each.name or ''!r}, expected {one_of(_KV_OPTIONS)}", each.at, kind="name")
@@ -194,21 +193,20 @@ def _kv_options(compiler: "Compiler", operator: tree.ParseKv) -> dict[str, Any]:
             raise AplError(
                 f"{each.name} must be {'true or false' if wanted is bool else 'a text'}", each.at, kind="type"
             )
-        found[each.name] = value
-    return found
-
-
-def _kv_pattern(key: str, options: dict[str, Any]) -> tuple[str, int]:
-    """The regular expression of one key's value, and its number of groups, one of which has the value."""
-    pair = _escaped(options["pair_delimiter"]) if "pair_delimiter" in options else None
-    before = f"(?:^|{pair})" if pair else r"(?:^|[^\w])"
-    middle = _escaped(options.get("kv_delimiter", "="))
-    quotes = options.get("quote", "\"'")
-    ends = f"(?:{pair}|$)" if pair else r"(?:[\s,;]|$)"
-    if options.get("greedy"):
-        ends = f"(?:{pair or ' '}\\s*[\\w.-]+\\s*{middle}|$)"
-    quoted = "".join(f"{_escaped(q)}([^{_escaped(q)}]*){_escaped(q)}|" for q in quotes)
-    return rf"(?s){before}\s*{_escaped(key)}\s*{middle}\s*(?:{quoted}(.*?)\s*{ends})", len(quotes) + 1
+        longest = {"quote": 2, "escape": 1}.get(each.name)
+        if longest is not None and len(str(value)) > longest:
+            shown = "one character" if longest == 1 else "one character, or an opening and a closing one"
+            raise AplError(f"{each.name} must be {shown}, not {value!r}", each.at)
+        given.setdefault(each.name, []).append(value)
+    keys = tuple(column.name for column in operator.columns)
+    rule = KeyValueRule(
+        keys,
+        pair_delimiter=given.get("pair_delimiter", [""])[-1],
+        kv_delimiter=given.get("kv_delimiter", [""])[-1],
+        escapes=tuple(given.get("escape", ())),
+        greedy=given.get("greedy", [False])[-1],
+    )
+    return msgspec.structs.replace(rule, quotes=tuple(given["quote"])) if "quote" in given else rule
 
 
 # redact
