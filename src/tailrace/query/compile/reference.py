@@ -115,8 +115,8 @@ OPERATORS: Mapping[str, Documented] = MappingProxyType({
         "all are null), relaxed (only that one is) or regex (the literals are regexes, `flags=` some of i, m, s, U).",
         'print s = "id=7 ok" | parse s with "id=" id:long " " rest | project id, rest', [[7, "ok"]]),
     "parse-kv": _operator(
-        "parse-kv text as (name: type, …) [with (pair_delimiter=\",\", kv_delimiter=\"=\", quote=\"'\", escape=\"\\\\\", "
-        "greedy=true)]",
+        "parse-kv text as (name: type, …) [with (pair_delimiter=\",\", kv_delimiter=\"=\", quote=\"'\", "
+        "escape=\"\\\\\", greedy=true)]",
         "Fills columns with the values of keys, of which the first one counts; a string whose key is missing is empty, "
         "anything else null. A quote is one character, or an opening and a closing one.",
         'print s = "a=1 b=x" | parse-kv s as (a: long, b: string) | project a, b', [[1, "x"]]),
