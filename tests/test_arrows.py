@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"events"},
     "storage": {"events"},
     "intake": {"events"},
-    "log": {"events"},
+    "log": {"events", "storage"},
     "lake": {"events", "storage", "log"},
     "query": {"events", "storage", "lake"},
     "access": {"events", "storage"},

@@ -26,9 +26,16 @@ def rows(server: "Server", dataset: str) -> int:
     return count
 
 
+def made(make_server: "MakeServer", disk: Path, *options: str) -> "Server":
+    """A server whose data directory is on the disk, and what it prints is not."""
+    server = make_server(*OPTIONS, *options, data=disk / "data")
+    server.errors = disk.with_name("stderr")
+    return server
+
+
 def filled(make_server: "MakeServer", disk: Path) -> "Server":
     """A server with two datasets in tables, on a disk with room."""
-    server = make_server(*OPTIONS, data=disk / "data").start()
+    server = made(make_server, disk).start()
     for name in ("kept", "dropped"):
         server.create(name)
         server.ingest(name, [{"n": n, "text": f"{n * 7919} {n}"} for n in range(5000)])
@@ -83,6 +90,29 @@ def test_a_full_disk_refuses_writes_with_the_reason_and_room_can_be_made(make_se
     assert "Traceback" not in server.errors.read_text()
 
 
+def test_a_server_that_was_killed_on_a_full_disk_starts_there(make_server: "MakeServer", disk: Path) -> None:
+    server = made(make_server, disk, "--commit-age-s=3600").start()
+    server.create("kept")
+    server.ingest("kept", [{"n": n} for n in range(100)])
+    annotation = server.client.post("/v2/annotations", json={"datasets": ["kept"], "type": "deploy"}).json()
+    filling = fill(disk)
+    server.kill()
+    (server.data / "reserve").unlink()
+    fill(disk)
+    newest = max((server.data / "log").glob("*.seg"))
+    with newest.open("rb+") as segment:  # as a kill in the middle of a write leaves it
+        segment.truncate(newest.stat().st_size - 3)
+
+    server.launch_unready()
+    assert rows(server, "kept") in (0, 100)  # the torn frame may be that of an act in the audit trail
+    listed = server.client.get("/v2/annotations")
+    assert (listed.status_code, [each["id"] for each in listed.json()]) == (200, [annotation["id"]])
+    assert server.ingest("kept", [{"n": 1}]).status_code == 503
+    filling.unlink()
+    wait_until(lambda: server.ingest("kept", [{"n": 1}]).status_code == 200)
+    assert server.stop() == 0
+
+
 def test_a_server_starts_on_a_full_disk_answers_and_refuses_events(make_server: "MakeServer", disk: Path) -> None:
     server = filled(make_server, disk)
     assert server.stop() == 0
@@ -94,8 +124,8 @@ def test_a_server_starts_on_a_full_disk_answers_and_refuses_events(make_server: 
     sent = server.ingest("kept", [{"n": 1}])
     assert (sent.status_code, "free" in sent.json()["message"]) == (503, True), sent.text
     assert server.client.get("/readyz").status_code == 503
-    made = server.client.post("/v2/annotations", json={"datasets": ["kept"], "type": "deploy"})
-    assert (made.status_code, FULL in made.json()["message"]) == (503, True), made.text
+    kept = server.client.post("/v2/annotations", json={"datasets": ["kept"], "type": "deploy"})
+    assert (kept.status_code, FULL in kept.json()["message"]) == (503, True), kept.text
     assert server.client.delete("/v2/datasets/dropped").status_code == 204
 
     filling.unlink()

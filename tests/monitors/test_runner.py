@@ -12,7 +12,7 @@ from support.receivers import HttpReceiver, http_receiver
 from support.waiting import wait_until
 
 from tailrace.access import Grant
-from tailrace.events import DatasetNotFound
+from tailrace.events import DatasetNotFound, DiskFull
 from tailrace.monitors import (
     Defined,
     Monitor,
@@ -25,6 +25,7 @@ from tailrace.monitors import (
     read_notifier,
 )
 from tailrace.monitors.runner import RETRY_AFTER_S, SECOND_NS, next_run_ns
+from tailrace.monitors.store import Entry, Pending
 from tailrace.query import AplResult
 from tailrace.query.run import AplField, AplStatus, AplTable
 
@@ -257,6 +258,29 @@ def test_sending_is_tried_again_and_then_given_up(play: Play) -> None:
         assert world.kinds() == ["open", "failed"]
         assert "the receiver answered 503" in world.history()[1][1]
         assert world.store.history("m")[1].attempts == len(world.receiver.requests) == 4
+
+    play(scene)
+
+
+def test_what_was_sent_is_not_sent_again_while_the_disk_is_full(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailrace.monitors.runner.FAILED_WAIT_NS", 0)
+
+    async def scene(world: World) -> None:
+        sent = world.store.sent
+        refused: list[str] = []
+
+        def refuse(pending: Pending, entry: Entry) -> None:
+            if len(refused) < 3:
+                refused.append(entry.kind)
+                raise DiskFull("no space is left on the disk")
+            sent(pending, entry)
+
+        monkeypatch.setattr(world.store, "sent", refuse)
+        world.define()
+        await world.at(0)
+        assert len(world.receiver.requests) == 1
+        assert refused == ["delivered"] * 3
+        assert world.kinds() == ["open", "delivered"]
 
     play(scene)
 

@@ -22,6 +22,13 @@ def preflight(server: "Server", path: str, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
+    "path", ["/docs", "/openapi.json", "/healthz", "/v2/datasets", "/nothing", "/v1/config", "/v1/logs/namespace"]
+)
+def test_no_browser_guesses_what_an_answer_is(server: "Server", path: str) -> None:
+    assert httpx.get(server.url + path, trust_env=False).headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/",

@@ -14,6 +14,7 @@ from tailrace.events import Batch, DiskFull, Overloaded, ShuttingDown, TailraceE
 from tailrace.log import frames, segments
 from tailrace.log.frames import HEADER_BYTES, Buffer, Payload
 from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, SegmentFile, Window
+from tailrace.storage.faults import is_full
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -308,21 +309,37 @@ class LocalLog:
         self._fd = os.open(newest.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if self._next_position != due:
-                # Its name keeps the positions passed over from being given out at the next opening.
-                torn_fd = self._fd
-                self._closed_segments.append(self._active)
-                self._active, self._fd = segments.create_segment(self.directory, self._next_position, self._calls)
                 try:
-                    if state.last_position:
-                        self._closed_segments.append(self._skip(due))
-                    self._mend(torn_fd, newest, state)
-                finally:
-                    os.close(torn_fd)
+                    self._go_on_behind(due, newest, state)
+                except OSError as error:
+                    if not is_full(error):
+                        raise
+                    # What is sound of it is read; it is repaired once there is room, before anything is appended.
+                    logger.error("%s cannot be repaired, as the disk is full: appends are refused", newest.path)
+                    self._calls.fsync(self._fd)
+                    self._broken = True
             else:
                 self._mend(self._fd, newest, state)
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _go_on_behind(self, due: int, newest: SegmentFile, state: segments.Recovery) -> None:
+        """Begin a segment whose name keeps the positions from `due` on that are passed over from being given out."""
+        fresh, fd = segments.create_segment(self.directory, self._next_position, self._calls)
+        try:
+            gap = [self._skip(due)] if state.last_position else []
+        except BaseException:
+            os.close(fd)
+            fresh.path.unlink()
+            raise
+        torn_fd = self._fd
+        self._closed_segments += [self._active, *gap]
+        self._active, self._fd = fresh, fd
+        try:
+            self._mend(torn_fd, newest, state)
+        finally:
+            os.close(torn_fd)
 
     def _mend(self, fd: int, segment: SegmentFile, state: segments.Recovery) -> None:
         tail_bytes = max(0, state.file_bytes - state.end_bytes)

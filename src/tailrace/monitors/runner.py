@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from tailrace.access import Grant
-from tailrace.events import TailraceError
+from tailrace.events import DiskFull, StorageUnavailable, TailraceError
 from tailrace.monitors import observe
 from tailrace.monitors.evaluate import (
     MAX_MATCHES,
@@ -309,7 +310,7 @@ class Runner:
         except DeliveryFailed as error:
             if error.retryable and pending.attempts < len(RETRY_AFTER_S):
                 due_ns = self._clock_ns() + RETRY_AFTER_S[pending.attempts] * SECOND_NS
-                await asyncio.to_thread(self._store.postpone, pending, due_ns)
+                await self._stored(partial(self._store.postpone, pending, due_ns))
                 return
             kind, text = "failed", error.reason
         except Exception:
@@ -326,7 +327,17 @@ class Runner:
             notifier=pending.notifier,
             attempts=pending.attempts + 1,
         )
-        await asyncio.to_thread(self._store.sent, pending, entry)
+        await self._stored(partial(self._store.sent, pending, entry))
+
+    async def _stored(self, store: Callable[[], None]) -> None:
+        """Store what became of a message, as often as it takes: until that is stored the message is not sent again."""
+        while True:
+            try:
+                await asyncio.to_thread(store)
+                return
+            except (DiskFull, StorageUnavailable) as error:
+                logger.error("what became of a message could not be stored, which is tried again: %s", error)
+                await asyncio.sleep(FAILED_WAIT_NS / SECOND_NS)
 
     async def _attempt(self, pending: Pending) -> tuple[EntryKind, str]:
         message = pending.message
