@@ -60,9 +60,9 @@ import numpy as np
 import tailrace.server.serve
 from tailrace.events import Batch
 from tailrace.lake import Lake
-before = set(sys.modules)
 with tempfile.TemporaryDirectory() as root:
     lake = Lake.open(pathlib.Path(root))
+    before = set(sys.modules)
     lake.create("d")
     for position, line in enumerate([b'{"a":1}', b'{"a":"x","b":[1],"c":{"d":1.5}}', b'{"a":1.5,"":2,"A":3}'], 1):
         times = np.array([1_780_000_000_000_000_000], np.int64)
