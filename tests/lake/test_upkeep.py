@@ -408,6 +408,19 @@ def test_what_a_crash_left_is_removed_when_its_time_is_over_and_no_other_file(la
     assert [path.name for path in directory.glob("_day=*")] == [parquet_files(lake)[0].parent.name]
 
 
+def test_a_spoiled_list_of_removed_files_is_set_aside_and_costs_time_only(lake: Lake) -> None:
+    fill(lake, 2)
+    lake.compact("d")
+    kept = lake.root / "d" / "_tailrace" / "removed.json"
+    kept.write_bytes(b"")
+    keeper = lake._datasets["d"].keeper
+
+    assert keeper.sweep(1_000_000) == 0
+    assert keeper.sweep(1_000_000 + 3_600_000) == 2
+    assert kept.with_name("removed.json.damaged").exists()
+    assert numbers(lake) == [1, 2]
+
+
 def test_a_rewrite_whose_end_was_not_seen_is_recognised(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lake, 3)
     with monkeypatch.context() as patched:

@@ -115,6 +115,7 @@ class Table:
         self._delta = delta
         self._log = DeltaLog(directory)
         self._days: set[Path] = set()  # directories of which the name is on the disk
+        self._received = (-1, Received())  # as of a version
         self._checkpoint_at = _next_checkpoint(delta.version())
         self.files: tuple[DataFile, ...] = tuple(_data_files(directory, delta))
         self._files_version = delta.version()
@@ -195,11 +196,14 @@ class Table:
 
         Of a table whose commits did not count yet, what it has is what there is to go by.
         """
-        events = self._delta.transaction_version(INPUT_EVENTS)
-        size = self._delta.transaction_version(INPUT_BYTES)
-        if events is None or size is None:
-            return Received(sum(file.rows for file in self.files), sum(file.bytes for file in self.files))
-        return Received(events, size)
+        version = self.version
+        if self._received[0] != version:  # delta-rs reads through the versions for each
+            events = self._delta.transaction_version(INPUT_EVENTS)
+            size = self._delta.transaction_version(INPUT_BYTES)
+            if events is None or size is None:
+                events, size = sum(file.rows for file in self.files), sum(file.bytes for file in self.files)
+            self._received = version, Received(events, size)
+        return self._received[1]
 
     @property
     def version(self) -> int:
