@@ -26,6 +26,7 @@ CUTS = 60
 FAULTY_CUTS = 40
 FLUSHES_FAILED = 0.1
 FIRST_FLUSHES = 30
+STARTS = 20
 
 
 class Store:
@@ -33,8 +34,18 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.lake = Lake.open(root / "lake", BY_HAND, self._release)
-        self.log = LocalLog.open(
-            root / "log",
+        try:
+            self.log = self._opened(root / "log")
+        except OSError:
+            self.lake.close(commit=False)
+            raise
+        for position, each in self.log.read(self.lake.committed_position() + 1):
+            self.lake.accept(position, each)
+        self.lake.replayed()
+
+    def _opened(self, directory: Path) -> LocalLog:
+        return LocalLog.open(
+            directory,
             segment_bytes=SEGMENT_BYTES,
             min_free_bytes=0,
             on_durable=self.lake.accept_all,
@@ -47,9 +58,6 @@ class Store:
                 ftruncate=lambda *arguments: os.ftruncate(*arguments),
             ),
         )
-        for position, each in self.log.read(self.lake.committed_position() + 1):
-            self.lake.accept(position, each)
-        self.lake.replayed()
 
     def _release(self, position: int) -> None:
         self.log.release(position)
@@ -165,7 +173,24 @@ def recorded(root: Path, fails: Callable[[int], bool] = lambda number: False) ->
             done.set()
             sending.join()
             store.close()
+        # As after a kill: what the process before did not flush is there to be seen, and the power goes later.
+        store = started(root)
+        for _ in range(3):
+            history.send(store, "a", later=True)
+            history.send(store, "b")
+            store.lake.commit_now()
+        store.close()
     return record, history
+
+
+def started(root: Path) -> Store:
+    """A store, started again until the disk lets it."""
+    for _ in range(STARTS):
+        try:
+            return Store(root)
+        except OSError:
+            continue
+    raise AssertionError(f"no start in {STARTS} attempts")
 
 
 def failing(seed: int) -> Callable[[int], bool]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -313,6 +314,26 @@ def test_a_newest_version_that_is_not_whole_is_set_aside_and_its_rows_come_from_
     lake = reopened(lake)
     assert lake.set_aside == 0
     assert seen(lake) == [1, 2]
+    lake.close()
+
+
+def test_the_files_of_a_version_that_was_set_aside_stay_until_it_is_removed(lake: Lake) -> None:
+    for n in (1, 2):
+        put(lake, n)
+        lake.commit_now("d")
+    lake.close()
+    files = set((lake.root / "d").glob("_day=*/*"))
+    torn(version_path(log_of(lake), 2), "empty")
+
+    lake = Lake.open(lake.root, BY_HAND)
+    keeper = lake._datasets["d"].keeper
+    keeper.sweep(0)
+    assert keeper.sweep(10**9) == 0
+    assert set((lake.root / "d").glob("_day=*/*")) == files
+
+    shutil.rmtree(lake.root / "d" / "_tailrace" / "unreadable")
+    keeper.sweep(0)
+    assert keeper.sweep(10**9) == 1
     lake.close()
 
 

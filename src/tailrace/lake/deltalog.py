@@ -147,6 +147,11 @@ def set_aside_checkpoints(table: Path) -> list[tuple[Path, Path]]:
     return [(path, table / UNREADABLE_DIRECTORY / _set_aside(table, path)) for path in unreadable]
 
 
+def has_version_set_aside(table: Path) -> bool:
+    """Whether a version of the table was set aside, and is there still to be looked at."""
+    return any(_number(name) is not None for name in _set_aside_before(table))
+
+
 def put_back(moved: Iterable[tuple[Path, Path]]) -> None:
     """Undo what was set aside."""
     for path, aside in moved:

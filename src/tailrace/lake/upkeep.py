@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.fields import DAY
 from tailrace.lake.hashes import damage, is_hashed
 from tailrace.lake.priority import step_back
@@ -243,7 +244,8 @@ class Keeper:
 
         With `at_once` all that is no part of it: room is worth more than a query that began before and still reads it.
 
-        What an interrupted commit or compaction left behind counts from when it is first met.
+        What an interrupted commit or compaction left behind counts from when it is first met. Nothing of that goes
+        while a version of the table is set aside: it may be what that version put into the table.
         """
         directory = self.table.directory
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
@@ -254,10 +256,13 @@ class Keeper:
                 live = {file.path for file in self.table.files}
                 found = [path for path in _parquet_files(directory) if path not in live]
             known = catalog.load_removed(directory)
+            spares_unknown = has_version_set_aside(directory)
             removed: dict[str, int] = {}
             due: list[Path] = []
             for path in found:
                 name = str(path.relative_to(directory))
+                if spares_unknown and name not in known:
+                    continue
                 since_ms = min(known.get(name, now_ms), now_ms)
                 if now_ms - since_ms >= keep_ms:
                     due.append(path)
