@@ -17,7 +17,7 @@ from tailrace.query.functions import Facts, UnusableFile, read_facts
 from tailrace.query.lookup import State, Stored, current_states, stored_values
 from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 from tailrace.query.run import AplRequest, AplResult, rows_of, run_apl
-from tailrace.query.sources import readable, readable_names
+from tailrace.query.sources import readable
 
 __all__ = [
     "AplRequest",
@@ -72,7 +72,7 @@ def run_sql(
         return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
 
     def view(name: str) -> pa.Table | None:
-        if views is None or views.view(name) is None or name in readable_names(lake, check):
+        if views is None or views.view(name) is None:
             return None
         source = Table(0, Pattern(0, (name,)))
         program = Program(0, (), Query(0, source))

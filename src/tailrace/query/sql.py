@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from tailrace.events import QueryInvalid
+from tailrace.events import DatasetNotFound, Forbidden, QueryInvalid
 from tailrace.lake import Snapshot
 from tailrace.query.fields import FieldReader, View, cast
 from tailrace.query.sources import (
@@ -113,7 +113,7 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Cal
     tables: list[tuple[exp.Table, str]] = []
     snapshots: dict[str, Snapshot] = {}
     read_by_scope: dict[int, dict[str, str]] = {}
-    views: dict[str, Source | None] = {}
+    views: dict[str, Source] = {}
     of_views: list[tuple[exp.Table, str, Source]] = []
     for scope in scopes:
         read = read_by_scope[id(scope)] = {}
@@ -121,13 +121,16 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Cal
             if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
                 name = ".".join(part.name for part in source.parts)
                 if name not in snapshots and name not in views:
-                    views[name] = _view_source(len(views), view_of(name))
-                found = views.get(name)
-                if found is not None:
-                    of_views.append((source, name, found))
+                    try:
+                        snapshots[name] = snapshot(name)
+                    except (DatasetNotFound, Forbidden):
+                        found = view_of(name)
+                        if found is None:
+                            raise
+                        views[name] = _view_source(len(views), found)
+                if name in views:
+                    of_views.append((source, name, views[name]))
                     continue
-                if name not in snapshots:
-                    snapshots[name] = snapshot(name)
                 read[alias] = name
                 if not any(source is table for table, _ in tables):
                     tables.append((source, name))
@@ -156,13 +159,11 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Cal
         table.set("catalog", None)
     fields = sorted({field for reader in readers.values() for field in reader.known()})
     datasets = tuple(each.dataset for each in snapshots.values())
-    all_sources = (*sources.values(), *(made for made in views.values() if made is not None))
+    all_sources = (*sources.values(), *views.values())
     return Plan(statement, all_sources, datasets, tuple(fields), names)
 
 
-def _view_source(number: int, rows_of_it: pa.Table | None) -> Source | None:
-    if rows_of_it is None:
-        return None
+def _view_source(number: int, rows_of_it: pa.Table) -> Source:
     hot_name = f"view_rows_{number}"
     return Source(f"view_{number}", exp.select("*").from_(hot_name), hot_name, rows_of_it)
 

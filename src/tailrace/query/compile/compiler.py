@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 
+from tailrace.events import DatasetNotFound, Forbidden
 from tailrace.lake import Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
@@ -402,8 +403,13 @@ class Compiler:
                 self._visible = before
         if found is not None:
             raise AplError(f"{name!r} is a value, not a table", at, kind="type")
-        view = self.asked.view(name) if name not in self._names() else None
-        return self.dataset(name, at) if view is None else self._view(name, view, at)
+        try:
+            return self.dataset(name, at)
+        except (DatasetNotFound, Forbidden):
+            view = self.asked.view(name)
+            if view is None:
+                raise
+        return self._view(name, view, at)
 
     def _view(self, name: str, view: View, at: int) -> Relation:
         """The rows of a view, whose text sees nothing of the query around it. Raises AplError at the view's name."""
