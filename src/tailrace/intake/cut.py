@@ -399,7 +399,9 @@ def _cut_array_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Piec
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_INSIDE: Final = re.compile(skipping(ANY_STRING, 2) + rb"(?:(\{++|\[++|\}++|\]++|\"))?")
+# What opens goes on over the name of a member, whose value opens again: one look at what is nested without end.
+_OPENING: Final = rb'(?:[{\[][ \t\r\n]*+(?:"[^"\\{}\[\]\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?+)++'
+_INSIDE: Final = re.compile(skipping(ANY_STRING, 2) + rb"(?:(%s|[}\]]++|\"))?" % _OPENING)
 _BETWEEN: Final = re.compile(skipping(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
 
 
@@ -421,7 +423,7 @@ def _split_array(text: bytes) -> tuple[list[bytes], list[int]]:
             spans.append((start, token.start(1)))
             start = at
         elif run[0] in b"{[":
-            depth += len(run)
+            depth += run.count(b"{") + run.count(b"[")
         else:
             # A run may hold the end of the array itself, and what is behind that.
             at = token.start(1) + min(depth, len(run))
