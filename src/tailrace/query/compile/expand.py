@@ -5,22 +5,27 @@ from typing import TYPE_CHECKING
 import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
-from tailrace.query.compile.columns import default_name, name_of
+from tailrace.query.compile.columns import add_definition, default_name, define, name_of
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
+from tailrace.query.compile.texts import CONVERSIONS
+from tailrace.query.functions import call
 from tailrace.query.values import (
+    DYNAMIC,
     LONG,
+    STRING,
     TYPE_NAMES,
     Value,
     as_dynamic,
+    as_text,
     bind,
     case,
     cast,
     coalesce,
-    coerce,
     dynamic,
     each,
     fn,
+    is_not_null,
     json_kind,
     listed,
     not_json_null,
@@ -70,14 +75,12 @@ def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand)
         index = compiler.ids.column(operator.index, LONG)
         rows.defines[index.id] = exp.Anonymous(this="unnest", expressions=[fn("range", longest)])
         rows.always.add(index.id)
-    result = Layer(rows)
+    there = Layer(rows)
+    values = [add_definition(compiler, there, dynamic(not_json_null(element))) for element in elements]
+    result = Layer(there)
     places = [column.name for column in expressions.relation.listed()]
-    for (name, _, _, wanted), element in zip(found, elements, strict=True):
-        value = dynamic(not_json_null(element))
-        if wanted is not None:
-            value = coerce(value, TYPE_NAMES[wanted])
-        column = compiler.ids.column(name, value.type)
-        result.define(column, value.sql)
+    for (name, _, _, wanted), value in zip(found, values, strict=True):
+        define(compiler, result, name, _converted(expressions, value, wanted))
     if index is not None:
         result.show(index)
     order = {name: n for n, name in enumerate(places)}
@@ -85,6 +88,15 @@ def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand)
     if index is not None:
         result.order = relation.order
     return result
+
+
+def _converted(expressions: Expressions, value: Value, wanted: str | None) -> Value:
+    """An element as a type, as tolong() and the like convert it; null stays null."""
+    kind = DYNAMIC if wanted is None else TYPE_NAMES[wanted]
+    if kind is DYNAMIC:
+        return value
+    made = as_text(value) if kind is STRING else call(CONVERSIONS[kind], [value], expressions.context)
+    return Value(kind, case((is_not_null(value.sql), made.sql)))
 
 
 def elements_of(value: Value, kind: str) -> exp.Expr:

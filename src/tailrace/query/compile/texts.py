@@ -46,7 +46,7 @@ from tailrace.query.values import (
 if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
-_CONVERSIONS = {BOOL: "tobool", LONG: "tolong", REAL: "toreal", DATETIME: "todatetime", TIMESPAN: "totimespan",
+CONVERSIONS = {BOOL: "tobool", LONG: "tolong", REAL: "toreal", DATETIME: "todatetime", TIMESPAN: "totimespan",
                 DYNAMIC: "todynamic"}  # fmt: skip
 _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
@@ -110,7 +110,7 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
 def _converted(expressions: Expressions, cell: Value, kind: Type) -> Value:
     if kind is STRING:
         return cell
-    return call(_CONVERSIONS[kind], [cell], expressions.context)
+    return call(CONVERSIONS[kind], [cell], expressions.context)
 
 
 def _pattern(operator: tree.Parse) -> str:
