@@ -52,6 +52,21 @@ def test_without_fields_in_the_list_the_first_row_holds_the_names() -> None:
 
 
 @pytest.mark.parametrize(
+    "first", [b"sep=;\r\n", b"SEP=;\n", b'"sep=;"\r\n', b"\xef\xbb\xbfsep=;\n"], ids=["crlf", "caps", "quoted", "bom"]
+)
+@pytest.mark.parametrize("delimiter", ["", ",", ";"])
+def test_excels_first_line_names_the_delimiter(first: bytes, delimiter: str) -> None:
+    assert rows(cut(first + b"a;b,c\r\n1;2", delimiter=delimiter)) == [{"a": "1", "b,c": "2"}]
+
+
+def test_excels_first_line_may_stand_before_rows_without_names_and_counts_as_a_line() -> None:
+    assert rows(cut(b"sep=\t\n1\t2", fields=["a", "b"])) == [{"a": "1", "b": "2"}]
+    assert rows(cut(b"sep=;")) == []
+    [refused] = cut(b'sep=;\na;b\n"1"x;2\n3;4').rejections
+    assert "(line 3)" in refused.reason
+
+
+@pytest.mark.parametrize(
     ("delimiter", "body"),
     [(",", b"a,b\n1,2"), (";", b"a;b\n1;2"), ("tab", b"a\tb\n1\t2"), ("\\t", b"a\tb\n1\t2")],
 )

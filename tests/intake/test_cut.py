@@ -536,3 +536,19 @@ def test_an_object_within_a_broken_one_over_many_lines_is_no_event() -> None:
 
     assert found.events == b'{"good":1}\n'
     assert only(found).index == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "number", "byte"),
+    [
+        (b'[{"a":1},{"b":NaN}]', "NaN", 14),
+        (b'[{"a":1},{"b":[1, nan]}]', "nan", 18),
+        (b'{"b":Infinity}', "Infinity", 5),
+        (b'{"b":-Infinity}', "-Infinity", 5),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_its_place_and_the_cure(body: bytes, number: str, byte: int) -> None:
+    with pytest.raises(BadRequest) as caught:
+        cut_json(body, times=TimeRule(), limits=Limits(), received_ns=1)
+
+    assert f"{number} is no number of JSON, send null for it (byte {byte})" in str(caught.value)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
-from tailrace.intake.mend import RESERVED, mend
+from tailrace.intake.mend import RESERVED, mend, number_fault
 from tailrace.intake.screen import is_utf8, nested, suspects
 from tailrace.intake.times import TimeRule, read_times
 
@@ -201,7 +201,7 @@ def _judge(element: bytes, limits: Limits, reader: _Reader) -> tuple[bytes | Non
             return None, mended.reason, mended.code
         event = mended.event if mended.closed and mended.end == len(element) else None
         if event is None or not _is_event(event, reader):
-            return None, _malformed(error), "invalid_json"
+            return None, _malformed(error, element), "invalid_json"
     if event is not None and b"\n" in event:
         event = msgspec.json.format(event, indent=-1)
     return event, "", ""
@@ -221,14 +221,16 @@ def _no_object(element: bytes) -> tuple[str, str]:
     except RecursionError:
         pass
     except _REFUSED as error:
-        return _malformed(error), "invalid_json"
+        return _malformed(error, element), "invalid_json"
     return f"an event is a JSON object, not {_shown(element)}", "not_an_object"
 
 
-def _malformed(error: BaseException) -> str:
+def _malformed(error: BaseException, text: bytes) -> str:
     if isinstance(error, RecursionError):
         return "malformed JSON: it is nested too deep to be read"
     what = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+    if (fault := number_fault(text, error)) is not None:
+        what = fault
     return f"malformed JSON: {what}"
 
 

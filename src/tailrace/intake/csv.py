@@ -19,6 +19,7 @@ from tailrace.intake.times import TimeRule, check_rule, read_times
 csv.field_size_limit(2**31 - 1)
 
 _BOM: Final = "\ufeff"
+_SEPARATOR: Final = re.compile(r'"?sep=([^"\r\n ])"?(?:\r\n?|\n|$)', re.IGNORECASE)  # Excel's line for the delimiter
 _NAMED_DELIMITERS: Final = {"": ",", "tab": "\t", "\\t": "\t"}
 _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")  # as the decoder leaves it
 _RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -30,9 +31,10 @@ def cut_csv(
 ) -> Cut:
     """Cut a decoded CSV body (RFC 4180) into events; the first row holds the names unless `fields` does.
 
-    `delimiter` is one character, `tab` or `\\t`; "" is the comma. White space before a cell, blank rows and the
-    space around names are passed over. A row with fewer cells than names has no value for the rest, one with more is
-    refused. An empty cell is an empty string, but in the time column it means the received time.
+    `delimiter` is one character, `tab` or `\\t`; "" is the comma. A line `sep=;` before the names, as Excel writes it,
+    names the delimiter too. White space before a cell, blank rows and the space around names are passed over. A row
+    with fewer cells than names has no value for the rest, one with more is refused. An empty cell is an empty string,
+    but in the time column it means the received time.
 
     Raises BadRequest for a delimiter, names or a time format that cannot be used; TooLarge (`max_body_bytes`,
     `max_events`).
@@ -45,7 +47,10 @@ def cut_csv(
         raise BadRequest(f"csv-delimiter {delimiter[:20]!r} is not one character that can part cells")
     clean = is_utf8(body)
     text = body.decode("utf-8", "strict" if clean else "surrogateescape").removeprefix(_BOM)
-    rows = _Rows(text, mark)
+    named = _SEPARATOR.match(text)
+    if named is not None:
+        mark, text = named[1], text[named.end() :]
+    rows = _Rows(text, mark, first_line=1 if named is None else 2)
     header: Sequence[str] | None = fields
     events: list[dict[str, str]] = []
     indexes: list[int] = []
@@ -82,10 +87,11 @@ def cut_csv(
 class _Rows:
     """The rows of a text, each with what is wrong with it, or ""."""
 
-    def __init__(self, text: str, delimiter: str) -> None:
+    def __init__(self, text: str, delimiter: str, first_line: int) -> None:
         self._lines = io.StringIO(text, newline="")
         self._text = text
         self._start = 0
+        self._first_line = first_line
         self._reader = csv.reader(self._lines, delimiter=delimiter, skipinitialspace=True, strict=True)
 
     def __iter__(self) -> "_Rows":
@@ -96,7 +102,7 @@ class _Rows:
         try:
             return next(self._reader), ""
         except csv.Error as error:
-            return [], f"{error} (line {self._reader.line_num})"
+            return [], f"{error} (line {self._reader.line_num + self._first_line - 1})"
 
     def sent(self) -> str:
         """The text of the row read last."""

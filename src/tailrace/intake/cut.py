@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, Cut, Rejection, TooLarge
 from tailrace.intake.limits import Limits
-from tailrace.intake.mend import ANY_STRING, RESERVED, Mended, mend, skipping
+from tailrace.intake.mend import ANY_STRING, RESERVED, Mended, mend, number_fault, skipping
 from tailrace.intake.screen import Positions, line_ends, nested, suspects
 from tailrace.intake.times import TimeRule, check_rule, pull, read_times
 
@@ -215,7 +215,7 @@ class _Found:
         except RecursionError:
             pass
         except _REFUSED as error:
-            self.refuse(sent, _malformed(error, start), "invalid_json")
+            self.refuse(sent, _malformed(error, start, sent), "invalid_json")
             return
         self.refuse(sent, f"an event is a JSON object, not {sent[:20].decode('utf-8', 'replace')!r}", _NO_OBJECT)
 
@@ -228,7 +228,7 @@ class _Found:
         try:
             self.reader.event.decode(event)
         except _REFUSED as error:
-            self.refuse(sent, _malformed(error, start if event == sent else None), "invalid_json")
+            self.refuse(sent, _malformed(error, start if event == sent else None, event), "invalid_json")
             return
         if b"\n" in event:
             event = msgspec.json.format(event, indent=-1)
@@ -384,7 +384,7 @@ def _cut_array_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Piec
         # These two are faults of single events, not of the array.
         if not isinstance(error, RecursionError) and _SURROGATE.search(text) is None:
             early = f" (byte {len(text)})" if "truncated" in str(error) else ""
-            raise BadRequest(_malformed(error, 0) + early) from None
+            raise BadRequest(_malformed(error, 0, text) + early) from None
         elements, starts = _split_array(text)
     for element, start in zip(elements, starts, strict=True):
         if element[:1] == b"{":
@@ -438,12 +438,14 @@ def _split_array(text: bytes) -> tuple[list[bytes], list[int]]:
 _POSITION: Final = re.compile(r"\(byte (\d+)\)")
 
 
-def _malformed(error: BaseException, start: int | None) -> str:
-    """What msgspec found wrong, its position counted from the start of the body where `start` is known."""
+def _malformed(error: BaseException, start: int | None, text: bytes) -> str:
+    """What msgspec found wrong in a text, its position counted from the start of the body where `start` is known."""
     if isinstance(error, RecursionError):
         return "malformed JSON: it is nested too deep to be read"
     what = str(error).removeprefix("JSON is malformed: ").split(" - at ")[0]
     what = what.replace("Input data was truncated", "it ends too early")
+    if (fault := number_fault(text, error)) is not None:
+        what = fault
     if start is None:
         what = _POSITION.sub("", what).rstrip()
     else:

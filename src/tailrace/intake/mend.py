@@ -207,3 +207,16 @@ def _read_name(string: bytes, limits: Limits) -> tuple[str, str, str]:
         reason = f"the field name {name[:40] + '…'!r} has {size} bytes; max_name_bytes is {limits.max_name_bytes}"
         return name, reason, "name_too_long"
     return name, "", ""
+
+
+def number_fault(text: bytes, error: BaseException) -> str | None:
+    """What to say of a NaN or an infinity where msgspec found a fault in a text; None where it is another fault."""
+    position = _BYTE.search(str(error))
+    found = _NO_NUMBER.match(text, max(int(position[1]) - 1, 0)) if position is not None else None
+    if found is None:
+        return None
+    return f"{found[1].decode()} is no number of JSON, send null for it (byte {found.start(1)})"
+
+
+_BYTE: Final = re.compile(r"\(byte (\d+)\)")
+_NO_NUMBER: Final = re.compile(rb"[^\w.+-]?([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
