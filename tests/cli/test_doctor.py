@@ -165,6 +165,25 @@ def test_a_missing_and_a_cut_file_of_a_table_are_found(data: Path) -> None:
     assert f"{file.name} cannot be read" in wrong(missing)[0]
 
 
+def test_a_version_of_a_table_that_is_empty_is_found_though_others_read_past_it(data: Path) -> None:
+    (data / "lake" / "demo" / "_delta_log" / f"{1:020d}.json").write_bytes(b"")
+
+    done = doctor("--data", str(data))
+
+    assert (done.exit_code, "version 1 of the table is not readable" in wrong(done)[0]) == (1, True)
+
+
+def test_a_version_that_was_set_aside_is_told(data: Path) -> None:
+    aside = data / "lake" / "demo" / "_tailrace" / "unreadable"
+    aside.mkdir()
+    (aside / f"{2:020d}.json.1790000000000000000").write_bytes(b"")
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 0
+    assert f"is in {aside}" in done.stdout
+
+
 def test_a_bit_of_a_table_that_another_reader_would_not_miss_is_found(data: Path) -> None:
     [file] = (data / "lake" / "demo").glob("_day=*/*.parquet")
     content = bytearray(file.read_bytes())

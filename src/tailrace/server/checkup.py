@@ -26,8 +26,8 @@ from tailrace import __version__
 from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.config import ConfigError, Settings, format_size
-from tailrace.events import TailraceError
-from tailrace.lake import catalog
+from tailrace.events import DatasetUnavailable, TailraceError
+from tailrace.lake import catalog, deltalog
 from tailrace.lake.fields import load_fields
 from tailrace.lake.hashes import damage
 from tailrace.lake.table import Table
@@ -284,6 +284,14 @@ def _lake(root: Path) -> Iterator[Finding]:
             wrong[directory.name] = fault
         files += count
         rows += held
+        if deltalog.has_version_set_aside(directory):
+            aside = directory / deltalog.UNREADABLE_DIRECTORY
+            yield Finding(
+                "warning",
+                f"dataset {directory.name}",
+                f"a version of its table was not whole at a start and is in {aside}; its events came from the log",
+                "see that they are there, then remove that directory; until then what a crash leaves stays too",
+            )
     for name, fault in list(wrong.items())[:TOLD]:
         advice = "put it back from a backup, or drop the dataset; its new events stay in the log meanwhile"
         yield Finding("wrong", f"dataset {name}", fault, advice)
@@ -298,7 +306,10 @@ def _table(directory: Path) -> tuple[str, int, int]:
     try:
         catalog.load_info(directory)
         load_fields(catalog.fields_path(directory))
+        deltalog.check(directory)
         table = Table(directory, DeltaTable(str(directory)))
+    except DatasetUnavailable as error:
+        return error.message, 0, 0
     except UNREADABLE as error:
         return f"cannot be opened: {_first_line(error)}", 0, 0
     for file in table.files:
