@@ -59,7 +59,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             store=store,
             kept=kept,
             turns=Turns(1, running=1, waiting=0),
-            tails=Tails(tmp_path / "lake", tmp_path / "temporary", TailLimits(), engine.facts),
+            tails=Tails(TailLimits(), lambda limits: engine),
             monitoring=Monitoring(monitor_store, lambda monitor_id: None),
             record=never,
         )

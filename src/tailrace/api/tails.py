@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,14 +17,19 @@ from msgspec import Raw, Struct
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
 from tailrace.lake import events_as_rest, step_back
-from tailrace.query import DuckDB, Facts, QueryLimits
+from tailrace.query import Engine, QueryLimits
 from tailrace.query.predicate import COLUMNS, Predicate
 from tailrace.query.results import shown
 
 THREADS = 2
 RENDER_BYTES = 4 * 1024 * 1024  # of events that are looked at in one go, or one batch
-PREDICATE_TIMEOUT_S = 10.0  # for those
-PREDICATE_MEMORY_BYTES = 512 * 1024 * 1024
+ENGINE_LIMITS = QueryLimits(
+    timeout_s=10.0,  # for those
+    memory_bytes=512 * 1024 * 1024,
+    max_rows=2**31,
+    threads=1,
+    concurrency=THREADS,
+)
 RETRY_AFTER_S = 5
 
 _events = msgspec.json.Decoder(dict[str, Raw])
@@ -97,7 +101,7 @@ class Reader:
 class Tails:
     """All readers of live tails. Used on the event loop's thread only, but for `render`."""
 
-    def __init__(self, lake_root: Path, temporary: Path, limits: TailLimits, facts: Facts) -> None:
+    def __init__(self, limits: TailLimits, make_engine: Callable[[QueryLimits], Engine]) -> None:
         self.limits = limits
         self.is_read = False  # whether there is any reader: all that ingest looks at while nobody reads
         # Behind those that answer clients; and of their own, so that a tail does not wait for a query.
@@ -106,7 +110,7 @@ class Tails:
         self._per_token: Counter[str] = Counter()
         self._closed = False
         self._lock = threading.Lock()
-        self._open_engine: Callable[[], DuckDB] = functools.cache(lambda: _engine(lake_root, temporary, facts))
+        self._open_engine: Callable[[], Engine] = functools.cache(lambda: make_engine(ENGINE_LIMITS))
 
     @contextmanager
     def reader(self, dataset: str, token_id: str) -> Iterator[Reader]:
@@ -207,14 +211,3 @@ def _without_times(event: dict[str, Raw]) -> dict[str, Raw]:
     event.pop(COLUMNS[0], None)
     event.pop(COLUMNS[1], None)
     return event
-
-
-def _engine(lake_root: Path, temporary: Path, facts: Facts) -> DuckDB:
-    limits = QueryLimits(
-        timeout_s=PREDICATE_TIMEOUT_S,
-        memory_bytes=PREDICATE_MEMORY_BYTES,
-        max_rows=2**31,
-        threads=1,
-        concurrency=THREADS,
-    )
-    return DuckDB(lake_root, temporary, limits, facts)

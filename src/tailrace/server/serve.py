@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -205,20 +206,21 @@ async def _serve(
     shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
     with contextlib.suppress(OSError):  # then DuckDB makes it, once there is something to spill
         (data / TEMPORARY_DIRECTORY).mkdir(mode=0o700)
-    engine = _engine(settings, data, facts, spawner)
+    make_engine = partial(_engine, settings, data, facts, spawner)
+    engine = make_engine(_query_limits(settings))
+    if isinstance(engine, QueryProcesses):
+        threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
     # More threads than queries run at once: those that wait for their turn hold one too.
     query_threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
     running: set[Interrupt] = set()
     tails = Tails(
-        data / "lake",
-        data / TEMPORARY_DIRECTORY,
         TailLimits(
             readers=settings.tail_readers,
             readers_per_token=settings.tail_readers_per_token,
             queue_bytes=settings.tail_queue_bytes,
             heartbeat_s=settings.tail_heartbeat_s,
         ),
-        facts,
+        make_engine,
     )
     lookups = Lookups(lambda: _lookup_engine(settings, data, facts))
     intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
@@ -400,8 +402,8 @@ def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, 
         monitor_store.close()
 
 
-def _engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None) -> Engine:
-    limits = QueryLimits(
+def _query_limits(settings: Settings) -> QueryLimits:
+    return QueryLimits(
         timeout_s=settings.query_timeout_s,
         memory_bytes=settings.query_memory_bytes,
         max_bytes=settings.query_max_bytes,
@@ -410,9 +412,13 @@ def _engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | Non
         threads=settings.query_threads,
         concurrency=settings.query_concurrency,
     )
+
+
+def _engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None, limits: QueryLimits) -> Engine:
+    """An engine for what people ask."""
     if spawner is None:
         return DuckDB(data / "lake", data / TEMPORARY_DIRECTORY, limits, facts)
-    engine = QueryProcesses(
+    return QueryProcesses(
         spawner,
         data / "lake",
         data / TEMPORARY_DIRECTORY,
@@ -421,8 +427,6 @@ def _engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | Non
         model_prices=settings.model_prices,
         geo_database=settings.geo_database,
     )
-    threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
-    return engine
 
 
 def _lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:

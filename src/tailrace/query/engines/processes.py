@@ -50,6 +50,8 @@ FOREVER_S = 1e9  # the time of a query is watched here
 
 logger = logging.getLogger("tailrace.query")
 
+_NUMBERS = itertools.count()  # of all processes, whichever engine they are of
+
 
 class _Process:
     """A query process and its channel."""
@@ -112,7 +114,6 @@ class QueryProcesses(Engine):
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
-        self._numbers = itertools.count()
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
         self._closed = False
@@ -225,7 +226,7 @@ class QueryProcesses(Engine):
         return process
 
     def _started(self) -> _Process:
-        temporary = self._temporary / f"queries-{next(self._numbers)}"
+        temporary = self._temporary / f"queries-{next(_NUMBERS)}"
         try:
             process = _Process(
                 self._spawner, msgspec.structs.replace(self._setup, temporary=str(temporary)), self._shared
