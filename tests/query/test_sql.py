@@ -312,3 +312,13 @@ def test_suggestions_do_not_tell_of_datasets_that_may_not_be_read(filled: Desk) 
         filled.run('SELECT * FROM "other.logs-2"', check=only("demo"))
 
     assert "other.logs-1" not in caught.value.message
+
+
+def test_whole_numbers_beside_texts_keep_their_digits(desk: Desk) -> None:
+    desk.put("ids", {"id": 1234567890123456788}, {"id": 1234567890123456789}, {"id": "guest"})
+
+    assert desk.ask("SELECT max(id) AS a, sum(id - 1234567890123456780) AS b FROM ids WHERE id > 1") == [
+        {"a": 1234567890123456789, "b": 17}
+    ]
+    assert desk.column("SELECT id % 10 AS r FROM ids ORDER BY r") == [8, 9, None]
+    assert desk.column("SELECT count(*) FROM ids WHERE id = 1234567890123456789") == [1]

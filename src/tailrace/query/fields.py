@@ -76,9 +76,12 @@ class FieldReader:
         if not self.is_mixed(path):
             value: exp.Expr = _column(columns[0])
             return cast(value, "JSON") if columns[0].type == "array" else value
+        if view == "number" and self._has_only_whole(path):
+            wholes = [_column(c) for c in columns if c.type == "integer"]
+            return _first([*wholes, *(_number_in(each, "BIGINT") for each in self.rest_values(path))], "BIGINT")
         if view == "number":
             fitting = [cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
-            rest = [_number_in(each) for each in self.rest_values(path)]
+            rest = [_number_in(each, "DOUBLE") for each in self.rest_values(path)]
             return _first([*fitting, *rest], "DOUBLE")
         if view == "text":
             texts = [_column(c) for c in columns if c.type == "string"]
@@ -101,6 +104,11 @@ class FieldReader:
 
     def _is_numeric(self, path: str) -> bool:
         return self.types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
+
+    def _has_only_whole(self, path: str) -> bool:
+        """Whether all numbers are whole and of 64 bits."""
+        types = self.types(path)
+        return "integer" in types and not types & {"float", "number"} and not self._view.rest_overflow
 
     def _in_rest(self, path: str) -> bool:
         return path in self._view.rest or self._view.rest_overflow
@@ -154,9 +162,9 @@ def _type_of(value: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this="json_type", expressions=[value.copy()])
 
 
-def _number_in(value: exp.Expr) -> exp.Expr:
+def _number_in(value: exp.Expr, kind: str) -> exp.Expr:
     numeric = _type_of(value).isin("BIGINT", "UBIGINT", "DOUBLE")
-    number = exp.TryCast(this=value.copy(), to=_TYPES["DOUBLE"].copy())
+    number = exp.TryCast(this=value.copy(), to=_TYPES[kind].copy())
     return exp.Case(ifs=[exp.If(this=numeric, true=number)])
 
 
