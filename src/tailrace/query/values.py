@@ -403,10 +403,13 @@ def dynamic_literal(value: Any) -> Value:
     return Value(DYNAMIC, cast(text_node(to_json(value)), "JSON"), value)
 
 
+_ENCODER = msgspec.json.Encoder()
+
+
 def to_json(value: Any) -> str:
     """JSON text; integers of any size; what is not finite is null."""
     try:
-        return msgspec.json.encode(value).decode()
+        return _ENCODER.encode(value).decode()
     except (OverflowError, msgspec.MsgspecError):
         return _big_json(value)
 

@@ -6,12 +6,13 @@ import time
 
 import duckdb
 import pytest
+import sqlglot.expressions as exp
 from query.functions.kit import evaluate
 
 from tailrace.query.functions import call
 from tailrace.query.functions.table import Context
 from tailrace.query.functions.udf import CELL_HASH, COLUMN_UDFS, UDFS, from_json
-from tailrace.query.values import literal, parse_timespan, timespan_text, to_json
+from tailrace.query.values import literal, long, parse_timespan, string, timespan_text, to_json
 
 
 def test_all_are_registered_under_names_of_their_own(database: duckdb.DuckDBPyConnection) -> None:
@@ -117,3 +118,24 @@ def test_results_are_json_of_the_same_form_as_duckdbs(database: duckdb.DuckDBPyC
         "SELECT apl_toarray('[1, 2.0, \"a\"]'), to_json([json '1', '2.0', '\"a\"'])"
     ).fetchall()
     assert ours == theirs == json.dumps([1, 2.0, "a"], separators=(",", ":"))
+
+
+def test_what_varies_with_two_arguments_is_computed_for_each_pair(database: duckdb.DuckDBPyConnection) -> None:
+    rows = "FROM (VALUES ('a,b', 0), ('a,b', 1), (NULL, 1), ('x', NULL), ('a,b', 0)) t(s, n)"
+    node = call("indexof", [string(exp.column("s")), literal(","), long(exp.column("n"))], Context()).sql
+
+    found = database.sql(f"SELECT {node.sql('duckdb')} {rows}").fetchall()
+
+    assert [value for (value,) in found] == [1, 1, None, None, 1]
+
+
+def test_constants_that_differ_from_call_to_call_are_told_apart(database: duckdb.DuckDBPyConnection) -> None:
+    def asked(address: str) -> bool:
+        node = call("has_ipv4", [string(exp.column("s")), literal(address)], Context()).sql
+        [(found,), _] = database.sql(
+            f"SELECT {node.sql('duckdb')} FROM (VALUES ('from 10.0.0.1'), ('é 10.0.0.2')) t(s)"
+        ).fetchall()
+        assert isinstance(found, bool)
+        return found
+
+    assert [asked("10.0.0.1"), asked("10.0.0.2"), asked("10.0.0.1")] == [True, False, True]

@@ -1,11 +1,13 @@
 """Functions of arrays and dictionaries."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import sqlglot.expressions as exp
 
+from tailrace.query.functions.operators import pointer
 from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.functions.udf import is_number, udf
 from tailrace.query.values import (
@@ -68,6 +70,7 @@ def _array_extract(value: Any, path: str) -> list[Any]:
 _STEP = re.compile(r"\.\.|\.?([A-Za-z_$][\w$-]*)|\.\*|\[\*\]|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 
 
+@functools.lru_cache(maxsize=256)
 def _steps(path: str) -> list[str | int | None]:
     """The steps of a JSONPath after `$`: a key (after a NUL), an index, None for all, ".." for any depth."""
     steps: list[str | int | None] = []
@@ -226,6 +229,18 @@ def _pairs(context: Context, *arguments: Value) -> Value:
     return dynamic(try_cast(fn("apl_json", cast(fn("json_object", *parts), "VARCHAR")), "JSON"))
 
 
+def _has_key(context: Context, bag: Value, key: Value) -> Value:
+    name = key.constant
+    if not isinstance(name, str) or name.startswith("$"):
+        return _bag_has_key(bag, key)
+
+    def has(v: exp.Expr) -> exp.Expr:
+        there = fn("json_exists", v, text_node(pointer(name)))
+        return case((infix(exp.EQ, json_kind(v), text_node("OBJECT")), there), otherwise=exp.false())
+
+    return bool_(coalesce(bind([bag.sql], has), exp.false()))
+
+
 def _bag_keys(context: Context, bag: Value) -> Value:
     def keys(v: exp.Expr) -> exp.Expr:
         return case((infix(exp.EQ, json_kind(v), text_node("OBJECT")), fn("to_json", fn("json_keys", v))))
@@ -351,7 +366,7 @@ _add("array_split", "array:dynamic, places:value", DYNAMIC, lambda c, values, pl
      "print array_split(dynamic([1, 2, 3, 4]), dynamic([1, 3]))", [[1], [2, 3], [4]])
 _add("array_sum", "array:dynamic", REAL, _sum, "The sum of the numbers of an array; null where it has none.",
      "print array_sum(dynamic([1, 2.5]))", 3.5)
-_add("bag_has_key", "bag:dynamic, key:text", BOOL, lambda c, bag, key: _bag_has_key(bag, key),
+_add("bag_has_key", "bag:dynamic, key:text", BOOL, _has_key,
      "Whether a dictionary has a key, or a value at a JSONPath.",
      'print bag_has_key(dynamic({"a": {"b": 1}}), "$.a.b")', True)
 _add("bag_keys", "bag:dynamic", DYNAMIC, _bag_keys, "The keys of a dictionary; null where it is none.",

@@ -37,7 +37,23 @@ def _v4(text: str) -> tuple[int, int]:
     length = int(prefix) if prefix else 32
     if not 0 <= length <= 32:
         raise ValueError("a prefix has 0 to 32 bits")
-    return int(ipaddress.IPv4Address(address)), length
+    return _address4(address), length
+
+
+def _address4(text: str) -> int:
+    """As ipaddress reads it, without zeros before a number, in a fraction of the time."""
+    parts = text.split(".")
+    if len(parts) != 4 or not text.isascii():
+        raise ValueError("an address of version 4 has four numbers")
+    number = 0
+    for part in parts:
+        if not part.isdigit() or len(part) > 3 or (part[0] == "0" and part != "0"):
+            raise ValueError("a number of an address of version 4 has up to three digits")
+        byte = int(part)
+        if byte > 255:
+            raise ValueError("a number of an address of version 4 is at most 255")
+        number = number << 8 | byte
+    return number
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -170,7 +186,10 @@ def _format_ipv4_mask(address: str, prefix: int) -> str:
 def _formatted(address: str, prefix: int, *, suffix: bool) -> str:
     number, length = (int(address), 32) if address.strip().isdecimal() else _v4(address)
     length = min(length, _prefix(prefix))
-    shown = str(ipaddress.IPv4Address(_masked(number, length) if number <= _ALL_4 else number))
+    if number > _ALL_4:
+        raise ValueError("an address of version 4 has 32 bits")
+    masked = _masked(number, length)
+    shown = f"{masked >> 24}.{masked >> 16 & 255}.{masked >> 8 & 255}.{masked & 255}"
     return f"{shown}/{length}" if suffix else shown
 
 
@@ -181,20 +200,21 @@ def _has_some_ipv4(text: str) -> bool:
 
 @udf("apl_has_any_ipv4", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4(text: str, addresses: Any) -> bool:
-    wanted = {_number(each) for each in _texts(addresses)} - {None}
-    return any(_number(each) in wanted for each in _ADDRESS.findall(text))
+    # An address has one way to be written.
+    wanted = {address for each in _texts(addresses) if _number(address := each.strip().partition("/")[0]) is not None}
+    return not wanted.isdisjoint(_ADDRESS.findall(text))
 
 
 @udf("apl_has_any_ipv4_prefix", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4_prefix(text: str, prefixes: Any) -> bool:
     wanted = [each if each.endswith(".") or each.count(".") == 3 else each + "." for each in _texts(prefixes) if each]
-    found = [each for each in _ADDRESS.findall(text) if _number(each) is not None]
-    return any(each.startswith(prefix) for each in found for prefix in wanted)
+    begins = tuple(wanted)
+    return any(each.startswith(begins) and _number(each) is not None for each in _ADDRESS.findall(text))
 
 
 def _number(address: str) -> int | None:
     try:
-        return _v4(address)[0]
+        return _address4(address)
     except ValueError:
         return None
 

@@ -11,6 +11,8 @@ from tailrace.query.functions.table import CallInvalid
 from tailrace.query.values import Value, as_text, attempt, opaque, text_node
 
 _SPECIAL = frozenset(r"\.+*?()|[]{}^$")
+SPECIAL = r"[\\.+*?()|\[\]{}^$]"
+"""A regex of those characters."""
 
 
 def with_regex(value: Value, where: str, index: int | None, body: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:

@@ -34,23 +34,28 @@ def _is_kind(kind: Type, json_type: str) -> object:
     return build
 
 
+_SEPARATORS = {ord(" "): None, ord("-"): None}
+
+
 def _luhn(digits: str) -> bool:
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        number = int(digit) * (2 if place % 2 else 1)
-        total += number - 9 if number > 9 else number
-    return total % 10 == 0
+    ascii_digits = digits.encode()
+    plain, doubled = ascii_digits[-1::-2].translate(_VALUES), ascii_digits[-2::-2].translate(_DOUBLED)
+    return (sum(plain) + sum(doubled)) % 10 == 0
+
+
+_VALUES = bytes(max(code - 48, 0) for code in range(256))
+_DOUBLED = b"".join(bytes([sum(divmod(2 * value, 10)) if value < 10 else 0]) for value in _VALUES)
 
 
 @udf("apl_iscc", [STRING], BOOL)
 def _iscc(text: str) -> bool:
-    digits = re.sub(r"[ -]", "", text)
+    digits = text.translate(_SEPARATORS)
     return re.fullmatch(r"[0-9]{12,19}", digits) is not None and _luhn(digits)
 
 
 @udf("apl_isimei", [STRING], BOOL)
 def _isimei(text: str) -> bool:
-    digits = re.sub(r"[ -]", "", text)
+    digits = text.translate(_SEPARATORS)
     return re.fullmatch(r"[0-9]{15}", digits) is not None and _luhn(digits)
 
 

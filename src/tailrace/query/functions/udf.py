@@ -6,9 +6,11 @@ types of JSON come and go as JSON text; what cannot be written as JSON is null.
 
 import functools
 import inspect
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -149,38 +151,90 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
 
 
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
+    """The function over blocks of rows: what is the same in all rows is read once, each other value computed once."""
     row, nulls, result = function.row, function.nulls, function.result
     readers = [from_json if kind is DYNAMIC else None for kind in function.parameters]
-    otherwise = _fitting(function.otherwise, result)
-    remembered: dict[tuple[Any, ...], Any] = {}  # across blocks of rows
+    fitting = _FITTING.get(result) or partial(_fitting, kind=result)
+    otherwise = fitting(function.otherwise)
+    remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]  # the last constants, and results of the last block
 
-    def computed(cells: tuple[Any, ...]) -> Any:
-        if not nulls and None in cells:
-            return otherwise
-        try:
-            arguments = [
-                cell if reader is None or cell is None else reader(cell)
-                for cell, reader in zip(cells, readers, strict=True)
-            ]
-            if not nulls and None in arguments:
-                return otherwise
-            return _fitting(row(*arguments), result)
-        except FAILURES:
-            return otherwise
+    def read(n: int, cell: Any) -> Any:
+        reader = readers[n]
+        return cell if reader is None or cell is None else reader(cell)
 
     def run(*columns: pa.ChunkedArray) -> pa.Array:
-        known = dict(remembered)
+        lists = [_cells(column) for column in columns]
+        size = len(lists[0])
+        varying = [n for n, cells in enumerate(lists) if not _is_constant(cells)]
+        fixed = tuple((n, cells[0]) for n, cells in enumerate(lists) if size and n not in varying)
+        arguments: list[Any] = [None] * len(lists)
+        for n, cell in fixed:
+            arguments[n] = read(n, cell)
+
+        def computed(cells: tuple[Any, ...]) -> Any:
+            try:
+                for n, cell in zip(varying, cells, strict=True):
+                    arguments[n] = read(n, cell)
+                if not nulls and None in arguments:
+                    return otherwise
+                return fitting(row(*arguments))
+            except FAILURES:
+                return otherwise
+
+        if not varying:
+            return pa.array([computed(())] * size, _ARROW[result])
+        alone = lists[varying[0]] if len(varying) == 1 else None
+        place = varying[0]
+        reader, before, after = readers[place], arguments[:place], arguments[place + 1 :]
+        lacking = None in before or None in after
+
+        def computed_alone(cell: Any) -> Any:
+            """The same where only one argument varies, as it mostly does."""
+            if not nulls and (cell is None or lacking):
+                return otherwise
+            try:
+                if reader is not None and cell is not None:
+                    cell = reader(cell)
+                    if cell is None and not nulls:
+                        return otherwise
+                return fitting(row(*before, cell, *after))
+            except FAILURES:
+                return otherwise
+
+        constants, last = remembered[0]
+        known: dict[Any, Any] = dict(last) if constants == fixed else {}
         made: list[Any] = []
-        for cells in zip(*(column.to_pylist() for column in columns), strict=True):
-            found = known.get(cells, known)
+        for key in zip(*(lists[n] for n in varying), strict=True) if alone is None else alone:
+            found = known.get(key, known)
             if found is known:
-                found = known[cells] = computed(cells)
+                found = known[key] = computed(key) if alone is None else computed_alone(key)
             made.append(found)
         if len(known) <= MAX_REMEMBERED and all(map(_is_short, known)):
-            remembered.update(known)
+            remembered[0] = (fixed, known)
         return pa.array(made, _ARROW[result])
 
     return _counted(run, len(readers))
+
+
+def _is_constant(cells: list[Any]) -> bool:
+    return len(cells) > 0 and cells[0] == cells[-1] and cells.count(cells[0]) == len(cells)
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """The column's values; as to_pylist() gives them, but several times as fast for texts of ASCII."""
+    array = _one_array(column)
+    listed: list[Any]
+    if array.null_count or not pa.types.is_string(array.type) or not len(array):
+        listed = array.to_pylist()
+        return listed
+    ends = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1].tolist()
+    data = array.buffers()[2]
+    whole = bytes(data[ends[0] : ends[-1]]) if data is not None else b""
+    if not whole.isascii():
+        listed = array.to_pylist()
+        return listed
+    text, first = whole.decode(), ends[0]
+    return [text[a - first : b - first] for a, b in itertools.pairwise(ends)]
 
 
 def _joined(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
@@ -201,7 +255,8 @@ def _counted(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array
     return run
 
 
-def _is_short(cells: tuple[Any, ...]) -> bool:
+def _is_short(key: Any) -> bool:
+    cells = key if isinstance(key, tuple) else (key,)
     return all(not isinstance(cell, str) or len(cell) <= MAX_REMEMBERED_CHARACTERS for cell in cells)
 
 
@@ -219,10 +274,28 @@ def _fitting(value: Any, kind: Type) -> Any:
     return value
 
 
+def _json_of(value: Any) -> str | None:
+    return None if value is None else to_json(value)
+
+
+def _long_of(value: Any) -> int | None:
+    return value if value is None or MIN_LONG <= value <= MAX_LONG else None
+
+
+def _bool_of(value: Any) -> bool | None:
+    return None if value is None else bool(value)
+
+
+_FITTING: dict[Type, Callable[[Any], Any]] = {BOOL: _bool_of, LONG: _long_of, TIMESPAN: _long_of, DYNAMIC: _json_of}
+"""What a row's result becomes, for the types of which it is simple."""
+
+_DECODER = msgspec.json.Decoder()
+
+
 def from_json(text: str) -> Any:
     """JSON text as Python values; None for what is not JSON."""
     try:
-        return msgspec.json.decode(text)
+        return _DECODER.decode(text)
     except (msgspec.MsgspecError, RecursionError):
         pass
     try:
