@@ -17,6 +17,7 @@ from tailrace.events import QueryFailed, QueryInvalid
 from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
 from tailrace.query.engines.channel import SharedMemory
 from tailrace.query.engines.duckdb import JSON_FIELD
+from tailrace.query.engines.processes import _Process
 
 MEMORY_BYTES = 128 * 1024**2
 BOMBS = [
@@ -195,6 +196,17 @@ def test_a_query_that_heeds_no_interrupt_ends_with_its_time(open_desk: Callable[
             "lambda y: md5(repeat('x', 1000) || (x + y))))))"
         )
     assert time.monotonic() - began < 10
+
+
+def test_of_queries_that_together_have_too_much_the_largest_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with desk.engine.session() as one, desk.engine.session() as other:
+        small, large = (session._process.pid for session in (one, other))  # type: ignore[attr-defined]
+        sizes = {small: MEMORY_BYTES // 3, large: MEMORY_BYTES}
+        monkeypatch.setattr(_Process, "more_bytes", property(lambda process: sizes[process.pid]))
+        wait_until(lambda: not is_alive(large))
+        sizes[large] = 0
+
+        assert one.table("SELECT 1 AS n")["n"].to_pylist() == [1]
 
 
 def test_the_end_of_the_spawner_is_recovered_from(tmp_path: Path) -> None:
