@@ -18,7 +18,8 @@ _HEAD = """\
 
 The query language of Axiom, as far as it is documented, over the datasets of this server. A field of several types is one
 field, in which each row keeps its own type: arithmetic and comparison use the rows whose type fits, the others are null or
-different. No row is lost and no query fails because of a value.
+different. So 7 / 2 is 3 and 7.5 / 2 is 3.75 in one column, and whole numbers of 64 bits keep all their digits. Equal
+values are one group, the real number 1.0 with the whole number 1. No row is lost and no query fails because of a value.
 
 ## Types
 
