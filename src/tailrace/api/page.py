@@ -125,7 +125,9 @@ def curl(method: str, path: str, operation: Mapping[str, Any], document: Documen
     """A command for a shell that calls the operation with the first of its examples."""
     filled = _NAME.sub(lambda match: _filled(match[1], path), path)
     query = "&".join(
-        f"{each['name']}=demo" for each in operation.get("parameters", ()) if each["required"] and each["in"] == "query"
+        f"{each['name']}={'ID' if each['name'].endswith('Ids') else 'demo'}"
+        for each in operation.get("parameters", ())
+        if each["required"] and each["in"] == "query"
     )
     url = f"{URL}{filled}{'?' + query if query else ''}"
     words = ["curl", *([] if method == "GET" else ["-X", method]), _quoted(url)]

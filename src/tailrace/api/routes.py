@@ -608,6 +608,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         Need("monitors", "read"),
         answer=monitors.RunHistory,
         parameters=(MONITOR_IDS,),
+        refusals=(404,),
     ),
     ApiRoute(
         "GET",
