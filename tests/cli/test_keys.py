@@ -60,7 +60,7 @@ def test_a_key_that_the_clients_have_is_read_from_the_input(server: "Server") ->
         stdin=brought + "\n",
     )
 
-    assert (made.returncode, made.stdout) == (0, brought + "\n")
+    assert (made.returncode, made.stdout) == (0, brought + "\n"), made.stderr
 
 
 def test_an_unknown_key_id_leads_to_the_list(server: "Server") -> None:

@@ -1,6 +1,7 @@
 """What a failure of a disk is told as, whichever library met it."""
 
 import errno
+import logging
 import os
 import sqlite3
 
@@ -8,7 +9,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from tailrace.events import DatasetNotFound, DiskFull, StorageUnavailable
-from tailrace.storage.faults import disk_fault, reason_of, sqlite_fault
+from tailrace.storage.faults import disk_fault, reason_of, sqlite_fault, without_traceback
 
 FULL = "no space is left on the disk"
 
@@ -75,3 +76,18 @@ def test_other_errors_are_no_faults_of_the_disk() -> None:
 )
 def test_a_reason_has_neither_a_path_nor_the_words_of_a_library(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason
+
+
+def record(error: Exception) -> logging.LogRecord:
+    made = logging.LogRecord("x", logging.ERROR, "", 1, "commit of %r failed", ("web",), (type(error), error, None))
+    assert without_traceback(made)
+    return made
+
+
+def test_a_full_disk_is_logged_in_a_line_and_what_is_not_known_with_its_traceback() -> None:
+    full = record(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    other = record(ValueError("x"))
+
+    assert (full.getMessage(), full.exc_info) == (f"commit of 'web' failed: {FULL}", None)
+    assert other.getMessage() == "commit of 'web' failed"
+    assert other.exc_info is not None

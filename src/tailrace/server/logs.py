@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from tailrace.events.times import rfc3339
+from tailrace.storage.faults import without_traceback
 
 LogFormat = Literal["text", "json"]
 
@@ -35,6 +36,7 @@ def configure(level: str, form: LogFormat) -> None:
     """Write the log to standard error, from a level on; of other libraries warnings and errors only."""
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(without_traceback)
     handler.setFormatter(text if form == "text" else JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("tailrace").setLevel(level.upper())

@@ -1,6 +1,7 @@
 """What a failure of a disk means to who is told of it: one of our errors, without a path or an engine's words."""
 
 import errno
+import logging
 import os
 import re
 import sqlite3
@@ -43,6 +44,15 @@ def is_full(error: BaseException) -> bool:
 def is_read_only(error: BaseException) -> bool:
     """Return whether an error comes of a disk that takes no writes."""
     return any(_number(each) == errno.EROFS or _READ_ONLY_TEXT in str(each) for each in _chain(error))
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Filter of a log: what a disk that is full or takes no writes explains whole is told in a line."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and (is_full(error) or is_read_only(error)):
+        record.msg, record.args = f"{record.getMessage()}: {reason_of(error)}", ()
+        record.exc_info = None
+    return True
 
 
 def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:

@@ -228,6 +228,7 @@ class QueryProcesses(Engine):
     def _started(self) -> _Process:
         temporary = self._temporary / f"queries-{next(_NUMBERS)}"
         try:
+            self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)  # DuckDB makes the last directory alone
             process = _Process(
                 self._spawner, msgspec.structs.replace(self._setup, temporary=str(temporary)), self._shared
             )
