@@ -5,6 +5,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_key_is_created_listed_and_revoked(server: "Server", dialect: str) -> 
 
 
 def test_a_key_that_the_clients_have_is_read_from_the_input(server: "Server") -> None:
-    brought = "cli-brought-along-".ljust(60, "k")
+    brought = f"cli-brought-along-{uuid.uuid4()}"  # keys are told apart by their last characters
 
     made = key(
         server,

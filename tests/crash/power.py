@@ -126,6 +126,8 @@ class Recorder:
             before = self._kept_names.get(node, {})
             now = self._names[node]
             kept = {name: there for name, there in now.items() if lost.get(name) != there or before.get(name) == there}
+            # What a rename took the name of stays, where the rename is lost.
+            kept = {name: before[name] for name in now if name in before and name not in kept} | kept
             # What went away before a flush that failed may come back.
             missing = {name: there for name, there in before.items() if name not in now and name not in lost}
             self._kept_names[node] = {**(missing if node in self._lost_names else {}), **kept}
