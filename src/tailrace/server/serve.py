@@ -652,7 +652,7 @@ def _print_banner(url: str, token: _Token) -> None:
         f"-H 'Content-Type: application/json' -d '{event}'",
         f"Query:  curl -sS {url}/v1/datasets/_apl {authorization} -H 'Accept: application/x-ndjson' -d '{query}'",
     ]
-    print("\n".join(lines), flush=True)
+    _say("\n".join(lines))
 
 
 def _refuse(reason: str) -> NoReturn:
