@@ -153,7 +153,11 @@ def answer(desk: Desk, apl: str) -> list[str]:
 
 
 def plain(cell: Any) -> Any:
-    """A cell as JSON means it: 1.0 is 1; of a double twelve digits, as sums depend on the order of the rows."""
+    """A cell as JSON means it: 1.0 is 1; of a double twelve digits, as sums depend on the order of the rows.
+
+    A group of a field of several types is shown as the whole number that equals it, so a large whole number that a
+    double can be counts as one.
+    """
     if isinstance(cell, bytes | memoryview) or type(cell).__name__ == "Raw":
         cell = json.loads(bytes(cell))
     if isinstance(cell, list):
@@ -164,6 +168,8 @@ def plain(cell: Any) -> Any:
         if not math.isfinite(cell):
             return None
         return int(cell) if cell.is_integer() and abs(cell) < 2**53 else float(f"{cell:.12g}")
+    if isinstance(cell, int) and abs(cell) >= 2**53 and float(cell) == cell:
+        return float(f"{float(cell):.12g}")
     return cell
 
 
