@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -23,6 +22,7 @@ import pytest
 import zstandard
 from support.commands import Ran, tailrace
 from support.receivers import http_receiver
+from support.tls import needs_openssl, self_signed
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -427,15 +427,9 @@ def test_what_comes_slowly_is_sent_at_once_and_what_ctrl_c_ends_is_sent_and_told
     assert (running.returncode, said) == (130, "ingested 2 events, 0 failed\n")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@needs_openssl
 def test_what_is_wrong_with_tls_is_told_and_a_certificate_can_be_trusted(server: Server, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    certificate, key = self_signed(tmp_path, "localhost")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate, key)
     with http_receiver() as receiver:

@@ -1,10 +1,8 @@
 """Calls to the outside: where they may go, and that they come to an end."""
 
 import asyncio
-import shutil
 import socketserver
 import ssl
-import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
@@ -14,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support.receivers import http_receiver, mailbox
+from support.tls import needs_openssl, self_signed
 
 from tailrace.monitors import Mail, Outgoing, Sender
 from tailrace.monitors.messages import HttpCall
@@ -164,15 +163,9 @@ def test_a_host_without_a_server_or_without_tls_is_a_failure_that_is_tried_again
             assert failed.value.retryable
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@needs_openssl
 def test_the_certificate_must_be_that_of_the_name_in_the_url(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=alerts.example.com", "-addext", "subjectAltName=DNS:alerts.example.com",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    certificate, key = self_signed(tmp_path, "alerts.example.com")
     names: list[str] = []
 
     def named(connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
