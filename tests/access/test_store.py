@@ -231,6 +231,7 @@ def test_a_token_cannot_give_more_than_it_has(access: Access, owner: Grant) -> N
         access.create_token("more", {"*": {"ingest": ["create"]}}, who=maker)
 
 
+@pytest.mark.costly
 def test_look_ups_and_changes_from_several_threads_agree(access: Access, owner: Grant) -> None:
     wrong: list[str] = []
     stop = threading.Event()

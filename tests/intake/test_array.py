@@ -260,6 +260,7 @@ def test_escapes_and_strings_across_the_parts_of_a_large_body() -> None:
     assert refused(found) == [(60, b"nonsense", "invalid_json")]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "unit",
     ["[", "{", "}", "]", ",", '"', "\\", '\\"', "[]", '""', '{"a":', "{,", '["', '{"":', "},{", " ", '{"a":1},x,'],

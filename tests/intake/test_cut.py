@@ -465,6 +465,7 @@ def filled(scrap: bytes, size: int, before: bytes = b"", after: bytes = b"") -> 
     return before + scrap * (size // len(scrap)) + after
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("before", "scrap", "after"),
     [
@@ -492,6 +493,7 @@ def test_a_broken_body_is_refused_in_a_time_that_grows_with_its_size(before: byt
     assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "scrap", [b'{"a":1}{"a":}', b'{"a":1}{"a":}}', b'{"a":1}{"\xff":1}', b'{"a":"\\ud800"}{"a":1}']
 )
@@ -505,6 +507,7 @@ def test_a_line_of_very_many_objects_takes_a_time_that_grows_with_its_size(scrap
     assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("scrap", [b'{"a":}\n', b'{"a":1}{"a":}', b'{"a":1,\n', b'{"a":', b"[{", b'"\\ud800",'])
 def test_a_broken_body_takes_memory_in_proportion(scrap: bytes) -> None:
     body = filled(scrap, 1 << 16, b"[" if scrap.startswith(b'"') else b"")

@@ -44,6 +44,7 @@ def test_a_snapshot_has_what_was_accepted_before_it(lake: Lake) -> None:
         assert numbers(lake.snapshot("d")) == list(range(1, position + 1))
 
 
+@pytest.mark.costly
 def test_every_row_is_in_a_snapshot_once_while_commits_run(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path / "lake", LakeSettings(commit_bytes=1, commit_age_s=0))
     lake.create("d")

@@ -347,6 +347,7 @@ def parquet_files_in(root: Path) -> list[Path]:
     return list((root / "d").glob("_day=*/*.parquet"))
 
 
+@pytest.mark.costly
 def test_every_row_is_in_a_snapshot_once_while_files_are_compacted(tmp_path: Path) -> None:
     eager = UpkeepSettings(compact_files=2, every_s=0.001)
     lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, upkeep=eager))

@@ -46,6 +46,7 @@ def check_sound(log: LocalLog, wanted: list[int]) -> None:
     assert [facts(batch) for _, batch in found] == [facts(WANTED[n]) for n in wanted]
 
 
+@pytest.mark.costly
 def test_a_last_frame_torn_at_any_byte_is_cut_off_and_its_position_not_used_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

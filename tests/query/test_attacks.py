@@ -393,6 +393,7 @@ def nested(opening: str, closing: str, depth: int, inner: str = "1") -> str:
     return "SELECT " + opening * depth + inner + closing * depth
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("depth", [10, 60, 120, 400, 2000])
 @pytest.mark.parametrize(
     ("opening", "closing", "inner"),
@@ -464,6 +465,7 @@ def test_sql_that_is_too_long_is_refused(vault: Desk) -> None:
         vault.run("SELECT '" + "x" * 300_000 + "'", check=check)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "sql",
     [
@@ -498,6 +500,7 @@ def test_an_engine_that_failed_is_opened_anew(desk: Desk, monkeypatch: pytest.Mo
     assert desk.column("SELECT 41 + 1") == [42]
 
 
+@pytest.mark.costly
 def test_a_hung_query_does_not_stop_others(open_desk: Callable[..., Desk]) -> None:
     desk = open_desk(timeout_s=5, concurrency=2)
 

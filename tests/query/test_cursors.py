@@ -156,6 +156,7 @@ def test_any_times_and_contents_are_paged_without_gap_or_repeat(
         desk.close()
 
 
+@pytest.mark.costly
 def test_events_that_arrive_meanwhile_make_no_gap_and_no_repeat(desk: Desk) -> None:
     put(desk, *[{"at": n // 3, "n": n} for n in range(300)])
     stop = threading.Event()

@@ -29,6 +29,7 @@ def confined(tmp_path: Path) -> Iterator[Server]:
     running.end()
 
 
+@pytest.mark.process
 def test_idle_connections_leave_reads_and_writes_alone(confined: Server) -> None:
     confined.create("logs")
     with ExitStack() as idle:
@@ -53,6 +54,7 @@ def test_the_limit_is_raised_and_shared_out() -> None:
     assert max_connections(1_000_000) == 4096
 
 
+@pytest.mark.process
 def test_shredding_imports_nothing_late() -> None:
     program = """
 import pathlib, sys, tempfile

@@ -19,6 +19,8 @@ from tailrace.query.engines.channel import SharedMemory
 from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.engines.processes import _Process
 
+pytestmark = pytest.mark.process
+
 MEMORY_BYTES = 128 * 1024**2
 BOMBS = [
     "SELECT length(range(1000).list_transform("
