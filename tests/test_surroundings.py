@@ -1,0 +1,59 @@
+"""What stands around the code says what the code is: CI, hooks, templates, the list of changes."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tailrace import __version__
+
+ROOT = Path(__file__).parents[1]
+MADE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def read(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_the_workflow_takes_the_steps_that_a_change_must_pass() -> None:
+    steps = read(".github/workflows/ci.yml")["jobs"]["test"]["steps"]
+
+    must_pass = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
+    assert [step["run"] for step in steps if "run" in step] == must_pass
+
+
+def test_the_hooks_are_programs_of_the_lock_or_targets() -> None:
+    locked = (ROOT / "requirements" / "dev.txt").read_text()
+    for hook in read(".pre-commit-config.yaml")["repos"][0]["hooks"]:
+        program, target, *_ = [*hook["entry"].split(), ""]
+        if program == "make":
+            assert target in MADE
+        else:
+            assert f"\n{Path(program).name}==" in locked
+
+
+@pytest.mark.parametrize("form", ["bug.yml", "feature.yml"])
+def test_a_form_asks_for_something(form: str) -> None:
+    found = read(f".github/ISSUE_TEMPLATE/{form}")
+
+    assert {"name", "description", "labels", "body"} == set(found)
+    assert any(field.get("validations", {}).get("required") for field in found["body"])
+
+
+def test_the_list_of_changes_begins_with_what_is_not_released_and_has_this_version() -> None:
+    first, *released = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert first == "Unreleased"
+    assert released[0] == __version__
+
+
+def test_the_classifiers_name_the_versions_of_python_that_ci_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r"Python :: 3\.\d+$", line)]
+
+    run = read(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert project["requires-python"] == f">={named[0]}"
+    assert (named[0], named[-1]) == (run[0], run[-1])
