@@ -95,13 +95,9 @@ def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_what_the_image_starts_is_seen_to_be_ready_and_to_be_gone(tmp_path: Path) -> None:
-    given = {
-        **environment(),
-        "TAILRACE_DATA": str(tmp_path / "data"),
-        "TAILRACE_HOST": "127.0.0.1",
-        "TAILRACE_PORT": "0",
-    }
-    server = Contained(tmp_path / "data", env={name: value for name, value in given.items() if name != "PATH"}).start()
+    here = {"TAILRACE_DATA": str(tmp_path / "data"), "TAILRACE_HOST": "127.0.0.1", "TAILRACE_PORT": "0"}
+    given = {name: value for name, value in environment().items() if name != "PATH"}
+    server = Contained(tmp_path / "data", env={**given, **here}).start()
     python, *check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
     assert python == "python"
     command = [sys.executable, *check]
