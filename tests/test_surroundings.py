@@ -57,3 +57,14 @@ def test_the_classifiers_name_the_versions_of_python_that_ci_runs() -> None:
     run = read(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
     assert project["requires-python"] == f">={named[0]}"
     assert (named[0], named[-1]) == (run[0], run[-1])
+
+
+def test_the_files_of_the_lock_name_the_same_versions() -> None:
+    pinned = {
+        name: dict(re.findall(r"^(\S+)==([^\s;]+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
+        for name in ("dev.txt", "run.txt", "build.txt")
+    }
+
+    assert pinned["run.txt"].items() <= pinned["dev.txt"].items()
+    for name, version in pinned["build.txt"].items():
+        assert pinned["dev.txt"].get(name, version) == version
