@@ -307,6 +307,34 @@ def test_a_stranger_who_took_an_email_does_not_join_another_organisation_by_it(a
         access.authenticate(theirs, "tailrace")
 
 
+def test_who_has_left_every_organisation_holds_no_email(access: Access, owner: Grant) -> None:
+    left = access.people.create_user("Ada", "ada@example.com", "user", who=owner)
+    access.people.delete_user(left.id, who=owner)
+
+    again = access.people.create_user("Ada L.", "Ada@example.com", "admin", who=owner)
+
+    assert again.id != left.id
+    assert access.people.creator(left.id) == ("Ada", "ada@example.com")
+    with pytest.raises(Conflict, match="already"):
+        access.people.create_user("Mallory", "ada@example.com", "user", who=owner)
+    access.people.delete_user(again.id, who=owner)
+    assert access.people.update_user(owner.user_id, "tailrace", name=None, email="ada@example.com").email
+
+
+def test_an_email_is_held_while_its_user_is_in_another_organisation(access: Access) -> None:
+    secret = access.bootstrap() or ""
+    owner = access.authenticate(secret)
+    access.people.create_organisation("Acme", who=owner)
+    acme = access.authenticate(secret, "acme")
+    user = access.people.create_user("Ada", "ada@example.com", "user", who=owner)
+    access.people.create_user("Ada", "ada@example.com", "user", who=acme)
+    access.people.delete_user(user.id, who=owner)
+
+    with pytest.raises(Conflict, match="already"):
+        access.people.update_user(owner.user_id, "tailrace", name=None, email="ADA@example.com")
+    assert access.people.create_user("Ada", "ada@example.com", "user", who=owner).id == user.id
+
+
 # Tokens changed and regenerated
 
 

@@ -95,9 +95,7 @@ class People:
         name, email = checked_name(name, "user"), checked_email(email)
         with self._changing() as connection:
             require_role(connection, who, role)
-            known = None
-            if email:
-                known = connection.scalar(select(users.c.id).where(func.lower(users.c.email) == email.lower()))
+            known = _holder(connection, email) if email else None
             if known is not None and _role_of(connection, known, who.organisation) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
             if known is not None and not _share_an_organisation(connection, known, who):
@@ -125,10 +123,8 @@ class People:
             values["email"] = checked_email(email)
         with self._changing() as connection:
             _found_user(connection, user_id, organisation)
-            if values.get("email"):
-                same = (func.lower(users.c.email) == values["email"].lower()) & (users.c.id != user_id)
-                if connection.scalar(select(users.c.id).where(same)) is not None:
-                    raise Conflict(f"there is a user with the email {email!r} already")
+            if values.get("email") and _holder(connection, values["email"], beside=user_id) is not None:
+                raise Conflict(f"there is a user with the email {email!r} already")
             if values:
                 connection.execute(update(users).where(users.c.id == user_id).values(**values))
             return _found_user(connection, user_id, organisation)
@@ -147,8 +143,8 @@ class People:
     def delete_user(self, user_id: str, *, who: Grant) -> None:
         """Remove a user from the organisation: their personal tokens work there no more.
 
-        API tokens that they made stay, being the organisation's. Raises NotFound, Forbidden, Conflict for the last
-        owner.
+        API tokens that they made stay, being the organisation's. Their email is free once it was the last one. Raises
+        NotFound, Forbidden, Conflict for the last owner.
         """
         with self._changing() as connection:
             before = _found_user(connection, user_id, who.organisation).role.id
@@ -268,6 +264,14 @@ def _role_of(connection: Connection, user_id: str, organisation: str) -> str | N
     mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == organisation)
     role: str | None = connection.scalar(select(memberships.c.role).where(mine))
     return role
+
+
+def _holder(connection: Connection, email: str, beside: str = "") -> str | None:
+    """Return the id of the user, not `beside`, who has an email; who has left every organisation has given it up."""
+    is_theirs = (func.lower(users.c.email) == email.lower()) & (users.c.id != beside)
+    found = select(users.c.id).join(memberships, memberships.c.user_id == users.c.id).where(is_theirs)
+    user_id: str | None = connection.scalar(found)
+    return user_id
 
 
 def _share_an_organisation(connection: Connection, user_id: str, who: Grant) -> bool:
