@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from msgspec import Struct
+from typer.core import TyperGroup
 
 from tailrace import __version__
 
@@ -47,6 +48,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     """Return the application: with the one command that the arguments call, or with all where they call none."""
     app = typer.Typer(
         name="tailrace",
+        cls=_Commands,
         help="A self-hosted event server, and its client.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -62,6 +64,37 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         else:
             app.command(name, context_settings={"allow_extra_args": command.takes_extra})(found)
     return app
+
+
+class _Commands(TyperGroup):
+    """The commands, whose refusals of a value are sentences."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = refusal(error)
+            raise
+
+
+def refusal(error: typer.BadParameter) -> str:
+    """Return why a value is refused; what the library that checks the types of values says is put in plain words."""
+    found = getattr(error.__cause__, "errors", None)
+    if found is None:
+        return error.message
+    first = found()[0]
+    value, context = first["input"], first.get("ctx", {})
+    match first["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "greater_than_equal":
+            return f"{value} is less than {context['ge']}"
+        case "less_than_equal":
+            return f"{value} is more than {context['le']}"
+        case kind if kind.startswith("int_"):
+            return f"{value!r} is not a whole number"
+        case _:
+            return f"{value!r} is not accepted: {first['msg']}"
 
 
 def _print_version(wanted: bool) -> None:
