@@ -31,6 +31,18 @@ def test_an_annotation_is_the_same_object_when_made_got_and_listed(server: "Serv
     assert made in server.client.get("/v2/annotations").json()
 
 
+def test_times_are_read_as_those_of_events_are(server: "Server", dataset: str) -> None:
+    made = create(server, dataset, time="7 Mar 2026 18:04:07 CET", endTime="1772906647")
+
+    assert (made["time"], made["endTime"]) == ("2026-03-07T17:04:07Z", "2026-03-07T18:04:07Z")
+    # A plus that was not encoded is a space in a query string.
+    for start, end in (("7 Mar 2026", "8 Mar 2026"), ("2026-03-07T19:04:07 01:00", "2026-03-07 18:04:08")):
+        assert listed(server, datasets=dataset, start=start, end=end) == [made["id"]]
+    assert listed(server, datasets=dataset, start="2026-03-07T20:04:08 01:00") == []
+    refused = server.client.get("/v2/annotations", params={"start": "soon"})
+    assert (refused.status_code, refused.json()["message"].split(":")[0]) == (400, "start is 'soon', which is no time")
+
+
 def test_a_change_keeps_what_is_null(server: "Server", dataset: str) -> None:
     made = create(server, dataset, title="v1", time="2026-03-01T11:00:00Z")
     path = f"/v2/annotations/{made['id']}"

@@ -65,13 +65,19 @@ def test_a_file_that_is_no_json_is_told(server: "Server", tmp_path: Path) -> Non
     file.write_text("{")
 
     assert f"{file} is not JSON" in on(server, "monitor", "create", str(file)).stderr
-    assert "cannot read" in on(server, "monitor", "create", str(tmp_path / "none")).stderr
+    missing = on(server, "monitor", "create", str(tmp_path / "none"))
+    assert (missing.returncode, "Invalid value for FILE" in missing.stderr) == (2, True)
+    unreadable = on(server, "monitor", "create", str(tmp_path))
+    assert (unreadable.returncode, unreadable.stderr) == (1, f"tailrace: cannot read {tmp_path}: Is a directory\n")
 
 
 def test_the_audit_trail_shows_who_did_what(server: "Server", dataset: str) -> None:
+    vacuumed = on(server, "dataset", "vacuum", dataset)
+    assert vacuumed.stdout == "0 files became 0; removed from the disk: 0\n"
+
     rows = list(csv.DictReader(io.StringIO(on(server, "audit", "--start", "-1h", "--format", "csv").stdout)))
 
-    assert any(row["action"] == "createDataset" and row["name"] == dataset for row in rows)
+    assert {"createDataset", "vacuumDataset"} <= {row["action"] for row in rows if row["name"] == dataset}
 
 
 def test_a_list_is_printed_for_programs(server: "Server", dataset: str) -> None:

@@ -76,7 +76,10 @@ def test_n_of_m_runs(more: dict[str, Any], window: int, needed: int) -> None:
         ({"compareDays": 8}, "compareDays is 8, but it may be 0 to 7"),
         ({"tolerance": 101}, "tolerance is 101"),
         ({"disabled": "no"}, "disabled is 'no', but it is true or false"),
-        ({"disabledUntil": "soon"}, "disabledUntil is 'soon', but it is an RFC 3339 time"),
+        (
+            {"disabledUntil": "soon"},
+            "disabledUntil is 'soon', which is no time: it is in no known format; RFC 3339 writes one like",
+        ),
         ({"disabledUntil": 5}, "disabledUntil is 5"),
         ({"notifierIDs": "a"}, "notifierIds is 'a', but it is a list of texts"),
         ({"notifierIds": ["b"]}, "notifierIds is given twice"),

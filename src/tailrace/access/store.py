@@ -396,7 +396,7 @@ class Access:
         token may, or gives a replacement and may not make tokens.
         """
         end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
-        expiry = checked_expiry(new_expires_at, self._clock())
+        expiry = checked_expiry(new_expires_at, self._clock(), "newTokenExpiresAt")
         wanted = None
         if replacement is not None:
             require(who, capability="apiTokens", action="create")

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tailrace.access.capabilities import Capabilities
 from tailrace.events import BadRequest
+from tailrace.events.times import EXAMPLE, given_time
 
 # Go's zero time, which Axiom's clients send and expect for a token that does not expire.
 NO_EXPIRY = "0001-01-01T00:00:00Z"
@@ -49,34 +50,25 @@ def hash_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def checked_expiry(given: str | datetime | None, now_s: float) -> datetime | None:
+def checked_expiry(given: str | datetime | None, now_s: float, name: str = "expiresAt") -> datetime | None:
     """Return the end of a token in UTC, None for no end (given as null, "" or Go's zero time).
 
-    A time without an offset is UTC. Raises BadRequest for what is no RFC 3339 time and for one that has passed.
+    A time without an offset is UTC. Raises BadRequest, which calls it `name`, for what is no time or has passed.
     """
-    if given is None or given == "":
+    end = given_time(given, name) if isinstance(given, str) else given
+    if end is None:
         return None
-    if isinstance(given, str):
-        try:
-            given = datetime.fromisoformat(given)
-        except ValueError:
-            raise BadRequest(f"expiresAt {given!r} is not an RFC 3339 time") from None
-    if given.tzinfo is None:
-        given = given.replace(tzinfo=UTC)
-    if given.year == 1:
-        return None
-    if given.timestamp() <= now_s:
-        raise BadRequest(f"expiresAt {given.isoformat()} has passed")
-    return given.astimezone(UTC)
+    end = (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC)
+    if end.timestamp() <= now_s:
+        raise BadRequest(f"{name} {rfc3339(end)} has passed")
+    return end
 
 
 def checked_overlap(given: str | None, now: datetime) -> datetime:
     """Return when a token that is regenerated ends, in UTC and not before now; raises BadRequest for no time."""
-    try:
-        end = datetime.fromisoformat(given or "")
-    except ValueError:
-        raise BadRequest(f"existingTokenExpiresAt {given!r} is not an RFC 3339 time") from None
-    return max(end if end.tzinfo else end.replace(tzinfo=UTC), now).astimezone(UTC)
+    if not given:
+        raise BadRequest(f"existingTokenExpiresAt is missing: it is a time, like {EXAMPLE}")
+    return max(given_time(given, "existingTokenExpiresAt") or now, now)
 
 
 def rfc3339(time: datetime | None) -> str:

@@ -15,9 +15,11 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
+from tailrace.api.apl import with_plus
 from tailrace.api.kept import Document
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, checked_text
+from tailrace.events.times import given_time
 
 AREA = "annotations"
 TYPE = re.compile(r"[a-z0-9-]+")
@@ -171,19 +173,11 @@ def _given(text: str | None) -> str | UnsetType:
 
 def _time(text: str | None, name: str) -> datetime | None:
     """A time in UTC, None for none given or for Go's zero time; raises BadRequest."""
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"{name} {text!r} is not an RFC 3339 time") from None
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return None if time.year == 1 else time.astimezone(UTC)
+    return given_time(text or "", name)
 
 
 def _bound(values: Sequence[str], name: str) -> datetime | None:
-    # A plus in a query string that was not encoded has become a space.
-    return _time(values[0].replace(" ", "+"), name) if values else None
+    return given_time(with_plus(values[0]), name) if values else None
 
 
 def _instant(text: str) -> datetime:

@@ -21,6 +21,7 @@ from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
 from tailrace.dialects.outcome import Outcome, outcome_of
 from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError
+from tailrace.events.times import EXAMPLE
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
 from tailrace.query.apl.times import SECOND, datetime_ns
@@ -49,6 +50,8 @@ MESSAGES_HEADER: Final = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON
 MAX_MESSAGES_BYTES: Final = 4096  # of that header
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
 
+# What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
+_LOST_PLUS = re.compile(r"^(now|\S*T\S*) (?=\d\S*$)")
 _RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
 _WEEKS = re.compile(r"(\d+(?:\.\d+)?)w")
 _DAY_NS = 24 * 3600 * SECOND
@@ -389,7 +392,12 @@ def moment(name: str, text: str | None, now_ns: int) -> int | None:
             found = datetime_ns(text.removesuffix("Z"))
         if found is not None:
             return found
-    raise BadRequest(f"{name} is {text!r}, but it is an RFC 3339 time, or relative like 'now' or 'now-1h'")
+    raise BadRequest(f"{name} is {text!r}, but it is a time like {EXAMPLE}, or relative like 'now' or 'now-1h'")
+
+
+def with_plus(text: str) -> str:
+    """Return the time that a query string has, with a plus again where one that was not encoded became a space."""
+    return _LOST_PLUS.sub(r"\1+", text)
 
 
 def _span_ns(text: str) -> int | None:

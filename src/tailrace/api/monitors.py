@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
-from tailrace.api.apl import moment
+from tailrace.api.apl import moment, with_plus
 from tailrace.api.kept import Document, Kept
 from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -430,8 +430,7 @@ def _range(request: Request) -> tuple[int | None, int | None]:
     """The time asked about; any where it is not given."""
     now_ns = time.time_ns()
     query = request.query_params
-    # A plus in a query string that was not encoded has become a space.
-    start, end = (moment(name, query.get(name, "").replace(" ", "+"), now_ns) for name in ("startTime", "endTime"))
+    start, end = (moment(name, with_plus(query.get(name, "")), now_ns) for name in ("startTime", "endTime"))
     return start, end
 
 

@@ -44,12 +44,15 @@ class Info(Struct, frozen=True, rename="camel"):
 
     Of the input is told what was received since the dataset was made, that included which was deleted: events, and
     their bytes as lines of JSON. The others are of what it holds; compressed is what its files take up on the disk.
+    A block is a file of its table, or a part of its events in memory, which are not committed to the table yet.
     """
 
     name: str
     num_events: int
     num_fields: int
     num_blocks: int
+    num_files: int
+    uncommitted_events: int
     input_events: int
     input_bytes: int
     compressed_bytes: int
@@ -191,11 +194,14 @@ def _info(services: Services, name: str) -> Info:
         if part.num_rows:
             extremes = pc.min_max(part[TIME].cast(pa.int64())).as_py()
             times += [extremes["min"], extremes["max"]]
+    uncommitted = sum(part.num_rows for part in snapshot.hot)
     return Info(
         name=name,
-        num_events=sum(file.rows for file in snapshot.files) + sum(part.num_rows for part in snapshot.hot),
+        num_events=sum(file.rows for file in snapshot.files) + uncommitted,
         num_fields=len(fields),
         num_blocks=len(snapshot.files) + len(snapshot.hot),
+        num_files=len(snapshot.files),
+        uncommitted_events=uncommitted,
         input_events=snapshot.received.events,
         input_bytes=snapshot.received.bytes,
         compressed_bytes=compressed,

@@ -19,7 +19,7 @@ import httpx
 import typer
 from msgspec import Struct
 
-from tailrace.cli.errors import CommandError, NotFoundError
+from tailrace.cli.errors import CommandError, NotFoundError, reason_of
 from tailrace.config import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -154,7 +154,9 @@ def _trusted(cafile: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=file or None, capath=None if cafile else directory or None)
     except (OSError, ssl.SSLError) as error:
         named = "--cafile (TAILRACE_CAFILE)" if cafile else "SSL_CERT_FILE"
-        raise CommandError(f"cannot read the certificates in {file or directory}, given by {named}: {error}") from error
+        raise CommandError(
+            f"cannot read the certificates in {file or directory}, given by {named}: {reason_of(error)}"
+        ) from error
 
 
 def call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
@@ -290,7 +292,7 @@ def _local_url(data: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, AttributeError) as error:
-        raise CommandError(f"cannot read {path}: {error}") from error
+        raise CommandError(f"cannot read {path}: {reason_of(error)}") from error
     return url if isinstance(url, str) else None
 
 
@@ -301,7 +303,7 @@ def _owner_token(data: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise CommandError(f"cannot read {path}: {error}; or give --token (TAILRACE_TOKEN)") from error
+        raise CommandError(f"cannot read {path}: {reason_of(error)}; or give --token (TAILRACE_TOKEN)") from error
 
 
 def _server_url(url: str) -> SplitResult:

@@ -1,6 +1,5 @@
 """`tailrace dataset`: create, list, look into, trim and drop datasets."""
 
-import re
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
-from tailrace.cli.errors import CommandError
+from tailrace.cli.errors import options
 from tailrace.cli.output import FormatOption, YesOption, confirm, counted, print_list, print_table
 from tailrace.cli.query import shown_place, tell_of_fields, time_range
 
@@ -68,7 +67,7 @@ def info(
     with server.connect() as client:
         dataset = call(client, "GET", f"/v2/datasets/{quoted(name)}")
         figures = call(client, "GET", f"/v1/datasets/{quoted(name)}/info")
-    kept = f"{dataset['retentionDays']} days" if dataset["useRetentionPeriod"] else "for good"
+    kept = counted(dataset["retentionDays"], "day") if dataset["useRetentionPeriod"] else "for good"
     print_table(
         ["WHAT", "VALUE"],
         [
@@ -80,9 +79,9 @@ def info(
             ["fields", str(figures["numFields"])],
             ["first event", figures.get("minTime", "none")],
             ["last event", figures.get("maxTime", "none")],
-            ["blocks", str(figures["numBlocks"])],
-            ["on disk", figures["compressedBytesHuman"]],
-            ["received", f"{figures['inputBytesHuman']} in {figures['inputEvents']} events"],
+            ["on disk", f"{figures['compressedBytesHuman']} in {counted(figures['numFiles'], 'file')}"],
+            ["not committed", counted(figures["uncommittedEvents"], "event")],
+            ["received", f"{figures['inputBytesHuman']} in {counted(figures['inputEvents'], 'event')}"],
         ],
     )
 
@@ -119,11 +118,8 @@ def trim(
     Example: tailrace dataset trim web --older-than 30d
     """
     confirm(yes, f"Delete the events of {name} older than {older_than}?", f"nothing was deleted: to trim {name}")
-    with server.connect() as client:
-        try:
-            found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
-        except CommandError as error:
-            raise CommandError(re.sub(r"^maxDuration\b", "--older-than", str(error)), error.exit_code) from error
+    with server.connect() as client, options({"maxDuration": "--older-than"}):
+        found = call(client, "POST", f"/v1/datasets/{quoted(name)}/trim", {"maxDuration": older_than})
     print(f"deleted {counted(found['numDeleted'], 'event')} of dataset {name}")
 
 
@@ -154,7 +150,8 @@ def vacuum(name: Annotated[str, typer.Argument(help="Name of the dataset.")], *,
     """
     with server.connect() as client:
         done = call(client, "POST", f"/v2/datasets/{quoted(name)}/vacuum")
-    print(f"{done['filesBefore']} files became {done['filesAfter']}; {done['filesRemoved']} were removed from the disk")
+    files = counted(done["filesBefore"], "file")
+    print(f"{files} became {done['filesAfter']}; removed from the disk: {done['filesRemoved']}")
 
 
 @app.command("delete-events")

@@ -1,5 +1,9 @@
 """The errors that end a command."""
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 FAILED = 1
 USAGE = 2
 
@@ -14,3 +18,21 @@ class CommandError(Exception):
 
 class NotFoundError(CommandError):
     """The server has no such thing."""
+
+
+@contextmanager
+def options(names: Mapping[str, str]) -> Iterator[None]:
+    """Where the server refuses a member of the body, name the option that a person gave it by: the call was wrong."""
+    try:
+        yield
+    except CommandError as error:
+        for member, option in names.items():
+            message, is_named = re.subn(rf"^{member}\b", option, str(error))
+            if is_named:
+                raise CommandError(message, USAGE) from error
+        raise
+
+
+def reason_of(error: Exception) -> str:
+    """Return what the system says of a file, without the number and the path that the message has already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
-from tailrace.cli.errors import CommandError, NotFoundError
+from tailrace.cli.errors import CommandError, NotFoundError, options
 from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
 from tailrace.cli.tokens import parse_expiry
 
@@ -48,7 +48,7 @@ def create(
         ),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="End: an RFC 3339 time, or from now: 90d, 12h.")
+        str | None, typer.Option("--expires", metavar="TIME", help="End: a time, as 2030-01-31, or from now: 90d, 12h.")
     ] = None,
     key: Annotated[
         str | None,
@@ -66,7 +66,7 @@ def create(
     body.update(_scope(dialect, dataset or [], destination))
     if key is not None:
         body["key"] = sys.stdin.readline().strip() if key == FROM_INPUT else key
-    with server.connect() as client:
+    with server.connect() as client, options({"expiresAt": "--expires"}):
         made = call(client, "POST", KEYS, body)
     print(f"{dialect} key {made['name']} ({made['id']}): keep it, it is shown only now", file=sys.stderr)
     print(made["key"], flush=True)
@@ -82,10 +82,12 @@ def _scope(dialect: KeyFor, datasets: list[str], destination: str | None) -> dic
     """Where the key sends, as the API takes it; BadParameter for what does not belong to the dialect."""
     if dialect is KeyFor.datamix:
         if datasets or not destination:
-            raise typer.BadParameter("a datamix key takes --destination SYSTEM.APPLICATION.ENVIRONMENT, not --dataset")
+            also = ", not --dataset" if datasets else ""
+            raise typer.BadParameter(f"a datamix key needs --destination SYSTEM.APPLICATION.ENVIRONMENT{also}")
         return {"destination": destination}
     if destination or not datasets:
-        raise typer.BadParameter(f"a {dialect} key takes --dataset, not --destination")
+        also = ", not --destination" if destination else ""
+        raise typer.BadParameter(f"a {dialect} key needs --dataset DATASET{also}")
     if dialect is KeyFor.baselime:
         return {"datasets": datasets}
     if len(datasets) > 1:

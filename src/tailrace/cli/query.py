@@ -23,7 +23,7 @@ from tailrace.cli.client import (
     server_command,
     unreachable,
 )
-from tailrace.cli.errors import CommandError
+from tailrace.cli.errors import CommandError, options
 from tailrace.cli.output import print_table, printable, stdout_is_terminal
 
 SQL_PATH = "/tailrace/v1/sql"
@@ -133,11 +133,10 @@ def query(
 def shown_place(text: str) -> Iterator[None]:
     """Show the place in the query that an error names, with a caret beneath it."""
     try:
-        yield
+        with options(OPTIONS):
+            yield
     except CommandError as error:
         message = str(error)
-        for member, option in OPTIONS.items():
-            message = re.sub(rf"^{member}\b", option, message)
         raise CommandError(message + caret(message, text), error.exit_code) from error
 
 

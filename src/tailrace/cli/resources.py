@@ -9,7 +9,7 @@ import typer
 from msgspec import Struct
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
-from tailrace.cli.errors import CommandError, NotFoundError
+from tailrace.cli.errors import CommandError, NotFoundError, reason_of
 from tailrace.cli.output import FormatOption, ListFormat, YesOption, confirm, print_json, print_list
 
 STDIN = Path("-")
@@ -66,7 +66,8 @@ RESOURCES = {
 def group(name: str) -> typer.Typer:
     """Return the group of commands for one sort of documents."""
     resource = RESOURCES[name]
-    noun, plural = resource.noun, f"{resource.noun.removesuffix('y')}{'ies' if resource.noun[-1] == 'y' else 's'}"
+    noun, a_noun = resource.noun, f"{'an' if resource.noun[0] in 'aeiou' else 'a'} {resource.noun}"
+    plural = f"{resource.noun.removesuffix('y')}{'ies' if resource.noun[-1] == 'y' else 's'}"
     app = typer.Typer(help=f"List, show, make, change and delete {plural}.", no_args_is_help=True)
     id_argument = Annotated[
         str, typer.Argument(metavar=resource.id_member.upper(), help=f"Which {noun}, as `tailrace {name} list` shows.")
@@ -105,12 +106,12 @@ def group(name: str) -> typer.Typer:
         def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
             listed(form, None, server)
 
-    @app.command("show", help=f"Print a {noun} as JSON.\n\nExample: tailrace {name} show ID > {name}.json")
+    @app.command("show", help=f"Print {a_noun} as JSON.\n\nExample: tailrace {name} show ID > {name}.json")
     @server_command
     def show(document_id: id_argument, *, server: ServerChoice) -> None:
         print_json(one(server, "GET", document_id))
 
-    @app.command("create", help=f"Make a {noun} of a file. Its id goes to standard output.\n\n"
+    @app.command("create", help=f"Make {a_noun} of a file. Its id goes to standard output.\n\n"
                                 f"Example: tailrace {name} create {name}.json")  # fmt: skip
     @server_command
     def create(file: FileArgument, *, server: ServerChoice) -> None:
@@ -119,14 +120,14 @@ def group(name: str) -> typer.Typer:
             made = call(client, "POST", resource.path, body)
         print(_member(made, resource.id_member) or _member(made, f"{name}.{resource.id_member}"))
 
-    @app.command("update", help=f"Replace a {noun} by what a file holds.\n\n"
+    @app.command("update", help=f"Replace {a_noun} by what a file holds.\n\n"
                                 f"Example: tailrace {name} update ID {name}.json")  # fmt: skip
     @server_command
     def update(document_id: id_argument, file: FileArgument, *, server: ServerChoice) -> None:
         one(server, "PUT", document_id, _read(file))
         print(f"updated {noun} {document_id}")
 
-    @app.command("delete", help=f"Delete a {noun}.\n\nExample: tailrace {name} delete ID --yes")
+    @app.command("delete", help=f"Delete {a_noun}.\n\nExample: tailrace {name} delete ID --yes")
     @server_command
     def delete(document_id: id_argument, yes: YesOption = False, *, server: ServerChoice) -> None:
         confirm(yes, f"Delete the {noun} {document_id}?", f"nothing was deleted: to delete the {noun} {document_id}")
@@ -148,8 +149,10 @@ def _read(file: Path) -> Any:
     try:
         text = sys.stdin.read() if file == STDIN else file.read_text()
         return json.loads(text)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(f"there is no file {name}", param_hint="FILE") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read {name}: {error}") from error
+        raise CommandError(f"cannot read {name}: {reason_of(error)}") from error
     except ValueError as error:
         raise CommandError(f"{name} is not JSON: {error}") from error
 

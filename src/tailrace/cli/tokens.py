@@ -1,5 +1,6 @@
 """`tailrace token`: make, list and revoke API tokens."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
-from tailrace.cli.errors import CommandError, NotFoundError
+from tailrace.cli.errors import CommandError, NotFoundError, options
 from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
 from tailrace.config import parse_duration
 
@@ -25,7 +26,9 @@ app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True
 RIGHTS = {"ingest": "create", "query": "read", "trim": "update", "vacuum": "update", "data": "delete"}
 EVERY_DATASET = "*"
 USUAL_RIGHTS = ("ingest", "query")
+REGENERATED = {"existingTokenExpiresAt": "--overlap", "newTokenExpiresAt": "--expires"}
 NO_EXPIRY = "0001-01-01T00:00:00Z"
+_DURATION = re.compile(r"\s*-?[\d.]+\s*[a-z]*\s*")
 
 
 class TokenRole(StrEnum):
@@ -75,15 +78,19 @@ def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
 
 
 def parse_expiry(text: str, now: datetime) -> str:
-    """Return as RFC 3339 the end given as such a time, or as a duration from now such as "90d"; raises ValueError."""
+    """Return the end that a duration from now such as "90d" means, as RFC 3339; another text is the server's to read.
+
+    Raises ValueError for what is nearly a duration, and for digits alone, which could be a year or seconds.
+    """
+    if not _DURATION.fullmatch(text):
+        return text
     try:
         end = now + timedelta(seconds=parse_duration(text))
     except (ValueError, OverflowError):
-        try:
-            end = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a time like 2030-01-31T00:00:00Z nor one like 90d") from None
-    return (end if end.tzinfo else end.replace(tzinfo=UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        raise ValueError(f"{text!r} is no duration from now: it is like 90d or 12h, with s, m, h or d") from None
+    if text.strip()[-1].isdigit():
+        raise ValueError(f"{text!r} has no unit: a duration from now is like 90d or 12h, a time like 2030-01-31")
+    return end.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @app.command()
@@ -109,7 +116,7 @@ def create(
         ),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="End: an RFC 3339 time, or from now: 90d, 12h.")
+        str | None, typer.Option("--expires", metavar="TIME", help="End: a time, as 2030-01-31, or from now: 90d, 12h.")
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
     *,
@@ -147,7 +154,8 @@ def create(
         "expiresAt": end or NO_EXPIRY,
     }
     with server.connect() as client:
-        made = call(client, "POST", "/v2/tokens", body)
+        with options({"expiresAt": "--expires"}):
+            made = call(client, "POST", "/v2/tokens", body)
         for line in _missing(client, capabilities):
             print(f"tailrace: warning: {line}", file=sys.stderr)
     print(f"token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
@@ -191,11 +199,15 @@ def regenerate(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
     overlap: Annotated[
         str,
-        typer.Option("--overlap", metavar="TIME", help="How long the old one works on: 1h, 7d, or an RFC 3339 time."),
+        typer.Option(
+            "--overlap", metavar="TIME", help="How long the old one works on: 1h, 7d, or until a time, as 2030-01-31."
+        ),
     ] = "0s",
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="End of the new one: an RFC 3339 time, or from now: 90d, 12h."),
+        typer.Option(
+            "--expires", metavar="TIME", help="End of the new one: a time, as 2030-01-31, or from now: 90d, 12h."
+        ),
     ] = None,
     *,
     server: ServerChoice,
@@ -209,7 +221,7 @@ def regenerate(
         new_end = parse_expiry(expires, datetime.now(UTC)) if expires else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    with server.connect() as client:
+    with server.connect() as client, options(REGENERATED):
         try:
             made = call(
                 client,

@@ -3,10 +3,11 @@
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from tailrace.events import BadRequest, checked_text
+from tailrace.events.times import EXAMPLE, given_time
 
 NEAR: Final = 0.8  # of two names, the likeness from which one is taken for a slip of the other
 
@@ -83,16 +84,9 @@ def texts(found: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
 def moment(found: Mapping[str, Any], name: str) -> datetime | None:
     """A time in UTC, None where it is not given or is Go's zero time; raises BadRequest."""
     value = found.get(name, "")
-    if value == "":
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise BadRequest(f"{name} is {_shown(value)}, but it is an RFC 3339 time, or null") from None
-    if time.year == 1:
-        return None
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return time.astimezone(UTC)
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} is {_shown(value)}, but it is a time as text, like {EXAMPLE}, or null")
+    return given_time(value, name)
 
 
 def _shown(value: object) -> str:
