@@ -86,7 +86,7 @@ def test_a_stopped_server_is_in_order_and_nothing_is_changed(data: Path) -> None
 
     assert (done.exit_code, wrong(done)) == (0, []), done.stdout
     assert "server: not running" in done.stdout
-    assert "100 events in tables" in done.stdout
+    assert "events in tables: 100" in done.stdout
     assert contents(data) == before
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailrace.cli.output import print_table
+from tailrace.cli.output import print_list, print_table
 
 
 @pytest.fixture
@@ -32,6 +32,24 @@ def test_a_table_wider_than_the_terminal_has_a_line_for_each_value(capsys: pytes
 def test_a_long_value_is_whole_where_the_terminal_has_room(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["a", "b"], [["x" * 60, 1]])
     assert capsys.readouterr().out.splitlines()[1].rstrip() == "x" * 60 + "  1"
+
+
+@pytest.mark.usefixtures("width_80")
+def test_a_list_is_narrowed_to_the_terminal_with_the_names_of_its_items_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [["n" * 30, "c" * 25, "d" * 90]]
+    print_list(["NAME", "CREATED", "DESCRIPTION"], rows, [], None)
+    # Of 80 columns two gaps and the name leave 46: 23 for each of the others.
+    assert capsys.readouterr().out.splitlines()[1].rstrip() == "n" * 30 + "  " + "c" * 22 + "…  " + "d" * 22 + "…"
+
+
+@pytest.mark.usefixtures("width_80")
+def test_a_list_whose_columns_cannot_be_narrow_enough_has_a_line_for_each_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_list(["ID", "NAME", "FOR"], [["i" * 37, "n" * 25, "d" * 25]], [], None)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3
 
 
 @pytest.mark.usefixtures("width_80")

@@ -15,7 +15,6 @@ COLUMNS = {
     "ACTOR": "actor.name",
     "WITH": "actor.credential",
     "RESOURCE": "resource.type",
-    "NAME": "resource.name",
 }
 
 
@@ -44,5 +43,11 @@ def audit(
     events = [
         {name: value for name, value in zip(names, row, strict=True) if value is not None} for row in table["rows"]
     ]
-    rows = [[event.get(name, "") for name in COLUMNS.values()] for event in events]
-    print_list(list(COLUMNS), rows, events, form)
+    rows = [
+        [
+            *(event.get(name, "") for name in COLUMNS.values()),
+            event.get("resource.name") or event.get("resource.id", ""),
+        ]
+        for event in events
+    ]
+    print_list([*COLUMNS, "NAME"], rows, events, form)

@@ -22,7 +22,7 @@ from tailrace.cli.client import (
     unreachable,
 )
 from tailrace.cli.errors import FAILED, CommandError
-from tailrace.cli.output import printable
+from tailrace.cli.output import counted, printable
 from tailrace.cli.serve import ConfigFile
 from tailrace.config import ConfigError, Settings, load
 
@@ -138,14 +138,15 @@ def _refusals(finding: "type[Finding]", client: httpx.Client) -> "Iterator[Findi
         return
     refusals = [each for each in json_of(client, answer) if each["reason"] not in NOT_TOLD]
     for each in refusals[:TOLD_REFUSALS]:
-        events = f" of {each['events']} events" if each["events"] else ""
+        events = f" of {counted(each['events'], 'event')}" if each["events"] else ""
+        times = counted(each["count"], "time")
         found = (
-            f"{each['method']} {each['path']} {each['status']} {each['reason']}{events}, {each['count']} times, "
+            f"{each['method']} {each['path']} {each['status']} {each['reason']}{events}, {times}, "
             f"last {each['time'][:19]}Z, from {each['address']} ({each['userAgent'] or 'no user agent'})"
         )
         yield finding("warning", "refused", f"{found}: {each['message']}" if each["message"] else found)
     if len(refusals) > TOLD_REFUSALS:
-        more = f"{len(refusals) - TOLD_REFUSALS} more sorts of requests"
+        more = f"{counted(len(refusals) - TOLD_REFUSALS, 'more sort')} of requests"
         yield finding("warning", "refused", more, "GET /tailrace/v1/refusals lists them; docs/running.md")
 
 

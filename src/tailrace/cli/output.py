@@ -16,7 +16,8 @@ from tailrace.cli.errors import USAGE, CommandError
 
 OFF_TERMINAL_WIDTH = 1_000_000
 
-MAX_CELL_WIDTH = 40  # terminal columns
+MAX_CELL_WIDTH = 40  # terminal columns, of a cell where a row has no room for all
+MIN_LIST_CELL_WIDTH = 20  # to which the columns of a list are narrowed, but its first, by which its items are called
 GAP = "  "
 
 
@@ -53,7 +54,7 @@ def print_list(
             writer.writerow([name.lower().replace(" ", "_") for name in head])
             writer.writerows(rows)
         case _:
-            print_table(head, rows)
+            print_table(head, rows, whole=1, least=MIN_LIST_CELL_WIDTH)
 
 
 def print_json(value: object) -> None:
@@ -80,10 +81,13 @@ def confirm(yes: bool, question: str, otherwise: str) -> None:
         raise CommandError(otherwise.partition(":")[0])
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 0, least: int = MAX_CELL_WIDTH
+) -> None:
     """Print a plain table to standard output; off a terminal nothing is cut.
 
-    On a terminal a row takes one line, and long values are cut when they have to be. A table that is too wide even
+    On a terminal a row takes one line, and long values are cut when they have to be: to MAX_CELL_WIDTH, or as far as
+    they have to down to `least`, but not in the first columns that are to be `whole`. A table that is too wide even
     then is printed with a line for each value, and a rule between rows.
     """
     console = Console(highlight=False, emoji=False)
@@ -92,10 +96,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     heads = [Text(printable(name)) for name in head]
     listed = [_cells(row) for row in rows]
-    for width in (console.width, MAX_CELL_WIDTH):
-        short = [[_cut(text, width) for text in row] for row in (heads, *listed)]
-        widths = [max(text.cell_len for text in column) for column in zip(*short, strict=True)]
-        if sum(widths) + len(GAP) * (len(widths) - 1) <= console.width:
+    lines = [[_cut(text, console.width) for text in row] for row in (heads, *listed)]
+    widths = [max(text.cell_len for text in column) for column in zip(*lines, strict=True)]
+    for width in (console.width, *range(MAX_CELL_WIDTH, least - 1, -1)):
+        needed = sum(widths[:whole]) + sum(min(each, width) for each in widths[whole:])
+        if needed + len(GAP) * (len(widths) - 1) <= console.width:
+            short = [[*row[:whole], *(_cut(text, width) for text in row[whole:])] for row in lines]
             console.print(_table([text.plain for text in short[0]], short[1:]), no_wrap=True)
             return
     heads = [_cut(text, MAX_CELL_WIDTH) for text in heads]

@@ -262,7 +262,7 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
             "nothing to do: what was not acknowledged is cut off at the next start",
         )
     else:
-        yield Finding("ok", "log", f"{len(found)} segments, {size / 1e6:.1f} MB, sound")
+        yield Finding("ok", "log", f"segments: {len(found)}, {size / 1e6:.1f} MB, sound")
 
 
 def _lake(root: Path) -> Iterator[Finding]:
@@ -298,7 +298,7 @@ def _lake(root: Path) -> Iterator[Finding]:
     if len(wrong) > TOLD:
         yield Finding("wrong", "lake", f"{len(wrong) - TOLD} more datasets cannot be used", "see the others")
     if not wrong:
-        yield Finding("ok", "lake", f"{datasets} datasets, {files} files, {rows} events in tables, all readable")
+        yield Finding("ok", "lake", f"datasets: {datasets}, files: {files}, events in tables: {rows}, all readable")
 
 
 def _table(directory: Path) -> tuple[str, int, int]:
