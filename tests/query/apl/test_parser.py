@@ -101,6 +101,8 @@ def test_expressions(text: str, expected: Any) -> None:
         ("datetime(1970-01-01 00:01)", "datetime", 60_000_000_000),
         ("datetime(1970-01-01T00:00:00.000000001Z)", "datetime", 1),
         ("datetime('1970-01-01T01:00:00+01:00')", "datetime", 0),
+        ('datetime("Thu Jan 01 1970 01:00:00 GMT+0100 (CET)")', "datetime", 0),
+        ("datetime(Thu Jan 01 1970 01:00:01 GMT+0100 (CET) )", "datetime", 1_000_000_000),
         ("datetime(null)", "datetime", None),
         ("long(5)", "long", 5),
         ("int(-5)", "long", -5),

@@ -45,6 +45,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_INSIDE = re.compile(r"""\s*(?:(["'])(?P<quoted>[^"']*)\1|(?P<plain>(?:[^()]|\([^()]*\))*?))\s*\)""")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0",
             "\\": "\\", '"': '"', "'": "'", "/": "/", "`": "`"}  # fmt: skip
@@ -89,13 +90,11 @@ def tokens(text: str) -> list[Token]:
 
 def _wide_literal(found: list[Token], text: str, here: "re.Match[str]") -> int:
     """`datetime(…)` or `timespan(…)`, whose inside is no APL."""
-    start = here.end()
-    close = text.find(")", start)
-    if close < 0:
+    content = _INSIDE.match(text, here.end())
+    if content is None:
         raise AplError(f"'{here[0].rstrip('( ')}(' without its ')'", here.start())
-    inside = text[start:close].strip()
-    if len(inside) > 1 and inside[0] in "\"'" and inside[-1] == inside[0]:
-        inside = inside[1:-1].strip()
+    end = content.end()
+    inside = (content["plain"] if content["quoted"] is None else content["quoted"]).strip()
     is_time = here[0][0] == "d"
     kind = DATETIME if is_time else TIMESPAN
     value = None
@@ -107,9 +106,9 @@ def _wide_literal(found: list[Token], text: str, here: "re.Match[str]") -> int:
                 if is_time
                 else "a span such as 1.5h, 100ms or 1.02:03:04.5"
             )
-            raise AplError(f"{text[here.start() : close + 1]!r} is not {wanted}", here.start())
-    found.append(Token(kind, text[here.start() : close + 1], value, here.start(), close + 1))
-    return close + 1
+            raise AplError(f"{text[here.start() : end]!r} is not {wanted}", here.start())
+    found.append(Token(kind, text[here.start() : end], value, here.start(), end))
+    return end
 
 
 def unescaped(text: str, at: int = 0) -> str:
