@@ -14,9 +14,9 @@ from tailrace.query.values import (
     BOOL,
     DYNAMIC,
     LONG,
-    REAL,
     STRING,
     Value,
+    and_,
     array,
     as_dynamic,
     as_real,
@@ -33,15 +33,16 @@ from tailrace.query.values import (
     elements,
     fn,
     infix,
+    is_not_null,
     json_kind,
     json_text,
     literal,
     long,
     number_node,
-    real,
     string,
     text_node,
     try_cast,
+    whole_of_json,
 )
 
 FUNCTIONS, _add = table("array")
@@ -285,7 +286,14 @@ def _len(context: Context, value: Value) -> Value:
 
 
 def _sum(context: Context, values: Value) -> Value:
-    return real(fn("list_sum", each(elements(values), lambda v: as_real(dynamic(v)).sql)))
+    def summed(items: exp.Expr) -> exp.Expr:
+        reals = each(items, lambda v: as_real(dynamic(v)).sql)
+        wholes = each(items, lambda v: cast(whole_of_json(v), "HUGEINT"))
+        whole = and_(is_not_null(items), infix(exp.EQ, fn("list_count", reals), fn("list_count", wholes)))
+        exact = case((whole, try_cast(coalesce(fn("list_sum", wholes), number_node(0)), "BIGINT")))
+        return coalesce(fn("to_json", exact), fn("to_json", fn("list_sum", reals)))
+
+    return dynamic(bind([elements(values)], summed))
 
 
 def _reverse(context: Context, values: Value) -> Value:
@@ -364,7 +372,8 @@ _add("array_sort_desc", "array:dynamic", DYNAMIC, lambda c, values: _array_sort_
 _add("array_split", "array:dynamic, places:value", DYNAMIC, lambda c, values, places: _array_split(values, places),
      "The array cut at an index, or at each of several.",
      "print array_split(dynamic([1, 2, 3, 4]), dynamic([1, 3]))", [[1], [2, 3], [4]])
-_add("array_sum", "array:dynamic", REAL, _sum, "The sum of the numbers of an array; null where it has none.",
+_add("array_sum", "array:dynamic", DYNAMIC, _sum,
+     "The sum of the numbers of an array, whole where all of them are; 0 where it has none.",
      "print array_sum(dynamic([1, 2.5]))", 3.5)
 _add("bag_has_key", "bag:dynamic, key:text", BOOL, _has_key,
      "Whether a dictionary has a key, or a value at a JSONPath.",
