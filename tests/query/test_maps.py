@@ -122,3 +122,15 @@ def test_a_system_field_that_was_left_out_is_null_with_a_message(desk: Desk) -> 
     assert types(desk, "logs | project msg | extend t = _sysTime") == {"msg": "string", "t": "datetime"}
     with pytest.raises(AplError, match="there is no column 'other' here"):
         run(desk, "logs | project msg | extend t = other")
+
+
+def test_a_field_that_was_taken_away_is_null_with_a_message(desk: Desk) -> None:
+    desk.put("logs", {"msg": "x"})
+
+    result = run(desk, "logs | project-away msg, _time | where isnull(msg) and isnull(_time) | extend t = _time")
+
+    assert result.tables[0].rows.num_rows == 1
+    assert [each.msg for each in result.status.messages if each.code == "missing_column"] == [
+        f"the query has left out {name!r} before it is used: it is null" for name in ("msg", "_time")
+    ]
+    assert types(desk, "logs | project-away msg, _time | project t = _time, msg") == {"t": "datetime", "msg": "unknown"}

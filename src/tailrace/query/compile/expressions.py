@@ -145,15 +145,16 @@ class Expressions:
         return found if found is None or isinstance(found, Value) else self.value(found)
 
     def unknown(self, name: str, at: int) -> Value:
-        """A field nobody has seen yet is null; where columns are fixed it is an error."""
+        """A field nobody has seen yet, or that was taken away, is null; where columns are fixed it is an error."""
         known = list(dict.fromkeys(self.relation.known()))
+        is_system = name in SYSTEM and not isinstance(self.relation, Empty)
+        if is_system or (self.relation.is_open and self.relation.hides(name)):
+            self.compiler.warn("missing_column", f"the query has left out {name!r} before it is used: it is null")
+            return null(DATETIME if is_system else DYNAMIC)
         if self.relation.is_open:
             hint = suggestion(name, known)
             self.compiler.warn("missing_column", f"no event has a field {name!r} so far{hint}")
             return null(DYNAMIC)
-        if name in SYSTEM and not isinstance(self.relation, Empty):
-            self.compiler.warn("missing_column", f"the query has left out {name!r} before it is used: it is null")
-            return null(DATETIME)
         shown = ", ".join(repr(each) for each in known[:10]) + (", …" if len(known) > 10 else "")
         hint = suggestion(name, known)
         raise AplError(
