@@ -91,8 +91,10 @@ def test_what_is_no_query_is_400(server: "Server", dataset: str, change: dict[st
 
 def test_a_query_saved_without_options_has_none(server: "Server", dataset: str) -> None:
     body: dict[str, Any] = {"name": dataset, "query": {"apl": f"['{dataset}']"}}
-    made = server.client.post("/v2/apl-starred-queries", json=body).json()
-    assert made["query"] == {"apl": f"['{dataset}']", "queryOptions": {}}
+    null = {"name": dataset, "query": {**body["query"], "queryOptions": None}}
+    for sent in (body, null):
+        made = server.client.post("/v2/apl-starred-queries", json=sent).json()
+        assert made["query"] == {"apl": f"['{dataset}']", "queryOptions": {}}
     options = {"queryOptions": {"quickRange": "1h"}}
     path = f"/v2/apl-starred-queries/{made['id']}"
     assert server.client.put(path, json={**body, "query": {**body["query"], **options}}).json()["query"] == {

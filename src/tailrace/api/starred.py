@@ -154,5 +154,6 @@ def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: 
 
 
 def _shown(document: Document) -> StarredQuery:
-    query = {"queryOptions": {}, **document.body["query"]}  # which Axiom's clients read from every one
+    query = document.body["query"]
+    query = {**query, "queryOptions": query.get("queryOptions") or {}}  # which Axiom's clients read from every one
     return msgspec.convert({"id": document.id, **document.body, "query": query}, StarredQuery)
