@@ -26,6 +26,20 @@ def test_a_field_has_the_unit_and_the_description_that_it_was_given(server: "Ser
     assert fields(server, dataset)["took"]["description"] == "how long"
 
 
+def test_a_query_sees_the_unit_and_the_description_of_a_field(server: "Server", dataset: str) -> None:
+    server.ingest(dataset, [{"took": 1.5, "n": 1}])
+    server.client.put(f"/v2/datasets/{dataset}/fields/took", json={"unit": "ms"})
+
+    apl = f"['{dataset}'] | project a = field_metadata('took'), b = field_metadata('n', '{dataset}') | take 1"
+    answer = server.client.post("/v1/datasets/_apl?format=tabular", json={"apl": apl}).json()
+
+    known = fields(server, dataset)
+    assert answer["tables"][0]["columns"] == [
+        [{"type": known["took"]["type"], "unit": "ms"}],
+        [{"type": known["n"]["type"]}],
+    ]
+
+
 def test_a_field_that_is_not_there_is_404(server: "Server", dataset: str) -> None:
     assert server.client.get(f"/v2/datasets/{dataset}/fields/none").status_code == 404
     assert server.client.put(f"/v2/datasets/{dataset}/fields/none", json={"unit": "ms"}).status_code == 404

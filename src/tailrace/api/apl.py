@@ -320,7 +320,17 @@ def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplReques
         virtual_fields=services.store.expressions(),
         map_fields=services.kept.shown_map_fields(),
         view=partial(views.readable_view, services, grant),
+        notes=partial(_notes, services),
     )
+
+
+def _notes(services: Services, dataset: str) -> dict[str, dict[str, str]]:
+    """The units and the descriptions of a dataset's fields, where they have any."""
+    given = {
+        name: {"unit": note.unit, "description": note.description}
+        for name, note in services.kept.field_notes(dataset).items()
+    }
+    return {name: {key: text for key, text in note.items() if text} for name, note in given.items()}
 
 
 def _plain(media_type: str) -> Encode:

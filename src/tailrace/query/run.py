@@ -74,6 +74,8 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     map_fields: Mapping[str, Sequence[str]] = {}  # by dataset: fields whose objects are one column each
     now_ns: int | None = None  # the instant of `now()`; None: the present
     view: Views = no_views
+    notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
+    """What users say of a dataset's fields, by field: its `unit` and its `description`, where there is one."""
 
 
 class Aggregate(Struct, frozen=True):
@@ -218,6 +220,7 @@ def _compiler(
         virtual_fields=request.virtual_fields,
         map_fields=request.map_fields,
         view=request.view,
+        notes=request.notes,
         facts=engine.facts,
         check=interrupt.check,
     )

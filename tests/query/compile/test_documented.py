@@ -17,13 +17,13 @@ from tailrace.query.results import is_json
 # The tabular operators and aggregations of Axiom's documentation.
 DOCUMENTED_OPERATORS = """
     count distinct extend extend-valid externaldata getschema join limit lookup make-series mv-expand order parse
-    parse-kv parse-where project project-away project-keep project-rename project-reorder redact sample search sort
-    summarize take top union where
+    parse-kv parse-where project project-away project-keep project-rename project-reorder redact sample sample-distinct
+    search sort sort-by summarize take top union where
 """
 DOCUMENTED_AGGREGATIONS = """
     arg_max arg_min avg avgif count countif dcount dcountif histogram histogramif make_list make_list_if make_set
     make_set_if max maxif min minif percentile percentileif percentiles_array percentiles_arrayif phrases rate
-    spotlight stdev stdevif sum sumif topk topkif variance varianceif
+    spotlight stdev stdevif sum sumif topk topkif variance varianceif bag_merge
 """
 CLIENTS_KNOW = """
     count countif distinct distinctif sum sumif avg avgif min minif max maxif topk topkif percentiles percentilesif

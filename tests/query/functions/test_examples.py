@@ -10,7 +10,7 @@ DOCUMENTED = {
     "array": """
         array_concat array_extract array_iff array_index_of array_length array_reverse array_rotate_left
         array_rotate_right array_select_dict array_shift_left array_shift_right array_slice array_sort_asc
-        array_sort_desc array_split array_sum bag_has_key bag_keys bag_pack pack bag_zip isarray len
+        array_sort_desc array_split array_sum bag_has_key bag_keys bag_merge bag_pack pack bag_zip isarray len
         pack_array pack_dictionary strcat_array
     """,
     "conditional": "case iff",
@@ -39,11 +39,11 @@ DOCUMENTED = {
         parse_ipv4_mask
     """,
     "math": """
-        abs acos asin atan atan2 cos cot degrees exp exp2 exp10 gamma isfinite isinf isint isnan log log2
-        log10 loggamma max_of min_of not pi pow radians rand range round set_difference set_has_element
-        set_intersect set_union sign sin sqrt tan
+        abs acos acosh asin asinh atan atan2 atanh cos cosh cot degrees exp exp2 exp10 gamma isfinite isinf
+        isint isnan log log2 log10 loggamma max_of min_of not pi pow radians rand range round set_difference
+        set_has_element set_intersect set_union sign sin sinh sqrt tan tanh
     """,
-    "metadata": "column_ifexists cursor_current ingestion_time",
+    "metadata": "column_ifexists cursor_current field_metadata ingestion_time",
     "pair": "pair parse_pair find_pair",
     "rounding": "bin bin_auto ceiling floor",
     "sql": "parse_sql format_sql",

@@ -1,7 +1,7 @@
 """APL text to its tree: recursive descent over the tokens, precedence climbing for operators."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from tailrace.query.apl import lexer
@@ -22,6 +22,7 @@ from tailrace.query.apl.tree import (
     Getschema,
     Index,
     Join,
+    Labelled,
     Let,
     LiteralKind,
     MakeSeries,
@@ -46,6 +47,7 @@ from tailrace.query.apl.tree import (
     Redact,
     Reordered,
     Sample,
+    SampleDistinct,
     Search,
     SeriesValue,
     Skipped,
@@ -407,6 +409,13 @@ class Parser:
     def _sample(self, at: int) -> Sample:
         return Sample(at, self.expression())
 
+    def _sample_distinct(self, at: int) -> SampleDistinct:
+        count = self.expression()
+        return SampleDistinct(at, count, self.named_list() if self.take_word("of") else None)
+
+    def _sort_by(self, at: int) -> Order:
+        return Order(at, self._sort_keys("asc"))
+
     def _order(self, at: int) -> Order:
         self.word("by")
         return Order(at, self._sort_keys())
@@ -416,11 +425,11 @@ class Parser:
         self.word("by")
         return Top(at, count, self._sort_keys())
 
-    def _sort_keys(self) -> tuple[Sorted, ...]:
+    def _sort_keys(self, default: str = "desc") -> tuple[Sorted, ...]:
         keys = []
         while True:
             value = self.expression()
-            direction = self.take_word("asc", "desc")
+            direction = self.take_word("asc", "desc") or default
             nulls_first = direction == "asc"
             if self.take_word("nulls"):
                 nulls_first = self.word("first", "last") == "first"
@@ -588,7 +597,10 @@ class Parser:
             values.append(Expanded(value.at, value, wanted))
             if not self.take_symbol(","):
                 break
-        limit = self.expression() if self.take_word("limit") else None
+        limit = None
+        if self.take_word("limit"):
+            self.take_symbol("=")
+            limit = self.expression()
         return MvExpand(at, "bag" if kind == "bag" else "array", options.get("with_itemindex"), tuple(values), limit)
 
     def _parse(self, at: int) -> Parse:
@@ -650,12 +662,15 @@ class Parser:
     def _redact(self, at: int) -> Redact:
         known: dict[str, tuple[str, ...] | None] = {
             "replaceToken": None, "replaceHash": ("true", "false"), "redactGroups": ("true", "false"),
+            "auditField": None,
         }  # fmt: skip
-        options = self.options(known)
-        token = self.here
-        if token.kind != STRING:
-            self.fail("a regular expression as a string")
-        self.next()
+        options = self.options(known, names_follow=True)
+        closed = self.take_symbol("(")
+        regexes = [*self._labelled()]
+        while self.take_symbol(","):
+            regexes += self._labelled()
+        if closed:
+            self.symbol(")")
         columns = None
         if self.take_word("on"):
             found = [self.expression()]
@@ -665,8 +680,26 @@ class Parser:
         hashed = options.get("replaceHash") == "true"
         if hashed and "replaceToken" in options:
             raise AplError("replaceToken and replaceHash exclude each other", at)
-        return Redact(at, Constant(token.at, "string", token.value), options.get("replaceToken"), hashed,
+        return Redact(at, tuple(regexes), options.get("auditField"), options.get("replaceToken"), hashed,
                       options.get("redactGroups") == "true", columns)  # fmt: skip
+
+    def _labelled(self) -> Iterator[Labelled]:
+        """`"regex"`, `name="regex"`, or a dynamic array or dictionary of them."""
+        name = None
+        if self._is_named():
+            name = self.next().value if self.here.kind == STRING else self.name("a name")
+            self.next()
+        token = self.here
+        found = self._primary() if token.kind == STRING or self.is_word("dynamic") else None
+        value = found.value if isinstance(found, Constant) else None
+        if isinstance(value, str):
+            yield Labelled(token.at, name, value)
+            return
+        several = list(value.items()) if isinstance(value, dict) else [(None, each) for each in value or ()]
+        if name is not None or not several or not all(isinstance(each, str) for _, each in several):
+            raise AplError(f"met {token.shown}, expected a regular expression as a string", token.at)
+        for label, each in several:
+            yield Labelled(token.at, label, each)
 
     def _search_operator(self, at: int) -> Search:
         return self._search(at, is_source=False)
@@ -890,6 +923,12 @@ class Parser:
             return Unary(token.at, token.text, of)
         return self._postfix(self._primary())
 
+    def _begins_value(self) -> bool:
+        """Whether what stands here can only begin a value, so that a name before it is no column."""
+        if self.here.kind == NAME:
+            return self._operator_here() is None and self.here.text not in _AFTER_A_VALUE
+        return self.here.kind in (STRING, LONG, REAL, TIMESPAN, DATETIME)
+
     def _postfix(self, found: Expression) -> Expression:
         if isinstance(found, Constant) and found.kind != "dynamic":
             return found
@@ -954,6 +993,8 @@ class Parser:
                 return Constant(token.at, "bool", text == "true")
             if text == "null":
                 return Constant(token.at, "null", None)
+            if text == "not" and self._begins_value():
+                return Call(token.at, "not", (self.expression(_COMPARISON),))
             return Name(token.at, text)
         if text in TYPES:
             return self._typed_literal(token)
@@ -1100,6 +1141,9 @@ class Parser:
         return self.fail("a JSON value")
 
 
+_AFTER_A_VALUE = frozenset(["asc", "by", "desc", "from", "kind", "limit", "nulls", "of", "on", "step", "to", "with"])
+"""Words that go on with an operator after a value."""
+
 OPERATORS: dict[str, Callable[[Parser, int], Operator]] = {
     "count": Parser._count,
     "distinct": Parser._distinct,
@@ -1125,8 +1169,10 @@ OPERATORS: dict[str, Callable[[Parser, int], Operator]] = {
     "project-reorder": Parser._project_reorder,
     "redact": Parser._redact,
     "sample": Parser._sample,
+    "sample-distinct": Parser._sample_distinct,
     "search": Parser._search_operator,
     "sort": Parser._order,
+    "sort-by": Parser._sort_by,
     "summarize": Parser._summarize,
     "take": Parser._take,
     "top": Parser._top,
@@ -1149,6 +1195,5 @@ _FOREIGN_OPERATORS = {
     "reduce": ": use summarize phrases(…)",
     "scan": "",
     "range": ": use print and mv-expand range(…)",
-    "sample-distinct": ": use distinct and take",
     "find": ": use search",
 }

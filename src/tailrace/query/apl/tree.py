@@ -268,8 +268,16 @@ class ProjectReorder(Node, frozen=True, eq=False):
     columns: tuple[Reordered, ...]
 
 
+class Labelled(Node, frozen=True, eq=False):
+    """A regular expression of `redact`, with the name that it is audited by."""
+
+    name: str | None
+    pattern: str
+
+
 class Redact(Node, frozen=True, eq=False):
-    regex: Constant
+    regexes: tuple[Labelled, ...]
+    audit: str | None
     token: str | None
     hashed: bool
     groups: bool
@@ -278,6 +286,11 @@ class Redact(Node, frozen=True, eq=False):
 
 class Sample(Node, frozen=True, eq=False):
     share: Expression
+
+
+class SampleDistinct(Node, frozen=True, eq=False):
+    count: Expression
+    values: tuple[Named, ...] | None  # None: all columns
 
 
 class Search(Node, frozen=True, eq=False):
@@ -314,8 +327,8 @@ Source = Table | TableCall | Query | Union | Search | Print | Datatable
 
 Operator = (
     Count | Distinct | Extend | Getschema | Join | MakeSeries | MvExpand | Order | Parse | ParseKv | Project
-    | ProjectAway | ProjectKeep | ProjectRename | ProjectReorder | Redact | Sample | Search | Summarize | Take | Top
-    | Union | Where
+    | ProjectAway | ProjectKeep | ProjectRename | ProjectReorder | Redact | Sample | SampleDistinct | Search | Summarize
+    | Take | Top | Union | Where
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from tailrace.query.compile.columns import (
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.known import from_metadata
 from tailrace.query.compile.relation import Column, Derived, Emitter, Key, Layer, Relation, identifier, references
+from tailrace.query.functions import FUNCTIONS
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
@@ -208,7 +209,7 @@ class _Aggregating:
         self.inside = False
 
     def __call__(self, node: tree.Call) -> Value | None:
-        aggregation = AGGREGATIONS.get(node.name)
+        aggregation = _aggregation(node)
         if aggregation is None:
             return None
         made = self.made(aggregation, node)
@@ -275,7 +276,7 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
     taken: set[str] = set()
     bin_ns: int | None = None
     shown_groups: list[str] = []
-    for number, each_ in enumerate(operator.by, 1):
+    for number, each_ in enumerate(map(_key_as_bin, operator.by), 1):
         if isinstance(each_.value, tree.Star):
             raise AplError("by takes names and expressions, no '*'", each_.at)
         name = distinct_name(each_.name or default_name(each_.value, number), taken)
@@ -311,8 +312,23 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
     return result
 
 
+def _aggregation(node: object) -> Aggregation | None:
+    """The aggregation that is called; a name that is a function's too means it with one argument."""
+    if not isinstance(node, tree.Call) or (node.name in FUNCTIONS and len(node.arguments) != 1):
+        return None
+    return AGGREGATIONS.get(node.name)
+
+
+def _key_as_bin(key: tree.Named) -> tree.Named:
+    """After `by`, `histogram(value, size)` is `bin(value, size)`."""
+    node = key.value
+    if isinstance(node, tree.Call) and node.name == "histogram":
+        return tree.Named(key.at, key.name, tree.Call(node.at, "bin", node.arguments))
+    return key
+
+
 def _no_nesting(node: tree.Call) -> Value | None:
-    if node.name in AGGREGATIONS:
+    if _aggregation(node) is not None and node.name not in FUNCTIONS:
         raise AplError(f"{node.name}() cannot stand inside of another aggregation, nor after by", node.at)
     return None
 
@@ -336,10 +352,10 @@ def _aggregates(
         aggregating.inner.value(node)  # whose names may be wrong besides
         raise AplError("an aggregation is expected here, such as count(); groups stand after by", node.at)
     value = outer.value(node)
-    if not (isinstance(node, tree.Call) and node.name in AGGREGATIONS):
+    aggregation = _aggregation(node)
+    if aggregation is None or not isinstance(node, tree.Call):
         name = distinct_name(each_.name or f"Column{number}", taken)
         return [(name, value, ("computed", (), ()))]
-    aggregation = AGGREGATIONS[node.name]
     plain = [argument for n, argument in enumerate(node.arguments) if n != aggregation.predicate]
     fields = tuple(name for name in map(name_of, plain) if name is not None)
     name = distinct_name(each_.name or f"{node.name}_{fields[0] if fields else ''}", taken)
@@ -351,7 +367,7 @@ def _has_aggregation(node: object) -> bool:
     stack = [node]
     while stack:
         each_ = stack.pop()
-        if isinstance(each_, tree.Call) and each_.name in AGGREGATIONS:
+        if _aggregation(each_) is not None:
             return True
         if isinstance(each_, Struct):
             stack += [getattr(each_, field) for field in each_.__struct_fields__]
@@ -601,9 +617,10 @@ def _series_value(
     fields: tuple[str, ...] = ()
     shown_as = "computed"
     name = each_.value.name
-    if isinstance(node, tree.Call) and node.name in AGGREGATIONS:
+    aggregation = _aggregation(node)
+    if aggregation is not None and isinstance(node, tree.Call):
         fields = tuple(each_ for each_ in map(name_of, node.arguments) if each_ is not None)
-        shown_as = AGGREGATIONS[node.name].shown_as
+        shown_as = aggregation.shown_as
         name = name or f"{node.name}_{fields[0] if fields else ''}"
     default = outer.constant(each_.default, "the default") if each_.default is not None else None
     return distinct_name(name or f"Column{number}", taken), value, default, (shown_as, fields, ())

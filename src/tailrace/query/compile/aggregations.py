@@ -11,6 +11,7 @@ from msgspec import Struct
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile import reports
 from tailrace.query.compile.relation import Key
+from tailrace.query.functions.array import merged
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -282,6 +283,10 @@ def _list(call: Call) -> Value:
     return Value(DYNAMIC, _shown(_first(items, most)))
 
 
+def _merged(call: Call) -> Value:
+    return merged(Value(DYNAMIC, _shown(call.collected(as_dynamic(call.arguments[0]).sql))))
+
+
 def _set(default: int) -> Callable[[Call], Value]:
     def build(call: Call) -> Value:
         most = call.whole(1, "the size", most=MAX_ELEMENTS) if len(call.arguments) > 1 else default
@@ -412,6 +417,9 @@ def _table() -> Mapping[str, Aggregation]:
     add("avgif(value, predicate)", "avgif", (2, 2), _avg,
         "The mean of the numbers of the rows for which the predicate holds.", 2.0, 'avgif(x, s == "a")',
         predicate=1)
+    add("bag_merge(value)", "computed", (1, 1), _merged,
+        "One dictionary of those of all rows, in which of equal keys that of the last row counts, in the order of the "
+        "rows where the query sorts them; null where there is none.", {"b": 8, "a": 3}, "bag_merge(pack(s, x))")
     add("count()", "count", (0, 0), _count, "The number of rows.", 3)
     add("countif(predicate)", "countif", (1, 1), _count, "The number of rows for which the predicate holds.", 2,
         'countif(s == "a")', predicate=0)
@@ -424,7 +432,8 @@ def _table() -> Mapping[str, Aggregation]:
     add("histogram(value, bins)", "histogram", (2, 2), _histogram,
         "How the numbers spread over this many bins of one width between the smallest and the largest number of all "
         "groups: an array of `{from, to, count}`.",
-        [{"from": 1.0, "to": 4.5, "count": 2}, {"from": 4.5, "to": 8.0, "count": 1}], "histogram(x, 2)")
+        [{"from": 1.0, "to": 4.5, "count": 2}, {"from": 4.5, "to": 8.0, "count": 1}], "histogram(x, 2)",
+        note="After by, `histogram(value, size)` is `bin(value, size)`.")
     add("histogramif(value, bins, predicate)", "histogramif", (3, 3), _histogram,
         "The histogram of the rows for which the predicate holds.",
         [{"from": 1.0, "to": 2.0, "count": 1}, {"from": 2.0, "to": 3.0, "count": 1}],

@@ -18,9 +18,10 @@ from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.parser import parse, parse_expression
 from tailrace.query.compile import operators
 from tailrace.query.compile.aggregations import AGGREGATIONS
-from tailrace.query.compile.dataset import TIME, Dataset
+from tailrace.query.compile.dataset import SYSTEM_TIME, TIME, Dataset
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Column, Columns, Emitter, Empty, Ids, Relation, references
+from tailrace.query.fields import FieldReader
 from tailrace.query.functions import FUNCTIONS, Context, Facts, call
 from tailrace.query.functions.rounding import bin_auto_ns
 from tailrace.query.functions.udf import from_json
@@ -84,6 +85,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}
     map_fields: Mapping[str, Sequence[str]] = {}
     view: Views = no_views
+    notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
     facts: Facts = Facts()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
 
@@ -285,8 +287,23 @@ class Compiler:
             bin_auto_ns=bin_ns,
             columns=columns,
             prices=self.asked.facts.prices,
+            metadata=self._metadata,
             geo=self.asked.facts.places is not None,
         )
+
+    def _metadata(self, field: str, dataset: str | None) -> Mapping[str, str] | None:
+        """The type of a stored field and what users say of it; None where there is no such field."""
+        snapshots = [each.snapshot for each in self.datasets if dataset in (None, each.name)]
+        if dataset is not None and not snapshots:
+            if self._compiling_virtual:
+                raise AplError(tree.VIRTUAL_ALONE)
+            snapshots = [self._snapshot(dataset)]
+        for snapshot in snapshots:
+            types = {"datetime"} if field in (TIME, SYSTEM_TIME) else FieldReader(snapshot.fields).types(field)
+            if types:
+                shown = "|".join(sorted({"float" if kind == "number" else kind for kind in types}))
+                return {"type": shown, **self.asked.notes(snapshot.dataset).get(field, {})}
+        return None
 
     def range_ns(self) -> tuple[int, int]:
         """The time that the query covers: what it and the request say, else what the data has."""

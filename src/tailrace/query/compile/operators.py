@@ -23,6 +23,7 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.inline import inline
+from tailrace.query.compile.redact import redact
 from tailrace.query.compile.relation import Column, Empty, Key, Layer, Relation
 from tailrace.query.values import (
     DATETIME,
@@ -183,6 +184,14 @@ def sample(compiler: "Compiler", relation: Relation, operator: tree.Sample) -> R
     layer.where.append(exp.LT(this=fn("random"), expression=number_node(float(share))))
     layer.scan = None
     return layer
+
+
+def sample_distinct(compiler: "Compiler", relation: Relation, operator: tree.SampleDistinct) -> Relation:
+    count = _count_of(compiler, relation, operator.count, "the number of rows")
+    values = operator.values or (tree.Named(operator.at, None, tree.Star(operator.at)),)
+    shuffled = Layer(aggregate.distinct(compiler, relation, tree.Distinct(operator.at, values)))
+    shuffled.order = (Key("", add_definition(compiler, shuffled, Value(Type.REAL, fn("random"))), False, False),)
+    return cut(shuffled, count)
 
 
 def order(compiler: "Compiler", relation: Relation, operator: tree.Order) -> Relation:
@@ -451,8 +460,9 @@ _OPERATORS: dict[type, Callable[["Compiler", Relation, Any], Relation]] = {
     tree.ProjectKeep: project_keep,
     tree.ProjectRename: project_rename,
     tree.ProjectReorder: project_reorder,
-    tree.Redact: texts.redact,
+    tree.Redact: redact,
     tree.Sample: sample,
+    tree.SampleDistinct: sample_distinct,
     tree.Search: texts.search,
     tree.Summarize: aggregate.summarize,
     tree.Take: take,

@@ -101,7 +101,7 @@ OPERATORS: Mapping[str, Documented] = MappingProxyType({
         "it reaches from the first to the last row. The range may be written `axis in range(start, stop, size)`.",
         f"{_ABC} | make-series c = count() on n from 0 to 9 step 3", [[[1, 1, 1], [0, 3, 6]]]),
     "mv-expand": _operator(
-        "mv-expand [kind=array] [with_itemindex=name] [name =] array [to typeof(type)], … [limit count]",
+        "mv-expand [kind=array] [with_itemindex=name] [name =] array [to typeof(type)], … [limit=count]",
         "A row for each element of an array, or each pair of a dictionary (`kind=bag` keeps it a dictionary). An empty "
         "array gives no row, anything else one. Several arrays go side by side.",
         "print a = dynamic([1, 2]) | mv-expand a", [[1], [2]], "kind is array by default; Kusto's is bag."),
@@ -135,20 +135,26 @@ OPERATORS: Mapping[str, Documented] = MappingProxyType({
         "These columns first. What a pattern fits may be sorted by name, granny- with numbers by their value.",
         f"{_ABC} | project-reorder n | take 1", [[1, "a"]]),
     "redact": _operator(
-        "redact [replaceToken=\"*\"] [replaceHash=true] [redactGroups=true] \"regex\" [on column, …]",
-        "Replaces what the regex matches, or only its groups: each character by a token of one character, the "
-        "whole by a "
-        "longer one, or by a hash. Without `on`, in all texts.",
+        "redact [replaceToken=\"*\"] [replaceHash=true] [redactGroups=true] [auditField=name] [name=]\"regex\", … "
+        "[on column, …]",
+        "Replaces what the regexes match, or only their groups: each character by a token of one character, the "
+        "whole by a longer one, or by a hash. Without `on`, in all texts. The audit is a dictionary by field of the "
+        "names of the regexes that matched, or of the regexes.",
         'print s = "call 5551" | redact @"\\d+"', [["call ****"]]),
     "sample": _operator("sample share", "A random part of the rows, such as 0.1 of them.",
                         f"{_ABC} | sample 0.999999999 | summarize ok = count() <= 3", [[True]],
                         "Takes a share; Kusto's takes a number of rows."),
+    "sample-distinct": _operator("sample-distinct count [of column, …]",
+                                 "So many of the different combinations of the columns, or of all, chosen at random.",
+                                 f"{_ABC} | sample-distinct 5 of s | sort by s asc", [["a"], ["b"]]),
     "search": _operator(
         "search [kind=case_sensitive] [in (dataset, …)] \"term\" and name:\"term\" …",
         "Rows that have the terms, in any column or in the one named: `\"x\"` a whole term, `\"x*\"` the start of one, "
         "`\"*x\"` the end, `\"*x*\"` any part; conditions, and, or, not() may be mixed in.",
         f'{_ABC} | search "b"', [["b", 8]]),
     "sort": _operator("sort by …", "The same as order.", f"{_ABC} | sort by n asc | take 1", [["a", 1]]),
+    "sort-by": _operator("sort-by value [asc|desc], …", "Sorts like order, ascending where nothing is said.",
+                         f"{_ABC} | sort-by n | take 1", [["a", 1]]),
     "summarize": _operator(
         "summarize name = aggregation, … [by column, bin(_time, 1h), …]",
         "A row for each group; without `by` one row. Unless sorted, bins of time come in order, then the largest "

@@ -1,4 +1,4 @@
-"""Operators on texts: parse, parse-where, parse-kv, redact, search; and the cells of a datatable."""
+"""Operators on texts: parse, parse-where, parse-kv, search; and the cells of a datatable."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import sqlglot.expressions as exp
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, one_of
 from tailrace.query.apl.times import datetime_ns
-from tailrace.query.compile.columns import add_definition, define, everything, name_of
+from tailrace.query.compile.columns import add_definition, define
 from tailrace.query.compile.combine import united
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
@@ -34,7 +34,6 @@ from tailrace.query.values import (
     case,
     coalesce,
     fn,
-    infix,
     is_not_null,
     listed,
     literal,
@@ -207,93 +206,6 @@ def _kv_rule(compiler: "Compiler", operator: tree.ParseKv) -> KeyValueRule:
         greedy=given.get("greedy", [False])[-1],
     )
     return msgspec.structs.replace(rule, quotes=tuple(given["quote"])) if "quote" in given else rule
-
-
-# redact
-
-
-def redact(compiler: "Compiler", relation: Relation, operator: tree.Redact) -> Relation:
-    """The matches of a regular expression replaced, in the texts of the columns named, or else of all."""
-    regex = operator.regex.value
-    _check_regex(regex, operator.regex.at)
-    expressions = Expressions(compiler, relation)
-    if operator.on is None:
-        if relation.unlisted() is None:
-            raise AplError("redact needs `on` here, as the events have fields that are not known", operator.at)
-        chosen = [(c.name, c.value) for c in everything(compiler, relation) if c.value.type in (STRING, DYNAMIC)]
-    else:
-        chosen = [(_column_name(node), expressions.value(node)) for node in operator.on]
-    layer = Layer(expressions.relation)
-    places = [column.name for column in everything(compiler, relation)]
-    if operator.on is None and relation.rest is not None:
-        for column in everything(compiler, relation):
-            layer.show(column)
-        layer.without_rest = True
-    for name, value in chosen:
-        cleaned = _redacted(as_text(value).sql, operator)
-        if value.type is DYNAMIC:
-            is_text = fn("json_type", value.sql).eq("VARCHAR")
-            made = Value(DYNAMIC, case((is_text, fn("to_json", cleaned)), otherwise=value.sql))
-        elif value.type is STRING:
-            made = Value(STRING, cleaned)
-        else:
-            continue
-        define(compiler, layer, name, made)
-    order = {name: n for n, name in enumerate(places)}
-    layer.arrange = lambda columns: sorted(columns, key=lambda column: order.get(column.name, len(order)))
-    return layer
-
-
-def _column_name(node: tree.Expression) -> str:
-    name = name_of(node)
-    if name is None:
-        raise AplError("redact … on takes names of columns", node.at)
-    return name
-
-
-def _redacted(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
-    """The pieces between the matches, and in place of each match what it becomes."""
-    pattern = text_node(operator.regex.value)
-    matches = fn("regexp_extract_all", text, pattern)
-    pieces = fn("string_split_regex", text, pattern)
-    group_count = _group_count(operator.regex.value) if operator.groups else 0
-    groups = [fn("regexp_extract_all", text, pattern, number_node(n + 1)) for n in range(group_count)]
-
-    def at(values: exp.Expr, index: exp.Expr) -> exp.Expr:
-        return coalesce(fn("list_extract", values, index), text_node(""))
-
-    def replaced(match: exp.Expr) -> exp.Expr:
-        if operator.hashed:
-            return case((infix(exp.NEQ, match, text_node("")), fn("md5", match)), otherwise=text_node(""))
-        token = "*" if operator.token is None else operator.token
-        if len(token) == 1:
-            return fn("repeat", text_node(token), fn("length", match))
-        return case((infix(exp.NEQ, match, text_node("")), text_node(token)), otherwise=text_node(""))
-
-    index = exp.column("n")
-
-    def shown() -> exp.Expr:
-        match = at(matches, index)
-        if not group_count:
-            return replaced(match)
-        for group in groups:
-            part = at(group, index)
-            whole = infix(exp.NEQ, part, text_node(""))
-            match = case((whole, fn("replace", match, part, replaced(part))), otherwise=match)
-        return match
-
-    joined = exp.Lambda(
-        this=fn("concat", at(pieces, index), shown()), expressions=[exp.to_identifier("n")]
-    )  # fmt: skip
-    numbers = fn("range", number_node(1), infix(exp.Add, fn("len", pieces), number_node(1)))
-    made = fn("array_to_string", fn("list_transform", numbers, joined), text_node(""))
-    # Where an empty match cuts the text into its characters the pieces and the matches do not go together.
-    fits = infix(exp.EQ, fn("len", pieces), infix(exp.Add, fn("len", matches), number_node(1)))
-    return case((fits, made), otherwise=text)
-
-
-def _group_count(regex: str) -> int:
-    return sum(found[0].startswith("(") for found in _GROUP.finditer(regex))
 
 
 # search

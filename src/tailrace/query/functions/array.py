@@ -212,6 +212,13 @@ def _bag_zip(keys: Any, values: Any) -> dict[str, Any]:
     return {str(key): value for key, value in zip(_items(keys), _items(values), strict=False)}
 
 
+@udf("apl_bag_merge", [DYNAMIC], DYNAMIC)
+def merged(bags: Any) -> dict[str, Any] | None:
+    """One dictionary of an array of them, in which of equal keys the last one counts; null where there is none."""
+    found = [bag for bag in bags if isinstance(bag, dict)]
+    return {key: value for bag in found for key, value in bag.items()} if found else None
+
+
 def _pairs(context: Context, *arguments: Value) -> Value:
     if not arguments:
         return dynamic_literal({})
@@ -240,6 +247,10 @@ def _has_key(context: Context, bag: Value, key: Value) -> Value:
         return case((infix(exp.EQ, json_kind(v), text_node("OBJECT")), there), otherwise=exp.false())
 
     return bool_(coalesce(bind([bag.sql], has), exp.false()))
+
+
+def _packed_array(context: Context, *values: Value) -> Value:
+    return array(values) if values else dynamic_literal([])
 
 
 def _bag_keys(context: Context, bag: Value) -> Value:
@@ -380,6 +391,10 @@ _add("bag_has_key", "bag:dynamic, key:text", BOOL, _has_key,
      'print bag_has_key(dynamic({"a": {"b": 1}}), "$.a.b")', True)
 _add("bag_keys", "bag:dynamic", DYNAMIC, _bag_keys, "The keys of a dictionary; null where it is none.",
      'print bag_keys(dynamic({"a": 1, "b": 2}))', ["a", "b"])
+_add("bag_merge", "bags:dynamic*", DYNAMIC, lambda c, *bags: merged(array(bags)),
+     "One dictionary of several, in which of equal keys the last one counts; what is no dictionary is left out, null "
+     "where none is.", 'print bag_merge(dynamic({"a": 1, "b": 2}), dynamic({"b": 3}))', {"a": 1, "b": 3}, least=1,
+     note="Kusto keeps the first of equal keys.")
 _add("bag_pack pack pack_dictionary", "pairs:any*", DYNAMIC, _pairs,
      "A dictionary of keys and values in turn; `bag_pack(*)` has all columns of the row by their names.",
      'print bag_pack("a", 1, "b", "x")', {"a": 1, "b": "x"}, least=0, star="pairs")
@@ -389,7 +404,7 @@ _add("bag_zip", "keys:dynamic, values:dynamic", DYNAMIC, lambda c, keys, values:
 _add("isarray", "value:any", BOOL, _isarray, "Whether the value is an array.", "print isarray(dynamic([]))", True)
 _add("len", "value:any", LONG, _len, "Number of characters, elements or keys; null of null.",
      "print len(dynamic([1, 2]))", 2)
-_add("pack_array", "values:any*", DYNAMIC, lambda c, *values: array(values),
+_add("pack_array", "values:any*", DYNAMIC, _packed_array,
      "An array of the values; `pack_array(*)` has all columns of the row.", 'print pack_array(1, "a")', [1, "a"])
 _add("strcat_array", "array:dynamic, delimiter:text?", STRING, _strcat_array,
      "The elements, written out, with a delimiter between them.", 'print strcat_array(dynamic([1, "a"]), "-")', "1-a")

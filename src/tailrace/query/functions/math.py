@@ -69,9 +69,13 @@ def _unary(function: str) -> Callable[..., Value]:
 # fmt: off
 for _name, _function, _doc, _example, _result in (
     ("acos", "acos", "The angle in radians whose cosine this is.", "acos(1)", 0.0),
+    ("acosh", "acosh", "The number, at least 0, whose hyperbolic cosine this is.", "acosh(1)", 0.0),
     ("asin", "asin", "The angle in radians whose sine this is.", "asin(0)", 0.0),
+    ("asinh", "asinh", "The number whose hyperbolic sine this is.", "asinh(0)", 0.0),
     ("atan", "atan", "The angle in radians whose tangent this is.", "atan(0)", 0.0),
+    ("atanh", "atanh", "The number whose hyperbolic tangent this is.", "round(atanh(0.5), 3)", 0.549),
     ("cos", "cos", "The cosine of an angle in radians.", "cos(0)", 1.0),
+    ("cosh", "cosh", "The hyperbolic cosine.", "cosh(0)", 1.0),
     ("cot", "cot", "The cotangent of an angle in radians.", "round(cot(1), 3)", 0.642),
     ("degrees", "degrees", "Radians as degrees.", "degrees(pi())", 180.0),
     ("exp", "exp", "e to this power.", "exp(0)", 1.0),
@@ -82,8 +86,10 @@ for _name, _function, _doc, _example, _result in (
     ("loggamma", "lgamma", "The natural logarithm of the gamma function's absolute value.", "loggamma(1)", 0.0),
     ("radians", "radians", "Degrees as radians.", "radians(180) == pi()", True),
     ("sin", "sin", "The sine of an angle in radians.", "sin(0)", 0.0),
+    ("sinh", "sinh", "The hyperbolic sine.", "sinh(0)", 0.0),
     ("sqrt", "sqrt", "The square root.", "sqrt(9)", 3.0),
     ("tan", "tan", "The tangent of an angle in radians.", "tan(0)", 0.0),
+    ("tanh", "tanh", "The hyperbolic tangent.", "tanh(0)", 0.0),
 ):
     _add(_name, "value:real", REAL, _unary(_function), _doc, f"print {_example}", _result)
 # fmt: on

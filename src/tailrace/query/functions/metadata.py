@@ -1,7 +1,7 @@
 """Functions of fields, rows and their ingestion."""
 
 from tailrace.query.functions.table import CallInvalid, Context, table
-from tailrace.query.values import DATETIME, STRING, Value, constant_in, null
+from tailrace.query.values import DATETIME, DYNAMIC, STRING, Value, constant_in, dynamic_literal, null
 
 FUNCTIONS, _add = table("metadata")
 
@@ -17,6 +17,17 @@ def _cursor_current(context: Context) -> Value:
     return context.cursor if context.cursor is not None else null(STRING)
 
 
+def _field_metadata(context: Context, name: Value, dataset: Value | None) -> Value:
+    field = constant_in(name, str)
+    if field is None:
+        raise CallInvalid("name of field_metadata() must be a string literal", 0)
+    place = None if dataset is None else constant_in(dataset, str)
+    if dataset is not None and place is None:
+        raise CallInvalid("dataset of field_metadata() must be a string literal", 1)
+    found = context.metadata(field, place)
+    return null(DYNAMIC) if found is None else dynamic_literal(dict(found))
+
+
 def _ingestion_time(context: Context) -> Value:
     return context.columns.get("_sysTime", null(DATETIME))
 
@@ -26,6 +37,10 @@ _add("column_ifexists columnifexists", "name:constant, default:any", "type of th
      _column_ifexists, "The field of a name, else the default.", 'print column_ifexists("nobody_has_it", 0)', 0)
 _add("cursor_current", "", STRING, _cursor_current, "The row's cursor; null where rows are of no dataset.",
      "print cursor_current()", None)
+_add("field_metadata", "name:constant, dataset:constant?", DYNAMIC, _field_metadata,
+     "What is known of a stored field: a dictionary of its `type`, and the `unit` and the `description` that it was "
+     "given; null where events have no such field. Without a dataset it is one of those that the query reads.",
+     'print field_metadata("nobody_has_it")', None)
 _add("ingestion_time", "", DATETIME, _ingestion_time, "When the event was ingested, which is `_sysTime`.",
      "print ingestion_time()", None)
 # fmt: on

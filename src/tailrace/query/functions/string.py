@@ -211,7 +211,7 @@ def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
     if len(given) > 1:
         raise CallInvalid(f"extract_all(regex, groups, text) takes 2 or 3 arguments, not {len(others) + 1}")
     pattern = regexes.checked(regex, "extract_all()", 0) if regex.is_constant else None
-    if given:
+    if given and constant_in(given[0], list) != []:
         wanted = constant_in(given[0], list)
         if not wanted or not all(isinstance(each, int) and 0 <= each <= 9 for each in wanted):
             raise CallInvalid("groups of extract_all() must be a literal array of numbers from 0 to 9", 1)
@@ -339,7 +339,7 @@ _add("indexof_regex", "text:text, regex:text, start:long?, occurrence:long?, len
 # Parsing and formatting
 
 
-_BYTE_UNITS = ("", "K", "M", "G", "T", "P", "E")
+_BYTE_UNITS = ("", "K", "M", "G", "T", "P", "E", "Z", "Y")
 
 
 @udf("apl_format_bytes", [REAL, LONG, STRING, LONG], STRING)
@@ -347,7 +347,7 @@ def _format_bytes(size: float, precision: int, unit: str, base: int) -> str | No
     if base not in (2, 10):
         return None
     step = 1024 if base == 2 else 1000
-    names = ["Bytes", *(f"{each}{'i' if base == 2 else ''}B" for each in _BYTE_UNITS[1:])]
+    names = ["Bytes", "KB" if base == 2 else "kB", *(f"{each}B" for each in _BYTE_UNITS[2:])]
     if unit:
         power = _power_of(unit)
         if power is None:
@@ -367,8 +367,8 @@ def _power_of(unit: str) -> int | None:
     text = unit.strip().lower()
     if text in ("", "b", "byte", "bytes"):
         return 0
-    match = re.fullmatch(r"([kmgtpe])(?:i?b)?", text)
-    return " kmgtpe".index(match[1]) if match else None
+    match = re.fullmatch(r"([kmgtpezy])(?:i?b)?", text)
+    return " kmgtpezy".index(match[1]) if match else None
 
 
 _BYTES = re.compile(r"\s*([+-]?\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*")
@@ -389,7 +389,7 @@ def _format_url(parts: Any) -> str | None:
     if not isinstance(parts, dict):
         return None
     lower = {str(key).lower(): value for key, value in parts.items() if value not in (None, "")}
-    login = urllib.parse.quote(str(lower.get("username", "")), safe="")
+    login = urllib.parse.quote(str(lower.get("username", lower.get("user", ""))), safe="")
     if "password" in lower:
         login += ":" + urllib.parse.quote(str(lower["password"]), safe="")
     place = (f"{login}@" if login else "") + str(lower.get("host", ""))
@@ -545,22 +545,22 @@ _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]
 # fmt: off
 _add("format_bytes", "size:real, precision:long?, unit:text?, base:long?", STRING,
      lambda c, size, precision, unit, base: _format_bytes(
-         size, precision or literal(0), unit or literal(""), base or literal(10)
+         size, precision or literal(0), unit or literal(""), base or literal(2)
      ),
-     "A number of bytes for people, in powers of 1000, or of 1024 with base 2.",
+     "A number of bytes for people, in powers of 1024, or of 1000 with base 10.",
      "print format_bytes(1536, 1)", "1.5 KB")
 _add("format_url", "parts:dynamic", STRING, lambda c, parts: _format_url(parts),
-     "A URL of a dictionary with the keys that parse_url() gives.",
+     "A URL of a dictionary with the keys that parse_url() gives; the user may also be called `user`.",
      'print format_url(dynamic({"scheme": "https", "host": "example.com", "path": "/a", "query": {"q": "x y"}}))',
      "https://example.com/a?q=x+y")
 _add("gettype", "value:any", STRING, _gettype,
      "The name of the value's type: bool, int, real, string, datetime, timespan, array, dictionary or null.",
      'print gettype(dynamic({"a": 1}))', "dictionary")
 _add("parse_bytes", "text:text, base:long?", LONG,
-     lambda c, text, base: _parse_bytes(text, base or literal(10)),
-     "The number of bytes that a text such as 1.5 KB means, in powers of 1000, or of 1024 with base 2 or KiB; 0 where "
-     "it means none.",
-     'print parse_bytes("1.5 KB")', 1500)
+     lambda c, text, base: _parse_bytes(text, base or literal(2)),
+     "The number of bytes that a text such as 1.5 KB means, in powers of 1024, or of 1000 with base 10, but never for "
+     "KiB; 0 where it means none.",
+     'print parse_bytes("1.5 KB")', 1536)
 _add("parse_csv", "text:text", DYNAMIC, lambda c, text: _parse_csv(text),
      "The fields of the first record of CSV, in which a quoted field may have line breaks.",
      "print parse_csv('a,\"b,c\"')", ["a", "b,c"])

@@ -50,6 +50,8 @@ class Context(Struct, frozen=True):
     columns: Mapping[str, Value] = field(default_factory=dict)  # in scope, by name
     cursor: Value | None = None  # the row's cursor, where rows have one
     prices: Mapping[str, Price] = field(default_factory=dict)  # of language models, by name
+    metadata: Callable[[str, str | None], Mapping[str, str] | None] = lambda field, dataset: None
+    """What is known of a field of a dataset, or without one of the query's; None of what is no field."""
     geo: bool = False  # whether a database of IP addresses is registered
 
 
