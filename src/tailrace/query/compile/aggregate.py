@@ -231,6 +231,7 @@ class _Aggregating:
     def call(self, aggregation: Aggregation, node: tree.Call) -> Call:
         predicate: exp.Expr | None = None
         arguments: list[Value] = []
+        nodes: list[tree.Expression] = []
         names: list[str] = []
         for index, argument in enumerate(node.arguments):
             if index == aggregation.predicate:
@@ -238,16 +239,22 @@ class _Aggregating:
             elif isinstance(argument, tree.Star):
                 for column in everything(self.compiler, self.inner.relation):
                     arguments.append(column.value)
+                    nodes.append(argument)
                     names.append(column.name)
             else:
                 name = name_of(argument) or ""
                 source = self.inner.relation.find(name)
                 value = self.value(argument)
                 arguments.append(value if source is not None and source.types else nan_as_null(value))
+                nodes.append(argument)
                 names.append(name)
         order = self.inner.relation.order if self.inner.relation.settled else ()
         seconds = self.seconds if aggregation.name == "rate" else None
-        return Call(aggregation.name, tuple(arguments), tuple(names), predicate, order, seconds, self.extremes)
+
+        def settle(index: int, what: str) -> Value:
+            return self.inner.constant(nodes[index], what)
+
+        return Call(aggregation.name, tuple(arguments), tuple(names), settle, predicate, order, seconds, self.extremes)
 
     def value(self, node: tree.Expression) -> Value:
         return self.inner.operand(node)

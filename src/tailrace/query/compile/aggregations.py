@@ -60,12 +60,18 @@ MAX_TOP = 10_000
 MAX_BINS = 1_000  # of a histogram
 
 
+def _no_literal(index: int, what: str) -> Value:
+    raise AplError(f"{what} must be a literal", kind="type")
+
+
 class Call(Struct, frozen=True, eq=False):
     """An aggregation as it is called in one place."""
 
     name: str
     arguments: tuple[Value, ...]  # without the predicate
     names: tuple[str, ...]  # what they are called, "" for what is no plain field
+    settle: Callable[[int, str], Value] = _no_literal
+    """An argument as a literal, where it has one value before any row is read. Raises AplError."""
     predicate: exp.Expr | None = None
     order: tuple[Key, ...] = ()  # of the rows, where the query settled it
     seconds: exp.Expr | None = None  # that a group covers
@@ -75,7 +81,7 @@ class Call(Struct, frozen=True, eq=False):
     def constant(self, index: int, what: str) -> Any:
         value = self.arguments[index]
         if not value.is_constant:
-            raise AplError(f"{what} of {self.name}() must be a literal", kind="type")
+            value = self.settle(index, f"{what} of {self.name}()")
         return value.constant
 
     def whole(self, index: int, what: str, *, most: int) -> int:
