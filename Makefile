@@ -36,7 +36,7 @@ test-long: $(INSTALLED_DEV)
 
 # Lines and branches of the way from a body to a table that these packages' own tests pass; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process" --cov --cov-report=term tests/intake tests/log tests/lake tests/storage
+	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
 
 # The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv

@@ -10,13 +10,13 @@ import msgspec
 
 from bench.generate import Generator
 from tailrace.events import Batch
-from tailrace.intake import Limits, TimeRule, cut_json
 from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields, FieldsView
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.lake import SHRED_BYTES
 from tailrace.lake.shred import Shredder
 from tailrace.lake.table import write_files
+from tailrace.parsing import Limits, TimeRule, parse_json
 
 
 def decode_and_flush(bodies: Sequence[bytes], file: Path) -> float:
@@ -43,8 +43,8 @@ def batches_of(generator: Generator, bodies: Sequence[bytes]) -> list[Batch]:
     limits = Limits()
     batches = []
     for body in bodies:
-        cut = cut_json(body, times=rule, limits=limits, received_ns=received_ns)
-        batches.append(Batch(generator.dataset, cut.events, cut.times, cut.count, received_ns))
+        parsed = parse_json(body, times=rule, limits=limits, received_ns=received_ns)
+        batches.append(Batch(generator.dataset, parsed.events, parsed.times, parsed.count, received_ns))
     return batches
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tailrace.dialects import baselime
+from tailrace.protocols import baselime
 
 if TYPE_CHECKING:
     from conftest import Server

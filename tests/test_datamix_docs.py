@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailrace.access.sessions import BURST_S, MAX_DELAY_S, MAX_LIVE, RATE_BYTES_PER_S, SESSION_MS
-from tailrace.dialects.datamix import MAX_AGE_MS, MAX_AHEAD_MS, MAX_KEY_BODY_BYTES
+from tailrace.protocols.datamix import MAX_AGE_MS, MAX_AHEAD_MS, MAX_KEY_BODY_BYTES
 
 if TYPE_CHECKING:
     from conftest import Server

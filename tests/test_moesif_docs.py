@@ -15,7 +15,7 @@ from support.moesif import Application
 from support.waiting import wait_until
 
 from tailrace.config import Settings
-from tailrace.dialects import moesif, moesif_events
+from tailrace.protocols import moesif, moesif_events
 
 if TYPE_CHECKING:
     from conftest import MakeServer
@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 
 def test_every_route_is_named() -> None:
-    for route in moesif.DIALECT.routes:
+    for route in moesif.PROTOCOL.routes:
         path = re.sub("^/collector", "", route.path)
         if path not in ("/v1/traces/v1/traces", "/v1/logs/v1/logs"):
             assert path.removesuffix("/batch") in PAGE

@@ -8,9 +8,9 @@ import pytest
 from support.events import RECEIVED_NS, batch
 
 import tailrace
-from tailrace.intake import Limits, TimeRule, cut_json
 from tailrace.lake.fields import Fields
 from tailrace.lake.shred import Shredder
+from tailrace.parsing import Limits, TimeRule, parse_json
 
 EVENTS = [
     {"n": number, "http": {"status": 200}, "ms": number / 4, "tags": ["a"], "by": "x" if number % 2 else {"id": number}}
@@ -42,16 +42,16 @@ def test_a_good_body_is_cut_without_a_look_at_single_events(monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a single event was looked at")
 
-    monkeypatch.setattr("tailrace.intake.cut.mend", fail)
-    monkeypatch.setattr("tailrace.intake.cut._is_event", fail)
+    monkeypatch.setattr("tailrace.parsing.json.sanitize", fail)
+    monkeypatch.setattr("tailrace.parsing.json._is_event", fail)
 
-    cut = cut_json(body, times=TimeRule(), limits=Limits(), received_ns=RECEIVED_NS)
+    parsed = parse_json(body, times=TimeRule(), limits=Limits(), received_ns=RECEIVED_NS)
 
-    assert (cut.count, cut.events) == (len(EVENTS), lines)
+    assert (parsed.count, parsed.events) == (len(EVENTS), lines)
 
 
-def test_a_dialect_does_no_io() -> None:
-    for path in (Path(tailrace.__file__).parent / "dialects").glob("*.py"):
+def test_a_protocol_does_no_io() -> None:
+    for path in (Path(tailrace.__file__).parent / "protocols").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

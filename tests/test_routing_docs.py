@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.access.keys import MOESIF_TAIL_LENGTH
 from tailrace.api import ROUTES
-from tailrace.dialects.route import DIALECTS, Router
+from tailrace.protocols.router import PROTOCOLS, Router
 from tailrace.server.app import SAME_ORIGIN
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "routing.md"
@@ -44,7 +44,7 @@ def code(cell: str) -> list[str]:
 
 
 def disputed() -> Iterator[tuple[str, str, list[str]]]:
-    """Method, path, and whose a request with each credential is."""
+    """Method, path, and which protocol a request with each credential is for."""
     for said, *whose in table("under `/v1`"):
         for request in code(said):
             if " " in request:
@@ -52,17 +52,17 @@ def disputed() -> Iterator[tuple[str, str, list[str]]]:
                 yield method, path, [name.lower() for name in whose]
 
 
-def test_the_table_of_dialects_names_every_mount_path_and_host() -> None:
+def test_the_table_of_protocols_names_every_mount_path_and_host() -> None:
     assert [
-        (name.lower(), code(mount), code(paths), code(hosts)) for name, mount, paths, hosts in table("dialect")
-    ] == [(dialect.name, [dialect.mount], list(dialect.own_paths), list(dialect.hosts)) for dialect in DIALECTS]
+        (name.lower(), code(mount), code(paths), code(hosts)) for name, mount, paths, hosts in table("protocol")
+    ] == [(protocol.name, [protocol.mount], list(protocol.own_paths), list(protocol.hosts)) for protocol in PROTOCOLS]
 
 
 @pytest.mark.parametrize(("method", "path", "whose"), list(disputed()))
 def test_a_disputed_path_is_whose_the_table_says(method: str, path: str, whose: list[str]) -> None:
-    router = Router(api_paths=[route.path for route in ROUTES], dialect_of=KNOWN.get)
+    router = Router(api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
 
-    found = [router.match(method, path.encode(), headers).dialect.name for headers in CREDENTIALS]
+    found = [router.match(method, path.encode(), headers).protocol.name for headers in CREDENTIALS]
 
     assert found == whose
 

@@ -1,4 +1,4 @@
-"""Keys of the other dialects in the access store, on a real database file."""
+"""Keys of the other protocols in the access store, on a real database file."""
 
 import string
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from tailrace.access import Access, Grant, KeyDialect
+from tailrace.access import Access, Grant, KeyProtocol
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-DIALECTS: tuple[KeyDialect, ...] = get_args(KeyDialect)
-SCOPES: dict[KeyDialect, dict[str, Any]] = {
+PROTOCOLS: tuple[KeyProtocol, ...] = get_args(KeyProtocol)
+SCOPES: dict[KeyProtocol, dict[str, Any]] = {
     "baselime": {"datasets": ["logs", "web"]},
     "datamix": {"destination": "batch.publisher.staging"},
     "moesif": {"dataset": "api"},
@@ -51,21 +51,21 @@ def owner(access: Access) -> Grant:
     return access.authenticate(secret)
 
 
-def create(access: Access, owner: Grant, dialect: KeyDialect, **more: Any) -> tuple[str, str]:
+def create(access: Access, owner: Grant, protocol: KeyProtocol, **more: Any) -> tuple[str, str]:
     """Makes a key; its id and the key."""
-    record, key = access.create_key(dialect, "test", **{**SCOPES[dialect], **more}, who=owner)
+    record, key = access.create_key(protocol, "test", **{**SCOPES[protocol], **more}, who=owner)
     return record.id, key
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_key_says_where_it_may_send(access: Access, owner: Grant, dialect: KeyDialect) -> None:
-    key_id, key = create(access, owner, dialect)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_key_says_where_it_may_send(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+    key_id, key = create(access, owner, protocol)
 
-    grant = access.authenticate_key(dialect, key)
+    grant = access.authenticate_key(protocol, key)
 
-    names = {"baselime": ("logs", "web"), "datamix": ("batch.publisher.staging",), "moesif": ("api",)}[dialect]
-    assert (grant.key_id, grant.dialect, grant.datasets) == (key_id, dialect, names)
-    assert grant.destination == SCOPES[dialect].get("destination", "")
+    names = {"baselime": ("logs", "web"), "datamix": ("batch.publisher.staging",), "moesif": ("api",)}[protocol]
+    assert (grant.key_id, grant.protocol, grant.datasets) == (key_id, protocol, names)
+    assert grant.destination == SCOPES[protocol].get("destination", "")
     assert all(grant.may_send_to(name) for name in names)
     assert not grant.may_send_to("another")
     assert access.key_grant(key_id) == grant
@@ -77,15 +77,15 @@ def test_a_key_for_every_dataset_may_send_to_any(access: Access, owner: Grant) -
     assert access.authenticate_key("baselime", key).may_send_to("anything")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.sqlite
-def test_nothing_of_a_key_is_in_the_file(path: Path, dialect: KeyDialect) -> None:
+def test_nothing_of_a_key_is_in_the_file(path: Path, protocol: KeyProtocol) -> None:
     with Access.open(path) as access:
         secret = access.bootstrap()
         assert secret is not None
-        made = [create(access, access.authenticate(secret), dialect)[1], secret]
-        given = "brought-along-".ljust(60, "z") + dialect
-        made.append(create(access, access.authenticate(secret), dialect, key=given)[1])
+        made = [create(access, access.authenticate(secret), protocol)[1], secret]
+        given = "brought-along-".ljust(60, "z") + protocol
+        made.append(create(access, access.authenticate(secret), protocol, key=given)[1])
 
     stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert b"test" in stored
@@ -111,19 +111,19 @@ def test_a_moesif_key_that_ends_like_another_is_refused(access: Access, owner: G
     create(access, owner, "baselime", key="b" * 50 + "0123456789")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
     brought = "Key_of-another.service/with+signs=".ljust(50, "x")
 
-    key_id, key = create(access, owner, dialect, key=brought)
+    key_id, key = create(access, owner, protocol, key=brought)
 
     assert key == brought
-    assert access.authenticate_key(dialect, brought).key_id == key_id
-    assert access.dialect_of(brought) == dialect
+    assert access.authenticate_key(protocol, brought).key_id == key_id
+    assert access.protocol_of(brought) == protocol
 
 
 @pytest.mark.parametrize(
-    ("dialect", "key"),
+    ("protocol", "key"),
     [
         ("moesif", "k" * 49),
         ("baselime", "k" * 15),
@@ -138,27 +138,27 @@ def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, dialec
     ],
 )
 def test_what_cannot_be_sent_or_told_apart_is_no_key(
-    access: Access, owner: Grant, dialect: KeyDialect, key: str
+    access: Access, owner: Grant, protocol: KeyProtocol, key: str
 ) -> None:
-    with pytest.raises(BadRequest, match=f"a {dialect} key"):
-        create(access, owner, dialect, key=key)
+    with pytest.raises(BadRequest, match=f"a {protocol} key"):
+        create(access, owner, protocol, key=key)
     assert access.list_keys() == []
 
 
-@pytest.mark.parametrize(("dialect", "shortest"), [("moesif", 50), ("baselime", 16), ("datamix", 16)])
+@pytest.mark.parametrize(("protocol", "shortest"), [("moesif", 50), ("baselime", 16), ("datamix", 16)])
 def test_the_shortest_and_the_longest_key_are_taken(
-    access: Access, owner: Grant, dialect: KeyDialect, shortest: int
+    access: Access, owner: Grant, protocol: KeyProtocol, shortest: int
 ) -> None:
-    create(access, owner, dialect, key="s" * shortest)
-    create(access, owner, dialect, key="l" * 512)
+    create(access, owner, protocol, key="s" * shortest)
+    create(access, owner, protocol, key="l" * 512)
 
 
 def test_a_key_or_token_that_is_there_cannot_be_brought_along(access: Access, owner: Grant) -> None:
     _, key = create(access, owner, "baselime")
 
-    for dialect in DIALECTS:
+    for protocol in PROTOCOLS:
         with pytest.raises((Conflict, BadRequest)):
-            create(access, owner, dialect, key=key)
+            create(access, owner, protocol, key=key)
     # A root token is chosen by the operator and may look like anything.
     access.bootstrap("chosen-by-the-operator-".ljust(60, "r"))
     with pytest.raises(Conflict):
@@ -169,7 +169,7 @@ def test_a_key_revoked_is_refused_at_its_next_use(access: Access, owner: Grant) 
     key_id, key = create(access, owner, "baselime")
     access.authenticate_key("baselime", key)
     access.key_grant(key_id)
-    assert access.dialect_of(key) == "baselime"
+    assert access.protocol_of(key) == "baselime"
 
     access.delete_key(key_id)
 
@@ -177,7 +177,7 @@ def test_a_key_revoked_is_refused_at_its_next_use(access: Access, owner: Grant) 
         access.authenticate_key("baselime", key)
     with pytest.raises(Unauthorized, match="revoked"):
         access.key_grant(key_id)
-    assert access.dialect_of(key) is None
+    assert access.protocol_of(key) is None
     with pytest.raises(NotFound):
         access.get_key(key_id)
     with pytest.raises(NotFound):
@@ -192,61 +192,61 @@ def test_a_key_ends_when_it_says(access: Access, owner: Grant, clock: Clock) -> 
     clock.now = end - timedelta(microseconds=1)
     assert access.authenticate_key("datamix", key).expires_s == end.timestamp()
     access.key_grant(key_id)
-    assert access.dialect_of(key) == "datamix"
+    assert access.protocol_of(key) == "datamix"
 
     clock.now = end
     with pytest.raises(Unauthorized, match="expired"):
         access.authenticate_key("datamix", key)
     with pytest.raises(Unauthorized, match="expired"):
         access.key_grant(key_id)
-    assert access.dialect_of(key) is None
+    assert access.protocol_of(key) is None
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_key_is_good_for_its_own_dialect_only(access: Access, owner: Grant, dialect: KeyDialect) -> None:
-    _, key = create(access, owner, dialect)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_key_is_good_for_its_own_protocol_only(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+    _, key = create(access, owner, protocol)
 
-    for other in set(DIALECTS) - {dialect}:
+    for other in set(PROTOCOLS) - {protocol}:
         with pytest.raises(Unauthorized, match=f"no {other} key"):
             access.authenticate_key(other, key)
-    with pytest.raises(Unauthorized, match=f"{dialect} key, not a token"):
+    with pytest.raises(Unauthorized, match=f"{protocol} key, not a token"):
         access.authenticate(key)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_token_is_good_as_no_key(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_token_is_good_as_no_key(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
     _, token = access.create_token("t", {"*": {"ingest": ["create"]}}, who=owner)
 
-    with pytest.raises(Unauthorized, match=f"no {dialect} key"):
-        access.authenticate_key(dialect, token)
-    assert access.dialect_of(token) == "axiom"
+    with pytest.raises(Unauthorized, match=f"no {protocol} key"):
+        access.authenticate_key(protocol, token)
+    assert access.protocol_of(token) == "axiom"
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant, dialect: KeyDialect) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
     for unknown in ("", "k" * 60, "\udcff"):
         with pytest.raises(Unauthorized):
-            access.authenticate_key(dialect, unknown)
-        assert access.dialect_of(unknown) is None
+            access.authenticate_key(protocol, unknown)
+        assert access.protocol_of(unknown) is None
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_keys_outlive_a_restart(location: Path | str, dialect: KeyDialect) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_keys_outlive_a_restart(location: Path | str, protocol: KeyProtocol) -> None:
     with Access.open(location) as access:
         secret = access.bootstrap()
         assert secret is not None
-        key_id, key = create(access, access.authenticate(secret), dialect)
+        key_id, key = create(access, access.authenticate(secret), protocol)
         record = access.get_key(key_id)
 
     with Access.open(location) as access:
-        assert access.authenticate_key(dialect, key).key_id == key_id
+        assert access.authenticate_key(protocol, key).key_id == key_id
         assert access.list_keys() == [record]
 
 
 def test_keys_are_listed_oldest_first(access: Access, owner: Grant, clock: Clock) -> None:
     made = []
-    for dialect in DIALECTS:
-        made.append(create(access, owner, dialect)[0])
+    for protocol in PROTOCOLS:
+        made.append(create(access, owner, protocol)[0])
         clock.now += timedelta(seconds=1)
 
     assert [record.id for record in access.list_keys()] == made

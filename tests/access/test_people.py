@@ -465,4 +465,4 @@ def test_an_ingest_token_differs_in_its_prefix(access: Access, owner: Grant) -> 
     assert secret.startswith("xait-")
     assert access.authenticate(secret).datasets == INGEST
     assert token in access.list_tokens()
-    assert access.dialect_of(secret) == "axiom"
+    assert access.protocol_of(secret) == "axiom"

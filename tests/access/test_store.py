@@ -117,10 +117,10 @@ def test_a_credential_that_is_not_known_is_looked_up_once_until_something_change
     monkeypatch.setattr(access, "_look_up", counted)
     secret = "a-key-that-the-clients-have-already"
 
-    assert [access.dialect_of(secret) for _ in range(3)] == [None, None, None]
+    assert [access.protocol_of(secret) for _ in range(3)] == [None, None, None]
     assert len(looked_up) == 1
     access.create_key("baselime", "late", datasets=["*"], key=secret, who=owner)
-    assert access.dialect_of(secret) == "baselime"
+    assert access.protocol_of(secret) == "baselime"
 
 
 def test_an_api_token_has_the_capabilities_it_was_given(access: Access, owner: Grant) -> None:

@@ -95,7 +95,7 @@ def test_of_changes_to_one_version_of_a_dashboard_one_is_taken(server: "Server",
         ("/v2/datasets/{}/mapfields", {"name": "m"}),
         ("/v2/datasets", {"name": "{}-new"}),
         ("/v2/dashboards", {"uid": "{}", "dashboard": {"name": "x"}}),
-        ("/tailrace/v1/keys", {"dialect": "moesif", "name": "k", "dataset": "{}", "key": "{}-" + "k" * 60}),
+        ("/tailrace/v1/keys", {"protocol": "moesif", "name": "k", "dataset": "{}", "key": "{}-" + "k" * 60}),
     ],
 )
 def test_of_those_who_take_one_name_one_has_it(server: "Server", dataset: str, path: str, body: dict[str, str]) -> None:

@@ -67,7 +67,7 @@ def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server"
     personal = server.client.post(f"/tailrace/v1/users/{user}/tokens", json={"name": "p"}).json()
     server.client.delete(f"/tailrace/v1/users/{user}/tokens/{personal['id']}")
     server.client.delete(f"/v2/users/{user}")
-    key = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "k", "dataset": "demo"}).json()
+    key = server.client.post("/tailrace/v1/keys", json={"protocol": "moesif", "name": "k", "dataset": "demo"}).json()
     server.client.delete(f"/tailrace/v1/keys/{key['id']}")
 
     name = "resource.name"
@@ -81,7 +81,7 @@ def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server"
 
 
 def test_what_keys_make_is_in_the_trail(server: "Server") -> None:
-    moesif = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "k", "dataset": "audit-app"})
+    moesif = server.client.post("/tailrace/v1/keys", json={"protocol": "moesif", "name": "k", "dataset": "audit-app"})
     headers = {"X-Moesif-Application-Id": moesif.json()["key"]}
     sent = http.post(f"{server.url}/v1/users", json={"user_id": "u"}, headers=headers)
     assert sent.status_code == 201
@@ -120,15 +120,15 @@ def test_nobody_writes_changes_or_deletes_the_trail(server: "Server", dataset: s
         ("PUT", "/v2/datasets/axiom-audit/mapfields", ["properties"]),
         ("POST", "/v2/vfields", {"dataset": "axiom-audit", "name": "action", "expression": "'nothing'"}),
         ("POST", "/v2/datasets", {"name": "axiom-audit.mine"}),
-        ("POST", "/tailrace/v1/keys", {"dialect": "moesif", "name": "k", "dataset": "axiom-audit"}),
-        ("POST", "/tailrace/v1/keys", {"dialect": "datamix", "name": "k", "destination": "axiom-audit.a.b"}),
+        ("POST", "/tailrace/v1/keys", {"protocol": "moesif", "name": "k", "dataset": "axiom-audit"}),
+        ("POST", "/tailrace/v1/keys", {"protocol": "datamix", "name": "k", "destination": "axiom-audit.a.b"}),
         ("POST", "/v2/tokens", {"name": "t", "datasetCapabilities": {"axiom-audit": {"ingest": ["create"]}}}),
     )
     for method, path, body in calls:
         answer = server.client.request(method, path, json=body)
         assert answer.status_code == 403, (path, answer.text)
         assert "the server alone" in answer.json()["message"]
-    key = server.client.post("/tailrace/v1/keys", json={"dialect": "baselime", "name": "k", "datasets": ["*"]}).json()[
+    key = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "k", "datasets": ["*"]}).json()[
         "key"
     ]
     sent = http.post(f"{server.url}/v1/axiom-audit/ns", json=[{"n": 1}], headers={"x-api-key": key})
@@ -179,7 +179,7 @@ def test_a_change_stands_and_is_told_in_the_log_where_the_trail_cannot_be_writte
     assert '"action":"createDataset"' in line
     assert '"id":"unseen"' in line
     metrics = server.client.get("/metrics").text
-    assert 'tailrace_refused_requests_total{dialect="audit",reason="disk_full",route="",status="0"} 1.0' in metrics
+    assert 'tailrace_refused_requests_total{protocol="audit",reason="disk_full",route="",status="0"} 1.0' in metrics
 
 
 def test_every_route_that_changes_something_has_an_act() -> None:

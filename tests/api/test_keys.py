@@ -1,4 +1,4 @@
-"""Keys of the other dialects over HTTP."""
+"""Keys of the other protocols over HTTP."""
 
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ SCOPES: dict[str, dict[str, Any]] = {
 _NUMBERS = itertools.count()
 
 
-def create(server: "Server", dialect: str, **more: Any) -> dict[str, Any]:
+def create(server: "Server", protocol: str, **more: Any) -> dict[str, Any]:
     answer = server.client.post(
-        "/tailrace/v1/keys", json={"dialect": dialect, "name": "test", **SCOPES[dialect], **more}
+        "/tailrace/v1/keys", json={"protocol": protocol, "name": "test", **SCOPES[protocol], **more}
     )
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -31,14 +31,14 @@ def datasets(server: "Server") -> set[str]:
     return {each["name"] for each in server.client.get("/v2/datasets").json()}
 
 
-@pytest.mark.parametrize("dialect", SCOPES)
-def test_a_key_is_the_same_object_everywhere_but_for_its_secret(server: "Server", dialect: str) -> None:
-    made = create(server, dialect, expiresAt="2099-01-31T00:00:00Z")
+@pytest.mark.parametrize("protocol", SCOPES)
+def test_a_key_is_the_same_object_everywhere_but_for_its_secret(server: "Server", protocol: str) -> None:
+    made = create(server, protocol, expiresAt="2099-01-31T00:00:00Z")
 
     secret = made.pop("key")
     assert {"id", "createdAt"} < set(made)
     assert made["expiresAt"] == "2099-01-31T00:00:00Z"
-    assert {name: made[name] for name in SCOPES[dialect]} == SCOPES[dialect]
+    assert {name: made[name] for name in SCOPES[protocol]} == SCOPES[protocol]
     one = server.client.get(f"/tailrace/v1/keys/{made['id']}")
     every = server.client.get("/tailrace/v1/keys")
     assert one.json() == made
@@ -49,11 +49,11 @@ def test_a_key_is_the_same_object_everywhere_but_for_its_secret(server: "Server"
 @pytest.mark.parametrize(
     ("scope", "wanted"),
     [
-        ({"dialect": "baselime", "datasets": ["fresh-a", "fresh-b"]}, {"fresh-a", "fresh-b"}),
-        ({"dialect": "baselime", "dataset": "fresh-c"}, {"fresh-c"}),
-        ({"dialect": "moesif", "dataset": "fresh-d"}, {"fresh-d"}),
-        ({"dialect": "datamix", "destination": "fresh.e.f"}, {"fresh.e.f"}),
-        ({"dialect": "baselime", "datasets": ["*"]}, set()),
+        ({"protocol": "baselime", "datasets": ["fresh-a", "fresh-b"]}, {"fresh-a", "fresh-b"}),
+        ({"protocol": "baselime", "dataset": "fresh-c"}, {"fresh-c"}),
+        ({"protocol": "moesif", "dataset": "fresh-d"}, {"fresh-d"}),
+        ({"protocol": "datamix", "destination": "fresh.e.f"}, {"fresh.e.f"}),
+        ({"protocol": "baselime", "datasets": ["*"]}, set()),
     ],
 )
 def test_a_key_makes_the_datasets_that_are_missing(server: "Server", scope: dict[str, Any], wanted: set[str]) -> None:
@@ -68,7 +68,7 @@ def test_a_key_makes_the_datasets_that_are_missing(server: "Server", scope: dict
 def test_a_key_for_a_dataset_that_is_there_leaves_it_as_it_is(server: "Server", dataset: str) -> None:
     server.ingest(dataset, [{"n": 1}])
 
-    answer = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": dataset})
+    answer = server.client.post("/tailrace/v1/keys", json={"protocol": "moesif", "name": "t", "dataset": dataset})
 
     assert answer.status_code == 201
     assert server.sql(f'SELECT count(*) AS n FROM "{dataset}"') == [{"n": 1}]
@@ -78,7 +78,7 @@ def test_a_key_whose_dataset_cannot_be_made_is_not_kept(server: "Server") -> Non
     before = server.client.get("/tailrace/v1/keys").json()
 
     answer = server.client.post(
-        "/tailrace/v1/keys", json={"dialect": "baselime", "name": "t", "datasets": ["no spaces please"]}
+        "/tailrace/v1/keys", json={"protocol": "baselime", "name": "t", "datasets": ["no spaces please"]}
     )
 
     assert answer.status_code == 400
@@ -90,7 +90,7 @@ def test_a_refused_key_leaves_no_dataset(server: "Server") -> None:
     before = datasets(server)
 
     answer = server.client.post(
-        "/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": "never-made", "key": "short"}
+        "/tailrace/v1/keys", json={"protocol": "moesif", "name": "t", "dataset": "never-made", "key": "short"}
     )
 
     assert answer.status_code == 400
@@ -110,7 +110,7 @@ def test_a_token_that_may_not_make_datasets_makes_keys_for_those_there_are(serve
     def ask(name: str) -> httpx.Response:
         return server.client.post(
             "/tailrace/v1/keys",
-            json={"dialect": "moesif", "name": "t", "dataset": name},
+            json={"protocol": "moesif", "name": "t", "dataset": name},
             headers={"Authorization": f"Bearer {token}"},
         )
 
@@ -134,36 +134,43 @@ def test_a_token_cannot_make_a_key_that_may_more_than_itself(server: "Server", d
     for names, status in (([dataset], 201), (["*"], 403), ([dataset, "demo"], 403)):
         answer = server.client.post(
             "/tailrace/v1/keys",
-            json={"dialect": "baselime", "name": "t", "datasets": names},
+            json={"protocol": "baselime", "name": "t", "datasets": names},
             headers={"Authorization": f"Bearer {token}"},
         )
         assert answer.status_code == status
 
 
+def test_the_protocol_may_come_under_its_former_name(server: "Server") -> None:
+    answer = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": "demo"})
+
+    assert (answer.status_code, answer.json()["protocol"]) == (201, "moesif")
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({}, "dialect"),
-        ({"dialect": "syslog", "name": "t"}, "baselime, datamix, moesif"),
-        ({"dialect": "baselime", "name": "t"}, "datasets"),
-        ({"dialect": "baselime", "name": "t", "datasets": []}, "datasets"),
-        ({"dialect": "baselime", "name": "t", "datasets": [1]}, "datasets"),
-        ({"dialect": "baselime", "name": "t", "datasets": ["a"], "dataset": "a"}, "not both"),
-        ({"dialect": "baselime", "name": "t", "destination": "a.b.c"}, "destination"),
-        ({"dialect": "datamix", "name": "t", "dataset": "a"}, "destination"),
-        ({"dialect": "datamix", "name": "t", "destination": "a.b"}, "system.application.environment"),
-        ({"dialect": "datamix", "name": "t", "destination": "a.b.c.d"}, "system.application.environment"),
-        ({"dialect": "datamix", "name": "t", "destination": "a..c"}, "system.application.environment"),
-        ({"dialect": "datamix", "name": "t", "destination": "a.b c.d"}, "not valid"),
-        ({"dialect": "moesif", "name": "t", "dataset": "*"}, "one dataset"),
-        ({"dialect": "moesif", "name": "t", "datasets": ["a"]}, "dataset"),
-        ({"dialect": "moesif", "name": "", "dataset": "a"}, "name"),
-        ({"dialect": "moesif", "name": "t", "dataset": "a", "expiresAt": "soon"}, "RFC 3339"),
-        ({"dialect": "moesif", "name": "t", "dataset": "a", "expiresAt": "2001-01-01T00:00:00Z"}, "passed"),
-        ({"dialect": "moesif", "name": "t", "dataset": "a", "expires_at": "2099-01-01T00:00:00Z"}, "expires_at"),
-        ({"dialect": "moesif", "name": "t", "dataset": "a", "key": "k" * 49}, "50"),
-        ({"dialect": "baselime", "name": "t", "dataset": "a", "key": "k" * 15}, "16"),
-        ({"dialect": "baselime", "name": "t", "dataset": "a", "key": "two words and more"}, "printable"),
+        ({}, "name"),
+        ({"name": "t", "dataset": "a"}, "protocol"),
+        ({"protocol": "syslog", "name": "t"}, "baselime, datamix, moesif"),
+        ({"protocol": "baselime", "name": "t"}, "datasets"),
+        ({"protocol": "baselime", "name": "t", "datasets": []}, "datasets"),
+        ({"protocol": "baselime", "name": "t", "datasets": [1]}, "datasets"),
+        ({"protocol": "baselime", "name": "t", "datasets": ["a"], "dataset": "a"}, "not both"),
+        ({"protocol": "baselime", "name": "t", "destination": "a.b.c"}, "destination"),
+        ({"protocol": "datamix", "name": "t", "dataset": "a"}, "destination"),
+        ({"protocol": "datamix", "name": "t", "destination": "a.b"}, "system.application.environment"),
+        ({"protocol": "datamix", "name": "t", "destination": "a.b.c.d"}, "system.application.environment"),
+        ({"protocol": "datamix", "name": "t", "destination": "a..c"}, "system.application.environment"),
+        ({"protocol": "datamix", "name": "t", "destination": "a.b c.d"}, "not valid"),
+        ({"protocol": "moesif", "name": "t", "dataset": "*"}, "one dataset"),
+        ({"protocol": "moesif", "name": "t", "datasets": ["a"]}, "dataset"),
+        ({"protocol": "moesif", "name": "", "dataset": "a"}, "name"),
+        ({"protocol": "moesif", "name": "t", "dataset": "a", "expiresAt": "soon"}, "RFC 3339"),
+        ({"protocol": "moesif", "name": "t", "dataset": "a", "expiresAt": "2001-01-01T00:00:00Z"}, "passed"),
+        ({"protocol": "moesif", "name": "t", "dataset": "a", "expires_at": "2099-01-01T00:00:00Z"}, "expires_at"),
+        ({"protocol": "moesif", "name": "t", "dataset": "a", "key": "k" * 49}, "50"),
+        ({"protocol": "baselime", "name": "t", "dataset": "a", "key": "k" * 15}, "16"),
+        ({"protocol": "baselime", "name": "t", "dataset": "a", "key": "two words and more"}, "printable"),
     ],
 )
 def test_a_body_that_is_no_key_is_400_and_says_why(server: "Server", body: dict[str, Any], said: str) -> None:
@@ -178,7 +185,7 @@ def test_a_key_brought_along_is_kept_once(server: "Server") -> None:
 
     assert create(server, "moesif", key=brought)["key"] == brought
     again = server.client.post(
-        "/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": "demo", "key": brought}
+        "/tailrace/v1/keys", json={"protocol": "moesif", "name": "t", "dataset": "demo", "key": brought}
     )
     assert again.status_code == 409
     assert brought not in again.text
@@ -192,7 +199,7 @@ def test_a_key_revoked_is_gone(server: "Server") -> None:
     assert server.client.delete(f"/tailrace/v1/keys/{made['id']}").status_code == 404
 
 
-@pytest.mark.parametrize("dialect", SCOPES)
+@pytest.mark.parametrize("protocol", SCOPES)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -204,13 +211,13 @@ def test_a_key_revoked_is_gone(server: "Server") -> None:
         ("POST", "/axiom/v1/datasets/demo/ingest"),
     ],
 )
-def test_a_key_is_no_token(server: "Server", dialect: str, method: str, path: str) -> None:
-    key = create(server, dialect)["key"]
+def test_a_key_is_no_token(server: "Server", protocol: str, method: str, path: str) -> None:
+    key = create(server, protocol)["key"]
 
     answer = server.client.request(method, path, headers={"Authorization": f"Bearer {key}"})
 
     assert answer.status_code == 401
-    assert dialect in answer.json()["message"]
+    assert protocol in answer.json()["message"]
     assert key not in answer.text
 
 
@@ -227,10 +234,10 @@ def test_the_answers_about_keys_are_for_no_other_origin(server: "Server") -> Non
         assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("dialect", SCOPES)
-def test_nothing_of_a_key_is_on_disk(server: "Server", dialect: str) -> None:
-    brought = f"{next(_NUMBERS):010}".rjust(60, dialect[0])
-    secrets = [create(server, dialect)["key"], create(server, dialect, key=brought)["key"]]
+@pytest.mark.parametrize("protocol", SCOPES)
+def test_nothing_of_a_key_is_on_disk(server: "Server", protocol: str) -> None:
+    brought = f"{next(_NUMBERS):010}".rjust(60, protocol[0])
+    secrets = [create(server, protocol)["key"], create(server, protocol, key=brought)["key"]]
 
     files = [path for path in server.data.rglob("*") if path.is_file()] + [server.errors]
     stored = {path.name: path.read_bytes() for path in files}
@@ -240,23 +247,23 @@ def test_nothing_of_a_key_is_on_disk(server: "Server", dialect: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "path", "header", "accepted", "refused"),
+    ("protocol", "path", "header", "accepted", "refused"),
     [
         ("baselime", "/baselime/v1/api-keys-a", "x-api-key", 202, 401),
         ("moesif", "/moesif/v1/users", "X-Moesif-Application-Id", 201, 401),
     ],
 )
-def test_a_key_is_good_until_it_is_revoked_and_for_its_dialect(
-    server: "Server", dialect: str, path: str, header: str, accepted: int, refused: int
+def test_a_key_is_good_until_it_is_revoked_and_for_its_protocol(
+    server: "Server", protocol: str, path: str, header: str, accepted: int, refused: int
 ) -> None:
-    made = create(server, dialect)
-    body: Any = [] if dialect == "baselime" else {"user_id": "u"}
+    made = create(server, protocol)
+    body: Any = [] if protocol == "baselime" else {"user_id": "u"}
 
     def send(key: str) -> int:
         return http.post(server.url + path, json=body, headers={header: key}).status_code
 
     assert send(made["key"]) == accepted
-    for other in SCOPES.keys() - {dialect}:
+    for other in SCOPES.keys() - {protocol}:
         assert send(create(server, other)["key"]) == refused
     assert server.client.delete(f"/tailrace/v1/keys/{made['id']}").status_code == 204
     assert send(made["key"]) == refused

@@ -111,7 +111,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
         "/tailrace/v1/users": {"id": user, "token": personal},
         "/v2/orgs": {"id": "tailrace"},
         "/tailrace/v1/tail": {"dataset": OURS},
-        "/tailrace/v1/keys": {"id": made("/tailrace/v1/keys", {"dialect": "moesif", "name": OURS, "dataset": OURS})},
+        "/tailrace/v1/keys": {"id": made("/tailrace/v1/keys", {"protocol": "moesif", "name": OURS, "dataset": OURS})},
     }
 
 

@@ -21,8 +21,6 @@ from support import http
 
 from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
 from tailrace.api.examples import EXAMPLES
-from tailrace.dialects.http import Body, Dialect, Route
-from tailrace.dialects.route import DIALECTS
 from tailrace.events import (
     BadRequest,
     BodyTimeout,
@@ -33,14 +31,16 @@ from tailrace.events import (
     Unauthorized,
     UnsupportedEncoding,
 )
+from tailrace.protocols.http import Body, Protocol, Route
+from tailrace.protocols.router import PROTOCOLS
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-DOCUMENT = openapi.document(ROUTES, DIALECTS)
+DOCUMENT = openapi.document(ROUTES, PROTOCOLS)
 OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items() for method, each in methods.items()]
-DIALECT_ROUTES = [(route, dialect) for dialect in DIALECTS for route in dialect.routes]
-NAMES = [f"{route.method} {openapi.mounted(route, dialect)}" for route, dialect in DIALECT_ROUTES]
+PROTOCOL_ROUTES = [(route, protocol) for protocol in PROTOCOLS for route in protocol.routes]
+NAMES = [f"{route.method} {openapi.mounted(route, protocol)}" for route, protocol in PROTOCOL_ROUTES]
 READERS = ("read_json", "decode_json")
 IN_ANY_LETTER_CASE = (monitors.MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
 
@@ -71,7 +71,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_every_route_is_in_it() -> None:
     served = [(route.method, openapi.path_of(route)) for route in ROUTES]
-    served += [(route.method, openapi.mounted(route, dialect)) for route, dialect in DIALECT_ROUTES]
+    served += [(route.method, openapi.mounted(route, protocol)) for route, protocol in PROTOCOL_ROUTES]
 
     assert sorted(served) == sorted((method.upper(), path) for method, path, _ in OPERATIONS)
     assert len({each["operationId"] for _, _, each in OPERATIONS}) == len(OPERATIONS)
@@ -85,12 +85,12 @@ def test_every_route_says_what_goes_in_and_out(route: ApiRoute) -> None:
         assert route.body in EXAMPLES, "give the body an example in tailrace.api.examples"
 
 
-@pytest.mark.parametrize(("route", "dialect"), DIALECT_ROUTES, ids=NAMES)
-def test_every_route_of_a_dialect_says_what_goes_in_and_out(route: Route, dialect: Dialect) -> None:
+@pytest.mark.parametrize(("route", "protocol"), PROTOCOL_ROUTES, ids=NAMES)
+def test_every_route_of_a_protocol_says_what_goes_in_and_out(route: Route, protocol: Protocol) -> None:
     assert route.doc is not None
     assert route.doc.about
     assert route.doc.answers
-    assert not route.doc.credential or dialect.credentials
+    assert not route.doc.credential or protocol.credentials
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name)
@@ -120,24 +120,24 @@ def read_by(handler: FunctionType) -> Iterator[Any]:
                 waiting.append(called)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-def test_an_error_of_a_dialect_has_the_documented_type(dialect: Dialect) -> None:
-    kinds = dialect.error if isinstance(dialect.error, tuple) else (dialect.error,)
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+def test_an_error_of_a_protocol_has_the_documented_type(protocol: Protocol) -> None:
+    kinds = protocol.error if isinstance(protocol.error, tuple) else (protocol.error,)
     for error in errors(TailraceError):
-        rendered = dialect.render_error(error("why"))
+        rendered = protocol.render_error(error("why"))
 
         assert rendered.content_type == b"application/json"
         assert msgspec.json.decode(rendered.body, type=kinds[0])
 
 
-@pytest.mark.parametrize(("route", "dialect"), DIALECT_ROUTES, ids=NAMES)
-def test_what_can_go_wrong_with_a_body_is_documented(route: Route, dialect: Dialect) -> None:
+@pytest.mark.parametrize(("route", "protocol"), PROTOCOL_ROUTES, ids=NAMES)
+def test_what_can_go_wrong_with_a_body_is_documented(route: Route, protocol: Protocol) -> None:
     assert route.doc is not None
     documented = {*route.doc.refusals, *route.doc.failures}
     faults = (BadRequest, BodyTimeout, TooLarge, UnsupportedEncoding, Overloaded, DiskFull) if route.doc.bodies else ()
     missing = (Unauthorized,) if route.doc.credential else ()
 
-    assert {dialect.render_error(each("why")).status for each in (*faults, *missing)} <= documented
+    assert {protocol.render_error(each("why")).status for each in (*faults, *missing)} <= documented
 
 
 def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:
@@ -150,7 +150,7 @@ def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:
 
 def every_body() -> Iterator[tuple[str, Body]]:
     yield from ((repr(kind), Body(kind, example)) for kind, example in EXAMPLES.items())
-    for route, _ in DIALECT_ROUTES:
+    for route, _ in PROTOCOL_ROUTES:
         if route.doc is not None and "application/json" in route.doc.bodies:
             yield f"{route.method} {route.path}", route.doc.bodies["application/json"]
 

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from support.rounds import rounds
 
 from tailrace.api import ROUTES, openapi, page
-from tailrace.dialects.route import DIALECTS
+from tailrace.protocols.router import PROTOCOLS
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -58,7 +58,7 @@ LENIENT: dict[str, str] = {
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 CONFIG = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
-DOCUMENT = openapi.document(ROUTES, DIALECTS)
+DOCUMENT = openapi.document(ROUTES, PROTOCOLS)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
 NAME = re.compile(r"{(\w+)}")
 PLACE = "here"
@@ -86,10 +86,10 @@ BOUNDED = settings(
 def one_path_of_each() -> set[str]:
     """One path for each handler, as others lead to the same."""
     found: dict[Any, str] = {}
-    for dialect in DIALECTS:
-        for route in dialect.routes:
-            path = openapi.mounted(route, dialect)
-            found.setdefault((dialect.name, route.method, id(route.doc)), f"{route.method} {path}")
+    for protocol in PROTOCOLS:
+        for route in protocol.routes:
+            path = openapi.mounted(route, protocol)
+            found.setdefault((protocol.name, route.method, id(route.doc)), f"{route.method} {path}")
     for each in ROUTES:
         found.setdefault((each.method, each.handler), f"{each.method} {openapi.path_of(each)}")
     return set(found.values()) - set(EXCLUDED)
@@ -110,7 +110,7 @@ SPOILED = [
 
 
 class Target:
-    """A server with a dataset, a destination and a key of each dialect."""
+    """A server with a dataset, a destination and a key of each protocol."""
 
     def __init__(self, server: "Server") -> None:
         self.url = server.url
@@ -120,8 +120,8 @@ class Target:
         server.ingest(REAL, [{"level": "info", "n": 1}, {"level": "error", "n": 2.5}])
         server.ingest("demo", [{"level": "info"}])  # whose fields the examples name
 
-        def key(dialect: str, **what: Any) -> str:
-            answer = server.client.post("/tailrace/v1/keys", json={"dialect": dialect, "name": dialect, **what})
+        def key(protocol: str, **what: Any) -> str:
+            answer = server.client.post("/tailrace/v1/keys", json={"protocol": protocol, "name": protocol, **what})
             assert answer.status_code == 201, answer.text
             made: str = answer.json()["key"]
             return made

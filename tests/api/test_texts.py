@@ -23,7 +23,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v2/datasets/{}/mapfields": {"name": "m"},
     "/v1/tokens/personal": {"name": "{}", "description": ""},
     "/v1/tokens/ingest": {"name": "{}", "description": "", "scopes": ["{}"]},
-    "/tailrace/v1/keys": {"dialect": "moesif", "name": "{}", "dataset": "{}"},
+    "/tailrace/v1/keys": {"protocol": "moesif", "name": "{}", "dataset": "{}"},
 }
 MEMBERS = ("name", "description", "email", "title", "url", "expression", "type", "unit", "aplQuery")
 

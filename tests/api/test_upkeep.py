@@ -256,7 +256,7 @@ def test_what_was_deleted_does_not_return_after_a_kill(make_server: "MakeServer"
 
 def test_a_dataset_of_current_states_is_neither_trimmed_nor_deleted_from(server: "Server") -> None:
     key = server.client.post(
-        "/tailrace/v1/keys", json={"dialect": "moesif", "name": "upkeep-app", "dataset": "upkeep-app"}
+        "/tailrace/v1/keys", json={"protocol": "moesif", "name": "upkeep-app", "dataset": "upkeep-app"}
     ).json()["key"]
     headers = {"X-Moesif-Application-Id": key}
     sent = http.post(f"{server.url}/v1/users", json={"user_id": "u1"}, headers=headers)

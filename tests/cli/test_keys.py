@@ -27,22 +27,28 @@ def key(server: "Server", *arguments: str, stdin: str = "") -> Ran:
     return tailrace("key", *arguments, stdin=stdin, env={"TAILRACE_DATA": str(server.data)})
 
 
-@pytest.mark.parametrize("dialect", SCOPES)
-def test_a_key_is_created_listed_and_revoked(server: "Server", dialect: str) -> None:
-    made = key(server, "create", f"by cli for {dialect}", "--dialect", dialect, *SCOPES[dialect], "--expires", "1d")
+@pytest.mark.parametrize("protocol", SCOPES)
+def test_a_key_is_created_listed_and_revoked(server: "Server", protocol: str) -> None:
+    made = key(server, "create", f"by cli for {protocol}", "--protocol", protocol, *SCOPES[protocol], "--expires", "1d")
     assert made.returncode == 0, made.stderr
     secret = made.stdout.strip()
     assert len(secret) >= 40
     assert secret not in made.stderr
 
     listed = key(server, "list").stdout
-    (line,) = [line for line in listed.splitlines() if f"by cli for {dialect}" in line]
+    (line,) = [line for line in listed.splitlines() if f"by cli for {protocol}" in line]
     assert secret not in listed
-    assert all(name in line for name in SCOPES[dialect][1::2])
+    assert all(name in line for name in SCOPES[protocol][1::2])
 
     revoked = key(server, "revoke", line.split()[0], "--yes")
     assert (revoked.returncode, revoked.stdout) == (0, f"revoked key {line.split()[0]}\n")
-    assert f"by cli for {dialect}" not in key(server, "list").stdout
+    assert f"by cli for {protocol}" not in key(server, "list").stdout
+
+
+def test_the_former_name_of_the_flag_works(server: "Server") -> None:
+    made = key(server, "create", "former", "--dialect", "datamix", "--destination", "cli.former.flag")
+
+    assert (made.returncode, len(made.stdout.strip())) == (0, 40)
 
 
 def test_a_key_that_the_clients_have_is_read_from_the_input(server: "Server") -> None:
@@ -52,7 +58,7 @@ def test_a_key_that_the_clients_have_is_read_from_the_input(server: "Server") ->
         server,
         "create",
         "brought",
-        "--dialect",
+        "--protocol",
         "moesif",
         "--dataset",
         "cli-keys-m",
@@ -74,13 +80,13 @@ def test_an_unknown_key_id_leads_to_the_list(server: "Server") -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["t", "--dialect", "syslog", "--dataset", "a"], "'baselime', 'datamix', 'moesif'"),
-        (["t", "--dataset", "a"], "--dialect"),
-        (["t", "--dialect", "baselime"], "--dataset"),
-        (["t", "--dialect", "moesif", "--dataset", "a", "--dataset", "b"], "one --dataset"),
-        (["t", "--dialect", "moesif", "--destination", "a.b.c"], "not --destination"),
-        (["t", "--dialect", "datamix", "--dataset", "a"], "not --dataset"),
-        (["t", "--dialect", "moesif", "--dataset", "a", "--expires", "soon"], "soon"),
+        (["t", "--protocol", "syslog", "--dataset", "a"], "'baselime', 'datamix', 'moesif'"),
+        (["t", "--dataset", "a"], "--protocol"),
+        (["t", "--protocol", "baselime"], "--dataset"),
+        (["t", "--protocol", "moesif", "--dataset", "a", "--dataset", "b"], "one --dataset"),
+        (["t", "--protocol", "moesif", "--destination", "a.b.c"], "not --destination"),
+        (["t", "--protocol", "datamix", "--dataset", "a"], "not --dataset"),
+        (["t", "--protocol", "moesif", "--dataset", "a", "--expires", "soon"], "soon"),
     ],
 )
 def test_a_wrong_call_exits_with_2(server: "Server", arguments: list[str], said: str) -> None:
@@ -91,7 +97,7 @@ def test_a_wrong_call_exits_with_2(server: "Server", arguments: list[str], said:
 
 
 def test_what_the_server_refuses_exits_with_1(server: "Server") -> None:
-    run = key(server, "create", "t", "--dialect", "datamix", "--destination", "a.b")
+    run = key(server, "create", "t", "--protocol", "datamix", "--destination", "a.b")
 
     assert run.returncode == 1
     assert "system.application.environment" in run.stderr
@@ -99,11 +105,11 @@ def test_what_the_server_refuses_exits_with_1(server: "Server") -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands shown use curl")
 @pytest.mark.parametrize(
-    ("dialect", "dataset"),
+    ("protocol", "dataset"),
     [("baselime", "cli-keys-a"), ("datamix", "cli.keys.test"), ("moesif", "cli-keys-moesif")],
 )
-def test_the_commands_shown_send_a_first_event(server: "Server", dialect: str, dataset: str) -> None:
-    made = key(server, "create", "t", "--dialect", dialect, *SCOPES[dialect])
+def test_the_commands_shown_send_a_first_event(server: "Server", protocol: str, dataset: str) -> None:
+    made = key(server, "create", "t", "--protocol", protocol, *SCOPES[protocol])
     before = server.sql(f'SELECT count(*) AS n FROM "{dataset}"')[0]["n"]
     shown = [line.partition(":")[2] for line in made.stderr.splitlines() if line.startswith(("Open:", "Try:"))]
 
@@ -124,7 +130,7 @@ def test_on_a_terminal_the_commands_shown_hold_the_key(server: "Server") -> None
     ours, theirs = pty.openpty()
     with open(theirs, "wb") as terminal:
         run = subprocess.run(
-            [sys.executable, "-m", "tailrace", "key", "create", "t", "--dialect", "moesif", *SCOPES["moesif"]],
+            [sys.executable, "-m", "tailrace", "key", "create", "t", "--protocol", "moesif", *SCOPES["moesif"]],
             stdout=terminal,
             stderr=subprocess.PIPE,
             text=True,

@@ -26,7 +26,7 @@ def _installed() -> None:
 def run(server: "Server", script: str, **task: Any) -> dict[str, Any]:
     """What a script printed, run with a key that may send to every dataset."""
     assert NODE is not None
-    made = server.client.post("/tailrace/v1/keys", json={"dialect": "baselime", "name": "js", "datasets": ["*"]})
+    made = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "js", "datasets": ["*"]})
     assert made.status_code == 201, made.text
     task = {"url": f"{server.url}/v1", "key": made.json()["key"], **task}
     done = subprocess.run(

@@ -25,7 +25,7 @@ trace.get_tracer_provider().shutdown()
 
 
 def test_spans(server: "Server") -> None:
-    made = server.client.post("/tailrace/v1/keys", json={"dialect": "baselime", "name": "py", "datasets": ["*"]})
+    made = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "py", "datasets": ["*"]})
     settings = {
         "BASELIME_URL": f"{server.url}/v1",
         "BASELIME_API_KEY": made.json()["key"],

@@ -104,7 +104,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def key(server: "Server") -> str:
-    wanted = {"dialect": "datamix", "name": "test", "destination": DESTINATION}
+    wanted = {"protocol": "datamix", "name": "test", "destination": DESTINATION}
     made: str = server.client.post("/tailrace/v1/keys", json=wanted).json()["key"]
     return made
 

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from tailrace.api.tails import TailLimits
 from tailrace.config import Settings
-from tailrace.intake import Limits
 from tailrace.lake import LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
 from tailrace.monitors import Mail, Outgoing
+from tailrace.parsing import Limits
 from tailrace.query import QueryLimits
 
 # The struct, what its members are called in the settings, and those that are no setting of their own.

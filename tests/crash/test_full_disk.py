@@ -48,7 +48,7 @@ WRITES: tuple[tuple[str, str, Any], ...] = (
     ("PUT", "/v2/datasets/kept", {"description": "x" * 4096}),
     ("POST", "/v2/tokens", {"name": "t", "datasetCapabilities": {"kept": {"ingest": ["create"]}}}),
     ("POST", "/v1/tokens/personal", {"name": "t"}),
-    ("POST", "/tailrace/v1/keys", {"dialect": "moesif", "name": "k", "dataset": "kept"}),
+    ("POST", "/tailrace/v1/keys", {"protocol": "moesif", "name": "k", "dataset": "kept"}),
     ("POST", "/v2/users", {"name": "u", "email": "u@example.com", "role": "user"}),
     ("POST", "/v2/annotations", {"datasets": ["kept"], "type": "deploy"}),
     ("POST", "/v2/vfields", {"dataset": "kept", "name": "v", "expression": "n + 1"}),

@@ -21,6 +21,19 @@ def test_what_was_said_at_creation_survives_a_restart(tmp_path: Path) -> None:
     lake.close()
 
 
+def test_the_primary_key_is_read_from_a_file_that_has_it_under_its_former_name(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path)
+    made = lake.create("d", primary_key="_id")
+    lake.close()
+    file = tmp_path / "d" / "_tailrace" / "dataset.json"
+    file.write_bytes(file.read_bytes().replace(b'"primaryKey"', b'"currentBy"'))
+
+    lake = Lake.open(tmp_path)
+    assert lake.get("d") == made
+    assert lake.get("d").primary_key == "_id"
+    lake.close()
+
+
 def test_a_change_leaves_the_rest_and_survives_a_restart(tmp_path: Path) -> None:
     lake = Lake.open(tmp_path)
     before = lake.create("d", description="first", retention_days=7)

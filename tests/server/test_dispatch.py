@@ -1,4 +1,4 @@
-"""Requests that no route takes: wrong methods, paths and credentials, each answered in the shape of its dialect."""
+"""Requests that no route takes: wrong methods, paths and credentials, each answered in the shape of its protocol."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ def ask(server: "Server", method: str, path: str, **headers: str) -> httpx.Respo
     return http.request(method, server.url + path, headers=headers)
 
 
-def refusals(server: "Server", dialect: str, code: str) -> float:
+def refusals(server: "Server", protocol: str, code: str) -> float:
     """How many requests were refused, by the metrics."""
-    name = f'tailrace_refused_requests_total{{dialect="{dialect}",reason="{code}",'
+    name = f'tailrace_refused_requests_total{{protocol="{protocol}",reason="{code}",'
     lines = server.client.get("/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
@@ -39,7 +39,7 @@ def refusals(server: "Server", dialect: str, code: str) -> float:
         ("POST", "/v1/~/x", {"X-Moesif-Application-Id": "unknown"}, 404, {"code": 404}),
     ],
 )
-def test_a_refusal_has_the_shape_of_the_dialect_that_the_request_is_for(
+def test_a_refusal_has_the_shape_of_the_protocol_that_the_request_is_for(
     server: "Server", method: str, path: str, headers: dict[str, str], status: int, said: dict[str, Any]
 ) -> None:
     answer = ask(server, method, path, **headers)
@@ -49,7 +49,7 @@ def test_a_refusal_has_the_shape_of_the_dialect_that_the_request_is_for(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "dialect", "allowed"),
+    ("method", "path", "protocol", "allowed"),
     [
         ("GET", "/v1/datasets/demo/ingest", "axiom", {"POST"}),
         ("PUT", "/moesif/v1/events", "moesif", {"POST"}),
@@ -59,16 +59,16 @@ def test_a_refusal_has_the_shape_of_the_dialect_that_the_request_is_for(
     ],
 )
 def test_a_wrong_method_is_405_names_the_right_ones_and_is_counted(
-    server: "Server", method: str, path: str, dialect: str, allowed: set[str]
+    server: "Server", method: str, path: str, protocol: str, allowed: set[str]
 ) -> None:
-    before = refusals(server, dialect, "method_not_allowed")
+    before = refusals(server, protocol, "method_not_allowed")
 
     answer = ask(server, method, path)
 
     assert answer.status_code == 405
     assert answer.headers.get_list("allow") == [answer.headers["allow"]]
     assert {each.strip() for each in answer.headers["allow"].split(",")} == allowed
-    assert refusals(server, dialect, "method_not_allowed") == before + 1
+    assert refusals(server, protocol, "method_not_allowed") == before + 1
 
 
 def test_head_is_answered_as_get_without_a_body(server: "Server") -> None:
@@ -81,7 +81,7 @@ def test_head_is_answered_as_get_without_a_body(server: "Server") -> None:
 
 
 def test_an_answer_without_a_body_says_nothing_of_one(server: "Server") -> None:
-    made = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "t", "dataset": "demo"})
+    made = server.client.post("/tailrace/v1/keys", json={"protocol": "moesif", "name": "t", "dataset": "demo"})
     headers = {"X-Moesif-Application-Id": made.json()["key"]}
     first = ask(server, "GET", "/v1/config", **headers)
 
@@ -92,7 +92,7 @@ def test_an_answer_without_a_body_says_nothing_of_one(server: "Server") -> None:
     assert not {"content-length", "content-type"} & set(again.headers)
 
 
-def test_the_server_answers_for_itself_under_the_host_of_a_dialect(server: "Server") -> None:
+def test_the_server_answers_for_itself_under_the_host_of_a_protocol(server: "Server") -> None:
     for path in ("/healthz", "/readyz", "/v2/datasets", "/tailrace/v1/keys"):
         assert server.client.get(path, headers={"Host": "api.moesif.net"}).status_code == 200
 
@@ -111,7 +111,7 @@ def test_a_host_that_the_operator_names_decides(make_server: Any) -> None:
 
 
 def test_a_credential_known_goes_before_one_that_is_not(server: "Server", dataset: str) -> None:
-    made = server.client.post("/tailrace/v1/keys", json={"dialect": "baselime", "name": "t", "dataset": dataset})
+    made = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "t", "dataset": dataset})
     key = made.json()["key"]
 
     def send(**headers: str) -> httpx.Response:
@@ -127,12 +127,12 @@ def test_a_credential_known_goes_before_one_that_is_not(server: "Server", datase
 
 def test_a_key_for_events_is_never_good_for_the_api(server: "Server", dataset: str) -> None:
     token = server.api_token(dataset, query=True)
-    for dialect, header in (("baselime", "x-api-key"), ("moesif", "X-Moesif-Application-Id")):
-        made = server.client.post("/tailrace/v1/keys", json={"dialect": dialect, "name": "t", "dataset": dataset})
+    for protocol, header in (("baselime", "x-api-key"), ("moesif", "X-Moesif-Application-Id")):
+        made = server.client.post("/tailrace/v1/keys", json={"protocol": protocol, "name": "t", "dataset": dataset})
         key = made.json()["key"]
 
         assert ask(server, "GET", "/v2/datasets", **{header: key}).status_code == 401
         assert ask(server, "GET", "/v2/datasets", Authorization=f"Bearer {key}").status_code == 401
         # Nor is a token a key.
-        answer = http.post(f"{server.url}/{dialect}/v1/events", json=[{"n": 1}], headers={header: token})
+        answer = http.post(f"{server.url}/{protocol}/v1/events", json=[{"n": 1}], headers={header: token})
         assert answer.status_code == 401

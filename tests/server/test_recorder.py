@@ -11,7 +11,7 @@ import pytest
 from support.waiting import wait_until
 
 from tailrace.access.audit import DATASET as AUDIT_DATASET
-from tailrace.dialects.outcome import outcome_of
+from tailrace.protocols.outcome import outcome_of
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
 from tailrace.server.recorder import LOG_REFUSALS_PER_S, Recorder, Refusals, RequestLog, without_secrets
@@ -156,7 +156,7 @@ def test_the_client_behind_a_proxy_is_who_is_seen(make_server: "MakeServer") -> 
     behind = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
     server.client.get("/nowhere", headers=behind)
     server.client.post("/v2/datasets", json={"name": "made"}, headers=behind)
-    key = server.client.post("/tailrace/v1/keys", json={"dialect": "moesif", "name": "k", "dataset": "demo"}).json()[
+    key = server.client.post("/tailrace/v1/keys", json={"protocol": "moesif", "name": "k", "dataset": "demo"}).json()[
         "key"
     ]
     call = {"request": {"time": "2026-01-01T00:00:00Z", "uri": "https://a.example/", "verb": "GET"}}

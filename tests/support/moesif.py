@@ -22,7 +22,7 @@ class Application:
         self.server = server
         self.dataset = dataset or f"shop-{next(_NUMBERS)}"
         answer = server.client.post(
-            "/tailrace/v1/keys", json={"dialect": "moesif", "name": "test", "dataset": self.dataset}
+            "/tailrace/v1/keys", json={"protocol": "moesif", "name": "test", "dataset": self.dataset}
         )
         assert answer.status_code == 201, answer.text
         self.key: str = answer.json()["key"]

@@ -14,7 +14,7 @@ from tailrace.access.capabilities import (
     require_no_audit,
     require_own,
 )
-from tailrace.access.keys import KeyDialect, KeyGrant, KeyRecord
+from tailrace.access.keys import KeyGrant, KeyProtocol, KeyRecord
 from tailrace.access.people import Membership, Organisation, People, Role, User
 from tailrace.access.rbac import CustomRole, Group, GroupBody, Rbac, RoleBody
 from tailrace.access.sessions import Sessions
@@ -32,8 +32,8 @@ __all__ = [
     "Grant",
     "Group",
     "GroupBody",
-    "KeyDialect",
     "KeyGrant",
+    "KeyProtocol",
     "KeyRecord",
     "Membership",
     "Organisation",

@@ -83,7 +83,7 @@ keys = Table(
     "keys",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("dialect", String(16), nullable=False),
+    Column("dialect", String(16), key="protocol", nullable=False),
     Column("name", String(MAX_NAME_LENGTH), nullable=False),
     Column("hash", LargeBinary(32), nullable=False, unique=True),
     Column("tail_hash", LargeBinary(32)),  # of the characters by which Moesif's clients tell applications apart

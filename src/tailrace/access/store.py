@@ -40,8 +40,8 @@ from tailrace.access.capabilities import (
 )
 from tailrace.access.keys import (
     MOESIF_TAIL_LENGTH,
-    KeyDialect,
     KeyGrant,
+    KeyProtocol,
     KeyRecord,
     checked_given_key,
     checked_scope,
@@ -174,7 +174,7 @@ class Access:
         found = self._credential(secret, "token")
         grant = found.grant
         if isinstance(grant, KeyGrant):
-            raise Unauthorized(f"this is a {grant.dialect} key, not a token")
+            raise Unauthorized(f"this is a {grant.protocol} key, not a token")
         if not organisation or grant.kind != "personal" or organisation == grant.organisation:
             return grant
         named = found.by_organisation.get(organisation)
@@ -184,11 +184,11 @@ class Access:
             raise Forbidden(f"the user is in no organisation {organisation!r}")
         return grant
 
-    def authenticate_key(self, dialect: KeyDialect, secret: str) -> KeyGrant:
-        """Return what the bearer of a dialect's key may do; raises Unauthorized when it is no such key or expired."""
+    def authenticate_key(self, protocol: KeyProtocol, secret: str) -> KeyGrant:
+        """Return what the bearer of a protocol's key may do; raises Unauthorized when it is no such key or expired."""
         grant = self._credential(secret, "key").grant
-        if not isinstance(grant, KeyGrant) or grant.dialect != dialect:
-            raise Unauthorized(f"this is no {dialect} key")
+        if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
+            raise Unauthorized(f"this is no {protocol} key")
         return _at_home(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
@@ -211,13 +211,13 @@ class Access:
             raise Unauthorized("the key has expired")
         return _at_home(grant)
 
-    def dialect_of(self, secret: str) -> str | None:
+    def protocol_of(self, secret: str) -> str | None:
         """Return whose protocol a credential is for, "axiom" for a token; None for one that is not known or ended."""
         try:
             grant = self._credential(secret, "credential").grant
         except Unauthorized:
             return None
-        return grant.dialect if isinstance(grant, KeyGrant) else "axiom"
+        return grant.protocol if isinstance(grant, KeyGrant) else "axiom"
 
     def _credential(self, secret: str, what: str) -> _Found:
         self._catch_up()
@@ -489,7 +489,7 @@ class Access:
 
     def create_key(
         self,
-        dialect: str,
+        protocol: str,
         name: str,
         *,
         datasets: Sequence[str] | None = None,
@@ -499,14 +499,14 @@ class Access:
         key: str | None = None,
         who: Grant,
     ) -> tuple[KeyRecord, str]:
-        """Make a key of a dialect for `who`; return it and the key itself, which is shown only here.
+        """Make a key of a protocol for `who`; return it and the key itself, which is shown only here.
 
         `key` is one that the clients have already, from the service that they were made for. Raises BadRequest for
         a bad name, expiry, scope or key, Conflict for a key that is taken, Forbidden when it could do what `who`
         may not.
         """
         checked_name(name, "key")
-        kind, names, destination = checked_scope(dialect, datasets=datasets, dataset=dataset, destination=destination)
+        kind, names, destination = checked_scope(protocol, datasets=datasets, dataset=dataset, destination=destination)
         require_all(who, {each: {"ingest": ["create"]} for each in names}, {})
         expiry = checked_expiry(expires_at, self._clock())
         given = None if key is None else checked_given_key(kind, key)
@@ -523,7 +523,7 @@ class Access:
             connection.execute(
                 insert(_keys).values(
                     id=key_id,
-                    dialect=kind,
+                    protocol=kind,
                     name=name,
                     hash=hash_of(secret),
                     tail_hash=_tail_hash(kind, secret),
@@ -624,7 +624,7 @@ class Access:
     def _key_grant(self, row: Row[Any]) -> KeyGrant:
         return KeyGrant(
             key_id=row.id,
-            dialect=row.dialect,
+            protocol=row.protocol,
             organisation=row.organisation,
             expires_s=_end(row.expires_at),
             datasets=tuple(row.datasets),
@@ -762,7 +762,7 @@ def _key(key_id: str | None, organisation: str | None) -> ColumnElement[bool]:
 
 def _at_home(grant: KeyGrant) -> KeyGrant:
     """The grant; raises Unauthorized where the one dataset that it is for has become another organisation's."""
-    if grant.dialect != "baselime" and grant.is_foreign(grant.datasets[0]):
+    if grant.protocol != "baselime" and grant.is_foreign(grant.datasets[0]):
         raise Unauthorized("the dataset of the key is another organisation's")
     return grant
 
@@ -781,24 +781,24 @@ def _record(row: Row[Any]) -> TokenRecord:
 def _key_record(row: Row[Any]) -> KeyRecord:
     return KeyRecord(
         id=row.id,
-        dialect=row.dialect,
+        protocol=row.protocol,
         name=row.name,
         created_at=row.created_at,
         expires_at=row.expires_at,
-        datasets=row.datasets if row.dialect == "baselime" else None,
-        dataset=row.datasets[0] if row.dialect == "moesif" else None,
+        datasets=row.datasets if row.protocol == "baselime" else None,
+        dataset=row.datasets[0] if row.protocol == "moesif" else None,
         destination=row.destination or None,
     )
 
 
-def _tail_hash(dialect: KeyDialect, key: str) -> bytes | None:
-    return hash_of(key[-MOESIF_TAIL_LENGTH:]) if dialect == "moesif" else None
+def _tail_hash(protocol: KeyProtocol, key: str) -> bytes | None:
+    return hash_of(key[-MOESIF_TAIL_LENGTH:]) if protocol == "moesif" else None
 
 
-def _is_taken(connection: Connection, dialect: KeyDialect, key: str) -> bool:
+def _is_taken(connection: Connection, protocol: KeyProtocol, key: str) -> bool:
     same = _keys.c.hash == hash_of(key)
-    if dialect == "moesif":
-        same |= _keys.c.tail_hash == _tail_hash(dialect, key)
+    if protocol == "moesif":
+        same |= _keys.c.tail_hash == _tail_hash(protocol, key)
     a_token = select(_tokens.c.id).where(_tokens.c.hash == hash_of(key))
     return connection.execute(select(_keys.c.id).where(same)).first() is not None or (
         connection.execute(a_token).first() is not None

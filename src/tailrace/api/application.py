@@ -17,10 +17,10 @@ from tailrace.api import audit
 from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
-from tailrace.dialects import axiom
-from tailrace.dialects.outcome import CLIENT_GONE, outcome_of
-from tailrace.dialects.route import DIALECTS
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
+from tailrace.protocols import axiom
+from tailrace.protocols.outcome import CLIENT_GONE, outcome_of
+from tailrace.protocols.router import PROTOCOLS
 from tailrace.storage.faults import disk_fault
 
 __all__ = ["Services", "build"]
@@ -61,7 +61,7 @@ def _document() -> Mapping[str, Any]:
     # Few servers are ever asked for it, and the schemas of every type are made at the import.
     from tailrace.api import openapi
 
-    return openapi.document(ROUTES, DIALECTS)
+    return openapi.document(ROUTES, PROTOCOLS)
 
 
 def _page() -> bytes:

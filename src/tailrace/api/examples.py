@@ -60,7 +60,7 @@ EXAMPLES: Final[dict[Any, Any]] = {
     fields.FieldChange: {"unit": "ms", "description": "How long the answer took"},
     fields.MapField: {"name": "attributes"},
     list[str]: ["attributes"],
-    keys.NewKey: {"dialect": "moesif", "name": "shop", "dataset": "shop-api"},
+    keys.NewKey: {"protocol": "moesif", "name": "shop", "dataset": "shop-api"},
     LegacyQuery: {
         "startTime": "now-1d",
         "endTime": "now",

@@ -1,4 +1,4 @@
-"""Keys of the other dialects over HTTP: list, create, get, revoke."""
+"""Keys of the other protocols over HTTP: list, create, get, revoke."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ from tailrace.events import DatasetExists, TailraceError
 class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
     """What creates one; a member misspelt is an error, for it may have been meant to end or to bound the key."""
 
-    dialect: str
     name: str
+    protocol: str = ""
+    dialect: str = ""  # what 0.1.0 calls `protocol`
     datasets: list[str] | None = None  # Baselime: those it may send to; ["*"] is every one
     dataset: str | None = None  # Moesif: where the application's events go
     destination: str | None = None  # Datamix: system.application.environment
@@ -60,7 +61,7 @@ async def delete_key(request: Request, services: Services, grant: Grant) -> Resp
 
 def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord, str]:
     record, secret = services.access.create_key(
-        wanted.dialect,
+        wanted.protocol or wanted.dialect,
         wanted.name,
         datasets=wanted.datasets,
         dataset=wanted.dataset,

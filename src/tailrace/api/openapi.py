@@ -15,8 +15,8 @@ from tailrace.api.errors import Error
 from tailrace.api.examples import EXAMPLES
 from tailrace.api.media import JSON
 from tailrace.api.routes import ANY_TOKEN, ApiRoute
-from tailrace.dialects import axiom
-from tailrace.dialects.http import Body, Dialect, Parameter, Route
+from tailrace.protocols import axiom
+from tailrace.protocols.http import Body, Parameter, Protocol, Route
 
 OPENAPI: Final = "3.1.0"
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -24,8 +24,8 @@ NEEDS: Final = "x-tailrace-needs"  # member of an operation: what its token must
 ABOUT: Final = """\
 Events come in over the protocols of Axiom, Baselime, Datamix and Moesif, and are queried and managed by Axiom's API.
 
-The routes of Baselime, Datamix and Moesif are shown under the mounts of their dialects (`/baselime`, `/datamix`,
-`/moesif`), where there is no doubt whose a request is; their clients may also use the paths without.
+The routes of Baselime, Datamix and Moesif are shown under the mounts of their protocols (`/baselime`, `/datamix`,
+`/moesif`), where there is no doubt which protocol a request is for; their clients may also use the paths without.
 
 Each route tells what its token needs as `capability:action`; the capabilities are those of `POST /v2/tokens`. Every
 answer has the header `X-Axiom-Trace-Id`, and an error that sending the same again can help has `Retry-After`, in
@@ -58,10 +58,10 @@ class Operation(Struct, frozen=True):
     answers: Mapping[int, Mapping[str, Any]]  # by status and media type; errors too
 
 
-def document(routes: Sequence[ApiRoute], dialects: Sequence[Dialect]) -> dict[str, Any]:
+def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[str, Any]:
     """The document, as an object of JSON."""
     operations = [
-        *(_of_dialect(route, dialect) for dialect in dialects for route in dialect.routes),
+        *(_of_protocol(route, protocol) for protocol in protocols for route in protocol.routes),
         *(_of_api(route) for route in routes),
     ]
     schema, components = _schemas([kind for operation in operations for kind in _types(operation)])
@@ -77,9 +77,9 @@ def document(routes: Sequence[ApiRoute], dialects: Sequence[Dialect]) -> dict[st
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": _tags(routes, dialects),
+        "tags": _tags(routes, protocols),
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": _credentials(dialects)},
+        "components": {"schemas": components, "securitySchemes": _credentials(protocols)},
     }
 
 
@@ -88,9 +88,9 @@ def path_of(route: ApiRoute) -> str:
     return _PARAMETER.sub(r"{\1}", route.path)
 
 
-def mounted(route: Route, dialect: Dialect) -> str:
-    """The path of a dialect's route as the document has it: where no other dialect has one."""
-    return route.path if dialect is axiom.DIALECT else dialect.mount + route.path
+def mounted(route: Route, protocol: Protocol) -> str:
+    """The path of a protocol's route as the document has it: where no other protocol has one."""
+    return route.path if protocol is axiom.PROTOCOL else protocol.mount + route.path
 
 
 def _of_api(route: ApiRoute) -> Operation:
@@ -122,17 +122,17 @@ def _of_api(route: ApiRoute) -> Operation:
     )
 
 
-def _of_dialect(route: Route, dialect: Dialect) -> Operation:
+def _of_protocol(route: Route, protocol: Protocol) -> Operation:
     doc = route.doc
     if doc is None:
-        raise ValueError(f"{route.method} {route.path} of {dialect.name} has no Doc")
+        raise ValueError(f"{route.method} {route.path} of {protocol.name} has no Doc")
     return Operation(
         route.method,
-        mounted(route, dialect),
-        dialect.name,
+        mounted(route, protocol),
+        protocol.name,
         doc.about,
-        "" if dialect is not axiom.DIALECT else "ingest:create on the dataset",
-        tuple(each.name for each in dialect.credentials) if doc.credential else (),
+        "" if protocol is not axiom.PROTOCOL else "ingest:create on the dataset",
+        tuple(each.name for each in protocol.credentials) if doc.credential else (),
         doc.parameters,
         doc.bodies,
         {
@@ -140,7 +140,7 @@ def _of_dialect(route: Route, dialect: Dialect) -> Operation:
                 status: {} if kind is None else {JSON: kind, **(doc.media if status == 200 else {})}
                 for status, kind in doc.answers.items()
             },
-            **{status: {JSON: dialect.error} for status in doc.refusals},
+            **{status: {JSON: protocol.error} for status in doc.refusals},
             **{status: {JSON: kind} for status, kind in doc.failures.items()},
         },
     )
@@ -163,20 +163,20 @@ def _first_line(thing: object) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
-def _tags(routes: Sequence[ApiRoute], dialects: Sequence[Dialect]) -> list[dict[str, str]]:
+def _tags(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> list[dict[str, str]]:
     """The areas in the order of the tables, each with the first line of its module."""
-    modules = {dialect.name: dialect.render_error.__module__ for dialect in dialects}
+    modules = {protocol.name: protocol.render_error.__module__ for protocol in protocols}
     modules |= {_area(route): route.handler.__module__ for route in routes}
     return [{"name": area, "description": _first_line(sys.modules[name])} for area, name in modules.items()]
 
 
-def _credentials(dialects: Sequence[Dialect]) -> dict[str, Any]:
+def _credentials(protocols: Sequence[Protocol]) -> dict[str, Any]:
     return {
         each.name: {"type": "http", "scheme": "bearer", "description": each.about}
         if each.header == "Authorization"
         else {"type": "apiKey", "in": "header", "name": each.header, "description": each.about}
-        for dialect in dialects
-        for each in dialect.credentials
+        for protocol in protocols
+        for each in protocol.credentials
     }
 
 

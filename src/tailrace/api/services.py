@@ -14,10 +14,10 @@ from tailrace.api.kept import Kept
 from tailrace.api.store import Store
 from tailrace.api.tails import Tails
 from tailrace.api.turns import Turns
-from tailrace.dialects.outcome import Refusal
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
+from tailrace.protocols.outcome import Refusal
 from tailrace.query import Engine, Interrupt
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request

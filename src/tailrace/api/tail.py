@@ -15,9 +15,9 @@ from tailrace.access import Grant, require
 from tailrace.api import running
 from tailrace.api.services import Services
 from tailrace.api.tails import Missed, Reader, message
-from tailrace.dialects import axiom
-from tailrace.dialects.http import Parameter
 from tailrace.events import Batch, TailraceError
+from tailrace.protocols import axiom
+from tailrace.protocols.http import Parameter
 from tailrace.query.predicate import Predicate
 
 T = TypeVar("T")

@@ -77,13 +77,13 @@ async def trim(request: Request, services: Services, grant: Grant) -> Response:
 async def _trim(request: Request, services: Services, grant: Grant) -> int:
     name = request.path_params["id"]
     require(grant, capability="trim", action="update", dataset=name)
-    current_by = services.lake.get(name).current_by
+    primary_key = services.lake.get(name).primary_key
     wanted = await read_json(request, Trim)
     age_ns = duration_ns(wanted.max_duration)
     if age_ns is None:
         raise BadRequest(f"maxDuration is {wanted.max_duration!r}, but it is a duration such as 1h0m0s, 30m or 7d")
-    if current_by:
-        raise Conflict(f"dataset {name!r} holds the current state of each {current_by}; it is not trimmed by age")
+    if primary_key:
+        raise Conflict(f"dataset {name!r} holds the current state of each {primary_key}; it is not trimmed by age")
     deleted = await asyncio.to_thread(services.lake.trim, name, time.time_ns() - age_ns)
     note(request, max_duration=wanted.max_duration, rows_deleted=deleted)
     return deleted

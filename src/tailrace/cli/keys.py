@@ -1,4 +1,4 @@
-"""`tailrace key`: make, list and revoke keys of the dialects beside Axiom's."""
+"""`tailrace key`: make, list and revoke keys of the protocols beside Axiom's."""
 
 import sys
 from datetime import UTC, datetime
@@ -31,7 +31,9 @@ class KeyFor(StrEnum):
 @server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the key.")],
-    dialect: Annotated[KeyFor, typer.Option("--dialect", help="Whose clients it is for.")],
+    protocol: Annotated[
+        KeyFor | None, typer.Option("--protocol", show_default=False, help="Whose clients it is for.")
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,57 +56,61 @@ def create(
         str | None,
         typer.Option("--key", metavar="KEY", help="A key that the clients have already; - reads it from the input."),
     ] = None,
+    dialect: Annotated[KeyFor | None, typer.Option("--dialect", hidden=True)] = None,  # what 0.1.0 calls --protocol
     *,
     server: ServerChoice,
 ) -> None:
     """Make a key. It goes to standard output, this once; how to use it goes to standard error."""
+    protocol = protocol or dialect
+    if protocol is None:
+        raise typer.BadParameter("give --protocol: whose clients the key is for")
     try:
         end = parse_expiry(expires, datetime.now(UTC)) if expires else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    body: dict[str, object] = {"dialect": dialect, "name": name, "expiresAt": end}
-    body.update(_scope(dialect, dataset or [], destination))
+    body: dict[str, object] = {"protocol": protocol, "name": name, "expiresAt": end}
+    body.update(_scope(protocol, dataset or [], destination))
     if key is not None:
         body["key"] = sys.stdin.readline().strip() if key == FROM_INPUT else key
     with server.connect() as client, options({"expiresAt": "--expires"}):
         made = call(client, "POST", KEYS, body)
-    print(f"{dialect} key {made['name']} ({made['id']}): keep it, it is shown only now", file=sys.stderr)
+    print(f"{protocol} key {made['name']} ({made['id']}): keep it, it is shown only now", file=sys.stderr)
     print(made["key"], flush=True)
     # Where the key is caught by a script, it is not repeated in what may be a log.
     readable = sys.stdout.isatty() and SHELL_SPECIAL.isdisjoint(made["key"])
     shown = made["key"] if readable else "$KEY"
     sends_to = (made.get("datasets") or [made.get("dataset") or made.get("destination")])[0]
-    for line in usage(dialect, server.find().url, shown, sends_to):
+    for line in usage(protocol, server.find().url, shown, sends_to):
         print(line, file=sys.stderr)
 
 
-def _scope(dialect: KeyFor, datasets: list[str], destination: str | None) -> dict[str, object]:
-    """Where the key sends, as the API takes it; BadParameter for what does not belong to the dialect."""
-    if dialect is KeyFor.datamix:
+def _scope(protocol: KeyFor, datasets: list[str], destination: str | None) -> dict[str, object]:
+    """Where the key sends, as the API takes it; BadParameter for what does not belong to the protocol."""
+    if protocol is KeyFor.datamix:
         if datasets or not destination:
             also = ", not --dataset" if datasets else ""
             raise typer.BadParameter(f"a datamix key needs --destination SYSTEM.APPLICATION.ENVIRONMENT{also}")
         return {"destination": destination}
     if destination or not datasets:
         also = ", not --destination" if destination else ""
-        raise typer.BadParameter(f"a {dialect} key needs --dataset DATASET{also}")
-    if dialect is KeyFor.baselime:
+        raise typer.BadParameter(f"a {protocol} key needs --dataset DATASET{also}")
+    if protocol is KeyFor.baselime:
         return {"datasets": datasets}
     if len(datasets) > 1:
         raise typer.BadParameter("a moesif key takes one --dataset, that of its application")
     return {"dataset": datasets[0]}
 
 
-def usage(dialect: KeyFor, url: str, key: str, sends_to: str) -> list[str]:
+def usage(protocol: KeyFor, url: str, key: str, sends_to: str) -> list[str]:
     """Return what to set in a client, and commands for a shell that send a first event there."""
-    base = f"{url}/{dialect}"
-    if dialect is KeyFor.baselime:
+    base = f"{url}/{protocol}"
+    if protocol is KeyFor.baselime:
         dataset = "logs" if sends_to == "*" else sends_to
         return [
             f"Set:   BASELIME_API_KEY={key} BASELIME_URL={base}/v1 COLLECTOR_URL={base}/v1",
             f'Try:   curl -sS {base}/v1/{dataset} -H "x-api-key: {key}" -d \'[{{"message":"hello","level":"info"}}]\'',
         ]
-    if dialect is KeyFor.moesif:
+    if protocol is KeyFor.moesif:
         event = r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
         return [
             f"Set:   the client's base URL (baseUri, BASE_URI, api_endpoint) to {base}, its application id to {key}",
@@ -127,14 +133,14 @@ def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
     rows = [
         [
             item["id"],
-            item["dialect"],
+            item["protocol"],
             item["name"],
             " ".join(item.get("datasets") or [item.get("dataset") or item.get("destination")]),
             item["expiresAt"] or "never",
         ]
         for item in keys
     ]
-    print_list(["ID", "DIALECT", "NAME", "SENDS TO", "EXPIRES"], rows, keys, form)
+    print_list(["ID", "PROTOCOL", "NAME", "SENDS TO", "EXPIRES"], rows, keys, form)
 
 
 @app.command("delete")

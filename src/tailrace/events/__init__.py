@@ -1,6 +1,6 @@
 """The nouns everyone shares: batch, receipt, rejection, and the error tree."""
 
-from tailrace.events.batch import Batch, Cut, Receipt, Rejection
+from tailrace.events.batch import Batch, ParsedBatch, Receipt, Rejection
 from tailrace.events.errors import (
     AccessUnavailable,
     BadRequest,
@@ -35,7 +35,6 @@ __all__ = [
     "Batch",
     "BodyTimeout",
     "Conflict",
-    "Cut",
     "DatasetExists",
     "DatasetNotFound",
     "DatasetUnavailable",
@@ -46,6 +45,7 @@ __all__ = [
     "NotAcceptable",
     "NotFound",
     "Overloaded",
+    "ParsedBatch",
     "QueryFailed",
     "QueryInvalid",
     "QueryMissing",

@@ -1,4 +1,4 @@
-"""What travels from a request to a table: cut, batch, rejection, receipt."""
+"""What travels from a request to a table: parsed batch, batch, rejection, receipt."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ class Rejection(Struct, frozen=True):
     event: bytes | None = None  # the event as sent, where it could be cut out
 
 
-class Cut(Struct, frozen=True, eq=False, gc=False):
-    """A body cut into events: the good ones as NDJSON with their times, and what was refused."""
+class ParsedBatch(Struct, frozen=True, eq=False, gc=False):
+    """A body parsed into events: the good ones as NDJSON with their times, and what was refused."""
 
     events: bytes  # one valid JSON object a line, each line ended by "\n", no other newline
     times: NDArray[np.int64]  # ns since the Unix epoch, one an event

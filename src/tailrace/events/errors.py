@@ -2,7 +2,7 @@
 
 
 class TailraceError(Exception):
-    """An error that a client is told about; the dialect decides in which shape."""
+    """An error that a client is told about; the protocol decides in which shape."""
 
     status = 500
     code = "internal_error"

@@ -37,7 +37,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     use_retention_period: bool = False
     organisation: str = ""  # whose it is; "" is the first one, that a server begins with
     updated_ns: int = 0  # ns since the Unix epoch of the last change of what stands here; 0 for none
-    current_by: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
+    primary_key: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
     edge_deployment: str = ""  # where its owner says that it is; nothing here depends on it
 
 
@@ -80,7 +80,10 @@ def dataset_directories(root: Path) -> list[Path]:
 
 def load_info(directory: Path) -> DatasetInfo:
     """What a dataset is. Raises OSError or msgspec's errors where that cannot be read."""
-    return msgspec.json.decode(info_path(directory).read_bytes(), type=DatasetInfo)
+    stored = msgspec.json.decode(info_path(directory).read_bytes())
+    if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
+        stored["primaryKey"] = former
+    return msgspec.convert(stored, DatasetInfo)
 
 
 def dropped_path(root: Path) -> Path:

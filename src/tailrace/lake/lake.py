@@ -87,7 +87,7 @@ class Snapshot(Struct, frozen=True, eq=False):
     files: tuple[DataFile, ...]
     hot: tuple[pa.Table, ...]
     fields: FieldsView
-    current_by: str = ""  # the id field of a dataset of current states
+    primary_key: str = ""  # the id field of a dataset of current states
     received: Received = Received()  # since the dataset was made
 
 
@@ -269,7 +269,7 @@ class Lake:
         *,
         description: str = "",
         who: str = "",
-        current_by: str = "",
+        primary_key: str = "",
         kind: str = DEFAULT_KIND,
         retention_days: int = 0,
         use_retention_period: bool = False,
@@ -302,7 +302,7 @@ class Lake:
                     retention_days,
                     use_retention_period,
                     organisation,
-                    current_by=current_by,
+                    primary_key=primary_key,
                     edge_deployment=edge_deployment,
                 )
                 if kind != catalog.AUDIT_KIND:
@@ -607,7 +607,7 @@ class Lake:
             files = dataset.files
             if damaged := dataset.keeper.damaged:
                 files = tuple(replace(file, damage=damaged.get(file.path, "")) for file in files)
-            found = Snapshot(name, files, hot, dataset.view, dataset.info.current_by, received)
+            found = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
         if found.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(_gone(dataset))
         return found

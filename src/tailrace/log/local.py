@@ -319,7 +319,7 @@ class LocalLog:
                     self._calls.fsync(self._fd)
                     self._broken = True
             else:
-                self._mend(self._fd, newest, state)
+                self._truncate(self._fd, newest, state)
         except BaseException:
             os.close(self._fd)
             raise
@@ -337,11 +337,11 @@ class LocalLog:
         self._closed_segments += [self._active, *gap]
         self._active, self._fd = fresh, fd
         try:
-            self._mend(torn_fd, newest, state)
+            self._truncate(torn_fd, newest, state)
         finally:
             os.close(torn_fd)
 
-    def _mend(self, fd: int, segment: SegmentFile, state: segments.Recovery) -> None:
+    def _truncate(self, fd: int, segment: SegmentFile, state: segments.Recovery) -> None:
         tail_bytes = max(0, state.file_bytes - state.end_bytes)
         if tail_bytes:
             self.torn_bytes = tail_bytes

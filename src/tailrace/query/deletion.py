@@ -80,9 +80,9 @@ class RowsMatched:
             raise AplError("the rows to delete are not those of a dataset", kind="type")
         if any(dataset is not scan and dataset.name == self.dataset for dataset in compiler.datasets):
             self._check(self.dataset)  # it is read, too
-        if scan.snapshot.current_by:
+        if scan.snapshot.primary_key:
             raise Conflict(
-                f"dataset {self.dataset!r} holds the current state of each {scan.snapshot.current_by}, which every "
+                f"dataset {self.dataset!r} holds the current state of each {scan.snapshot.primary_key}, which every "
                 "event for it builds on; events cannot be deleted from it one by one"
             )
         return compiler, relation, scan

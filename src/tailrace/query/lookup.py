@@ -62,7 +62,7 @@ def stored_values(
 def current_states(lake: Lake, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
     """The states of those ids that a dataset of current states has. Raises what a query raises."""
     snapshot = lake.snapshot(dataset, timeout_s=engine.limits.timeout_s)
-    by = snapshot.current_by
+    by = snapshot.primary_key
     if not FieldReader(snapshot.fields).knows(by):
         return {}
     states: dict[str, State] = {}

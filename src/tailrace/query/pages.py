@@ -128,7 +128,7 @@ class Page(Struct, frozen=True, eq=False):
     def _steps(self) -> Iterator[int | None]:
         """Times that leave out fewer and fewer files beyond the page; the last is None, which leaves out none."""
         scan, after = self.scan, self.after
-        if not scan.snapshot.current_by:
+        if not scan.snapshot.primary_key:
             files = list(scan.read_files)
             if self.descending:
                 files.sort(key=lambda file: -file.min_time_us)

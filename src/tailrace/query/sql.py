@@ -366,7 +366,7 @@ def _source(
     shown: dict[str, Wanted] = {field: (field, everything) for field in reader.paths} if everything else {}
     shown.update({column: field for column, field in wanted.items() if column not in shown})
     physical = {each.name: each for field, _ in shown.values() for each in reader.columns_read(field)}
-    if by := snapshot.current_by:
+    if by := snapshot.primary_key:
         physical |= {each.name: each for each in current_columns(reader, by)}
     hot = hot_rows(snapshot.hot, arrow_types(physical.values()))
     union = rows(snapshot.files, hot_name if hot is not None else None, duckdb_types(physical.values()))

@@ -11,12 +11,11 @@ from functools import partial
 from msgspec.structs import replace
 
 from tailrace.api import ROUTES
-from tailrace.dialects import axiom
-from tailrace.dialects.http import Gate, Handler, Headers, Request, Response
-from tailrace.dialects.outcome import CLIENT_GONE, Outcome, outcome_of
-from tailrace.dialects.route import Match, Router
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
-from tailrace.server.gate import LogGate, RequestGate
+from tailrace.protocols import axiom
+from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
+from tailrace.protocols.outcome import CLIENT_GONE, Outcome, outcome_of
+from tailrace.protocols.router import Match, Router
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import (
     Application,
@@ -29,12 +28,13 @@ from tailrace.server.receiving import (
     Scope,
     Send,
 )
+from tailrace.server.service import LogIngestService, RequestIngestService
 from tailrace.storage.faults import disk_fault
 
 logger = logging.getLogger(__name__)
 
 TRACE_ID_BITS = 128
-API = "api"  # what the answers of no dialect's route are counted as
+API = "api"  # what the answers of no protocol's route are counted as
 OLD_HTTP = ("1", "1.0")  # whose requests need no header Host
 # A name or an address, with a port or without (RFC 3986, section 3.2.2); it may be empty.
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -72,9 +72,15 @@ TAIL = "/tailrace/v1/tail/"
 
 
 def build(
-    *, gate: LogGate, metrics: Metrics, api: Application, router: Router, max_wire_bytes: int, receiving: Receiving
+    *,
+    service: LogIngestService,
+    metrics: Metrics,
+    api: Application,
+    router: Router,
+    max_wire_bytes: int,
+    receiving: Receiving,
 ) -> Application:
-    """The application over a gate and the API's application; bodies past `max_wire_bytes` as sent are refused."""
+    """The application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are refused."""
     clock = time.perf_counter
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +91,7 @@ def build(
         headers: Headers = dict(scope["headers"])
         match = router.match(scope["method"], scope["raw_path"], headers)
         outcome = outcome_of(scope)
-        outcome.protocol, outcome.route = match.dialect.name, match.route
+        outcome.protocol, outcome.route = match.protocol.name, match.route
         handler = match.handlers.get(scope["method"])
         host_fault = _host_fault(scope)
         if host_fault:
@@ -115,19 +121,19 @@ def build(
                 scope["headers"],
                 scope["client"][0],
             )
-            noting = RequestGate(gate, outcome)
+            noting = RequestIngestService(service, outcome)
             response = await _answer(handler(request, noting), match, outcome)
-            if match.dialect.finish is not None:
-                response = match.dialect.finish(request, noting, response)
+            if match.protocol.finish is not None:
+                response = match.protocol.finish(request, noting, response)
             if not body.complete and not _is_withheld(headers, incoming):
                 with contextlib.suppress(BodyTimeout):
                     await body.drain()
             await _send(send, response, match.path, scope)
-            metrics.observe(match.dialect.name, clock() - began)
+            metrics.observe(match.protocol.name, clock() - began)
         except ClientGone:
             outcome.reason = CLIENT_GONE
             # Broken chunks look like this too, and then the client is still there.
-            broken = match.dialect.render_error(BadRequest("the body broke off, or its chunks are malformed"))
+            broken = match.protocol.render_error(BadRequest("the body broke off, or its chunks are malformed"))
             with contextlib.suppress(RuntimeError, OSError):
                 await _send(send, broken, match.path, scope)
         except Exception:
@@ -150,7 +156,7 @@ async def _answer(answer: Awaitable[Response], match: Match, outcome: Outcome) -
         return await answer
     except TailraceError as error:
         outcome.refuse(error)
-        refused = match.dialect.render_error(error)
+        refused = match.protocol.render_error(error)
         if (
             isinstance(error, MethodNotAllowed)
             and match.handlers
@@ -165,7 +171,7 @@ async def _answer(answer: Awaitable[Response], match: Match, outcome: Outcome) -
         logger.exception("a request to %s failed", match.path)
         failed = disk_fault(error) or TailraceError("internal error")
         outcome.refuse(failed)
-        return match.dialect.render_error(failed)
+        return match.protocol.render_error(failed)
 
 
 def _host_fault(scope: Scope) -> str:
@@ -181,7 +187,7 @@ def _host_fault(scope: Scope) -> str:
     return ""
 
 
-async def _refuse_host(fault: str, request: Request, gate: Gate) -> Response:
+async def _refuse_host(fault: str, request: Request, service: IngestService) -> Response:
     raise BadRequest(fault)
 
 
@@ -191,14 +197,14 @@ def _is_withheld(headers: Headers, incoming: Incoming) -> bool:
 
 
 def _refusal(match: Match, method: str) -> Handler | None:
-    """What answers a request that no route of its dialect takes; None where it is for the API."""
+    """What answers a request that no route of its protocol takes; None where it is for the API."""
     if match.handlers:
         if method == "HEAD" and "GET" in match.handlers:
             return match.handlers["GET"]  # the HTTP server leaves the body out
         return partial(_refuse_method, _allowed(match))
-    if match.dialect.fallback is not None:
-        return match.dialect.fallback
-    return None if match.dialect is axiom.DIALECT else _refuse_path
+    if match.protocol.fallback is not None:
+        return match.protocol.fallback
+    return None if match.protocol is axiom.PROTOCOL else _refuse_path
 
 
 def _allowed(match: Match) -> list[str]:
@@ -206,11 +212,11 @@ def _allowed(match: Match) -> list[str]:
     return sorted({*match.handlers, *(("HEAD",) if "GET" in match.handlers else ())})
 
 
-async def _refuse_method(allowed: list[str], request: Request, gate: Gate) -> Response:
+async def _refuse_method(allowed: list[str], request: Request, service: IngestService) -> Response:
     raise MethodNotAllowed(f"{request.method} is not allowed here, only {', '.join(allowed)}")
 
 
-async def _refuse_path(request: Request, gate: Gate) -> Response:
+async def _refuse_path(request: Request, service: IngestService) -> Response:
     raise NotFound(f"{request.path} not found")
 
 

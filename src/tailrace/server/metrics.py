@@ -82,34 +82,34 @@ class Metrics:
     """All counters of one server; changed on the event loop's thread only, but `flushes` on the log's."""
 
     def __init__(self) -> None:
-        self.events: Counter[str] = Counter()  # by dialect
-        self.bytes: Counter[str] = Counter()  # by dialect, decoded
-        self.rejections: Counter[tuple[str, str, str]] = Counter()  # events, by dialect, route and code
-        self.refusals: Counter[tuple[str, str, str, int]] = Counter()  # requests, by dialect, route, code and status
-        self.requests: Counter[tuple[str, str, int]] = Counter()  # answered, by dialect, route and status
+        self.events: Counter[str] = Counter()  # by protocol
+        self.bytes: Counter[str] = Counter()  # by protocol, decoded
+        self.rejections: Counter[tuple[str, str, str]] = Counter()  # events, by protocol, route and code
+        self.refusals: Counter[tuple[str, str, str, int]] = Counter()  # requests, by protocol, route, code and status
+        self.requests: Counter[tuple[str, str, int]] = Counter()  # answered, by protocol, route and status
         self.flushes = Latency(FLUSH_BOUNDS_S)
-        self.latency: dict[str, Latency] = {}  # by dialect, or "api"
+        self.latency: dict[str, Latency] = {}  # by protocol, or "api"
 
-    def count_taken(self, dialect: str, events: int, processed_bytes: int) -> None:
+    def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
         """Counts events that became durable."""
-        self.events[dialect] += events
-        self.bytes[dialect] += processed_bytes
+        self.events[protocol] += events
+        self.bytes[protocol] += processed_bytes
 
-    def count_request(self, dialect: str, route: str, status: int) -> None:
+    def count_request(self, protocol: str, route: str, status: int) -> None:
         """Counts an answered request."""
-        self.requests[dialect, route, status] += 1
+        self.requests[protocol, route, status] += 1
 
-    def count_rejections(self, dialect: str, route: str, codes: Mapping[str, int]) -> None:
+    def count_rejections(self, protocol: str, route: str, codes: Mapping[str, int]) -> None:
         """Counts events that were refused, given as how many of each code."""
         for code, count in codes.items():
-            self.rejections[dialect, route, code] += count
+            self.rejections[protocol, route, code] += count
 
-    def count_refusal(self, dialect: str, code: str, *, route: str = "", status: int = 0) -> None:
+    def count_refusal(self, protocol: str, code: str, *, route: str = "", status: int = 0) -> None:
         """Counts a request that was refused as a whole; without a route something that no request asked for."""
-        self.refusals[dialect, route, code, status] += 1
+        self.refusals[protocol, route, code, status] += 1
 
     def observe(self, part: str, elapsed_s: float) -> None:
-        """Counts an answered request of a dialect or of the API."""
+        """Counts an answered request of a protocol or of the API."""
         latency = self.latency.get(part)
         if latency is None:
             latency = self.latency[part] = Latency()
@@ -125,35 +125,35 @@ class _Collector(Collector):
         metrics, gauges = self._metrics, self._gauges
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("tailrace_build", "The version of the server.", build)
-        events = CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["dialect"])
-        for dialect, count in metrics.events.items():
-            events.add_metric([dialect], count)
+        events = CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["protocol"])
+        for protocol, count in metrics.events.items():
+            events.add_metric([protocol], count)
         yield events
         size = CounterMetricFamily(
-            "tailrace_ingested_bytes", "Decoded bytes of bodies whose events were made durable.", labels=["dialect"]
+            "tailrace_ingested_bytes", "Decoded bytes of bodies whose events were made durable.", labels=["protocol"]
         )
-        for dialect, count in metrics.bytes.items():
-            size.add_metric([dialect], count)
+        for protocol, count in metrics.bytes.items():
+            size.add_metric([protocol], count)
         yield size
         answered = CounterMetricFamily(
-            "tailrace_requests", "Requests answered, by status.", labels=["dialect", "route", "status"]
+            "tailrace_requests", "Requests answered, by status.", labels=["protocol", "route", "status"]
         )
-        for (dialect, route, status), count in metrics.requests.items():
-            answered.add_metric([dialect, route, str(status)], count)
+        for (protocol, route, status), count in metrics.requests.items():
+            answered.add_metric([protocol, route, str(status)], count)
         yield answered
         rejected = CounterMetricFamily(
-            "tailrace_rejected_events", "Events refused, by reason.", labels=["dialect", "reason", "route"]
+            "tailrace_rejected_events", "Events refused, by reason.", labels=["protocol", "reason", "route"]
         )
-        for (dialect, route, code), count in metrics.rejections.items():
-            rejected.add_metric([dialect, code, route], count)
+        for (protocol, route, code), count in metrics.rejections.items():
+            rejected.add_metric([protocol, code, route], count)
         yield rejected
         refused = CounterMetricFamily(
             "tailrace_refused_requests",
             "Requests refused as a whole, by reason.",
-            labels=["dialect", "reason", "route", "status"],
+            labels=["protocol", "reason", "route", "status"],
         )
-        for (dialect, route, code, status), count in metrics.refusals.items():
-            refused.add_metric([dialect, code, route, str(status)], count)
+        for (protocol, route, code, status), count in metrics.refusals.items():
+            refused.add_metric([protocol, code, route, str(status)], count)
         yield refused
         duration = HistogramMetricFamily(
             "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]

@@ -39,13 +39,13 @@ from tailrace.api.store import Store
 from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.config import ConfigError, Settings
-from tailrace.dialects.http import Options
-from tailrace.dialects.route import Router
 from tailrace.events import TailraceError
-from tailrace.intake import Limits
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import FileCalls, LocalLog, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
+from tailrace.parsing import Limits
+from tailrace.protocols.http import Options
+from tailrace.protocols.router import Router
 from tailrace.query import (
     DuckDB,
     Engine,
@@ -59,20 +59,20 @@ from tailrace.query import (
 )
 from tailrace.server import app, logs
 from tailrace.server.forwarded import Proxies
-from tailrace.server.gate import LogGate
 from tailrace.server.http import HttpServer, max_connections, raise_descriptor_limit
 from tailrace.server.lookups import THREADS as LOOKUP_THREADS
 from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
+from tailrace.server.service import LogIngestService
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
 from tailrace.storage.reserve import Reserve
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
-INTAKE_THREADS = 2
+PARSE_THREADS = 2
 QUERY_THREADS_PER_SLOT = 4
 GC_NEW_OBJECTS = 50_000  # container objects made, less those freed, that start a collection of the young ones
 GC_YOUNG_COLLECTIONS = 20  # that start one of the middle-aged
@@ -223,8 +223,8 @@ async def _serve(
         make_engine,
     )
     lookups = Lookups(lambda: _lookup_engine(settings, data, facts))
-    intake = ThreadPoolExecutor(INTAKE_THREADS, "tailrace-intake")
-    gate = LogGate(
+    parsers = ThreadPoolExecutor(PARSE_THREADS, "tailrace-parse")
+    service = LogIngestService(
         loop=loop,
         log=log,
         lake=lake,
@@ -233,7 +233,7 @@ async def _serve(
         limits=_limits(settings),
         metrics=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,
-        executor=intake,
+        executor=parsers,
         lookups=lookups,
         tails=tails,
         options=_options(settings),
@@ -242,8 +242,8 @@ async def _serve(
     async def health() -> Health:
         if stop.is_set():
             return Health("the server is shutting down")
-        if gate.closed is not None:
-            return Health(gate.closed.message)
+        if service.closed is not None:
+            return Health(service.closed.message)
         if lake.failure or log.fault:
             return Health(lake.failure or log.fault)
         disk_fault = await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes)
@@ -267,20 +267,20 @@ async def _serve(
         running=running,
         health=health,
         metrics=lambda: exposition(metrics, _gauges(data, log, lake, turns, runner)),
-        closed=lambda: gate.closed,
+        closed=lambda: service.closed,
         store=store,
         kept=kept,
         turns=turns,
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
-        record=gate.record,
+        record=service.record,
         refusals=refusals.latest,
     )
     router = Router(
-        api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), dialect_of=access.dialect_of
+        api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), protocol_of=access.protocol_of
     )
     application = app.build(
-        gate=gate,
+        service=service,
         metrics=metrics,
         api=api.build(services),
         router=router,
@@ -298,7 +298,7 @@ async def _serve(
     _write_address(data / SERVER_FILE, url)
     http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(descriptors))
     serving = asyncio.create_task(http.serve())
-    starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, gate))
+    starting = asyncio.create_task(_start(log, lake, settings.shred_backlog_bytes, first_start, service))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stop.is_set():
@@ -314,7 +314,7 @@ async def _serve(
     tails.close()
     http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=settings.shutdown_grace_s)
-    gate.close()
+    service.close()
     await runner.stop()
     for interrupt in list(running):
         interrupt.stop("the server is shutting down")
@@ -361,14 +361,16 @@ def _open_access(path_or_url: Path | str) -> Access:
         _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
 
 
-async def _start(log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, gate: LogGate) -> None:
+async def _start(
+    log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, service: LogIngestService
+) -> None:
     await asyncio.to_thread(_replay, log, lake, max_backlog_bytes)
     if first_start:
         try:
             await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
         except TailraceError as error:
             logger.error("the dataset %s is not made: %s", DEMO_DATASET, error)
-    gate.open()
+    service.open()
 
 
 def _spare_the_collector() -> None:
@@ -526,14 +528,14 @@ def _options(settings: Settings) -> Options:
 
 
 def _hosts(settings: Settings) -> dict[str, str]:
-    """Host name to dialect, as the operator has it."""
+    """Host name to protocol, as the operator has it."""
     named = {
         "axiom": settings.axiom_hosts,
         "baselime": settings.baselime_hosts,
         "datamix": settings.datamix_hosts,
         "moesif": settings.moesif_hosts,
     }
-    return {host: dialect for dialect, hosts in named.items() for host in hosts}
+    return {host: protocol for protocol, hosts in named.items() for host in hosts}
 
 
 @contextlib.contextmanager

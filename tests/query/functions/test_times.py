@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from query.functions.conftest import Ask
 
-from tailrace.intake import TimeRule
-from tailrace.intake.times import read_times
+from tailrace.parsing import TimeRule
+from tailrace.parsing.times import read_times
 from tailrace.query.functions import Context, call
 from tailrace.query.values import DATETIME, DYNAMIC, STRING, Value, as_datetime, fn, literal
 

@@ -367,7 +367,7 @@ class Dataset(Relation):
         """The files to read."""
         if self.files is not None:
             return self.files
-        if self.snapshot.current_by:  # a newer state may lie outside of the range
+        if self.snapshot.primary_key:  # a newer state may lie outside of the range
             return self.snapshot.files
         return tuple(file for file in self.snapshot.files if self.may_have(file))
 
@@ -381,7 +381,7 @@ class Dataset(Relation):
         physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)} | {TIME}
         if self.after is not None:
             physical |= {column.name for column in self.after.find_all(exp.Column)}
-        by = self.snapshot.current_by
+        by = self.snapshot.primary_key
         if by:
             physical |= {column.name for column in sources.current_columns(self._all, by)}
         columns = [column for column in self.snapshot.fields.columns if column.name in physical]

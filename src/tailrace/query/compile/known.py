@@ -25,7 +25,7 @@ def from_metadata(parent: Relation, wanted: Mapping[str, Definition]) -> Known |
     `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
     microseconds.
     """
-    if not isinstance(parent, Dataset) or parent.snapshot.current_by or parent.after is not None or not wanted:
+    if not isinstance(parent, Dataset) or parent.snapshot.primary_key or parent.after is not None or not wanted:
         return None
     files = parent.read_files
     whole = [file for file in files if parent.is_within(file)]

@@ -1,0 +1,24 @@
+"""Bodies to batches: content encodings, parsing JSON, NDJSON and CSV into events, limits, times."""
+
+from tailrace.parsing.array import Copy, Fields, parse_array
+from tailrace.parsing.csv import parse_csv
+from tailrace.parsing.encodings import decode_body
+from tailrace.parsing.json import parse_json
+from tailrace.parsing.limits import Limits
+from tailrace.parsing.otlp import Signal, otlp_answer, parse_otlp
+from tailrace.parsing.times import TimeRule, check_rule
+
+__all__ = [
+    "Copy",
+    "Fields",
+    "Limits",
+    "Signal",
+    "TimeRule",
+    "check_rule",
+    "decode_body",
+    "otlp_answer",
+    "parse_array",
+    "parse_csv",
+    "parse_json",
+    "parse_otlp",
+]

@@ -1,0 +1,312 @@
+"""Axiom's ingest protocol: JSON, NDJSON and CSV bodies for a dataset, answered with what became of them."""
+
+import binascii
+import time
+from base64 import b64decode
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from tailrace.access import Grant, allows, require
+from tailrace.events import (
+    BadRequest,
+    Forbidden,
+    ParsedBatch,
+    Rejection,
+    TailraceError,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from tailrace.events.times import rfc3339
+from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
+from tailrace.protocols.http import Body, Credential, Doc, IngestService, Parameter, Protocol, Request, Response, Route
+
+LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
+JSON_TYPES = LINES_TYPES | {b"application/json"}
+CSV_TYPE = b"text/csv"
+# Of senders that say nothing of what they send, such as Cloudflare's Logpush: the first byte says it.
+OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"})
+ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
+FIRST_BYTES = 1024  # of a body, in which its first one that is not white is looked for
+TIME = "_time"
+DEFAULT_TIMES = TimeRule()
+RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
+ORGANISATION = b"x-axiom-org-id"  # which of its user's organisations a personal token is used for
+EVERY_DATASET = "*"  # in a token's capabilities
+NO_LABELS: dict[str, Any] = {}
+
+
+class Failure(msgspec.Struct):
+    """One refused event, as the answer has it."""
+
+    timestamp: str  # RFC 3339, of the event where it is known, else when the request came
+    error: str
+
+
+class Ingested(msgspec.Struct, rename="camel"):
+    """The answer to an ingest request: exactly these six members, which clients decode strictly."""
+
+    ingested: int
+    failed: int
+    failures: list[Failure]
+    processed_bytes: int  # of the decoded body, plus the labels header's value
+    blocks_created: int
+    wal_length: int  # events of the dataset that are durable but not yet in its table
+
+
+class ErrorBody(msgspec.Struct):
+    """The body of every error."""
+
+    code: int
+    message: str
+
+
+async def ingest(request: Request, service: IngestService) -> Response:
+    """`POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
+    grant = _grant(request, service)
+    return await _ingest(request, service, grant, request.params["dataset"])
+
+
+async def ingest_edge(request: Request, service: IngestService) -> Response:
+    """`POST /v1/ingest/{dataset}`: as `ingest`, but for API tokens only, as Axiom's ingest endpoint is."""
+    grant = _grant(request, service)
+    if grant.kind != "api":
+        raise Forbidden(
+            "this endpoint takes API tokens only, not personal tokens; "
+            "send to /v1/datasets/{dataset}/ingest or create an API token"
+        )
+    return await _ingest(request, service, grant, request.params["dataset"])
+
+
+async def ingest_unnamed(request: Request, service: IngestService) -> Response:
+    """`POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
+    grant = _grant(request, service)
+    named = [name for name in grant.datasets if name != EVERY_DATASET]
+    sendable = [name for name in named if allows(grant, capability="ingest", action="create", dataset=name)]
+    everywhere = allows(grant, capability="ingest", action="create", dataset=EVERY_DATASET)
+    if everywhere or len(sendable) != 1:
+        raise BadRequest(
+            "no dataset is named: send to /v1/datasets/{dataset}/ingest, "
+            "or use an API token that may send to exactly one dataset"
+        )
+    return await _ingest(request, service, grant, sendable[0])
+
+
+def _grant(request: Request, service: IngestService) -> Grant:
+    """What the token of a request may do, in the organisation that its header names; raises Unauthorized."""
+    organisation = request.header(ORGANISATION) or b""
+    value = request.header(b"authorization")
+    return service.access.authenticate(_password(value) or bearer(value), organisation.decode("latin-1"))
+
+
+def _password(value: bytes | None) -> str:
+    """The password of Basic authentication, "" for any other.
+
+    In it a drain of Heroku has the token, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
+    """
+    scheme, _, sent = (value or b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        password = b64decode(sent.strip(), validate=True).partition(b":")[2]
+    except binascii.Error as error:
+        raise Unauthorized("the Authorization header is not Basic authentication, 'Basic BASE64'") from error
+    if not password:
+        raise Unauthorized("no token: of Basic authentication it is the password")
+    return password.decode("latin-1")
+
+
+def bearer(value: bytes | None) -> str:
+    """The token of an Authorization header's value; raises Unauthorized where there is none."""
+    if value is None:
+        raise Unauthorized("no token: send the header 'Authorization: Bearer TOKEN'")
+    scheme, _, secret = value.partition(b" ")
+    secret = secret.strip()
+    if scheme.lower() != b"bearer" or not secret:
+        raise Unauthorized("the Authorization header must be 'Bearer TOKEN'")
+    return secret.decode("latin-1")
+
+
+async def _ingest(request: Request, service: IngestService, grant: Grant, dataset: str) -> Response:
+    require(grant, capability="ingest", action="create", dataset=dataset)
+    service.check_dataset(dataset)
+    content_type = request.header(b"content-type")
+    media = _media_type(content_type)
+    csv = _is_csv(media)
+    query = request.query_values() if request.query else {}
+    times = _time_rule(query) if query else DEFAULT_TIMES
+    label_header = request.header(b"x-axiom-event-labels")
+    labels = _labels(label_header, service.limits, request.received_ns) if label_header else NO_LABELS
+    encoding = request.header(b"content-encoding") or b""
+    delimiter, fields = _csv_options(request, query) if csv else ("", None)
+    wire = await request.read()
+
+    def parse_body() -> ParsedBatch:
+        limits = service.limits
+        body = decode_body(wire, encoding.decode("latin-1"), limits.max_body_bytes)
+        if csv:
+            return parse_csv(
+                body,
+                fields=fields,
+                delimiter=delimiter,
+                times=times,
+                limits=limits,
+                received_ns=request.received_ns,
+            )
+        lines = media in LINES_TYPES or (media in OPAQUE_TYPES and _is_lines(body, media))
+        return parse_json(body, times=times, limits=limits, received_ns=request.received_ns, lines=lines)
+
+    parsed = await service.offload(parse_body, service.limits.max_body_bytes if encoding else len(wire))
+    receipt = await service.ingest(
+        parsed, dataset=dataset, labels=labels, protocol="axiom", received_ns=request.received_ns
+    )
+    processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
+    if not receipt.rejections:
+        return Response(
+            200,
+            b'{"ingested":%d,"failed":0,"failures":[],"processedBytes":%d,"blocksCreated":0,"walLength":%d}'
+            % (receipt.taken, processed, service.uncommitted(dataset)),
+        )
+    answer = Ingested(
+        ingested=receipt.taken,
+        failed=len(receipt.rejections),
+        failures=[_failure(rejection, request.received_ns) for rejection in receipt.rejections],
+        processed_bytes=processed,
+        blocks_created=0,
+        wal_length=service.uncommitted(dataset),
+    )
+    return Response(200, msgspec.json.encode(answer))
+
+
+def _is_csv(media: bytes) -> bool:
+    """Whether the body is CSV; raises UnsupportedMediaType for a type that is neither CSV nor JSON."""
+    if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
+        return False
+    if media == CSV_TYPE:
+        return True
+    raise _unsupported(media)
+
+
+def _is_lines(body: bytes, media: bytes) -> bool:
+    """Whether a body whose type says nothing is NDJSON, else a JSON array; raises UnsupportedMediaType for neither."""
+    first = body[:FIRST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1] if body else b"["
+    if first not in (b"{", b"["):
+        raise _unsupported(media, ", or JSON by its first byte")
+    return first == b"{"
+
+
+def _unsupported(media: bytes, more: str = "") -> UnsupportedMediaType:
+    return UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}{more}")
+
+
+def _media_type(content_type: bytes | None) -> bytes:
+    return (content_type or b"").partition(b";")[0].strip().lower()
+
+
+def _time_rule(query: dict[str, str]) -> TimeRule:
+    return TimeRule(
+        field=query.get("timestamp-field") or DEFAULT_TIMES.field,
+        format=query.get("timestamp-format") or DEFAULT_TIMES.format,
+    )
+
+
+def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str] | None]:
+    delimiter = query.get("csv-delimiter", "")
+    names = request.header(b"x-axiom-csv-fields")
+    if names is None or not names.strip():
+        return delimiter, None
+    try:
+        return delimiter, [name.strip() for name in names.decode().split(",")]
+    except UnicodeDecodeError as error:
+        raise BadRequest("X-Axiom-CSV-Fields is not UTF-8") from error
+
+
+def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
+    """The members of an X-Axiom-Event-Labels header, to which the rules for the fields of an event apply."""
+    try:
+        parsed = parse_json(value, times=DEFAULT_TIMES, limits=limits, received_ns=received_ns)
+    except BadRequest as error:
+        raise BadRequest(f"X-Axiom-Event-Labels is not a JSON object: {error.message}") from error
+    if parsed.rejections:
+        raise BadRequest(f"X-Axiom-Event-Labels is refused: {parsed.rejections[0].reason}")
+    if parsed.count != 1:
+        raise BadRequest(f"X-Axiom-Event-Labels must be one JSON object, not {parsed.count}")
+    try:
+        labels: dict[str, Any] = msgspec.json.decode(parsed.events)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"X-Axiom-Event-Labels is refused: {error}") from error
+    if TIME in labels:
+        raise BadRequest(f"X-Axiom-Event-Labels may not set {TIME}, which every event has of its own")
+    return labels
+
+
+def _failure(rejection: Rejection, received_ns: int) -> Failure:
+    time_ns = received_ns if rejection.time_ns is None else rejection.time_ns
+    return Failure(rfc3339(time_ns), f"event {rejection.index}: {rejection.reason}")
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error as Axiom's clients read it: `{"code", "message"}`, and when to come back."""
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after_s is not None or error.retryable:
+        wait_s = error.retry_after_s or RETRY_AFTER_S
+        headers.append((b"retry-after", b"%d" % wait_s))
+        if error.status == 429:
+            # Axiom's Go client takes a limit only from the full set, its Rust client also wants the scope.
+            headers += [
+                (b"x-ratelimit-scope", b"organization"),
+                (b"x-ratelimit-limit", b"0"),
+                (b"x-ratelimit-remaining", b"0"),
+                (b"x-ratelimit-reset", b"%d" % (int(time.time()) + wait_s)),
+            ]
+    body = msgspec.json.encode(ErrorBody(error.status, error.message))
+    return Response(error.status, body, headers=tuple(headers))
+
+
+_EVENT = {"_time": "2026-01-02T03:04:05Z", "level": "info", "message": "hello"}
+_DOC = Doc(
+    about="Takes events for a dataset; the answer says of each one that was refused why.",
+    answers={200: Ingested},
+    bodies={
+        "application/json": Body((list[dict[str, Any]], dict[str, Any]), [_EVENT]),
+        "application/x-ndjson": Body(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
+        "text/csv": Body(str, "level,message\ninfo,hello\n"),
+        "text/plain": Body(str, '{"level": "info", "message": "hello"}\n'),
+        "application/octet-stream": Body(str, '{"level": "info", "message": "hello"}\n'),
+    },
+    refusals=(400, 401, 403, 404, 408, 413, 415, 429, 503),
+    parameters=(
+        Parameter("timestamp-field", "The field that has the time of an event; _time where it is not given."),
+        Parameter("timestamp-format", "How that time is written, as a layout of Go's package time."),
+        Parameter("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
+        Parameter("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
+        Parameter("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
+    ),
+)
+_DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
+_DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the API token may send to.")
+
+PROTOCOL = Protocol(
+    name="axiom",
+    mount="/axiom",
+    routes=(
+        Route("POST", "/v1/datasets/{dataset}/ingest", ingest, _DOC),
+        Route("POST", "/v1/ingest/{dataset}", ingest_edge, _DOC_EDGE),
+        Route("POST", "/api/v1/datasets/{dataset}/ingest", ingest, _DOC),
+        Route("POST", "/api/v1/ingest", ingest_unnamed, _DOC_UNNAMED),
+    ),
+    render_error=render_error,
+    own_paths=("/api/v1", "/v2", "/services/collector"),
+    hosts=("api.axiom.co", "*.axiom.co"),
+    credentials=(
+        Credential(
+            "axiom",
+            "Authorization",
+            "`Bearer TOKEN`: a personal token (`xapt-…`) or an API token (`xaat-…`); to ingest also Basic, with the "
+            "token as the password. "
+            "The header `X-Axiom-Org-Id` names the organisation that a personal token is used for.",
+        ),
+    ),
+    error=ErrorBody,
+)

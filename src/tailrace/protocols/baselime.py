@@ -1,0 +1,399 @@
+"""Baselime's Events API: JSON arrays of events for a dataset, and OTLP, as its clients of every era send them.
+
+The rules are those of the vendor's page "Events API" and of its later revisions; docs/baselime.md tells where this
+server departs from them.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from tailrace.access import KeyGrant
+from tailrace.events import (
+    BadRequest,
+    MethodNotAllowed,
+    ParsedBatch,
+    Receipt,
+    Rejection,
+    TailraceError,
+    TooLarge,
+    Unauthorized,
+)
+from tailrace.parsing import Copy, Fields, Signal, decode_body, otlp_answer, parse_array, parse_otlp
+from tailrace.protocols.http import (
+    REFUSED_BYTES,
+    WORST,
+    Body,
+    Credential,
+    Doc,
+    IngestService,
+    Parameter,
+    Protocol,
+    Request,
+    Response,
+    Route,
+)
+
+MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
+MAX_EVENT_BYTES: Final = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without the white space around it
+MAX_SERVICE_EVENT_BYTES: Final = 128 * 1024  # /v1/{dataset}/{service}/{namespace}
+MAX_LATER_EVENT_BYTES: Final = 256 * 1024  # /v1/{dataset}, and bodies whose dataset is in a header
+MAX_NAME_BYTES: Final = 512  # of a service or namespace, percent-decoded
+RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
+
+SERVICE: Final = "$baselime.service"
+NAMESPACE: Final = "$baselime.namespace"
+FIELDS: Final = Fields(
+    times=("timestamp", "@timestamp", "_time", "time", "date"),
+    copies=(Copy("service", SERVICE), Copy("namespace", NAMESPACE)),
+)
+
+OTLP_DATASET: Final = "otel"  # where the header x-baselime-dataset names no other
+PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
+
+ACCEPTED: Final = b'{"message": "Request Accepted"}'
+MESSAGES: Final = {
+    400: b'{"message": "Bad Request"}',
+    401: b'{"message": "Unauthorised"}',
+    405: b'{"message": "Method Not Allowed"}',
+    413: b'{"message": "Request Entity Too Large"}',
+    429: b'{"message": "Too Many Requests"}',
+    500: b'{"message": "Internal Error"}',
+    503: b'{"message": "Service Unavailable"}',
+}
+MAX_REASON_CHARS: Final = 400
+REASON: Final = b"x-tailrace-error"  # the documented bodies have no place for why
+
+
+class _Target(Struct, frozen=True):
+    """Where events go by the path and headers of a request."""
+
+    dataset: str
+    labels: dict[str, Any]
+    max_event_bytes: int
+    is_made: bool  # whether a dataset that is not there yet is made
+    grant: KeyGrant  # whose organisation it is of then
+
+
+class Refused(Struct, frozen=True):
+    """Why one event was refused, as the answer has it."""
+
+    index: int
+    reason: str
+
+
+class Told(Struct, frozen=True):
+    """The body of every other answer, errors included."""
+
+    message: str
+
+
+class Partly(Struct, frozen=True):
+    """The answer when events were refused; those not listed were stored."""
+
+    message: str
+    invalid: list[Raw | str]  # the events, as they were sent; as a string where that was not JSON
+    errors: list[Refused]
+
+
+async def ingest_namespace(request: Request, service: IngestService) -> Response:
+    """`POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
+    grant = _grant(request, service)
+    labels = _labels(_header(request, b"x-service"), request.params["namespace"])
+    is_made = service.options.baselime_auto_create
+    target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant)
+    return await _ingest(request, service, grant, target)
+
+
+async def ingest_service(request: Request, service: IngestService) -> Response:
+    """`POST /v1/{dataset}/{service}/{namespace}`, of 2023: the dataset must be there."""
+    grant = _grant(request, service)
+    _refuse_if_strict(request, service)
+    labels = _labels(request.params["service"], request.params["namespace"])
+    is_made = service.options.baselime_auto_create
+    target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant)
+    return await _ingest(request, service, grant, target)
+
+
+async def ingest_dataset(request: Request, service: IngestService) -> Response:
+    """`POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
+    grant = _grant(request, service)
+    _refuse_if_strict(request, service)
+    return await _ingest(request, service, grant, _by_headers(request, grant, request.params["dataset"]))
+
+
+async def ingest_unnamed(request: Request, service: IngestService) -> Response:
+    """`POST /v1` and `/`: OTLP, of traces where it does not tell, or an array for the dataset of `x-dataset`."""
+    return await _ingest_either(request, service, "traces", _header(request, b"x-dataset"))
+
+
+async def ingest_traces(request: Request, service: IngestService) -> Response:
+    """`POST /v1/traces`: OTLP, or an array for the dataset of that name."""
+    return await _ingest_either(request, service, "traces", "traces")
+
+
+async def ingest_logs(request: Request, service: IngestService) -> Response:
+    """`POST /v1/logs`: OTLP, or an array for the dataset of that name, which was the most used."""
+    return await _ingest_either(request, service, "logs", "logs")
+
+
+async def ingest_metrics(request: Request, service: IngestService) -> Response:
+    """`POST /v1/metrics`: OTLP, or an array for the dataset of that name."""
+    return await _ingest_either(request, service, "metrics", "metrics")
+
+
+async def refuse(request: Request, service: IngestService) -> Response:
+    """Every other path."""
+    if request.method != "POST":
+        raise MethodNotAllowed(f"{request.method} is not allowed, only POST")
+    _grant(request, service)
+    raise _no_path(request)
+
+
+def _grant(request: Request, service: IngestService) -> KeyGrant:
+    """What the key of a request may do; raises Unauthorized."""
+    secret = (request.header(b"x-api-key") or b"").strip()
+    if not secret:
+        # Log shippers send it as a bearer token, an old example bare.
+        scheme, _, rest = (request.header(b"authorization") or b"").strip().partition(b" ")
+        secret = rest.strip() or scheme
+    if not secret:
+        raise Unauthorized("no key: send it in the header x-api-key")
+    return service.access.authenticate_key("baselime", secret.decode("latin-1"))
+
+
+def _header(request: Request, name: bytes) -> str:
+    """A header's value; "" where there is none, or the text "undefined", which edge-logger sends for none."""
+    value = (request.header(name) or b"").strip()
+    return "" if value == b"undefined" else value.decode("utf-8", "replace")
+
+
+def _labels(service: str, namespace: str) -> dict[str, Any]:
+    for value in (service, namespace):
+        if len(value.encode()) > MAX_NAME_BYTES:
+            raise BadRequest(f"a service or namespace has at most {MAX_NAME_BYTES} bytes, not {len(value.encode())}")
+    return {name: value for name, value in ((SERVICE, service), (NAMESPACE, namespace)) if value}
+
+
+def _by_headers(request: Request, grant: KeyGrant, dataset: str) -> _Target:
+    labels = _labels(_header(request, b"x-service"), _header(request, b"x-namespace"))
+    return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True, grant=grant)
+
+
+def _refuse_if_strict(request: Request, service: IngestService) -> None:
+    if service.options.baselime_strict_path:
+        raise _no_path(request)
+
+
+def _no_path(request: Request) -> BadRequest:
+    return BadRequest(f"{request.path!r} is no path for events; send to /v1/{{dataset}}/{{namespace}}")
+
+
+async def _ingest(request: Request, service: IngestService, grant: KeyGrant, target: _Target) -> Response:
+    _check(service, grant, target)
+    decode, size = await _body(request, service)
+
+    def parse_body() -> ParsedBatch:
+        return _cut(decode(), target, request, service)
+
+    return await _store(await service.offload(parse_body, WORST * size), target, request, service)
+
+
+async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
+    """OTLP, or an array of events, as the body tells; the content type counts for protobuf only."""
+    grant = _grant(request, service)
+    content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+    protobuf = content_type in PROTOBUF_TYPES
+    otlp = _by_headers(request, grant, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
+    array = _by_headers(request, grant, array_dataset)
+    decode, size = await _body(request, service)
+
+    def parse_body() -> tuple[Signal | None, ParsedBatch]:
+        body = decode()
+        if not protobuf and body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
+            _refuse_if_strict(request, service)
+            if not array_dataset:
+                raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
+            _check(service, grant, array)
+            return None, _cut(body, array, request, service)
+        _check(service, grant, otlp)
+        return parse_otlp(
+            body,
+            signal=signal,
+            protobuf=protobuf,
+            service_field=SERVICE,
+            limits=service.limits,
+            max_event_bytes=otlp.max_event_bytes,
+            received_ns=request.received_ns,
+        )
+
+    found, parsed = await service.offload(parse_body, WORST * size)
+    if found is None:
+        return await _store(parsed, array, request, service)
+    receipt = await _stored(parsed, otlp, request, service)
+    reason = receipt.rejections[0].reason if receipt.rejections else ""
+    answer = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
+    return Response(200, answer, content_type=content_type if protobuf else b"application/json")
+
+
+def _cut(body: bytes, target: _Target, request: Request, service: IngestService) -> ParsedBatch:
+    return parse_array(
+        body,
+        fields=FIELDS,
+        limits=service.limits,
+        max_event_bytes=target.max_event_bytes,
+        received_ns=request.received_ns,
+    )
+
+
+def _check(service: IngestService, grant: KeyGrant, target: _Target) -> None:
+    """Raises before a body is read for nothing: Unauthorized, DatasetNotFound, and what `ingest` would."""
+    if not grant.may_send_to(target.dataset):
+        raise Unauthorized(f"the key may not send to the dataset {target.dataset!r}")
+    if not target.is_made:
+        service.check_dataset(target.dataset)
+    elif service.closed is not None:
+        raise service.closed
+
+
+async def _body(request: Request, service: IngestService) -> tuple[Callable[[], bytes], int]:
+    """What decodes the body, and how much work that may be, in bytes. Raises TooLarge."""
+    max_bytes = min(MAX_REQUEST_BYTES, service.limits.max_body_bytes)
+    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
+    length = request.header(b"content-length")
+    if not encoding and length is not None and int(length) > max_bytes:
+        raise TooLarge(f"the body is larger than {max_bytes} bytes")
+    wire = await request.read()
+
+    def decode() -> bytes:
+        return decode_body(wire, encoding, max_bytes)
+
+    return decode, max_bytes if encoding else len(wire)
+
+
+async def _stored(parsed: ParsedBatch, target: _Target, request: Request, service: IngestService) -> Receipt:
+    if target.is_made:
+        await service.ensure_dataset(target.dataset, organisation=target.grant.organisation, key=target.grant.key_id)
+    return await service.ingest(
+        parsed, dataset=target.dataset, labels=target.labels, protocol="baselime", received_ns=request.received_ns
+    )
+
+
+async def _store(parsed: ParsedBatch, target: _Target, request: Request, service: IngestService) -> Response:
+    receipt = await _stored(parsed, target, request, service)
+    if not receipt.rejections:
+        return Response(202, ACCEPTED)
+    status = service.options.baselime_partial if receipt.taken else 400
+
+    def answer() -> bytes:
+        partly = Partly(
+            message="Request Accepted" if status == 202 else "Bad Request",
+            invalid=[_shown(rejection) for rejection in receipt.rejections],
+            errors=[Refused(rejection.index, rejection.reason) for rejection in receipt.rejections],
+        )
+        return msgspec.json.encode(partly)
+
+    size = sum(len(rejection.event or b"") for rejection in receipt.rejections)
+    return Response(status, await service.offload(answer, size + REFUSED_BYTES * len(receipt.rejections)))
+
+
+def _shown(rejection: Rejection) -> Raw | str:
+    """A refused event: its JSON, or its text where it is not JSON."""
+    event = rejection.event or b""
+    try:
+        event.decode()
+        _RAWS.decode(event)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return event.decode("utf-8", "replace")
+    return Raw(event)
+
+
+_RAWS: Final = msgspec.json.Decoder(Raw)
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error with exactly the documented body; why is said in the header `x-tailrace-error`."""
+    status = 401 if error.status == 403 else error.status
+    if status not in MESSAGES:
+        status = 400 if status < 500 else 500
+    headers = [(REASON, _UNPRINTABLE.sub("?", error.message)[:MAX_REASON_CHARS].encode())]
+    if error.retry_after_s is not None or error.retryable:
+        headers.append((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)))
+    return Response(status, MESSAGES[status], headers=tuple(headers))
+
+
+def with_allow(request: Request, service: IngestService, response: Response) -> Response:
+    """A 405 names the methods that are allowed, also those that are answered for every protocol alike."""
+    if response.status != 405:
+        return response
+    others = tuple(header for header in response.headers if header[0] != b"allow")
+    return replace(response, headers=(*others, (b"allow", b"POST, OPTIONS")))
+
+
+_REFUSALS: Final = (400, 401, 413, 429, 500, 503)
+_EVENTS: Final = Body(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
+_SERVICE: Final = Parameter("x-service", "The service that the events are of.", where="header")
+_NAMESPACE: Final = Parameter("x-namespace", "The namespace that the events are of.", where="header")
+_PARTLY: Final = {400: (Told, Partly)}  # the answer where some events were stored; also 202, if the operator says so
+
+
+def _doc(about: str, *parameters: Parameter) -> Doc:
+    return Doc(about, {202: (Told, Partly)}, {"application/json": _EVENTS}, _REFUSALS, parameters, failures=_PARTLY)
+
+
+def _doc_either(signal: Signal, array: str) -> Doc:
+    """Of the routes that take OTLP or an array."""
+    resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
+    return Doc(
+        about=f"Takes OTLP {signal} for the dataset of x-baselime-dataset ({OTLP_DATASET}), or an array {array}.",
+        answers={200: dict[str, Any], 202: (Told, Partly)},
+        bodies={
+            "application/json": Body((list[dict[str, Any]], dict[str, Any]), {resource: []}),
+            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+        },
+        refusals=_REFUSALS,
+        failures=_PARTLY,
+        parameters=(
+            Parameter("x-baselime-dataset", "The dataset of OTLP.", where="header"),
+            _SERVICE,
+            _NAMESPACE,
+        ),
+        media={"application/x-protobuf": {}},
+    )
+
+
+_DOC_NAMESPACE: Final = _doc("Takes an array of events for a dataset that is there.", _SERVICE)
+_DOC_SERVICE: Final = _doc("Takes an array of events of a service for a dataset that is there.")
+_DOC_DATASET: Final = _doc("Takes an array of events for a dataset, which comes into being.", _SERVICE, _NAMESPACE)
+_DOC_UNNAMED: Final = _doc_either("traces", "of events for the dataset of x-dataset")
+_DOC_TRACES: Final = _doc_either("traces", "of events for the dataset traces")
+_DOC_LOGS: Final = _doc_either("logs", "of events for the dataset logs")
+_DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics")
+
+PROTOCOL = Protocol(
+    name="baselime",
+    mount="/baselime",
+    routes=(
+        Route("POST", "/", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1/", ingest_unnamed, _DOC_UNNAMED),
+        Route("POST", "/v1/traces", ingest_traces, _DOC_TRACES),
+        Route("POST", "/v1/logs", ingest_logs, _DOC_LOGS),
+        Route("POST", "/v1/metrics", ingest_metrics, _DOC_METRICS),
+        Route("POST", "/v1/{dataset}", ingest_dataset, _DOC_DATASET),
+        Route("POST", "/v1/{dataset}/{namespace}", ingest_namespace, _DOC_NAMESPACE),
+        Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service, _DOC_SERVICE),
+    ),
+    render_error=render_error,
+    hosts=("events.baselime.io", "otel.baselime.io", "otel-ingest.baselime.io", "cloudflare.baselime.io"),
+    fallback=refuse,
+    exact_slashes=True,
+    finish=with_allow,
+    credentials=(Credential("baselime", "x-api-key", "A key; also as `Authorization: Bearer KEY`."),),
+    error=Told,
+)

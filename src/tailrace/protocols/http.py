@@ -1,0 +1,241 @@
+"""What a protocol sees of HTTP: request, response, route, and the service that makes events durable."""
+
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+from msgspec import Raw, Struct
+
+from tailrace.access import Access, Sessions
+from tailrace.events import ParsedBatch, Receipt, Rejection, TailraceError
+from tailrace.parsing import Limits
+
+T = TypeVar("T")
+
+Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
+
+
+class Options(Struct, frozen=True):
+    """What an operator may choose of the protocols' behaviour."""
+
+    baselime_partial: Literal[202, 400] = 400  # the answer when some events were stored and others refused
+    baselime_strict_path: bool = False  # only /v1/{dataset}/{namespace}, as the first document has it
+    baselime_auto_create: bool = False  # an unknown dataset in /v1/{dataset}/{namespace} is made, not refused
+    datamix_stale_token: Literal["reject", "accept"] = "reject"  # a session token that a newer one has replaced
+    moesif_window_s: float = 86_400.0  # how long a transaction_id is remembered
+    moesif_max_age_s: float = 0.0  # events older than this are refused; 0 takes every age
+
+
+DEFAULT_OPTIONS = Options()
+
+WORST: Final = 32
+"""How many bytes of sound events are about as much work as one of the worst body, whose every element is refused."""
+REFUSED_BYTES: Final = 128  # and as one event that was refused, where the answer lists it
+
+
+class Response(Struct, frozen=True):
+    """An answer; the server adds its length, its trace id and the cross-origin headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Request(Struct):
+    """A request whose head is known and whose body is read when asked for."""
+
+    method: str
+    path: str  # percent-decoded, without the mount prefix
+    params: dict[str, str]  # the path's named segments
+    query: bytes  # as sent, without the "?"
+    headers: Headers
+    received_ns: int  # ns since the Unix epoch
+    read: Callable[[], Awaitable[bytes]]  # the body as sent; raises TooLarge past the wire limit
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()  # every header, names in lower case
+    peer: str = ""  # IP address that the request came from
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of the header of that lower-case name, None when there is none."""
+        return self.headers.get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """The values of a header that may be repeated, in order."""
+        return [value for key, value in self.raw_headers if key == name]
+
+    def query_values(self) -> dict[str, str]:
+        """The query's parameters, percent-decoded; of a repeated one the last."""
+        if not self.query:
+            return {}
+        return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
+
+
+MAX_STATE_BYTES: Final = 1024 * 1024  # of the paths and values of a current state, and of a change of one
+MAX_STATE_FIELDS: Final = 10_000  # values in one
+
+
+class Upsert(Struct, frozen=True):
+    """A change of the state of an id: paths (keys joined by dots) with the JSON texts of what stands there."""
+
+    index: int  # in what the client sent
+    id: str
+    members: dict[str, Raw]
+
+
+Merge = Callable[[dict[str, Raw], dict[str, Raw]], dict[str, Raw]]
+"""The state after a change, of the state before and the change."""
+
+
+class IngestService(typing.Protocol):
+    """The way from a protocol to the log."""
+
+    @property
+    def access(self) -> Access:
+        """Tokens and what they may do."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Tokens of Datamix's sessions, and what is known of the live ones."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """How large a body, an event and its parts may be."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """What the operator chose of the protocols' behaviour."""
+        ...
+
+    @property
+    def closed(self) -> TailraceError | None:
+        """Why no events are let through, None while they are."""
+        ...
+
+    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, primary_key: str = "") -> None:
+        """Makes the organisation's dataset where there is none; with an id field one of current states.
+
+        `key` is the id of the key that it is made for. Raises Forbidden for an audit trail, InvalidName, NotReady, and
+        Conflict at `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        """
+        ...
+
+    def check_dataset(self, dataset: str) -> None:
+        """Raises DatasetNotFound when there is no such dataset, and what `ingest` would raise of back pressure."""
+        ...
+
+    async def offload(self, work: Callable[[], T], size: int) -> T:
+        """`work()`, run beside the event loop when it is as much as `size` bytes of sound events are."""
+        ...
+
+    async def ingest(
+        self, parsed: ParsedBatch, *, dataset: str, labels: dict[str, Any], protocol: str, received_ns: int
+    ) -> Receipt:
+        """Puts the events into the log and returns once they are durable.
+
+        Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
+        """
+        ...
+
+    async def ingest_once(
+        self,
+        parsed: ParsedBatch,
+        ids: Sequence[str | None],
+        *,
+        window_s: float,
+        dataset: str,
+        labels: dict[str, Any],
+        protocol: str,
+        received_ns: int,
+    ) -> Receipt:
+        """`ingest`, but for the events whose id (None: it has none) was stored in the window before, by whomever.
+
+        Of those with one id the first is taken. Returns once what it stands for is durable, too.
+        """
+        ...
+
+    async def upsert(
+        self, upserts: Sequence["Upsert"], merge: "Merge", *, dataset: str, protocol: str, received_ns: int
+    ) -> list[Rejection]:
+        """Merges each upsert into the current state of its id in a dataset of such; returns once that is durable.
+
+        The rejections are those whose merged state would be too large. Raises what `ingest` raises.
+        """
+        ...
+
+    def refuse(self, rejections: Sequence[Rejection]) -> None:
+        """Counts what was refused before it came to a batch."""
+        ...
+
+    def uncommitted(self, dataset: str) -> int:
+        """How many events of the dataset are durable but not yet in its table."""
+        ...
+
+
+Handler = Callable[[Request, IngestService], Awaitable[Response]]
+
+
+class Parameter(Struct, frozen=True):
+    """What a request may have in its query string or in a header, for the API's document."""
+
+    name: str
+    about: str
+    type: Any = str  # a type that msgspec has a JSON Schema for
+    required: bool = False
+    where: Literal["query", "header"] = "query"
+
+
+class Body(Struct, frozen=True):
+    """A body that a route takes in one media type, for the API's document."""
+
+    type: Any  # a type that msgspec has a JSON Schema for, a tuple of several, or a JSON Schema itself
+    example: Any  # what is sent as JSON; of another media type the text
+
+
+class Doc(Struct, frozen=True):
+    """What goes in and out of a route, for the API's document."""
+
+    about: str  # one sentence
+    answers: dict[int, Any]  # good ones: status to the type of the JSON body, None for no body
+    bodies: dict[str, Body] = {}  # by media type
+    refusals: tuple[int, ...] = ()  # statuses whose body is the protocol's error
+    parameters: tuple[Parameter, ...] = ()
+    credential: bool = True  # whether one of the protocol's credentials must be sent
+    media: dict[str, Any] = {}  # good answers in further media types, each with its type or JSON Schema
+    failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
+
+
+class Credential(Struct, frozen=True):
+    """Where the secret of a client of a protocol stands, for the API's document."""
+
+    name: str
+    header: str  # of Authorization a bearer token
+    about: str
+
+
+class Route(Struct, frozen=True):
+    """A method and a path whose segments in braces are named, and what answers it."""
+
+    method: str
+    path: str
+    handler: Handler
+    doc: Doc | None = None
+
+
+class Protocol(Struct, frozen=True):
+    """A protocol: where it is mounted, its routes, and the shape of its errors."""
+
+    name: str
+    mount: str  # a path prefix under which every one of its routes is found too
+    routes: tuple[Route, ...]
+    render_error: Callable[[TailraceError], Response]
+    own_paths: tuple[str, ...] = ()  # prefixes that no other protocol has
+    hosts: tuple[str, ...] = ()  # the vendor's host names; "*.example.com" is every name under it
+    fallback: Handler | None = None  # answers every path that no route has; without one it is 404
+    exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
+    finish: Callable[[Request, IngestService, Response], Response] | None = None  # adds to every answer
+    credentials: tuple[Credential, ...] = ()  # any one of them is enough
+    error: Any = None  # the type of the JSON body of its errors

@@ -1,0 +1,490 @@
+"""Moesif's collector: API calls and actions as events, users, companies and subscriptions as states kept up to date."""
+
+import hashlib
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from tailrace.access import KeyGrant
+from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
+from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
+from tailrace.protocols.http import (
+    REFUSED_BYTES,
+    WORST,
+    Body,
+    Credential,
+    Doc,
+    Handler,
+    IngestService,
+    Parameter,
+    Protocol,
+    Request,
+    Response,
+    Route,
+)
+from tailrace.protocols.moesif_entities import (
+    COMPANY,
+    PRIMARY_KEY,
+    SUBSCRIPTION,
+    USER,
+    Changes,
+    Entity,
+    check_entities,
+    merged,
+)
+from tailrace.protocols.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events, in_order
+
+APPLICATION_ID: Final = b"x-moesif-application-id"
+SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
+MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
+MAX_IDS: Final = 4  # application ids of one request that are looked up
+MAX_OTLP_BYTES: Final = 16 * 1024 * 1024  # decoded, of OTLP: decoded further it takes several times its size
+RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
+REGION: Final = "self-hosted"
+TAG_LENGTH: Final = 32
+PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
+OTLP_TYPES: Final[dict[Signal, str]] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
+
+
+class Refusal(Struct, frozen=True):
+    """One element that was refused, as the answer has it."""
+
+    index: int
+    reason: str
+
+
+class Accepted(Struct, frozen=True):
+    """The answer to what was stored, in whole or in part."""
+
+    accepted: int
+    rejected: list[Refusal]
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """The body of every error."""
+
+    error: str
+    message: str
+    rejected: list[Refusal] | None = None  # where the body was sound, but nothing in it
+
+
+class Config(Struct, frozen=True):
+    """What the SDKs ask for at their start; integers and every key, which their strict decoders need."""
+
+    org_id: str
+    app_id: str
+    sample_rate: int = 100
+    block_bot_traffic: bool = False
+    user_sample_rate: dict[str, int] = {}
+    company_sample_rate: dict[str, int] = {}
+    user_rules: dict[str, Any] = {}
+    company_rules: dict[str, Any] = {}
+    ip_addresses_blocked_by_name: dict[str, str] = {}
+    regex_config: list[Any] = []
+    billing_config_jsons: dict[str, str] = {}
+
+
+class Probed(Struct, frozen=True):
+    """The answer to a probe."""
+
+    status: bool
+    region: str
+
+
+class Tagged(Struct, frozen=True):
+    """A document that the SDKs keep, and the tag by which they see that it has changed."""
+
+    body: bytes
+    tag: bytes
+
+
+@lru_cache(maxsize=10_000)
+def config_of(organisation: str, application: str) -> Tagged:
+    """The configuration of an application; the same in every run."""
+    return _tagged(msgspec.json.encode(Config(organisation, application)))
+
+
+def _tagged(body: bytes) -> Tagged:
+    return Tagged(body, hashlib.sha256(body).hexdigest()[:TAG_LENGTH].encode())
+
+
+RULES: Final = _tagged(b"[]")
+
+
+def grant_of(request: Request, service: IngestService) -> KeyGrant:
+    """The application of a request: of several ids the first that is known. Raises Unauthorized."""
+    sent = request.header_values(APPLICATION_ID)
+    if not sent:
+        raise Unauthorized("no application id: send the header 'X-Moesif-Application-Id'")
+    refusal: Unauthorized | None = None
+    for value in sent[:MAX_IDS]:
+        try:
+            return service.access.authenticate_key("moesif", value.decode("latin-1").strip())
+        except Unauthorized as error:
+            refusal = refusal or error
+    raise Unauthorized(
+        f"X-Moesif-Application-Id is refused: {refusal.message if refusal else ''}; "
+        "an id is made with 'tailrace key create' or POST /tailrace/v1/keys"
+    )
+
+
+async def decoded(request: Request, service: IngestService, max_bytes: int) -> bytes:
+    """The body without its content encoding. Raises TooLarge, UnsupportedEncoding, BadRequest."""
+    wire = await request.read()
+    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
+    most = min(max_bytes, service.limits.max_body_bytes)
+    try:
+        if not encoding:
+            return decode_body(wire, encoding, most)
+        return await service.offload(lambda: decode_body(wire, encoding, most), most if len(wire) > 4096 else len(wire))
+    except TooLarge:
+        limit = "" if most < max_bytes else f", the limit of {request.path}"
+        limit = limit or " (max_body_bytes)"
+        raise TooLarge(f"the body is larger than {most} bytes after content decoding{limit}") from None
+
+
+def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
+    """The handler of a route for API calls or actions."""
+
+    async def ingest(request: Request, service: IngestService) -> Response:
+        dataset = grant_of(request, service).datasets[0]
+        service.check_dataset(dataset)
+        body = await decoded(request, service, max_bytes)
+        sender = Sender(request.peer, request.received_ns, service.options.moesif_max_age_s)
+
+        def check() -> Checked:
+            return check_events(body, kind, single=single, sender=sender, limits=service.limits)
+
+        checked = await service.offload(check, WORST * len(body))
+        labels = {"event_type": kind.name}
+        if any(checked.transaction_ids) and service.options.moesif_window_s:
+            receipt = await service.ingest_once(
+                checked.parsed,
+                checked.transaction_ids,
+                window_s=service.options.moesif_window_s,
+                dataset=dataset,
+                labels=labels,
+                protocol="moesif",
+                received_ns=request.received_ns,
+            )
+        else:
+            receipt = await service.ingest(
+                checked.parsed, dataset=dataset, labels=labels, protocol="moesif", received_ns=request.received_ns
+            )
+        return await answer(checked.parsed.count, receipt.rejections, service)
+
+    return ingest
+
+
+def states(entity: Entity, *, single: bool) -> Handler:
+    """The handler of a route for users, companies or subscriptions."""
+
+    async def ingest(request: Request, service: IngestService) -> Response:
+        grant = grant_of(request, service)
+        application = grant.datasets[0]
+        service.check_dataset(application)
+        body = await decoded(request, service, MAX_REQUEST_BYTES)
+
+        def check() -> Changes:
+            return check_entities(body, entity, single=single, limits=service.limits, received_ns=request.received_ns)
+
+        changes = await service.offload(check, WORST * len(body))
+        service.refuse(changes.rejections)
+        rejections = changes.rejections
+        if changes.upserts:
+            dataset = f"{application}-{entity.name}"
+            await service.ensure_dataset(
+                dataset, organisation=grant.organisation, key=grant.key_id, primary_key=PRIMARY_KEY
+            )
+            rejections += tuple(
+                await service.upsert(
+                    changes.upserts, merged, dataset=dataset, protocol="moesif", received_ns=request.received_ns
+                )
+            )
+        sent = len(changes.upserts) + len(changes.rejections)
+        return await answer(sent - len(rejections), in_order(rejections), service)
+
+    return ingest
+
+
+def otlp(signal: Signal) -> Handler:
+    """The handler of a route for OTLP, which is answered as OTLP has it."""
+
+    async def ingest(request: Request, service: IngestService) -> Response:
+        dataset = grant_of(request, service).datasets[0]
+        service.check_dataset(dataset)
+        body = await decoded(request, service, MAX_OTLP_BYTES)
+        content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        protobuf = content_type in PROTOBUF_TYPES
+
+        def parse_body() -> tuple[Signal, ParsedBatch]:
+            return parse_otlp(
+                body,
+                signal=signal,
+                protobuf=protobuf,
+                service_field="service",
+                limits=service.limits,
+                max_event_bytes=service.limits.max_event_bytes,
+                received_ns=request.received_ns,
+            )
+
+        found, parsed = await service.offload(parse_body, WORST * len(body))
+        receipt = await service.ingest(
+            parsed,
+            dataset=dataset,
+            labels={"event_type": OTLP_TYPES[found]},
+            protocol="moesif",
+            received_ns=request.received_ns,
+        )
+        reason = receipt.rejections[0].reason if receipt.rejections else ""
+        told = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
+        return Response(200, told, content_type=content_type if protobuf else b"application/json")
+
+    return ingest
+
+
+async def answer(accepted: int, rejections: tuple[Rejection, ...], service: IngestService) -> Response:
+    """201 for what is stored; 400 where something was sent and none of it is."""
+
+    def render() -> Response:
+        refused = [Refusal(each.index, each.reason) for each in rejections]
+        if accepted or not refused:
+            return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
+        first = refused[0]
+        message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
+        return Response(400, msgspec.json.encode(ErrorBody("invalid", message, refused)))
+
+    return await service.offload(render, REFUSED_BYTES * len(rejections))
+
+
+async def config(request: Request, service: IngestService) -> Response:
+    """`GET /v1/config`."""
+    grant = grant_of(request, service)
+    return _unless_known(request, config_of(grant.organisation, grant.datasets[0]))
+
+
+async def rules(request: Request, service: IngestService) -> Response:
+    """`GET /v1/rules`: no rules; they are governed in Moesif's own product."""
+    grant_of(request, service)
+    return _unless_known(request, RULES)
+
+
+def _unless_known(request: Request, document: Tagged) -> Response:
+    known = [
+        tag.strip().removeprefix(b"W/").strip(b'"') for tag in (request.header(b"if-none-match") or b"").split(b",")
+    ]
+    etag = (b"etag", b'"' + document.tag + b'"')
+    if document.tag in known:
+        return Response(304, headers=(etag,))
+    return Response(200, document.body, headers=(etag,))
+
+
+async def probe(request: Request, service: IngestService) -> Response:
+    """`GET /health/probe`: whether events are let through."""
+    if service.closed is not None:
+        raise service.closed
+    return Response(200, msgspec.json.encode(Probed(True, REGION)))
+
+
+def finish(request: Request, service: IngestService, response: Response) -> Response:
+    """Adds the tags of the application's configuration and rules, by which SDKs see that they must ask anew."""
+    try:
+        grant = grant_of(request, service)
+        tag = config_of(grant.organisation, grant.datasets[0]).tag
+    except Unauthorized:
+        tag = config_of("", "").tag
+    tags = ((b"x-moesif-config-etag", tag), (b"x-moesif-rules-tag", RULES.tag))
+    return msgspec.structs.replace(response, headers=(*response.headers, *tags))
+
+
+def render_error(error: TailraceError) -> Response:
+    """An error: `{"error", "message"}`, and when to come back."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.retry_after_s is not None or error.retryable:
+        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
+    return Response(error.status, msgspec.json.encode(ErrorBody(error.code, error.message)), headers=headers)
+
+
+class CallRequest(Struct):
+    """The request of an API call; what else it has is kept too. The client's address is taken where none is given."""
+
+    time: str
+    uri: str
+    verb: str
+    ip_address: str | None = None
+
+
+class CallResponse(Struct):
+    """The response of an API call."""
+
+    time: str
+    status: int | str
+
+
+class Call(Struct):
+    """An API call; what else it has is kept too."""
+
+    request: CallRequest
+    response: CallResponse | None = None
+    transaction_id: str | None = None  # makes it idempotent
+    user_id: str | int | float | None = None
+    company_id: str | int | float | None = None
+
+
+class ActionRequest(Struct):
+    """Where an action was."""
+
+    uri: str
+    time: str | None = None
+
+
+class Action(Struct):
+    """A custom action; what else it has is kept too."""
+
+    action_name: str
+    request: ActionRequest
+    transaction_id: str | None = None  # makes it idempotent
+    user_id: str | int | float | None = None
+    company_id: str | int | float | None = None
+
+
+class UserState(Struct):
+    """What changes of a user, with one of the two ids; what else it has is kept too."""
+
+    user_id: str | int | float | None = None
+    anonymous_id: str | int | float | None = None
+    company_id: str | int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CompanyState(Struct):
+    """What changes of a company; what else it has is kept too."""
+
+    company_id: str | int | float
+    metadata: dict[str, Any] | None = None
+
+
+class SubscriptionState(Struct):
+    """What changes of a subscription; `status` is needed where it is sent alone. What else it has is kept too."""
+
+    subscription_id: str | int | float
+    company_id: str | int | float
+    status: str | int | float | None = None
+    metadata: dict[str, Any] | None = None
+
+
+_CALL: Final = {
+    "request": {"time": "2026-01-02T03:04:05Z", "uri": "https://api.example.com/items", "verb": "GET"},
+    "response": {"time": "2026-01-02T03:04:05.120Z", "status": 200},
+    "user_id": "u1",
+}
+_ACTION: Final = {"action_name": "Signed Up", "request": {"uri": "https://example.com/"}, "user_id": "u1"}
+_USER: Final = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
+_COMPANY: Final = {"company_id": "c1", "metadata": {"size": 12}}
+_SUBSCRIPTION: Final = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
+_REFUSALS: Final = (400, 401, 404, 408, 413, 415, 429, 503)
+
+
+def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> Doc:
+    sent = Body(kind, example) if single else Body(list[kind], [example])
+    return Doc(about, {201: Accepted}, {"application/json": sent}, _REFUSALS)
+
+
+def _doc_otlp(signal: Signal) -> Doc:
+    resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
+    return Doc(
+        about=f"Takes OTLP {signal}.",
+        answers={200: dict[str, Any]},
+        bodies={
+            "application/json": Body(dict[str, Any], {resource: []}),
+            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+        },
+        refusals=_REFUSALS,
+        media={"application/x-protobuf": {}},
+    )
+
+
+_KNOWN: Final = Parameter("If-None-Match", "The tag of the document that the client has.", where="header")
+_DOC_CONFIG: Final = Doc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
+_DOC_RULES: Final = Doc("The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,))
+_DOC_PROBE: Final = Doc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
+_DOC_EVENT: Final = _doc("Takes one API call.", Call, _CALL, single=True)
+_DOC_EVENTS: Final = _doc("Takes several API calls.", Call, _CALL, single=False)
+
+_ROUTES: Final[tuple[tuple[str, str, Handler, Doc], ...]] = (
+    ("POST", "/events", events(CALL, single=True), _DOC_EVENT),
+    ("POST", "/events/batch", events(CALL, single=False), _DOC_EVENTS),
+    ("POST", "/actions", events(ACTION, single=True), _doc("Takes one custom action.", Action, _ACTION, single=True)),
+    (
+        "POST",
+        "/actions/batch",
+        events(ACTION, single=False),
+        _doc("Takes several custom actions.", Action, _ACTION, single=False),
+    ),
+    (
+        "POST",
+        "/users",
+        states(USER, single=True),
+        _doc("Creates a user, or changes what is sent of it.", UserState, _USER, single=True),
+    ),
+    (
+        "POST",
+        "/users/batch",
+        states(USER, single=False),
+        _doc("Creates users, or changes what is sent of them.", UserState, _USER, single=False),
+    ),
+    (
+        "POST",
+        "/companies",
+        states(COMPANY, single=True),
+        _doc("Creates a company, or changes what is sent of it.", CompanyState, _COMPANY, single=True),
+    ),
+    (
+        "POST",
+        "/companies/batch",
+        states(COMPANY, single=False),
+        _doc("Creates companies, or changes what is sent of them.", CompanyState, _COMPANY, single=False),
+    ),
+    (
+        "POST",
+        "/subscriptions",
+        states(SUBSCRIPTION, single=True),
+        _doc("Creates a subscription, or changes what is sent of it.", SubscriptionState, _SUBSCRIPTION, single=True),
+    ),
+    (
+        "POST",
+        "/subscriptions/batch",
+        states(SUBSCRIPTION, single=False),
+        _doc("Creates subscriptions, or changes what is sent of them.", SubscriptionState, _SUBSCRIPTION, single=False),
+    ),
+    ("POST", "/traces", otlp("traces"), _doc_otlp("traces")),
+    ("POST", "/logs", otlp("logs"), _doc_otlp("logs")),
+    # Moesif's documents have the signal in the base address, to which exporters append it.
+    ("POST", "/traces/v1/traces", otlp("traces"), _doc_otlp("traces")),
+    ("POST", "/logs/v1/logs", otlp("logs"), _doc_otlp("logs")),
+    ("GET", "/config", config, _DOC_CONFIG),
+    ("GET", "/rules", rules, _DOC_RULES),
+)
+
+PROTOCOL = Protocol(
+    name="moesif",
+    mount="/moesif",
+    routes=(
+        Route("POST", "/moesifapi/events", events(CALL, single=True), _DOC_EVENT),
+        Route("POST", "/moesifapi/events/batch", events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES), _DOC_EVENTS),
+        *(
+            Route(method, base + path, handler, doc)
+            for base in ("/v1", "/collector/v1")
+            for method, path, handler, doc in _ROUTES
+        ),
+        Route("GET", "/health/probe", probe, _DOC_PROBE),
+    ),
+    render_error=render_error,
+    own_paths=("/moesifapi", "/collector/v1", "/health/probe"),
+    hosts=("api.moesif.net",),
+    finish=finish,
+    credentials=(Credential("moesif", "X-Moesif-Application-Id", "An application id."),),
+    error=ErrorBody,
+)

@@ -1,0 +1,470 @@
+"""Moesif's API calls and custom actions: which of a body are valid, and what they are as events.
+
+A good body is proven by a native decode of the required fields, and its bytes are stored as they came. Only events that
+this refuses, or that need a change, are looked at one by one.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Raw, Struct, UnsetType
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from tailrace.events import BadRequest, ParsedBatch, Rejection
+from tailrace.parsing import Limits, TimeRule, parse_json
+from tailrace.parsing.prefilter import line_ends
+from tailrace.parsing.sanitize import sanitize
+from tailrace.parsing.times import read_times
+
+MAX_EVENT_BYTES: Final = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
+MAX_TRANSACTION_ID_CHARS: Final = 256  # as each is remembered; Moesif's have 36
+KEPT_BODY_BYTES: Final = 450 * 1024  # of a body that is parsed, before base64
+
+_REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_UNTIMED: Final = TimeRule(field="_moesif_time")  # no event has this: times are read from request.time
+_TIMED: Final = TimeRule(field="request.time")
+
+Members = dict[str, Raw]
+MEMBERS: Final = msgspec.json.Decoder(Members)
+
+
+class Refused(Exception):
+    """Why an event or an entity is not valid."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Checked(Struct, frozen=True, eq=False):
+    """The valid events of a body, and what was refused."""
+
+    parsed: ParsedBatch
+    transaction_ids: Sequence[str | None]  # one an event
+
+
+class Sender(Struct, frozen=True):
+    """What is known of a request beside its body."""
+
+    peer: str  # IP address
+    received_ns: int
+    max_age_s: float  # of an event; 0 takes every age
+
+
+# The fields that an event which needs no change has, as native decoders.
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Id = str | None
+_TransactionId = Annotated[str, Meta(max_length=MAX_TRANSACTION_ID_CHARS)] | None
+_NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value is this: a field of such a type may not be there
+
+
+class _CallRequest(Struct, gc=False, frozen=True):
+    time: Raw
+    uri: _Text
+    verb: _Text
+    ip_address: _Text
+
+
+class _CallResponse(Struct, gc=False, frozen=True):
+    time: _Text
+    status: int
+
+
+class _Ids(Struct, gc=False, frozen=True, kw_only=True):
+    transaction_id: _TransactionId = None
+    user_id: _Id = None
+    company_id: _Id = None
+    subscription_id: _Id = None
+    anonymous_id: _Id = None
+    session_token: _Id = None
+    own_time: _NEVER | UnsetType = msgspec.field(default=msgspec.UNSET, name="_time")
+
+
+class _Call(_Ids, gc=False, frozen=True, kw_only=True):
+    request: _CallRequest
+    response: _CallResponse | None = None
+
+
+class _ActionRequest(Struct, gc=False, frozen=True):
+    uri: _Text
+    ip_address: _Text
+    time: Raw = Raw(b"")
+
+
+class _Action(_Ids, gc=False, frozen=True, kw_only=True):
+    action_name: _Text
+    request: _ActionRequest
+
+
+IDS: Final = ("transaction_id", "user_id", "company_id", "subscription_id", "anonymous_id", "session_token")
+
+
+class Kind(Struct, frozen=True, eq=False):
+    """API calls or actions."""
+
+    name: str  # `event_type` of the events
+    decoder: msgspec.json.Decoder[Any]
+    check: Callable[[Members, Members], None]  # of an event and its request; raises Refused, may change both
+    needs_time: bool
+
+
+class _Changed(Struct, frozen=True):
+    """An event that was looked at on its own."""
+
+    line: bytes
+    time: bytes  # JSON text of request.time, empty where there is none
+    transaction_id: str | None
+
+
+def check_events(body: bytes, kind: Kind, *, single: bool, sender: Sender, limits: Limits) -> Checked:
+    """Cut a decoded body into valid events, which is an array, or one object where `single`.
+
+    Raises BadRequest for a body that is not that, TooLarge (`max_events`).
+    """
+    parsed = parse_whole(body, single=single, limits=limits, received_ns=sender.received_ns)
+    marked, heads = _looked_over(parsed.events, kind, limits)
+    if not marked and heads is not None:
+        return _timed(parsed, heads, kind, sender)
+    return _one_by_one(parsed, marked, kind, sender, limits)
+
+
+def parse_whole(body: bytes, *, single: bool, limits: Limits, received_ns: int) -> ParsedBatch:
+    """Parse an array, or one object where `single`, whose texts may be of any length. Raises BadRequest, TooLarge."""
+    first = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if not first:
+        raise BadRequest(f"the body is empty; {_expected(single)} is expected")
+    if (first == b"{") != single or first not in b"{[":
+        found = "an array" if first == b"[" else "an object" if first == b"{" else "neither an object nor an array"
+        raise BadRequest(f"the body is {found}; {_expected(single)} is expected here")
+    # Long texts are for the caller: a request's body is cut rather than replaced.
+    roomy = replace(limits, max_string_bytes=limits.max_body_bytes, max_event_bytes=limits.max_body_bytes)
+    parsed = parse_json(body, times=_UNTIMED, limits=roomy, received_ns=received_ns)
+    if single and parsed.count + len(parsed.rejections) != 1:
+        raise BadRequest(f"the body holds {parsed.count + len(parsed.rejections)} objects; one is expected here")
+    return parsed
+
+
+def _expected(single: bool) -> str:
+    return "one JSON object" if single else "a JSON array of objects"
+
+
+def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], Sequence[Any] | None]:
+    """Positions of the events that must be looked at, and the heads of all where none must be for its fields."""
+    heads: Sequence[Any] | None
+    try:
+        heads = kind.decoder.decode_lines(ndjson)
+    except _REFUSED:
+        heads = None
+    marked: set[int] = set()
+    if heads is None:
+        marked |= {position for position, line in enumerate(ndjson.split(b"\n")[:-1]) if not _fits(line, kind)}
+    if len(ndjson) > _most_bytes(limits):
+        marked.update(np.flatnonzero(np.diff(line_ends(ndjson), prepend=-1) - 1 > _most_bytes(limits)).tolist())
+    # In steps, for a pattern that ignores case is slow, and SDKs log another header of that prefix with every call.
+    lowered = ndjson.lower()
+    if b'"x-moesif-' in lowered and any(name in lowered for name in _COPIED_NAMES):
+        found = [match.start() for match in _COPIED.finditer(ndjson)]
+        marked.update(np.searchsorted(line_ends(ndjson), found).tolist() if found else ())
+    return marked, heads
+
+
+def _most_bytes(limits: Limits) -> int:
+    """An event of no more bytes is within every limit."""
+    return min(MAX_EVENT_BYTES, limits.max_event_bytes, limits.max_string_bytes)
+
+
+def _fits(line: bytes, kind: Kind) -> bool:
+    try:
+        kind.decoder.decode(line)
+    except _REFUSED:
+        return False
+    return True
+
+
+def _timed(parsed: ParsedBatch, heads: Sequence[Any], kind: Kind, sender: Sender) -> Checked:
+    """Events that are good but perhaps for their times."""
+    return _finished(
+        parsed,
+        times=list(map(attrgetter("request.time"), heads)),
+        transaction_ids=list(map(attrgetter("transaction_id"), heads)),
+        indexes=indexes_kept(parsed),
+        kind=kind,
+        sender=sender,
+    )
+
+
+def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: Sender, limits: Limits) -> Checked:
+    lines = parsed.events.split(b"\n")[:-1]
+    indexes = indexes_kept(parsed)
+    rejections = list(parsed.rejections)
+    kept: list[bytes] = []
+    kept_indexes: list[int] = []
+    times: list[bytes | Raw] = []
+    ids: list[str | None] = []
+    for position, line in enumerate(lines):
+        if position not in marked:
+            head = kind.decoder.decode(line)
+            times.append(head.request.time)
+            ids.append(head.transaction_id)
+            kept.append(line)
+        else:
+            try:
+                changed = _changed(line, kind, sender, limits)
+            except Refused as refused:
+                rejections.append(Rejection(indexes[position], refused.reason, refused.code, event=line))
+                continue
+            times.append(changed.time)
+            ids.append(changed.transaction_id)
+            kept.append(changed.line)
+        kept_indexes.append(indexes[position])
+    whole = ParsedBatch(
+        joined(kept), parsed.times[: len(kept)], len(kept), parsed.processed_bytes, in_order(rejections)
+    )
+    return _finished(whole, times=times, transaction_ids=ids, indexes=kept_indexes, kind=kind, sender=sender)
+
+
+def _finished(
+    parsed: ParsedBatch,
+    *,
+    times: Sequence[bytes | Raw],
+    transaction_ids: Sequence[str | None],
+    indexes: Sequence[int],
+    kind: Kind,
+    sender: Sender,
+) -> Checked:
+    """The events with their times; those whose time is missing, unreadable or too old are refused."""
+    found = read_times(times, _TIMED, sender.received_ns)
+    refused = {position: (reason, "invalid_time") for position, reason in found.unreadable.items()}
+    if kind.needs_time and b"null" in b"".join(times):
+        missing = ("request.time is required", "missing_field")
+        refused |= {position: missing for position, time in enumerate(times) if bytes(time) == b"null"}
+    if sender.max_age_s:
+        oldest = sender.received_ns - int(sender.max_age_s * 1_000_000_000)
+        too_old = (f"the event is older than moesif_max_age_s = {sender.max_age_s:.15g} s", "too_old")
+        refused |= dict.fromkeys(np.flatnonzero(found.ns < oldest).tolist(), too_old)
+    if not refused:
+        timed = ParsedBatch(parsed.events, found.ns, parsed.count, parsed.processed_bytes, parsed.rejections)
+        return Checked(timed, transaction_ids)
+    lines = parsed.events.split(b"\n")[:-1]
+    rejections = [
+        *parsed.rejections,
+        *(Rejection(indexes[at], reason, code, event=lines[at]) for at, (reason, code) in refused.items()),
+    ]
+    kept = [position for position in range(parsed.count) if position not in refused]
+    remaining = ParsedBatch(
+        joined([lines[position] for position in kept]),
+        found.ns[kept],
+        len(kept),
+        parsed.processed_bytes,
+        in_order(rejections),
+    )
+    return Checked(remaining, [transaction_ids[position] for position in kept])
+
+
+def indexes_kept(parsed: ParsedBatch) -> Sequence[int]:
+    """The index in what the client sent of each event of a parsed."""
+    if not parsed.rejections:
+        return range(parsed.count)
+    refused = {rejection.index for rejection in parsed.rejections}
+    return [index for index in range(parsed.count + len(refused)) if index not in refused]
+
+
+def joined(lines: Sequence[bytes]) -> bytes:
+    """Lines as NDJSON."""
+    return b"\n".join(lines) + b"\n" if lines else b""
+
+
+def in_order(rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Rejections by index."""
+    return tuple(sorted(rejections, key=attrgetter("index")))
+
+
+def without(parsed: ParsedBatch, dropped: Sequence[int]) -> ParsedBatch:
+    """A batch without the events at some positions."""
+    kept = np.delete(np.arange(parsed.count), dropped)
+    lines = parsed.events.split(b"\n")
+    times: NDArray[np.int64] = parsed.times[kept]
+    events = joined([lines[position] for position in kept.tolist()])
+    return ParsedBatch(events, times, len(kept), parsed.processed_bytes, parsed.rejections)
+
+
+# One event.
+
+
+def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Changed:
+    """An event with what is missing filled in. Raises Refused."""
+    event = MEMBERS.decode(line)
+    request = as_object(event, "request")
+    if request is None:
+        raise Refused("request is required", "missing_field")
+    kind.check(event, request)
+    if _is_absent(request, "ip_address"):
+        request["ip_address"] = _raw(sender.peer)
+    _copy_headers(event, request)
+    for name in IDS:
+        as_text(event, name)
+    transaction_id = text_of(event.get("transaction_id"))
+    if transaction_id is not None and len(transaction_id) > MAX_TRANSACTION_ID_CHARS:
+        raise Refused(f"transaction_id has at most {MAX_TRANSACTION_ID_CHARS} characters", "invalid_field")
+    if "_time" in event:
+        event["_user_time"] = event.pop("_time")
+    if len(line) > _most_bytes(limits):
+        for name in ("request", "response"):
+            _parse_body(request if name == "request" else as_object(event, name), event, name, line, limits)
+    event["request"] = Raw(msgspec.json.encode(request))
+    stored = within_limits(msgspec.json.encode(event), limits)
+    return _Changed(stored, bytes(request.get("time", b"")), transaction_id)
+
+
+def within_limits(line: bytes, limits: Limits) -> bytes:
+    """An event to which the server's own limits are applied. Raises Refused."""
+    if len(line) > limits.max_event_bytes:
+        raise Refused(
+            f"the event has {len(line)} bytes; max_event_bytes is {limits.max_event_bytes}", "event_too_large"
+        )
+    sanitized = sanitize(line, 0, len(line), limits)
+    if sanitized.event is None:
+        raise Refused(sanitized.reason, sanitized.code)
+    return sanitized.event
+
+
+def _check_call(event: Members, request: Members) -> None:
+    _require_time(request, "request.time")
+    _require_text(request, "request.uri")
+    _require_text(request, "request.verb")
+    response = as_object(event, "response")
+    if response is None:
+        return
+    _require_time(response, "response.time")
+    event["response"] = Raw(msgspec.json.encode({**response, "status": Raw(b"%d" % _status(response))}))
+
+
+def _check_action(event: Members, request: Members) -> None:
+    _require_text(event, "action_name")
+    _require_text(request, "request.uri")
+
+
+CALL: Final = Kind("api_call", msgspec.json.Decoder(_Call), _check_call, needs_time=True)
+ACTION: Final = Kind("action", msgspec.json.Decoder(_Action), _check_action, needs_time=False)
+
+
+def _status(response: Members) -> int:
+    sent = bytes(response.get("status", b"null"))
+    if sent == b"null":
+        raise Refused("response.status is required", "missing_field")
+    digits = text_of(response["status"])
+    try:
+        if digits is None or _INTEGER.fullmatch(digits.strip()) is None:
+            raise ValueError(digits)
+        return int(float(digits))
+    except ValueError:
+        shown = sent[:40].decode("utf-8", "replace")
+        raise Refused(f"response.status is an HTTP status like 200, not {shown}", "invalid_field") from None
+
+
+_INTEGER: Final = re.compile(r"-?\d{1,9}(\.0+)?")
+
+
+def _require_time(members: Members, path: str) -> None:
+    name = path.rpartition(".")[2]
+    if _is_absent(members, name):
+        raise Refused(f"{path} is required", "missing_field")
+
+
+def _require_text(members: Members, path: str) -> None:
+    name = path.rpartition(".")[2]
+    if _is_absent(members, name):
+        raise Refused(f"{path} is required", "missing_field")
+    if bytes(members[name])[:1] != b'"':
+        shown = bytes(members[name])[:40].decode("utf-8", "replace")
+        raise Refused(f"{path} is text, not {shown}", "invalid_field")
+
+
+def _is_absent(members: Members, name: str) -> bool:
+    """Whether there is no such member, or it is null or the empty text."""
+    return bytes(members.get(name, b"null")) in (b"null", b'""')
+
+
+def as_object(members: Members, name: str) -> Members | None:
+    """A member that is an object, None where it is absent or null. Raises Refused for anything else."""
+    value = bytes(members.get(name, b"null"))
+    if value == b"null":
+        return None
+    if value[:1] != b"{":
+        raise Refused(f"{name} is an object, not {value[:40].decode('utf-8', 'replace')}", "invalid_field")
+    return MEMBERS.decode(value)
+
+
+def text_of(value: Raw | bytes | None) -> str | None:
+    """The text that a string or a number is; None for anything else."""
+    sent = bytes(value or b"")
+    if sent[:1] == b'"':
+        return msgspec.json.decode(sent, type=str)
+    return sent.decode("ascii") if sent[:1] in _NUMBER_STARTS and sent else None
+
+
+_NUMBER_STARTS: Final = b"-0123456789"
+
+
+def as_text(members: Members, name: str) -> None:
+    """Makes a member that is a number text."""
+    value = members.get(name)
+    if value is not None and bytes(value)[:1] in _NUMBER_STARTS:
+        members[name] = _raw(bytes(value).decode("ascii"))
+
+
+def _raw(value: Any) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+# What the proxy that came before the SDKs told by headers of the logged request.
+_COPIES: Final = {
+    "x-moesif-tags": "tags",
+    "x-moesif-user-id": "user_id",
+    "x-moesif-session-token": "session_token",
+    "x-moesif-api-version": "api_version",  # of the request
+}
+_COPIED_NAMES: Final = tuple(b'"%s"' % name.encode() for name in _COPIES)
+_COPIED: Final = re.compile(rb'"x-moesif-(?:tags|user-id|session-token|api-version)"', re.IGNORECASE)
+
+
+def _copy_headers(event: Members, request: Members) -> None:
+    headers = bytes(request.get("headers", b""))
+    if headers[:1] != b"{" or not _COPIED.search(headers):
+        return
+    for name, value in MEMBERS.decode(headers).items():
+        field = _COPIES.get(name.lower())
+        if field is None or not text_of(value):
+            continue
+        into = request if field == "api_version" else event
+        if _is_absent(into, field):
+            into[field] = value
+
+
+def _parse_body(part: Members | None, event: Members, name: str, line: bytes, limits: Limits) -> None:
+    """Cuts the body of a request or a response where the event, or that body, is too large."""
+    body = bytes(part.get("body", b"")) if part is not None else b""
+    too_large = len(line) > MAX_EVENT_BYTES and len(body) > KEPT_BODY_BYTES
+    too_long = body[:1] == b'"' and len(body) - 2 > limits.max_string_bytes
+    if part is None or not (too_large or too_long):
+        return
+    text = msgspec.json.decode(body, type=str) if body[:1] == b'"' else None
+    is_base64 = (text_of(part.get("transfer_encoding")) or "").lower() == "base64"
+    if text is not None and is_base64:
+        kept = text[: KEPT_BODY_BYTES // 3 * 4]
+    else:
+        kept = base64.b64encode((body if text is None else text.encode())[:KEPT_BODY_BYTES]).decode()
+    part["body"] = _raw(kept)
+    part["transfer_encoding"] = _raw("base64")
+    part["body_truncated"] = _raw(True)
+    part["body_bytes"] = _raw(len(body) if text is None else len(text.encode()))  # as it was logged
+    if name == "response":
+        event[name] = _raw(part)
