@@ -41,6 +41,7 @@ ROUNDS = 3  # of which the best counts
 
 _MESSAGES = '[{{"role":"system","content":"Be brief"}},{{"role":"user","content":"Hi {n}"}},{{"role":"assistant","content":"Hello","tool_calls":[{{"id":"c{n}"}}]}}]'  # noqa: E501
 _URL = "https://user:pass@host{n}.example.com:8080/api/v1/users/{n}?q=a%20b&page={n}#top"
+_SQL_MODEL = '{"type":"select","columns":[{"colname":"id"},{"colname":"name"}],"from":[{"table":"users"}],"where":{"operator":">","params":[{"colname":"age"},{"value":"%d","valtype":"integer"}]}}'  # noqa: E501
 TEXTS = {
     "base64_decode": "aGVsbG8gd29ybGQg{n:08}",
     "url": _URL,
@@ -82,6 +83,8 @@ def rows(name: str, kind: Type, example: Value) -> pa.Array:
     if kind is STRING or (kind is DYNAMIC and name.startswith("genai")):
         template = text_of(name)
         return pa.array([template.format(n=n, a=n // 250, b=n % 250, m=n % 60) for n in numbers])
+    if name == "format_sql":
+        return pa.array([_SQL_MODEL % n for n in numbers])
     if kind is DYNAMIC:
         return pa.array([json.dumps(_varied(example.constant, n)) for n in numbers])
     if kind is BOOL:

@@ -1,141 +1,188 @@
-"""Functions of SQL statements, as logs of databases have them."""
+"""Functions of SQL statements, as logs of databases have them.
 
-from typing import Any
+The statements of a log are few but for their literals. So a statement is read without them, once, and what that gives
+is a template, which the literals of each row fill.
+"""
 
-import sqlglot
-import sqlglot.expressions as exp
-from sqlglot.errors import SqlglotError
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from operator import itemgetter
 
+import msgspec
+from msgspec import Struct
+
+from tailrace.query.functions import sql_parser, sql_writer
+from tailrace.query.functions.sql_parser import NotParsed, Token
 from tailrace.query.functions.table import table
 from tailrace.query.functions.udf import udf
-from tailrace.query.values import DYNAMIC, STRING
+from tailrace.query.values import DYNAMIC, STRING, cast, string, to_json
 
 FUNCTIONS, _add = table("sql")
 
-MAX_SQL_CHARACTERS = 10_000  # longer statements are null: parsing takes about a millisecond for a thousand
+MAX_SQL_CHARACTERS = 10_000  # longer statements are null
+MAX_MODEL_CHARACTERS = 40 * MAX_SQL_CHARACTERS
+MAX_TEMPLATES = 512  # of statements, and as many of models
+MAX_LONG_TEMPLATES = 8  # of those that are long
+LONG_CHARACTERS = 2000
+
+_PART = re.compile(
+    r"""(['"`0-9.\#/-](?:
+      (?<=')(?:[^'\\]++|\\.|'')*+(?:'|\Z)
+    | (?<=")(?:[^"]++|"")*+(?:"|\Z)
+    | (?<=`)(?:[^`]++|``)*+(?:`|\Z)
+    | (?<=[0-9])(?<![\w$.@:][0-9])(?:(?<=0)[xX][0-9a-fA-F]++|[0-9]*+(?:\.[0-9]*+)?(?:[eE][+-]?[0-9]++)?)(?![\w$.])
+    | (?<=\.)(?<![\w$.@:)"`]\.)[0-9]++(?:[eE][+-]?[0-9]++)?(?![\w$.])
+    | (?<=/)\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)
+    | (?<=-)-[^\n]*+
+    | (?<=\#)(?!>)[^\n]*+
+    ))""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Literals, names in quotes, and comments; those that nothing closes go on to the end."""
 
 
-@udf("apl_parse_sql", [STRING], DYNAMIC)
-def _parse_sql(text: str) -> dict[str, Any] | None:
+class _Template(Struct, frozen=True):
+    """A text with %s for each literal: `text % pick(literals)`."""
+
+    text: str
+    numbers: tuple[int, ...]  # of the literals, in the order of the text
+
+    def filled(self, literals: list[str]) -> str:
+        if len(self.numbers) == 1:
+            return self.text % literals[self.numbers[0]]
+        return self.text % itemgetter(*self.numbers)(literals) if self.numbers else self.text % ()
+
+
+def _template(text: str, mark: "re.Pattern[str]") -> _Template:
+    parts = mark.split(text)
+    return _Template("%s".join(each.replace("%", "%%") for each in parts[::2]), tuple(map(int, parts[1::2])))
+
+
+# Parsing
+
+
+@udf("apl_parse_sql", [STRING], DYNAMIC, written=True)
+def _parse_sql(text: str) -> str | None:
     if len(text) > MAX_SQL_CHARACTERS:
         return None
+    parts = _PART.split(text + "\n")
+    literals = []
+    for n in range(1, len(parts), 2):
+        part = parts[n]
+        first = part[0]
+        if first == "'":
+            literals.append(_json_of_literal(part))
+            parts[n] = "'"
+        elif first in "0123456789.":
+            literals.append(part)
+            parts[n] = "0" if part.isdigit() else "0x" if part[1:2] in ("x", "X") else "0."
+        elif first in "-/#":
+            parts[n] = ""
+    if not parts[-1]:
+        return None  # quotes or a comment that nothing closes
+    template = _parsed_template(tuple(parts), len(text))
+    return None if template is None else template.filled(literals)
+
+
+def _json_of_literal(literal: str) -> str:
+    """The text of a literal in single quotes, escaped as in JSON. Only an escaped quote is resolved: what else a
+    backslash means, the databases disagree on.
+    """
+    text = literal[1:-1]
+    if "'" in text:
+        text = re.sub(r"\\'|''|(\\.)", lambda match: match[1] or "'", text, flags=re.DOTALL)
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return to_json(text)[1:-1]
+
+
+_KINDS = {"'": "string", "0": "integer", "0.": "float", "0x": "hex"}
+_MARK_IN_JSON = re.compile(r"\\u0000(\d+)\\u0000")
+_MARK = re.compile("\0(\\d+)\0")
+
+
+def _cached(
+    build: Callable[[tuple[str, ...]], _Template | None],
+) -> Callable[[tuple[str, ...], int], _Template | None]:
+    """Templates by what they are built of, so many that they take little memory."""
+    short, long = lru_cache(MAX_TEMPLATES)(build), lru_cache(MAX_LONG_TEMPLATES)(build)
+    return lambda parts, size: long(parts) if size > LONG_CHARACTERS else short(parts)
+
+
+@_cached
+def _parsed_template(parts: tuple[str, ...]) -> _Template | None:
+    """The template of the JSON for statements that differ only in literals; None for what is no simple statement."""
     try:
-        statement = sqlglot.parse_one(text)
-    except SqlglotError as error:
-        raise ValueError(str(error)) from error
-    if statement.find(exp.With, exp.Window):
+        return _template(to_json(sql_parser.parse(_tokens(parts))), _MARK_IN_JSON)
+    except (NotParsed, RecursionError):
         return None
-    match statement:
-        case exp.Select():
-            return _select(statement)
-        case exp.Insert():
-            return _insert(statement)
-        case exp.Update():
-            return {
-                "statement": "update",
-                "tables": _tables(statement),
-                "set": {each.this.sql(): each.expression.sql() for each in statement.expressions},
-                "where": _clause(statement, "where"),
-            }
-        case exp.Delete():
-            return {"statement": "delete", "tables": _tables(statement), "where": _clause(statement, "where")}
-    return None
 
 
-def _tables(statement: exp.Expr) -> list[str]:
-    found = (
-        exp.Table(**{k: t.args.get(k) for k in ("this", "db", "catalog")}).sql() for t in statement.find_all(exp.Table)
-    )
-    return list(dict.fromkeys(found))
-
-
-def _clause(statement: exp.Expr, name: str) -> str | None:
-    node = statement.args.get(name)
-    return node.this.sql() if node is not None else None
-
-
-def _list(statement: exp.Expr, name: str) -> list[str]:
-    node = statement.args.get(name)
-    return [each.sql() for each in node.expressions] if node is not None else []
-
-
-def _select(statement: exp.Select) -> dict[str, Any]:
-    source = statement.args.get("from_") or statement.args.get("from")
-    limit, offset = statement.args.get("limit"), statement.args.get("offset")
-    return {
-        "statement": "select",
-        "distinct": statement.args.get("distinct") is not None,
-        "columns": [each.sql() for each in statement.expressions],
-        "from": source.this.sql() if source is not None else None,
-        "tables": _tables(statement),
-        "joins": [each.sql().strip() for each in statement.args.get("joins") or ()],
-        "where": _clause(statement, "where"),
-        "group_by": _list(statement, "group"),
-        "having": _clause(statement, "having"),
-        "order_by": _list(statement, "order"),
-        "limit": limit.expression.sql() if isinstance(limit, exp.Limit) else None,
-        "offset": offset.expression.sql() if offset is not None else None,
-    }
-
-
-def _insert(statement: exp.Insert) -> dict[str, Any]:
-    target, source = statement.this, statement.expression
-    columns = [each.sql() for each in target.expressions] if isinstance(target, exp.Schema) else []
-    rows = (
-        [[cell.sql() for cell in row.expressions] for row in source.expressions]
-        if isinstance(source, exp.Values)
-        else []
-    )
-    return {
-        "statement": "insert",
-        "tables": [(target.this if isinstance(target, exp.Schema) else target).sql()],
-        "columns": columns,
-        "values": rows,
-        "query": source.sql() if isinstance(source, exp.Query) and not rows else None,
-    }
-
-
-@udf("apl_format_sql", [DYNAMIC], STRING)
-def _format_sql(model: Any) -> str | None:
-    if not isinstance(model, dict):
-        return None
-    parts = {key: value for key, value in model.items() if value not in (None, [], "")}
-    table = parts["tables"][0] if parts.get("tables") else ""
-    where = f" WHERE {parts['where']}" if "where" in parts else ""
-    match parts.get("statement"):
-        case "select":
-            return _formatted_select(parts)
-        case "insert":
-            columns = f" ({', '.join(parts['columns'])})" if "columns" in parts else ""
-            rows = ", ".join(f"({', '.join(row)})" for row in parts.get("values", ()))
-            return f"INSERT INTO {table}{columns} " + (f"VALUES {rows}" if rows else str(parts["query"]))
-        case "update":
-            sets = ", ".join(f"{key} = {value}" for key, value in parts["set"].items())
-            return f"UPDATE {table} SET {sets}{where}"
-        case "delete":
-            return f"DELETE FROM {table}{where}"
-    return None
-
-
-def _formatted_select(parts: dict[str, Any]) -> str:
-    made = "SELECT " + ("DISTINCT " if parts.get("distinct") else "") + ", ".join(parts.get("columns", ["*"]))
-    if "from" in parts:
-        made += f" FROM {parts['from']}"
-    for join in parts.get("joins", ()):
-        made += join if join.startswith(",") else f" {join}"
-    for key, words in (("where", "WHERE"), ("group_by", "GROUP BY"), ("having", "HAVING"), ("order_by", "ORDER BY"),
-                       ("limit", "LIMIT"), ("offset", "OFFSET")):  # fmt: skip
-        if key in parts:
-            value = parts[key]
-            made += f" {words} {', '.join(value) if isinstance(value, list) else value}"
+def _tokens(parts: tuple[str, ...]) -> list[Token]:
+    made: list[Token] = []
+    literals = 0
+    for n, part in enumerate(parts):
+        if n % 2 == 0:
+            made += sql_parser.tokens(part)
+        elif part in _KINDS:
+            made.append(Token(_KINDS[part], f"\0{literals}\0"))
+            literals += 1
+        elif part:
+            quote = part[0]
+            name = part[1:-1].replace(quote * 2, quote)
+            if not name or "\0" in name:
+                raise NotParsed("a name has characters, and no NUL")
+            made.append(Token(quote, name))
     return made
+
+
+# Writing
+
+_VALUE = '"value":"'
+
+
+@udf("apl_format_sql", [STRING], STRING)
+def _format_sql(model: str) -> str | None:
+    if len(model) > MAX_MODEL_CHARACTERS:
+        return None
+    first, *others = model.split(_VALUE)
+    shape, values = [first], []
+    for part in others:
+        value, quote, rest = part.partition('"')
+        if not quote or shape[-1].endswith("\\"):
+            return _written(model)
+        shape.append(quote + rest)
+        values.append(value)
+    if "\\" in "".join(values) or "\\u0000" in model:
+        return _written(model)
+    template = _written_template(tuple(shape), len(model))
+    return None if template is None else template.filled([each.replace("'", "''") for each in values])
+
+
+def _written(model: str) -> str | None:
+    try:
+        return sql_writer.write(msgspec.json.decode(model))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+@_cached
+def _written_template(shape: tuple[str, ...]) -> _Template | None:
+    """The template of the statement for models that differ only in values."""
+    first, *others = shape
+    marked = first + "".join(f"{_VALUE}\\u0000{n}\\u0000{part}" for n, part in enumerate(others))
+    written = _written(marked)
+    return None if written is None else _template(written, _MARK)
 
 
 # fmt: off
 _add("parse_sql", "text:text", DYNAMIC, lambda c, text: _parse_sql(text),
-     "The parts of a simple SQL statement; null for one with common table expressions or window functions, or none.",
-     "print parse_sql(\"SELECT id FROM users WHERE age > 21\")[\"where\"]", "age > 21")
-_add("format_sql", "model:dynamic", STRING, lambda c, model: _format_sql(model),
-     "The SQL statement of the parts that parse_sql() gives.",
-     "print format_sql(parse_sql(\"select  id from users where age > 21\"))", "SELECT id FROM users WHERE age > 21")
+     "A dictionary of the parts of a simple SELECT, INSERT, UPDATE or DELETE; null for any other text, among them "
+     "statements with common table expressions, window functions or UNION.",
+     "print parse_sql(\"SELECT id FROM users WHERE age > 21\")[\"where\"]",
+     {"operator": ">", "params": [{"colname": "age"}, {"value": "21", "valtype": "integer"}]})
+_add("format_sql", "model:dynamic", STRING, lambda c, model: _format_sql(string(cast(model.sql, "VARCHAR"))),
+     "The SQL statement of a dictionary as parse_sql() gives it, its keywords in small letters.",
+     "print format_sql(parse_sql(\"SELECT  id FROM users WHERE age > 21\"))", "select id from users where age > 21")
 # fmt: on

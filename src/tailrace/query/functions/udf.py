@@ -6,11 +6,9 @@ types of JSON come and go as JSON text; what cannot be written as JSON is null.
 
 import functools
 import inspect
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import duckdb
@@ -57,7 +55,8 @@ FAILURES = (
 )
 
 MAX_REMEMBERED = 256  # results of a function that stay for the next block of rows
-MAX_REMEMBERED_CHARACTERS = 256  # of a text on which such a result depends
+MANY = 128  # rows whose lists and dictionaries are there at once: those of more cost the collector more than the loop
+MAX_REMEMBERED_BYTES = 64 * 1024  # of the values on which these results depend
 
 _ARROW = {BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
           DYNAMIC: pa.string()}  # fmt: skip
@@ -67,6 +66,8 @@ class Udf(Struct, frozen=True):
     """`row` gets one row's arguments, none of them None unless `nulls`, and gives the result, or None.
 
     `otherwise` is the result of a row that has a None argument or fails. A row's result depends on its arguments alone.
+    `rows` gets the same arguments of many rows as lists, and gives the list of their results, faster than one by one;
+    where it raises, the rows are computed one by one.
     """
 
     name: str  # in DuckDB
@@ -75,6 +76,8 @@ class Udf(Struct, frozen=True):
     row: Callable[..., Any]
     nulls: bool = False
     otherwise: Any = None
+    written: bool = False  # whether the result is JSON text already
+    rows: Callable[..., list[Any]] | None = None
 
     def __call__(self, *arguments: Value) -> Value:
         """The call as a value; the arguments must be of the declared types already."""
@@ -102,12 +105,19 @@ CELL_HASH = "apl_cell_hash"
 
 
 def udf(
-    name: str, parameters: Iterable[Type], result: Type, *, nulls: bool = False, otherwise: Any = None
+    name: str,
+    parameters: Iterable[Type],
+    result: Type,
+    *,
+    nulls: bool = False,
+    otherwise: Any = None,
+    written: bool = False,
+    rows: Callable[..., list[Any]] | None = None,
 ) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
     def made(row: Callable[..., Any]) -> Udf:
-        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise)
+        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, written, rows)
         return UDFS[name]
 
     return made
@@ -152,89 +162,150 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
 
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
     """The function over blocks of rows: what is the same in all rows is read once, each other value computed once."""
-    row, nulls, result = function.row, function.nulls, function.result
-    readers = [from_json if kind is DYNAMIC else None for kind in function.parameters]
-    fitting = _FITTING.get(result) or partial(_fitting, kind=result)
-    otherwise = fitting(function.otherwise)
     remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]  # the last constants, and results of the last block
 
-    def read(n: int, cell: Any) -> Any:
-        reader = readers[n]
-        return cell if reader is None or cell is None else reader(cell)
-
     def run(*columns: pa.ChunkedArray) -> pa.Array:
-        lists = [_cells(column) for column in columns]
-        size = len(lists[0])
-        varying = [n for n, cells in enumerate(lists) if not _is_constant(cells)]
-        fixed = tuple((n, cells[0]) for n, cells in enumerate(lists) if size and n not in varying)
-        arguments: list[Any] = [None] * len(lists)
-        for n, cell in fixed:
-            arguments[n] = read(n, cell)
-
-        def computed(cells: tuple[Any, ...]) -> Any:
-            try:
-                for n, cell in zip(varying, cells, strict=True):
-                    arguments[n] = read(n, cell)
-                if not nulls and None in arguments:
-                    return otherwise
-                return fitting(row(*arguments))
-            except FAILURES:
-                return otherwise
-
+        size = len(columns[0])
+        if not size:
+            return pa.array([], _ARROW[function.result])
+        distinct = [_one_array(column).dictionary_encode("encode") for column in columns]
+        varying = [n for n, column in enumerate(distinct) if len(column.dictionary) > 1]
         if not varying:
-            return pa.array([computed(())] * size, _ARROW[result])
-        alone = lists[varying[0]] if len(varying) == 1 else None
-        place = varying[0]
-        reader, before, after = readers[place], arguments[:place], arguments[place + 1 :]
-        lacking = None in before or None in after
+            varying = [0]
+        constants = tuple(distinct[n].dictionary[0].as_py() for n in range(len(columns)) if n not in varying)
+        if len(varying) > 1:
+            rows, places = _distinct_rows([distinct[n] for n in varying])
+        else:
+            rows, places = [distinct[varying[0]].dictionary], distinct[varying[0]].indices
+        few = len(rows[0]) <= MAX_REMEMBERED and len(rows) == 1 and rows[0].nbytes <= MAX_REMEMBERED_BYTES
+        if few:
+            known = remembered[0][1] if remembered[0][0] == constants else {}
+            cells = rows[0].to_pylist()
+            new = [cell for cell in cells if cell not in known]
+            made = dict(zip(new, _results(function, varying, [new], constants), strict=True))
+            results = [made[cell] if cell in made else known[cell] for cell in cells]
+            remembered[0] = (constants, dict(zip(cells, results, strict=True)))
+            array = _as_arrow(function, results)
+        else:
+            lists = [column.to_pylist() for column in rows]
+            portion = MANY if DYNAMIC in (function.result, *function.parameters) else len(lists[0])
+            arrays = [
+                _as_arrow(function, _results(function, varying, [cells[n : n + portion] for cells in lists], constants))
+                for n in range(0, len(lists[0]), portion)
+            ]
+            array = pa.concat_arrays(arrays)
+        return array if len(array) == size else array.take(places)
 
-        def computed_alone(cell: Any) -> Any:
-            """The same where only one argument varies, as it mostly does."""
-            if not nulls and (cell is None or lacking):
-                return otherwise
-            try:
-                if reader is not None and cell is not None:
-                    cell = reader(cell)
-                    if cell is None and not nulls:
-                        return otherwise
-                return fitting(row(*before, cell, *after))
-            except FAILURES:
-                return otherwise
-
-        constants, last = remembered[0]
-        known: dict[Any, Any] = dict(last) if constants == fixed else {}
-        made: list[Any] = []
-        for key in zip(*(lists[n] for n in varying), strict=True) if alone is None else alone:
-            found = known.get(key, known)
-            if found is known:
-                found = known[key] = computed(key) if alone is None else computed_alone(key)
-            made.append(found)
-        if len(known) <= MAX_REMEMBERED and all(map(_is_short, known)):
-            remembered[0] = (fixed, known)
-        return pa.array(made, _ARROW[result])
-
-    return _counted(run, len(readers))
+    return _counted(run, len(function.parameters))
 
 
-def _is_constant(cells: list[Any]) -> bool:
-    return len(cells) > 0 and cells[0] == cells[-1] and cells.count(cells[0]) == len(cells)
+def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], pa.Array]:
+    """The combinations of values there are, column by column, and which of them is where."""
+    codes = columns[0].indices.to_numpy().astype(np.int64)
+    for column in columns[1:]:
+        codes = codes * len(column.dictionary) + column.indices.to_numpy()
+        encoded = pa.array(codes).dictionary_encode()  # so that they stay small, whatever the number of columns
+        codes = encoded.indices.to_numpy().astype(np.int64)
+    _, firsts = np.unique(codes, return_index=True)
+    return [column.dictionary.take(column.indices.take(pa.array(firsts))) for column in columns], pa.array(codes)
 
 
-def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """The column's values; as to_pylist() gives them, but several times as fast for texts of ASCII."""
-    array = _one_array(column)
-    listed: list[Any]
-    if array.null_count or not pa.types.is_string(array.type) or not len(array):
-        listed = array.to_pylist()
-        return listed
-    ends = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1].tolist()
-    data = array.buffers()[2]
-    whole = bytes(data[ends[0] : ends[-1]]) if data is not None else b""
-    if not whole.isascii():
-        listed = array.to_pylist()
-        return listed
-    text, first = whole.decode(), ends[0]
-    return [text[a - first : b - first] for a, b in itertools.pairwise(ends)]
+def _results(function: Udf, varying: list[int], cells: list[list[Any]], constants: tuple[Any, ...]) -> list[Any]:
+    """The results of rows that are given by the cells of the columns that vary, and by what is the same in all."""
+    size = len(cells[0])
+    given, fixed = iter(cells), iter(constants)
+    columns: list[list[Any]] = []
+    for n, kind in enumerate(function.parameters):
+        if n in varying:
+            listed = next(given)
+            columns.append(_decoded(listed) if kind is DYNAMIC else listed)
+        else:
+            cell = next(fixed)
+            columns.append([from_json(cell) if kind is DYNAMIC and cell is not None else cell] * size)
+    if function.nulls or not any(None in column for column in columns):
+        return _computed(function, columns, size)
+    results = [function.otherwise] * size
+    present = [n for n, row in enumerate(zip(*columns, strict=True)) if None not in row]
+    found = _computed(function, [[column[n] for n in present] for column in columns], len(present))
+    for n, result in zip(present, found, strict=True):
+        results[n] = result
+    return results
+
+
+def _decoded(texts: list[str | None]) -> list[Any]:
+    try:
+        return [*map(_DECODER.decode, texts)]  # type: ignore[arg-type]
+    except (TypeError, msgspec.MsgspecError, RecursionError):
+        return [None if text is None else from_json(text) for text in texts]
+
+
+def _computed(function: Udf, columns: list[list[Any]], size: int) -> list[Any]:
+    if function.rows is not None and size:
+        try:
+            return function.rows(*columns)
+        except FAILURES:
+            pass  # of some row, which the other way finds
+    results: list[Any] = []
+    calls = map(function.row, *columns)
+    while len(results) < size:
+        try:
+            results.extend(calls)
+        except FAILURES:  # of the row after those that are in the results
+            results.append(function.otherwise)
+        else:
+            break
+    if len(results) != size:
+        raise RuntimeError(f"{function.name} gave {len(results)} results for {size} rows")
+    return results
+
+
+def _as_arrow(function: Udf, results: list[Any]) -> pa.Array:
+    kind = function.result
+    try:
+        if kind is DYNAMIC and not function.written:
+            return _json_array(results)
+        return pa.array(results, _ARROW[kind])
+    except (*FAILURES, pa.ArrowException):
+        return pa.array([_fitting(function, result) for result in results], _ARROW[kind])
+
+
+def _json_array(values: list[Any]) -> pa.Array:
+    """Values as JSON texts; raises one of FAILURES where a value has to be written by itself."""
+    lines = np.frombuffer(_ENCODER.encode_lines(values), np.uint8)
+    is_end = lines == ord("\n")
+    ends = np.flatnonzero(is_end)
+    if len(ends) != len(values) or len(lines) > _MAX_ARROW_BYTES:
+        raise ValueError("a JSON text has a line break, or all are too long")
+    offsets = np.zeros(len(values) + 1, np.int32)
+    offsets[1:] = ends - np.arange(len(values))
+    there = None
+    if None in values:
+        there = pa.array([value is not None for value in values]).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), len(values), [there, pa.py_buffer(offsets), pa.py_buffer(lines[~is_end])])
+
+
+def _fitting(function: Udf, result: Any) -> Any:
+    """A result as the function's type; null where it does not fit into it."""
+    try:
+        return _fitted(result, function.result, written=function.written)
+    except FAILURES:
+        return _fitted(function.otherwise, function.result, written=function.written)
+
+
+def _fitted(value: Any, kind: Type, *, written: bool) -> Any:
+    if value is None or (kind is DYNAMIC and written):
+        return value
+    if kind is DYNAMIC:
+        return to_json(value)
+    if kind is BOOL:
+        return bool(value)
+    if kind in (LONG, TIMESPAN):
+        return value if MIN_LONG <= value <= MAX_LONG else None
+    if kind is REAL:
+        return float(value)
+    if not value.isascii():
+        value.encode()  # a lone surrogate is no text
+    return value
 
 
 def _joined(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
@@ -255,41 +326,9 @@ def _counted(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array
     return run
 
 
-def _is_short(key: Any) -> bool:
-    cells = key if isinstance(key, tuple) else (key,)
-    return all(not isinstance(cell, str) or len(cell) <= MAX_REMEMBERED_CHARACTERS for cell in cells)
-
-
-def _fitting(value: Any, kind: Type) -> Any:
-    if value is None:
-        return None
-    if kind is DYNAMIC:
-        return to_json(value)
-    if kind in (LONG, TIMESPAN):
-        return value if MIN_LONG <= value <= MAX_LONG else None
-    if kind is REAL:
-        return float(value)
-    if kind is STRING and not value.isascii():
-        value.encode()  # a lone surrogate is no text
-    return value
-
-
-def _json_of(value: Any) -> str | None:
-    return None if value is None else to_json(value)
-
-
-def _long_of(value: Any) -> int | None:
-    return value if value is None or MIN_LONG <= value <= MAX_LONG else None
-
-
-def _bool_of(value: Any) -> bool | None:
-    return None if value is None else bool(value)
-
-
-_FITTING: dict[Type, Callable[[Any], Any]] = {BOOL: _bool_of, LONG: _long_of, TIMESPAN: _long_of, DYNAMIC: _json_of}
-"""What a row's result becomes, for the types of which it is simple."""
-
 _DECODER = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
+_MAX_ARROW_BYTES = 2**31 - 1  # of the texts of one array
 
 
 def from_json(text: str) -> Any:

@@ -1,0 +1,560 @@
+"""A parser of simple SQL statements: one SELECT, INSERT, UPDATE or DELETE as a tree of dictionaries.
+
+It reads what the common databases agree on and the widespread words of MySQL and PostgreSQL; names in double quotes
+or backticks are names, never strings. Common table expressions, window functions and set operations are refused.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from msgspec import Struct
+
+Node = dict[str, Any]
+
+MAX_DEPTH = 48  # of parentheses, subqueries and operators in each other
+
+COMPARISON, BITS_OR, UNARY, NOT = 6, 7, 13, 4
+BINARY: Final = {
+    "or": 1, "xor": 2, "and": 3,
+    "=": 6, "==": 6, "<=>": 6, "<>": 6, "!=": 6, "<": 6, "<=": 6, ">": 6, ">=": 6, "~": 6, "~*": 6, "!~": 6, "!~*": 6,
+    "@>": 6, "<@": 6, "&&": 6,
+    "|": 7, "&": 8, "<<": 9, ">>": 9, "||": 9,
+    "+": 10, "-": 10, "*": 11, "/": 11, "%": 11, "div": 11, "mod": 11, "^": 12,
+    "->": 14, "->>": 14, "#>": 14, "#>>": 14,
+}  # fmt: skip
+"""How tightly operators of two sides bind, after MySQL's manual."""
+PATTERNS: Final = frozenset({"like", "ilike", "rlike", "regexp"})
+CHAINED: Final = frozenset({"or", "and", "+", "*", "||"})
+"""Operators of which a chain is one node of many params."""
+
+RESERVED: Final = frozenset({
+    "all", "and", "any", "as", "asc", "between", "by", "case", "cross", "delete", "desc", "distinct", "div", "else",
+    "end", "except", "exists", "fetch", "for", "from", "full", "group", "having", "ilike", "in", "inner", "insert",
+    "intersect", "interval", "into", "is", "join", "left", "like", "limit", "lock", "mod", "natural", "not", "null",
+    "offset", "on", "or", "order", "outer", "over", "regexp", "returning", "right", "rlike", "select", "set", "some",
+    "straight_join", "then", "union", "update", "using", "values", "when", "where", "window", "with", "xor",
+})  # fmt: skip
+_FUNCTIONS_OF_RESERVED: Final = frozenset({"any", "all", "some", "left", "right", "values", "mod", "insert", "replace"})
+QUANTIFIERS: Final = frozenset({"any", "all", "some"})
+_WORDS: Final = {"null": "null", "true": "bool", "false": "bool", "default": "default"}
+TYPED: Final = frozenset({"date", "time", "timestamp"})
+_UNITS: Final = frozenset({
+    "day", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "microsecond", "millisecond", "minute", "month",
+    "quarter", "second", "week", "year",
+})  # fmt: skip
+_SECOND_WORDS: Final = {"double": "precision", "character": "varying", "signed": "integer", "unsigned": "integer"}
+_HINTS: Final = frozenset({"use", "force", "ignore"})
+_JOINS: Final = {
+    ("join",): "join", ("inner", "join"): "inner join", ("cross", "join"): "cross join",
+    ("left", "join"): "left join", ("left", "outer", "join"): "left join",
+    ("right", "join"): "right join", ("right", "outer", "join"): "right join",
+    ("full", "join"): "full join", ("full", "outer", "join"): "full join",
+    ("natural", "join"): "natural join",
+}  # fmt: skip
+
+PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+class NotParsed(ValueError):
+    """A text is no simple statement."""
+
+
+class Token(Struct, frozen=True):
+    """`kind` is a word, a name in quotes, an operator, a placeholder, or a literal's type; `text` is as written, and
+    that of a name in quotes without them.
+    """
+
+    kind: str
+    text: str
+    word: str = ""  # in small letters, of a word or an operator
+
+
+_END = Token("end", "", "")
+_TOKEN = re.compile(
+    r"\s*(?:([^\W\d][\w$]*)|(\?|\$\d+|:\w+|@{1,2}[A-Za-z_]\w*|%s\b|%\(\w+\)s)"
+    r"|(<=>|->>|#>>|!~\*|<>|!=|<=|>=|==|\|\||<<|>>|->|#>|@>|<@|&&|::|~\*|!~|[-+*/%^&|<>=~(),.;!]))"
+)
+
+
+def tokens(text: str) -> Iterable[Token]:
+    """The words and operators of a text without literals, comments and quoted names."""
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = _TOKEN.match(text, at, end)
+        if match is None:
+            raise NotParsed(f"{text[at : at + 20]!r} cannot be read")
+        at = match.end()
+        word, placeholder, operator = match.groups()
+        if word:
+            yield Token("word", word, word.lower())
+        elif placeholder:
+            yield Token("placeholder", placeholder)
+        else:
+            yield Token("operator", operator, operator)
+
+
+def parse(found: list[Token]) -> Node:
+    """The statement that tokens are; raises NotParsed for what is none, or not a simple one."""
+    return _Parser(found).statement()
+
+
+class _Parser:
+    def __init__(self, found: list[Token]) -> None:
+        self._tokens = [*found, _END, _END]
+        self._at = 0
+        self._depth = 0
+
+    def statement(self) -> Node:
+        kinds: dict[str, Callable[[], Node]] = {
+            "select": self._select, "insert": self._insert, "update": self._update, "delete": self._delete,
+        }  # fmt: skip
+        kind = kinds.get(self._peek().word)
+        if kind is None:
+            raise NotParsed("a statement begins with select, insert, update or delete")
+        made = kind()
+        while self._take(";"):
+            pass
+        if self._peek() is not _END:
+            raise NotParsed(f"{self._peek().text!r} is not expected")
+        return made
+
+    # Tokens
+
+    def _peek(self, ahead: int = 0) -> Token:
+        return self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
+
+    def _take(self, *words: str) -> bool:
+        """Go past these words where they are next."""
+        if all(self._peek(n).word == word for n, word in enumerate(words)):
+            self._at += len(words)
+            return True
+        return False
+
+    def _need(self, *words: str) -> None:
+        if not self._take(*words):
+            raise NotParsed(f"{' '.join(words)!r} is expected, not {self._peek().text!r}")
+
+    def _is_name(self, token: Token) -> bool:
+        return token.kind in ('"', "`") or (token.kind == "word" and token.word not in RESERVED)
+
+    def _name(self, node: Node, key: str) -> None:
+        """Set a name of a node; its quotes are noted where they carry a meaning."""
+        token = self._peek()
+        if not self._is_name(token):
+            raise NotParsed(f"a name is expected, not {token.text!r}")
+        self._at += 1
+        node[key] = token.text
+        if token.kind != "word" and (token.text in RESERVED or not PLAIN_NAME.fullmatch(token.text)):
+            node.setdefault("quoted", {})[key] = token.kind
+
+    def _alias(self, node: Node) -> Node:
+        if self._take("as") or (self._is_name(self._peek()) and not self._is_hint()):
+            self._name(node, "as")
+        return node
+
+    def _is_hint(self) -> bool:
+        return self._peek().word in _HINTS and self._peek(1).word in ("index", "key")
+
+    def _listed(self, item: Callable[[], Any]) -> list[Any]:
+        made = [item()]
+        while self._take(","):
+            made.append(item())
+        return made
+
+    def _in_parentheses(self, item: Callable[[], Any]) -> list[Any]:
+        self._need("(")
+        made = self._listed(item)
+        self._need(")")
+        return made
+
+    # Statements
+
+    def _select(self) -> Node:
+        self._need("select")
+        made: Node = {"type": "select"}
+        if self._take("distinct"):
+            made["distinct"] = True
+        else:
+            self._take("all")
+        made["columns"] = self._listed(self._column)
+        if self._take("from"):
+            made["from"] = self._tables()
+        self._condition(made)
+        if self._take("group", "by"):
+            made["group"] = self._listed(self._expression)
+        if self._take("having"):
+            made["having"] = self._expression()
+        self._ordering(made)
+        if self._take("for"):
+            made["lock"] = self._lock()
+        return made
+
+    def _lock(self) -> str:
+        mode = self._peek().word
+        if mode not in ("update", "share"):
+            raise NotParsed("for is followed by update or share")
+        self._at += 1
+        if self._take("skip", "locked"):
+            return f"for {mode} skip locked"
+        return f"for {mode} nowait" if self._take("nowait") else f"for {mode}"
+
+    def _column(self) -> Node:
+        if self._take("*"):
+            return {"colname": "*"}
+        return self._alias(self._expression())
+
+    def _condition(self, made: Node) -> None:
+        if self._take("where"):
+            made["where"] = self._expression()
+
+    def _ordering(self, made: Node) -> None:
+        if self._take("order", "by"):
+            made["order"] = self._listed(self._order)
+        if self._take("limit"):
+            made["limit"] = self._expression()
+            if self._take(","):
+                made["offset"], made["limit"] = made["limit"], self._expression()
+        if "offset" not in made and self._take("offset"):
+            made["offset"] = self._expression()
+            if not self._take("rows"):
+                self._take("row")
+
+    def _order(self) -> Node:
+        expression = self._expression()
+        made = {"direction": "desc" if self._take("desc") else "asc", "expr": expression}
+        if made["direction"] == "asc":
+            self._take("asc")
+        if self._take("nulls"):
+            made["nulls"] = "first" if self._take("first") else "last"
+            if made["nulls"] == "last":
+                self._need("last")
+        return made
+
+    def _insert(self) -> Node:
+        self._need("insert")
+        made: Node = {"type": "insert"}
+        if self._take("ignore"):
+            made["ignore"] = True
+        self._need("into")
+        made["into"] = [self._table_name()]
+        if self._peek().word == "(" and self._peek(1).word != "select":
+            made["columns"] = self._in_parentheses(self._bare_column)
+        if self._take("values"):
+            made["values"] = self._listed(lambda: self._in_parentheses(self._expression))
+        elif self._peek().word == "select":
+            made["select"] = self._nested(self._select)
+        else:
+            raise NotParsed("an insert has values or a select")
+        if self._take("on", "duplicate", "key", "update"):
+            made["on_duplicate"] = self._listed(self._assignment)
+        elif self._take("on", "conflict"):
+            made["on_conflict"] = self._conflict()
+        self._returning(made)
+        return made
+
+    def _conflict(self) -> Node:
+        made: Node = {}
+        if self._peek().word == "(":
+            made["columns"] = self._in_parentheses(self._bare_column)
+        self._need("do")
+        if not self._take("nothing"):
+            self._need("update", "set")
+            made["set"] = self._listed(self._assignment)
+            self._condition(made)
+        return made
+
+    def _update(self) -> Node:
+        self._need("update")
+        made: Node = {"type": "update", "from": self._tables()}
+        self._need("set")
+        made["set"] = self._listed(self._assignment)
+        if self._take("from"):
+            made["using"] = self._tables()
+        self._condition(made)
+        self._ordering(made)
+        self._returning(made)
+        return made
+
+    def _delete(self) -> Node:
+        self._need("delete", "from")
+        made: Node = {"type": "delete", "from": self._tables()}
+        if self._take("using"):
+            made["using"] = self._tables()
+        self._condition(made)
+        self._ordering(made)
+        self._returning(made)
+        return made
+
+    def _returning(self, made: Node) -> None:
+        if self._take("returning"):
+            made["returning"] = self._listed(self._column)
+
+    def _assignment(self) -> Node:
+        made = self._qualified("colname")
+        self._need("=")
+        return {**made, "expr": self._expression()}
+
+    # Tables
+
+    def _tables(self) -> list[Node]:
+        made = [self._table()]
+        while True:
+            if self._take(","):
+                made.append(self._table())
+                continue
+            for words, join in _JOINS.items():
+                if self._take(*words):
+                    made.append(self._joined({"join": join}))
+                    break
+            else:
+                return made
+
+    def _joined(self, made: Node) -> Node:
+        made = {**self._table(), **made}
+        if self._take("on"):
+            made["on"] = self._expression()
+        elif self._take("using"):
+            made["using"] = self._in_parentheses(self._bare_column)
+        return made
+
+    def _table(self) -> Node:
+        if self._peek().word == "(":
+            made: Node = {"subquery": self._subquery()}
+            return self._alias(made)
+        made = self._alias(self._table_name())
+        hints = []
+        while self._is_hint():
+            kind = self._peek().word
+            self._at += 2
+            self._need("(")
+            names = [] if self._peek().word == ")" else self._listed(self._index)
+            self._need(")")
+            hints.append({"type": kind, "indexes": names})
+        return {**made, "hints": hints} if hints else made
+
+    def _index(self) -> str:
+        made: Node = {}
+        self._name(made, "index")
+        return str(made["index"])
+
+    def _table_name(self) -> Node:
+        return self._qualified("table")
+
+    def _bare_column(self) -> Node:
+        made: Node = {}
+        self._name(made, "colname")
+        return made
+
+    def _qualified(self, last: str) -> Node:
+        """A name with those before it: the table of a column, the schema of a table, the catalog of a schema."""
+        names: list[Node] = []
+        while True:
+            name: Node = {}
+            if names and last == "colname" and self._take("*"):
+                name["name"] = "*"
+            else:
+                self._name(name, "name")
+            names.append(name)
+            if not self._take("."):
+                break
+        keys = ["catalog", "schema", "table", *(["colname"] if last == "colname" else [])][-len(names) :]
+        if len(keys) < len(names):
+            raise NotParsed("a name has too many parts")
+        made: Node = {}
+        for key, name in zip(keys, names, strict=True):
+            made[key] = name["name"]
+            if "quoted" in name:
+                made.setdefault("quoted", {})[key] = name["quoted"]["name"]
+        return made
+
+    # Expressions
+
+    def _nested(self, build: Callable[[], Any]) -> Any:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise NotParsed(f"a statement is nested at most {MAX_DEPTH} deep")
+        made = build()
+        self._depth -= 1
+        return made
+
+    def _subquery(self) -> Node:
+        self._need("(")
+        made: Node = self._nested(self._select)
+        self._need(")")
+        return made
+
+    def _expression(self, least: int = 1) -> Node:
+        made: Node = self._nested(lambda: self._binary(least))
+        return made
+
+    def _binary(self, least: int) -> Node:
+        """A Pratt parser: operators that bind at least so tightly."""
+        left = self._prefix()
+        levels = 0
+        while True:
+            token = self._peek()
+            power = BINARY.get(token.word, 0) if token.kind in ("word", "operator") else 0
+            if power >= least and power:
+                self._at += 1
+                right = self._expression(power + 1)
+                if token.word in CHAINED and left.get("operator") == token.word and levels:
+                    left["params"].append(right)
+                    continue
+                left = {"operator": token.word, "params": [left, right]}
+            elif least <= COMPARISON and (compared := self._comparison(left)) is not None:
+                left = compared
+            elif token.word == "::":
+                self._at += 1
+                left = {"function": "cast", "params": [left], "totype": self._type()}
+            else:
+                return left
+            levels += 1
+            if levels + self._depth > MAX_DEPTH:
+                raise NotParsed(f"a statement is nested at most {MAX_DEPTH} deep")
+
+    def _comparison(self, left: Node) -> Node | None:
+        """What comparisons with words make of their left side: is, in, between, like and their negations."""
+        if self._take("is"):
+            operator = "is not" if self._take("not") else "is"
+            return {"operator": operator, "params": [left, self._expression(BITS_OR)]}
+        negated = self._peek().word == "not"
+        word = self._peek(int(negated)).word
+        if word not in ("in", "between") and word not in PATTERNS:
+            return None
+        self._at += 1 + int(negated)
+        operator = f"not {word}" if negated else word
+        if word == "in":
+            return {"operator": operator, "params": [left, self._members()]}
+        first = self._expression(BITS_OR)
+        if word == "between":
+            self._need("and")
+            return {"operator": operator, "params": [left, first, self._expression(BITS_OR)]}
+        made: Node = {"operator": operator, "params": [left, first]}
+        if self._take("escape"):
+            made["escape"] = self._expression(BITS_OR)
+        return made
+
+    def _members(self) -> Node:
+        if self._peek().kind == "placeholder":
+            return self._prefix()
+        if self._peek(1).word == "select":
+            return {"subquery": self._subquery()}
+        return {"list": self._in_parentheses(self._expression)}
+
+    def _prefix(self) -> Node:
+        token = self._peek()
+        if token.word == "not":
+            self._at += 1
+            return {"operator": "not", "params": [self._expression(NOT)]}
+        if token.kind == "operator" and token.word in ("-", "+", "~", "!"):
+            self._at += 1
+            operand = self._expression(UNARY)
+            if token.word == "-" and operand.get("valtype") in ("integer", "float") and operand["value"][0] != "-":
+                return {**operand, "value": f"-{operand['value']}"}
+            return operand if token.word == "+" else {"operator": token.word, "params": [operand]}
+        return self._primary()
+
+    def _primary(self) -> Node:
+        token = self._peek()
+        if token.kind in ("string", "integer", "float", "hex", "placeholder"):
+            self._at += 1
+            return {"value": token.text, "valtype": token.kind}
+        if token.word == "(":
+            if self._peek(1).word == "select":
+                return {"subquery": self._subquery()}
+            members = self._in_parentheses(self._expression)
+            return members[0] if len(members) == 1 else {"list": members}
+        if token.kind == "word":
+            made = self._word(token)
+            if made is not None:
+                return made
+        return self._qualified("colname")
+
+    def _word(self, token: Token) -> Node | None:
+        """What begins with a word that is no column's name."""
+        after = self._peek(1)
+        if token.word in _WORDS and after.word not in (".", "("):
+            self._at += 1
+            return {"value": token.word, "valtype": _WORDS[token.word]}
+        if token.word == "case":
+            return self._case()
+        if token.word == "exists" and after.word == "(":
+            self._at += 1
+            return {"operator": "exists", "params": [{"subquery": self._subquery()}]}
+        if token.word == "interval":
+            return self._interval()
+        if token.word in TYPED and after.kind == "string":
+            self._at += 2
+            return {"value": after.text, "valtype": token.word}
+        if after.word == "(" and (token.word not in RESERVED or token.word in _FUNCTIONS_OF_RESERVED):
+            return self._function(token)
+        return None
+
+    def _case(self) -> Node:
+        self._need("case")
+        made: Node = {}
+        if self._peek().word != "when":
+            made["case"] = self._expression()
+        whens = []
+        while self._take("when"):
+            condition = self._expression()
+            self._need("then")
+            whens.append({"condition": condition, "result": self._expression()})
+        if not whens:
+            raise NotParsed("a case has a when")
+        made["when"] = whens
+        if self._take("else"):
+            made["else"] = self._expression()
+        self._need("end")
+        return made
+
+    def _interval(self) -> Node:
+        self._need("interval")
+        made: Node = {"interval": self._expression(BITS_OR)}
+        unit = self._peek().word
+        if unit in _UNITS:
+            self._at += 1
+            made["unit"] = unit
+        return made
+
+    def _function(self, name: Token) -> Node:
+        self._at += 1
+        made: Node = {"function": name.text}
+        if name.word in QUANTIFIERS and self._peek(1).word == "select":
+            return {**made, "params": [{"subquery": self._subquery()}]}
+        self._need("(")
+        if name.word == "extract" and self._peek().word in _UNITS and self._peek(1).word == "from":
+            made["unit"] = self._peek().word
+            self._at += 2
+        if self._take("distinct"):
+            made["distinct"] = True
+        made["params"] = [] if self._peek().word == ")" else self._listed(self._argument)
+        if name.word == "cast":
+            self._need("as")
+            made["totype"] = self._type()
+        self._need(")")
+        if self._peek().word == "over":
+            raise NotParsed("window functions are not supported")
+        return made
+
+    def _argument(self) -> Node:
+        return {"colname": "*"} if self._take("*") else self._expression()
+
+    def _type(self) -> str:
+        """A type's name, as `decimal(10, 2)` or `double precision`."""
+        token = self._peek()
+        if token.kind != "word" or token.word in RESERVED:
+            raise NotParsed(f"a type is expected, not {token.text!r}")
+        self._at += 1
+        made = token.word
+        if _SECOND_WORDS.get(made) == self._peek().word:
+            made += f" {self._peek().word}"
+            self._at += 1
+        if self._take("("):
+            sizes = self._listed(self._expression)
+            self._need(")")
+            if any(size.get("valtype") != "integer" for size in sizes):
+                raise NotParsed("a type has whole numbers")
+            made += f"({', '.join(size['value'] for size in sizes)})"
+        return made
