@@ -236,6 +236,52 @@ def test_columns_come_with_the_rows_that_brought_them(lake: Lake) -> None:
     assert delta.metadata().configuration["delta.checkpointInterval"] == "100"
 
 
+WIDE = {
+    f"column{n}": n for n in range(60)
+}  # more than what Delta's readers keep statistics of where a table does not say
+
+
+def columns_of_files(lake: Lake) -> list[frozenset[str]]:
+    return [file.columns for file in lake.snapshot("d").files]
+
+
+def test_the_columns_of_a_file_are_the_same_when_it_is_opened_again(lake: Lake) -> None:
+    put(lake, 1, **WIDE)
+    lake.commit_now("d")
+    put(lake, 2, column59=59)
+    lake.commit_now("d")
+    before = columns_of_files(lake)
+    assert sorted(len(columns & WIDE.keys()) for columns in before) == [1, 60]
+
+    lake = reopened(lake)
+    assert columns_of_files(lake) == before
+    lake.compact("d")
+    [whole] = columns_of_files(lake)
+    assert whole >= WIDE.keys()
+    assert columns_of_files(reopened(lake)) == [whole]
+
+
+def test_so_they_are_in_a_table_that_keeps_statistics_of_some_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(table.PROPERTIES, table.INDEXED_COLUMNS)
+    lake = Lake.open(tmp_path, BY_HAND)
+    lake.create("d")
+    monkeypatch.setattr(table, "_has_all_statistics", lambda delta: True)  # as versions before did not look
+    put(lake, 1, **WIDE)
+    lake.commit_now("d")
+    monkeypatch.undo()
+    [before] = columns_of_files(lake)
+    assert before >= WIDE.keys()
+
+    lake = reopened(lake)
+    assert columns_of_files(lake) == [before]
+    put(lake, 2, column0=1)
+    lake.commit_now("d")
+    assert DeltaTable(lake.root / "d").metadata().configuration[table.INDEXED_COLUMNS] == "-1"
+    assert sorted(len(columns & WIDE.keys()) for columns in columns_of_files(reopened(lake))) == [1, 60]
+
+
 def test_checkpoints_are_made_and_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "CHECKPOINT_VERSIONS", 4)
     lake = reopened(lake)

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -52,11 +52,15 @@ READER_VERSION = 1  # of the Delta protocol
 WRITER_VERSION = 2
 CONFLICTS = 10  # with other writers, one after the other, after which a commit is given up for now
 CHECKPOINT_VERSIONS = 100  # between two checkpoints
+INDEXED_COLUMNS = "delta.dataSkippingNumIndexedCols"
+ALL_COLUMNS = "-1"
 PROPERTIES = {
     # What Delta's defaults keep for 30 and 7 days would be 100,000 files to list, and as many names in each checkpoint.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": "interval 1 days",
     "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),
+    # Of the columns of the schema past this number delta-rs gives no statistics, which tell what columns a file has.
+    INDEXED_COLUMNS: ALL_COLUMNS,
 }
 
 logger = logging.getLogger("tailrace.lake")
@@ -229,8 +233,8 @@ class Table:
         try:
             for _ in range(CONFLICTS):
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
-                new_columns = self._new_columns(rows, view)
-                if self._append([information, *new_columns, *transactions, *(action for action, _ in added)]):
+                new_metadata = self._new_metadata(self._new_columns(rows, view))
+                if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
             else:
@@ -267,7 +271,8 @@ class Table:
             self.refresh()
             if not {file.path for file in gone} <= {file.path for file in self.files}:
                 raise DeltaError("files to be replaced are no part of the table any more")
-            if self._append([_commit_info("WRITE", {"mode": "Append"}, tailrace=what), *put, *removed]):
+            information = _commit_info("WRITE", {"mode": "Append"}, tailrace=what)
+            if self._append([information, *self._new_metadata([]), *put, *removed]):
                 break
         else:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
@@ -314,11 +319,10 @@ class Table:
             return False
         return True
 
-    def _new_columns(self, rows: pa.Table, view: FieldsView) -> list[Action]:
-        """The change of the schema that rows need, none where the table has all of their columns."""
-        schema = json.loads(self._delta.schema().to_json())
-        known = {field["name"] for field in schema["fields"]}
-        new = [
+    def _new_columns(self, rows: pa.Table, view: FieldsView) -> list[Field]:
+        """The columns of rows that the table does not have yet."""
+        known = {field.name for field in self._delta.schema().fields}
+        return [
             Field(
                 column.name,
                 PrimitiveType(_DELTA_TYPES[column.type]),
@@ -327,19 +331,23 @@ class Table:
             for column in view.columns
             if column.name in rows.column_names and column.name not in known
         ]
-        if not new:
+
+    def _new_metadata(self, new_columns: Sequence[Field]) -> list[Action]:
+        """The change of what the table says of itself, none where it says all."""
+        known = self._delta.metadata()
+        if not new_columns and _has_all_statistics(self._delta):
             return []
-        schema["fields"] += [json.loads(field.to_json()) for field in new]
-        known_metadata = self._delta.metadata()
+        schema = json.loads(self._delta.schema().to_json())
+        schema["fields"] += [json.loads(field.to_json()) for field in new_columns]
         metadata = {
-            "id": str(known_metadata.id),
-            "name": known_metadata.name,
-            "description": known_metadata.description,
+            "id": str(known.id),
+            "name": known.name,
+            "description": known.description,
             "format": {"provider": "parquet", "options": {}},
             "schemaString": json.dumps(schema, ensure_ascii=False),
-            "partitionColumns": known_metadata.partition_columns,
-            "createdTime": known_metadata.created_time,
-            "configuration": known_metadata.configuration,
+            "partitionColumns": known.partition_columns,
+            "createdTime": known.created_time,
+            "configuration": {**known.configuration, INDEXED_COLUMNS: ALL_COLUMNS},
         }
         return [{"metaData": metadata}]
 
@@ -453,7 +461,7 @@ def new_file(
 ) -> NewFile:
     """What Delta and queries must know of a file that has been written."""
     counts = statistics(metadata)
-    columns = frozenset(name for name, nulls in counts["nullCount"].items() if nulls < metadata.num_rows)
+    columns = _columns_of(metadata, counts)
     now_ms = _now_ms()
     data_file = DataFile(path, size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
     stats = json.dumps(counts, ensure_ascii=False)
@@ -467,6 +475,12 @@ def new_file(
         "stats": stats,
     }
     return {"add": action}, data_file
+
+
+def _columns_of(metadata: pq.FileMetaData, counts: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that have a value in a file, or may have one."""
+    names = {metadata.schema.column(index).name for index in range(metadata.num_columns)}
+    return frozenset(name for name in names if counts["nullCount"].get(name, -1) < metadata.num_rows)
 
 
 def _day_name(day: int) -> str:
@@ -514,6 +528,7 @@ def _data_files(directory: Path, delta: DeltaTable) -> list[DataFile]:
     if not actions.num_rows:
         return []
     counted = "null_count."
+    is_counted = _has_all_statistics(delta)
     wanted = ["path", "size_bytes", "num_records", "modification_time", f"min.{TIME}", f"max.{TIME}"]
     wanted += [name for name in actions.column_names if name.startswith(counted)]
     files = []
@@ -526,9 +541,25 @@ def _data_files(directory: Path, delta: DeltaTable) -> list[DataFile]:
             if name.startswith(counted) and nulls is not None and nulls < rows
         )
         path = directory / unquote(row["path"])
+        if not is_counted:
+            columns = _columns_in(path, delta)
         written_ms = int(row["modification_time"])
         files.append(DataFile(path, row["size_bytes"], rows, _us(low), _us(high), columns, written_ms))
     return sorted(files, key=_order)
+
+
+def _has_all_statistics(delta: DeltaTable) -> bool:
+    """Whether the statistics that delta-rs gives of a table's files are of all of their columns."""
+    return delta.metadata().configuration.get(INDEXED_COLUMNS) == ALL_COLUMNS
+
+
+def _columns_in(path: Path, delta: DeltaTable) -> frozenset[str]:
+    """The columns that have a value in a file by its own account; all where it cannot be read, as a query then tells."""
+    try:
+        metadata = pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return frozenset(field.name for field in delta.schema().fields) - {DAY}
+    return _columns_of(metadata, statistics(metadata))
 
 
 def _order(file: DataFile) -> tuple[int, str]:
