@@ -1,6 +1,8 @@
 """Releasing: segments go once nothing in them is needed; positions stay used."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 from log.kit import fill, make_batch, open_log, positions, segment_files
 
@@ -98,4 +100,19 @@ def test_a_segment_that_cannot_be_deleted_goes_at_a_later_release(tmp_path: Path
         oldest.rmdir()
         (tmp_path / "aside").rename(oldest)
         log.release(20)
+        assert len(segment_files(tmp_path)) == 1
+
+
+def test_several_may_release_at_once(tmp_path: Path) -> None:
+    with open_log(tmp_path, segment_bytes=300) as log, ThreadPoolExecutor(4) as threads:
+        for _ in range(40):
+            log.append_now(make_batch())
+        barrier = Barrier(4)
+
+        def release() -> None:
+            barrier.wait()
+            log.release(40)
+
+        for done in [threads.submit(release) for _ in range(4)]:
+            done.result()
         assert len(segment_files(tmp_path)) == 1

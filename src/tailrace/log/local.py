@@ -92,6 +92,7 @@ class LocalLog:
 
         # Held while the active segment is written to or replaced.
         self._writing = threading.Lock()
+        self._releasing = threading.Lock()  # taken before that
         self._checked_disk_at = 0.0
         self._next_position = 1
         self._durable_position = 0
@@ -243,17 +244,17 @@ class LocalLog:
         is released too and not small, an empty one takes its place.
         """
         try:
-            with self._writing:
-                large = self._active.end_bytes >= RELEASED_ROLL_BYTES
-                if large and upto >= self._durable_position and not self._broken and not self._closing:
-                    self._roll()
-            released = self._released(upto)
-            for segment in released:
-                segment.path.unlink(missing_ok=True)
-                # Each before the next: after a power cut none may be missing between two that are there.
-                segments.sync_directory(self.directory, self._calls)
-                with self._state:
-                    self._closed_segments.remove(segment)
+            with self._releasing:
+                with self._writing:
+                    large = self._active.end_bytes >= RELEASED_ROLL_BYTES
+                    if large and upto >= self._durable_position and not self._broken and not self._closing:
+                        self._roll()
+                for segment in self._released(upto):
+                    segment.path.unlink(missing_ok=True)
+                    # Each before the next: after a power cut none may be missing between two that are there.
+                    segments.sync_directory(self.directory, self._calls)
+                    with self._state:
+                        self._closed_segments.remove(segment)
         except OSError:
             logger.exception("segments up to position %d could not be deleted; a later release will", upto)
 
