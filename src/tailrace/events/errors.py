@@ -128,6 +128,14 @@ class QueryFailed(TailraceError):
     code = "query_failed"
 
 
+class QueryProcessEnded(TailraceError):
+    """Something outside of the server ended the process that a query ran in; the query is not at fault."""
+
+    status = 503
+    code = "query_process_ended"
+    retryable = True
+
+
 class DiskFull(TailraceError):
     """There is no room for what is to be kept; nothing of it was."""
 

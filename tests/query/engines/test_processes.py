@@ -13,7 +13,7 @@ import pytest
 from query.kit import Desk
 from support.waiting import wait_until
 
-from tailrace.events import QueryFailed, QueryInvalid
+from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
 from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
 from tailrace.query.engines.channel import SharedMemory
 from tailrace.query.engines.duckdb import JSON_FIELD
@@ -171,14 +171,25 @@ def test_a_process_is_used_again_and_replaced_where_it_ended(desk: Desk) -> None
     assert first not in processes(desk)
 
 
-def test_a_process_that_ends_costs_its_query_alone(desk: Desk) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS])
+def test_a_process_that_is_ended_from_outside_costs_its_query_alone(desk: Desk, number: signal.Signals) -> None:
     desk.run("SELECT 1")
     [victim] = processes(desk)
-    threading.Timer(0.2, os.kill, [victim, signal.SIGKILL]).start()
+    threading.Timer(0.2, os.kill, [victim, number]).start()
+
+    with pytest.raises(QueryProcessEnded, match=f"was ended from outside, by {number.name}") as caught:
+        desk.run(ENDLESS)
+    assert (caught.value.status, caught.value.retryable) == (503, True)
+    assert desk.column("SELECT 1") == [1]
+
+
+def test_a_process_that_ends_itself_for_want_of_memory_names_the_limit(desk: Desk) -> None:
+    desk.run("SELECT 1")
+    [victim] = processes(desk)
+    threading.Timer(0.2, os.kill, [victim, signal.SIGABRT]).start()
 
     with pytest.raises(QueryFailed, match="query_memory_bytes"):
         desk.run(ENDLESS)
-    assert desk.column("SELECT 1") == [1]
 
 
 def test_a_query_is_stopped_from_another_thread(desk: Desk) -> None:

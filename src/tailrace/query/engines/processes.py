@@ -4,6 +4,7 @@ import itertools
 import logging
 import resource
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import pyarrow as pa
 import sqlglot.expressions as exp
 
 from tailrace import events
-from tailrace.events import Overloaded, QueryFailed, TailraceError
+from tailrace.events import Overloaded, QueryFailed, QueryProcessEnded, TailraceError
 from tailrace.query.engines.channel import (
     Answer,
     Begin,
@@ -47,6 +48,8 @@ from tailrace.query.functions import Facts
 RETRY_AFTER_S = 5
 KEPT_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
 FOREVER_S = 1e9  # the time of a query is watched here
+# How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
+ENDS_OF_MEMORY = (0, signal.SIGABRT, signal.SIGSEGV)
 
 logger = logging.getLogger("tailrace.query")
 
@@ -177,10 +180,9 @@ class QueryProcesses(Engine):
                 with self._watch.over(process.kill, interrupt, deadline_s):
                     yield process
             except (EOFError, ConnectionError) as error:
+                end = self._end_of(process) if interrupt.reason is None else QueryFailed(interrupt.reason)
                 process.kill()
-                if interrupt.reason is not None:
-                    raise QueryFailed(interrupt.reason) from error
-                raise OutOfMemory(self.limits) from error  # nothing else is known to end a process
+                raise end from error
             finally:
                 self._given_back(process)
         finally:
@@ -201,6 +203,25 @@ class QueryProcesses(Engine):
         if not isinstance(reply, Done):
             raise EOFError("the reply is none")
         return table
+
+    def _end_of(self, process: _Process) -> TailraceError:
+        """What a query is told whose process has ended."""
+        if process.killed:  # by the watch over the memory of all
+            return OutOfMemory(self.limits)
+        try:
+            number = self._spawner.ended_by(process.pid)
+        except OSError:
+            logger.exception("how a query process ended is not known")
+            number = int(signal.SIGKILL)
+        if number in ENDS_OF_MEMORY:
+            return OutOfMemory(self.limits)
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        logger.error("query process %d was ended from outside, by %s", process.pid, name)
+        return QueryProcessEnded(
+            f"the process of the query was ended from outside, by {name}, as the system does where it runs out of "
+            "memory: try again later",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     def _error(self, reply: Failed) -> TailraceError:
         if reply.kind == OutOfMemory.__name__:

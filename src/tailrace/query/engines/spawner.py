@@ -38,7 +38,13 @@ class Kill(Struct, frozen=True, tag=True):
     pid: int
 
 
-_decode = msgspec.msgpack.Decoder(Fork | Kill).decode
+class Ended(Struct, frozen=True, tag=True):
+    """Of a process whose channel is closed. Answered by the number of the signal that ended it, 0 where none did."""
+
+    pid: int
+
+
+_decode = msgspec.msgpack.Decoder(Fork | Kill | Ended).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -79,13 +85,20 @@ class Spawner:
         """End a query process, if it has not ended yet."""
         self._asked(Kill(pid), [])
 
+    def ended_by(self, pid: int) -> int:
+        """Return the number of the signal that ended a query process, 0 where it ended by itself. Raises OSError.
+
+        Its channel must be closed; it must not have been asked to be killed before that.
+        """
+        return self._asked(Ended(pid), [])
+
     def close(self) -> None:
         """End it, and all query processes with it."""
         with self._lock:
             self._closed = True
             self._connection.close()
 
-    def _asked(self, request: Fork | Kill, descriptors: list[int]) -> int:
+    def _asked(self, request: Fork | Kill | Ended, descriptors: list[int]) -> int:
         with self._lock:
             try:
                 return self._exchange(request, descriptors)
@@ -97,15 +110,15 @@ class Spawner:
                 self._connection = _started()
                 return self._exchange(request, descriptors)
 
-    def _exchange(self, request: Fork | Kill, descriptors: list[int]) -> int:
+    def _exchange(self, request: Fork | Kill | Ended, descriptors: list[int]) -> int:
         socket.send_fds(self._connection, [_encode(request)], descriptors)
         answer = self._connection.recv(64)
         if not answer:
             raise ConnectionResetError("the process that forks query processes has ended")
-        pid = int(answer)
-        if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
-        return pid
+        number = int(answer)
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        return number
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
@@ -144,16 +157,21 @@ def _run(connection: socket.socket) -> None:
     os.close(nothing)
     gc.freeze()
     children: set[int] = set()
+    ended: dict[int, int] = {}  # by which signal, 0 for none; those that nobody has asked about
     while True:
         body, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
         if not body:
             return
-        _reap(children)
+        _reap(children, ended)
         request = _decode(body)
         if isinstance(request, Kill):
+            ended.pop(request.pid, None)
             if request.pid in children:
                 os.kill(request.pid, signal.SIGKILL)
             connection.send(b"%d" % request.pid)
+            continue
+        if isinstance(request, Ended):
+            connection.send(b"%d" % _ended_by(request.pid, children, ended))
             continue
         try:
             pid = os.fork()
@@ -182,12 +200,27 @@ def _become_worker(connection: socket.socket, shared: int, setup: Setup) -> NoRe
         os._exit(0)
 
 
-def _reap(children: set[int]) -> None:
+def _ended_by(pid: int, children: set[int], ended: dict[int, int]) -> int:
+    if pid in children:
+        # It closed its channel, so that it is ending, and this does not change by what; or it never would.
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        children.discard(pid)
+        return _signal_of(status)
+    return ended.pop(pid, int(signal.SIGKILL))  # a child of one that ended, as it ends with that
+
+
+def _reap(children: set[int], ended: dict[int, int]) -> None:
     while children:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
+        pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
         children.discard(pid)
+        ended[pid] = _signal_of(status)
+
+
+def _signal_of(status: int) -> int:
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 if __name__ == "__main__":
