@@ -176,6 +176,7 @@ def test_a_port_in_use_is_refused(make_server: "MakeServer", tmp_path: Path) -> 
 
     assert second.returncode == 1
     assert f"port {port}" in second.stderr
+    assert "--port" in second.stderr
     assert "Traceback" not in second.stderr
 
 

@@ -554,7 +554,7 @@ def _has_all_statistics(delta: DeltaTable) -> bool:
 
 
 def _columns_in(path: Path, delta: DeltaTable) -> frozenset[str]:
-    """The columns that have a value in a file by its own account; all where it cannot be read, as a query then tells."""
+    """The columns that have a value in a file by its own account; all where it cannot be read: a query then says so."""
     try:
         metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowException):

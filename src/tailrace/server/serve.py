@@ -570,7 +570,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind(address)
             listener.listen(LISTEN_BACKLOG)
         except OSError as error:
-            _refuse(f"cannot listen on {host} port {port}: {error.strerror}")
+            where = f"cannot listen on {host} port {port}: {error.strerror}"
+            _refuse(f"{where}; give another by --host and --port (TAILRACE_HOST, TAILRACE_PORT)")
         yield listener
 
 
