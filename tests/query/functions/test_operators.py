@@ -9,7 +9,7 @@ from query.functions.conftest import Ask
 from query.functions.kit import evaluate
 
 from tailrace.query.functions import CallInvalid, Context, binary, call, index, membership
-from tailrace.query.functions.operators import STRING_OPERATORS, term_pattern
+from tailrace.query.functions.operators import STRING_OPERATORS
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
@@ -164,10 +164,6 @@ def test_there_are_the_documented_string_operators() -> None:
         *(["=~", "!~", "has_any", "has_any_cs"]), "matches regex", "!matches regex",
         *(f"{no}{name}{cs}" for name in names for no in ("", "!") for cs in ("", "_cs")),
     }  # fmt: skip
-
-
-def test_a_term_that_ends_in_no_letter_has_no_bound_there() -> None:
-    assert term_pattern("-a.", starts=True, ends=True) == r"-a\."
 
 
 def test_has_any_takes_arrays(ask: Ask) -> None:

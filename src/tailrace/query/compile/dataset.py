@@ -395,7 +395,8 @@ class Dataset(Relation):
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
         cells = [named(node, name) for name, node in nodes.items()]
-        select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=exp.From(this=out.table(rows)))
+        source = rows.args["from_"] if _is_plain(rows) else exp.From(this=out.table(rows))
+        select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=source)
         bounds = self._bounds()
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
@@ -494,6 +495,15 @@ def _keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
         if ".".join(keys[:count]) == name:
             return tuple(keys[count:])
     return None
+
+
+def _is_plain(rows: exp.Query) -> bool:
+    """Whether it names columns of one table, and nothing else."""
+    return (
+        isinstance(rows, exp.Select)
+        and not rows.args.keys() - {"expressions", "from_"}
+        and all(isinstance(cell, exp.Column) for cell in rows.expressions)
+    )
 
 
 def _clamped(us: int) -> int:

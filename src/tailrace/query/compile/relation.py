@@ -267,12 +267,19 @@ class Layer(Relation):
         return [*self.own, *inherited]
 
     @property
+    def _selects(self) -> bool:
+        """Whether its rows are others than those that it reads."""
+        return bool(self.where or self.cut_by or self.offset) or self.group is not None or self.limit is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether it only filters, so that more can be done in the same SELECT."""
         return not self.defines and self.group is None and self.limit is None and not self.cut_by and not self.own
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         needed = needed | self.always
+        if self.defines.keys().isdisjoint(needed) and not self._selects:
+            return self.parent.emit(needed, out)
         cells: list[exp.Expr] = []
         read: set[str] = set()
         for name in sorted(needed, key=_number):

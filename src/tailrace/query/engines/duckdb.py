@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ from tailrace.storage.faults import disk_full, is_full
 logger = logging.getLogger("tailrace.query")
 
 REMEMBERED_QUERIES = 1000
+LONG_QUERY_CHARACTERS = 5_000
+"""From here on it costs more to bind a query twice, as DuckDB's relations do, than to copy the rows of its answer."""
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extra copy", UserWarning)
 
 JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 """Marks a text column whose values are JSON, as Arrow's canonical extension types do."""
@@ -225,7 +229,9 @@ class _Session(Session):
 
     def whole(self, text: str) -> pa.Table:
         self._interrupt.check()
-        return self._connection.sql(text).to_arrow_table()
+        if len(text) < LONG_QUERY_CHARACTERS:
+            return self._connection.sql(text).to_arrow_table()
+        return self._connection.execute(text).to_arrow_table()
 
 
 def as_table(rows: Rows) -> pa.Table:

@@ -3,13 +3,14 @@
 A comparison of a row whose types do not fit is false (`!=` and the negated ones: true), arithmetic on it null.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.regexes import escaped, with_regex
+from tailrace.query.functions.regexes import with_regex
 from tailrace.query.functions.table import CallInvalid
+from tailrace.query.functions.terms import OUTSIDE, patterns_of_any, term_in
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -69,7 +70,6 @@ from tailrace.query.values import (
 )
 
 FEW_TERMS = 8  # that are looked for one by one; DuckDB takes some 20 ms to compile the regex of each
-MAX_ALTERNATIVES_LENGTH = 4096  # of a regex, for which RE2 has 8 MiB
 
 ARITHMETIC = ("+", "-", "*", "/", "%")
 COMPARISONS = ("==", "!=", "<>", "<", "<=", ">", ">=")
@@ -437,7 +437,6 @@ def _ends(text: exp.Expr, part: exp.Expr) -> exp.Expr:
     return fn("ends_with", text, part)
 
 
-_OUTSIDE = r"[^\pL\pN]"
 _TERM_ENDS = {"has": (True, True), "hasprefix": (True, False), "hassuffix": (False, True)}
 _PARTS: dict[str, Callable[[exp.Expr, exp.Expr], exp.Expr]] = {
     "contains": _contains, "startswith": _starts, "endswith": _ends,
@@ -475,48 +474,8 @@ def _part(name: str, left: Value, right: Value, *, cased: bool) -> exp.Expr:
         return _PARTS[name](text, part.sql) if cased else _PARTS[name](fn("lower", text), fn("lower", part.sql))
     starts, ends = _TERM_ENDS[name]
     if isinstance(part.constant, str):
-        regex = text_node(("" if cased else "(?i)") + term_pattern(part.constant, starts=starts, ends=ends))
-        found = fn("regexp_matches", text, regex)
-        if not part.constant.isascii() or len(part.constant) < 2:
-            return found
-
-        # The search for a part is many times faster than the regex.
-        def quickly(text: exp.Expr) -> exp.Expr:
-            possible = fn("contains", *((text, part.sql) if cased else (fn("lower", text), fn("lower", part.sql))))
-            return case((possible, fn("regexp_matches", text, regex)), otherwise=exp.false())
-
-        return bind([text], quickly)
+        return term_in(text, part.constant, starts=starts, ends=ends, cased=cased)
     return bind([text, part.sql], lambda t, p: _term_at_run_time(t, p, starts=starts, ends=ends, cased=cased))
-
-
-def term_pattern(term: str, *, starts: bool, ends: bool) -> str:
-    """The regex of a term that begins and/or ends where a term of the text does.
-
-    Terms are maximal runs of letters and digits; at a side where the sought text has another character, there is
-    nothing to check.
-    """
-    before = rf"(?:^|{_OUTSIDE})" if starts and term[:1].isalnum() else ""
-    after = rf"(?:$|{_OUTSIDE})" if ends and term[-1:].isalnum() else ""
-    return f"{before}{escaped(term)}{after}"
-
-
-def _patterns_of_any(terms: Sequence[str]) -> Iterator[str]:
-    """Regexes of which one matches where any of the terms is in the text."""
-    alike: dict[tuple[bool, bool], list[str]] = {}
-    for term in terms:
-        alike.setdefault((term[0].isalnum(), term[-1].isalnum()), []).append(escaped(term))
-    for (starts, ends), patterns in alike.items():
-        before = rf"(?:^|{_OUTSIDE})" if starts else ""
-        after = rf"(?:$|{_OUTSIDE})" if ends else ""
-        some: list[str] = []
-        length = 0
-        for pattern in patterns:
-            if some and length + len(pattern) > MAX_ALTERNATIVES_LENGTH:
-                yield f"{before}(?:{'|'.join(some)}){after}"
-                some, length = [], 0
-            some.append(pattern)
-            length += len(pattern)
-        yield f"{before}(?:{'|'.join(some)}){after}"
 
 
 def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: bool, cased: bool) -> exp.Expr:
@@ -525,10 +484,10 @@ def _term_at_run_time(text: exp.Expr, part: exp.Expr, *, starts: bool, ends: boo
 
     pieces = [text_node("" if cased else "(?i)")]
     if starts:
-        pieces.append(side(r"^[\pL\pN]", f"(?:^|{_OUTSIDE})"))
+        pieces.append(side(r"^[\pL\pN]", f"(?:^|{OUTSIDE})"))
     pieces.append(fn("regexp_escape", part))
     if ends:
-        pieces.append(side(r"[\pL\pN]$", f"(?:$|{_OUTSIDE})"))
+        pieces.append(side(r"[\pL\pN]$", f"(?:$|{OUTSIDE})"))
     return opaque(fn("concat", *pieces), lambda regex: attempt(fn("regexp_matches", text, regex)))
 
 
@@ -541,7 +500,7 @@ def has_any(left: Value, items: Sequence[Value], *, cased: bool = False) -> Valu
         flat = [item for item in flat if not (isinstance(item.constant, str) and item.constant)]
         text = as_text(left).sql
         prefix = "" if cased else "(?i)"
-        tests = [fn("regexp_matches", text, text_node(prefix + pattern)) for pattern in _patterns_of_any(terms)]
+        tests = [fn("regexp_matches", text, text_node(prefix + pattern)) for pattern in patterns_of_any(terms)]
     for item in flat:
         if item.type is DYNAMIC:
 
