@@ -17,11 +17,11 @@ from tailrace.api.kept import Kept
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
 from tailrace.api.services import Health, Monitoring
 from tailrace.api.store import Store
-from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
 from tailrace.query import DuckDB, QueryLimits
+from tailrace.tail import TailLimits, Tails
 
 if TYPE_CHECKING:
     from conftest import Server

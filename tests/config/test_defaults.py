@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from tailrace.api.tails import TailLimits
 from tailrace.config import Settings
 from tailrace.lake import LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
 from tailrace.monitors import Mail, Outgoing
 from tailrace.parsing import Limits
 from tailrace.query import QueryLimits
+from tailrace.tail import TailLimits
 
 # The struct, what its members are called in the settings, and those that are no setting of their own.
 STRUCTS: tuple[tuple[Struct, str, dict[str, str], set[str]], ...] = (

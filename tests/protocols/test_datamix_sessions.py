@@ -10,7 +10,8 @@ import pytest
 
 from tailrace.access import Access, Sessions
 from tailrace.access.sessions import MAX_DELAY_S, RATE_BYTES_PER_S, Pace
-from tailrace.events import DiskFull, Overloaded, ParsedBatch, Receipt, TailraceError
+from tailrace.events import DiskFull, OpenDataset, Overloaded, ParsedBatch, Receipt, TailraceError
+from tailrace.events.outcome import Outcome
 from tailrace.parsing import Limits
 from tailrace.protocols import datamix
 from tailrace.protocols.http import Options, Request, Response
@@ -43,28 +44,28 @@ class MemoryIngestService:
         self.closed: TailraceError | None = None
         self.failure: TailraceError | None = None
         self.taken: list[dict[str, Any]] = []
-        self.datasets: set[str] = set()
         self.took = asyncio.Event()
 
-    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str) -> None:
+    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
         await asyncio.sleep(0)
-        self.datasets.add(dataset)
+        return OpenDataset(name, 1, primary_key)
 
-    def check_dataset(self, dataset: str) -> None:
-        assert dataset in self.datasets
+    def check_dataset(self, name: str) -> OpenDataset:
+        return OpenDataset(name, 1)
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
         return work()
 
     async def ingest(
-        self, parsed: ParsedBatch, *, dataset: str, labels: dict[str, Any], protocol: str, received_ns: int
+        self, parsed: ParsedBatch, dataset: OpenDataset, outcome: Outcome, *, received_ns: int, labels: dict[str, Any]
     ) -> Receipt:
-        self.check_dataset(dataset)
         await asyncio.sleep(0)  # as long as it takes to flush, another request may begin
         if self.failure is not None:
             raise self.failure
         for line, time_ns in zip(parsed.events.splitlines(), parsed.times.tolist(), strict=True):
-            self.taken.append({**json.loads(line), **labels, "timestamp": time_ns // 1_000_000, "dataset": dataset})
+            self.taken.append(
+                {**json.loads(line), **labels, "timestamp": time_ns // 1_000_000, "dataset": dataset.name}
+            )
         self.took.set()
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, 1)
 
@@ -73,7 +74,7 @@ class MemoryIngestService:
 
 
 class Service:
-    """The protocol over a store and a ingest, at a time that passes when told to."""
+    """The protocol over a store and an ingest service, at a time that passes when told to."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
@@ -103,7 +104,9 @@ class Service:
         async def read() -> bytes:
             return body
 
-        request = Request("POST", "", params, query, {}, self.clock.now_ms * 1_000_000, read)
+        request = Request(
+            "POST", "", params, query, {}, self.clock.now_ms * 1_000_000, read, options=self.ingest.options
+        )
         try:
             response: Response = await handler(request, self.ingest)
         except TailraceError as error:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.protocols.outcome import FORWARDED_HOST
+from tailrace.events.outcome import FORWARDED_HOST
 from tailrace.server.forwarded import Proxies
 
 TRUSTED = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")

@@ -11,7 +11,7 @@ import pytest
 from support.waiting import wait_until
 
 from tailrace.access.audit import DATASET as AUDIT_DATASET
-from tailrace.protocols.outcome import outcome_of
+from tailrace.events.outcome import outcome_of
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
 from tailrace.server.recorder import LOG_REFUSALS_PER_S, Recorder, Refusals, RequestLog, without_secrets

@@ -20,8 +20,8 @@ from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
 from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError
+from tailrace.events.outcome import Outcome, outcome_of
 from tailrace.events.times import EXAMPLE
-from tailrace.protocols.outcome import Outcome, outcome_of
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
 from tailrace.query.apl.times import SECOND, datetime_ns

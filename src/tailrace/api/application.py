@@ -18,8 +18,8 @@ from tailrace.api.errors import error_body
 from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
 from tailrace.api.services import Services, json_response
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
+from tailrace.events.outcome import CLIENT_GONE, outcome_of
 from tailrace.protocols import axiom
-from tailrace.protocols.outcome import CLIENT_GONE, outcome_of
 from tailrace.protocols.router import PROTOCOLS
 from tailrace.storage.faults import disk_fault
 

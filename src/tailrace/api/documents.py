@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.services import Services
-from tailrace.protocols.outcome import FORWARDED_HOST
+from tailrace.events.outcome import FORWARDED_HOST
 
 # Nothing in it means anything to a shell, where the examples are pasted.
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.services import Services, json_response
-from tailrace.protocols.outcome import outcome_of
+from tailrace.events.outcome import outcome_of
 
 NOT_READY = "not_ready"  # for the counter of refusals
 

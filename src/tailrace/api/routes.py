@@ -36,8 +36,8 @@ from tailrace.api.media import PLAIN
 from tailrace.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from tailrace.api.services import Handler
 from tailrace.api.store import SavedQuery, VirtualField
+from tailrace.events.outcome import Refusal
 from tailrace.protocols.http import Parameter
-from tailrace.protocols.outcome import Refusal
 from tailrace.query.answers import legacy, tabular
 from tailrace.query.legacy import LegacyQuery
 from tailrace.query.results import Answer

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from tailrace.access import Access, Entry
 from tailrace.api.kept import Kept
 from tailrace.api.store import Store
-from tailrace.api.tails import Tails
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
+from tailrace.events.outcome import Refusal
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
-from tailrace.protocols.outcome import Refusal
 from tailrace.query import Engine, Interrupt
+from tailrace.tail import Tails
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
 

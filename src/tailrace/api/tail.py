@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 from tailrace.access import Grant, require
 from tailrace.api import running
 from tailrace.api.services import Services
-from tailrace.api.tails import Missed, Reader, message
 from tailrace.events import Batch, TailraceError
 from tailrace.protocols import axiom
 from tailrace.protocols.http import Parameter
 from tailrace.query.predicate import Predicate
+from tailrace.tail import Missed, Reader, message
 
 T = TypeVar("T")
 

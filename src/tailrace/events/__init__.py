@@ -1,6 +1,6 @@
 """The nouns everyone shares: batch, receipt, rejection, and the error tree."""
 
-from tailrace.events.batch import Batch, ParsedBatch, Receipt, Rejection
+from tailrace.events.batch import Batch, OpenDataset, ParsedBatch, Receipt, Rejection
 from tailrace.events.errors import (
     AccessUnavailable,
     BadRequest,
@@ -45,6 +45,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotAcceptable",
     "NotFound",
+    "OpenDataset",
     "Overloaded",
     "ParsedBatch",
     "QueryFailed",

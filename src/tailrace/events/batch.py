@@ -27,6 +27,14 @@ class ParsedBatch(Struct, frozen=True, eq=False, gc=False):
     rejections: tuple[Rejection, ...] = ()
 
 
+class OpenDataset(Struct, frozen=True):
+    """A dataset that takes events, as a request found it."""
+
+    name: str
+    created_ns: int  # ns since the Unix epoch; another dataset of the name has another
+    primary_key: str = ""  # the id field of a dataset that is upserted into
+
+
 class Batch(Struct, frozen=True, eq=False, gc=False):
     """Events for one dataset, as the log keeps them."""
 

@@ -130,7 +130,7 @@ def bearer(value: bytes | None) -> str:
 
 async def _ingest(request: Request, service: IngestService, grant: Grant, dataset: str) -> Response:
     require(grant, capability="ingest", action="create", dataset=dataset)
-    service.check_dataset(dataset)
+    target = service.check_dataset(dataset)
     content_type = request.header(b"content-type")
     media = _media_type(content_type)
     csv = _is_csv(media)
@@ -158,9 +158,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         return parse_json(body, times=times, limits=limits, received_ns=request.received_ns, lines=lines)
 
     parsed = await service.offload(parse_body, service.limits.max_body_bytes if encoding else len(wire))
-    receipt = await service.ingest(
-        parsed, dataset=dataset, labels=labels, protocol="axiom", received_ns=request.received_ns
-    )
+    receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:
         return Response(

@@ -16,6 +16,7 @@ from tailrace.access import KeyGrant
 from tailrace.events import (
     BadRequest,
     MethodNotAllowed,
+    OpenDataset,
     ParsedBatch,
     Receipt,
     Rejection,
@@ -104,7 +105,7 @@ async def ingest_namespace(request: Request, service: IngestService) -> Response
     """`POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
     grant = _grant(request, service)
     labels = _labels(_header(request, b"x-service"), request.params["namespace"])
-    is_made = service.options.baselime_auto_create
+    is_made = request.options.baselime_auto_create
     target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant)
     return await _ingest(request, service, grant, target)
 
@@ -112,9 +113,9 @@ async def ingest_namespace(request: Request, service: IngestService) -> Response
 async def ingest_service(request: Request, service: IngestService) -> Response:
     """`POST /v1/{dataset}/{service}/{namespace}`, of 2023: the dataset must be there."""
     grant = _grant(request, service)
-    _refuse_if_strict(request, service)
+    _refuse_if_strict(request)
     labels = _labels(request.params["service"], request.params["namespace"])
-    is_made = service.options.baselime_auto_create
+    is_made = request.options.baselime_auto_create
     target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant)
     return await _ingest(request, service, grant, target)
 
@@ -122,7 +123,7 @@ async def ingest_service(request: Request, service: IngestService) -> Response:
 async def ingest_dataset(request: Request, service: IngestService) -> Response:
     """`POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
     grant = _grant(request, service)
-    _refuse_if_strict(request, service)
+    _refuse_if_strict(request)
     return await _ingest(request, service, grant, _by_headers(request, grant, request.params["dataset"]))
 
 
@@ -184,8 +185,8 @@ def _by_headers(request: Request, grant: KeyGrant, dataset: str) -> _Target:
     return _Target(dataset, labels, MAX_LATER_EVENT_BYTES, is_made=True, grant=grant)
 
 
-def _refuse_if_strict(request: Request, service: IngestService) -> None:
-    if service.options.baselime_strict_path:
+def _refuse_if_strict(request: Request) -> None:
+    if request.options.baselime_strict_path:
         raise _no_path(request)
 
 
@@ -194,13 +195,13 @@ def _no_path(request: Request) -> BadRequest:
 
 
 async def _ingest(request: Request, service: IngestService, grant: KeyGrant, target: _Target) -> Response:
-    _check(service, grant, target)
+    dataset = _check(service, grant, target)
     decode, size = await _body(request, service)
 
     def parse_body() -> ParsedBatch:
-        return _cut(decode(), target, request, service)
+        return _parse_events(decode(), target, request, service)
 
-    return await _store(await service.offload(parse_body, WORST * size), target, request, service)
+    return await _store(await service.offload(parse_body, WORST * size), target, dataset, request, service)
 
 
 async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
@@ -215,11 +216,11 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
     def parse_body() -> tuple[Signal | None, ParsedBatch]:
         body = decode()
         if not protobuf and body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
-            _refuse_if_strict(request, service)
+            _refuse_if_strict(request)
             if not array_dataset:
                 raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
             _check(service, grant, array)
-            return None, _cut(body, array, request, service)
+            return None, _parse_events(body, array, request, service)
         _check(service, grant, otlp)
         return parse_otlp(
             body,
@@ -233,14 +234,14 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
 
     found, parsed = await service.offload(parse_body, WORST * size)
     if found is None:
-        return await _store(parsed, array, request, service)
-    receipt = await _stored(parsed, otlp, request, service)
+        return await _store(parsed, array, None, request, service)
+    receipt = await _stored(parsed, otlp, None, request, service)
     reason = receipt.rejections[0].reason if receipt.rejections else ""
     answer = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
     return Response(200, answer, content_type=content_type if protobuf else b"application/json")
 
 
-def _cut(body: bytes, target: _Target, request: Request, service: IngestService) -> ParsedBatch:
+def _parse_events(body: bytes, target: _Target, request: Request, service: IngestService) -> ParsedBatch:
     return parse_array(
         body,
         fields=FIELDS,
@@ -250,14 +251,18 @@ def _cut(body: bytes, target: _Target, request: Request, service: IngestService)
     )
 
 
-def _check(service: IngestService, grant: KeyGrant, target: _Target) -> None:
-    """Raises before a body is read for nothing: Unauthorized, DatasetNotFound, and what `ingest` would."""
+def _check(service: IngestService, grant: KeyGrant, target: _Target) -> OpenDataset | None:
+    """Return the dataset, None for one that is made where it is missing, before a body is read for nothing.
+
+    Raises Unauthorized, and what `check_dataset` does.
+    """
     if not grant.may_send_to(target.dataset):
         raise Unauthorized(f"the key may not send to the dataset {target.dataset!r}")
     if not target.is_made:
-        service.check_dataset(target.dataset)
-    elif service.closed is not None:
+        return service.check_dataset(target.dataset)
+    if service.closed is not None:
         raise service.closed
+    return None
 
 
 async def _body(request: Request, service: IngestService) -> tuple[Callable[[], bytes], int]:
@@ -275,19 +280,22 @@ async def _body(request: Request, service: IngestService) -> tuple[Callable[[], 
     return decode, max_bytes if encoding else len(wire)
 
 
-async def _stored(parsed: ParsedBatch, target: _Target, request: Request, service: IngestService) -> Receipt:
-    if target.is_made:
-        await service.ensure_dataset(target.dataset, organisation=target.grant.organisation, key=target.grant.key_id)
-    return await service.ingest(
-        parsed, dataset=target.dataset, labels=target.labels, protocol="baselime", received_ns=request.received_ns
-    )
+async def _stored(
+    parsed: ParsedBatch, target: _Target, dataset: OpenDataset | None, request: Request, service: IngestService
+) -> Receipt:
+    grant = target.grant
+    if dataset is None:
+        dataset = await service.ensure_dataset(target.dataset, organisation=grant.organisation, key=grant.key_id)
+    return await service.ingest(parsed, dataset, request.outcome, received_ns=request.received_ns, labels=target.labels)
 
 
-async def _store(parsed: ParsedBatch, target: _Target, request: Request, service: IngestService) -> Response:
-    receipt = await _stored(parsed, target, request, service)
+async def _store(
+    parsed: ParsedBatch, target: _Target, dataset: OpenDataset | None, request: Request, service: IngestService
+) -> Response:
+    receipt = await _stored(parsed, target, dataset, request, service)
     if not receipt.rejections:
         return Response(202, ACCEPTED)
-    status = service.options.baselime_partial if receipt.taken else 400
+    status = request.options.baselime_partial if receipt.taken else 400
 
     def answer() -> bytes:
         partly = Partly(

@@ -210,7 +210,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             following = before.following
             delay_s = 0.0
         else:
-            if live.is_stale(token) and service.options.datamix_stale_token == "reject":
+            if live.is_stale(token) and request.options.datamix_stale_token == "reject":
                 raise StaleSession(
                     "the session token was used already: send the one from the last answer, one request at a time"
                 )
@@ -219,10 +219,8 @@ async def add_logs(request: Request, service: IngestService) -> Response:
                 partial(_judge, sent, request.received_ns, service.limits), WORST * sent.size
             )
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
-            await service.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
-            await service.ingest(
-                parsed, dataset=destination, labels=labels, protocol=_NAME, received_ns=request.received_ns
-            )
+            dataset = await service.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
+            await service.ingest(parsed, dataset, request.outcome, received_ns=request.received_ns, labels=labels)
             following = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)
     session = sessions.sign(following)

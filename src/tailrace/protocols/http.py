@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from msgspec import Raw, Struct
+from msgspec import Struct, field
 
-from tailrace.access import Access, Sessions
-from tailrace.events import ParsedBatch, Receipt, Rejection, TailraceError
+from tailrace.access import Access, KeyGrant, Sessions
+from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
+from tailrace.events.outcome import Outcome
+from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import Limits
 
 T = TypeVar("T")
@@ -55,6 +57,9 @@ class Request(Struct):
     read: Callable[[], Awaitable[bytes]]  # the body as sent; raises TooLarge past the wire limit
     raw_headers: Sequence[tuple[bytes, bytes]] = ()  # every header, names in lower case
     peer: str = ""  # IP address that the request came from
+    grant: KeyGrant | Unauthorized | None = None  # of its key, or why that is refused, once it was looked up
+    outcome: Outcome = field(default_factory=Outcome)  # where what is refused is noted
+    options: Options = DEFAULT_OPTIONS  # what the operator chose
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the header of that lower-case name, None when there is none."""
@@ -69,22 +74,6 @@ class Request(Struct):
         if not self.query:
             return {}
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
-
-
-MAX_STATE_BYTES: Final = 1024 * 1024  # of the paths and values of a current state, and of a change of one
-MAX_STATE_FIELDS: Final = 10_000  # values in one
-
-
-class Upsert(Struct, frozen=True):
-    """A change of the state of an id: paths (keys joined by dots) with the JSON texts of what stands there."""
-
-    index: int  # in what the client sent
-    id: str
-    members: dict[str, Raw]
-
-
-Merge = Callable[[dict[str, Raw], dict[str, Raw]], dict[str, Raw]]
-"""The state after a change, of the state before and the change."""
 
 
 class IngestService(typing.Protocol):
@@ -106,25 +95,23 @@ class IngestService(typing.Protocol):
         ...
 
     @property
-    def options(self) -> Options:
-        """What the operator chose of the protocols' behaviour."""
-        ...
-
-    @property
     def closed(self) -> TailraceError | None:
         """Why no events are let through, None while they are."""
         ...
 
-    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, primary_key: str = "") -> None:
-        """Makes the organisation's dataset where there is none; with an id field one of current states.
+    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
+        """Return the organisation's dataset, made where there is none; with a primary key one that is upserted into.
 
-        `key` is the id of the key that it is made for. Raises Forbidden for an audit trail, InvalidName, NotReady, and
-        Conflict at `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        `key` is the id of the key that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
+        `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
         """
         ...
 
-    def check_dataset(self, dataset: str) -> None:
-        """Raises DatasetNotFound when there is no such dataset, and what `ingest` would raise of back pressure."""
+    def check_dataset(self, name: str) -> OpenDataset:
+        """Return the dataset that events may be sent to, before a body is read for nothing.
+
+        Raises ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
+        """
         ...
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
@@ -132,11 +119,17 @@ class IngestService(typing.Protocol):
         ...
 
     async def ingest(
-        self, parsed: ParsedBatch, *, dataset: str, labels: dict[str, Any], protocol: str, received_ns: int
+        self,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: Outcome,
+        *,
+        received_ns: int,
+        labels: dict[str, Any],
     ) -> Receipt:
-        """Puts the events into the log and returns once they are durable.
+        """Put the events into the log and return once they are durable; note in `outcome` what was refused.
 
-        Raises DatasetNotFound, Overloaded, DiskFull, ShuttingDown.
+        Raises DatasetNotFound, DiskFull, Overloaded, ShuttingDown.
         """
         ...
 
@@ -144,12 +137,12 @@ class IngestService(typing.Protocol):
         self,
         parsed: ParsedBatch,
         ids: Sequence[str | None],
+        dataset: OpenDataset,
+        outcome: Outcome,
         *,
         window_s: float,
-        dataset: str,
-        labels: dict[str, Any],
-        protocol: str,
         received_ns: int,
+        labels: dict[str, Any],
     ) -> Receipt:
         """`ingest`, but for the events whose id (None: it has none) was stored in the window before, by whomever.
 
@@ -158,16 +151,12 @@ class IngestService(typing.Protocol):
         ...
 
     async def upsert(
-        self, upserts: Sequence["Upsert"], merge: "Merge", *, dataset: str, protocol: str, received_ns: int
+        self, upserts: Sequence[Upsert], merge: Merge, dataset: OpenDataset, outcome: Outcome, *, received_ns: int
     ) -> list[Rejection]:
-        """Merges each upsert into the current state of its id in a dataset of such; returns once that is durable.
+        """Merge each upsert into the state of its id in a dataset with a primary key; return once that is durable.
 
         The rejections are those whose merged state would be too large. Raises what `ingest` raises.
         """
-        ...
-
-    def refuse(self, rejections: Sequence[Rejection]) -> None:
-        """Counts what was refused before it came to a batch."""
         ...
 
     def uncommitted(self, dataset: str) -> int:

@@ -114,7 +114,21 @@ RULES: Final = _tagged(b"[]")
 
 
 def grant_of(request: Request, service: IngestService) -> KeyGrant:
-    """The application of a request: of several ids the first that is known. Raises Unauthorized."""
+    """The application of a request: of several ids the first that is known. Raises Unauthorized.
+
+    It is looked up once in a request.
+    """
+    if request.grant is None:
+        try:
+            request.grant = _look_up(request, service)
+        except Unauthorized as error:
+            request.grant = error
+    if isinstance(request.grant, Unauthorized):
+        raise request.grant
+    return request.grant
+
+
+def _look_up(request: Request, service: IngestService) -> KeyGrant:
     sent = request.header_values(APPLICATION_ID)
     if not sent:
         raise Unauthorized("no application id: send the header 'X-Moesif-Application-Id'")
@@ -149,29 +163,28 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
     """The handler of a route for API calls or actions."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
-        dataset = grant_of(request, service).datasets[0]
-        service.check_dataset(dataset)
+        dataset = service.check_dataset(grant_of(request, service).datasets[0])
         body = await decoded(request, service, max_bytes)
-        sender = Sender(request.peer, request.received_ns, service.options.moesif_max_age_s)
+        sender = Sender(request.peer, request.received_ns, request.options.moesif_max_age_s)
 
         def check() -> Checked:
             return check_events(body, kind, single=single, sender=sender, limits=service.limits)
 
         checked = await service.offload(check, WORST * len(body))
         labels = {"event_type": kind.name}
-        if any(checked.transaction_ids) and service.options.moesif_window_s:
+        if any(checked.transaction_ids) and request.options.moesif_window_s:
             receipt = await service.ingest_once(
                 checked.parsed,
                 checked.transaction_ids,
-                window_s=service.options.moesif_window_s,
-                dataset=dataset,
-                labels=labels,
-                protocol="moesif",
+                dataset,
+                request.outcome,
+                window_s=request.options.moesif_window_s,
                 received_ns=request.received_ns,
+                labels=labels,
             )
         else:
             receipt = await service.ingest(
-                checked.parsed, dataset=dataset, labels=labels, protocol="moesif", received_ns=request.received_ns
+                checked.parsed, dataset, request.outcome, received_ns=request.received_ns, labels=labels
             )
         return await answer(checked.parsed.count, receipt.rejections, service)
 
@@ -191,17 +204,17 @@ def states(entity: Entity, *, single: bool) -> Handler:
             return check_entities(body, entity, single=single, limits=service.limits, received_ns=request.received_ns)
 
         changes = await service.offload(check, WORST * len(body))
-        service.refuse(changes.rejections)
+        request.outcome.reject(changes.rejections)
         rejections = changes.rejections
         if changes.upserts:
-            dataset = f"{application}-{entity.name}"
-            await service.ensure_dataset(
-                dataset, organisation=grant.organisation, key=grant.key_id, primary_key=PRIMARY_KEY
+            dataset = await service.ensure_dataset(
+                f"{application}-{entity.name}",
+                organisation=grant.organisation,
+                key=grant.key_id,
+                primary_key=PRIMARY_KEY,
             )
             rejections += tuple(
-                await service.upsert(
-                    changes.upserts, merged, dataset=dataset, protocol="moesif", received_ns=request.received_ns
-                )
+                await service.upsert(changes.upserts, merged, dataset, request.outcome, received_ns=request.received_ns)
             )
         sent = len(changes.upserts) + len(changes.rejections)
         return await answer(sent - len(rejections), in_order(rejections), service)
@@ -213,8 +226,7 @@ def otlp(signal: Signal) -> Handler:
     """The handler of a route for OTLP, which is answered as OTLP has it."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
-        dataset = grant_of(request, service).datasets[0]
-        service.check_dataset(dataset)
+        dataset = service.check_dataset(grant_of(request, service).datasets[0])
         body = await decoded(request, service, MAX_OTLP_BYTES)
         content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
         protobuf = content_type in PROTOBUF_TYPES
@@ -233,10 +245,10 @@ def otlp(signal: Signal) -> Handler:
         found, parsed = await service.offload(parse_body, WORST * len(body))
         receipt = await service.ingest(
             parsed,
-            dataset=dataset,
-            labels={"event_type": OTLP_TYPES[found]},
-            protocol="moesif",
+            dataset,
+            request.outcome,
             received_ns=request.received_ns,
+            labels={"event_type": OTLP_TYPES[found]},
         )
         reason = receipt.rejections[0].reason if receipt.rejections else ""
         told = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tailrace.events import Rejection
+from tailrace.events.upserts import MAX_STATE_BYTES, MAX_STATE_FIELDS, Upsert
 from tailrace.parsing import Limits
-from tailrace.protocols.http import MAX_STATE_BYTES, MAX_STATE_FIELDS, Upsert
 from tailrace.protocols.moesif_events import (
     MEMBERS,
     Members,

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
+from tailrace.events.outcome import UNKNOWN_ROUTE
 from tailrace.protocols import axiom, baselime, datamix, moesif
 from tailrace.protocols.http import Handler, Headers, Protocol
-from tailrace.protocols.outcome import UNKNOWN_ROUTE
 
 PROTOCOLS: tuple[Protocol, ...] = (axiom.PROTOCOL, baselime.PROTOCOL, datamix.PROTOCOL, moesif.PROTOCOL)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
+from tailrace.events.outcome import CLIENT_GONE, Outcome, outcome_of
 from tailrace.protocols import axiom
-from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
-from tailrace.protocols.outcome import CLIENT_GONE, Outcome, outcome_of
+from tailrace.protocols.http import Handler, Headers, IngestService, Options, Request, Response
 from tailrace.protocols.router import Match, Router
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import (
@@ -28,7 +28,6 @@ from tailrace.server.receiving import (
     Scope,
     Send,
 )
-from tailrace.server.service import LogIngestService, RequestIngestService
 from tailrace.storage.faults import disk_fault
 
 logger = logging.getLogger(__name__)
@@ -73,7 +72,8 @@ TAIL = "/tailrace/v1/tail/"
 
 def build(
     *,
-    service: LogIngestService,
+    service: IngestService,
+    options: Options,
     metrics: Metrics,
     api: Application,
     router: Router,
@@ -120,11 +120,12 @@ def build(
                 body.read,
                 scope["headers"],
                 scope["client"][0],
+                outcome=outcome,
+                options=options,
             )
-            noting = RequestIngestService(service, outcome)
-            response = await _answer(handler(request, noting), match, outcome)
+            response = await _answer(handler(request, service), match, outcome)
             if match.protocol.finish is not None:
-                response = match.protocol.finish(request, noting, response)
+                response = match.protocol.finish(request, service, response)
             if not body.complete and not _is_withheld(headers, incoming):
                 with contextlib.suppress(BodyTimeout):
                     await body.drain()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from tailrace.protocols.outcome import FORWARDED_HOST
+from tailrace.events.outcome import FORWARDED_HOST
 from tailrace.server.receiving import Scope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

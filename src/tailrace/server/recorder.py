@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Outcome, Refusal
 from tailrace.events.times import rfc3339
-from tailrace.protocols.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Outcome, Refusal
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import Application, Message, Receive, Scope, Send

@@ -36,10 +36,12 @@ from tailrace.api.monitors import StoredSources
 from tailrace.api.services import Health, Monitoring
 from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.api.store import Store
-from tailrace.api.tails import TailLimits, Tails
 from tailrace.api.turns import Turns
 from tailrace.config import ConfigError, Settings
 from tailrace.events import TailraceError
+from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
+from tailrace.ingest.lookups import Lookups
+from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import FileCalls, LocalLog, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
@@ -60,15 +62,13 @@ from tailrace.query import (
 from tailrace.server import app, logs
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections, raise_descriptor_limit
-from tailrace.server.lookups import THREADS as LOOKUP_THREADS
-from tailrace.server.lookups import Lookups
 from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
-from tailrace.server.service import LogIngestService
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
 from tailrace.storage.reserve import Reserve
+from tailrace.tail import TailLimits, Tails
 
 DEMO_DATASET = "demo"
 LISTEN_BACKLOG = 1024
@@ -231,12 +231,11 @@ async def _serve(
         access=access,
         sessions=sessions,
         limits=_limits(settings),
-        metrics=metrics,
+        counters=metrics,
         max_backlog_bytes=settings.shred_backlog_bytes,
         executor=parsers,
         lookups=lookups,
         tails=tails,
-        options=_options(settings),
     )
 
     async def health() -> Health:
@@ -281,6 +280,7 @@ async def _serve(
     )
     application = app.build(
         service=service,
+        options=_options(settings),
         metrics=metrics,
         api=api.build(services),
         router=router,

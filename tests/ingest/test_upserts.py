@@ -9,9 +9,9 @@ import pytest
 from msgspec import Raw
 
 from tailrace.events import DiskFull, ParsedBatch, Receipt, Rejection
-from tailrace.protocols.http import Upsert
+from tailrace.events.upserts import Upsert
+from tailrace.ingest.upserts import UpsertStore
 from tailrace.query import State
-from tailrace.server.upserts import UpsertStore
 
 
 class Table:

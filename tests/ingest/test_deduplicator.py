@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tailrace.events import DiskFull, ParsedBatch, Receipt
+from tailrace.ingest.deduplicator import Deduplicator
 from tailrace.query import Stored
-from tailrace.server.deduplicator import Deduplicator
 
 SECOND_NS = 1_000_000_000
 

@@ -16,8 +16,8 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from tailrace.events import ParsedBatch, Receipt, Rejection, TailraceError
+from tailrace.events.upserts import MAX_STATE_BYTES, MAX_STATE_FIELDS, Merge, Upsert
 from tailrace.lake import REVISION
-from tailrace.protocols.http import MAX_STATE_BYTES, MAX_STATE_FIELDS, Merge, Upsert
 from tailrace.query import State
 
 logger = logging.getLogger(__name__)

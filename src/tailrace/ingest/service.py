@@ -1,4 +1,4 @@
-"""The way from a protocol to the log: checks, back pressure, and waiting until events are durable."""
+"""The service that makes events durable: checks, back pressure, and waiting for the log."""
 
 import asyncio
 import logging
@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from tailrace.access import Access, Actor, Entry, Resource, Sessions, audit_dataset, is_foreign, require_no_audit
 from tailrace.access.audit import DESCRIPTION as AUDIT_DESCRIPTION
 from tailrace.access.audit import encode as encode_entry
-from tailrace.api.tails import Tails
 from tailrace.events import (
     Batch,
     Conflict,
     DatasetExists,
+    DatasetNotFound,
+    OpenDataset,
     Overloaded,
     ParsedBatch,
     Receipt,
@@ -27,24 +28,26 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
+from tailrace.events.outcome import Outcome
 from tailrace.events.times import rfc3339
+from tailrace.events.upserts import Merge, Upsert
+from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
+from tailrace.ingest.lookups import Lookups
+from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import LocalLog
 from tailrace.parsing import Limits
-from tailrace.protocols.http import DEFAULT_OPTIONS, Merge, Options, Upsert
-from tailrace.protocols.outcome import Outcome
 from tailrace.query import DuckDB, State, Stored, current_states, stored_values
-from tailrace.server.deduplicator import MAX_REMEMBERED, Deduplicator
-from tailrace.server.lookups import Lookups
-from tailrace.server.metrics import Metrics
-from tailrace.server.upserts import UpsertStore
+from tailrace.tail import Tails
 
 T = TypeVar("T")
+Labels = dict[str, Any]  # constant fields of every event
 
-logger = logging.getLogger("tailrace.server")
+logger = logging.getLogger("tailrace.ingest")
 
 OVERLOAD_RETRY_AFTER_S = 1
 TRANSACTION_ID = "transaction_id"  # the field with the id by which `ingest_once` knows an event
+NO_LABELS: Labels = {}
 OFFLOAD_BYTES = 256 * 1024  # a body at least this large is parsed beside the event loop
 
 
@@ -54,6 +57,18 @@ class NotReady(TailraceError):
     status = 503
     code = "not_ready"
     retryable = True
+
+
+class IngestCounters(Protocol):
+    """Where the service counts."""
+
+    def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
+        """Count events that became durable."""
+        ...
+
+    def count_refusal(self, protocol: str, code: str) -> None:
+        """Count what could not be written that no request asked for."""
+        ...
 
 
 class LogIngestService:
@@ -68,27 +83,25 @@ class LogIngestService:
         access: Access,
         sessions: Sessions,
         limits: Limits,
-        metrics: Metrics,
+        counters: IngestCounters,
         max_backlog_bytes: int,
         executor: ThreadPoolExecutor,
         lookups: Lookups,
         tails: Tails,
-        options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self.access = access
         self.sessions = sessions
         self.limits = limits
-        self.options = options
         self._loop = loop
         self._log = log
         self._lake = lake
-        self._metrics = metrics
+        self._counters = counters
         self._max_backlog_bytes = max_backlog_bytes
         self._executor = executor
         self._lookups = lookups
         self._tails = tails
-        self._once = Deduplicator(self._stored_ids)
-        self._states = UpsertStore(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
+        self._deduplicator = Deduplicator(self._stored_ids)
+        self._upserts = UpsertStore(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
@@ -109,38 +122,52 @@ class LogIngestService:
         """Why no events are let through, None while they are."""
         return self._closed
 
-    def check_dataset(self, dataset: str) -> None:
-        """Raises what `ingest` would raise, before a body is read for nothing."""
+    def check_dataset(self, name: str) -> OpenDataset:
+        """Return the dataset that events may be sent to, before a body is read for nothing.
+
+        Raises ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
+        """
+        self._check_open()
+        require_no_audit(name)
+        return self._checked(name)
+
+    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
+        """Return the organisation's dataset, made where there is none; with a primary key one that is upserted into.
+
+        `key` is the id of the key that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
+        `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        """
+        self._check_open()
+        require_no_audit(name)
+        if not self._lake.has(name):
+            create = partial(self._lake.create, name, primary_key=primary_key, organisation=organisation)
+            with suppress(DatasetExists):  # by another request meanwhile
+                await self._loop.run_in_executor(self._executor, create)
+                made = Resource("dataset", name, name)
+                await self.record(Entry(organisation, "createDataset", Actor("key", key), made))
+        if is_foreign(organisation, name, self._lake.organisation):
+            raise Conflict(f"dataset {name!r} is another organisation's")
+        dataset = self._checked(name)
+        if primary_key and dataset.primary_key != primary_key:
+            raise Conflict(f"dataset {name!r} exists already and is none of current states: drop it, or rename it")
+        return dataset
+
+    def _check_open(self) -> None:
         if self._closed is not None:
             raise self._closed
-        require_no_audit(dataset)
-        self._lake.check(dataset)
+
+    def _checked(self, name: str) -> OpenDataset:
+        info = self._lake.get(name)
+        self._check_backlog()
+        return OpenDataset(name, info.created_ns, info.primary_key)
+
+    def _check_backlog(self) -> None:
         if self._lake.backlog_bytes > self._max_backlog_bytes:
             raise Overloaded(
                 f"more than {self._max_backlog_bytes} bytes of events wait to be shredded "
                 "(shred_backlog_bytes): try again later",
                 retry_after_s=OVERLOAD_RETRY_AFTER_S,
             )
-
-    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, primary_key: str = "") -> None:
-        """Makes the organisation's dataset where there is none; with an id field one of current states.
-
-        `key` is the id of the key that it is made for. Raises Forbidden for an audit trail, InvalidName, NotReady, and
-        Conflict at `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
-        """
-        if self._closed is not None:
-            raise self._closed
-        require_no_audit(dataset)
-        if not self._lake.has(dataset):
-            create = partial(self._lake.create, dataset, primary_key=primary_key, organisation=organisation)
-            with suppress(DatasetExists):  # by another request meanwhile
-                await self._loop.run_in_executor(self._executor, create)
-                made = Resource("dataset", dataset, dataset)
-                await self.record(Entry(organisation, "createDataset", Actor("key", key), made))
-        if is_foreign(organisation, dataset, self._lake.organisation):
-            raise Conflict(f"dataset {dataset!r} is another organisation's")
-        if primary_key and self._lake.get(dataset).primary_key != primary_key:
-            raise Conflict(f"dataset {dataset!r} exists already and is none of current states: drop it, or rename it")
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
         """`work()`, on the event loop's thread where it is little, beside it where it is as much as OFFLOAD_BYTES."""
@@ -149,18 +176,75 @@ class LogIngestService:
         return await self._loop.run_in_executor(self._executor, work)
 
     async def ingest(
-        self, parsed: ParsedBatch, *, dataset: str, labels: dict[str, Any], protocol: str, received_ns: int
+        self,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: Outcome,
+        *,
+        received_ns: int,
+        labels: Labels,
     ) -> Receipt:
-        """Appends the events to the log and returns once they are flushed to disk.
+        """Append the events to the log and return once they are flushed to disk; note in `outcome` what was refused.
 
         A batch without events takes no place in the log: its receipt has offset 0.
         Raises DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
-        self.check_dataset(dataset)
+        receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
+        outcome.reject(receipt.rejections)
+        return receipt
+
+    async def ingest_once(
+        self,
+        parsed: ParsedBatch,
+        ids: Sequence[str | None],
+        dataset: OpenDataset,
+        outcome: Outcome,
+        *,
+        window_s: float,
+        received_ns: int,
+        labels: Labels,
+    ) -> Receipt:
+        """`ingest`, but for the events whose id was stored in the window before, or comes a second time."""
+        receipt = await self._deduplicator.ingest(
+            parsed,
+            ids,
+            partial(self._store, dataset, outcome, received_ns, labels),
+            dataset=dataset.name,
+            generation=dataset.created_ns,
+            window_ns=int(window_s * 1_000_000_000),
+            received_ns=received_ns,
+        )
+        outcome.reject(receipt.rejections)
+        return receipt
+
+    async def upsert(
+        self, upserts: Sequence[Upsert], merge: Merge, dataset: OpenDataset, outcome: Outcome, *, received_ns: int
+    ) -> list[Rejection]:
+        """Merge each upsert into the current state of its id, and return once that is durable."""
+        rejections = await self._upserts.upsert(
+            upserts,
+            merge,
+            partial(self._store, dataset, outcome, received_ns, NO_LABELS),
+            dataset=dataset.name,
+            by=dataset.primary_key,
+            generation=dataset.created_ns,
+            received_ns=received_ns,
+        )
+        outcome.reject(rejections)
+        return rejections
+
+    async def _store(
+        self, dataset: OpenDataset, outcome: Outcome, received_ns: int, labels: Labels, parsed: ParsedBatch
+    ) -> Receipt:
+        self._check_open()
+        # While the body came in the dataset may have been dropped, and another one made of its name.
+        if self._lake.get(dataset.name).created_ns != dataset.created_ns:
+            raise DatasetNotFound(f"dataset {dataset.name!r} was dropped while the request came in")
+        self._check_backlog()
         if not parsed.count:
             return Receipt(0, parsed.rejections, parsed.processed_bytes, 0)
         batch = Batch(
-            dataset=dataset,
+            dataset=dataset.name,
             events=parsed.events,
             times=parsed.times,
             count=parsed.count,
@@ -168,7 +252,7 @@ class LogIngestService:
             labels=labels,
         )
         position = await self._appended(batch)
-        self._metrics.count_ingested(protocol, parsed.count, parsed.processed_bytes)
+        self._counters.count_ingested(outcome.protocol, parsed.count, parsed.processed_bytes)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 
     async def record(self, entry: Entry) -> None:
@@ -192,7 +276,7 @@ class LogIngestService:
             self._lake.check(dataset)
             await self._appended(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
         except (TailraceError, OSError) as error:
-            self._metrics.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
+            self._counters.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
             logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
 
     async def _appended(self, batch: Batch) -> int:
@@ -202,45 +286,6 @@ class LogIngestService:
         if len(self._waiting) == 1:
             self._loop.call_soon(self._append_waiting)
         return await future
-
-    async def ingest_once(
-        self,
-        parsed: ParsedBatch,
-        ids: Sequence[str | None],
-        *,
-        window_s: float,
-        dataset: str,
-        labels: dict[str, Any],
-        protocol: str,
-        received_ns: int,
-    ) -> Receipt:
-        """`ingest`, but for the events whose id was stored in the window before, or comes a second time."""
-        self.check_dataset(dataset)
-        return await self._once.ingest(
-            parsed,
-            ids,
-            partial(self.ingest, dataset=dataset, labels=labels, protocol=protocol, received_ns=received_ns),
-            dataset=dataset,
-            generation=self._lake.get(dataset).created_ns,
-            window_ns=int(window_s * 1_000_000_000),
-            received_ns=received_ns,
-        )
-
-    async def upsert(
-        self, upserts: Sequence[Upsert], merge: Merge, *, dataset: str, protocol: str, received_ns: int
-    ) -> list[Rejection]:
-        """Merges each upsert into the current state of its id, and returns once that is durable."""
-        self.check_dataset(dataset)
-        info = self._lake.get(dataset)
-        return await self._states.upsert(
-            upserts,
-            merge,
-            partial(self.ingest, dataset=dataset, labels={}, protocol=protocol, received_ns=received_ns),
-            dataset=dataset,
-            by=info.primary_key,
-            generation=info.created_ns,
-            received_ns=received_ns,
-        )
 
     async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
         def look_up(engine: DuckDB) -> list[Stored]:
@@ -290,97 +335,3 @@ class LogIngestService:
                 future.set_result(position)
             else:
                 future.set_exception(error or TailraceError("the log gave no position"))
-
-
-class RequestIngestService:
-    """The service as one request has it: what is refused of its events is noted with what becomes of the request."""
-
-    __slots__ = ("_outcome", "_service")
-
-    def __init__(self, service: LogIngestService, outcome: Outcome) -> None:
-        self._service = service
-        self._outcome = outcome
-
-    @property
-    def access(self) -> Access:
-        """Tokens and what they may do."""
-        return self._service.access
-
-    @property
-    def sessions(self) -> Sessions:
-        """Tokens of Datamix's sessions."""
-        return self._service.sessions
-
-    @property
-    def limits(self) -> Limits:
-        """How large a body, an event and its parts may be."""
-        return self._service.limits
-
-    @property
-    def options(self) -> Options:
-        """What the operator chose of the protocols' behaviour."""
-        return self._service.options
-
-    @property
-    def closed(self) -> TailraceError | None:
-        """Why no events are let through, None while they are."""
-        return self._service.closed
-
-    async def ensure_dataset(self, dataset: str, *, organisation: str, key: str, primary_key: str = "") -> None:
-        """As the service's."""
-        await self._service.ensure_dataset(dataset, organisation=organisation, key=key, primary_key=primary_key)
-
-    def check_dataset(self, dataset: str) -> None:
-        """As the service's."""
-        self._service.check_dataset(dataset)
-
-    async def offload(self, work: Callable[[], T], size: int) -> T:
-        """As the service's."""
-        return await self._service.offload(work, size)
-
-    async def ingest(
-        self, parsed: ParsedBatch, *, dataset: str, labels: dict[str, Any], protocol: str, received_ns: int
-    ) -> Receipt:
-        """As the service's."""
-        receipt = await self._service.ingest(
-            parsed, dataset=dataset, labels=labels, protocol=protocol, received_ns=received_ns
-        )
-        self.refuse(receipt.rejections)
-        return receipt
-
-    async def ingest_once(
-        self,
-        parsed: ParsedBatch,
-        ids: Sequence[str | None],
-        *,
-        window_s: float,
-        dataset: str,
-        labels: dict[str, Any],
-        protocol: str,
-        received_ns: int,
-    ) -> Receipt:
-        """As the service's."""
-        receipt = await self._service.ingest_once(
-            parsed, ids, window_s=window_s, dataset=dataset, labels=labels, protocol=protocol, received_ns=received_ns
-        )
-        self.refuse(receipt.rejections)
-        return receipt
-
-    async def upsert(
-        self, upserts: Sequence[Upsert], merge: Merge, *, dataset: str, protocol: str, received_ns: int
-    ) -> list[Rejection]:
-        """As the service's."""
-        rejections = await self._service.upsert(
-            upserts, merge, dataset=dataset, protocol=protocol, received_ns=received_ns
-        )
-        self.refuse(rejections)
-        return rejections
-
-    def refuse(self, rejections: Sequence[Rejection]) -> None:
-        """Note events that were refused before it came to a batch."""
-        if rejections:
-            self._outcome.reject(rejections)
-
-    def uncommitted(self, dataset: str) -> int:
-        """As the service's."""
-        return self._service.uncommitted(dataset)

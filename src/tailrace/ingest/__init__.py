@@ -1,0 +1,7 @@
+"""The service between protocols and log: checks, deduplication, upserts, back pressure, durable answers."""
+
+from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
+from tailrace.ingest.lookups import Lookups
+from tailrace.ingest.service import IngestCounters, LogIngestService
+
+__all__ = ["LOOKUP_THREADS", "IngestCounters", "LogIngestService", "Lookups"]

@@ -1,0 +1,79 @@
+"""An ingest service over a log, a lake and a store of keys of its own, in the process of the test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tailrace.access import Access, Grant, Sessions
+from tailrace.ingest import LogIngestService, Lookups
+from tailrace.lake import Lake
+from tailrace.log import LocalLog
+from tailrace.parsing import Limits
+from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
+from tailrace.server.metrics import Metrics
+from tailrace.tail import TailLimits, Tails
+
+ROOT_TOKEN = "xapt-root"
+BACKLOG_BYTES = 2**30
+
+
+class Parts(Struct, frozen=True):
+    """What the service stands on."""
+
+    service: LogIngestService
+    lake: Lake
+    access: Access
+    owner: Grant
+    engine: DuckDB
+    metrics: Metrics
+
+    def rows(self, dataset: str) -> list[dict[str, Any]]:
+        """Return the events of a dataset, without their times and nulls."""
+        found = run_sql(
+            self.lake, self.engine, f'SELECT * EXCLUDE (_time, _sysTime) FROM "{dataset}"', check=lambda dataset: None
+        )
+        events = (json.loads(line) for line in to_ndjson(found).splitlines())
+        return [{name: value for name, value in event.items() if value is not None} for event in events]
+
+
+@asynccontextmanager
+async def open_service(directory: Path, access: Access | None = None) -> AsyncIterator[Parts]:
+    """Open a service on an empty directory."""
+    access = access or Access.open(directory / "access.db")
+    access.bootstrap(ROOT_TOKEN)
+    lake = Lake.open(directory / "lake")
+    access.datasets_belong(lake.organisation)
+    log = LocalLog.open(directory / "log", on_durable=lake.accept_all, min_free_bytes=0)
+    engine = DuckDB(directory / "lake", directory / "temporary", QueryLimits())
+    metrics = Metrics()
+    lookups = Lookups(lambda: engine)
+    with ThreadPoolExecutor(2) as threads:
+        service = LogIngestService(
+            loop=asyncio.get_running_loop(),
+            log=log,
+            lake=lake,
+            access=access,
+            sessions=Sessions.open(directory / "sessions.key"),
+            limits=Limits(),
+            counters=metrics,
+            max_backlog_bytes=BACKLOG_BYTES,
+            executor=threads,
+            lookups=lookups,
+            tails=Tails(TailLimits(), lambda limits: engine),
+        )
+        service.open()
+        try:
+            yield Parts(service, lake, access, access.authenticate(ROOT_TOKEN), engine, metrics)
+        finally:
+            service.close()
+            lookups.close()
+            await asyncio.to_thread(lake.close)
+            log.close()
+            engine.close()
+            access.close()
