@@ -18,7 +18,7 @@ from support.waiting import wait_until
 from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
 from tailrace.lake import Lake, LakeSettings, Snapshot
 from tailrace.lake.catalog import load_dropped
-from tailrace.lake.table import write_files
+from tailrace.lake.table import Table, write_files
 
 NEVER = LakeSettings(commit_age_s=1e9)
 
@@ -27,6 +27,13 @@ def numbers(snapshot: Snapshot) -> list[int]:
     """The values of `n`, of committed and hot rows."""
     parts: list[pa.Table] = [pq.ParquetFile(file.path).read() for file in snapshot.files]
     return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())
+
+
+def failing_with(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 @pytest.fixture
@@ -337,6 +344,67 @@ def test_a_damaged_dataset_is_unavailable_and_keeps_its_files_and_its_log(
     lake = Lake.open(tmp_path, NEVER)
     lake.accept_all([(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good"))])
     assert numbers(lake.snapshot("bad")) == [1]
+    lake.close()
+
+
+def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.lake.lake.REOPEN_RETRY_S", 0.02)
+    log = [(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good")), (3, batch([{"n": 3}], "bad"))]
+    told: list[int] = []
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("bad")
+    lake.create("good")
+    lake.accept_all(log[:1])
+    lake.commit_now()
+    lake.close()
+    failures = iter([OSError(errno.EIO, "I/O error")] * 3)
+    flush = Table._flush_newest
+
+    def failing(table: Table) -> None:
+        if table.directory.name == "bad" and (error := next(failures, None)) is not None:
+            raise error
+        flush(table)
+
+    monkeypatch.setattr(Table, "_flush_newest", failing)
+    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake.accept_all(log)
+    with pytest.raises(DatasetUnavailable, match="bad"):
+        lake.check("bad")
+    lake.replayed(lambda first: [each for each in log if each[0] >= first])
+
+    wait_until(lambda: lake.has("bad"))
+    assert next(failures, None) is None
+    assert lake.unavailable() == []
+    assert numbers(lake.snapshot("bad")) == [1, 3]  # the first is in its table, and not there twice
+    lake.accept_all([(4, batch([{"n": 4}], "bad"))])
+    assert numbers(lake.snapshot("bad")) == [1, 3, 4]
+    assert told == []
+    lake.close()
+    assert told == [4]
+
+
+def test_what_was_dropped_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailrace.lake.lake.REOPEN_RETRY_S", 0.02)
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("bad")
+    lake.create("worse")
+    lake.close()
+    info = tmp_path / "bad" / "_tailrace" / "dataset.json"
+    whole = info.read_bytes()
+    for name in ("bad", "worse"):
+        (tmp_path / name / "_tailrace" / "dataset.json").write_bytes(b"x")
+    lake = Lake.open(tmp_path, NEVER)
+    with monkeypatch.context() as patched:
+        patched.setattr("tailrace.lake.catalog.remove", failing_with(OSError(errno.EIO, "I/O error")))
+        with pytest.raises(DatasetUnavailable, match="cannot be dropped"):
+            lake.drop("worse")
+    lake.replayed(lambda first: [])
+    info.write_bytes(whole)
+
+    wait_until(lambda: lake.has("bad"))
+    assert [each.info.name for each in lake.unavailable()] == ["worse"]
     lake.close()
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from query.kit import Desk
 
-from tailrace.events import DatasetNotFound, Forbidden, QueryFailed
+from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden, QueryFailed
+from tailrace.lake import Lake
 from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.times import SECOND, datetime_ns
-from tailrace.query.run import Aggregate, AplTable, Buckets, Order
+from tailrace.query.run import Aggregate, AplTable, Buckets, Order, rows_of
 
 FIRST_NS = 1_780_000_000_000_000_000  # of the events that a desk puts, 1 ms apart
 HOUR_NS = 3600 * SECOND
@@ -334,3 +335,34 @@ def test_each_side_of_a_join_keeps_its_fields_without_columns(sparse: Desk) -> N
 def test_a_series_has_a_bounded_number_of_points(desk: Desk) -> None:
     with pytest.raises(QueryFailed, match="more than 1048576 points, the limit"):
         run(desk, "logs | make-series count() on n step 0.0000001")
+
+
+def test_datasets_that_a_pattern_fits_and_that_cannot_be_used_are_told_of(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, QueryLimits())
+    for n, name in enumerate(("web_a", "web_b", "web_c")):
+        desk.put(name, {"n": n})
+    desk.lake.close()
+    (tmp_path / "lake" / "web_b" / "_tailrace" / "dataset.json").write_bytes(b"x")
+    desk.lake = Lake.open(tmp_path / "lake")
+    answer = run(desk, "union web_* | summarize make_list(n)")
+    told = [message for message in answer.status.messages if "web_b" in message.msg]
+
+    assert answer.tables[0].rows[0].to_pylist() == ["[0,2]"]
+    assert answer.status.is_partial
+    assert [message.priority for message in told] == ["warn"]
+    assert told[0].msg.startswith("the answer is without 'web_b', which 'web_*' fits: dataset 'web_b' cannot be used: ")
+    assert "web_b" in " ".join(message.msg for message in run(desk, "search 'x'").status.messages)
+    assert not run(desk, "union web_a, web_c | count").status.is_partial
+    for apl in ("union web_b* | count", "web_a | union web_b", "['WEB_B']"):
+        with pytest.raises(DatasetUnavailable, match="web_b"):
+            run(desk, apl)
+
+    def check(name: str) -> None:
+        if name == "web_b":
+            raise Forbidden(name)
+
+    hidden = run_apl(desk.lake, desk.engine, AplRequest(apl="union web_* | count"), check=check)
+    assert not hidden.status.is_partial
+    with pytest.raises(DatasetUnavailable, match="web_b"):
+        rows_of(desk.lake, desk.engine, AplRequest(apl="union web_*"), check=lambda name: None)
+    desk.close()

@@ -18,7 +18,7 @@ from tailrace.api.kept import Document, Kept
 from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.views import find_view, readable_view
-from tailrace.events import BadRequest, NotFound
+from tailrace.events import BadRequest, DatasetUnavailable, NotFound
 from tailrace.events.times import rfc3339
 from tailrace.lake import Lake, Snapshot
 from tailrace.monitors import Defined, Entry, Monitor, Notifier, Question, read_monitor
@@ -33,6 +33,8 @@ from tailrace.monitors.monitor import (
 )
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
+from tailrace.query.compile.compiler import UNAVAILABLE
+from tailrace.query.compile.operators import message_code
 from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
 
@@ -357,9 +359,14 @@ class StoredSources(Struct, frozen=True, eq=False):
         self.running.add(interrupt)
         try:
             own = partial(require_own, question.reader)
-            return run_apl(self.lake, self.engine, wanted, check=check, own=own, interrupt=interrupt)
+            answer = run_apl(self.lake, self.engine, wanted, check=check, own=own, interrupt=interrupt)
         finally:
             self.running.discard(interrupt)
+        if answer.status.is_partial:  # nothing triggers, or resolves, by a part of what it looks at
+            code = message_code(UNAVAILABLE)
+            told = [message.msg for message in answer.status.messages if message.code == code]
+            raise DatasetUnavailable("; ".join(told))
+        return answer
 
 
 async def _checked(request: Request, services: Services, grant: Grant, mpl: str = "") -> dict[str, Any]:

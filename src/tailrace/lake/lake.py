@@ -57,8 +57,12 @@ SCARCITY = (OSError, MemoryError, ImportError, duckdb.IOException, duckdb.OutOfM
 COMMIT_CHECK_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 COMMIT_RETRY_S = 5.0
+REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
 COMMIT_FAILURES_TOLD = 2  # one after the other, of a dataset, that make it a fault of the lake
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
+
+ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
+"""Gives the batches of the log from a position on, in order."""
 
 RowFilter = Callable[[DataFile, FieldsView], Rows]
 """Gives the numbers (from 0, in the file's order) of the rows of a Parquet file that are meant."""
@@ -96,6 +100,7 @@ class Unavailable(Struct, frozen=True):
 
     info: DatasetInfo  # of which only the name is sure
     reason: str
+    is_dropped: bool = False  # and waits to be dropped again
 
     @property
     def message(self) -> str:
@@ -415,7 +420,7 @@ class Lake:
                 info = _known_info(self.root / name) if dataset is None else dataset.info
                 reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
                 with self._lock:
-                    self._unavailable[name] = Unavailable(info, reason)
+                    self._unavailable[name] = Unavailable(info, reason, is_dropped=True)
                 raise _refused(f"dataset {name!r} cannot be dropped", error) from error
         self._tell_committed()
 
@@ -540,14 +545,7 @@ class Lake:
                 if dataset is None:
                     self._accept_homeless(position, batch.dataset)
                     continue
-                if position <= dataset.accepted:
-                    continue
-                dataset.accepted = position
-                dataset.waiting.append(_Pending(position, batch, now))
-                size = len(batch.events) + BATCH_OVERHEAD_BYTES
-                dataset.waiting_bytes += size
-                dataset.uncommitted_events += batch.count
-                self._backlog_bytes += size
+                self._backlog_bytes += _enqueue(dataset, [(position, batch)], now)
             enough = self._backlog_bytes >= self._linger_bytes
             if self._shredder_waits == "for work" or (enough and self._shredder_waits == "for more"):
                 self._work.notify()
@@ -565,10 +563,62 @@ class Lake:
             self._forget(name)
             self._due_now.notify()
 
-    def replayed(self) -> None:
-        """The log has been replayed: what is accepted from now on is new."""
+    def replayed(self, read: ReadLog | None = None) -> None:
+        """The log has been replayed: what is accepted from now on is new.
+
+        With `read`, datasets that could not be opened are tried again until they can, with what the log has of them.
+        """
         with self._lock:
             self._replaying = False
+            if read is not None and self._closed_names():
+                reopening = threading.Thread(target=self._reopen_all, args=(read,), name="tailrace-reopen", daemon=True)
+                self._threads.append(reopening)
+                reopening.start()
+
+    def _closed_names(self) -> list[str]:
+        """Names of the datasets that could not be opened."""
+        return [name for name, each in self._unavailable.items() if not each.is_dropped]
+
+    def _reopen_all(self, read: ReadLog) -> None:
+        step_back()
+        delay_s = REOPEN_RETRY_S
+        while True:
+            with self._lock:
+                names = self._closed_names()
+                if not names or self._progress.wait_for(lambda: self._closing, delay_s):
+                    return
+            for name in names:
+                self._reopen(name, read)
+            delay_s = min(2 * delay_s, MAX_REOPEN_RETRY_S)
+
+    def _reopen(self, name: str, read: ReadLog) -> None:
+        with self._reserved(name):
+            with self._lock:
+                before = self._unavailable.get(name)
+                if before is None or before.is_dropped:
+                    return
+                # Nothing came for it since the replay, as it takes no events.
+                first, last = self._homeless.get(name), self._accepted
+            try:
+                stored = _stored(self.root / name)
+                dataset = self._opened(stored)
+                if first is not None:
+                    _enqueue(dataset, (each for each in read(first) if each[0] <= last and each[1].dataset == name))
+            except Exception as error:
+                reason = reason_of(error)
+                if reason != before.reason:
+                    logger.exception("dataset %r still cannot be used", name)
+                with self._lock:
+                    self._unavailable[name] = replace(before, reason=reason)
+                return
+            with self._lock:
+                self.set_aside += len(stored.table.set_aside)
+                self._datasets[name] = dataset
+                self._backlog_bytes += dataset.waiting_bytes
+                del self._unavailable[name]
+                self._homeless.pop(name, None)
+                self._work.notify()
+            logger.warning("dataset %r can be used again", name)
 
     def wait_for_room(self, limit_bytes: int) -> None:
         """Block until the backlog is under a limit: for replay, which has no client to send away."""
@@ -981,6 +1031,20 @@ class Lake:
                 return
             self._told = position
         self._on_committed(position)
+
+
+def _enqueue(dataset: _Dataset, batches: Iterable[tuple[int, Batch]], now_s: float | None = None) -> int:
+    """Have a dataset's batches shredded, but those that it has already; return what they add to its waiting bytes."""
+    since_s = time.monotonic() if now_s is None else now_s
+    before = dataset.waiting_bytes
+    for position, batch in batches:
+        if position <= dataset.accepted:
+            continue
+        dataset.accepted = position
+        dataset.waiting.append(_Pending(position, batch, since_s))
+        dataset.waiting_bytes += len(batch.events) + BATCH_OVERHEAD_BYTES
+        dataset.uncommitted_events += batch.count
+    return dataset.waiting_bytes - before
 
 
 def _gone(dataset: _Dataset) -> str:

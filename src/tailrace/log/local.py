@@ -236,7 +236,7 @@ class LocalLog:
         return self._read(wanted, from_position)
 
     def release(self, upto: int) -> None:
-        """Delete the segments that hold nothing above a position, for one caller at a time.
+        """Delete the segments that hold nothing above a position; another call meanwhile waits.
 
         Waits for a write under way. What cannot be deleted is logged and stays for a later call.
 

@@ -153,6 +153,7 @@ class AplStatus(Struct, frozen=True):
     min_cursor: str = ""
     max_cursor: str = ""
     messages: tuple[Message, ...] = ()
+    is_partial: bool = False  # whether datasets that cannot be used are left out, as messages tell
 
 
 class AplResult(Struct, frozen=True, eq=False):
@@ -175,13 +176,13 @@ def run_apl(
     """Run one APL query, every event acknowledged before included.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) pass over such
-    datasets. `own(dataset)` raises for one that no view may show, being another organisation's; without it a view shows
-    what `check` lets be read. Raises AplError (400, with line and column), QueryFailed (a limit, which it names),
-    DatasetNotFound, Forbidden, Overloaded.
+    datasets, and, with a message, over those that cannot be used. `own(dataset)` raises for one that no view may show,
+    being another organisation's; without it a view shows what `check` lets be read. Raises AplError (400, with line and
+    column), QueryFailed (a limit, which it names), DatasetNotFound, DatasetUnavailable, Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
     interrupt = interrupt or Interrupt()
-    compiler = _compiler(lake, engine, request, check, own, interrupt)
+    compiler = _compiler(lake, engine, request, check, own, interrupt, partial=True)
     try:
         interrupt.check()
         program = request.program or parse(request.apl, check=interrupt.check)
@@ -208,6 +209,8 @@ def _compiler(
     check: Callable[[str], None],
     own: Callable[[str], None] | None,
     interrupt: Interrupt,
+    *,
+    partial: bool = False,
 ) -> Callable[[], Compiler]:
     """What makes compilers of a request, which share what they have looked up."""
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
@@ -223,6 +226,7 @@ def _compiler(
         notes=request.notes,
         facts=engine.facts,
         check=interrupt.check,
+        partial=partial,
     )
 
     @functools.cache
@@ -519,6 +523,7 @@ class _Compiled:
             min_cursor=cursors[0],
             max_cursor=cursors[-1],
             messages=messages,
+            is_partial=bool(compiler.left_out),
         )
 
     def _cursors(self) -> Sequence[str]:

@@ -139,7 +139,7 @@ def readable(lake: Lake, name: str, check: Callable[[str], None]) -> str:
 
 
 def readable_names(lake: Lake, check: Callable[[str], None]) -> list[str]:
-    """Names of the datasets that may be read."""
+    """Names of the datasets that may be read, those that cannot be opened included, in order."""
 
     def may_read(dataset: str) -> bool:
         try:
@@ -148,4 +148,5 @@ def readable_names(lake: Lake, check: Callable[[str], None]) -> list[str]:
             return False
         return True
 
-    return [info.name for info in lake.datasets() if may_read(info.name)]
+    infos = [*lake.datasets(), *(each.info for each in lake.unavailable())]
+    return sorted(info.name for info in infos if may_read(info.name))

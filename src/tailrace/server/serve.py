@@ -389,7 +389,7 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     for position, batch in log.read(lake.committed_position() + 1):
         lake.wait_for_room(max_backlog_bytes)
         lake.accept(position, batch)
-    lake.replayed()
+    lake.replayed(log.read)
 
 
 def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, monitor_store: MonitorStore) -> None:

@@ -41,7 +41,7 @@ def shown(status: AplStatus) -> Status:
         rows_examined=status.rows_examined,
         rows_matched=status.rows_matched,
         num_groups=status.num_groups,
-        is_partial=False,
+        is_partial=status.is_partial,
         is_estimate=False,
         cache_status=CACHE_MISS,
         min_block_time=_time(status.min_time_ns),

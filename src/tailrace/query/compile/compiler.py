@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 
-from tailrace.events import DatasetNotFound, Forbidden
+from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
 from tailrace.lake import Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
@@ -45,6 +45,7 @@ from tailrace.query.values import (
 MAX_OPERATORS = 250  # in one pipe
 MAX_DATASETS_READ = 500  # in all of a query
 MAX_LET_NODES = 5_000
+UNAVAILABLE = "dataset unavailable"
 
 US = 1_000  # nanoseconds
 
@@ -88,6 +89,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
     facts: Facts = Facts()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
+    partial: bool = False  # whether a pattern leaves out, with a remark, datasets that cannot be used
 
 
 class Aggregated(Struct, frozen=True):
@@ -132,6 +134,7 @@ class Compiler:
         self.datasets: list[Dataset] = []
         self.inline: dict[str, pa.Table] = {}  # rows written into the query
         self.remarks: dict[str, tuple[Remark, int]] = {}
+        self.left_out: list[DatasetUnavailable] = []  # why datasets that a pattern fits are not read
         self.aggregated: dict[str, Aggregated] = {}  # by identifier
         self.groups: tuple[str, ...] = ()
         self.bins: dict[str, int] = {}  # sizes, by identifier
@@ -401,13 +404,25 @@ class Compiler:
         return tree.Table(source.at, tree.Pattern(source.at, (name,)))
 
     def tables(self, pattern: tree.Pattern) -> list[tuple[str, Relation]]:
-        """What a name or a pattern means, each with its name. Raises DatasetNotFound."""
+        """What a name or a pattern means, each with its name. Raises DatasetNotFound, DatasetUnavailable."""
         if pattern.is_name:
             return [(pattern.text, self.table(pattern.text, pattern.at))]
         fitting = [name for name in self._names() if fits(pattern, name)]
         if not fitting:
             raise AplError(f"no dataset fits {pattern.text!r}", pattern.at, kind="name")
-        return [(name, self.dataset(name, pattern.at)) for name in fitting]
+        found: list[tuple[str, Relation]] = []
+        for name in fitting:
+            try:
+                found.append((name, self.dataset(name, pattern.at)))
+            except DatasetUnavailable as error:
+                if not self.asked.partial:
+                    raise
+                text = f"the answer is without {name!r}, which {pattern.text!r} fits: {error.message}"
+                self.left_out.append(error)
+                self.warn(operators.message_code(UNAVAILABLE), text)
+        if not found:
+            raise self.left_out[-1]
+        return found
 
     def table(self, name: str, at: int) -> Relation:
         found = self._let(name)
