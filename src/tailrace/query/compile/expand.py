@@ -8,8 +8,7 @@ from tailrace.query.apl import tree
 from tailrace.query.compile.columns import add_definition, default_name, define, name_of
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
-from tailrace.query.compile.texts import CONVERSIONS
-from tailrace.query.functions import call
+from tailrace.query.functions import converted
 from tailrace.query.values import (
     DYNAMIC,
     LONG,
@@ -80,7 +79,7 @@ def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand)
     result = Layer(there)
     places = [column.name for column in expressions.relation.listed()]
     for (name, _, _, wanted), value in zip(found, values, strict=True):
-        define(compiler, result, name, _converted(expressions, value, wanted))
+        define(compiler, result, name, _element(value, wanted))
     if index is not None:
         result.show(index)
     order = {name: n for n, name in enumerate(places)}
@@ -90,12 +89,12 @@ def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand)
     return result
 
 
-def _converted(expressions: Expressions, value: Value, wanted: str | None) -> Value:
+def _element(value: Value, wanted: str | None) -> Value:
     """An element as a type, as tolong() and the like convert it; null stays null."""
     kind = DYNAMIC if wanted is None else TYPE_NAMES[wanted]
     if kind is DYNAMIC:
         return value
-    made = as_text(value) if kind is STRING else call(CONVERSIONS[kind], [value], expressions.context)
+    made = as_text(value) if kind is STRING else converted(value, kind)
     return Value(kind, case((is_not_null(value.sql), made.sql)))
 
 

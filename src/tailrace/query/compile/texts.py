@@ -16,7 +16,7 @@ from tailrace.query.compile.columns import add_definition, define
 from tailrace.query.compile.combine import united
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
-from tailrace.query.functions import CallInvalid, Context, call
+from tailrace.query.functions import CallInvalid, Context, call, converted
 from tailrace.query.functions.keyvalues import KeyValueRule
 from tailrace.query.values import (
     BOOL,
@@ -45,8 +45,6 @@ from tailrace.query.values import (
 if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
 
-CONVERSIONS = {BOOL: "tobool", LONG: "tolong", REAL: "toreal", DATETIME: "todatetime", TIMESPAN: "totimespan",
-                DYNAMIC: "todynamic"}  # fmt: skip
 _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
 _KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
@@ -77,25 +75,25 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
         groups = add_definition(compiler, found, Value(DYNAMIC, made))
     hit = fn("regexp_matches", source.sql, text_node(pattern))
     matched = add_definition(compiler, found, Value(BOOL, coalesce(hit, exp.false())))
-    converted = Layer(found)
+    typed = Layer(found)
     values: list[tuple[str, Value]] = []
     for n, part in enumerate(captured):
         assert groups is not None
         cell = Value(STRING, case((matched.sql, fn("struct_extract", groups.sql, text_node(f"g{n}")))))
-        values.append((part.name, _converted(expressions, cell, TYPE_NAMES[part.type])))
+        values.append((part.name, converted(cell, TYPE_NAMES[part.type])))
     strict = [value for _, value in values if value.type not in (STRING, DYNAMIC, BOOL)]
     everything = matched.sql
     if operator.kind != "relaxed" and strict:
-        targets = {id(value): add_definition(compiler, converted, value) for value in strict}
+        targets = {id(value): add_definition(compiler, typed, value) for value in strict}
         values = [(name, targets.get(id(value), value)) for name, value in values]
         fits = and_(matched.sql, *(is_not_null(target.sql) for target in targets.values()))
-        result = Layer(converted)
+        result = Layer(typed)
         whole = add_definition(compiler, result, Value(BOOL, fits))
         everything = whole.sql
         last = Layer(result)
         values = [(name, Value(value.type, case((everything, value.sql)))) for name, value in values]
     else:
-        last = converted
+        last = typed
     for name, value in values:
         define(compiler, last, name, value)
     if not operator.only_matching:
@@ -104,12 +102,6 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
     kept = Layer(last)
     kept.where.append(everything)
     return kept
-
-
-def _converted(expressions: Expressions, cell: Value, kind: Type) -> Value:
-    if kind is STRING:
-        return cell
-    return call(CONVERSIONS[kind], [cell], expressions.context)
 
 
 def _pattern(operator: tree.Parse) -> str:
@@ -174,7 +166,7 @@ def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -
     for number, column in enumerate(operator.columns, start=1):
         kind = TYPE_NAMES[column.type]
         cell = Value(STRING, fn("list_extract", values.sql, number_node(number)))
-        value = _converted(expressions, cell, kind)
+        value = converted(cell, kind)
         if kind is STRING:
             value = Value(STRING, coalesce(value.sql, case((is_not_null(source.sql), text_node("")))))
         define(compiler, result, column.name, value)

@@ -20,6 +20,7 @@ from tailrace.query.functions import (
     string,
     types,
 )
+from tailrace.query.functions.conversion import converted
 from tailrace.query.functions.facts import Facts, read_facts
 from tailrace.query.functions.geo import UnusableFile, with_database
 from tailrace.query.functions.operators import (
@@ -47,6 +48,7 @@ __all__ = [
     "between",
     "binary",
     "call",
+    "converted",
     "has_any",
     "index",
     "membership",

@@ -1,11 +1,11 @@
 """Conversions between types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.string import json_or_null
+from tailrace.query.functions.parsed_json import json_or_null
 from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import (
@@ -149,18 +149,34 @@ def _toarray(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else []
 
 
+def type_named(kind: Value, where: str, index: int) -> Type:
+    """The type that an argument names. Raises CallInvalid."""
+    wanted = TYPE_NAMES.get(str(kind.constant))
+    if wanted is None:
+        raise CallInvalid(f"{where} knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", index)
+    return wanted
+
+
+def converted(value: Value, kind: Type) -> Value:
+    """What `tolong()` and the like make of a value; as a string it stays as it is."""
+    return _CONVERSIONS[kind](value) if kind in _CONVERSIONS else value
+
+
+_CONVERSIONS: Mapping[Type, Callable[[Value], Value]] = {
+    BOOL: to_bool, LONG: to_long, REAL: to_real, DATETIME: as_datetime, TIMESPAN: as_timespan, DYNAMIC: json_or_null,
+}  # fmt: skip
+
+
 def _ensure_field(context: Context, name: Value, kind: Value) -> Value:
-    field, wanted = constant_in(name, str), TYPE_NAMES.get(str(kind.constant))
+    field = constant_in(name, str)
     if field is None:
         raise CallInvalid("name of ensure_field() must be a string literal", 0)
-    if wanted is None:
-        raise CallInvalid(f"ensure_field() knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", 1)
+    wanted = type_named(kind, "ensure_field()", 1)
     return coerce(context.columns[field], wanted) if field in context.columns else null(wanted)
 
 
 def _typeof(kind: Value) -> Value:
-    if kind.constant not in TYPE_NAMES:
-        raise CallInvalid(f"typeof() knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", 0)
+    type_named(kind, "typeof()", 0)
     return kind
 
 

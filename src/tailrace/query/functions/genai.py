@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.string import parse_json
+from tailrace.query.functions.parsed_json import parse_json
 from tailrace.query.functions.table import Context, Price, table
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import (

@@ -11,6 +11,8 @@ from typing import Any
 import sqlglot.expressions as exp
 
 from tailrace.query.functions import regexes
+from tailrace.query.functions.conversion import converted, type_named
+from tailrace.query.functions.parsed_json import parse_json
 from tailrace.query.functions.regexes import with_regex
 from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.functions.udf import udf
@@ -24,7 +26,6 @@ from tailrace.query.values import (
     Type,
     Value,
     and_,
-    as_dynamic,
     as_text,
     attempt,
     bind,
@@ -39,8 +40,6 @@ from tailrace.query.values import (
     in_range,
     infix,
     is_null,
-    json_kind,
-    json_text,
     literal,
     long,
     nan_as_null,
@@ -52,7 +51,6 @@ from tailrace.query.values import (
     or_,
     string,
     text_node,
-    try_cast,
     unified,
 )
 
@@ -192,8 +190,9 @@ def _extract(context: Context, regex: Value, group: Value, text: Value, kind: Va
     number = constant_in(group, int)
     if number is None or not 0 <= number <= 9:
         raise CallInvalid("group of extract() must be a literal from 0, the whole match, to 9", 1)
+    wanted = STRING if kind is None else type_named(kind, "extract()", 3)
     if regex.is_constant and number > regexes.groups(regexes.checked(regex, "extract()", 0)):
-        return null(STRING)
+        return null(wanted)
 
     def found(r: exp.Expr) -> exp.Expr:
         def extracted(t: exp.Expr) -> exp.Expr:
@@ -203,7 +202,7 @@ def _extract(context: Context, regex: Value, group: Value, text: Value, kind: Va
 
         return bind([text.sql], extracted)
 
-    return string(with_regex(regex, "extract()", 0, found))
+    return converted(string(with_regex(regex, "extract()", 0, found)), wanted)
 
 
 def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
@@ -319,8 +318,9 @@ _add("countof", "search:text, text:text", LONG, _countof,
      note="Kusto has the text first.")
 _add("countof_regex", "regex:text, text:text", LONG, _countof_regex,
      "How often a regex matches, without overlaps.", 'print countof_regex("a.", "banana")', 2)
-_add("extract", "regex:text, group:long, text:text, type:constant?", STRING, _extract,
-     "What a group of the first match holds, 0 being the whole match; null without a match or such a group.",
+_add("extract", "regex:text, group:long, text:text, type:constant?", "string, or the type", _extract,
+     "What a group of the first match holds, 0 being the whole match, as a string or converted to `typeof(type)`; null "
+     "without a match or such a group.",
      'print extract("([0-9]+)ms", 1, "took 25ms")', "25")
 _add("extract_all", "regex:text, groups_and_text:any*", DYNAMIC, _extract_all,
      "What the groups of all matches hold: an array of strings for one group, of arrays for several.",
@@ -485,31 +485,6 @@ def _parse_path(text: str) -> dict[str, str]:
         "extension": extension,
         "alternate_data_stream_name": stream,
     }
-
-
-def parse_json(value: Value) -> Value:
-    """A string that is JSON as what it means; any other as it is."""
-    return _json_of(value, "apl_parse_json")
-
-
-def json_or_null(value: Value) -> Value:
-    """A string that is JSON as what it means, null where it is none; other values as they are."""
-    return _json_of(value, "apl_json")
-
-
-def _json_of(value: Value, function: str) -> Value:
-    # Never DuckDB's own reading: it takes NaN, Infinity and closing commas for JSON, and keeps keys that come twice.
-    def made(text: exp.Expr) -> exp.Expr:
-        return try_cast(fn(function, text), "JSON")
-
-    if value.type is STRING:
-        return dynamic(made(value.sql))
-    if value.type is not DYNAMIC:
-        return as_dynamic(value)
-    if value.parts is not None:
-        text = value.parts.text
-        return value if text is None else dynamic(case((not_(is_null(text)), made(text)), otherwise=value.sql))
-    return dynamic(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), made(json_text(v))), otherwise=v)))
 
 
 _JSON_TYPES = {
