@@ -130,6 +130,19 @@ class Settings:
         description="Most bytes of bodies in memory, complete or not, whose requests are not answered yet; beyond, a "
         "request that brings more is refused with 429.",
     )
+    answer_timeout_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=86400,
+        description="Longest time in which a client takes nothing of an answer of more than 64 KiB. Past it, it is "
+        "broken off and the connection closed.",
+    )
+    answer_backlog_bytes: Bytes = Field(
+        default=512 * MIB,
+        ge=MIB,
+        description="Most bytes of answers in memory that their clients have not read yet; beyond, those are broken "
+        "off that have been on their way longest.",
+    )
     max_events: Annotated[int, Unit.EVENTS] = Field(
         default=100_000, ge=1, le=10_000_000, description="Most events in one request."
     )

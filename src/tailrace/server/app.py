@@ -28,6 +28,7 @@ from tailrace.server.receiving import (
     Scope,
     Send,
 )
+from tailrace.server.sending import UNREAD, Outgoing, Sending
 from tailrace.storage.faults import disk_fault
 
 logger = logging.getLogger(__name__)
@@ -79,13 +80,15 @@ def build(
     router: Router,
     max_wire_bytes: int,
     receiving: Receiving,
+    sending: Sending,
 ) -> Application:
     """The application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are refused."""
     clock = time.perf_counter
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
+        send = Outgoing(send_message, sending)
         began = clock()
         scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
@@ -142,6 +145,8 @@ def build(
             logger.exception("a request to %s failed", scope["path"])
         finally:
             body.release()
+            if send.fault:
+                outcome.reason, outcome.message = UNREAD, send.fault
 
     return app
 

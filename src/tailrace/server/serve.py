@@ -65,6 +65,7 @@ from tailrace.server.http import HttpServer, max_connections, raise_descriptor_l
 from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
+from tailrace.server.sending import Sending
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
 from tailrace.storage.reserve import Reserve
@@ -286,6 +287,7 @@ async def _serve(
         router=router,
         max_wire_bytes=settings.max_wire_bytes,
         receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
+        sending=Sending(timeout_s=settings.answer_timeout_s, max_bytes=settings.answer_backlog_bytes),
     )
     recorder = Recorder(
         application,

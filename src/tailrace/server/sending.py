@@ -1,0 +1,88 @@
+"""Answers on their way out: how long a client may take nothing of one, and how much of them all may be in memory."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from tailrace.server.receiving import Message, Send
+
+CHUNK_BYTES: Final = 64 * 1024  # handed to the HTTP server at a time, which takes a few of them before the client does
+UNREAD: Final = "answer_unread"  # the reason where a client did not take its answer
+
+
+class Sending:
+    """What the answers to all requests share. Used by the event loop's thread alone."""
+
+    def __init__(self, *, timeout_s: float, max_bytes: int) -> None:
+        self.timeout_s = timeout_s
+        self.max_bytes = max_bytes
+        self._held: dict[Outgoing, int] = {}  # bytes of the answers that are not small, the oldest first
+
+    @property
+    def bytes(self) -> int:
+        """How much is in memory of answers that their clients have not read."""
+        return sum(self._held.values())
+
+    @contextlib.contextmanager
+    def held(self, outgoing: "Outgoing", size: int) -> Iterator[None]:
+        """Count an answer; where they are too much together, those are broken off that are on their way longest."""
+        others = [each for each in self._held if not each.fault]
+        total = size + sum(self._held[each] for each in others)
+        for other in others:
+            if total <= self.max_bytes:
+                break
+            other.break_off(
+                f"answers of more than answer_backlog_bytes = {self.max_bytes} bytes waited for their clients"
+            )
+            total -= self._held[other]
+        self._held[outgoing] = size
+        try:
+            yield
+        finally:
+            del self._held[outgoing]
+
+
+class Outgoing:
+    """The `send` of one request, as fast as its client reads. What is broken off is not sent to its end."""
+
+    __slots__ = ("_limit", "_send", "_shared", "fault")
+
+    def __init__(self, send: Send, shared: Sending) -> None:
+        self._send = send
+        self._shared = shared
+        self._limit: asyncio.Timeout | None = None  # of a long body
+        self.fault = ""  # why the rest of the answer was not sent
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message, a long body piece by piece."""
+        if self.fault:
+            return
+        body = message.get("body", b"")
+        if len(body) <= CHUNK_BYTES:
+            await self._send(message)
+            return
+        try:
+            with self._shared.held(self, len(body)):
+                async with asyncio.timeout(self._shared.timeout_s) as self._limit:
+                    await self._send_pieces(message, self._limit)
+        except TimeoutError:
+            self.fault = self.fault or (
+                f"the client took nothing of its answer in answer_timeout_s = {self._shared.timeout_s:g} s"
+            )
+
+    def break_off(self, fault: str) -> None:
+        """Send no more of a long body."""
+        self.fault = fault
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _send_pieces(self, message: Message, limit: asyncio.Timeout) -> None:
+        body = message["body"]
+        clock = asyncio.get_running_loop().time
+        for start in range(0, len(body), CHUNK_BYTES):
+            end = start + CHUNK_BYTES
+            more = end < len(body) or message.get("more_body", False)
+            await self._send({"type": message["type"], "body": body[start:end], "more_body": more})
+            if not self.fault:
+                limit.reschedule(clock() + self._shared.timeout_s)
