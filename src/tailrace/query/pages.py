@@ -1,13 +1,15 @@
 """Pages of raw events: which rows of a dataset an answer needs, found by their times before anything else is read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 
+import numpy as np
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
 
+from tailrace.query.compile.combine import LAST_TIMES, Found, United, tallied, tally
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.relation import Emitter, Key, Layer, Relation, identifier, reference
 from tailrace.query.cursors import Cursor
@@ -188,33 +190,71 @@ class Page(Struct, frozen=True, eq=False):
         return _either(beyond, time, _time(after.time_us), inner)
 
 
+class UnitedPage(Struct, frozen=True, eq=False):
+    """A query whose rows are events of several datasets in the order of time: its first rows are its answer."""
+
+    relation: Relation
+    union: United
+    scans: tuple[Dataset, ...]  # one of each member of the union
+    cut: Layer | None  # what limits the rows within the query
+    descending: bool
+    limit: int  # rows of the answer
+    is_filtered: bool  # above the union
+
+    @contextmanager
+    def narrowed(self, run: Run) -> Iterator[int]:
+        """While this lasts the query reads no more than its answer needs. Gives the number of all rows that there are.
+
+        `run` asks the engine.
+        """
+        found = self._found(run)
+        rows = sum(each.rows for each in found.values())
+        times = np.concatenate([np.asarray(each.last_us, np.int64) for each in found.values()] or [np.zeros(0, int)])
+        before = [(scan.start_us, scan.end_us, scan.asked_end) for scan in self.scans]
+        there = set(found)
+        if rows > self.limit:
+            nth = len(times) - self.limit if self.descending else self.limit - 1
+            last_us = int(np.partition(times, nth)[nth])
+            for scan in self.scans:
+                scan.narrow(last_us, None) if self.descending else scan.narrow(None, last_us + 1)
+            there = {n for n, each in found.items() if _reaches(each.last_us, last_us, descending=self.descending)}
+        try:
+            with self.union.reading(there):
+                yield rows
+        finally:
+            for scan, (start_us, end_us, asked_end) in zip(self.scans, before, strict=True):
+                scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
+
+    def _found(self, run: Run) -> Mapping[int, Found]:
+        known = self.union.found
+        if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
+            return known
+        kept = self.cut.limit if self.cut is not None else None
+        by = self.cut.cut_by if self.cut is not None else ()
+        if self.cut is not None:
+            self.cut.limit, self.cut.cut_by = None, ()
+        try:
+            return tallied(run(tally(self.relation, self.union.number, self.limit, descending=self.descending)))
+        finally:
+            if self.cut is not None:
+                self.cut.limit, self.cut.cut_by = kept, by
+
+
+def _reaches(times: Sequence[int], last_us: int, *, descending: bool) -> bool:
+    return any(time >= last_us if descending else time <= last_us for time in times)
+
+
 def page_of(
     relation: Relation, order: tuple[Key, ...], limit: int, *, after: Cursor | None, inclusive: bool
 ) -> Page | None:
     """The page that a query answers with; None where its rows are not events of one dataset in the order of time."""
-    layers = []
-    below = relation
-    while isinstance(below, Layer):
-        layers.append(below)
-        below = below.parent
-    scan = below
+    layers, scan = _layers_of(relation)
     if not relation.events or not isinstance(scan, Dataset) or not _is_by_time(order, scan):
         return None
-    cut: Layer | None = None
-    filtered = False
-    for layer in layers:
-        if layer.group is not None or layer.always or layer.offset:
-            return None
-        if layer.limit is not None:
-            # What filters or limits the rows that a limit leaves would have to see the same ones on each page.
-            if cut is not None or filtered:
-                return None
-            if not _is_by_time(layer.cut_by, scan) or layer.cut_by[0].descending is not order[0].descending:
-                return None
-            cut = layer
-        elif layer.scan is None and layer.parent.scan is not None:  # a random part of the rows
-            return None
-        filtered = filtered or bool(layer.where)
+    found = _cut_of(layers, order, scan.event_time.id)
+    if found is None:
+        return None
+    cut, filtered = found
     if cut is not None and cut.limit is not None:
         limit = min(limit, cut.limit)
     if limit < 1:
@@ -222,11 +262,87 @@ def page_of(
     return Page(relation, scan, cut, order[0].descending, limit, filtered, after, inclusive)
 
 
+def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> UnitedPage | None:
+    """The same of events of several datasets; None also where all of them may be in the answer."""
+    layers, union = _layers_of(relation)
+    if not relation.events or not isinstance(union, United) or union.time is None:
+        return None
+    if not _is_by(order, union.time.id):
+        return None
+    found = _cut_of(layers, order, union.time.id)
+    if found is None or any(map(_is_random, layers)):
+        return None
+    scans: list[Dataset] = []
+    for member, time in zip(union.members, union.of_members(union.time.value.sql), strict=True):
+        own, scan = _layers_of(member)
+        if not isinstance(scan, Dataset) or not isinstance(time, exp.Column) or identifier(time) != scan.event_time.id:
+            return None
+        if any(layer.limit is not None or _is_other(layer) or _is_random(layer) for layer in own):
+            return None
+        scans.append(scan)
+    cut, filtered = found
+    if cut is not None and cut.limit is not None:
+        limit = min(limit, cut.limit)
+    if limit < 1 or sum(map(_rows_at_most, scans)) <= limit:
+        return None
+    return UnitedPage(relation, union, tuple(scans), cut, order[0].descending, limit, filtered)
+
+
+def _rows_at_most(scan: Dataset) -> int:
+    in_files = sum(file.rows for file in scan.read_files)
+    hot: int = sum(part.num_rows for part in scan.snapshot.hot)
+    return in_files + hot
+
+
+def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
+    """The layers of a relation, the last first, and what they read."""
+    layers = []
+    while isinstance(relation, Layer):
+        layers.append(relation)
+        relation = relation.parent
+    return layers, relation
+
+
+def _cut_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) -> tuple[Layer | None, bool] | None:
+    """What limits the rows, and whether they are filtered; None where the rows are no page in the order of time."""
+    cut: Layer | None = None
+    filtered = False
+    for layer in layers:
+        if _is_other(layer):
+            return None
+        if layer.limit is not None:
+            # What filters or limits the rows that a limit leaves would have to see the same ones on each page.
+            if cut is not None or filtered:
+                return None
+            if not _is_by(layer.cut_by, time) or layer.cut_by[0].descending is not order[0].descending:
+                return None
+            cut = layer
+        elif layer.scan is None and layer.parent.scan is not None:  # a random part of the rows
+            return None
+        filtered = filtered or bool(layer.where)
+    return cut, filtered
+
+
+def _is_other(layer: Layer) -> bool:
+    """Whether its rows are others than those that it reads."""
+    return layer.group is not None or bool(layer.always) or bool(layer.offset)
+
+
+def _is_random(layer: Layer) -> bool:
+    """Whether it has other rows each time they are read."""
+    nodes = [*layer.where, *(node for node in layer.defines.values() if isinstance(node, exp.Expr))]
+    return any(call.this == "random" for node in nodes for call in node.find_all(exp.Anonymous))
+
+
 def _is_by_time(order: tuple[Key, ...], scan: Dataset) -> bool:
+    return _is_by(order, scan.event_time.id)
+
+
+def _is_by(order: tuple[Key, ...], time: str) -> bool:
     return (
         bool(order)
         and isinstance(order[0].value.sql, exp.Column)
-        and identifier(order[0].value.sql) == scan.event_time.id
+        and identifier(order[0].value.sql) == time
         and not any(key.name for key in order[1:])
     )
 

@@ -33,7 +33,7 @@ from tailrace.query.compile.relation import (
 from tailrace.query.cursors import Places, decode
 from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.engines.engine import Engine, Interrupt, Session, rendered
-from tailrace.query.pages import Read, page_of
+from tailrace.query.pages import Read, page_of, united_page_of
 from tailrace.query.sources import readable, readable_names
 from tailrace.query.values import Type
 
@@ -365,6 +365,7 @@ class _Compiled:
         self.page = page_of(relation, self.order, self.limit, after=after, inclusive=request.include_cursor)
         if after is not None and self.page is None:
             raise AplError("a cursor leads through the events of one dataset in the order of _time, not through this")
+        self.united = united_page_of(relation, self.order, self.limit) if self.page is None else None
 
     def _requested(self, order: Sequence[Order]) -> Iterator[Key]:
         for each in order:
@@ -446,6 +447,9 @@ class _Compiled:
 
     def _answer(self, session: Session) -> pa.Table:
         page = self.page
+        if self.united is not None:
+            with self.united.narrowed(lambda query: self._asked(session, query)) as self.matched:
+                return self._asked(session, self.query())
         if page is None:
             return self._asked(session, self.query())
         with page.narrowed(lambda query: self._asked(session, query)) as self.read:
@@ -500,7 +504,7 @@ class _Compiled:
         if not compiler.filtered and matched is None:
             matched = examined if total is None else total
         elif matched is None:
-            matched = self._matched_by_page(table.rows.num_rows)
+            matched = self._matched_by_answer(table.rows.num_rows)
         if matched is None:
             matched = self._counted(session)
         times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
@@ -532,14 +536,23 @@ class _Compiled:
             return (self.request.cursor,)
         return (self.places.text(0), self.places.text(-1))
 
-    def _matched_by_page(self, rows: int) -> int | None:
-        """The rows of what was read for a page that the filters let through, where finding the page told."""
+    def _matched_by_answer(self, rows: int) -> int | None:
+        """The rows of what was read that the filters let through, where the answer or finding its page told."""
         page, read = self.page, self.read
+        if page is None:
+            return rows if rows < self.limit and self._is_uncut() else None
         if page is None or read is None or self.places is None:
             return None
         if read.rows is not None:
             return read.rows + (self.places.count_at(page.after.time_us) if page.after is not None else 0)
         return rows if rows < page.limit else None
+
+    def _is_uncut(self) -> bool:
+        """Whether the rows are all events that the filters let through, if the answer's own limit did not cut them."""
+        below = self.relation
+        while isinstance(below, Layer) and below.events and below.limit is None:
+            below = below.parent
+        return below.events and not isinstance(below, Layer)
 
     def _counted(self, session: Session) -> int:
         """The rows that the filters let through, before any limit."""

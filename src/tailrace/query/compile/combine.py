@@ -1,10 +1,13 @@
 """Operators that bring several relations together: join, lookup, union."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import sqlglot.expressions as exp
+from msgspec import Struct
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
@@ -31,6 +34,7 @@ from tailrace.query.values import (
     Value,
     as_dynamic,
     chosen_parts,
+    fn,
     null_node,
     number_node,
     text_node,
@@ -44,6 +48,9 @@ _SIDES = {
     "leftanti": "ANTI", "leftantisemi": "ANTI", "anti": "ANTI", "rightanti": "ANTI", "rightantisemi": "ANTI",
     "leftsemi": "SEMI", "rightsemi": "SEMI",
 }  # fmt: skip
+
+
+LAST_TIMES = 1_000  # that are looked for where it is not known yet how many rows an answer has
 
 
 class Joined(Relation):
@@ -257,16 +264,34 @@ def _first_of_each(compiler: "Compiler", relation: Layer, keys: Sequence[exp.Exp
 # Union
 
 
+class Found(Struct, frozen=True, eq=False):
+    """The rows of one relation of several: how many, and the times of the last of them, where they have times."""
+
+    rows: int
+    last_us: Sequence[int]  # in no order
+
+
 class United(Relation):
-    """The rows of several relations, their columns brought together by name."""
+    """The rows of several relations, their columns brought together by name.
+
+    With `only_occupied` those of relations without rows are left out, once it matters which columns there are.
+    """
 
     def __init__(
-        self, compiler: "Compiler", members: Sequence[tuple[str, Relation]], source_column: str | None
+        self,
+        compiler: "Compiler",
+        members: Sequence[tuple[str, Relation]],
+        source_column: str | None,
+        *,
+        only_occupied: bool = False,
     ) -> None:
         super().__init__()
         self._compiler = compiler
         self._members = [relation for _, relation in members]
         self._names = [name for name, _ in members]
+        self._only_occupied = only_occupied
+        self._read: set[int] | None = None  # numbers of the relations that are read, if not all
+        self.found: Mapping[int, Found] | None = None  # by number, once that was asked for `only_occupied`
         self._made: dict[str, Column | None] = {}
         self._values: dict[str, list[Definition]] = {}  # of an identifier, one of each member
         self._source_column = source_column
@@ -275,6 +300,8 @@ class United(Relation):
             column = compiler.ids.column(source_column, STRING)
             self._made[source_column] = column
             self._values[column.id] = [text_node(name) for name in self._names]
+        self._number = compiler.ids.fresh()
+        self._values[identifier(self._number)] = [number_node(n) for n in range(len(members))]
         times = [relation.time for relation in self._members]
         if self.events and all(times):
             self.time = self._from("", [column.value for column in times if column is not None])
@@ -285,8 +312,50 @@ class United(Relation):
             self._rest = compiler.ids.column("_rest", DYNAMIC)
             self._values[self._rest.id] = [null_node("JSON") if each is None else each.value.sql for each in rests]
 
+    @property
+    def members(self) -> Sequence[Relation]:
+        """The relations."""
+        return self._members
+
+    @property
+    def number(self) -> exp.Expr:
+        """A reference to the number of the relation that a row is of."""
+        return self._number
+
+    def of_members(self, reference: exp.Expr) -> list[Definition]:
+        """What a reference means in each of the relations."""
+        return self._values[identifier(reference)]
+
+    @contextmanager
+    def reading(self, numbers: set[int]) -> Iterator[None]:
+        """While this lasts no other relations are read."""
+        self._read = numbers
+        try:
+            yield
+        finally:
+            self._read = None
+
+    def _settle(self) -> None:
+        """Leave out the relations without rows."""
+        if not self._only_occupied:
+            return
+        self._only_occupied = False
+        answer = self._compiler.evaluated(tally(self, self._number, LAST_TIMES))
+        if answer is None:
+            return
+        found = tallied(answer)
+        there = sorted(found) or [0]
+        self.found = {n: found[number] for n, number in enumerate(there) if number in found}
+        self._members = [self._members[number] for number in there]
+        self._names = [self._names[number] for number in there]
+        self._values = {name: [values[number] for number in there] for name, values in self._values.items()}
+        self._values[identifier(self._number)] = [number_node(n) for n in range(len(there))]
+        if self._rest is not None and all(map(_is_absent, self._values[self._rest.id])):
+            self._rest = None
+
     def find(self, name: str) -> Column | None:
         if name not in self._made:
+            self._settle()
             found = [relation.find(name) if relation.may_find(name) else None for relation in self._members]
             self._made[name] = None
             if any(found):
@@ -318,6 +387,7 @@ class United(Relation):
         return Column(name, chosen_parts(values, chosen, whole))
 
     def listed(self) -> list[Column]:
+        self._settle()
         names = dict.fromkeys(column.name for relation in self._members for column in relation.listed())
         if self._source_column is not None:
             names = {self._source_column: None, **names}
@@ -335,6 +405,7 @@ class United(Relation):
 
     @property
     def rest(self) -> Column | None:
+        self._settle()
         return self._rest
 
     def unlisted(self) -> list[str] | None:
@@ -353,14 +424,16 @@ class United(Relation):
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         selects: list[exp.Query] = []
         given: set[str] = set()
-        for n, relation in enumerate(self._members):
+        numbers = [n for n in range(len(self._members)) if self._read is None or n in self._read] or [0]
+        for n in numbers:
+            relation = self._members[n]
             parts = {name: self._values[name][n] for name in sorted(needed)}
             parts = {name: part for name, part in parts.items() if not _is_absent(part)}
             given |= parts.keys()
             rows = out.table(relation.emit(references(parts.values()), out))
             cells = [named(part, name, out) for name, part in parts.items()]
             selects.append(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=rows)))
-        absent = [named(self._values[name][0], name, out) for name in sorted(needed - given)]
+        absent = [named(self._values[name][numbers[0]], name, out) for name in sorted(needed - given)]
         selects[0].set("expressions", [*selects[0].args["expressions"], *absent])
         # By name, as many datasets have few columns in common.
         union = selects[0]
@@ -389,5 +462,31 @@ def union(compiler: "Compiler", relation: Relation | None, operator: tree.Union)
     return found
 
 
-def united(compiler: "Compiler", members: Sequence[tuple[str, Relation]], source_column: str | None) -> Relation:
-    return United(compiler, members, source_column)
+def united(
+    compiler: "Compiler",
+    members: Sequence[tuple[str, Relation]],
+    source_column: str | None,
+    *,
+    only_occupied: bool = False,
+) -> Relation:
+    return United(compiler, members, source_column, only_occupied=only_occupied)
+
+
+def tally(relation: Relation, number: exp.Expr, count: int, *, descending: bool = True) -> exp.Query:
+    """The query for how many rows each number has, and the times of its first `count` in the order of time."""
+    cells = {"n": number, "rows": exp.Count(this=exp.Star())}
+    if relation.time is not None:
+        last = "max" if descending else "min"
+        cells["times"] = fn(last, fn("epoch_us", relation.time.value.sql), number_node(count))
+    out = Emitter()
+    rows = out.table(relation.emit(references([number, *cells.values()]), out))
+    named_cells = [exp.Alias(this=cell, alias=exp.to_identifier(name)) for name, cell in cells.items()]
+    query = exp.Select(expressions=named_cells, from_=exp.From(this=rows), group=exp.Group(expressions=[number]))
+    return out.finished(query)
+
+
+def tallied(answer: pa.Table) -> dict[int, Found]:
+    """What the answer to a `tally` says, by number."""
+    times = answer["times"].to_pylist() if "times" in answer.column_names else [()] * answer.num_rows
+    rows = zip(answer["n"].to_pylist(), answer["rows"].to_pylist(), times, strict=True)
+    return {n: Found(count, last_us) for n, count, last_us in rows}

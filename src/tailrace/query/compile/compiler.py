@@ -216,25 +216,9 @@ class Compiler:
         found = self._evaluate(self, query)["value"]
         return _constant(value.type, found[0] if len(found) else None)
 
-    def occupied(self, members: "Sequence[tuple[str, Relation]]") -> "list[tuple[str, Relation]]":
-        """Those that have a row, where the engine can be asked; else all."""
-        if self._evaluate is None:
-            return list(members)
-        out = Emitter()
-        query: exp.Query | None = None
-        for number, (_, relation) in enumerate(members):
-            rows = out.table(relation.emit(set(), out))
-            cells = [
-                exp.Alias(this=node, alias=exp.to_identifier(name))
-                for name, node in (("n", exp.Literal.number(number)), ("rows", exp.Count(this=exp.Star())))
-            ]
-            select = exp.Select(expressions=cells, from_=exp.From(this=rows))
-            query = select if query is None else exp.Union(this=query, expression=select, distinct=False)
-        if query is None:
-            return []
-        found = self._evaluate(self, out.finished(query))
-        there = {n for n, count in zip(found["n"].to_pylist(), found["rows"].to_pylist(), strict=True) if count}
-        return [member for number, member in enumerate(members) if number in there]
+    def evaluated(self, query: exp.Query) -> pa.Table | None:
+        """The answer to a query over rows of this one; None where the engine cannot be asked."""
+        return None if self._evaluate is None else self._evaluate(self, query)
 
     def _let(self, name: str) -> "Value | tree.Expression | _Table | None":
         for known, value in self._lets[: self._visible]:

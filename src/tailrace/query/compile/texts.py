@@ -228,9 +228,7 @@ def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
         layer = Layer(relation)
         define(compiler, layer, SOURCE, literal(name))
         found.append((name, search(compiler, layer, operator)))
-    if len(found) > FEW_DATASETS:
-        found = compiler.occupied(found) or found[:1]
-    return united(compiler, found, SOURCE)
+    return united(compiler, found, SOURCE, only_occupied=len(found) > FEW_DATASETS)
 
 
 # datatable
