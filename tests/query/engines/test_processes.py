@@ -2,12 +2,16 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from query.kit import Desk
@@ -18,6 +22,7 @@ from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProc
 from tailrace.query.engines.channel import SharedMemory
 from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.engines.processes import _Process
+from tailrace.query.engines.spawner import Kill
 
 pytestmark = pytest.mark.process
 
@@ -258,3 +263,14 @@ def test_hot_rows_are_shared_once_and_given_back() -> None:
     del part
     assert os.fstat(memory.descriptor).st_blocks < held / 100
     memory.close()
+
+
+def test_a_server_that_ends_before_an_answer_is_no_fault_of_the_spawner() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        ours.send(msgspec.msgpack.encode(Kill(0)))
+        ours.close()
+        command = [sys.executable, "-m", "tailrace.query.engines", str(theirs.fileno())]
+        ended = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=60)
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -130,7 +130,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 def _started() -> socket.socket:
     ours, theirs = _pair()
     with theirs:
-        command = [sys.executable, "-m", "tailrace.query.engines.spawner", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tailrace.query.engines", str(theirs.fileno())]
         subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return ours
 
@@ -139,6 +139,8 @@ def run(connection: socket.socket) -> NoReturn:
     """Fork as asked until the server is gone; never returns."""
     try:
         _run(connection)
+    except ConnectionError:
+        pass  # the server ended before it had its answer
     except BaseException:
         logger.exception("the process that forks query processes has failed")
     finally:
@@ -221,9 +223,3 @@ def _reap(children: set[int], ended: dict[int, int]) -> None:
 
 def _signal_of(status: int) -> int:
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-
-
-if __name__ == "__main__":
-    import tailrace.query.engines.worker  # noqa: F401  # once, for all that are forked
-
-    run(socket.socket(fileno=int(sys.argv[1])))
