@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.config import SETTINGS, ConfigError, Settings, environment_variable, flag, load, shown
+from tailrace.config.load import accepted
 
 
 def toml(directory: Path, text: str) -> Path:
@@ -44,6 +45,15 @@ def test_a_flag_that_is_none_is_not_given() -> None:
     settings, origins = load(None, {"port": None}, {})
     assert settings.port == 8080
     assert origins["port"] == "default"
+
+
+def test_a_flag_is_not_empty_where_a_text_may_not_be() -> None:
+    names = [name for name in SETTINGS if accepted(name) == "text that is not empty"]
+    assert {"data", "host"} <= set(names)
+    for name in names:
+        assert refused(None, {name: ""}, {}) == [
+            f"setting {name} (flag {flag(name)}): '' is not accepted; it takes text that is not empty"
+        ]
 
 
 def test_an_empty_variable_is_not_given() -> None:

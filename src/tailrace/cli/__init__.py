@@ -1,5 +1,6 @@
 """The command line: `tailrace serve`, `config`, and the commands that talk to a server over HTTP."""
 
+import signal
 import sys
 
 from tailrace import __version__
@@ -9,6 +10,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line. Exit code 1: the command failed; 2: it was called the wrong way."""
+    if sys.argv[1:2] == ["serve"]:
+        _heed_no_hangup()
     # Each command imports what it needs and no more: half of a short command's time would go to the others.
     if sys.argv[1:] == ["--version"]:
         print(f"tailrace {__version__}")
@@ -22,3 +25,9 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"tailrace: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _heed_no_hangup() -> None:
+    """Ignore SIGHUP where there is no terminal that could be gone, until the server, which also says so, does it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not (sys.stdin and sys.stdin.isatty()):
+        signal.signal(signal.SIGHUP, lambda *_: None)  # which a child does not inherit, as it would SIG_IGN

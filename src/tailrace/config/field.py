@@ -43,7 +43,7 @@ class Setting(Struct, frozen=True):
             if isinstance(mark, Parse):
                 value = mark.read(value)
         if self.type is Path:
-            if not isinstance(value, (str, Path)):
+            if not isinstance(value, (str, Path)) or value == "":
                 raise ValueError("not a path")
             return Path(value)
         if isinstance(value, bool) and self.type in (int, float):
