@@ -11,9 +11,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from deltalake import DeltaTable
 from support import http
 from support.waiting import wait_until
+
+from tailrace.server.serve import _open_access
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -213,6 +216,61 @@ def test_a_stop_answers_what_is_in_flight_commits_and_exits_with_0(make_server: 
     assert committed(server, "d") == 2
     assert not (server.data / "server.json").exists()
     assert server.errors.read_text() == ""
+
+
+def test_a_part_of_the_data_directory_that_cannot_be_used_is_named_in_a_line(make_server: "MakeServer") -> None:
+    server = make_server()
+    server.data.mkdir()
+    (server.data / "owner-token").mkdir()
+    (server.data / "saved.db").write_bytes(b"no database\n" * 100)
+
+    for name, reason in (
+        ("saved.db", "cannot be opened: it is damaged or incomplete; restore it from a backup, or move it away to"),
+        ("owner-token", "cannot be opened: Is a directory"),
+    ):
+        refused = server.launch()
+        assert refused.wait(60) == 1
+        told = server.errors.read_text().splitlines()[-1]
+        assert told.startswith(f"tailrace: {server.data / name} {reason}")
+        (server.data / "saved.db").unlink()
+        server.data.joinpath("saved.db").touch()
+    assert "Traceback" not in server.errors.read_text()
+
+
+def test_a_database_whose_driver_is_not_installed_names_the_package(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"access_url needs the package pg8000: pip install tailrace\[postgres\]"):
+        _open_access("postgresql+pg8000://u@localhost/x", tmp_path / "access.db")
+
+
+def test_a_file_in_place_of_the_directory_of_queries_is_replaced(make_server: "MakeServer") -> None:
+    server = make_server()
+    server.data.mkdir()
+    (server.data / "temporary").touch()
+
+    server.start()
+
+    assert server.sql("SELECT 1 AS n") == [{"n": 1}]
+
+
+def test_a_hangup_before_the_server_is_there_is_ignored(make_server: "MakeServer") -> None:
+    server = make_server()
+    process = server.launch()
+    try:
+        wait_until(lambda: catches_hangups(process.pid))
+        assert not server.data.exists(), "the server was there before it heeded the signal"
+        process.send_signal(signal.SIGHUP)
+        wait_until((server.data / "server.json").exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def catches_hangups(pid: int) -> bool:
+    """Whether a process has a handler for SIGHUP, the first bit of its mask."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(re.findall(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)[0], 16) & 1)
 
 
 def refuses_connections(server: "Server") -> bool:

@@ -44,3 +44,13 @@ def test_what_makes_room_at_the_same_time_shares_it(tmp_path: Path) -> None:
                 filling.unlink()
             assert not (disk / "reserve").exists()  # the other still works
         assert (disk / "reserve").exists()
+
+
+def test_a_directory_in_place_of_the_reserve_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "reserve").mkdir()
+    reserve = Reserve(tmp_path / "reserve", size_bytes=4096 * 1024)
+
+    reserve.release()
+    reserve.keep()
+    with reserve.lent() as short:
+        assert not short

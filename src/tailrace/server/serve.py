@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from errno import EACCES
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -155,18 +157,17 @@ async def _serve(
     _heed_hangups(loop, stop)
 
     reserve = Reserve(data / RESERVE_FILE)
-    reserve.release()
-    access = _open_access(settings.access_url or data / ACCESS_FILE)
-    store = Store.open(data / SAVED_FILE)
-    kept = Kept.open(data / SAVED_FILE)
-    monitor_store = MonitorStore.open(data / SAVED_FILE)
-    try:
+    with _opening(data / RESERVE_FILE):
+        reserve.release()
+    access = _open_access(settings.access_url, data / ACCESS_FILE)
+    with _opening(data / SAVED_FILE):
+        store = Store.open(data / SAVED_FILE)
+        kept = Kept.open(data / SAVED_FILE)
+        monitor_store = MonitorStore.open(data / SAVED_FILE)
+    with _opening(data / SESSIONS_FILE):
         sessions = Sessions.open(data / SESSIONS_FILE)
-    except ValueError as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"{data / SESSIONS_FILE} cannot be read or made: {error.strerror}")
-    token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
+    with _opening(data / OWNER_TOKEN_FILE):
+        token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
     first_start = not (data / "lake").exists()
     metrics = Metrics()
     log: LocalLog
@@ -174,7 +175,7 @@ async def _serve(
     def release(position: int) -> None:
         log.release(position)
 
-    try:
+    with _opening(data):
         lake = Lake.open(
             data / "lake",
             LakeSettings(
@@ -198,15 +199,7 @@ async def _serve(
             floor=lake.highest_position(),
             calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
         )
-    except OSError as error:
-        logger.exception("the log or the tables cannot be opened")
-        _refuse(f"the log or the tables in {data} cannot be opened: {error}")
-    except LogVersionError as error:
-        _refuse(error.message)
-    # What queries spilled to disk before a kill.
-    shutil.rmtree(data / TEMPORARY_DIRECTORY, ignore_errors=True)
-    with contextlib.suppress(OSError):  # then DuckDB makes it, once there is something to spill
-        (data / TEMPORARY_DIRECTORY).mkdir(mode=0o700)
+    _make_empty(data / TEMPORARY_DIRECTORY)
     make_engine = partial(_engine, settings, data, facts, spawner)
     engine = make_engine(_query_limits(settings))
     if isinstance(engine, QueryProcesses):
@@ -354,13 +347,53 @@ def _say(text: str) -> None:
         print(text, flush=True)
 
 
-def _open_access(path_or_url: Path | str) -> Access:
+@contextlib.contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Refuse to start, in a line, where a part of the data directory cannot be used."""
     try:
-        return Access.open(path_or_url)
-    except (SQLAlchemyError, UpgradeFailed, ImportError, TailraceError) as error:
+        yield
+    except (LogVersionError, ValueError) as error:  # which say all themselves
+        _refuse(str(error))
+    except OSError as error:
+        if not error.filename:
+            logger.exception("%s cannot be opened", path)
+            _refuse(f"{path} cannot be opened: {error}")
+        advice = f": it is to belong to the user of the server, who is {_user()}" if error.errno == EACCES else ""
+        _refuse(f"{error.filename} cannot be opened: {error.strerror}{advice}")
+    except (SQLAlchemyError, UpgradeFailed, TailraceError) as error:
+        reason = reason_of(error.__cause__ or error, str(error).splitlines()[0])
+        _refuse(f"{path} cannot be opened: {reason}; restore it from a backup, or move it away to begin anew")
+
+
+def _open_access(url: str, path: Path) -> Access:
+    if not url:
+        with _opening(path):
+            return Access.open(path)
+    try:
+        return Access.open(url)
+    except ModuleNotFoundError as error:
+        _refuse(f"setting access_url needs the package {error.name}: pip install tailrace[postgres] has psycopg")
+    except (SQLAlchemyError, UpgradeFailed, OSError, TailraceError) as error:
         cause = error.__cause__ if isinstance(error, TailraceError) and error.__cause__ else error
         reason = str(cause).splitlines()[0]
         _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
+
+
+def _user() -> str:
+    """The user that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _make_empty(directory: Path) -> None:
+    """Remove what queries spilled to disk before a kill; where that cannot be, they tell of it once they spill."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.unlink(missing_ok=True)  # where it is no directory
+    with contextlib.suppress(OSError):
+        directory.mkdir(mode=0o700)
 
 
 async def _start(

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RESERVE_BYTES = 8 * 1024 * 1024  # commits of a table's log, and what a database writes beside itself
@@ -42,7 +42,8 @@ class Reserve:
                     os.close(descriptor)
             except OSError as error:
                 logger.warning("no room could be set aside for a full disk: %s", error)
-                self._path.unlink(missing_ok=True)
+                with suppress(OSError):  # what is no file of ours stays
+                    self._path.unlink()
 
     @contextmanager
     def lent(self) -> Iterator[bool]:
