@@ -19,6 +19,7 @@ from tailrace.query.values import (
     and_,
     array,
     as_dynamic,
+    as_long,
     as_real,
     as_text,
     bind,
@@ -66,6 +67,18 @@ def _items(value: Any) -> list[Any]:
 @udf("apl_array_extract", [DYNAMIC, STRING], DYNAMIC)
 def _array_extract(value: Any, path: str) -> list[Any]:
     return list(_at_path(value, _steps(path)))
+
+
+@udf("apl_array_part", [DYNAMIC, LONG, LONG], DYNAMIC)
+def _array_part(values: Any, start: int, count: int) -> list[Any]:
+    start = max(start, 0)
+    return _items(values)[start : start + max(count, 0)]
+
+
+def _extracted(context: Context, value: Value, place: Value, count: Value | None) -> Value:
+    if count is not None or place.type is LONG:
+        return _array_part(value, as_long(place), count or literal(2**31))
+    return _array_extract(value, as_text(place))
 
 
 _STEP = re.compile(r"\.\.|\.?([A-Za-z_$][\w$-]*)|\.\*|\[\*\]|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -339,8 +352,8 @@ def _rotate_right(context: Context, values: Value, count: Value) -> Value:
 # fmt: off
 _add("array_concat", "arrays:dynamic*", DYNAMIC, _concat, "The elements of all arrays in one.",
      "print array_concat(dynamic([1, 2]), dynamic([3]))", [1, 2, 3], least=1)
-_add("array_extract", "value:dynamic, path:text", DYNAMIC, lambda c, value, path: _array_extract(value, path),
-     "Everything at a JSONPath, as an array.",
+_add("array_extract", "value:dynamic, path:any, count:long?", DYNAMIC, _extracted,
+     "Everything at a JSONPath, as an array; with an index in place of the path so many elements from there.",
      'print array_extract(dynamic([{"a": 1}, {"a": 2}]), "$[*].a")', [1, 2])
 _add("array_iff array_iif", "conditions:dynamic, then:value, else:value", DYNAMIC,
      lambda c, conditions, then, otherwise: _array_iff(conditions, then, otherwise),

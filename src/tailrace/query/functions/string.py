@@ -477,14 +477,20 @@ def _parse_path(text: str) -> dict[str, str]:
     filename, _, stream = filename.partition(":") if root else (filename, "", "")
     extension = posixpath.splitext(filename)[1].removeprefix(".")
     return {
-        "scheme": scheme,
-        "root_path": root,
-        "directory_path": rest[: len(directory)],
-        "directory_name": directory.rpartition("/")[2],
-        "filename": filename,
-        "extension": extension,
-        "alternate_data_stream_name": stream,
+        "Scheme": scheme,
+        "RootPath": root,
+        "DirectoryPath": rest[: len(directory)],
+        "DirectoryName": directory.rpartition("/")[2],
+        "Filename": filename,
+        "Extension": extension,
+        "AlternateDataStreamName": stream,
     }
+
+
+def _parse_json(context: Context, value: Value) -> Value:
+    if value.type is STRING:
+        value = string(bind([value.sql], lambda t: case((infix(exp.NEQ, fn("trim", t), text_node("")), t))))
+    return parse_json(value)
 
 
 _JSON_TYPES = {
@@ -539,13 +545,13 @@ _add("parse_bytes", "text:text, base:long?", LONG,
 _add("parse_csv", "text:text", DYNAMIC, lambda c, text: _parse_csv(text),
      "The fields of the first record of CSV, in which a quoted field may have line breaks.",
      "print parse_csv('a,\"b,c\"')", ["a", "b,c"])
-_add("parse_json", "text:any", DYNAMIC, lambda c, value: parse_json(value),
-     "The value that a JSON text means; a string that is no JSON as it is.",
+_add("parse_json", "text:any", DYNAMIC, _parse_json,
+     "The value that a JSON text means; a string that is no JSON as it is, null where it is empty.",
      "print parse_json('{\"a\": [1, 2]}')", {"a": [1, 2]}, note="Invalid JSON gives the original string.")
 _add("parse_path", "path:text", DYNAMIC, lambda c, text: _parse_path(text),
      "The parts of a path of a file system.", 'print parse_path("/var/log/syslog.1.gz")',
-     {"scheme": "", "root_path": "", "directory_path": "/var/log", "directory_name": "log",
-      "filename": "syslog.1.gz", "extension": "gz", "alternate_data_stream_name": ""})
+     {"Scheme": "", "RootPath": "", "DirectoryPath": "/var/log", "DirectoryName": "log",
+      "Filename": "syslog.1.gz", "Extension": "gz", "AlternateDataStreamName": ""})
 _add("parse_url", "url:text", DYNAMIC, lambda c, text: _parse_url(text),
      "The parts of a URL; null where it is none.", 'print parse_url("https://u:p@example.com:8080/a?q=1#top")',
      {"scheme": "https", "host": "example.com", "port": "8080", "path": "/a", "username": "u", "password": "p",
