@@ -277,23 +277,19 @@ class Parser:
             and not (following.kind == OPERATOR and following.text in "=),;")
         ):
             return True
-        depth = 0
-        for n in range(self.position, len(self.tokens)):
+        unclosed = position - self.position
+        for n in range(position, len(self.tokens)):
             token = self.tokens[n]
-            if token.kind == END:
-                return False
-            if token.kind != OPERATOR:
-                continue
-            text = token.text
-            if text in "([{":
-                depth += 1
-            elif text in ")]}":
-                depth -= 1
-                if depth < 0:
+            if token.kind == OPERATOR and token.text == "|":
+                return n > position
+            if token.kind == OPERATOR and token.text == ")":
+                unclosed -= 1
+                if unclosed < 0:
                     return False
-            elif depth <= position - self.position and text == "|":
-                return True
-            elif depth == 0 and text in ";,":
+            if token.text in (")", "]") or (token.kind == STRING and self.tokens[n - 1].text == "["):
+                continue
+            adjoins = n == position or self.tokens[n - 1].end == token.at
+            if not adjoins or not (token.kind in (NAME, LONG, REAL) or token.text in ("[", "-", ".", "*")):
                 return False
         return False
 
