@@ -14,7 +14,6 @@ from deltalake import DeltaTable
 from support.moesif import Application
 from support.waiting import wait_until
 
-from tailrace.config import Settings
 from tailrace.protocols import moesif, moesif_events
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"at most {moesif.MAX_REQUEST_BYTES // 1024**2} MiB" in PAGE
     assert f"past {moesif_events.MAX_EVENT_BYTES // 1024**2} MiB" in PAGE
     assert f"{moesif_events.KEPT_BODY_BYTES // 1024} KiB is cut" in PAGE.replace("\n", " ")
-    assert f"last {Settings().moesif_window_s / 3600:g} hours" in PAGE
+    assert f"last {moesif.MoesifOptions().window_s / 3600:g} hours" in PAGE
 
 
 def test_every_route_is_named() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tailrace.access.keys import MOESIF_TAIL_LENGTH
 from tailrace.api import ROUTES
-from tailrace.protocols.router import PROTOCOLS, Router
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.router import Router
 from tailrace.server.app import SAME_ORIGIN
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "routing.md"
@@ -60,7 +61,7 @@ def test_the_table_of_protocols_names_every_mount_path_and_host() -> None:
 
 @pytest.mark.parametrize(("method", "path", "whose"), list(disputed()))
 def test_a_disputed_path_is_whose_the_table_says(method: str, path: str, whose: list[str]) -> None:
-    router = Router(api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
+    router = Router(PROTOCOLS, api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
 
     found = [router.match(method, path.encode(), headers).protocol.name for headers in CREDENTIALS]
 

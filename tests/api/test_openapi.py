@@ -32,7 +32,7 @@ from tailrace.events import (
     UnsupportedEncoding,
 )
 from tailrace.protocols.http import Body, Protocol, Route
-from tailrace.protocols.router import PROTOCOLS
+from tailrace.protocols.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server

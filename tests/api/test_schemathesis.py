@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from support.rounds import rounds
 
 from tailrace.api import ROUTES, openapi, page
-from tailrace.protocols.router import PROTOCOLS
+from tailrace.protocols.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from conftest import Server

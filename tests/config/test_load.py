@@ -1,12 +1,23 @@
 """Where a setting comes from, and what is refused."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from msgspec import Meta, Struct
 
-from tailrace.config import SETTINGS, ConfigError, Settings, environment_variable, flag, load, shown
-from tailrace.config.load import accepted
+from tailrace.config import ConfigError, Schema, Settings, environment_variable, flag
+from tailrace.config import load as load_with
+from tailrace.server.settings import SCHEMA
+
+SETTINGS = SCHEMA.settings
+
+
+def load(
+    config_file: Path | None, flags: dict[str, object], environ: dict[str, str]
+) -> tuple[Settings, dict[str, str]]:
+    return load_with(config_file, flags, environ, SCHEMA)
 
 
 def toml(directory: Path, text: str) -> Path:
@@ -23,7 +34,8 @@ def refused(config_file: Path | None, flags: dict[str, object], environ: dict[st
 
 def test_without_anything_given_every_setting_has_its_default() -> None:
     settings, origins = load(None, {}, {})
-    assert settings == Settings()
+    assert settings == SCHEMA.build({})
+    assert replace(settings, sections={}) == Settings()
     assert set(origins) == set(SETTINGS)
     assert set(origins.values()) == {"default"}
 
@@ -48,7 +60,7 @@ def test_a_flag_that_is_none_is_not_given() -> None:
 
 
 def test_a_flag_is_not_empty_where_a_text_may_not_be() -> None:
-    names = [name for name in SETTINGS if accepted(name) == "text that is not empty"]
+    names = [name for name in SETTINGS if SETTINGS[name].accepted == "text that is not empty"]
     assert {"data", "host"} <= set(names)
     for name in names:
         assert refused(None, {name: ""}, {}) == [
@@ -108,8 +120,8 @@ def test_a_refused_secret_is_not_repeated() -> None:
 def test_a_secret_is_never_shown() -> None:
     settings = Settings(root_token="xapt-hunter2")
     assert "hunter2" not in repr(settings)
-    assert shown("root_token", settings.root_token) == "set"
-    assert shown("root_token", "") == "not set"
+    assert SETTINGS["root_token"].shown(settings.root_token) == "set"
+    assert SETTINGS["root_token"].shown("") == "not set"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -139,12 +151,12 @@ def test_building_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_says_what_it_means_and_takes_its_own_default_as_text(name: str) -> None:
     assert SETTINGS[name].description.endswith((".", "`"))
-    default = getattr(Settings(), name)
+    default = SETTINGS[name].default
     text = ",".join(default) if isinstance(default, tuple) else str(default)
     if text:
         by_flag, _ = load(None, {name: text}, {})
-        by_variable, _ = load(None, {}, {environment_variable(name): shown(name, default)})
-        assert getattr(by_flag, name) == getattr(by_variable, name) == default
+        by_variable, _ = load(None, {}, {environment_variable(name): SETTINGS[name].shown(default)})
+        assert by_flag.value(name, SCHEMA) == by_variable.value(name, SCHEMA) == default
     assert flag(name).startswith("--")
 
 
@@ -174,8 +186,8 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 def test_a_value_is_read_as_its_type(name: str, value: object, found: object) -> None:
     settings, _ = load(None, {name: value}, {})
 
-    assert getattr(settings, name) == found
-    assert type(getattr(settings, name)) is type(found)
+    assert settings.value(name, SCHEMA) == found
+    assert type(settings.value(name, SCHEMA)) is type(found)
 
 
 @pytest.mark.parametrize(
@@ -204,3 +216,38 @@ def test_what_is_no_value_of_its_type_or_outside_its_bounds_is_refused(name: str
     (line,) = refused(None, {name: value}, {})
 
     assert line.startswith(f"setting {name} (flag ")
+
+
+class ToyOptions(Struct, frozen=True):
+    wait_s: Annotated[float, Meta(ge=0, le=60, description="Longest wait.")] = 1.0
+    max_body_bytes: Annotated[int, Meta(ge=1, description="Largest body.")] = 1024
+    names: Annotated[tuple[str, ...], Meta(description="Names.")] = ()
+    mode: Annotated[Literal["a", "b"], Meta(description="Mode.")] = "a"
+
+
+def test_the_options_of_a_section_are_settings_by_toml_key_variable_and_flag(tmp_path: Path) -> None:
+    schema = Schema({"toy": ToyOptions})
+    path = toml(tmp_path, '[toy]\nwait_s = "500ms"\n')
+
+    settings, origins = load_with(path, {"toy_names": "x, y"}, {"TAILRACE_TOY_MAX_BODY_BYTES": "2KiB"}, schema)
+
+    assert settings.sections == {"toy": ToyOptions(wait_s=0.5, max_body_bytes=2048, names=("x", "y"))}
+    assert (origins["toy_wait_s"], origins["toy_mode"]) == (f"file {path}", "default")
+    assert settings.value("toy_wait_s", schema) == 0.5
+    with pytest.raises(ConfigError, match=r"toy_wait_s.*'61' is not accepted; .*at least 0 and at most 60"):
+        load_with(None, {"toy_wait_s": "61"}, {}, schema)
+    with pytest.raises(ConfigError, match=r"toy_mode.*it takes a or b"):
+        load_with(None, {"toy_mode": "c"}, {}, schema)
+
+
+def test_an_option_without_a_description_and_one_that_takes_a_name_twice_are_refused() -> None:
+    class Bare(Struct):
+        size: int = 1
+
+    class Twin(Struct):
+        level: Annotated[str, Meta(description="Level.")] = ""
+
+    with pytest.raises(TypeError, match="size needs"):
+        Schema({"toy": Bare})
+    with pytest.raises(ValueError, match="two settings are called log_level"):
+        Schema({"log": Twin})

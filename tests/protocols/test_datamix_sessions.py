@@ -14,7 +14,8 @@ from tailrace.events import DiskFull, OpenDataset, Overloaded, ParsedBatch, Rece
 from tailrace.events.outcome import Outcome
 from tailrace.parsing import Limits
 from tailrace.protocols import datamix
-from tailrace.protocols.http import Options, Request, Response
+from tailrace.protocols.datamix import DatamixOptions
+from tailrace.protocols.http import Request, Response
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Clock:
 class MemoryIngestService:
     """A service that keeps what it takes, and fails when told to."""
 
-    def __init__(self, access: Access, sessions: Sessions, options: Options) -> None:
+    def __init__(self, access: Access, sessions: Sessions, options: DatamixOptions) -> None:
         self.access = access
         self.sessions = sessions
         self.options = options
@@ -87,7 +88,7 @@ class Service:
         """Makes the service anew, with only what is kept on disk, and returns it."""
         sessions = Sessions.open(self.path / "sessions.key", pace=pace)
         taken = self.ingest.taken if hasattr(self, "ingest") else []
-        self.ingest = MemoryIngestService(self.access, sessions, Options(datamix_stale_token=stale))
+        self.ingest = MemoryIngestService(self.access, sessions, DatamixOptions(stale_token=stale))
         self.ingest.taken = taken
         return self.ingest
 

@@ -10,7 +10,8 @@ from tailrace.api import ROUTES
 from tailrace.events import DiskFull, NotFound, Overloaded
 from tailrace.protocols import axiom
 from tailrace.protocols.http import IngestService, Protocol, Request, Response, Route
-from tailrace.protocols.router import CACHED_PATH_BYTES, CACHED_PATHS, PROTOCOLS, Router
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.router import CACHED_PATH_BYTES, CACHED_PATHS, Router
 
 
 async def answer(request: Request, service: IngestService) -> Response:
@@ -23,6 +24,7 @@ STUBS = (
     axiom.PROTOCOL,
     Protocol(
         name="baselime",
+        title="Baselime",
         mount="/baselime",
         routes=(Route("POST", "/v1", answer), Route("POST", "/v1/{dataset}", answer)),
         render_error=axiom.render_error,
@@ -32,6 +34,7 @@ STUBS = (
     ),
     Protocol(
         name="datamix",
+        title="Datamix",
         mount="/datamix",
         routes=(Route("POST", "/sessions", answer), Route("POST", "/destinations/{destination}/logs", answer)),
         render_error=axiom.render_error,
@@ -40,6 +43,7 @@ STUBS = (
     ),
     Protocol(
         name="moesif",
+        title="Moesif",
         mount="/moesif",
         routes=(Route("POST", "/v1/events", answer), Route("GET", "/v1/config", answer)),
         render_error=axiom.render_error,
@@ -414,7 +418,7 @@ def test_what_is_remembered_of_paths_and_hosts_is_bounded_in_bytes() -> None:
     ],
 )
 def test_an_ingest_path_finds_its_handler(path: str, handler: object, params: dict[str, str]) -> None:
-    match = Router().match("POST", path.encode(), {})
+    match = Router(PROTOCOLS).match("POST", path.encode(), {})
 
     assert match.handlers == {"POST": handler}
     assert match.params == params
@@ -433,14 +437,14 @@ def test_an_ingest_path_finds_its_handler(path: str, handler: object, params: di
     ],
 )
 def test_any_other_path_has_no_handler_and_loses_its_mount(path: str, inner: str) -> None:
-    match = Router(api_paths=[route.path for route in ROUTES]).match("POST", path.encode(), {})
+    match = Router(PROTOCOLS, api_paths=[route.path for route in ROUTES]).match("POST", path.encode(), {})
 
     assert match.handlers == {}
     assert match.path == inner
 
 
 def test_the_paths_remembered_are_bounded() -> None:
-    router = Router()
+    router = Router(PROTOCOLS)
 
     for number in range(3 * CACHED_PATHS):
         router.match("POST", f"/{number}".encode(), {})

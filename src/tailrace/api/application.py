@@ -20,7 +20,7 @@ from tailrace.api.services import Services, json_response
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, outcome_of
 from tailrace.protocols import axiom
-from tailrace.protocols.router import PROTOCOLS
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.storage.faults import disk_fault
 
 __all__ = ["Services", "build"]

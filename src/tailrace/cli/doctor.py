@@ -70,12 +70,13 @@ def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
 
 def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) -> "Iterator[Finding]":
     from tailrace.server import checkup
+    from tailrace.server.settings import SCHEMA
 
     if server.url:
         yield from _remote(finding, server)
         return
     try:
-        settings, origins = load(config, {"data": server.data}, os.environ)
+        settings, origins = load(config, {"data": server.data}, os.environ, SCHEMA)
     except ConfigError as error:
         for line in str(error).splitlines():
             yield finding("wrong", "settings", line, "correct it; docs/settings.md has every setting")

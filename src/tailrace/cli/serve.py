@@ -13,16 +13,15 @@ import typer
 
 from tailrace.cli.errors import USAGE, CommandError
 from tailrace.config import (
-    SETTINGS,
     ConfigError,
+    Setting,
     Settings,
+    Unit,
     flag,
     load,
     settings_reference,
-    shown,
-    unit_of,
 )
-from tailrace.config.settings import Unit
+from tailrace.server.settings import SCHEMA
 
 _METAVARS = {
     Unit.BYTES: "SIZE",
@@ -49,7 +48,7 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name."""
 
     def run(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in SETTINGS}
+        flags = {name: given.pop(name) for name in SCHEMA.settings}
         command(flags=flags, **given)
 
     own = [item for item in inspect.signature(command).parameters.values() if item.name != "flags"]
@@ -62,27 +61,26 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
                 str | None,
                 typer.Option(
                     flag(name),
-                    help=_help(name),
-                    metavar=_METAVARS.get(unit_of(name), "NUMBER"),
+                    help=_help(setting),
+                    metavar=_METAVARS.get(setting.unit, "NUMBER"),
                     show_default=False,
                 ),
             ],
         )
-        for name in SETTINGS
+        for name, setting in SCHEMA.settings.items()
     ]
     run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
     return run
 
 
-def _help(name: str) -> str:
-    field = SETTINGS[name]
-    return f"{field.description} Default: {shown(name, field.default)}.".replace("`", "")
+def _help(setting: Setting) -> str:
+    return f"{setting.description} Default: {setting.shown(setting.default)}.".replace("`", "")
 
 
 def _load(config: Path | None, flags: dict[str, object]) -> tuple[Settings, dict[str, str]]:
     try:
-        return load(config, flags, os.environ)
+        return load(config, flags, os.environ, SCHEMA)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
 
@@ -94,10 +92,10 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     # What is made while modules are imported lives as long as the server, which turns the collector on again.
     gc.disable()
     # Only here: the server brings its whole engine along, which no other command needs.
-    from tailrace import server
+    from tailrace.server.serve import serve as run
 
     try:
-        server.serve(settings)
+        run(settings)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
 
@@ -114,29 +112,31 @@ def show_config(
 ) -> None:
     """Print the effective settings, each with where it comes from."""
     if reference:
-        print(settings_reference(), end="")
+        print(settings_reference(SCHEMA), end="")
         return
     settings, origins = _load(config, flags)
     if settings.model_prices or settings.geo_database:
         # Only then: it brings the query engine along.
-        from tailrace import server
+        from tailrace.server.serve import facts_of
 
         try:
-            server.facts_of(settings)
+            facts_of(settings)
         except ConfigError as error:
             raise CommandError(str(error), USAGE) from error
     if form is ConfigFormat.JSON:
         effective = {
-            name: {"value": _json_value(name, getattr(settings, name)), "origin": origin}
+            name: {"value": _json_value(name, settings.value(name, SCHEMA)), "origin": origin}
             for name, origin in origins.items()
         }
         print(json.dumps(effective, indent=2))
         return
     from tailrace.cli.output import print_table
 
-    rows = ([name, shown(name, getattr(settings, name)), origin] for name, origin in origins.items())
+    rows = (
+        [name, SCHEMA.settings[name].shown(settings.value(name, SCHEMA)), origin] for name, origin in origins.items()
+    )
     print_table(["SETTING", "VALUE", "FROM"], rows)
 
 
 def _json_value(name: str, value: object) -> object:
-    return value if isinstance(value, (int, float)) else shown(name, value)
+    return value if isinstance(value, (int, float)) else SCHEMA.settings[name].shown(value)

@@ -1,8 +1,9 @@
 """Every setting in one frozen struct; read from a TOML file, `TAILRACE_*` and flags, in that rising order."""
 
+from tailrace.config.field import Setting, Unit
 from tailrace.config.load import CLIENT_VARIABLES, ConfigError, load
 from tailrace.config.reference import settings_reference
-from tailrace.config.settings import ENV_PREFIX, SETTINGS, Settings, environment_variable, flag, shown, unit_of
+from tailrace.config.settings import ENV_PREFIX, SETTINGS, Schema, Settings, environment_variable, flag
 from tailrace.config.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
@@ -10,7 +11,10 @@ __all__ = [
     "ENV_PREFIX",
     "SETTINGS",
     "ConfigError",
+    "Schema",
+    "Setting",
     "Settings",
+    "Unit",
     "environment_variable",
     "flag",
     "format_duration",
@@ -19,6 +23,4 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "settings_reference",
-    "shown",
-    "unit_of",
 ]

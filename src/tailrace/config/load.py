@@ -2,22 +2,12 @@
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
-from tailrace.config.settings import (
-    ENV_PREFIX,
-    SETTINGS,
-    Settings,
-    Unit,
-    environment_variable,
-    flag,
-    is_secret,
-    secret_of,
-    unit_of,
-)
-from tailrace.config.units import format_duration, format_size
+from tailrace.config.field import Setting
+from tailrace.config.settings import ENV_PREFIX, OWN, Schema, Settings, environment_variable, flag
 
 CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE", "TAILRACE_CONFIG"})
 
@@ -27,7 +17,7 @@ class ConfigError(Exception):
 
 
 def load(
-    config_file: Path | None, flags: Mapping[str, object], environ: Mapping[str, str]
+    config_file: Path | None, flags: Mapping[str, object], environ: Mapping[str, str], schema: Schema = OWN
 ) -> tuple[Settings, dict[str, str]]:
     """Return the effective settings, and for each its origin, in words.
 
@@ -35,7 +25,7 @@ def load(
     given). An empty variable counts as not given. Raises ConfigError for unknown names and for values outside
     their bounds.
     """
-    names = SETTINGS.keys()
+    names = schema.settings.keys()
     values: dict[str, object] = {}
     origins = dict.fromkeys(names, "default")
     wrong: list[str] = []
@@ -66,49 +56,12 @@ def load(
     for name in names:
         if name in values:
             try:
-                checked[name] = SETTINGS[name].checked(values[name])
+                checked[name] = schema.settings[name].checked(values[name])
             except ValueError:  # msgspec's own is one
-                wrong.append(_wrong_value(name, values[name], origins[name]))
+                wrong.append(_wrong_value(name, schema.settings[name], values[name], origins[name]))
     if wrong:
         raise ConfigError("\n".join(wrong))
-    return Settings(**checked), origins
-
-
-def accepted(name: str) -> str:
-    """Return in words what values the setting `name` takes."""
-    setting = SETTINGS[name]
-    bounds = setting.bounds
-    unit = unit_of(name)
-    show: Callable[[Any], str] = str
-    secret = secret_of(name)
-    if secret is not None:
-        return secret.accepts
-    if get_origin(setting.type) is Literal:
-        *others, last = map(str, get_args(setting.type))
-        return f"{', '.join(others)} or {last}"
-    if setting.type is bool:
-        return "true or false"
-    if unit is Unit.BYTES:
-        words, show = "a size in bytes or such as 64MiB or 1 MB", format_size
-    elif unit is Unit.SECONDS:
-        words, show = "a time in seconds or such as 30s or 5m", format_duration
-    elif unit is Unit.NAMES:
-        return "names, in a text separated by commas"
-    elif unit is Unit.NETWORKS:
-        return "addresses such as 127.0.0.1 and networks such as 10.0.0.0/8, in a text separated by commas"
-    elif setting.type is int:
-        words = "a whole number"
-    elif setting.type is float:
-        words = "a number"
-    else:
-        may_be_empty = setting.type is str and setting.default == ""
-        return "text" if may_be_empty else "text that is not empty"
-    limits = [
-        word + " " + show(bound)
-        for bound, word in ((bounds.ge, "at least"), (bounds.gt, "more than"), (bounds.le, "at most"))
-        if bound is not None
-    ]
-    return ", ".join([words, " and ".join(limits)] if limits else [words])
+    return schema.build(checked), origins
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -122,7 +75,7 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 
 def _flattened(values: Mapping[str, object], names: Iterable[str]) -> Iterator[tuple[str, object]]:
-    """The values of a file; what stands in a table `[baselime]` has names that begin with `baselime_`."""
+    """The values of a file; what stands in a table `[query]` has names that begin with `query_`."""
     for name, value in values.items():
         if isinstance(value, dict) and name not in names:
             yield from ((f"{name}_{inner}", each) for inner, each in value.items())
@@ -130,9 +83,9 @@ def _flattened(values: Mapping[str, object], names: Iterable[str]) -> Iterator[t
             yield name, value
 
 
-def _wrong_value(name: str, value: object, origin: str) -> str:
-    met = "the value" if is_secret(name) else repr(value)
-    return f"setting {name} ({origin}): {met} is not accepted; it takes {accepted(name)}"
+def _wrong_value(name: str, setting: Setting, value: object, origin: str) -> str:
+    met = "the value" if setting.secret else repr(value)
+    return f"setting {name} ({origin}): {met} is not accepted; it takes {setting.accepted}"
 
 
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:

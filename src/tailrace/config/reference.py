@@ -1,12 +1,12 @@
 """The settings reference, made from the settings themselves."""
 
-from tailrace.config.load import accepted
-from tailrace.config.settings import SETTINGS, environment_variable, flag, is_secret, shown, unit_of
+from tailrace.config.field import Setting
+from tailrace.config.settings import OWN, Schema, environment_variable, flag
 
 _HEAD = """\
 # Settings
 
-<!-- Made by `make docs` from src/tailrace/config/settings.py; edit there. -->
+<!-- Made by `make docs` from src/tailrace/config/settings.py and the options of src/tailrace/protocols; edit there. -->
 
 A setting is looked for in four places; a later one wins:
 
@@ -31,21 +31,20 @@ and a token a command uses the server that runs on the local data directory.
 """
 
 
-def settings_reference() -> str:
+def settings_reference(schema: Schema = OWN) -> str:
     """Return the page docs/settings.md: every setting with its names, default, unit, bounds and meaning."""
-    return _HEAD + "".join(_row(name) for name in SETTINGS) + _TAIL
+    return _HEAD + "".join(_row(name, setting) for name, setting in schema.settings.items()) + _TAIL
 
 
-def _row(name: str) -> str:
-    field = SETTINGS[name]
-    default = "(none)" if is_secret(name) or field.default == "" else f"`{shown(name, field.default)}`"
+def _row(name: str, setting: Setting) -> str:
+    default = "(none)" if setting.secret or setting.default == "" else f"`{setting.shown(setting.default)}`"
     cells = (
         f"`{name}`",
         f"`{environment_variable(name)}`",
         f"`{flag(name)}`",
         default,
-        unit_of(name).value,
-        field.description,
-        accepted(name),
+        setting.unit.value,
+        setting.description,
+        setting.accepted,
     )
     return "| " + " | ".join(cells) + " |\n"

@@ -1,61 +1,18 @@
 """The settings: name, default, unit, bounds and meaning of each."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
-from tailrace.config.field import Field, Parse, Setting, settings_of
-from tailrace.config.units import (
-    format_duration,
-    format_size,
-    parse_duration,
-    parse_names,
-    parse_networks,
-    parse_number,
-    parse_size,
-)
+from tailrace.config.field import Bytes, Field, Networks, Seconds, Secret, Setting, Unit, options_of, settings_of
 
 ENV_PREFIX = "TAILRACE_"
 MIB = 1024**2
 GIB = 1024**3
-
-
-class Unit(StrEnum):
-    """What a setting counts; it decides how its value is read and shown."""
-
-    NONE = ""
-    BYTES = "bytes"
-    SECONDS = "seconds"
-    EVENTS = "events"
-    LEVELS = "levels"
-    COLUMNS = "columns"
-    SHARE = "share, 0 to 1"
-    ROWS = "rows"
-    VALUES = "values"
-    THREADS = "threads"
-    QUERIES = "queries"
-    READERS = "readers"
-    DATASETS = "datasets"
-    FILES = "files"
-    MONITORS = "monitors"
-    NAMES = "names, separated by commas"
-    NETWORKS = "addresses, separated by commas"
-
-
-class Secret(Struct, frozen=True):
-    """Marks a setting whose value is never printed."""
-
-    accepts: str  # in words, what values it takes
-
-
-Bytes = Annotated[int, Parse(parse_size), Unit.BYTES]
-Seconds = Annotated[float, Parse(parse_duration), Unit.SECONDS]
-Networks = Annotated[tuple[str, ...], Parse(parse_networks), Unit.NETWORKS]
-Names = Annotated[tuple[str, ...], Parse(parse_names), Unit.NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,37 +118,6 @@ class Settings:
     )
     max_depth: Annotated[int, Unit.LEVELS] = Field(
         default=100, ge=1, le=500, description="Deepest nesting of an event; what lies deeper becomes null."
-    )
-
-    axiom_hosts: Names = Field(
-        default=(), description="Further host names whose requests are Axiom's, beside the vendor's own."
-    )
-    baselime_hosts: Names = Field(default=(), description="Further host names whose requests are Baselime's.")
-    datamix_hosts: Names = Field(default=(), description="Further host names whose requests are Datamix's.")
-    moesif_hosts: Names = Field(default=(), description="Further host names whose requests are Moesif's.")
-    baselime_partial: Annotated[Literal[202, 400], Parse(parse_number)] = Field(
-        default=400,
-        description="Status when some events of a Baselime request were stored and others refused. 400 is documented; "
-        "with it, `@baselime/edge-logger` sends the good ones again.",
-    )
-    baselime_strict_path: bool = Field(
-        default=False, description="Take only `/v1/{dataset}/{namespace}` of Baselime's routes for events."
-    )
-    baselime_auto_create: bool = Field(
-        default=False,
-        description="Make an unknown dataset of `/v1/{dataset}/{namespace}`; `/v1/{dataset}` always does.",
-    )
-    datamix_stale_token: Literal["reject", "accept"] = Field(
-        default="reject", description="What to do with a Datamix session token that a newer one has replaced."
-    )
-    moesif_window_s: Seconds = Field(
-        default=86_400.0,
-        ge=0,
-        le=30 * 86_400,
-        description="Time in which a `transaction_id` of a Moesif application is stored once.",
-    )
-    moesif_max_age_s: Seconds = Field(
-        default=0.0, ge=0, description="Age past which a Moesif event is refused; 0 takes every age."
     )
 
     log_segment_bytes: Bytes = Field(
@@ -373,39 +299,50 @@ class Settings:
         default=15.0, gt=0, le=30, description="Time without an event after which a live tail sends a comment."
     )
 
+    sections: Mapping[str, Any] = dataclasses.field(default_factory=dict, metadata={})  # options of other packages
+
+    def value(self, name: str, schema: "Schema | None" = None) -> object:
+        """Return the value of the setting `name`, be it of the server's own or of a section of the schema."""
+        section, option = (schema or OWN).place(name)
+        return getattr(self.sections[section] if section else self, option)
+
 
 SETTINGS: Mapping[str, Setting] = settings_of(Settings)
 
 
-def unit_of(name: str) -> Unit:
-    """Return the unit of the setting `name`."""
-    return next((mark for mark in SETTINGS[name].marks if isinstance(mark, Unit)), Unit.NONE)
+class Schema:
+    """Every setting: the server's own, and those of sections, structs of options that other packages declare.
+
+    The name of an option is that of its section, `_`, and that of the field.
+    """
+
+    def __init__(self, sections: Mapping[str, type[Struct]] | None = None) -> None:
+        self.sections = dict(sections or {})
+        self.settings: dict[str, Setting] = dict(SETTINGS)
+        self._places = {name: ("", name) for name in SETTINGS}
+        for section, owner in self.sections.items():
+            for option, setting in options_of(owner).items():
+                name = f"{section}_{option}"
+                if name in self.settings:
+                    raise ValueError(f"two settings are called {name}")
+                self.settings[name] = setting
+                self._places[name] = (section, option)
+
+    def place(self, name: str) -> tuple[str, str]:
+        """Return the section of a setting, empty for one of the server's own, and its name there."""
+        return self._places[name]
+
+    def build(self, values: Mapping[str, Any]) -> Settings:
+        """Return the settings of checked values by name; of what is not among them the default."""
+        own: dict[str, Any] = {}
+        sections: dict[str, dict[str, Any]] = {name: {} for name in self.sections}
+        for name, value in values.items():
+            section, option = self._places[name]
+            (sections[section] if section else own)[option] = value
+        return Settings(**own, sections={name: self.sections[name](**given) for name, given in sections.items()})
 
 
-def secret_of(name: str) -> Secret | None:
-    """Return the mark of a setting whose value may not be printed, None for any other."""
-    return next((mark for mark in SETTINGS[name].marks if isinstance(mark, Secret)), None)
-
-
-def is_secret(name: str) -> bool:
-    """Return whether the value of the setting `name` may not be printed."""
-    return secret_of(name) is not None
-
-
-def shown(name: str, value: object) -> str:
-    """Return a value of the setting `name` for people: sizes with units, secrets as `set`."""
-    if is_secret(name):
-        return "set" if value else "not set"
-    match unit_of(name), value:
-        case Unit.BYTES, int():
-            return format_size(value)
-        case Unit.SECONDS, float():
-            return format_duration(value)
-        case ((Unit.NAMES | Unit.NETWORKS), tuple()):
-            return ",".join(value) or "none"
-        case Unit.NONE, bool():
-            return str(value).lower()
-    return str(value)
+OWN = Schema()
 
 
 def environment_variable(name: str) -> str:

@@ -287,6 +287,7 @@ _DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the A
 
 PROTOCOL = Protocol(
     name="axiom",
+    title="Axiom",
     mount="/axiom",
     routes=(
         Route("POST", "/v1/datasets/{dataset}/ingest", ingest, _DOC),

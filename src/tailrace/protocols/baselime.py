@@ -6,10 +6,10 @@ server departs from them.
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from tailrace.access import KeyGrant
@@ -70,6 +70,25 @@ MAX_REASON_CHARS: Final = 400
 REASON: Final = b"x-tailrace-error"  # the documented bodies have no place for why
 
 
+class BaselimeOptions(Struct, frozen=True):
+    """What an operator may choose."""
+
+    partial: Annotated[
+        Literal[202, 400],
+        Meta(
+            description="Status when some events of a Baselime request were stored and others refused. 400 is "
+            "documented; with it, `@baselime/edge-logger` sends the good ones again."
+        ),
+    ] = 400
+    strict_path: Annotated[
+        bool, Meta(description="Take only `/v1/{dataset}/{namespace}` of Baselime's routes for events.")
+    ] = False
+    auto_create: Annotated[
+        bool,
+        Meta(description="Make an unknown dataset of `/v1/{dataset}/{namespace}`; `/v1/{dataset}` always does."),
+    ] = False
+
+
 class _Target(Struct, frozen=True):
     """Where events go by the path and headers of a request."""
 
@@ -105,7 +124,7 @@ async def ingest_namespace(request: Request, service: IngestService) -> Response
     """`POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
     grant = _grant(request, service)
     labels = _labels(_header(request, b"x-service"), request.params["namespace"])
-    is_made = request.options.baselime_auto_create
+    is_made = request.options.auto_create
     target = _Target(request.params["dataset"], labels, MAX_EVENT_BYTES, is_made, grant)
     return await _ingest(request, service, grant, target)
 
@@ -115,7 +134,7 @@ async def ingest_service(request: Request, service: IngestService) -> Response:
     grant = _grant(request, service)
     _refuse_if_strict(request)
     labels = _labels(request.params["service"], request.params["namespace"])
-    is_made = request.options.baselime_auto_create
+    is_made = request.options.auto_create
     target = _Target(request.params["dataset"], labels, MAX_SERVICE_EVENT_BYTES, is_made, grant)
     return await _ingest(request, service, grant, target)
 
@@ -186,7 +205,7 @@ def _by_headers(request: Request, grant: KeyGrant, dataset: str) -> _Target:
 
 
 def _refuse_if_strict(request: Request) -> None:
-    if request.options.baselime_strict_path:
+    if request.options.strict_path:
         raise _no_path(request)
 
 
@@ -295,7 +314,7 @@ async def _store(
     receipt = await _stored(parsed, target, dataset, request, service)
     if not receipt.rejections:
         return Response(202, ACCEPTED)
-    status = request.options.baselime_partial if receipt.taken else 400
+    status = request.options.partial if receipt.taken else 400
 
     def answer() -> bytes:
         partly = Partly(
@@ -385,6 +404,7 @@ _DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics"
 
 PROTOCOL = Protocol(
     name="baselime",
+    title="Baselime",
     mount="/baselime",
     routes=(
         Route("POST", "/", ingest_unnamed, _DOC_UNNAMED),
@@ -398,6 +418,7 @@ PROTOCOL = Protocol(
         Route("POST", "/v1/{dataset}/{service}/{namespace}", ingest_service, _DOC_SERVICE),
     ),
     render_error=render_error,
+    options=BaselimeOptions,
     hosts=("events.baselime.io", "otel.baselime.io", "otel-ingest.baselime.io", "cloudflare.baselime.io"),
     fallback=refuse,
     exact_slashes=True,

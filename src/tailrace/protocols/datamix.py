@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence, Sized
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 from urllib.parse import parse_qsl
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tailrace.access.sessions import InvalidSession, StaleSession
 from tailrace.events import (
@@ -63,6 +63,15 @@ _NO_STORE: Final = ((b"cache-control", b"no-store"),)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
+class DatamixOptions(Struct, frozen=True):
+    """What an operator may choose."""
+
+    stale_token: Annotated[
+        Literal["reject", "accept"],
+        Meta(description="What to do with a Datamix session token that a newer one has replaced."),
+    ] = "reject"
 
 
 class InvalidKey(Forbidden):
@@ -210,7 +219,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             following = before.following
             delay_s = 0.0
         else:
-            if live.is_stale(token) and request.options.datamix_stale_token == "reject":
+            if live.is_stale(token) and request.options.stale_token == "reject":
                 raise StaleSession(
                     "the session token was used already: send the one from the last answer, one request at a time"
                 )
@@ -543,12 +552,14 @@ _DOC_LOGS: Final = Doc(
 
 PROTOCOL = Protocol(
     name=_NAME,
+    title="Datamix",
     mount="/datamix",
     routes=(
         Route("POST", "/sessions", create_session, _DOC_SESSION),
         Route("POST", "/destinations/{destination}/logs", add_logs, _DOC_LOGS),
     ),
     render_error=render_error,
+    options=DatamixOptions,
     own_paths=("/sessions", "/destinations"),
     hosts=("datamix.mixbook.com",),
     error=ErrorBody,

@@ -18,18 +18,9 @@ T = TypeVar("T")
 Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
 
 
-class Options(Struct, frozen=True):
-    """What an operator may choose of the protocols' behaviour."""
+class NoOptions(Struct, frozen=True):
+    """The options of a protocol that has none."""
 
-    baselime_partial: Literal[202, 400] = 400  # the answer when some events were stored and others refused
-    baselime_strict_path: bool = False  # only /v1/{dataset}/{namespace}, as the first document has it
-    baselime_auto_create: bool = False  # an unknown dataset in /v1/{dataset}/{namespace} is made, not refused
-    datamix_stale_token: Literal["reject", "accept"] = "reject"  # a session token that a newer one has replaced
-    moesif_window_s: float = 86_400.0  # how long a transaction_id is remembered
-    moesif_max_age_s: float = 0.0  # events older than this are refused; 0 takes every age
-
-
-DEFAULT_OPTIONS = Options()
 
 WORST: Final = 32
 """How many bytes of sound events are about as much work as one of the worst body, whose every element is refused."""
@@ -59,7 +50,7 @@ class Request(Struct):
     peer: str = ""  # IP address that the request came from
     grant: KeyGrant | Unauthorized | None = None  # of its key, or why that is refused, once it was looked up
     outcome: Outcome = field(default_factory=Outcome)  # where what is refused is noted
-    options: Options = DEFAULT_OPTIONS  # what the operator chose
+    options: Any = None  # of its protocol, as the operator chose
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the header of that lower-case name, None when there is none."""
@@ -218,6 +209,7 @@ class Protocol(Struct, frozen=True):
     """A protocol: where it is mounted, its routes, and the shape of its errors."""
 
     name: str
+    title: str  # as people write it
     mount: str  # a path prefix under which every one of its routes is found too
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
@@ -226,5 +218,6 @@ class Protocol(Struct, frozen=True):
     fallback: Handler | None = None  # answers every path that no route has; without one it is 404
     exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
     finish: Callable[[Request, IngestService, Response], Response] | None = None  # adds to every answer
+    options: type[Struct] = NoOptions  # fields with a default, each Annotated with a Meta: its settings
     credentials: tuple[Credential, ...] = ()  # any one of them is enough
     error: Any = None  # the type of the JSON body of its errors

@@ -2,10 +2,10 @@
 
 import hashlib
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tailrace.access import KeyGrant
 from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
@@ -46,6 +46,22 @@ REGION: Final = "self-hosted"
 TAG_LENGTH: Final = 32
 PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
 OTLP_TYPES: Final[dict[Signal, str]] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
+
+
+class MoesifOptions(Struct, frozen=True):
+    """What an operator may choose."""
+
+    window_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=30 * 86_400,
+            description="Time in which a `transaction_id` of a Moesif application is stored once.",
+        ),
+    ] = 86_400.0
+    max_age_s: Annotated[
+        float, Meta(ge=0, description="Age past which a Moesif event is refused; 0 takes every age.")
+    ] = 0.0
 
 
 class Refusal(Struct, frozen=True):
@@ -165,20 +181,20 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
         body = await decoded(request, service, max_bytes)
-        sender = Sender(request.peer, request.received_ns, request.options.moesif_max_age_s)
+        sender = Sender(request.peer, request.received_ns, request.options.max_age_s)
 
         def check() -> Checked:
             return check_events(body, kind, single=single, sender=sender, limits=service.limits)
 
         checked = await service.offload(check, WORST * len(body))
         labels = {"event_type": kind.name}
-        if any(checked.transaction_ids) and request.options.moesif_window_s:
+        if any(checked.transaction_ids) and request.options.window_s:
             receipt = await service.ingest_once(
                 checked.parsed,
                 checked.transaction_ids,
                 dataset,
                 request.outcome,
-                window_s=request.options.moesif_window_s,
+                window_s=request.options.window_s,
                 received_ns=request.received_ns,
                 labels=labels,
             )
@@ -482,6 +498,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Doc], ...]] = (
 
 PROTOCOL = Protocol(
     name="moesif",
+    title="Moesif",
     mount="/moesif",
     routes=(
         Route("POST", "/moesifapi/events", events(CALL, single=True), _DOC_EVENT),
@@ -494,6 +511,7 @@ PROTOCOL = Protocol(
         Route("GET", "/health/probe", probe, _DOC_PROBE),
     ),
     render_error=render_error,
+    options=MoesifOptions,
     own_paths=("/moesifapi", "/collector/v1", "/health/probe"),
     hosts=("api.moesif.net",),
     finish=finish,

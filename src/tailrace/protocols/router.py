@@ -12,10 +12,9 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from tailrace.events.outcome import UNKNOWN_ROUTE
-from tailrace.protocols import axiom, baselime, datamix, moesif
+from tailrace.protocols import axiom
 from tailrace.protocols.http import Handler, Headers, Protocol
 
-PROTOCOLS: tuple[Protocol, ...] = (axiom.PROTOCOL, baselime.PROTOCOL, datamix.PROTOCOL, moesif.PROTOCOL)
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
 CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
 
@@ -66,7 +65,7 @@ class Router:
 
     def __init__(
         self,
-        protocols: tuple[Protocol, ...] = PROTOCOLS,
+        protocols: tuple[Protocol, ...],
         *,
         api_paths: Iterable[str] = (),
         hosts: Mapping[str, str] | None = None,

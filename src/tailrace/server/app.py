@@ -5,8 +5,9 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, Outcome, outcome_of
 from tailrace.protocols import axiom
-from tailrace.protocols.http import Handler, Headers, IngestService, Options, Request, Response
+from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import Match, Router
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import (
@@ -74,7 +75,7 @@ TAIL = "/tailrace/v1/tail/"
 def build(
     *,
     service: IngestService,
-    options: Options,
+    options: Mapping[str, Any],
     metrics: Metrics,
     api: Application,
     router: Router,
@@ -124,7 +125,7 @@ def build(
                 scope["headers"],
                 scope["client"][0],
                 outcome=outcome,
-                options=options,
+                options=options[match.protocol.name],
             )
             response = await _answer(handler(request, service), match, outcome)
             if match.protocol.finish is not None:

@@ -48,7 +48,7 @@ from tailrace.lake import Lake, LakeSettings, UpkeepSettings
 from tailrace.log import FileCalls, LocalLog, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
 from tailrace.parsing import Limits
-from tailrace.protocols.http import Options
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import (
     DuckDB,
@@ -270,11 +270,14 @@ async def _serve(
         refusals=refusals.latest,
     )
     router = Router(
-        api_paths=[route.path for route in api.ROUTES], hosts=_hosts(settings), protocol_of=access.protocol_of
+        PROTOCOLS,
+        api_paths=[route.path for route in api.ROUTES],
+        hosts=_hosts(settings),
+        protocol_of=access.protocol_of,
     )
     application = app.build(
         service=service,
-        options=_options(settings),
+        options=settings.sections,
         metrics=metrics,
         api=api.build(services),
         router=router,
@@ -551,26 +554,9 @@ def _outgoing(settings: Settings) -> Outgoing:
     )
 
 
-def _options(settings: Settings) -> Options:
-    return Options(
-        baselime_partial=settings.baselime_partial,
-        baselime_strict_path=settings.baselime_strict_path,
-        baselime_auto_create=settings.baselime_auto_create,
-        datamix_stale_token=settings.datamix_stale_token,
-        moesif_window_s=settings.moesif_window_s,
-        moesif_max_age_s=settings.moesif_max_age_s,
-    )
-
-
 def _hosts(settings: Settings) -> dict[str, str]:
     """Host name to protocol, as the operator has it."""
-    named = {
-        "axiom": settings.axiom_hosts,
-        "baselime": settings.baselime_hosts,
-        "datamix": settings.datamix_hosts,
-        "moesif": settings.moesif_hosts,
-    }
-    return {host: protocol for protocol, hosts in named.items() for host in hosts}
+    return {host: name for name, section in settings.sections.items() for host in section.hosts}
 
 
 @contextlib.contextmanager

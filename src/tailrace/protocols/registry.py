@@ -1,0 +1,6 @@
+"""The protocols that a server speaks."""
+
+from tailrace.protocols import axiom, baselime, datamix, moesif
+from tailrace.protocols.http import Protocol
+
+PROTOCOLS: tuple[Protocol, ...] = (axiom.PROTOCOL, baselime.PROTOCOL, datamix.PROTOCOL, moesif.PROTOCOL)
