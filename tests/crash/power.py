@@ -7,7 +7,9 @@ the content of a file may be that of any moment since its last flush, whole, sho
 other. The names of a rename come and go together. Content and names are apart: a name says nothing of its file.
 """
 
+import builtins
 import errno
+import io
 import os
 import random
 import stat
@@ -50,16 +52,29 @@ class Recorder:
     """Records what happens in a directory, from within the process that does it. Thread-safe.
 
     `fails(number)` says of each flush, counted from 0, whether it fails: what was to be flushed is lost to later ones
-    then, as the system takes its pages for written.
+    then, as the system takes its pages for written. `read_only(number)` says of each call that writes, counted from 0,
+    whether the file system is read-only then, as after an error of its disk. `short(number)` says of each write whether
+    only a part of it is made.
     """
 
-    def __init__(self, root: Path, fails: Callable[[int], bool] = lambda number: False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        fails: Callable[[int], bool] = lambda number: False,
+        *,
+        read_only: Callable[[int], bool] = lambda number: False,
+        short: Callable[[int], bool] = lambda number: False,
+    ) -> None:
         self.root = root
         self.steps: list[Step] = []
         self.directories: set[Node] = set()  # all that ever were
         self.flushes = 0
+        self.writes = 0  # calls that write, flushes included
+        self.refused = 0  # of these, as the file system was read-only
         self.lock = threading.RLock()
         self._fails = fails
+        self._read_only = read_only
+        self._short = short
         self._nodes: dict[tuple[int, int], Node] = {}  # by device and inode
         self._known: dict[Node, tuple[tuple[int, int], bytes]] = {}  # time and size of a file, and what it held
         self._next = 0
@@ -84,6 +99,10 @@ class Recorder:
                 patched.setattr(os, name, self._flush)
             for name in CHANGES:
                 patched.setattr(os, name, self._change(getattr(os, name)))
+            patched.setattr(os, "pwritev", self._shortened(os.pwritev))
+            patched.setattr(os, "open", self._opened(os.open))
+            for module in (io, builtins):
+                patched.setattr(module, "open", self._opened(io.open))
             yield
 
     def now(self) -> int:
@@ -94,12 +113,43 @@ class Recorder:
     def _change(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*arguments: Any, **named: Any) -> Any:
             with self.lock:
+                self._count_write()
                 try:
                     return call(*arguments, **named)
                 finally:
                     self._note(f"{call.__name__} {' '.join(map(str, arguments))[:200]}")
 
         return changed
+
+    def _count_write(self) -> None:
+        """Raise OSError where the file system is read-only now."""
+        number = self.writes
+        self.writes += 1
+        if self._read_only(number):
+            self.refused += 1
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    def _opened(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """To open for writing fails where the file system is read-only."""
+
+        def opened(path: Any, how: Any = "r", *arguments: Any, **named: Any) -> Any:
+            writes = how & (os.O_WRONLY | os.O_RDWR) if isinstance(how, int) else set(how) & set("wax+")
+            if writes and isinstance(path, str | os.PathLike) and Path(path).is_relative_to(self.root):
+                with self.lock:
+                    self._count_write()
+            return call(path, how, *arguments, **named)
+
+        return opened
+
+    def _shortened(self, call: Callable[..., int]) -> Callable[..., int]:
+        """A write may be made in part, of the first buffer's first half."""
+
+        def written(descriptor: int, buffers: Any, *arguments: Any) -> int:
+            if self._short(self.writes) and len(buffers[0]) > 1:
+                buffers = [bytes(buffers[0])[: len(buffers[0]) // 2]]
+            return call(descriptor, buffers, *arguments)
+
+        return written
 
     def _flush(self, descriptor: int) -> None:
         """Stands for a flush, which need not be made: what would be on the disk is kept here."""
@@ -112,6 +162,11 @@ class Recorder:
                 return
             number = self.flushes
             self.flushes += 1
+            try:
+                self._count_write()
+            except OSError:
+                self._lose(node)
+                raise
             if self._fails(number):
                 self._lose(node)
                 self._note(f"flush that fails of {path}")

@@ -26,7 +26,12 @@ CUTS = 60
 FAULTY_CUTS = 40
 FLUSHES_FAILED = 0.1
 FIRST_FLUSHES = 30
-STARTS = 20
+PARTIAL_WRITES = 0.3
+PARTIAL_CUTS = 5
+READ_ONLY_CUTS = 10
+FIRST_READ_ONLY = (80, 200)  # of the calls that write
+READ_ONLY = 60  # of them, before it can be written to again
+STARTS = 100
 
 
 class Store:
@@ -151,9 +156,9 @@ def work(store: Store, history: History) -> None:
     history.send(store, "a")
 
 
-def recorded(root: Path, fails: Callable[[int], bool] = lambda number: False) -> tuple[Recorder, History]:
-    """Work, recorded from the first start on, with another that sends all the while."""
-    record = Recorder(root, fails)
+def recorded(root: Path, **faults: Callable[[int], bool]) -> tuple[Recorder, History]:
+    """Work, recorded from the first start on, with another that sends all the while; `faults` are a recorder's."""
+    record = Recorder(root, **faults)
     history = History(record)
     with record.recording():
         store = Store(root)
@@ -260,5 +265,30 @@ def test_what_was_acknowledged_is_there_once_after_flushes_that_failed_and_a_pow
     for number in range(rounds(FAULTY_CUTS) // per_trace):
         root = tmp_path / f"data-{number}"
         root.mkdir()
-        record, history = recorded(root, failing(chance.randrange(2**32)))
+        record, history = recorded(root, fails=failing(chance.randrange(2**32)))
+        check(record, history, per_trace, chance, tmp_path)
+
+
+def test_what_was_acknowledged_is_there_once_after_writes_that_were_made_in_part_and_a_power_cut(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(20261201)
+    (tmp_path / "data").mkdir()
+    record, history = recorded(tmp_path / "data", short=lambda number: chance.random() < PARTIAL_WRITES)
+
+    assert history.failures == 0
+    assert len(history.acknowledged) > 10
+    check(record, history, rounds(PARTIAL_CUTS), random.Random(20261202), tmp_path)
+
+
+def test_what_was_acknowledged_is_there_once_after_the_file_system_was_read_only(tmp_path: Path) -> None:
+    chance = random.Random(20261203)
+    per_trace = 5
+    for number in range(rounds(READ_ONLY_CUTS) // per_trace):
+        root = tmp_path / f"data-{number}"
+        root.mkdir()
+        first = chance.randint(*FIRST_READ_ONLY)
+        record, history = recorded(root, read_only=range(first, first + READ_ONLY).__contains__)
+        assert record.refused == READ_ONLY
+        assert history.failures > 0
         check(record, history, per_trace, chance, tmp_path)
