@@ -108,6 +108,9 @@ def test_a_schema_has_every_field_of_its_input(desk: Desk) -> None:
     assert schema("logs | project-away rare_s") == whole
     assert schema("logs | project rare, dense") == {"rare": "long", "dense": "long"}
     assert rows(desk, "logs | where rare == 1") == [{"rare": 1, "rare_s": "x", "o.t": 1.5}]
+    reordered = schema("logs | where rare == 1 | project-reorder rare_s, o.*, never")
+    assert list(reordered) == ["rare_s", "o.t", "_sysTime", "_time", "dense", "rare"]
+    assert rows(desk, "logs | project-reorder rare* desc | where rare == 1") == [{"rare_s": "x", "rare": 1, "o.t": 1.5}]
 
 
 def test_a_system_field_that_was_left_out_is_null_with_a_message(desk: Desk) -> None:

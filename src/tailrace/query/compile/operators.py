@@ -369,9 +369,21 @@ def project_reorder(compiler: "Compiler", relation: Relation, operator: tree.Pro
         return first + left
 
     layer = Layer(relation)
+    for column in _unlisted(relation, [each.column for each in operator.columns]):
+        layer.show(column)
     layer.arrange = arranged
     layer.reordered = True
     return layer
+
+
+def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[Column]:
+    """The fields without a column that patterns mean; where not all are known, those that are named alone."""
+    fits, names = matcher(patterns), relation.unlisted()
+    if names is None:
+        shown = {column.name for column in relation.listed()}
+        names = [pattern.text for pattern in patterns if pattern.is_name and pattern.text not in shown]
+    found = (relation.find(name) for name in sorted(names, key=str.encode) if fits(name))
+    return [column for column in found if column is not None]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
