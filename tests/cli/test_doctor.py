@@ -56,7 +56,12 @@ def test_a_running_server_and_its_directory_are_in_order(server: "Server") -> No
     done = doctor("--data", str(server.data))
 
     assert (done.exit_code, wrong(done), done.stderr) == (0, [], ""), done.stdout
-    for said in (f"runs at {server.url}", "all readable", "events are taken and committed", "version: tailrace "):
+    for said in (
+        f"runs at {server.url}",
+        "all readable",
+        "events are taken and committed, and queries",
+        "version: tailrace ",
+    ):
         assert said in done.stdout
 
 

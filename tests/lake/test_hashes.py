@@ -91,6 +91,8 @@ def test_a_damaged_file_is_known_until_it_is_put_back_and_over_a_restart(
 
     assert [each.damage for each in files(lake)] == ["", CHANGED, ""]
     assert lake.damaged_files() == 1
+    name = file.path.relative_to(lake.root / "d")
+    assert lake.damage() == {"d": f"dataset 'd' has damaged files, and queries that need them are refused: {name}"}
     assert f"{file.path} is damaged" in caplog.text
     lake.close(commit=False)
     again = Lake.open(lake.root, BY_HAND)
@@ -99,7 +101,7 @@ def test_a_damaged_file_is_known_until_it_is_put_back_and_over_a_restart(
     flip(file.path, 1000)
     verify(again)
     assert [each.damage for each in files(again)] == ["", "", ""]
-    assert again.damaged_files() == 0
+    assert (again.damaged_files(), again.damage()) == (0, {})
     again.close()
 
 

@@ -1,5 +1,7 @@
 """What a supervisor and a monitoring system ask: alive, ready, metrics."""
 
+from typing import Literal
+
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -18,8 +20,15 @@ class Health(Struct, frozen=True):
     status: str = "ok"
 
 
+class Readiness(Struct, frozen=True, omit_defaults=True):
+    """That events are taken and queries answered; `degraded` names what cannot be used, where the status says so."""
+
+    status: Literal["ok", "degraded"]
+    degraded: list[str] = []
+
+
 class Unready(Struct, frozen=True):
-    """Why events are not taken."""
+    """Why events are not taken, or queries not answered."""
 
     message: str
     status: str = "unavailable"
@@ -32,13 +41,13 @@ async def alive(request: Request, services: Services, grant: Grant | None) -> Re
 
 
 async def ready(request: Request, services: Services, grant: Grant | None) -> Response:
-    """200 when events are taken, else 503 with the reason."""
+    """200 when events are taken and queries answered, with what is degraded, else 503 with the reason."""
     health = await services.health()
     if health.reason:
         outcome = outcome_of(request.scope)
         outcome.reason, outcome.message = NOT_READY, health.reason
         return json_response(Unready(health.reason), 503)
-    return json_response(Health())
+    return json_response(Readiness("degraded" if health.degraded else "ok", list(health.degraded)))
 
 
 async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:

@@ -811,7 +811,7 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("GET", "/openapi.json", documents.openapi, PUBLIC, answer=dict[str, Any]),
     ApiRoute("GET", "/docs", documents.page_of_routes, PUBLIC, media={"text/html": str}),
     ApiRoute("GET", "/healthz", health.alive, PUBLIC, answer=health.Health),
-    ApiRoute("GET", "/readyz", health.ready, PUBLIC, answer=health.Health, failures={503: health.Unready}),
+    ApiRoute("GET", "/readyz", health.ready, PUBLIC, answer=health.Readiness, failures={503: health.Unready}),
     ApiRoute("GET", "/metrics", health.metrics, Need("server", "read"), media={"text/plain": str}),
     ApiRoute(
         "GET",

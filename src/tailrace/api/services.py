@@ -26,9 +26,10 @@ T = TypeVar("T")
 
 
 class Health(Struct, frozen=True):
-    """Whether the server can take events, and why not."""
+    """Whether the server can take events and answer queries, and why not."""
 
     reason: str = ""  # empty when it can
+    degraded: tuple[str, ...] = ()  # what of it cannot be used, while all else can
 
 
 class Monitoring(Struct, frozen=True, eq=False):

@@ -118,7 +118,11 @@ def _asked(finding: "type[Finding]", client: httpx.Client, url: str) -> "Iterabl
     yield from _clock_of(finding, alive, began_s + took_s / 2)
     ready = client.get("/readyz")
     if ready.is_success:
-        yield finding("ok", "readiness", "events are taken and committed")
+        degraded = json_of(client, ready).get("degraded", ())  # which an older server does not tell
+        for each in degraded:
+            yield finding("warning", "readiness", each, "docs/running.md says what each means")
+        if not degraded:
+            yield finding("ok", "readiness", "events are taken and committed, and queries answered")
     else:
         advice = "do away with the reason; docs/running.md says what each means"
         yield finding("wrong", "readiness", message_of(ready), advice)

@@ -522,6 +522,17 @@ class Lake:
             ]
         return Lag(events, time.monotonic() - min(oldest_s) if oldest_s else 0.0)
 
+    def damage(self) -> dict[str, str]:
+        """Datasets of which files are known to be damaged, each with the files, named beneath its directory."""
+        found = {}
+        for dataset in list(self._datasets.values()):
+            if damaged := dataset.keeper.damaged:
+                files = ", ".join(str(path.relative_to(dataset.table.directory)) for path in sorted(damaged))
+                found[dataset.info.name] = (
+                    f"dataset {dataset.info.name!r} has damaged files, and queries that need them are refused: {files}"
+                )
+        return found
+
     def damaged_files(self) -> int:
         """Files of tables that are known not to be as they were written."""
         return sum(len(dataset.keeper.damaged) for dataset in list(self._datasets.values()))

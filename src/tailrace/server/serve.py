@@ -239,8 +239,7 @@ async def _serve(
             return Health(service.closed.message)
         if lake.failure or log.fault:
             return Health(lake.failure or log.fault)
-        disk_fault = await asyncio.to_thread(_disk_fault, data / "log", settings.log_min_free_bytes)
-        return Health(disk_fault or _summary(await asyncio.to_thread(lake.faults)))
+        return await asyncio.to_thread(_health, data / "log", settings.log_min_free_bytes, lake, engine)
 
     runner = Runner(
         monitor_store,
@@ -642,6 +641,15 @@ def _write_address(file: Path, url: str) -> None:
     except OSError as error:
         logger.error("%s cannot be written (%s): commands need --url", file, error)
         file.unlink(missing_ok=True)  # of a server before this one
+
+
+def _health(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> Health:
+    """What is wrong with the disk, the tables and the queries. Asks them: may block."""
+    reason = _disk_fault(log_directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
+    damage = lake.damage()
+    told = list(damage.values())[:FAULTS_TOLD]
+    more = len(damage) - len(told)
+    return Health(reason, (*told, f"{more} more datasets have damaged files") if more else tuple(told))
 
 
 def _summary(faults: dict[str, str]) -> str:

@@ -274,3 +274,26 @@ def test_a_server_that_ends_before_an_answer_is_no_fault_of_the_spawner() -> Non
         ended = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=60)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_engine_whose_processes_cannot_be_started_says_so_until_they_can(
+    spawner: Spawner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "temporary"
+    place.touch()
+    engine = QueryProcesses(spawner, tmp_path, place, QueryLimits(memory_bytes=MEMORY_BYTES, threads=1))
+    try:
+        assert [engine.fault() for _ in range(2)] == ["no query process can be started; see the server's log"] * 2
+        assert caplog.text.count("no query process can be started") == 1
+        place.unlink()
+        assert engine.fault() == ""
+        [ready] = engine._idle
+        assert engine.fault() == ""
+        assert engine._idle == [ready]
+
+        os.kill(ready.pid, signal.SIGKILL)
+        wait_until(lambda: not ready.resident_bytes())
+        assert engine.fault() == ""
+        assert any(process.resident_bytes() for process in engine._idle)
+    finally:
+        engine.close()

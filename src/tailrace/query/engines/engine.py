@@ -145,6 +145,10 @@ class Engine(ABC):
         Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
 
+    def fault(self) -> str:
+        """Return why no query can be run at the moment, empty while one can. May block."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Stop what the engine has running."""

@@ -120,16 +120,40 @@ class QueryProcesses(Engine):
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
         self._closed = False
+        self._trying = threading.Lock()
+        self._trouble = ""  # why the last process could not be started
         self._watch = Watch(limits.timeout_s, self._bound_memory)
 
     def warm_up(self) -> None:
         """Have a process ready, so that the first query need not wait for it."""
+        with self._trying:
+            self._make_ready()
+
+    def _make_ready(self) -> None:
         process = self._started()
         with self._lock:
             if not self._closed:
                 self._idle.append(process)
                 return
         self._discard(process)
+
+    def fault(self) -> str:
+        """Return why no query process can be started; where none is ready, that is tried."""
+        with self._lock:
+            if self._closed or (self._busy and not self._trouble):
+                return ""
+            idle = list(self._idle)
+        if any(process.resident_bytes() for process in idle):
+            return ""
+        if not self._trying.acquire(blocking=False):  # for another one who asks
+            return self._trouble
+        try:
+            self._make_ready()
+        except events.DatasetUnavailable as error:
+            return error.message
+        finally:
+            self._trying.release()
+        return ""
 
     def close(self) -> None:
         with self._lock:
@@ -255,8 +279,11 @@ class QueryProcesses(Engine):
             )
             process.wait()
         except (EOFError, OSError) as error:
-            logger.exception("no query process can be started")
-            raise events.DatasetUnavailable("no query process can be started; see the server's log") from error
+            if not self._trouble:  # which is the same with each one who asks
+                logger.exception("no query process can be started")
+            self._trouble = "no query process can be started; see the server's log"
+            raise events.DatasetUnavailable(self._trouble) from error
+        self._trouble = ""
         return process
 
     def _given_back(self, process: _Process) -> None:
