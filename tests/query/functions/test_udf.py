@@ -5,14 +5,17 @@ import threading
 import time
 
 import duckdb
+import pyarrow as pa
 import pytest
 import sqlglot.expressions as exp
+from hypothesis import given
+from hypothesis import strategies as st
 from query.functions.kit import evaluate
 
 from tailrace.query.functions import call
 from tailrace.query.functions.table import Context
-from tailrace.query.functions.udf import CELL_HASH, COLUMN_UDFS, UDFS, from_json
-from tailrace.query.values import literal, long, parse_timespan, string, timespan_text, to_json
+from tailrace.query.functions.udf import CELL_HASH, COLUMN_UDFS, FAILURES, UDFS, Udf, from_json
+from tailrace.query.values import BOOL, DYNAMIC, STRING, literal, long, parse_timespan, string, timespan_text, to_json
 
 
 def test_all_are_registered_under_names_of_their_own(database: duckdb.DuckDBPyConnection) -> None:
@@ -139,3 +142,72 @@ def test_constants_that_differ_from_call_to_call_are_told_apart(database: duckdb
         return found
 
     assert [asked("10.0.0.1"), asked("10.0.0.2"), asked("10.0.0.1")] == [True, False, True]
+
+
+_CELL = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, -1.5, 1e300, 2**70, "a", []])
+_SERIES = st.lists(st.integers(-3, 3) | st.floats(-3, 3), max_size=4)
+_VALUE = _SERIES | _SERIES.filter(bool) | st.lists(_CELL, max_size=4) | _CELL
+_ADDRESSES = st.lists(st.sampled_from(["10.0.0.0/8", "1.2.3.4", "x", "10.", "1.2.3.400"]), max_size=3)
+_TEXT = st.lists(st.sampled_from(["1.2.3.4", "10.0.0.1", ".", " ", "x", "9", "1.2.3.400"]), max_size=5).map("".join)
+
+
+def _arguments(function: Udf) -> st.SearchStrategy[list[list[object]]]:
+    """The columns of some rows, each of which may be the same in all of them."""
+    cells = {DYNAMIC: _VALUE | _ADDRESSES, STRING: _TEXT, BOOL: st.booleans()}
+
+    def columns(size: int) -> st.SearchStrategy[list[list[object]]]:
+        kinds = [cells.get(kind, st.integers(-2, 5)) for kind in function.parameters]
+        if not function.nulls:
+            kinds = [kind.filter(lambda cell: cell is not None) for kind in kinds]
+        return st.tuples(
+            *(st.lists(kind, min_size=size, max_size=size) | kind.map(lambda cell: [cell] * size) for kind in kinds)
+        ).map(list)
+
+    return st.integers(1, 20).flatmap(columns)
+
+
+def _outcome(function: Udf, row: tuple[object, ...]) -> object:
+    try:
+        return function.row(*row)
+    except FAILURES:
+        return function.otherwise
+
+
+@pytest.mark.parametrize("name", sorted(name for name, function in UDFS.items() if function.rows is not None))
+@given(data=st.data())
+def test_many_rows_at_once_give_what_each_gives(name: str, data: st.DataObject) -> None:
+    function = UDFS[name]
+    columns = data.draw(_arguments(function))
+    assert function.rows is not None
+    try:
+        found = function.rows(*columns)
+    except FAILURES:
+        return  # then they are computed one by one
+    expected = [_outcome(function, row) for row in zip(*columns, strict=True)]
+    assert to_json(found) == to_json(expected)
+
+
+def test_rows_after_one_that_fails_are_computed(database: duckdb.DuckDBPyConnection) -> None:
+    """Those of a block go on after each failure, whichever ones there are."""
+    texts = [f"10.0.{n // 250}.{n % 250}" if n % 7 else f"bad {n}" for n in range(5000)]
+    database.register("addresses", pa.table({"n": range(5000), "a": texts}))
+    try:
+        rows = database.sql("SELECT apl_parse_ipv4(a) FROM addresses ORDER BY n").fetchall()
+    finally:
+        database.unregister("addresses")
+    assert [value for (value,) in rows] == [
+        (10 << 24) + (n // 250 << 8) + n % 250 if n % 7 else None for n in range(5000)
+    ]
+
+
+def test_distinct_values_nulls_and_large_numbers_of_a_block_stay_apart(database: duckdb.DuckDBPyConnection) -> None:
+    """A block has results that are null, beyond 64 bits, not finite, and text that is not ASCII."""
+    cells = [None, "[1e999]", "[170141183460469231731687303715884105728]", '["é\\n"]', "{", "null", "[]"]
+    cells += [f"[{n}]" for n in range(500)] + ["[]"]
+    database.register("cells", pa.table({"n": range(len(cells)), "c": cells}))
+    try:
+        found = database.sql("SELECT apl_array_rotate(c, 0) FROM cells ORDER BY n").fetchall()
+    finally:
+        database.unregister("cells")
+    expected = [None, "[null]", cells[2], cells[3], None, None, "[]", *(f"[{n}]" for n in range(500)), "[]"]
+    assert [cell for (cell,) in found] == expected

@@ -3,7 +3,7 @@
 import itertools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,15 @@ Number = int | float
 Cell = Number | None
 
 
+_NUMBER_OR_NULL = frozenset({int, float, type(None)})
+_NUMBER = frozenset({int, float})
+
+
 def _series(value: Any) -> list[Cell]:
     if not isinstance(value, list):
         raise TypeError("a series is an array")
+    if _NUMBER_OR_NULL.issuperset(map(type, value)):
+        return value
     return [each if is_number(each) else None for each in value]
 
 
@@ -28,23 +34,71 @@ def _numbers(value: Any) -> list[Number]:
     return [each for each in _series(value) if each is not None]
 
 
-def _clean(value: Any) -> Any:
-    """What JSON can hold: a number that is not finite is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+# Many rows at once: the elements of all series in one list, which functions in C go through. It is for series of
+# numbers alone; whatever else there is raises, and rows are then computed one by one.
+
+
+def _flat(rows: list[Any]) -> tuple[list[Number], list[int]]:
+    """The elements of all series, and how many each has."""
+    if set(map(type, rows)) != {list}:
+        raise TypeError("a series is an array")
+    elements = [*itertools.chain.from_iterable(rows)]
+    if not _NUMBER.issuperset(map(type, elements)):
+        raise TypeError("an element is no number")
+    return elements, [*map(len, rows)]
+
+
+def _portions(elements: list[Any], sizes: list[int]) -> Iterator[Iterator[Any]]:
+    """The elements of each series, to be read before the next is asked for."""
+    return map(itertools.islice, itertools.repeat(iter(elements)), sizes)
+
+
+def _cut(elements: list[Any], sizes: list[int]) -> list[list[Any]]:
+    return [*map(list, _portions(elements, sizes))]
+
+
+def _sums(elements: list[Any], sizes: list[int]) -> list[float]:
+    return [*map(math.fsum, _portions(elements, sizes))]
+
+
+def _repeated(values: Iterable[Number], sizes: list[int]) -> Iterator[Number]:
+    return itertools.chain.from_iterable(map(itertools.repeat, values, sizes))
+
+
+class _LengthsDiffer(ValueError):
+    """Series of numbers side by side are of several lengths."""
+
+
+def _flat_pairs(left: list[Any], right: list[Any]) -> tuple[Iterable[Number], Iterable[Number], list[int]]:
+    """The elements of the series on both sides, and how many each has; a number stands for a series of itself."""
+    if _NUMBER.issuperset(map(type, right)):
+        elements, sizes = _flat(left)
+        return elements, _repeated(right, sizes), sizes
+    if _NUMBER.issuperset(map(type, left)):
+        elements, sizes = _flat(right)
+        return _repeated(left, sizes), elements, sizes
+    (lefts, sizes), (rights, others) = _flat(left), _flat(right)
+    if sizes != others:
+        raise _LengthsDiffer
+    return lefts, rights, sizes
 
 
 def _each(function: Callable[[Any], Any], values: list[Cell]) -> list[Any]:
     made: list[Any] = []
     for value in values:
         try:
-            made.append(None if value is None else _clean(function(value)))
+            made.append(None if value is None else function(value))
         except (ValueError, ArithmeticError):
             made.append(None)
     return made
 
 
 def _elementwise(name: str, function: Callable[[Any], Any]) -> Callable[..., Value]:
-    @udf(f"apl_{name}", [DYNAMIC], DYNAMIC)
+    def rows(series: list[Any]) -> list[Any]:
+        elements, sizes = _flat(series)
+        return _cut([*map(function, elements)], sizes)
+
+    @udf(f"apl_{name}", [DYNAMIC], DYNAMIC, rows=rows)
     def made(values: Any) -> list[Any]:
         return _each(function, _series(values))
 
@@ -64,14 +118,27 @@ def _both(function: Callable[[Any, Any], Any], left: Any, right: Any) -> list[An
     made: list[Any] = []
     for a, b in _paired(left, right):
         try:
-            made.append(None if a is None or b is None else _clean(function(a, b)))
+            made.append(None if a is None or b is None else function(a, b))
         except (ValueError, ArithmeticError):
             made.append(None)
     return made
 
 
+def _both_rows(function: Callable[[Any, Any], Any]) -> Callable[[list[Any], list[Any]], list[Any]]:
+    def rows(left: list[Any], right: list[Any]) -> list[Any]:
+        try:
+            lefts, rights, sizes = _flat_pairs(left, right)
+        except _LengthsDiffer:
+            made = [[*map(function, a, b)] for a, b in zip(left, right, strict=True)]
+            sizes = [*map(max, map(len, left), map(len, right))]
+            return [each + [None] * (size - len(each)) for each, size in zip(made, sizes, strict=True)]
+        return _cut([*map(function, lefts, rights)], sizes)
+
+    return rows
+
+
 def _binary(name: str, function: Callable[[Any, Any], Any]) -> Callable[..., Value]:
-    @udf(f"apl_{name}", [DYNAMIC, DYNAMIC], DYNAMIC)
+    @udf(f"apl_{name}", [DYNAMIC, DYNAMIC], DYNAMIC, rows=_both_rows(function))
     def made(left: Any, right: Any) -> list[Any]:
         return _both(function, left, right)
 
@@ -82,13 +149,30 @@ def _power(base: float, exponent: float) -> float:
     return math.pow(base, exponent)
 
 
-@udf("apl_series_divide", [DYNAMIC, DYNAMIC], DYNAMIC)
+def _quotient(left: Number, right: Number) -> float | None:
+    return left / right if right else None
+
+
+def _quotients_rows(left: list[Any], right: list[Any]) -> list[Any]:
+    try:
+        lefts, rights, sizes = _flat_pairs(left, right)
+    except _LengthsDiffer:
+        return [[*map(_quotient, a, b)] for a, b in zip(left, right, strict=True)]
+    return _cut([*map(_quotient, lefts, rights)], sizes)
+
+
+@udf("apl_series_divide", [DYNAMIC, DYNAMIC], DYNAMIC, rows=_quotients_rows)
 def _divide(left: Any, right: Any) -> list[Any]:
     size = min(len(each) for each in (left, right) if isinstance(each, list))
-    return _both(operator.truediv, left, right)[:size]
+    return _both(_quotient, left, right)[:size]
 
 
-@udf("apl_series_dot_product", [DYNAMIC, DYNAMIC], REAL)
+def _dot_products(left: list[Any], right: list[Any]) -> list[Any]:
+    lefts, rights, sizes = _flat_pairs(left, right)
+    return _sums([*map(operator.mul, lefts, rights)], sizes)
+
+
+@udf("apl_series_dot_product", [DYNAMIC, DYNAMIC], REAL, rows=_dot_products)
 def _dot_product(left: Any, right: Any) -> float:
     return math.fsum(a * b for a, b in _complete(left, right))
 
@@ -98,21 +182,49 @@ def _complete(left: Any, right: Any) -> list[tuple[Number, Number]]:
     return [(a, b) for a, b in _paired(left, right) if a is not None and b is not None]
 
 
-@udf("apl_series_cosine_similarity", [DYNAMIC, DYNAMIC], REAL)
+def _cosine_similarities(left: list[Any], right: list[Any]) -> list[Any]:
+    products = _dot_products(left, right)
+    if not (set(map(type, left)) == set(map(type, right)) == {list}):
+        raise TypeError("a number stands for as many as the other side has")
+    return [product / (math.hypot(*a) * math.hypot(*b)) for product, a, b in zip(products, left, right, strict=True)]
+
+
+@udf("apl_series_cosine_similarity", [DYNAMIC, DYNAMIC], REAL, rows=_cosine_similarities)
 def _cosine_similarity(left: Any, right: Any) -> float:
     pairs = _complete(left, right)
     lengths = math.hypot(*(a for a, _ in pairs)) * math.hypot(*(b for _, b in pairs))
     return math.fsum(a * b for a, b in pairs) / lengths
 
 
-@udf("apl_series_pearson_correlation", [DYNAMIC, DYNAMIC], REAL)
+def _deviations(elements: list[Number], sizes: list[int]) -> list[Number]:
+    """What the elements differ by from the mean of their series."""
+    means = map(operator.truediv, _sums(elements, sizes), sizes)
+    return [*map(operator.sub, elements, _repeated(means, sizes))]
+
+
+def _pearson_correlations(left: list[Any], right: list[Any]) -> list[Any]:
+    lefts, rights, sizes = _flat_pairs(left, right)
+    a = _deviations([*lefts], sizes)
+    if _are_one(right) and len(set(sizes)) == 1:
+        b = _deviations([*itertools.islice(rights, sizes[0])], sizes[:1]) * len(sizes)
+        spread_b = _sums([*map(operator.mul, b[: sizes[0]], b)], sizes[:1]) * len(sizes)
+    else:
+        b = _deviations([*rights], sizes)
+        spread_b = _sums([*map(operator.mul, b, b)], sizes)
+    spread_a, both = _sums([*map(operator.mul, a, a)], sizes), _sums([*map(operator.mul, a, b)], sizes)
+    return [*map(operator.truediv, both, map(math.sqrt, map(operator.mul, spread_a, spread_b)))]
+
+
+def _are_one(values: list[Any]) -> bool:
+    """Whether all rows have the same object, as those of a constant have."""
+    return all(map(operator.is_, values, itertools.repeat(values[0])))
+
+
+@udf("apl_series_pearson_correlation", [DYNAMIC, DYNAMIC], REAL, rows=_pearson_correlations)
 def _pearson_correlation(left: Any, right: Any) -> float:
     pairs = _complete(left, right)
-    mean_a = math.fsum(a for a, _ in pairs) / len(pairs)
-    mean_b = math.fsum(b for _, b in pairs) / len(pairs)
-    both = math.fsum((a - mean_a) * (b - mean_b) for a, b in pairs)
-    spread = math.fsum((a - mean_a) ** 2 for a, _ in pairs) * math.fsum((b - mean_b) ** 2 for _, b in pairs)
-    return both / math.sqrt(spread)
+    [found] = _pearson_correlations([[a for a, _ in pairs]], [[b for _, b in pairs]])
+    return float(found)
 
 
 @udf("apl_series_sum", [DYNAMIC], REAL)
@@ -125,36 +237,73 @@ def _magnitude(values: Any) -> float:
     return math.hypot(*_numbers(values))
 
 
-_STATISTICS = ("min", "min_idx", "max", "max_idx", "avg", "variance", "stdev")
+_NO_STATISTICS = (None,) * 7
 
 
-def _statistics(value: Any) -> list[Any]:
+def _statistics(value: Any) -> tuple[Any, ...]:
     series = _series(value)
+    if series and None not in series:
+        return _statistics_rows([series])[0]
     there = [(number, n) for n, number in enumerate(series) if number is not None]
     if not there:
-        return [None] * len(_STATISTICS)
-    least, at_least = min(there)
-    greatest, at_greatest = max(there, key=lambda each: (each[0], -each[1]))
-    mean = math.fsum(number for number, _ in there) / len(there)
-    variance = math.fsum((number - mean) ** 2 for number, _ in there) / (len(there) - 1) if len(there) > 1 else 0.0
-    found = [least, at_least, greatest, at_greatest, mean, variance, math.sqrt(variance)]
-    return [_clean(each) for each in found]
+        return _NO_STATISTICS
+    least, at_least, greatest, at_greatest, *others = _statistics_rows([[number for number, _ in there]])[0]
+    return (least, there[at_least][1], greatest, there[at_greatest][1], *others)
 
 
-@udf("apl_series_stats", [DYNAMIC], DYNAMIC)
-def _stats(values: Any) -> list[Any]:
+def _statistics_rows(series: list[Any]) -> list[tuple[Any, ...]]:
+    elements, sizes = _flat(series)
+    if 0 in sizes:
+        raise ValueError("an empty series has no mean")
+    means = [*map(operator.truediv, _sums(elements, sizes), sizes)]
+    deviations = [*map(operator.sub, elements, _repeated(means, sizes))]
+    squares = _sums([*map(operator.mul, deviations, deviations)], sizes)
+    variances = [total / (size - 1) if size > 1 else 0.0 for total, size in zip(squares, sizes, strict=True)]
+    least, greatest = [*map(min, series)], [*map(max, series)]
+    return [
+        *zip(
+            least,
+            map(list.index, series, least),
+            greatest,
+            map(list.index, series, greatest),
+            means,
+            variances,
+            map(math.sqrt, variances),
+            strict=True,
+        )
+    ]
+
+
+@udf("apl_series_stats", [DYNAMIC], DYNAMIC, rows=_statistics_rows)
+def _stats(values: Any) -> tuple[Any, ...]:
     return _statistics(values)
 
 
-@udf("apl_series_stats_dynamic", [DYNAMIC], DYNAMIC)
+def _named_statistics(found: tuple[Any, ...]) -> dict[str, Any]:
+    least, at_least, greatest, at_greatest, mean, variance, deviation = found
+    return {
+        "min": least,
+        "min_idx": at_least,
+        "max": greatest,
+        "max_idx": at_greatest,
+        "avg": mean,
+        "variance": variance,
+        "stdev": deviation,
+    }
+
+
+@udf("apl_series_stats_dynamic", [DYNAMIC], DYNAMIC,
+     rows=lambda series: [*map(_named_statistics, _statistics_rows(series))])  # fmt: skip
 def _stats_dynamic(values: Any) -> dict[str, Any]:
-    return dict(zip(_STATISTICS, _statistics(values), strict=True))
+    return _named_statistics(_statistics(values))
 
 
 # Filling. A missing element is null, what is no number, or equal to the placeholder.
 
 
 def _gaps(values: Any, missing: Any) -> list[Cell]:
+    if missing is None:
+        return _series(values)
     return [None if each is not None and each == missing else each for each in _series(values)]
 
 
@@ -185,72 +334,158 @@ def _fill_backward(values: Any, missing: Any) -> list[Cell]:
 @udf("apl_series_fill_linear", [DYNAMIC, DYNAMIC, BOOL, DYNAMIC], DYNAMIC, nulls=True)
 def _fill_linear(values: Any, missing: Any, edges: bool | None, constant: Any) -> list[Any]:
     series = _gaps(values, missing)
+    if None not in series:
+        return series
     known = [n for n, each in enumerate(series) if each is not None]
     if not known:
         return [constant] * len(series)
     made: list[Any] = list(series)
-    for a, b in itertools.pairwise(known):
-        for n in range(a + 1, b):
-            share = (n - a) / (b - a)
-            made[n] = _clean(float(made[a]) * (1 - share) + float(made[b]) * share)
+    first, last = known[0], known[-1]
+    if last - first >= len(known):
+        for a, b in itertools.pairwise(known):
+            for n in range(a + 1, b):
+                share = (n - a) / (b - a)
+                made[n] = float(made[a]) * (1 - share) + float(made[b]) * share
     if edges is not False:
-        made[: known[0]] = [made[known[0]]] * known[0]
-        made[known[-1] + 1 :] = [made[known[-1]]] * (len(made) - known[-1] - 1)
+        made[:first] = [made[first]] * first
+        made[last + 1 :] = [made[last]] * (len(made) - last - 1)
     return made
 
 
 # Signals
 
 
-def _parts(values: np.ndarray[Any, Any]) -> list[list[Cell]]:
-    return [[_clean(float(each)) for each in part] for part in (values.real, values.imag)]
+def _by_length(rows: list[list[Any]]) -> Iterator[tuple[list[int], np.ndarray[Any, Any]]]:
+    """The numbers of the rows of one length, and these as a matrix; what is missing is 0."""
+    places: dict[int, list[int]] = {}
+    for n, row in enumerate(rows):
+        places.setdefault(len(row), []).append(n)
+    for size, numbers in places.items():
+        chosen = rows if len(numbers) == len(rows) else [rows[n] for n in numbers]
+        elements = [*itertools.chain.from_iterable(chosen)]
+        if None in elements:
+            elements = [each or 0.0 for each in elements]
+        yield numbers, np.array(elements, dtype=float).reshape(len(numbers), size)
 
 
-def _complex(real: Any, imaginary: Any) -> np.ndarray[Any, Any]:
-    first = [each or 0.0 for each in _series(real)]
-    second = [each or 0.0 for each in _series(imaginary)] if isinstance(imaginary, list) else []
-    size = max(len(first), len(second))
-    padded = [part + [0.0] * (size - len(part)) for part in (first, second)]
-    return np.array(padded[0], dtype=float) + 1j * np.array(padded[1], dtype=float)
+def _transforms(
+    transform: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], real: list[Any], imaginary: list[Any]
+) -> list[Any]:
+    rows = [*map(_series, real)]
+    others: list[list[Cell]] = []
+    if any(isinstance(each, list) for each in imaginary):
+        others = [_series(each) if isinstance(each, list) else [] for each in imaginary]
+        sizes = [max(len(a), len(b)) for a, b in zip(rows, others, strict=True)]
+        rows = [row + [0.0] * (size - len(row)) for row, size in zip(rows, sizes, strict=True)]
+        others = [row + [0.0] * (size - len(row)) for row, size in zip(others, sizes, strict=True)]
+    made: list[Any] = [None] * len(rows)
+    for numbers, matrix in _by_length(rows):
+        if not matrix.shape[1]:
+            parts: Iterable[Any] = ([[], []] for _ in numbers)
+        else:
+            if others:
+                [(_, imaginaries)] = _by_length([others[n] for n in numbers])
+                matrix = matrix + 1j * imaginaries
+            found = transform(matrix)
+            parts = map(list, zip(found.real.tolist(), found.imag.tolist(), strict=True))
+        for n, each in zip(numbers, parts, strict=True):
+            made[n] = each
+    return made
 
 
-@udf("apl_series_fft", [DYNAMIC, DYNAMIC], DYNAMIC, nulls=True)
-def _fft(real: Any, imaginary: Any) -> list[list[Cell]]:
-    values = _complex(real, imaginary)
-    return _parts(np.fft.fft(values)) if len(values) else [[], []]
+def _fft_rows(real: list[Any], imaginary: list[Any]) -> list[Any]:
+    return _transforms(np.fft.fft, real, imaginary)
 
 
-@udf("apl_series_ifft", [DYNAMIC, DYNAMIC], DYNAMIC, nulls=True)
-def _ifft(real: Any, imaginary: Any) -> list[list[Cell]]:
-    values = _complex(real, imaginary)
-    return _parts(np.fft.ifft(values)) if len(values) else [[], []]
+def _ifft_rows(real: list[Any], imaginary: list[Any]) -> list[Any]:
+    return _transforms(np.fft.ifft, real, imaginary)
 
 
-@udf("apl_series_fir", [DYNAMIC, DYNAMIC, BOOL, BOOL], DYNAMIC)
-def _fir(values: Any, coefficients: Any, normalize: bool, center: bool) -> list[Any]:
-    series = np.array([each or 0.0 for each in _series(values)], dtype=float)
-    weights = np.array(_numbers(coefficients), dtype=float)
-    if not len(series) or not len(weights):
-        return []
+@udf("apl_series_fft", [DYNAMIC, DYNAMIC], DYNAMIC, nulls=True, rows=_fft_rows)
+def _fft(real: Any, imaginary: Any) -> Any:
+    return _fft_rows([real], [imaginary])[0]
+
+
+@udf("apl_series_ifft", [DYNAMIC, DYNAMIC], DYNAMIC, nulls=True, rows=_ifft_rows)
+def _ifft(real: Any, imaginary: Any) -> Any:
+    return _ifft_rows([real], [imaginary])[0]
+
+
+def _only(values: list[Any]) -> Any:
+    """What all rows have; raises TypeError where they differ."""
+    if not _are_one(values):
+        raise TypeError("the rows differ")
+    return values[0]
+
+
+def _fir_rows(values: list[Any], coefficients: list[Any], normalize: list[bool], center: list[bool]) -> list[list[Any]]:
+    rows = [*map(_series, values)]
+    weights = np.array(_numbers(_only(coefficients)), dtype=float)
+    if not len(weights):
+        return [[] for _ in rows]
     total = weights.sum()
-    if normalize and total:
+    if _only(normalize) and total:
         weights = weights / total
-    # The convolution has the filter's length less one more elements than the series.
-    full = np.convolve(series, weights)
-    start = (len(weights) - 1) // 2 if center else 0
-    return [_clean(float(each)) for each in full[start : start + len(series)]]
+    start = (len(weights) - 1) // 2 if _only(center) else 0
+    made: list[list[Any]] = [[] for _ in rows]
+    for numbers, matrix in _by_length(rows):
+        size = matrix.shape[1]
+        filtered = np.zeros_like(matrix)
+        with np.errstate(all="ignore"):
+            for n, weight in reversed([*enumerate(weights[: size + start].tolist())]):
+                shift = n - start
+                if shift >= 0:
+                    filtered[:, shift:] += weight * matrix[:, : size - shift]
+                else:
+                    filtered[:, :shift] += weight * matrix[:, -shift:]
+        for n, row in zip(numbers, filtered.tolist(), strict=True):
+            made[n] = row
+    return made
 
 
-@udf("apl_series_iir", [DYNAMIC, DYNAMIC, DYNAMIC], DYNAMIC)
-def _iir(values: Any, numerators: Any, denominators: Any) -> list[Any]:
-    series = [float(each or 0.0) for each in _series(values)]
-    ahead, back = _numbers(numerators), _numbers(denominators)
-    made: list[float] = []
+@udf("apl_series_fir", [DYNAMIC, DYNAMIC, BOOL, BOOL], DYNAMIC, rows=_fir_rows)
+def _fir(values: Any, coefficients: Any, normalize: bool, center: bool) -> list[Any]:
+    return _fir_rows([values], [coefficients], [normalize], [center])[0]
+
+
+_FEW_ROWS = 16  # below which a loop in Python is as fast as one over columns
+
+
+def _iir_rows(values: list[Any], numerators: list[Any], denominators: list[Any]) -> list[list[Any]]:
+    rows = [*map(_series, values)]
+    ahead, back = _numbers(_only(numerators)), _numbers(_only(denominators))
+    made: list[list[Any]] = [[] for _ in rows]
+    for numbers, matrix in _by_length(rows):
+        if len(numbers) < _FEW_ROWS:
+            found = [_recursive(row, ahead, back) for row in matrix.tolist()]
+        else:
+            with np.errstate(all="ignore"):
+                columns = _recursive([*matrix.T], ahead, back)
+            found = np.array(columns).T.tolist() if columns else [[] for _ in numbers]
+        for n, row in zip(numbers, found, strict=True):
+            made[n] = row
+    return made
+
+
+def _recursive(series: list[Any], ahead: list[Number], back: list[Number]) -> list[Any]:
+    """A filter over the elements of one series, or over the columns of many of one length."""
+    made: list[Any] = []
     for n in range(len(series)):
-        total = sum(weight * series[n - k] for k, weight in enumerate(ahead[: n + 1]))
-        total -= sum(weight * made[n - k] for k, weight in enumerate(back[1 : n + 1], 1))
-        made.append(total / back[0])
-    return [_clean(each) for each in made]
+        total: Any = 0.0
+        for k, weight in enumerate(ahead[: n + 1]):
+            total = total + weight * series[n - k]
+        fed_back: Any = 0.0
+        for k, weight in enumerate(back[1 : n + 1], 1):
+            fed_back = fed_back + weight * made[n - k]
+        if not back[0]:
+            raise ZeroDivisionError("the first denominator is 0")
+        made.append((total - fed_back) / back[0])
+    return made
+
+
+@udf("apl_series_iir", [DYNAMIC, DYNAMIC, DYNAMIC], DYNAMIC, rows=_iir_rows)
+def _iir(values: Any, numerators: Any, denominators: Any) -> list[Any]:
+    return _iir_rows([values], [numerators], [denominators])[0]
 
 
 def _missing(value: Value | None) -> Value:

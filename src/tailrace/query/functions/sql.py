@@ -7,7 +7,6 @@ is a template, which the literals of each row fill.
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from operator import itemgetter
 
 import msgspec
 from msgspec import Struct
@@ -42,21 +41,25 @@ _PART = re.compile(
 """Literals, names in quotes, and comments; those that nothing closes go on to the end."""
 
 
-class _Template(Struct, frozen=True):
-    """A text with %s for each literal: `text % pick(literals)`."""
+class _Template(Struct, frozen=True, gc=False):
+    """A text with places for literals."""
 
-    text: str
-    numbers: tuple[int, ...]  # of the literals, in the order of the text
+    parts: tuple[str, ...]  # before, between and after the places
+    numbers: tuple[int, ...]  # of the literals, in the order of the places
 
     def filled(self, literals: list[str]) -> str:
-        if len(self.numbers) == 1:
-            return self.text % literals[self.numbers[0]]
-        return self.text % itemgetter(*self.numbers)(literals) if self.numbers else self.text % ()
+        parts = self.parts
+        if len(parts) == 2:
+            return f"{parts[0]}{literals[self.numbers[0]]}{parts[1]}"
+        made = [""] * (2 * len(parts) - 1)
+        made[::2] = parts
+        made[1::2] = [literals[n] for n in self.numbers]
+        return "".join(made)
 
 
 def _template(text: str, mark: "re.Pattern[str]") -> _Template:
     parts = mark.split(text)
-    return _Template("%s".join(each.replace("%", "%%") for each in parts[::2]), tuple(map(int, parts[1::2])))
+    return _Template(tuple(parts[::2]), tuple(map(int, parts[1::2])))
 
 
 # Parsing

@@ -271,9 +271,8 @@ def _as_arrow(function: Udf, results: list[Any]) -> pa.Array:
 
 def _json_array(values: list[Any]) -> pa.Array:
     """Values as JSON texts; raises one of FAILURES where a value has to be written by itself."""
-    lines = np.frombuffer(_ENCODER.encode_lines(values), np.uint8)
-    is_end = lines == ord("\n")
-    ends = np.flatnonzero(is_end)
+    lines = _ENCODER.encode_lines(values)
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
     if len(ends) != len(values) or len(lines) > _MAX_ARROW_BYTES:
         raise ValueError("a JSON text has a line break, or all are too long")
     offsets = np.zeros(len(values) + 1, np.int32)
@@ -281,7 +280,9 @@ def _json_array(values: list[Any]) -> pa.Array:
     there = None
     if None in values:
         there = pa.array([value is not None for value in values]).buffers()[1]
-    return pa.Array.from_buffers(pa.string(), len(values), [there, pa.py_buffer(offsets), pa.py_buffer(lines[~is_end])])
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [there, pa.py_buffer(offsets), pa.py_buffer(lines.replace(b"\n", b""))]
+    )
 
 
 def _fitting(function: Udf, result: Any) -> Any:
