@@ -402,7 +402,10 @@ def test_a_pipe_is_read_as_a_file(server: Server, dataset: str, tmp_path: Path) 
     assert run.stdout == "ingested 2 events, 0 failed\n", run.stderr
 
 
-def test_what_comes_slowly_is_sent_at_once_and_what_ctrl_c_ends_is_sent_and_told(server: Server, dataset: str) -> None:
+@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_comes_slowly_is_sent_at_once_and_what_a_signal_ends_is_sent_and_told(
+    server: Server, dataset: str, ended_by: signal.Signals, code: int
+) -> None:
     def count() -> int:
         return int(server.sql(f'SELECT count(*) AS n FROM "{dataset}"')[0]["n"])
 
@@ -421,10 +424,10 @@ def test_what_comes_slowly_is_sent_at_once_and_what_ctrl_c_ends_is_sent_and_told
         running.stdin.write('{"i":2}\n')
         running.stdin.flush()
         wait_until(lambda: count() == 2)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(ended_by)
         said, _ = running.communicate(timeout=60)
 
-    assert (running.returncode, said) == (130, "ingested 2 events, 0 failed\n")
+    assert (running.returncode, said) == (code, "ingested 2 events, 0 failed\n")
 
 
 @needs_openssl

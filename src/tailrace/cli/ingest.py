@@ -45,7 +45,8 @@ READ_AHEAD = 4  # chunks
 FLUSH_AFTER_S = 0.25  # without anything to read, what was read is sent
 SNIFFED_BYTES = 64 * 1024  # of a log, to see its format
 MAX_TOLD = 20  # refusals of a file that are listed
-INTERRUPTED = 130  # exit code of what Ctrl-C ended, as shells have it
+SIGNALLED = 128  # and the signal's number: exit code of what a signal ended, as shells have it
+ENDING = (signal.SIGINT, signal.SIGTERM)  # of Ctrl-C, and of `timeout` and supervisors
 ZSTD_READ_BYTES = 16 * 1024  # compressed: what comes out of it at once may be far more
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
@@ -130,7 +131,7 @@ def ingest(
     Refused events are listed on standard error, numbered from 0 within their file as in the server's answers.
     A file that cannot be read to its end is named there too. In both cases the exit code is 1.
 
-    Ctrl-C ends the reading: what was read is sent, and the exit code is 130.
+    Ctrl-C ends the reading: what was read is sent, and the exit code is 130. So does SIGTERM, with 143.
 
     Examples:
 
@@ -190,7 +191,7 @@ def ingest(
             raise
     print(total.summary())
     if stop.is_set():
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(SIGNALLED + stop.number)
     if total.failed or total.broken:
         raise typer.Exit(FAILED)
 
@@ -273,20 +274,29 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
+class Stop(threading.Event):
+    """Is set where a signal ends the reading."""
+
+    number = 0  # of the signal
+
+
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that what was read is still sent; a second one ends the command at once."""
-    stop = threading.Event()
+def _interruptible() -> Iterator[Stop]:
+    """Ctrl-C and SIGTERM set the event, so that what was read is still sent; a second one ends the command at once."""
+    stop = Stop()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.number = number
         stop.set()
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = [signal.signal(number, interrupt) for number in ENDING]
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(ENDING, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _pieces(
