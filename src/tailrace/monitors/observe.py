@@ -53,7 +53,7 @@ def matches(table: AplTable) -> tuple[Match, ...]:
     names = [field.name for field in table.fields]
     has_time = any(field.name == TIME and field.type == "datetime" for field in table.fields)
     times = _times(table, TIME) if has_time else [None] * table.rows.num_rows
-    rows = _rows(cells.columns(table), table.rows.num_rows)
+    rows = _rows(list(cells.columns(table)), table.rows.num_rows)
     found = [
         Match({name: _plain(cell) for name, cell in zip(names, row, strict=True) if cell is not None}, time)
         for row, time in zip(rows, times, strict=True)

@@ -1,6 +1,8 @@
 """Answers in each format, from results made by hand."""
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pytest
 from support import answers
 
 from tailrace.query import to_arrow, to_csv, to_ndjson
-from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
+from tailrace.query.answers import cells, to_legacy, to_result, to_tabular, to_tabular_rows
 from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.run import (
     Aggregate,
@@ -172,6 +174,35 @@ def test_tabular_says_how_aggregates_came_to_be() -> None:
         "_totals",
         [{"method": "GET", "count_": 5, "topk_ip": []}, {"method": None, "count_": 1, "topk_ip": []}],
     )
+
+
+@pytest.mark.parametrize("encode", [to_tabular, to_tabular_rows, to_legacy])
+def test_an_answer_is_the_same_however_many_rows_are_encoded_at_a_time(
+    encode: Callable[[AplResult], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encode(RAW)
+    monkeypatch.setattr(cells, "MAX_VALUES", 1)
+    monkeypatch.setattr(cells, "LEAST_ROWS", 1)
+
+    assert encode(RAW) == whole
+
+
+@pytest.mark.parametrize("encode", [to_tabular, to_tabular_rows, to_legacy])
+def test_an_answer_takes_memory_in_proportion_to_its_bytes(
+    encode: Callable[[AplResult], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "MAX_VALUES", 1)  # at least LEAST_ROWS are taken
+    column = pa.array(range(1_000_000, 1_002_000))
+    fields = tuple(AplField(f"{n:03}", "integer") for n in range(200))
+    rows = pa.table({field.name: column for field in fields})
+    result = AplResult((AplTable("0", fields, rows),), status(), ())
+    tracemalloc.start()
+    size = len(encode(result))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size > 2000 * 200 * len("1000000,")
+    assert peak < 3.5 * size
 
 
 def test_without_rows_there_is_an_empty_array_for_each_field() -> None:

@@ -1,6 +1,6 @@
 """The values of an answer's columns as JSON has them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,16 +14,30 @@ TIMESPAN = "timespan"  # the type of a field whose values are integers of nanose
 
 Column = Sequence[Any]
 
+MAX_VALUES = 1_000_000  # that are objects at once
+LEAST_ROWS = 250  # that are taken at once all the same, as each field costs some time
 
-def columns(table: AplTable) -> list[Column]:
-    """The values of each field, of equal number, each ready to be encoded.
+
+def columns(table: AplTable) -> Iterator[Column]:
+    """Give the values of each field, of equal number, each ready to be encoded.
 
     Times are RFC 3339 texts, timespans are written out, dynamic values are raw JSON, what is no finite number is null.
+    One at a time: as objects all of them may take ten times the memory of the answer.
     """
-    return [
-        _column(values.combine_chunks(), kind, field.type)
-        for values, kind, field in zip(table.rows.columns, table.rows.schema, table.fields, strict=True)
-    ]
+    for values, kind, field in zip(table.rows.columns, table.rows.schema, table.fields, strict=True):
+        yield _column(values.combine_chunks(), kind, field.type)
+
+
+def slices(table: AplTable) -> Iterator[AplTable]:
+    """Cut a table into some rows at a time, of which all values may be objects at once."""
+    count = max(LEAST_ROWS, MAX_VALUES // max(len(table.fields), 1))
+    for start in range(0, table.rows.num_rows, count):
+        yield msgspec.structs.replace(table, rows=table.rows.slice(start, count))
+
+
+def encoded(value: Any) -> Any:
+    """Return the JSON of a value, to be a part of an answer in its place."""
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def _column(values: pa.Array, kind: pa.Field, shown_type: str) -> Column:

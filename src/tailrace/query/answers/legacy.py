@@ -82,7 +82,12 @@ def to_legacy(result: AplResult, ops: Mapping[str, str] | None = None) -> bytes:
 
 
 def _matches(result: AplResult) -> Iterator[Match]:
-    table = result.tables[0]
+    for part in cells.slices(result.tables[0]):
+        for match in _matches_of(part):
+            yield cells.encoded(match)
+
+
+def _matches_of(table: AplTable) -> Iterator[Match]:
     names = [field.name for field in table.fields]
     named = dict(zip(names, cells.columns(table), strict=True))
     count = table.rows.num_rows
@@ -125,7 +130,7 @@ def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None 
     keys = [n for n, name in enumerate(names) if name in table.groups and name != without]
     values = [n for n, name in enumerate(names) if name not in table.groups and (ops is None or name in ops)]
     labels = [names[n] if ops is None else ops[names[n]] for n in values]
-    columns = cells.columns(table)
+    columns = list(cells.columns(table))
     for row in range(table.rows.num_rows):
         group = {names[n]: columns[n][row] for n in keys}
         found = [Aggregated(label, columns[n][row]) for label, n in zip(labels, values, strict=True)]

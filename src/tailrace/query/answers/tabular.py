@@ -1,6 +1,7 @@
 """The tabular answer of Axiom's query routes: tables whose values come by columns, or by rows."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -89,7 +90,6 @@ def _answer(form: str, result: AplResult, tables: list[Table]) -> bytes:
 
 
 def _table(table: AplTable, *, by_rows: bool) -> Table:
-    columns = cells.columns(table)
     return Table(
         name=table.name,
         sources=[Named(name) for name in table.sources],
@@ -100,8 +100,8 @@ def _table(table: AplTable, *, by_rows: bool) -> Table:
         if table.range is None
         else Range(table.range.field, rfc3339(table.range.start_ns), rfc3339(table.range.end_ns)),
         buckets=UNSET if table.buckets is None else Buckets(table.buckets.field, table.buckets.size),
-        columns=UNSET if by_rows or not columns else columns,
-        rows=_rows(columns, table.rows.num_rows) if by_rows else UNSET,
+        columns=UNSET if by_rows or not table.fields else [cells.encoded(column) for column in cells.columns(table)],
+        rows=list(_rows(table)) if by_rows else UNSET,
     )
 
 
@@ -110,5 +110,10 @@ def _field(field: AplField) -> Field:
     return Field(field.name, field.type, UNSET if agg is None else Aggregation(agg.name, agg.fields, agg.args))
 
 
-def _rows(columns: list[cells.Column], count: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*columns, strict=True)) if columns else [()] * count
+def _rows(table: AplTable) -> Iterator[Sequence[Any]]:
+    if not table.fields:
+        yield from itertools.repeat((), table.rows.num_rows)
+        return
+    for part in cells.slices(table):
+        for row in zip(*cells.columns(part), strict=True):
+            yield cells.encoded(row)
