@@ -16,7 +16,11 @@ from typing import Any
 import httpx
 import hypothesis
 import pytest
+from sqlalchemy import Engine
+from support.postgres import empty, postgres_database, postgres_server
 from support.rounds import rounds
+
+from tailrace.storage.database import Database
 
 # The same examples in every run, so that a failure is of the change at hand; "search" looks for new ones. No deadlines,
 # as the machine may be shared.
@@ -24,6 +28,8 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=rounds(50))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+POSTGRESQL = "postgresql"
+KINDS_OF_DATABASE = ("sqlite", POSTGRESQL)
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 
@@ -37,6 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         directory = item.path.relative_to(Path(__file__).parent).parts[0]
         if directory in PROCESS_DIRECTORIES or "process" in getattr(item, "fixturenames", ()):
+            item.add_marker("process")
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and POSTGRESQL in callspec.params.values():
             item.add_marker("process")
         if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("rounds")
@@ -253,3 +262,60 @@ def dataset(server: Server, request: pytest.FixtureRequest) -> str:
 
 
 _DATASETS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Engine]:
+    """A PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def one_postgres_url(postgres: Engine) -> Iterator[str]:
+    """The URL of a database, for one test after the other."""
+    with postgres_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def one_postgres_database(one_postgres_url: str) -> Iterator[Database]:
+    """That database, with its tables: a test that needs no other connections saves the time that they take."""
+    with Database.open(one_postgres_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def postgres_url(one_postgres_url: str, one_postgres_database: Database) -> str:
+    """The URL of a new database on PostgreSQL."""
+    empty(one_postgres_database)
+    return one_postgres_url
+
+
+@pytest.fixture(params=KINDS_OF_DATABASE)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a new database is: what `Database.open` takes, for each kind that there is."""
+    if request.param != POSTGRESQL:
+        return tmp_path / "tailrace.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(params=KINDS_OF_DATABASE)
+def empty_location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """The same where there is no table yet."""
+    if request.param != POSTGRESQL:
+        yield tmp_path / "tailrace.db"
+        return
+    with postgres_database(request.getfixturevalue("postgres")) as url:
+        yield url
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, location: Path | str) -> Iterator[Database]:
+    """A new database."""
+    if isinstance(location, str):
+        yield request.getfixturevalue("one_postgres_database")
+        return
+    with Database.open(location) as opened:
+        yield opened

@@ -1,7 +1,6 @@
-"""Keys of the other protocols in the access store, on a real database file."""
+"""Keys of the other protocols in a real database."""
 
 import string
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +9,7 @@ import pytest
 
 from tailrace.access import Access, Grant, KeyProtocol
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from tailrace.storage.database import Database
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 PROTOCOLS: tuple[KeyProtocol, ...] = get_args(KeyProtocol)
@@ -34,14 +34,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "access.db"  # where the store is unless it is on a server
-
-
-@pytest.fixture
-def access(location: Path | str, clock: Clock) -> Iterator[Access]:
-    with Access.open(location, clock) as store:
-        yield store
+def access(database: Database, clock: Clock) -> Access:
+    return Access(database, clock)
 
 
 @pytest.fixture
@@ -78,16 +72,16 @@ def test_a_key_for_every_dataset_may_send_to_any(access: Access, owner: Grant) -
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.sqlite
-def test_nothing_of_a_key_is_in_the_file(path: Path, protocol: KeyProtocol) -> None:
-    with Access.open(path) as access:
+def test_nothing_of_a_key_is_in_the_file(tmp_path: Path, protocol: KeyProtocol) -> None:
+    with Database.open(tmp_path / "tailrace.db") as database:
+        access = Access(database)
         secret = access.bootstrap()
         assert secret is not None
         made = [create(access, access.authenticate(secret), protocol)[1], secret]
         given = "brought-along-".ljust(60, "z") + protocol
         made.append(create(access, access.authenticate(secret), protocol, key=given)[1])
 
-    stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"test" in stored
     for each in made:
         assert each.encode() not in stored
@@ -232,13 +226,15 @@ def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_keys_outlive_a_restart(location: Path | str, protocol: KeyProtocol) -> None:
-    with Access.open(location) as access:
+    with Database.open(location) as database:
+        access = Access(database)
         secret = access.bootstrap()
         assert secret is not None
         key_id, key = create(access, access.authenticate(secret), protocol)
         record = access.get_key(key_id)
 
-    with Access.open(location) as access:
+    with Database.open(location) as database:
+        access = Access(database)
         assert access.authenticate_key(protocol, key).key_id == key_id
         assert access.list_keys() == [record]
 

@@ -1,15 +1,15 @@
 """Organisations, users and their roles, personal tokens, tokens regenerated: on a real database."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tailrace.access import Access, Grant, Replacement, allows, require
 from tailrace.events import BadRequest, Conflict, DatasetNotFound, Forbidden, NotFound, Unauthorized
+from tailrace.storage.database import Database
 
 INGEST = {"logs": {"ingest": ["create"]}}
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -31,9 +31,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def access(location: Path | str, clock: Clock) -> Iterator[Access]:
-    with Access.open(location, clock) as store:
-        yield store
+def access(database: Database, clock: Clock) -> Access:
+    return Access(database, clock)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Roles and groups in the store: on a real database, in force from the next look-up."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tailrace.access import Access, Grant, GroupBody, RoleBody, allows
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
+from tailrace.storage.database import Database
 
 READ_LOGS = RoleBody("Readers", dataset_capabilities={"logs": {"query": ["read"]}})
 SEND_LOGS = RoleBody(
@@ -15,9 +13,8 @@ SEND_LOGS = RoleBody(
 
 
 @pytest.fixture
-def access(location: Path | str) -> Iterator[Access]:
-    with Access.open(location) as store:
-        yield store
+def access(database: Database) -> Access:
+    return Access(database)
 
 
 @pytest.fixture

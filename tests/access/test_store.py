@@ -1,18 +1,17 @@
-"""The access store on a real database file."""
+"""Users and tokens in a real database."""
 
-import stat
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from tailrace.access import NO_EXPIRY, Access, Grant
 from tailrace.events import AccessUnavailable, BadRequest, Forbidden, NotFound, Unauthorized
+from tailrace.storage.database import Database
 
 INGEST = {"logs": {"ingest": ["create"]}}
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -32,14 +31,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "access.db"  # where the store is unless it is on a server
-
-
-@pytest.fixture
-def access(location: Path | str, clock: Clock) -> Iterator[Access]:
-    with Access.open(location, clock) as store:
-        yield store
+def access(database: Database, clock: Clock) -> Access:
+    return Access(database, clock)
 
 
 @pytest.fixture
@@ -58,10 +51,12 @@ def test_the_first_start_gives_the_owner_a_personal_token_once(access: Access) -
 
 
 def test_a_token_survives_a_restart(location: Path | str) -> None:
-    with Access.open(location) as access:
+    with Database.open(location) as database:
+        access = Access(database)
         secret = access.bootstrap()
         assert secret is not None
-    with Access.open(location) as access:
+    with Database.open(location) as database:
+        access = Access(database)
         assert access.bootstrap() is None
         assert access.authenticate(secret).kind == "personal"
 
@@ -82,20 +77,13 @@ def test_a_changed_root_token_replaces_the_one_before(access: Access) -> None:
         access.authenticate(first)
 
 
-@pytest.mark.sqlite
-def test_only_hashes_are_stored(path: Path, access: Access, owner: Grant) -> None:
-    _, secret = access.create_token("t", INGEST, who=owner)
-    access.close()
-    stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
+def test_only_hashes_are_stored(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "tailrace.db") as database:
+        access = Access(database)
+        _, secret = access.create_token("t", INGEST, who=access.authenticate(access.bootstrap() or ""))
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert secret.encode() not in stored
     assert secret.removeprefix("xaat-").encode() not in stored
-
-
-@pytest.mark.sqlite
-def test_the_files_are_the_owners_alone(path: Path, access: Access, owner: Grant) -> None:
-    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert "access.db-wal" in modes
-    assert set(modes.values()) == {0o600}
 
 
 def test_an_unknown_token_is_refused(access: Access, owner: Grant) -> None:
@@ -110,9 +98,9 @@ def test_a_credential_that_is_not_known_is_looked_up_once_until_something_change
     looked_up = []
     look_up = access._look_up
 
-    def counted(digest: bytes) -> Any:
+    def counted(connection: Connection, digest: bytes) -> Any:
         looked_up.append(digest)
-        return look_up(digest)
+        return look_up(connection, digest)
 
     monkeypatch.setattr(access, "_look_up", counted)
     secret = "a-key-that-the-clients-have-already"
@@ -175,7 +163,8 @@ def test_a_revoked_token_stops_at_its_next_use(access: Access, owner: Grant) -> 
 
 def test_a_token_revoked_by_another_process_stops_at_its_next_use(tmp_path: Path, location: Path | str) -> None:
     shared = location if isinstance(location, str) else f"sqlite:///{tmp_path}/shared.db"
-    with Access.open(shared) as one, Access.open(shared) as other:
+    with Database.open(shared) as first, Database.open(shared) as second:
+        one, other = Access(first), Access(second)
         secret = one.bootstrap()
         assert secret is not None
         record, token = one.create_token("t", INGEST, who=one.authenticate(secret))
@@ -188,7 +177,8 @@ def test_a_token_revoked_by_another_process_stops_at_its_next_use(tmp_path: Path
 
 
 def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
-    with Access.open(f"sqlite:///{tmp_path}/shared.db") as shared:
+    with Database.open(f"sqlite:///{tmp_path}/shared.db") as database:
+        shared = Access(database)
         secret = shared.bootstrap()
         assert secret is not None
         shared.authenticate(secret)

@@ -242,7 +242,7 @@ def test_nothing_of_a_key_is_on_disk(server: "Server", protocol: str) -> None:
     files = [path for path in server.data.rglob("*") if path.is_file()] + [server.errors]
     stored = {path.name: path.read_bytes() for path in files}
 
-    assert "access.db" in stored
+    assert "tailrace.db" in stored
     assert not [name for name, content in stored.items() if any(secret.encode() in content for secret in secrets)]
 
 

@@ -13,14 +13,16 @@ from support import http
 
 from tailrace.access import Access, Entry
 from tailrace.api import ROUTES, ApiRoute, Services, build
-from tailrace.api.kept import Kept
+from tailrace.api.field_store import FieldStore
 from tailrace.api.routes import ANY_TOKEN, PUBLIC
+from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Health, Monitoring
-from tailrace.api.store import Store
 from tailrace.api.turns import Turns
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
 from tailrace.query import DuckDB, QueryLimits
+from tailrace.storage.database import Database
+from tailrace.storage.documents import DocumentStore
 from tailrace.tail import TailLimits, Tails
 
 if TYPE_CHECKING:
@@ -40,15 +42,12 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
     async def never(entry: Entry) -> None:
         raise AssertionError(entry)
 
-    access = Access.open(tmp_path / "access.db")
+    database = Database.open(tmp_path / "tailrace.db")
     lake = Lake.open(tmp_path / "lake")
     engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
-    store = Store.open(tmp_path / "saved.db")
-    kept = Kept.open(tmp_path / "saved.db")
-    monitor_store = MonitorStore.open(tmp_path / "saved.db")
     with ThreadPoolExecutor(1) as threads:
         yield Services(
-            access,
+            Access(database),
             lake,
             engine,
             threads,
@@ -56,19 +55,17 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
             health,
             lambda: b"",
             lambda: None,
-            store=store,
-            kept=kept,
+            documents=DocumentStore(database),
+            fields=FieldStore(database),
+            saved_queries=SavedQueryStore(database),
             turns=Turns(1, running=1, waiting=0),
             tails=Tails(TailLimits(), lambda limits: engine),
-            monitoring=Monitoring(monitor_store, lambda monitor_id: None),
+            monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
             record=never,
         )
-    monitor_store.close()
-    kept.close()
-    store.close()
     engine.close()
     lake.close()
-    access.close()
+    database.close()
 
 
 def name(route: ApiRoute) -> str:

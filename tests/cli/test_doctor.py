@@ -201,13 +201,13 @@ def test_a_bit_of_a_table_that_another_reader_would_not_miss_is_found(data: Path
     assert f"{file.name} is damaged" in wrong(done)[0]
 
 
-def test_a_spoiled_database_of_tokens_is_found(data: Path) -> None:
-    (data / "access.db").write_bytes(b"no database" * 1000)
+def test_a_spoiled_database_is_found(data: Path) -> None:
+    (data / "tailrace.db").write_bytes(b"no database" * 1000)
 
     done = doctor("--data", str(data))
 
     assert done.exit_code == 1
-    assert "access.db" in wrong(done)[0]
+    assert "tailrace.db" in wrong(done)[0]
 
 
 def test_secrets_that_others_may_read_are_found_with_what_to_do(data: Path) -> None:

@@ -86,6 +86,18 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None
     assert refused(path, {}, {}) == [f"unknown setting 'comit_bytes' in file {path}; did you mean commit_bytes?"]
 
 
+def test_a_setting_of_an_earlier_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'access_url = "postgresql+psycopg://host/name"')
+
+    for lines in (
+        refused(path, {}, {}),
+        refused(None, {}, {"TAILRACE_ACCESS_URL": "postgresql+psycopg://host/name"}),
+        refused(None, {"access_url": "postgresql+psycopg://host/name"}, {}),
+    ):
+        (line,) = lines
+        assert "name it by database_url" in line
+
+
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
     assert refused(None, {}, {"TAILRACE_PROT": "1", "HOME": "/"}) == [
         "unknown environment variable TAILRACE_PROT; did you mean TAILRACE_PORT?"
@@ -180,7 +192,7 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
         ("baselime_partial", "202", 202),
         ("axiom_hosts", ["a", "b"], ("a", "b")),
         ("data", "x/y", Path("x/y")),
-        ("access_url", "", ""),
+        ("database_url", "", ""),
     ],
 )
 def test_a_value_is_read_as_its_type(name: str, value: object, found: object) -> None:
@@ -207,7 +219,8 @@ def test_a_value_is_read_as_its_type(name: str, value: object, found: object) ->
         ("axiom_hosts", [1]),
         ("trusted_proxies", [1.5]),
         ("root_token", "xapt-a\n"),
-        ("access_url", "postgres"),
+        ("database_url", "postgres"),
+        ("database_url", "sqlite:///a.db"),
         ("max_events", "10MB"),
         ("commit_bytes", "1.5"),
     ],

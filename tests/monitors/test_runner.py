@@ -28,6 +28,7 @@ from tailrace.monitors.runner import RETRY_AFTER_S, SECOND_NS, next_run_ns
 from tailrace.monitors.store import Entry, Pending
 from tailrace.query import AplResult
 from tailrace.query.run import AplField, AplStatus, AplTable
+from tailrace.storage.database import Database
 
 MINUTE = 60 * SECOND_NS
 DAY = 24 * 60 * MINUTE
@@ -51,10 +52,10 @@ def events(*times_ns: int) -> AplResult:
 class World:
     """A runner over a real store and a real receiver, with answers that the test gives and a clock that it moves."""
 
-    def __init__(self, path: Path, receiver: HttpReceiver) -> None:
+    def __init__(self, database: Database, receiver: HttpReceiver) -> None:
         self.now_ns = START
         self.receiver = receiver
-        self.store = MonitorStore.open(path / "saved.db")
+        self.store = MonitorStore(database)
         self.defined: dict[str, Defined] = {}
         self.notifiers: dict[str, Notifier] = {"hook": self.hook()}
         self.asked: list[Question] = []
@@ -105,13 +106,12 @@ def play(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]
 
     def played(scene: Callable[[World], Awaitable[None]]) -> None:
         async def run() -> None:
-            with http_receiver() as receiver:
-                world = World(tmp_path, receiver)
+            with http_receiver() as receiver, Database.open(tmp_path / "tailrace.db") as database:
+                world = World(database, receiver)
                 try:
                     await scene(world)
                 finally:
                     await world.runner.stop()
-                    world.store.close()
 
         asyncio.run(run())
 

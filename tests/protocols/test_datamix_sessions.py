@@ -16,6 +16,7 @@ from tailrace.parsing import Limits
 from tailrace.protocols import datamix
 from tailrace.protocols.datamix import DatamixOptions
 from tailrace.protocols.http import Request, Response
+from tailrace.storage.database import Database
 
 T = TypeVar("T")
 
@@ -77,10 +78,10 @@ class MemoryIngestService:
 class Service:
     """The protocol over a store and an ingest service, at a time that passes when told to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, database: Database) -> None:
         self.clock = Clock()
         self.path = path
-        self.access = Access.open(path / "access.db", self.clock)
+        self.access = Access(database, self.clock)
         self.access.bootstrap("xapt-root")
         self.ingest = self.restarted()
 
@@ -141,9 +142,8 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    made = Service(tmp_path)
-    yield made
-    made.access.close()
+    with Database.open(tmp_path / "tailrace.db") as database:
+        yield Service(tmp_path, database)
 
 
 def error_of(answer: Response) -> tuple[int, str]:

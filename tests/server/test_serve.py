@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from support import http
 from support.waiting import wait_until
 
-from tailrace.server.serve import _open_access
+from tailrace.server.serve import _open_database
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -88,7 +88,7 @@ def test_what_the_first_start_makes_is_for_its_owner_only(make_server: "MakeServ
 
     for directory in (server.data, server.data / "lake", server.data / "log", server.data / "temporary"):
         assert mode(directory) == 0o700
-    for name in ("owner-token", "server.json", "access.db", "saved.db"):
+    for name in ("owner-token", "server.json", "tailrace.db", "tailrace.db-wal"):
         assert mode(server.data / name) == 0o600
     assert json.loads((server.data / "server.json").read_text()) == {"url": server.url, "pid": server.pid}
     assert server.token.startswith("xapt-")
@@ -222,24 +222,24 @@ def test_a_part_of_the_data_directory_that_cannot_be_used_is_named_in_a_line(mak
     server = make_server()
     server.data.mkdir()
     (server.data / "owner-token").mkdir()
-    (server.data / "saved.db").write_bytes(b"no database\n" * 100)
+    (server.data / "tailrace.db").write_bytes(b"no database\n" * 100)
 
     for name, reason in (
-        ("saved.db", "cannot be opened: it is damaged or incomplete; restore it from a backup, or move it away to"),
+        ("tailrace.db", "cannot be opened: it is damaged or incomplete; restore it from a backup, or move it away to"),
         ("owner-token", "cannot be opened: Is a directory"),
     ):
         refused = server.launch()
         assert refused.wait(60) == 1
         told = server.errors.read_text().splitlines()[-1]
         assert told.startswith(f"tailrace: {server.data / name} {reason}")
-        (server.data / "saved.db").unlink()
-        server.data.joinpath("saved.db").touch()
+        (server.data / "tailrace.db").unlink()
+        server.data.joinpath("tailrace.db").touch()
     assert "Traceback" not in server.errors.read_text()
 
 
 def test_a_database_whose_driver_is_not_installed_names_the_package(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"access_url needs the package pg8000: pip install tailrace\[postgres\]"):
-        _open_access("postgresql+pg8000://u@localhost/x", tmp_path / "access.db")
+    with pytest.raises(SystemExit, match=r"database_url needs the package pg8000: pip install tailrace\[postgres\]"):
+        _open_database("postgresql+pg8000://u@localhost/x", tmp_path)
 
 
 def test_a_file_in_place_of_the_directory_of_queries_is_replaced(make_server: "MakeServer") -> None:

@@ -17,6 +17,7 @@ from tailrace.log import LocalLog
 from tailrace.parsing import Limits
 from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
 from tailrace.server.metrics import Metrics
+from tailrace.storage.database import Database
 from tailrace.tail import TailLimits, Tails
 
 ROOT_TOKEN = "xapt-root"
@@ -45,7 +46,8 @@ class Parts(Struct, frozen=True):
 @asynccontextmanager
 async def open_service(directory: Path, access: Access | None = None) -> AsyncIterator[Parts]:
     """Open a service on an empty directory."""
-    access = access or Access.open(directory / "access.db")
+    database = Database.open(directory / "tailrace.db")
+    access = access or Access(database)
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")
     access.datasets_belong(lake.organisation)
@@ -76,4 +78,4 @@ async def open_service(directory: Path, access: Access | None = None) -> AsyncIt
             await asyncio.to_thread(lake.close)
             log.close()
             engine.close()
-            access.close()
+            database.close()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from tailrace.access.capabilities import FIRST_ORGANISATION, ROLE_NAMES, Grant
 from tailrace.access.roles import require_role, roles_by_groups
-from tailrace.access.schema import (
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, checked_text
+from tailrace.storage.database import Database
+from tailrace.storage.tables import (
     MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
     group_members,
@@ -21,7 +23,6 @@ from tailrace.access.schema import (
     tokens,
     users,
 )
-from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, checked_text
 
 MAX_EMAIL_LENGTH = 254  # characters, RFC 5321
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -61,10 +62,10 @@ class Membership(Struct, frozen=True):
 
 
 class People:
-    """The organisations and users of an open store."""
+    """The organisations and users of a database."""
 
-    def __init__(self, engine: Engine, changing: Changing, now: Callable[[], str]) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, changing: Changing, now: Callable[[], str]) -> None:
+        self._database = database
         self._changing = changing
         self._now = now
 
@@ -72,18 +73,18 @@ class People:
 
     def list_users(self, organisation: str) -> list[User]:
         """Return the users of an organisation, oldest first."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(_select_users(organisation).order_by(memberships.c.created_at, users.c.id))
             return [_user(row) for row in rows]
 
     def get_user(self, user_id: str, organisation: str) -> User:
         """Return a user of an organisation; raises NotFound."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _found_user(connection, user_id, organisation)
 
     def creator(self, user_id: str) -> tuple[str, str]:
         """Return the name and the email of a user, also of one who has left; empty where there never was one."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(select(users.c.name, users.c.email).where(users.c.id == user_id)).first()
         return (row.name, row.email) if row is not None else ("", "")
 
@@ -164,7 +165,7 @@ class People:
         """Raise unless `who` may act for a user: themselves, or one below them of no other organisation."""
         if who.kind == "personal" and who.user_id == user_id:
             return
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             _require_all_roles(connection, who, user_id, _found_user(connection, user_id, who.organisation).role.id)
             theirs = connection.scalar(
                 select(func.count()).select_from(memberships).where(memberships.c.user_id == user_id)
@@ -176,7 +177,7 @@ class People:
 
     def memberships(self, user_id: str) -> list[Membership]:
         """Return the organisations of a user, the first joined first."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 select(organisations, memberships.c.role)
                 .join(memberships, memberships.c.organisation == organisations.c.id)
@@ -187,7 +188,7 @@ class People:
 
     def get_organisation(self, organisation: str) -> Organisation:
         """Return an organisation; raises NotFound."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _found_organisation(connection, organisation)
 
     def create_organisation(self, name: str, *, who: Grant) -> Organisation:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
 
 from tailrace.access.capabilities import (
     ROLE_NAMES,
@@ -21,8 +21,9 @@ from tailrace.access.capabilities import (
 )
 from tailrace.access.people import assign_role, checked_description, checked_name
 from tailrace.access.roles import require_role
-from tailrace.access.schema import group_members, group_roles, groups, memberships, roles
 from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.storage.database import Database
+from tailrace.storage.tables import group_members, group_roles, groups, memberships, roles
 
 MAX_ROLES = 1_000  # of an organisation
 MAX_GROUPS = 1_000  # of an organisation
@@ -77,10 +78,10 @@ class GroupBody(Struct, frozen=True):
 
 
 class Rbac:
-    """The roles and groups of an open store."""
+    """The roles and groups of a database."""
 
-    def __init__(self, engine: Engine, changing: Changing, now: Callable[[], str]) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, changing: Changing, now: Callable[[], str]) -> None:
+        self._database = database
         self._changing = changing
         self._now = now
 
@@ -89,13 +90,13 @@ class Rbac:
     def list_roles(self, organisation: str) -> list[CustomRole]:
         """Return the roles that an organisation made, oldest first."""
         mine = select(roles).where(roles.c.organisation == organisation)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(mine.order_by(roles.c.created_at, roles.c.id)).all()
             return [_role(connection, row) for row in rows]
 
     def get_role(self, role_id: str, organisation: str) -> CustomRole:
         """Return one; raises NotFound."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _role(connection, _found(connection, roles, role_id, organisation))
 
     def create_role(self, body: RoleBody, *, who: Grant) -> CustomRole:
@@ -140,13 +141,13 @@ class Rbac:
     def list_groups(self, organisation: str) -> list[Group]:
         """Return the groups of an organisation, oldest first."""
         mine = select(groups).where(groups.c.organisation == organisation)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(mine.order_by(groups.c.created_at, groups.c.id)).all()
             return [_group(connection, row) for row in rows]
 
     def get_group(self, group_id: str, organisation: str) -> Group:
         """Return one; raises NotFound."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _group(connection, _found(connection, groups, group_id, organisation))
 
     def create_group(self, body: GroupBody, *, who: Grant) -> Group:

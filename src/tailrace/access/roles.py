@@ -14,8 +14,8 @@ from tailrace.access.capabilities import (
     require_views,
     role_capabilities,
 )
-from tailrace.access.schema import group_members, group_roles, groups, roles
 from tailrace.events import BadRequest, Forbidden
+from tailrace.storage.tables import group_members, group_roles, groups, roles
 
 
 class Held(Struct, frozen=True):

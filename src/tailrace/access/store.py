@@ -1,21 +1,18 @@
-"""The access store: users and tokens in SQL, and the one cached look-up that every credential goes through."""
+"""Users, tokens and keys in SQL, and the one cached look-up that every credential goes through."""
 
 import hmac
 import logging
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Literal
 
 from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Row,
     and_,
     delete,
@@ -26,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from tailrace.access import migrations
 from tailrace.access.capabilities import (
     FIRST_ORGANISATION,
     Capabilities,
@@ -50,12 +46,6 @@ from tailrace.access.keys import (
 from tailrace.access.people import People, User, checked_description, checked_name
 from tailrace.access.rbac import Rbac
 from tailrace.access.roles import held
-from tailrace.access.schema import changes as _changes
-from tailrace.access.schema import keys as _keys
-from tailrace.access.schema import memberships as _memberships
-from tailrace.access.schema import organisations as _organisations
-from tailrace.access.schema import tokens as _tokens
-from tailrace.access.schema import users as _users
 from tailrace.access.tokens import (
     NO_EXPIRY,
     PersonalToken,
@@ -77,11 +67,12 @@ from tailrace.events import (
     StorageUnavailable,
     Unauthorized,
 )
-from tailrace.storage.database import changing, open_engine
+from tailrace.storage.cache import Invalidation
+from tailrace.storage.database import Database
+from tailrace.storage.tables import keys, memberships, organisations, timestamp, tokens, users
 
-logger = logging.getLogger("tailrace.access")
+logger = logging.getLogger(__name__)
 
-FILE_NAME = "access.db"
 OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes
 _MAX_CACHED = 10_000  # tokens; the cache is emptied beyond
 
@@ -116,49 +107,20 @@ class _NewToken(Struct, frozen=True):
 
 
 class Access:
-    """The open store. Safe to use from several threads; a change is seen by the next look-up.
+    """The users, tokens and keys of a database. Thread-safe; a change is seen by the next look-up."""
 
-    Where other processes may change the store, it `is_shared`, each look-up asks it first whether any did.
-    """
-
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time, *, is_shared: bool = False) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._clock = clock
-        self._is_shared = is_shared
-        self._seen: int | None = None  # changes of the store that the caches know of
-        self._lock = threading.Lock()
         self._cache: dict[bytes, _Found] = {}  # by hash
         self._unknown: set[bytes] = set()  # hashes that are no credential's: a client with an old one keeps sending
         self._keys_by_id: dict[str, KeyGrant] = {}
         self._organisations: frozenset[str] | None = None
-        self._changes = 0
         self._owner_of: OwnerOf = nobody
-        self.people = People(engine, self._changing, self._now)
-        self.rbac = Rbac(engine, self._changing, self._now)
-
-    @classmethod
-    def open(cls, path_or_url: Path | str, clock: Callable[[], float] = time.time) -> Self:
-        """Open the store, made if missing and brought up to date: a path is an SQLite file (mode 0600).
-
-        A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database.
-        """
-        engine = open_engine(path_or_url)
-        try:
-            migrations.upgrade(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        return cls(engine, clock, is_shared=isinstance(path_or_url, str))
-
-    def close(self) -> None:
-        """Close the connections to the store."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._invalidation = Invalidation(database, self._clear)
+        self._changing = self._invalidation.changing
+        self.people = People(database, self._changing, self._now)
+        self.rbac = Rbac(database, self._changing, self._now)
 
     def datasets_belong(self, owner_of: OwnerOf) -> None:
         """From now on keep grants to the datasets of their own organisation; call it before the first look-up."""
@@ -196,17 +158,9 @@ class Access:
         self._catch_up()
         grant = self._keys_by_id.get(key_id)
         if grant is None:
-            changes = self._changes
-            with self._engine.connect() as connection:
-                row = connection.execute(select(_keys).where(_keys.c.id == key_id)).first()
-            if row is None:
-                raise Unauthorized("the key was revoked")
-            grant = self._key_grant(row)
-            with self._lock:
-                if changes == self._changes:
-                    if len(self._keys_by_id) >= _MAX_CACHED:
-                        self._keys_by_id.clear()
-                    self._keys_by_id[key_id] = grant
+            grant = self._invalidation.read(
+                lambda connection: self._found_key(connection, key_id), partial(self._put_key, key_id)
+            )
         if self._clock() >= grant.expires_s:
             raise Unauthorized("the key has expired")
         return _at_home(grant)
@@ -224,7 +178,9 @@ class Access:
         digest = hash_of(secret)
         found = self._cache.get(digest)
         if found is None and digest not in self._unknown:
-            found = self._look_up(digest)
+            found = self._invalidation.read(
+                lambda connection: self._look_up(connection, digest), partial(self._put_credential, digest)
+            )
         if found is None or not hmac.compare_digest(found.hash, digest):
             raise Unauthorized(f"the {what} is not valid")
         if self._clock() >= found.end_s:
@@ -233,14 +189,7 @@ class Access:
 
     def _known_organisations(self) -> frozenset[str]:
         known = self._organisations
-        if known is None:
-            changes = self._changes
-            with self._engine.connect() as connection:
-                known = frozenset(connection.scalars(select(_organisations.c.id)))
-            with self._lock:
-                if changes == self._changes:
-                    self._organisations = known
-        return known
+        return known if known is not None else self._invalidation.read(_organisation_ids, self._put_organisations)
 
     def get_user(self, user_id: str, organisation: str = FIRST_ORGANISATION) -> User:
         """Return a user of an organisation; raises NotFound."""
@@ -248,7 +197,7 @@ class Access:
 
     def has_owner(self) -> bool:
         """Return whether the first organisation has an owner, which `bootstrap` sees to."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _first_owner(connection) is not None
 
     def bootstrap(self, root_token: str = "") -> str | None:
@@ -257,7 +206,7 @@ class Access:
         A root token given is that secret, at the first start and later: it replaces the one before, which then
         ceases to work, and is returned once. None when nothing changed; then nothing is written either.
         """
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             owner = _first_owner(connection)
             if owner is not None and not root_token:
                 return None
@@ -272,9 +221,9 @@ class Access:
             if owner is None:
                 owner = str(uuid.uuid4())
                 now = self._now()
-                connection.execute(insert(_users).values(id=owner, name="Owner", email="", created_at=now))
+                connection.execute(insert(users).values(id=owner, name="Owner", email="", created_at=now))
                 connection.execute(
-                    insert(_memberships).values(
+                    insert(memberships).values(
                         user_id=owner, organisation=FIRST_ORGANISATION, role="owner", created_at=now
                     )
                 )
@@ -284,7 +233,7 @@ class Access:
             elif hmac.compare_digest(before.hash, hash_of(secret)):
                 return None
             else:
-                connection.execute(update(_tokens).where(_tokens.c.id == before.id).values(hash=hash_of(secret)))
+                connection.execute(update(tokens).where(tokens.c.id == before.id).values(hash=hash_of(secret)))
         return secret
 
     def create_token(
@@ -328,15 +277,15 @@ class Access:
 
     def list_tokens(self, organisation: str | None = None) -> list[TokenRecord]:
         """Return every API token, of one organisation if it is named, oldest first."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
-                select(_tokens).where(_api_token(None, organisation)).order_by(_tokens.c.created_at, _tokens.c.id)
+                select(tokens).where(_api_token(None, organisation)).order_by(tokens.c.created_at, tokens.c.id)
             )
             return [_record(row) for row in rows]
 
     def get_token(self, token_id: str, organisation: str | None = None) -> TokenRecord:
         """Return an API token; raises NotFound, also for one of an organisation other than the one named."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return _record(_found_token(connection, token_id, organisation))
 
     def update_token(
@@ -377,7 +326,7 @@ class Access:
                 _require_some(datasets, org)
             require_all(who, datasets, org)
             if values:
-                connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(**values))
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(**values))
             return _record(_found_token(connection, token_id, who.organisation))
 
     def regenerate_token(
@@ -410,7 +359,7 @@ class Access:
             require_all(who, new.datasets, new.org)
             secret = new_secret(new.kind)
             if end.timestamp() < _end(row.expires_at):
-                connection.execute(update(_tokens).where(_tokens.c.id == token_id).values(expires_at=rfc3339(end)))
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(expires_at=rfc3339(end)))
             made = self._insert(
                 connection,
                 new.kind,
@@ -428,7 +377,7 @@ class Access:
     def delete_token(self, token_id: str, organisation: str | None = None) -> None:
         """Revoke an API token: its next use is refused. Raises NotFound."""
         with self._changing() as connection:
-            gone = connection.execute(delete(_tokens).where(_api_token(token_id, organisation))).rowcount
+            gone = connection.execute(delete(tokens).where(_api_token(token_id, organisation))).rowcount
         if not gone:
             raise NotFound(f"token {token_id!r} not found")
 
@@ -473,14 +422,14 @@ class Access:
         """Revoke a personal token of a user. Raises NotFound, Forbidden."""
         self.people.require_sway(user_id, who=who)
         with self._changing() as connection:
-            one = _personal(user_id) & (_tokens.c.id == token_id)
-            if not connection.execute(delete(_tokens).where(one)).rowcount:
+            one = _personal(user_id) & (tokens.c.id == token_id)
+            if not connection.execute(delete(tokens).where(one)).rowcount:
                 raise NotFound(f"token {token_id!r} not found")
 
     def _personal_tokens(self, user_id: str) -> list[PersonalToken]:
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
-                select(_tokens).where(_personal(user_id)).order_by(_tokens.c.created_at, _tokens.c.id)
+                select(tokens).where(_personal(user_id)).order_by(tokens.c.created_at, tokens.c.id)
             )
             return [
                 PersonalToken(row.id, row.name, row.description, row.created_at, row.expires_at or NO_EXPIRY)
@@ -521,7 +470,7 @@ class Access:
                     )
                 secret = new_key(kind)
             connection.execute(
-                insert(_keys).values(
+                insert(keys).values(
                     id=key_id,
                     protocol=kind,
                     name=name,
@@ -539,14 +488,14 @@ class Access:
 
     def list_keys(self, organisation: str | None = None) -> list[KeyRecord]:
         """Return every key, of one organisation if it is named, oldest first."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(_keys).where(_key(None, organisation)).order_by(_keys.c.created_at))
+        with self._database.reading() as connection:
+            rows = connection.execute(select(keys).where(_key(None, organisation)).order_by(keys.c.created_at))
             return [_key_record(row) for row in rows]
 
     def get_key(self, key_id: str, organisation: str | None = None) -> KeyRecord:
         """Return a key; raises NotFound, also for one of an organisation other than the one named."""
-        with self._engine.connect() as connection:
-            row = connection.execute(select(_keys).where(_key(key_id, organisation))).first()
+        with self._database.reading() as connection:
+            row = connection.execute(select(keys).where(_key(key_id, organisation))).first()
         if row is None:
             raise NotFound(f"key {key_id!r} not found")
         return _key_record(row)
@@ -554,37 +503,43 @@ class Access:
     def delete_key(self, key_id: str, organisation: str | None = None) -> None:
         """Revoke a key: its next use is refused. Raises NotFound."""
         with self._changing() as connection:
-            gone = connection.execute(delete(_keys).where(_key(key_id, organisation))).rowcount
+            gone = connection.execute(delete(keys).where(_key(key_id, organisation))).rowcount
         if not gone:
             raise NotFound(f"key {key_id!r} not found")
 
-    def _look_up(self, digest: bytes) -> _Found | None:
-        changes = self._changes
-        with self._engine.connect() as connection:
-            found: _Found | None
-            row = connection.execute(select(_tokens).where(_tokens.c.hash == digest)).first()
-            if row is not None:
-                found = self._found_token(connection, row)
-            else:
-                key = connection.execute(select(_keys).where(_keys.c.hash == digest)).first()
-                if key is not None:
-                    key_grant = self._key_grant(key)
-                    found = _Found(key.hash, key_grant.expires_s, key_grant)
-                else:
-                    found = None
-        with self._lock:
-            # A change since the read may have revoked what was read, or made it: then it must not be kept.
-            if changes != self._changes:
-                pass
-            elif found is None:
-                if len(self._unknown) >= _MAX_CACHED:
-                    self._unknown.clear()
-                self._unknown.add(digest)
-            else:
-                if len(self._cache) >= _MAX_CACHED:
-                    self._cache.clear()
-                self._cache[digest] = found
-        return found
+    def _look_up(self, connection: Connection, digest: bytes) -> _Found | None:
+        row = connection.execute(select(tokens).where(tokens.c.hash == digest)).first()
+        if row is not None:
+            return self._found_token(connection, row)
+        key = connection.execute(select(keys).where(keys.c.hash == digest)).first()
+        if key is None:
+            return None
+        grant = self._key_grant(key)
+        return _Found(key.hash, grant.expires_s, grant)
+
+    def _put_credential(self, digest: bytes, found: _Found | None) -> None:
+        if found is None:
+            if len(self._unknown) >= _MAX_CACHED:
+                self._unknown.clear()
+            self._unknown.add(digest)
+        else:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[digest] = found
+
+    def _found_key(self, connection: Connection, key_id: str) -> KeyGrant:
+        row = connection.execute(select(keys).where(keys.c.id == key_id)).first()
+        if row is None:
+            raise Unauthorized("the key was revoked")
+        return self._key_grant(row)
+
+    def _put_key(self, key_id: str, grant: KeyGrant) -> None:
+        if len(self._keys_by_id) >= _MAX_CACHED:
+            self._keys_by_id.clear()
+        self._keys_by_id[key_id] = grant
+
+    def _put_organisations(self, known: frozenset[str]) -> None:
+        self._organisations = known
 
     def _found_token(self, connection: Connection, row: Row[Any]) -> _Found:
         end_s = _end(row.expires_at)
@@ -601,9 +556,9 @@ class Access:
             return _Found(row.hash, end_s, grant)
         grants = {}
         for member in connection.execute(
-            select(_memberships)
-            .where(_memberships.c.user_id == row.user_id)
-            .order_by(_memberships.c.created_at, _memberships.c.organisation)
+            select(memberships)
+            .where(memberships.c.user_id == row.user_id)
+            .order_by(memberships.c.created_at, memberships.c.organisation)
         ).all():
             may = held(connection, row.user_id, member.organisation, member.role)
             grants[member.organisation] = Grant(
@@ -648,7 +603,7 @@ class Access:
     ) -> str:
         token_id = str(uuid.uuid4())
         connection.execute(
-            insert(_tokens).values(
+            insert(tokens).values(
                 id=token_id,
                 name=name,
                 description=description,
@@ -665,72 +620,58 @@ class Access:
         return token_id
 
     def _catch_up(self) -> None:
-        """Forget what was looked up before the last change of another process. Raises AccessUnavailable."""
-        if not self._is_shared:
-            return
+        """Forget what was looked up before the last change of another server. Raises AccessUnavailable."""
         try:
-            with self._engine.connect() as connection:
-                number = connection.scalar(select(_changes.c.number))
+            self._invalidation.check()
         except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
-            logger.exception("The access store does not answer")
-            raise AccessUnavailable("the store of users and tokens does not answer; try again later") from error
-        if number != self._seen:
-            self._forget()
-            self._seen = number
+            logger.exception("The database does not answer")
+            raise AccessUnavailable("the database of users and tokens does not answer; try again later") from error
 
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        with changing(self._engine) as connection:
-            yield connection
-            connection.execute(update(_changes).values(number=_changes.c.number + 1))
-        self._forget()
-
-    def _forget(self) -> None:
-        # After the commit: a look-up that read the old rows before it finds the count changed, and keeps nothing.
-        with self._lock:
-            self._changes += 1
-            self._cache.clear()
-            self._unknown.clear()
-            self._keys_by_id.clear()
-            self._organisations = None
+    def _clear(self) -> None:
+        self._cache.clear()
+        self._unknown.clear()
+        self._keys_by_id.clear()
+        self._organisations = None
 
     def _now(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return timestamp(self._clock())
+
+
+def _organisation_ids(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.scalars(select(organisations.c.id)))
 
 
 def _first_owner(connection: Connection) -> str | None:
     """The id of who has been an owner of the first organisation for the longest time."""
-    first = (_memberships.c.role == "owner") & (_memberships.c.organisation == FIRST_ORGANISATION)
-    found: str | None = connection.scalar(
-        select(_memberships.c.user_id).where(first).order_by(_memberships.c.created_at)
-    )
+    first = (memberships.c.role == "owner") & (memberships.c.organisation == FIRST_ORGANISATION)
+    found: str | None = connection.scalar(select(memberships.c.user_id).where(first).order_by(memberships.c.created_at))
     return found
 
 
 def _owners_token(connection: Connection, owner: str) -> Row[Any, Any] | None:
     """The id and the hash of the token that `bootstrap` made for an owner."""
-    mine = (_tokens.c.user_id == owner) & (_tokens.c.kind == "personal") & (_tokens.c.name == OWNERS_TOKEN)
-    return connection.execute(select(_tokens.c.id, _tokens.c.hash).where(mine).order_by(_tokens.c.created_at)).first()
+    mine = (tokens.c.user_id == owner) & (tokens.c.kind == "personal") & (tokens.c.name == OWNERS_TOKEN)
+    return connection.execute(select(tokens.c.id, tokens.c.hash).where(mine).order_by(tokens.c.created_at)).first()
 
 
 def _api_token(token_id: str | None, organisation: str | None) -> ColumnElement[bool]:
     # Personal tokens are not managed as API tokens, so that the owner cannot be locked out through that route.
     return and_(
-        _tokens.c.kind != "personal",
-        true() if token_id is None else _tokens.c.id == token_id,
-        true() if organisation is None else _tokens.c.organisation == organisation,
+        tokens.c.kind != "personal",
+        true() if token_id is None else tokens.c.id == token_id,
+        true() if organisation is None else tokens.c.organisation == organisation,
     )
 
 
 def _found_token(connection: Connection, token_id: str, organisation: str | None) -> Row[Any]:
-    row = connection.execute(select(_tokens).where(_api_token(token_id, organisation))).first()
+    row = connection.execute(select(tokens).where(_api_token(token_id, organisation))).first()
     if row is None:
         raise NotFound(f"token {token_id!r} not found")
     return row
 
 
 def _personal(user_id: str) -> ColumnElement[bool]:
-    return and_(_tokens.c.kind == "personal", _tokens.c.user_id == user_id)
+    return and_(tokens.c.kind == "personal", tokens.c.user_id == user_id)
 
 
 def _is_basic(row: Row[Any]) -> bool:
@@ -755,8 +696,8 @@ def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> No
 
 def _key(key_id: str | None, organisation: str | None) -> ColumnElement[bool]:
     return and_(
-        true() if key_id is None else _keys.c.id == key_id,
-        true() if organisation is None else _keys.c.organisation == organisation,
+        true() if key_id is None else keys.c.id == key_id,
+        true() if organisation is None else keys.c.organisation == organisation,
     )
 
 
@@ -796,11 +737,11 @@ def _tail_hash(protocol: KeyProtocol, key: str) -> bytes | None:
 
 
 def _is_taken(connection: Connection, protocol: KeyProtocol, key: str) -> bool:
-    same = _keys.c.hash == hash_of(key)
+    same = keys.c.hash == hash_of(key)
     if protocol == "moesif":
-        same |= _keys.c.tail_hash == _tail_hash(protocol, key)
-    a_token = select(_tokens.c.id).where(_tokens.c.hash == hash_of(key))
-    return connection.execute(select(_keys.c.id).where(same)).first() is not None or (
+        same |= keys.c.tail_hash == _tail_hash(protocol, key)
+    a_token = select(tokens.c.id).where(tokens.c.hash == hash_of(key))
+    return connection.execute(select(keys.c.id).where(same)).first() is not None or (
         connection.execute(a_token).first() is not None
     )
 

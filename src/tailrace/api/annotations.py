@@ -16,10 +16,10 @@ from starlette.responses import Response
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
 from tailrace.api.apl import with_plus
-from tailrace.api.kept import Document
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, checked_text
 from tailrace.events.times import given_time
+from tailrace.storage.documents import Document
 
 AREA = "annotations"
 TYPE = re.compile(r"[a-z0-9-]+")
@@ -74,7 +74,7 @@ async def list_annotations(request: Request, services: Services, grant: Grant) -
     starts = query.getlist("start")
     ends = query.getlist("end") or starts[1:]  # Axiom's Go client sends the end as a second start
     start, end = _bound(starts[:1], "start"), _bound(ends[:1], "end")
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     found = [_shown(each) for each in documents]
     return json_response([each for each in found if _is_within(each, wanted, start, end)])
 
@@ -98,7 +98,7 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
     )
     made = "ann_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
     document = await asyncio.to_thread(
-        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
+        services.documents.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
     )
     return json_response(_shown(document))
 
@@ -126,23 +126,23 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
         return _checked(msgspec.structs.replace(_shown(before), **changes), grant)
 
     document = await asyncio.to_thread(
-        services.kept.replace, grant.organisation, AREA, request.path_params["id"], changed, who=grant.user_id
+        services.documents.replace, grant.organisation, AREA, request.path_params["id"], changed, who=grant.user_id
     )
     return json_response(_shown(document))
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
-    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
     return no_content()
 
 
 async def _found(request: Request, services: Services, grant: Grant) -> Document:
-    return await asyncio.to_thread(services.kept.document, grant.organisation, AREA, request.path_params["id"])
+    return await asyncio.to_thread(services.documents.get, grant.organisation, AREA, request.path_params["id"])
 
 
 def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
-    """The body to be kept; raises BadRequest for what is against the rules of Axiom's document."""
+    """The body to be stored; raises BadRequest for what is against the rules of Axiom's document."""
     if not TYPE.fullmatch(annotation.type) or len(annotation.type) > MAX_TYPE_LENGTH:
         raise BadRequest(
             f"type {annotation.type[:MAX_TYPE_LENGTH]!r} is not valid: "

@@ -19,7 +19,7 @@ from tailrace.api import running, views
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
-from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError
+from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError, checked_text
 from tailrace.events.outcome import Outcome, outcome_of
 from tailrace.events.times import EXAMPLE
 from tailrace.query import Interrupt
@@ -48,6 +48,7 @@ ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a t
 HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
 MESSAGES_HEADER: Final = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON and Arrow have no place for
 MAX_MESSAGES_BYTES: Final = 4096  # of that header
+MAX_SAVED_DATASET_LENGTH: Final = 128  # characters, as of any name of a dataset
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
 
 # What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
@@ -108,6 +109,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     media_type = accepted(request.headers.get("accept", JSON))
     encode = FORMATS[form] if media_type == JSON else _plain(media_type)
     kind = _saved_kind(params.get("saveAsKind"))
+    dataset = checked_text(params.get("id") or "", "the parameter id", most=MAX_SAVED_DATASET_LENGTH)
     body = _apl_body(await read_body(request))
     if not body.cursor:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
@@ -127,9 +129,8 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         headers[MESSAGES_HEADER] = _messages_header(messages)
     if kind is not None:
         saved = msgspec.to_builtins(body)
-        dataset = params.get("id") or ""
         headers[HISTORY_HEADER] = await asyncio.to_thread(
-            services.store.save_query, kind, saved, dataset=dataset, who=grant.user_id
+            services.saved_queries.save, kind, saved, dataset=dataset, who=grant.user_id
         )
     return Response(content, headers=headers)
 
@@ -175,7 +176,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     headers = {"content-type": JSON}
     if kind is not None:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
-            services.store.save_query, kind, msgspec.json.decode(sent), dataset=dataset, who=grant.user_id
+            services.saved_queries.save, kind, msgspec.json.decode(sent), dataset=dataset, who=grant.user_id
         )
     return Response(content, headers=headers)
 
@@ -317,8 +318,8 @@ def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplReques
     """A query with what the organisation keeps beside its events: virtual fields, map fields, views."""
     return msgspec.structs.replace(
         wanted,
-        virtual_fields=services.store.expressions(),
-        map_fields=services.kept.shown_map_fields(),
+        virtual_fields=services.fields.expressions(),
+        map_fields=services.fields.shown_map_fields(),
         view=partial(views.readable_view, services, grant),
         notes=partial(_notes, services),
     )
@@ -328,7 +329,7 @@ def _notes(services: Services, dataset: str) -> dict[str, dict[str, str]]:
     """The units and the descriptions of a dataset's fields, where they have any."""
     given = {
         name: {"unit": note.unit, "description": note.description}
-        for name, note in services.kept.field_notes(dataset).items()
+        for name, note in services.fields.field_notes(dataset).items()
     }
     return {name: {key: text for key, text in note.items() if text} for name, note in given.items()}
 

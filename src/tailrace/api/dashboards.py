@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
-from tailrace.api.kept import Document, VersionMismatch
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
+from tailrace.storage.documents import Document, VersionMismatch
 
 AREA = "dashboards"
 EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
@@ -87,7 +87,7 @@ class Refused(Struct, frozen=True, rename="camel"):
 
 async def list_dashboards(request: Request, services: Services, grant: Grant) -> Response:
     """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     return json_response(page(request, [_shown(each) for each in documents if _is_visible(each, grant)]))
 
 
@@ -115,11 +115,11 @@ async def create_dashboard(request: Request, services: Services, grant: Grant) -
     made = uid or "".join(secrets.choice(_ALPHABET) for _ in range(UID_LENGTH))
     try:
         document = await asyncio.to_thread(
-            services.kept.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
+            services.documents.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
         )
     except Conflict:
         # Made meanwhile, or one that this token does not see.
-        current = await asyncio.to_thread(services.kept.document, grant.organisation, AREA, made)
+        current = await asyncio.to_thread(services.documents.get, grant.organisation, AREA, made)
         return _refused(current, 409, "already_exists", "there is a dashboard of that uid already")
     return json_response(Written("created", _shown(document)), 201)
 
@@ -144,7 +144,7 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     before = await _found(services, grant, request.path_params["uid"])
-    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, before.id)
+    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, before.id)
     return no_content()
 
 
@@ -168,7 +168,7 @@ async def update_dashboard_chart(request: Request, services: Services, grant: Gr
 
 
 async def _found(services: Services, grant: Grant, uid: str) -> Document:
-    document = await asyncio.to_thread(services.kept.document, grant.organisation, AREA, uid)
+    document = await asyncio.to_thread(services.documents.get, grant.organisation, AREA, uid)
     if not _is_visible(document, grant):
         raise NotFound(f"{uid!r} not found in {AREA}")
     return document
@@ -195,7 +195,7 @@ async def _replace(
 
     try:
         document = await asyncio.to_thread(
-            services.kept.replace,
+            services.documents.replace,
             grant.organisation,
             AREA,
             uid,
@@ -227,9 +227,9 @@ def _uid(wanted: DashboardWrite) -> str:
 
 
 def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
-    """The body to be kept; raises BadRequest where a member that every dashboard has cannot be one.
+    """The body to be stored; raises BadRequest where a member that every dashboard has cannot be one.
 
-    The rest is kept as it is: charts are drawn by those who read them.
+    The rest is stored as it is: charts are drawn by those who read them.
     """
     name = dashboard.get("name")
     if not isinstance(name, str):

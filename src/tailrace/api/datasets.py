@@ -69,7 +69,7 @@ class Nothing(Struct, frozen=True):
 
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
     """Every dataset of the organisation, by name; one that cannot be opened says why."""
-    map_fields = await asyncio.to_thread(services.kept.all_map_fields)
+    map_fields = await asyncio.to_thread(services.fields.all_map_fields)
     infos: list[tuple[DatasetInfo, str | UnsetType]] = [(info, UNSET) for info in services.lake.datasets()]
     infos += [(dataset.info, dataset.reason) for dataset in services.lake.unavailable()]
     return json_response(
@@ -108,7 +108,7 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
     if not _is_shown(grant, name):
         raise DatasetNotFound(f"dataset {name!r} not found")
     info = services.lake.get(name)
-    return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
+    return json_response(_shown(info, await asyncio.to_thread(services.fields.map_fields, name)))
 
 
 async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
@@ -125,7 +125,7 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
         retention_days=_checked_days(wanted.retention_days),
         use_retention_period=_use(wanted.use_retention_period, wanted.retention_days),
     )
-    return json_response(_shown(info, await asyncio.to_thread(services.kept.map_fields, name)))
+    return json_response(_shown(info, await asyncio.to_thread(services.fields.map_fields, name)))
 
 
 async def delete_dataset_v1(request: Request, services: Services, grant: Grant) -> Response:
@@ -144,14 +144,17 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
         await asyncio.to_thread(_forget, services, name)
     except (DiskFull, StorageUnavailable) as error:
         # The dataset is gone, which is what was asked for; the next of its name begins without them.
-        logger.error("what is kept of the dropped dataset %r stays until one of its name is made: %s", name, error)
+        logger.error(
+            "what is said of fields of the dropped dataset %r stays until one of its name is made: %s",
+            name,
+            error,
+        )
     return no_content()
 
 
 def _forget(services: Services, name: str) -> None:
     """Forget what users noted of a dataset that is gone. Raises DiskFull, StorageUnavailable."""
-    services.store.drop_dataset(name)
-    services.kept.drop_dataset(name)
+    services.fields.drop_dataset(name)
 
 
 def _is_shown(grant: Grant, name: str) -> bool:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require, require_changeable, require_own
-from tailrace.api.kept import FieldNote
+from tailrace.api.field_store import FieldNote
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.statistics import Field, fields_of
 from tailrace.events import Conflict, NotFound, checked_text
@@ -53,10 +53,10 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
         )
 
     def change() -> Field:
-        if any(each.name == field for each in services.store.virtual_fields(name)):
+        if any(each.name == field for each in services.fields.virtual_fields(name)):
             raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
         there = _field(services, name, field)
-        note = services.kept.note_field(name, field, noted)
+        note = services.fields.note_field(name, field, noted)
         return Field(there.name, there.type, note.unit, note.hidden, note.description)
 
     return json_response(await asyncio.to_thread(change))
@@ -67,27 +67,27 @@ async def list_map_fields(request: Request, services: Services, grant: Grant) ->
     name = request.path_params["id"]
     require_own(grant, name)
     services.lake.check(name)
-    return json_response(await asyncio.to_thread(services.kept.map_fields, name))
+    return json_response(await asyncio.to_thread(services.fields.map_fields, name))
 
 
 async def replace_map_fields(request: Request, services: Services, grant: Grant) -> Response:
     """Puts the names given in place of the ones there are."""
     names = await read_json(request, list[str])
     dataset = _dataset(request, services, grant)
-    return json_response(await asyncio.to_thread(services.kept.set_map_fields, dataset, names))
+    return json_response(await asyncio.to_thread(services.fields.set_map_fields, dataset, names))
 
 
 async def create_map_field(request: Request, services: Services, grant: Grant) -> Response:
     """Adds a map field; 409 where it is one already."""
     wanted = await read_json(request, MapField)
-    await asyncio.to_thread(services.kept.add_map_field, _dataset(request, services, grant), wanted.name)
+    await asyncio.to_thread(services.fields.add_map_field, _dataset(request, services, grant), wanted.name)
     return json_response(wanted)
 
 
 async def delete_map_field(request: Request, services: Services, grant: Grant) -> Response:
     """Makes a field a map field no longer; its events stay as they are."""
     dataset = _dataset(request, services, grant)
-    await asyncio.to_thread(services.kept.remove_map_field, dataset, request.path_params["field"])
+    await asyncio.to_thread(services.fields.delete_map_field, dataset, request.path_params["field"])
     return no_content()
 
 

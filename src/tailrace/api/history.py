@@ -11,5 +11,5 @@ from tailrace.api.services import Services, json_response
 
 async def saved_query(request: Request, services: Services, grant: Grant) -> Response:
     """A query that the same user saved."""
-    found = await asyncio.to_thread(services.store.saved_query, request.path_params["id"], who=grant.user_id)
+    found = await asyncio.to_thread(services.saved_queries.get, request.path_params["id"], who=grant.user_id)
     return json_response(found)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
 from tailrace.api.apl import moment, with_plus
-from tailrace.api.kept import Document, Kept
+from tailrace.api.field_store import FieldStore
 from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.views import find_view, readable_view
@@ -37,6 +37,7 @@ from tailrace.query.compile.compiler import UNAVAILABLE
 from tailrace.query.compile.operators import message_code
 from tailrace.query.run import sql_of
 from tailrace.query.sources import readable, readable_names
+from tailrace.storage.documents import Document, DocumentStore
 
 AREA = "monitors"
 MAX_NAMED: Final = 100  # monitors whose history one request asks for
@@ -53,7 +54,7 @@ class MonitorBody(Struct, frozen=True, rename="camel", kw_only=True):
     name: str
     type: Kind | None = None  # Threshold where it is not given
     description: str | None = None
-    apl_query: str | None = None  # this or an mplQuery, which is kept and not run
+    apl_query: str | None = None  # this or an mplQuery, which is stored and not run
     mpl_query: str | None = None
     column_name: str | None = None
     operator: Operator | None = None
@@ -140,8 +141,8 @@ class Standing(Struct, frozen=True, rename="camel"):
     history: list[Happened]  # oldest first
 
 
-class KeptMonitor(Struct, frozen=True):
-    """What is kept of a monitor, with what of the rights of who wrote it its query has: it may read no more."""
+class StoredMonitor(Struct, frozen=True):
+    """The body of a monitor's document, with what of the rights of who wrote it its query has: it may read no more."""
 
     monitor: Monitor
     unlimited: bool = False
@@ -153,7 +154,7 @@ class KeptMonitor(Struct, frozen=True):
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
     """All of the organisation, oldest first."""
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     return json_response([_shown(each) for each in documents])
 
 
@@ -163,7 +164,7 @@ async def create_monitor(request: Request, services: Services, grant: Grant) -> 
     made = new_id("mon_")
 
     def keep() -> Document:
-        document = services.kept.add(grant.organisation, AREA, body, who=grant.user_id, document_id=made)
+        document = services.documents.add(grant.organisation, AREA, body, who=grant.user_id, document_id=made)
         services.monitoring.store.expect(made, grant.organisation)
         return document
 
@@ -181,10 +182,10 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
     """Puts another in its place, which runs at once; what it remembers of its last runs stays."""
     before = await _found(request, services, grant)
     document_id = before.id
-    body = await _checked(request, services, grant, _kept(before).monitor.mpl_query)
+    body = await _checked(request, services, grant, _stored(before).monitor.mpl_query)
 
     def keep() -> Document:
-        document = services.kept.replace(grant.organisation, AREA, document_id, lambda _: body, who=grant.user_id)
+        document = services.documents.replace(grant.organisation, AREA, document_id, lambda _: body, who=grant.user_id)
         services.monitoring.store.expect(document_id, grant.organisation)
         return document
 
@@ -198,7 +199,7 @@ async def delete_monitor(request: Request, services: Services, grant: Grant) -> 
     document_id = request.path_params["id"]
 
     def remove() -> None:
-        services.kept.remove(grant.organisation, AREA, document_id)
+        services.documents.delete(grant.organisation, AREA, document_id)
         services.monitoring.store.forget(document_id)
 
     await asyncio.to_thread(remove)
@@ -215,7 +216,7 @@ async def get_history(request: Request, services: Services, grant: Grant) -> Res
         store = services.monitoring.store
         return store.history(document.id, start_ns=start_ns, end_ns=end_ns, kinds=("open", "closed"))
 
-    name = _kept(document).monitor.name
+    name = _stored(document).monitor.name
     entries = await asyncio.to_thread(read)
     return json_response([AlertHistory(each.check_id, name, each.kind, rfc3339(each.at_ns)) for each in entries])
 
@@ -229,10 +230,10 @@ async def get_standing(request: Request, services: Services, grant: Grant) -> Re
         store = services.monitoring.store
         run = store.run(document.id)
         entries = store.history(document.id, start_ns=start_ns, end_ns=end_ns)
-        disabled = _kept(document).monitor.disabled
+        disabled = _stored(document).monitor.disabled
         return Standing(
             id=document.id,
-            name=_kept(document).monitor.name,
+            name=_stored(document).monitor.name,
             last_run=rfc3339(run.last_ns) if run and run.last_ns else None,
             next_run=rfc3339(run.next_ns) if run and run.next_ns and not disabled else None,
             error=run.error if run else "",
@@ -266,7 +267,7 @@ async def get_histories(request: Request, services: Services, grant: Grant) -> R
     def read() -> RunHistory:
         data = {}
         for each in wanted:
-            monitor = _kept(services.kept.document(grant.organisation, AREA, each)).monitor
+            monitor = _stored(services.documents.get(grant.organisation, AREA, each)).monitor
             data[each] = _run_columns(services.monitoring.store.history(each), monitor)
         return RunHistory(data)
 
@@ -305,38 +306,40 @@ def _run_columns(entries: Sequence[Entry], monitor: Monitor) -> list[list[Any]]:
 class StoredSources(Struct, frozen=True, eq=False):
     """What the runner of monitors runs, out of the server's stores."""
 
-    kept: Kept
+    documents: DocumentStore
+    fields: FieldStore
     lake: Lake
     engine: Engine
     running: set[Interrupt]  # of the queries under way
-    virtual_fields: Callable[[], Mapping[str, list[tuple[str, str]]]]  # names and expressions, by dataset
 
     def monitors(self) -> list[Defined]:
         """All that there are, of every organisation."""
         found = []
-        for organisation, document in self.kept.everywhere(AREA):
-            kept = _kept(document)
-            found.append(Defined(document.id, organisation, kept.monitor, self._reader(organisation, document, kept)))
+        for organisation, document in self.documents.list_everywhere(AREA):
+            stored = _stored(document)
+            found.append(
+                Defined(document.id, organisation, stored.monitor, self._reader(organisation, document, stored))
+            )
         return found
 
-    def _reader(self, organisation: str, document: Document, kept: KeptMonitor) -> Grant:
+    def _reader(self, organisation: str, document: Document, stored: StoredMonitor) -> Grant:
         return Grant(
             token_id=document.id,
-            kind="personal" if kept.unlimited else "api",
+            kind="personal" if stored.unlimited else "api",
             user_id=document.updated_by,
             organisation=organisation,
-            datasets={name: {"query": ["read"]} for name in kept.datasets},
+            datasets={name: {"query": ["read"]} for name in stored.datasets},
             org={
-                **({"auditLog": ["read"]} if kept.audit_log else {}),
-                **({"views": ["read"]} if kept.views else {}),
+                **({"auditLog": ["read"]} if stored.audit_log else {}),
+                **({"views": ["read"]} if stored.views else {}),
             },
-            views={name: {"query": ["read"]} for name in kept.named_views},
+            views={name: {"query": ["read"]} for name in stored.named_views},
             owner_of=self.lake.organisation,
         )
 
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
         """One of an organisation, None where there is none."""
-        return notifiers.find_notifier(self.kept, organisation, notifier_id)
+        return notifiers.find_notifier(self.documents, organisation, notifier_id)
 
     def ask(self, question: Question) -> AplResult:
         """The answer, of what the monitor may read; raises TailraceError."""
@@ -350,9 +353,9 @@ class StoredSources(Struct, frozen=True, eq=False):
             end_ns=question.end_ns,
             default_limit=question.limit,
             totals=False,
-            virtual_fields=self.virtual_fields(),
-            map_fields=self.kept.shown_map_fields(),
-            view=partial(find_view, self.kept, question.reader),
+            virtual_fields=self.fields.expressions(),
+            map_fields=self.fields.shown_map_fields(),
+            view=partial(find_view, self.documents, question.reader),
             now_ns=question.end_ns,
         )
         interrupt = Interrupt()
@@ -370,7 +373,7 @@ class StoredSources(Struct, frozen=True, eq=False):
 
 
 async def _checked(request: Request, services: Services, grant: Grant, mpl: str = "") -> dict[str, Any]:
-    """The body to be kept. Raises BadRequest for what could never run: a wrong query, notifiers that are not there.
+    """The body to be stored. Raises BadRequest for what could never run: a wrong query, notifiers that are not there.
 
     `mpl` is the query in MPL that the monitor has, which comes back as the aplQuery that it was shown as.
     """
@@ -378,7 +381,7 @@ async def _checked(request: Request, services: Services, grant: Grant, mpl: str 
     if mpl and monitor.apl_query == mpl:
         monitor = msgspec.structs.replace(monitor, apl_query="", mpl_query=mpl)
     await asyncio.to_thread(_check, monitor, services, grant)
-    kept = KeptMonitor(
+    stored = StoredMonitor(
         monitor,
         grant.is_unlimited,
         tuple(name for name, held in grant.datasets.items() if "read" in held.get("query", ())),
@@ -386,13 +389,13 @@ async def _checked(request: Request, services: Services, grant: Grant, mpl: str 
         allows(grant, capability="views", action="read"),
         tuple(name for name, held in grant.views.items() if "read" in held.get("query", ())),
     )
-    body: dict[str, Any] = msgspec.to_builtins(kept)
+    body: dict[str, Any] = msgspec.to_builtins(stored)
     return body
 
 
 def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
     for notifier_id in monitor.notifier_ids:
-        if notifiers.find_notifier(services.kept, grant.organisation, notifier_id) is None:
+        if notifiers.find_notifier(services.documents, grant.organisation, notifier_id) is None:
             raise BadRequest(f"notifierIds has {notifier_id!r}, but there is no such notifier")
     if not monitor.apl_query:
         return
@@ -430,7 +433,7 @@ def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
 
 
 async def _found(request: Request, services: Services, grant: Grant) -> Document:
-    return await asyncio.to_thread(services.kept.document, grant.organisation, AREA, request.path_params["id"])
+    return await asyncio.to_thread(services.documents.get, grant.organisation, AREA, request.path_params["id"])
 
 
 def _range(request: Request) -> tuple[int | None, int | None]:
@@ -441,12 +444,12 @@ def _range(request: Request) -> tuple[int | None, int | None]:
     return start, end
 
 
-def _kept(document: Document) -> KeptMonitor:
-    return msgspec.convert(document.body, KeptMonitor)
+def _stored(document: Document) -> StoredMonitor:
+    return msgspec.convert(document.body, StoredMonitor)
 
 
 def _shown(document: Document) -> ShownMonitor:
-    monitor = _kept(document).monitor
+    monitor = _stored(document).monitor
     return ShownMonitor(
         id=document.id,
         name=monitor.name,

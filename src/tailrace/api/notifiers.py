@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
-from tailrace.api.kept import Document, Kept
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
 from tailrace.monitors import Notifier, read_notifier
+from tailrace.storage.documents import Document, DocumentStore
 
 AREA = "notifiers"
 _ALPHABET = string.ascii_letters + string.digits
@@ -44,7 +44,7 @@ class ShownNotifier(Struct, frozen=True, rename="camel"):
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
     """All of the organisation, oldest first."""
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     return json_response([_shown(each) for each in documents])
 
 
@@ -52,7 +52,7 @@ async def create_notifier(request: Request, services: Services, grant: Grant) ->
     """Makes one."""
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await asyncio.to_thread(
-        services.kept.add,
+        services.documents.add,
         grant.organisation,
         AREA,
         msgspec.to_builtins(notifier),
@@ -65,7 +65,7 @@ async def create_notifier(request: Request, services: Services, grant: Grant) ->
 async def get_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
     document_id = request.path_params["id"]
-    return json_response(_shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, document_id)))
+    return json_response(_shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, document_id)))
 
 
 async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
@@ -73,7 +73,7 @@ async def update_notifier(request: Request, services: Services, grant: Grant) ->
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await asyncio.to_thread(
-        services.kept.replace,
+        services.documents.replace,
         grant.organisation,
         AREA,
         document_id,
@@ -85,14 +85,14 @@ async def update_notifier(request: Request, services: Services, grant: Grant) ->
 
 async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it. Monitors that name it stay, and their history says that it is missing."""
-    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
     return no_content()
 
 
-def find_notifier(kept: Kept, organisation: str, notifier_id: str) -> Notifier | None:
+def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str) -> Notifier | None:
     """One of an organisation, None where there is none."""
     try:
-        document = kept.document(organisation, AREA, notifier_id)
+        document = documents.get(organisation, AREA, notifier_id)
     except NotFound:
         return None
     return msgspec.convert(document.body, Notifier)

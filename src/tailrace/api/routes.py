@@ -32,10 +32,11 @@ from tailrace.api import (
     vfields,
     views,
 )
+from tailrace.api.field_store import VirtualField
 from tailrace.api.media import PLAIN
 from tailrace.api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from tailrace.api.saved_queries import SavedQuery
 from tailrace.api.services import Handler
-from tailrace.api.store import SavedQuery, VirtualField
 from tailrace.events.outcome import Refusal
 from tailrace.protocols.http import Parameter
 from tailrace.query.answers import legacy, tabular

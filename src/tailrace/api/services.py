@@ -10,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access, Entry
-from tailrace.api.kept import Kept
-from tailrace.api.store import Store
+from tailrace.api.field_store import FieldStore
+from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
 from tailrace.query import Engine, Interrupt
+from tailrace.storage.documents import DocumentStore
 from tailrace.tail import Tails
 
 MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
@@ -50,8 +51,9 @@ class Services(Struct, frozen=True, eq=False):
     health: Callable[[], Awaitable[Health]]
     metrics: Callable[[], bytes]  # in the Prometheus text format
     closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
-    store: Store
-    kept: Kept
+    documents: DocumentStore
+    fields: FieldStore
+    saved_queries: SavedQueryStore
     turns: Turns
     tails: Tails
     monitoring: Monitoring

@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
-from tailrace.api.kept import Document
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound, checked_text
+from tailrace.storage.documents import Document
 
 AREA = "starred queries"
 CAPABILITY = "starredQueries"
@@ -54,7 +54,7 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
     """
     parameters = request.query_params
     who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     found = [
         query
         for query in map(_shown, documents)
@@ -71,7 +71,7 @@ async def create_starred_query(request: Request, services: Services, grant: Gran
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_checked, wanted, services, grant, grant.user_id)
     _require(grant, "create", body["dataset"])
-    document = await asyncio.to_thread(services.kept.add, grant.organisation, AREA, body, who=grant.user_id)
+    document = await asyncio.to_thread(services.documents.add, grant.organisation, AREA, body, who=grant.user_id)
     return json_response(_shown(document))
 
 
@@ -92,7 +92,7 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
         return body if wanted.who else {**body, "who": now.body["who"]}
 
     document = await asyncio.to_thread(
-        services.kept.replace, grant.organisation, AREA, before.id, changed, who=grant.user_id
+        services.documents.replace, grant.organisation, AREA, before.id, changed, who=grant.user_id
     )
     return json_response(_shown(document))
 
@@ -100,7 +100,7 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     query = await _found(request, services, grant, "delete")
-    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, query.id)
+    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, query.id)
     return no_content()
 
 
@@ -121,7 +121,7 @@ def _is_wanted(query: StarredQuery, who: str | None, user: str) -> bool:
 
 async def _found(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
     wanted = request.path_params["id"]
-    query = _shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted))
+    query = _shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted))
     if not _may(grant, "read", query.dataset):
         # As if there were none, so that nobody learns what there is beside their own.
         raise NotFound(f"{wanted!r} not found in {AREA}")
@@ -130,7 +130,7 @@ async def _found(request: Request, services: Services, grant: Grant, action: str
 
 
 def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
-    """The body to be kept; raises BadRequest for what is against the rules of Axiom's document."""
+    """The body to be stored; raises BadRequest for what is against the rules of Axiom's document."""
     apl = wanted.query.get("apl")
     if wanted.kind != KIND:
         raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")

@@ -9,9 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
-from tailrace.api.kept import FieldNote
+from tailrace.api.field_store import FieldNote, VirtualField
 from tailrace.api.services import Services, json_response, read_json
-from tailrace.api.store import VirtualField
 from tailrace.events import TailraceError
 from tailrace.events.times import rfc3339
 from tailrace.lake import FieldsView, Snapshot
@@ -164,13 +163,13 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
         types.setdefault(column.path, set()).add(column.type)
     for path, met in view.rest.items():
         types.setdefault(path, set()).update("float" if each == "number" else each for each in met)
-    notes = services.kept.field_notes(snapshot.dataset)
+    notes = services.fields.field_notes(snapshot.dataset)
 
     def noted(name: str, kind: str) -> Field:
         note = notes.get(name, NO_NOTE)
         return Field(name, kind, note.unit, note.hidden, note.description)
 
-    for name in services.kept.shown_map_fields().get(snapshot.dataset, ()):
+    for name in services.fields.shown_map_fields().get(snapshot.dataset, ()):
         inside = [path for path in types if path.startswith(f"{name}.")]
         if inside:
             types.setdefault(name, set()).add("map")
@@ -178,7 +177,7 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
             del types[path]
     found = {path: noted(path, "|".join(sorted(met))) for path, met in types.items()}
     found |= {name: noted(name, "datetime") for name in (TIME, SYSTEM_TIME)}
-    virtual: list[VirtualField] = services.store.virtual_fields(snapshot.dataset)
+    virtual: list[VirtualField] = services.fields.virtual_fields(snapshot.dataset)
     hidden = {each.name for each in virtual}
     stored = [found[name] for name in sorted(found, key=str.encode) if name not in hidden]
     return stored + [Field(each.name, each.type or "unknown", each.unit, False, each.description) for each in virtual]

@@ -36,7 +36,7 @@ async def tail(request: Request, services: Services, grant: Grant) -> Response:
     where = request.query_params.get("where", "").strip()
     predicate: Predicate | None = None
     if where:
-        fields = await asyncio.to_thread(services.store.expressions)
+        fields = await asyncio.to_thread(services.fields.expressions)
         predicate = await asyncio.to_thread(Predicate, dataset, where, fields, services.engine.facts)
     return TailResponse(request, services, grant, dataset, predicate)
 

@@ -120,8 +120,8 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
         apl=body.apl,
         start_ns=start_ns,
         end_ns=end_ns,
-        virtual_fields=services.store.expressions(),
-        map_fields=services.kept.shown_map_fields(),
+        virtual_fields=services.fields.expressions(),
+        map_fields=services.fields.shown_map_fields(),
     )
 
     named: list[str] = []

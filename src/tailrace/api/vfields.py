@@ -1,4 +1,4 @@
-"""Virtual fields over HTTP: fields of a dataset that APL expressions make, kept and managed."""
+"""Virtual fields over HTTP: fields of a dataset that APL expressions make."""
 
 import asyncio
 
@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
+from tailrace.api.field_store import VirtualField
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.api.store import MAX_NAME_LENGTH, VirtualField
 from tailrace.events import BadRequest, NotFound, checked_text
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
 from tailrace.query.apl.tree import VIRTUAL_ALONE, has_subquery
+from tailrace.storage.tables import MAX_VIRTUAL_FIELD_NAME_LENGTH
 
 CAPABILITY = "virtualFields"
 MAX_EXPRESSION_LENGTH = 64 * 1024  # characters
@@ -38,7 +39,7 @@ async def list_virtual_fields(request: Request, services: Services, grant: Grant
         raise BadRequest("the parameter dataset is missing: /v2/vfields?dataset=NAME")
     _require(grant, "read", dataset)
     services.lake.check(dataset)
-    return json_response(await asyncio.to_thread(services.store.virtual_fields, dataset))
+    return json_response(await asyncio.to_thread(services.fields.virtual_fields, dataset))
 
 
 async def create_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
@@ -46,7 +47,7 @@ async def create_virtual_field(request: Request, services: Services, grant: Gran
     field = _checked(await read_json(request, VirtualFieldBody), "")
     _require(grant, "create", field.dataset)
     services.lake.check(field.dataset)
-    return json_response(await asyncio.to_thread(services.store.create_virtual_field, field))
+    return json_response(await asyncio.to_thread(services.fields.create_virtual_field, field))
 
 
 async def get_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
@@ -64,13 +65,13 @@ async def update_virtual_field(request: Request, services: Services, grant: Gran
     def check(now: VirtualField) -> None:
         _require(grant, "update", now.dataset)  # another request may have moved it
 
-    return json_response(await asyncio.to_thread(services.store.update_virtual_field, field, check))
+    return json_response(await asyncio.to_thread(services.fields.update_virtual_field, field, check))
 
 
 async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     field = await _found(request, services, grant, "delete")
-    await asyncio.to_thread(services.store.delete_virtual_field, field.id)
+    await asyncio.to_thread(services.fields.delete_virtual_field, field.id)
     return no_content()
 
 
@@ -79,7 +80,7 @@ def _require(grant: Grant, action: str, dataset: str) -> None:
 
 
 async def _found(request: Request, services: Services, grant: Grant, action: str) -> VirtualField:
-    field = await asyncio.to_thread(services.store.virtual_field, request.path_params["id"])
+    field = await asyncio.to_thread(services.fields.virtual_field, request.path_params["id"])
     if not allows(grant, capability=CAPABILITY, action="read", dataset=field.dataset):
         # As if there were none, so that nobody learns what there is beside their own.
         raise NotFound(f"virtual field {field.id!r} not found")
@@ -89,7 +90,7 @@ async def _found(request: Request, services: Services, grant: Grant, action: str
 
 def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
     """Raises BadRequest for a name that is too long, AplError for an expression that is none."""
-    checked_text(body.name, "name", least=1, most=MAX_NAME_LENGTH)
+    checked_text(body.name, "name", least=1, most=MAX_VIRTUAL_FIELD_NAME_LENGTH)
     checked_text(body.expression, "expression", least=1, most=MAX_EXPRESSION_LENGTH, lines=True)
     checked_text(body.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
     checked_text(body.type or "", "type", most=MAX_WORD_LENGTH)

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows_view, require, require_own
-from tailrace.api.kept import Document, Kept
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.lake import Snapshot
@@ -21,6 +20,7 @@ from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.compiler import View as Source
 from tailrace.query.run import datasets_of
 from tailrace.query.sources import readable, readable_names
+from tailrace.storage.documents import Document, DocumentStore
 
 AREA = "views"
 MAX_NAME_LENGTH = 128  # characters
@@ -50,7 +50,7 @@ class View(Struct, frozen=True, rename="camel"):
 
 async def list_views(request: Request, services: Services, grant: Grant) -> Response:
     """Every view of the organisation."""
-    documents = await asyncio.to_thread(services.kept.documents, grant.organisation, AREA)
+    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
     return json_response([_shown(each) for each in documents])
 
 
@@ -58,7 +58,7 @@ async def create_view(request: Request, services: Services, grant: Grant) -> Res
     """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
     document = await asyncio.to_thread(
-        services.kept.add, grant.organisation, AREA, body, who=grant.user_id, unique="name"
+        services.documents.add, grant.organisation, AREA, body, who=grant.user_id, unique="name"
     )
     return json_response(_shown(document))
 
@@ -66,17 +66,17 @@ async def create_view(request: Request, services: Services, grant: Grant) -> Res
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
     wanted = request.path_params["id"]
-    return json_response(_shown(await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)))
+    return json_response(_shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted)))
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place."""
     wanted = request.path_params["id"]
-    await asyncio.to_thread(services.kept.document, grant.organisation, AREA, wanted)
+    await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted)
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
 
     document = await asyncio.to_thread(
-        services.kept.replace,
+        services.documents.replace,
         grant.organisation,
         AREA,
         wanted,
@@ -89,18 +89,18 @@ async def update_view(request: Request, services: Services, grant: Grant) -> Res
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
-    await asyncio.to_thread(services.kept.remove, grant.organisation, AREA, request.path_params["id"])
+    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
     return no_content()
 
 
 def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
     """The view of a name as a source of a query; None where there is none that the token may read."""
-    return find_view(services.kept, grant, name)
+    return find_view(services.documents, grant, name)
 
 
-def find_view(kept: Kept, grant: Grant, name: str) -> Source | None:
+def find_view(documents: DocumentStore, grant: Grant, name: str) -> Source | None:
     """The view of a name as a source of a query; None where there is none that the grant covers."""
-    for document in kept.documents(grant.organisation, AREA):
+    for document in documents.list_in(grant.organisation, AREA):
         if document.body["name"] == name and allows_view(grant, name, document.id):
             reads = document.body.get("reads")
             return Source(document.body["aplQuery"], None if reads is None else tuple(reads))
@@ -126,7 +126,7 @@ def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
 
 
 def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
-    """The body to be kept; raises BadRequest, AplError for a query that cannot be read, Forbidden."""
+    """The body to be stored; raises BadRequest, AplError for a query that cannot be read, Forbidden."""
     checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
     checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)

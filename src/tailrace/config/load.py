@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.config.field import Setting
-from tailrace.config.settings import ENV_PREFIX, OWN, Schema, Settings, environment_variable, flag
+from tailrace.config.settings import ENV_PREFIX, OWN, REMOVED, Schema, Settings, environment_variable, flag
 
 CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE", "TAILRACE_CONFIG"})
 
@@ -36,7 +36,7 @@ def load(
             if name in names:
                 values[name], origins[name] = value, origin
             else:
-                wrong.append(f"unknown setting {name!r} in {origin}{_nearest(name, names)}")
+                wrong.append(f"unknown setting {name!r} in {origin}{_instead(name, names)}")
 
     variables = {environment_variable(name): name for name in names}
     for variable, text in environ.items():
@@ -44,11 +44,11 @@ def load(
             if text:
                 values[variables[variable]], origins[variables[variable]] = text, f"environment {variable}"
         elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES:
-            wrong.append(f"unknown environment variable {variable}{_nearest(variable, variables, ENV_PREFIX)}")
+            wrong.append(f"unknown environment variable {variable}{_instead(variable, variables, ENV_PREFIX)}")
 
     for name, value in flags.items():
         if name not in names:
-            wrong.append(f"unknown flag {flag(name)}{_nearest(flag(name), map(flag, names), '--')}")
+            wrong.append(f"unknown flag {flag(name)}{_instead(flag(name), map(flag, names), '--')}")
         elif value is not None:
             values[name], origins[name] = value, f"flag {flag(name)}"
 
@@ -88,7 +88,10 @@ def _wrong_value(name: str, setting: Setting, value: object, origin: str) -> str
     return f"setting {name} ({origin}): {met} is not accepted; it takes {setting.accepted}"
 
 
-def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def _instead(name: str, known: Iterable[str], prefix: str = "") -> str:
+    removed = REMOVED.get(name.removeprefix(prefix).lower().replace("-", "_"))
+    if removed is not None:
+        return f"; {removed}"
     # By the prefix alone two short names would be alike.
     near = difflib.get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in known], n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

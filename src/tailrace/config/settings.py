@@ -11,6 +11,11 @@ from msgspec import Struct
 from tailrace.config.field import Bytes, Field, Networks, Seconds, Secret, Setting, Unit, options_of, settings_of
 
 ENV_PREFIX = "TAILRACE_"
+# Settings of earlier versions, and what to do instead.
+REMOVED = {
+    "access_url": "a server has one database now: name it by database_url, or leave both out and move a file that "
+    "access_url named to access.db in the data directory, which is imported at the start"
+}
 MIB = 1024**2
 GIB = 1024**3
 
@@ -24,19 +29,18 @@ class Settings:
 
     data: Path = Field(
         default=Path("tailrace-data"),
-        description="Directory of the log, the tables and the access database; made if missing.",
+        description="Directory of the log, the tables and the database; made if missing.",
     )
     host: str = Field(
         default="127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one."
     )
     port: int = Field(default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
-    access_url: Annotated[str, Secret("a URL such as postgresql+psycopg://user:password@host/name")] = Field(
+    database_url: Annotated[str, Secret("a URL such as postgresql+psycopg://user:password@host/name")] = Field(
         default="",
-        pattern=r"^([a-z][a-z0-9_+]*://.+)?$",
+        pattern=r"^(postgresql\+psycopg://.+)?$",
         repr=False,
-        description="SQLAlchemy URL of the database of users, tokens and keys, such as `postgresql+psycopg://…`; "
-        "if empty, it is `access.db` in the data directory. Servers may share one: then every look-up asks it "
-        "first whether anything was changed.",
+        description="Database of users, tokens, dashboards, monitors and all else that is no event, on PostgreSQL: "
+        "`postgresql+psycopg://…`; if empty, it is the file `tailrace.db` in the data directory.",
     )
     root_token: Annotated[str, Secret("xapt- followed by printable ASCII without spaces")] = Field(
         default="",

@@ -1,74 +1,22 @@
-"""What monitors remember, in an SQL store: when each runs next, its state and history, and what is to be sent."""
+"""What monitors remember: when each runs next, its state and history, and what is to be sent."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    Text,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tailrace.monitors.evaluate import State
 from tailrace.monitors.messages import Message
-from tailrace.storage.database import open_engine
+from tailrace.storage.database import Database
+from tailrace.storage.tables import monitor_history, monitor_outbox, monitor_runs
 
 MAX_HISTORY: Final = 5_000  # entries of one monitor; the oldest give way
 PRUNED_BY: Final = 100  # entries beyond MAX_HISTORY that start a removal
 MAX_TEXT: Final = 20_000  # characters of an entry
 
 EntryKind = Literal["open", "closed", "error", "delivered", "failed", "skipped"]
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")  # the type that SQLite counts up by itself
-
-_metadata = MetaData()
-_runs = Table(
-    "monitor_runs",
-    _metadata,
-    Column("monitor", String(128), primary_key=True),
-    Column("organisation", String(128), nullable=False),
-    Column("next_ns", BigInteger, nullable=False),  # when it is due; 0 is at once
-    Column("last_ns", BigInteger, nullable=False),  # when it ran last; 0 is never
-    Column("error", Text, nullable=False),  # of the last run, empty where it went well
-    Column("state", JSON, nullable=False),
-)
-_history = Table(
-    "monitor_history",
-    _metadata,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
-    Column("monitor", String(128), nullable=False, index=True),
-    Column("at_ns", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("check_id", String(64), nullable=False),
-    Column("body", JSON, nullable=False),
-)
-_outbox = Table(
-    "monitor_outbox",
-    _metadata,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
-    Column("monitor", String(128), nullable=False, index=True),
-    Column("organisation", String(128), nullable=False),
-    Column("notifier", String(128), nullable=False),
-    Column("due_ns", BigInteger, nullable=False, index=True),
-    Column("attempts", Integer, nullable=False),
-    Column("message", JSON, nullable=False),
-)
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -108,51 +56,42 @@ class Pending(Struct, frozen=True):
 
 
 class MonitorStore:
-    """The open store. Thread-safe."""
+    """The runs, history and messages of monitors in a database. Thread-safe."""
 
-    def __init__(self, engine: Engine, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._engine = engine
-        self._clock_ns = clock_ns
-
-    @classmethod
-    def open(cls, path_or_url: Path | str, clock_ns: Callable[[], int] = time.time_ns) -> Self:
-        """Open the store, made if missing: a path is an SQLite file, a string an SQLAlchemy URL."""
-        engine = open_engine(path_or_url)
-        _metadata.create_all(engine)
-        return cls(engine, clock_ns)
-
-    def close(self) -> None:
-        """Close the connections to the store."""
-        self._engine.dispose()
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # Runs
 
     def due_times(self) -> dict[str, int]:
-        """When each monitor is due, by its id."""
-        with self._engine.connect() as connection:
-            return {row.monitor: row.next_ns for row in connection.execute(select(_runs.c.monitor, _runs.c.next_ns))}
+        """Return when monitors are due, by id."""
+        with self._database.reading() as connection:
+            return {
+                row.monitor: row.next_ns
+                for row in connection.execute(select(monitor_runs.c.monitor, monitor_runs.c.next_ns))
+            }
 
     def run(self, monitor: str) -> Run | None:
-        """How one stands; None where there is no such monitor."""
-        with self._engine.connect() as connection:
-            row = connection.execute(select(_runs).where(_runs.c.monitor == monitor)).first()
+        """Return how one stands; None where there is no such monitor."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(monitor_runs).where(monitor_runs.c.monitor == monitor)).first()
         return None if row is None else _run(row)
 
     def expect(self, monitor: str, organisation: str) -> None:
         """Make a monitor due at once, whether it is new or was changed."""
-        with self._engine.begin() as connection:
-            mine = _runs.c.monitor == monitor
-            if not connection.execute(update(_runs).where(mine).values(next_ns=0)).rowcount:
+        with self._database.changing() as connection:
+            mine = monitor_runs.c.monitor == monitor
+            if not connection.execute(update(monitor_runs).where(mine).values(next_ns=0)).rowcount:
                 connection.execute(
-                    insert(_runs).values(
+                    insert(monitor_runs).values(
                         monitor=monitor, organisation=organisation, next_ns=0, last_ns=0, error="", state={}
                     )
                 )
 
     def forget(self, monitor: str) -> None:
         """Remove all of a monitor that is gone, with what was still to be sent."""
-        with self._engine.begin() as connection:
-            for table in (_runs, _history, _outbox):
+        with self._database.changing() as connection:
+            for table in (monitor_runs, monitor_history, monitor_outbox):
                 connection.execute(delete(table).where(table.c.monitor == monitor))
 
     def finish(
@@ -166,19 +105,24 @@ class MonitorStore:
         entries: Sequence[Entry] = (),
         messages: Sequence[tuple[str, Message]] = (),
     ) -> bool:
-        """Keep what a run came to, all or nothing; each message is for the notifier named beside it.
+        """Store what a run came to, all or nothing; each message is for the notifier named beside it.
 
         False, and no change, where the monitor is gone.
         """
-        mine = _runs.c.monitor == before.monitor
-        values = {"last_ns": at_ns, "next_ns": next_ns, "error": error, "state": msgspec.to_builtins(state)}
-        with self._engine.begin() as connection:
-            if not connection.execute(update(_runs).where(mine).values(**values)).rowcount:
+        mine = monitor_runs.c.monitor == before.monitor
+        values = {
+            "last_ns": at_ns,
+            "next_ns": next_ns,
+            "error": error.replace("\0", "\ufffd"),  # PostgreSQL has no NUL in a text
+            "state": msgspec.to_builtins(state),
+        }
+        with self._database.changing() as connection:
+            if not connection.execute(update(monitor_runs).where(mine).values(**values)).rowcount:
                 return False
             self._add_entries(connection, before.monitor, entries)
             if messages:
                 connection.execute(
-                    insert(_outbox),
+                    insert(monitor_outbox),
                     [
                         {
                             "monitor": before.monitor,
@@ -196,54 +140,63 @@ class MonitorStore:
     # Messages to be sent
 
     def pending(self, until_ns: int, limit: int) -> list[Pending]:
-        """Messages that are due by then, the earliest first."""
-        due = select(_outbox).where(_outbox.c.due_ns <= until_ns).order_by(_outbox.c.due_ns, _outbox.c.number)
-        with self._engine.connect() as connection:
+        """Return the messages that are due by then, the earliest first."""
+        due = (
+            select(monitor_outbox)
+            .where(monitor_outbox.c.due_ns <= until_ns)
+            .order_by(monitor_outbox.c.due_ns, monitor_outbox.c.number)
+        )
+        with self._database.reading() as connection:
             return [_pending(row) for row in connection.execute(due.limit(limit))]
 
     def next_pending_ns(self) -> int | None:
-        """When the next message is due, None where there is none."""
-        with self._engine.connect() as connection:
-            found: int | None = connection.scalar(select(func.min(_outbox.c.due_ns)))
+        """Return when the next message is due, None where there is none."""
+        with self._database.reading() as connection:
+            found: int | None = connection.scalar(select(func.min(monitor_outbox.c.due_ns)))
         return found
 
     def sent(self, pending: Pending, entry: Entry) -> None:
-        """Keep how a message ended, which is not to be sent any more."""
-        with self._engine.begin() as connection:
-            if connection.execute(delete(_outbox).where(_outbox.c.number == pending.number)).rowcount:
+        """Store how a message ended, which is not to be sent any more."""
+        with self._database.changing() as connection:
+            if connection.execute(delete(monitor_outbox).where(monitor_outbox.c.number == pending.number)).rowcount:
                 self._add_entries(connection, pending.monitor, [entry])
 
     def postpone(self, pending: Pending, due_ns: int) -> None:
-        """Keep that an attempt failed, and when the next is."""
+        """Store that an attempt failed, and when the next is."""
         values = {"due_ns": due_ns, "attempts": pending.attempts + 1}
-        with self._engine.begin() as connection:
-            connection.execute(update(_outbox).where(_outbox.c.number == pending.number).values(**values))
+        with self._database.changing() as connection:
+            connection.execute(update(monitor_outbox).where(monitor_outbox.c.number == pending.number).values(**values))
 
     # History
 
     def history(
         self, monitor: str, *, start_ns: int | None = None, end_ns: int | None = None, kinds: Sequence[EntryKind] = ()
     ) -> list[Entry]:
-        """What happened with a monitor in [start, end], the oldest first."""
-        wanted = select(_history).where(_history.c.monitor == monitor).order_by(_history.c.number)
+        """Return what happened with a monitor in [start, end], the oldest first."""
+        wanted = select(monitor_history).where(monitor_history.c.monitor == monitor).order_by(monitor_history.c.number)
         if start_ns is not None:
-            wanted = wanted.where(_history.c.at_ns >= _within_int64(start_ns))
+            wanted = wanted.where(monitor_history.c.at_ns >= _within_int64(start_ns))
         if end_ns is not None:
-            wanted = wanted.where(_history.c.at_ns <= _within_int64(end_ns))
+            wanted = wanted.where(monitor_history.c.at_ns <= _within_int64(end_ns))
         if kinds:
-            wanted = wanted.where(_history.c.kind.in_(kinds))
-        with self._engine.connect() as connection:
+            wanted = wanted.where(monitor_history.c.kind.in_(kinds))
+        with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(wanted)]
 
     def _add_entries(self, connection: Connection, monitor: str, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        connection.execute(insert(_history), [_entry_row(monitor, entry) for entry in entries])
-        mine = _history.c.monitor == monitor
-        count = connection.scalar(select(func.count()).select_from(_history).where(mine)) or 0
+        connection.execute(insert(monitor_history), [_entry_row(monitor, entry) for entry in entries])
+        mine = monitor_history.c.monitor == monitor
+        count = connection.scalar(select(func.count()).select_from(monitor_history).where(mine)) or 0
         if count > MAX_HISTORY + PRUNED_BY:
-            oldest = select(_history.c.number).where(mine).order_by(_history.c.number).limit(count - MAX_HISTORY)
-            connection.execute(delete(_history).where(_history.c.number.in_(oldest)))
+            oldest = (
+                select(monitor_history.c.number)
+                .where(mine)
+                .order_by(monitor_history.c.number)
+                .limit(count - MAX_HISTORY)
+            )
+            connection.execute(delete(monitor_history).where(monitor_history.c.number.in_(oldest)))
 
 
 def _run(row: Row[Any]) -> Run:

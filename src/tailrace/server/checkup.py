@@ -23,8 +23,6 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__
-from tailrace.access.store import FILE_NAME as ACCESS_FILE
-from tailrace.api.store import FILE_NAME as SAVED_FILE
 from tailrace.config import ConfigError, Settings, format_size
 from tailrace.events import DatasetUnavailable, TailraceError
 from tailrace.lake import catalog, deltalog
@@ -34,10 +32,20 @@ from tailrace.lake.table import Table
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
 from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE, facts_of
+from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
+from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE
+from tailrace.storage.legacy import SAVED_FILE as LEGACY_SAVED_FILE
 
 ENGINES = ("duckdb", "deltalake", "pyarrow", "granian")
-SECRET_FILES = (OWNER_TOKEN_FILE, SESSIONS_FILE, SERVER_FILE, ACCESS_FILE, SAVED_FILE)
+SECRET_FILES = (
+    OWNER_TOKEN_FILE,
+    SESSIONS_FILE,
+    SERVER_FILE,
+    DATABASE_FILE,
+    LEGACY_ACCESS_FILE,
+    LEGACY_SAVED_FILE,
+)
 LOW_SPACE = 4  # times `log_min_free_bytes`, below which the disk is soon full
 CLOCK_TOLERANCE_S = 60.0
 TOLD = 5  # of a list of faults
@@ -75,7 +83,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _server(data, running, settings)
     yield from _guarded("log", lambda: _log(data / "log", running))
     yield from _guarded("lake", lambda: _lake(data / "lake"))
-    yield from _guarded("users and tokens", lambda: _access(data, settings))
+    yield from _guarded("database", lambda: _database(data, settings))
 
 
 def is_running(data: Path) -> bool:
@@ -333,26 +341,29 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _access(data: Path, settings: Settings) -> Iterator[Finding]:
-    subject = "users and tokens"
-    if settings.access_url:
+def _database(data: Path, settings: Settings) -> Iterator[Finding]:
+    subject = "database"
+    if settings.database_url:
         try:
-            engine = open_engine(settings.access_url)
+            engine = open_engine(settings.database_url)
             engine.connect().close()
             engine.dispose()
         except (SQLAlchemyError, ImportError, TailraceError) as error:
             reason = _first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-            yield Finding("wrong", subject, f"the database cannot be reached: {reason}", "check the setting access_url")
+            yield Finding("wrong", subject, f"it cannot be reached: {reason}", "check the setting database_url")
         else:
-            yield Finding("ok", subject, "the database of access_url answers")
-    files = [data / name for name in (ACCESS_FILE, SAVED_FILE) if name != ACCESS_FILE or not settings.access_url]
-    for path in files:
+            yield Finding("ok", subject, "that of database_url answers")
+    legacy = [path for path in (data / LEGACY_ACCESS_FILE, data / LEGACY_SAVED_FILE) if path.exists()]
+    if not settings.database_url and not legacy and not (data / DATABASE_FILE).exists():
+        yield Finding("warning", subject, f"{DATABASE_FILE} is not there yet", "the first `tailrace serve` makes it")
+    for path in [*legacy, *([] if settings.database_url else [data / DATABASE_FILE])]:
         if not path.exists():
-            yield Finding("warning", subject, f"{path.name} is not there yet", "the first `tailrace serve` makes it")
             continue
         fault = _sqlite_fault(path)
         if fault:
             yield Finding("wrong", subject, f"{path.name}: {fault}", "put it back from a backup")
+        elif path in legacy:
+            yield Finding("ok", subject, f"{path.name} of version 0.1 is sound; the next `tailrace serve` imports it")
         else:
             yield Finding("ok", subject, f"{path.name} is sound")
 

@@ -30,14 +30,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__, api
 from tailrace.access import Access, Sessions
-from tailrace.access.migrations import UpgradeFailed
-from tailrace.access.store import FILE_NAME as ACCESS_FILE
 from tailrace.access.tokens import new_secret
-from tailrace.api.kept import Kept
+from tailrace.api.field_store import FieldStore
 from tailrace.api.monitors import StoredSources
+from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Health, Monitoring
-from tailrace.api.store import FILE_NAME as SAVED_FILE
-from tailrace.api.store import Store
 from tailrace.api.turns import Turns
 from tailrace.config import ConfigError, Settings
 from tailrace.events import TailraceError
@@ -68,8 +65,13 @@ from tailrace.server.metrics import Gauges, Latency, Metrics, exposition
 from tailrace.server.receiving import Receiving
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.sending import Sending
+from tailrace.storage.database import FILE_NAME as DATABASE_FILE
+from tailrace.storage.database import Database
+from tailrace.storage.documents import DocumentStore
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, read_bytes, replace_durably
+from tailrace.storage.legacy import ImportRefused, import_legacy
+from tailrace.storage.migrations import UpgradeFailed
 from tailrace.storage.reserve import Reserve
 from tailrace.tail import TailLimits, Tails
 
@@ -159,11 +161,11 @@ async def _serve(
     reserve = Reserve(data / RESERVE_FILE)
     with _opening(data / RESERVE_FILE):
         reserve.release()
-    access = _open_access(settings.access_url, data / ACCESS_FILE)
-    with _opening(data / SAVED_FILE):
-        store = Store.open(data / SAVED_FILE)
-        kept = Kept.open(data / SAVED_FILE)
-        monitor_store = MonitorStore.open(data / SAVED_FILE)
+    database = _open_database(settings.database_url, data)
+    access = Access(database)
+    documents = DocumentStore(database)
+    fields = FieldStore(database)
+    monitor_store = MonitorStore(database)
     with _opening(data / SESSIONS_FILE):
         sessions = Sessions.open(data / SESSIONS_FILE)
     with _opening(data / OWNER_TOKEN_FILE):
@@ -243,7 +245,7 @@ async def _serve(
 
     runner = Runner(
         monitor_store,
-        StoredSources(kept, lake, engine, running, store.expressions),
+        StoredSources(documents, fields, lake, engine, running),
         Sender(_outgoing(settings)),
         concurrency=settings.monitor_concurrency,
     )
@@ -260,8 +262,9 @@ async def _serve(
         health=health,
         metrics=lambda: exposition(metrics, _gauges(data, log, lake, turns, runner)),
         closed=lambda: service.closed,
-        store=store,
-        kept=kept,
+        documents=documents,
+        fields=fields,
+        saved_queries=SavedQueryStore(database),
         turns=turns,
         tails=tails,
         monitoring=Monitoring(monitor_store, runner.changed),
@@ -317,7 +320,7 @@ async def _serve(
         interrupt.stop("the server is shutting down")
     query_threads.shutdown(wait=False, cancel_futures=True)
     lookups.close()
-    await asyncio.to_thread(_close, lake, log, access, store, kept, monitor_store)
+    await asyncio.to_thread(_close, lake, log, database)
     (data / SERVER_FILE).unlink(missing_ok=True)
     _say("Stopped")
     if unanswered:
@@ -354,7 +357,7 @@ def _opening(path: Path) -> Iterator[None]:
     """Refuse to start, in a line, where a part of the data directory cannot be used."""
     try:
         yield
-    except (LogVersionError, ValueError) as error:  # which say all themselves
+    except (LogVersionError, ImportRefused, ValueError) as error:  # which say all themselves
         _refuse(str(error))
     except OSError as error:
         if not error.filename:
@@ -367,18 +370,22 @@ def _opening(path: Path) -> Iterator[None]:
         _refuse(f"{path} cannot be opened: {reason}; restore it from a backup, or move it away to begin anew")
 
 
-def _open_access(url: str, path: Path) -> Access:
+def _open_database(url: str, data: Path) -> Database:
     if not url:
-        with _opening(path):
-            return Access.open(path)
+        with _opening(data / DATABASE_FILE):
+            import_legacy(data)
+            return Database.open(data / DATABASE_FILE)
     try:
-        return Access.open(url)
+        import_legacy(data, url)
+        return Database.open(url)
     except ModuleNotFoundError as error:
-        _refuse(f"setting access_url needs the package {error.name}: pip install tailrace[postgres] has psycopg")
+        _refuse(f"setting database_url needs the package {error.name}: pip install tailrace[postgres] has psycopg")
+    except ImportRefused as error:
+        _refuse(str(error))
     except (SQLAlchemyError, UpgradeFailed, OSError, TailraceError) as error:
         cause = error.__cause__ if isinstance(error, TailraceError) and error.__cause__ else error
         reason = str(cause).splitlines()[0]
-        _refuse(f"the database of users and tokens cannot be opened: {reason} (setting access_url)")
+        _refuse(f"the database cannot be opened: {reason} (setting database_url)")
 
 
 def _user() -> str:
@@ -429,16 +436,13 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     lake.replayed(log.read)
 
 
-def _close(lake: Lake, log: LocalLog, access: Access, store: Store, kept: Kept, monitor_store: MonitorStore) -> None:
+def _close(lake: Lake, log: LocalLog, database: Database) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
     finally:
         log.close()
-        access.close()
-        store.close()
-        kept.close()
-        monitor_store.close()
+        database.close()
 
 
 def _query_limits(settings: Settings) -> QueryLimits:

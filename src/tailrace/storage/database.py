@@ -1,39 +1,91 @@
-"""How an SQL store is opened: an SQLite file of the data directory, or a server's URL."""
+"""The SQL database of a server: an SQLite file of the data directory, or one on PostgreSQL."""
 
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, func, make_url, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tailrace.events import StorageUnavailable
+from tailrace.storage import migrations
 from tailrace.storage.faults import FULL, RETRY_AFTER_S, disk_full, is_full, sqlite_fault
 
+FILE_NAME = "tailrace.db"  # in the data directory
 BUSY_TIMEOUT_S = 5.0
 SQLSTATE_DISK_FULL = "53100"
 SQLSTATE_READ_ONLY = "25006"
-_WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes a store
+_WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes the database
 
-logger = logging.getLogger("tailrace.storage")
+logger = logging.getLogger(__name__)
+
+
+class Database:
+    """The open database, which the stores of a server share. Thread-safe.
+
+    Where other servers may change it too, it `is_shared`. Whatever is done with it raises DiskFull where the disk has
+    no room, and StorageUnavailable where the database does not answer. What is wrong with a statement stays an
+    SQLAlchemyError.
+    """
+
+    def __init__(self, engine: Engine, *, is_shared: bool = False) -> None:
+        self._engine = engine
+        self.is_shared = is_shared
+
+    @classmethod
+    def open(cls, path_or_url: Path | str) -> Self:
+        """Open it, made if missing and brought up to date: a path is an SQLite file (mode 0600).
+
+        A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database. Raises UpgradeFailed
+        for a database of a later version.
+        """
+        database = cls(open_engine(path_or_url), is_shared=isinstance(path_or_url, str))
+        try:
+            migrations.upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Return a connection for reads."""
+        return self._engine.connect()
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction that no other change runs beside, whichever thread, process or machine makes it.
+
+        So what is read in it before something is written still holds when that is written: the body that is changed,
+        that a name is free, that a limit is not reached.
+        """
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                # Python's driver begins a transaction before a change of rows only, not before one of tables.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
 
 
 def open_engine(path_or_url: Path | str) -> Engine:
-    """An engine on a store: a path is an SQLite file (mode 0600, made if missing), a string an SQLAlchemy URL.
-
-    Whatever is done with it raises DiskFull where the disk has no room, and StorageUnavailable where the database does
-    not answer. What is wrong with a statement stays an SQLAlchemyError.
-    """
+    """Return an engine on a database as it stands, with whatever tables it has; see `Database.open`."""
     if isinstance(path_or_url, Path):
-        path_or_url.parent.mkdir(parents=True, exist_ok=True)
-        # Before SQLite makes it with the mode of the umask; its -wal and -shm files take the mode of the file.
-        os.close(os.open(path_or_url, os.O_CREAT | os.O_RDWR, 0o600))
-        path_or_url.chmod(0o600)
+        make_file(path_or_url)
         path_or_url = f"sqlite:///{path_or_url}"
     engine = create_engine(path_or_url, pool_pre_ping=True)  # a server may have been restarted meanwhile
     if make_url(path_or_url).get_backend_name() == "sqlite":
@@ -43,19 +95,12 @@ def open_engine(path_or_url: Path | str) -> Engine:
     return engine
 
 
-@contextmanager
-def changing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that no other change of the store runs beside, whichever thread, process or machine makes it.
-
-    So what is read in it before something is written still holds when that is written: the body that is changed, that
-    a name is free, that a limit is not reached.
-    """
-    with engine.begin() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        elif connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
-        yield connection
+def make_file(path: Path) -> None:
+    """Make the file of an SQLite database, where there is none, for its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Before SQLite makes it with the mode of the umask; its -wal and -shm files take the mode of the file.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
 
 
 class _ReadOnly(sqlite3.Connection):

@@ -1,4 +1,4 @@
-"""Stores of every age open, and lose nothing on the way to the newest tables."""
+"""Databases of every age open, and lose nothing on the way to the newest tables."""
 
 import sqlite3
 import subprocess
@@ -13,9 +13,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select
 
-from tailrace.access import Access, migrations
-from tailrace.access.schema import metadata
-from tailrace.storage.database import open_engine
+from tailrace.access import Access
+from tailrace.storage import migrations
+from tailrace.storage.database import Database, open_engine
+from tailrace.storage.tables import metadata
 
 BEFORE_MIGRATIONS = Path(__file__).parent / "databases" / "before-migrations.sql"
 OWNERS_TOKEN = "xapt-of-the-owner-before-migrations"
@@ -25,15 +26,16 @@ KEY = "baselime-key-before-migrations"
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    path = tmp_path / "access.db"
+    path = tmp_path / "tailrace.db"
     with sqlite3.connect(path) as connection:
         connection.executescript(BEFORE_MIGRATIONS.read_text())
     connection.close()
     return path
 
 
-def test_a_store_from_before_migrations_keeps_its_users_tokens_and_keys(old: Path) -> None:
-    with Access.open(old) as access:
+def test_a_database_from_before_migrations_keeps_its_users_tokens_and_keys(old: Path) -> None:
+    with Database.open(old) as database:
+        access = Access(database)
         owner = access.authenticate(OWNERS_TOKEN)
         sender = access.authenticate(API_TOKEN)
         key = access.authenticate_key("baselime", KEY)
@@ -47,14 +49,14 @@ def test_a_store_from_before_migrations_keeps_its_users_tokens_and_keys(old: Pat
         assert access.bootstrap() is None
 
 
-def test_a_store_opens_again_after_its_upgrade(old: Path) -> None:
-    Access.open(old).close()
-    with Access.open(old) as access:
-        assert access.authenticate(OWNERS_TOKEN).kind == "personal"
+def test_a_database_opens_again_after_its_upgrade(old: Path) -> None:
+    Database.open(old).close()
+    with Database.open(old) as database:
+        assert Access(database).authenticate(OWNERS_TOKEN).kind == "personal"
 
 
-def test_the_migrations_lead_to_the_tables_that_the_code_has(location: Path | str) -> None:
-    engine = open_engine(location)
+def test_the_migrations_lead_to_the_tables_that_the_code_has(empty_location: Path | str) -> None:
+    engine = open_engine(empty_location)
     with engine.begin() as connection:
         migrations.migrate(connection)
     with engine.connect() as connection:
@@ -63,9 +65,9 @@ def test_the_migrations_lead_to_the_tables_that_the_code_has(location: Path | st
     engine.dispose()
 
 
-def test_a_new_store_is_what_all_migrations_lead_to(location: Path | str, tmp_path: Path) -> None:
-    made = open_engine(location)
-    migrations.upgrade(made)
+def test_a_new_database_is_what_all_migrations_lead_to(empty_location: Path | str, tmp_path: Path) -> None:
+    Database.open(empty_location).close()
+    made = open_engine(empty_location)
     migrated = open_engine(tmp_path / "migrated.db")
     with migrated.begin() as connection:
         migrations.migrate(connection)
@@ -96,26 +98,25 @@ def _shape(connection: Connection) -> dict[str, Any]:
     }
 
 
-@pytest.mark.sqlite
-def test_neither_a_new_store_nor_one_that_is_up_to_date_needs_alembic(tmp_path: Path) -> None:
+def test_neither_a_new_database_nor_one_that_is_up_to_date_needs_alembic(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from tailrace.access import Access
+from tailrace.storage.database import Database
 for _ in range(2):
-    Access.open(Path({str(tmp_path / "access.db")!r})).close()
+    Database.open(Path({str(tmp_path / "tailrace.db")!r})).close()
 assert "alembic" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(old: Path) -> None:
     with sqlite3.connect(old) as connection:
         connection.execute("CREATE TABLE memberships (id INTEGER)")  # in the way
     connection.close()
 
     with pytest.raises(Exception, match="memberships"):
-        Access.open(old)
+        Database.open(old)
 
     with sqlite3.connect(old) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -123,22 +124,22 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
     assert tables == {"users", "tokens", "keys", "memberships"}
 
 
-def test_every_migration_can_be_undone_and_done_again(location: Path | str) -> None:
-    engine = open_engine(location)
+def test_every_migration_can_be_undone_and_done_again(empty_location: Path | str) -> None:
+    engine = open_engine(empty_location)
     with engine.begin() as connection:
         migrations.migrate(connection)
         command.downgrade(migrations.config_for(connection), migrations.BASELINE)
     engine.dispose()
-    with Access.open(location) as access:
-        assert access.bootstrap() is not None
+    with Database.open(empty_location) as database:
+        assert Access(database).bootstrap() is not None
 
 
-def test_a_store_of_a_later_version_is_refused(location: Path | str) -> None:
-    engine = open_engine(location)
-    migrations.upgrade(engine)
+def test_a_database_of_a_later_version_is_refused(empty_location: Path | str) -> None:
+    Database.open(empty_location).close()
+    engine = open_engine(empty_location)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
     engine.dispose()
 
     with pytest.raises(migrations.UpgradeFailed, match="9999"):
-        Access.open(location)
+        Database.open(empty_location)

@@ -1,20 +1,22 @@
-"""Brings an access store to the tables that the code expects, from any state that one was left in."""
+"""Brings a database to the tables that the code expects, from any state that one was left in."""
 
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect, select
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select
 
-from tailrace.access.schema import changes, metadata, organisations
+from tailrace.storage.tables import changes, metadata, organisations
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+    from tailrace.storage.database import Database
+
 LOCATION = Path(__file__).parent
-VERSION_TABLE = "access_version"
-BASELINE = "0001"  # the tables of stores that were made before there were migrations
-HEAD = "0004"  # the newest
+VERSION_TABLE = "access_version"  # named when a database held users and tokens only
+BASELINE = "0001"  # the tables of databases that were made before there were migrations
+HEAD = "0005"  # the newest
 FIRST_ORGANISATION = {"id": "tailrace", "name": "Tailrace", "created_at": "1970-01-01T00:00:00.000000Z"}
 
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))  # as alembic makes it
@@ -22,22 +24,19 @@ _one_at_a_time = threading.Lock()  # alembic keeps the migration under way in gl
 
 
 class UpgradeFailed(Exception):
-    """The store is of a version that this code does not know."""
+    """The database is of a version that this code does not know."""
 
 
-def upgrade(engine: Engine) -> None:
-    """Run what is missing, in one transaction: a store that fails to upgrade is as it was before.
+def upgrade(database: "Database") -> None:
+    """Run what is missing, in one transaction: a database that fails to upgrade is as it was before.
 
     Nothing is written to one that has the newest tables: a server starts on a full disk too. Raises UpgradeFailed for
-    a store of a later version, and what the database raises.
+    one of a later version, and what the database raises.
     """
-    with engine.connect() as connection:
+    with database.reading() as connection:
         if _is_newest(connection):
             return
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            # Python's driver begins a transaction before a change of rows only, not before one of tables.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with database.changing() as connection:
         tables = set(inspect(connection).get_table_names())
         if _is_newest(connection):  # by another process, meanwhile
             return
@@ -79,10 +78,15 @@ def config_for(connection: Connection) -> "Config":
     return config
 
 
+def fill(connection: Connection) -> None:
+    """Insert the rows that a database begins with."""
+    connection.execute(insert(organisations), [FIRST_ORGANISATION])
+    connection.execute(insert(changes), [{"number": 0}])
+
+
 def _make(connection: Connection) -> None:
     """What all migrations together make of an empty database."""
     metadata.create_all(connection)
-    connection.execute(insert(organisations), [FIRST_ORGANISATION])
-    connection.execute(insert(changes), [{"number": 0}])
+    fill(connection)
     _version.create(connection)
     connection.execute(insert(_version), [{"version_num": HEAD}])

@@ -1,0 +1,60 @@
+"""What stores cache of the database: forgotten at every change, those of other servers on it included."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, select, update
+
+from tailrace.storage.database import Database
+from tailrace.storage.tables import changes
+
+T = TypeVar("T")
+
+
+class Invalidation:
+    """Empties the caches of one store. Thread-safe.
+
+    A cache is used after a `check`, and filled by `read`.
+    """
+
+    def __init__(self, database: Database, clear: Callable[[], None]) -> None:
+        self._database = database
+        self._clear = clear
+        self._lock = threading.Lock()
+        self._number: int | None = None  # of changes in the database that the caches know of
+        self._generation = 0
+
+    def check(self) -> None:
+        """Empty the caches where another server made a change; asks the database only if it is shared."""
+        if not self._database.is_shared:
+            return
+        with self._database.reading() as connection:
+            number = connection.scalar(select(changes.c.number))
+        if number != self._number:
+            self._invalidate()
+            self._number = number
+
+    def read(self, read: Callable[[Connection], T], put: Callable[[T], None]) -> T:
+        """Return what `read` finds, which `put` puts into a cache unless a change came between."""
+        generation = self._generation
+        with self._database.reading() as connection:
+            found = read(connection)
+        with self._lock:
+            if generation == self._generation:
+                put(found)
+        return found
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction, as `Database.changing`, of a change of what is cached, here or by other servers."""
+        with self._database.changing() as connection:
+            yield connection
+            connection.execute(update(changes).values(number=changes.c.number + 1))
+        self._invalidate()  # after the commit, so that what was read before it is not put into a cache
+
+    def _invalidate(self) -> None:
+        with self._lock:
+            self._generation += 1
+            self._clear()
