@@ -96,6 +96,8 @@ class Page(Struct, frozen=True, eq=False):
         """Leaves out what lies beyond the last row of the page, which is looked for in ever more files."""
         scan, after = self.scan, self.after
         start_us, end_us, asked_end = scan.start_us, scan.end_us, scan.asked_end
+        if after is None and _rows_at_most(scan) <= self.limit:
+            return Read(start_us, end_us, None)
         last_us = rows = None
         partly = False
         steps = list(self._steps())

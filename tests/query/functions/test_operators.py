@@ -101,6 +101,17 @@ def test_arithmetic(ask: Ask, apl: str, expected: Any) -> None:
         ('"a" in~ ("A")', True),
         ('"a" !in~ ("A")', False),
         ('"a" in~ (dynamic(["A", 1]))', True),
+        ("3.0 in (2, 3)", True),
+        ("3 in (0.5, 3.0)", True),
+        ("0.5 in (1, 0.5, -0.25)", True),
+        ("-0.25 !in (1, 0.5, -0.25)", False),
+        ("1e300 in (1e300)", True),
+        ("0.1 in (0.1, 7)", True),
+        ("0.5 in ('0.5', true)", False),
+        ("dynamic(3) in (3.0)", True),
+        ("dynamic(0.1) in (0.1)", True),
+        ("dynamic([0.1])[0] in (1, 0.2)", False),
+        ("real(null) in (0.5, real(nan))", False),
         ("int(null) in (1)", False),
         ("int(null) !in (1)", True),
         ("true and false", False),
@@ -241,3 +252,13 @@ def test_deep_expressions_grow_with_their_length_only(database: duckdb.DuckDBPyC
         sizes.append(len(value.sql.sql("duckdb")))
     assert sizes[-1] < sizes[0] * 15
     assert evaluate(database, value, "FROM (SELECT CAST('\"abc\"' AS JSON) AS c)") == "xxxxx"
+
+
+def test_a_long_list_of_numbers_is_looked_up_in_any_number(ask: Ask) -> None:
+    wholes = ", ".join(map(str, range(1000)))
+    reals = ", ".join(f"{n}.25" for n in range(1000))
+    row = "datatable(w: long, r: real, m: dynamic)[7, 999.25, dynamic(8.25), 1000, 8.0, dynamic(9)]"
+
+    assert ask(f"{row} | where r in ({wholes}) | project w") == 1000
+    assert ask(f"{row} | where r in ({reals}) | project w") == 7
+    assert ask(f"{row} | where m in ({wholes}, -5) | project w") == 1000

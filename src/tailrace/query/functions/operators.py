@@ -3,6 +3,7 @@
 A comparison of a row whose types do not fit is false (`!=` and the negated ones: true), arithmetic on it null.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -346,6 +347,7 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
         raise CallInvalid(f"there is no operator {operator!r}")
     folded = operator.endswith("~")
     alike: dict[Type, list[exp.Expr]] = {}
+    numbers: dict[Type, list[str]] = {}
     tests: list[exp.Expr] = []
     for item in _flattened(items):
         if item.type is NULL:
@@ -353,11 +355,16 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
         if item.type is DYNAMIC and not item.is_constant:
             tests.append(_in_array(value, item, folded=folded))
         elif item.is_constant and item.constant is not None and _is_plain(value, item):
-            alike.setdefault(item.type, []).append(string_key(item).sql if folded else _listed(item))
+            if item.type in NUMBERS and not folded:
+                numbers.setdefault(item.type, []).append(_digits(item.constant))
+            else:
+                alike.setdefault(item.type, []).append(string_key(item).sql if folded else item.sql)
         elif folded:
             tests.append(compare("==", string_key(value), string_key(item)).sql)
         else:
             tests.append(compare("==", value, item).sql)
+    for kind, digits in numbers.items():
+        alike[kind] = [exp.Var(this=", ".join(digits))]  # as one node, of which a long list would be too many
     for kind, constants in alike.items():
         if folded and kind is not STRING:
             continue
@@ -369,20 +376,27 @@ def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
 
 def _is_plain(value: Value, item: Value) -> bool:
     """Whether IN of SQL compares a value with a literal as `==` does."""
-    return item.type in (LONG, STRING, BOOL) and value.type in (item.type, DYNAMIC)
+    if item.type is REAL and not math.isfinite(item.constant):
+        return False
+    if item.type in NUMBERS:
+        return value.type in (*NUMBERS, DYNAMIC)
+    return item.type in (STRING, BOOL) and value.type in (item.type, DYNAMIC)
 
 
 def _subjects(value: Value, kind: Type) -> list[exp.Expr]:
     """The values that may be equal to literals of a type."""
-    if kind is LONG and value.type is DYNAMIC:
-        parts = parts_of(value)
-        return [part for part in (parts.whole, parts.real) if part is not None]
-    return [coerce(value, kind).sql]
+    if kind not in NUMBERS:
+        return [coerce(value, kind).sql]
+    if value.type is not DYNAMIC:
+        return [value.sql]
+    parts = parts_of(value)
+    return [part for part in (parts.whole, parts.real) if part is not None]
 
 
-def _listed(item: Value) -> exp.Expr:
-    """A literal of a list, without its type, which a long list would take longer to bind than all else."""
-    return number_node(item.constant) if item.type is LONG else item.sql
+def _digits(number: float) -> str:
+    """A number in a list, without its type, which a long list would take longer to bind than all else."""
+    text = repr(number)
+    return text if isinstance(number, int) or "e" in text else f"{text}e0"  # with an exponent it is a DOUBLE
 
 
 def _any(tests: list[exp.Expr]) -> exp.Expr:
