@@ -116,6 +116,16 @@ def test_settings_that_are_wrong_are_named(data: Path) -> None:
     assert ["TAILRACE_PROT" in line or "commit_bytes" in line for line in wrong(done)] == [True, True]
 
 
+def test_files_that_its_user_may_not_use_are_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.access  # which the superuser, who runs tests in a container, always is
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "saved.db" and allowed(path, mode))
+
+    done = doctor("--data", str(data))
+
+    assert done.exit_code == 1
+    assert f"{data / 'saved.db'} cannot be read and written" in wrong(done)[0]
+
+
 def test_files_that_settings_name_and_cannot_be_used_are_found(data: Path, tmp_path: Path) -> None:
     (tmp_path / "prices.json").write_text("[1]")
     done = doctor(

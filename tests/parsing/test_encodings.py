@@ -150,3 +150,18 @@ def test_many_gzip_members_cost_no_more_than_their_bytes() -> None:
 def test_more_gzip_members_than_anyone_sends_are_refused() -> None:
     with pytest.raises(BadRequest, match="members"):
         decode_body(gzip.compress(b"") * 100_001, "gzip", 1024)
+
+
+@pytest.mark.parametrize(("name", "compress"), [("gzip", gzip.compress), ("zstd", zstandard.compress)])
+def test_a_body_that_is_compressed_and_not_said_to_be_names_the_header(
+    name: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = compress(b'[{"n":1}]')
+    for encoding in ("", "identity"):
+        with pytest.raises(BadRequest) as refused:
+            decode_body(body, encoding, MIB)
+        assert f"the body is {name} data" in refused.value.message
+        assert f"Content-Encoding: {name}" in refused.value.message
+    with pytest.raises(BadRequest, match=f"{name} data once more"):
+        decode_body(compress(body), name, MIB)
+    assert decode_body(compress(body), f"{name}, {name}", MIB) == b'[{"n":1}]'

@@ -12,6 +12,8 @@ ACCEPTED = ("gzip", "zstd", "deflate", "br", "identity")
 MAX_CODINGS = 4  # in one header; each costs a pass over the body
 MAX_GZIP_MEMBERS = 100_000
 _CHUNK_BYTES = 256 * 1024
+# How a body begins that is compressed; no text in UTF-8 and no message of OpenTelemetry's begins so.
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _MEMBER_BYTES = 4 * 1024  # read at once of a member after the first
 
 
@@ -21,7 +23,8 @@ def decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
     Several codings, separated by commas, are undone from last to first (RFC 9110, 8.4). `1` is what axiom-py
     sends for a body as it is. No step makes more than `max_bytes` and one chunk.
 
-    Raises UnsupportedEncoding, TooLarge (`max_body_bytes`), or BadRequest where the data is broken or ends early.
+    Raises UnsupportedEncoding, TooLarge (`max_body_bytes`), or BadRequest where the data is broken or ends early, or
+    is compressed without being said to be.
     """
     if encoding:
         codings = [name for name in (part.strip().lower() for part in encoding.split(",")) if name]
@@ -35,6 +38,10 @@ def decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
         for name in reversed(codings):
             # A client that compresses nothing sends nothing.
             body = _DECODERS[name](body, max_bytes) if body else body
+    for beginning, name in _COMPRESSED.items():
+        if body.startswith(beginning):
+            also = " once more" if encoding else ""
+            raise BadRequest(f"the body is {name} data{also}: that is to be in its header, Content-Encoding: {name}")
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     return body

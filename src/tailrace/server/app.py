@@ -47,7 +47,8 @@ ALLOW_ORIGIN = (
     (
         b"access-control-expose-headers",
         b"X-Axiom-Trace-Id, Retry-After, X-RateLimit-Scope, X-RateLimit-Limit, X-RateLimit-Remaining, "
-        b"X-RateLimit-Reset, X-Moesif-Config-ETag, X-Moesif-Rules-Tag",
+        b"X-RateLimit-Reset, X-Axiom-History-Query-Id, X-Tailrace-Messages, X-Tailrace-Error, X-Moesif-Config-ETag, "
+        b"X-Moesif-Rules-Tag",
     ),
 )
 ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")

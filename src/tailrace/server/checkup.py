@@ -146,13 +146,15 @@ def _modified_s(path: Path) -> float:
 
 
 def _directory(data: Path) -> Iterator[Finding]:
-    unwritable = [
-        path for path in (data, data / "log", data / "lake") if path.exists() and not os.access(path, os.W_OK)
-    ]
+    used = (data, *(data / name for name in ("log", "lake", *SECRET_FILES)))
+    unwritable = [path for path in used if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
     if unwritable:
         names = ", ".join(map(str, unwritable))
         yield Finding(
-            "wrong", "data directory", f"{names} cannot be written", "run it as the server's user; check the mount"
+            "wrong",
+            "data directory",
+            f"{names} cannot be read and written",
+            "run it as the server's user; check the mount",
         )
     open_to_all = [
         name
