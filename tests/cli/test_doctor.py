@@ -118,12 +118,12 @@ def test_settings_that_are_wrong_are_named(data: Path) -> None:
 
 def test_files_that_its_user_may_not_use_are_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     allowed = os.access  # which the superuser, who runs tests in a container, always is
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "saved.db" and allowed(path, mode))
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "owner-token" and allowed(path, mode))
 
     done = doctor("--data", str(data))
 
     assert done.exit_code == 1
-    assert f"{data / 'saved.db'} cannot be read and written" in wrong(done)[0]
+    assert f"{data / 'owner-token'} cannot be read and written" in wrong(done)[0]
 
 
 def test_files_that_settings_name_and_cannot_be_used_are_found(data: Path, tmp_path: Path) -> None:
