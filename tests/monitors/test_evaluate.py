@@ -293,3 +293,23 @@ def test_alerts_open_and_close_in_turn_and_are_what_the_last_runs_say(
         positive.append(any(point.value > 10 for point in answer.points) or (no_data and not answer.points))
         if not by_group:
             assert bool(is_open) == (sum(positive[-monitor.window :]) >= monitor.needed)
+
+
+@pytest.mark.parametrize("by_group", [True, False])
+def test_the_notice_of_an_end_has_the_group_that_alerted(by_group: bool) -> None:
+    labels = (("service", "api"), ("region", "eu"))
+    high = observed(Point("service=api, region=eu", "n", 11.0, None, labels))
+
+    outcomes = run(threshold(notify_by_group=by_group), high, LOW)
+
+    assert [notice.labels for outcome in outcomes for notice in outcome.notices] == [labels, labels]
+
+
+def test_a_group_that_waits_for_more_results_is_known_by_its_last_one() -> None:
+    labels = [(("service", name),) for name in ("a", "b")]
+    highs = [observed(Point(f"service={name}", "n", 11.0, None, (("service", name),))) for name in ("a", "b")]
+    monitor = threshold(trigger_from_n_runs=3, trigger_after_n_positive_results=1)
+
+    outcomes = run(monitor, *highs, LOW, LOW, LOW)
+
+    assert [notice.labels for outcome in outcomes for notice in outcome.notices] == [labels[0], labels[1]]

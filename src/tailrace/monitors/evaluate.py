@@ -55,6 +55,7 @@ class GroupState(Struct, frozen=True):
 
     recent: tuple[bool, ...] = ()
     check_id: str = ""  # of the open alert
+    labels: tuple[tuple[str, str], ...] = ()  # names and values of the group, in its last positive result
 
 
 class State(Struct, frozen=True):
@@ -220,7 +221,7 @@ def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_n
     groups: dict[str, GroupState] = {}
     opened: list[tuple[str, _Finding, str]] = []
     again: list[tuple[str, _Finding, str]] = []
-    closed: list[tuple[str, str]] = []
+    closed: list[tuple[str, GroupState]] = []
     for group in dict.fromkeys([*state.groups, *found]):
         before = state.groups.get(group, GroupState())
         positive = group in found
@@ -233,13 +234,13 @@ def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_n
         elif alarming and positive:
             again.append((group, found[group], check_id))
         elif check_id and not alarming:
-            closed.append((group, check_id))
+            closed.append((group, before))
             check_id = ""
         if check_id or any(recent):
-            groups[group] = GroupState(recent, check_id)
+            groups[group] = GroupState(recent, check_id, found[group].labels if positive else before.labels)
     still_open = sum(1 for each in groups.values() if each.check_id)
     alerts = [Alert("Open", check_id, group, each.body, each.value) for group, each, check_id in opened]
-    alerts += [Alert("Closed", check_id, group, _closing(group)) for group, check_id in closed]
+    alerts += [Alert("Closed", before.check_id, group, _closing(group)) for group, before in closed]
     notices: list[Notice] = []
     told = [*opened, *again] if monitor.notify_every_run else opened
     if told:
@@ -248,7 +249,8 @@ def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_n
         notices.append(Notice("Open", told[0][2], body, worst.value, labels=worst.labels, still_open=still_open))
     if closed and not monitor.skip_resolved:
         body = _lines(_closing(group) for group, _ in closed)
-        notices.append(Notice("Closed", closed[0][1], body, still_open=still_open))
+        first = closed[0][1]
+        notices.append(Notice("Closed", first.check_id, body, labels=first.labels, still_open=still_open))
     after = State(groups, until_ns=end_ns)
     return Outcome(after, tuple(alerts), tuple(notices))
 
