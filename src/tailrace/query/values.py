@@ -1033,7 +1033,7 @@ def parse_timespan(text: str) -> int | None:
     if len(text) > _MAX_TIMESPAN_CHARACTERS:
         return None
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
-    if clock := _CLOCK.fullmatch(rest):
+    if ":" in rest and (clock := _CLOCK.fullmatch(rest)):
         days, hours, minutes, seconds, fraction = clock.groups("0")
         whole = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
         return _in_64_bits(sign * (whole * NS_PER_S + int(fraction.ljust(9, "0"))))

@@ -1,8 +1,7 @@
 """What the aggregations `phrases` and `spotlight` make of counts, in Python over the few rows of a result."""
 
 import re
-from collections import Counter
-from itertools import islice
+from heapq import nsmallest
 from typing import Any
 
 from tailrace.query.functions.udf import udf
@@ -17,13 +16,14 @@ _WORD = re.compile(r"[\w'-]+")
 
 def _phrases(counts: dict[str, int], most: int) -> list[str]:
     """The most frequent phrases; one inside of a longer phrase that is as frequent is not shown."""
-    found: Counter[tuple[str, ...]] = Counter()
+    found: dict[tuple[str, ...], int] = {}
     for text, count in counts.items():
         for sentence in _SENTENCE.split(text):
             words = _WORD.findall(sentence)
-            for size in range(1, MAX_WORDS + 1):
+            for size in range(1, min(MAX_WORDS, len(words)) + 1):
                 for start in range(len(words) - size + 1):
-                    found[tuple(words[start : start + size])] += count
+                    phrase = tuple(words[start : start + size])
+                    found[phrase] = found.get(phrase, 0) + count
     covered = {
         part
         for phrase, count in found.items()
@@ -31,8 +31,8 @@ def _phrases(counts: dict[str, int], most: int) -> list[str]:
         for part in (phrase[1:], phrase[:-1])
         if found[part] == count
     }
-    best = sorted((each for each in found if each not in covered), key=lambda p: (-found[p], -len(p), p))
-    return [" ".join(phrase) for phrase in islice(best, most)]
+    shown = ((-count, -len(phrase), phrase) for phrase, count in found.items() if phrase not in covered)
+    return [" ".join(phrase) for _, _, phrase in nsmallest(most, shown)]
 
 
 def _spotlight(fields: list[dict[str, Any]], selected: int, baseline: int) -> list[dict[str, Any]]:

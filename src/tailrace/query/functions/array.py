@@ -200,21 +200,37 @@ def _array_sort_desc(values: Any) -> list[Any]:
 
 @udf("apl_array_split", [DYNAMIC, DYNAMIC], DYNAMIC)
 def _array_split(values: Any, places: Any) -> list[list[Any]]:
-    size = len(_items(values))
-    cuts = [0]
+    size, done = len(_items(values)), 0
+    made: list[list[Any]] = []
     for place in places if isinstance(places, list) else [places]:
         if not is_number(place):
             raise TypeError("a place is a number")
-        at = int(place) if place >= 0 else max(size + int(place), 0)
-        cuts.append(max(min(at, size), cuts[-1]))
-    return [values[a:b] for a, b in zip(cuts, [*cuts[1:], size], strict=True)]
+        at = int(place)
+        if place < 0:
+            at = max(size + at, 0)
+        end = max(min(at, size), done)
+        made.append(values[done:end])
+        done = end
+    made.append(values[done:])
+    return made
 
 
 @udf("apl_bag_has_key", [DYNAMIC, STRING], BOOL, otherwise=False)
 def _bag_has_key(bag: Any, key: str) -> bool:
     if not isinstance(bag, dict):
         return False
-    return key in bag or (key.startswith("$") and next(_at_path(bag, _steps(key)), _MISSING) is not _MISSING)
+    return key in bag or (key.startswith("$") and _has_path(bag, _steps(key)))
+
+
+def _has_path(value: Any, steps: list[str | int | None]) -> bool:
+    for n, step in enumerate(steps):
+        if type(step) is not str or step == "..":
+            return next(_at_path(value, steps[n:]), _MISSING) is not _MISSING
+        name = step[1:]
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
 
 
 _MISSING = object()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.parsed_json import json_or_null
@@ -131,7 +132,13 @@ def to_string(value: Value) -> Value:
 
 @udf("apl_canonical_json", [DYNAMIC], STRING)
 def _canonical(value: Any) -> str:
-    return to_json(_sorted(value))
+    try:
+        return _SORTING.encode(value).decode()
+    except (OverflowError, msgspec.MsgspecError):
+        return to_json(_sorted(value))
+
+
+_SORTING = msgspec.json.Encoder(order="sorted")
 
 
 def _sorted(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Functions of conversations with language models: arrays of messages with `role` and `content`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlglot.expressions as exp
@@ -57,16 +57,21 @@ def _content(message: dict[str, Any]) -> str:
     return "".join(each for each in texts if isinstance(each, str))
 
 
-def _of_role(value: Any, *roles: str) -> list[dict[str, Any]]:
-    return [each for each in _messages(value) if str(each.get("role", "")).lower() in roles]
+def _of_role(value: Any, *roles: str, last: bool = False) -> Iterator[dict[str, Any]]:
+    """The messages of these roles, from the first to the last or the other way."""
+    if isinstance(value, list):
+        for each in reversed(value) if last else value:
+            if isinstance(each, dict):
+                role = each.get("role", "")
+                if role in roles or str(role).lower() in roles:
+                    yield each
 
 
 def _calls(message: dict[str, Any]) -> list[Any]:
-    calls = message.get("tool_calls")
+    calls, call, content = message.get("tool_calls"), message.get("function_call"), message.get("content")
     found = list(calls) if isinstance(calls, list) else []
-    if isinstance(message.get("function_call"), dict):
-        found.append(message["function_call"])
-    content = message.get("content")
+    if isinstance(call, dict):
+        found.append(call)
     if isinstance(content, list):
         found += [each for each in content if isinstance(each, dict) and each.get("type") in ("tool_use", "tool_call")]
     return found
@@ -79,7 +84,7 @@ def _concat(messages: Any, separator: str) -> str:
 
 @udf("apl_genai_turns", [DYNAMIC], LONG, otherwise=0)
 def _turns(messages: Any) -> int:
-    return len(_of_role(messages, "user"))
+    return sum(1 for _ in _of_role(messages, "user"))
 
 
 @udf("apl_genai_tokens", [STRING], LONG)
@@ -89,20 +94,17 @@ def _tokens(text: str) -> int:
 
 @udf("apl_genai_last", [DYNAMIC, STRING], STRING, otherwise="")
 def _last(messages: Any, role: str) -> str:
-    found = _of_role(messages, role.lower())
-    return _content(found[-1]) if found else ""
+    return next(map(_content, _of_role(messages, role.lower(), last=True)), "")
 
 
 @udf("apl_genai_first", [DYNAMIC, STRING], STRING, otherwise="")
 def _first(messages: Any, role: str) -> str:
-    found = _of_role(messages, role.lower())
-    return _content(found[0]) if found else ""
+    return next(map(_content, _of_role(messages, role.lower())), "")
 
 
 @udf("apl_genai_system", [DYNAMIC], STRING, otherwise="")
 def _system(messages: Any) -> str:
-    found = _of_role(messages, "system", "developer")
-    return _content(found[0]) if found else ""
+    return next(map(_content, _of_role(messages, "system", "developer")), "")
 
 
 @udf("apl_genai_results", [DYNAMIC], DYNAMIC)
@@ -117,7 +119,7 @@ def _tool_calls(messages: Any) -> list[Any] | None:
 
 @udf("apl_genai_has_tool_calls", [DYNAMIC], BOOL, otherwise=False)
 def _has_tool_calls(messages: Any) -> bool:
-    return any(_calls(each) for each in _messages(messages))
+    return any(map(_calls, _messages(messages)))
 
 
 @udf("apl_genai_content_at", [DYNAMIC, LONG], STRING, otherwise="")

@@ -117,7 +117,7 @@ def _ipv6_is_in_range(address: str, network: str) -> bool:
 @udf("apl_ipv4_is_in_any_range", [STRING, DYNAMIC], BOOL)
 def _ipv4_is_in_any_range(address: str, networks: Any) -> bool:
     number = _v4(address)
-    return any(_within(number, _v4(each), 32) for each in _texts(networks))
+    return any(_within(number, _v4(each), 32) for each in _flat(networks))
 
 
 @udf("apl_ipv6_is_in_any_range", [STRING, DYNAMIC], BOOL, otherwise=False)
@@ -200,15 +200,36 @@ def _has_some_ipv4(text: str) -> bool:
 
 @udf("apl_has_any_ipv4", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4(text: str, addresses: Any) -> bool:
-    # An address has one way to be written.
-    wanted = {address for each in _texts(addresses) if _number(address := each.strip().partition("/")[0]) is not None}
+    wanted = _addresses(_flat(addresses))
+    if len(wanted) <= _FEW and not any(map(text.__contains__, wanted)):
+        return False  # without a look at every address
     return not wanted.isdisjoint(_ADDRESS.findall(text))
+
+
+_FEW = 16  # addresses or prefixes that are looked for one after the other
+
+
+def _flat(values: Any) -> tuple[str, ...]:
+    return tuple(values if set(map(type, values)) == {str} else _texts(values))
+
+
+@functools.lru_cache(maxsize=64)
+def _addresses(texts: tuple[str, ...]) -> frozenset[str]:
+    """Those that are addresses, which have one way to be written."""
+    bare = (each.strip().partition("/")[0] for each in texts)
+    return frozenset(each for each in bare if _number(each) is not None)
+
+
+@functools.lru_cache(maxsize=64)
+def _prefixes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each if each.endswith(".") or each.count(".") == 3 else each + "." for each in texts if each)
 
 
 @udf("apl_has_any_ipv4_prefix", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4_prefix(text: str, prefixes: Any) -> bool:
-    wanted = [each if each.endswith(".") or each.count(".") == 3 else each + "." for each in _texts(prefixes) if each]
-    begins = tuple(wanted)
+    begins = _prefixes(_flat(prefixes))
+    if len(begins) <= _FEW and not any(map(text.__contains__, begins)):
+        return False
     return any(each.startswith(begins) and _number(each) is not None for each in _ADDRESS.findall(text))
 
 

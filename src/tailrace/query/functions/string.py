@@ -361,7 +361,7 @@ def _format_bytes(size: float, precision: int, unit: str, base: int) -> str | No
     if base not in (2, 10):
         return None
     step = 1024 if base == 2 else 1000
-    names = ["Bytes", "KB" if base == 2 else "kB", *(f"{each}B" for each in _BYTE_UNITS[2:])]
+    names = _NAMES[base]
     if unit:
         power = _power_of(unit)
         if power is None:
@@ -371,18 +371,24 @@ def _format_bytes(size: float, precision: int, unit: str, base: int) -> str | No
             step = 1024
     else:
         power = 0
-        while power + 1 < len(names) and abs(size) >= step ** (power + 1):
+        limit = step
+        while power + 1 < len(names) and abs(size) >= limit:
             power += 1
+            limit *= step
         name = names[power]
     return f"{size / step**power:.{max(0, min(precision, 15))}f} {name}"
 
 
 def _power_of(unit: str) -> int | None:
-    text = unit.strip().lower()
-    if text in ("", "b", "byte", "bytes"):
-        return 0
-    match = re.fullmatch(r"([kmgtpezy])(?:i?b)?", text)
-    return " kmgtpezy".index(match[1]) if match else None
+    return _POWERS.get(unit.strip().lower())
+
+
+_POWERS = {
+    f"{each}{end}".lower(): n for n, each in enumerate(_BYTE_UNITS) for end in ("", "B", "iB") if each or not end
+}
+_POWERS |= dict.fromkeys(("b", "byte", "bytes"), 0)
+_NAMES = {2: ("Bytes", "KB", *(f"{each}B" for each in _BYTE_UNITS[2:]))}
+_NAMES[10] = ("Bytes", "kB", *_NAMES[2][2:])
 
 
 _BYTES = re.compile(r"\s*([+-]?\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*")
@@ -562,8 +568,10 @@ def _parse_urlquery(text: str) -> dict[str, Any]:
 
 @udf("apl_parse_csv", [STRING], DYNAMIC)
 def _parse_csv(text: str) -> list[str]:
+    # The reader takes a line break in the middle of a line for a mistake.
+    lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,) if text else ()
     try:
-        return next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+        return next(csv.reader(lines, strict=True), [])
     except csv.Error as error:
         raise ValueError(str(error)) from error
 
