@@ -1,5 +1,6 @@
 """What an answer says beside its rows: names, types, groups, order, figures, messages; and what a request may say."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,6 +13,7 @@ from query.kit import Desk
 from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden, QueryFailed
 from tailrace.lake import Lake
 from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
+from tailrace.query.answers import to_tabular
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.times import SECOND, datetime_ns
 from tailrace.query.run import Aggregate, AplTable, Buckets, Order, rows_of
@@ -365,4 +367,34 @@ def test_datasets_that_a_pattern_fits_and_that_cannot_be_used_are_told_of(tmp_pa
     assert not hidden.status.is_partial
     with pytest.raises(DatasetUnavailable, match="web_b"):
         rows_of(desk.lake, desk.engine, AplRequest(apl="union web_*"), check=lambda name: None)
+    desk.close()
+
+
+def test_without_its_registry_a_dataset_has_the_fields_of_its_table_and_of_its_rest(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, QueryLimits())
+    desk.put("logs", {"n": 1, "http": {"status": 200}, "mixed": 1, "list": [1]}, {"n": 2, "mixed": "x", "user.id": "u"})
+    desk.lake.commit_now()
+    desk.put("logs", *[{"n": n} for n in range(3, 300)], {"rare": {"deep": True}})
+    desk.lake.commit_now()
+    fields = "n, ['http.status'], mixed, list, ['user.id'], rare.deep"
+    apl = f"logs | where n < 3 or rare.deep == true | order by n asc | project {fields}"
+
+    def shown(apl: str) -> list[list[Any]]:
+        columns: list[list[Any]] = json.loads(to_tabular(run(desk, apl)))["tables"][0]["columns"]
+        return columns
+
+    before = shown(apl)
+    assert sorted(before[0], key=str) == [1, 2, None]
+    desk.lake.close()
+    registry = tmp_path / "lake" / "logs" / "_tailrace" / "fields.json"
+    registry.unlink()
+
+    desk.lake = Lake.open(tmp_path / "lake")
+    assert shown(apl) == before
+    # Another type of a field that has a column gets one of its own, as before.
+    desk.put("logs", *[{"n": f"text {n}"} for n in range(300)])
+    desk.lake.commit_now()
+    assert registry.exists()
+    assert shown(apl) == before
+    assert column(desk, "logs | where n == 'text 7' | count") == [1]
     desk.close()

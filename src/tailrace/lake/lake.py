@@ -118,7 +118,8 @@ class _Stored(Struct, frozen=True, eq=False):
 
     info: DatasetInfo
     table: Table
-    view: FieldsView | None
+    view: FieldsView
+    is_view_stored: bool
     position: int  # of the table
 
 
@@ -126,7 +127,11 @@ def _stored(directory: Path, info: DatasetInfo | None = None) -> _Stored:
     """Reads a dataset. Raises whatever is wrong with its files."""
     info = info or catalog.load_info(directory)
     table = Table.open(directory)
-    return _Stored(info, table, load_fields(catalog.fields_path(directory)), table.position)
+    path = catalog.fields_path(directory)
+    view, is_view_stored = load_fields(path), path.exists()
+    if not is_view_stored and (view := table.fields()).columns:
+        logger.warning("%s is missing: it is made anew from the table's columns", path)
+    return _Stored(info, table, view, is_view_stored, table.position)
 
 
 class _Dataset:
@@ -148,7 +153,7 @@ class _Dataset:
         self.committing: list[HotPart] = []
         self.files = stored.table.files
         self.received = stored.table.received  # of what is in the table
-        self.stored_view: FieldsView | None = self.view
+        self.stored_view = self.view if stored.is_view_stored else None
         self.committed = max(stored.position, stored.info.created_position)
         self.accepted = self.committed
         self.shredded = self.committed

@@ -35,7 +35,7 @@ from tailrace.lake.deltalog import (
     set_aside_checkpoints,
     version_path,
 )
-from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, FieldsView
+from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, Column, FieldsView
 from tailrace.lake.hashes import SUFFIX, HashingFile
 from tailrace.storage.files import flush, flush_all, make_directories, make_directory
 
@@ -279,6 +279,15 @@ class Table:
         paths = {file.path for file in gone}
         kept = [file for file in self.files if file.path not in paths]
         self._made(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
+
+    def fields(self) -> FieldsView:
+        """What the table's own columns tell of the registry: not how keys are nested, nor what `_rest` has."""
+        columns = [
+            Column(field.name, path, tuple(path.split(".")), field.metadata["tailrace.type"])
+            for field in self._delta.schema().fields
+            if (path := field.metadata.get("tailrace.path")) is not None
+        ]
+        return FieldsView(tuple(columns), rest_overflow=bool(columns))
 
     def refresh(self) -> None:
         """Learn of commits whose success was not known; what `files` and `position` tell of then is on the disk."""
