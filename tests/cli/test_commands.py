@@ -345,7 +345,7 @@ def test_a_dataset_that_is_not_there_is_told_with_the_nearest_name(server: Serve
         assert "did you mean 'cli-nearest'?" in said
         assert "`tailrace dataset create cli-neares`" in said
     sent = on(server, "ingest", "cli-neares", "-", stdin=b'{"n":1}').stderr
-    assert "did you mean 'cli-nearest'?" in sent
+    assert "not found; did you mean 'cli-nearest'?" in sent  # the command alone is named, not the route
 
 
 def test_text_that_is_not_utf_8_is_counted_and_read_by_its_encoding(

@@ -30,6 +30,7 @@ MAX_WAIT_S = 30.0
 RETRYABLE = frozenset({429, 503})  # both mean: nothing of the request was taken
 
 _NO_DATASET = re.compile(r"^dataset '([^']+)' not found")
+_MADE_OVER_HTTP = re.compile(r": POST /v2/datasets makes it$")  # of which a command is the shorter way
 WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
@@ -192,7 +193,7 @@ def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
     """Return the error for a refusal, in words for a person."""
     message = message_of(answer)
     if answer.status_code == httpx.codes.NOT_FOUND:
-        return NotFoundError(message + _about_dataset(client, message))
+        return NotFoundError(_MADE_OVER_HTTP.sub("", message) + _about_dataset(client, message))
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return CommandError(
             f"{_shown_url(client)} refused the token ({message}): give a valid one by --token (TAILRACE_TOKEN)"

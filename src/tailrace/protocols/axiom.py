@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tailrace.access import Grant, allows, require
 from tailrace.events import (
     BadRequest,
+    DatasetNotFound,
     Forbidden,
     ParsedBatch,
     Rejection,
@@ -130,7 +131,10 @@ def bearer(value: bytes | None) -> str:
 
 async def _ingest(request: Request, service: IngestService, grant: Grant, dataset: str) -> Response:
     require(grant, capability="ingest", action="create", dataset=dataset)
-    target = service.check_dataset(dataset)
+    try:
+        target = service.check_dataset(dataset)
+    except DatasetNotFound as error:
+        raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
     content_type = request.header(b"content-type")
     media = _media_type(content_type)
     csv = _is_csv(media)
