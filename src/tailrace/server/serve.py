@@ -201,7 +201,7 @@ async def _serve(
             floor=lake.highest_position(),
             calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
         )
-    _make_empty(data / TEMPORARY_DIRECTORY)
+    _remove(data / TEMPORARY_DIRECTORY)
     make_engine = partial(_engine, settings, data, facts, spawner)
     engine = make_engine(_query_limits(settings))
     if isinstance(engine, QueryProcesses):
@@ -396,13 +396,14 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _make_empty(directory: Path) -> None:
-    """Remove what queries spilled to disk before a kill; where that cannot be, they tell of it once they spill."""
+def _remove(directory: Path) -> None:
+    """Remove what queries spilled to disk before a kill; where that cannot be, they tell of it once they spill.
+
+    Engines make the directory anew.
+    """
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
         directory.unlink(missing_ok=True)  # where it is no directory
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700)
 
 
 async def _start(
