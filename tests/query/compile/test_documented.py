@@ -21,7 +21,7 @@ DOCUMENTED_OPERATORS = """
     search sort sort-by summarize take top union where
 """
 DOCUMENTED_AGGREGATIONS = """
-    arg_max arg_min avg avgif count countif dcount dcountif histogram histogramif make_list make_list_if make_set
+    any arg_max arg_min avg avgif count countif dcount dcountif histogram histogramif make_list make_list_if make_set
     make_set_if max maxif min minif percentile percentileif percentiles_array percentiles_arrayif phrases rate
     spotlight stdev stdevif sum sumif topk topkif variance varianceif bag_merge
 """

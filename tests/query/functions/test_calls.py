@@ -30,7 +30,6 @@ from tailrace.query.values import DYNAMIC, LONG, STRING, Value, literal, null
         ("replace_regex", ["a", "costs $5", "a"], r"cannot replace.*a dollar sign itself is written \$\$"),
         ("indexof_regex", ["a", "b", 0, 1001], "at most 1000"),
         ("datetime_part", ["eon", None], "does not know 'eon'; it knows year"),
-        ("strrep", ["a", 2000], "at most 1024 times"),
         ("bin", [1, 0], "must be above 0"),
         ("bag_pack", ["a", 1, "b"], "pairs"),
         ("ensure_field", ["a", "decimal"], "knows the types"),

@@ -44,6 +44,7 @@ from tailrace.query.apl.tree import (
     ProjectRename,
     ProjectReorder,
     Query,
+    Range,
     Redact,
     Reordered,
     Sample,
@@ -271,6 +272,8 @@ class Parser:
         following = self.tokens[min(position + 1, len(self.tokens) - 1)]
         if token.kind == NAME and token.text == "table" and following.kind == OPERATOR and following.text == "(":
             return True
+        if self._is_range(position):
+            return True
         if (
             token.kind == NAME
             and token.text in SOURCES
@@ -319,6 +322,8 @@ class Parser:
             named = self.expression()
             self.symbol(")")
             return TableCall(token.at, named)
+        if self._is_range(self.position):
+            return self._range()
         if token.kind == NAME and token.text in SOURCES:
             follows = self.peek()
             if not (follows.kind == END or (follows.kind == OPERATOR and follows.text in "|;),")):
@@ -340,7 +345,22 @@ class Parser:
                             "externaldata is not supported: it would read from the network; ingest the data instead",
                             token.at,
                         )
-        return Table(token.at, self.pattern("a dataset's name, union, print, datatable, search or '('"))
+        return Table(token.at, self.pattern("a dataset's name, union, print, datatable, range, search or '('"))
+
+    def _is_range(self, position: int) -> bool:
+        """Whether `range name from` stands there; `range(` is the function, and `range` alone a dataset."""
+        words = [token.text for token in self.tokens[position : position + 5]]
+        return words[:1] == ["range"] and (words[2:3] == ["from"] or (words[1:2] == ["["] and words[4:5] == ["from"]))
+
+    def _range(self) -> Range:
+        at = self.next().at
+        name = self.name("the name of a column")
+        self.word("from")
+        start = self.expression()
+        self.word("to")
+        stop = self.expression()
+        self.word("step")
+        return Range(at, name, start, stop, self.expression())
 
     def _is_table_call(self) -> bool:
         """Whether `table(…)` stands here."""
@@ -975,7 +995,10 @@ class Parser:
                 self.symbol(")")
                 return found
             if token.text == "[" and self.peek().kind == STRING:
-                return Name(token.at, self.name("a column"), quoted=True)
+                name = self.name("a column")
+                if self.is_symbol("(") and self.here.at == self.tokens[self.position - 1].end:
+                    return self._called(token, name)
+                return Name(token.at, name, quoted=True)
             if token.text == "*":
                 self.next()
                 return Star(token.at)
@@ -994,7 +1017,10 @@ class Parser:
             return Name(token.at, text)
         if text in TYPES:
             return self._typed_literal(token)
-        self.next()
+        return self._called(token, text)
+
+    def _called(self, token: Token, text: str) -> Call:
+        self.symbol("(")
         arguments: list[Expression] = []
         while not self.is_symbol(")"):
             if self._is_tabular():

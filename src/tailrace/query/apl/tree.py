@@ -152,6 +152,13 @@ class Datatable(Node, frozen=True, eq=False):
     cells: tuple[Constant, ...]
 
 
+class Range(Node, frozen=True, eq=False):
+    name: str
+    start: Expression
+    stop: Expression
+    step: Expression
+
+
 class Query(Node, frozen=True, eq=False):
     source: "Source"
     operators: "tuple[Operator, ...]" = ()
@@ -323,7 +330,7 @@ class Where(Node, frozen=True, eq=False):
     predicate: Expression
 
 
-Source = Table | TableCall | Query | Union | Search | Print | Datatable
+Source = Table | TableCall | Query | Union | Search | Print | Datatable | Range
 
 Operator = (
     Count | Distinct | Extend | Getschema | Join | MakeSeries | MvExpand | Order | Parse | ParseKv | Project

@@ -1,6 +1,6 @@
 """Operators that make groups: summarize, count, distinct, make-series."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlglot.expressions as exp
@@ -299,7 +299,7 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
     aggregating = _Aggregating(compiler, inner, groups, _seconds(compiler, operator, bin_ns))
     outer = Expressions(compiler, groups, aggregating)
     computed: list[tuple[str, Value | tuple[str, str], Any]] = []
-    for number, each_ in enumerate(operator.values, 1):
+    for number, each_ in enumerate(_each_percentile(operator.values), 1):
         computed += _aggregates(compiler, aggregating, outer, each_, number, taken)
     groups.parent = inner.relation
     result: Layer = groups
@@ -332,6 +332,23 @@ def _key_as_bin(key: tree.Named) -> tree.Named:
     if isinstance(node, tree.Call) and node.name == "histogram":
         return tree.Named(key.at, key.name, tree.Call(node.at, "bin", node.arguments))
     return key
+
+
+def _each_percentile(values: Sequence[tree.Named]) -> Iterator[tree.Named]:
+    """`percentile(value, 50, 95)` as a column for each of them, percentile_value_50 and percentile_value_95."""
+    for each_ in values:
+        node = each_.value
+        if not (isinstance(node, tree.Call) and node.name == "percentile" and len(node.arguments) > 2):
+            yield each_
+            continue
+        if each_.name is not None:
+            raise AplError("several percentiles are several columns, which take no name", each_.at)
+        value, *percents = node.arguments
+        for percent in percents:
+            if not isinstance(percent, tree.Constant) or percent.kind not in ("long", "real"):
+                raise AplError("of several percentiles each is a number", percent.at, kind="type")
+            name = f"{default_name(node, 0)}_{percent.value}"
+            yield tree.Named(each_.at, name, tree.Call(node.at, "percentile", (value, percent)))
 
 
 def _no_nesting(node: tree.Call) -> Value | None:

@@ -344,11 +344,24 @@ def _topk(call: Call) -> Value:
     return Value(DYNAMIC, _shown(each(best, shown)))
 
 
+def _any(call: Call) -> Value:
+    value = call.arguments[0]
+    if value.type is not DYNAMIC:
+        return Value(value.type, call.aggregate("min", value.sql))
+    return Value(DYNAMIC, cast(call.aggregate("min", cast(canonical(value).sql, "VARCHAR")), "JSON"))
+
+
 def _rate(call: Call) -> Value:
     number = as_real(call.arguments[0]).sql
     if call.seconds is None:
         raise AplError("rate() needs a time range: by the request, or by `where _time …`", kind="type")
-    return Value(REAL, infix(exp.Div, coalesce(call.aggregate("sum", number), number_node(0.0)), call.seconds))
+    rate = infix(exp.Div, coalesce(call.aggregate("sum", number), number_node(0.0)), call.seconds)
+    if len(call.arguments) == 1:
+        return Value(REAL, rate)
+    unit = call.settle(1, "the interval of rate()")
+    if unit.type is not TIMESPAN or not isinstance(unit.constant, int) or unit.constant <= 0:
+        raise AplError("the interval of rate() must be a timespan above 0 such as 1m", kind="type")
+    return Value(REAL, infix(exp.Mul, rate, number_node(unit.constant / NS_PER_S)))
 
 
 def _phrases(call: Call) -> Value:
@@ -413,6 +426,8 @@ def _table() -> Mapping[str, Aggregation]:
         made[name] = Aggregation(name, signature, shown_as, *arity, build, doc, query, result, predicate, note)
 
     # fmt: off
+    add("any(value)", "computed", (1, 1), _any,
+        "A value of the group, always the same one of the same rows; null where there is none.", "a", "any(s)")
     add("arg_max(value, field, …)", "argmax", (1, None), _arguments_refused,
         "The fields, or with `*` all of them, of the row with the largest value, and that value.", 8,
         "arg_max(x, s)")
@@ -468,7 +483,8 @@ def _table() -> Mapping[str, Aggregation]:
         "The smallest value of the rows for which the predicate holds.", 8, 'minif(x, s == "b")', predicate=1)
     add("percentile(value, percent)", "percentiles", (2, 2), _percentile,
         "The value below or at which the given percentage of the values lies.", 3, "percentile(x, 50)",
-        note="It is exact, by nearest rank: one of the values.")
+        note="It is exact, by nearest rank: one of the values. Several percents give a column each, "
+             "`percentile_x_50`, `percentile_x_95`, ….")
     add("percentileif(value, percent, predicate)", "percentilesif", (3, 3), _percentile,
         "The percentile of the rows for which the predicate holds.", 1, 'percentileif(x, 50, s == "a")',
         predicate=2)
@@ -481,8 +497,9 @@ def _table() -> Mapping[str, Aggregation]:
     add("phrases(text[, count])", "computed", (1, 2), _phrases,
         "An array of the phrases, of up to five words, that are most frequent in the texts.", ["a", "b"],
         "phrases(s)")
-    add("rate(value)", "rate", (1, 1), _rate,
-        "The sum of the numbers divided by the seconds of the group's time bin, or else of the query's range.",
+    add("rate(value[, interval])", "rate", (1, 2), _rate,
+        "The sum of the numbers divided by the seconds of the group's time bin, or else of the query's range; with an "
+        "interval the sum in as long as that.",
         None, "rate(x)")
     add("spotlight(predicate, field, …)", "spotlight", (2, None), _spotlight,
         "How the fields, or with `*` all, differ between the rows for which the predicate holds and the others: an "

@@ -1,5 +1,6 @@
 """Tabular operators: each takes a relation and gives the next one."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.inline import inline
 from tailrace.query.compile.redact import redact
 from tailrace.query.compile.relation import Column, Empty, Key, Layer, Relation
+from tailrace.query.functions.math import MAX_CONSTANT_RANGE
 from tailrace.query.values import (
     DATETIME,
+    NS_PER_US,
     REAL,
     TYPE_NAMES,
     Type,
@@ -62,6 +65,8 @@ def from_source(compiler: "Compiler", source: tree.Source) -> Relation:
         return _print(compiler, source)
     if isinstance(source, tree.Datatable):
         return _datatable(compiler, source)
+    if isinstance(source, tree.Range):
+        return _range(compiler, source)
     if isinstance(source, tree.Union):
         return combine.union(compiler, None, source)
     assert isinstance(source, tree.Search)
@@ -454,6 +459,40 @@ def _datatable(compiler: "Compiler", source: tree.Datatable) -> Relation:
         kinds.append(kind)
         arrays.append(texts.cells(kind, source.cells[n::width]))
     return inline(compiler, pa.table(arrays, names=[column.name for column in source.columns]), kinds)
+
+
+def _range(compiler: "Compiler", source: tree.Range) -> Relation:
+    expressions = Expressions(compiler, Empty())
+    nodes = {"the start": source.start, "the end": source.stop, "the step": source.step}
+    start, stop, step = (expressions.constant(node, f"{what} of range") for what, node in nodes.items())
+    kind, cells = _steps(start, stop, step, source.at)
+    return inline(compiler, pa.table([cells], names=[source.name]), [kind])
+
+
+def _steps(start: Value, stop: Value, step: Value, at: int) -> tuple[Type, pa.Array]:
+    kinds = (start.type, stop.type, step.type)
+    first, last, by = start.constant, stop.constant, step.constant
+    if None in (first, last, by) or (Type.REAL in kinds and not all(map(math.isfinite, (first, last, by)))):
+        raise AplError("range goes from, to and by numbers or times that are there", at, kind="type")
+    if kinds == (Type.DATETIME, Type.DATETIME, Type.TIMESPAN):
+        by //= NS_PER_US
+    elif kinds != (Type.TIMESPAN,) * 3 and not {*kinds} <= {Type.LONG, Type.REAL}:
+        raise AplError(
+            f"range goes from a number to a number by a number, or from a time to a time by a timespan; met "
+            f"{kinds[0].value}, {kinds[1].value} and {kinds[2].value}", at, kind="type"
+        )  # fmt: skip
+    if not by:
+        raise AplError("the step of range is 0" if kinds[0] is not Type.DATETIME else
+                       "the step of range is shorter than a microsecond", at, kind="type")  # fmt: skip
+    count = math.floor((last - first) / by) + 1 if Type.REAL in kinds else (last - first) // by + 1
+    if count > MAX_CONSTANT_RANGE:
+        raise AplError(f"range makes {count} rows, more than {MAX_CONSTANT_RANGE}, the limit", at, kind="limit")
+    cells = [first + n * by for n in range(count)]
+    if kinds[0] is Type.DATETIME:
+        return Type.DATETIME, pa.array(cells, pa.timestamp("us", "UTC"))
+    if Type.REAL in kinds:
+        return Type.REAL, pa.array(map(float, cells), pa.float64())
+    return kinds[0], pa.array(cells, pa.int64())
 
 
 _OPERATORS: dict[type, Callable[["Compiler", Relation, Any], Relation]] = {

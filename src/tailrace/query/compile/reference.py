@@ -31,6 +31,7 @@ by uri`. Statements before it end in `;`. Comments begin with `//`.
 | `['http-logs']` or `logs` | A dataset's events within the range of the request, newest first unless sorted |
 | `print a = 1, b = now()` | One row |
 | `datatable (s: string, n: long) ["a", 1, "b", 2]` | The rows written there |
+| `range n from 1 to 9 step 2` | One row for each number, or each time by a timespan, both ends included |
 | `table("logs")` | A dataset's events, its name given by a string, a `let` or a parameter |
 | `union a, b*`, `search in (a, b) "text"` | Rows of several datasets; a `*` in a name stands for any characters |
 | `(query)` | A query in parentheses |

@@ -145,6 +145,17 @@ def _binary(name: str, function: Callable[[Any, Any], Any]) -> Callable[..., Val
     return lambda context, left, right: made(left, right)
 
 
+def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Value]:
+    """Of one series its extreme element, of two those of each pair."""
+    pairs = _binary(name, function)
+
+    @udf(f"apl_{name}_element", [DYNAMIC], DYNAMIC)
+    def element(values: Any) -> Any:
+        return function(_numbers(values))
+
+    return lambda context, left, right: element(left) if right is None else pairs(context, left, right)
+
+
 def _power(base: float, exponent: float) -> float:
     return math.pow(base, exponent)
 
@@ -537,10 +548,12 @@ for _name, _pairwise, _doc, _result in _COMPARISONS:
     _add(f"series_{_name}", "left:value, right:value", DYNAMIC, _binary(f"series_{_name}", _pairwise),
          f"Whether the elements are {_doc} a number, or the elements of another series.",
          f"print series_{_name}(dynamic([1, 2, 3]), 2)", _result)
-_add("series_max", "left:value, right:value", DYNAMIC, _binary("series_max", max),
-     "The greater elements of two series.", "print series_max(dynamic([1, 5]), dynamic([3, 2]))", [3, 5])
-_add("series_min", "left:value, right:value", DYNAMIC, _binary("series_min", min),
-     "The lesser elements of two series.", "print series_min(dynamic([1, 5]), dynamic([3, 2]))", [1, 2])
+_add("series_max", "left:value, right:value?", DYNAMIC, _extreme("series_max", max),
+     "The greater elements of two series; of one its greatest.", "print series_max(dynamic([1, 5]), dynamic([3, 2]))",
+     [3, 5])
+_add("series_min", "left:value, right:value?", DYNAMIC, _extreme("series_min", min),
+     "The lesser elements of two series; of one its least.", "print series_min(dynamic([1, 5]), dynamic([3, 2]))",
+     [1, 2])
 _add("series_dot_product", "left:value, right:value", REAL, lambda c, left, right: _dot_product(left, right),
      "The sum of the products of two series.", "print series_dot_product(dynamic([1, 2]), dynamic([3, 4]))", 11.0)
 _add("series_cosine_similarity", "left:dynamic, right:dynamic", REAL,

@@ -25,7 +25,6 @@ from tailrace.query.values import (
     STRING,
     Type,
     Value,
-    and_,
     as_text,
     attempt,
     bind,
@@ -37,7 +36,6 @@ from tailrace.query.values import (
     dynamic,
     each,
     fn,
-    in_range,
     infix,
     is_null,
     literal,
@@ -806,20 +804,18 @@ def _strcmp(context: Context, left: Value, right: Value) -> Value:
 
 
 def _strrep(context: Context, text: Value, count: Value, delimiter: Value | None) -> Value:
-    def repeated(t: exp.Expr, n: exp.Expr, d: exp.Expr) -> exp.Expr:
+    def repeated(t: exp.Expr, wanted: exp.Expr, d: exp.Expr) -> exp.Expr:
+        n = fn("least", wanted, number_node(MAX_REPEATS))
         size = infix(exp.Add, fn("strlen", t), fn("strlen", d))
         small = infix(exp.LTE, infix(exp.Mul, cast(size, "HUGEINT"), n), number_node(MAX_REPEATED_BYTES))
         fewer = infix(exp.Sub, n, number_node(1))
         made = fn("concat", fn("repeat", fn("concat", t, d), fewer), t)
         return case(
-            (or_(is_null(t), is_null(n), is_null(d)), null_node("VARCHAR")),
-            (infix(exp.LTE, n, number_node(0)), text_node("")),
-            (and_(in_range(n, 1, MAX_REPEATS), small), made),
+            (or_(is_null(t), is_null(wanted), is_null(d)), null_node("VARCHAR")),
+            (infix(exp.LTE, wanted, number_node(0)), text_node("")),
+            (small, made),
         )
 
-    number = constant_in(count, int)
-    if number is not None and number > MAX_REPEATS:
-        raise CallInvalid(f"strrep() repeats at most {MAX_REPEATS} times, not {number}", 1)
     return string(bind([text.sql, count.sql, (delimiter or literal("")).sql], repeated))
 
 
@@ -882,7 +878,7 @@ _add("strlen", "text:text", LONG, lambda c, text: long(fn("length", text.sql)),
 _add("string_size", "text:text", LONG, lambda c, text: long(fn("strlen", text.sql)),
      "Number of bytes in UTF-8.", 'print string_size("héllo")', 6)
 _add("strrep", "text:text, count:long, delimiter:text?", STRING, _strrep,
-     f"The text repeated up to {MAX_REPEATS} times; null where the result is longer than 256 KiB.",
+     f"The text repeated, at most {MAX_REPEATS} times; null where the result is longer than 256 KiB.",
      'print strrep("ab", 3, "-")', "ab-ab-ab")
 _add("substring", "text:text, start:long, length:long?", STRING, _substring,
      "Part of a text from a start counted from 0, or from the end if negative.", 'print substring("abcdef", 2, 3)',

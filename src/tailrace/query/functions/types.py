@@ -9,16 +9,20 @@ from tailrace.query.functions.udf import udf
 from tailrace.query.values import (
     BOOL,
     DYNAMIC,
+    LONG,
     REAL,
     STRING,
     Type,
     Value,
+    as_real,
     bool_,
     coalesce,
+    fn,
     infix,
     is_not_null,
     json_kind,
     literal,
+    not_,
     text_node,
 )
 
@@ -32,6 +36,13 @@ def _is_kind(kind: Type, json_type: str) -> object:
         return bool_(is_not_null(value.sql)) if value.type is kind else literal(False)
 
     return build
+
+
+def _isreal(context: Context, value: Value) -> Value:
+    if value.type not in (DYNAMIC, LONG, REAL):
+        return literal(False)
+    number = as_real(value).sql
+    return bool_(coalesce(not_(fn("isnan", number)), exp.false()))
 
 
 _SEPARATORS = {ord(" "): None, ord("-"): None}
@@ -66,8 +77,8 @@ _add("isimei", "value:text", BOOL, lambda c, value: _isimei(value),
      "Whether the value is an IMEI of 15 digits by its check digit.", 'print isimei("490154203237518")', True)
 _add("ismap", "value:any", BOOL, _is_kind(Type.NULL, "OBJECT"),
      "Whether the value is a dictionary.", 'print ismap(dynamic({"a": 1}))', True)
-_add("isreal", "value:any", BOOL, _is_kind(REAL, "DOUBLE"),
-     "Whether the value is a number that is not whole by its type.", "print isreal(1.5)", True)
+_add("isreal", "value:any", BOOL, _isreal,
+     "Whether the value is a number and not NaN.", "print isreal(1.5)", True)
 _add("isstring", "value:any", BOOL, _is_kind(STRING, "VARCHAR"),
      "Whether the value is a string.", 'print isstring("a")', True)
 _add("isutf8", "value:any", BOOL, _is_kind(STRING, "VARCHAR"),
