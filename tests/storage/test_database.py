@@ -1,14 +1,17 @@
-"""SQL stores whose disk is full or whose file is spoiled: refused with the reason, and read while that is possible."""
+"""The database: changes one at a time, its file, and what becomes of it where the disk is full or the file spoiled."""
 
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import OperationalError
 from support.disks import fill, small_disk
 
 from tailrace.events import DiskFull, StorageUnavailable
-from tailrace.storage.database import open_engine
+from tailrace.storage.database import Database, open_engine
+from tailrace.storage.tables import organisations, query_history
 
 
 def write(path: Path, rows: int = 1) -> None:
@@ -18,6 +21,37 @@ def write(path: Path, rows: int = 1) -> None:
         for _ in range(rows):
             connection.execute(text("INSERT INTO t VALUES (:a)"), {"a": "x" * 10_000})
     engine.dispose()
+
+
+def test_a_change_sees_all_of_the_one_before_it(database: Database) -> None:
+    def add(number: int) -> None:
+        with database.changing() as connection:
+            count = connection.scalar(select(func.count()).select_from(query_history))
+            values = {"id": str(count), "kind": "apl", "dataset": "", "who": "", "created_at": "", "query": number}
+            connection.execute(insert(query_history).values(**values))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(24)))
+
+    with database.reading() as connection:
+        assert sorted(map(int, connection.scalars(select(query_history.c.id)))) == list(range(24))
+        assert sorted(connection.scalars(select(query_history.c.query))) == list(range(24))
+
+
+def test_several_servers_may_open_a_new_database_at_once(empty_location: Path | str) -> None:
+    def opened(_: int) -> int | None:
+        with Database.open(empty_location) as database, database.reading() as connection:
+            return connection.scalar(select(func.count()).select_from(organisations))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(opened, range(4))) == [1] * 4
+
+
+def test_its_files_are_the_owners_alone(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "tailrace.db"):
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert "tailrace.db-wal" in modes
+    assert set(modes.values()) == {0o600}
 
 
 def test_a_full_disk_refuses_writes_and_answers_reads(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def imported(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture
+def url(location: Path | str) -> str:
+    """The URL of a new database."""
+    return location if isinstance(location, str) else f"sqlite:///{location}"
+
+
+@pytest.fixture
 def before_documents(postgres: Engine) -> Iterator[str]:
     """A database on PostgreSQL as version 0.1 had it for users, tokens and keys alone."""
     with postgres_database(postgres) as url:
@@ -226,11 +232,10 @@ def test_what_an_earlier_version_wrote_after_the_import_is_not_passed_over(data:
     assert (data / SAVED_FILE).exists()
 
 
-@pytest.mark.process
-def test_every_row_is_on_postgresql(data: Path, postgres_url: str, imported: dict[str, Any]) -> None:
-    import_legacy(data, postgres_url)
+def test_every_row_is_where_a_url_says(data: Path, url: str, imported: dict[str, Any]) -> None:
+    import_legacy(data, url)
 
-    with Database.open(postgres_url) as database:
+    with Database.open(url) as database:
         assert content(database) == imported
         DocumentStore(database).add("tailrace", "views", {}, who="me")
     assert sorted(path.name for path in data.iterdir()) == ["access.db.imported", "saved.db.imported"]
@@ -249,37 +254,33 @@ def test_a_database_of_users_on_postgresql_is_upgraded_and_takes_the_rest(
         assert Access(database).authenticate(OWNERS_TOKEN).role == "owner"
 
 
-@pytest.mark.process
-def test_an_import_into_postgresql_that_was_not_noted_by_the_files_is_not_done_twice(
-    data: Path, postgres_url: str, imported: dict[str, Any]
+def test_an_import_after_which_the_files_were_not_renamed_is_not_done_twice(
+    data: Path, url: str, imported: dict[str, Any]
 ) -> None:
     shutil.copytree(data, data.with_name("again"))
-    import_legacy(data, postgres_url)
+    import_legacy(data, url)
 
-    import_legacy(data.with_name("again"), postgres_url)
+    import_legacy(data.with_name("again"), url)
 
-    with Database.open(postgres_url) as database:
+    with Database.open(url) as database:
         assert content(database) == imported
     assert not (data.with_name("again") / SAVED_FILE).exists()
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("there", "told"), [(ACCESS_FILE, "has users"), (SAVED_FILE, "has documents")])
-def test_what_would_mix_with_what_another_server_has_is_refused(
-    data: Path, postgres_url: str, there: str, told: str
-) -> None:
-    import_legacy(data, postgres_url)
+def test_what_would_mix_with_what_another_server_has_is_refused(data: Path, url: str, there: str, told: str) -> None:
+    import_legacy(data, url)
     other = data.with_name("other")
     other.mkdir()
     load(other / there, f"0.1-{there.removesuffix('.db')}.sql")
     with closing(sqlite3.connect(other / there)) as connection:
         connection.execute(f"UPDATE {'users' if there == ACCESS_FILE else 'documents'} SET created_at = 'x'")
         connection.commit()
-    with Database.open(postgres_url) as database:
+    with Database.open(url) as database:
         before = content(database)
 
         with pytest.raises(ImportRefused, match=told):
-            import_legacy(other, postgres_url)
+            import_legacy(other, url)
 
         assert content(database) == before
     assert (other / there).exists()
