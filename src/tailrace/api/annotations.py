@@ -1,6 +1,5 @@
 """Annotations over HTTP: what happened when, marked on the charts of datasets."""
 
-import asyncio
 import re
 import secrets
 import string
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
 from tailrace.api.apl import with_plus
+from tailrace.api.area import Area
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, checked_text
 from tailrace.events.times import given_time
@@ -74,7 +74,7 @@ async def list_annotations(request: Request, services: Services, grant: Grant) -
     starts = query.getlist("start")
     ends = query.getlist("end") or starts[1:]  # Axiom's Go client sends the end as a second start
     start, end = _bound(starts[:1], "start"), _bound(ends[:1], "end")
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await Area(AREA, services, grant).all()
     found = [_shown(each) for each in documents]
     return json_response([each for each in found if _is_within(each, wanted, start, end)])
 
@@ -97,9 +97,7 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
         grant,
     )
     made = "ann_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
-    document = await asyncio.to_thread(
-        services.documents.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
-    )
+    document = await Area(AREA, services, grant).add(body, made)
     return json_response(_shown(document))
 
 
@@ -125,20 +123,18 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
     def changed(before: Document) -> dict[str, Any]:
         return _checked(msgspec.structs.replace(_shown(before), **changes), grant)
 
-    document = await asyncio.to_thread(
-        services.documents.replace, grant.organisation, AREA, request.path_params["id"], changed, who=grant.user_id
-    )
+    document = await Area(AREA, services, grant).replace(request.path_params["id"], changed)
     return json_response(_shown(document))
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
-    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
+    await Area(AREA, services, grant).delete(request.path_params["id"])
     return no_content()
 
 
 async def _found(request: Request, services: Services, grant: Grant) -> Document:
-    return await asyncio.to_thread(services.documents.get, grant.organisation, AREA, request.path_params["id"])
+    return await Area(AREA, services, grant).get(request.path_params["id"])
 
 
 def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:

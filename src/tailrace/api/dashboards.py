@@ -1,6 +1,5 @@
 """Dashboards over HTTP: documents with a version, so that two who change one do not overwrite each other."""
 
-import asyncio
 import re
 import secrets
 import string
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
+from tailrace.api.area import Area
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
@@ -87,7 +87,7 @@ class Refused(Struct, frozen=True, rename="camel"):
 
 async def list_dashboards(request: Request, services: Services, grant: Grant) -> Response:
     """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await Area(AREA, services, grant).all()
     return json_response(page(request, [_shown(each) for each in documents if _is_visible(each, grant)]))
 
 
@@ -114,12 +114,10 @@ async def create_dashboard(request: Request, services: Services, grant: Grant) -
             return await _replace(services, grant, uid, lambda _: body, wanted.version, wanted.overwrite)
     made = uid or "".join(secrets.choice(_ALPHABET) for _ in range(UID_LENGTH))
     try:
-        document = await asyncio.to_thread(
-            services.documents.add, grant.organisation, AREA, body, who=grant.user_id, document_id=made
-        )
+        document = await Area(AREA, services, grant).add(body, made)
     except Conflict:
         # Made meanwhile, or one that this token does not see.
-        current = await asyncio.to_thread(services.documents.get, grant.organisation, AREA, made)
+        current = await Area(AREA, services, grant).get(made)
         return _refused(current, 409, "already_exists", "there is a dashboard of that uid already")
     return json_response(Written("created", _shown(document)), 201)
 
@@ -144,7 +142,7 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     before = await _found(services, grant, request.path_params["uid"])
-    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, before.id)
+    await Area(AREA, services, grant).delete(before.id)
     return no_content()
 
 
@@ -168,7 +166,7 @@ async def update_dashboard_chart(request: Request, services: Services, grant: Gr
 
 
 async def _found(services: Services, grant: Grant, uid: str) -> Document:
-    document = await asyncio.to_thread(services.documents.get, grant.organisation, AREA, uid)
+    document = await Area(AREA, services, grant).get(uid)
     if not _is_visible(document, grant):
         raise NotFound(f"{uid!r} not found in {AREA}")
     return document
@@ -194,15 +192,7 @@ async def _replace(
         return change(before)
 
     try:
-        document = await asyncio.to_thread(
-            services.documents.replace,
-            grant.organisation,
-            AREA,
-            uid,
-            seen,
-            who=grant.user_id,
-            version=None if overwrite else version,
-        )
+        document = await Area(AREA, services, grant).replace(uid, seen, version=None if overwrite else version)
     except VersionMismatch as error:
         current = error.current
         text = f"the dashboard has version {current.version}, not {version}: read it again, or let overwrite be true"

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
 from tailrace.api.apl import moment, with_plus
+from tailrace.api.area import Area
 from tailrace.api.field_store import FieldStore
 from tailrace.api.notifiers import new_id, shown_time
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -154,7 +155,7 @@ class StoredMonitor(Struct, frozen=True):
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
     """All of the organisation, oldest first."""
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await Area(AREA, services, grant).all()
     return json_response([_shown(each) for each in documents])
 
 
@@ -433,7 +434,7 @@ def _check(monitor: Monitor, services: Services, grant: Grant) -> None:
 
 
 async def _found(request: Request, services: Services, grant: Grant) -> Document:
-    return await asyncio.to_thread(services.documents.get, grant.organisation, AREA, request.path_params["id"])
+    return await Area(AREA, services, grant).get(request.path_params["id"])
 
 
 def _range(request: Request) -> tuple[int | None, int | None]:

@@ -1,6 +1,5 @@
 """Notifiers over HTTP: whom monitors tell, and how."""
 
-import asyncio
 import secrets
 import string
 from datetime import datetime
@@ -13,6 +12,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
+from tailrace.api.area import Area
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
 from tailrace.monitors import Notifier, read_notifier
@@ -44,48 +44,34 @@ class ShownNotifier(Struct, frozen=True, rename="camel"):
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
     """All of the organisation, oldest first."""
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await Area(AREA, services, grant).all()
     return json_response([_shown(each) for each in documents])
 
 
 async def create_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Makes one."""
     notifier = read_notifier(await read_json(request, dict[str, Any]))
-    document = await asyncio.to_thread(
-        services.documents.add,
-        grant.organisation,
-        AREA,
-        msgspec.to_builtins(notifier),
-        who=grant.user_id,
-        document_id=new_id("notify_"),
-    )
+    document = await Area(AREA, services, grant).add(msgspec.to_builtins(notifier), new_id("notify_"))
     return json_response(_shown(document))
 
 
 async def get_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
     document_id = request.path_params["id"]
-    return json_response(_shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, document_id)))
+    return json_response(_shown(await Area(AREA, services, grant).get(document_id)))
 
 
 async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place."""
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
-    document = await asyncio.to_thread(
-        services.documents.replace,
-        grant.organisation,
-        AREA,
-        document_id,
-        lambda _: msgspec.to_builtins(notifier),
-        who=grant.user_id,
-    )
+    document = await Area(AREA, services, grant).replace(document_id, lambda _: msgspec.to_builtins(notifier))
     return json_response(_shown(document))
 
 
 async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it. Monitors that name it stay, and their history says that it is missing."""
-    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
+    await Area(AREA, services, grant).delete(request.path_params["id"])
     return no_content()
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.api.area import Area
 from tailrace.api.paging import page
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound, checked_text
@@ -54,7 +55,7 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
     """
     parameters = request.query_params
     who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await Area(AREA, services, grant).all()
     found = [
         query
         for query in map(_shown, documents)
@@ -71,7 +72,7 @@ async def create_starred_query(request: Request, services: Services, grant: Gran
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_checked, wanted, services, grant, grant.user_id)
     _require(grant, "create", body["dataset"])
-    document = await asyncio.to_thread(services.documents.add, grant.organisation, AREA, body, who=grant.user_id)
+    document = await Area(AREA, services, grant).add(body)
     return json_response(_shown(document))
 
 
@@ -91,16 +92,14 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
         _require(grant, "update", now.body["dataset"])  # another request may have moved it
         return body if wanted.who else {**body, "who": now.body["who"]}
 
-    document = await asyncio.to_thread(
-        services.documents.replace, grant.organisation, AREA, before.id, changed, who=grant.user_id
-    )
+    document = await Area(AREA, services, grant).replace(before.id, changed)
     return json_response(_shown(document))
 
 
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
     query = await _found(request, services, grant, "delete")
-    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, query.id)
+    await Area(AREA, services, grant).delete(query.id)
     return no_content()
 
 
@@ -121,7 +120,7 @@ def _is_wanted(query: StarredQuery, who: str | None, user: str) -> bool:
 
 async def _found(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
     wanted = request.path_params["id"]
-    query = _shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted))
+    query = _shown(await Area(AREA, services, grant).get(wanted))
     if not _may(grant, "read", query.dataset):
         # As if there were none, so that nobody learns what there is beside their own.
         raise NotFound(f"{wanted!r} not found in {AREA}")

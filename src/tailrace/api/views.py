@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows_view, require, require_own
+from tailrace.api.area import Area
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.lake import Snapshot
@@ -50,47 +51,41 @@ class View(Struct, frozen=True, rename="camel"):
 
 async def list_views(request: Request, services: Services, grant: Grant) -> Response:
     """Every view of the organisation."""
-    documents = await asyncio.to_thread(services.documents.list_in, grant.organisation, AREA)
+    documents = await _area(services, grant).all()
     return json_response([_shown(each) for each in documents])
 
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
     """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
-    document = await asyncio.to_thread(
-        services.documents.add, grant.organisation, AREA, body, who=grant.user_id, unique="name"
-    )
+    document = await _area(services, grant).add(body)
     return json_response(_shown(document))
 
 
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
     wanted = request.path_params["id"]
-    return json_response(_shown(await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted)))
+    return json_response(_shown(await _area(services, grant).get(wanted)))
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
     """Puts another in its place."""
     wanted = request.path_params["id"]
-    await asyncio.to_thread(services.documents.get, grant.organisation, AREA, wanted)
+    await _area(services, grant).get(wanted)
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
 
-    document = await asyncio.to_thread(
-        services.documents.replace,
-        grant.organisation,
-        AREA,
-        wanted,
-        lambda _: body,
-        who=grant.user_id,
-        unique="name",
-    )
+    document = await _area(services, grant).replace(wanted, lambda _: body)
     return json_response(_shown(document))
 
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
     """Removes it."""
-    await asyncio.to_thread(services.documents.delete, grant.organisation, AREA, request.path_params["id"])
+    await _area(services, grant).delete(request.path_params["id"])
     return no_content()
+
+
+def _area(services: Services, grant: Grant) -> Area:
+    return Area(AREA, services, grant, unique="name")
 
 
 def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
