@@ -264,24 +264,12 @@ def _geo_info(context: Context, address: Value) -> Value:
     return GEO(address) if context.geo else null(DYNAMIC)
 
 
-@udf("apl_subnet_mask", [STRING], STRING)
-def _subnet_mask(text: str) -> str:
-    is_prefix = text.isdecimal() and int(text) <= 32
-    return _formatted(*(("255.255.255.255", int(text)) if is_prefix else (text, 32)), suffix=not is_prefix)
-
-
-def _mask_or_address(context: Context, address: Value, prefix: Value | None) -> Value:
-    made = _subnet_mask(as_text(address)) if prefix is None else _format_ipv4_mask(as_text(address), prefix)
-    return string(coalesce(made.sql, text_node("")))
-
-
 # fmt: off
 _add("format_ipv4", "address:any, prefix:long?", STRING, _or_empty(_format_ipv4),
      "An address of version 4, a number or a string, written with dots, all bits behind the prefix 0; the empty string "
      "where it is none.", "print format_ipv4(3232235777)", "192.168.1.1")
-_add("format_ipv4_mask", "address:any, prefix:long?", STRING, _mask_or_address,
-     "An address of version 4 with its prefix, in CIDR notation; of 0 to 32 bits alone the subnet mask, "
-     "as `255.255.0.0` of 16. The empty string where it is none.",
+_add("format_ipv4_mask", "address:any, prefix:long?", STRING, _or_empty(_format_ipv4_mask),
+     "An address of version 4 with its prefix, in CIDR notation; the empty string where it is none.",
      'print format_ipv4_mask("192.168.1.10", 24)', "192.168.1.0/24")
 _add("geo_info_from_ip_address", "address:text", DYNAMIC, _geo_info,
      "A dictionary of country, state, city, latitude, longitude, country_iso and time_zone; null where no database of "

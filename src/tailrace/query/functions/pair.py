@@ -5,7 +5,7 @@ from typing import Any
 
 from tailrace.query.functions.table import Context, table
 from tailrace.query.functions.udf import udf
-from tailrace.query.values import DYNAMIC, STRING, Value, coalesce, fn, literal, string, text_node
+from tailrace.query.values import DYNAMIC, STRING, Value, dictionary, literal
 
 FUNCTIONS, _add = table("pair")
 
@@ -42,13 +42,13 @@ def _wildcard(pattern: str) -> re.Pattern[str]:
 
 
 def _pair(context: Context, key: Value, value: Value, separator: Value | None) -> Value:
-    between = separator or literal(SEPARATOR)
-    return string(fn("concat", *(coalesce(each.sql, text_node("")) for each in (key, between, value))))
+    return dictionary((("key", key), ("value", value), ("separator", separator or literal(SEPARATOR))))
 
 
 # fmt: off
-_add("pair", "key:text, value:text, separator:text?", STRING, _pair,
-     "Key and value with a separator between them, as a tag is written.", 'print pair("env", "prod")', "env:prod")
+_add("pair", "key:text, value:text, separator:text?", DYNAMIC, _pair,
+     "A dictionary of key, value and separator.", 'print pair("env", "prod")',
+     {"key": "env", "value": "prod", "separator": ":"})
 _add("parse_pair", "text:text, separator:text?", DYNAMIC,
      lambda c, text, separator: _parse_pair(text, separator or literal(SEPARATOR)),
      "What a text has before and after its first separator, as key and value; without one all of it is the value.",
