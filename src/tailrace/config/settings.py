@@ -99,7 +99,7 @@ class Settings:
         "broken off and the connection closed.",
     )
     answer_backlog_bytes: Bytes = Field(
-        default=512 * MIB,
+        default=GIB,
         ge=MIB,
         description="Most bytes of answers in memory that their clients have not read yet; beyond, those are broken "
         "off that have been on their way longest.",
