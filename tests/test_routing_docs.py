@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.access.keys import MOESIF_TAIL_LENGTH
 from tailrace.api import ROUTES
+from tailrace.protocols.moesif import KEY_TAIL_LENGTH
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
-from tailrace.server.app import SAME_ORIGIN
+from tailrace.server.app import cross_origin
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "routing.md"
 CREDENTIALS: list[dict[bytes, bytes]] = [
@@ -71,5 +71,5 @@ def test_a_disputed_path_is_whose_the_table_says(method: str, path: str, whose: 
 def test_the_paths_closed_to_other_origins_are_named() -> None:
     said = DOCUMENT.read_text()
 
-    assert all(f"`{path}`" in said for path in SAME_ORIGIN)
-    assert f"end in the same {MOESIF_TAIL_LENGTH}" in said
+    assert all(f"`{path}`" in said for path in cross_origin(PROTOCOLS).same_origin)
+    assert f"end in the same {KEY_TAIL_LENGTH}" in said

@@ -3,17 +3,19 @@
 import string
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from tailrace.access import Access, Grant, KeyProtocol
+from tailrace.access import Access, Grant
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from tailrace.protocols import registry
 from tailrace.storage.database import Database
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-PROTOCOLS: tuple[KeyProtocol, ...] = get_args(KeyProtocol)
-SCOPES: dict[KeyProtocol, dict[str, Any]] = {
+KINDS = [protocol.key for protocol in registry.PROTOCOLS if protocol.key]
+PROTOCOLS = [kind.protocol for kind in KINDS]
+SCOPES: dict[str, dict[str, Any]] = {
     "baselime": {"datasets": ["logs", "web"]},
     "datamix": {"destination": "batch.publisher.staging"},
     "moesif": {"dataset": "api"},
@@ -35,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def access(database: Database, clock: Clock) -> Access:
-    return Access(database, clock)
+    return Access(database, clock, kinds=KINDS)
 
 
 @pytest.fixture
@@ -45,14 +47,14 @@ def owner(access: Access) -> Grant:
     return access.authenticate(secret)
 
 
-def create(access: Access, owner: Grant, protocol: KeyProtocol, **more: Any) -> tuple[str, str]:
+def create(access: Access, owner: Grant, protocol: str, **more: Any) -> tuple[str, str]:
     """Makes a key; its id and the key."""
     record, key = access.create_key(protocol, "test", **{**SCOPES[protocol], **more}, who=owner)
     return record.id, key
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_key_says_where_it_may_send(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+def test_a_key_says_where_it_may_send(access: Access, owner: Grant, protocol: str) -> None:
     key_id, key = create(access, owner, protocol)
 
     grant = access.authenticate_key(protocol, key)
@@ -72,9 +74,9 @@ def test_a_key_for_every_dataset_may_send_to_any(access: Access, owner: Grant) -
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_nothing_of_a_key_is_in_the_file(tmp_path: Path, protocol: KeyProtocol) -> None:
+def test_nothing_of_a_key_is_in_the_file(tmp_path: Path, protocol: str) -> None:
     with Database.open(tmp_path / "tailrace.db") as database:
-        access = Access(database)
+        access = Access(database, kinds=KINDS)
         secret = access.bootstrap()
         assert secret is not None
         made = [create(access, access.authenticate(secret), protocol)[1], secret]
@@ -106,7 +108,7 @@ def test_a_moesif_key_that_ends_like_another_is_refused(access: Access, owner: G
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, protocol: str) -> None:
     brought = "Key_of-another.service/with+signs=".ljust(50, "x")
 
     key_id, key = create(access, owner, protocol, key=brought)
@@ -131,18 +133,14 @@ def test_a_key_brought_along_works_as_it_is(access: Access, owner: Grant, protoc
         ("moesif", "xapt-" + "k" * 60),
     ],
 )
-def test_what_cannot_be_sent_or_told_apart_is_no_key(
-    access: Access, owner: Grant, protocol: KeyProtocol, key: str
-) -> None:
+def test_what_cannot_be_sent_or_told_apart_is_no_key(access: Access, owner: Grant, protocol: str, key: str) -> None:
     with pytest.raises(BadRequest, match=f"a {protocol} key"):
         create(access, owner, protocol, key=key)
     assert access.list_keys() == []
 
 
 @pytest.mark.parametrize(("protocol", "shortest"), [("moesif", 50), ("baselime", 16), ("datamix", 16)])
-def test_the_shortest_and_the_longest_key_are_taken(
-    access: Access, owner: Grant, protocol: KeyProtocol, shortest: int
-) -> None:
+def test_the_shortest_and_the_longest_key_are_taken(access: Access, owner: Grant, protocol: str, shortest: int) -> None:
     create(access, owner, protocol, key="s" * shortest)
     create(access, owner, protocol, key="l" * 512)
 
@@ -197,7 +195,7 @@ def test_a_key_ends_when_it_says(access: Access, owner: Grant, clock: Clock) -> 
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_key_is_good_for_its_own_protocol_only(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+def test_a_key_is_good_for_its_own_protocol_only(access: Access, owner: Grant, protocol: str) -> None:
     _, key = create(access, owner, protocol)
 
     for other in set(PROTOCOLS) - {protocol}:
@@ -208,16 +206,16 @@ def test_a_key_is_good_for_its_own_protocol_only(access: Access, owner: Grant, p
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_token_is_good_as_no_key(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+def test_a_token_is_good_as_no_key(access: Access, owner: Grant, protocol: str) -> None:
     _, token = access.create_token("t", {"*": {"ingest": ["create"]}}, who=owner)
 
     with pytest.raises(Unauthorized, match=f"no {protocol} key"):
         access.authenticate_key(protocol, token)
-    assert access.protocol_of(token) == "axiom"
+    assert access.protocol_of(token) == ""
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant, protocol: KeyProtocol) -> None:
+def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant, protocol: str) -> None:
     for unknown in ("", "k" * 60, "\udcff"):
         with pytest.raises(Unauthorized):
             access.authenticate_key(protocol, unknown)
@@ -225,16 +223,16 @@ def test_an_unknown_key_is_unauthorised_and_nobodys(access: Access, owner: Grant
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_keys_outlive_a_restart(location: Path | str, protocol: KeyProtocol) -> None:
+def test_keys_outlive_a_restart(location: Path | str, protocol: str) -> None:
     with Database.open(location) as database:
-        access = Access(database)
+        access = Access(database, kinds=KINDS)
         secret = access.bootstrap()
         assert secret is not None
         key_id, key = create(access, access.authenticate(secret), protocol)
         record = access.get_key(key_id)
 
     with Database.open(location) as database:
-        access = Access(database)
+        access = Access(database, kinds=KINDS)
         assert access.authenticate_key(protocol, key).key_id == key_id
         assert access.list_keys() == [record]
 

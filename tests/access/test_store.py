@@ -11,6 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from tailrace.access import NO_EXPIRY, Access, Grant
 from tailrace.events import AccessUnavailable, BadRequest, Forbidden, NotFound, Unauthorized
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.storage.database import Database
 
 INGEST = {"logs": {"ingest": ["create"]}}
@@ -32,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def access(database: Database, clock: Clock) -> Access:
-    return Access(database, clock)
+    return Access(database, clock, kinds=[protocol.key for protocol in PROTOCOLS if protocol.key])
 
 
 @pytest.fixture

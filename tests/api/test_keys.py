@@ -35,7 +35,9 @@ def datasets(server: "Server") -> set[str]:
 def test_a_key_is_the_same_object_everywhere_but_for_its_secret(server: "Server", protocol: str) -> None:
     made = create(server, protocol, expiresAt="2099-01-31T00:00:00Z")
 
-    secret = made.pop("key")
+    secret, usage = made.pop("key"), made.pop("usage")
+    assert all(secret not in line for line in usage)
+    assert any("{url}" in line and "{key}" in line for line in usage)
     assert {"id", "createdAt"} < set(made)
     assert made["expiresAt"] == "2099-01-31T00:00:00Z"
     assert {name: made[name] for name in SCOPES[protocol]} == SCOPES[protocol]

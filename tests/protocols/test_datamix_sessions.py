@@ -81,7 +81,7 @@ class Service:
     def __init__(self, path: Path, database: Database) -> None:
         self.clock = Clock()
         self.path = path
-        self.access = Access(database, self.clock)
+        self.access = Access(database, self.clock, kinds=[datamix.KEY])
         self.access.bootstrap("xapt-root")
         self.ingest = self.restarted()
 

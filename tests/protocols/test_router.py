@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tailrace.api import ROUTES
 from tailrace.events import DiskFull, NotFound, Overloaded
-from tailrace.protocols import axiom
+from tailrace.protocols import axiom, baselime, moesif
 from tailrace.protocols.http import IngestService, Protocol, Request, Response, Route
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import CACHED_PATH_BYTES, CACHED_PATHS, Router
@@ -25,6 +25,7 @@ STUBS = (
     Protocol(
         name="baselime",
         title="Baselime",
+        claims=baselime.PROTOCOL.claims,
         mount="/baselime",
         routes=(Route("POST", "/v1", answer), Route("POST", "/v1/{dataset}", answer)),
         render_error=axiom.render_error,
@@ -44,6 +45,7 @@ STUBS = (
     Protocol(
         name="moesif",
         title="Moesif",
+        claims=moesif.PROTOCOL.claims,
         mount="/moesif",
         routes=(Route("POST", "/v1/events", answer), Route("GET", "/v1/config", answer)),
         render_error=axiom.render_error,

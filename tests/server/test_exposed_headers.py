@@ -4,9 +4,10 @@ import pytest
 
 from tailrace.api.apl import HISTORY_HEADER, MESSAGES_HEADER
 from tailrace.protocols.baselime import REASON
-from tailrace.server.app import ALLOW_ORIGIN
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.server.app import cross_origin
 
-EXPOSED = {name.strip().lower() for name in dict(ALLOW_ORIGIN)[b"access-control-expose-headers"].decode().split(",")}
+EXPOSED = dict(cross_origin(PROTOCOLS).headers)[b"access-control-expose-headers"].decode().lower().split(", ")
 
 
 @pytest.mark.parametrize("name", [HISTORY_HEADER, MESSAGES_HEADER, REASON.decode(), "Retry-After"])

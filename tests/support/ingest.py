@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +15,8 @@ from tailrace.ingest import LogIngestService, Lookups
 from tailrace.lake import Lake
 from tailrace.log import LocalLog
 from tailrace.parsing import Limits
+from tailrace.protocols.http import Protocol
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
 from tailrace.server.metrics import Metrics
 from tailrace.storage.database import Database
@@ -44,10 +46,10 @@ class Parts(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_service(directory: Path, access: Access | None = None) -> AsyncIterator[Parts]:
+async def open_service(directory: Path, protocols: Sequence[Protocol] = PROTOCOLS) -> AsyncIterator[Parts]:
     """Open a service on an empty directory."""
     database = Database.open(directory / "tailrace.db")
-    access = access or Access(database)
+    access = Access(database, kinds=[protocol.key for protocol in protocols if protocol.key])
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")
     access.datasets_belong(lake.organisation)

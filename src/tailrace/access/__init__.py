@@ -14,7 +14,7 @@ from tailrace.access.capabilities import (
     require_no_audit,
     require_own,
 )
-from tailrace.access.keys import KeyGrant, KeyProtocol, KeyRecord
+from tailrace.access.keys import KeyGrant, KeyKind, KeyRecord
 from tailrace.access.people import Membership, Organisation, People, Role, User
 from tailrace.access.rbac import CustomRole, Group, GroupBody, Rbac, RoleBody
 from tailrace.access.sessions import Sessions
@@ -33,7 +33,7 @@ __all__ = [
     "Group",
     "GroupBody",
     "KeyGrant",
-    "KeyProtocol",
+    "KeyKind",
     "KeyRecord",
     "Membership",
     "Organisation",

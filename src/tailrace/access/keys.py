@@ -1,9 +1,9 @@
-"""Keys of the other protocols: whose protocol one is for, what it may send to, and the object the API shows."""
+"""Keys of protocols beside that of the API: what kinds there are, what one may send to, the object the API shows."""
 
 import secrets
 import string
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 from msgspec import Struct
 
@@ -12,41 +12,58 @@ from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, nob
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
 
-KeyProtocol = Literal["baselime", "datamix", "moesif"]
-KEY_PROTOCOLS: tuple[KeyProtocol, ...] = get_args(KeyProtocol)
-
 MIN_GIVEN_KEY_LENGTH = 16  # characters of a key that is brought along
 MAX_GIVEN_KEY_LENGTH = 512
-MIN_MOESIF_KEY_LENGTH = 50  # Moesif's Node client refuses shorter application ids
-MOESIF_TAIL_LENGTH = 10  # last characters, by which Moesif's Kong plugin tells applications apart
-_NEW_KEY_LENGTHS: dict[KeyProtocol, int] = {"baselime": 40, "datamix": 40, "moesif": 64}
-_TOKEN_PREFIXES = tuple(PREFIXES.values())  # a request with one is taken for Axiom's without a look-up
+Scope = Literal["datasets", "dataset", "destination"]
+_MEMBERS: dict[Scope, tuple[str, ...]] = {
+    "datasets": ("datasets", "dataset"),
+    "dataset": ("dataset",),
+    "destination": ("destination",),
+}
+_TOKEN_PREFIXES = tuple(PREFIXES.values())  # a request with one is for the API's protocol without a look-up
 _ALPHABET = string.ascii_letters + string.digits
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
+
+
+class KeyKind(Struct, frozen=True):
+    """What the keys of a protocol are: how long, and by which member of a request they say where they may send."""
+
+    protocol: str
+    scope: Scope  # several datasets or every one; one dataset; one destination, whose parts name its dataset
+    length: int = 40  # characters of a new one
+    min_given_length: int = MIN_GIVEN_KEY_LENGTH  # and of one that is brought along
+    tail_length: int = 0  # last characters in which no two keys are alike, as clients tell them apart by those
+    parts: tuple[str, ...] = ()  # of a destination, joined by dots
+    hint: str = ""  # what is said where the scope is missing
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members of a request that give the scope."""
+        return _MEMBERS[self.scope]
 
 
 class KeyRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A key as `/tailrace/v1/keys` shows it, without its secret."""
 
     id: str
-    protocol: KeyProtocol
+    protocol: str
     name: str
     created_at: str  # RFC 3339, UTC
     expires_at: str | None  # RFC 3339, UTC; null when it does not end
-    datasets: list[str] | None = None  # Baselime: those it may send to; ["*"] is every one
-    dataset: str | None = None  # Moesif: the application's events
-    destination: str | None = None  # Datamix: system.application.environment
+    datasets: list[str] | None = None  # those it may send to; ["*"] is every one
+    dataset: str | None = None  # the one that it may send to
+    destination: str | None = None  # the one that it may send to, which is its dataset's name
 
 
 class KeyGrant(Struct, frozen=True):
     """What the bearer of a key may do: send events, nothing else."""
 
     key_id: str
-    protocol: KeyProtocol
+    protocol: str
     organisation: str
     expires_s: float  # Unix seconds; infinity when it does not end
-    datasets: tuple[str, ...]  # Baselime's as given; the one of a Moesif application or a Datamix destination
-    destination: str = ""  # Datamix: system.application.environment
+    datasets: tuple[str, ...]  # as given; of a destination its own
+    destination: str = ""
     owner_of: OwnerOf = nobody
 
     def may_send_to(self, dataset: str) -> bool:
@@ -59,50 +76,42 @@ class KeyGrant(Struct, frozen=True):
         return is_foreign(self.organisation, dataset, self.owner_of)
 
 
-def new_key(protocol: KeyProtocol) -> str:
+def new_key(kind: KeyKind) -> str:
     """Return a new random key, URL-safe, of the length that the protocol's clients expect."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_NEW_KEY_LENGTHS[protocol]))
+    return "".join(secrets.choice(_ALPHABET) for _ in range(kind.length))
 
 
-def checked_given_key(protocol: KeyProtocol, key: str) -> str:
+def checked_given_key(kind: KeyKind, key: str) -> str:
     """Return a key that its owner brings along; raises BadRequest for what cannot be told from others or a token."""
-    shortest = MIN_MOESIF_KEY_LENGTH if protocol == "moesif" else MIN_GIVEN_KEY_LENGTH
+    shortest = kind.min_given_length
     if not shortest <= len(key) <= MAX_GIVEN_KEY_LENGTH or not _PRINTABLE.issuperset(key):
         raise BadRequest(
-            f"a {protocol} key is {shortest} to {MAX_GIVEN_KEY_LENGTH} printable ASCII characters without spaces"
+            f"a {kind.protocol} key is {shortest} to {MAX_GIVEN_KEY_LENGTH} printable ASCII characters without spaces"
         )
     if key.startswith(_TOKEN_PREFIXES):
-        raise BadRequest(f"a {protocol} key does not begin like a token: {' or '.join(_TOKEN_PREFIXES)}")
+        raise BadRequest(f"a {kind.protocol} key does not begin like a token: {' or '.join(_TOKEN_PREFIXES)}")
     return key
 
 
 def checked_scope(
-    protocol: str, *, datasets: Sequence[str] | None, dataset: str | None, destination: str | None
-) -> tuple[KeyProtocol, list[str], str]:
-    """Return the protocol, the datasets and the destination of a key to be made; raises BadRequest."""
-    if protocol not in KEY_PROTOCOLS:
-        raise BadRequest(f"unknown protocol {protocol!r}; keys are for {', '.join(KEY_PROTOCOLS)}")
+    kind: KeyKind, *, datasets: Sequence[str] | None, dataset: str | None, destination: str | None
+) -> tuple[list[str], str]:
+    """Return the datasets and the destination of a key to be made; raises BadRequest."""
     given = {"datasets": datasets, "dataset": dataset, "destination": destination}
-    wanted = {"baselime": ("datasets", "dataset"), "moesif": ("dataset",), "datamix": ("destination",)}[protocol]
     for name, value in given.items():
-        if value is not None and name not in wanted:
-            raise BadRequest(f"a {protocol} key takes no {name!r}; it takes {' or '.join(map(repr, wanted))}")
-    if protocol == "datamix":
-        return "datamix", [checked_destination(destination)], destination or ""
+        if value is not None and name not in kind.members:
+            taken = " or ".join(map(repr, kind.members))
+            raise BadRequest(f"{name}: a {kind.protocol} key takes none; it takes one {taken}")
+    if kind.scope == "destination":
+        parts = (destination or "").split(".")
+        if len(parts) != len(kind.parts) or not all(parts):
+            raise BadRequest(f"destination: a {kind.protocol} key needs one, which is like {'.'.join(kind.parts)}")
+        return [destination or ""], destination or ""
     if datasets is not None and dataset is not None:
         raise BadRequest("give 'datasets' or 'dataset', not both")
     names = [dataset] if dataset is not None else list(datasets or ())
     if not names or not all(names):
-        example = "'datasets': [\"*\"] for every one" if protocol == "baselime" else "the application's events go there"
-        raise BadRequest(f"a {protocol} key needs {wanted[0]!r}; {example}")
-    if protocol == "moesif" and EVERY_DATASET in names:
-        raise BadRequest("a moesif key is for the one dataset of its application, not for every one")
-    return ("baselime" if protocol == "baselime" else "moesif"), list(dict.fromkeys(names)), ""
-
-
-def checked_destination(destination: str | None) -> str:
-    """Return a Datamix destination, which is its dataset's name too; raises BadRequest unless it has three parts."""
-    parts = (destination or "").split(".")
-    if len(parts) != 3 or not all(parts):
-        raise BadRequest("a datamix key needs 'destination', which is like system.application.environment")
-    return destination or ""
+        raise BadRequest(f"{kind.members[0]}: a {kind.protocol} key needs it; {kind.hint}")
+    if kind.scope == "dataset" and EVERY_DATASET in names:
+        raise BadRequest(f"dataset: a {kind.protocol} key is for one dataset, not for every one")
+    return list(dict.fromkeys(names)), ""

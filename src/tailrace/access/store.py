@@ -4,7 +4,7 @@ import hmac
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
@@ -35,9 +35,8 @@ from tailrace.access.capabilities import (
     require_all,
 )
 from tailrace.access.keys import (
-    MOESIF_TAIL_LENGTH,
     KeyGrant,
-    KeyProtocol,
+    KeyKind,
     KeyRecord,
     checked_given_key,
     checked_scope,
@@ -109,7 +108,10 @@ class _NewToken(Struct, frozen=True):
 class Access:
     """The users, tokens and keys of a database. Thread-safe; a change is seen by the next look-up."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], float] = time.time, *, kinds: Iterable[KeyKind] = ()
+    ) -> None:
+        """`kinds` are those of the keys that can be made."""
         self._database = database
         self._clock = clock
         self._cache: dict[bytes, _Found] = {}  # by hash
@@ -117,6 +119,7 @@ class Access:
         self._keys_by_id: dict[str, KeyGrant] = {}
         self._organisations: frozenset[str] | None = None
         self._owner_of: OwnerOf = nobody
+        self._kinds = {kind.protocol: kind for kind in kinds}
         self._invalidation = Invalidation(database, self._clear)
         self._changing = self._invalidation.changing
         self.people = People(database, self._changing, self._now)
@@ -146,12 +149,12 @@ class Access:
             raise Forbidden(f"the user is in no organisation {organisation!r}")
         return grant
 
-    def authenticate_key(self, protocol: KeyProtocol, secret: str) -> KeyGrant:
+    def authenticate_key(self, protocol: str, secret: str) -> KeyGrant:
         """Return what the bearer of a protocol's key may do; raises Unauthorized when it is no such key or expired."""
         grant = self._credential(secret, "key").grant
         if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
             raise Unauthorized(f"this is no {protocol} key")
-        return _at_home(grant)
+        return self._at_home(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
         """Return what a key may do now, by its id; raises Unauthorized when it was revoked or has expired."""
@@ -163,15 +166,15 @@ class Access:
             )
         if self._clock() >= grant.expires_s:
             raise Unauthorized("the key has expired")
-        return _at_home(grant)
+        return self._at_home(grant)
 
     def protocol_of(self, secret: str) -> str | None:
-        """Return whose protocol a credential is for, "axiom" for a token; None for one that is not known or ended."""
+        """Return the protocol that a key is for, "" for a token; None for a credential that is not known or ended."""
         try:
             grant = self._credential(secret, "credential").grant
         except Unauthorized:
             return None
-        return grant.protocol if isinstance(grant, KeyGrant) else "axiom"
+        return grant.protocol if isinstance(grant, KeyGrant) else ""
 
     def _credential(self, secret: str, what: str) -> _Found:
         self._catch_up()
@@ -249,7 +252,7 @@ class Access:
     ) -> tuple[TokenRecord, str]:
         """Make an API token for `who`; return it and its secret, which is shown only here.
 
-        One of the kind "ingest" differs in its prefix alone, which is that of Axiom's ingest tokens of before 2022.
+        One of the kind "ingest" differs in its prefix alone, which is that of ingest tokens of before 2022.
 
         Null and empty members of the maps count as not given. Raises BadRequest for a bad name, expiry or
         capability, and where there is no capability at all; Forbidden when the new token could do what `who` may not.
@@ -455,7 +458,10 @@ class Access:
         may not.
         """
         checked_name(name, "key")
-        kind, names, destination = checked_scope(protocol, datasets=datasets, dataset=dataset, destination=destination)
+        kind = self._kinds.get(protocol)
+        if kind is None:
+            raise BadRequest(f"protocol {protocol!r} is not known; keys are for {', '.join(self._kinds)}")
+        names, destination = checked_scope(kind, datasets=datasets, dataset=dataset, destination=destination)
         require_all(who, {each: {"ingest": ["create"]} for each in names}, {})
         expiry = checked_expiry(expires_at, self._clock())
         given = None if key is None else checked_given_key(kind, key)
@@ -466,13 +472,13 @@ class Access:
                 if given is not None:
                     raise Conflict(
                         "the key is in use already"
-                        + (f", or its last {MOESIF_TAIL_LENGTH} characters are" if kind == "moesif" else "")
+                        + (f", or its last {kind.tail_length} characters are" if kind.tail_length else "")
                     )
                 secret = new_key(kind)
             connection.execute(
                 insert(keys).values(
                     id=key_id,
-                    protocol=kind,
+                    protocol=protocol,
                     name=name,
                     hash=hash_of(secret),
                     tail_hash=_tail_hash(kind, secret),
@@ -490,7 +496,7 @@ class Access:
         """Return every key, of one organisation if it is named, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(keys).where(_key(None, organisation)).order_by(keys.c.created_at))
-            return [_key_record(row) for row in rows]
+            return [self._key_record(row) for row in rows]
 
     def get_key(self, key_id: str, organisation: str | None = None) -> KeyRecord:
         """Return a key; raises NotFound, also for one of an organisation other than the one named."""
@@ -498,7 +504,7 @@ class Access:
             row = connection.execute(select(keys).where(_key(key_id, organisation))).first()
         if row is None:
             raise NotFound(f"key {key_id!r} not found")
-        return _key_record(row)
+        return self._key_record(row)
 
     def delete_key(self, key_id: str, organisation: str | None = None) -> None:
         """Revoke a key: its next use is refused. Raises NotFound."""
@@ -575,6 +581,27 @@ class Access:
         if not grants:
             raise Unauthorized("the token's user is in no organisation")
         return _Found(row.hash, end_s, next(iter(grants.values())), grants)
+
+    def _at_home(self, grant: KeyGrant) -> KeyGrant:
+        """The grant; raises Unauthorized where the one dataset that it is for has become another organisation's."""
+        kind = self._kinds.get(grant.protocol)
+        if (kind is None or kind.scope != "datasets") and grant.is_foreign(grant.datasets[0]):
+            raise Unauthorized("the dataset of the key is another organisation's")
+        return grant
+
+    def _key_record(self, row: Row[Any]) -> KeyRecord:
+        kind = self._kinds.get(row.protocol)
+        scope = "datasets" if kind is None else kind.scope
+        return KeyRecord(
+            id=row.id,
+            protocol=row.protocol,
+            name=row.name,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            datasets=row.datasets if scope == "datasets" else None,
+            dataset=row.datasets[0] if scope == "dataset" else None,
+            destination=row.destination or None,
+        )
 
     def _key_grant(self, row: Row[Any]) -> KeyGrant:
         return KeyGrant(
@@ -701,13 +728,6 @@ def _key(key_id: str | None, organisation: str | None) -> ColumnElement[bool]:
     )
 
 
-def _at_home(grant: KeyGrant) -> KeyGrant:
-    """The grant; raises Unauthorized where the one dataset that it is for has become another organisation's."""
-    if grant.protocol != "baselime" and grant.is_foreign(grant.datasets[0]):
-        raise Unauthorized("the dataset of the key is another organisation's")
-    return grant
-
-
 def _record(row: Row[Any]) -> TokenRecord:
     return TokenRecord(
         id=row.id,
@@ -719,27 +739,14 @@ def _record(row: Row[Any]) -> TokenRecord:
     )
 
 
-def _key_record(row: Row[Any]) -> KeyRecord:
-    return KeyRecord(
-        id=row.id,
-        protocol=row.protocol,
-        name=row.name,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        datasets=row.datasets if row.protocol == "baselime" else None,
-        dataset=row.datasets[0] if row.protocol == "moesif" else None,
-        destination=row.destination or None,
-    )
+def _tail_hash(kind: KeyKind, key: str) -> bytes | None:
+    return hash_of(key[-kind.tail_length :]) if kind.tail_length else None
 
 
-def _tail_hash(protocol: KeyProtocol, key: str) -> bytes | None:
-    return hash_of(key[-MOESIF_TAIL_LENGTH:]) if protocol == "moesif" else None
-
-
-def _is_taken(connection: Connection, protocol: KeyProtocol, key: str) -> bool:
+def _is_taken(connection: Connection, kind: KeyKind, key: str) -> bool:
     same = keys.c.hash == hash_of(key)
-    if protocol == "moesif":
-        same |= keys.c.tail_hash == _tail_hash(protocol, key)
+    if kind.tail_length:
+        same |= keys.c.tail_hash == _tail_hash(kind, key)
     a_token = select(tokens.c.id).where(tokens.c.hash == hash_of(key))
     return connection.execute(select(keys.c.id).where(same)).first() is not None or (
         connection.execute(a_token).first() is not None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from tailrace.api.services import Services, json_response
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, outcome_of
 from tailrace.protocols import axiom
-from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.http import Protocol
 from tailrace.storage.faults import disk_fault
 
 __all__ = ["Services", "build"]
@@ -51,23 +51,23 @@ def build(services: Services) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    app.state.openapi = cache(lambda: msgspec.json.encode(_document()))
-    app.state.page = cache(_page)
+    document = cache(partial(_document, services.protocols))
+    app.state.openapi = cache(lambda: msgspec.json.encode(document()))
+    app.state.page = cache(lambda: _page(document()))
     return app
 
 
-@cache
-def _document() -> Mapping[str, Any]:
+def _document(protocols: Sequence[Protocol]) -> Mapping[str, Any]:
     # Few servers are ever asked for it, and the schemas of every type are made at the import.
     from tailrace.api import openapi
 
-    return openapi.document(ROUTES, PROTOCOLS)
+    return openapi.document(ROUTES, protocols)
 
 
-def _page() -> bytes:
+def _page(document: Mapping[str, Any]) -> bytes:
     from tailrace.api import page
 
-    return page.render(_document())
+    return page.render(document)
 
 
 def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:

@@ -14,6 +14,8 @@ from tailrace.access.capabilities import EVERY_DATASET
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import DatasetExists, TailraceError
 
+EXAMPLE_DATASET = "logs"  # in a command to try a key that may send to every one
+
 
 class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
     """What creates one; a member misspelt is an error, for it may have been meant to end or to bound the key."""
@@ -21,9 +23,9 @@ class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
     name: str
     protocol: str = ""
     dialect: str = ""  # what 0.1.0 calls `protocol`
-    datasets: list[str] | None = None  # Baselime: those it may send to; ["*"] is every one
-    dataset: str | None = None  # Moesif: where the application's events go
-    destination: str | None = None  # Datamix: system.application.environment
+    datasets: list[str] | None = None  # those it may send to; ["*"] is every one
+    dataset: str | None = None  # the one that it may send to
+    destination: str | None = None  # system.application.environment
     expires_at: str | None = None  # RFC 3339; null for no end
     key: str | None = None  # one that the clients have already
 
@@ -32,6 +34,7 @@ class MadeKey(KeyRecord, frozen=True, kw_only=True):
     """A key with its secret, which is shown this once."""
 
     key: str
+    usage: list[str]  # lines on how to use it, in which {url} and {key} stand for the server's URL and the key
 
 
 async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
@@ -43,7 +46,9 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
     """Makes a key, and its datasets where there are none; the answer is the only place where the key is shown."""
     wanted = await read_json(request, NewKey)
     record, secret = await asyncio.to_thread(_create, services, grant, wanted)
-    return json_response(msgspec.convert({**msgspec.to_builtins(record), "key": secret}, MadeKey), 201)
+    return json_response(
+        msgspec.convert({**msgspec.to_builtins(record), "key": secret, "usage": _usage(services, record)}, MadeKey), 201
+    )
 
 
 async def get_key(request: Request, services: Services, grant: Grant) -> Response:
@@ -78,8 +83,15 @@ def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord
     return record, secret
 
 
+def _usage(services: Services, record: KeyRecord) -> list[str]:
+    target = _datasets_of(record)[0]
+    target = EXAMPLE_DATASET if target == EVERY_DATASET else target
+    lines = next(each.key_usage for each in services.protocols if each.name == record.protocol)
+    return [line.replace("{target}", target) for line in lines]
+
+
 def _datasets_of(record: KeyRecord) -> list[str]:
-    """The datasets that a key names; a Datamix destination is the name of its dataset."""
+    """The datasets that a key names; a destination is the name of its dataset."""
     return record.datasets or [record.dataset or record.destination or ""]
 
 

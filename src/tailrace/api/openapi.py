@@ -15,17 +15,16 @@ from tailrace.api.errors import Error
 from tailrace.api.examples import EXAMPLES
 from tailrace.api.media import JSON
 from tailrace.api.routes import ANY_TOKEN, ApiRoute
-from tailrace.protocols import axiom
 from tailrace.protocols.http import Body, Parameter, Protocol, Route
 
 OPENAPI: Final = "3.1.0"
 REFERENCE: Final = "#/components/schemas/{name}"
 NEEDS: Final = "x-tailrace-needs"  # member of an operation: what its token must be allowed
 ABOUT: Final = """\
-Events come in over the protocols of Axiom, Baselime, Datamix and Moesif, and are queried and managed by Axiom's API.
+Events come in over the protocols of {every}, and are queried and managed by {api}'s API.
 
-The routes of Baselime, Datamix and Moesif are shown under the mounts of their protocols (`/baselime`, `/datamix`,
-`/moesif`), where there is no doubt which protocol a request is for; their clients may also use the paths without.
+The routes of {others} are shown under the mounts of their protocols ({mounts}), where there is no doubt which
+protocol a request is for; their clients may also use the paths without.
 
 Each route tells what its token needs as `capability:action`; the capabilities are those of `POST /v2/tokens`. Every
 answer has the header `X-Axiom-Trace-Id`, and an error that sending the same again can help has `Retry-After`, in
@@ -60,9 +59,10 @@ class Operation(Struct, frozen=True):
 
 def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[str, Any]:
     """The document, as an object of JSON."""
+    tokens = tuple(each.name for protocol in protocols if protocol.has_api for each in protocol.credentials)
     operations = [
         *(_of_protocol(route, protocol) for protocol in protocols for route in protocol.routes),
-        *(_of_api(route) for route in routes),
+        *(_of_api(route, tokens) for route in routes),
     ]
     schema, components = _schemas([kind for operation in operations for kind in _types(operation)])
     paths: dict[str, dict[str, Any]] = {}
@@ -73,7 +73,7 @@ def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[
         "info": {
             "title": "Tailrace",
             "version": __version__,
-            "description": ABOUT,
+            "description": _about(protocols),
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -83,6 +83,21 @@ def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[
     }
 
 
+def _about(protocols: Sequence[Protocol]) -> str:
+    others = [protocol for protocol in protocols if not protocol.has_api]
+    return ABOUT.format(
+        every=_listed([protocol.title for protocol in protocols]),
+        api=_listed([protocol.title for protocol in protocols if protocol.has_api]),
+        others=_listed([protocol.title for protocol in others]),
+        mounts=", ".join(f"`{protocol.mount}`" for protocol in others),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def path_of(route: ApiRoute) -> str:
     """The path of a route as the document has it."""
     return _PARAMETER.sub(r"{\1}", route.path)
@@ -90,10 +105,10 @@ def path_of(route: ApiRoute) -> str:
 
 def mounted(route: Route, protocol: Protocol) -> str:
     """The path of a protocol's route as the document has it: where no other protocol has one."""
-    return route.path if protocol is axiom.PROTOCOL else protocol.mount + route.path
+    return route.path if protocol.has_api else protocol.mount + route.path
 
 
-def _of_api(route: ApiRoute) -> Operation:
+def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
     good: dict[str, Any] = {} if route.answer in (UNSET, None) else {JSON: route.answer}
     status = HTTPStatus.NO_CONTENT if route.answer is None else route.status
     refused = set(route.refusals)
@@ -111,7 +126,7 @@ def _of_api(route: ApiRoute) -> Operation:
         _area(route),
         _first_line(route.handler),
         _needs(route),
-        () if route.need is None else ("axiom",),
+        () if route.need is None else tokens,
         route.parameters,
         {} if route.body is None else {JSON: Body(route.body, EXAMPLES.get(route.body, UNSET))},
         {
@@ -131,7 +146,7 @@ def _of_protocol(route: Route, protocol: Protocol) -> Operation:
         mounted(route, protocol),
         protocol.name,
         doc.about,
-        "" if protocol is not axiom.PROTOCOL else "ingest:create on the dataset",
+        "ingest:create on the dataset" if protocol.has_api else "",
         tuple(each.name for each in protocol.credentials) if doc.credential else (),
         doc.parameters,
         doc.bodies,

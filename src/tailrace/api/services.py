@@ -17,6 +17,8 @@ from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
+from tailrace.protocols.http import Protocol
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.query import Engine, Interrupt
 from tailrace.storage.documents import DocumentStore
 from tailrace.tail import Tails
@@ -58,6 +60,7 @@ class Services(Struct, frozen=True, eq=False):
     tails: Tails
     monitoring: Monitoring
     record: Callable[[Entry], Awaitable[None]]  # into the audit trail
+    protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # of requests, the latest first
     vacuuming: set[str] = set()  # names of datasets
 

@@ -21,7 +21,20 @@ from tailrace.events import (
 )
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
-from tailrace.protocols.http import Body, Credential, Doc, IngestService, Parameter, Protocol, Request, Response, Route
+from tailrace.protocols.http import (
+    Body,
+    Claims,
+    Credential,
+    Doc,
+    IngestService,
+    Parameter,
+    Protocol,
+    Request,
+    Response,
+    Route,
+    Segments,
+    Standing,
+)
 
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
 JSON_TYPES = LINES_TYPES | {b"application/json"}
@@ -35,6 +48,8 @@ DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
 ORGANISATION = b"x-axiom-org-id"  # which of its user's organisations a personal token is used for
 EVERY_DATASET = "*"  # in a token's capabilities
+_FIREHOSE_KEY = b"x-amz-firehose-access-key"
+_NOUNS = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
 NO_LABELS: dict[str, Any] = {}
 
 
@@ -289,6 +304,12 @@ _DOC = Doc(
 _DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
 _DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the API token may send to.")
 
+
+def claims(method: str, segments: Segments) -> Standing:
+    """Which paths under /v1 are Axiom's, beside those of its API."""
+    return Standing.OWN if len(segments) > 1 and segments[0] in _NOUNS else Standing.NONE
+
+
 PROTOCOL = Protocol(
     name="axiom",
     title="Axiom",
@@ -302,6 +323,16 @@ PROTOCOL = Protocol(
     render_error=render_error,
     own_paths=("/api/v1", "/v2", "/services/collector"),
     hosts=("api.axiom.co", "*.axiom.co"),
+    claims=Claims(
+        paths=claims,
+        bearer=True,
+        prefixes=(b"Bearer xaat-", b"Bearer xapt-", b"Bearer xait-"),
+        headers=(ORGANISATION, b"x-axiom-dataset", b"x-axiom-metrics-dataset", _FIREHOSE_KEY),
+        instead=_FIREHOSE_KEY,
+    ),
+    has_api=True,
+    request_headers=("X-Axiom-Client", "X-Axiom-Org-Id", "X-Axiom-CSV-Fields", "X-Axiom-Event-Labels"),
+    response_headers=("X-RateLimit-Scope", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     credentials=(
         Credential(
             "axiom",

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from tailrace.access import KeyGrant
+from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import (
     BadRequest,
     MethodNotAllowed,
@@ -29,6 +29,7 @@ from tailrace.protocols.http import (
     REFUSED_BYTES,
     WORST,
     Body,
+    Claims,
     Credential,
     Doc,
     IngestService,
@@ -37,6 +38,8 @@ from tailrace.protocols.http import (
     Request,
     Response,
     Route,
+    Segments,
+    Standing,
 )
 
 MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
@@ -46,6 +49,7 @@ MAX_LATER_EVENT_BYTES: Final = 256 * 1024  # /v1/{dataset}, and bodies whose dat
 MAX_NAME_BYTES: Final = 512  # of a service or namespace, percent-decoded
 RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
 
+KEY_HEADER: Final = b"x-api-key"
 SERVICE: Final = "$baselime.service"
 NAMESPACE: Final = "$baselime.namespace"
 FIELDS: Final = Fields(
@@ -176,7 +180,7 @@ async def refuse(request: Request, service: IngestService) -> Response:
 
 def _grant(request: Request, service: IngestService) -> KeyGrant:
     """What the key of a request may do; raises Unauthorized."""
-    secret = (request.header(b"x-api-key") or b"").strip()
+    secret = (request.header(KEY_HEADER) or b"").strip()
     if not secret:
         # Log shippers send it as a bearer token, an old example bare.
         scheme, _, rest = (request.header(b"authorization") or b"").strip().partition(b" ")
@@ -402,6 +406,12 @@ _DOC_TRACES: Final = _doc_either("traces", "of events for the dataset traces")
 _DOC_LOGS: Final = _doc_either("logs", "of events for the dataset logs")
 _DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics")
 
+
+def claims(method: str, segments: Segments) -> Standing:
+    """Claim every path under /v1, as any may name a dataset."""
+    return Standing.ANY
+
+
 PROTOCOL = Protocol(
     name="baselime",
     title="Baselime",
@@ -420,6 +430,13 @@ PROTOCOL = Protocol(
     render_error=render_error,
     options=BaselimeOptions,
     hosts=("events.baselime.io", "otel.baselime.io", "otel-ingest.baselime.io", "cloudflare.baselime.io"),
+    claims=Claims(paths=claims, key_header=KEY_HEADER, bearer=True),
+    key=KeyKind("baselime", "datasets", hint="'datasets': [\"*\"] for every one"),
+    key_usage=(
+        "Set:   BASELIME_API_KEY={key} BASELIME_URL={url}/baselime/v1 COLLECTOR_URL={url}/baselime/v1",
+        'Try:   curl -sS {url}/baselime/v1/{target} -H "x-api-key: {key}" -d \'[{"message":"hello","level":"info"}]\'',
+    ),
+    request_headers=("x-api-key", "x-service", "x-namespace"),
     fallback=refuse,
     exact_slashes=True,
     finish=with_allow,

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tailrace.access import KeyKind
 from tailrace.access.sessions import InvalidSession, StaleSession
 from tailrace.events import (
     BadRequest,
@@ -550,9 +551,18 @@ _DOC_LOGS: Final = Doc(
     credential=False,
 )
 
+KEY: Final = KeyKind(_NAME, "destination", parts=_PARTS)
 PROTOCOL = Protocol(
     name=_NAME,
     title="Datamix",
+    key=KEY,
+    key_usage=(
+        'Open:  SESSION=$(curl -sS {url}/datamix/sessions --data-urlencode "key={key}" | '
+        r"""sed 's/.*"token":"\([^"]*\)".*/\1/')""",
+        'Try:   curl -sS {url}/datamix/destinations/{target}/logs -d "session=$SESSION" -d "messages[0][level]=info" '
+        '-d "messages[0][timestamp]=$(date +%s)000" -d "messages[0][message]=hello"',
+    ),
+    same_origin=("/sessions",),
     mount="/datamix",
     routes=(
         Route("POST", "/sessions", create_session, _DOC_SESSION),

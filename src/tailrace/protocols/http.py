@@ -2,12 +2,13 @@
 
 import typing
 from collections.abc import Awaitable, Callable, Sequence
+from enum import IntEnum
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
-from tailrace.access import Access, KeyGrant, Sessions
+from tailrace.access import Access, KeyGrant, KeyKind, Sessions
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.outcome import Outcome
 from tailrace.events.upserts import Merge, Upsert
@@ -205,19 +206,57 @@ class Route(Struct, frozen=True):
     doc: Doc | None = None
 
 
+class Standing(IntEnum):
+    """How far a path under /v1 is a protocol's."""
+
+    NONE = 0
+    ANY = 1  # it has this path as it has any other
+    OWN = 2  # a path of its documents; of two protocols that have it so, the one registered later
+
+
+Segments = tuple[str, ...]
+
+
+def claims_nothing(method: str, segments: Segments) -> Standing:
+    """Claim no path."""
+    return Standing.NONE
+
+
+class Claims(Struct, frozen=True):
+    """By what a request for a path under /v1, which several protocols have, is known to be for this one.
+
+    Header names are in lower case.
+    """
+
+    paths: Callable[[str, Segments], Standing] = claims_nothing  # of a method and the segments behind /v1
+    key_header: bytes = b""  # of its own, which carries a credential
+    bearer: bool = False  # whether the credential comes in Authorization too
+    prefixes: tuple[bytes, ...] = ()  # of Authorization, which no other protocol's credential has
+    headers: tuple[bytes, ...] = ()  # that only its clients send
+    instead: bytes = b""  # one of these, with the credential where Authorization is missing
+    absent: tuple[str, ...] = ()  # segments of what the vendor has there and this server has not
+
+
 class Protocol(Struct, frozen=True):
-    """A protocol: where it is mounted, its routes, and the shape of its errors."""
+    """A protocol: all that is its own."""
 
     name: str
     title: str  # as people write it
     mount: str  # a path prefix under which every one of its routes is found too
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
+    error: Any = None  # the type of the JSON body of its errors
+    options: type[Struct] = NoOptions  # fields with a default, each Annotated with a Meta: its settings
+    credentials: tuple[Credential, ...] = ()  # any one of them is enough
+    key: KeyKind | None = None  # what its keys are; None where it takes tokens
+    key_usage: tuple[str, ...] = ()  # lines on how to use a key, with {url}, {key} and {target} to fill in
     own_paths: tuple[str, ...] = ()  # prefixes that no other protocol has
     hosts: tuple[str, ...] = ()  # the vendor's host names; "*.example.com" is every name under it
+    claims: Claims = Claims()
+    has_api: bool = False  # whether the management API is this protocol's: its paths, its tokens, its errors
     fallback: Handler | None = None  # answers every path that no route has; without one it is 404
     exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
     finish: Callable[[Request, IngestService, Response], Response] | None = None  # adds to every answer
-    options: type[Struct] = NoOptions  # fields with a default, each Annotated with a Meta: its settings
-    credentials: tuple[Credential, ...] = ()  # any one of them is enough
-    error: Any = None  # the type of the JSON body of its errors
+    request_headers: tuple[str, ...] = ()  # that pages of other origins may send
+    response_headers: tuple[str, ...] = ()  # and read
+    same_origin: tuple[str, ...] = ()  # prefixes of paths where credentials are made, closed to other origins

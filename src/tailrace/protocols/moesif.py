@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from tailrace.access import KeyGrant
+from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
 from tailrace.protocols.http import (
     REFUSED_BYTES,
     WORST,
     Body,
+    Claims,
     Credential,
     Doc,
     Handler,
@@ -23,6 +24,8 @@ from tailrace.protocols.http import (
     Request,
     Response,
     Route,
+    Segments,
+    Standing,
 )
 from tailrace.protocols.moesif_entities import (
     COMPANY,
@@ -37,6 +40,8 @@ from tailrace.protocols.moesif_entities import (
 from tailrace.protocols.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events, in_order
 
 APPLICATION_ID: Final = b"x-moesif-application-id"
+MIN_KEY_LENGTH: Final = 50  # Moesif's Node client refuses shorter application ids
+KEY_TAIL_LENGTH: Final = 10  # last characters, by which Moesif's Kong plugin tells applications apart
 SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
 MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
 MAX_IDS: Final = 4  # application ids of one request that are looked up
@@ -496,6 +501,24 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Doc], ...]] = (
     ("GET", "/rules", rules, _DOC_RULES),
 )
 
+_KEY_EXAMPLE: Final = (
+    r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
+)
+_NOUNS: Final = frozenset({"events", "actions", "users", "companies", "subscriptions"})
+_READ: Final = frozenset({"config", "rules"})
+_MANAGEMENT: Final = "~"  # a segment of Moesif's management API, never the name of a dataset
+
+
+def claims(method: str, segments: Segments) -> Standing:
+    """Which paths under /v1 are Moesif's: of events and entities, and what its SDKs read."""
+    if len(segments) == 1 and segments[0] in _READ:
+        return Standing.OWN if method in {"GET", "HEAD"} else Standing.NONE
+    if _NOUNS.isdisjoint(segments[:1]) or segments[1:] not in {(), ("batch",)}:
+        return Standing.NONE
+    # What others have under a noun is not sent to by POST.
+    return Standing.OWN if method == "POST" or len(segments) == 2 else Standing.ANY
+
+
 PROTOCOL = Protocol(
     name="moesif",
     title="Moesif",
@@ -514,6 +537,21 @@ PROTOCOL = Protocol(
     options=MoesifOptions,
     own_paths=("/moesifapi", "/collector/v1", "/health/probe"),
     hosts=("api.moesif.net",),
+    claims=Claims(paths=claims, key_header=APPLICATION_ID, absent=(_MANAGEMENT,)),
+    key=KeyKind(
+        "moesif",
+        "dataset",
+        length=64,
+        min_given_length=MIN_KEY_LENGTH,
+        tail_length=KEY_TAIL_LENGTH,
+        hint="the application's events go there",
+    ),
+    key_usage=(
+        "Set:   the client's base URL (baseUri, BASE_URI, api_endpoint) to {url}/moesif, its application id to {key}",
+        'Try:   curl -sS {url}/moesif/v1/events -H "X-Moesif-Application-Id: {key}" -d "' + _KEY_EXAMPLE + '"',
+    ),
+    request_headers=("X-Moesif-Application-Id", "X-Moesif-SDK"),
+    response_headers=("X-Moesif-Config-ETag", "X-Moesif-Rules-Tag"),
     finish=finish,
     credentials=(Credential("moesif", "X-Moesif-Application-Id", "An application id."),),
     error=ErrorBody,

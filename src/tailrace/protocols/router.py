@@ -5,32 +5,23 @@ docs/routing.md shows the order to users.
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
 
 from tailrace.events.outcome import UNKNOWN_ROUTE
-from tailrace.protocols import axiom
-from tailrace.protocols.http import Handler, Headers, Protocol
+from tailrace.protocols.http import Handler, Headers, Protocol, Segments, Standing
 
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
 CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
 
-_SHARED: Final = "v1"  # the first segment of the paths that protocols dispute
-_MOESIF_KEY: Final = b"x-moesif-application-id"
-_BASELIME_KEY: Final = b"x-api-key"
+_SHARED: Final = "v1"  # the first segment of the paths that several protocols have
 _AUTHORIZATION: Final = b"authorization"
-_AXIOM_TOKENS: Final = (b"Bearer xaat-", b"Bearer xapt-", b"Bearer xait-")
-_FIREHOSE_KEY: Final = b"x-amz-firehose-access-key"
-_AXIOM_HEADERS: Final = (b"x-axiom-org-id", b"x-axiom-dataset", b"x-axiom-metrics-dataset", _FIREHOSE_KEY)
-_AXIOM_NOUNS: Final = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
-_MOESIF_NOUNS: Final = frozenset({"events", "actions", "users", "companies", "subscriptions"})
-_MOESIF_GETS: Final = frozenset({"config", "rules"})
-_MANAGEMENT: Final = "~"  # a segment of Moesif's management API, never the name of a dataset
+_UNSEEN: Final = ""  # of a host that was not looked for yet
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})  # remembered with a path
 
-Segments = tuple[str, ...]
 T = TypeVar("T")
 
 
@@ -44,20 +35,23 @@ class Match(Struct, frozen=True):
     route: str = UNKNOWN_ROUTE  # with the names of its parameters in braces
 
 
+class _Owners(Struct, frozen=True):
+    """How far a path under /v1 is each protocol's, for a method."""
+
+    first: str  # whose it is without a credential
+    bearer: str  # and with an unknown one in Authorization
+    prefixes: tuple[bytes, ...]  # of Authorization, which say that it is for the first
+    standings: dict[str, Standing]
+
+
 class _Path(Struct):
-    """A path looked at once: whose it is, or who disputes it."""
+    """A path looked at once: its protocol, or the protocols that have it."""
 
     segments: Segments
     fixed: Match | None = None  # by mount or exclusive path
-    matches: dict[str, Match] = {}  # by protocol, made when first asked for
     is_shared: bool = False
-    is_axiom: bool = False  # a route of Axiom's, for ingest or of the API, that Moesif does not have
-    is_axiom_too: bool = False  # one that Moesif has too: it is Moesif's to be sent to, Axiom's to be read
-    is_moesif: bool = False  # one of Moesif's routes for events and entities
-    is_moesif_get: bool = False  # one of Moesif's routes that are read
-
-    def is_axiom_for(self, method: str) -> bool:
-        return self.is_axiom or (self.is_axiom_too and method != "POST")
+    matches: dict[str, Match] = {}  # by protocol, made when first asked for
+    owners: dict[str, _Owners] = {}  # by method, made when first asked for
 
 
 class Router:
@@ -65,7 +59,7 @@ class Router:
 
     def __init__(
         self,
-        protocols: tuple[Protocol, ...],
+        protocols: Sequence[Protocol],
         *,
         api_paths: Iterable[str] = (),
         hosts: Mapping[str, str] | None = None,
@@ -73,16 +67,24 @@ class Router:
     ) -> None:
         """`api_paths` are patterns of the management API; `hosts` maps further host names to protocols' names.
 
-        `protocol_of(secret)` tells whose a known credential is.
+        Of protocols that claim the same, the later one has it. `protocol_of(secret)` tells which protocol a known
+        credential is for, "" for that of the API.
         """
+        self.protocols = tuple(protocols)
         self._protocols = {protocol.name: protocol for protocol in protocols}
-        self._default = protocols[0]
+        self._default = next((protocol for protocol in protocols if protocol.has_api), protocols[0])
         self._api_patterns = [_segments(path.encode(), exact=False) for path in api_paths]
         # What the API answers outside of the disputed paths is its own, whatever the host.
         self._api_nouns = {noun for pattern in self._api_patterns for noun in pattern[1:2]} - {_SHARED}
+        self._absent = {segment for protocol in protocols for segment in protocol.claims.absent}
         vendors = {name: protocol.name for protocol in protocols for name in protocol.hosts}
         self._hosts = {**vendors, **{_host_name(name): protocol for name, protocol in (hosts or {}).items()}}
         self._protocol_of = protocol_of
+        claiming = list(reversed(protocols))
+        self._key_headers = tuple((each.claims.key_header, each.name) for each in claiming if each.claims.key_header)
+        self._bearers = [each.name for each in claiming if each.claims.bearer]
+        self._client_headers = frozenset(name for each in claiming for name in each.claims.headers)
+        self._instead = [each.claims.instead for each in claiming if each.claims.instead]
         self._paths: dict[bytes, _Path] = {}
         self._seen_hosts: dict[bytes, str | None] = {}
 
@@ -94,7 +96,10 @@ class Router:
             _remember(self._paths, raw_path, path)
         if path.fixed is not None:
             return path.fixed
-        name = self._host(headers)
+        host = headers.get(b"host", b"")
+        name = self._seen_hosts.get(host, _UNSEEN)
+        if name == _UNSEEN:
+            name = self._look_for_host(host)
         if name is None:
             name = self._claimant(path, method, headers) if path.is_shared else self._default.name
         found = path.matches.get(name)
@@ -113,40 +118,41 @@ class Router:
                 if segments[: len(own)] == own:
                     return _Path(segments, fixed=_match(protocol, segments))
         shared = segments[1] == _SHARED
-        if segments[1] in self._api_nouns or (shared and _MANAGEMENT in segments):
+        if segments[1] in self._api_nouns or (shared and not self._absent.isdisjoint(segments)):
             return _Path(segments, fixed=Match(self._default, "/".join(segments), {}, {}))
-        rest = _trimmed(segments)[2:]
-        is_axiom = self._is_axiom(segments)
-        is_moesif = not _MOESIF_NOUNS.isdisjoint(rest[:1]) and rest[1:] in {(), ("batch",)}
-        return _Path(
-            segments,
-            is_shared=shared,
-            is_axiom=is_axiom and not is_moesif,
-            is_axiom_too=is_axiom and is_moesif and len(rest) == 1,
-            is_moesif=is_moesif,
-            is_moesif_get=len(rest) == 1 and rest[0] in _MOESIF_GETS,
-        )
+        return _Path(segments, is_shared=shared)
 
-    def _is_axiom(self, segments: Segments) -> bool:
-        trimmed = _trimmed(segments)
-        return (
-            (len(trimmed) > 3 and trimmed[2] in _AXIOM_NOUNS)
-            or any(_fit(pattern, trimmed) is not None for pattern in self._api_patterns)
-            or bool(_match(axiom.PROTOCOL, segments).handlers)
-        )
+    def _owners(self, path: _Path, method: str) -> _Owners:
+        found = path.owners.get(method)
+        if found is None:
+            found = self._look_for_owners(_trimmed(path.segments), method)
+            if method in _METHODS:
+                path.owners = {**path.owners, method: found}
+        return found
+
+    def _look_for_owners(self, segments: Segments, method: str) -> _Owners:
+        is_api = any(_fit(pattern, segments) is not None for pattern in self._api_patterns)
+        standings: dict[str, Standing] = {}
+        owner = ""
+        for protocol in reversed(self._protocols.values()):
+            standing = protocol.claims.paths(method, segments[2:])
+            if is_api and protocol is self._default:
+                standing = Standing.OWN
+            if standing is Standing.OWN:
+                standing = Standing.NONE if owner else standing
+                owner = owner or protocol.name
+            standings[protocol.name] = standing
+        first = max(standings, key=standings.__getitem__) if any(standings.values()) else self._default.name
+        bearer = max(self._bearers, key=standings.__getitem__) if self._bearers else first
+        return _Owners(first, bearer, self._protocols[first].claims.prefixes, standings)
 
     def _matched(self, path: _Path, protocol: Protocol) -> Match:
         found = _match(protocol, path.segments)
         path.matches = {**path.matches, protocol.name: found}
         return found
 
-    def _host(self, headers: Headers) -> str | None:
+    def _look_for_host(self, sent: bytes) -> str | None:
         """The protocol whose host was asked, None where the host is nobody's."""
-        sent = headers.get(b"host", b"")
-        try:
-            return self._seen_hosts[sent]
-        except KeyError:
-            pass
         name = _host_name(sent.decode("latin-1"))
         found = self._hosts.get(name)
         while found is None and "." in name:
@@ -156,56 +162,43 @@ class Router:
         return found
 
     def _claimant(self, path: _Path, method: str, headers: Headers) -> str:
-        """The protocol of a path under /v1 that several have: the first whose credential is known, else the first."""
+        """The protocol of a path under /v1: the first whose credential is known, else the first."""
+        owners = path.owners.get(method) or self._owners(path, method)
         authorization = headers.get(_AUTHORIZATION)
-        moesif = headers.get(_MOESIF_KEY)
-        baselime = headers.get(_BASELIME_KEY)
-        if (
-            path.is_axiom
-            and authorization is not None
-            and moesif is None
-            and baselime is None
-            and authorization.startswith(_AXIOM_TOKENS)
-        ):
-            return "axiom"  # nobody else can be meant: without a look-up
         claims: list[tuple[str, bytes]] = []  # protocol, and its credential
-        if moesif is not None:
-            claims.append(("moesif", moesif))
-        if baselime is not None:
-            claims.append(("baselime", baselime))
+        for header, name in self._key_headers:
+            secret = headers.get(header)
+            if secret is not None:
+                claims.append((name, secret))
         if authorization is not None:
-            claims.append(self._claim_of(path, method, _secret(authorization)))
-        elif any(name in headers for name in _AXIOM_HEADERS):
-            claims.append(self._claim_of(path, method, headers.get(_FIREHOSE_KEY, b"")))
+            if not claims and authorization.startswith(owners.prefixes):
+                return owners.first  # nobody else can be meant: without a look-up
+            claims.append(self._bearers_claim(owners, _secret(authorization)))
+        elif not self._client_headers.isdisjoint(headers):
+            secret = next((headers[name] for name in self._instead if name in headers), b"")
+            claims.append(self._bearers_claim(owners, secret))
         if not claims:
-            return _usual(path, method)
+            return owners.first
         if len(claims) > 1:
             for name, secret in claims:
                 if self._owner(secret) == name:
                     return name
         return claims[0][0]
 
-    def _claim_of(self, path: _Path, method: str, secret: bytes) -> tuple[str, bytes]:
-        """Which protocol a request is for whose credential is in a header that several protocols use."""
+    def _bearers_claim(self, owners: _Owners, secret: bytes) -> tuple[str, bytes]:
+        """The protocol that a credential in a header of several is for, and the credential where it may decide.
+
+        It may not where the protocol has no such path: its answer to its own credential says so, but other credentials
+        go before it.
+        """
         owner = self._owner(secret)
-        if owner == "baselime":
-            return owner, secret
-        if path.is_axiom_for(method):
-            return "axiom", secret
-        # Axiom has no such path: its answer to its own token says so, but other credentials go before it.
-        return ("axiom" if owner == "axiom" else "baselime"), b""
+        if owner not in self._bearers:
+            return owners.bearer, secret
+        return owner, secret if owners.standings[owner] else b""
 
     def _owner(self, secret: bytes) -> str | None:
-        return self._protocol_of(secret.decode("latin-1")) if secret else None
-
-
-def _usual(path: _Path, method: str) -> str:
-    """The protocol of a request without a credential."""
-    if path.is_axiom_for(method):
-        return "axiom"
-    if path.is_moesif or (path.is_moesif_get and method in {"GET", "HEAD"}):
-        return "moesif"
-    return "baselime"
+        owner = self._protocol_of(secret.decode("latin-1")) if secret else None
+        return self._default.name if owner == "" else owner
 
 
 def _secret(authorization: bytes) -> bytes:

@@ -5,17 +5,17 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, Outcome, outcome_of
-from tailrace.protocols import axiom
-from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
+from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
 from tailrace.protocols.router import Match, Router
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import (
@@ -42,32 +42,58 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9
 
 SERVER = (b"server", b"tailrace")
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a value that someone sent must not become a page
-ALLOW_ORIGIN = (
-    (b"access-control-allow-origin", b"*"),
-    (
-        b"access-control-expose-headers",
-        b"X-Axiom-Trace-Id, Retry-After, X-RateLimit-Scope, X-RateLimit-Limit, X-RateLimit-Remaining, "
-        b"X-RateLimit-Reset, X-Axiom-History-Query-Id, X-Tailrace-Messages, X-Tailrace-Error, X-Moesif-Config-ETag, "
-        b"X-Moesif-Rules-Tag",
-    ),
-)
+ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
 ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-ALLOW_HEADERS = (
-    b"Authorization, Content-Type, Content-Encoding, Accept, X-Axiom-Client, X-Axiom-Org-Id, X-Axiom-CSV-Fields, "
-    b"X-Axiom-Event-Labels, X-Moesif-Application-Id, X-Moesif-SDK, x-api-key, x-service, x-namespace"
-)  # where a preflight asks for none by name
 MAX_AGE = (b"access-control-max-age", b"86400")
-# No page of another origin may use these: what is sent there, or answered, makes or manages credentials.
-SAME_ORIGIN = (
-    "/sessions",
-    *sorted(
+# Headers that a page of another origin may send, and read, beside those of the protocols.
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
+RESPONSE_HEADERS = (
+    "X-Axiom-Trace-Id",
+    "Retry-After",
+    "X-Axiom-History-Query-Id",
+    "X-Tailrace-Messages",
+    "X-Tailrace-Error",
+)
+# Of the API: no page of another origin may use these, where what is sent or answered makes or manages credentials.
+SAME_ORIGIN = tuple(
+    sorted(
         {
             route.path.partition("/{")[0]
             for route in ROUTES
             if "/tokens" in route.path or (route.need and route.need.capability == "apiTokens")
         }
-    ),
+    )
 )
+
+
+class CrossOrigin(Struct, frozen=True):
+    """What pages of other origins may do: everywhere the same, but where credentials are made."""
+
+    asked: bytes  # the headers that may be sent, where a preflight asks for none by name
+    headers: tuple[tuple[bytes, bytes], ...]  # of every answer that they may read
+    same_origin: tuple[str, ...]  # prefixes of paths that are closed to them
+
+    def answer(self, path: str) -> tuple[tuple[bytes, bytes], ...]:
+        """Return what an answer for a path has beside its own headers."""
+        return () if path.startswith(self.same_origin) else self.headers
+
+    def preflight(self, path: str, headers: Headers) -> Response:
+        """Return the one answer to every OPTIONS: what a browser asks to be allowed is."""
+        if path.startswith(self.same_origin):
+            return Response(204)
+        asked = headers.get(b"access-control-request-headers") or self.asked
+        return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", asked), MAX_AGE))
+
+
+def cross_origin(protocols: Sequence[Protocol]) -> CrossOrigin:
+    """Return what a server with some protocols lets pages of other origins do."""
+    sent = [*REQUEST_HEADERS, *(name for protocol in protocols for name in protocol.request_headers)]
+    read = [*RESPONSE_HEADERS, *(name for protocol in protocols for name in protocol.response_headers)]
+    return CrossOrigin(
+        ", ".join(sent).encode(),
+        (ALLOW_ORIGIN, (b"access-control-expose-headers", ", ".join(read).encode())),
+        (*(prefix for protocol in protocols for prefix in protocol.same_origin), *SAME_ORIGIN),
+    )
 
 
 TAIL = "/tailrace/v1/tail/"
@@ -86,6 +112,7 @@ def build(
 ) -> Application:
     """The application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are refused."""
     clock = time.perf_counter
+    origins = cross_origin(router.protocols)
 
     async def app(scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
@@ -106,12 +133,12 @@ def build(
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
-                    await _send(send, _preflight(match.path, headers), match.path, scope)
+                    await _send(send, origins.preflight(match.path, headers), match.path, scope, origins)
                     return
                 handler = _refusal(match, scope["method"])
                 if handler is None:
                     outcome.protocol = API
-                    await _to_api(match, api, scope, headers, incoming, body, send)
+                    await _to_api(match, api, scope, headers, incoming, body, send, origins)
                     if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
                         metrics.observe(API, clock() - began)
                     return
@@ -134,14 +161,14 @@ def build(
             if not body.complete and not _is_withheld(headers, incoming):
                 with contextlib.suppress(BodyTimeout):
                     await body.drain()
-            await _send(send, response, match.path, scope)
+            await _send(send, response, match.path, scope, origins)
             metrics.observe(match.protocol.name, clock() - began)
         except ClientGone:
             outcome.reason = CLIENT_GONE
             # Broken chunks look like this too, and then the client is still there.
             broken = match.protocol.render_error(BadRequest("the body broke off, or its chunks are malformed"))
             with contextlib.suppress(RuntimeError, OSError):
-                await _send(send, broken, match.path, scope)
+                await _send(send, broken, match.path, scope, origins)
         except Exception:
             outcome.refuse(TailraceError("internal error"))
             logger.exception("a request to %s failed", scope["path"])
@@ -212,7 +239,7 @@ def _refusal(match: Match, method: str) -> Handler | None:
         return partial(_refuse_method, _allowed(match))
     if match.protocol.fallback is not None:
         return match.protocol.fallback
-    return None if match.protocol is axiom.PROTOCOL else _refuse_path
+    return None if match.protocol.has_api else _refuse_path
 
 
 def _allowed(match: Match) -> list[str]:
@@ -228,20 +255,15 @@ async def _refuse_path(request: Request, service: IngestService) -> Response:
     raise NotFound(f"{request.path} not found")
 
 
-def _preflight(path: str, headers: Headers) -> Response:
-    """The one answer to every OPTIONS: what a browser asks to be allowed is."""
-    if _is_same_origin(path):
-        return Response(204)
-    asked = headers.get(b"access-control-request-headers") or ALLOW_HEADERS
-    return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", asked), MAX_AGE))
-
-
-def _is_same_origin(path: str) -> bool:
-    return path.startswith(SAME_ORIGIN)
-
-
 async def _to_api(
-    match: Match, api: Application, scope: Scope, headers: Headers, incoming: Incoming, body: Body, send: Send
+    match: Match,
+    api: Application,
+    scope: Scope,
+    headers: Headers,
+    incoming: Incoming,
+    body: Body,
+    send: Send,
+    origins: CrossOrigin,
 ) -> None:
     path = match.path.rstrip("/") or "/"
     if path != scope["path"]:
@@ -258,21 +280,20 @@ async def _to_api(
         ):
             with contextlib.suppress(BodyTimeout, ClientGone):
                 await body.drain()
-        await _send_with_common_headers(send, path, scope, message)
+        await _send_with_common_headers(send, path, scope, message, origins)
 
     await api(scope, incoming, answer)
 
 
-async def _send(send: Send, response: Response, path: str, scope: Scope) -> None:
+async def _send(send: Send, response: Response, path: str, scope: Scope, origins: CrossOrigin) -> None:
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", b"%d" % len(response.body)),
         _trace_id(scope),
         SERVER,
         NO_SNIFFING,
+        *origins.answer(path),
     ]
-    if not _is_same_origin(path):
-        headers += ALLOW_ORIGIN
     if response.status in (204, 304):
         del headers[:2]
     if response.headers:
@@ -281,10 +302,11 @@ async def _send(send: Send, response: Response, path: str, scope: Scope) -> None
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
-async def _send_with_common_headers(send: Send, path: str, scope: Scope, message: Message) -> None:
+async def _send_with_common_headers(
+    send: Send, path: str, scope: Scope, message: Message, origins: CrossOrigin
+) -> None:
     if message["type"] == "http.response.start":
-        cross_origin = () if _is_same_origin(path) else ALLOW_ORIGIN
-        message["headers"] = [*message.get("headers", ()), _trace_id(scope), SERVER, NO_SNIFFING, *cross_origin]
+        message["headers"] = [*message.get("headers", ()), _trace_id(scope), SERVER, NO_SNIFFING, *origins.answer(path)]
     await send(message)
 
 

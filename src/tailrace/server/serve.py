@@ -162,7 +162,7 @@ async def _serve(
     with _opening(data / RESERVE_FILE):
         reserve.release()
     database = _open_database(settings.database_url, data)
-    access = Access(database)
+    access = Access(database, kinds=[protocol.key for protocol in PROTOCOLS if protocol.key])
     documents = DocumentStore(database)
     fields = FieldStore(database)
     monitor_store = MonitorStore(database)
