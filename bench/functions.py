@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
@@ -17,6 +18,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.parser import parse
 from tailrace.query.compile import aggregations
 from tailrace.query.functions import FUNCTIONS, Context, binary, call, register, unary
+from tailrace.query.functions.keyvalues import KeyValueRule
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -30,8 +32,10 @@ from tailrace.query.values import (
     Value,
     datetime_literal,
     dynamic_literal,
+    fn,
     literal,
     null,
+    text_node,
     timespan_literal,
 )
 
@@ -68,6 +72,12 @@ TEXTS = {
     "": "GET /api/v1/users/{n}?time={n}ms status=200 agent=Mozilla/5.0 (X11; Linux x86_64)",
 }
 """Texts of rows, by what a function's name begins with or has in it, the first that fits."""
+PAIRS = (
+    ("with blanks", "level=info user=u{n} status=200 dur={n}ms path=/api/{n}", KeyValueRule(("status", "dur"))),
+    ("with quotes", 'level=info msg="took {n} ms" status=200 user=u{n}', KeyValueRule(("status", "msg"))),
+    ("with delimiters", "level: info, user: u {n}, status: 200", KeyValueRule(("status", "user"), ",", ":")),
+)
+"""Texts of rows for parse-kv, and its rules."""
 
 
 def text_of(name: str) -> str:
@@ -152,6 +162,10 @@ def scalar_cases() -> Iterator[tuple[str, pa.Array, exp.Expr]]:
             kind = REAL
         arguments[index] = Value(kind, exp.column("a"))
         yield name, rows(name, kind, example), call(name, arguments, Context(now_ns=1)).sql
+    for shown, template, rule in PAIRS:
+        texts = pa.array([template.format(n=n) for n in range(ROWS)])
+        written = msgspec.json.encode(rule).decode()
+        yield f"parse-kv {shown}", texts, fn("apl_parse_kv", exp.column("a"), text_node(written))
 
 
 def aggregate_cases() -> Iterator[tuple[str, pa.Array, exp.Expr]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.query.functions.keyvalues import KeyValueRule, read_pairs
+from tailrace.query.functions.keyvalues import KeyValueRule, read_pairs, scanned_pairs
 
 SPACES: dict[str, Any] = {"pair_delimiter": " ", "kv_delimiter": "=", "quotes": ('"',)}
 
@@ -101,3 +101,25 @@ def test_a_long_text_takes_a_time_in_proportion(text: str, greedy: bool) -> None
 
     read(text, "key", **SPACES, escapes=("\\",), greedy=greedy)
     assert time.process_time() - began < 5
+
+
+_PIECES = st.lists(
+    st.sampled_from(["a", "b", "ab", "=", "=", ":", " ", " ", ",", ";", '"', '"', "'", "\n", "\u00a0", "|", "->", "é"]),
+    max_size=24,
+).map("".join)
+_RULES = st.sampled_from(
+    [
+        KeyValueRule(("a", "b", "ab")),
+        KeyValueRule(("a", "b", "ab"), ",", "="),
+        KeyValueRule(("a", "b", "ab"), " ", ":"),
+        KeyValueRule(("a", "b", "ab"), "|", "->", quotes=('"',)),
+        KeyValueRule(("a", "b", "ab"), "", "="),
+        KeyValueRule(("a", "b", "ab"), ", ", ","),
+        KeyValueRule(("a", "b", "ab"), "=", " "),
+    ]
+)
+
+
+@given(_PIECES, _RULES)
+def test_pairs_without_a_scan_are_those_of_a_scan(text: str, rule: KeyValueRule) -> None:
+    assert read_pairs(text, rule) == [*map(scanned_pairs(text, rule).get, rule.keys)]
