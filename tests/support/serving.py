@@ -1,0 +1,89 @@
+"""A server's application with protocols of the test's choice, in its process, asked as by HTTP."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from msgspec import Struct
+
+from support.ingest import ROOT_TOKEN, Parts, open_service
+from tailrace import api
+from tailrace.api.field_store import FieldStore
+from tailrace.api.saved_queries import SavedQueryStore
+from tailrace.api.services import Health, Monitoring
+from tailrace.api.turns import Turns
+from tailrace.config import load
+from tailrace.monitors import MonitorStore
+from tailrace.protocols.http import Protocol
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.router import Router
+from tailrace.server import app
+from tailrace.server.receiving import Receiving
+from tailrace.server.sending import Sending
+from tailrace.server.settings import schema_of
+from tailrace.storage.database import Database
+from tailrace.storage.documents import DocumentStore
+from tailrace.tail import TailLimits, Tails
+
+BYTES = 2**26
+
+
+class Serving(Struct, frozen=True):
+    """What is served, and who asks."""
+
+    parts: Parts
+    client: httpx.AsyncClient  # with the owner's token
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path, protocols: Sequence[Protocol] = PROTOCOLS, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Serving]:
+    """Serve some protocols on an empty directory, with the settings of an environment."""
+    settings, _ = load(None, {}, environ or {}, schema_of(protocols))
+
+    async def health() -> Health:
+        return Health()
+
+    async with open_service(directory, protocols) as parts:
+        with Database.open(directory / "more.db") as database, ThreadPoolExecutor(1) as threads:
+            services = api.Services(
+                parts.access,
+                parts.lake,
+                parts.engine,
+                threads,
+                set(),
+                health,
+                lambda: b"",
+                lambda: None,
+                documents=DocumentStore(database),
+                fields=FieldStore(database),
+                saved_queries=SavedQueryStore(database),
+                turns=Turns(1, running=1, waiting=0),
+                tails=Tails(TailLimits(), lambda limits: parts.engine),
+                monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
+                record=parts.service.record,
+                protocols=protocols,
+            )
+            application = app.build(
+                service=parts.service,
+                options=settings.sections,
+                metrics=parts.metrics,
+                api=api.build(services),
+                router=Router(
+                    protocols,
+                    api_paths=[route.path for route in api.ROUTES],
+                    protocol_of=parts.access.protocol_of,
+                ),
+                max_wire_bytes=BYTES,
+                receiving=Receiving(timeout_s=10, max_bytes=BYTES),
+                sending=Sending(timeout_s=10, max_bytes=BYTES),
+            )
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(application),
+                base_url="http://127.0.0.1",
+                headers={"Authorization": f"Bearer {ROOT_TOKEN}"},
+            ) as client:
+                yield Serving(parts, client)
