@@ -1,4 +1,4 @@
-"""Sessions of Datamix: signed tokens of which each is good for one request, and what is known of the live ones."""
+"""Sessions: signed tokens of which each is good for one request, and what is known of the live ones."""
 
 import asyncio
 import hashlib

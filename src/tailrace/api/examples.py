@@ -22,6 +22,7 @@ from tailrace.api import (
     vfields,
     views,
 )
+from tailrace.protocols.registry import PROTOCOLS
 from tailrace.query.legacy import LegacyQuery
 
 _QUERY: Final = {
@@ -31,6 +32,8 @@ _QUERY: Final = {
 }
 
 _CHART: Final = {"id": "errors", "name": "Errors", "type": "TimeSeries", "query": {"apl": "demo | count"}}
+
+_OF_ONE_DATASET = next(each.name for each in PROTOCOLS if each.key and each.key.scope == "dataset")
 
 EXAMPLES: Final[dict[Any, Any]] = {
     annotations.AnnotationChange: {"title": "Version 1.4 is out"},
@@ -60,7 +63,7 @@ EXAMPLES: Final[dict[Any, Any]] = {
     fields.FieldChange: {"unit": "ms", "description": "How long the answer took"},
     fields.MapField: {"name": "attributes"},
     list[str]: ["attributes"],
-    keys.NewKey: {"protocol": "moesif", "name": "shop", "dataset": "shop-api"},
+    keys.NewKey: {"protocol": _OF_ONE_DATASET, "name": "shop", "dataset": "shop-api"},
     LegacyQuery: {
         "startTime": "now-1d",
         "endTime": "now",

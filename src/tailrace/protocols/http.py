@@ -78,7 +78,7 @@ class IngestService(typing.Protocol):
 
     @property
     def sessions(self) -> Sessions:
-        """Tokens of Datamix's sessions, and what is known of the live ones."""
+        """Tokens of sessions, and what is known of the live ones."""
         ...
 
     @property

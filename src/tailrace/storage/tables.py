@@ -131,7 +131,7 @@ keys = Table(
     Column("protocol", String(16), nullable=False),
     Column("name", String(MAX_NAME_LENGTH), nullable=False),
     Column("hash", LargeBinary(32), nullable=False, unique=True),
-    Column("tail_hash", LargeBinary(32)),  # of the characters by which Moesif's clients tell applications apart
+    Column("tail_hash", LargeBinary(32)),  # of the characters by which clients of some protocols tell keys apart
     Column("user_id", String(64), ForeignKey("users.id"), nullable=False),
     Column("created_at", String(32), nullable=False),  # RFC 3339, UTC
     Column("expires_at", String(32)),  # RFC 3339, UTC; null for no end
