@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,6 +220,17 @@ def test_a_spoiled_database_is_found(data: Path) -> None:
 
     assert done.exit_code == 1
     assert "tailrace.db" in wrong(done)[0]
+
+
+def test_databases_that_the_next_start_imports_are_named(data: Path) -> None:
+    with closing(sqlite3.connect(data / "access.db")) as connection:
+        connection.execute("CREATE TABLE users (id TEXT)")
+    (data / "saved.db").write_bytes(b"no database" * 1000)
+
+    done = doctor("--data", str(data))
+
+    assert "access.db of version 0.1 is sound; the next `tailrace serve` imports it" in done.stdout
+    assert "saved.db" in wrong(done)[0]
 
 
 def test_secrets_that_others_may_read_are_found_with_what_to_do(data: Path) -> None:

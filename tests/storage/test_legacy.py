@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, MetaData, insert, select
@@ -22,6 +22,9 @@ from tailrace.storage.database import FILE_NAME, Database, open_engine
 from tailrace.storage.documents import DocumentStore
 from tailrace.storage.legacy import ACCESS_FILE, SAVED_FILE, ImportRefused, import_legacy
 from tailrace.storage.tables import imports, metadata
+
+if TYPE_CHECKING:
+    from conftest import MakeServer
 
 DATABASES = Path(__file__).parent / "databases"
 OWNERS_TOKEN = "xapt-of-the-owner-of-two-databases"
@@ -239,6 +242,26 @@ def test_every_row_is_where_a_url_says(data: Path, url: str, imported: dict[str,
         assert content(database) == imported
         DocumentStore(database).add("tailrace", "views", {}, who="me")
     assert sorted(path.name for path in data.iterdir()) == ["access.db.imported", "saved.db.imported"]
+
+
+def test_a_server_starts_on_such_a_directory_and_answers_as_before(make_server: "MakeServer", data: Path) -> None:
+    server = make_server(data=data, env={"TAILRACE_ROOT_TOKEN": OWNERS_TOKEN}).start()
+
+    expected = {
+        "/v2/users": ["Owner", "Ada Løvelace", "Bo"],
+        "/v2/tokens": ["sender"],
+        "/v2/rbac/groups": ["on call"],
+        "/v2/notifiers": ["hook", "gone"],
+        "/v2/views": ["errors"],
+        "/v2/apl-starred-queries": ["errors"],
+    }
+    for path, names in expected.items():
+        assert [each["name"] for each in server.client.get(path).json()] == names
+    assert server.client.get("/v2/dashboards").json()[0]["version"] == 2
+    assert server.client.get(f"/v1/datasets/_history/{SAVED_QUERY}").json()["query"]["apl"] == "['logs'] | count"
+    history = server.client.get(f"/tailrace/v1/monitors/{MONITOR}").json()["history"]
+    assert [each["kind"] for each in history[:2]] == ["open", "delivered"]
+    assert "became one database" in server.errors.read_text()
 
 
 @pytest.mark.process

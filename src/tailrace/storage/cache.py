@@ -48,7 +48,7 @@ class Invalidation:
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
-        """A transaction, as `Database.changing`, of a change of what is cached, here or by other servers."""
+        """Begin a transaction, as `Database.changing` does, of a change of what is cached, here or by other servers."""
         with self._database.changing() as connection:
             yield connection
             connection.execute(update(changes).values(number=changes.c.number + 1))

@@ -68,7 +68,7 @@ class Database:
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
-        """A transaction that no other change runs beside, whichever thread, process or machine makes it.
+        """Begin a transaction that no other change runs beside, whichever thread, process or machine makes it.
 
         So what is read in it before something is written still holds when that is written: the body that is changed,
         that a name is free, that a limit is not reached.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 FLUSH_THREADS = 16  # what file systems flush at the same time shares their journal's writes
 
-logger = logging.getLogger("tailrace.storage")
+logger = logging.getLogger(__name__)
 
 
 def read_bytes(path: Path) -> bytes | None:

@@ -1,8 +1,8 @@
 """The two databases of a data directory of version 0.1, access.db and saved.db, which become one.
 
-They are put together in a file beside, which is flushed before it has its name or, where the database is on PostgreSQL,
-before its rows are copied in one transaction. So whatever ends the server meanwhile, the next start finds both as they
-were, or all of them in the database, which has a digest of each. They stay, under another name.
+They are put together in a file beside, which is flushed and then renamed, or whose rows are copied in one transaction
+where the database is on PostgreSQL. So whatever ends the server meanwhile, the next start finds both as they were, or
+all that they hold in the database, which also has a digest of each. They stay, under another name.
 """
 
 import hashlib

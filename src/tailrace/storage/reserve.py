@@ -11,7 +11,7 @@ RESERVE_BYTES = 8 * 1024 * 1024  # commits of a table's log, and what a database
 SHARE = 32  # of a small disk no more than one part of so many is taken
 ROOM_FACTOR = 4  # times its size must be free before it is set aside again
 
-logger = logging.getLogger("tailrace.storage")
+logger = logging.getLogger(__name__)
 
 
 class Reserve:
