@@ -31,7 +31,7 @@ from tailrace.events import (
     Unauthorized,
     UnsupportedEncoding,
 )
-from tailrace.protocols.http import Body, Protocol, Route
+from tailrace.protocols.http import BodyDoc, Protocol, Route
 from tailrace.protocols.registry import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -148,15 +148,15 @@ def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:
         yield from errors(each)
 
 
-def every_body() -> Iterator[tuple[str, Body]]:
-    yield from ((repr(kind), Body(kind, example)) for kind, example in EXAMPLES.items())
+def every_body() -> Iterator[tuple[str, BodyDoc]]:
+    yield from ((repr(kind), BodyDoc(kind, example)) for kind, example in EXAMPLES.items())
     for route, _ in PROTOCOL_ROUTES:
         if route.doc is not None and "application/json" in route.doc.bodies:
             yield f"{route.method} {route.path}", route.doc.bodies["application/json"]
 
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=label) for label, body in every_body()])
-def test_an_example_decodes_with_its_type(body: Body) -> None:
+def test_an_example_decodes_with_its_type(body: BodyDoc) -> None:
     sent = json.dumps(body.example)
     kinds = body.type if isinstance(body.type, tuple) else (body.type,)
     wanted = dict if sent.startswith("{") else list

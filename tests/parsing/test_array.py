@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
-from tailrace.parsing import Copy, Fields, Limits, TimeRule, parse_array, parse_json
+from tailrace.parsing import ArrayFields, Copy, Limits, TimeRule, parse_array, parse_json
 from tailrace.parsing.sanitize import RESERVED
 
-FIELDS = Fields(
+FIELDS = ArrayFields(
     times=("timestamp", "@timestamp", "_time", "time", "date"),
     copies=(Copy("service", "$b.service"), Copy("namespace", "$b.namespace")),
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tailrace.events import BadRequest, ParsedBatch, TooLarge
 from tailrace.parsing import Limits
-from tailrace.protocols.datamix import Flaw, Log, judge, read_logs
+from tailrace.protocols.datamix import Flaw, LogMessage, judge, read_logs
 
 LIMITS = Limits()
 NOW_MS = 1_790_000_000_123
@@ -496,7 +496,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
             sent = read_logs(given_body, LIMITS)
         except BadRequest:
             continue
-        assert all(isinstance(log, Log | Flaw) for log in sent.logs or ())
+        assert all(isinstance(log, LogMessage | Flaw) for log in sent.logs or ())
 
 
 @given(st.lists(st.fixed_dictionaries({"level": st.just("info"), "timestamp": times, "message": texts}), max_size=8))

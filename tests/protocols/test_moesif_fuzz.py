@@ -14,9 +14,9 @@ from support.rounds import rounds
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.parsing import Limits
 from tailrace.protocols.moesif_entities import COMPANY, SUBSCRIPTION, USER, check_entities, merged
-from tailrace.protocols.moesif_events import ACTION, CALL, Sender, check_events
+from tailrace.protocols.moesif_events import ACTION, CALL, EventSender, check_events
 
-SENDER = Sender("203.0.113.1", 1_790_000_000_000_000_000, 0.0)
+SENDER = EventSender("203.0.113.1", 1_790_000_000_000_000_000, 0.0)
 SMALL = Limits(max_event_bytes=4096, max_string_bytes=256, max_depth=8)
 NAMES = ["request", "response", "time", "uri", "verb", "ip_address", "headers", "body", "status", "action_name",
          "user_id", "company_id", "subscription_id", "anonymous_id", "session_token", "transaction_id", "items",

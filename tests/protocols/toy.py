@@ -9,17 +9,17 @@ from tailrace.access import KeyKind
 from tailrace.events import TailraceError, Unauthorized
 from tailrace.parsing import TimeRule, parse_json
 from tailrace.protocols.http import (
-    Body,
+    BodyDoc,
     Claims,
     Credential,
-    Doc,
     IngestService,
+    PathClaim,
     Protocol,
     Request,
     Response,
     Route,
+    RouteDoc,
     Segments,
-    Standing,
 )
 
 KEY_HEADER: Final = b"x-toy-key"
@@ -65,9 +65,9 @@ def render_error(error: TailraceError) -> Response:
     return Response(error.status, msgspec.json.encode(ToyError(error.message)))
 
 
-def claims(method: str, segments: Segments) -> Standing:
+def claims(method: str, segments: Segments) -> PathClaim:
     """Which paths under /v1 are the toy's."""
-    return Standing.OWN if segments == ("lines",) else Standing.NONE
+    return PathClaim.OWN if segments == ("lines",) else PathClaim.NONE
 
 
 TOY = Protocol(
@@ -79,7 +79,7 @@ TOY = Protocol(
             "POST",
             "/v1/lines",
             lines,
-            Doc("Takes lines of text.", {200: ToyStored}, {"text/plain": Body(str, "hello\n")}, (401, 404)),
+            RouteDoc("Takes lines of text.", {200: ToyStored}, {"text/plain": BodyDoc(str, "hello\n")}, (401, 404)),
         ),
     ),
     render_error=render_error,

@@ -15,7 +15,7 @@ from tailrace.api.errors import Error
 from tailrace.api.examples import EXAMPLES
 from tailrace.api.media import JSON
 from tailrace.api.routes import ANY_TOKEN, ApiRoute
-from tailrace.protocols.http import Body, Parameter, Protocol, Route
+from tailrace.protocols.http import BodyDoc, ParameterDoc, Protocol, Route
 
 OPENAPI: Final = "3.1.0"
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -44,7 +44,7 @@ Types = Callable[[Any], dict[str, Any]]
 
 
 class Operation(Struct, frozen=True):
-    """A route as the document has it, whichever table it comes from. Types are as in `Body`."""
+    """A route as the document has it, whichever table it comes from. Types are as in `BodyDoc`."""
 
     method: str
     path: str
@@ -52,8 +52,8 @@ class Operation(Struct, frozen=True):
     about: str
     needs: str
     security: tuple[str, ...]  # names of credentials, any of which is enough
-    parameters: tuple[Parameter, ...]
-    bodies: Mapping[str, Body]  # by media type
+    parameters: tuple[ParameterDoc, ...]
+    bodies: Mapping[str, BodyDoc]  # by media type
     answers: Mapping[int, Mapping[str, Any]]  # by status and media type; errors too
 
 
@@ -128,7 +128,7 @@ def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
         _needs(route),
         () if route.need is None else tokens,
         route.parameters,
-        {} if route.body is None else {JSON: Body(route.body, EXAMPLES.get(route.body, UNSET))},
+        {} if route.body is None else {JSON: BodyDoc(route.body, EXAMPLES.get(route.body, UNSET))},
         {
             int(status): {**good, **route.media},
             **{each: {JSON: Error} for each in sorted(refused)},
@@ -281,6 +281,6 @@ def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
     return {"name": name, "in": "path", "description": about, "required": True, "schema": {"type": "string"}}
 
 
-def _content(body: Body, schema: Types) -> dict[str, Any]:
+def _content(body: BodyDoc, schema: Types) -> dict[str, Any]:
     example = {} if body.example is UNSET else {"example": body.example}
     return {"schema": schema(body.type), **example}

@@ -38,7 +38,7 @@ from tailrace.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from tailrace.api.saved_queries import SavedQuery
 from tailrace.api.services import Handler
 from tailrace.events.outcome import Refusal
-from tailrace.protocols.http import Parameter
+from tailrace.protocols.http import ParameterDoc
 from tailrace.query.answers import legacy, tabular
 from tailrace.query.legacy import LegacyQuery
 from tailrace.query.results import Answer
@@ -69,7 +69,7 @@ class ApiRoute(Struct, frozen=True):
     body: Any = None  # the type that the handler decodes its JSON body to; None where it takes none
     answer: Any = UNSET  # the type of its JSON answer, a tuple of several, None for one without a body
     status: int = 200  # of a good answer; one without a body is 204
-    parameters: tuple[Parameter, ...] = ()  # of the query string and the headers
+    parameters: tuple[ParameterDoc, ...] = ()  # of the query string and the headers
     refusals: tuple[int, ...] = ()  # statuses of errors that do not follow from the rest
     media: dict[str, Any] = {}  # further answers by media type, each with its type or JSON Schema
     failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
@@ -83,35 +83,35 @@ def _under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]
 QUERY = "query:read on the datasets"
 TRIM = "trim:update on the dataset"
 TABLES = dict.fromkeys(PLAIN, str)
-FORMAT = Parameter("format", "The shape of the answer; legacy where it is not given.", Literal[tuple(apl.FORMATS)])
-SAVE = Parameter(
+FORMAT = ParameterDoc("format", "The shape of the answer; legacy where it is not given.", Literal[tuple(apl.FORMATS)])
+SAVE = ParameterDoc(
     "saveAsKind", "Keeps the query; its id is in the header X-Axiom-History-Query-Id.", Literal[apl.SAVED_KINDS]
 )
-TOTALS = Parameter("totals", "false leaves out the table _totals.")
-CURSOR = Parameter("cursor", "Rows after this one, where the body has none.")
-STREAMING = Parameter(
+TOTALS = ParameterDoc("totals", "false leaves out the table _totals.")
+CURSOR = ParameterDoc("cursor", "Rows after this one, where the body has none.")
+STREAMING = ParameterDoc(
     "streaming-duration", f"How long to wait for events that match, as in 5s; {apl.MAX_HOLD_S:g}s at most."
 )
-CONCURRENCY = Parameter(
+CONCURRENCY = ParameterDoc(
     "maxConcurrency",
     f"How many run at once; {apl.DEFAULT_CONCURRENCY} where it is not given.",
     Annotated[int, Meta(ge=1, le=apl.MAX_CONCURRENCY)],
 )
-DATASET = Parameter("dataset", "The dataset whose fields they are.", required=True)
-MONITOR_IDS = Parameter("monitorIds", "Ids of monitors, divided by commas.", required=True)
-DATASETS = Parameter("datasets", "Names of datasets, divided by commas; any where it is not given.")
-START = Parameter("start", "RFC 3339: those that end at this time or later.")
-LIMIT = Parameter(
+DATASET = ParameterDoc("dataset", "The dataset whose fields they are.", required=True)
+MONITOR_IDS = ParameterDoc("monitorIds", "Ids of monitors, divided by commas.", required=True)
+DATASETS = ParameterDoc("datasets", "Names of datasets, divided by commas; any where it is not given.")
+START = ParameterDoc("start", "RFC 3339: those that end at this time or later.")
+LIMIT = ParameterDoc(
     "limit", f"How many at most; {DEFAULT_LIMIT} where it is not given.", Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 )
-OFFSET = Parameter("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
-WHO = Parameter("who", "Whose they are: a user's id, `team` for the others', `all`; one's own where it is not given.")
-OF_DATASET = Parameter("dataset", "Those of this dataset.")
-TEXT = Parameter("qs", "A part of their name or of their APL.")
+OFFSET = ParameterDoc("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
+WHO = ParameterDoc("who", "Whose they are: a user's id, `team` for the others', `all`; one's own where not given.")
+OF_DATASET = ParameterDoc("dataset", "Those of this dataset.")
+TEXT = ParameterDoc("qs", "A part of their name or of their APL.")
 DASHBOARD_REFUSED = {409: dashboards.Refused, 412: dashboards.Refused}
-END = Parameter("end", "RFC 3339: those that begin at this time or earlier.")
-START_TIME = Parameter("startTime", "RFC 3339, or relative as in now-1h: what happened then or later.")
-END_TIME = Parameter("endTime", "RFC 3339, or relative as in now-1h: what happened then or earlier.")
+END = ParameterDoc("end", "RFC 3339: those that begin at this time or earlier.")
+START_TIME = ParameterDoc("startTime", "RFC 3339, or relative as in now-1h: what happened then or later.")
+END_TIME = ParameterDoc("endTime", "RFC 3339, or relative as in now-1h: what happened then or earlier.")
 
 ROUTES: tuple[ApiRoute, ...] = (
     *_under(

@@ -16,14 +16,14 @@ from tailrace.api import running
 from tailrace.api.services import Services
 from tailrace.events import Batch, TailraceError
 from tailrace.protocols import axiom
-from tailrace.protocols.http import Parameter
+from tailrace.protocols.http import ParameterDoc
 from tailrace.query.predicate import Predicate
 from tailrace.tail import Missed, Reader, message
 
 T = TypeVar("T")
 
 CHECK_S: Final = 0.5  # between two looks whether the token is still good and the dataset still there
-WHERE: Final = Parameter("where", "A condition in APL on the events; without it every event is sent.")
+WHERE: Final = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
 OVER: Final = "end"  # the name of the last event of a stream that the server ends
 MISSED: Final = "missed"
 

@@ -1,6 +1,6 @@
 """Bodies to batches: content encodings, parsing JSON, NDJSON and CSV into events, limits, times."""
 
-from tailrace.parsing.array import Copy, Fields, parse_array
+from tailrace.parsing.array import ArrayFields, Copy, parse_array
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import parse_json
@@ -9,8 +9,8 @@ from tailrace.parsing.otlp import Signal, otlp_answer, parse_otlp
 from tailrace.parsing.times import TimeRule, check_rule
 
 __all__ = [
+    "ArrayFields",
     "Copy",
-    "Fields",
     "Limits",
     "Signal",
     "TimeRule",

@@ -39,16 +39,18 @@ class Copy(Struct, frozen=True):
     target: str  # a path with dots; an event that has it, or its first part, keeps its own
 
 
-class Fields(Struct, frozen=True):
+class ArrayFields(Struct, frozen=True):
     """Which top-level fields of the elements are read."""
 
     times: tuple[str, ...] = ("_time",)  # the first whose value can be read as a time is the event's
     copies: tuple[Copy, ...] = ()
 
 
-def parse_array(body: bytes, *, fields: Fields, limits: Limits, max_event_bytes: int, received_ns: int) -> ParsedBatch:
-    """Cut a decoded body that is one array into events; an element that is no JSON object of at most `max_event_bytes`
-    as sent, without the white space around it, is a rejection with its bytes in `event`.
+def parse_array(
+    body: bytes, *, fields: ArrayFields, limits: Limits, max_event_bytes: int, received_ns: int
+) -> ParsedBatch:
+    """Split a decoded body that is one array into events; an element that is no JSON object of at most
+    `max_event_bytes` as sent, without the white space around it, is a rejection with its bytes in `event`.
 
     An event without a time that can be read has that of its receipt. Values that are too long, containers that are
     too deep and reserved names are sanitized as `parse_json` does; text that is not UTF-8 is not JSON.
@@ -109,7 +111,7 @@ class _Copier(Struct, frozen=True):
 
 
 @lru_cache(maxsize=16)
-def _reader(fields: Fields) -> _Reader:
+def _reader(fields: ArrayFields) -> _Reader:
     attributes: dict[str, str] = {}
 
     def get(name: str) -> Callable[[Any], Raw]:

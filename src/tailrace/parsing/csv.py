@@ -29,7 +29,7 @@ _encode: Final = msgspec.json.Encoder().encode
 def parse_csv(
     body: bytes, *, fields: Sequence[str] | None, delimiter: str, times: TimeRule, limits: Limits, received_ns: int
 ) -> ParsedBatch:
-    """Cut a decoded CSV body (RFC 4180) into events; the first row holds the names unless `fields` does.
+    """Parse a decoded CSV body (RFC 4180) into events; the first row holds the names unless `fields` does.
 
     `delimiter` is one character, `tab` or `\\t`; "" is the comma. A line `sep=;` before the names, as Excel writes it,
     names the delimiter too. White space before a cell, blank rows and the space around names are passed over. A row

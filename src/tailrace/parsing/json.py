@@ -31,7 +31,7 @@ _REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> ParsedBatch:
-    """Cut a decoded body into events.
+    """Parse a decoded body into events.
 
     A body that begins with `[` is one array, unless it is said to be `lines` and its first line is an array that
     other lines follow; any other is objects with white space, or nothing, between them. An

@@ -27,7 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from tailrace.events import BadRequest, ParsedBatch, TooLarge
-from tailrace.parsing.array import Fields, parse_array
+from tailrace.parsing.array import ArrayFields, parse_array
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.prefilter import has_more_than
 
@@ -51,7 +51,7 @@ _TEMPORALITIES: Final = ("unspecified", "delta", "cumulative")
 _NS_PER_MS: Final = 1_000_000
 _MESSAGE_BYTES: Final = 10  # that a message takes at least, on the average of a large request that says something
 _FREE_MESSAGES: Final = 10_000  # of a request that are not counted
-_FIELDS: Final = Fields(times=("timestamp",))
+_FIELDS: Final = ArrayFields(times=("timestamp",))
 
 
 def parse_otlp(
@@ -64,7 +64,7 @@ def parse_otlp(
     max_event_bytes: int,
     received_ns: int,
 ) -> tuple[Signal, ParsedBatch]:
-    """Cut a decoded OTLP request into events, and tell what it holds; JSON says so itself, protobuf is of `signal`.
+    """Parse a decoded OTLP request into events, and tell what it holds; JSON says so itself, protobuf is of `signal`.
 
     `service_field` is the field that gets the resource's `service.name`. An event larger than `max_event_bytes`, as
     JSON, is a rejection.

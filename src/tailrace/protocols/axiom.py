@@ -22,18 +22,18 @@ from tailrace.events import (
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
 from tailrace.protocols.http import (
-    Body,
+    BodyDoc,
     Claims,
     Credential,
-    Doc,
     IngestService,
-    Parameter,
+    ParameterDoc,
+    PathClaim,
     Protocol,
     Request,
     Response,
     Route,
+    RouteDoc,
     Segments,
-    Standing,
 )
 
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
@@ -53,7 +53,7 @@ _NOUNS = frozenset({"datasets", "ingest", "query"})  # with a segment behind the
 NO_LABELS: dict[str, Any] = {}
 
 
-class Failure(msgspec.Struct):
+class EventFailure(msgspec.Struct):
     """One refused event, as the answer has it."""
 
     timestamp: str  # RFC 3339, of the event where it is known, else when the request came
@@ -65,13 +65,13 @@ class Ingested(msgspec.Struct, rename="camel"):
 
     ingested: int
     failed: int
-    failures: list[Failure]
+    failures: list[EventFailure]
     processed_bytes: int  # of the decoded body, plus the labels header's value
     blocks_created: int
     wal_length: int  # events of the dataset that are durable but not yet in its table
 
 
-class ErrorBody(msgspec.Struct):
+class AxiomError(msgspec.Struct):
     """The body of every error."""
 
     code: int
@@ -258,9 +258,9 @@ def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
     return labels
 
 
-def _failure(rejection: Rejection, received_ns: int) -> Failure:
+def _failure(rejection: Rejection, received_ns: int) -> EventFailure:
     time_ns = received_ns if rejection.time_ns is None else rejection.time_ns
-    return Failure(rfc3339(time_ns), f"event {rejection.index}: {rejection.reason}")
+    return EventFailure(rfc3339(time_ns), f"event {rejection.index}: {rejection.reason}")
 
 
 def render_error(error: TailraceError) -> Response:
@@ -277,37 +277,37 @@ def render_error(error: TailraceError) -> Response:
                 (b"x-ratelimit-remaining", b"0"),
                 (b"x-ratelimit-reset", b"%d" % (int(time.time()) + wait_s)),
             ]
-    body = msgspec.json.encode(ErrorBody(error.status, error.message))
+    body = msgspec.json.encode(AxiomError(error.status, error.message))
     return Response(error.status, body, headers=tuple(headers))
 
 
 _EVENT = {"_time": "2026-01-02T03:04:05Z", "level": "info", "message": "hello"}
-_DOC = Doc(
+_DOC = RouteDoc(
     about="Takes events for a dataset; the answer says of each one that was refused why.",
     answers={200: Ingested},
     bodies={
-        "application/json": Body((list[dict[str, Any]], dict[str, Any]), [_EVENT]),
-        "application/x-ndjson": Body(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
-        "text/csv": Body(str, "level,message\ninfo,hello\n"),
-        "text/plain": Body(str, '{"level": "info", "message": "hello"}\n'),
-        "application/octet-stream": Body(str, '{"level": "info", "message": "hello"}\n'),
+        "application/json": BodyDoc((list[dict[str, Any]], dict[str, Any]), [_EVENT]),
+        "application/x-ndjson": BodyDoc(str, '{"level": "info", "message": "hello"}\n{"level": "error"}\n'),
+        "text/csv": BodyDoc(str, "level,message\ninfo,hello\n"),
+        "text/plain": BodyDoc(str, '{"level": "info", "message": "hello"}\n'),
+        "application/octet-stream": BodyDoc(str, '{"level": "info", "message": "hello"}\n'),
     },
     refusals=(400, 401, 403, 404, 408, 413, 415, 429, 503),
     parameters=(
-        Parameter("timestamp-field", "The field that has the time of an event; _time where it is not given."),
-        Parameter("timestamp-format", "How that time is written, as a layout of Go's package time."),
-        Parameter("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
-        Parameter("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
-        Parameter("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
+        ParameterDoc("timestamp-field", "The field that has the time of an event; _time where it is not given."),
+        ParameterDoc("timestamp-format", "How that time is written, as a layout of Go's package time."),
+        ParameterDoc("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
+        ParameterDoc("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
+        ParameterDoc("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
     ),
 )
 _DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
 _DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the API token may send to.")
 
 
-def claims(method: str, segments: Segments) -> Standing:
+def claims(method: str, segments: Segments) -> PathClaim:
     """Which paths under /v1 are Axiom's, beside those of its API."""
-    return Standing.OWN if len(segments) > 1 and segments[0] in _NOUNS else Standing.NONE
+    return PathClaim.OWN if len(segments) > 1 and segments[0] in _NOUNS else PathClaim.NONE
 
 
 PROTOCOL = Protocol(
@@ -342,5 +342,5 @@ PROTOCOL = Protocol(
             "The header `X-Axiom-Org-Id` names the organisation that a personal token is used for.",
         ),
     ),
-    error=ErrorBody,
+    error=AxiomError,
 )

@@ -24,22 +24,22 @@ from tailrace.events import (
     TooLarge,
     Unauthorized,
 )
-from tailrace.parsing import Copy, Fields, Signal, decode_body, otlp_answer, parse_array, parse_otlp
+from tailrace.parsing import ArrayFields, Copy, Signal, decode_body, otlp_answer, parse_array, parse_otlp
 from tailrace.protocols.http import (
     REFUSED_BYTES,
     WORST,
-    Body,
+    BodyDoc,
     Claims,
     Credential,
-    Doc,
     IngestService,
-    Parameter,
+    ParameterDoc,
+    PathClaim,
     Protocol,
     Request,
     Response,
     Route,
+    RouteDoc,
     Segments,
-    Standing,
 )
 
 MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
@@ -52,7 +52,7 @@ RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time o
 KEY_HEADER: Final = b"x-api-key"
 SERVICE: Final = "$baselime.service"
 NAMESPACE: Final = "$baselime.namespace"
-FIELDS: Final = Fields(
+FIELDS: Final = ArrayFields(
     times=("timestamp", "@timestamp", "_time", "time", "date"),
     copies=(Copy("service", SERVICE), Copy("namespace", NAMESPACE)),
 )
@@ -103,14 +103,14 @@ class _Target(Struct, frozen=True):
     grant: KeyGrant  # whose organisation it is of then
 
 
-class Refused(Struct, frozen=True):
+class RefusedEvent(Struct, frozen=True):
     """Why one event was refused, as the answer has it."""
 
     index: int
     reason: str
 
 
-class Told(Struct, frozen=True):
+class BaselimeMessage(Struct, frozen=True):
     """The body of every other answer, errors included."""
 
     message: str
@@ -121,7 +121,7 @@ class Partly(Struct, frozen=True):
 
     message: str
     invalid: list[Raw | str]  # the events, as they were sent; as a string where that was not JSON
-    errors: list[Refused]
+    errors: list[RefusedEvent]
 
 
 async def ingest_namespace(request: Request, service: IngestService) -> Response:
@@ -324,7 +324,7 @@ async def _store(
         partly = Partly(
             message="Request Accepted" if status == 202 else "Bad Request",
             invalid=[_shown(rejection) for rejection in receipt.rejections],
-            errors=[Refused(rejection.index, rejection.reason) for rejection in receipt.rejections],
+            errors=[RefusedEvent(rejection.index, rejection.reason) for rejection in receipt.rejections],
         )
         return msgspec.json.encode(partly)
 
@@ -367,30 +367,34 @@ def with_allow(request: Request, service: IngestService, response: Response) -> 
 
 
 _REFUSALS: Final = (400, 401, 413, 429, 500, 503)
-_EVENTS: Final = Body(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
-_SERVICE: Final = Parameter("x-service", "The service that the events are of.", where="header")
-_NAMESPACE: Final = Parameter("x-namespace", "The namespace that the events are of.", where="header")
-_PARTLY: Final = {400: (Told, Partly)}  # the answer where some events were stored; also 202, if the operator says so
+_EVENTS: Final = BodyDoc(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
+_SERVICE: Final = ParameterDoc("x-service", "The service that the events are of.", where="header")
+_NAMESPACE: Final = ParameterDoc("x-namespace", "The namespace that the events are of.", where="header")
+_PARTLY: Final = {
+    400: (BaselimeMessage, Partly)
+}  # the answer where some events were stored; also 202, if the operator says so
 
 
-def _doc(about: str, *parameters: Parameter) -> Doc:
-    return Doc(about, {202: (Told, Partly)}, {"application/json": _EVENTS}, _REFUSALS, parameters, failures=_PARTLY)
+def _doc(about: str, *parameters: ParameterDoc) -> RouteDoc:
+    return RouteDoc(
+        about, {202: (BaselimeMessage, Partly)}, {"application/json": _EVENTS}, _REFUSALS, parameters, failures=_PARTLY
+    )
 
 
-def _doc_either(signal: Signal, array: str) -> Doc:
+def _doc_either(signal: Signal, array: str) -> RouteDoc:
     """Of the routes that take OTLP or an array."""
     resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
-    return Doc(
+    return RouteDoc(
         about=f"Takes OTLP {signal} for the dataset of x-baselime-dataset ({OTLP_DATASET}), or an array {array}.",
-        answers={200: dict[str, Any], 202: (Told, Partly)},
+        answers={200: dict[str, Any], 202: (BaselimeMessage, Partly)},
         bodies={
-            "application/json": Body((list[dict[str, Any]], dict[str, Any]), {resource: []}),
-            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+            "application/json": BodyDoc((list[dict[str, Any]], dict[str, Any]), {resource: []}),
+            "application/x-protobuf": BodyDoc({"contentMediaType": "application/x-protobuf"}, ""),
         },
         refusals=_REFUSALS,
         failures=_PARTLY,
         parameters=(
-            Parameter("x-baselime-dataset", "The dataset of OTLP.", where="header"),
+            ParameterDoc("x-baselime-dataset", "The dataset of OTLP.", where="header"),
             _SERVICE,
             _NAMESPACE,
         ),
@@ -407,9 +411,9 @@ _DOC_LOGS: Final = _doc_either("logs", "of events for the dataset logs")
 _DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics")
 
 
-def claims(method: str, segments: Segments) -> Standing:
+def claims(method: str, segments: Segments) -> PathClaim:
     """Claim every path under /v1, as any may name a dataset."""
-    return Standing.ANY
+    return PathClaim.ANY
 
 
 PROTOCOL = Protocol(
@@ -441,5 +445,5 @@ PROTOCOL = Protocol(
     exact_slashes=True,
     finish=with_allow,
     credentials=(Credential("baselime", "x-api-key", "A key; also as `Authorization: Bearer KEY`."),),
-    error=Told,
+    error=BaselimeMessage,
 )

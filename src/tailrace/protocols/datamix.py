@@ -32,14 +32,14 @@ from tailrace.parsing.prefilter import has_more_than
 from tailrace.protocols.http import (
     REFUSED_BYTES,
     WORST,
-    Body,
-    Doc,
+    BodyDoc,
     IngestService,
-    Parameter,
+    ParameterDoc,
     Protocol,
     Request,
     Response,
     Route,
+    RouteDoc,
 )
 
 MAX_KEY_BODY_BYTES = 64 * 1024  # of a request for a session, decoded
@@ -93,7 +93,7 @@ class Started(Struct):
     expires: int  # ms since the Unix epoch
 
 
-class Key(Struct):
+class SessionRequest(Struct):
     """What starts a session, where the key is not in the query."""
 
     key: str
@@ -117,14 +117,14 @@ class Logged(Struct):
     rejected: list[RejectedLog]
 
 
-class ErrorBody(Struct):
+class DatamixError(Struct):
     """The body of every error."""
 
     error: str
     message: str
 
 
-class Log(Struct):
+class LogMessage(Struct):
     """A message whose fields are all of their types; its time is judged against when it was received."""
 
     level: Literal["debug", "info", "warn", "error", "fatal"]
@@ -139,11 +139,11 @@ class Flaw(Struct, frozen=True):
     code: str
 
 
-class Sent(Struct):
+class SentLogs(Struct):
     """The body of a request with logs."""
 
     session: object = None  # as sent; None when there is none
-    logs: Sequence[Log | Flaw] | None = None  # None when there is no list of messages
+    logs: Sequence[LogMessage | Flaw] | None = None  # None when there is no list of messages
     indexes: Sequence[int] = ()  # of the logs, as the client counts them
     digest: bytes = b""  # of the decoded body
     size: int = 0  # of the decoded body in bytes
@@ -153,7 +153,7 @@ class LogsBody(Struct):
     """A body in which everything is as documented."""
 
     session: str | UnsetType | None = UNSET
-    messages: list[Log] | UnsetType = UNSET
+    messages: list[LogMessage] | UnsetType = UNSET
 
 
 class _Stored(Struct):
@@ -272,11 +272,11 @@ def _key(body: bytes) -> object:
     return dict(_fields(text)).get("key")
 
 
-def _read_wire(wire: bytes, encoding: str, limits: Limits) -> Sent:
+def _read_wire(wire: bytes, encoding: str, limits: Limits) -> SentLogs:
     return read_logs(decode_body(wire, encoding, limits.max_body_bytes), limits)
 
 
-def read_logs(body: bytes, limits: Limits) -> Sent:
+def read_logs(body: bytes, limits: Limits) -> SentLogs:
     """The session's token and the messages of a decoded body: a JSON object, or a form as jQuery sends one.
 
     Raises BadRequest, TooLarge (`max_events`).
@@ -334,7 +334,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _LENIENT: Final = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
 
 
-def _read_json(text: bytes, limits: Limits) -> Sent:
+def _read_json(text: bytes, limits: Limits) -> SentLogs:
     # Anyone may send a body, as the session that it is for is within it: no more is decoded than a sound one can hold.
     if has_more_than(text, _VALUES_A_MESSAGE * limits.max_events + _MAX_FURTHER_FIELDS, b",[{"):
         raise _too_many(limits)
@@ -344,21 +344,21 @@ def _read_json(text: bytes, limits: Limits) -> Sent:
         pass
     else:
         if isinstance(good.messages, UnsetType):
-            return Sent(session=good.session or None)
+            return SentLogs(session=good.session or None)
         _check_count(good.messages, limits)
-        return Sent(session=good.session or None, logs=good.messages, indexes=range(len(good.messages)))
+        return SentLogs(session=good.session or None, logs=good.messages, indexes=range(len(good.messages)))
     body = _decode(text)
     if not isinstance(body, dict):
         raise BadRequest("the body is not a JSON object with 'session' and 'messages'")
     messages = body.get("messages")
     session = body.get("session") or None
     if not isinstance(messages, list):
-        return Sent(session=session)
+        return SentLogs(session=session)
     _check_count(messages, limits)
-    return Sent(session=session, logs=[_read_log(each) for each in messages], indexes=range(len(messages)))
+    return SentLogs(session=session, logs=[_read_log(each) for each in messages], indexes=range(len(messages)))
 
 
-def _read_log(sent: Any) -> Log | Flaw:
+def _read_log(sent: Any) -> LogMessage | Flaw:
     if not isinstance(sent, dict):
         return Flaw(f"Message is not an object with level, timestamp and message: {_shown(sent)}", "not_an_object")
     level, timestamp, message = sent.get("level"), sent.get("timestamp"), sent.get("message")
@@ -373,7 +373,7 @@ def _read_log(sent: Any) -> Log | Flaw:
         return Flaw(f"Timestamp is not an integer of milliseconds: {_shown(timestamp)}", "invalid_timestamp")
     if not isinstance(message, str):
         return Flaw("Message is not a string", "invalid_message")
-    return Log(level, time_ms, _unicode(message))
+    return LogMessage(level, time_ms, _unicode(message))
 
 
 def _integer(value: Any) -> int | None:
@@ -414,7 +414,7 @@ def _fields(text: bytes) -> list[tuple[str, str]]:
         raise BadRequest(f"malformed form: {error}") from None
 
 
-def _read_form(text: bytes, limits: Limits) -> Sent:
+def _read_form(text: bytes, limits: Limits) -> SentLogs:
     if b"=" not in text:
         raise BadRequest("the body is neither a JSON object nor a form")
     fields = text.count(b"&") + 1
@@ -431,11 +431,11 @@ def _read_form(text: bytes, limits: Limits) -> Sent:
         elif name.startswith("messages["):
             _put(found, name, value)
     if not found and session is None:
-        return Sent()
+        return SentLogs()
     # A list without members is nothing at all in a form: a session alone is what jQuery makes of one.
     _check_count(found, limits)
     indexes = sorted(found)
-    return Sent(session=session, logs=[_read_log(found[index]) for index in indexes], indexes=indexes)
+    return SentLogs(session=session, logs=[_read_log(found[index]) for index in indexes], indexes=indexes)
 
 
 def _put(found: dict[int, Any], name: str, value: str) -> None:
@@ -462,12 +462,12 @@ def _put(found: dict[int, Any], name: str, value: str) -> None:
 # Verdicts.
 
 
-def _judge(sent: Sent, received_ns: int, limits: Limits) -> ParsedBatch:
+def _judge(sent: SentLogs, received_ns: int, limits: Limits) -> ParsedBatch:
     return judge(sent.logs or (), sent.indexes, size=sent.size, received_ns=received_ns, limits=limits)
 
 
 def judge(
-    logs: Sequence[Log | Flaw], indexes: Sequence[int], *, size: int, received_ns: int, limits: Limits
+    logs: Sequence[LogMessage | Flaw], indexes: Sequence[int], *, size: int, received_ns: int, limits: Limits
 ) -> ParsedBatch:
     """The messages as events, and those refused; the same again whenever it is given the same.
 
@@ -523,31 +523,31 @@ def render_error(error: TailraceError) -> Response:
     headers = list(_NO_STORE)
     if error.retry_after_s is not None or error.retryable:
         headers.append((b"retry-after", b"%d" % (error.retry_after_s or DEFAULT_RETRY_AFTER_S)))
-    return Response(status, _ENCODER.encode(ErrorBody(error.code, error.message)), headers=tuple(headers))
+    return Response(status, _ENCODER.encode(DatamixError(error.code, error.message)), headers=tuple(headers))
 
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_DOC_SESSION: Final = Doc(
+_DOC_SESSION: Final = RouteDoc(
     about="Starts a session for the destination of a key.",
     answers={200: Started},
-    bodies={"application/json": Body(Key, {"key": "KEY"}), _FORM: Body(Key, "key=KEY")},
+    bodies={"application/json": BodyDoc(SessionRequest, {"key": "KEY"}), _FORM: BodyDoc(SessionRequest, "key=KEY")},
     refusals=(400, 403, 408, 413, 415, 503),
-    parameters=(Parameter("key", "The key, where the body has none."),),
+    parameters=(ParameterDoc("key", "The key, where the body has none."),),
     credential=False,
 )
 _LOG: Final = {"level": "info", "timestamp": 1767323045000, "message": "hello"}
-_DOC_LOGS: Final = Doc(
+_DOC_LOGS: Final = RouteDoc(
     about="Takes messages of a session; the answer has the session's next token.",
     answers={200: Logged},
     bodies={
-        "application/json": Body(LogsBody, {"session": "TOKEN", "messages": [_LOG]}),
-        _FORM: Body(
+        "application/json": BodyDoc(LogsBody, {"session": "TOKEN", "messages": [_LOG]}),
+        _FORM: BodyDoc(
             {"type": "object", "properties": {"session": {"type": "string"}}},
             "session=TOKEN&messages[0][level]=info&messages[0][timestamp]=1767323045000&messages[0][message]=hello",
         ),
     },
     refusals=(400, 403, 404, 408, 413, 415, 503),
-    parameters=(Parameter("session", "The session's token, where the body has none."),),
+    parameters=(ParameterDoc("session", "The session's token, where the body has none."),),
     credential=False,
 )
 
@@ -572,5 +572,5 @@ PROTOCOL = Protocol(
     options=DatamixOptions,
     own_paths=("/sessions", "/destinations"),
     hosts=("datamix.mixbook.com",),
-    error=ErrorBody,
+    error=DatamixError,
 )

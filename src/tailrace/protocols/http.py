@@ -159,7 +159,7 @@ class IngestService(typing.Protocol):
 Handler = Callable[[Request, IngestService], Awaitable[Response]]
 
 
-class Parameter(Struct, frozen=True):
+class ParameterDoc(Struct, frozen=True):
     """What a request may have in its query string or in a header, for the API's document."""
 
     name: str
@@ -169,21 +169,21 @@ class Parameter(Struct, frozen=True):
     where: Literal["query", "header"] = "query"
 
 
-class Body(Struct, frozen=True):
+class BodyDoc(Struct, frozen=True):
     """A body that a route takes in one media type, for the API's document."""
 
     type: Any  # a type that msgspec has a JSON Schema for, a tuple of several, or a JSON Schema itself
     example: Any  # what is sent as JSON; of another media type the text
 
 
-class Doc(Struct, frozen=True):
+class RouteDoc(Struct, frozen=True):
     """What goes in and out of a route, for the API's document."""
 
     about: str  # one sentence
     answers: dict[int, Any]  # good ones: status to the type of the JSON body, None for no body
-    bodies: dict[str, Body] = {}  # by media type
+    bodies: dict[str, BodyDoc] = {}  # by media type
     refusals: tuple[int, ...] = ()  # statuses whose body is the protocol's error
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[ParameterDoc, ...] = ()
     credential: bool = True  # whether one of the protocol's credentials must be sent
     media: dict[str, Any] = {}  # good answers in further media types, each with its type or JSON Schema
     failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
@@ -203,10 +203,10 @@ class Route(Struct, frozen=True):
     method: str
     path: str
     handler: Handler
-    doc: Doc | None = None
+    doc: RouteDoc | None = None
 
 
-class Standing(IntEnum):
+class PathClaim(IntEnum):
     """How far a path under /v1 is a protocol's."""
 
     NONE = 0
@@ -217,9 +217,9 @@ class Standing(IntEnum):
 Segments = tuple[str, ...]
 
 
-def claims_nothing(method: str, segments: Segments) -> Standing:
+def claims_nothing(method: str, segments: Segments) -> PathClaim:
     """Claim no path."""
-    return Standing.NONE
+    return PathClaim.NONE
 
 
 class Claims(Struct, frozen=True):
@@ -228,7 +228,7 @@ class Claims(Struct, frozen=True):
     Header names are in lower case.
     """
 
-    paths: Callable[[str, Segments], Standing] = claims_nothing  # of a method and the segments behind /v1
+    paths: Callable[[str, Segments], PathClaim] = claims_nothing  # of a method and the segments behind /v1
     key_header: bytes = b""  # of its own, which carries a credential
     bearer: bool = False  # whether the credential comes in Authorization too
     prefixes: tuple[bytes, ...] = ()  # of Authorization, which no other protocol's credential has

@@ -13,19 +13,19 @@ from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
 from tailrace.protocols.http import (
     REFUSED_BYTES,
     WORST,
-    Body,
+    BodyDoc,
     Claims,
     Credential,
-    Doc,
     Handler,
     IngestService,
-    Parameter,
+    ParameterDoc,
+    PathClaim,
     Protocol,
     Request,
     Response,
     Route,
+    RouteDoc,
     Segments,
-    Standing,
 )
 from tailrace.protocols.moesif_entities import (
     COMPANY,
@@ -37,7 +37,7 @@ from tailrace.protocols.moesif_entities import (
     check_entities,
     merged,
 )
-from tailrace.protocols.moesif_events import ACTION, CALL, Checked, Kind, Sender, check_events, in_order
+from tailrace.protocols.moesif_events import ACTION, CALL, Checked, EventSender, Kind, check_events, in_order
 
 APPLICATION_ID: Final = b"x-moesif-application-id"
 MIN_KEY_LENGTH: Final = 50  # Moesif's Node client refuses shorter application ids
@@ -69,7 +69,7 @@ class MoesifOptions(Struct, frozen=True):
     ] = 0.0
 
 
-class Refusal(Struct, frozen=True):
+class RefusedElement(Struct, frozen=True):
     """One element that was refused, as the answer has it."""
 
     index: int
@@ -80,15 +80,15 @@ class Accepted(Struct, frozen=True):
     """The answer to what was stored, in whole or in part."""
 
     accepted: int
-    rejected: list[Refusal]
+    rejected: list[RefusedElement]
 
 
-class ErrorBody(Struct, frozen=True, omit_defaults=True):
+class MoesifError(Struct, frozen=True, omit_defaults=True):
     """The body of every error."""
 
     error: str
     message: str
-    rejected: list[Refusal] | None = None  # where the body was sound, but nothing in it
+    rejected: list[RefusedElement] | None = None  # where the body was sound, but nothing in it
 
 
 class Config(Struct, frozen=True):
@@ -186,7 +186,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
         body = await decoded(request, service, max_bytes)
-        sender = Sender(request.peer, request.received_ns, request.options.max_age_s)
+        sender = EventSender(request.peer, request.received_ns, request.options.max_age_s)
 
         def check() -> Checked:
             return check_events(body, kind, single=single, sender=sender, limits=service.limits)
@@ -282,12 +282,12 @@ async def answer(accepted: int, rejections: tuple[Rejection, ...], service: Inge
     """201 for what is stored; 400 where something was sent and none of it is."""
 
     def render() -> Response:
-        refused = [Refusal(each.index, each.reason) for each in rejections]
+        refused = [RefusedElement(each.index, each.reason) for each in rejections]
         if accepted or not refused:
             return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
         first = refused[0]
         message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
-        return Response(400, msgspec.json.encode(ErrorBody("invalid", message, refused)))
+        return Response(400, msgspec.json.encode(MoesifError("invalid", message, refused)))
 
     return await service.offload(render, REFUSED_BYTES * len(rejections))
 
@@ -337,7 +337,7 @@ def render_error(error: TailraceError) -> Response:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.retry_after_s is not None or error.retryable:
         headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
-    return Response(error.status, msgspec.json.encode(ErrorBody(error.code, error.message)), headers=headers)
+    return Response(error.status, msgspec.json.encode(MoesifError(error.code, error.message)), headers=headers)
 
 
 class CallRequest(Struct):
@@ -356,7 +356,7 @@ class CallResponse(Struct):
     status: int | str
 
 
-class Call(Struct):
+class ApiCall(Struct):
     """An API call; what else it has is kept too."""
 
     request: CallRequest
@@ -420,33 +420,35 @@ _SUBSCRIPTION: Final = {"subscription_id": "s1", "company_id": "c1", "status": "
 _REFUSALS: Final = (400, 401, 404, 408, 413, 415, 429, 503)
 
 
-def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> Doc:
-    sent = Body(kind, example) if single else Body(list[kind], [example])
-    return Doc(about, {201: Accepted}, {"application/json": sent}, _REFUSALS)
+def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> RouteDoc:
+    sent = BodyDoc(kind, example) if single else BodyDoc(list[kind], [example])
+    return RouteDoc(about, {201: Accepted}, {"application/json": sent}, _REFUSALS)
 
 
-def _doc_otlp(signal: Signal) -> Doc:
+def _doc_otlp(signal: Signal) -> RouteDoc:
     resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
-    return Doc(
+    return RouteDoc(
         about=f"Takes OTLP {signal}.",
         answers={200: dict[str, Any]},
         bodies={
-            "application/json": Body(dict[str, Any], {resource: []}),
-            "application/x-protobuf": Body({"contentMediaType": "application/x-protobuf"}, ""),
+            "application/json": BodyDoc(dict[str, Any], {resource: []}),
+            "application/x-protobuf": BodyDoc({"contentMediaType": "application/x-protobuf"}, ""),
         },
         refusals=_REFUSALS,
         media={"application/x-protobuf": {}},
     )
 
 
-_KNOWN: Final = Parameter("If-None-Match", "The tag of the document that the client has.", where="header")
-_DOC_CONFIG: Final = Doc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
-_DOC_RULES: Final = Doc("The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,))
-_DOC_PROBE: Final = Doc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
-_DOC_EVENT: Final = _doc("Takes one API call.", Call, _CALL, single=True)
-_DOC_EVENTS: Final = _doc("Takes several API calls.", Call, _CALL, single=False)
+_KNOWN: Final = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
+_DOC_CONFIG: Final = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
+_DOC_RULES: Final = RouteDoc(
+    "The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,)
+)
+_DOC_PROBE: Final = RouteDoc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
+_DOC_EVENT: Final = _doc("Takes one API call.", ApiCall, _CALL, single=True)
+_DOC_EVENTS: Final = _doc("Takes several API calls.", ApiCall, _CALL, single=False)
 
-_ROUTES: Final[tuple[tuple[str, str, Handler, Doc], ...]] = (
+_ROUTES: Final[tuple[tuple[str, str, Handler, RouteDoc], ...]] = (
     ("POST", "/events", events(CALL, single=True), _DOC_EVENT),
     ("POST", "/events/batch", events(CALL, single=False), _DOC_EVENTS),
     ("POST", "/actions", events(ACTION, single=True), _doc("Takes one custom action.", Action, _ACTION, single=True)),
@@ -509,14 +511,14 @@ _READ: Final = frozenset({"config", "rules"})
 _MANAGEMENT: Final = "~"  # a segment of Moesif's management API, never the name of a dataset
 
 
-def claims(method: str, segments: Segments) -> Standing:
+def claims(method: str, segments: Segments) -> PathClaim:
     """Which paths under /v1 are Moesif's: of events and entities, and what its SDKs read."""
     if len(segments) == 1 and segments[0] in _READ:
-        return Standing.OWN if method in {"GET", "HEAD"} else Standing.NONE
+        return PathClaim.OWN if method in {"GET", "HEAD"} else PathClaim.NONE
     if _NOUNS.isdisjoint(segments[:1]) or segments[1:] not in {(), ("batch",)}:
-        return Standing.NONE
+        return PathClaim.NONE
     # What others have under a noun is not sent to by POST.
-    return Standing.OWN if method == "POST" or len(segments) == 2 else Standing.ANY
+    return PathClaim.OWN if method == "POST" or len(segments) == 2 else PathClaim.ANY
 
 
 PROTOCOL = Protocol(
@@ -554,5 +556,5 @@ PROTOCOL = Protocol(
     response_headers=("X-Moesif-Config-ETag", "X-Moesif-Rules-Tag"),
     finish=finish,
     credentials=(Credential("moesif", "X-Moesif-Application-Id", "An application id."),),
-    error=ErrorBody,
+    error=MoesifError,
 )

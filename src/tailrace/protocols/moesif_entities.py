@@ -11,8 +11,8 @@ from tailrace.events.upserts import MAX_STATE_BYTES, MAX_STATE_FIELDS, Upsert
 from tailrace.parsing import Limits
 from tailrace.protocols.moesif_events import (
     MEMBERS,
+    EventRefused,
     Members,
-    Refused,
     as_text,
     in_order,
     indexes_kept,
@@ -55,7 +55,7 @@ class Changes(Struct, frozen=True):
 
 
 def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits, received_ns: int) -> Changes:
-    """Cut a decoded body into changes, which is an array, or one object where `single`.
+    """Parse a decoded body into changes, which is an array, or one object where `single`.
 
     Raises BadRequest for a body that is not that, TooLarge (`max_events`).
     """
@@ -65,20 +65,20 @@ def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits,
     for index, line in zip(indexes_kept(parsed), parsed.events.split(b"\n")[:-1], strict=True):
         try:
             upserts.append(_upsert(index, within_limits(line, limits), entity, single=single))
-        except Refused as refused:
+        except EventRefused as refused:
             rejections.append(Rejection(index, refused.reason, refused.code, event=line))
     return Changes(upserts, in_order(rejections))
 
 
 def _upsert(index: int, line: bytes, entity: Entity, *, single: bool) -> Upsert:
     if len(line) > MAX_STATE_BYTES:
-        raise Refused(f"it has {len(line)} bytes; at most {MAX_STATE_BYTES} are taken", "event_too_large")
+        raise EventRefused(f"it has {len(line)} bytes; at most {MAX_STATE_BYTES} are taken", "event_too_large")
     members = MEMBERS.decode(line)
     for name in _IDS:
         as_text(members, name)
     for name in (*entity.required, *(entity.required_alone if single else ())):
         if not text_of(members.get(name)):
-            raise Refused(f"{name} is required", "missing_field")
+            raise EventRefused(f"{name} is required", "missing_field")
     _check_items(members)
     identity = _identity(members, entity)
     for name in _OWN:
@@ -96,8 +96,8 @@ def _identity(members: Members, entity: Entity) -> str:
             return found if name == entity.ids[0] else ANONYMOUS_PREFIX + found
         if bytes(members.get(name, b"null")) not in (b"null", b'""'):
             shown = bytes(members[name])[:40].decode("utf-8", "replace")
-            raise Refused(f"{name} is text, not {shown}", "invalid_field")
-    raise Refused(f"{' or '.join(entity.ids)} is required", "missing_field")
+            raise EventRefused(f"{name} is text, not {shown}", "invalid_field")
+    raise EventRefused(f"{' or '.join(entity.ids)} is required", "missing_field")
 
 
 def _check_items(members: Members) -> None:
@@ -107,13 +107,13 @@ def _check_items(members: Members) -> None:
         return
     for number, item in enumerate(_RAWS.decode(items)):
         if bytes(item)[:1] != b"{" or text_of(MEMBERS.decode(item).get("plan_id")) is None:
-            raise Refused(f"items[{number}].plan_id is required", "missing_field")
+            raise EventRefused(f"items[{number}].plan_id is required", "missing_field")
 
 
 def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
     """Puts the values of an object by path; null is no value, and an object without one is one itself.
 
-    Of `left` bytes returns what is left. Raises Refused for more, as a path is long where much is nested, and is
+    Of `left` bytes returns what is left. Raises EventRefused for more, as a path is long where much is nested, and is
     written for each value.
     """
     for name, value in members.items():
@@ -130,9 +130,9 @@ def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
         leaves[here] = Raw(sent)  # a copy: what is kept must not keep the body
         left -= len(here) + len(sent)
         if left < 0:
-            raise Refused(f"its paths and values have more than {MAX_STATE_BYTES} bytes", "event_too_large")
+            raise EventRefused(f"its paths and values have more than {MAX_STATE_BYTES} bytes", "event_too_large")
         if len(leaves) > MAX_STATE_FIELDS:
-            raise Refused(f"it has more than {MAX_STATE_FIELDS} values", "too_many_fields")
+            raise EventRefused(f"it has more than {MAX_STATE_FIELDS} values", "too_many_fields")
     return left
 
 

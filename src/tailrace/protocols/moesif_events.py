@@ -34,7 +34,7 @@ Members = dict[str, Raw]
 MEMBERS: Final = msgspec.json.Decoder(Members)
 
 
-class Refused(Exception):
+class EventRefused(Exception):
     """Why an event or an entity is not valid."""
 
     def __init__(self, reason: str, code: str) -> None:
@@ -50,7 +50,7 @@ class Checked(Struct, frozen=True, eq=False):
     transaction_ids: Sequence[str | None]  # one an event
 
 
-class Sender(Struct, frozen=True):
+class EventSender(Struct, frozen=True):
     """What is known of a request beside its body."""
 
     peer: str  # IP address
@@ -112,7 +112,7 @@ class Kind(Struct, frozen=True, eq=False):
 
     name: str  # `event_type` of the events
     decoder: msgspec.json.Decoder[Any]
-    check: Callable[[Members, Members], None]  # of an event and its request; raises Refused, may change both
+    check: Callable[[Members, Members], None]  # of an event and its request; raises EventRefused, may change both
     needs_time: bool
 
 
@@ -124,8 +124,8 @@ class _Changed(Struct, frozen=True):
     transaction_id: str | None
 
 
-def check_events(body: bytes, kind: Kind, *, single: bool, sender: Sender, limits: Limits) -> Checked:
-    """Cut a decoded body into valid events, which is an array, or one object where `single`.
+def check_events(body: bytes, kind: Kind, *, single: bool, sender: EventSender, limits: Limits) -> Checked:
+    """Parse a decoded body into valid events, which is an array, or one object where `single`.
 
     Raises BadRequest for a body that is not that, TooLarge (`max_events`).
     """
@@ -189,7 +189,7 @@ def _fits(line: bytes, kind: Kind) -> bool:
     return True
 
 
-def _timed(parsed: ParsedBatch, heads: Sequence[Any], kind: Kind, sender: Sender) -> Checked:
+def _timed(parsed: ParsedBatch, heads: Sequence[Any], kind: Kind, sender: EventSender) -> Checked:
     """Events that are good but perhaps for their times."""
     return _finished(
         parsed,
@@ -201,7 +201,7 @@ def _timed(parsed: ParsedBatch, heads: Sequence[Any], kind: Kind, sender: Sender
     )
 
 
-def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: Sender, limits: Limits) -> Checked:
+def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: EventSender, limits: Limits) -> Checked:
     lines = parsed.events.split(b"\n")[:-1]
     indexes = indexes_kept(parsed)
     rejections = list(parsed.rejections)
@@ -218,7 +218,7 @@ def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: Sende
         else:
             try:
                 changed = _changed(line, kind, sender, limits)
-            except Refused as refused:
+            except EventRefused as refused:
                 rejections.append(Rejection(indexes[position], refused.reason, refused.code, event=line))
                 continue
             times.append(changed.time)
@@ -238,7 +238,7 @@ def _finished(
     transaction_ids: Sequence[str | None],
     indexes: Sequence[int],
     kind: Kind,
-    sender: Sender,
+    sender: EventSender,
 ) -> Checked:
     """The events with their times; those whose time is missing, unreadable or too old are refused."""
     found = read_times(times, _TIMED, sender.received_ns)
@@ -299,12 +299,12 @@ def without(parsed: ParsedBatch, dropped: Sequence[int]) -> ParsedBatch:
 # One event.
 
 
-def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Changed:
-    """An event with what is missing filled in. Raises Refused."""
+def _changed(line: bytes, kind: Kind, sender: EventSender, limits: Limits) -> _Changed:
+    """An event with what is missing filled in. Raises EventRefused."""
     event = MEMBERS.decode(line)
     request = as_object(event, "request")
     if request is None:
-        raise Refused("request is required", "missing_field")
+        raise EventRefused("request is required", "missing_field")
     kind.check(event, request)
     if _is_absent(request, "ip_address"):
         request["ip_address"] = _raw(sender.peer)
@@ -313,7 +313,7 @@ def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Change
         as_text(event, name)
     transaction_id = text_of(event.get("transaction_id"))
     if transaction_id is not None and len(transaction_id) > MAX_TRANSACTION_ID_CHARS:
-        raise Refused(f"transaction_id has at most {MAX_TRANSACTION_ID_CHARS} characters", "invalid_field")
+        raise EventRefused(f"transaction_id has at most {MAX_TRANSACTION_ID_CHARS} characters", "invalid_field")
     if "_time" in event:
         event["_user_time"] = event.pop("_time")
     if len(line) > _most_bytes(limits):
@@ -325,14 +325,14 @@ def _changed(line: bytes, kind: Kind, sender: Sender, limits: Limits) -> _Change
 
 
 def within_limits(line: bytes, limits: Limits) -> bytes:
-    """An event to which the server's own limits are applied. Raises Refused."""
+    """An event to which the server's own limits are applied. Raises EventRefused."""
     if len(line) > limits.max_event_bytes:
-        raise Refused(
+        raise EventRefused(
             f"the event has {len(line)} bytes; max_event_bytes is {limits.max_event_bytes}", "event_too_large"
         )
     sanitized = sanitize(line, 0, len(line), limits)
     if sanitized.event is None:
-        raise Refused(sanitized.reason, sanitized.code)
+        raise EventRefused(sanitized.reason, sanitized.code)
     return sanitized.event
 
 
@@ -359,7 +359,7 @@ ACTION: Final = Kind("action", msgspec.json.Decoder(_Action), _check_action, nee
 def _status(response: Members) -> int:
     sent = bytes(response.get("status", b"null"))
     if sent == b"null":
-        raise Refused("response.status is required", "missing_field")
+        raise EventRefused("response.status is required", "missing_field")
     digits = text_of(response["status"])
     try:
         if digits is None or _INTEGER.fullmatch(digits.strip()) is None:
@@ -367,7 +367,7 @@ def _status(response: Members) -> int:
         return int(float(digits))
     except ValueError:
         shown = sent[:40].decode("utf-8", "replace")
-        raise Refused(f"response.status is an HTTP status like 200, not {shown}", "invalid_field") from None
+        raise EventRefused(f"response.status is an HTTP status like 200, not {shown}", "invalid_field") from None
 
 
 _INTEGER: Final = re.compile(r"-?\d{1,9}(\.0+)?")
@@ -376,16 +376,16 @@ _INTEGER: Final = re.compile(r"-?\d{1,9}(\.0+)?")
 def _require_time(members: Members, path: str) -> None:
     name = path.rpartition(".")[2]
     if _is_absent(members, name):
-        raise Refused(f"{path} is required", "missing_field")
+        raise EventRefused(f"{path} is required", "missing_field")
 
 
 def _require_text(members: Members, path: str) -> None:
     name = path.rpartition(".")[2]
     if _is_absent(members, name):
-        raise Refused(f"{path} is required", "missing_field")
+        raise EventRefused(f"{path} is required", "missing_field")
     if bytes(members[name])[:1] != b'"':
         shown = bytes(members[name])[:40].decode("utf-8", "replace")
-        raise Refused(f"{path} is text, not {shown}", "invalid_field")
+        raise EventRefused(f"{path} is text, not {shown}", "invalid_field")
 
 
 def _is_absent(members: Members, name: str) -> bool:
@@ -394,12 +394,12 @@ def _is_absent(members: Members, name: str) -> bool:
 
 
 def as_object(members: Members, name: str) -> Members | None:
-    """A member that is an object, None where it is absent or null. Raises Refused for anything else."""
+    """A member that is an object, None where it is absent or null. Raises EventRefused for anything else."""
     value = bytes(members.get(name, b"null"))
     if value == b"null":
         return None
     if value[:1] != b"{":
-        raise Refused(f"{name} is an object, not {value[:40].decode('utf-8', 'replace')}", "invalid_field")
+        raise EventRefused(f"{name} is an object, not {value[:40].decode('utf-8', 'replace')}", "invalid_field")
     return MEMBERS.decode(value)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from tailrace.events.outcome import UNKNOWN_ROUTE
-from tailrace.protocols.http import Handler, Headers, Protocol, Segments, Standing
+from tailrace.protocols.http import Handler, Headers, PathClaim, Protocol, Segments
 
 CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
 CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
@@ -25,7 +25,7 @@ _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"
 T = TypeVar("T")
 
 
-class Match(Struct, frozen=True):
+class RouteMatch(Struct, frozen=True):
     """What is known of a path: its protocol, and the handler of each method where the protocol has such a path."""
 
     protocol: Protocol
@@ -41,16 +41,16 @@ class _Owners(Struct, frozen=True):
     first: str  # whose it is without a credential
     bearer: str  # and with an unknown one in Authorization
     prefixes: tuple[bytes, ...]  # of Authorization, which say that it is for the first
-    standings: dict[str, Standing]
+    standings: dict[str, PathClaim]
 
 
 class _Path(Struct):
     """A path looked at once: its protocol, or the protocols that have it."""
 
     segments: Segments
-    fixed: Match | None = None  # by mount or exclusive path
+    fixed: RouteMatch | None = None  # by mount or exclusive path
     is_shared: bool = False
-    matches: dict[str, Match] = {}  # by protocol, made when first asked for
+    matches: dict[str, RouteMatch] = {}  # by protocol, made when first asked for
     owners: dict[str, _Owners] = {}  # by method, made when first asked for
 
 
@@ -88,7 +88,7 @@ class Router:
         self._paths: dict[bytes, _Path] = {}
         self._seen_hosts: dict[bytes, str | None] = {}
 
-    def match(self, method: str, raw_path: bytes, headers: Headers) -> Match:
+    def match(self, method: str, raw_path: bytes, headers: Headers) -> RouteMatch:
         """The protocol and the handlers of a request, by its path as sent (without the query) and its headers."""
         path = self._paths.get(raw_path)
         if path is None:
@@ -119,7 +119,7 @@ class Router:
                     return _Path(segments, fixed=_match(protocol, segments))
         shared = segments[1] == _SHARED
         if segments[1] in self._api_nouns or (shared and not self._absent.isdisjoint(segments)):
-            return _Path(segments, fixed=Match(self._default, "/".join(segments), {}, {}))
+            return _Path(segments, fixed=RouteMatch(self._default, "/".join(segments), {}, {}))
         return _Path(segments, is_shared=shared)
 
     def _owners(self, path: _Path, method: str) -> _Owners:
@@ -132,21 +132,21 @@ class Router:
 
     def _look_for_owners(self, segments: Segments, method: str) -> _Owners:
         is_api = any(_fit(pattern, segments) is not None for pattern in self._api_patterns)
-        standings: dict[str, Standing] = {}
+        standings: dict[str, PathClaim] = {}
         owner = ""
         for protocol in reversed(self._protocols.values()):
             standing = protocol.claims.paths(method, segments[2:])
             if is_api and protocol is self._default:
-                standing = Standing.OWN
-            if standing is Standing.OWN:
-                standing = Standing.NONE if owner else standing
+                standing = PathClaim.OWN
+            if standing is PathClaim.OWN:
+                standing = PathClaim.NONE if owner else standing
                 owner = owner or protocol.name
             standings[protocol.name] = standing
         first = max(standings, key=standings.__getitem__) if any(standings.values()) else self._default.name
         bearer = max(self._bearers, key=standings.__getitem__) if self._bearers else first
         return _Owners(first, bearer, self._protocols[first].claims.prefixes, standings)
 
-    def _matched(self, path: _Path, protocol: Protocol) -> Match:
+    def _matched(self, path: _Path, protocol: Protocol) -> RouteMatch:
         found = _match(protocol, path.segments)
         path.matches = {**path.matches, protocol.name: found}
         return found
@@ -228,7 +228,7 @@ def _remember(memory: dict[bytes, T], key: bytes, value: T) -> None:
     memory[key] = value
 
 
-def _match(protocol: Protocol, segments: Segments) -> Match:
+def _match(protocol: Protocol, segments: Segments) -> RouteMatch:
     """The handlers by method of the first pattern that fits, and the values of its named segments."""
     wanted = segments if protocol.exact_slashes else _trimmed(segments)
     params: dict[str, str] | None = None
@@ -240,7 +240,7 @@ def _match(protocol: Protocol, segments: Segments) -> Match:
             params = values
             name = name if handlers else route.path
             handlers.setdefault(route.method, route.handler)
-    return Match(protocol, "/".join(segments), handlers, params or {}, name)
+    return RouteMatch(protocol, "/".join(segments), handlers, params or {}, name)
 
 
 def _segments(raw_path: bytes, *, exact: bool) -> Segments:

@@ -16,16 +16,16 @@ from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, Outcome, outcome_of
 from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
-from tailrace.protocols.router import Match, Router
+from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.metrics import Metrics
 from tailrace.server.receiving import (
     Application,
-    Body,
     ClientGone,
     Incoming,
     Message,
     Receive,
     Receiving,
+    RequestBody,
     Scope,
     Send,
 )
@@ -129,7 +129,7 @@ def build(
         if host_fault:
             handler = partial(_refuse_host, host_fault)
         incoming = Incoming(receive, receiving)
-        body = Body(incoming, _length(headers), max_wire_bytes, receiving)
+        body = RequestBody(incoming, _length(headers), max_wire_bytes, receiving)
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
@@ -186,7 +186,7 @@ def _length(headers: Headers) -> int:
     return -1 if value is None else int(value)
 
 
-async def _answer(answer: Awaitable[Response], match: Match, outcome: Outcome) -> Response:
+async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: Outcome) -> Response:
     try:
         return await answer
     except TailraceError as error:
@@ -231,7 +231,7 @@ def _is_withheld(headers: Headers, incoming: Incoming) -> bool:
     return not incoming.started and headers.get(b"expect", b"").lower() == b"100-continue"
 
 
-def _refusal(match: Match, method: str) -> Handler | None:
+def _refusal(match: RouteMatch, method: str) -> Handler | None:
     """What answers a request that no route of its protocol takes; None where it is for the API."""
     if match.handlers:
         if method == "HEAD" and "GET" in match.handlers:
@@ -242,7 +242,7 @@ def _refusal(match: Match, method: str) -> Handler | None:
     return None if match.protocol.has_api else _refuse_path
 
 
-def _allowed(match: Match) -> list[str]:
+def _allowed(match: RouteMatch) -> list[str]:
     """The methods that a path has an answer to."""
     return sorted({*match.handlers, *(("HEAD",) if "GET" in match.handlers else ())})
 
@@ -256,12 +256,12 @@ async def _refuse_path(request: Request, service: IngestService) -> Response:
 
 
 async def _to_api(
-    match: Match,
+    match: RouteMatch,
     api: Application,
     scope: Scope,
     headers: Headers,
     incoming: Incoming,
-    body: Body,
+    body: RequestBody,
     send: Send,
     origins: CrossOrigin,
 ) -> None:

@@ -107,7 +107,7 @@ class Incoming:
         )
 
 
-class Body:
+class RequestBody:
     """The body of one request, read at most once."""
 
     __slots__ = ("_held", "_max_bytes", "_receive", "_shared", "complete", "length")
