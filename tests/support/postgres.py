@@ -25,6 +25,17 @@ NAMED = os.environ.get("TAILRACE_TEST_POSTGRES", "")
 DEBIAN = Path("/usr/lib/postgresql")  # a directory for each major version
 
 
+# Starts a server, and ends it once nobody holds its standard input any more: also when the tests were killed.
+RUN = """
+"$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions >&2 &&
+"$1/pg_ctl" -D "$2/data" -l "$2/log" -o "-c fsync=off -c listen_addresses= -k $2" -w start >&2 &&
+echo ready
+read _
+"$1/pg_ctl" -D "$2/data" -m immediate stop >&2
+rm -rf "$2"
+"""
+
+
 @contextmanager
 def postgres_server() -> Iterator[Engine]:
     """An engine on a server, from which databases can be made; skips the test where this machine has no PostgreSQL."""
@@ -40,25 +51,24 @@ def postgres_server() -> Iterator[Engine]:
     if os.geteuid() == 0:  # as whom it does not run
         user = "postgres" if "postgres" in {each.pw_name for each in pwd.getpwall()} else "nobody"
         shutil.chown(directory, user)
-    data = directory / "data"
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(programs / program), "-D", str(data), *arguments]
-        done = subprocess.run(
-            command, user=user, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-
-    try:
-        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
-        options = f"-c fsync=off -c listen_addresses= -c unix_socket_directories={directory}"
-        run("pg_ctl", "-w", "-o", options, "-l", str(directory / "log"), "start")
-        try:
+    with (
+        (directory / "start").open("wb") as told,
+        subprocess.Popen(
+            ["sh", "-c", RUN, "sh", str(programs), str(directory)],
+            user=user,
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            start_new_session=True,  # Ctrl-C is for the tests
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin:
+            assert process.stdout.readline() == b"ready\n", (directory / "start").read_text()
             yield from _engine(f"postgresql+psycopg://postgres@/postgres?host={directory}")
-        finally:
-            run("pg_ctl", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)  # which only root may, where another user runs the server
 
 
 @contextmanager
