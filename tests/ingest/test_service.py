@@ -8,7 +8,7 @@ import pytest
 from support.ingest import open_service
 
 from tailrace.events import Conflict, DatasetNotFound, Forbidden, ParsedBatch, Rejection
-from tailrace.events.outcome import Outcome
+from tailrace.events.outcome import RequestOutcome
 
 NOW_NS = 1_790_000_000_000_000_000
 REJECTED = Rejection(1, "too large", "event_too_large")
@@ -22,7 +22,7 @@ def test_what_is_stored_is_read_and_counted_and_what_is_refused_is_noted(tmp_pat
     async def run() -> None:
         async with open_service(tmp_path) as parts:
             parts.lake.create("d")
-            outcome = Outcome("toy")
+            outcome = RequestOutcome("toy")
             dataset = parts.service.check_dataset("d")
             receipt = await parts.service.ingest(
                 one_event(REJECTED), dataset, outcome, received_ns=NOW_NS, labels={"a": "b"}
@@ -42,12 +42,12 @@ def test_events_for_a_dataset_that_was_dropped_and_made_anew_meanwhile_are_refus
             dataset = parts.service.check_dataset("d")
             parts.lake.drop("d")
             with pytest.raises(DatasetNotFound):
-                await parts.service.ingest(one_event(), dataset, Outcome(), received_ns=NOW_NS, labels={})
+                await parts.service.ingest(one_event(), dataset, RequestOutcome(), received_ns=NOW_NS, labels={})
             parts.lake.create("d")
             with pytest.raises(DatasetNotFound, match="was dropped while"):
-                await parts.service.ingest(one_event(), dataset, Outcome(), received_ns=NOW_NS, labels={})
+                await parts.service.ingest(one_event(), dataset, RequestOutcome(), received_ns=NOW_NS, labels={})
             again = parts.service.check_dataset("d")
-            await parts.service.ingest(one_event(), again, Outcome(), received_ns=NOW_NS, labels={})
+            await parts.service.ingest(one_event(), again, RequestOutcome(), received_ns=NOW_NS, labels={})
             assert await asyncio.to_thread(parts.rows, "d") == [{"n": 1}]
 
     asyncio.run(run())

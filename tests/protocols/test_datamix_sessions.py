@@ -11,7 +11,7 @@ import pytest
 from tailrace.access import Access, Sessions
 from tailrace.access.sessions import MAX_DELAY_S, RATE_BYTES_PER_S, Pace
 from tailrace.events import DiskFull, OpenDataset, Overloaded, ParsedBatch, Receipt, TailraceError
-from tailrace.events.outcome import Outcome
+from tailrace.events.outcome import RequestOutcome
 from tailrace.parsing import Limits
 from tailrace.protocols import datamix
 from tailrace.protocols.datamix import DatamixOptions
@@ -59,7 +59,13 @@ class MemoryIngestService:
         return work()
 
     async def ingest(
-        self, parsed: ParsedBatch, dataset: OpenDataset, outcome: Outcome, *, received_ns: int, labels: dict[str, Any]
+        self,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
+        labels: dict[str, Any],
     ) -> Receipt:
         await asyncio.sleep(0)  # as long as it takes to flush, another request may begin
         if self.failure is not None:

@@ -20,7 +20,7 @@ from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, accepted
 from tailrace.api.services import Services, decode_json, read_body, read_json
 from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError, checked_text
-from tailrace.events.outcome import Outcome, outcome_of
+from tailrace.events.outcome import RequestOutcome, outcome_of
 from tailrace.events.times import EXAMPLE
 from tailrace.query import Interrupt
 from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
@@ -267,7 +267,7 @@ class BatchResponse(Response):
 
 
 async def _batch_answer(
-    item: BatchItem, services: Services, grant: Grant, gone: "asyncio.Future[None]", outcome: Outcome
+    item: BatchItem, services: Services, grant: Grant, gone: "asyncio.Future[None]", outcome: RequestOutcome
 ) -> BatchAnswer:
     try:
         if item.apl_request is None:

@@ -14,7 +14,7 @@ CLIENT_GONE: Final = "client_gone"  # the reason where the client hung up before
 UNKNOWN_ROUTE: Final = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
 
 
-class Outcome(Struct):
+class RequestOutcome(Struct):
     """What a request was taken for, and why it, or some of its events, were refused."""
 
     protocol: str = "unknown"
@@ -54,9 +54,9 @@ class Refusal(Struct, rename="camel"):
     trace_id: str  # of the last answer's header X-Axiom-Trace-Id
 
 
-def outcome_of(scope: MutableMapping[str, Any]) -> Outcome:
+def outcome_of(scope: MutableMapping[str, Any]) -> RequestOutcome:
     """Return where to note what becomes of the request of an ASGI scope."""
-    outcome: Outcome | None = scope.get(KEY)
+    outcome: RequestOutcome | None = scope.get(KEY)
     if outcome is None:
-        outcome = scope[KEY] = Outcome()
+        outcome = scope[KEY] = RequestOutcome()
     return outcome

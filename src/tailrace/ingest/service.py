@@ -28,7 +28,7 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
-from tailrace.events.outcome import Outcome
+from tailrace.events.outcome import RequestOutcome
 from tailrace.events.times import rfc3339
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
@@ -179,7 +179,7 @@ class LogIngestService:
         self,
         parsed: ParsedBatch,
         dataset: OpenDataset,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         *,
         received_ns: int,
         labels: Labels,
@@ -198,7 +198,7 @@ class LogIngestService:
         parsed: ParsedBatch,
         ids: Sequence[str | None],
         dataset: OpenDataset,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         *,
         window_s: float,
         received_ns: int,
@@ -218,7 +218,13 @@ class LogIngestService:
         return receipt
 
     async def upsert(
-        self, upserts: Sequence[Upsert], merge: Merge, dataset: OpenDataset, outcome: Outcome, *, received_ns: int
+        self,
+        upserts: Sequence[Upsert],
+        merge: Merge,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
     ) -> list[Rejection]:
         """Merge each upsert into the current state of its id, and return once that is durable."""
         rejections = await self._upserts.upsert(
@@ -234,7 +240,7 @@ class LogIngestService:
         return rejections
 
     async def _store(
-        self, dataset: OpenDataset, outcome: Outcome, received_ns: int, labels: Labels, parsed: ParsedBatch
+        self, dataset: OpenDataset, outcome: RequestOutcome, received_ns: int, labels: Labels, parsed: ParsedBatch
     ) -> Receipt:
         self._check_open()
         # While the body came in the dataset may have been dropped, and another one made of its name.

@@ -636,7 +636,7 @@ class Lake:
                 self._work.notify()
             logger.warning("dataset %r can be used again", name)
 
-    def wait_for_room(self, limit_bytes: int) -> None:
+    def wait_for_capacity(self, limit_bytes: int) -> None:
         """Block until the backlog is under a limit: for replay, which has no client to send away."""
         with self._lock:
             self._progress.wait_for(lambda: self._backlog_bytes < limit_bytes or self._failed or self._closing)

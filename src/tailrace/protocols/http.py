@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from tailrace.access import Access, KeyGrant, KeyKind, Sessions
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
-from tailrace.events.outcome import Outcome
+from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import Limits
 
@@ -50,7 +50,7 @@ class Request(Struct):
     raw_headers: Sequence[tuple[bytes, bytes]] = ()  # every header, names in lower case
     peer: str = ""  # IP address that the request came from
     grant: KeyGrant | Unauthorized | None = None  # of its key, or why that is refused, once it was looked up
-    outcome: Outcome = field(default_factory=Outcome)  # where what is refused is noted
+    outcome: RequestOutcome = field(default_factory=RequestOutcome)  # where what is refused is noted
     options: Any = None  # of its protocol, as the operator chose
 
     def header(self, name: bytes) -> bytes | None:
@@ -114,7 +114,7 @@ class IngestService(typing.Protocol):
         self,
         parsed: ParsedBatch,
         dataset: OpenDataset,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         *,
         received_ns: int,
         labels: dict[str, Any],
@@ -130,7 +130,7 @@ class IngestService(typing.Protocol):
         parsed: ParsedBatch,
         ids: Sequence[str | None],
         dataset: OpenDataset,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         *,
         window_s: float,
         received_ns: int,
@@ -143,7 +143,13 @@ class IngestService(typing.Protocol):
         ...
 
     async def upsert(
-        self, upserts: Sequence[Upsert], merge: Merge, dataset: OpenDataset, outcome: Outcome, *, received_ns: int
+        self,
+        upserts: Sequence[Upsert],
+        merge: Merge,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
     ) -> list[Rejection]:
         """Merge each upsert into the state of its id in a dataset with a primary key; return once that is durable.
 

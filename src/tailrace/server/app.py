@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
-from tailrace.events.outcome import CLIENT_GONE, Outcome, outcome_of
+from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of
 from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.metrics import Metrics
@@ -186,7 +186,7 @@ def _length(headers: Headers) -> int:
     return -1 if value is None else int(value)
 
 
-async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: Outcome) -> Response:
+async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: RequestOutcome) -> Response:
     try:
         return await answer
     except TailraceError as error:

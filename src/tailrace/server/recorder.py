@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Outcome, Refusal
+from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Refusal, RequestOutcome
 from tailrace.events.times import rfc3339
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
@@ -111,7 +111,7 @@ class Recorder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the application within."""
         self._proxies.apply(scope)
-        outcome = scope[KEY] = Outcome()
+        outcome = scope[KEY] = RequestOutcome()
         began_s = self._clock()
         status = 0
 
@@ -126,7 +126,7 @@ class Recorder:
         finally:
             self._note(scope, outcome, status, self._clock() - began_s)
 
-    def _note(self, scope: Scope, outcome: Outcome, status: int, took_s: float) -> None:
+    def _note(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
         if not status and not outcome.reason:
             outcome.reason = CLIENT_GONE  # nothing was answered, and nobody says why
         self._metrics.count_request(outcome.protocol, outcome.route, status)
@@ -143,7 +143,7 @@ class Recorder:
         elif self._request_log == "all":
             log.info("%s", _Line(_refusal(scope, outcome, status, self._now_ns()), took_s))
 
-    def _note_refusal(self, scope: Scope, outcome: Outcome, status: int, took_s: float) -> None:
+    def _note_refusal(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
         seen = self._refusals.add(_refusal(scope, outcome, status, self._now_ns()))
         if self._request_log == "all":
             log.info("%s", _Line(seen.refusal, took_s))
@@ -205,7 +205,7 @@ class _Line(Struct, frozen=True):
         return " ".join(parts) + (f": {said.message}" if said.message else "")
 
 
-def _refusal(scope: Scope, outcome: Outcome, status: int, now_ns: int) -> Refusal:
+def _refusal(scope: Scope, outcome: RequestOutcome, status: int, now_ns: int) -> Refusal:
     path = without_secrets(scope["path"][: 4 * MAX_PATH])[:MAX_PATH]
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").decode("latin-1")
     protocol = outcome.protocol

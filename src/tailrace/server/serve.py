@@ -432,7 +432,7 @@ def _spare_the_collector() -> None:
 def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     """Hands the lake what the log holds; it passes over what its tables have already."""
     for position, batch in log.read(lake.committed_position() + 1):
-        lake.wait_for_room(max_backlog_bytes)
+        lake.wait_for_capacity(max_backlog_bytes)
         lake.accept(position, batch)
     lake.replayed(log.read)
 
