@@ -541,7 +541,7 @@ class _Compiled:
         page, read = self.page, self.read
         if page is None:
             return rows if rows < self.limit and self._is_uncut() else None
-        if page is None or read is None or self.places is None:
+        if read is None or self.places is None:
             return None
         if read.rows is not None:
             return read.rows + (self.places.count_at(page.after.time_us) if page.after is not None else 0)

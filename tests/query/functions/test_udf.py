@@ -144,6 +144,14 @@ def test_constants_that_differ_from_call_to_call_are_told_apart(database: duckdb
     assert [asked("10.0.0.1"), asked("10.0.0.2"), asked("10.0.0.1")] == [True, False, True]
 
 
+def test_a_constant_on_either_side_gives_results_of_its_own(database: duckdb.DuckDBPyConnection) -> None:
+    rows = database.sql(
+        "SELECT apl_series_subtract(x, '[1]'), apl_series_subtract('[1]', x) FROM (VALUES ('[5]'), ('[7]')) t(x)"
+    ).fetchall()
+
+    assert rows == [("[4]", "[-4]"), ("[6]", "[-6]")]
+
+
 _CELL = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, -1.5, 1e300, 2**70, "a", []])
 _SERIES = st.lists(st.integers(-3, 3) | st.floats(-3, 3), max_size=4)
 _VALUE = _SERIES | _SERIES.filter(bool) | st.lists(_CELL, max_size=4) | _CELL

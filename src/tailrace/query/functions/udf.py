@@ -162,7 +162,8 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
 
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
     """The function over blocks of rows: what is the same in all rows is read once, each other value computed once."""
-    remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]  # the last constants, and results of the last block
+    # Which parameter varied in the last block and the values of the others, and the results by its values.
+    remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]
 
     def run(*columns: pa.ChunkedArray) -> pa.Array:
         size = len(columns[0])
@@ -179,12 +180,15 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
             rows, places = [distinct[varying[0]].dictionary], distinct[varying[0]].indices
         few = len(rows[0]) <= MAX_REMEMBERED and len(rows) == 1 and rows[0].nbytes <= MAX_REMEMBERED_BYTES
         if few:
-            known = remembered[0][1] if remembered[0][0] == constants else {}
+            others = (varying, constants)
+            last, known = remembered[0]
+            if last != others:
+                known = {}
             cells = rows[0].to_pylist()
             new = [cell for cell in cells if cell not in known]
             made = dict(zip(new, _results(function, varying, [new], constants), strict=True))
             results = [made[cell] if cell in made else known[cell] for cell in cells]
-            remembered[0] = (constants, dict(zip(cells, results, strict=True)))
+            remembered[0] = (others, dict(zip(cells, results, strict=True)))
             array = _as_arrow(function, results)
         else:
             lists = [column.to_pylist() for column in rows]
