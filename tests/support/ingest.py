@@ -46,9 +46,11 @@ class Parts(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_service(directory: Path, protocols: Sequence[Protocol] = PROTOCOLS) -> AsyncIterator[Parts]:
+async def open_service(
+    directory: Path, protocols: Sequence[Protocol] = PROTOCOLS, *, database_url: str = ""
+) -> AsyncIterator[Parts]:
     """Open a service on an empty directory."""
-    database = Database.open(directory / "tailrace.db")
+    database = Database.open(database_url or directory / "tailrace.db")
     access = Access(database, kinds=[protocol.key for protocol in protocols if protocol.key])
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")

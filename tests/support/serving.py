@@ -39,7 +39,11 @@ class Serving(Struct, frozen=True):
 
 @asynccontextmanager
 async def serving(
-    directory: Path, protocols: Sequence[Protocol] = PROTOCOLS, environ: Mapping[str, str] | None = None
+    directory: Path,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    environ: Mapping[str, str] | None = None,
+    *,
+    database_url: str = "",
 ) -> AsyncIterator[Serving]:
     """Serve some protocols on an empty directory, with the settings of an environment."""
     settings, _ = load(None, {}, environ or {}, schema_of(protocols))
@@ -47,7 +51,7 @@ async def serving(
     async def health() -> Health:
         return Health()
 
-    async with open_service(directory, protocols) as parts:
+    async with open_service(directory, protocols, database_url=database_url) as parts:
         with Database.open(directory / "more.db") as database, ThreadPoolExecutor(1) as threads:
             services = api.Services(
                 parts.access,

@@ -326,7 +326,7 @@ def finish(request: Request, service: IngestService, response: Response) -> Resp
     try:
         grant = grant_of(request, service)
         tag = config_of(grant.organisation, grant.datasets[0]).tag
-    except Unauthorized:
+    except TailraceError:  # which the response tells of, where the request needs a key
         tag = config_of("", "").tag
     tags = ((b"x-moesif-config-etag", tag), (b"x-moesif-rules-tag", RULES.tag))
     return msgspec.structs.replace(response, headers=(*response.headers, *tags))

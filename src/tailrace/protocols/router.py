@@ -89,7 +89,10 @@ class Router:
         self._seen_hosts: dict[bytes, str | None] = {}
 
     def match(self, method: str, raw_path: bytes, headers: Headers) -> RouteMatch:
-        """The protocol and the handlers of a request, by its path as sent (without the query) and its headers."""
+        """The protocol and the handlers of a request, by its path as sent (without the query) and its headers.
+
+        Raises what `protocol_of` raises where a credential cannot be looked up.
+        """
         path = self._paths.get(raw_path)
         if path is None:
             path = self._look_at(raw_path)
@@ -104,6 +107,10 @@ class Router:
             name = self._claimant(path, method, headers) if path.is_shared else self._default.name
         found = path.matches.get(name)
         return found if found is not None else self._matched(path, self._protocols.get(name, self._default))
+
+    def unclaimed(self, raw_path: bytes) -> RouteMatch:
+        """What is known of a path where that cannot be found out: it is for the protocol of the API, without routes."""
+        return RouteMatch(self._default, "/".join(_segments(raw_path, exact=True)), {}, {})
 
     def _look_at(self, raw_path: bytes) -> _Path:
         segments = _without_leading_slashes(_segments(raw_path, exact=True))

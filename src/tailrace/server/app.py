@@ -121,13 +121,17 @@ def build(
         began = clock()
         scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
-        match = router.match(scope["method"], scope["raw_path"], headers)
+        fault: TailraceError | None = None
+        try:
+            match = router.match(scope["method"], scope["raw_path"], headers)
+        except TailraceError as error:
+            match, fault = router.unclaimed(scope["raw_path"]), error
         outcome = outcome_of(scope)
         outcome.protocol, outcome.route = match.protocol.name, match.route
         handler = match.handlers.get(scope["method"])
-        host_fault = _host_fault(scope)
-        if host_fault:
-            handler = partial(_refuse_host, host_fault)
+        fault = _host_fault(scope) or fault
+        if fault is not None:
+            handler = partial(_refuse, fault)
         incoming = Incoming(receive, receiving)
         body = RequestBody(incoming, _length(headers), max_wire_bytes, receiving)
         try:
@@ -209,21 +213,21 @@ async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: Reque
         return match.protocol.render_error(failed)
 
 
-def _host_fault(scope: Scope) -> str:
-    """What is wrong with the Host of a request, empty where nothing is (RFC 9112, section 3.2)."""
+def _host_fault(scope: Scope) -> BadRequest | None:
+    """What is wrong with the Host of a request, None where nothing is (RFC 9112, section 3.2)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
-        return "the request has more than one header Host"
+        return BadRequest("the request has more than one header Host")
     # Granian adds an empty one where there is none; with neither is the request for a URI of http.
     if (not hosts or not hosts[0]) and scope["http_version"] not in OLD_HTTP:
-        return "the request has no header Host, or an empty one"
+        return BadRequest("the request has no header Host, or an empty one")
     if hosts and not HOST.fullmatch(hosts[0]):
-        return "the header Host is not a host name with or without a port"
-    return ""
+        return BadRequest("the header Host is not a host name with or without a port")
+    return None
 
 
-async def _refuse_host(fault: str, request: Request, service: IngestService) -> Response:
-    raise BadRequest(fault)
+async def _refuse(fault: TailraceError, request: Request, service: IngestService) -> Response:
+    raise fault
 
 
 def _is_withheld(headers: Headers, incoming: Incoming) -> bool:

@@ -484,10 +484,10 @@ def _steps(start: Value, stop: Value, step: Value, at: int) -> tuple[Type, pa.Ar
     if not by:
         raise AplError("the step of range is 0" if kinds[0] is not Type.DATETIME else
                        "the step of range is shorter than a microsecond", at, kind="type")  # fmt: skip
-    count = math.floor((last - first) / by) + 1 if Type.REAL in kinds else (last - first) // by + 1
-    if count > MAX_CONSTANT_RANGE:
-        raise AplError(f"range makes {count} rows, more than {MAX_CONSTANT_RANGE}, the limit", at, kind="limit")
-    cells = [first + n * by for n in range(count)]
+    steps = (last - first) / by if Type.REAL in kinds else (last - first) // by
+    if steps >= MAX_CONSTANT_RANGE:
+        raise AplError(f"range makes more than {MAX_CONSTANT_RANGE} rows, the limit", at, kind="limit")
+    cells = [first + n * by for n in range(math.floor(max(steps, -1)) + 1)]
     if kinds[0] is Type.DATETIME:
         return Type.DATETIME, pa.array(cells, pa.timestamp("us", "UTC"))
     if Type.REAL in kinds:
