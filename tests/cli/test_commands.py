@@ -51,6 +51,7 @@ def test_a_command_imports_no_more_than_it_needs(process: None) -> None:
         return {line.rpartition("|")[2].strip() for line in said.splitlines()}
 
     assert imported("--version").isdisjoint({"typer", "httpx", "msgspec", "tailrace.config"})
+    assert imported("--help").isdisjoint({"tailrace.protocols", "duckdb", "pyarrow", "sqlalchemy"})
     assert imported("token", "list", "--help").isdisjoint({"tailrace.cli.ingest", "duckdb", "pyarrow", "sqlalchemy"})
 
 

@@ -18,12 +18,13 @@ class Command(Struct, frozen=True):
     module: str  # of tailrace.cli
     name: str
     is_group: bool = False
+    has_settings: bool = False  # as flags
     takes_extra: bool = False  # what stands beside the options reaches the command, which then names what is missing
 
 
 COMMANDS: Mapping[str, Command] = {
-    "serve": Command("serve", "serve"),
-    "config": Command("serve", "show_config"),
+    "serve": Command("serve", "serve", has_settings=True),
+    "config": Command("serve", "show_config", has_settings=True),
     "ingest": Command("ingest", "ingest"),
     "query": Command("query", "query", takes_extra=True),
     "tail": Command("tail", "tail"),
@@ -55,10 +56,13 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback()(_options)
     called = next((each for each in arguments if not each.startswith("-")), "")
-    only = called in COMMANDS and COMPLETION_VARIABLE not in os.environ
+    completes = COMPLETION_VARIABLE in os.environ
+    only = called in COMMANDS and not completes
     for name in [called] if only else COMMANDS:
         command = COMMANDS[name]
         found = getattr(import_module(f"tailrace.cli.{command.module}"), command.name)
+        if command.has_settings:
+            found = import_module("tailrace.cli.serve").with_flags(found, is_called=called == name or completes)
         if command.is_group:
             app.add_typer(found, name=name)
         else:

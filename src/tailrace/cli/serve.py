@@ -14,6 +14,7 @@ import typer
 from tailrace.cli.errors import USAGE, CommandError
 from tailrace.config import (
     ConfigError,
+    Schema,
     Setting,
     Settings,
     Unit,
@@ -21,7 +22,6 @@ from tailrace.config import (
     load,
     settings_reference,
 )
-from tailrace.server.settings import SCHEMA
 
 _METAVARS = {
     Unit.BYTES: "SIZE",
@@ -44,11 +44,15 @@ class ConfigFormat(StrEnum):
     JSON = "json"
 
 
-def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name."""
+def with_flags(command: Callable[..., None], *, is_called: bool) -> Callable[..., None]:
+    """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name.
+
+    One that is not called has none, as that would bring the protocols along, whose options are settings.
+    """
+    found = _schema().settings if is_called else {}
 
     def run(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in SCHEMA.settings}
+        flags = {name: given.pop(name) for name in found}
         command(flags=flags, **given)
 
     own = [item for item in inspect.signature(command).parameters.values() if item.name != "flags"]
@@ -67,11 +71,17 @@ def _with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
                 ),
             ],
         )
-        for name, setting in SCHEMA.settings.items()
+        for name, setting in found.items()
     ]
     run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
     return run
+
+
+def _schema() -> Schema:
+    from tailrace.server.settings import SCHEMA
+
+    return SCHEMA
 
 
 def _help(setting: Setting) -> str:
@@ -80,12 +90,11 @@ def _help(setting: Setting) -> str:
 
 def _load(config: Path | None, flags: dict[str, object]) -> tuple[Settings, dict[str, str]]:
     try:
-        return load(config, flags, os.environ, SCHEMA)
+        return load(config, flags, os.environ, _schema())
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
 
 
-@_with_settings_flags
 def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     """Start the server and run it until SIGTERM or SIGINT."""
     settings, _ = _load(config, flags)
@@ -100,7 +109,6 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
         raise CommandError(str(error), USAGE) from error
 
 
-@_with_settings_flags
 def show_config(
     *,
     config: ConfigFile = None,
@@ -112,7 +120,7 @@ def show_config(
 ) -> None:
     """Print the effective settings, each with where it comes from."""
     if reference:
-        print(settings_reference(SCHEMA), end="")
+        print(settings_reference(_schema()), end="")
         return
     settings, origins = _load(config, flags)
     if settings.model_prices or settings.geo_database:
@@ -123,9 +131,10 @@ def show_config(
             facts_of(settings)
         except ConfigError as error:
             raise CommandError(str(error), USAGE) from error
+    schema = _schema()
     if form is ConfigFormat.JSON:
         effective = {
-            name: {"value": _json_value(name, settings.value(name, SCHEMA)), "origin": origin}
+            name: {"value": _json_value(schema.settings[name], settings.value(name, schema)), "origin": origin}
             for name, origin in origins.items()
         }
         print(json.dumps(effective, indent=2))
@@ -133,10 +142,10 @@ def show_config(
     from tailrace.cli.output import print_table
 
     rows = (
-        [name, SCHEMA.settings[name].shown(settings.value(name, SCHEMA)), origin] for name, origin in origins.items()
+        [name, schema.settings[name].shown(settings.value(name, schema)), origin] for name, origin in origins.items()
     )
     print_table(["SETTING", "VALUE", "FROM"], rows)
 
 
-def _json_value(name: str, value: object) -> object:
-    return value if isinstance(value, (int, float)) else SCHEMA.settings[name].shown(value)
+def _json_value(setting: Setting, value: object) -> object:
+    return value if isinstance(value, (int, float)) else setting.shown(value)
