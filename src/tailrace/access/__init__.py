@@ -1,4 +1,4 @@
-"""Users, tokens, keys and what each may do, kept in an SQL store that holds only hashes of secrets."""
+"""Users, tokens, keys and what they may do, in the database, which holds only hashes of secrets."""
 
 from tailrace.access.audit import Actor, Entry, Resource, is_audit
 from tailrace.access.capabilities import (

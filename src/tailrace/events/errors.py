@@ -64,7 +64,7 @@ class DatasetUnavailable(TailraceError):
 
 
 class AccessUnavailable(TailraceError):
-    """Who is asking cannot be found out, as the store of users and tokens does not answer."""
+    """Who is asking cannot be found out, as the database of users and tokens does not answer."""
 
     status = 503
     code = "access_unavailable"

@@ -1,1 +1,1 @@
-"""What is kept on disks: small files that survive a power cut, SQL databases, and what their failures mean."""
+"""The SQL database and the documents in it; files that survive a power cut; what failures of disks mean."""
