@@ -1,10 +1,12 @@
 """The first rows of several datasets together: no more is read than they need, and they are the right ones."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 from query.kit import Desk
@@ -12,6 +14,7 @@ from support.events import FIRST_TIME_NS, batch
 
 from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
 from tailrace.query.answers import cells
+from tailrace.query.compile.combine import tallied
 from tailrace.query.engines import duckdb
 
 DATASETS = 6
@@ -114,3 +117,20 @@ def test_a_dataset_beyond_the_page_is_not_read(desk: Desk, monkeypatch: pytest.M
 def test_rows_at_random_are_as_many_as_were_asked_for(desk: Desk) -> None:
     assert len(rows(run(desk, "union set* | where rand() < 0.9", 100))) == 100
     assert len(rows(run(desk, "union set* | sample 0.9", 100))) == 100
+
+
+def test_the_times_of_very_many_rows_take_no_memory_beside_the_answer_of_the_engine() -> None:
+    count = 100_000
+    offsets = pa.array(np.arange(6, dtype=np.int32) * count)
+    times = pa.ListArray.from_arrays(offsets, pa.array(np.arange(5 * count)))
+    answer = pa.table({"n": range(5), "rows": [count] * 5, "times": times})
+
+    tracemalloc.start()
+    found = tallied(answer)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [(each.rows, int(each.last_us[0]), len(each.last_us)) for each in found.values()] == [
+        (count, n * count, count) for n in range(5)
+    ]
+    assert peak_bytes < 8 * count  # as numbers of Python they would be more than 100 bytes each

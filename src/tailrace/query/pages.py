@@ -211,7 +211,7 @@ class UnitedPage(Struct, frozen=True, eq=False):
         """
         found = self._found(run)
         rows = sum(each.rows for each in found.values())
-        times = np.concatenate([np.asarray(each.last_us, np.int64) for each in found.values()] or [np.zeros(0, int)])
+        times = np.concatenate([each.last_us for each in found.values()] or [np.zeros(0, np.int64)])
         before = [(scan.start_us, scan.end_us, scan.asked_end) for scan in self.scans]
         there = set(found)
         if rows > self.limit:
@@ -219,7 +219,11 @@ class UnitedPage(Struct, frozen=True, eq=False):
             last_us = int(np.partition(times, nth)[nth])
             for scan in self.scans:
                 scan.narrow(last_us, None) if self.descending else scan.narrow(None, last_us + 1)
-            there = {n for n, each in found.items() if _reaches(each.last_us, last_us, descending=self.descending)}
+            there = {
+                n
+                for n, each in found.items()
+                if np.any(each.last_us >= last_us if self.descending else each.last_us <= last_us)
+            }
         try:
             with self.union.reading(there):
                 yield rows
@@ -240,10 +244,6 @@ class UnitedPage(Struct, frozen=True, eq=False):
         finally:
             if self.cut is not None:
                 self.cut.limit, self.cut.cut_by = kept, by
-
-
-def _reaches(times: Sequence[int], last_us: int, *, descending: bool) -> bool:
-    return any(time >= last_us if descending else time <= last_us for time in times)
 
 
 def page_of(

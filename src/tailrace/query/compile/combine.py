@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
@@ -268,7 +270,7 @@ class Found(Struct, frozen=True, eq=False):
     """The rows of one relation of several: how many, and the times of the last of them, where they have times."""
 
     rows: int
-    last_us: Sequence[int]  # in no order
+    last_us: NDArray[np.int64]  # in no order
 
 
 class United(Relation):
@@ -487,6 +489,9 @@ def tally(relation: Relation, number: exp.Expr, count: int, *, descending: bool 
 
 def tallied(answer: pa.Table) -> dict[int, Found]:
     """What the answer to a `tally` says, by number."""
-    times = answer["times"].to_pylist() if "times" in answer.column_names else [()] * answer.num_rows
+    # Never as Python's numbers: there may be as many times of each relation as an answer may have rows.
+    times = [np.zeros(0, np.int64)] * answer.num_rows
+    if "times" in answer.column_names:
+        times = [cell.values.to_numpy() for cell in answer["times"]]
     rows = zip(answer["n"].to_pylist(), answer["rows"].to_pylist(), times, strict=True)
     return {n: Found(count, last_us) for n, count, last_us in rows}
