@@ -38,7 +38,7 @@ class Store:
     """A lake and its log, as the server has them."""
 
     def __init__(self, root: Path) -> None:
-        self.lake = Lake.open(root / "lake", BY_HAND, self._release)
+        self.lake = Lake.open(root / "lake", BY_HAND)
         try:
             self.log = self._opened(root / "log")
         except OSError:
@@ -53,8 +53,7 @@ class Store:
             directory,
             segment_bytes=SEGMENT_BYTES,
             min_free_bytes=0,
-            on_durable=self.lake.accept_all,
-            floor=self.lake.highest_position(),
+            subscription=self.lake.subscription,
             # At the time of the call, when they may be recorded.
             calls=FileCalls(
                 pwritev=lambda *arguments: os.pwritev(*arguments),
@@ -63,9 +62,6 @@ class Store:
                 ftruncate=lambda *arguments: os.ftruncate(*arguments),
             ),
         )
-
-    def _release(self, position: int) -> None:
-        self.log.release(position)
 
     def close(self) -> None:
         self.lake.close(commit=False)

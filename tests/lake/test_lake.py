@@ -145,7 +145,8 @@ def test_commits_on_close(tmp_path: Path) -> None:
 
 def test_tells_the_position_up_to_which_all_datasets_are_committed(tmp_path: Path) -> None:
     told: list[int] = []
-    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake = Lake.open(tmp_path, NEVER)
+    lake.subscription.bind(told.append)
     lake.create("a")
     lake.create("b")
     lake.accept_all([(1, batch([{}], "a")), (2, batch([{}], "b")), (3, batch([{}], "a"))])
@@ -331,7 +332,8 @@ def test_a_damaged_dataset_is_unavailable_and_keeps_its_files_and_its_log(
     whole = file.read_bytes()
     file.write_bytes(b"x") if damage == "spoilt" else file.unlink()
 
-    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake = Lake.open(tmp_path, NEVER)
+    lake.subscription.bind(told.append)
     lake.accept_all([(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good"))])
     lake.replayed()
     with pytest.raises(DatasetUnavailable, match="bad"):
@@ -368,7 +370,8 @@ def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has
         flush(table)
 
     monkeypatch.setattr(Table, "_flush_newest", failing)
-    lake = Lake.open(tmp_path, NEVER, told.append)
+    lake = Lake.open(tmp_path, NEVER)
+    lake.subscription.bind(told.append)
     lake.accept_all(log)
     with pytest.raises(DatasetUnavailable, match="bad"):
         lake.check("bad")
@@ -594,7 +597,7 @@ def test_what_a_drop_could_not_store_holds_the_log_until_it_can(lake: Lake, monk
     lake.replayed()
     lake.accept(1, batch([{}]))
     told: list[int] = []
-    lake._on_committed = told.append
+    lake.subscription.bind(told.append)
     with monkeypatch.context() as patched:
 
         def full(root: Path, dropped: dict[str, int]) -> None:

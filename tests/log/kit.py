@@ -37,6 +37,10 @@ def fill(directory: Path, batches: Iterable[Batch], **options: Any) -> list[int]
         return [log.append_now(one) for one in batches]
 
 
+def discard(placed: list[tuple[int, Batch]]) -> None:
+    """Subscribe to nothing."""
+
+
 def segment_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.seg"))
 

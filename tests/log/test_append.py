@@ -26,7 +26,7 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
-from tailrace.log import FileCalls, LocalLog, Log
+from tailrace.log import FileCalls, LocalLog, Log, Subscription
 from tailrace.log.frames import Buffer
 
 
@@ -49,7 +49,7 @@ def test_what_was_appended_is_read_back_in_order_after_reopening(
 def test_a_local_log_is_a_log(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         any_log: Log = log
-        assert any_log.durable_position == 0
+        assert (any_log.fault, list(any_log.damage), list(any_log.read(0))) == ("", [], [])
 
 
 def test_reading_starts_at_the_position_asked_for(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_nothing_is_answered_or_passed_on_before_it_is_flushed(tmp_path: Path) -
     with open_log(
         tmp_path,
         calls=FileCalls(fdatasync=flush),
-        on_durable=lambda placed: taken.extend(position for position, _ in placed),
+        subscription=Subscription(lambda placed: taken.extend(position for position, _ in placed)),
     ) as log:
         flush.shut()
         log.append(make_batch(), answers)
@@ -157,7 +157,7 @@ def test_the_subscriber_gets_every_batch_in_order_before_any_answer(tmp_path: Pa
     with open_log(
         tmp_path,
         calls=FileCalls(fdatasync=flush),
-        on_durable=lambda placed: order.extend(("taken", position) for position, _ in placed),
+        subscription=Subscription(lambda placed: order.extend(("taken", position) for position, _ in placed)),
     ) as log:
         flush.shut()
         log.append(make_batch(), done)
@@ -175,7 +175,7 @@ def test_a_subscriber_or_an_answer_that_raises_does_not_stop_the_log(tmp_path: P
     def broken(*_: object) -> None:
         raise RuntimeError("made to fail")
 
-    with open_log(tmp_path, on_durable=broken) as log:
+    with open_log(tmp_path, subscription=Subscription(broken)) as log:
         log.append(make_batch(), broken)
         assert log.append_now(make_batch()) == 2
 
@@ -189,7 +189,7 @@ def test_what_the_subscriber_raised_for_is_given_again_before_what_follows(tmp_p
             raise MemoryError
         taken.extend(position for position, _ in placed)
 
-    with open_log(tmp_path, on_durable=subscriber) as log:
+    with open_log(tmp_path, subscription=Subscription(subscriber)) as log:
         assert [log.append_now(make_batch()) for _ in range(2)] == [1, 2]
         wait_until(lambda: taken == [1, 2])
         assert log.append_now(make_batch()) == 3
@@ -201,7 +201,7 @@ def test_what_the_subscriber_does_not_take_counts_as_queued(tmp_path: Path) -> N
     def broken(*_: object) -> None:
         raise RuntimeError("made to fail")
 
-    with open_log(tmp_path, on_durable=broken, max_queued_bytes=3000) as log:
+    with open_log(tmp_path, subscription=Subscription(broken), max_queued_bytes=3000) as log:
         log.append_now(make_batch(size=2000))
         with pytest.raises(Overloaded):
             log.append_now(make_batch(size=2000))

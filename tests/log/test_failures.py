@@ -22,7 +22,7 @@ from log.kit import (
 )
 
 from tailrace.events import DiskFull, TailraceError
-from tailrace.log import FileCalls, LogWriteError
+from tailrace.log import FileCalls, LogWriteError, Subscription
 from tailrace.log.frames import Buffer
 from tailrace.log.segments import FILE_HEADER
 
@@ -42,7 +42,8 @@ def failing(*names: str) -> tuple[dict[str, Failing], FileCalls]:
 def test_a_failed_write_or_flush_is_answered_with_an_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     faults, calls = failing(name)
     taken: list[int] = []
-    with open_log(tmp_path, calls=calls, on_durable=lambda placed: taken.extend(p for p, _ in placed)) as log:
+    subscription = Subscription(lambda placed: taken.extend(position for position, _ in placed))
+    with open_log(tmp_path, calls=calls, subscription=subscription) as log:
         assert log.append_now(make_batch()) == 1
         faults[name].times = 1
         with pytest.raises(LogWriteError) as refused:

@@ -11,10 +11,10 @@ import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log.kit import facts, fill, make_batch, open_log, positions, segment_files
+from log.kit import discard, facts, fill, make_batch, open_log, positions, segment_files
 from support.rounds import rounds
 
-from tailrace.log import FileCalls, LocalLog, LogVersionError, frames, segments
+from tailrace.log import FileCalls, LocalLog, LogVersionError, Subscription, frames, segments
 from tailrace.log.frames import HEADER_BYTES
 from tailrace.log.segments import FILE_HEADER
 
@@ -237,12 +237,12 @@ def test_only_the_newest_segment_is_read_through_to_open(tmp_path: Path) -> None
 
 
 def test_positions_up_to_the_floor_are_not_given_out(tmp_path: Path) -> None:
-    with open_log(tmp_path, floor=41) as log:
+    with open_log(tmp_path, subscription=Subscription(discard, floor=41)) as log:
         assert log.durable_position == 41
         assert log.append_now(make_batch()) == 42
-    with open_log(tmp_path, floor=10) as log:
+    with open_log(tmp_path, subscription=Subscription(discard, floor=10)) as log:
         assert log.append_now(make_batch()) == 43
-    with open_log(tmp_path, floor=100) as log:
+    with open_log(tmp_path, subscription=Subscription(discard, floor=100)) as log:
         assert log.durable_position == 100
     with open_log(tmp_path) as log:
         assert log.append_now(make_batch()) == 101
@@ -306,10 +306,10 @@ def test_positions_given_up_at_openings_are_not_missing(tmp_path: Path) -> None:
         newest = segment_files(tmp_path)[-1]
         with newest.open("ab") as file:
             file.write(b"torn")
-        with open_log(tmp_path, floor=floor) as log:
+        with open_log(tmp_path, subscription=Subscription(discard, floor=floor)) as log:
             log.append_now(make_batch())
             log.append_now(make_batch())
-    fill(tmp_path, [make_batch(size=200)] * 4, segment_bytes=600, floor=40_000)
+    fill(tmp_path, [make_batch(size=200)] * 4, segment_bytes=600, subscription=Subscription(discard, floor=40_000))
 
     with open_log(tmp_path) as log:
         assert len(positions(log)) == len(WANTED) + 12

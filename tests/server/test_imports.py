@@ -27,7 +27,7 @@ class Finder:
         looked_for.append(name)
 
 sys.meta_path.insert(0, Finder)
-log = LocalLog.open(where / "log", on_durable=lake.accept_all)
+log = LocalLog.open(where / "log", subscription=lake.subscription)
 lake.replayed()
 lines = [
     b'{"a":1,"b":{"c":["x",2.5]},"t":"2026-01-01T00:00:00Z","B":true}',

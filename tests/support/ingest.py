@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from msgspec import Struct
 from tailrace.access import Access, Grant, Sessions
 from tailrace.ingest import LogIngestService, Lookups
 from tailrace.lake import Lake
-from tailrace.log import LocalLog
+from tailrace.log import LocalLog, Log, Subscription
 from tailrace.parsing import Limits
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
@@ -45,17 +45,29 @@ class Parts(Struct, frozen=True):
         return [{name: value for name, value in event.items() if value is not None} for event in events]
 
 
+OpenLog = Callable[[Path, Subscription], Log]
+
+
+def open_local_log(directory: Path, subscription: Subscription) -> Log:
+    """Open the log that a server has, on a disk however full."""
+    return LocalLog.open(directory, subscription=subscription, min_free_bytes=0)
+
+
 @asynccontextmanager
 async def open_service(
-    directory: Path, protocols: Sequence[Protocol] = PROTOCOLS, *, database_url: str = ""
+    directory: Path,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    *,
+    database_url: str = "",
+    open_log: OpenLog = open_local_log,
 ) -> AsyncIterator[Parts]:
-    """Open a service on an empty directory."""
+    """Open a service on an empty directory, over the log that `open_log` opens."""
     database = Database.open(database_url or directory / "tailrace.db")
     access = Access(database, kinds=[protocol.key for protocol in protocols if protocol.key])
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")
     access.datasets_belong(lake.organisation)
-    log = LocalLog.open(directory / "log", on_durable=lake.accept_all, min_free_bytes=0)
+    log = open_log(directory / "log", lake.subscription)
     engine = DuckDB(directory / "lake", directory / "temporary", QueryLimits())
     metrics = Metrics()
     lookups = Lookups(lambda: engine)

@@ -35,7 +35,7 @@ from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
-from tailrace.log import LocalLog
+from tailrace.log import Log
 from tailrace.parsing import Limits
 from tailrace.query import DuckDB, State, Stored, current_states, stored_values
 from tailrace.tail import Tails
@@ -78,7 +78,7 @@ class LogIngestService:
         self,
         *,
         loop: asyncio.AbstractEventLoop,
-        log: LocalLog,
+        log: Log,
         lake: Lake,
         access: Access,
         sessions: Sessions,

@@ -39,6 +39,7 @@ from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.table import DataFile, Received, Table
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
+from tailrace.log import Subscription
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
 from tailrace.storage.reserve import Reserve
@@ -170,16 +171,10 @@ class _Dataset:
 class Lake:
     """All datasets of a data directory. Thread-safe.
 
-    `on_committed(position)` is called when every batch up to a log position is in its table.
+    By its `subscription` it gets the batches of a log, and acknowledges positions up to which all are in their tables.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        settings: LakeSettings,
-        on_committed: Callable[[int], None] | None = None,
-        reserve: Reserve | None = None,
-    ) -> None:
+    def __init__(self, root: Path, settings: LakeSettings, reserve: Reserve | None = None) -> None:
         self._reserve = reserve
         self.root = root
         self.settings = settings
@@ -188,7 +183,6 @@ class Lake:
         self.shred_failures = 0
         self.set_aside = 0  # files of tables' logs that could not be read when they were opened
         self.upkeep = Figures()
-        self._on_committed = on_committed
         self._lock = threading.RLock()
         # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
         self._work = threading.Condition(self._lock)  # for the shredding thread
@@ -199,7 +193,7 @@ class Lake:
         self._datasets: dict[str, _Dataset] = {}
         self._backlog_bytes = 0
         self._accepted = 0
-        self._told = 0
+        self._acknowledged = 0
         self._linger_bytes = min(LINGER_BYTES, settings.commit_bytes)
         self._closing = False
         self._failed: BaseException | None = None
@@ -229,6 +223,7 @@ class Lake:
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     self._unavailable[directory.name] = Unavailable(_known_info(directory), reason_of(error))
+        self.subscription = Subscription(self.accept_all, floor=self.highest_position())
         self._threads = [
             threading.Thread(target=self._shred_forever, name="tailrace-shred", daemon=True),
             threading.Thread(target=self._commit_forever, name="tailrace-commit", daemon=True),
@@ -239,7 +234,6 @@ class Lake:
         cls,
         root: Path,
         settings: LakeSettings | None = None,
-        on_committed: Callable[[int], None] | None = None,
         reserve: Reserve | None = None,
     ) -> "Lake":
         """Open the lake kept in a directory, which is created when missing, and start its threads.
@@ -251,7 +245,7 @@ class Lake:
         # A process that was killed may have made it, and named a dataset in it, without that.
         flush(root.parent)
         flush(root)
-        lake = cls(root, settings or LakeSettings(), on_committed, reserve)
+        lake = cls(root, settings or LakeSettings(), reserve)
         for thread in lake._threads:
             thread.start()
         lake._upkeep.start()
@@ -427,7 +421,7 @@ class Lake:
                 with self._lock:
                     self._unavailable[name] = Unavailable(info, reason, is_dropped=True)
                 raise _refused(f"dataset {name!r} cannot be dropped", error) from error
-        self._tell_committed()
+        self._acknowledge_committed()
 
     def _forget(self, name: str) -> None:
         """What was accepted so far of a name is dropped; the lock is held."""
@@ -721,7 +715,7 @@ class Lake:
                 logger.error("%s: its events stay in the log", error)
                 continue
             self._commit(dataset)
-        self._tell_committed()
+        self._acknowledge_committed()
 
     def close(self, *, commit: bool = True) -> None:
         """Stop the threads; before that commit what is in memory unless told not to (the log has it)."""
@@ -852,7 +846,7 @@ class Lake:
             for dataset in due:
                 self._commit(dataset)
             if due or self._is_dropping_due():
-                self._tell_committed()
+                self._acknowledge_committed()
 
     def _is_dropping_due(self) -> bool:
         return not self._dropped_stored and time.monotonic() >= self._store_dropped_at_s
@@ -993,7 +987,7 @@ class Lake:
             wanted = self._dataset(name).accepted
             dataset = self._drained(name, DRAIN_TIMEOUT_S)
         self._commit(dataset)
-        self._tell_committed()
+        self._acknowledge_committed()
         if dataset.committed < wanted and not dataset.dropped:
             if dataset.commit_failure == FULL:
                 raise disk_full()
@@ -1037,16 +1031,16 @@ class Lake:
 
     # The log
 
-    def _tell_committed(self) -> None:
+    def _acknowledge_committed(self) -> None:
         with self._lock:
             position = self._committed_position()
         if not self._store_dropped():
             return
         with self._lock:
-            if position <= self._told or self._on_committed is None:
+            if position <= self._acknowledged:
                 return
-            self._told = position
-        self._on_committed(position)
+            self._acknowledged = position
+        self.subscription.acknowledge(position)
 
 
 def _enqueue(dataset: _Dataset, batches: Iterable[tuple[int, Batch]], now_s: float | None = None) -> int:

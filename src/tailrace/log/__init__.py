@@ -1,42 +1,55 @@
 """The durable log: batches appended, flushed, read back in order, released once they are in a table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from tailrace.events import Batch, TailraceError
 from tailrace.log.local import LocalLog, LogWriteError
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
+from tailrace.log.subscription import Subscription
 
-__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogVersionError", "LogWriteError"]
+__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogVersionError", "LogWriteError", "Subscription"]
 
 
 class Log(Protocol):
-    """What the rest of the server needs of a log, wherever it is kept.
+    """What the rest of the server needs of a log, wherever it is stored. Any thread may call its methods.
 
-    Positions are int64 ≥ 1, one a batch, strictly increasing, never given out twice.
+    Positions are int64 ≥ 1, one a batch, strictly increasing, never given out twice. A log is opened with the
+    `Subscription` of its one subscriber, to which it delivers batches and whose `floor` it keeps, and binds its
+    `release` to that.
     """
 
     @property
-    def durable_position(self) -> int:
-        """The highest position known to be durable; 0 when nothing ever was."""
+    def fault(self) -> str:
+        """Why appends are refused now, empty while they are taken."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What is stored and not deleted yet."""
+        ...
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        """What cannot be read of it, as far as that was met; a stretch once."""
         ...
 
     def append(self, batch: Batch, done: Callable[[int | None, TailraceError | None], None]) -> None:
-        """Queue a batch; `done(position, None)` or `done(None, error)` is called in a thread of the log."""
-        ...
+        """Queue a batch; `done(position, None)` or `done(None, error)` is called once, in a thread of the log.
 
-    def append_now(self, batch: Batch) -> int:
-        """Append a batch, wait until it is durable, give its position."""
+        `done` must be quick. Raises at once, without a call of `done`: Overloaded when too much waits, another
+        TailraceError while nothing can be stored, ShuttingDown after `close`.
+        """
         ...
 
     def read(self, from_position: int) -> Iterator[tuple[int, Batch]]:
-        """The durable batches from a position on, in order."""
+        """Yield the batches from a position on that were durable at the call, in order."""
         ...
 
     def release(self, upto: int) -> None:
-        """Positions up to this one are kept elsewhere now; their room may be freed."""
+        """Allow positions up to this one to be deleted, as they are stored elsewhere."""
         ...
 
     def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write what waits, then stop; reading stays possible."""
         ...

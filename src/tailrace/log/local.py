@@ -14,6 +14,7 @@ from tailrace.events import Batch, DiskFull, Overloaded, ShuttingDown, TailraceE
 from tailrace.log import frames, segments
 from tailrace.log.frames import HEADER_BYTES, Buffer, Payload
 from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, SegmentFile, Window
+from tailrace.log.subscription import Subscription
 from tailrace.storage.faults import is_full
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -30,7 +31,6 @@ RETRY_AFTER_S = 1
 DISK_RETRY_AFTER_S = 10
 
 Done = Callable[[int | None, TailraceError | None], None]
-OnDurable = Callable[[list[tuple[int, Batch]]], None]
 
 logger = logging.getLogger("tailrace.log")
 
@@ -59,8 +59,7 @@ class LocalLog:
         segment_bytes: int,
         min_free_bytes: int,
         max_queued_bytes: int,
-        on_durable: OnDurable | None,
-        floor: int,
+        subscription: Subscription | None,
         free_bytes: Callable[[], int],
         calls: FileCalls,
     ) -> None:
@@ -73,7 +72,7 @@ class LocalLog:
         self._segment_bytes = segment_bytes
         self._min_free_bytes = min_free_bytes
         self._max_queued_bytes = max_queued_bytes
-        self._on_durable = on_durable
+        self._subscription = subscription
         self._free_bytes = free_bytes
         self._calls = calls
 
@@ -86,7 +85,7 @@ class LocalLog:
         self._broken = False
         self._closed_segments: list[SegmentFile] = []
 
-        # Of the log's thread: durable batches that `on_durable` has not taken. Their bytes count as queued.
+        # Of the log's thread: durable batches that the subscriber has not taken. Their bytes count as queued.
         self._unpublished: list[tuple[int, Batch]] = []
         self._unpublished_bytes = 0
 
@@ -99,7 +98,7 @@ class LocalLog:
         self._active: SegmentFile
         self._fd: int
 
-        self._recover(floor)
+        self._recover(subscription.floor if subscription else 0)
         self._thread = threading.Thread(target=self._run, name="tailrace-log", daemon=True)
 
     @classmethod
@@ -110,8 +109,7 @@ class LocalLog:
         segment_bytes: int = SEGMENT_BYTES,
         min_free_bytes: int = MIN_FREE_BYTES,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
-        on_durable: OnDurable | None = None,
-        floor: int = 0,
+        subscription: Subscription | None = None,
         free_bytes: Callable[[], int] | None = None,
         calls: FileCalls | None = None,
     ) -> "LocalLog":
@@ -120,8 +118,6 @@ class LocalLog:
         The caller sees to it that no other process has the directory open. Only the newest segment is read
         through: what an interrupted write left at its end is cut off; damage before that goes to `damage`.
 
-        `on_durable` gets each group of (position, batch), in order, in the log's thread, before the `done` of any of
-        them; what it raises for is given again, with what follows. Positions up to `floor` are never given out.
         `free_bytes` and `calls` are what the operating system is asked; by default the file system of the directory.
 
         OSError when the directory or a file of it cannot be made or read; LogVersionError when a newer
@@ -138,12 +134,13 @@ class LocalLog:
             segment_bytes=segment_bytes,
             min_free_bytes=min_free_bytes,
             max_queued_bytes=max_queued_bytes,
-            on_durable=on_durable,
-            floor=floor,
+            subscription=subscription,
             free_bytes=free_bytes or (lambda: _free_bytes(directory)),
             calls=calls,
         )
         log._thread.start()
+        if subscription is not None:
+            subscription.bind(log.release)
         return log
 
     def __enter__(self) -> "LocalLog":
@@ -154,7 +151,7 @@ class LocalLog:
 
     @property
     def durable_position(self) -> int:
-        """The highest durable position; on an empty log what `floor` was, 0 when nothing ever was written."""
+        """The highest durable position; on an empty log the subscription's `floor`, 0 when nothing ever was written."""
         return self._durable_position
 
     @property
@@ -556,10 +553,10 @@ class LocalLog:
         Were it passed over, the subscriber would take what comes later for all there is up to there.
         """
         due = [*self._unpublished, *placed]
-        if self._on_durable is None or not due:
+        if self._subscription is None or not due:
             return True
         try:
-            self._on_durable(due)
+            self._subscription.deliver(due)
         except Exception:
             if not self._unpublished:
                 logger.exception("positions from %d on were not taken over, which is tried again", due[0][0])

@@ -42,7 +42,7 @@ from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings
-from tailrace.log import FileCalls, LocalLog, LogVersionError
+from tailrace.log import FileCalls, LocalLog, Log, LogVersionError
 from tailrace.monitors import Mail, MonitorStore, Outgoing, Runner, Sender
 from tailrace.parsing import Limits
 from tailrace.protocols.registry import PROTOCOLS
@@ -172,11 +172,6 @@ async def _serve(
         token = _owners_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
     first_start = not (data / "lake").exists()
     metrics = Metrics()
-    log: LocalLog
-
-    def release(position: int) -> None:
-        log.release(position)
-
     with _opening(data):
         lake = Lake.open(
             data / "lake",
@@ -188,17 +183,15 @@ async def _serve(
                 max_datasets=settings.max_datasets,
                 upkeep=_upkeep(settings),
             ),
-            on_committed=release,
             reserve=reserve,
         )
         access.datasets_belong(lake.organisation)
-        log = LocalLog.open(
+        log: Log = LocalLog.open(
             data / "log",
             segment_bytes=settings.log_segment_bytes,
             min_free_bytes=settings.log_min_free_bytes,
             max_queued_bytes=settings.log_max_queued_bytes,
-            on_durable=lake.accept_all,
-            floor=lake.highest_position(),
+            subscription=lake.subscription,
             calls=FileCalls(fdatasync=_timed(os.fdatasync, metrics.flushes)),
         )
     _remove(data / TEMPORARY_DIRECTORY)
@@ -406,9 +399,7 @@ def _remove(directory: Path) -> None:
         directory.unlink(missing_ok=True)  # where it is no directory
 
 
-async def _start(
-    log: LocalLog, lake: Lake, max_backlog_bytes: int, first_start: bool, service: LogIngestService
-) -> None:
+async def _start(log: Log, lake: Lake, max_backlog_bytes: int, first_start: bool, service: LogIngestService) -> None:
     await asyncio.to_thread(_replay, log, lake, max_backlog_bytes)
     if first_start:
         try:
@@ -429,7 +420,7 @@ def _spare_the_collector() -> None:
     gc.enable()
 
 
-def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
+def _replay(log: Log, lake: Lake, max_backlog_bytes: int) -> None:
     """Hands the lake what the log holds; it passes over what its tables have already."""
     for position, batch in log.read(lake.committed_position() + 1):
         lake.wait_for_capacity(max_backlog_bytes)
@@ -437,7 +428,7 @@ def _replay(log: LocalLog, lake: Lake, max_backlog_bytes: int) -> None:
     lake.replayed(log.read)
 
 
-def _close(lake: Lake, log: LocalLog, database: Database) -> None:
+def _close(lake: Lake, log: Log, database: Database) -> None:
     # The lake first: committing releases segments of the log.
     try:
         lake.close()
@@ -496,7 +487,7 @@ def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], Non
     return timed
 
 
-def _gauges(data: Path, log: LocalLog, lake: Lake, turns: Turns, runner: Runner) -> Gauges:
+def _gauges(data: Path, log: Log, lake: Lake, turns: Turns, runner: Runner) -> Gauges:
     damage = list(log.damage)
     lag = lake.lag()
     return Gauges(

@@ -1,0 +1,97 @@
+"""The service and the lake over a log that is not the server's own: they need no more of it than `Log` says."""
+
+import ast
+import asyncio
+import threading
+from pathlib import Path
+
+import numpy as np
+from support.ingest import open_service
+from support.memory_log import MemoryLog
+
+from tailrace.events import Batch, ParsedBatch
+from tailrace.events.outcome import RequestOutcome
+from tailrace.lake import Lake, LakeSettings
+from tailrace.log import Log
+from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
+
+SOURCE = Path(__file__).parents[2] / "src" / "tailrace"
+NOW_NS = 1_790_000_000_000_000_000
+
+
+def event(number: int) -> ParsedBatch:
+    line = b'{"n":%d}\n' % number
+    return ParsedBatch(line, np.array([NOW_NS], dtype=np.int64), 1, len(line), ())
+
+
+def test_the_service_and_the_lake_work_over_a_log_in_memory(tmp_path: Path) -> None:
+    log = MemoryLog()
+
+    async def run() -> None:
+        async with open_service(tmp_path, open_log=lambda _, subscription: log.subscribe(subscription)) as parts:
+            parts.lake.create("d")
+            dataset = parts.service.check_dataset("d")
+
+            async def ingest(number: int) -> int:
+                outcome = RequestOutcome("toy")
+                receipt = await parts.service.ingest(event(number), dataset, outcome, received_ns=NOW_NS, labels={})
+                return receipt.offset
+
+            assert [await ingest(1), await ingest(2)] == [1, 2]
+            assert log.positions == [1, 2]
+            assert await asyncio.to_thread(parts.rows, "d") == [{"n": 1}, {"n": 2}]
+
+            await asyncio.to_thread(parts.lake.commit_now)
+            assert log.positions == []
+            assert await ingest(3) == 3
+
+    asyncio.run(run())
+    assert log.positions == []
+
+
+def appended(log: Log, number: int) -> None:
+    """Append an event and wait until it is acknowledged."""
+    parsed, acknowledged = event(number), threading.Event()
+    log.append(Batch("d", parsed.events, parsed.times, 1, NOW_NS), lambda *_: acknowledged.set())
+    assert acknowledged.wait(30)
+
+
+def test_a_lake_replays_what_a_log_in_memory_has_and_its_tables_have_not(tmp_path: Path) -> None:
+    memory = MemoryLog()
+    lake = Lake.open(tmp_path / "lake", LakeSettings(commit_age_s=1e9))
+    lake.create("d")
+    lake.replayed()
+    log: Log = memory.subscribe(lake.subscription)
+    appended(log, 1)
+    lake.commit_now()
+    appended(log, 2)
+    lake.close(commit=False)
+    log.close()
+    assert memory.positions == [2]
+
+    lake = Lake.open(tmp_path / "lake", LakeSettings(commit_age_s=1e9))
+    log = memory.subscribe(lake.subscription)
+    for position, batch in log.read(lake.committed_position() + 1):
+        lake.accept(position, batch)
+    lake.replayed(log.read)
+    engine = DuckDB(lake.root, tmp_path / "temporary", QueryLimits())
+    found = run_sql(lake, engine, "SELECT n FROM d ORDER BY n", check=lambda dataset: None)
+    assert to_ndjson(found).split() == [b'{"n":1}', b'{"n":2}']
+    lake.close()
+    assert memory.positions == []
+    log.close()
+    engine.close()
+
+
+def test_only_the_module_that_opens_the_log_knows_which_one_it_is() -> None:
+    naming = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if any(
+            (isinstance(node, ast.Name) and node.id == "LocalLog")
+            or (isinstance(node, ast.alias) and node.name == "LocalLog")
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+
+    assert {path for path in naming if not path.startswith("log/")} == {"server/serve.py"}
