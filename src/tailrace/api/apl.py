@@ -52,7 +52,7 @@ MAX_SAVED_DATASET_LENGTH: Final = 128  # characters, as of any name of a dataset
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
 
 # What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
-_LOST_PLUS = re.compile(r"^(now|\S*T\S*) (?=\d\S*$)")
+_LOST_PLUS = re.compile(r"^(now|[^\sT]*+T\S*+) (?=\d\S*+$)")
 _RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
 _WEEKS = re.compile(r"(\d+(?:\.\d+)?)w")
 _DAY_NS = 24 * 3600 * SECOND

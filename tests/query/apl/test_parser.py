@@ -1,5 +1,6 @@
 """The parser: precedence, literals, names, and errors that say where."""
 
+import time
 from typing import Any
 
 import pytest
@@ -223,3 +224,12 @@ def test_any_text_is_a_tree_or_an_error(text: str) -> None:
     except AplError:
         return
     assert isinstance(found, tree.Program)
+
+
+@pytest.mark.parametrize("end", ["x", "x(", "(x", ""])
+@pytest.mark.parametrize("begin", ["datetime(", "timespan(", 'datetime("'])
+def test_a_literal_that_nothing_closes_takes_no_longer_than_its_text(begin: str, end: str) -> None:
+    began_s = time.process_time()
+    with pytest.raises(AplError):
+        parse(f"print {begin}{' ' * 2_000}{end}")
+    assert time.process_time() - began_s < 1

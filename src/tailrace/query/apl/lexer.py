@@ -45,7 +45,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_INSIDE = re.compile(r"""\s*(?:(["'])(?P<quoted>[^"']*)\1|(?P<plain>(?:[^()]|\([^()]*\))*?))\s*\)""")
+# Possessive, so that it takes time in proportion to the text, whatever that is.
+_INSIDE = re.compile(r"""\s*+(?:(["'])(?P<quoted>[^"']*+)\1\s*+\)|(?P<plain>(?:[^()]++|\([^()]*+\))*+)\))""")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0",
             "\\": "\\", '"': '"', "'": "'", "/": "/", "`": "`"}  # fmt: skip
