@@ -16,9 +16,6 @@ import pytest
 from support import answers, http
 from support.moesif import Application, call
 
-from tailrace.api.apl import moment
-from tailrace.events import BadRequest
-
 if TYPE_CHECKING:
     from conftest import Server
 
@@ -459,17 +456,6 @@ def test_a_query_stops_when_its_client_hangs_up(make_server: Callable[..., "Serv
         client.post("/v1/datasets/_apl", json={"apl": slow("logs")})
 
     assert post(server, "logs | count").status_code == 200
-
-
-def test_times_relative_to_now() -> None:
-    now = 1_000_000_000_000_000_000
-    assert moment("startTime", "now", now) == now
-    assert moment("startTime", "now-1h", now) == now - 3_600_000_000_000
-    assert moment("startTime", "qr-now-30m", now) == now - 1_800_000_000_000
-    assert moment("startTime", "now+1h30m", now) == now + 5_400_000_000_000
-    assert moment("startTime", "now-1w", now) == now - 7 * 86_400_000_000_000
-    with pytest.raises(BadRequest):
-        moment("startTime", "now-x", now)
 
 
 @pytest.mark.parametrize("path", ["/v1/datasets/_apl", "/api/v1/datasets/_apl", "/v1/query/_apl"])

@@ -11,8 +11,8 @@ from support import http
 from support.waiting import wait_until
 
 from tailrace.access.capabilities import DATASET_CAPABILITIES, ORG_CAPABILITIES
-from tailrace.api import ROUTES, ApiRoute
-from tailrace.api.routes import ANY_TOKEN, PUBLIC, Need
+from tailrace.api import ROUTES, ApiRoute, Need
+from tailrace.api.route import ANY_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server

@@ -19,8 +19,8 @@ import schemathesis
 from msgspec import UNSET
 from support import http
 
-from tailrace.api import ROUTES, ApiRoute, monitors, notifiers, openapi, page
-from tailrace.api.examples import EXAMPLES
+from tailrace.api import ROUTES, ApiRoute, notifiers, openapi, page
+from tailrace.api.monitor_bodies import MonitorBody
 from tailrace.events import (
     BadRequest,
     BodyTimeout,
@@ -42,7 +42,7 @@ OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items(
 PROTOCOL_ROUTES = [(route, protocol) for protocol in PROTOCOLS for route in protocol.routes]
 NAMES = [f"{route.method} {openapi.mounted(route, protocol)}" for route, protocol in PROTOCOL_ROUTES]
 READERS = ("read_json", "decode_json")
-IN_ANY_LETTER_CASE = (monitors.MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
+IN_ANY_LETTER_CASE = (MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
 
 
 def name(route: ApiRoute) -> str:
@@ -82,7 +82,7 @@ def test_every_route_says_what_goes_in_and_out(route: ApiRoute) -> None:
     assert route.answer is not UNSET or route.media, "give the row of the table its `answer` (None: no body) or `media`"
     assert route.handler.__doc__, "the docstring of the handler is the summary of the route"
     if route.body is not None:
-        assert route.body in EXAMPLES, "give the body an example in tailrace.api.examples"
+        assert route.example is not UNSET, "give the route an `example` of its body"
 
 
 @pytest.mark.parametrize(("route", "protocol"), PROTOCOL_ROUTES, ids=NAMES)
@@ -149,7 +149,7 @@ def errors(tree: type[TailraceError]) -> Iterator[type[TailraceError]]:
 
 
 def every_body() -> Iterator[tuple[str, BodyDoc]]:
-    yield from ((repr(kind), BodyDoc(kind, example)) for kind, example in EXAMPLES.items())
+    yield from ((name(route), BodyDoc(route.body, route.example)) for route in ROUTES if route.body is not None)
     for route, _ in PROTOCOL_ROUTES:
         if route.doc is not None and "application/json" in route.doc.bodies:
             yield f"{route.method} {route.path}", route.doc.bodies["application/json"]

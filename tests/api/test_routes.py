@@ -1,20 +1,23 @@
 """Every route of the API, walked: none answers without the token and the capability that the table names."""
 
+import pkgutil
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from support import http
 
+from tailrace import api
 from tailrace.access import Access, Entry
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.field_store import FieldStore
-from tailrace.api.routes import ANY_TOKEN, PUBLIC
+from tailrace.api.route import ANY_TOKEN, PUBLIC
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Health, Monitoring
 from tailrace.api.turns import Turns
@@ -91,6 +94,29 @@ def test_every_route_served_is_in_the_table_with_its_need(unused_services: Servi
     assert sorted(served) == sorted((route.method, route.path) for route in ROUTES)
     assert all(type(route) is Route for route in build(unused_services).routes)
     assert {route.path for route in ROUTES if route.need is PUBLIC} == PUBLIC_PATHS
+
+
+def test_the_routes_of_every_module_are_in_the_table() -> None:
+    modules = [import_module(f"{api.__name__}.{each.name}") for each in pkgutil.iter_modules(api.__path__)]
+    tables = [own for module in modules if (own := getattr(module, "ROUTES", ROUTES)) is not ROUTES]
+
+    assert sorted(name(route) for table in tables for route in table) == sorted(name(route) for route in ROUTES)
+
+
+def test_every_route_is_of_the_module_that_answers_it() -> None:
+    for module in {import_module(route.handler.__module__) for route in ROUTES}:
+        assert {route.handler.__module__ for route in module.ROUTES} == {module.__name__}
+
+
+def test_no_route_hides_another(unused_services: Services) -> None:
+    served = build(unused_services).routes
+
+    for route in ROUTES:
+        path = re.sub(r"{\w+(:path)?}", "nothing-of-this-name", route.path)
+        request = {"type": "http", "method": route.method, "path": path, "root_path": ""}
+        found = next(each for each in served if each.matches(request)[0] is Match.FULL)
+        assert isinstance(found, Route)
+        assert found.path == route.path
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=name)

@@ -1,6 +1,7 @@
 """The management and query HTTP API: datasets, tokens, the current user, SQL."""
 
 from tailrace.api.application import Services, build
-from tailrace.api.routes import ROUTES, ApiRoute, Need
+from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.routes import ROUTES
 
-__all__ = ["ROUTES", "ApiRoute", "Need", "Services", "build"]
+__all__ = ["ROUTES", "Act", "ApiRoute", "Need", "Services", "build"]

@@ -5,7 +5,7 @@ import secrets
 import string
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -14,11 +14,13 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
-from tailrace.api.apl import with_plus
 from tailrace.api.area import Area
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.times import with_plus
 from tailrace.events import BadRequest, checked_text
 from tailrace.events.times import given_time
+from tailrace.protocols.http import ParameterDoc
 from tailrace.storage.documents import Document
 
 AREA = "annotations"
@@ -188,3 +190,54 @@ def _is_within(each: Annotation, datasets: set[str], start: datetime | None, end
         and (start is None or last >= start)
         and (end is None or _instant(each.time) <= end)
     )
+
+
+DATASETS = ParameterDoc("datasets", "Names of datasets, divided by commas; any where it is not given.")
+START = ParameterDoc("start", "RFC 3339: those that end at this time or later.")
+END = ParameterDoc("end", "RFC 3339: those that begin at this time or earlier.")
+
+ROUTES: Final = (
+    ApiRoute(
+        "GET",
+        "/v2/annotations",
+        list_annotations,
+        Need("annotations", "read"),
+        answer=list[Annotation],
+        parameters=(DATASETS, START, END),
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/annotations",
+        create_annotation,
+        Need("annotations", "create"),
+        act=Act("createAnnotation", "annotation"),
+        body=NewAnnotation,
+        example={
+            "type": "deployment",
+            "datasets": ["demo"],
+            "time": "2026-01-02T03:04:05Z",
+            "title": "Version 1.4",
+        },
+        answer=Annotation,
+        refusals=(404,),
+    ),
+    ApiRoute("GET", "/v2/annotations/{id}", get_annotation, Need("annotations", "read"), answer=Annotation),
+    ApiRoute(
+        "PUT",
+        "/v2/annotations/{id}",
+        update_annotation,
+        Need("annotations", "update"),
+        act=Act("updateAnnotation", "annotation"),
+        body=AnnotationChange,
+        example={"title": "Version 1.4 is out"},
+        answer=Annotation,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/annotations/{id}",
+        delete_annotation,
+        Need("annotations", "delete"),
+        act=Act("deleteAnnotation", "annotation"),
+        answer=None,
+    ),
+)

@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,14 +17,16 @@ from starlette.types import Receive, Scope, Send
 from tailrace.access import Grant, require, require_own
 from tailrace.api import running, views
 from tailrace.api.errors import Error, error_body
-from tailrace.api.media import JSON, PLAIN, accepted
+from tailrace.api.media import JSON, PLAIN, TABLES, accepted
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
 from tailrace.api.services import Services, decode_json, read_body, read_json
+from tailrace.api.times import time_range
 from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError, checked_text
 from tailrace.events.outcome import RequestOutcome, outcome_of
-from tailrace.events.times import EXAMPLE
+from tailrace.protocols.http import ParameterDoc
 from tailrace.query import Interrupt
-from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
-from tailrace.query.apl.times import SECOND, datetime_ns
+from tailrace.query.answers import legacy, tabular, to_legacy, to_result, to_tabular, to_tabular_rows
+from tailrace.query.apl.times import SECOND
 from tailrace.query.legacy import LegacyQuery, compile_legacy, duration_ns
 from tailrace.query.run import (
     DEFAULT_BIN_AUTO_GROUPS,
@@ -44,18 +46,11 @@ DEFAULT_CONCURRENCY: Final = 10
 
 MAX_HOLD_S: Final = 30.0  # of an answer that waits for events; connections may be ended that are silent for longer
 
-ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
 HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
 MESSAGES_HEADER: Final = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON and Arrow have no place for
 MAX_MESSAGES_BYTES: Final = 4096  # of that header
 MAX_SAVED_DATASET_LENGTH: Final = 128  # characters, as of any name of a dataset
 SAVED_KINDS: Final = ("analytics", "stream", "apl")
-
-# What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
-_LOST_PLUS = re.compile(r"^(now|[^\sT]*+T\S*+) (?=\d\S*+$)")
-_RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
-_WEEKS = re.compile(r"(\d+(?:\.\d+)?)w")
-_DAY_NS = 24 * 3600 * SECOND
 
 
 class AplBody(Struct, rename="camel"):
@@ -372,50 +367,6 @@ def _within(name: str, value: int | None, most: int) -> None:
         raise BadRequest(f"{name} is {value}, but it may be 1 to {most}, or 0 for the default")
 
 
-def time_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
-    """The bounds of a request in Unix nanoseconds, None for one that it has not. Raises BadRequest."""
-    now_ns = time.time_ns()
-    start_ns, end_ns = moment("startTime", start, now_ns), moment("endTime", end, now_ns)
-    if start_ns is not None and end_ns is not None and start_ns > end_ns:
-        raise BadRequest(f"startTime {start} is after endTime {end}")
-    return start_ns, end_ns
-
-
-def moment(name: str, text: str | None, now_ns: int) -> int | None:
-    """Unix nanoseconds of a time that a request has, RFC 3339 or relative (`now-1h`); None where it has none.
-
-    An offset with a `Z` after it, as the Python client sends, is that offset. Raises BadRequest.
-    """
-    text = (text or "").strip()
-    if not text or text.startswith(ZERO_TIME):
-        return None
-    relative = _RELATIVE.fullmatch(text)
-    if relative is not None:
-        sign, span = relative.groups()
-        if sign is None:
-            return now_ns
-        size = _span_ns(span)
-        if size is not None:
-            return now_ns + size if sign == "+" else now_ns - size
-    else:
-        found = datetime_ns(text)
-        if found is None and text.endswith("Z"):
-            found = datetime_ns(text.removesuffix("Z"))
-        if found is not None:
-            return found
-    raise BadRequest(f"{name} is {text!r}, but it is a time like {EXAMPLE}, or relative like 'now' or 'now-1h'")
-
-
-def with_plus(text: str) -> str:
-    """Return the time that a query string has, with a plus again where one that was not encoded became a space."""
-    return _LOST_PLUS.sub(r"\1+", text)
-
-
-def _span_ns(text: str) -> int | None:
-    weeks = _WEEKS.fullmatch(text.strip())
-    return round(float(weeks[1]) * 7 * _DAY_NS) if weeks else duration_ns(text)
-
-
 def _hold_s(text: str | None) -> float:
     """Seconds of a duration as Go's clients write it: `5s`, or nanoseconds; at most MAX_HOLD_S."""
     if not text:
@@ -452,3 +403,85 @@ def _require_api_token(grant: Grant) -> None:
         raise Forbidden(
             "this endpoint takes API tokens only, not personal tokens; send to /v1/datasets/_apl or create an API token"
         )
+
+
+FORMAT = ParameterDoc("format", "The shape of the answer; legacy where it is not given.", Literal[tuple(FORMATS)])
+SAVE = ParameterDoc(
+    "saveAsKind", "Keeps the query; its id is in the header X-Axiom-History-Query-Id.", Literal[SAVED_KINDS]
+)
+TOTALS = ParameterDoc("totals", "false leaves out the table _totals.")
+CURSOR = ParameterDoc("cursor", "Rows after this one, where the body has none.")
+STREAMING = ParameterDoc(
+    "streaming-duration", f"How long to wait for events that match, as in 5s; {MAX_HOLD_S:g}s at most."
+)
+CONCURRENCY = ParameterDoc(
+    "maxConcurrency",
+    f"How many run at once; {DEFAULT_CONCURRENCY} where it is not given.",
+    Annotated[int, Meta(ge=1, le=MAX_CONCURRENCY)],
+)
+_EXAMPLE: Final = {
+    "apl": "demo | summarize count() by bin(_time, 1h), level",
+    "startTime": "now-1d",
+    "endTime": "now",
+}
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute(
+            "POST",
+            "/datasets/_apl",
+            query,
+            ANY_TOKEN,
+            body=AplBody,
+            example=_EXAMPLE,
+            answer=(legacy.Answer, tabular.Answer),
+            parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+            refusals=(404, 406, 422, 429),
+            inside=QUERY,
+            media=TABLES,
+        ),
+        ApiRoute(
+            "POST",
+            "/datasets/{id}/query",
+            query_dataset,
+            ANY_TOKEN,
+            body=LegacyQuery,
+            example={
+                "startTime": "now-1d",
+                "endTime": "now",
+                "resolution": "1h",
+                "aggregations": [{"op": "count", "field": "*"}],
+                "groupBy": ["level"],
+            },
+            answer=legacy.Answer,
+            parameters=(SAVE, CURSOR, STREAMING),
+            refusals=(422, 429, 503),
+            inside=QUERY,
+        ),
+    ),
+    ApiRoute(
+        "POST",
+        "/v1/query/_apl",
+        query_edge,
+        ANY_TOKEN,
+        body=AplBody,
+        example=_EXAMPLE,
+        answer=(legacy.Answer, tabular.Answer),
+        parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+        refusals=(404, 406, 422, 429),
+        inside=QUERY,
+        media=TABLES,
+    ),
+    ApiRoute(
+        "POST",
+        "/v1/query/batch",
+        query_batch,
+        ANY_TOKEN,
+        body=list[BatchItem],
+        example=[{"queryId": "by-level", "aplRequest": _EXAMPLE}],
+        parameters=(CONCURRENCY,),
+        inside=QUERY,
+        media={"text/event-stream": str},
+    ),
+)

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from tailrace.access import Grant, require
 from tailrace.api import audit
 from tailrace.api.errors import error_body
-from tailrace.api.routes import ANY_TOKEN, ROUTES, ApiRoute
+from tailrace.api.route import ANY_TOKEN, ApiRoute
+from tailrace.api.routes import ROUTES
 from tailrace.api.services import Services, json_response
 from tailrace.events import MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, outcome_of
@@ -71,20 +72,18 @@ def _page(document: Mapping[str, Any]) -> bytes:
 
 
 def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
-    acts = {method: audit.act_of(method, route.handler) for method, route in methods.items()}
-
     async def endpoint(request: Request) -> Response:
         # Starlette answers HEAD wherever there is GET.
         method = "GET" if request.method == "HEAD" else request.method
-        route, act = methods[method], acts[method]
+        route = methods[method]
         outcome_of(request.scope).route = route.path
         grant = _grant(route, request, services)
-        if act is None or grant is None:
+        if route.act is None or grant is None:
             return await route.handler(request, services, grant)
         who = await audit.actor(services, grant)
         response = await route.handler(request, services, grant)
         if response.status_code < 400:
-            await audit.record(act, who, request, services, grant, response)
+            await audit.record(route.act, who, request, services, grant, response)
         return response
 
     return endpoint

@@ -4,7 +4,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require
 from tailrace.api.area import Area
-from tailrace.api.paging import page
+from tailrace.api.paging import LIMIT, OFFSET, page
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
 from tailrace.storage.documents import Document, VersionMismatch
@@ -272,3 +273,79 @@ def _shown(document: Document) -> Dashboard:
         updated_at=document.updated_at,
         updated_by=document.updated_by,
     )
+
+
+_REFUSED = {409: Refused, 412: Refused}
+_EXAMPLE: Final = {
+    "dashboard": {
+        "name": "Shop",
+        "owner": EVERYONE,
+        "charts": [{"id": "errors", "name": "Errors", "type": "TimeSeries", "query": {"apl": "demo | count"}}],
+        "layout": [],
+        "refreshTime": 60,
+        "schemaVersion": 2,
+        "timeWindowStart": "qr-now-1h",
+        "timeWindowEnd": "qr-now",
+    },
+}
+
+ROUTES: Final = (
+    ApiRoute(
+        "GET",
+        "/v2/dashboards",
+        list_dashboards,
+        Need("dashboards", "read"),
+        answer=list[Dashboard],
+        parameters=(LIMIT, OFFSET),
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/dashboards",
+        create_dashboard,
+        Need("dashboards", "create"),
+        act=Act("createDashboard", "dashboard"),
+        body=DashboardWrite,
+        example=_EXAMPLE,
+        answer=Written,
+        status=201,
+        failures=_REFUSED,
+    ),
+    ApiRoute("GET", "/v2/dashboards/uid/{uid}", get_dashboard, Need("dashboards", "read"), answer=Dashboard),
+    ApiRoute(
+        "PUT",
+        "/v2/dashboards/uid/{uid}",
+        update_dashboard,
+        Need("dashboards", "update"),
+        act=Act("updateDashboard", "dashboard"),
+        body=DashboardWrite,
+        example=_EXAMPLE,
+        answer=Written,
+        failures=_REFUSED,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/dashboards/uid/{uid}",
+        delete_dashboard,
+        Need("dashboards", "delete"),
+        act=Act("deleteDashboard", "dashboard"),
+        answer=None,
+    ),
+    ApiRoute(
+        "PATCH",
+        "/v2/dashboards/uid/{uid}/charts/{chart}",
+        update_dashboard_chart,
+        Need("dashboards", "update"),
+        act=Act("updateDashboard", "dashboard"),
+        body=ChartPatch,
+        example={"chart": {"name": "Errors an hour"}, "version": 1},
+        answer=Written,
+        failures=_REFUSED,
+    ),
+    ApiRoute(
+        "GET",
+        "/api/internal/integrations/dashboards",
+        list_integrations,
+        Need("dashboards", "read"),
+        answer=list[IntegrationDashboard],
+    ),
+)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
 from tailrace.api.audit import note
+from tailrace.api.route import Act, ApiRoute, Need, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, DiskFull, StorageUnavailable, checked_text
 from tailrace.events.times import rfc3339
@@ -210,3 +212,52 @@ def _shown(info: DatasetInfo, map_fields: list[str], *, unavailable: str | Unset
         edge_deployment=info.edge_deployment or UNSET,
         region=info.edge_deployment or UNSET,
     )
+
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/v2", "/api/v1"),
+        ApiRoute("GET", "/datasets", list_datasets, Need("datasets", "read"), answer=list[Dataset]),
+        ApiRoute(
+            "POST",
+            "/datasets",
+            create_dataset,
+            Need("datasets", "create"),
+            act=Act("createDataset", "dataset"),
+            body=NewDataset,
+            example={"name": "shop", "description": "What the shop logs"},
+            answer=Dataset,
+            refusals=(409,),
+        ),
+        ApiRoute("GET", "/datasets/{id}", get_dataset, Need("datasets", "read"), answer=Dataset),
+        ApiRoute(
+            "PUT",
+            "/datasets/{id}",
+            update_dataset,
+            Need("datasets", "update"),
+            act=Act("updateDataset", "dataset"),
+            body=DatasetChange,
+            example={"description": "What the shop logs", "retentionDays": 30},
+            answer=Dataset,
+        ),
+    ),
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute(
+            "DELETE",
+            "/datasets/{id}",
+            delete_dataset_v1,
+            Need("datasets", "delete"),
+            act=Act("deleteDataset", "dataset"),
+            answer=Nothing,
+        ),
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/datasets/{id}",
+        delete_dataset,
+        Need("datasets", "delete"),
+        act=Act("deleteDataset", "dataset"),
+        answer=None,
+    ),
+)

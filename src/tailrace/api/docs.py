@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
+from tailrace.api.route import PUBLIC, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events.outcome import FORWARDED_HOST
 
@@ -35,3 +37,9 @@ async def page_of_routes(request: Request, services: Services, grant: Grant | No
 
     content = await asyncio.to_thread(request.app.state.page)
     return Response(page.at(content, _base_url(request) or page.URL), media_type="text/html", headers=PAGE_HEADERS)
+
+
+ROUTES: Final = (
+    ApiRoute("GET", "/openapi.json", openapi, PUBLIC, answer=dict[str, Any]),
+    ApiRoute("GET", "/docs", page_of_routes, PUBLIC, media={"text/html": str}),
+)

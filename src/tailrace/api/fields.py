@@ -1,13 +1,16 @@
 """The fields of a dataset over HTTP: what users say of them, and which hold maps."""
 
 import asyncio
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require, require_changeable, require_own
+from tailrace.api import statistics
 from tailrace.api.field_store import FieldNote
+from tailrace.api.route import ANY_TOKEN, QUERY, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.statistics import Field, fields_of
 from tailrace.events import Conflict, NotFound, checked_text
@@ -103,3 +106,51 @@ def _field(services: Services, dataset: str, name: str) -> Field:
         if each.name == name:
             return each
     raise NotFound(f"field {name!r} of dataset {dataset!r} not found")
+
+
+ROUTES: Final = (
+    ApiRoute(
+        "GET", "/v2/datasets/{id}/fields/{field:path}", get_field, ANY_TOKEN, answer=statistics.Field, inside=QUERY
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/datasets/{id}/fields/{field:path}",
+        update_field,
+        Need("datasets", "update"),
+        act=Act("updateField", "dataset"),
+        body=FieldChange,
+        example={"unit": "ms", "description": "How long the answer took"},
+        answer=statistics.Field,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/datasets/{id}/mapfields", list_map_fields, Need("datasets", "read"), answer=list[str]),
+    ApiRoute(
+        "PUT",
+        "/v2/datasets/{id}/mapfields",
+        replace_map_fields,
+        Need("datasets", "update"),
+        act=Act("updateMapFields", "dataset"),
+        body=list[str],
+        example=["attributes"],
+        answer=list[str],
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/{id}/mapfields",
+        create_map_field,
+        Need("datasets", "update"),
+        act=Act("createMapField", "dataset"),
+        body=MapField,
+        example={"name": "attributes"},
+        answer=MapField,
+        refusals=(409,),
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/datasets/{id}/mapfields/{field:path}",
+        delete_map_field,
+        Need("datasets", "update"),
+        act=Act("deleteMapField", "dataset"),
+        answer=None,
+    ),
+)

@@ -1,6 +1,6 @@
 """What a supervisor and a monitoring system ask: alive, ready, metrics."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
+from tailrace.api.route import PUBLIC, ApiRoute, Need
 from tailrace.api.services import Services, json_response
 from tailrace.events.outcome import outcome_of
 
@@ -53,3 +54,10 @@ async def ready(request: Request, services: Services, grant: Grant | None) -> Re
 async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:
     """All counters in the Prometheus text format."""
     return Response(services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+ROUTES: Final = (
+    ApiRoute("GET", "/healthz", alive, PUBLIC, answer=Health),
+    ApiRoute("GET", "/readyz", ready, PUBLIC, answer=Readiness, failures={503: Unready}),
+    ApiRoute("GET", "/metrics", metrics, Need("server", "read"), media={"text/plain": str}),
+)

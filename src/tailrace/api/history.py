@@ -1,11 +1,14 @@
 """Queries that were saved by running them, over HTTP."""
 
 import asyncio
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
+from tailrace.api.route import ANY_TOKEN, ApiRoute, under
+from tailrace.api.saved_queries import SavedQuery
 from tailrace.api.services import Services, json_response
 
 
@@ -13,3 +16,11 @@ async def saved_query(request: Request, services: Services, grant: Grant) -> Res
     """A query that the same user saved."""
     found = await asyncio.to_thread(services.saved_queries.get, request.path_params["id"], who=grant.user_id)
     return json_response(found)
+
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute("GET", "/datasets/_history/{id}", saved_query, ANY_TOKEN, answer=SavedQuery),
+    ),
+)

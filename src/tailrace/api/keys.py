@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -11,8 +12,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, KeyRecord, require
 from tailrace.access.capabilities import EVERY_DATASET
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import DatasetExists, TailraceError
+from tailrace.protocols.registry import PROTOCOLS
 
 EXAMPLE_DATASET = "logs"  # in a command to try a key that may send to every one
 
@@ -103,3 +106,31 @@ def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> No
     for name in missing:
         with suppress(DatasetExists):  # made by another request meanwhile
             services.lake.create(name, who=grant.user_id, organisation=grant.organisation)
+
+
+_OF_ONE_DATASET: Final = next(each.name for each in PROTOCOLS if each.key and each.key.scope == "dataset")
+
+ROUTES: Final = (
+    ApiRoute("GET", "/tailrace/v1/keys", list_keys, Need("apiTokens", "read"), answer=list[KeyRecord]),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/keys",
+        create_key,
+        Need("apiTokens", "create"),
+        act=Act("createKey", "key"),
+        body=NewKey,
+        example={"protocol": _OF_ONE_DATASET, "name": "shop", "dataset": "shop-api"},
+        answer=MadeKey,
+        status=201,
+        refusals=(404, 409),
+    ),
+    ApiRoute("GET", "/tailrace/v1/keys/{id}", get_key, Need("apiTokens", "read"), answer=KeyRecord),
+    ApiRoute(
+        "DELETE",
+        "/tailrace/v1/keys/{id}",
+        delete_key,
+        Need("apiTokens", "delete"),
+        act=Act("deleteKey", "key"),
+        answer=None,
+    ),
+)

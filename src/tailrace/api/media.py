@@ -1,6 +1,7 @@
 """Which of the media types that an answer can have a client accepts."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from tailrace.events import NotAcceptable
 from tailrace.query import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
@@ -12,6 +13,7 @@ PLAIN: Mapping[str, Callable[[Result], bytes]] = {
     "application/vnd.apache.arrow.stream": to_arrow,
     "application/vnd.apache.parquet": to_parquet,
 }
+TABLES: Final = dict.fromkeys(PLAIN, str)  # as the further answers of a route
 FORMATS: Mapping[str, Callable[[Result], bytes]] = {JSON: to_json, **PLAIN}
 
 

@@ -3,7 +3,7 @@
 import secrets
 import string
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
 from tailrace.api.area import Area
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
 from tailrace.monitors import Notifier, read_notifier
@@ -105,3 +106,39 @@ def _shown(document: Document) -> ShownNotifier:
         document.updated_at,
         shown_time(notifier.disabled_until) or UNSET,
     )
+
+
+_EXAMPLE: Final = {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}}
+
+ROUTES: Final = (
+    ApiRoute("GET", "/v2/notifiers", list_notifiers, Need("notifiers", "read"), answer=list[ShownNotifier]),
+    ApiRoute(
+        "POST",
+        "/v2/notifiers",
+        create_notifier,
+        Need("notifiers", "create"),
+        act=Act("createNotifier", "notifier"),
+        body=NotifierBody,
+        example=_EXAMPLE,
+        answer=ShownNotifier,
+    ),
+    ApiRoute("GET", "/v2/notifiers/{id}", get_notifier, Need("notifiers", "read"), answer=ShownNotifier),
+    ApiRoute(
+        "PUT",
+        "/v2/notifiers/{id}",
+        update_notifier,
+        Need("notifiers", "update"),
+        act=Act("updateNotifier", "notifier"),
+        body=NotifierBody,
+        example=_EXAMPLE,
+        answer=ShownNotifier,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/notifiers/{id}",
+        delete_notifier,
+        Need("notifiers", "delete"),
+        act=Act("deleteNotifier", "notifier"),
+        answer=None,
+    ),
+)

@@ -12,9 +12,8 @@ from msgspec import UNSET, Struct
 
 from tailrace import __version__
 from tailrace.api.errors import Error
-from tailrace.api.examples import EXAMPLES
 from tailrace.api.media import JSON
-from tailrace.api.routes import ANY_TOKEN, ApiRoute
+from tailrace.api.route import ANY_TOKEN, ApiRoute
 from tailrace.protocols.http import BodyDoc, ParameterDoc, Protocol, Route
 
 OPENAPI: Final = "3.1.0"
@@ -128,7 +127,7 @@ def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
         _needs(route),
         () if route.need is None else tokens,
         route.parameters,
-        {} if route.body is None else {JSON: BodyDoc(route.body, EXAMPLES.get(route.body, UNSET))},
+        {} if route.body is None else {JSON: BodyDoc(route.body, route.example)},
         {
             int(status): {**good, **route.media},
             **{each: {JSON: Error} for each in sorted(refused)},

@@ -1,12 +1,14 @@
 """Organisations over HTTP, in the objects of Axiom's `/v2/orgs`."""
 
 import asyncio
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, Organisation, allows
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.events import NotFound
 
@@ -138,3 +140,33 @@ def _shown(services: Services, organisation: Organisation, role: str, with_peopl
             tier=PLAN,
         ),
     )
+
+
+_EXAMPLE: Final = {"name": "Shop"}
+
+ROUTES: Final = (
+    ApiRoute("GET", "/v2/orgs", list_organisations, ANY_TOKEN, answer=list[Org]),
+    ApiRoute(
+        "POST",
+        "/v2/orgs",
+        create_organisation,
+        ANY_TOKEN,
+        act=Act("createOrg", "org"),
+        body=OrgName,
+        example=_EXAMPLE,
+        answer=Org,
+        refusals=(409,),
+        inside="an owner of the first organisation",
+    ),
+    ApiRoute("GET", "/v2/orgs/{id}", get_organisation, ANY_TOKEN, answer=Org),
+    ApiRoute(
+        "PUT",
+        "/v2/orgs/{id}",
+        update_organisation,
+        Need("billing", "update"),
+        act=Act("updateOrg", "org"),
+        body=OrgName,
+        example=_EXAMPLE,
+        answer=Org,
+    ),
+)

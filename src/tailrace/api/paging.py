@@ -1,14 +1,20 @@
 """The part of a list that `limit` and `offset` of the query string ask for."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, Final, TypeVar
 
+from msgspec import Meta
 from starlette.requests import Request
 
 from tailrace.events import BadRequest
+from tailrace.protocols.http import ParameterDoc
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
+LIMIT: Final = ParameterDoc(
+    "limit", f"How many at most; {DEFAULT_LIMIT} where it is not given.", Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+)
+OFFSET: Final = ParameterDoc("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
 
 T = TypeVar("T")
 

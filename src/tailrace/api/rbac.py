@@ -1,12 +1,15 @@
 """Roles and groups over HTTP: what users may do beyond the built-in roles."""
 
 import asyncio
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, GroupBody, RoleBody
+from tailrace.access.rbac import CustomRole, Group
 from tailrace.api.audit import note
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 
 
@@ -72,3 +75,76 @@ async def delete_group(request: Request, services: Services, grant: Grant) -> Re
     """Removes it; its members keep their own roles."""
     await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], who=grant)
     return no_content()
+
+
+_ROLE_BODY_EXAMPLE: Final = {"name": "Reader of the shop", "datasetCapabilities": {"demo": {"query": ["read"]}}}
+_GROUP_BODY_EXAMPLE: Final = {"name": "On call", "members": [], "roles": []}
+
+ROUTES: Final = (
+    ApiRoute("GET", "/v2/rbac/roles", list_roles, Need("rbac", "read"), answer=list[CustomRole]),
+    ApiRoute(
+        "POST",
+        "/v2/rbac/roles",
+        create_role,
+        Need("rbac", "create"),
+        act=Act("createRole", "role"),
+        body=RoleBody,
+        example=_ROLE_BODY_EXAMPLE,
+        answer=CustomRole,
+        refusals=(404, 409),
+    ),
+    ApiRoute("GET", "/v2/rbac/roles/{id}", get_role, Need("rbac", "read"), answer=CustomRole),
+    ApiRoute(
+        "PUT",
+        "/v2/rbac/roles/{id}",
+        update_role,
+        Need("rbac", "update"),
+        act=Act("updateRole", "role"),
+        body=RoleBody,
+        example=_ROLE_BODY_EXAMPLE,
+        answer=CustomRole,
+        refusals=(409,),
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/rbac/roles/{id}",
+        delete_role,
+        Need("rbac", "delete"),
+        act=Act("deleteRole", "role"),
+        answer=None,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/rbac/groups", list_groups, Need("rbac", "read"), answer=list[Group]),
+    ApiRoute(
+        "POST",
+        "/v2/rbac/groups",
+        create_group,
+        Need("rbac", "create"),
+        act=Act("createGroup", "group"),
+        body=GroupBody,
+        example=_GROUP_BODY_EXAMPLE,
+        answer=Group,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/rbac/groups/{id}", get_group, Need("rbac", "read"), answer=Group),
+    ApiRoute(
+        "PUT",
+        "/v2/rbac/groups/{id}",
+        update_group,
+        Need("rbac", "update"),
+        act=Act("updateGroup", "group"),
+        body=GroupBody,
+        example=_GROUP_BODY_EXAMPLE,
+        answer=Group,
+        refusals=(409,),
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/rbac/groups/{id}",
+        delete_group,
+        Need("rbac", "delete"),
+        act=Act("deleteGroup", "group"),
+        answer=None,
+        refusals=(409,),
+    ),
+)

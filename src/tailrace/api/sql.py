@@ -1,6 +1,7 @@
 """SQL over HTTP: one SELECT over the datasets that the token may query, answered in the format asked for."""
 
 from functools import partial
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -8,9 +9,11 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require, require_own
 from tailrace.api import apl, running
-from tailrace.api.media import FORMATS, JSON, accepted
+from tailrace.api.media import FORMATS, JSON, TABLES, accepted
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services, read_json
 from tailrace.query import AplRequest, Interrupt, run_sql
+from tailrace.query.results import Answer
 
 
 class Sql(Struct):
@@ -41,3 +44,19 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
 
     content = await running.run(request, services, grant, work)
     return Response(content, headers={"content-type": media_type})
+
+
+ROUTES: Final = (
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/sql",
+        query,
+        ANY_TOKEN,
+        body=Sql,
+        example={"sql": "SELECT level, count(*) AS n FROM demo GROUP BY ALL ORDER BY n DESC"},
+        answer=Answer,
+        refusals=(404, 406, 422, 429),
+        inside=QUERY,
+        media=TABLES,
+    ),
+)

@@ -1,7 +1,7 @@
 """Saved queries over HTTP: what Axiom's API calls starred queries."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -11,9 +11,11 @@ from starlette.responses import Response
 from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
 from tailrace.api.area import Area
-from tailrace.api.paging import page
+from tailrace.api.paging import LIMIT, OFFSET, page
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound, checked_text
+from tailrace.protocols.http import ParameterDoc
 from tailrace.storage.documents import Document
 
 AREA = "starred queries"
@@ -156,3 +158,63 @@ def _shown(document: Document) -> StarredQuery:
     query = document.body["query"]
     query = {**query, "queryOptions": query.get("queryOptions") or {}}  # which Axiom's clients read from every one
     return msgspec.convert({"id": document.id, **document.body, "query": query}, StarredQuery)
+
+
+WHO = ParameterDoc("who", "Whose they are: a user's id, `team` for the others', `all`; one's own where not given.")
+OF_DATASET = ParameterDoc("dataset", "Those of this dataset.")
+TEXT = ParameterDoc("qs", "A part of their name or of their APL.")
+_EXAMPLE: Final = {"name": "Errors", "query": {"apl": "demo | where level == 'error'"}}
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/v2"),
+        ApiRoute(
+            "GET",
+            "/apl-starred-queries",
+            list_starred_queries,
+            ANY_TOKEN,
+            answer=list[StarredQuery],
+            parameters=(WHO, OF_DATASET, TEXT, LIMIT, OFFSET),
+            inside="starredQueries:read on the dataset",
+        ),
+        ApiRoute(
+            "POST",
+            "/apl-starred-queries",
+            create_starred_query,
+            ANY_TOKEN,
+            act=Act("createStarredQuery", "starredQuery"),
+            body=StarredQueryBody,
+            example=_EXAMPLE,
+            answer=StarredQuery,
+            inside="starredQueries:create on the dataset",
+        ),
+        ApiRoute(
+            "GET",
+            "/apl-starred-queries/{id}",
+            get_starred_query,
+            ANY_TOKEN,
+            answer=StarredQuery,
+            inside="starredQueries:read on the dataset",
+        ),
+        ApiRoute(
+            "PUT",
+            "/apl-starred-queries/{id}",
+            update_starred_query,
+            ANY_TOKEN,
+            act=Act("updateStarredQuery", "starredQuery"),
+            body=StarredQueryBody,
+            example=_EXAMPLE,
+            answer=StarredQuery,
+            inside="starredQueries:update on the dataset",
+        ),
+        ApiRoute(
+            "DELETE",
+            "/apl-starred-queries/{id}",
+            delete_starred_query,
+            ANY_TOKEN,
+            act=Act("deleteStarredQuery", "starredQuery"),
+            answer=None,
+            inside="starredQueries:delete on the dataset",
+        ),
+    ),
+)

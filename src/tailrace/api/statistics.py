@@ -1,6 +1,7 @@
 """What datasets hold, over HTTP: their fields, and figures of their size and time."""
 
 import asyncio
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.api.field_store import FieldNote, VirtualField
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.events import TailraceError
 from tailrace.events.times import rfc3339
@@ -222,3 +224,25 @@ def _human(size: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} {_UNITS[-1]}"
+
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute("GET", "/datasets/_fields", all_fields, ANY_TOKEN, answer=list[DatasetFields], inside=QUERY),
+        ApiRoute(
+            "POST",
+            "/datasets/_fields",
+            chosen_fields,
+            ANY_TOKEN,
+            body=FieldsBody | None,
+            example={"datasets": ["demo"]},
+            answer=list[DatasetFields],
+            refusals=(404,),
+            inside=QUERY,
+        ),
+        ApiRoute("GET", "/datasets/_stats", stats, ANY_TOKEN, answer=Stats, inside=QUERY),
+        ApiRoute("GET", "/datasets/{id}/info", info, ANY_TOKEN, answer=Info, inside=QUERY),
+    ),
+    ApiRoute("GET", "/v2/datasets/{id}/fields", dataset_fields, ANY_TOKEN, answer=list[Field], inside=QUERY),
+)

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.access import Grant, require
 from tailrace.api import running
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events import Batch, TailraceError
 from tailrace.protocols import axiom
@@ -158,3 +159,17 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
 
 class _Replaced(TailraceError):
     """The dataset was dropped, and there is a new one of its name."""
+
+
+ROUTES: Final = (
+    ApiRoute(
+        "GET",
+        "/tailrace/v1/tail/{dataset}",
+        tail,
+        ANY_TOKEN,
+        parameters=(WHERE,),
+        refusals=(400, 429, 503),
+        inside=QUERY,
+        media={"text/event-stream": str},
+    ),
+)

@@ -1,13 +1,15 @@
 """Tokens over HTTP: API tokens, the ingest tokens of before 2022, and the personal tokens of users."""
 
 import asyncio
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Capabilities, Grant, Replacement, TokenRecord
+from tailrace.access import Capabilities, Grant, PersonalToken, Replacement, TokenRecord
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Forbidden
 
@@ -258,3 +260,112 @@ def _is_basic(record: TokenRecord) -> bool:
 
 def _ingest_token(record: TokenRecord, secret: str = "") -> IngestToken:
     return IngestToken(record.id, record.name, record.description, list(record.dataset_capabilities), secret)
+
+
+_EXAMPLE: Final = {"name": "laptop"}
+
+ROUTES: Final = (
+    ApiRoute("GET", "/v2/tokens", list_tokens, Need("apiTokens", "read"), answer=list[TokenRecord]),
+    ApiRoute(
+        "POST",
+        "/v2/tokens",
+        create_token,
+        Need("apiTokens", "create"),
+        act=Act("createAPIToken", "apiToken"),
+        body=NewToken,
+        example={"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
+        answer=MadeToken,
+    ),
+    ApiRoute("GET", "/v2/tokens/{id}", get_token, Need("apiTokens", "read"), answer=TokenRecord),
+    ApiRoute(
+        "PUT",
+        "/v2/tokens/{id}",
+        update_token,
+        Need("apiTokens", "update"),
+        act=Act("updateAPIToken", "apiToken"),
+        body=TokenChange,
+        example={"description": "Of the shop"},
+        answer=TokenRecord,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/tokens/{id}",
+        delete_token,
+        Need("apiTokens", "delete"),
+        act=Act("deleteAPIToken", "apiToken"),
+        answer=None,
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/tokens/{id}/regenerate",
+        regenerate_token,
+        Need("apiTokens", "update"),
+        act=Act("regenerateAPIToken", "apiToken"),
+        body=Regeneration,
+        example={"existingTokenExpiresAt": "2100-01-02T00:00:00Z", "newTokenExpiresAt": None},
+        answer=MadeToken,
+    ),
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute("GET", "/tokens/ingest", list_ingest_tokens, Need("apiTokens", "read"), answer=list[IngestToken]),
+        ApiRoute(
+            "POST",
+            "/tokens/ingest",
+            create_ingest_token,
+            Need("apiTokens", "create"),
+            act=Act("createAPIToken", "apiToken"),
+            body=NewIngestToken,
+            example={"name": "shop", "scopes": ["demo"]},
+            answer=IngestToken,
+        ),
+        ApiRoute(
+            "GET",
+            "/tokens/personal",
+            list_own_tokens,
+            ANY_TOKEN,
+            answer=list[PersonalToken],
+            inside="a personal token",
+        ),
+        ApiRoute(
+            "POST",
+            "/tokens/personal",
+            create_own_token,
+            ANY_TOKEN,
+            act=Act("createPersonalToken", "personalToken"),
+            body=NewPersonalToken,
+            example=_EXAMPLE,
+            answer=MadePersonalToken,
+            inside="a personal token",
+        ),
+        ApiRoute(
+            "DELETE",
+            "/tokens/personal/{id}",
+            delete_own_token,
+            ANY_TOKEN,
+            act=Act("deletePersonalToken", "personalToken"),
+            answer=None,
+            inside="a personal token",
+        ),
+    ),
+    ApiRoute(
+        "GET", "/tailrace/v1/users/{id}/tokens", list_user_tokens, Need("users", "read"), answer=list[PersonalToken]
+    ),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/users/{id}/tokens",
+        create_user_token,
+        Need("users", "update"),
+        act=Act("createPersonalToken", "personalToken"),
+        body=NewPersonalToken,
+        example=_EXAMPLE,
+        answer=MadePersonalToken,
+    ),
+    ApiRoute(
+        "DELETE",
+        "/tailrace/v1/users/{id}/tokens/{token}",
+        delete_user_token,
+        Need("users", "update"),
+        act=Act("deletePersonalToken", "personalToken"),
+        answer=None,
+    ),
+)

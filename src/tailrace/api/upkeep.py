@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -9,9 +10,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require
 from tailrace.api import running
-from tailrace.api.apl import time_range
 from tailrace.api.audit import note
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.times import time_range
 from tailrace.events import BadRequest, Conflict, Overloaded
 from tailrace.events.times import rfc3339
 from tailrace.lake import Deletion
@@ -162,3 +164,59 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
             last_matched_event=None if found.last_ns is None else rfc3339(found.last_ns),
         )
     )
+
+
+TRIM = "trim:update on the dataset"
+_EXAMPLE: Final = {"maxDuration": "720h"}
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute(
+            "POST",
+            "/datasets/{id}/trim",
+            trim_counted,
+            ANY_TOKEN,
+            act=Act("trimDataset", "dataset"),
+            body=Trim,
+            example=_EXAMPLE,
+            answer=Trimmed,
+            refusals=(409, 429, 503),
+            inside=TRIM,
+        ),
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/{id}/trim",
+        trim,
+        ANY_TOKEN,
+        act=Act("trimDataset", "dataset"),
+        body=Trim,
+        example=_EXAMPLE,
+        answer=None,
+        refusals=(409, 429, 503),
+        inside=TRIM,
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/{id}/vacuum",
+        vacuum,
+        ANY_TOKEN,
+        act=Act("vacuumDataset", "dataset"),
+        answer=Vacuumed,
+        refusals=(429, 503),
+        inside="vacuum:update on the dataset",
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/datasets/_apl/delete",
+        delete_matching,
+        ANY_TOKEN,
+        act=Act("aplDelete", "dataset"),
+        body=DeleteBody,
+        example={"apl": "demo | where level == 'debug'", "endTime": "now-7d", "commit": False},
+        answer=Deleted,
+        inside="query:read and data:delete on the dataset",
+        refusals=(404, 409, 422, 429, 503),
+    ),
+)

@@ -1,6 +1,7 @@
 """Users over HTTP: the one that a token belongs to, and those of the organisation."""
 
 import asyncio
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, Role, User, allows
 from tailrace.api.audit import note
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
 
@@ -130,3 +132,70 @@ def _current(services: Services, grant: Grant) -> User:
     else:
         name, email = services.access.get_token(grant.token_id, grant.organisation).name, ""
     return User(grant.user_id, name, email, Role("custom", "Custom"))
+
+
+ROUTES: Final = (
+    *under(
+        ("/v1", "/api/v1"),
+        ApiRoute("GET", "/user", current_user_v1, ANY_TOKEN, answer=CurrentUserV1),
+    ),
+    ApiRoute("GET", "/v2/user", current_user, ANY_TOKEN, answer=User),
+    ApiRoute(
+        "PUT",
+        "/v2/user",
+        update_current_user,
+        ANY_TOKEN,
+        act=Act("updateUserSettings", "user"),
+        body=UserChange,
+        example={"name": "Ada"},
+        answer=User,
+        refusals=(409,),
+        inside="a personal token",
+    ),
+    *under(
+        ("/v1", "/v2", "/api/v1"),
+        ApiRoute("GET", "/users", list_users, Need("users", "read"), answer=list[User]),
+        ApiRoute(
+            "POST",
+            "/users",
+            create_user,
+            Need("users", "create"),
+            act=Act("createUser", "user"),
+            body=NewUser,
+            example={"name": "Ada", "email": "ada@example.com", "role": "user"},
+            answer=User,
+            refusals=(409,),
+        ),
+        ApiRoute("GET", "/users/{id}", get_user, Need("users", "read"), answer=User),
+        ApiRoute(
+            "PUT",
+            "/users/{id}",
+            update_user,
+            Need("users", "update"),
+            act=Act("updateUser", "user"),
+            body=UserName,
+            example={"name": "Ada"},
+            answer=User,
+        ),
+        ApiRoute(
+            "DELETE",
+            "/users/{id}",
+            delete_user,
+            Need("users", "delete"),
+            act=Act("removeUserFromOrg", "user"),
+            answer=None,
+            refusals=(409,),
+        ),
+        ApiRoute(
+            "PUT",
+            "/users/{id}/role",
+            set_role,
+            Need("users", "update"),
+            act=Act("updateUserRole", "user"),
+            body=RoleChange,
+            example={"role": "read-only"},
+            answer=User,
+            refusals=(409,),
+        ),
+    ),
+)

@@ -1,6 +1,7 @@
 """Virtual fields over HTTP: fields of a dataset that APL expressions make."""
 
 import asyncio
+from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -8,8 +9,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.api.field_store import VirtualField
+from tailrace.api.route import ANY_TOKEN, Act, ApiRoute
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound, checked_text
+from tailrace.protocols.http import ParameterDoc
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
 from tailrace.query.apl.tree import VIRTUAL_ALONE, has_subquery
@@ -110,3 +113,61 @@ def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
         body.type or "",
         body.unit or "",
     )
+
+
+DATASET = ParameterDoc("dataset", "The dataset whose fields they are.", required=True)
+_EXAMPLE: Final = {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"}
+
+ROUTES: Final = (
+    ApiRoute(
+        "GET",
+        "/v2/vfields",
+        list_virtual_fields,
+        ANY_TOKEN,
+        answer=list[VirtualField],
+        parameters=(DATASET,),
+        refusals=(404,),
+        inside="virtualFields:read on the dataset",
+    ),
+    ApiRoute(
+        "POST",
+        "/v2/vfields",
+        create_virtual_field,
+        ANY_TOKEN,
+        act=Act("createVirtualField", "virtualField"),
+        body=VirtualFieldBody,
+        example=_EXAMPLE,
+        answer=VirtualField,
+        refusals=(404, 409),
+        inside="virtualFields:create on the dataset",
+    ),
+    ApiRoute(
+        "GET",
+        "/v2/vfields/{id}",
+        get_virtual_field,
+        ANY_TOKEN,
+        answer=VirtualField,
+        inside="virtualFields:read on the dataset",
+    ),
+    ApiRoute(
+        "PUT",
+        "/v2/vfields/{id}",
+        update_virtual_field,
+        ANY_TOKEN,
+        act=Act("updateVirtualField", "virtualField"),
+        body=VirtualFieldBody,
+        example=_EXAMPLE,
+        answer=VirtualField,
+        refusals=(409,),
+        inside="virtualFields:update on the dataset",
+    ),
+    ApiRoute(
+        "DELETE",
+        "/v2/vfields/{id}",
+        delete_virtual_field,
+        ANY_TOKEN,
+        act=Act("deleteVirtualField", "virtualField"),
+        answer=None,
+        inside="virtualFields:delete on the dataset",
+    ),
+)

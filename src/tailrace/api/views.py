@@ -4,7 +4,7 @@ Source of the rights: Axiom's page on views. Who may read a view sees what it sh
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows_view, require, require_own
 from tailrace.api.area import Area
+from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.lake import Snapshot
@@ -147,3 +148,36 @@ def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, An
 
 def _shown(document: Document) -> View:
     return msgspec.convert({"id": document.id, **document.body}, View)
+
+
+_EXAMPLE: Final = {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]}
+
+ROUTES: Final = (
+    ApiRoute("GET", "/v2/views", list_views, Need("views", "read"), answer=list[View]),
+    ApiRoute(
+        "POST",
+        "/v2/views",
+        create_view,
+        Need("views", "create"),
+        act=Act("createView", "view"),
+        body=ViewBody,
+        example=_EXAMPLE,
+        answer=View,
+        refusals=(409,),
+    ),
+    ApiRoute("GET", "/v2/views/{id}", get_view, Need("views", "read"), answer=View),
+    ApiRoute(
+        "PUT",
+        "/v2/views/{id}",
+        update_view,
+        Need("views", "update"),
+        act=Act("updateView", "view"),
+        body=ViewBody,
+        example=_EXAMPLE,
+        answer=View,
+        refusals=(409,),
+    ),
+    ApiRoute(
+        "DELETE", "/v2/views/{id}", delete_view, Need("views", "delete"), act=Act("deleteView", "view"), answer=None
+    ),
+)

@@ -1,10 +1,22 @@
-"""Times in query strings whose plus was not encoded, so that it came as a space."""
+"""The times of requests."""
 
 import time
 
 import pytest
 
-from tailrace.api.apl import with_plus
+from tailrace.api.times import moment, with_plus
+from tailrace.events import BadRequest
+
+
+def test_times_relative_to_now() -> None:
+    now = 1_000_000_000_000_000_000
+    assert moment("startTime", "now", now) == now
+    assert moment("startTime", "now-1h", now) == now - 3_600_000_000_000
+    assert moment("startTime", "qr-now-30m", now) == now - 1_800_000_000_000
+    assert moment("startTime", "now+1h30m", now) == now + 5_400_000_000_000
+    assert moment("startTime", "now-1w", now) == now - 7 * 86_400_000_000_000
+    with pytest.raises(BadRequest):
+        moment("startTime", "now-x", now)
 
 
 @pytest.mark.parametrize(
