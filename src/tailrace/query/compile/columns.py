@@ -1,6 +1,5 @@
 """What several operators need: columns defined and named, patterns of names, rows cut in order."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
+from tailrace.query.wildcards import wildcard
 
 if TYPE_CHECKING:
     from tailrace.query.compile.compiler import Compiler
@@ -108,9 +108,7 @@ def names_in(node: tree.Expression) -> set[str]:
 def matcher(patterns: Sequence[tree.Pattern]) -> Callable[[str], bool]:
     """Whether a name is one of those that the patterns mean."""
     names = {pattern.text for pattern in patterns if pattern.is_name}
-    wild = [
-        re.compile(".*".join(map(re.escape, pattern.parts)), re.DOTALL) for pattern in patterns if not pattern.is_name
-    ]
+    wild = [wildcard(pattern.parts) for pattern in patterns if not pattern.is_name]
     return lambda name: name in names or any(each.fullmatch(name) for each in wild)
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,6 +40,7 @@ from tailrace.query.values import (
     null,
     timespan_literal,
 )
+from tailrace.query.wildcards import wildcard
 
 MAX_OPERATORS = 250  # in one pipe
 MAX_DATASETS_READ = 500  # in all of a query
@@ -533,10 +533,7 @@ def _table_query(name: tree.Name) -> tree.Query:
 
 def fits(pattern: tree.Pattern, name: str) -> bool:
     """Whether a name is one of the pattern's."""
-    if pattern.is_name:
-        return pattern.text == name
-    shown = "*".join(part.replace("[", "[[]").replace("?", "[?]") for part in pattern.parts)
-    return fnmatchcase(name, shown)
+    return wildcard(pattern.parts).fullmatch(name) is not None
 
 
 def _is_larger(node: exp.Expr, limit: int) -> bool:

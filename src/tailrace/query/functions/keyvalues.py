@@ -52,8 +52,9 @@ def scanned_pairs(text: str, rule: KeyValueRule) -> dict[str, str]:
 
 
 _DEFAULT_QUOTES: Final = ('"', "'")
-_PAIR: Final = re.compile(r"""([^\s,;=:"']++)[=:](?:("[^"]*+")[^\s,;"']*+|([^\s,;"']*+))""")
-_BARE_PAIR: Final = re.compile(r"([^\s,;=:]++)[=:]([^\s,;]*+)")
+# A key is looked for only where one can begin, so that no text is read again and again.
+_PAIR: Final = re.compile(r"""(?<![^\s,;=:"'])([^\s,;=:"']++)[=:](?:("[^"]*+")[^\s,;"']*+|([^\s,;"']*+))""")
+_BARE_PAIR: Final = re.compile(r"(?<![^\s,;=:])([^\s,;=:]++)[=:]([^\s,;]*+)")
 _APART: Final = re.compile(r"\s[=:]|:\s|'")
 
 

@@ -1,11 +1,11 @@
 """Functions of pairs of a key and a value, as tags are written."""
 
-import re
 from typing import Any
 
 from tailrace.query.functions.table import Context, table
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import DYNAMIC, STRING, Value, dictionary, literal
+from tailrace.query.wildcards import wildcard
 
 FUNCTIONS, _add = table("pair")
 
@@ -28,17 +28,13 @@ def _whole(text: str, separator: str) -> dict[str, str]:
 
 @udf("apl_find_pair", [DYNAMIC, STRING, STRING, STRING], DYNAMIC)
 def _find_pair(values: Any, key: str, value: str, separator: str) -> dict[str, str] | None:
-    wanted_key, wanted_value = _wildcard(key), _wildcard(value)
+    wanted_key, wanted_value = wildcard(key.split("*")), wildcard(value.split("*"))
     for text in values if isinstance(values, list) else ():
         if isinstance(text, str):
             pair = _parsed(text, separator)
             if wanted_key.fullmatch(pair["key"]) and wanted_value.fullmatch(pair["value"]):
                 return pair
     return None
-
-
-def _wildcard(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*?".join(re.escape(part) for part in re.split(r"\*+", pattern)), re.DOTALL)
 
 
 def _pair(context: Context, key: Value, value: Value, separator: Value | None) -> Value:
