@@ -176,8 +176,8 @@ def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
 
 
 _FLAGS = re.compile(r"(?:\(\?[a-zA-Z-]+\))*")
-_INSIDE = re.compile(r"\\Q.*?\\E|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?!\?))", re.DOTALL)
-_PIECE = re.compile(r"\\Q.*?\\E|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+_INSIDE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?!\?))", re.DOTALL)
+_PIECE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|.", re.DOTALL)
 
 
 def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
