@@ -1,8 +1,6 @@
 """Annotations over HTTP: what happened when, marked on the charts of datasets."""
 
 import re
-import secrets
-import string
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,7 +12,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
-from tailrace.api.area import Area
+from tailrace.api.area import Area, new_id
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.times import with_plus
@@ -29,7 +27,6 @@ MAX_TITLE_LENGTH = 256  # characters
 MAX_TEXT_LENGTH = 512  # characters of a description or a URL
 MAX_TYPE_LENGTH = 128  # characters
 MAX_DATASETS = 1_000
-_ALPHABET = string.ascii_letters + string.digits
 
 
 class NewAnnotation(Struct, rename="camel"):
@@ -98,8 +95,7 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
         ),
         grant,
     )
-    made = "ann_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
-    document = await Area(AREA, services, grant).add(body, made)
+    document = await Area(AREA, services, grant).add(body, new_id("ann_"))
     return json_response(_shown(document))
 
 

@@ -1,14 +1,21 @@
-"""The documents of one area, such as the annotations, of the organisation that a request is for."""
+"""What resources do alike: the documents of one area, such as the annotations, of the organisation asked for."""
 
 import asyncio
+import secrets
+import string
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
-from tailrace.access import Grant
+from tailrace.access import Grant, allows, require
+from tailrace.access.capabilities import EVERY_DATASET
 from tailrace.api.services import Services
+from tailrace.events import NotFound
 from tailrace.storage.documents import Document
+
+ID_LENGTH: Final = 20  # characters, beside the prefix
+_ALPHABET: Final = string.ascii_letters + string.digits
 
 
 class Area(Struct, frozen=True, eq=False):
@@ -57,3 +64,19 @@ class Area(Struct, frozen=True, eq=False):
     async def delete(self, document_id: str) -> None:
         """Delete one; raises NotFound."""
         await asyncio.to_thread(self.services.documents.delete, self.grant.organisation, self.name, document_id)
+
+
+def new_id(prefix: str = "") -> str:
+    """Return an id that nobody guesses."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH))
+
+
+def require_on(grant: Grant, *, capability: str, action: str, dataset: str, missing: str) -> None:
+    """Raise Forbidden where what is of a dataset, of any for "", is not the token's to act on.
+
+    Raise NotFound with `missing` where it may not even read it, so that nobody learns what there is beside their own.
+    """
+    of = dataset or EVERY_DATASET
+    if not allows(grant, capability=capability, action="read", dataset=of):
+        raise NotFound(missing)
+    require(grant, capability=capability, action=action, dataset=of)

@@ -1,8 +1,6 @@
 """Dashboards over HTTP: documents with a version, so that two who change one do not overwrite each other."""
 
 import re
-import secrets
-import string
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
-from tailrace.api.area import Area
+from tailrace.api.area import Area, new_id
 from tailrace.api.paging import LIMIT, OFFSET, page
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -21,12 +19,10 @@ from tailrace.storage.documents import Document, VersionMismatch
 AREA = "dashboards"
 EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
 UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-UID_LENGTH = 20  # characters of one that is made here
 MAX_NAME_LENGTH = 100  # characters
 MAX_CHARTS = 200
 MAX_DESCRIPTION_LENGTH = 20_000  # characters
 MAX_DEPTH = 50  # of a patch
-_ALPHABET = string.ascii_letters + string.digits
 
 
 class DashboardWrite(Struct):
@@ -113,7 +109,7 @@ async def create_dashboard(request: Request, services: Services, grant: Grant) -
                 return _refused(before, 409, "already_exists", "there is a dashboard of that uid already")
             require(grant, capability="dashboards", action="update")
             return await _replace(services, grant, uid, lambda _: body, wanted.version, wanted.overwrite)
-    made = uid or "".join(secrets.choice(_ALPHABET) for _ in range(UID_LENGTH))
+    made = uid or new_id()
     try:
         document = await Area(AREA, services, grant).add(body, made)
     except Conflict:

@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
-from tailrace.api.area import Area
+from tailrace.api.area import Area, new_id
 from tailrace.api.field_store import FieldStore
 from tailrace.api.monitor_bodies import AlertHistory, Happened, MonitorBody, ShownMonitor, Standing
-from tailrace.api.notifiers import new_id, shown_time
+from tailrace.api.notifiers import shown_time
 from tailrace.api.route import QUERY, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.times import moment, with_plus

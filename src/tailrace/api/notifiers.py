@@ -1,7 +1,5 @@
 """Notifiers over HTTP: whom monitors tell, and how."""
 
-import secrets
-import string
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
-from tailrace.api.area import Area
+from tailrace.api.area import Area, new_id
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
@@ -20,7 +18,6 @@ from tailrace.monitors import Notifier, read_notifier
 from tailrace.storage.documents import Document, DocumentStore
 
 AREA = "notifiers"
-_ALPHABET = string.ascii_letters + string.digits
 
 
 class NotifierBody(Struct, frozen=True, rename="camel"):
@@ -83,11 +80,6 @@ def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str)
     except NotFound:
         return None
     return msgspec.convert(document.body, Notifier)
-
-
-def new_id(prefix: str) -> str:
-    """An id that nobody guesses."""
-    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(20))
 
 
 def shown_time(time: datetime | None) -> str | None:

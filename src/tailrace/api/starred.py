@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
-from tailrace.api.area import Area
+from tailrace.api.area import Area, require_on
 from tailrace.api.paging import LIMIT, OFFSET, page
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -123,10 +123,8 @@ def _is_wanted(query: StarredQuery, who: str | None, user: str) -> bool:
 async def _found(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
     wanted = request.path_params["id"]
     query = _shown(await Area(AREA, services, grant).get(wanted))
-    if not _may(grant, "read", query.dataset):
-        # As if there were none, so that nobody learns what there is beside their own.
-        raise NotFound(f"{wanted!r} not found in {AREA}")
-    _require(grant, action, query.dataset)
+    missing = f"{wanted!r} not found in {AREA}"
+    require_on(grant, capability=CAPABILITY, action=action, dataset=query.dataset, missing=missing)
     return query
 
 

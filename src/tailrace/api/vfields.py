@@ -7,11 +7,12 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows, require
+from tailrace.access import Grant, require
+from tailrace.api.area import require_on
 from tailrace.api.field_store import VirtualField
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest, NotFound, checked_text
+from tailrace.events import BadRequest, checked_text
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
@@ -84,10 +85,8 @@ def _require(grant: Grant, action: str, dataset: str) -> None:
 
 async def _found(request: Request, services: Services, grant: Grant, action: str) -> VirtualField:
     field = await asyncio.to_thread(services.fields.virtual_field, request.path_params["id"])
-    if not allows(grant, capability=CAPABILITY, action="read", dataset=field.dataset):
-        # As if there were none, so that nobody learns what there is beside their own.
-        raise NotFound(f"virtual field {field.id!r} not found")
-    _require(grant, action, field.dataset)
+    missing = f"virtual field {field.id!r} not found"
+    require_on(grant, capability=CAPABILITY, action=action, dataset=field.dataset, missing=missing)
     return field
 
 
