@@ -1022,7 +1022,7 @@ _UNITS_NS = {
     "us": 1_000, "µs": 1_000, "μs": 1_000, "micro": 1_000, "micros": 1_000, "microsecond": 1_000, "microseconds": 1_000,
     "tick": 100, "ticks": 100, "ns": 1, "nano": 1, "nanos": 1, "nanosecond": 1, "nanoseconds": 1,
 }  # fmt: skip
-_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zµμ]+)\s*")
+_PART = re.compile(r"(\s*([0-9]*)(\.[0-9]*|)\s*([a-zµμ]+)\s*)")
 _CLOCK = re.compile(r"(?:([0-9]+)\.)?([0-9]+):([0-9]+)(?::([0-9]+)(?:\.([0-9]{1,9})[0-9]*)?)?")
 _MAX_TIMESPAN_CHARACTERS = 100
 
@@ -1039,16 +1039,16 @@ def parse_timespan(text: str) -> int | None:
         return _in_64_bits(sign * (whole * NS_PER_S + int(fraction.ljust(9, "0"))))
     if rest == "0":
         return 0
-    total, end = 0, 0
-    while end < len(rest):
-        part = _PART.match(rest, end)
-        if part is None or part[2] not in _UNITS_NS:
+    total = size = 0
+    for part, digits, decimals, unit in _PART.findall(rest):
+        unit_ns = _UNITS_NS.get(unit)
+        if unit_ns is None or not (digits or len(decimals) > 1):
             return None
-        digits, _, decimals = part[1].partition(".")
-        unit_ns = _UNITS_NS[part[2]]
-        total += int(digits or "0") * unit_ns + int(decimals or "0") * unit_ns // 10 ** len(decimals)
-        end = part.end()
-    return _in_64_bits(sign * total) if end else None
+        total += int(digits or "0") * unit_ns
+        if len(decimals) > 1:
+            total += int(decimals[1:]) * unit_ns // 10 ** (len(decimals) - 1)
+        size += len(part)
+    return _in_64_bits(sign * total) if size and size == len(rest) else None
 
 
 def _in_64_bits(number: int) -> int | None:

@@ -1,6 +1,7 @@
 """What the aggregations `phrases` and `spotlight` make of counts, in Python over the few rows of a result."""
 
 import re
+from collections import Counter
 from heapq import nsmallest
 from typing import Any
 
@@ -10,20 +11,19 @@ from tailrace.query.values import DYNAMIC, LONG
 MAX_WORDS = 5  # of a phrase
 MAX_VALUES = 10  # of a field, that a report shows
 
-_SENTENCE = re.compile(r"[^\s\w'-]+|\n")
-_WORD = re.compile(r"[\w'-]+")
+_BETWEEN_SENTENCES = re.compile(r"[^\s\w'-]+|\n")
+_ASCII_BREAKS = {code: "\n" for code in range(128) if _BETWEEN_SENTENCES.match(chr(code))}
 
 
 def _phrases(counts: dict[str, int], most: int) -> list[str]:
     """The most frequent phrases; one inside of a longer phrase that is as frequent is not shown."""
-    found: dict[tuple[str, ...], int] = {}
+    texts: dict[int, list[str]] = {}
     for text, count in counts.items():
-        for sentence in _SENTENCE.split(text):
-            words = _WORD.findall(sentence)
-            for size in range(1, min(MAX_WORDS, len(words)) + 1):
-                for start in range(len(words) - size + 1):
-                    phrase = tuple(words[start : start + size])
-                    found[phrase] = found.get(phrase, 0) + count
+        texts.setdefault(count, []).append(text)
+    found: Counter[tuple[str, ...]] = Counter()
+    for count, same in texts.items():
+        phrases = _phrases_of("\n".join(same))
+        found.update(phrases if count == 1 else {phrase: n * count for phrase, n in phrases.items()})
     covered = {
         part
         for phrase, count in found.items()
@@ -31,8 +31,26 @@ def _phrases(counts: dict[str, int], most: int) -> list[str]:
         for part in (phrase[1:], phrase[:-1])
         if found[part] == count
     }
-    shown = ((-count, -len(phrase), phrase) for phrase, count in found.items() if phrase not in covered)
-    return [" ".join(phrase) for _, _, phrase in nsmallest(most, shown)]
+    ranked: dict[tuple[int, int], list[tuple[str, ...]]] = {}
+    for phrase, count in found.items():
+        if phrase not in covered:
+            ranked.setdefault((count, len(phrase)), []).append(phrase)
+    shown: list[str] = []
+    for rank in sorted(ranked, reverse=True):
+        if len(shown) < most:
+            shown += map(" ".join, nsmallest(most - len(shown), ranked[rank]))
+    return shown
+
+
+def _phrases_of(text: str) -> Counter[tuple[str, ...]]:
+    """How often each phrase of up to MAX_WORDS words is in the sentences of a text."""
+    sentences = text.translate(_ASCII_BREAKS).split("\n") if text.isascii() else _BETWEEN_SENTENCES.split(text)
+    found: Counter[tuple[str, ...]] = Counter(zip(" ".join(sentences).split(), strict=True))
+    longer = [words for words in map(str.split, sentences) if len(words) > 1]
+    for size in range(2, MAX_WORDS + 1):
+        for words in longer:
+            found.update(zip(*(words[n:] for n in range(size)), strict=False))
+    return found
 
 
 def _spotlight(fields: list[dict[str, Any]], selected: int, baseline: int) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """Functions of conversations with language models: arrays of messages with `role` and `content`."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
 import sqlglot.expressions as exp
+from msgspec import UNSET, Struct
 
 from tailrace.query.functions.parsed_json import parse_json
 from tailrace.query.functions.table import Context, Price, table
-from tailrace.query.functions.udf import udf
+from tailrace.query.functions.udf import from_json, udf
 from tailrace.query.values import (
     BOOL,
     DYNAMIC,
@@ -17,6 +19,7 @@ from tailrace.query.values import (
     STRING,
     Value,
     bool_,
+    cast,
     coalesce,
     dynamic,
     dynamic_literal,
@@ -26,6 +29,7 @@ from tailrace.query.values import (
     null,
     number_node,
     real,
+    string,
     text_node,
 )
 
@@ -36,20 +40,46 @@ _TRUNCATED = ("length", "max_tokens", "max_output_tokens", "model_length", "toke
 _CUT_SHORT = rf'(?i)^\s*(?:\[.*")?(?:{"|".join(_TRUNCATED)})(?:".*\])?\s*$'  # alone, or among an array's
 
 
-def _messages(value: Any) -> list[dict[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+class _Message(Struct, gc=False):
+    """What the functions read of a message; of any type, as it came."""
+
+    role: Any = UNSET
+    content: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
 
 
-def _message_at(messages: Any, index: int) -> dict[str, Any]:
+_DECODER = msgspec.json.Decoder(list[_Message])
+
+
+def _messages(text: str) -> list[_Message]:
+    """The messages in a JSON text; none where it is no array."""
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.MsgspecError, RecursionError):  # one is no dictionary, or holds a number beyond the doubles
+        value = from_json(text)
+    return [*map(_message, filter(_is_message, value))] if isinstance(value, list) else []
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _message(value: dict[str, Any]) -> _Message:
+    return _Message(value.get("role", UNSET), value.get("content"), value.get("tool_calls"), value.get("function_call"))
+
+
+def _message_at(text: str, index: int) -> _Message:
+    messages = from_json(text)
     message = messages[index] if isinstance(messages, list) else None
     if not isinstance(message, dict):
         raise TypeError("a message is a dictionary")
-    return message
+    return _message(message)
 
 
-def _content(message: dict[str, Any]) -> str:
+def _content(message: _Message) -> str:
     """A message's text; of a content of several parts their texts, joined."""
-    content = message.get("content")
+    content = message.content
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
@@ -57,34 +87,32 @@ def _content(message: dict[str, Any]) -> str:
     return "".join(each for each in texts if isinstance(each, str))
 
 
-def _of_role(value: Any, *roles: str, last: bool = False) -> Iterator[dict[str, Any]]:
-    """The messages of these roles, from the first to the last or the other way."""
-    if isinstance(value, list):
-        for each in reversed(value) if last else value:
-            if isinstance(each, dict):
-                role = each.get("role", "")
-                if role in roles or str(role).lower() in roles:
-                    yield each
+def _of_role(messages: Iterable[_Message], *roles: str) -> Iterator[_Message]:
+    for message in messages:
+        role = "" if message.role is UNSET else message.role
+        if role in roles or str(role).lower() in roles:
+            yield message
 
 
-def _calls(message: dict[str, Any]) -> list[Any]:
-    calls, call, content = message.get("tool_calls"), message.get("function_call"), message.get("content")
-    found = list(calls) if isinstance(calls, list) else []
+def _calls(message: _Message) -> list[Any]:
+    calls, call, content = message.tool_calls, message.function_call, message.content
+    found = calls if isinstance(calls, list) else []
     if isinstance(call, dict):
-        found.append(call)
+        found = [*found, call]
     if isinstance(content, list):
-        found += [each for each in content if isinstance(each, dict) and each.get("type") in ("tool_use", "tool_call")]
+        parts = [each for each in content if isinstance(each, dict) and each.get("type") in ("tool_use", "tool_call")]
+        found = found + parts
     return found
 
 
-@udf("apl_genai_concat", [DYNAMIC, STRING], STRING, otherwise="")
-def _concat(messages: Any, separator: str) -> str:
-    return separator.join(_content(each) for each in _messages(messages))
+@udf("apl_genai_concat", [STRING, STRING], STRING, otherwise="")
+def _concat(text: str, separator: str) -> str:
+    return separator.join(map(_content, _messages(text)))
 
 
-@udf("apl_genai_turns", [DYNAMIC], LONG, otherwise=0)
-def _turns(messages: Any) -> int:
-    return sum(1 for _ in _of_role(messages, "user"))
+@udf("apl_genai_turns", [STRING], LONG, otherwise=0)
+def _turns(text: str) -> int:
+    return sum(1 for _ in _of_role(_messages(text), "user"))
 
 
 @udf("apl_genai_tokens", [STRING], LONG)
@@ -92,55 +120,55 @@ def _tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-@udf("apl_genai_last", [DYNAMIC, STRING], STRING, otherwise="")
-def _last(messages: Any, role: str) -> str:
-    return next(map(_content, _of_role(messages, role.lower(), last=True)), "")
+@udf("apl_genai_last", [STRING, STRING], STRING, otherwise="")
+def _last(text: str, role: str) -> str:
+    return next(map(_content, _of_role(reversed(_messages(text)), role.lower())), "")
 
 
-@udf("apl_genai_first", [DYNAMIC, STRING], STRING, otherwise="")
-def _first(messages: Any, role: str) -> str:
-    return next(map(_content, _of_role(messages, role.lower())), "")
+@udf("apl_genai_first", [STRING, STRING], STRING, otherwise="")
+def _first(text: str, role: str) -> str:
+    return next(map(_content, _of_role(_messages(text), role.lower())), "")
 
 
-@udf("apl_genai_system", [DYNAMIC], STRING, otherwise="")
-def _system(messages: Any) -> str:
-    return next(map(_content, _of_role(messages, "system", "developer")), "")
+@udf("apl_genai_system", [STRING], STRING, otherwise="")
+def _system(text: str) -> str:
+    return next(map(_content, _of_role(_messages(text), "system", "developer")), "")
 
 
-@udf("apl_genai_results", [DYNAMIC], DYNAMIC)
-def _results(messages: Any) -> list[Any] | None:
-    return [each.get("content") for each in _of_role(messages, "tool", "function")] or None
+@udf("apl_genai_results", [STRING], DYNAMIC)
+def _results(text: str) -> list[Any] | None:
+    return [each.content for each in _of_role(_messages(text), "tool", "function")] or None
 
 
-@udf("apl_genai_tool_calls", [DYNAMIC], DYNAMIC)
-def _tool_calls(messages: Any) -> list[Any] | None:
-    return [call for each in _messages(messages) for call in _calls(each)] or None
+@udf("apl_genai_tool_calls", [STRING], DYNAMIC)
+def _tool_calls(text: str) -> list[Any] | None:
+    return [call for each in _messages(text) for call in _calls(each)] or None
 
 
-@udf("apl_genai_has_tool_calls", [DYNAMIC], BOOL, otherwise=False)
-def _has_tool_calls(messages: Any) -> bool:
-    return any(map(_calls, _messages(messages)))
+@udf("apl_genai_has_tool_calls", [STRING], BOOL, otherwise=False)
+def _has_tool_calls(text: str) -> bool:
+    return any(map(_calls, _messages(text)))
 
 
-@udf("apl_genai_content_at", [DYNAMIC, LONG], STRING, otherwise="")
-def _content_at(messages: Any, index: int) -> str:
-    return _content(_message_at(messages, index))
+@udf("apl_genai_content_at", [STRING, LONG], STRING, otherwise="")
+def _content_at(text: str, index: int) -> str:
+    return _content(_message_at(text, index))
 
 
-@udf("apl_genai_role_at", [DYNAMIC, LONG], STRING, otherwise="")
-def _role_at(messages: Any, index: int) -> str:
-    role = _message_at(messages, index).get("role")
+@udf("apl_genai_role_at", [STRING, LONG], STRING, otherwise="")
+def _role_at(text: str, index: int) -> str:
+    role = _message_at(text, index).role
     return role if isinstance(role, str) else ""
 
 
-@udf("apl_genai_roles", [DYNAMIC], DYNAMIC, otherwise=[])
-def _roles(messages: Any) -> list[Any]:
-    return [each.get("role") for each in _messages(messages)]
+@udf("apl_genai_roles", [STRING], DYNAMIC, otherwise=[])
+def _roles(text: str) -> list[Any]:
+    return [None if each.role is UNSET else each.role for each in _messages(text)]
 
 
 def _of_messages(build: Callable[..., Value]) -> Callable[..., Value]:
-    """Messages may come as an array or as JSON text."""
-    return lambda context, messages, *others: build(parse_json(messages), *others)
+    """Messages may come as an array or as JSON text, and are handed on as JSON text."""
+    return lambda context, messages, *others: build(string(cast(parse_json(messages).sql, "VARCHAR")), *others)
 
 
 def _price(context: Context, model: Value, per: Callable[[Price], float]) -> exp.Expr:
