@@ -3,13 +3,14 @@
 import ast
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from support.ingest import open_service
 from support.memory_log import MemoryLog
 
-from tailrace.events import Batch, ParsedBatch
+from tailrace.events import Batch, ParsedBatch, TailraceError
 from tailrace.events.outcome import RequestOutcome
 from tailrace.lake import Lake, LakeSettings
 from tailrace.log import Log
@@ -47,6 +48,32 @@ def test_the_service_and_the_lake_work_over_a_log_in_memory(tmp_path: Path) -> N
 
     asyncio.run(run())
     assert log.positions == []
+
+
+def test_a_batch_that_the_log_fails_with_costs_none_that_came_with_it(tmp_path: Path) -> None:
+    class Failing(MemoryLog):
+        def append(self, batch: Batch, done: Callable[[int | None, TailraceError | None], None]) -> None:
+            if batch.events == b'{"n":1}\n':
+                raise MemoryError
+            super().append(batch, done)
+
+    log = Failing()
+
+    async def run() -> tuple[int | BaseException, int | BaseException]:
+        async with open_service(tmp_path, open_log=lambda _, subscription: log.subscribe(subscription)) as parts:
+            parts.lake.create("d")
+            dataset = parts.service.check_dataset("d")
+
+            async def ingest(number: int) -> int:
+                outcome = RequestOutcome("toy")
+                receipt = await parts.service.ingest(event(number), dataset, outcome, received_ns=NOW_NS, labels={})
+                return receipt.offset
+
+            return await asyncio.gather(ingest(1), ingest(2), return_exceptions=True)
+
+    failed, position = asyncio.run(run())
+    assert isinstance(failed, TailraceError)
+    assert position == 1
 
 
 def appended(log: Log, number: int) -> None:

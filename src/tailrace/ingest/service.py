@@ -315,8 +315,15 @@ class LogIngestService:
             try:
                 self._log.append(batch, partial(self._on_durable, future, batch))
             except TailraceError as error:
-                if not future.done():
-                    future.set_exception(error)
+                self._refuse(future, error)
+            except Exception:
+                logger.exception("a batch for %s could not be handed to the log", batch.dataset)
+                self._refuse(future, TailraceError("internal error"))
+
+    @staticmethod
+    def _refuse(future: "asyncio.Future[int]", error: TailraceError) -> None:
+        if not future.done():
+            future.set_exception(error)
 
     def _on_durable(
         self, future: asyncio.Future[int], batch: Batch, position: int | None, error: TailraceError | None
