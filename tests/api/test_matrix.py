@@ -91,7 +91,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
     assert server.client.post("/v2/dashboards", json=dashboard).status_code == 201
     query = {"aplQuery": f"['{OURS}'] | count", "operator": "Above", "disabled": True}
     monitor = made("/v2/monitors", {"name": OURS, "type": "Threshold", **query})
-    return {
+    things = {
         "/datasets": {"id": OURS, "field": "_time"},
         "/v2/annotations": {"id": made("/v2/annotations", {"type": "deploy", "datasets": [OURS], "title": OURS})},
         "/v2/vfields": {"id": made("/v2/vfields", {"dataset": OURS, "name": "v", "expression": "1"})},
@@ -113,6 +113,13 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
         "/tailrace/v1/tail": {"dataset": OURS},
         "/tailrace/v1/keys": {"id": made("/tailrace/v1/keys", {"protocol": "moesif", "name": OURS, "dataset": OURS})},
     }
+    # All else by the examples of the routes that make it.
+    paths = {route.path for route in ROUTES}
+    for route in ROUTES:
+        is_new = route.method == "POST" and not any(each in route.path for each in things)
+        if is_new and f"{route.path}/{{id}}" in paths:
+            things[route.path] = {"id": made(route.path, {**route.example, "name": OURS})}
+    return things
 
 
 @pytest.fixture(scope="module")
