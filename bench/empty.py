@@ -5,8 +5,8 @@ import signal
 import socket
 
 from tailrace.server.http import MAX_CONNECTIONS, HttpServer
+from tailrace.server.listener import LISTEN_BACKLOG
 from tailrace.server.receiving import Message, Receive, Scope, Send
-from tailrace.server.serve import LISTEN_BACKLOG
 
 BODY = b"{}"
 START: Message = {

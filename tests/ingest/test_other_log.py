@@ -121,4 +121,4 @@ def test_only_the_module_that_opens_the_log_knows_which_one_it_is() -> None:
         )
     }
 
-    assert {path for path in naming if not path.startswith("log/")} == {"server/serve.py"}
+    assert {path for path in naming if not path.startswith("log/")} == {"server/stores.py"}

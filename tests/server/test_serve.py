@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from support import http
 from support.waiting import wait_until
 
-from tailrace.server.serve import _open_database
+from tailrace.server.stores import open_database
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -239,7 +239,7 @@ def test_a_part_of_the_data_directory_that_cannot_be_used_is_named_in_a_line(mak
 
 def test_a_database_whose_driver_is_not_installed_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"database_url needs the package pg8000: pip install tailrace\[postgres\]"):
-        _open_database("postgresql+pg8000://u@localhost/x", tmp_path)
+        open_database("postgresql+pg8000://u@localhost/x", tmp_path)
 
 
 def test_a_file_in_place_of_the_directory_of_queries_is_replaced(make_server: "MakeServer") -> None:

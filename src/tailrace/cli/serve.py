@@ -125,7 +125,7 @@ def show_config(
     settings, origins = _load(config, flags)
     if settings.model_prices or settings.geo_database:
         # Only then: it brings the query engine along.
-        from tailrace.server.serve import facts_of
+        from tailrace.server.engines import facts_of
 
         try:
             facts_of(settings)

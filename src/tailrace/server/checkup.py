@@ -31,7 +31,8 @@ from tailrace.lake.hashes import damage
 from tailrace.lake.table import Table
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
-from tailrace.server.serve import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE, facts_of
+from tailrace.server.data_directory import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+from tailrace.server.engines import facts_of
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
 from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE

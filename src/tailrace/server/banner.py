@@ -1,0 +1,27 @@
+"""What a server prints: that it is ready, with lines to try it, and that it stops."""
+
+import contextlib
+
+from tailrace import __version__
+from tailrace.server.owner_token import OwnerToken
+
+
+def say(text: str) -> None:
+    """Print a line, unless the terminal is gone: then the server stops in good order all the same."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
+def print_banner(url: str, token: OwnerToken, dataset: str) -> None:
+    """Print where the server is, the owner's token, and command lines that send an event to a dataset and query it."""
+    authorization = f'-H "Authorization: Bearer {token.shell}"'
+    event = '[{"message":"hello","level":"info"}]'
+    query = f'{{"apl":"{dataset} | limit 10"}}'
+    lines = [
+        f"Tailrace {__version__} is ready at {url}",
+        f"Token:  {token.notice}",
+        f"Ingest: curl -sS {url}/v1/datasets/{dataset}/ingest {authorization} "
+        f"-H 'Content-Type: application/json' -d '{event}'",
+        f"Query:  curl -sS {url}/v1/datasets/_apl {authorization} -H 'Accept: application/x-ndjson' -d '{query}'",
+    ]
+    say("\n".join(lines))

@@ -1,0 +1,253 @@
+"""Building a server: its parts made over its stores and wired to one another; nothing of it runs yet."""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from tailrace import api
+from tailrace.api.monitors import StoredSources
+from tailrace.api.services import Health, Monitoring
+from tailrace.api.turns import Turns
+from tailrace.config import Settings
+from tailrace.ingest.lookups import Lookups
+from tailrace.ingest.service import LogIngestService
+from tailrace.monitors import Mail, Outgoing, Runner, Sender
+from tailrace.parsing import Limits
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.router import Router
+from tailrace.query import Engine, Facts, Interrupt, Spawner
+from tailrace.server import app
+from tailrace.server.engines import lookup_engine, query_engine, query_limits, warm_up
+from tailrace.server.forwarded import Proxies
+from tailrace.server.http import HttpServer, max_connections
+from tailrace.server.listener import LISTEN_BACKLOG, url_of
+from tailrace.server.metrics import Gauges, Metrics, exposition
+from tailrace.server.readiness import health
+from tailrace.server.receiving import Application, Receiving
+from tailrace.server.recorder import Recorder, Refusals
+from tailrace.server.sending import Sending
+from tailrace.server.stores import Stores
+from tailrace.tail import TailLimits, Tails
+
+PARSE_THREADS = 2
+QUERY_THREADS_PER_SLOT = 4
+
+
+class Queries(Struct, frozen=True, eq=False):
+    """What runs the queries of a server."""
+
+    engine: Engine
+    threads: ThreadPoolExecutor
+    running: set[Interrupt]  # of the queries under way
+    turns: Turns
+    tails: Tails
+    lookups: Lookups
+
+
+class Server(Struct, frozen=True, eq=False):
+    """A server, wired."""
+
+    settings: Settings
+    stores: Stores
+    queries: Queries
+    service: LogIngestService
+    runner: Runner  # of monitors
+    http: HttpServer
+    url: str
+
+
+def build(
+    settings: Settings,
+    stores: Stores,
+    facts: Facts,
+    spawner: Spawner | None,
+    listener: socket.socket,
+    *,
+    stopping: asyncio.Event,
+    metrics: Metrics,
+    descriptors: int,
+) -> Server:
+    """Build a server on the running event loop.
+
+    `stopping` is set once it is to stop; `descriptors` is how many files it may have open.
+    """
+    queries = _queries(settings, stores.data, facts, spawner)
+    service = _service(settings, stores, queries, metrics)
+    runner = Runner(
+        stores.monitors,
+        StoredSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
+        Sender(_outgoing(settings)),
+        concurrency=settings.monitor_concurrency,
+    )
+    refusals = Refusals()
+    services = _services(
+        stores,
+        queries,
+        service,
+        runner,
+        health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log_min_free_bytes),
+        metrics=lambda: exposition(metrics, _gauges(stores, queries.turns, runner)),
+        refusals=refusals,
+    )
+    recorder = Recorder(
+        _application(settings, stores, service, services, metrics),
+        metrics=metrics,
+        refusals=refusals,
+        proxies=Proxies(settings.trusted_proxies),
+        request_log=settings.request_log,
+    )
+    url = url_of(settings.host, listener)
+    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(descriptors))
+    return Server(settings, stores, queries, service, runner, http, url)
+
+
+def _queries(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None) -> Queries:
+    make_engine = partial(query_engine, settings, data, facts, spawner)
+    engine = make_engine(query_limits(settings))
+    warm_up(engine)
+    # More threads than queries run at once: those that wait for their turn hold one too.
+    threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
+    turns = Turns(
+        settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
+    )
+    tails = Tails(_tail_limits(settings), make_engine)
+    return Queries(engine, threads, set(), turns, tails, Lookups(lambda: lookup_engine(settings, data, facts)))
+
+
+def _service(settings: Settings, stores: Stores, queries: Queries, metrics: Metrics) -> LogIngestService:
+    return LogIngestService(
+        loop=asyncio.get_running_loop(),
+        log=stores.log,
+        lake=stores.lake,
+        access=stores.access,
+        sessions=stores.sessions,
+        limits=_limits(settings),
+        counters=metrics,
+        max_backlog_bytes=settings.shred_backlog_bytes,
+        executor=ThreadPoolExecutor(PARSE_THREADS, "tailrace-parse"),
+        lookups=queries.lookups,
+        tails=queries.tails,
+    )
+
+
+def _services(
+    stores: Stores,
+    queries: Queries,
+    service: LogIngestService,
+    runner: Runner,
+    *,
+    health: Callable[[], Awaitable[Health]],
+    metrics: Callable[[], bytes],
+    refusals: Refusals,
+) -> api.Services:
+    return api.Services(
+        access=stores.access,
+        lake=stores.lake,
+        engine=queries.engine,
+        query_threads=queries.threads,
+        running=queries.running,
+        health=health,
+        metrics=metrics,
+        closed=lambda: service.closed,
+        documents=stores.documents,
+        fields=stores.fields,
+        saved_queries=stores.saved_queries,
+        turns=queries.turns,
+        tails=queries.tails,
+        monitoring=Monitoring(stores.monitors, runner.changed),
+        record=service.record,
+        refusals=refusals.latest,
+    )
+
+
+def _application(
+    settings: Settings, stores: Stores, service: LogIngestService, services: api.Services, metrics: Metrics
+) -> Application:
+    router = Router(
+        PROTOCOLS,
+        api_paths=[route.path for route in api.ROUTES],
+        hosts=_hosts(settings),
+        protocol_of=stores.access.protocol_of,
+    )
+    return app.build(
+        service=service,
+        options=settings.sections,
+        metrics=metrics,
+        api=api.build(services),
+        router=router,
+        max_wire_bytes=settings.max_wire_bytes,
+        receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
+        sending=Sending(timeout_s=settings.answer_timeout_s, max_bytes=settings.answer_backlog_bytes),
+    )
+
+
+def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
+    log, lake = stores.log, stores.lake
+    damage = list(log.damage)
+    lag = lake.lag()
+    return Gauges(
+        free_disk_bytes=shutil.disk_usage(stores.data).free,
+        uncommitted_events=lag.events,
+        uncommitted_age_s=lag.age_s,
+        running_queries=turns.running,
+        waiting_queries=turns.waiting,
+        log_bytes=log.size_bytes,
+        log_damage=len(damage),
+        log_missing_positions=sum(one.missing_positions for one in damage),
+        unavailable_datasets=len(lake.unavailable()),
+        backlog_bytes=lake.backlog_bytes,
+        commits=lake.commits,
+        commit_failures=lake.commit_failures,
+        shred_failures=lake.shred_failures,
+        set_aside=lake.set_aside,
+        damaged_files=lake.damaged_files(),
+        upkeep=lake.upkeep,
+        monitor_runs=runner.runs,
+        notifications=runner.messages,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        max_events=settings.max_events,
+        max_event_bytes=settings.max_event_bytes,
+        max_string_bytes=settings.max_string_bytes,
+        max_name_bytes=settings.max_name_bytes,
+        max_depth=settings.max_depth,
+    )
+
+
+def _tail_limits(settings: Settings) -> TailLimits:
+    return TailLimits(
+        readers=settings.tail_readers,
+        readers_per_token=settings.tail_readers_per_token,
+        queue_bytes=settings.tail_queue_bytes,
+        heartbeat_s=settings.tail_heartbeat_s,
+    )
+
+
+def _outgoing(settings: Settings) -> Outgoing:
+    return Outgoing(
+        private=settings.outgoing_private,
+        timeout_s=settings.outgoing_timeout_s,
+        mail=Mail(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            security=settings.smtp_security,
+            user=settings.smtp_user,
+            password=settings.smtp_password,
+            sender=settings.smtp_from,
+        ),
+    )
+
+
+def _hosts(settings: Settings) -> dict[str, str]:
+    """Return host name to protocol, as the operator has it."""
+    return {host: name for name, section in settings.sections.items() for host in section.hosts}

@@ -1,0 +1,114 @@
+"""The data directory: the files in it, its lock, and refusals to start where it cannot be used."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from errno import EACCES
+from pathlib import Path
+from typing import NoReturn
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tailrace.events import TailraceError
+from tailrace.log import LogVersionError
+from tailrace.storage.faults import reason_of
+from tailrace.storage.files import make_directories, replace_durably
+from tailrace.storage.legacy import ImportRefused
+from tailrace.storage.migrations import UpgradeFailed
+
+LAKE_DIRECTORY = "lake"
+LOG_DIRECTORY = "log"
+TEMPORARY_DIRECTORY = "temporary"
+LOCK_FILE = "lock"
+OWNER_TOKEN_FILE = "owner-token"
+RESERVE_FILE = "reserve"
+SERVER_FILE = "server.json"
+SESSIONS_FILE = "sessions.key"
+
+logger = logging.getLogger("tailrace.server")
+
+
+def refuse(reason: str) -> NoReturn:
+    """Refuse to start. Raises SystemExit with the reason, for exit code 1."""
+    raise SystemExit(f"tailrace: {reason}")
+
+
+@contextlib.contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Make the data directory where it is missing, and hold it for this process alone.
+
+    Raises SystemExit where it cannot be made or written, or where another server holds it.
+    """
+    try:
+        make_directories(data)
+    except OSError as error:
+        refuse(f"the data directory {data} cannot be made: {error.strerror}")
+    try:
+        descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        refuse(f"the data directory {data} cannot be written: {error.strerror}")
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another server is running on the data directory {data}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Refuse to start, in a line, where a part of the data directory cannot be used."""
+    try:
+        yield
+    except (LogVersionError, ImportRefused, ValueError) as error:  # which say all themselves
+        refuse(str(error))
+    except OSError as error:
+        if not error.filename:
+            logger.exception("%s cannot be opened", path)
+            refuse(f"{path} cannot be opened: {error}")
+        advice = f": it is to belong to the user of the server, who is {_user()}" if error.errno == EACCES else ""
+        refuse(f"{error.filename} cannot be opened: {error.strerror}{advice}")
+    except (SQLAlchemyError, UpgradeFailed, TailraceError) as error:
+        reason = reason_of(error.__cause__ or error, str(error).splitlines()[0])
+        refuse(f"{path} cannot be opened: {reason}; restore it from a backup, or move it away to begin anew")
+
+
+def remove_temporary(data: Path) -> None:
+    """Remove what queries spilled to disk before a kill; where that cannot be, they report it once they spill.
+
+    Engines make the directory anew.
+    """
+    directory = data / TEMPORARY_DIRECTORY
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.unlink(missing_ok=True)  # where it is no directory
+
+
+def write_address(data: Path, url: str) -> None:
+    """Write where the server is, for the commands on this machine; it runs without that too, such as on a full disk."""
+    file = data / SERVER_FILE
+    try:
+        replace_durably(file, json.dumps({"url": url, "pid": os.getpid()}).encode() + b"\n")
+    except OSError as error:
+        logger.error("%s cannot be written (%s): commands need --url", file, error)
+        file.unlink(missing_ok=True)  # of a server before this one
+
+
+def remove_address(data: Path) -> None:
+    """Remove what `write_address` wrote."""
+    (data / SERVER_FILE).unlink(missing_ok=True)
+
+
+def _user() -> str:
+    """Return the user that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,93 @@
+"""The engines of a server: for what people query, and for what the ingest service looks up; the files they read."""
+
+import sys
+import threading
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from tailrace.config import ConfigError, Settings
+from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
+from tailrace.query import (
+    DuckDB,
+    Engine,
+    Facts,
+    QueryLimits,
+    QueryProcesses,
+    Spawner,
+    UnusableFile,
+    read_facts,
+)
+from tailrace.server.data_directory import LAKE_DIRECTORY, TEMPORARY_DIRECTORY
+
+LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
+
+
+def facts_of(settings: Settings) -> Facts:
+    """Return the facts of the files that settings name.
+
+    Raises ConfigError for files that cannot be used, with a line for each.
+    """
+    prices = places = Facts()
+    wrong = []
+    try:
+        prices = read_facts(prices=settings.model_prices)
+    except UnusableFile as error:
+        wrong.append(f"setting model_prices: {error}")
+    try:
+        places = read_facts(places=settings.geo_database)
+    except UnusableFile as error:
+        wrong.append(f"setting geo_database: {error}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return replace(prices, places=places.places)
+
+
+def fork_spawner() -> Spawner | None:
+    """Fork what query processes come from, where there are such; before there are threads, and any file is open."""
+    return Spawner.forked() if sys.platform == "linux" else None
+
+
+def query_limits(settings: Settings) -> QueryLimits:
+    """Return the limits of what people query."""
+    return QueryLimits(
+        timeout_s=settings.query_timeout_s,
+        memory_bytes=settings.query_memory_bytes,
+        max_bytes=settings.query_max_bytes,
+        max_rows=settings.query_max_rows,
+        max_cells=settings.query_max_cells,
+        threads=settings.query_threads,
+        concurrency=settings.query_concurrency,
+    )
+
+
+def query_engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None, limits: QueryLimits) -> Engine:
+    """Make an engine for what people query; with a spawner one of processes."""
+    if spawner is None:
+        return DuckDB(data / LAKE_DIRECTORY, data / TEMPORARY_DIRECTORY, limits, facts)
+    return QueryProcesses(
+        spawner,
+        data / LAKE_DIRECTORY,
+        data / TEMPORARY_DIRECTORY,
+        limits,
+        facts,
+        model_prices=settings.model_prices,
+        geo_database=settings.geo_database,
+    )
+
+
+def warm_up(engine: Engine) -> None:
+    """Start an engine's processes, beside what else a start does."""
+    if isinstance(engine, QueryProcesses):
+        threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
+
+
+def lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
+    """Make an engine for what the ingest service looks up."""
+    limits = QueryLimits(
+        timeout_s=settings.query_timeout_s,
+        memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query_memory_bytes),
+        threads=settings.query_threads,
+        concurrency=LOOKUP_THREADS,
+    )
+    return DuckDB(data / LAKE_DIRECTORY, data / TEMPORARY_DIRECTORY, limits, facts)

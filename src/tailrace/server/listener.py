@@ -1,0 +1,37 @@
+"""The listening socket of a server, and the URL at which it is reached."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+from tailrace.server.data_directory import refuse
+
+LISTEN_BACKLOG = 1024
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Open a socket that listens on a host and a port; SystemExit where that cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        refuse(f"the address {host} is not known: {error.strerror}")
+    with socket.socket(family, kind, protocol) as listener:
+        # Without this a restart would be refused while connections of the last run linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except OSError as error:
+            where = f"cannot listen on {host} port {port}: {error.strerror}"
+            refuse(f"{where}; give another by --host and --port (TAILRACE_HOST, TAILRACE_PORT)")
+        yield listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Return the URL of a listener on a host, from this machine."""
+    port = listener.getsockname()[1]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,0 +1,59 @@
+"""Readiness: whether the server can take events and answer queries, and why not."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from tailrace.api.services import Health
+from tailrace.ingest.service import LogIngestService
+from tailrace.lake import Lake
+from tailrace.query import Engine
+from tailrace.server.data_directory import LOG_DIRECTORY
+from tailrace.server.stores import Stores
+from tailrace.storage.faults import reason_of
+
+PROBE_FILE = "probe"
+FAULTS_LISTED = 3  # of datasets, in full in the answer
+
+
+async def health(
+    stopping: asyncio.Event, service: LogIngestService, stores: Stores, engine: Engine, *, min_free_bytes: int
+) -> Health:
+    """Return what is wrong with the server, the disk of its log, its tables and its queries."""
+    if stopping.is_set():
+        return Health("the server is shutting down")
+    if service.closed is not None:
+        return Health(service.closed.message)
+    if fault := stores.lake.failure or stores.log.fault:
+        return Health(fault)
+    return await asyncio.to_thread(_examine, stores.data / LOG_DIRECTORY, min_free_bytes, stores.lake, engine)
+
+
+def _examine(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> Health:
+    """Ask the disk, the tables and the queries, which may block."""
+    reason = _disk_fault(log_directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
+    damage = lake.damage()
+    listed = list(damage.values())[:FAULTS_LISTED]
+    more = len(damage) - len(listed)
+    return Health(reason, (*listed, f"{more} more datasets have damaged files") if more else tuple(listed))
+
+
+def _summary(faults: dict[str, str]) -> str:
+    """Return the first faults in full, the others as a number."""
+    listed = list(faults.values())[:FAULTS_LISTED]
+    more = len(faults) - len(listed)
+    return "; ".join(listed) + (f"; and {more} more datasets" if more else "")
+
+
+def _disk_fault(directory: Path, min_free_bytes: int) -> str:
+    """Return why the log's disk cannot be written, empty when it can."""
+    probe = directory / PROBE_FILE
+    try:
+        found = os.statvfs(directory)
+        if found.f_bavail * found.f_frsize < min_free_bytes:
+            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log"
+        probe.write_bytes(b"ok")
+        probe.unlink()
+    except OSError as error:
+        return f"the log cannot be written: {reason_of(error)}"
+    return ""

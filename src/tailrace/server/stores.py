@@ -1,0 +1,177 @@
+"""The stores of a server: its database and what is in it, its lake and its log; opened, replayed and closed."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+
+from tailrace.access import Access, Sessions
+from tailrace.api.field_store import FieldStore
+from tailrace.api.saved_queries import SavedQueryStore
+from tailrace.config import Settings
+from tailrace.events import TailraceError
+from tailrace.lake import Lake, LakeSettings, UpkeepSettings
+from tailrace.log import FileCalls, LocalLog, Log, Subscription
+from tailrace.monitors import MonitorStore
+from tailrace.protocols.registry import PROTOCOLS
+from tailrace.server.data_directory import (
+    LAKE_DIRECTORY,
+    LOG_DIRECTORY,
+    OWNER_TOKEN_FILE,
+    RESERVE_FILE,
+    SESSIONS_FILE,
+    opening,
+    refuse,
+    remove_temporary,
+)
+from tailrace.server.metrics import Latency
+from tailrace.server.owner_token import OwnerToken, ensure_owner_token
+from tailrace.storage.database import FILE_NAME as DATABASE_FILE
+from tailrace.storage.database import Database
+from tailrace.storage.documents import DocumentStore
+from tailrace.storage.legacy import ImportRefused, import_legacy
+from tailrace.storage.migrations import UpgradeFailed
+from tailrace.storage.reserve import Reserve
+
+SNAPSHOT_TIMEOUTS = 4  # a query waits for its turn and runs, each for one at most, on the files that it began with
+
+
+class Stores(Struct, frozen=True, eq=False):
+    """What a server stores, open."""
+
+    data: Path
+    is_first_start: bool  # on this directory
+    reserve: Reserve
+    database: Database
+    access: Access
+    sessions: Sessions
+    owner_token: OwnerToken
+    documents: DocumentStore
+    fields: FieldStore
+    saved_queries: SavedQueryStore
+    monitors: MonitorStore
+    lake: Lake
+    log: Log
+
+
+def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
+    """Open what a data directory and the database hold; SystemExit where a part cannot be used.
+
+    The log's flushes are counted. What it has is not replayed yet.
+    """
+    reserve = Reserve(data / RESERVE_FILE)
+    with opening(data / RESERVE_FILE):
+        reserve.release()
+    database = open_database(settings.database_url, data)
+    access = Access(database, kinds=[protocol.key for protocol in PROTOCOLS if protocol.key])
+    with opening(data / SESSIONS_FILE):
+        sessions = Sessions.open(data / SESSIONS_FILE)
+    with opening(data / OWNER_TOKEN_FILE):
+        owner_token = ensure_owner_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
+    is_first_start = not (data / LAKE_DIRECTORY).exists()
+    with opening(data):
+        lake = Lake.open(data / LAKE_DIRECTORY, _lake_settings(settings), reserve=reserve)
+        access.datasets_belong(lake.organisation)
+        log = _open_log(settings, data / LOG_DIRECTORY, lake.subscription, flushes)
+    remove_temporary(data)
+    return Stores(
+        data=data,
+        is_first_start=is_first_start,
+        reserve=reserve,
+        database=database,
+        access=access,
+        sessions=sessions,
+        owner_token=owner_token,
+        documents=DocumentStore(database),
+        fields=FieldStore(database),
+        saved_queries=SavedQueryStore(database),
+        monitors=MonitorStore(database),
+        lake=lake,
+        log=log,
+    )
+
+
+def replay(log: Log, lake: Lake, max_backlog_bytes: int) -> None:
+    """Give the lake what the log holds; it passes over what its tables have already."""
+    for position, batch in log.read(lake.committed_position() + 1):
+        lake.wait_for_capacity(max_backlog_bytes)
+        lake.accept(position, batch)
+    lake.replayed(log.read)
+
+
+def close_stores(stores: Stores) -> None:
+    """Commit what is in memory, and close what is open."""
+    # The lake first: committing releases segments of the log.
+    try:
+        stores.lake.close()
+    finally:
+        stores.log.close()
+        stores.database.close()
+
+
+def open_database(url: str, data: Path) -> Database:
+    """Open the database of a URL, without one that in the data directory; SystemExit where it cannot be used."""
+    if not url:
+        with opening(data / DATABASE_FILE):
+            import_legacy(data)
+            return Database.open(data / DATABASE_FILE)
+    try:
+        import_legacy(data, url)
+        return Database.open(url)
+    except ModuleNotFoundError as error:
+        refuse(f"setting database_url needs the package {error.name}: pip install tailrace[postgres] has psycopg")
+    except ImportRefused as error:
+        refuse(str(error))
+    except (SQLAlchemyError, UpgradeFailed, OSError, TailraceError) as error:
+        cause = error.__cause__ if isinstance(error, TailraceError) and error.__cause__ else error
+        reason = str(cause).splitlines()[0]
+        refuse(f"the database cannot be opened: {reason} (setting database_url)")
+
+
+def _open_log(settings: Settings, directory: Path, subscription: Subscription, flushes: Latency) -> Log:
+    return LocalLog.open(
+        directory,
+        segment_bytes=settings.log_segment_bytes,
+        min_free_bytes=settings.log_min_free_bytes,
+        max_queued_bytes=settings.log_max_queued_bytes,
+        subscription=subscription,
+        calls=FileCalls(fdatasync=_timed(os.fdatasync, flushes)),
+    )
+
+
+def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], None]:
+    """Return a call on a file descriptor whose duration is counted."""
+
+    def timed(descriptor: int) -> None:
+        began_s = time.perf_counter()
+        try:
+            call(descriptor)
+        finally:
+            latency.observe(time.perf_counter() - began_s)
+
+    return timed
+
+
+def _lake_settings(settings: Settings) -> LakeSettings:
+    return LakeSettings(
+        commit_bytes=settings.commit_bytes,
+        commit_age_s=settings.commit_age_s,
+        columns_per_dataset=settings.columns_per_dataset,
+        column_density=settings.column_density,
+        max_datasets=settings.max_datasets,
+        upkeep=_upkeep(settings),
+    )
+
+
+def _upkeep(settings: Settings) -> UpkeepSettings:
+    return UpkeepSettings(
+        compact_files=settings.compact_files,
+        compact_bytes=settings.compact_bytes,
+        compact_bytes_per_s=settings.compact_bytes_per_s,
+        verify_bytes_per_s=settings.verify_bytes_per_s,
+        keep_removed_s=max(settings.keep_removed_s, SNAPSHOT_TIMEOUTS * settings.query_timeout_s),
+        every_s=settings.upkeep_every_s,
+    )

@@ -1,0 +1,82 @@
+"""A server built over its stores, and whether it is ready."""
+
+import asyncio
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tailrace.api.services import Health
+from tailrace.config import Settings
+from tailrace.events import Batch
+from tailrace.query import Facts
+from tailrace.server.build import build
+from tailrace.server.listener import listening
+from tailrace.server.metrics import Metrics
+from tailrace.server.readiness import health
+from tailrace.server.stores import Stores, close_stores, open_stores, replay
+
+HOST = "127.0.0.1"
+
+
+def append(stores: Stores, line: bytes) -> None:
+    """Append an event to the log, and wait until it is durable."""
+    appended = threading.Event()
+    batch = Batch("d", line, np.array([time.time_ns()], dtype=np.int64), 1, time.time_ns())
+    stores.log.append(batch, lambda *_: appended.set())
+    assert appended.wait(30)
+
+
+def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_stop(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, log_min_free_bytes=1)
+
+    async def run() -> None:
+        stopping, metrics = asyncio.Event(), Metrics()
+        stores = open_stores(settings, tmp_path, metrics.flushes)
+        with listening(HOST, 0) as listener:
+            url = f"http://{HOST}:{listener.getsockname()[1]}"
+            server = build(
+                settings, stores, Facts(), None, listener, stopping=stopping, metrics=metrics, descriptors=1024
+            )
+            assert server.url == url
+            check = partial(health, stopping, server.service, stores, server.queries.engine)
+            assert await check(min_free_bytes=1) == Health("the server is starting: the log is being replayed")
+            server.service.open()
+            assert await check(min_free_bytes=1) == Health()
+            assert "(log_min_free_bytes) are free" in (await check(min_free_bytes=2**62)).reason
+            stopping.set()
+            assert await check(min_free_bytes=1) == Health("the server is shutting down")
+            server.queries.lookups.close()
+            await asyncio.to_thread(close_stores, stores)
+
+    asyncio.run(run())
+
+
+def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_a_stop(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, log_min_free_bytes=1)
+    first = open_stores(settings, tmp_path, Metrics().flushes)
+    replay(first.log, first.lake, 2**30)
+    first.lake.create("d")
+    append(first, b'{"n":1}\n')
+    # As after a kill: nothing is committed.
+    first.lake.close(commit=False)
+    first.log.close()
+    first.database.close()
+
+    metrics = Metrics()
+    second = open_stores(settings, tmp_path, metrics.flushes)
+    assert (first.is_first_start, second.is_first_start) == (True, False)
+    assert second.lake.lag().events == 0
+    replay(second.log, second.lake, 2**30)
+    assert second.lake.lag().events == 1
+    append(second, b'{"n":2}\n')
+    assert sum(metrics.flushes.counts) == 1
+    close_stores(second)
+
+    third = open_stores(settings, tmp_path, Metrics().flushes)
+    replay(third.log, third.lake, 2**30)
+    assert third.lake.lag().events == 0
+    assert third.lake.snapshot("d").received.events == 2
+    close_stores(third)
