@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from query.kit import Desk
 
-from tailrace.events import DatasetNotFound, Forbidden, QueryInvalid
+from tailrace.events import DatasetNotFound, Forbidden, QueryFailed, QueryInvalid
 
 EVENTS: list[dict[str, Any]] = [
     {"n": 1, "x": 1, "o": {"b": {"c": 10}}, "tags": [1, "two"]},
@@ -322,3 +322,121 @@ def test_whole_numbers_beside_texts_keep_their_digits(desk: Desk) -> None:
     ]
     assert desk.column("SELECT id % 10 AS r FROM ids ORDER BY r") == [8, 9, None]
     assert desk.column("SELECT count(*) FROM ids WHERE id = 1234567890123456789") == [1]
+
+
+WIDE: list[Any] = [2**53 + 1, 0.5, 2**53, 3, 2.0]
+
+
+@pytest.fixture
+def wide(desk: Desk) -> Desk:
+    """Whole numbers that no double holds beside reals, in `m` alone, in `s` with a text."""
+    for name, values in {"m": WIDE, "s": [*WIDE, "x"]}.items():
+        desk.put(name, *[{"k": k, "a": value} for k, value in enumerate(values)], {"k": 9})
+    return desk
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT k FROM {} ORDER BY a",
+        "SELECT k, a FROM {} ORDER BY 2",
+        "SELECT k, a AS b FROM {} ORDER BY b",
+        "SELECT k FROM (SELECT k, row_number() OVER (ORDER BY a) AS r FROM {}) ORDER BY r",
+        "SELECT any_value(k) AS k, a FROM {} GROUP BY a ORDER BY a",
+        "SELECT any_value(k) AS k, a AS b FROM {} GROUP BY b ORDER BY 2",
+        "SELECT DISTINCT ON (a) k, a FROM {} ORDER BY a",
+        "SELECT k, a FROM {} QUALIFY row_number() OVER (ORDER BY a) > 0 ORDER BY a",
+        "SELECT unnest(list(k ORDER BY a)) FROM {}",
+    ],
+)
+def test_numbers_of_both_types_are_sorted_by_value_and_before_texts(wide: Desk, sql: str) -> None:
+    assert wide.column(sql.format("m")) == [1, 4, 3, 2, 0, 9]
+    assert wide.column(sql.format("s")) == [1, 4, 3, 2, 0, 5, 9]
+
+
+def test_order_by_takes_directions_nulls_and_limits_on_such_a_field(wide: Desk) -> None:
+    assert wide.column("SELECT a FROM s ORDER BY a DESC NULLS LAST LIMIT 3") == ["x", 2**53 + 1, 2**53]
+    assert wide.column("SELECT a FROM s ORDER BY 1 NULLS FIRST LIMIT 2") == [None, 0.5]
+    assert wide.column("SELECT a FROM m ORDER BY ALL LIMIT 2 OFFSET 3") == [2**53, 2**53 + 1]
+    assert wide.column("SELECT DISTINCT a FROM s ORDER BY a LIMIT 3") == [0.5, 2, 3]
+
+
+@pytest.mark.parametrize("dataset", ["m", "s"])
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("a = 9007199254740993", [0]),
+        ("a > 9007199254740992", [0]),
+        ("a >= 9007199254740992", [0, 2]),
+        ("9007199254740993 > a", [1, 2, 3, 4]),
+        ("a IN (9007199254740993, 2)", [0, 4]),
+        ("a IN (9007199254740993, 'y')", [0]),
+        ("a NOT IN (9007199254740993)", [1, 2, 3, 4]),
+        ("a BETWEEN 9007199254740993 AND 9007199254740993", [0]),
+        ("a = CAST(9007199254740993 AS HUGEINT)", [0]),
+        ("a = (SELECT max(k) - 6 FROM m)", [3]),
+        ("a IN (SELECT CAST(9007199254740993 AS BIGINT))", [0]),
+        ("a = k", [3]),
+        ("a < 2.5", [1, 4]),
+    ],
+)
+def test_whole_numbers_compare_by_every_digit(wide: Desk, dataset: str, condition: str, expected: list[int]) -> None:
+    assert wide.column(f"SELECT k FROM {dataset} WHERE {condition} ORDER BY k") == expected
+
+
+@pytest.mark.parametrize(("dataset", "number"), [("m", 5), ("s", 6)])
+def test_such_a_field_is_counted_grouped_and_joined_by_value(wide: Desk, dataset: str, number: int) -> None:
+    wide.put(dataset, {"k": 7, "a": 3.0})  # in the group of 3
+
+    assert wide.column(f"SELECT count(DISTINCT a) FROM {dataset}") == [number]
+    assert wide.column(f"SELECT count(*) AS n FROM {dataset} GROUP BY a HAVING count(*) > 1") == [2]
+    assert wide.column(f"SELECT k FROM {dataset} WHERE a = 3 ORDER BY k") == [3, 7]
+    assert wide.column(f"SELECT count(*) FROM {dataset} x JOIN m y ON x.a = y.a WHERE y.k < 4") == [5]
+    assert wide.column(f"SELECT max(count(*)) OVER (PARTITION BY 1) AS n FROM {dataset} GROUP BY a LIMIT 1") == [2]
+
+
+def test_the_largest_value_comes_with_every_digit(wide: Desk) -> None:
+    assert wide.ask("SELECT max(a) AS a, min(a) AS b, arg_max(k, a) AS c FROM m") == [
+        {"a": 2**53 + 1, "b": 0.5, "c": 0}
+    ]
+    assert wide.column("SELECT max(a) FROM s WHERE a > 0") == [2**53 + 1]
+    assert wide.column("SELECT max(a) FROM m GROUP BY k % 2 ORDER BY max(a)") == [3, 2**53 + 1]
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT a + 1 FROM m", "SELECT a FROM (SELECT a FROM m)", "SELECT coalesce(a, 0) FROM m"]
+)
+def test_what_would_lose_digits_is_refused_with_what_to_write(wide: Desk, sql: str) -> None:
+    with pytest.raises(QueryFailed, match=r"field 'a' .*TRY_CAST\(a AS HUGEINT\)"):
+        wide.ask(sql)
+
+    assert wide.column(sql + " WHERE k IN (1, 3)" if "(SELECT" not in sql else "SELECT k FROM m WHERE k = 1")
+    assert wide.column("SELECT TRY_CAST(a AS HUGEINT) + 1 FROM m WHERE k = 0") == [2**53 + 2]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT b FROM (SELECT a AS b FROM s) ORDER BY b",
+        "SELECT b FROM (SELECT a AS b FROM s) ORDER BY 1",
+        "WITH c AS (SELECT * FROM s) SELECT k FROM c WHERE a > 2",
+        "SELECT a FROM s UNION SELECT a FROM m ORDER BY a",
+        "SELECT greatest(a, 2) FROM s",
+        "SELECT a, count(*) FROM s GROUP BY a HAVING a > 2",
+    ],
+)
+def test_what_would_compare_by_type_is_refused_with_what_to_write(wide: Desk, sql: str) -> None:
+    with pytest.raises(QueryInvalid, match=r"field 'a' .*TRY_CAST\(a AS DOUBLE\)"):
+        wide.ask(sql)
+
+
+def test_a_star_has_no_columns_of_the_querys_own(wide: Desk) -> None:
+    [row] = wide.ask("SELECT * FROM s WHERE a = 3 ORDER BY a")
+
+    assert list(row) == ["_time", "_sysTime", "_rest", "a", "k"]
+
+
+def test_whole_numbers_beside_texts_are_compared_in_a_sub_query(filled: Desk) -> None:
+    filled.put("ids", {"id": 200}, {"id": 7}, {"id": "guest"})
+
+    assert filled.column("SELECT count(*) FROM (SELECT id FROM ids) WHERE id = 200") == [1]

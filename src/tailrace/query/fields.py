@@ -13,14 +13,23 @@ import sqlglot.expressions as exp
 
 from tailrace.lake import Column, FieldsView
 
-View = Literal["plain", "exact", "number", "text", "json"]
-"""As what a field is wanted: for any use; digit by digit, for output; by a number; by a text; always as JSON."""
+View = Literal["plain", "exact", "number", "text", "json", "sent", "group", "double", "whole", "real", "key"]
+"""As what a field is wanted: for any use; digit by digit, for output; by a number; by a text; always as JSON; with the
+type of each row; the same, but equal numbers of one type; by a number, rounded; whole numbers; other numbers; as what
+sorts and compares by value.
+"""
+
+REFUSAL = "refused: "
+"""Begins the message of an error that a query raises itself."""
+
+EXACT_IN_A_DOUBLE = 2**53  # beyond it a double does not tell a whole number from its neighbours
 
 MAX_GUESSED_KEYS = 5  # of a dotted name: `_rest` is searched for every way to nest it
 
+_NUMBERS = {"integer", "float", "number"}
 _TYPES = {
     name: exp.DataType.build(name, dialect="duckdb")
-    for name in ("BIGINT", "BOOLEAN", "DOUBLE", "JSON", "TIMESTAMPTZ", "VARCHAR", "VARIANT")
+    for name in ("BIGINT", "BOOLEAN", "DOUBLE", "JSON", "TIMESTAMPTZ", "VARCHAR", "VARIANT", "HUGEINT")
 }
 _ARROW_TYPES = {"boolean": pa.bool_(), "integer": pa.int64(), "float": pa.float64()}
 _DUCKDB_TYPES = {"boolean": "BOOLEAN", "integer": "BIGINT", "float": "DOUBLE", "string": "VARCHAR", "array": "JSON"}
@@ -64,6 +73,26 @@ class FieldReader:
         """Whether one column of one type does not hold all of the field."""
         return len(self._columns.get(path, ())) != 1 or self._in_rest(path)
 
+    def is_split(self, path: str) -> bool:
+        """Whether numbers of the field may stand beside values of another type, whole ones beside others included."""
+        types = self.types(path)
+        if not self.is_mixed(path):
+            return False
+        if self._view.rest_overflow:
+            return True
+        return bool(types & _NUMBERS) and types != {"integer"} and not types <= {"float", "number"}
+
+    def is_numeric(self, path: str) -> bool:
+        """Whether the field has numbers alone."""
+        return self.types(path) <= _NUMBERS and not self._view.rest_overflow
+
+    def is_varied(self, path: str) -> bool:
+        """Whether the field is known to have whole and other numbers and values besides, so that a VARIANT has no order
+        by value.
+        """
+        types = self.types(path)
+        return "integer" in types and bool(types & {"float", "number"}) and bool(types - _NUMBERS)
+
     def columns_read(self, path: str) -> list[Column]:
         return self._columns.get(path, [])
 
@@ -73,26 +102,87 @@ class FieldReader:
         if view == "json":
             values = [_as("JSON", column) for column in columns]
             return _first([*values, *self.rest_values(path)], "JSON")
+        if view == "key":
+            return self._key(path)
         if not self.is_mixed(path):
             value: exp.Expr = _column(columns[0])
             return cast(value, "JSON") if columns[0].type == "array" else value
         if view == "number" and self._has_only_whole(path):
             wholes = [_column(c) for c in columns if c.type == "integer"]
             return _first([*wholes, *(_number_in(each, "BIGINT") for each in self.rest_values(path))], "BIGINT")
-        if view == "number":
+        if view == "whole":
+            wholes = [_column(c) for c in columns if c.type == "integer"]
+            return _first([*wholes, *map(_whole_in, self.rest_values(path))], "BIGINT")
+        if view == "real":
+            reals = [_column(c) for c in columns if c.type == "float"]
+            return _first([*reals, *map(_real_in, self.rest_values(path))], "DOUBLE")
+        if view == "number" and self.is_split(path):
+            return self._exact_double(path)
+        if view in ("number", "double"):
             fitting = [cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
             rest = [_number_in(each, "DOUBLE") for each in self.rest_values(path)]
             return _first([*fitting, *rest], "DOUBLE")
         if view == "text":
             texts = [_column(c) for c in columns if c.type == "string"]
             return _first([*texts, *(_text_in(each) for each in self.rest_values(path))], "VARCHAR")
-        if view == "plain" and self._is_numeric(path):
+        if view == "plain" and self.is_numeric(path):
             return self.expression(path, "number")
+        if view == "group" and self.is_split(path):
+            return self._canonical(path)
         # A VARIANT has no number beyond 64 bits, alone or in an array.
         kind = "JSON" if view == "exact" and self.types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
         values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self.rest_values(path)]
         return _first(values, kind)
+
+    def _exact_double(self, path: str) -> exp.Expr:
+        """All numbers; a row with a whole number that no double is ends the query."""
+        whole, real = self.expression(path, "whole"), self.expression(path, "real")
+        reason = (
+            f"field {path!r} has whole numbers beyond 2^53 among numbers of other types, which are read in double "
+            f"precision here and would lose digits: write TRY_CAST({_quoted(path)} AS HUGEINT) for its whole numbers, "
+            f"or TRY_CAST({_quoted(path)} AS DOUBLE) to round them"
+        )
+        refused = exp.Anonymous(this="error", expressions=[exp.Literal.string(REFUSAL + reason)])
+        as_double = exp.Case(
+            ifs=[exp.If(this=exp.NEQ(this=_remainder(whole), expression=exp.Literal.number(0)), true=refused)],
+            default=cast(whole.copy(), "DOUBLE"),
+        )
+        return exp.Coalesce(this=real, expressions=[as_double])
+
+    def _canonical(self, path: str) -> exp.Expr:
+        """As a VARIANT in which 2.0 is 2, so that equal numbers are equal."""
+        whole, real = self.expression(path, "whole"), self.expression(path, "real")
+        is_whole = exp.EQ(this=exp.Anonymous(this="trunc", expressions=[real.copy()]), expression=real.copy())
+        of_real = exp.Case(ifs=[exp.If(this=is_whole, true=exp.TryCast(this=real.copy(), to=_TYPES["BIGINT"].copy()))])
+        values = [exp.Coalesce(this=whole, expressions=[of_real]), real]
+        return _first([*(cast(each, "VARIANT") for each in values), self.expression(path, "sent")], "VARIANT")
+
+    def _key(self, path: str) -> exp.Expr:
+        """Numbers by value, then texts, then the rest; comparable with the key of any other field.
+
+        A whole number is the double nearest to it, and what that differs from it by.
+        """
+        whole, real = self._part(path, "whole"), self._part(path, "real")
+        text, other = self._part(path, "text"), self.expression(path, "json")
+        number = exp.Coalesce(this=real, expressions=[cast(whole.copy(), "DOUBLE")])
+        other_text = exp.Anonymous(this="json_extract_string", expressions=[other, exp.Literal.string("$")])
+        return exp.Case(
+            ifs=[
+                exp.If(this=_is_there(number), true=_row(0, number.copy(), _remainder(whole), exp.Literal.string(""))),
+                exp.If(this=_is_there(text), true=_row(1, _zero("DOUBLE"), _zero("BIGINT"), text.copy())),
+                exp.If(this=_is_there(other_text), true=_row(2, _zero("DOUBLE"), _zero("BIGINT"), other_text.copy())),
+            ]
+        )
+
+    def _part(self, path: str, view: View) -> exp.Expr:
+        """The rows of one kind, also of a field of one type."""
+        if self.is_mixed(path):
+            return self.expression(path, view)
+        kinds = {"whole": ("integer", "BIGINT"), "real": ("float", "DOUBLE"), "text": ("string", "VARCHAR")}
+        wanted, kind = kinds[view]
+        [column] = self._columns[path]
+        return _column(column) if column.type == wanted else cast(exp.null(), kind)
 
     def types(self, path: str) -> set[str]:
         """The types that values at this path had; without those of an overflowing `_rest`, which are not known."""
@@ -101,9 +191,6 @@ class FieldReader:
     def rest_types(self, path: str) -> frozenset[str] | None:
         """The types of the values that `_rest` may have at this path; None where it may be any."""
         return None if self._view.rest_overflow else frozenset(self._view.rest.get(path, ()))
-
-    def _is_numeric(self, path: str) -> bool:
-        return self.types(path) <= {"integer", "float", "number"} and not self._view.rest_overflow
 
     def _has_only_whole(self, path: str) -> bool:
         """Whether all numbers are whole and of 64 bits."""
@@ -139,6 +226,65 @@ def cast(value: exp.Expr, kind: str) -> exp.Cast:
     return exp.Cast(this=value, to=_TYPES[kind].copy())
 
 
+def key_of(value: exp.Expr) -> exp.Expr:
+    """The same key as a field has, of an expression of any type, which is moved into it."""
+    found = exp.column("v")
+    kind, written = _type_of(found), cast(found.copy(), "VARCHAR")
+    text = exp.Anonymous(this="json_extract_string", expressions=[found.copy(), exp.Literal.string("$")])
+    whole = exp.Case(
+        ifs=[
+            exp.If(
+                this=kind.copy().isin("BIGINT", "UBIGINT"),
+                true=exp.TryCast(this=written.copy(), to=_TYPES["BIGINT"].copy()),
+            )
+        ]
+    )
+    double = exp.TryCast(this=written, to=_TYPES["DOUBLE"].copy())
+    key = exp.Case(
+        ifs=[
+            exp.If(
+                this=kind.isin("BIGINT", "UBIGINT", "DOUBLE"),
+                true=_row(0, double, _remainder(whole), exp.Literal.string("")),
+            ),
+            exp.If(this=kind.copy().eq("VARCHAR"), true=_row(1, _zero("DOUBLE"), _zero("BIGINT"), text)),
+            exp.If(this=_is_there(text), true=_row(2, _zero("DOUBLE"), _zero("BIGINT"), text.copy())),
+        ]
+    )
+    # A cast to a VARIANT would tell the type too, but not of every JSON value.
+    values = exp.Anonymous(this="list_value", expressions=[exp.Anonymous(this="to_json", expressions=[value])])
+    mapped = exp.Lambda(this=key, expressions=[exp.to_identifier("v")])
+    keys = exp.Anonymous(this="list_transform", expressions=[values, mapped])
+    return exp.Anonymous(this="list_extract", expressions=[keys, exp.Literal.number(1)])
+
+
+def _row(rank: int, number: exp.Expr, remainder: exp.Expr, text: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this="row", expressions=[cast(exp.Literal.number(rank), "BIGINT"), number, remainder, text])
+
+
+def _zero(kind: str) -> exp.Expr:
+    return cast(exp.Literal.number(0), kind)
+
+
+def _is_there(value: exp.Expr) -> exp.Expr:
+    return exp.Not(this=exp.Paren(this=exp.Is(this=exp.Paren(this=value.copy()), expression=exp.null())))
+
+
+def _remainder(whole: exp.Expr) -> exp.Expr:
+    """By how much a whole number differs from the double nearest to it."""
+    bound = exp.Literal.number(EXACT_IN_A_DOUBLE)
+    is_far = exp.Not(this=exp.Paren(this=exp.Between(this=whole.copy(), low=exp.Neg(this=bound), high=bound.copy())))
+    rounded = exp.TryCast(this=cast(whole.copy(), "DOUBLE"), to=_TYPES["HUGEINT"].copy())
+    off = exp.Paren(this=exp.Sub(this=cast(whole.copy(), "HUGEINT"), expression=rounded))
+    return exp.Coalesce(
+        this=exp.Case(ifs=[exp.If(this=is_far, true=exp.TryCast(this=off, to=_TYPES["BIGINT"].copy()))]),
+        expressions=[_zero("BIGINT")],
+    )
+
+
+def _quoted(path: str) -> str:
+    return exp.to_identifier(path).sql("duckdb")
+
+
 def _column(column: Column) -> exp.Column:
     return exp.column(column.name, quoted=True)
 
@@ -166,6 +312,19 @@ def _number_in(value: exp.Expr, kind: str) -> exp.Expr:
     numeric = _type_of(value).isin("BIGINT", "UBIGINT", "DOUBLE")
     number = exp.TryCast(this=value.copy(), to=_TYPES[kind].copy())
     return exp.Case(ifs=[exp.If(this=numeric, true=number)])
+
+
+def _whole_in(value: exp.Expr) -> exp.Expr:
+    whole = _type_of(value).isin("BIGINT", "UBIGINT")
+    return exp.Case(ifs=[exp.If(this=whole, true=exp.TryCast(this=value.copy(), to=_TYPES["BIGINT"].copy()))])
+
+
+def _real_in(value: exp.Expr) -> exp.Expr:
+    real = exp.And(
+        this=_type_of(value).isin("UBIGINT", "DOUBLE"),
+        expression=exp.Is(this=exp.Paren(this=_whole_in(value)), expression=exp.null()),
+    )
+    return exp.Case(ifs=[exp.If(this=real, true=exp.TryCast(this=value.copy(), to=_TYPES["DOUBLE"].copy()))])
 
 
 def _text_in(value: exp.Expr) -> exp.Expr:

@@ -15,6 +15,16 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.events import DatasetNotFound, Forbidden, QueryInvalid
 from tailrace.lake import Snapshot
+from tailrace.query.field_views import (
+    compares_by_type,
+    is_shown,
+    name_of,
+    place,
+    refused,
+    resolve_aliases,
+    sorted_by,
+    sorts_the_star,
+)
 from tailrace.query.fields import FieldReader, View, cast
 from tailrace.query.sources import (
     SYSTEM_TYPES,
@@ -38,13 +48,6 @@ _FIRST_WORDS = ("SELECT", "WITH", "FROM", "VALUES")
 _QUOTES = ' (a name with other characters than letters, digits and _ is written in double quotes: "my-dataset")'
 
 _STATEMENTS = (exp.Select, exp.SetOperation, exp.Subquery)
-_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
-_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Pow)
-_NUMBER_FUNCTIONS = (exp.Sum, exp.Avg, exp.Abs, exp.Round, exp.Floor, exp.Ceil, exp.Sqrt, exp.Ln, exp.Stddev,
-                     exp.StddevSamp, exp.StddevPop, exp.Variance, exp.VariancePop, exp.Median, exp.Quantile,
-                     exp.PercentileCont, exp.PercentileDisc, exp.ApproxQuantile)  # fmt: skip
-_TEXT_OPERATORS = (exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpFullMatch, exp.SimilarTo, exp.Lower, exp.Upper,
-                   exp.Substring, exp.StartsWith, exp.EndsWith, exp.Contains, exp.Trim, exp.Length)  # fmt: skip
 
 
 class Source(Struct, frozen=True, eq=False):
@@ -138,9 +141,17 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Cal
     wanted = _rewrite_columns(scopes, read_by_scope, readers)
     everything = _wants_everything(statement, scopes)
     outermost = {id(source) for source in scopes[-1].sources.values()} if scopes else set()
+    merged = sorts_the_star(statement)
+    if merged:
+        for _, name in tables:
+            for field in readers[name].paths:
+                if readers[name].is_varied(field):
+                    raise refused(field)
+    if everything:
+        _hide(scopes, read_by_scope, readers, wanted)
     sources: dict[tuple[str, View | None], Source] = {}
     for table, name in tables:
-        view: View | None = None if not everything else "exact" if id(table) in outermost else "plain"
+        view: View | None = None if not everything else "exact" if id(table) in outermost and not merged else "plain"
         if (name, view) not in sources:
             number = len(sources)
             sources[name, view] = _source(
@@ -161,6 +172,23 @@ def _plan(statement: exp.Expr, snapshot: Callable[[str], Snapshot], view_of: Cal
     datasets = tuple(each.dataset for each in snapshots.values())
     all_sources = (*sources.values(), *views.values())
     return Plan(statement, all_sources, datasets, tuple(fields), names)
+
+
+def _hide(
+    scopes: list[Scope], read_by_scope: dict[int, dict[str, str]], readers: dict[str, FieldReader],
+    wanted: dict[str, dict[str, Wanted]],
+) -> None:  # fmt: skip
+    """Leave out of every `*` the columns that a dataset gives in other views beside its fields."""
+    for scope in scopes:
+        datasets = read_by_scope[id(scope)]
+        for star in scope.find_all(exp.Star):
+            table = star.parent.table if isinstance(star.parent, exp.Column) else ""
+            names = {name for alias, name in datasets.items() if table in ("", alias)}
+            own = {field for name in names for field in readers[name].paths}
+            extra = sorted({exposed for name in names for exposed in wanted[name] if "#" in exposed} - own)
+            if extra and not isinstance(star.parent, exp.Count):
+                hidden = [exp.to_identifier(exposed, quoted=True) for exposed in extra]
+                star.set("except_", [*(star.args.get("except_") or ()), *hidden])
 
 
 def _view_source(number: int, rows_of_it: pa.Table) -> Source:
@@ -237,35 +265,126 @@ def _rewrite_columns(
     A field of several types is read by the view that fits where it stands, if it is clear whose field it is.
     """
     wanted: dict[str, dict[str, Wanted]] = {name: {} for name in readers}
+    varied: dict[str, str] = {}  # fields that sub-queries give, by the name they have there
+    clear_columns: set[int] = set()
     aliases = {alias for scope in scopes for alias in scope.sources}
     for scope in scopes:
         datasets = read_by_scope[id(scope)]
-        for join in scope.find_all(exp.Join):
-            for using in join.args.get("using") or ():
-                for name in datasets.values():
-                    if (field := readers[name].resolve(using.name)) is not None:
-                        wanted[name].setdefault(using.name, (field, "plain"))
-        shown = {node.alias for node in scope.expression.args.get("expressions") or () if isinstance(node, exp.Alias)}
-        for column in scope.columns:
+        merged = list(_merged(scope))
+        for merged_name in merged:
+            found = {name: readers[name].resolve(merged_name) for name in datasets.values()}
+            both = all(field is not None and readers[name].is_varied(field) for name, field in found.items())
+            for name, field in found.items():
+                if field is not None:
+                    wanted[name].setdefault(merged_name, (field, "group" if both else "plain"))
+        columns: list[exp.Column] = []
+        listed = {id(column) for column in scope.columns}
+        others = [column for column in scope.find_all(exp.Column) if id(column) not in listed]
+        for column in [*scope.columns, *others]:
             if column.table:
                 column = _undotted(column, aliases, list(readers.values()))
             if column.name in SYSTEM_FIELDS or _is_parameter(column):
                 continue
+            column.meta["named"] = column.name
+            columns.append(column)
+
+        def meanings(column: exp.Column, scope: Scope = scope) -> dict[str, str]:
+            """The field that it may be, by dataset."""
             # Without a table's name it may be a field of any dataset, also of one outside a sub-query.
-            names = [datasets[column.table]] if column.table in datasets else [] if column.table else list(readers)
-            found = {name: field for name in names if (field := readers[name].resolve(column.name)) is not None}
-            # ORDER BY may mean the alias.
-            clear = column.table or (len(scope.sources) == 1 and not found.keys().isdisjoint(datasets.values()))
-            if len(found) == 1 and clear and not (column.name in shown and column.find_ancestor(exp.Ordered)):
-                [(name, field)] = found.items()
-                view = _view_for(column, outermost=scope.is_root) if readers[name].is_mixed(field) else "plain"
-                exposed = _expose(wanted[name], readers[name], field, view)
-                if exposed != column.name:
-                    _rename(column, exposed)
-            else:
-                for name, field in found.items():
+            datasets, table = read_by_scope[id(scope)], column.table
+            names = [datasets[table]] if table in datasets else [] if table else list(readers)
+            resolved = {name: readers[name].resolve(name_of(column)) for name in names}
+            return {name: field for name, field in resolved.items() if field is not None}
+
+        def surely(column: exp.Column, scope: Scope = scope, merged: list[str] = merged) -> tuple[str, str] | None:
+            found, datasets = meanings(column, scope), read_by_scope[id(scope)]
+            if not column.table:  # of this query's own datasets first
+                if name_of(column) in merged or not all(alias in datasets for alias in scope.selected_sources):
+                    return None
+                found = {name: field for name, field in found.items() if name in datasets.values()}
+            return next(iter(found.items())) if len(found) == 1 else None
+
+        def meaning(column: exp.Column) -> tuple[FieldReader, str] | None:
+            if name_of(column) in SYSTEM_FIELDS or (sure := surely(column)) is None:
+                return None
+            return readers[sure[0]], sure[1]
+
+        shown = {
+            node.alias for node in scope.expression.args.get("expressions") or ()
+            if isinstance(node, exp.Alias) and not (isinstance(node.this, exp.Column) and node.this.name == node.alias)
+        }  # fmt: skip
+        before = {id(column) for column in scope.find_all(exp.Column)}
+        resolve_aliases(scope, meaning)
+        now = list(scope.find_all(exp.Column))
+        there = {id(column) for column in now}
+        gone = before - there
+        columns = [column for column in columns if id(column) not in gone]
+        columns += [column for column in now if id(column) not in before]
+        # ORDER BY, HAVING and QUALIFY may mean the alias.
+        of_aliases = {
+            id(column) for column in columns
+            if column.name in shown and id(column) in before
+            and (column.find_ancestor(exp.Ordered) or id(column) not in listed)
+        }  # fmt: skip
+        for column in columns:
+            if id(column) in of_aliases and id(column) not in listed:
+                continue
+            sure = surely(column)
+            if sure is None or id(column) in of_aliases:
+                for name, field in meanings(column).items():
                     wanted[name].setdefault(column.name, (field, "plain"))
+                    if readers[name].is_varied(field) and id(column) not in of_aliases and compares_by_type(column):
+                        raise refused(field)
+                continue
+            name, field = sure
+            _name_projection(column, only_if=readers[name].is_split(field))
+
+            def read(view: View, column: exp.Column = column, name: str = name, field: str = field) -> exp.Column:
+                exposed = _expose(wanted[name], readers[name], field, view)
+                made = exp.column(exposed, column.args.get("table"), quoted=True)
+                made.meta["named"] = name_of(column)
+                return made
+
+            view = place(column, scope, readers[name], field, meaning, read)
+            if not scope.is_root and is_shown(column) and readers[name].is_varied(field):
+                projection = _projection(column)
+                varied[projection.alias_or_name if projection is not None else name_of(column)] = field
+            clear_columns.add(id(column))
+            exposed = _expose(wanted[name], readers[name], field, view)
+            if exposed != column.name:
+                _rename(column, exposed)
+    _refuse_comparisons(scopes, read_by_scope, readers, varied, clear_columns)
     return wanted
+
+
+def _merged(scope: Scope) -> Iterator[str]:
+    """The columns that joins make one of."""
+    for join in scope.find_all(exp.Join):
+        for using in join.args.get("using") or ():
+            yield using.name
+
+
+def _refuse_comparisons(
+    scopes: list[Scope], read_by_scope: dict[int, dict[str, str]], readers: dict[str, FieldReader],
+    varied: dict[str, str], clear_columns: set[int],
+) -> None:  # fmt: skip
+    """Raise QueryInvalid where a column of a sub-query is compared or sorted whose VARIANTs have no order by value."""
+    given = dict(varied)
+    for scope in scopes:
+        if not scope.is_root and any(node.is_star for node in getattr(scope.expression, "expressions", ())):
+            for name in read_by_scope[id(scope)].values():
+                given |= {field: field for field in readers[name].paths if readers[name].is_varied(field)}
+    if not given:
+        return
+    for scope in scopes:
+        if not isinstance(scope.expression, exp.SetOperation) and set(scope.sources) <= set(read_by_scope[id(scope)]):
+            continue
+        sorted_nodes = {id(node): node for node in sorted_by(scope)}
+        for column in [*scope.find_all(exp.Column), *sorted_nodes.values()]:
+            if not isinstance(column, exp.Column) or id(column) in clear_columns or name_of(column) not in given:
+                continue
+            if id(column) in sorted_nodes or compares_by_type(column):
+                raise refused(given[name_of(column)])
 
 
 def _undotted(column: exp.Column, aliases: set[str], readers: list[FieldReader]) -> exp.Column:
@@ -303,15 +422,18 @@ def _expose(wanted: dict[str, Wanted], reader: FieldReader, field: str, view: Vi
 
 def _rename(column: exp.Column, exposed: str) -> None:
     """Read another column, but keep the name that the answer shows."""
+    _name_projection(column)
+    column.set("this", exp.to_identifier(exposed, quoted=True))
+
+
+def _name_projection(column: exp.Column, *, only_if: bool = True) -> None:
+    """Give the item of a select list that a column is part of the name that it has, before it is rewritten."""
     projection = _projection(column)
-    if projection is not None and not isinstance(projection, exp.Alias):
+    if only_if and projection is not None and not isinstance(projection, exp.Alias):
         shown = column.name if projection is column else projection.sql(DIALECT, normalize_functions="lower")
-        alias = exp.Alias(this=projection.copy(), alias=exp.to_identifier(shown, quoted=True))
-        column.set("this", exp.to_identifier(exposed, quoted=True))
-        alias.set("this", projection.copy())
+        alias = exp.Alias(alias=exp.to_identifier(shown, quoted=True))
         projection.replace(alias)
-    else:
-        column.set("this", exp.to_identifier(exposed, quoted=True))
+        alias.set("this", projection)
 
 
 def _projection(column: exp.Column) -> exp.Expr | None:
@@ -320,42 +442,6 @@ def _projection(column: exp.Column) -> exp.Expr | None:
     while node.parent is not None and not isinstance(node.parent, exp.Query):
         node = node.parent
     return node if isinstance(node.parent, exp.Select) and node.arg_key == "expressions" else None
-
-
-def _view_for(column: exp.Column, *, outermost: bool) -> View:
-    """As what a column is wanted where it stands."""
-    parent = column.parent
-    while isinstance(parent, exp.Paren):
-        parent = parent.parent
-    if outermost and isinstance(_unaliased(_projection(column)), exp.Column) and not _groups(parent):
-        return "exact"
-    if isinstance(parent, (*_NUMBER_FUNCTIONS, *_ARITHMETIC)):
-        return "number"
-    if isinstance(parent, _TEXT_OPERATORS):
-        return "text"
-    if isinstance(parent, (*_COMPARISONS, exp.Between, exp.In)):
-        others = [node for node in parent.iter_expressions() if id(node) != id(column)]
-        if others and all(_is_number(node) for node in others):
-            return "number"
-        if others and all(isinstance(node, exp.Literal) and node.is_string for node in others):
-            return "text"
-    return "plain"
-
-
-def _unaliased(node: exp.Expr | None) -> exp.Expr | None:
-    return node.unalias() if node is not None else None
-
-
-def _groups(node: exp.Expr | None) -> bool:
-    """Whether equal values of a select list become one row."""
-    select = node.find_ancestor(exp.Select) if node and not isinstance(node, exp.Select) else node
-    return select is not None and bool(select.args.get("group") or select.args.get("distinct"))
-
-
-def _is_number(node: exp.Expr) -> bool:
-    if isinstance(node, (exp.Neg, exp.Paren)):
-        node = node.this
-    return (isinstance(node, exp.Literal) and not node.is_string) or isinstance(node, _ARITHMETIC)
 
 
 def _source(

@@ -32,6 +32,7 @@ import sqlglot.expressions as exp
 from msgspec import UNSET, Struct
 
 from tailrace.query.apl.times import datetime_ns
+from tailrace.query.fields import REFUSAL
 
 NS_PER_US = 1_000
 NS_PER_S = 1_000_000_000
@@ -227,10 +228,6 @@ def in_range(value: exp.Expr, low: int, high: int) -> exp.Expr:
 
 def case(*branches: tuple[exp.Expr, exp.Expr], otherwise: exp.Expr | None = None) -> exp.Expr:
     return exp.Case(ifs=[exp.If(this=condition, true=value) for condition, value in branches], default=otherwise)
-
-
-REFUSAL = "refused: "
-"""Begins the message of an error that a compiled query raises itself."""
 
 
 def refusal(reason: str) -> exp.Expr:

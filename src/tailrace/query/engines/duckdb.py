@@ -28,8 +28,8 @@ from tailrace.query.engines.engine import (
     Watch,
     rendered,
 )
+from tailrace.query.fields import REFUSAL
 from tailrace.query.sources import HotRows
-from tailrace.query.values import REFUSAL
 from tailrace.storage.faults import disk_full, is_full
 
 logger = logging.getLogger("tailrace.query")
@@ -195,6 +195,9 @@ class DuckDB(Engine):
 
 
 def _refused(error: duckdb.Error) -> TailraceError:
+    _, refused, reason = str(error).partition(REFUSAL)
+    if refused:
+        return QueryFailed(reason.strip())
     return SqlRefused(_first_line(error))
 
 
