@@ -1,6 +1,7 @@
 """The schedule: what runs when, and what is sent, by a clock that the tests move."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -281,6 +282,37 @@ def test_what_was_sent_is_not_sent_again_while_the_disk_is_full(play: Play, monk
         assert len(world.receiver.requests) == 1
         assert refused == ["delivered"] * 3
         assert world.kinds() == ["open", "delivered"]
+
+    play(scene)
+
+
+def test_what_arrives_while_what_is_pending_is_read_is_sent_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(world: World) -> None:
+        world.notifiers["late"] = world.hook()
+        read, look_up, is_read = world.store.pending, world.notifier, threading.Event()
+
+        def late(organisation: str, notifier_id: str) -> Notifier | None:
+            assert notifier_id != "late" or is_read.wait(30)
+            return look_up(organisation, notifier_id)
+
+        def pending(until_ns: int, limit: int) -> list[Pending]:
+            found = read(until_ns, limit)
+            if len(found) == 1:  # the late one, which is on its way
+                is_read.set()
+                wait_until(lambda: not world.runner._work)
+            return found
+
+        monkeypatch.setattr(world, "notifier", late)
+        monkeypatch.setattr(world.store, "pending", pending)
+        world.define(notifier_ids=("hook", "late"))
+        await world.runner.tick()
+        await asyncio.to_thread(wait_until, lambda: "open" in world.kinds())
+        await world.runner.tick()
+        await asyncio.to_thread(wait_until, lambda: "delivered" in world.kinds())
+        await world.runner.tick()
+        await world.runner.settle()
+        assert world.kinds() == ["open", "delivered", "delivered"]
+        assert len(world.receiver.requests) == 2
 
     play(scene)
 

@@ -294,9 +294,11 @@ class Runner:
     async def _send_due(self, now_ns: int) -> None:
         self._unsent = False
         room = MAX_SENDING - sum(1 for key in self._work if isinstance(key, int))
+        # Those on their way now may have arrived by the time that what is pending is read; their end looks again.
+        under_way = set(self._work)
         # More than there is room for, for some of them are on their way.
         pending = await asyncio.to_thread(self._store.pending, now_ns, 2 * MAX_SENDING)
-        waiting = [each for each in pending if each.number not in self._work]
+        waiting = [each for each in pending if each.number not in under_way]
         for each in waiting[: max(room, 0)]:
             self._begin(each.number, self._send(each))
         if any(isinstance(key, int) for key in self._work):
