@@ -50,7 +50,11 @@ COMPRESSORS = [
 ]
 
 
-@given(data=st.binary(max_size=3000), name=st.sampled_from(sorted(ENCODERS)))
+# What is still compressed when all codings are undone is refused: below.
+PLAIN = st.binary(max_size=3000).filter(lambda data: not data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")))
+
+
+@given(data=PLAIN, name=st.sampled_from(sorted(ENCODERS)))
 def test_what_was_encoded_is_decoded(data: bytes, name: str) -> None:
     assert decode_body(ENCODERS[name](data), name, MIB) == data
 
