@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from tailrace.storage.faults import FULL, RETRY_AFTER_S, disk_full, is_full, sql
 
 FILE_NAME = "tailrace.db"  # in the data directory
 BUSY_TIMEOUT_S = 5.0
+BUSY_PAUSE_S = 0.005
 SQLSTATE_DISK_FULL = "53100"
 SQLSTATE_READ_ONLY = "25006"
 _WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes the database
@@ -113,13 +115,9 @@ def _connect_sqlite(
     connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
     try:
         # synchronous=FULL: a token revoked before a power cut may not be back after it.
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            f"busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}",
-        ):
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        _write_ahead(connection)
         # Only a read opens the index of the write-ahead log, which takes room on the disk.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except sqlite3.Error as error:
@@ -134,6 +132,19 @@ def _connect_sqlite(
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let the file have a write-ahead log; to give it one takes the file alone, for which SQLite does not wait."""
+    end_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end_s:
+                raise
+        time.sleep(BUSY_PAUSE_S)
 
 
 def _has_log(path: Path) -> bool:
