@@ -12,6 +12,7 @@ from support.memory_log import MemoryLog
 
 from tailrace.events import Batch, ParsedBatch, TailraceError
 from tailrace.events.outcome import RequestOutcome
+from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake, LakeSettings
 from tailrace.log import Log
 from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
@@ -25,26 +26,26 @@ def event(number: int) -> ParsedBatch:
     return ParsedBatch(line, np.array([NOW_NS], dtype=np.int64), 1, len(line), ())
 
 
+async def ingest(service: LogIngestService, number: int) -> int:
+    """The position of an event of the dataset "d"."""
+    dataset = service.check_dataset("d")
+    receipt = await service.ingest(event(number), dataset, RequestOutcome("toy"), received_ns=NOW_NS, labels={})
+    return receipt.offset
+
+
 def test_the_service_and_the_lake_work_over_a_log_in_memory(tmp_path: Path) -> None:
     log = MemoryLog()
 
     async def run() -> None:
         async with open_service(tmp_path, open_log=lambda _, subscription: log.subscribe(subscription)) as parts:
             parts.lake.create("d")
-            dataset = parts.service.check_dataset("d")
-
-            async def ingest(number: int) -> int:
-                outcome = RequestOutcome("toy")
-                receipt = await parts.service.ingest(event(number), dataset, outcome, received_ns=NOW_NS, labels={})
-                return receipt.offset
-
-            assert [await ingest(1), await ingest(2)] == [1, 2]
+            assert [await ingest(parts.service, 1), await ingest(parts.service, 2)] == [1, 2]
             assert log.positions == [1, 2]
             assert await asyncio.to_thread(parts.rows, "d") == [{"n": 1}, {"n": 2}]
 
             await asyncio.to_thread(parts.lake.commit_now)
             assert log.positions == []
-            assert await ingest(3) == 3
+            assert await ingest(parts.service, 3) == 3
 
     asyncio.run(run())
     assert log.positions == []
@@ -62,14 +63,7 @@ def test_a_batch_that_the_log_fails_with_costs_none_that_came_with_it(tmp_path: 
     async def run() -> tuple[int | BaseException, int | BaseException]:
         async with open_service(tmp_path, open_log=lambda _, subscription: log.subscribe(subscription)) as parts:
             parts.lake.create("d")
-            dataset = parts.service.check_dataset("d")
-
-            async def ingest(number: int) -> int:
-                outcome = RequestOutcome("toy")
-                receipt = await parts.service.ingest(event(number), dataset, outcome, received_ns=NOW_NS, labels={})
-                return receipt.offset
-
-            return await asyncio.gather(ingest(1), ingest(2), return_exceptions=True)
+            return await asyncio.gather(ingest(parts.service, 1), ingest(parts.service, 2), return_exceptions=True)
 
     failed, position = asyncio.run(run())
     assert isinstance(failed, TailraceError)

@@ -425,22 +425,24 @@ _EXAMPLE: Final = {
     "endTime": "now",
 }
 
+_QUERY: Final = ApiRoute(
+    "POST",
+    "/datasets/_apl",
+    query,
+    ANY_TOKEN,
+    body=AplBody,
+    example=_EXAMPLE,
+    answer=(legacy.Answer, tabular.Answer),
+    parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+    refusals=(404, 406, 422, 429),
+    inside=QUERY,
+    media=TABLES,
+)
+
 ROUTES: Final = (
     *under(
         ("/v1", "/api/v1"),
-        ApiRoute(
-            "POST",
-            "/datasets/_apl",
-            query,
-            ANY_TOKEN,
-            body=AplBody,
-            example=_EXAMPLE,
-            answer=(legacy.Answer, tabular.Answer),
-            parameters=(FORMAT, SAVE, TOTALS, CURSOR),
-            refusals=(404, 406, 422, 429),
-            inside=QUERY,
-            media=TABLES,
-        ),
+        _QUERY,
         ApiRoute(
             "POST",
             "/datasets/{id}/query",
@@ -460,19 +462,7 @@ ROUTES: Final = (
             inside=QUERY,
         ),
     ),
-    ApiRoute(
-        "POST",
-        "/v1/query/_apl",
-        query_edge,
-        ANY_TOKEN,
-        body=AplBody,
-        example=_EXAMPLE,
-        answer=(legacy.Answer, tabular.Answer),
-        parameters=(FORMAT, SAVE, TOTALS, CURSOR),
-        refusals=(404, 406, 422, 429),
-        inside=QUERY,
-        media=TABLES,
-    ),
+    msgspec.structs.replace(_QUERY, path="/v1/query/_apl", handler=query_edge),
     ApiRoute(
         "POST",
         "/v1/query/batch",

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -132,7 +132,7 @@ class Runner:
         now_ns = self._clock_ns()
         for monitor_id, defined in self._known.items():
             if monitor_id not in self._work and self._begins_ns(defined) <= now_ns:
-                self._begin(monitor_id, self._run(defined, now_ns))
+                self._begin(monitor_id, partial(self._run, defined, now_ns))
         if self._unsent or (self._next_message_ns is not None and self._next_message_ns <= now_ns):
             await self._send_due(now_ns)
         # What is under way wakes the schedule when it ends.
@@ -196,10 +196,10 @@ class Runner:
             return NEVER_NS
         return max(self._due[defined.id], _ns(monitor.disabled_until) if monitor.disabled_until else 0)
 
-    def _begin(self, key: str | int, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, key: str | int, work: Callable[[], Awaitable[None]]) -> None:
         async def finish() -> None:
             try:
-                await work
+                await work()
             except Exception:
                 logger.exception("work of a monitor failed")
             finally:
@@ -300,7 +300,7 @@ class Runner:
         pending = await asyncio.to_thread(self._store.pending, now_ns, 2 * MAX_SENDING)
         waiting = [each for each in pending if each.number not in under_way]
         for each in waiting[: max(room, 0)]:
-            self._begin(each.number, self._send(each))
+            self._begin(each.number, partial(self._send, each))
         if any(isinstance(key, int) for key in self._work):
             self._next_message_ns = None  # each that ends looks again
         else:
