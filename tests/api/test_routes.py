@@ -12,21 +12,15 @@ import httpx
 import pytest
 from starlette.routing import Match, Route
 from support import http
+from support.serving import services_of
 
 from tailrace import api
 from tailrace.access import Access, Entry
 from tailrace.api import ROUTES, ApiRoute, Services, build
-from tailrace.api.field_store import FieldStore
 from tailrace.api.route import ANY_TOKEN, PUBLIC
-from tailrace.api.saved_queries import SavedQueryStore
-from tailrace.api.services import Health, Monitoring
-from tailrace.api.turns import Turns
 from tailrace.lake import Lake
-from tailrace.monitors import MonitorStore
 from tailrace.query import DuckDB, QueryLimits
 from tailrace.storage.database import Database
-from tailrace.storage.documents import DocumentStore
-from tailrace.tail import TailLimits, Tails
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -39,9 +33,6 @@ GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 def unused_services(tmp_path: Path) -> Iterator[Services]:
     """The parts that an application is built over, where none of them is asked for anything."""
 
-    async def health() -> Health:
-        return Health("never asked")
-
     async def never(entry: Entry) -> None:
         raise AssertionError(entry)
 
@@ -49,23 +40,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
     lake = Lake.open(tmp_path / "lake")
     engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
     with ThreadPoolExecutor(1) as threads:
-        yield Services(
-            Access(database),
-            lake,
-            engine,
-            threads,
-            set(),
-            health,
-            lambda: b"",
-            lambda: None,
-            documents=DocumentStore(database),
-            fields=FieldStore(database),
-            saved_queries=SavedQueryStore(database),
-            turns=Turns(1, running=1, waiting=0),
-            tails=Tails(TailLimits(), lambda limits: engine),
-            monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
-            record=never,
-        )
+        yield services_of(Access(database), lake, engine, database, threads, record=never)
     engine.close()
     lake.close()
     database.close()

@@ -2,21 +2,19 @@
 
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crash.power import Recorder, cut
+from support.databases import load, stored_rows
 from support.rounds import rounds
 
 from tailrace.storage.database import FILE_NAME
 from tailrace.storage.legacy import ACCESS_FILE, SAVED_FILE, import_legacy
 
-DATABASES = Path(__file__).parents[1] / "storage" / "databases"
 KILLS = rounds(8)
 CUTS = rounds(15)
 
@@ -64,21 +62,13 @@ def make(data: Path) -> Path:
     """A data directory of version 0.1."""
     data.mkdir()
     for name in (ACCESS_FILE, SAVED_FILE):
-        with closing(sqlite3.connect(data / name)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript((DATABASES / f"0.1-{name.removesuffix('.db')}.sql").read_text())
+        load(data / name, f"0.1-{name.removesuffix('.db')}.sql")
     return data
 
 
 def rows(path: Path) -> dict[str, list[Any]]:
     """All rows of a database, by table, but for the notes of imports, which have a time."""
-    with closing(sqlite3.connect(path)) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return {
-            name: list(connection.execute(f"SELECT * FROM {name} ORDER BY rowid"))
-            for name in tables
-            if name != "imports"
-        }
+    return stored_rows(path, without=("imports",))
 
 
 @pytest.fixture

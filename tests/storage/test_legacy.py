@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, MetaData, insert, select
+from support.databases import DUMPS, load, stored_rows
 from support.postgres import postgres_database
 
 from tailrace.access import Access
@@ -26,7 +27,6 @@ from tailrace.storage.tables import imports, metadata
 if TYPE_CHECKING:
     from conftest import MakeServer
 
-DATABASES = Path(__file__).parent / "databases"
 OWNERS_TOKEN = "xapt-of-the-owner-of-two-databases"
 API_TOKEN = "xaat-7960ef40-1ccc-4f58-a483-88d2b3b0e903"
 ADAS_TOKEN = "xapt-6d508b2e-90e7-4086-ae50-5df8e8f4de3b"
@@ -35,22 +35,9 @@ SAVED_QUERY = "ff4253ce-aaa3-45e4-b199-88845803c4c7"
 MONITOR = "mon_NGcjTGp9DzF4frDaaRF7"
 
 
-def load(path: Path, dump: str) -> None:
-    """Make a database of the dump of one."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript((DATABASES / dump).read_text())
-
-
 def rows(path: Path) -> dict[str, list[Any]]:
     """All rows of the database in a file, by table, as they are stored, but for the notes of imports."""
-    with closing(sqlite3.connect(path)) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return {
-            name: list(connection.execute(f"SELECT * FROM {name} ORDER BY rowid"))
-            for name in tables
-            if name not in (migrations.VERSION_TABLE, imports.name)
-        }
+    return stored_rows(path, without=(migrations.VERSION_TABLE, imports.name))
 
 
 def content(database: Database) -> dict[str, list[dict[str, Any]]]:
@@ -103,7 +90,7 @@ def before_documents(postgres: Engine) -> Iterator[str]:
             migrations.migrate(connection, "0004")
         with closing(sqlite3.connect(":memory:")) as old, engine.begin() as new:
             old.row_factory = sqlite3.Row
-            old.executescript((DATABASES / "0.1-access.sql").read_text())
+            old.executescript((DUMPS / "0.1-access.sql").read_text())
             tables = MetaData()
             tables.reflect(new)
             for table in reversed(tables.sorted_tables):
@@ -198,7 +185,7 @@ def test_one_of_the_two_is_imported_alone(data: Path, there: str) -> None:
 def test_a_directory_from_before_migrations_and_monitors_is_imported(tmp_path: Path) -> None:
     load(tmp_path / ACCESS_FILE, "before-migrations.sql")
     with closing(sqlite3.connect(tmp_path / SAVED_FILE)) as connection:
-        connection.executescript((DATABASES / "0.1-saved.sql").read_text())
+        connection.executescript((DUMPS / "0.1-saved.sql").read_text())
         connection.executescript("DROP TABLE monitor_runs; DROP TABLE monitor_history; DROP TABLE monitor_outbox")
 
     import_legacy(tmp_path)

@@ -4,21 +4,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from msgspec import Struct
 
 from support.ingest import ROOT_TOKEN, Parts, open_service
 from tailrace import api
+from tailrace.access import Access
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Health, Monitoring
 from tailrace.api.turns import Turns
 from tailrace.config import load
+from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
+from tailrace.query import Engine
 from tailrace.server import app
 from tailrace.server.receiving import Receiving
 from tailrace.server.sending import Sending
@@ -37,6 +41,33 @@ class Serving(Struct, frozen=True):
     client: httpx.AsyncClient  # with the owner's token
 
 
+def services_of(
+    access: Access, lake: Lake, engine: Engine, database: Database, threads: ThreadPoolExecutor, **more: Any
+) -> api.Services:
+    """Return what the API is built over, of these parts; `record` is one more that it needs."""
+
+    async def health() -> Health:
+        return Health()
+
+    return api.Services(
+        access,
+        lake,
+        engine,
+        threads,
+        set(),
+        health,
+        lambda: b"",
+        lambda: None,
+        documents=DocumentStore(database),
+        fields=FieldStore(database),
+        saved_queries=SavedQueryStore(database),
+        turns=Turns(1, running=1, waiting=0),
+        tails=Tails(TailLimits(), lambda limits: engine),
+        monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
+        **more,
+    )
+
+
 @asynccontextmanager
 async def serving(
     directory: Path,
@@ -48,26 +79,14 @@ async def serving(
     """Serve some protocols on an empty directory, with the settings of an environment."""
     settings, _ = load(None, {}, environ or {}, schema_of(protocols))
 
-    async def health() -> Health:
-        return Health()
-
     async with open_service(directory, protocols, database_url=database_url) as parts:
         with Database.open(directory / "more.db") as database, ThreadPoolExecutor(1) as threads:
-            services = api.Services(
+            services = services_of(
                 parts.access,
                 parts.lake,
                 parts.engine,
+                database,
                 threads,
-                set(),
-                health,
-                lambda: b"",
-                lambda: None,
-                documents=DocumentStore(database),
-                fields=FieldStore(database),
-                saved_queries=SavedQueryStore(database),
-                turns=Turns(1, running=1, waiting=0),
-                tails=Tails(TailLimits(), lambda limits: parts.engine),
-                monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
                 record=parts.service.record,
                 protocols=protocols,
             )
