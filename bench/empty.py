@@ -18,7 +18,7 @@ END: Message = {"type": "http.response.body", "body": BODY, "more_body": False}
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """The empty handler."""
+    """Answer with nothing."""
     await send(START)
     await send(END)
 

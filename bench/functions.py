@@ -88,7 +88,7 @@ def text_of(name: str) -> str:
 
 
 def rows(name: str, kind: Type, example: Value) -> pa.Array:
-    """A column that is like the first argument of a function's example, each row another."""
+    """Return a column that is like the first argument of a function's example, each row another."""
     numbers = range(ROWS)
     if kind is STRING or (kind is DYNAMIC and name.startswith("genai")):
         template = text_of(name)
@@ -115,7 +115,7 @@ def _varied(value: object, n: int) -> object:
 
 
 def value_of(node: tree.Expression) -> Value:
-    """The literal, or call of literals, that an example has for an argument."""
+    """Return the literal, or call of literals, that an example has for an argument."""
     if isinstance(node, tree.Constant):
         if node.value is None:
             return null(TYPE_NAMES[node.kind]) if node.kind != "null" else literal(None)
@@ -135,7 +135,7 @@ def value_of(node: tree.Expression) -> Value:
 
 
 def call_in(node: object, name: str) -> tree.Call | None:
-    """The call of a function in an example."""
+    """Return the call of a function in an example."""
     if isinstance(node, tree.Call) and node.name == name:
         return node
     parts = [getattr(node, field) for field in getattr(node, "__struct_fields__", ())]

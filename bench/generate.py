@@ -57,7 +57,7 @@ class Generator(Struct, frozen=True):
 
 
 def _template(event: dict[str, Any]) -> bytes:
-    """The event as a format: text `<name>` becomes the slot of that name, text `<<name>>` one without quotes."""
+    """Return the event as a format: text `<name>` becomes the slot of that name, text `<<name>>` one without quotes."""
     text = msgspec.json.encode(event).replace(b"%", b"%%")
     text = text.replace(b'"<<', b"%(").replace(b'>>"', b")b")
     return text.replace(b"<", b"%(").replace(b">", b")b")

@@ -37,7 +37,7 @@ def decode_and_flush(bodies: Sequence[bytes], file: Path) -> float:
 
 
 def batches_of(generator: Generator, bodies: Sequence[bytes]) -> list[Batch]:
-    """The bodies as they lie in the log."""
+    """Return the bodies as they lie in the log."""
     rule = TimeRule(field=generator.time_field)
     received_ns = time.time_ns()
     limits = Limits()

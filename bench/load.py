@@ -31,7 +31,7 @@ class Load(Struct, frozen=True):
         return self.requests / self.elapsed_s
 
     def quantile_s(self, share: float) -> float:
-        """The latency that `share` of the requests (0 to 1) did not exceed."""
+        """Return the latency that `share` of the requests (0 to 1) did not exceed."""
         ordered = sorted(self.latencies_s)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -55,7 +55,7 @@ class _Connection:
 
 
 def http_request(method: str, path: str, host: str, headers: dict[str, str] | None = None, body: bytes = b"") -> bytes:
-    """The bytes of one keep-alive request."""
+    """Return the bytes of one keep-alive request."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
@@ -69,11 +69,11 @@ def run(
     seconds: float,
     max_requests: int = 10_000_000,
 ) -> Load:
-    """Sends `requests` in turn over `connections` connections until `seconds` or `max_requests` are reached.
+    """Send `requests` in turn over `connections` connections until `seconds` or `max_requests` are reached.
 
     What is sent is the first so many of `requests`, repeated, whichever connection each goes by.
 
-    Only loopback addresses are accepted (ValueError otherwise). Raises ConnectionError when the server hangs up.
+    Only loopback addresses are accepted (ValueError otherwise). Raise ConnectionError when the server hangs up.
     """
     if not ipaddress.ip_address(address[0]).is_loopback:
         raise ValueError(f"{address[0]} is not a loopback address")

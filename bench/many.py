@@ -35,7 +35,7 @@ QUESTIONS = {
 
 
 def batch(number: int) -> Batch:
-    """The events of one dataset, a millisecond apart, after those of the dataset before."""
+    """Return the events of one dataset, a millisecond apart, after those of the dataset before."""
     lines = [
         json.dumps(
             {

@@ -122,7 +122,7 @@ class Answered(Struct, frozen=True):
 def measure(seed: int, directory: Path, *, events: int, repeats: int, said: Callable[[str], None]) -> list[Answered]:
     """Answers of a server with default settings, restarted since it took the events, and of DuckDB, in turn.
 
-    Raises RuntimeError where the two answers differ.
+    Raise RuntimeError where the two answers differ.
     """
     data = directory / "queried"
     said(f"{events:,} events for queries")
@@ -179,7 +179,7 @@ def _compared(
 
 
 def _compile_ms(lake_root: Path, repeats: int) -> dict[str, float]:
-    """The best time of parsing, compiling and rendering each question, in this process."""
+    """Return the best time of parsing, compiling and rendering each question, in this process."""
     lake = Lake.open(lake_root, LakeSettings())
     try:
         snapshot = lake.snapshot(DATASET)

@@ -26,13 +26,13 @@ class Tailrace(Struct, frozen=True):
     process: subprocess.Popen[bytes]
 
     def create(self, dataset: str) -> None:
-        """Makes a dataset."""
+        """Make a dataset."""
         url = f"http://{self.address[0]}:{self.address[1]}/v2/datasets"
         with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {self.token}"}) as client:
             client.post(url, json={"name": dataset}).raise_for_status()
 
     def stop(self) -> None:
-        """Ends the server in good order, with everything committed; raises RuntimeError when that fails."""
+        """End the server in good order, with everything committed; raise RuntimeError when that fails."""
         self.process.terminate()
         if self.process.wait(STOP_TIMEOUT_S):
             raise RuntimeError(f"the server ended with code {self.process.returncode}")
@@ -40,7 +40,7 @@ class Tailrace(Struct, frozen=True):
 
 @contextmanager
 def tailrace(data: Path) -> Iterator[Tailrace]:
-    """A server with default settings on a new data directory; killed at the end unless it was stopped."""
+    """Yield a server with default settings on a new data directory; killed at the end unless it was stopped."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tailrace", "serve", "--data", str(data), "--port", "0"],
@@ -59,7 +59,7 @@ def tailrace(data: Path) -> Iterator[Tailrace]:
 
 @contextmanager
 def empty() -> Iterator[tuple[str, int]]:
-    """The address of a server whose handler does nothing."""
+    """Yield the address of a server whose handler does nothing."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.empty"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )

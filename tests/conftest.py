@@ -39,7 +39,7 @@ PROCESS_DIRECTORIES = {"clients", "crash"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what starts processes, which `make test-fast` leaves out, and what `make test-long` repeats."""
+    """Mark what starts processes, which `make test-fast` leaves out, and what `make test-long` repeats."""
     for item in items:
         directory = item.path.relative_to(Path(__file__).parent).parts[0]
         if directory in PROCESS_DIRECTORIES or "process" in getattr(item, "fixturenames", ()):
@@ -70,13 +70,13 @@ class Server:
         self._client: httpx.Client | None = None
 
     def launch_arguments(self) -> list[str]:
-        """The command that starts the process."""
+        """Return the command that starts the process."""
         chosen = any(option.startswith("--port") for option in self.options)
         port = [] if chosen else ["--port=0"]
         return [sys.executable, "-m", "tailrace", "serve", f"--data={self.data}", *port, *self.options]
 
     def launch(self) -> "subprocess.Popen[str]":
-        """Starts the process and does not wait for it."""
+        """Start the process and do not wait for it."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
         with self.errors.open("a") as errors:
             return subprocess.Popen(
@@ -89,14 +89,14 @@ class Server:
             )
 
     def start(self) -> "Server":
-        """Starts the process and returns once it is ready; raises AssertionError when it does not become so."""
+        """Start the process and return once it is ready; raise AssertionError when it does not become so."""
         self.launch_unready()
         answer = self.client.get("/readyz")
         assert answer.status_code == 200, answer.text
         return self
 
     def launch_unready(self) -> "Server":
-        """Starts the process and returns once it has replayed its log, whether it can take events or not."""
+        """Start the process and return once it has replayed its log, whether it can take events or not."""
         self.process = self.launch()
         self.banner = _read_banner(self.process, self.errors)
         self.url = next(line for line in self.banner if "is ready at" in line).rpartition(" ")[2]
@@ -120,15 +120,15 @@ class Server:
         return self._client
 
     def kill(self) -> None:
-        """Ends the process with SIGKILL."""
+        """End the process with SIGKILL."""
         self.signal(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ends the process with SIGTERM and returns its exit code."""
+        """End the process with SIGTERM and return its exit code."""
         return self.signal(signal.SIGTERM)
 
     def signal(self, number: signal.Signals) -> int:
-        """Sends a signal and waits for the end of the process."""
+        """Send a signal and wait for the end of the process."""
         assert self.process is not None
         if self._client is not None:
             self._client.close()
@@ -144,18 +144,18 @@ class Server:
         return code
 
     def end(self) -> None:
-        """Makes sure that no process is left."""
+        """Make sure that no process is left."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
     def create(self, dataset: str) -> str:
-        """Makes a dataset and returns its name."""
+        """Make a dataset and return its name."""
         answer = self.client.post("/v2/datasets", json={"name": dataset})
         assert answer.status_code == 200, answer.text
         return dataset
 
     def api_token(self, *datasets: str, query: bool = False) -> str:
-        """Makes an API token that may send to the datasets, and query them if asked for."""
+        """Make an API token that may send to the datasets, and query them if asked for."""
         rights = {"ingest": ["create"], **({"query": ["read"]} if query else {})}
         answer = self.client.post(
             "/v2/tokens", json={"name": "test", "datasetCapabilities": dict.fromkeys(datasets, rights)}
@@ -173,7 +173,7 @@ class Server:
         headers: dict[str, str] | None = None,
         params: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """Sends a body, or what becomes one as JSON, with the owner's token."""
+        """Send a body, or what becomes one as JSON, with the owner's token."""
         content = body if isinstance(body, bytes | str) else json.dumps(body)
         kind = {} if content_type is None else {"Content-Type": content_type}
         return self.client.post(
@@ -181,7 +181,7 @@ class Server:
         )
 
     def sql(self, query: str) -> list[dict[str, Any]]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         answer = self.client.post("/tailrace/v1/sql", json={"sql": query})
         assert answer.status_code == 200, answer.text
         rows: list[dict[str, Any]] = answer.json()["rows"]
@@ -189,7 +189,7 @@ class Server:
 
 
 def _read_banner(process: "subprocess.Popen[str]", errors: Path) -> list[str]:
-    """The lines that a server prints when it is ready; its end or silence is a failure with its error output."""
+    """Return the lines that a server prints when it is ready; its end or silence is a failure with its error output."""
     lines: queue.Queue[str] = queue.Queue()
     stdout = process.stdout
     assert stdout is not None
@@ -220,7 +220,7 @@ def _read_banner(process: "subprocess.Popen[str]", errors: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def process() -> None:
-    """What a test or fixture that starts a process asks for, so that `make test-fast` leaves it out."""
+    """Mark a test or fixture that starts a process, so that `make test-fast` leaves it out."""
 
 
 @pytest.fixture(scope="session")
@@ -238,7 +238,7 @@ MakeServer = Callable[..., Server]
 
 @pytest.fixture
 def make_server(process: None, tmp_path: Path) -> Iterator[MakeServer]:
-    """Makes servers of a test's own, not started yet; each ends with the test.
+    """Make servers of a test's own, not started yet; each ends with the test.
 
     Arguments: command line options such as "--commit-age-s=1"; keywords `data` (a directory) and `env`.
     """
@@ -257,7 +257,7 @@ def make_server(process: None, tmp_path: Path) -> Iterator[MakeServer]:
 
 @pytest.fixture
 def dataset(server: Server, request: pytest.FixtureRequest) -> str:
-    """A new dataset on the shared server."""
+    """Return a new dataset on the shared server."""
     return server.create(f"d-{next(_DATASETS)}")
 
 
@@ -266,28 +266,28 @@ _DATASETS = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Engine]:
-    """A PostgreSQL server."""
+    """Yield a PostgreSQL server."""
     with postgres_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def one_postgres_url(postgres: Engine) -> Iterator[str]:
-    """The URL of a database, for one test after the other."""
+    """Yield the URL of a database, for one test after the other."""
     with postgres_database(postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def one_postgres_database(one_postgres_url: str) -> Iterator[Database]:
-    """That database, with its tables: a test that needs no other connections saves the time that they take."""
+    """Yield that database, with its tables: a test that needs no other connections saves the time that they take."""
     with Database.open(one_postgres_url) as opened:
         yield opened
 
 
 @pytest.fixture
 def postgres_url(one_postgres_url: str, one_postgres_database: Database) -> str:
-    """The URL of a new database on PostgreSQL."""
+    """Return the URL of a new database on PostgreSQL."""
     empty(one_postgres_database)
     return one_postgres_url
 
@@ -303,7 +303,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
 
 @pytest.fixture(params=KINDS_OF_DATABASE)
 def empty_location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
-    """The same where there is no table yet."""
+    """Yield the same where there is no table yet."""
     if request.param != POSTGRESQL:
         yield tmp_path / "tailrace.db"
         return
@@ -313,7 +313,7 @@ def empty_location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[P
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, location: Path | str) -> Iterator[Database]:
-    """A new database."""
+    """Yield a new database."""
     if isinstance(location, str):
         yield request.getfixturevalue("one_postgres_database")
         return

@@ -64,12 +64,12 @@ def packages() -> list[str]:
 
 
 def modules(package: str) -> list[Path]:
-    """The files of a package."""
+    """Return the files of a package."""
     return sorted((SOURCE / package).rglob("*.py")) or [SOURCE / f"{package}.py"]
 
 
 def imported_packages(text: str) -> Iterator[tuple[int, str]]:
-    """The packages that a module imports anywhere in it, each with its line."""
+    """Yield the packages that a module imports anywhere in it, each with its line."""
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import():

@@ -29,7 +29,7 @@ RARE: list[dict[str, Any]] = [
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data directory where the page's snippets look for it."""
+    """Return a data directory where the page's snippets look for it."""
     root = tmp_path / "tailrace-data" / "lake"
     made = Lake.open(root, LakeSettings())
     made.create("demo")

@@ -19,14 +19,16 @@ JS = ROOT / "tests" / "clients" / "js"
 
 
 def printed(language: str, server: "Server", dataset: str) -> list[str]:
-    """The page's programs in a language, with the test's server and dataset in place of the ones that it names."""
+    """Return the page's programs in a language, with the test's server and dataset in place of the ones that it
+    names.
+    """
     programs = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     return [re.sub(r"\bdemo\b", dataset, each.replace("http://127.0.0.1:8080", server.url)) for each in programs]
 
 
 @pytest.fixture
 def named(server: "Server", request: pytest.FixtureRequest) -> str:
-    """A dataset whose name needs no quotes, like the page's."""
+    """Return a dataset whose name needs no quotes, like the page's."""
     return server.create("readme_" + request.node.name.removeprefix("test_the_").split("_")[0])
 
 

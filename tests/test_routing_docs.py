@@ -25,7 +25,7 @@ KNOWN = {"a-key": "baselime", "a-token": "axiom"}
 
 
 def table(first_head: str) -> list[list[str]]:
-    """The rows of the table whose first column has that head."""
+    """Return the rows of the table whose first column has that head."""
     lines = iter(DOCUMENT.read_text().splitlines())
     for line in lines:
         if line.startswith(f"| {first_head} |"):
@@ -40,12 +40,12 @@ def table(first_head: str) -> list[list[str]]:
 
 
 def code(cell: str) -> list[str]:
-    """What stands in backticks."""
+    """Return what stands in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def disputed() -> Iterator[tuple[str, str, list[str]]]:
-    """Method, path, and which protocol a request with each credential is for."""
+    """Yield method, path, and which protocol a request with each credential is for."""
     for said, *whose in table("under `/v1`"):
         for request in code(said):
             if " " in request:

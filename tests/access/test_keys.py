@@ -48,7 +48,7 @@ def owner(access: Access) -> Grant:
 
 
 def create(access: Access, owner: Grant, protocol: str, **more: Any) -> tuple[str, str]:
-    """Makes a key; its id and the key."""
+    """Make a key and return its id and the key."""
     record, key = access.create_key(protocol, "test", **{**SCOPES[protocol], **more}, who=owner)
     return record.id, key
 

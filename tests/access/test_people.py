@@ -43,7 +43,7 @@ def owner(access: Access) -> Grant:
 
 @pytest.fixture
 def as_role(access: Access, owner: Grant) -> Callable[[str], Grant]:
-    """Makes a user of a role and returns what their personal token may do."""
+    """Make a user of a role and return what their personal token may do."""
 
     def make(role: str) -> Grant:
         user = access.people.create_user(role.title(), f"{role}-{next(_NUMBERS)}@example.com", role, who=owner)

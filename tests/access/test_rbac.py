@@ -23,7 +23,7 @@ def owner(access: Access) -> Grant:
 
 
 def make_user(access: Access, owner: Grant, role: str = "none") -> tuple[str, str]:
-    """The id of a user and a personal token of theirs."""
+    """Return the id of a user and a personal token of theirs."""
     user = access.people.create_user("Ada", "ada@example.com", role, who=owner)
     return user.id, access.create_personal_token(user.id, "t", who=owner)[1]
 

@@ -45,7 +45,7 @@ def sessions() -> Sessions:
 
 
 def held(sessions: Sessions, token: SessionToken, act: Callable[[LiveSession], object] = lambda live: live) -> object:
-    """What `act` returns for the held session."""
+    """Return what `act` returns for the held session."""
 
     async def hold() -> object:
         async with sessions.hold(token) as live:

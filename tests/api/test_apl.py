@@ -371,7 +371,7 @@ def test_a_batch_that_cannot_be_is_refused(server: "Server", dataset: str, items
 
 
 def slow(dataset: str) -> str:
-    """A query that takes many seconds, if nothing stops it."""
+    """Return a query that takes many seconds, if nothing stops it."""
     crossed = " | ".join(["extend k = 1", *[f"join kind=inner (['{dataset}'] | extend k = 1) on k"] * 7])
     return f"['{dataset}'] | {crossed} | summarize count()"
 

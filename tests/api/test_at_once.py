@@ -15,7 +15,9 @@ CLIENTS = 8
 
 
 def at_once(server: "Server", requests: Sequence[tuple[str, str, Any]]) -> list[httpx.Response]:
-    """The answers to requests (method, path, body) that are sent at the same time, each over its own connection."""
+    """Return the answers to requests (method, path, body) that are sent at the same time, each over its own
+    connection.
+    """
     headers = {"Authorization": f"Bearer {server.token}"}
 
     def send(request: tuple[str, str, Any]) -> httpx.Response:

@@ -57,7 +57,7 @@ class World:
         return http.request(method, self.url + path, headers=headers, **more)
 
     def call(self, route: ApiRoute, token: str) -> httpx.Response:
-        """The route, on what the first organisation has."""
+        """Return the route, on what the first organisation has."""
         return self.ask(route.method, self.path(route), token)
 
     def path(self, route: ApiRoute) -> str:

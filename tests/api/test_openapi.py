@@ -105,7 +105,7 @@ def test_the_body_of_a_route_is_what_its_handler_reads(route: ApiRoute) -> None:
 
 
 def read_by(handler: FunctionType) -> Iterator[Any]:
-    """The types that a handler, and the functions of its module that it calls, read a body as."""
+    """Yield the types that a handler, and the functions of its module that it calls, read a body as."""
     module = sys.modules[handler.__module__]
     waiting, seen = [handler], {handler}
     while waiting:
@@ -217,7 +217,7 @@ class Page(HTMLParser):
 
 
 def test_what_comes_from_the_document_is_text_on_the_page() -> None:
-    spoiled = json.loads(json.dumps(DOCUMENT).replace("Makes a dataset;", "<script>alert(1)</script>"))
+    spoiled = json.loads(json.dumps(DOCUMENT).replace("Make a dataset;", "<script>alert(1)</script>"))
 
     assert b"<script>" not in page.render(spoiled)
     assert b"&lt;script&gt;alert(1)" in page.render(spoiled)

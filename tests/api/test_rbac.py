@@ -19,7 +19,7 @@ def made(server: "Server", path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def user(server: "Server", name: str, role: str = "none") -> tuple[str, dict[str, str]]:
-    """A user, and the header of a personal token of theirs."""
+    """Return a user, and the header of a personal token of theirs."""
     found = made(server, "/v2/users", {"name": name, "email": f"{name}@example.com", "role": role})["id"]
     token = made(server, f"/tailrace/v1/users/{found}/tokens", {"name": name})["token"]
     return found, {"Authorization": f"Bearer {token}"}

@@ -31,7 +31,7 @@ GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 
 @pytest.fixture
 def unused_services(tmp_path: Path) -> Iterator[Services]:
-    """The parts that an application is built over, where none of them is asked for anything."""
+    """Yield the parts that an application is built over, where none of them is asked for anything."""
 
     async def never(entry: Entry) -> None:
         raise AssertionError(entry)

@@ -135,7 +135,7 @@ class Target:
         }
 
     def call(self, case: Case, *, real: bool, data: bytes | None = None) -> Any:
-        """Sends the case, or `data` as its body; where `real`, to a path of what is there."""
+        """Send the case, or `data` as its body; where `real`, to a path of what is there."""
         path = case.operation.path
         if real and case.method != "DELETE":
             there = {
@@ -154,7 +154,7 @@ class Target:
         )
 
     def let_in(self, case: Case) -> None:
-        """Puts into the body what lets it in, where that is part of it."""
+        """Put into the body what lets it in, where that is part of it."""
         if not isinstance(case.body, dict):
             return
         if case.operation.path == "/datamix/sessions":
@@ -182,7 +182,7 @@ def test_every_route_is_tested_or_left_out_with_a_reason() -> None:
 
 
 def spoiled(label: str) -> Iterator[bytes]:
-    """The example of a body with one member after the other in the place of odd values, as JSON."""
+    """Yield the example of a body with one member after the other in the place of odd values, as JSON."""
     method, path = label.split(" ")
     content = DOCUMENT["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
     example = content.get("application/json", {}).get("example")
@@ -200,7 +200,7 @@ def places(value: Any) -> Iterator[tuple[Any, ...]]:
 
 
 def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
-    """A copy of the value with another in that place."""
+    """Return a copy of the value with another in that place."""
     if not place:
         return new
     copy = value.copy()

@@ -266,7 +266,7 @@ def test_limits_and_heartbeats_are_settings_and_a_stop_ends_every_stream(make_se
 
 @contextmanager
 def stuck(server: "Server", dataset: str, token: str = "") -> Iterator[socket.socket]:
-    """A reader that does not read, which comes back until it is let in."""
+    """Yield a reader that does not read, which comes back until it is let in."""
     made: list[socket.socket] = []
 
     def is_let_in() -> bool:

@@ -57,7 +57,7 @@ def bearer(server: "Server", **capabilities: Any) -> dict[str, str]:
 
 
 def ask(server: "Server", apl: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """The columns by their names, or the error."""
+    """Return the columns by their names, or the error."""
     answer = server.client.post("/v1/datasets/_apl?format=tabular", json={"apl": apl}, headers=headers)
     if answer.status_code != 200:
         return {"status": answer.status_code, "message": answer.json()["message"]}
@@ -67,7 +67,7 @@ def ask(server: "Server", apl: str, headers: dict[str, str] | None = None) -> di
 
 @pytest.fixture
 def errors(server: "Server", dataset: str) -> str:
-    """A view of what went wrong in a dataset of five events, two of which did."""
+    """Return a view of what went wrong in a dataset of five events, two of which did."""
     server.ingest(dataset, [{"n": n, "level": "error" if n % 2 else "info", "secret": n} for n in range(5)])
     view(server, f"{dataset}-errors", f"let wanted = 'error'; ['{dataset}'] | where level == wanted | project n, level")
     return f"{dataset}-errors"

@@ -29,7 +29,7 @@ def wrong(done: Result) -> list[str]:
 
 @pytest.fixture(scope="module")
 def left_behind(process: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a server that was killed with events in a table, in the log, and only there."""
+    """Return the data directory of a server that was killed with events in a table, in the log, and only there."""
     from conftest import Server
 
     server = Server(tmp_path_factory.mktemp("doctor") / "data")
@@ -48,7 +48,7 @@ def left_behind(process: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def data(left_behind: Path, tmp_path: Path) -> Path:
-    """A copy of it, as if it had been stopped in good order."""
+    """Return a copy of it, as if it had been stopped in good order."""
     copy = shutil.copytree(left_behind, tmp_path / "data")
     (copy / "server.json").unlink()
     return copy

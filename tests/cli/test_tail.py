@@ -59,7 +59,7 @@ def tailing(directory: Path, env: dict[str, str], *arguments: str) -> Iterator[T
 
 
 def send_until_shown(server: "Server", dataset: str, tail: Tail, n: int) -> None:
-    """Sends the event until it is shown: nobody is told when the command has begun."""
+    """Send the event until it is shown: nobody is told when the command has begun."""
 
     def is_shown() -> bool:
         assert tail.process.poll() is None, tail.notes

@@ -28,7 +28,7 @@ def _installed() -> None:
 
 
 def run(server: "Server", dataset: str, how: str, **more: Any) -> dict[str, Any]:
-    """What the client answered; it must have met no error."""
+    """Return what the client answered; it must have met no error."""
     assert NODE is not None
     task = {"url": server.url, "token": server.api_token(dataset), "dataset": dataset, "how": how, **more}
     done = subprocess.run(
@@ -89,7 +89,7 @@ def test_ingest_raw_csv(server: "Server", dataset: str) -> None:
 
 
 def ask(server: "Server", dataset: str, query: Any, **more: Any) -> dict[str, Any]:
-    """What the client answers to a query over the events."""
+    """Return what the client answers to a query over the events."""
     assert NODE is not None
     assert server.ingest(dataset, EVENTS).json()["ingested"] == len(EVENTS)
     token = server.api_token(dataset, query=True)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
 def call(server: "Server", *calls: list[Any]) -> list[Any]:
-    """What each call answered, with the owner's token."""
+    """Return what each call answered, with the owner's token."""
     assert NODE is not None
     assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
     done = subprocess.run(

@@ -24,7 +24,7 @@ def _installed() -> None:
 
 
 def run(server: "Server", script: str, **task: Any) -> dict[str, Any]:
-    """What a script printed, run with a key that may send to every dataset."""
+    """Return what a script printed, run with a key that may send to every dataset."""
     assert NODE is not None
     made = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "js", "datasets": ["*"]})
     assert made.status_code == 201, made.text
@@ -38,7 +38,7 @@ def run(server: "Server", script: str, **task: Any) -> dict[str, Any]:
 
 
 def stored(server: "Server", dataset: str) -> list[dict[str, Any]]:
-    """The events of a dataset in the order of their times, without the server's own columns and nulls."""
+    """Return the events of a dataset in the order of their times, without the server's own columns and nulls."""
     rows = server.sql(f'SELECT * FROM "{dataset}" ORDER BY _time')
     return [
         {

@@ -110,7 +110,7 @@ def key(server: "Server") -> str:
 
 
 def run(page: str, code: str, prelude: str = "") -> dict[str, Any]:
-    """What happened in the page."""
+    """Return what happened in the page."""
     assert NODE is not None
     done = subprocess.run(
         [NODE, str(PROJECT / "datamix.mjs")],
@@ -125,7 +125,7 @@ def run(page: str, code: str, prelude: str = "") -> dict[str, Any]:
 
 
 def session(server: "Server", key: str) -> dict[str, Any]:
-    """A session as the page's own server would ask for it."""
+    """Return a session as the page's own server would ask for it."""
     started: dict[str, Any] = server.client.post("/sessions", json={"key": key}).json()
     return started
 
@@ -194,7 +194,7 @@ def test_the_code_for_a_session_with_its_data_passed(server: "Server", key: str)
 
 
 def to_server(url: str) -> str:
-    """Makes the page's requests go to the server, which is of another origin."""
+    """Make the page's requests go to the server, which is of another origin."""
     return f"$.ajaxPrefilter(function (options) {{ options.url = {json.dumps(url)} + options.url; }});"
 
 

@@ -30,7 +30,7 @@ def application(server: "Server") -> Application:
 
 
 def run(application: Application, calls: list[dict[str, Any]], updates: Any = (), pause_ms: int = 0) -> dict[str, Any]:
-    """What the program tells of its work."""
+    """Return what the program tells of its work."""
     assert NODE is not None
     task = {
         "url": application.server.url,

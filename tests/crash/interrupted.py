@@ -88,7 +88,7 @@ def operate(lake: Lake, operation: str, bound_ns: int) -> None:
 
 
 def interrupt(root: str, operation: str, moment: str, bound_ns: int) -> None:
-    """Runs the step in this process, which does not outlive the moment."""
+    """Run the step in this process, which does not outlive the moment."""
     lake = Lake.open(Path(root), BY_HAND)
     place, name, change = MOMENTS[moment]
     setattr(place, name, change(getattr(place, name)))

@@ -93,7 +93,7 @@ class Recorder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Records all that the process does in this time."""
+        """Record all that the process does in this time."""
         with pytest.MonkeyPatch.context() as patched:
             for name in FLUSHES:
                 patched.setattr(os, name, self._flush)
@@ -106,7 +106,7 @@ class Recorder:
             yield
 
     def now(self) -> int:
-        """The number of the last step."""
+        """Return the number of the last step."""
         with self.lock:
             return len(self.steps) - 1
 
@@ -142,7 +142,7 @@ class Recorder:
         return opened
 
     def _shortened(self, call: Callable[..., int]) -> Callable[..., int]:
-        """A write may be made in part, of the first buffer's first half."""
+        """Return a write as it may be made in part, of the first buffer's first half."""
 
         def written(descriptor: int, buffers: Any, *arguments: Any) -> int:
             if self._short(self.writes) and len(buffers[0]) > 1:
@@ -260,7 +260,7 @@ def _pages(content: bytes) -> list[bytes]:
 
 
 def _without_lost(now: bytes, lost: bytes, kept: bytes) -> bytes:
-    """What a flush brings to the disk after one that failed: the pages that have changed since."""
+    """Return what a flush brings to the disk after one that failed: the pages that have changed since."""
     at_failure, before = _pages(lost), _pages(kept)
     made = b""
     for number, page in enumerate(_pages(now)):
@@ -298,7 +298,7 @@ def cut(record: Recorder, moment: int, chance: random.Random, target: Path) -> N
 
 
 def _together(changes: list[Change]) -> list[list[Change]]:
-    """Changes that share a file, as those of a rename, which is made or not."""
+    """Return the changes that share a file, as those of a rename, which is made or not."""
     groups: list[tuple[set[Node], list[Change]]] = []
     for change in changes:
         nodes = {node for node in change[2:] if node is not None}

@@ -15,7 +15,7 @@ UNCOMMITTED = "--commit-age-s=3600"  # so that all stays in the log until the se
 
 
 def filled(make_server: "MakeServer", *marks: str) -> "Server":
-    """A killed server whose log holds one request for each mark, none of it committed."""
+    """Return a killed server whose log holds one request for each mark, none of it committed."""
     server = make_server(UNCOMMITTED).start()
     server.create("d")
     for number, mark in enumerate(marks):
@@ -26,7 +26,7 @@ def filled(make_server: "MakeServer", *marks: str) -> "Server":
 
 
 def segment(server: "Server") -> Path:
-    """The one segment file that has content."""
+    """Return the one segment file that has content."""
     files = sorted((server.data / "log").iterdir(), key=lambda path: path.stat().st_size)
     return files[-1]
 

@@ -27,14 +27,14 @@ def rows(server: "Server", dataset: str) -> int:
 
 
 def made(make_server: "MakeServer", disk: Path, *options: str) -> "Server":
-    """A server whose data directory is on the disk, and what it prints is not."""
+    """Return a server whose data directory is on the disk, and what it prints is not."""
     server = make_server(*OPTIONS, *options, data=disk / "data")
     server.errors = disk.with_name("stderr")
     return server
 
 
 def filled(make_server: "MakeServer", disk: Path) -> "Server":
-    """A server with two datasets in tables, on a disk with room."""
+    """Return a server with two datasets in tables, on a disk with room."""
     server = made(make_server, disk).start()
     for name in ("kept", "dropped"):
         server.create(name)
@@ -64,8 +64,8 @@ def test_a_full_disk_refuses_writes_with_the_reason_and_room_can_be_made(make_se
     filling = fill(disk)
 
     for method, path, body in WRITES:
-        # Until one is refused: what a file of a database has room for is taken, and so is what the server gave back since,
-        # such as a segment of the log that is in the tables.
+        # Until one is refused: what a file of a database has room for is taken, and so is what the server gave back
+        # since, such as a segment of the log that is in the tables.
         for _ in range(200):
             answer = server.client.request(method, path, json=body)
             if answer.status_code not in (200, 201):

@@ -59,7 +59,7 @@ def killed(*runs: tuple[Path, int]) -> list[int]:
 
 
 def make(data: Path) -> Path:
-    """A data directory of version 0.1."""
+    """Return a data directory of version 0.1."""
     data.mkdir()
     for name in (ACCESS_FILE, SAVED_FILE):
         load(data / name, f"0.1-{name.removesuffix('.db')}.sql")
@@ -73,13 +73,13 @@ def rows(path: Path) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> dict[str, list[Any]]:
-    """What an import comes to that nothing ends."""
+    """Return what an import comes to that nothing ends."""
     import_legacy(make(tmp_path / "whole"))
     return rows(tmp_path / "whole" / FILE_NAME)
 
 
 def check(data: Path, whole: dict[str, list[Any]], told: str) -> None:
-    """What there is, is whole; and the next start makes it so."""
+    """Assert that what there is, is whole, and that the next start makes it so."""
     if (data / FILE_NAME).exists():
         assert rows(data / FILE_NAME) == whole, told
     import_legacy(data)

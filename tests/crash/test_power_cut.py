@@ -120,7 +120,7 @@ class History:
             return None
 
     def faults(self, found: Counter[int], moment: int) -> list[str]:
-        """What is not as it must be after a cut at a step."""
+        """Return what is not as it must be after a cut at a step."""
         wrong = [f"{number} is there {times} times" for number, times in found.items() if times != 1]
         for number, at in self.acknowledged.items():
             if at <= moment and number not in found and self.removing.get(number, moment + 1) > moment:
@@ -130,7 +130,7 @@ class History:
 
 
 def work(store: Store, history: History) -> None:
-    """What a server does in its life, in little."""
+    """Do what a server does in its life, in little."""
     history.create(store, "a")
     history.create(store, "b")
     first = history.send(store, "a")
@@ -185,7 +185,7 @@ def recorded(root: Path, **faults: Callable[[int], bool]) -> tuple[Recorder, His
 
 
 def started(root: Path) -> Store:
-    """A store, started again until the disk lets it."""
+    """Return a store, started again until the disk lets it."""
     for _ in range(STARTS):
         try:
             return Store(root)
@@ -195,13 +195,13 @@ def started(root: Path) -> Store:
 
 
 def failing(seed: int) -> Callable[[int], bool]:
-    """Some flushes fail, but none of the first, without which there is no store."""
+    """Return which flushes fail: some, but none of the first, without which there is no store."""
     chance = random.Random(seed)
     return lambda flush: flush > FIRST_FLUSHES and chance.random() < FLUSHES_FAILED
 
 
 def found(store: Store) -> Counter[int]:
-    """The numbers that queries see."""
+    """Return the numbers that queries see."""
     numbers: Counter[int] = Counter()
     for info in store.lake.datasets():
         snapshot = store.lake.snapshot(info.name)

@@ -45,7 +45,7 @@ WRITES = ("new file half written", "new file written, not flushed")
 
 @pytest.fixture(scope="module")
 def interrupted() -> Iterator[Callable[..., int]]:
-    """Runs a step of upkeep in a process that ends at a moment of it, and returns how it ended."""
+    """Run a step of upkeep in a process that ends at a moment of it, and return how it ended."""
     program = [sys.executable, str(Path(__file__).with_name("interrupted.py"))]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as running:
 

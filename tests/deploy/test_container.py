@@ -18,7 +18,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 
 def stages() -> list[list[tuple[str, str]]]:
-    """The instructions of each stage, each with its arguments."""
+    """Return the instructions of each stage, each with its arguments."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
     found: list[list[tuple[str, str]]] = []
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
@@ -38,7 +38,7 @@ def last(instruction: str) -> str:
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """The sources in the checkout of what is copied, and where each lot goes."""
+    """Return the sources in the checkout of what is copied, and where each lot goes."""
     words = [shlex.split(arguments) for name, arguments in BUILD + IMAGE if name == "COPY"]
     return [(sources, target) for *sources, target in words if not sources[0].startswith("--from")]
 

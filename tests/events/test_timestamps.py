@@ -13,7 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read(text: str) -> str | None:
-    """The time as ISO 8601 in UTC, to the microsecond; None for what is no time."""
+    """Return the time as ISO 8601 in UTC, to the microsecond; None for what is no time."""
     try:
         ns = timestamp_ns(text)
     except TimeMismatch:

@@ -27,7 +27,7 @@ def event(number: int) -> ParsedBatch:
 
 
 async def ingest(service: LogIngestService, number: int) -> int:
-    """The position of an event of the dataset "d"."""
+    """Return the position of an event of the dataset "d"."""
     dataset = service.check_dataset("d")
     receipt = await service.ingest(event(number), dataset, RequestOutcome("toy"), received_ns=NOW_NS, labels={})
     return receipt.offset

@@ -34,7 +34,7 @@ def put(lake: Lake, n: int, **more: object) -> None:
 
 
 def numbers(directory: Path) -> list[int]:
-    """What another engine reads."""
+    """Return what another engine reads."""
     return sorted(pl.read_delta(str(directory))["n"].to_list())
 
 

@@ -24,7 +24,7 @@ NEVER = LakeSettings(commit_age_s=1e9)
 
 
 def numbers(snapshot: Snapshot) -> list[int]:
-    """The values of `n`, of committed and hot rows."""
+    """Return the values of `n`, of committed and hot rows."""
     parts: list[pa.Table] = [pq.ParquetFile(file.path).read() for file in snapshot.files]
     return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())
 

@@ -22,7 +22,7 @@ from tailrace.lake.shred import Shredder, labelled
 
 
 def flat_rows(table: pa.Table, view: FieldsView) -> list[Flat]:
-    """The events of a table, rebuilt from its columns and its rest."""
+    """Return the events of a table, rebuilt from its columns and its rest."""
     columns = {column.name: column for column in view.columns}
     rows = []
     for row in table.to_pylist():

@@ -42,7 +42,7 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 
 
 def fill(lake: Lake, commits: int, *, first: int = 1, first_ns: int = FIRST_TIME_NS) -> None:
-    """Commits of one event each, a second apart, numbered from `first`."""
+    """Commit of one event each, a second apart, numbered from `first`."""
     for n in range(first, first + commits):
         lake.accept(n, batch([{"n": n, "text": f"é {n}"}], first_ns=first_ns + n * 10**9))
         lake.commit_now("d")
@@ -58,7 +58,7 @@ def numbers(lake: Lake) -> list[int]:
 
 
 def where(condition: Any) -> Any:
-    """A row filter by a condition on `n`."""
+    """Return a row filter by a condition on `n`."""
 
     def matching(file: DataFile, fields: FieldsView) -> Any:
         return np.flatnonzero([condition(n) for n in pq.ParquetFile(file.path).read()["n"].to_pylist()])

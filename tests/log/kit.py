@@ -27,7 +27,7 @@ def facts(batch: Batch) -> tuple[Any, ...]:
 
 
 def open_log(directory: Path, **options: Any) -> LocalLog:
-    """A log that does not depend on how full the disk of the machine is."""
+    """Return a log that does not depend on how full the disk of the machine is."""
     return LocalLog.open(directory, **{"free_bytes": lambda: PLENTY_BYTES, **options})
 
 

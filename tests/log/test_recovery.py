@@ -24,7 +24,7 @@ STARTS = [FILE_HEADER.size + sum(FRAME_BYTES[:n]) for n in range(len(WANTED))]
 
 
 def written(directory: Path) -> Path:
-    """The one segment of a log that holds WANTED."""
+    """Return the one segment of a log that holds WANTED."""
     fill(directory, WANTED)
     (segment,) = segment_files(directory)
     assert segment.stat().st_size == FILE_HEADER.size + sum(FRAME_BYTES)
@@ -40,7 +40,7 @@ def flip(path: Path, offset: int, mask: int = 0xFF) -> None:
 
 
 def check_sound(log: LocalLog, wanted: list[int]) -> None:
-    """The log reads exactly these of WANTED, each whole."""
+    """Assert that the log reads exactly these of WANTED, each whole."""
     found = list(log.read(0))
     assert [position for position, _ in found] == [n + 1 for n in wanted]
     assert [facts(batch) for _, batch in found] == [facts(WANTED[n]) for n in wanted]
@@ -113,7 +113,7 @@ def test_damage_is_logged_as_an_error_once(tmp_path: Path, caplog: pytest.LogCap
         positions(log)
         positions(log)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.name for record in errors] == ["tailrace.log"]
+    assert [record.name for record in errors] == ["tailrace.log.local"]
     assert path.name in errors[0].getMessage()
     assert "position 3, 3 events" in errors[0].getMessage()
 

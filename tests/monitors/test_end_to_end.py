@@ -24,7 +24,7 @@ def standing(server: "Server", monitor: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_again(server: "Server", monitor: dict[str, Any], **changes: Any) -> None:
-    """A monitor runs at once when it is changed."""
+    """Have a monitor run at once, as it does when it is changed."""
     before = standing(server, monitor)["lastRun"]
     answer = server.client.put(f"/v2/monitors/{monitor['id']}", json=monitor | changes)
     assert answer.status_code == 200, answer.text

@@ -40,7 +40,7 @@ def number(value: float, group: str = "", column: str = "n", time_ns: int | None
 
 
 def run(monitor: Monitor, *answers: Observed) -> list[Outcome]:
-    """The outcomes of runs one after the other, a minute apart."""
+    """Return the outcomes of runs one after the other, a minute apart."""
     outcomes: list[Outcome] = []
     state = State()
     for minute, answer in enumerate(answers, 1):

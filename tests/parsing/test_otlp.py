@@ -43,7 +43,7 @@ def parse(
 
 
 def in_protobuf(request: Json, signal: Signal) -> bytes:
-    """The request in the other encoding, by the protocol's own library, which wants ids in base64."""
+    """Return the request in the other encoding, by the protocol's own library, which wants ids in base64."""
 
     def with_base64(value: Any) -> Any:
         if isinstance(value, dict):
@@ -60,7 +60,7 @@ def in_protobuf(request: Json, signal: Signal) -> bytes:
 
 
 def both(request: Json, signal: Signal) -> tuple[list[Json], list[int]]:
-    """The events and times that both encodings of a request are parsed into."""
+    """Return the events and times that both encodings of a request are parsed into."""
     as_json = parse(json.dumps(request).encode(), signal, protobuf=False)
     as_protobuf = parse(in_protobuf(request, signal), signal, protobuf=True)
     assert as_json.events == as_protobuf.events

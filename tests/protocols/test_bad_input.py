@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 
 def error(answer: httpx.Response, status: int, *parts: str) -> None:
-    """Asserts an error in Axiom's shape that says these things."""
+    """Assert an error in Axiom's shape that says these things."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert set(body) == {"code", "message"}
@@ -30,7 +30,7 @@ def error(answer: httpx.Response, status: int, *parts: str) -> None:
 
 
 def partly(answer: httpx.Response, ingested: int, *failures: str) -> dict[str, Any]:
-    """Asserts an answer in which some events failed, each for a reason that contains the text."""
+    """Assert an answer in which some events failed, each for a reason that contains the text."""
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     assert list(body) == ["ingested", "failed", "failures", "processedBytes", "blocksCreated", "walLength"]
@@ -43,7 +43,7 @@ def partly(answer: httpx.Response, ingested: int, *failures: str) -> dict[str, A
 
 
 def numbers(server: "Server", dataset: str) -> list[int]:
-    """The values of `n` stored."""
+    """Return the values of `n` stored."""
     if not server.sql(f'SELECT count(*) AS c FROM "{dataset}"')[0]["c"]:
         return []
     return [row["n"] for row in server.sql(f'SELECT n FROM "{dataset}" ORDER BY n')]

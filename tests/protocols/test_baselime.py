@@ -55,7 +55,7 @@ class Client:
         return self.http.post(path, content=content, headers={"x-api-key": self.key, **(headers or {})})
 
     def numbers(self, dataset: str) -> list[int]:
-        """The values of `n` stored."""
+        """Return the values of `n` stored."""
         if not self.server.sql(f'SELECT count(*) AS c FROM "{dataset}"')[0]["c"]:
             return []
         return [row["n"] for row in self.server.sql(f'SELECT n FROM "{dataset}" ORDER BY n')]
@@ -71,12 +71,12 @@ def client(server: "Server") -> Client:
 
 
 def new_name() -> str:
-    """A dataset that is not there yet."""
+    """Return a dataset that is not there yet."""
     return f"baselime-{next(NUMBERS)}"
 
 
 def says(answer: httpx.Response, status: int, body: str, *parts: str) -> None:
-    """Asserts a documented answer, byte for byte, and what the header with the reason tells."""
+    """Assert a documented answer, byte for byte, and what the header with the reason tells."""
     assert (answer.status_code, answer.text) == (status, body)
     assert answer.headers["content-type"] == "application/json"
     for part in parts:
@@ -84,7 +84,7 @@ def says(answer: httpx.Response, status: int, body: str, *parts: str) -> None:
 
 
 def partly(answer: httpx.Response, status: int, *refused: tuple[int, Any, str]) -> None:
-    """Asserts an answer that lists these events: index, what is shown of it, a part of the reason."""
+    """Assert an answer that lists these events: index, what is shown of it, a part of the reason."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert list(body) == ["message", "invalid", "errors"]
@@ -302,7 +302,7 @@ def test_refusals_are_counted_by_reason(client: Client, dataset: str) -> None:
 
 
 def sized(size: int) -> str:
-    """An event of that many bytes."""
+    """Return an event of that many bytes."""
     return '{"n":1,"s":"' + "x" * (size - 14) + '"}'
 
 
@@ -335,7 +335,7 @@ def test_the_white_space_within_an_event_counts(client: Client, dataset: str) ->
 
 
 def filled(size: int) -> bytes:
-    """An array of that many bytes."""
+    """Return an array of that many bytes."""
     event = b'{"n":1},'
     body = b"[" + event * 1000
     return body + b" " * (size - len(body) - 8) + b'{"n":2}]'

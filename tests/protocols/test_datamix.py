@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 
 
 def make_key(server: "Server", destination: str = DESTINATION, **more: Any) -> dict[str, Any]:
-    """A new key as the API answers it, with the key itself."""
+    """Return a new key as the API answers it, with the key itself."""
     answer = server.client.post(
         "/tailrace/v1/keys", json={"protocol": "datamix", "name": "test", "destination": destination, **more}
     )
@@ -39,7 +39,7 @@ def key(server: "Server") -> str:
 
 @pytest.fixture
 def http(server: "Server") -> Iterator[httpx.Client]:
-    """A client without any credential."""
+    """Yield a client without any credential."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         yield client
 
@@ -69,7 +69,7 @@ def send(http: httpx.Client, token: str, *logs: Any, path: str = LOGS) -> httpx.
 
 
 def session_of(server: "Server", answer: httpx.Response, text: str) -> str:
-    """The id of the session in which a message was stored."""
+    """Return the id of the session in which a message was stored."""
     rows = server.sql(f"""SELECT session FROM "{DESTINATION}" WHERE message = '{text}'""")
     assert len(rows) == 1
     session: str = rows[0]["session"]
@@ -77,7 +77,7 @@ def session_of(server: "Server", answer: httpx.Response, text: str) -> str:
 
 
 def messages(server: "Server", session: str) -> list[str]:
-    """What is stored of a session."""
+    """Return what is stored of a session."""
     rows = server.sql(f"""SELECT message FROM "{DESTINATION}" WHERE session = '{session}' ORDER BY _time, message""")
     return [row["message"] for row in rows]
 

@@ -26,7 +26,7 @@ def as_json(messages: Any) -> bytes:
 
 
 def as_form(messages: list[Any]) -> bytes:
-    """What `jQuery.param` makes of a session and its messages."""
+    """Return what `jQuery.param` makes of a session and its messages."""
     pairs = [("session", "T")]
 
     def add(name: str, value: Any) -> None:

@@ -92,7 +92,7 @@ class Service:
         self.ingest = self.restarted()
 
     def restarted(self, *, stale: Any = "reject", pace: Pace = Pace()) -> MemoryIngestService:
-        """Makes the service anew, with only what is kept on disk, and returns it."""
+        """Make the service anew, with only what is kept on disk, and return it."""
         sessions = Sessions.open(self.path / "sessions.key", pace=pace)
         taken = self.ingest.taken if hasattr(self, "ingest") else []
         self.ingest = MemoryIngestService(self.access, sessions, DatamixOptions(stale_token=stale))
@@ -100,14 +100,14 @@ class Service:
         return self.ingest
 
     def key(self, destination: str = DESTINATION, **more: Any) -> tuple[str, str]:
-        """A new key: its id and the key."""
+        """Return a new key: its id and the key."""
         record, secret = self.access.create_key(
             "datamix", "test", destination=destination, who=self.access.authenticate("xapt-root"), **more
         )
         return record.id, secret
 
     async def ask(self, handler: Any, body: bytes, query: bytes = b"", **params: str) -> Response:
-        """The answer to a request, an error rendered."""
+        """Return the answer to a request, an error rendered."""
 
         async def read() -> bytes:
             return body
@@ -128,7 +128,7 @@ class Service:
         return started
 
     def token(self) -> str:
-        """The first token of a new session with a new key."""
+        """Return the first token of a new session with a new key."""
         token: str = self.start(self.key()[1])["token"]
         return token
 

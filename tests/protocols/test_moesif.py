@@ -51,7 +51,7 @@ def application(server: "Server") -> Application:
 
 
 def accepted(answer: httpx.Response, count: int, *rejected: tuple[int, str]) -> None:
-    """Asserts that so many were accepted, and that those of an index were not, for a reason that contains the text."""
+    """Assert that so many were accepted, and that those of an index were not, for a reason that contains the text."""
     assert answer.status_code == 201, answer.text
     body = answer.json()
     assert list(body) == ["accepted", "rejected"]
@@ -64,7 +64,7 @@ def accepted(answer: httpx.Response, count: int, *rejected: tuple[int, str]) -> 
 
 
 def refused(answer: httpx.Response, status: int, error: str, *parts: str) -> None:
-    """Asserts an error in this protocol's shape that says these things."""
+    """Assert an error in this protocol's shape that says these things."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert set(body) - {"rejected"} == {"error", "message"}
@@ -188,7 +188,7 @@ def test_applications_are_apart(server: "Server") -> None:
 
 
 def without(*path: str) -> dict[str, Any]:
-    """A call without a field."""
+    """Return a call without a field."""
     event = call()
     part = event
     for name in path[:-1]:
@@ -198,7 +198,7 @@ def without(*path: str) -> dict[str, Any]:
 
 
 def changed(value: Any, *path: str) -> dict[str, Any]:
-    """A call with another value of a field."""
+    """Return a call with another value of a field."""
     event = call()
     part = event
     for name in path[:-1]:
@@ -502,7 +502,7 @@ def test_an_unknown_encoding_is_415_and_a_broken_one_400(application: Applicatio
 
 
 def batch_of(size: int) -> bytes:
-    """A batch of exactly so many bytes."""
+    """Return a batch of exactly so many bytes."""
     empty = json.dumps([call(pad="")]).encode()
     return json.dumps([call(pad="x" * (size - len(empty)))]).encode()
 
@@ -548,7 +548,7 @@ KEPT = 450 * 1024
 
 
 def event_of(size: int, which: str) -> dict[str, Any]:
-    """An event of exactly so many bytes as JSON, most of them in a body, which is an object."""
+    """Return an event of exactly so many bytes as JSON, most of them in a body, which is an object."""
     filled = changed({"a": ["0123456789"] * 1000}, which, "body")
     rows = (size - len(json.dumps(filled, separators=(",", ":")))) // 14
     filled = changed({"a": ["0123456789"] * (1000 + rows)}, which, "body")

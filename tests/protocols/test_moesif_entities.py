@@ -261,7 +261,7 @@ def test_merging_by_path_is_merging_recursively(changes: list[dict[str, Any]]) -
 
 
 def nested(depth: int, leaves: int) -> bytes:
-    """A user whose every value has a path of 190 bytes a level."""
+    """Return a user whose every value has a path of 190 bytes a level."""
     opened = b"".join(b'{"%s":' % (bytes([97 + level % 26]) * 190) for level in range(depth))
     inner = b"{" + b",".join(b'"%d":1' % leaf for leaf in range(leaves)) + b"}"
     return b'{"user_id":"u","m":' + opened + inner + b"}" * depth + b"}"

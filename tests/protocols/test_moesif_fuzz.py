@@ -33,7 +33,7 @@ objects = st.recursive(
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> dict[str, Any]:
-    """A good call with one member changed or added."""
+    """Return a good call with one member changed or added."""
     event = copy.deepcopy(call(action_name="a", user_id="u", company_id="c", subscription_id="s"))
     part = draw(st.sampled_from([event, event["request"], event["response"]]))
     part[draw(names)] = draw(leaves | objects)

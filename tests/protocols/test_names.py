@@ -23,7 +23,7 @@ OTHERS = {
 
 
 def named(name: str) -> dict[str, list[str]]:
-    """The lines that name a protocol, by file."""
+    """Return the lines that name a protocol, by file."""
     found: dict[str, list[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         inside = path.relative_to(SOURCE).as_posix()

@@ -15,7 +15,7 @@ from tailrace.protocols.router import CACHED_PATH_BYTES, CACHED_PATHS, Router
 
 
 async def answer(request: Request, service: IngestService) -> Response:
-    """A handler that routing only has to find."""
+    """Return a handler that routing only has to find."""
     return Response(204)
 
 
@@ -85,7 +85,7 @@ Row = tuple[str, str, dict[bytes, bytes], str]  # method, path, headers, whose i
 
 
 def rows(methods: str, paths: str, *claims: tuple[dict[bytes, bytes], str]) -> list[Row]:
-    """A row for every method, path and credential."""
+    """Return a row for every method, path and credential."""
     return [
         (method, path, headers, protocol)
         for method in methods.split()
@@ -240,7 +240,7 @@ RULES: list[Row] = [
 
 @pytest.fixture(scope="module", params=["stubs", "real"])
 def router(request: pytest.FixtureRequest) -> Router:
-    """A router over stand-ins, and one over the protocols that the server has."""
+    """Return a router over stand-ins, and one over the protocols that the server has."""
     protocols = STUBS if request.param == "stubs" else PROTOCOLS
     return Router(protocols, api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
 

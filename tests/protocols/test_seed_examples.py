@@ -246,12 +246,12 @@ LABELLED_EVENTS = [
 
 
 def body_of(command: str, document: str = "'") -> str:
-    """The body as the shell hands it to curl, read off the printed command."""
+    """Return the body as the shell hands it to curl, read off the printed command."""
     return command.split(f"-d {document}", 1)[1].rstrip("\n")[: -len(document)]
 
 
 def run(server: "Server", command: str, dataset: str, token: str) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON of an example's answer, with the names filled in."""
+    """Return the status and the JSON of an example's answer, with the names filled in."""
     for printed, name in {
         "$YOUR_AXIOM_URL": server.url,
         "https://AXIOM_DOMAIN": server.url,
@@ -269,7 +269,7 @@ def run(server: "Server", command: str, dataset: str, token: str) -> tuple[int, 
 
 
 def stored(server: "Server", dataset: str) -> list[dict[str, Any]]:
-    """The dataset's events as flat fields, in no order; times and fields without a value left out."""
+    """Return the dataset's events as flat fields, in no order; times and fields without a value left out."""
     system = ("_time", "_sysTime", "_rest")
     found = []
     for row in server.sql(f'SELECT * FROM "{dataset}"'):

@@ -1,6 +1,6 @@
 """A protocol of the tests: a line of text is an event. All that a server knows of it is in this file."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,7 +22,7 @@ from tailrace.protocols.http import (
     Segments,
 )
 
-KEY_HEADER: Final = b"x-toy-key"
+KEY_HEADER = b"x-toy-key"
 
 
 class ToyOptions(Struct, frozen=True):
@@ -61,7 +61,7 @@ async def lines(request: Request, service: IngestService) -> Response:
 
 
 def render_error(error: TailraceError) -> Response:
-    """An error in the toy's shape."""
+    """Return an error in the toy's shape."""
     return Response(error.status, msgspec.json.encode(ToyError(error.message)))
 
 

@@ -68,7 +68,7 @@ def as_batch(dataset: str, lines: list[bytes]) -> Batch:
 
 
 def shown(table: AplTable) -> str:
-    """The table as a golden file has it."""
+    """Return the table as a golden file has it."""
     names = [cell(field.name) for field in table.fields]
     columns = [
         _cells(table.rows[n], field.type, is_json=is_json(table.rows.schema.field(n)))

@@ -23,7 +23,7 @@ SECRET = "4111-1111"
 
 @pytest.fixture(scope="module")
 def vault() -> Iterator[Desk]:
-    """A dataset that may be read, one that may not, and a file beside them."""
+    """Yield a dataset that may be read, one that may not, and a file beside them."""
     with TemporaryDirectory() as directory:
         desk = Desk(Path(directory), QueryLimits(timeout_s=20, memory_bytes=256 * 1024**2))
         desk.put("open", {"a": 1, "x": 1, "tags": [1]}, {"a": 2, "x": "s", "rare": {"deep": 1}})
@@ -45,7 +45,7 @@ def secret_file(desk: Desk) -> Path:
 
 
 def tried(desk: Desk, sql: str) -> TailraceError | list[dict[str, Any]]:
-    """The answer, or the error of ours; any other error fails the test."""
+    """Return the answer, or the error of ours; any other error fails the test."""
     try:
         rows: list[dict[str, Any]] = desk.run(sql, check=check).table.to_pylist()
         return rows

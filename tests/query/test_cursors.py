@@ -35,7 +35,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def put(desk: Desk, *events: dict[str, Any]) -> None:
-    """Puts events, each of which has its `at` in milliseconds after T0, into `logs`."""
+    """Put events, each of which has its `at` in milliseconds after T0, into `logs`."""
     times = np.array([T0_NS + event["at"] * 1_000_000 for event in events], np.int64)
     whole = batch([{name: value for name, value in event.items() if name != "at"} for event in events], "logs")
     if not desk.lake.has("logs"):

@@ -424,7 +424,7 @@ def _columns(table: AplTable) -> list[list[Any]]:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell so that those of both sides are alike: UTC, nanoseconds, JSON."""
+    """Return a cell so that those of both sides are alike: UTC, nanoseconds, JSON."""
     if isinstance(cell, datetime):
         return cell.replace(tzinfo=None).isoformat()
     if isinstance(cell, pa.MonthDayNano):
@@ -446,7 +446,7 @@ def _alike(left: Any, right: Any) -> bool:
 
 
 def _difference(both: Both, query: str, *, is_ordered: bool) -> str:
-    """What differs, or nothing."""
+    """Return what differs, or nothing."""
     found, expected = both.apl_rows(query), both.kql_rows(query)
     if not is_ordered:
         found.sort(key=repr)

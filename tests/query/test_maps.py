@@ -20,7 +20,7 @@ def run(desk: Desk, apl: str, *maps: str) -> AplResult:
 
 
 def rows(desk: Desk, apl: str, *maps: str) -> list[dict[str, Any]]:
-    """What is not null of each row, but for the system's fields."""
+    """Return what is not null of each row, but for the system's fields."""
     table = run(desk, apl, *maps).tables[0]
     columns = []
     for kind in table.rows.schema:

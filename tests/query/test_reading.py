@@ -31,7 +31,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A dataset `logs` of several files, one after the other in time; event n has `n`, and `rare` in the first file."""
+    """Yield a dataset `logs` of several files, one after the other in time; event n has `n`, and `rare` in the first
+    file.
+    """
     made = Desk(tmp_path_factory.mktemp("files"), QueryLimits())
     for file in range(FILES):
         numbers = range(file * PER_FILE, (file + 1) * PER_FILE)
@@ -42,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def put(desk: Desk, *events: dict[str, Any]) -> None:
-    """Puts events, each of which has its `at` in milliseconds after T0, into `logs`."""
+    """Put events, each of which has its `at` in milliseconds after T0, into `logs`."""
     times = np.array([T0_NS + event["at"] * MS for event in events], np.int64)
     whole = batch([{name: value for name, value in event.items() if name != "at"} for event in events], "logs")
     if not desk.lake.has("logs"):

@@ -153,7 +153,7 @@ def answer(desk: Desk, apl: str) -> list[str]:
 
 
 def plain(cell: Any) -> Any:
-    """A cell as JSON means it: 1.0 is 1; of a double twelve digits, as sums depend on the order of the rows.
+    """Return a cell as JSON means it: 1.0 is 1; of a double twelve digits, as sums depend on the order of the rows.
 
     A group of a field of several types is shown as the whole number that equals it, so a large whole number that a
     double can be counts as one.

@@ -34,7 +34,7 @@ def events_of(number: int) -> list[dict[str, Any]]:
 
 
 def first_ns_of(number: int) -> int:
-    """Times of all events differ: those of the last dataset are the oldest, the others take turns."""
+    """Return events whose times all differ: those of the last dataset are the oldest, the others take turns."""
     return FIRST_TIME_NS + (number * 100_000 if number < DATASETS - 1 else -(10**15))
 
 

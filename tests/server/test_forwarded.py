@@ -11,7 +11,7 @@ TRUSTED = ("127.0.0.1", "10.0.0.0/8", "fd00::/8")
 
 
 def seen(peer: str, *headers: tuple[str, str], trusted: tuple[str, ...] = TRUSTED) -> tuple[str, str, str]:
-    """The client, the scheme, and the host that it asked, none where no proxy tells."""
+    """Return the client, the scheme, and the host that it asked, none where no proxy tells."""
     scope: dict[str, Any] = {
         "client": (peer, 1234),
         "scheme": "http",

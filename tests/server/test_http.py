@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def exchanged(server: "Server", sent: bytes) -> bytes:
-    """The answer to a request that asks for the connection to be closed."""
+    """Return the answer to a request that asks for the connection to be closed."""
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
         connection.sendall(sent)
         received = b""

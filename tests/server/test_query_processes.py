@@ -20,7 +20,7 @@ BOMB = (
 
 
 def descendants(pid: int) -> set[int]:
-    """The processes that a process made, and theirs."""
+    """Return the processes that a process made, and theirs."""
     found: set[int] = set()
     waiting = [pid]
     while waiting:

@@ -19,7 +19,7 @@ MIB = 1024**2
 
 @pytest.fixture(scope="module")
 def patient(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
-    """A server that waits half a second for a body, and holds 2 MiB of them."""
+    """Yield a server that waits half a second for a body, and holds 2 MiB of them."""
     from conftest import Server
 
     running = Server(
@@ -31,7 +31,7 @@ def patient(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def begin(server: "Server", path: str, part: bytes, length: int, *headers: str, **more: str) -> socket.socket:
-    """A request of which only a part of the body is sent."""
+    """Return a request of which only a part of the body is sent."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", "Content-Type: application/json", *headers]
@@ -40,7 +40,7 @@ def begin(server: "Server", path: str, part: bytes, length: int, *headers: str, 
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """The status and the body of an answer, once the server has closed the connection or said it all."""
+    """Return the status and the body of an answer, once the server has closed the connection or said it all."""
     with connection:
         got = b""
         while chunk := connection.recv(65536):

@@ -23,7 +23,7 @@ TOKEN = "xaat-43bb2082-ddf2-4c02-9d5b-59de05cc9acd"
 
 
 def refused(server: "Server", path: str) -> dict[str, Any]:
-    """The one refusal of a path."""
+    """Return the one refusal of a path."""
     listed = server.client.get("/tailrace/v1/refusals?limit=1000").json()
     [found] = [each for each in listed if each["path"] == path]
     return dict(found)

@@ -19,7 +19,7 @@ bodies = st.sampled_from(["array", "ndjson"])
 
 
 def stored(server: "Server", dataset: str) -> list[Flat]:
-    """The events of a dataset in order of time, put together from the columns and the rest of SELECT *."""
+    """Return the events of a dataset in order of time, put together from the columns and the rest of SELECT *."""
     events = []
     for row in server.sql(f'SELECT * FROM "{dataset}" ORDER BY _time'):
         columns = {name: typed(value) for name, value in row.items() if name not in SYSTEM and value is not None}

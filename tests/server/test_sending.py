@@ -90,7 +90,7 @@ def test_past_the_most_bytes_the_oldest_answer_is_broken_off() -> None:
 
 @pytest.fixture(scope="module")
 def hasty(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
-    """A server that waits half a second for a client to read on, and holds 24 MiB of answers."""
+    """Yield a server that waits half a second for a client to read on, and holds 24 MiB of answers."""
     from conftest import Server
 
     options = ("--answer-timeout-s=0.5", "--answer-backlog-bytes=24MiB")
@@ -103,7 +103,7 @@ def hasty(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["
 
 
 def asked(server: "Server") -> socket.socket:
-    """A connection on which 16 MB are asked for."""
+    """Return a connection on which 16 MB are asked for."""
     body = json.dumps({"sql": "SELECT text FROM texts"}).encode()
     host, _, port = server.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=30)

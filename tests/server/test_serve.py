@@ -61,7 +61,7 @@ def head(server: "Server", path: str, length: int, *more: str) -> bytes:
 
 
 def half_sent(server: "Server", dataset: str) -> socket.socket:
-    """A connection whose request the server has begun to read."""
+    """Return a connection whose request the server has begun to read."""
     connection = opened(server)
     connection.sendall(head(server, f"/v1/datasets/{dataset}/ingest", len(EVENT), "Expect: 100-continue"))
     read_until(connection, b"100 Continue")

@@ -55,7 +55,7 @@ def content(database: Database) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory of version 0.1 that every store was used in."""
+    """Return a data directory of version 0.1 that every store was used in."""
     made = tmp_path / "data"
     made.mkdir(mode=0o700)
     load(made / ACCESS_FILE, "0.1-access.sql")
@@ -65,7 +65,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
-    """What such a directory holds, as it is on SQLite."""
+    """Return what such a directory holds, as it is on SQLite."""
     made = tmp_path / "imported"
     made.mkdir()
     load(made / ACCESS_FILE, "0.1-access.sql")
@@ -77,13 +77,13 @@ def imported(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def url(location: Path | str) -> str:
-    """The URL of a new database."""
+    """Return the URL of a new database."""
     return location if isinstance(location, str) else f"sqlite:///{location}"
 
 
 @pytest.fixture
 def before_documents(postgres: Engine) -> Iterator[str]:
-    """A database on PostgreSQL as version 0.1 had it for users, tokens and keys alone."""
+    """Yield a database on PostgreSQL as version 0.1 had it for users, tokens and keys alone."""
     with postgres_database(postgres) as url:
         engine = open_engine(url)
         with engine.begin() as connection:

@@ -195,7 +195,7 @@ class Structured(Strict):
 
 
 def tabular(content: bytes) -> Tabular:
-    """A tabular answer, checked for what its members promise each other too."""
+    """Return a tabular answer, checked for what its members promise each other too."""
     answer = msgspec.json.decode(content, type=Tabular)
     check_status(answer.status)
     for table in answer.tables:
@@ -208,7 +208,7 @@ def tabular(content: bytes) -> Tabular:
 
 
 def tabular_rows(content: bytes) -> TabularRows:
-    """The same by rows."""
+    """Return the same by rows."""
     answer = msgspec.json.decode(content, type=TabularRows)
     check_status(answer.status)
     for table in answer.tables:
@@ -218,21 +218,21 @@ def tabular_rows(content: bytes) -> TabularRows:
 
 
 def legacy(content: bytes) -> Legacy:
-    """A legacy answer to an APL query."""
+    """Return a legacy answer to an APL query."""
     answer = msgspec.json.decode(content, type=Legacy)
     check_status(answer.status)
     return answer
 
 
 def structured(content: bytes) -> Structured:
-    """A legacy answer to a structured query."""
+    """Return a legacy answer to a structured query."""
     answer = msgspec.json.decode(content, type=Structured)
     check_status(answer.status)
     return answer
 
 
 def check_status(status: Status) -> None:
-    """What clients take for granted."""
+    """Assert what clients take for granted."""
     assert status.elapsed_time >= 1
     assert status.min_block_time.endswith("Z")
     assert status.max_block_time.endswith("Z")

@@ -11,7 +11,9 @@ import pytest
 
 @contextmanager
 def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of that size at the directory, which is made; the test is skipped where none can be mounted."""
+    """Yield a file system of that size at the directory, which is made; the test is skipped where none can be
+    mounted.
+    """
     directory.mkdir()
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")

@@ -16,14 +16,14 @@ Flat = dict[str, Any]
 
 
 def batch(events: Iterable[dict[str, Any]], dataset: str = "d", *, first_ns: int = FIRST_TIME_NS, **more: Any) -> Batch:
-    """A batch of events one millisecond apart."""
+    """Return a batch of events one millisecond apart."""
     lines = [json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for event in events]
     times = first_ns + np.arange(len(lines), dtype=np.int64) * 1_000_000
     return Batch(dataset, b"".join(lines), times, len(lines), RECEIVED_NS, **more)
 
 
 def flat(event: dict[str, Any]) -> Flat:
-    """An event's values by dotted path: nulls left out, arrays and empty objects whole, `_time` aside.
+    """Return an event's values by dotted path: nulls left out, arrays and empty objects whole, `_time` aside.
 
     Floats are told from integers by their type, as `==` would not.
     """
@@ -42,7 +42,7 @@ def flat(event: dict[str, Any]) -> Flat:
 
 
 def typed(value: Any) -> Any:
-    """The value with the type of each number beside it, so that 1, 1.0 and True differ."""
+    """Return the value with the type of each number beside it, so that 1, 1.0 and True differ."""
     match value:
         case bool() | int() | float():
             return (type(value).__name__, value)

@@ -33,7 +33,7 @@ class Application:
         return {"X-Moesif-Application-Id": self.key}
 
     def post(self, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        """Sends a body, or what becomes one as JSON."""
+        """Send a body, or what becomes one as JSON."""
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         headers = {**self.headers, **more.pop("headers", {})}
         return http.post(self.server.url + path, headers=headers, **content, **more)
@@ -44,12 +44,12 @@ class Application:
         return http.get(self.server.url + path, headers=sent)
 
     def stored(self, what: str = "", order: str = "_sysTime", *, times: bool = False) -> list[Flat]:
-        """What the dataset, or one of its sisters like "users", holds: values by path."""
+        """Return what the dataset, or one of its sisters like "users", holds: values by path."""
         dataset = f"{self.dataset}-{what}" if what else self.dataset
         return [flat_row(row, times=times) for row in self.server.sql(f'SELECT * FROM "{dataset}" ORDER BY {order}')]
 
     def ids(self) -> list[str]:
-        """The transaction ids stored, in order."""
+        """Return the transaction ids stored, in order."""
         rows = self.server.sql(f'SELECT * FROM "{self.dataset}"')
         return sorted(row["transaction_id"] for row in rows if row.get("transaction_id"))
 
@@ -60,14 +60,14 @@ class Application:
 
 
 def flat_row(row: dict[str, Any], *, times: bool = False) -> Flat:
-    """The values of a row by path, with their types; with `_time` if asked for."""
+    """Return the values of a row by path, with their types; with `_time` if asked for."""
     values = {**(row["_rest"] or {}), **{name: value for name, value in row.items() if name not in SYSTEM}}
     found = {path: typed(value) for path, value in values.items() if value is not None}
     return {**found, "_time": row["_time"]} if times else found
 
 
 def call(**more: Any) -> dict[str, Any]:
-    """An API call as the SDKs log it; top-level members can be given."""
+    """Return an API call as the SDKs log it; top-level members can be given."""
     return {
         "request": {
             "time": "2026-08-16T09:21:56.998Z",

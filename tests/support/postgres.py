@@ -38,7 +38,9 @@ rm -rf "$2"
 
 @contextmanager
 def postgres_server() -> Iterator[Engine]:
-    """An engine on a server, from which databases can be made; skips the test where this machine has no PostgreSQL."""
+    """Yield an engine on a server, from which databases can be made; skips the test where this machine has no
+    PostgreSQL.
+    """
     if NAMED:
         yield from _engine(NAMED)
         return
@@ -73,7 +75,7 @@ def postgres_server() -> Iterator[Engine]:
 
 @contextmanager
 def postgres_database(server: Engine) -> Iterator[str]:
-    """The URL of a new database."""
+    """Yield the URL of a new database."""
     name = f"tailrace_{uuid.uuid4().hex}"
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
@@ -101,7 +103,7 @@ def _engine(url: str) -> Iterator[Engine]:
 
 
 def _programs() -> Path | None:
-    """The directory of the server's programs, the newest where there are several."""
+    """Return the directory of the server's programs, the newest where there are several."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent

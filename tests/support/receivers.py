@@ -55,7 +55,7 @@ class HttpReceiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def wait_for(self, count: int) -> list[Received]:
-        """The requests, once there are so many."""
+        """Return the requests, once there are so many."""
         wait_until(lambda: len(self.requests) >= count)
         return self.requests
 
@@ -105,7 +105,7 @@ class Mailbox:
 
 @contextmanager
 def http_receiver() -> Iterator[HttpReceiver]:
-    """A receiver of webhooks."""
+    """Yield a receiver of webhooks."""
     receiver = HttpReceiver()
     with _serving(receiver.server):
         yield receiver
@@ -113,7 +113,7 @@ def http_receiver() -> Iterator[HttpReceiver]:
 
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
-    """A mail server without protection of the connection."""
+    """Yield a mail server without protection of the connection."""
     box = Mailbox()
     with _serving(box.server):
         yield box

@@ -89,7 +89,7 @@ def role_capabilities(role: str) -> tuple[dict[str, Capabilities], Capabilities]
 
 
 def nobody(dataset: str) -> str | None:
-    """The organisation of a dataset where none are known."""
+    """Return the organisation of a dataset where none are known."""
     return None
 
 
@@ -143,7 +143,7 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
 
 
 def _allows_audit(grant: Grant, capability: str, action: str, dataset: str) -> bool:
-    """The trail is for owners and admins, and for who may read it by name: "*" is not meant to show it."""
+    """Return whether the trail may be read: by owners, admins, and who may by name; "*" is not meant to show it."""
     if is_refused(dataset, capability, action):
         return False
     if grant.is_unlimited or action in grant.datasets.get(dataset, {}).get(capability, ()):
@@ -218,7 +218,7 @@ def checked_dataset_capabilities(
 ) -> dict[str, Capabilities]:
     """Return the map without empty and null members, which clients send for what is not granted.
 
-    Raises BadRequest for a capability or an action that does not exist.
+    Raise BadRequest for a capability or an action that does not exist.
     """
     kept = {
         dataset: _checked(capabilities, DATASET_CAPABILITIES, f"datasetCapabilities[{dataset!r}]")
@@ -228,14 +228,14 @@ def checked_dataset_capabilities(
 
 
 def checked_org_capabilities(given: Mapping[str, Sequence[str] | None] | None) -> Capabilities:
-    """Return the map without empty and null members; raises BadRequest for what does not exist."""
+    """Return the map without empty and null members; raise BadRequest for what does not exist."""
     return _checked(given, ORG_CAPABILITIES, "orgCapabilities")
 
 
 def checked_view_capabilities(
     given: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None,
 ) -> dict[str, Capabilities]:
-    """Return the map, by view, without empty and null members; raises BadRequest for what does not exist."""
+    """Return the map, by view, without empty and null members; raise BadRequest for what does not exist."""
     if given and EVERY_DATASET in given:
         raise BadRequest(f"viewCapabilities name views one by one; {EVERY_DATASET!r} is not for views")
     kept = {

@@ -82,7 +82,7 @@ def new_key(kind: KeyKind) -> str:
 
 
 def checked_given_key(kind: KeyKind, key: str) -> str:
-    """Return a key that its owner brings along; raises BadRequest for what cannot be told from others or a token."""
+    """Return a key that its owner brings along; raise BadRequest for what cannot be told from others or a token."""
     shortest = kind.min_given_length
     if not shortest <= len(key) <= MAX_GIVEN_KEY_LENGTH or not _PRINTABLE.issuperset(key):
         raise BadRequest(
@@ -96,7 +96,7 @@ def checked_given_key(kind: KeyKind, key: str) -> str:
 def checked_scope(
     kind: KeyKind, *, datasets: Sequence[str] | None, dataset: str | None, destination: str | None
 ) -> tuple[list[str], str]:
-    """Return the datasets and the destination of a key to be made; raises BadRequest."""
+    """Return the datasets and the destination of a key to be made; raise BadRequest."""
     given = {"datasets": datasets, "dataset": dataset, "destination": destination}
     for name, value in given.items():
         if value is not None and name not in kind.members:

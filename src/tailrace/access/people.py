@@ -78,7 +78,7 @@ class People:
             return [_user(row) for row in rows]
 
     def get_user(self, user_id: str, organisation: str) -> User:
-        """Return a user of an organisation; raises NotFound."""
+        """Return a user of an organisation; raise NotFound."""
         with self._database.reading() as connection:
             return _found_user(connection, user_id, organisation)
 
@@ -91,7 +91,7 @@ class People:
     def create_user(self, name: str, email: str, role: str, *, who: Grant) -> User:
         """Add a user to the organisation of `who`; one of another organisation of theirs who has the email joins it.
 
-        Raises BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
+        Raise BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
         """
         name, email = checked_name(name, "user"), checked_email(email)
         with self._changing() as connection:
@@ -116,7 +116,7 @@ class People:
             return _found_user(connection, user_id, who.organisation)
 
     def update_user(self, user_id: str, organisation: str, *, name: str | None, email: str | None) -> User:
-        """Change what a user is called; None leaves it. Raises BadRequest, NotFound, Conflict."""
+        """Change what a user is called; None leaves it. Raise BadRequest, NotFound, Conflict."""
         values = {}
         if name is not None:
             values["name"] = checked_name(name, "user")
@@ -131,12 +131,12 @@ class People:
             return _found_user(connection, user_id, organisation)
 
     def rename_user(self, user_id: str, name: str, *, who: Grant) -> User:
-        """Call a user something else, for `who` who may act for them. Raises BadRequest, NotFound, Forbidden."""
+        """Call a user something else, for `who` who may act for them. Raise BadRequest, NotFound, Forbidden."""
         self.require_sway(user_id, who=who)
         return self.update_user(user_id, who.organisation, name=name, email=None)
 
     def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
-        """Give a user another role. Raises NotFound, Forbidden, and Conflict for the last owner."""
+        """Give a user another role. Raise NotFound, Forbidden, and Conflict for the last owner."""
         with self._changing() as connection:
             assign_role(connection, user_id, role, who)
             return _found_user(connection, user_id, who.organisation)
@@ -187,12 +187,12 @@ class People:
             return [Membership(Organisation(row.id, row.name, row.created_at), row.role) for row in rows]
 
     def get_organisation(self, organisation: str) -> Organisation:
-        """Return an organisation; raises NotFound."""
+        """Return an organisation; raise NotFound."""
         with self._database.reading() as connection:
             return _found_organisation(connection, organisation)
 
     def create_organisation(self, name: str, *, who: Grant) -> Organisation:
-        """Make an organisation, whose owner is the user `who`. Raises BadRequest, Forbidden, Conflict."""
+        """Make an organisation, whose owner is the user `who`. Raise BadRequest, Forbidden, Conflict."""
         name = checked_name(name, "organisation")
         if who.kind != "personal" or who.role != "owner" or who.organisation != FIRST_ORGANISATION:
             raise Forbidden("only an owner of the first organisation makes others, with a personal token")
@@ -210,7 +210,7 @@ class People:
             return _found_organisation(connection, made)
 
     def update_organisation(self, organisation: str, *, name: str) -> Organisation:
-        """Call an organisation something else; its id stays. Raises BadRequest, NotFound."""
+        """Call an organisation something else; its id stays. Raise BadRequest, NotFound."""
         name = checked_name(name, "organisation")
         with self._changing() as connection:
             connection.execute(update(organisations).where(organisations.c.id == organisation).values(name=name))
@@ -218,24 +218,24 @@ class People:
 
 
 def checked_name(name: str, of: str) -> str:
-    """Return a name of 1 to MAX_NAME_LENGTH characters, not all blank and no control character; raises BadRequest."""
+    """Return a name of 1 to MAX_NAME_LENGTH characters, not all blank and no control character; raise BadRequest."""
     return checked_text(name, f"the name of a {of}", least=1, most=MAX_NAME_LENGTH)
 
 
 def checked_description(description: str, of: str) -> str:
-    """Return a description, which may have lines; raises BadRequest as `checked_name` does."""
+    """Return a description, which may have lines; raise BadRequest as `checked_name` does."""
     return checked_text(description, f"the description of a {of}", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
 
 def checked_email(email: str) -> str:
-    """Return an email, or "" for none; raises BadRequest for what cannot be one."""
+    """Return an email, or "" for none; raise BadRequest for what cannot be one."""
     if email and (len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email) or not email.isprintable()):
         raise BadRequest(f"{email[:MAX_EMAIL_LENGTH]!r} is not an email: it is like ada@example.com")
     return email
 
 
 def assign_role(connection: Connection, user_id: str, role: str, who: Grant) -> None:
-    """Give a user another base role. Raises NotFound, BadRequest, Forbidden, and Conflict for the last owner."""
+    """Give a user another base role. Raise NotFound, BadRequest, Forbidden, and Conflict for the last owner."""
     require_role(connection, who, role)
     before = _found_user(connection, user_id, who.organisation).role.id
     require_role(connection, who, before)

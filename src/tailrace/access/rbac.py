@@ -95,12 +95,12 @@ class Rbac:
             return [_role(connection, row) for row in rows]
 
     def get_role(self, role_id: str, organisation: str) -> CustomRole:
-        """Return one; raises NotFound."""
+        """Return one; raise NotFound."""
         with self._database.reading() as connection:
             return _role(connection, _found(connection, roles, role_id, organisation))
 
     def create_role(self, body: RoleBody, *, who: Grant) -> CustomRole:
-        """Make a role. Raises BadRequest, Conflict for a name that is taken, Forbidden where it may what `who` may not.
+        """Make a role. Raise BadRequest, Conflict for a name that is taken, Forbidden where it may what `who` may not.
 
         Users named as members get it as their base role, for which `who` needs the capability users:update.
         """
@@ -146,14 +146,14 @@ class Rbac:
             return [_group(connection, row) for row in rows]
 
     def get_group(self, group_id: str, organisation: str) -> Group:
-        """Return one; raises NotFound."""
+        """Return one; raise NotFound."""
         with self._database.reading() as connection:
             return _group(connection, _found(connection, groups, group_id, organisation))
 
     def create_group(self, body: GroupBody, *, who: Grant) -> Group:
         """Make a group, whose members have its roles beside their own.
 
-        Raises BadRequest for what is no user or role of the organisation, Conflict for a name that is taken,
+        Raise BadRequest for what is no user or role of the organisation, Conflict for a name that is taken,
         Forbidden where a role may what `who` may not.
         """
         values = _group_values(body)
@@ -168,7 +168,7 @@ class Rbac:
             return _group(connection, _found(connection, groups, group_id, who.organisation))
 
     def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> Group:
-        """Put another in its place; raises NotFound, and as `create_group`."""
+        """Put another in its place; raise NotFound, and as `create_group`."""
         values = _group_values(body)
         with self._changing() as connection:
             before = _group(connection, _found(connection, groups, group_id, who.organisation))
@@ -181,7 +181,7 @@ class Rbac:
             return _group(connection, _found(connection, groups, group_id, who.organisation))
 
     def delete_group(self, group_id: str, *, who: Grant) -> None:
-        """Remove a group; its members keep their base role. Raises NotFound, Forbidden."""
+        """Remove a group; its members keep their base role. Raise NotFound, Forbidden."""
         with self._changing() as connection:
             before = _group(connection, _found(connection, groups, group_id, who.organisation))
             for role in before.roles:

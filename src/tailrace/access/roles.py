@@ -76,7 +76,9 @@ def _exists(connection: Connection, role: str, organisation: str) -> bool:
 def _capabilities(
     connection: Connection, role: str, organisation: str
 ) -> tuple[dict[str, Capabilities], Capabilities, dict[str, Capabilities]]:
-    """The capability maps of a role: of datasets, of the organisation, of views; empty ones of a role that is gone."""
+    """Return the capability maps of a role: of datasets, of the organisation, of views; empty ones of a role that is
+    gone.
+    """
     if role in ROLE_NAMES:
         return *role_capabilities(role), {}
     mine = (roles.c.id == role) & (roles.c.organisation == organisation)

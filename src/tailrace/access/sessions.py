@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 from itsdangerous import Signer
@@ -30,12 +30,12 @@ MAX_DELAY_S = 10.0  # that an answer is held back for the rate; what needs more 
 MAX_LIVE = 50_000  # sessions remembered
 SWEEP_S = 60.0  # how often those that have expired are forgotten
 
-_SECRET_BYTES: Final = 32
-_SECRET: Final = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _SECRET_BYTES))
-_SALT: Final = b"tailrace.session"
-_VERSION: Final[Literal[1]] = 1
-_MAX_TOKEN_LENGTH: Final = 4096  # characters
-_NS_PER_MS: Final = 1_000_000
+_SECRET_BYTES = 32
+_SECRET = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _SECRET_BYTES))
+_SALT = b"tailrace.session"
+_VERSION: Literal[1] = 1
+_MAX_TOKEN_LENGTH = 4096  # characters
+_NS_PER_MS = 1_000_000
 
 
 class InvalidSession(Forbidden):
@@ -107,7 +107,7 @@ class LiveSession:
         self._level_s = clock()
 
     def repeats(self, token: SessionToken, digest: bytes) -> Use | None:
-        """The last request, when this is it again: with the same token and a body of the same digest."""
+        """Return the last request, when this is it again: with the same token and a body of the same digest."""
         used = self.used
         return used if used is not None and used.nonce == token.nonce and used.digest == digest else None
 
@@ -123,7 +123,7 @@ class LiveSession:
         return following
 
     def check_pace(self, size: int) -> None:
-        """Raises RateExceeded when `size` bytes more would hold their answer back for too long.
+        """Raise RateExceeded when `size` bytes more would hold their answer back for too long.
 
         A session that has rested may always send, however large the body: its debt then holds back the next ones.
         """
@@ -139,7 +139,7 @@ class LiveSession:
             )
 
     def charge(self, size: int) -> float:
-        """Counts `size` bytes as sent; returns for how many seconds their answer is to be held back."""
+        """Count `size` bytes as sent; return for how many seconds their answer is to be held back."""
         self._refill()
         self._level -= size
         return min(max(0.0, -self._level / self._pace.rate_bytes_per_s), self._pace.max_delay_s)
@@ -177,9 +177,9 @@ class Sessions:
 
     @classmethod
     def open(cls, path: Path, *, pace: Pace = Pace()) -> Self:
-        """Opens with the secret in the file at `path`, which is made (mode 0600) and durable before this returns.
+        """Open with the secret in the file at `path`, which is made (mode 0600) and durable before this returns.
 
-        Raises ValueError when the file holds no such secret.
+        Raise ValueError when the file holds no such secret.
         """
         return cls(_load_secret(path), pace=pace)
 
@@ -187,7 +187,7 @@ class Sessions:
         return len(self._live)
 
     def start(self, key: KeyGrant, now_ns: int) -> SessionToken:
-        """The first token of a new session, which lasts an hour, but not longer than its key."""
+        """Return the first token of a new session, which lasts an hour, but not longer than its key."""
         now_ms = now_ns // _NS_PER_MS
         end_ms = now_ms + SESSION_MS
         if math.isfinite(key.expires_s):
@@ -204,11 +204,11 @@ class Sessions:
         )
 
     def sign(self, token: SessionToken) -> str:
-        """The token as clients carry it: ASCII letters, digits, "-", "_" and one dot."""
+        """Return the token as clients carry it: ASCII letters, digits, "-", "_" and one dot."""
         return self._signer.sign(base64_encode(msgspec.msgpack.encode(token))).decode()
 
     def read(self, text: str, now_ns: int) -> SessionToken:
-        """What a token says. Raises InvalidSession unless it was made here as it is, SessionExpired."""
+        """Return what a token says. Raise InvalidSession unless it was made here as it is, SessionExpired."""
         if len(text) > _MAX_TOKEN_LENGTH or not text.isascii():
             raise InvalidSession("the session token is not valid")
         given = text.encode()
@@ -226,7 +226,7 @@ class Sessions:
 
     @asynccontextmanager
     async def hold(self, token: SessionToken) -> AsyncIterator[LiveSession]:
-        """The token's session, for one request at a time; others wait for it."""
+        """Yield the token's session, for one request at a time; others wait for it."""
         live = self._live.get(token.session_id)
         if live is None:
             live = self._remember(token)

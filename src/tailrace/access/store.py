@@ -130,10 +130,10 @@ class Access:
         self._owner_of = owner_of
 
     def authenticate(self, secret: str, organisation: str = "") -> Grant:
-        """Return what the bearer of the secret may do; raises Unauthorized when it is unknown or has expired.
+        """Return what the bearer of the secret may do; raise Unauthorized when it is unknown or has expired.
 
         A personal token is for any organisation of its user: for the one named, else for the first they joined. Of
-        an API token, which has an organisation of its own, the name is not looked at. Raises Forbidden for an
+        an API token, which has an organisation of its own, the name is not looked at. Raise Forbidden for an
         organisation that the user is not in; where there is only theirs, any name stands for it.
         """
         found = self._credential(secret, "token")
@@ -150,14 +150,14 @@ class Access:
         return grant
 
     def authenticate_key(self, protocol: str, secret: str) -> KeyGrant:
-        """Return what the bearer of a protocol's key may do; raises Unauthorized when it is no such key or expired."""
+        """Return what the bearer of a protocol's key may do; raise Unauthorized when it is no such key or expired."""
         grant = self._credential(secret, "key").grant
         if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
             raise Unauthorized(f"this is no {protocol} key")
         return self._at_home(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
-        """Return what a key may do now, by its id; raises Unauthorized when it was revoked or has expired."""
+        """Return what a key may do now, by its id; raise Unauthorized when it was revoked or has expired."""
         self._catch_up()
         grant = self._keys_by_id.get(key_id)
         if grant is None:
@@ -195,7 +195,7 @@ class Access:
         return known if known is not None else self._invalidation.read(_organisation_ids, self._put_organisations)
 
     def get_user(self, user_id: str, organisation: str = FIRST_ORGANISATION) -> User:
-        """Return a user of an organisation; raises NotFound."""
+        """Return a user of an organisation; raise NotFound."""
         return self.people.get_user(user_id, organisation)
 
     def has_owner(self) -> bool:
@@ -254,7 +254,7 @@ class Access:
 
         One of the kind "ingest" differs in its prefix alone, which is that of ingest tokens of before 2022.
 
-        Null and empty members of the maps count as not given. Raises BadRequest for a bad name, expiry or
+        Null and empty members of the maps count as not given. Raise BadRequest for a bad name, expiry or
         capability, and where there is no capability at all; Forbidden when the new token could do what `who` may not.
         """
         new = _checked_replacement(
@@ -287,7 +287,7 @@ class Access:
             return [_record(row) for row in rows]
 
     def get_token(self, token_id: str, organisation: str | None = None) -> TokenRecord:
-        """Return an API token; raises NotFound, also for one of an organisation other than the one named."""
+        """Return an API token; raise NotFound, also for one of an organisation other than the one named."""
         with self._database.reading() as connection:
             return _record(_found_token(connection, token_id, organisation))
 
@@ -304,7 +304,7 @@ class Access:
     ) -> TokenRecord:
         """Change an advanced API token: its next use has the new capabilities. None leaves what is.
 
-        Raises NotFound, BadRequest for a bad value and for a basic token, which does not change once it is made (it
+        Raise NotFound, BadRequest for a bad value and for a basic token, which does not change once it is made (it
         only ingests), Forbidden where the token could then do what `who` may not.
         """
         values: dict[str, Any] = {}
@@ -344,7 +344,7 @@ class Access:
         """Make a token like an API token, or the replacement given, with an id and a secret of its own.
 
         The old one works until the time given: neither longer than it would have, nor at all where that time has
-        passed. Raises NotFound, BadRequest as for a token that is made, Forbidden where `who` may not what the new
+        passed. Raise NotFound, BadRequest as for a token that is made, Forbidden where `who` may not what the new
         token may, or gives a replacement and may not make tokens.
         """
         end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
@@ -378,7 +378,7 @@ class Access:
         return self.get_token(made), secret
 
     def delete_token(self, token_id: str, organisation: str | None = None) -> None:
-        """Revoke an API token: its next use is refused. Raises NotFound."""
+        """Revoke an API token: its next use is refused. Raise NotFound."""
         with self._changing() as connection:
             gone = connection.execute(delete(tokens).where(_api_token(token_id, organisation))).rowcount
         if not gone:
@@ -395,7 +395,7 @@ class Access:
     ) -> tuple[PersonalToken, str]:
         """Make a personal token for a user; return it and its secret, which is shown only here.
 
-        Raises BadRequest, NotFound, Forbidden unless `who` is the user or may act for them.
+        Raise BadRequest, NotFound, Forbidden unless `who` is the user or may act for them.
         """
         self.people.require_sway(user_id, who=who)
         checked_name(name, "token")
@@ -417,12 +417,12 @@ class Access:
         return made, secret
 
     def list_personal_tokens(self, user_id: str, *, who: Grant) -> list[PersonalToken]:
-        """Return the personal tokens of a user, oldest first. Raises NotFound, Forbidden."""
+        """Return the personal tokens of a user, oldest first. Raise NotFound, Forbidden."""
         self.people.require_sway(user_id, who=who)
         return self._personal_tokens(user_id)
 
     def delete_personal_token(self, user_id: str, token_id: str, *, who: Grant) -> None:
-        """Revoke a personal token of a user. Raises NotFound, Forbidden."""
+        """Revoke a personal token of a user. Raise NotFound, Forbidden."""
         self.people.require_sway(user_id, who=who)
         with self._changing() as connection:
             one = _personal(user_id) & (tokens.c.id == token_id)
@@ -453,7 +453,7 @@ class Access:
     ) -> tuple[KeyRecord, str]:
         """Make a key of a protocol for `who`; return it and the key itself, which is shown only here.
 
-        `key` is one that the clients have already, from the service that they were made for. Raises BadRequest for
+        `key` is one that the clients have already, from the service that they were made for. Raise BadRequest for
         a bad name, expiry, scope or key, Conflict for a key that is taken, Forbidden when it could do what `who`
         may not.
         """
@@ -499,7 +499,7 @@ class Access:
             return [self._key_record(row) for row in rows]
 
     def get_key(self, key_id: str, organisation: str | None = None) -> KeyRecord:
-        """Return a key; raises NotFound, also for one of an organisation other than the one named."""
+        """Return a key; raise NotFound, also for one of an organisation other than the one named."""
         with self._database.reading() as connection:
             row = connection.execute(select(keys).where(_key(key_id, organisation))).first()
         if row is None:
@@ -507,7 +507,7 @@ class Access:
         return self._key_record(row)
 
     def delete_key(self, key_id: str, organisation: str | None = None) -> None:
-        """Revoke a key: its next use is refused. Raises NotFound."""
+        """Revoke a key: its next use is refused. Raise NotFound."""
         with self._changing() as connection:
             gone = connection.execute(delete(keys).where(_key(key_id, organisation))).rowcount
         if not gone:
@@ -583,7 +583,9 @@ class Access:
         return _Found(row.hash, end_s, next(iter(grants.values())), grants)
 
     def _at_home(self, grant: KeyGrant) -> KeyGrant:
-        """The grant; raises Unauthorized where the one dataset that it is for has become another organisation's."""
+        """Return the grant; raise Unauthorized where the one dataset that it is for has become another
+        organisation's.
+        """
         kind = self._kinds.get(grant.protocol)
         if (kind is None or kind.scope != "datasets") and grant.is_foreign(grant.datasets[0]):
             raise Unauthorized("the dataset of the key is another organisation's")
@@ -647,7 +649,7 @@ class Access:
         return token_id
 
     def _catch_up(self) -> None:
-        """Forget what was looked up before the last change of another server. Raises AccessUnavailable."""
+        """Forget what was looked up before the last change of another server. Raise AccessUnavailable."""
         try:
             self._invalidation.check()
         except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
@@ -669,14 +671,14 @@ def _organisation_ids(connection: Connection) -> frozenset[str]:
 
 
 def _first_owner(connection: Connection) -> str | None:
-    """The id of who has been an owner of the first organisation for the longest time."""
+    """Return the id of who has been an owner of the first organisation for the longest time."""
     first = (memberships.c.role == "owner") & (memberships.c.organisation == FIRST_ORGANISATION)
     found: str | None = connection.scalar(select(memberships.c.user_id).where(first).order_by(memberships.c.created_at))
     return found
 
 
 def _owners_token(connection: Connection, owner: str) -> Row[Any, Any] | None:
-    """The id and the hash of the token that `bootstrap` made for an owner."""
+    """Return the id and the hash of the token that `bootstrap` made for an owner."""
     mine = (tokens.c.user_id == owner) & (tokens.c.kind == "personal") & (tokens.c.name == OWNERS_TOKEN)
     return connection.execute(select(tokens.c.id, tokens.c.hash).where(mine).order_by(tokens.c.created_at)).first()
 
@@ -707,7 +709,7 @@ def _is_basic(row: Row[Any]) -> bool:
 
 
 def _checked_replacement(given: Replacement, kind: Literal["api", "ingest"] = "api") -> _NewToken:
-    """What a token that is made has; raises BadRequest."""
+    """Return what a token that is made has; raise BadRequest."""
     datasets = checked_dataset_capabilities(given.dataset_capabilities)
     org = checked_org_capabilities(given.org_capabilities)
     name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")

@@ -53,7 +53,7 @@ def hash_of(secret: str) -> bytes:
 def checked_expiry(given: str | datetime | None, now_s: float, name: str = "expiresAt") -> datetime | None:
     """Return the end of a token in UTC, None for no end (given as null, "" or Go's zero time).
 
-    A time without an offset is UTC. Raises BadRequest, which calls it `name`, for what is no time or has passed.
+    A time without an offset is UTC. Raise BadRequest, which calls it `name`, for what is no time or has passed.
     """
     end = given_time(given, name) if isinstance(given, str) else given
     if end is None:
@@ -65,7 +65,7 @@ def checked_expiry(given: str | datetime | None, now_s: float, name: str = "expi
 
 
 def checked_overlap(given: str | None, now: datetime) -> datetime:
-    """Return when a token that is regenerated ends, in UTC and not before now; raises BadRequest for no time."""
+    """Return when a token that is regenerated ends, in UTC and not before now; raise BadRequest for no time."""
     if not given:
         raise BadRequest(f"existingTokenExpiresAt is missing: it is a time, like {EXAMPLE}")
     return max(given_time(given, "existingTokenExpiresAt") or now, now)

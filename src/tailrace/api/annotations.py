@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -79,7 +79,7 @@ async def list_annotations(request: Request, services: Services, grant: Grant) -
 
 
 async def create_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one. Its datasets may go, and it stays."""
+    """Make one. Its datasets may go, and it stays."""
     wanted = await read_json(request, NewAnnotation)
     now = datetime.now(UTC)
     body = _checked(
@@ -105,7 +105,7 @@ async def get_annotation(request: Request, services: Services, grant: Grant) -> 
 
 
 async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes what is given of it."""
+    """Change what is given of it."""
     wanted = await read_json(request, AnnotationChange)
     changes: dict[str, Any] = {
         name: value
@@ -126,7 +126,7 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it."""
+    """Remove it."""
     await Area(AREA, services, grant).delete(request.path_params["id"])
     return no_content()
 
@@ -136,7 +136,7 @@ async def _found(request: Request, services: Services, grant: Grant) -> Document
 
 
 def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
-    """The body to be stored; raises BadRequest for what is against the rules of Axiom's document."""
+    """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
     if not TYPE.fullmatch(annotation.type) or len(annotation.type) > MAX_TYPE_LENGTH:
         raise BadRequest(
             f"type {annotation.type[:MAX_TYPE_LENGTH]!r} is not valid: "
@@ -166,7 +166,7 @@ def _given(text: str | None) -> str | UnsetType:
 
 
 def _time(text: str | None, name: str) -> datetime | None:
-    """A time in UTC, None for none given or for Go's zero time; raises BadRequest."""
+    """Return a time in UTC, None for none given or for Go's zero time; raise BadRequest."""
     return given_time(text or "", name)
 
 
@@ -192,7 +192,7 @@ DATASETS = ParameterDoc("datasets", "Names of datasets, divided by commas; any w
 START = ParameterDoc("start", "RFC 3339: those that end at this time or later.")
 END = ParameterDoc("end", "RFC 3339: those that begin at this time or earlier.")
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET",
         "/v2/annotations",

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -39,18 +39,18 @@ from tailrace.query.run import (
     run_apl,
 )
 
-MAX_DEFAULT_LIMIT: Final = 1_000_000  # rows that a request may ask for by `defaultLimit`
-MAX_BATCH: Final = 100  # queries of one batch
-MAX_CONCURRENCY: Final = 20  # of a batch
-DEFAULT_CONCURRENCY: Final = 10
+MAX_DEFAULT_LIMIT = 1_000_000  # rows that a request may ask for by `defaultLimit`
+MAX_BATCH = 100  # queries of one batch
+MAX_CONCURRENCY = 20  # of a batch
+DEFAULT_CONCURRENCY = 10
 
-MAX_HOLD_S: Final = 30.0  # of an answer that waits for events; connections may be ended that are silent for longer
+MAX_HOLD_S = 30.0  # of an answer that waits for events; connections may be ended that are silent for longer
 
-HISTORY_HEADER: Final = "X-Axiom-History-Query-Id"
-MESSAGES_HEADER: Final = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON and Arrow have no place for
-MAX_MESSAGES_BYTES: Final = 4096  # of that header
-MAX_SAVED_DATASET_LENGTH: Final = 128  # characters, as of any name of a dataset
-SAVED_KINDS: Final = ("analytics", "stream", "apl")
+HISTORY_HEADER = "X-Axiom-History-Query-Id"
+MESSAGES_HEADER = "X-Tailrace-Messages"  # a JSON array: what CSV, NDJSON and Arrow have no place for
+MAX_MESSAGES_BYTES = 4096  # of that header
+MAX_SAVED_DATASET_LENGTH = 128  # characters, as of any name of a dataset
+SAVED_KINDS = ("analytics", "stream", "apl")
 
 
 class AplBody(Struct, rename="camel"):
@@ -88,7 +88,7 @@ class BatchAnswer(Struct, rename="camel"):
 Encode = Callable[[AplResult], bytes]
 Work = Callable[["asyncio.Future[None]"], Coroutine[Any, Any, bytes]]
 
-FORMATS: Final[Mapping[str, Encode]] = {
+FORMATS: Mapping[str, Encode] = {
     "legacy": to_legacy,
     "tabular": to_tabular,
     "tabular-rows": to_tabular_rows,
@@ -206,7 +206,7 @@ async def _held(
     hold_s: float,
     end_ns: int | None,
 ) -> bytes:
-    """The answer once something matches, else after `hold_s`.
+    """Return the answer once something matches, else after `hold_s`.
 
     Of a time that has passed nothing more can match: then it is given once the dataset has new events, which a client
     that follows it asks for next.
@@ -297,7 +297,7 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
 
 
 def _messages_header(messages: Sequence[Message]) -> str:
-    """The messages as JSON in ASCII, as many of the first as a header may hold."""
+    """Return the messages as JSON in ASCII, as many of the first as a header may hold."""
     told: list[str] = []
     size = len("[]")
     for message in messages:
@@ -310,7 +310,7 @@ def _messages_header(messages: Sequence[Message]) -> str:
 
 
 def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplRequest:
-    """A query with what the organisation keeps beside its events: virtual fields, map fields, views."""
+    """Return a query with what the organisation keeps beside its events: virtual fields, map fields, views."""
     return msgspec.structs.replace(
         wanted,
         virtual_fields=services.fields.expressions(),
@@ -321,7 +321,7 @@ def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplReques
 
 
 def _notes(services: Services, dataset: str) -> dict[str, dict[str, str]]:
-    """The units and the descriptions of a dataset's fields, where they have any."""
+    """Return the units and the descriptions of a dataset's fields, where they have any."""
     given = {
         name: {"unit": note.unit, "description": note.description}
         for name, note in services.fields.field_notes(dataset).items()
@@ -335,7 +335,7 @@ def _plain(media_type: str) -> Encode:
 
 
 def _apl_body(sent: bytes) -> AplBody:
-    """The query; raises QueryMissing where there is none, which Axiom tells from one that is wrong."""
+    """Return the query; raise QueryMissing where there is none, which Axiom tells from one that is wrong."""
     body = decode_json(sent, AplBody) if sent.strip() else AplBody()
     if not body.apl.strip():
         raise QueryMissing('there is no query: the body is JSON, {"apl": "…"}')
@@ -343,7 +343,7 @@ def _apl_body(sent: bytes) -> AplBody:
 
 
 def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:
-    """The query that a body asks for; raises BadRequest for what is past a limit."""
+    """Return the query that a body asks for; raise BadRequest for what is past a limit."""
     _within("defaultLimit", body.default_limit, MAX_DEFAULT_LIMIT)
     _within("maxBinAutoGroups", body.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
@@ -378,7 +378,7 @@ def _hold_s(text: str | None) -> float:
 
 
 def _flag(text: str | None, default: bool) -> bool:
-    """A boolean of the query string; Python clients write `True`, and what is none is passed over."""
+    """Return a boolean of the query string; Python clients write `True`, and what is none is passed over."""
     return {"true": True, "1": True, "false": False, "0": False}.get((text or "").lower(), default)
 
 
@@ -419,13 +419,13 @@ CONCURRENCY = ParameterDoc(
     f"How many run at once; {DEFAULT_CONCURRENCY} where it is not given.",
     Annotated[int, Meta(ge=1, le=MAX_CONCURRENCY)],
 )
-_EXAMPLE: Final = {
+_EXAMPLE = {
     "apl": "demo | summarize count() by bin(_time, 1h), level",
     "startTime": "now-1d",
     "endTime": "now",
 }
 
-_QUERY: Final = ApiRoute(
+_QUERY = ApiRoute(
     "POST",
     "/datasets/_apl",
     query,
@@ -439,7 +439,7 @@ _QUERY: Final = ApiRoute(
     media=TABLES,
 )
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/api/v1"),
         _QUERY,

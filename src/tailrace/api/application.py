@@ -26,7 +26,7 @@ from tailrace.storage.faults import disk_fault
 
 __all__ = ["Services", "build"]
 
-logger = logging.getLogger("tailrace.api")
+logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -40,7 +40,7 @@ def routes(table: Sequence[ApiRoute], services: Services) -> list[Route]:
 
 
 def build(services: Services) -> Starlette:
-    """The application; every answer of it, errors included, is JSON in Axiom's shape unless asked otherwise."""
+    """Return the application; every answer of it, errors included, is JSON in Axiom's shape unless asked otherwise."""
     app = Starlette(
         routes=routes(ROUTES, services),
         exception_handlers={
@@ -125,7 +125,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _os_error(request: Request, error: Exception) -> Response:
-    """A disk that is full, or that takes no writes, is told of in every answer alike."""
+    """Answer for a disk that is full, or that takes no writes, alike everywhere."""
     fault = disk_fault(error)
     if fault is None:
         raise error
@@ -134,7 +134,7 @@ async def _os_error(request: Request, error: Exception) -> Response:
 
 
 def _path_of(request: Request) -> str:
-    """The path, as the table of routes has it, of a route that was found but does not have the method."""
+    """Return the path, as the table of routes has it, of a route that was found but does not have the method."""
     endpoint = request.scope["endpoint"]
     return next(str(route.path) for route in request.app.routes if route.endpoint is endpoint)
 
@@ -150,7 +150,7 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
 
 
 def rendered(error: TailraceError) -> Response:
-    """An error in Axiom's shape."""
+    """Return an error in Axiom's shape."""
     answer = axiom.render_error(error)
     return Response(
         msgspec.json.encode(error_body(error)),

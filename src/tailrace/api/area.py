@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import string
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,8 +14,8 @@ from tailrace.api.services import Services
 from tailrace.events import NotFound
 from tailrace.storage.documents import Document
 
-ID_LENGTH: Final = 20  # characters, beside the prefix
-_ALPHABET: Final = string.ascii_letters + string.digits
+ID_LENGTH = 20  # characters, beside the prefix
+_ALPHABET = string.ascii_letters + string.digits
 
 
 class Area(Struct, frozen=True, eq=False):
@@ -31,11 +31,11 @@ class Area(Struct, frozen=True, eq=False):
         return await asyncio.to_thread(self.services.documents.list_in, self.grant.organisation, self.name)
 
     async def get(self, document_id: str) -> Document:
-        """Return one; raises NotFound."""
+        """Return one; raise NotFound."""
         return await asyncio.to_thread(self.services.documents.get, self.grant.organisation, self.name, document_id)
 
     async def add(self, body: Mapping[str, Any], document_id: str | None = None) -> Document:
-        """Add a new one; raises BadRequest, Conflict."""
+        """Add a new one; raise BadRequest, Conflict."""
         return await asyncio.to_thread(
             self.services.documents.add,
             self.grant.organisation,
@@ -49,7 +49,7 @@ class Area(Struct, frozen=True, eq=False):
     async def replace(
         self, document_id: str, change: Callable[[Document], Mapping[str, Any]], version: int | None = None
     ) -> Document:
-        """Put what `change` makes of one in its place; raises NotFound, VersionMismatch, Conflict."""
+        """Put what `change` makes of one in its place; raise NotFound, VersionMismatch, Conflict."""
         return await asyncio.to_thread(
             self.services.documents.replace,
             self.grant.organisation,
@@ -62,7 +62,7 @@ class Area(Struct, frozen=True, eq=False):
         )
 
     async def delete(self, document_id: str) -> None:
-        """Delete one; raises NotFound."""
+        """Delete one; raise NotFound."""
         await asyncio.to_thread(self.services.documents.delete, self.grant.organisation, self.name, document_id)
 
 

@@ -39,7 +39,7 @@ async def actor(services: Services, grant: Grant) -> Actor:
 
 
 async def record(act: Act, who: Actor, request: Request, services: Services, grant: Grant, response: Response) -> None:
-    """Puts an act that succeeded into the trail of the organisation; returns once it is durable."""
+    """Put an act that succeeded into the trail of the organisation; return once it is durable."""
     said: _Note = getattr(request.state, "audit", None) or _Note("", {}, changed=True)
     if not said.changed:
         return

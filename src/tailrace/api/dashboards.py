@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -89,13 +89,13 @@ async def list_dashboards(request: Request, services: Services, grant: Grant) ->
 
 
 async def list_integrations(request: Request, services: Services, grant: Grant) -> Response:
-    """The dashboards that an integration brings along, of which there are none here: Axiom's MCP server asks."""
+    """Return the dashboards that an integration brings along, of which there are none here: Axiom's MCP server asks."""
     no_dashboards: list[IntegrationDashboard] = []
     return json_response(no_dashboards)
 
 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one (201), or changes the one of the `uid` where `overwrite` or its `version` is given."""
+    """Make one (201), or changes the one of the `uid` where `overwrite` or its `version` is given."""
     wanted = await read_json(request, DashboardWrite)
     body = _checked(wanted.dashboard)
     uid = _uid(wanted)
@@ -125,7 +125,7 @@ async def get_dashboard(request: Request, services: Services, grant: Grant) -> R
 
 
 async def update_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place: 412 where `version` is not the one there is, unless `overwrite` is true."""
+    """Put another in its place: 412 where `version` is not the one there is, unless `overwrite` is true."""
     before = await _found(services, grant, request.path_params["uid"])
     wanted = await read_json(request, DashboardWrite)
     body = _checked(wanted.dashboard)
@@ -137,14 +137,14 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
 
 
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it."""
+    """Remove it."""
     before = await _found(services, grant, request.path_params["uid"])
     await Area(AREA, services, grant).delete(before.id)
     return no_content()
 
 
 async def update_dashboard_chart(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
+    """Change one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
     uid, chart = request.path_params["uid"], request.path_params["chart"]
     await _found(services, grant, uid)
     wanted = await read_json(request, ChartPatch)
@@ -203,7 +203,7 @@ def _refused(current: Document, status: int, reason: str, message: str) -> Respo
 
 
 def _uid(wanted: DashboardWrite) -> str:
-    """The uid that is asked for, "" for none; raises BadRequest."""
+    """Return the uid that is asked for, "" for none; raise BadRequest."""
     inner = wanted.dashboard.get("uid") or ""
     uid = wanted.uid or inner
     if uid and (not isinstance(uid, str) or not UID.fullmatch(uid)):
@@ -214,7 +214,7 @@ def _uid(wanted: DashboardWrite) -> str:
 
 
 def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
-    """The body to be stored; raises BadRequest where a member that every dashboard has cannot be one.
+    """Return the body to be stored; raise BadRequest where a member that every dashboard has cannot be one.
 
     The rest is stored as it is: charts are drawn by those who read them.
     """
@@ -244,7 +244,7 @@ def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(target: Any, patch: Any, depth: int = 0) -> Any:
-    """A merge patch applied, RFC 7396."""
+    """Return a merge patch applied, RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     if depth > MAX_DEPTH:
@@ -272,7 +272,7 @@ def _shown(document: Document) -> Dashboard:
 
 
 _REFUSED = {409: Refused, 412: Refused}
-_EXAMPLE: Final = {
+_EXAMPLE = {
     "dashboard": {
         "name": "Shop",
         "owner": EVERYONE,
@@ -285,7 +285,7 @@ _EXAMPLE: Final = {
     },
 }
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET",
         "/v2/dashboards",

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
@@ -17,7 +16,7 @@ from tailrace.events import BadRequest, DatasetNotFound, DiskFull, StorageUnavai
 from tailrace.events.times import rfc3339
 from tailrace.lake import AUDIT_KIND, DatasetInfo
 
-logger = logging.getLogger("tailrace.api")
+logger = logging.getLogger(__name__)
 
 DEFAULT_KIND = "axiom:events:v1"
 KINDS = (DEFAULT_KIND, "otel:metrics:v1", "otel:traces:v1", "otel:logs:v1")
@@ -84,7 +83,7 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
 
 
 async def create_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
+    """Make a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
     wanted = await read_json(request, NewDataset)
     require_no_audit(wanted.name)
     if not services.lake.has(wanted.name):
@@ -114,7 +113,7 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes the description or the retention; what is not given stays."""
+    """Change the description or the retention; what is not given stays."""
     name = request.path_params["id"]
     require_changeable(grant, name)
     wanted = await read_json(request, DatasetChange)
@@ -131,14 +130,14 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
 
 
 async def delete_dataset_v1(request: Request, services: Services, grant: Grant) -> Response:
-    """Drops a dataset, its events and its virtual fields; the answer is an empty object."""
+    """Drop a dataset, its events and its virtual fields; the answer is an empty object."""
     await delete_dataset(request, services, grant)
     # Axiom's asynchronous client for Python decodes the answer to every request.
     return json_response(Nothing())
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Drops a dataset, its events and its virtual fields."""
+    """Drop a dataset, its events and its virtual fields."""
     name = request.path_params["id"]
     require_changeable(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
@@ -155,7 +154,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
 
 
 def _forget(services: Services, name: str) -> None:
-    """Forget what users noted of a dataset that is gone. Raises DiskFull, StorageUnavailable."""
+    """Forget what users noted of a dataset that is gone. Raise DiskFull, StorageUnavailable."""
     services.fields.drop_dataset(name)
 
 
@@ -214,7 +213,7 @@ def _shown(info: DatasetInfo, map_fields: list[str], *, unavailable: str | Unset
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/v2", "/api/v1"),
         ApiRoute("GET", "/datasets", list_datasets, Need("datasets", "read"), answer=list[Dataset]),

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,19 +19,19 @@ PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsaf
 
 
 async def openapi(request: Request, services: Services, grant: Grant | None) -> Response:
-    """This document, in OpenAPI 3.1."""
+    """Return this document, in OpenAPI 3.1."""
     content = await asyncio.to_thread(request.app.state.openapi)
     return Response(content, media_type="application/json")
 
 
 def _base_url(request: Request) -> str:
-    """The address that the page is read from; empty where it is none that a shell takes as it is."""
+    """Return the address that the page is read from; empty where it is none that a shell takes as it is."""
     host = request.scope.get(FORWARDED_HOST) or request.headers.get("host", "")
     return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
 
 
 async def page_of_routes(request: Request, services: Services, grant: Grant | None) -> Response:
-    """This document as a page."""
+    """Return this document as a page."""
     # Only here: a start does without it.
     from tailrace.api import page
 
@@ -39,7 +39,7 @@ async def page_of_routes(request: Request, services: Services, grant: Grant | No
     return Response(page.at(content, _base_url(request) or page.URL), media_type="text/html", headers=PAGE_HEADERS)
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/openapi.json", openapi, PUBLIC, answer=dict[str, Any]),
     ApiRoute("GET", "/docs", page_of_routes, PUBLIC, media={"text/html": str}),
 )

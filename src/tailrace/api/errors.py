@@ -1,14 +1,12 @@
 """Errors as Axiom's clients read them, with the place in the query where there is one."""
 
-from typing import Final
-
 from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events import TailraceError
 from tailrace.query.apl.errors import AplError
 
-COMPILE_ERROR: Final = 1  # `errorType`: the query cannot be run as written
-_COMPILE_CODES: Final = {"syntax": 1, "name": 2, "type": 16, "limit": 17}  # of the list that Axiom's document has
+COMPILE_ERROR = 1  # `errorType`: the query cannot be run as written
+_COMPILE_CODES = {"syntax": 1, "name": 2, "type": 16, "limit": 17}  # of the list that Axiom's document has
 
 
 class ErrorDetail(Struct, frozen=True, rename="camel"):
@@ -30,7 +28,7 @@ class Error(Struct, frozen=True):
 
 
 def error_body(error: TailraceError) -> Error:
-    """The error as it is answered, and for an error in APL where it is."""
+    """Return the error as it is answered, and for an error in APL where it is."""
     if not isinstance(error, AplError):
         return Error(error.status, error.message)
     detail = ErrorDetail(

@@ -57,7 +57,7 @@ class FieldStore:
             return [_virtual_field(row) for row in rows]
 
     def virtual_field(self, field_id: str) -> VirtualField:
-        """Return one; raises NotFound."""
+        """Return one; raise NotFound."""
         with self._database.reading() as connection:
             row = connection.execute(select(virtual_fields).where(virtual_fields.c.id == field_id)).first()
         if row is None:
@@ -65,7 +65,7 @@ class FieldStore:
         return _virtual_field(row)
 
     def create_virtual_field(self, field: VirtualField) -> VirtualField:
-        """Add a new one, whose id is made here. Raises BadRequest, or Conflict where the name is taken."""
+        """Add a new one, whose id is made here. Raise BadRequest, or Conflict where the name is taken."""
         made = VirtualField(
             str(uuid.uuid4()), field.dataset, field.name, field.expression, field.description, field.type, field.unit
         )
@@ -81,7 +81,7 @@ class FieldStore:
     def update_virtual_field(
         self, field: VirtualField, check: Callable[[VirtualField], None] = lambda before: None
     ) -> VirtualField:
-        """Put one in place of that of the same id. Raises NotFound, or Conflict where the name is taken.
+        """Put one in place of that of the same id. Raise NotFound, or Conflict where the name is taken.
 
         `check` gets the one that goes, and raises where it may not.
         """
@@ -96,7 +96,7 @@ class FieldStore:
         return field
 
     def delete_virtual_field(self, field_id: str) -> None:
-        """Delete one; raises NotFound."""
+        """Delete one; raise NotFound."""
         with self._invalidation.changing() as connection:
             if not connection.execute(delete(virtual_fields).where(virtual_fields.c.id == field_id)).rowcount:
                 raise NotFound(f"virtual field {field_id!r} not found")
@@ -124,7 +124,7 @@ class FieldStore:
         return found
 
     def set_map_fields(self, dataset: str, names: Sequence[str]) -> list[str]:
-        """Put these in place of the ones there are; raises BadRequest for a name that cannot be one or comes twice."""
+        """Put these in place of the ones there are; raise BadRequest for a name that cannot be one or comes twice."""
         for name in names:
             _check_field_name(name)
             if names.count(name) > 1:
@@ -146,7 +146,7 @@ class FieldStore:
         return found if found is not None else self._invalidation.read(_shown_map_fields, self._put_shown_map_fields)
 
     def add_map_field(self, dataset: str, name: str) -> None:
-        """Add one. Raises BadRequest for a name that cannot be one, Conflict where it is there already."""
+        """Add one. Raise BadRequest for a name that cannot be one, Conflict where it is there already."""
         _check_field_name(name)
         with self._invalidation.changing() as connection:
             names = list(connection.scalars(select(map_fields.c.name).where(map_fields.c.dataset == dataset)))
@@ -157,7 +157,7 @@ class FieldStore:
             connection.execute(insert(map_fields).values(dataset=dataset, name=name))
 
     def delete_map_field(self, dataset: str, name: str) -> None:
-        """Delete one; raises NotFound."""
+        """Delete one; raise NotFound."""
         one = (map_fields.c.dataset == dataset) & (map_fields.c.name == name)
         with self._invalidation.changing() as connection:
             if not connection.execute(delete(map_fields).where(one)).rowcount:

@@ -1,7 +1,6 @@
 """The fields of a dataset over HTTP: what users say of them, and which hold maps."""
 
 import asyncio
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -41,7 +40,7 @@ async def get_field(request: Request, services: Services, grant: Grant) -> Respo
 
 
 async def update_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes the unit, the description, or whether the field is hidden."""
+    """Change the unit, the description, or whether the field is hidden."""
     wanted = await read_json(request, FieldChange)
     name, field = request.path_params["id"], request.path_params["field"]
     require_changeable(grant, name)
@@ -66,7 +65,7 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def list_map_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """The names of the map fields of a dataset."""
+    """Return the names of the map fields of a dataset."""
     name = request.path_params["id"]
     require_own(grant, name)
     services.lake.check(name)
@@ -74,21 +73,21 @@ async def list_map_fields(request: Request, services: Services, grant: Grant) ->
 
 
 async def replace_map_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts the names given in place of the ones there are."""
+    """Put the names given in place of the ones there are."""
     names = await read_json(request, list[str])
     dataset = _dataset(request, services, grant)
     return json_response(await asyncio.to_thread(services.fields.set_map_fields, dataset, names))
 
 
 async def create_map_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Adds a map field; 409 where it is one already."""
+    """Add a map field; 409 where it is one already."""
     wanted = await read_json(request, MapField)
     await asyncio.to_thread(services.fields.add_map_field, _dataset(request, services, grant), wanted.name)
     return json_response(wanted)
 
 
 async def delete_map_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a field a map field no longer; its events stay as they are."""
+    """Make a field a map field no longer; its events stay as they are."""
     dataset = _dataset(request, services, grant)
     await asyncio.to_thread(services.fields.delete_map_field, dataset, request.path_params["field"])
     return no_content()
@@ -108,7 +107,7 @@ def _field(services: Services, dataset: str, name: str) -> Field:
     raise NotFound(f"field {name!r} of dataset {dataset!r} not found")
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET", "/v2/datasets/{id}/fields/{field:path}", get_field, ANY_TOKEN, answer=statistics.Field, inside=QUERY
     ),

@@ -1,6 +1,6 @@
 """What a supervisor and a monitoring system ask: alive, ready, metrics."""
 
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -56,7 +56,7 @@ async def metrics(request: Request, services: Services, grant: Grant | None) -> 
     return Response(services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/healthz", alive, PUBLIC, answer=Health),
     ApiRoute("GET", "/readyz", ready, PUBLIC, answer=Readiness, failures={503: Unready}),
     ApiRoute("GET", "/metrics", metrics, Need("server", "read"), media={"text/plain": str}),

@@ -1,7 +1,6 @@
 """Queries that were saved by running them, over HTTP."""
 
 import asyncio
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,12 +12,12 @@ from tailrace.api.services import Services, json_response
 
 
 async def saved_query(request: Request, services: Services, grant: Grant) -> Response:
-    """A query that the same user saved."""
+    """Return a query that the same user saved."""
     found = await asyncio.to_thread(services.saved_queries.get, request.path_params["id"], who=grant.user_id)
     return json_response(found)
 
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/api/v1"),
         ApiRoute("GET", "/datasets/_history/{id}", saved_query, ANY_TOKEN, answer=SavedQuery),

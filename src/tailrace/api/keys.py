@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -46,7 +45,7 @@ async def list_keys(request: Request, services: Services, grant: Grant) -> Respo
 
 
 async def create_key(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a key, and its datasets where there are none; the answer is the only place where the key is shown."""
+    """Make a key, and its datasets where there are none; the answer is the only place where the key is shown."""
     wanted = await read_json(request, NewKey)
     record, secret = await asyncio.to_thread(_create, services, grant, wanted)
     return json_response(
@@ -94,12 +93,12 @@ def _usage(services: Services, record: KeyRecord) -> list[str]:
 
 
 def _datasets_of(record: KeyRecord) -> list[str]:
-    """The datasets that a key names; a destination is the name of its dataset."""
+    """Return the datasets that a key names; a destination is the name of its dataset."""
     return record.datasets or [record.dataset or record.destination or ""]
 
 
 def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> None:
-    """Makes those that are missing, so that no first event is refused for want of one."""
+    """Make those that are missing, so that no first event is refused for want of one."""
     missing = [name for name in names if name != EVERY_DATASET and not services.lake.has(name)]
     if missing:
         require(grant, capability="datasets", action="create")
@@ -108,9 +107,9 @@ def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> No
             services.lake.create(name, who=grant.user_id, organisation=grant.organisation)
 
 
-_OF_ONE_DATASET: Final = next(each.name for each in PROTOCOLS if each.key and each.key.scope == "dataset")
+_OF_ONE_DATASET = next(each.name for each in PROTOCOLS if each.key and each.key.scope == "dataset")
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/tailrace/v1/keys", list_keys, Need("apiTokens", "read"), answer=list[KeyRecord]),
     ApiRoute(
         "POST",

@@ -1,7 +1,6 @@
 """Which of the media types that an answer can have a client accepts."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from tailrace.events import NotAcceptable
 from tailrace.query import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
@@ -13,14 +12,14 @@ PLAIN: Mapping[str, Callable[[Result], bytes]] = {
     "application/vnd.apache.arrow.stream": to_arrow,
     "application/vnd.apache.parquet": to_parquet,
 }
-TABLES: Final = dict.fromkeys(PLAIN, str)  # as the further answers of a route
+TABLES = dict.fromkeys(PLAIN, str)  # as the further answers of a route
 FORMATS: Mapping[str, Callable[[Result], bytes]] = {JSON: to_json, **PLAIN}
 
 
 def accepted(header: str) -> str:
     """Return the media type that an answer can have and that an Accept header weighs most, of equals the first named.
 
-    A header without any is as none. Raises NotAcceptable where it names only others.
+    A header without any is as none. Raise NotAcceptable where it names only others.
     """
     best, most = "", 0.0
     named = [[piece.strip().lower() for piece in part.split(";")] for part in header.split(",") if part.strip()]
@@ -35,7 +34,7 @@ def accepted(header: str) -> str:
 
 
 def _first_of(media_range: str) -> str:
-    """The media type of an answer that a range such as `text/*` means first; "" where it means none."""
+    """Return the media type of an answer that a range such as `text/*` means first; "" where it means none."""
     if media_range in ("*/*", "*"):
         return JSON
     if media_range.endswith("/*"):

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -35,8 +35,8 @@ from tailrace.query.sources import readable, readable_names
 from tailrace.storage.documents import Document, DocumentStore
 
 AREA = "monitors"
-MAX_NAMED: Final = 100  # monitors whose history one request asks for
-MAX_SHOWN_RUNS: Final = 500  # of each
+MAX_NAMED = 100  # monitors whose history one request asks for
+MAX_SHOWN_RUNS = 500  # of each
 
 
 class StoredMonitor(Struct, frozen=True):
@@ -57,7 +57,7 @@ async def list_monitors(request: Request, services: Services, grant: Grant) -> R
 
 
 async def create_monitor(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one, which runs at once."""
+    """Make one, which runs at once."""
     body = await _checked(request, services, grant)
     made = new_id("mon_")
 
@@ -77,7 +77,7 @@ async def get_monitor(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def update_monitor(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place, which runs at once; what it remembers of its last runs stays."""
+    """Put another in its place, which runs at once; what it remembers of its last runs stays."""
     before = await _found(request, services, grant)
     document_id = before.id
     body = await _checked(request, services, grant, _stored(before).monitor.mpl_query)
@@ -93,7 +93,7 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
 
 
 async def delete_monitor(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it with its history; nobody is told."""
+    """Remove it with its history; nobody is told."""
     document_id = request.path_params["id"]
 
     def remove() -> None:
@@ -106,7 +106,7 @@ async def delete_monitor(request: Request, services: Services, grant: Grant) -> 
 
 
 async def get_history(request: Request, services: Services, grant: Grant) -> Response:
-    """The alerts that opened and closed in a time, in exactly the members of Axiom's document."""
+    """Return the alerts that opened and closed in a time, in exactly the members of Axiom's document."""
     document = await _found(request, services, grant)
     start_ns, end_ns = _range(request)
 
@@ -142,7 +142,7 @@ async def get_standing(request: Request, services: Services, grant: Grant) -> Re
     return json_response(await asyncio.to_thread(read))
 
 
-RUN_FIELDS: Final = (
+RUN_FIELDS = (
     "_time", "run_id", "notified", "group_values", "alert_state", "matching_value", "error", "query.startTime",
     "query.endTime", "run_time", "notification_failed", "notification_error",
 )  # fmt: skip
@@ -156,7 +156,9 @@ class RunHistory(Struct, frozen=True):
 
 
 async def get_histories(request: Request, services: Services, grant: Grant) -> Response:
-    """What happened with the monitors whose ids `monitorIds` has, newest first, as Axiom's MCP server reads it."""
+    """Return what happened with the monitors whose ids `monitorIds` has, newest first, as Axiom's MCP server reads
+    it.
+    """
     named = request.query_params.get("monitorIds", "").split(",")
     wanted = list(dict.fromkeys(each.strip() for each in named if each.strip()))
     if not wanted or len(wanted) > MAX_NAMED:
@@ -240,7 +242,7 @@ class StoredSources(Struct, frozen=True, eq=False):
         return notifiers.find_notifier(self.documents, organisation, notifier_id)
 
     def ask(self, question: Question) -> AplResult:
-        """The answer, of what the monitor may read; raises TailraceError."""
+        """Return the answer, of what the monitor may read; raise TailraceError."""
 
         def check(dataset: str) -> None:
             require(question.reader, capability="query", action="read", dataset=dataset)
@@ -271,7 +273,8 @@ class StoredSources(Struct, frozen=True, eq=False):
 
 
 async def _checked(request: Request, services: Services, grant: Grant, mpl: str = "") -> dict[str, Any]:
-    """The body to be stored. Raises BadRequest for what could never run: a wrong query, notifiers that are not there.
+    """Return the body to be stored. Raise BadRequest for what could never run: a wrong query, notifiers that are not
+    there.
 
     `mpl` is the query in MPL that the monitor has, which comes back as the aplQuery that it was shown as.
     """
@@ -335,7 +338,7 @@ async def _found(request: Request, services: Services, grant: Grant) -> Document
 
 
 def _range(request: Request) -> tuple[int | None, int | None]:
-    """The time asked about; any where it is not given."""
+    """Return the time asked about; any where it is not given."""
     now_ns = time.time_ns()
     query = request.query_params
     start, end = (moment(name, with_plus(query.get(name, "")), now_ns) for name in ("startTime", "endTime"))
@@ -394,7 +397,7 @@ def _happened(entry: Entry) -> Happened:
 MONITOR_IDS = ParameterDoc("monitorIds", "Ids of monitors, divided by commas.", required=True)
 START_TIME = ParameterDoc("startTime", "RFC 3339, or relative as in now-1h: what happened then or later.")
 END_TIME = ParameterDoc("endTime", "RFC 3339, or relative as in now-1h: what happened then or earlier.")
-_EXAMPLE: Final = {
+_EXAMPLE = {
     "name": "Errors",
     "type": "Threshold",
     "aplQuery": "demo | where level == 'error' | summarize count()",
@@ -404,7 +407,7 @@ _EXAMPLE: Final = {
     "rangeMinutes": 5,
 }
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/monitors", list_monitors, Need("monitors", "read"), answer=list[ShownMonitor]),
     ApiRoute(
         "POST",

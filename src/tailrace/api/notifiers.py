@@ -1,7 +1,7 @@
 """Notifiers over HTTP: whom monitors tell, and how."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -47,7 +47,7 @@ async def list_notifiers(request: Request, services: Services, grant: Grant) -> 
 
 
 async def create_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one."""
+    """Make one."""
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await Area(AREA, services, grant).add(msgspec.to_builtins(notifier), new_id("notify_"))
     return json_response(_shown(document))
@@ -60,7 +60,7 @@ async def get_notifier(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place."""
+    """Put another in its place."""
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await Area(AREA, services, grant).replace(document_id, lambda _: msgspec.to_builtins(notifier))
@@ -68,7 +68,7 @@ async def update_notifier(request: Request, services: Services, grant: Grant) ->
 
 
 async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it. Monitors that name it stay, and their history says that it is missing."""
+    """Remove it. Monitors that name it stay, and their history says that it is missing."""
     await Area(AREA, services, grant).delete(request.path_params["id"])
     return no_content()
 
@@ -83,7 +83,7 @@ def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str)
 
 
 def shown_time(time: datetime | None) -> str | None:
-    """A time as answers have it, null for none."""
+    """Return a time as answers have it, null for none."""
     return None if time is None else rfc3339(time)
 
 
@@ -100,9 +100,9 @@ def _shown(document: Document) -> ShownNotifier:
     )
 
 
-_EXAMPLE: Final = {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}}
+_EXAMPLE = {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/notifiers", list_notifiers, Need("notifiers", "read"), answer=list[ShownNotifier]),
     ApiRoute(
         "POST",

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -16,10 +16,10 @@ from tailrace.api.media import JSON
 from tailrace.api.route import ANY_TOKEN, ApiRoute
 from tailrace.protocols.http import BodyDoc, ParameterDoc, Protocol, Route
 
-OPENAPI: Final = "3.1.0"
-REFERENCE: Final = "#/components/schemas/{name}"
-NEEDS: Final = "x-tailrace-needs"  # member of an operation: what its token must be allowed
-ABOUT: Final = """\
+OPENAPI = "3.1.0"
+REFERENCE = "#/components/schemas/{name}"
+NEEDS = "x-tailrace-needs"  # member of an operation: what its token must be allowed
+ABOUT = """\
 Events come in over the protocols of {every}, and are queried and managed by {api}'s API.
 
 The routes of {others} are shown under the mounts of their protocols ({mounts}), where there is no doubt which
@@ -29,8 +29,8 @@ Each route tells what its token needs as `capability:action`; the capabilities a
 answer has the header `X-Axiom-Trace-Id`, and an error that sending the same again can help has `Retry-After`, in
 seconds. A wrong method is 405, an unknown path 404."""
 
-_PARAMETER: Final = re.compile(r"{(\w+)(:path)?}")
-_PARAMETERS: Final = {
+_PARAMETER = re.compile(r"{(\w+)(:path)?}")
+_PARAMETERS = {
     "dataset": "Name of the dataset.",
     "destination": "`system.application.environment`.",
     "field": "Name of the field; of one within another the whole path, joined by dots.",
@@ -57,7 +57,7 @@ class Operation(Struct, frozen=True):
 
 
 def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[str, Any]:
-    """The document, as an object of JSON."""
+    """Return the document, as an object of JSON."""
     tokens = tuple(each.name for protocol in protocols if protocol.has_api for each in protocol.credentials)
     operations = [
         *(_of_protocol(route, protocol) for protocol in protocols for route in protocol.routes),
@@ -98,12 +98,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def path_of(route: ApiRoute) -> str:
-    """The path of a route as the document has it."""
+    """Return the path of a route as the document has it."""
     return _PARAMETER.sub(r"{\1}", route.path)
 
 
 def mounted(route: Route, protocol: Protocol) -> str:
-    """The path of a protocol's route as the document has it: where no other protocol has one."""
+    """Return the path of a protocol's route as the document has it: where no other protocol has one."""
     return route.path if protocol.has_api else protocol.mount + route.path
 
 
@@ -178,7 +178,7 @@ def _first_line(thing: object) -> str:
 
 
 def _tags(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> list[dict[str, str]]:
-    """The areas in the order of the tables, each with the first line of its module."""
+    """Return the areas in the order of the tables, each with the first line of its module."""
     modules = {protocol.name: protocol.render_error.__module__ for protocol in protocols}
     modules |= {_area(route): route.handler.__module__ for route in routes}
     return [{"name": area, "description": _first_line(sys.modules[name])} for area, name in modules.items()]
@@ -207,7 +207,7 @@ def _types(operation: Operation) -> Iterator[Any]:
 
 
 def _schemas(kinds: Sequence[Any]) -> tuple[Types, dict[str, Any]]:
-    """What gives the schema of a type, and the schemas that those refer to."""
+    """Return what gives the schema of a type, and the schemas that those refer to."""
     schemas, components = _with_short_names(*msgspec.json.schema_components(kinds, ref_template=REFERENCE))
     known = dict(zip(map(repr, kinds), schemas, strict=True))  # not all of them can be hashed
 
@@ -222,7 +222,9 @@ def _schemas(kinds: Sequence[Any]) -> tuple[Types, dict[str, Any]]:
 def _with_short_names(
     schemas: Sequence[dict[str, Any]], components: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The same, where types of one name are told apart by the last part of their module's name, if that is enough."""
+    """Return the same, where types of one name are told apart by the last part of their module's name, if that is
+    enough.
+    """
     short = {name: ".".join(name.split(".")[-2:]) for name in components}
     names = {name: each if list(short.values()).count(each) == 1 else name for name, each in short.items()}
     references = {REFERENCE.format(name=name): REFERENCE.format(name=each) for name, each in names.items()}

@@ -1,7 +1,6 @@
 """Organisations over HTTP, in the objects of Axiom's `/v2/orgs`."""
 
 import asyncio
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -70,12 +69,12 @@ class OrgName(Struct):
 
 
 async def list_organisations(request: Request, services: Services, grant: Grant) -> Response:
-    """The organisations of the token's user; of an API token the one that it is for."""
+    """Return the organisations of the token's user; of an API token the one that it is for."""
     return json_response(await asyncio.to_thread(_visible, services, grant))
 
 
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes an organisation, which the token's user owns. Only an owner of the first one may."""
+    """Make an organisation, which the token's user owns. Only an owner of the first one may."""
     wanted = await read_json(request, OrgName)
     made = await asyncio.to_thread(services.access.people.create_organisation, wanted.name, who=grant)
     return json_response(await asyncio.to_thread(_shown, services, made, "owner"))
@@ -87,7 +86,7 @@ async def get_organisation(request: Request, services: Services, grant: Grant) -
 
 
 async def update_organisation(request: Request, services: Services, grant: Grant) -> Response:
-    """Calls the organisation that the token is used for something else; its id stays."""
+    """Call the organisation that the token is used for something else; its id stays."""
     wanted = await read_json(request, OrgName)
     name = request.path_params["id"]
     if name != grant.organisation:
@@ -142,9 +141,9 @@ def _shown(services: Services, organisation: Organisation, role: str, with_peopl
     )
 
 
-_EXAMPLE: Final = {"name": "Shop"}
+_EXAMPLE = {"name": "Shop"}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/orgs", list_organisations, ANY_TOKEN, answer=list[Org]),
     ApiRoute(
         "POST",

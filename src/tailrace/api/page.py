@@ -5,16 +5,16 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from tailrace.api.media import JSON
 
 Document = Mapping[str, Any]
 
-URL: Final = "http://127.0.0.1:8080"  # of the examples, where it is not known which address the page is read from
-_CODE: Final = re.compile(r"`([^`]+)`")
-_NAME: Final = re.compile(r"{(\w+)}")
-_STYLE: Final = """
+URL = "http://127.0.0.1:8080"  # of the examples, where it is not known which address the page is read from
+_CODE = re.compile(r"`([^`]+)`")
+_NAME = re.compile(r"{(\w+)}")
+_STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2330; background: #fff; }
 body { max-width: 68rem; margin: 0 auto; padding: 1rem }
 h1, h2, h3 { line-height: 1.2 }
@@ -50,12 +50,12 @@ td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid #e
 
 
 def render(document: Document) -> bytes:
-    """The page of an OpenAPI document."""
+    """Return the page of an OpenAPI document."""
     return "".join(_page(document)).encode()
 
 
 def at(page: bytes, url: str) -> bytes:
-    """The page whose examples call the server at a base URL."""
+    """Return the page whose examples call the server at a base URL."""
     return page.replace(html.escape(URL).encode(), html.escape(url).encode())
 
 
@@ -122,7 +122,7 @@ def _credential_names(operation: Mapping[str, Any]) -> str:
 
 
 def curl(method: str, path: str, operation: Mapping[str, Any], document: Document) -> str:
-    """A command for a shell that calls the operation with the first of its examples."""
+    """Return a command for a shell that calls the operation with the first of its examples."""
     filled = _NAME.sub(lambda match: _filled(match[1], path), path)
     query = "&".join(
         f"{each['name']}={'ID' if each['name'].endswith('Ids') else 'demo'}"
@@ -169,7 +169,7 @@ def _object(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """What a schema takes, in words, as HTML."""
+    """Return what a schema takes, in words, as HTML."""
     if "$ref" in schema:
         name = html.escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#object-{name}">{name}</a>'

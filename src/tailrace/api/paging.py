@@ -1,7 +1,7 @@
 """The part of a list that `limit` and `offset` of the query string ask for."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 from msgspec import Meta
 from starlette.requests import Request
@@ -11,16 +11,16 @@ from tailrace.protocols.http import ParameterDoc
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
-LIMIT: Final = ParameterDoc(
+LIMIT = ParameterDoc(
     "limit", f"How many at most; {DEFAULT_LIMIT} where it is not given.", Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 )
-OFFSET: Final = ParameterDoc("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
+OFFSET = ParameterDoc("offset", "How many are passed over first.", Annotated[int, Meta(ge=0)])
 
 T = TypeVar("T")
 
 
 def page(request: Request, items: Sequence[T]) -> list[T]:
-    """Raises BadRequest for a limit beyond 1 to MAX_LIMIT, or an offset below 0."""
+    """Raise BadRequest for a limit beyond 1 to MAX_LIMIT, or an offset below 0."""
     offset = _number(request, "offset", 0, least=0)
     limit = _number(request, "limit", DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
     return list(items[offset : offset + limit])

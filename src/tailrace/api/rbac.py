@@ -1,7 +1,6 @@
 """Roles and groups over HTTP: what users may do beyond the built-in roles."""
 
 import asyncio
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,12 +13,12 @@ from tailrace.api.services import Services, json_response, no_content, read_json
 
 
 async def list_roles(request: Request, services: Services, grant: Grant) -> Response:
-    """The roles that the organisation made; the built-in ones, such as admin, are not among them."""
+    """Return the roles that the organisation made; the built-in ones, such as admin, are not among them."""
     return json_response(await asyncio.to_thread(services.access.rbac.list_roles, grant.organisation))
 
 
 async def create_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a role, which may not allow more than the token does."""
+    """Make a role, which may not allow more than the token does."""
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, who=grant))
@@ -32,7 +31,7 @@ async def get_role(request: Request, services: Services, grant: Grant) -> Respon
 
 
 async def update_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place, in force from the next use of its users' tokens on."""
+    """Put another in its place, in force from the next use of its users' tokens on."""
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
     role = request.path_params["id"]
@@ -40,18 +39,18 @@ async def update_role(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def delete_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it: users whose role it was have the role none then."""
+    """Remove it: users whose role it was have the role none then."""
     await asyncio.to_thread(services.access.rbac.delete_role, request.path_params["id"], who=grant)
     return no_content()
 
 
 async def list_groups(request: Request, services: Services, grant: Grant) -> Response:
-    """The groups of the organisation."""
+    """Return the groups of the organisation."""
     return json_response(await asyncio.to_thread(services.access.rbac.list_groups, grant.organisation))
 
 
 async def create_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a group, whose members have its roles beside their own."""
+    """Make a group, whose members have its roles beside their own."""
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, who=grant))
@@ -64,7 +63,7 @@ async def get_group(request: Request, services: Services, grant: Grant) -> Respo
 
 
 async def update_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place: members and roles that are not given any more are gone."""
+    """Put another in its place: members and roles that are not given any more are gone."""
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
     group = request.path_params["id"]
@@ -72,15 +71,15 @@ async def update_group(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def delete_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it; its members keep their own roles."""
+    """Remove it; its members keep their own roles."""
     await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], who=grant)
     return no_content()
 
 
-_ROLE_BODY_EXAMPLE: Final = {"name": "Reader of the shop", "datasetCapabilities": {"demo": {"query": ["read"]}}}
-_GROUP_BODY_EXAMPLE: Final = {"name": "On call", "members": [], "roles": []}
+_ROLE_BODY_EXAMPLE = {"name": "Reader of the shop", "datasetCapabilities": {"demo": {"query": ["read"]}}}
+_GROUP_BODY_EXAMPLE = {"name": "On call", "members": [], "roles": []}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/rbac/roles", list_roles, Need("rbac", "read"), answer=list[CustomRole]),
     ApiRoute(
         "POST",

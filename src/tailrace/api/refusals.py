@@ -1,7 +1,5 @@
 """The requests that the server refused of late, for who runs it."""
 
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,11 +11,11 @@ from tailrace.events.outcome import Refusal
 
 
 async def list_refusals(request: Request, services: Services, grant: Grant) -> Response:
-    """The requests refused since the server started, as a whole or some of their events; the latest first."""
+    """Return the requests refused since the server started, as a whole or some of their events; the latest first."""
     return json_response(page(request, services.refusals()))
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET",
         "/tailrace/v1/refusals",

@@ -1,6 +1,6 @@
 """What a route of the API is: a method and a path, what answers it, what it needs, and how it is documented."""
 
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
@@ -23,9 +23,9 @@ class Act(Struct, frozen=True):
     resource: str  # what sort of thing is changed, such as dataset
 
 
-ANY_TOKEN: Final = Need("", "")  # a valid token; the handler looks at what it may do where that depends on the request
-PUBLIC: Final = None  # no token
-QUERY: Final = "query:read on the datasets"  # as what a handler asks of the token
+ANY_TOKEN = Need("", "")  # a valid token; the handler looks at what it may do where that depends on the request
+PUBLIC = None  # no token
+QUERY = "query:read on the datasets"  # as what a handler asks of the token
 
 
 class ApiRoute(Struct, frozen=True):
@@ -52,5 +52,5 @@ class ApiRoute(Struct, frozen=True):
 
 
 def under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]:
-    """The routes below each of the prefixes: all below the first, then all below the next."""
+    """Return the routes below each of the prefixes: all below the first, then all below the next."""
     return tuple(replace(route, path=prefix + route.path) for prefix in prefixes for route in routes)

@@ -1,7 +1,5 @@
 """Every route of the API, from the modules that answer them."""
 
-from typing import Final
-
 from tailrace.api import (
     annotations,
     apl,
@@ -31,7 +29,7 @@ from tailrace.api.route import ApiRoute
 
 # In the order of the document. The first route that fits a request answers it: those of names that a dataset could
 # have, as in /v1/datasets/_fields, are before those of one dataset.
-ROUTES: Final[tuple[ApiRoute, ...]] = (
+ROUTES: tuple[ApiRoute, ...] = (
     *apl.ROUTES,
     *statistics.ROUTES,
     *history.ROUTES,

@@ -34,7 +34,7 @@ async def run_one(
     *,
     is_limited: bool = True,
 ) -> T:
-    """The same, where `gone` is done when the client has hung up.
+    """Return the same, where `gone` is done when the client has hung up.
 
     What is not `is_limited` may take any time once a thread has begun it, each of its queries the time of one.
     """
@@ -69,7 +69,7 @@ async def run_one(
 
 @asynccontextmanager
 async def hang_up(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
-    """A future that is done when the client hangs up; the request's body must have been read."""
+    """Yield a future that is done when the client hangs up; the request's body must have been read."""
     waiting = asyncio.create_task(_hang_up(request))
     try:
         yield waiting
@@ -83,6 +83,6 @@ async def _hang_up(request: Request) -> None:
 
 
 def _forget(running: "asyncio.Future[T]") -> None:
-    """Takes note of how an abandoned query ended, which nobody waits for any more."""
+    """Take note of how an abandoned query ended, which nobody waits for any more."""
     if not running.cancelled():
         running.exception()

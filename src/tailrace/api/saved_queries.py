@@ -50,7 +50,7 @@ class SavedQueryStore:
         return query_id
 
     def get(self, query_id: str, *, who: str) -> SavedQuery:
-        """Return a query that the user saved; raises NotFound."""
+        """Return a query that the user saved; raise NotFound."""
         mine = (query_history.c.id == query_id) & (query_history.c.who == who)
         with self._database.reading() as connection:
             row = connection.execute(select(query_history).where(mine)).first()

@@ -70,12 +70,12 @@ Handler = Callable[[Request, Services, Any], Awaitable[Response]]
 
 
 async def read_json(request: Request, kind: type[T]) -> T:
-    """The request's body as `kind`; raises BadRequest for what does not fit it, TooLarge past MAX_BODY_BYTES."""
+    """Return the request's body as `kind`; raise BadRequest for what does not fit it, TooLarge past MAX_BODY_BYTES."""
     return decode_json(await read_body(request), kind)
 
 
 async def read_body(request: Request) -> bytes:
-    """The request's body; raises TooLarge past MAX_BODY_BYTES."""
+    """Return the request's body; raise TooLarge past MAX_BODY_BYTES."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -85,7 +85,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:
-    """JSON as `kind`; raises BadRequest for what does not fit it."""
+    """JSON as `kind`; raise BadRequest for what does not fit it."""
     try:
         return msgspec.json.decode(body, type=kind)
     except RecursionError as error:
@@ -95,10 +95,10 @@ def decode_json(body: bytes, kind: type[T]) -> T:
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """An answer of what msgspec can encode as JSON."""
+    """Return an answer of what msgspec can encode as JSON."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 def no_content() -> Response:
-    """An answer without a body."""
+    """Return an answer without a body."""
     return Response(status_code=204)

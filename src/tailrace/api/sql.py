@@ -1,7 +1,6 @@
 """SQL over HTTP: one SELECT over the datasets that the token may query, answered in the format asked for."""
 
 from functools import partial
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -46,7 +45,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     return Response(content, headers={"content-type": media_type})
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "POST",
         "/tailrace/v1/sql",

@@ -1,7 +1,7 @@
 """Saved queries over HTTP: what Axiom's API calls starred queries."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -70,7 +70,7 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
 
 
 async def create_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Keeps one, of the token's user unless `who` names another."""
+    """Keep one, of the token's user unless `who` names another."""
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_checked, wanted, services, grant, grant.user_id)
     _require(grant, "create", body["dataset"])
@@ -84,7 +84,7 @@ async def get_starred_query(request: Request, services: Services, grant: Grant) 
 
 
 async def update_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place."""
+    """Put another in its place."""
     before = await _found(request, services, grant, "update")
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_checked, wanted, services, grant, before.who)
@@ -99,7 +99,7 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
 
 
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it."""
+    """Remove it."""
     query = await _found(request, services, grant, "delete")
     await Area(AREA, services, grant).delete(query.id)
     return no_content()
@@ -129,7 +129,7 @@ async def _found(request: Request, services: Services, grant: Grant, action: str
 
 
 def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
-    """The body to be stored; raises BadRequest for what is against the rules of Axiom's document."""
+    """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
     apl = wanted.query.get("apl")
     if wanted.kind != KIND:
         raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")
@@ -161,9 +161,9 @@ def _shown(document: Document) -> StarredQuery:
 WHO = ParameterDoc("who", "Whose they are: a user's id, `team` for the others', `all`; one's own where not given.")
 OF_DATASET = ParameterDoc("dataset", "Those of this dataset.")
 TEXT = ParameterDoc("qs", "A part of their name or of their APL.")
-_EXAMPLE: Final = {"name": "Errors", "query": {"apl": "demo | where level == 'error'"}}
+_EXAMPLE = {"name": "Errors", "query": {"apl": "demo | where level == 'error'"}}
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/v2"),
         ApiRoute(

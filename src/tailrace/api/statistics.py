@@ -1,7 +1,6 @@
 """What datasets hold, over HTTP: their fields, and figures of their size and time."""
 
 import asyncio
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,18 +84,18 @@ class FieldsBody(Struct, rename="camel"):
 
 
 async def all_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """The fields of every dataset that the token may query."""
+    """Return the fields of every dataset that the token may query."""
     return json_response(await asyncio.to_thread(_fields_of, services, grant, None))
 
 
 async def chosen_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """The fields of the datasets in the body, of all where it names none."""
+    """Return the fields of the datasets in the body, of all where it names none."""
     body = await read_json(request, FieldsBody | None)  # type: ignore[arg-type]
     return json_response(await asyncio.to_thread(_fields_of, services, grant, body.datasets if body else None))
 
 
 async def dataset_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """The fields of a dataset, stored and virtual."""
+    """Return the fields of a dataset, stored and virtual."""
     [found] = await asyncio.to_thread(_fields_of, services, grant, [request.path_params["id"]])
     return json_response(found.fields)
 
@@ -149,7 +148,7 @@ def _fields_of(services: Services, grant: Grant, names: list[str] | None) -> lis
 
 
 def fields_of(services: Services, dataset: str) -> list[Field]:
-    """The fields of one dataset, stored and virtual, as `GET /v2/datasets/{id}/fields` has them."""
+    """Return the fields of one dataset, stored and virtual, as `GET /v2/datasets/{id}/fields` has them."""
     return _fields(services, _snapshot(services, dataset))
 
 
@@ -158,7 +157,7 @@ def _snapshot(services: Services, name: str) -> Snapshot:
 
 
 def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
-    """Stored fields sorted bytewise by name, then virtual ones, as a query answers with them."""
+    """Return stored fields sorted bytewise by name, then virtual ones, as a query answers with them."""
     types: dict[str, set[str]] = {}
     view: FieldsView = snapshot.fields
     for column in view.columns:
@@ -217,7 +216,7 @@ def _info(services: Services, name: str) -> Info:
 
 
 def _human(size: int) -> str:
-    """A size for people, in powers of 1000."""
+    """Return a size for people, in powers of 1000."""
     amount = float(size)
     for unit in _UNITS[:-1]:
         if amount < 1000:
@@ -226,7 +225,7 @@ def _human(size: int) -> str:
     return f"{amount:.1f} {_UNITS[-1]}"
 
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/api/v1"),
         ApiRoute("GET", "/datasets/_fields", all_fields, ANY_TOKEN, answer=list[DatasetFields], inside=QUERY),

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,10 +23,10 @@ from tailrace.tail import Missed, Reader, message
 
 T = TypeVar("T")
 
-CHECK_S: Final = 0.5  # between two looks whether the token is still good and the dataset still there
-WHERE: Final = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
-OVER: Final = "end"  # the name of the last event of a stream that the server ends
-MISSED: Final = "missed"
+CHECK_S = 0.5  # between two looks whether the token is still good and the dataset still there
+WHERE = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
+OVER = "end"  # the name of the last event of a stream that the server ends
+MISSED = "missed"
 
 
 async def tail(request: Request, services: Services, grant: Grant) -> Response:
@@ -112,7 +112,9 @@ class TailResponse(Response):
         *,
         timeout_s: float = math.inf,
     ) -> tuple[str, T | None]:
-        """What the work returns, None where it is not done in time; before that, why the stream is over, if it is."""
+        """Return what the work returns, None where it is not done in time; before that, why the stream is over, if it
+        is.
+        """
         doing = asyncio.ensure_future(work)
         end_s = time.monotonic() + timeout_s
         try:
@@ -143,7 +145,7 @@ class TailResponse(Response):
         return ""
 
     def _check(self) -> None:
-        """Raises what a new request of the kind would be refused with."""
+        """Raise what a new request of the kind would be refused with."""
         headers = self._request.headers
         value = headers.get("authorization")
         secret = axiom.bearer(value.encode("latin-1") if value else None)
@@ -161,7 +163,7 @@ class _Replaced(TailraceError):
     """The dataset was dropped, and there is a new one of its name."""
 
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET",
         "/tailrace/v1/tail/{dataset}",

@@ -2,14 +2,13 @@
 
 import re
 import time
-from typing import Final
 
 from tailrace.events import BadRequest
 from tailrace.events.times import EXAMPLE
 from tailrace.query.apl.times import SECOND, datetime_ns
 from tailrace.query.legacy import duration_ns
 
-ZERO_TIME: Final = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
+ZERO_TIME = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
 # What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
 _LOST_PLUS = re.compile(r"^(now|[^\sT]*+T\S*+) (?=\d\S*+$)")
 _RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
@@ -18,7 +17,7 @@ _DAY_NS = 24 * 3600 * SECOND
 
 
 def time_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
-    """The bounds of a request in Unix nanoseconds, None for one that it has not. Raises BadRequest."""
+    """Return the bounds of a request in Unix nanoseconds, None for one that it has not. Raise BadRequest."""
     now_ns = time.time_ns()
     start_ns, end_ns = moment("startTime", start, now_ns), moment("endTime", end, now_ns)
     if start_ns is not None and end_ns is not None and start_ns > end_ns:
@@ -29,7 +28,7 @@ def time_range(start: str | None, end: str | None) -> tuple[int | None, int | No
 def moment(name: str, text: str | None, now_ns: int) -> int | None:
     """Unix nanoseconds of a time that a request has, RFC 3339 or relative (`now-1h`); None where it has none.
 
-    An offset with a `Z` after it, as the Python client sends, is that offset. Raises BadRequest.
+    An offset with a `Z` after it, as the Python client sends, is that offset. Raise BadRequest.
     """
     text = (text or "").strip()
     if not text or text.startswith(ZERO_TIME):

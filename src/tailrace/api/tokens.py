@@ -1,7 +1,6 @@
 """Tokens over HTTP: API tokens, the ingest tokens of before 2022, and the personal tokens of users."""
 
 import asyncio
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -102,7 +101,7 @@ async def list_tokens(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes an API token; the answer is the only place where its secret is shown."""
+    """Make an API token; the answer is the only place where its secret is shown."""
     wanted = await read_json(request, NewToken)
     _refuse_views(wanted)
     record, secret = await asyncio.to_thread(
@@ -124,7 +123,7 @@ async def get_token(request: Request, services: Services, grant: Grant) -> Respo
 
 
 async def update_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes an advanced API token, in force from its next use on. Basic ones do not change."""
+    """Change an advanced API token, in force from its next use on. Basic ones do not change."""
     wanted = await read_json(request, TokenChange)
     record = await asyncio.to_thread(
         services.access.update_token,
@@ -140,7 +139,7 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def regenerate_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a token like this one, or as `newToken` says, with a new id and secret; this one ends at the time given.
+    """Make a token like this one, or as `newToken` says, with a new id and secret; this one ends at the time given.
 
     A `newToken` takes the right to make tokens too, and gives no right that the request's own token lacks.
     """
@@ -174,7 +173,7 @@ async def list_ingest_tokens(request: Request, services: Services, grant: Grant)
 
 
 async def create_ingest_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a token that only ingests, into the datasets that are its scopes."""
+    """Make a token that only ingests, into the datasets that are its scopes."""
     wanted = await read_json(request, NewIngestToken)
     record, secret = await asyncio.to_thread(
         services.access.create_token,
@@ -188,13 +187,13 @@ async def create_ingest_token(request: Request, services: Services, grant: Grant
 
 
 async def list_own_tokens(request: Request, services: Services, grant: Grant) -> Response:
-    """The personal tokens of the token's user, without secrets."""
+    """Return the personal tokens of the token's user, without secrets."""
     _require_personal(grant)
     return json_response(await asyncio.to_thread(services.access.list_personal_tokens, grant.user_id, who=grant))
 
 
 async def create_own_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes another personal token of the token's user."""
+    """Make another personal token of the token's user."""
     _require_personal(grant)
     return await _create_personal(request, services, grant, grant.user_id)
 
@@ -208,13 +207,13 @@ async def delete_own_token(request: Request, services: Services, grant: Grant) -
 
 
 async def list_user_tokens(request: Request, services: Services, grant: Grant) -> Response:
-    """The personal tokens of a user, without secrets."""
+    """Return the personal tokens of a user, without secrets."""
     user_id = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.list_personal_tokens, user_id, who=grant))
 
 
 async def create_user_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes a personal token for a user; one that is in several organisations makes theirs themselves."""
+    """Make a personal token for a user; one that is in several organisations makes theirs themselves."""
     return await _create_personal(request, services, grant, request.path_params["id"])
 
 
@@ -262,9 +261,9 @@ def _ingest_token(record: TokenRecord, secret: str = "") -> IngestToken:
     return IngestToken(record.id, record.name, record.description, list(record.dataset_capabilities), secret)
 
 
-_EXAMPLE: Final = {"name": "laptop"}
+_EXAMPLE = {"name": "laptop"}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/tokens", list_tokens, Need("apiTokens", "read"), answer=list[TokenRecord]),
     ApiRoute(
         "POST",

@@ -31,7 +31,9 @@ class Turns:
 
     @contextmanager
     def one(self, token_id: str) -> Iterator[None]:
-        """A query of the token for as long as this lasts; raise Overloaded where it, or all, have as many as may be."""
+        """Yield a query of the token for as long as this lasts; raise Overloaded where it, or all, have as many as may
+        be.
+        """
         if self._taken.total() >= self._running + self._waiting:
             raise Overloaded(
                 f"{self._running} queries run (query_concurrency) and {self._waiting} wait, the limit query_queue",

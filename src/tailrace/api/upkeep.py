@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -66,12 +65,12 @@ class Deleted(Struct, frozen=True, rename="camel"):
 
 
 async def trim_counted(request: Request, services: Services, grant: Grant) -> Response:
-    """Deletes the events that are older than a duration, and says how many."""
+    """Delete the events that are older than a duration, and say how many."""
     return json_response(Trimmed(await _trim(request, services, grant)))
 
 
 async def trim(request: Request, services: Services, grant: Grant) -> Response:
-    """Deletes the events that are older than a duration."""
+    """Delete the events that are older than a duration."""
     await _trim(request, services, grant)
     return no_content()
 
@@ -92,7 +91,7 @@ async def _trim(request: Request, services: Services, grant: Grant) -> int:
 
 
 async def vacuum(request: Request, services: Services, grant: Grant) -> Response:
-    """Merges small files of a dataset and removes those that nothing needs any more; 429 while that is under way."""
+    """Merge small files of a dataset and remove those that nothing needs any more; 429 while that is under way."""
     name = request.path_params["id"]
     require(grant, capability="vacuum", action="update", dataset=name)
     services.lake.get(name)
@@ -115,7 +114,7 @@ def _vacuum(services: Services, name: str) -> Vacuumed:
 
 
 async def delete_matching(request: Request, services: Services, grant: Grant) -> Response:
-    """Deletes the events that an APL query matches, all of them or none; without `commit` it only counts them."""
+    """Delete the events that an APL query matches, all of them or none; without `commit` it only counts them."""
     body = await read_json(request, DeleteBody)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
     wanted = AplRequest(
@@ -167,9 +166,9 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
 
 
 TRIM = "trim:update on the dataset"
-_EXAMPLE: Final = {"maxDuration": "720h"}
+_EXAMPLE = {"maxDuration": "720h"}
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/api/v1"),
         ApiRoute(

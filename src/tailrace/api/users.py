@@ -1,7 +1,6 @@
 """Users over HTTP: the one that a token belongs to, and those of the organisation."""
 
 import asyncio
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -68,7 +67,7 @@ async def current_user_v1(request: Request, services: Services, grant: Grant) ->
 
 
 async def update_current_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Changes the name or the email of the token's user; an API token, which is not its maker, may not."""
+    """Change the name or the email of the token's user; an API token, which is not its maker, may not."""
     wanted = await read_json(request, UserChange)
     if grant.kind != "personal":
         raise Forbidden("only a personal token changes its user")
@@ -79,12 +78,12 @@ async def update_current_user(request: Request, services: Services, grant: Grant
 
 
 async def list_users(request: Request, services: Services, grant: Grant) -> Response:
-    """The users of the organisation."""
+    """Return the users of the organisation."""
     return json_response(await asyncio.to_thread(services.access.people.list_users, grant.organisation))
 
 
 async def create_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Adds a user to the organisation, who has no token yet; one of another organisation with the email joins it.
+    """Add a user to the organisation, who has no token yet; one of another organisation with the email joins it.
 
     Only somebody who is in both adds that one: a personal token of theirs is needed.
     """
@@ -103,20 +102,20 @@ async def get_user(request: Request, services: Services, grant: Grant) -> Respon
 
 
 async def update_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Calls a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
+    """Call a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
     wanted = await read_json(request, UserName)
     user_id = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.people.rename_user, user_id, wanted.name, who=grant))
 
 
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes a user from the organisation; the API tokens that they made stay."""
+    """Remove a user from the organisation; the API tokens that they made stay."""
     await asyncio.to_thread(services.access.people.delete_user, request.path_params["id"], who=grant)
     return no_content()
 
 
 async def set_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Gives a user another role, in force from the next use of their tokens on."""
+    """Give a user another role, in force from the next use of their tokens on."""
     wanted = await read_json(request, RoleChange)
     note(request, role=wanted.role)
     user = await asyncio.to_thread(services.access.people.set_role, request.path_params["id"], wanted.role, who=grant)
@@ -134,7 +133,7 @@ def _current(services: Services, grant: Grant) -> User:
     return User(grant.user_id, name, email, Role("custom", "Custom"))
 
 
-ROUTES: Final = (
+ROUTES = (
     *under(
         ("/v1", "/api/v1"),
         ApiRoute("GET", "/user", current_user_v1, ANY_TOKEN, answer=CurrentUserV1),

@@ -1,7 +1,6 @@
 """Virtual fields over HTTP: fields of a dataset that APL expressions make."""
 
 import asyncio
-from typing import Final
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -47,7 +46,7 @@ async def list_virtual_fields(request: Request, services: Services, grant: Grant
 
 
 async def create_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one; 409 where the dataset has one of that name. Its expression may name fields that are still to come."""
+    """Make one; 409 where the dataset has one of that name. Its expression may name fields that are still to come."""
     field = _checked(await read_json(request, VirtualFieldBody), "")
     _require(grant, "create", field.dataset)
     services.lake.check(field.dataset)
@@ -60,7 +59,7 @@ async def get_virtual_field(request: Request, services: Services, grant: Grant) 
 
 
 async def update_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place."""
+    """Put another in its place."""
     before = await _found(request, services, grant, "update")
     field = _checked(await read_json(request, VirtualFieldBody), before.id)
     _require(grant, "update", field.dataset)
@@ -73,7 +72,7 @@ async def update_virtual_field(request: Request, services: Services, grant: Gran
 
 
 async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it."""
+    """Remove it."""
     field = await _found(request, services, grant, "delete")
     await asyncio.to_thread(services.fields.delete_virtual_field, field.id)
     return no_content()
@@ -91,7 +90,7 @@ async def _found(request: Request, services: Services, grant: Grant, action: str
 
 
 def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
-    """Raises BadRequest for a name that is too long, AplError for an expression that is none."""
+    """Raise BadRequest for a name that is too long, AplError for an expression that is none."""
     checked_text(body.name, "name", least=1, most=MAX_VIRTUAL_FIELD_NAME_LENGTH)
     checked_text(body.expression, "expression", least=1, most=MAX_EXPRESSION_LENGTH, lines=True)
     checked_text(body.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
@@ -115,9 +114,9 @@ def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
 
 
 DATASET = ParameterDoc("dataset", "The dataset whose fields they are.", required=True)
-_EXAMPLE: Final = {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"}
+_EXAMPLE = {"dataset": "demo", "name": "is_error", "expression": "level == 'error'"}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute(
         "GET",
         "/v2/vfields",

@@ -4,7 +4,7 @@ Source of the rights: Axiom's page on views. Who may read a view sees what it sh
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -57,7 +57,7 @@ async def list_views(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Makes one; 409 where there is one of that name, 400 for a query that is no APL."""
+    """Make one; 409 where there is one of that name, 400 for a query that is no APL."""
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
     document = await _area(services, grant).add(body)
     return json_response(_shown(document))
@@ -70,7 +70,7 @@ async def get_view(request: Request, services: Services, grant: Grant) -> Respon
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Puts another in its place."""
+    """Put another in its place."""
     wanted = request.path_params["id"]
     await _area(services, grant).get(wanted)
     body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
@@ -80,7 +80,7 @@ async def update_view(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Removes it."""
+    """Remove it."""
     await _area(services, grant).delete(request.path_params["id"])
     return no_content()
 
@@ -90,12 +90,12 @@ def _area(services: Services, grant: Grant) -> Area:
 
 
 def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
-    """The view of a name as a source of a query; None where there is none that the token may read."""
+    """Return the view of a name as a source of a query; None where there is none that the token may read."""
     return find_view(services.documents, grant, name)
 
 
 def find_view(documents: DocumentStore, grant: Grant, name: str) -> Source | None:
-    """The view of a name as a source of a query; None where there is none that the grant covers."""
+    """Return the view of a name as a source of a query; None where there is none that the grant covers."""
     for document in documents.list_in(grant.organisation, AREA):
         if document.body["name"] == name and allows_view(grant, name, document.id):
             reads = document.body.get("reads")
@@ -104,9 +104,9 @@ def find_view(documents: DocumentStore, grant: Grant, name: str) -> Source | Non
 
 
 def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
-    """The datasets that a view may show, being read by who defines it; None where one of them is not there yet.
+    """Return the datasets that a view may show, being read by who defines it; None where one of them is not there yet.
 
-    Raises Forbidden for one that they may not read, AplError for a query that can never run.
+    Raise Forbidden for one that they may not read, AplError for a query that can never run.
     """
 
     def check(dataset: str) -> None:
@@ -122,7 +122,7 @@ def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
 
 
 def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
-    """The body to be stored; raises BadRequest, AplError for a query that cannot be read, Forbidden."""
+    """Return the body to be stored; raise BadRequest, AplError for a query that cannot be read, Forbidden."""
     checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
     checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
@@ -150,9 +150,9 @@ def _shown(document: Document) -> View:
     return msgspec.convert({"id": document.id, **document.body}, View)
 
 
-_EXAMPLE: Final = {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]}
+_EXAMPLE = {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]}
 
-ROUTES: Final = (
+ROUTES = (
     ApiRoute("GET", "/v2/views", list_views, Need("views", "read"), answer=list[View]),
     ApiRoute(
         "POST",

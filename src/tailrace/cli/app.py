@@ -54,7 +54,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_options)
+    app.callback(help="A self-hosted event server, and its client.")(_options)
     called = next((each for each in arguments if not each.startswith("-")), "")
     completes = COMPLETION_VARIABLE in os.environ
     only = called in COMMANDS and not completes
@@ -112,4 +112,4 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """A self-hosted event server, and its client."""
+    """Take the options that stand before a command."""

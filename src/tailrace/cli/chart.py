@@ -41,7 +41,7 @@ def chart(buckets: Sequence[tuple[int, float]], size_ns: int, width: int) -> lis
 
 
 def _cell(filled: float) -> str:
-    """A character of which a share is filled, from below."""
+    """Return a character of which a share is filled, from below."""
     if filled <= 0:
         return " "
     return EIGHTHS[min(8, max(1, round(filled * 8)))]

@@ -82,11 +82,11 @@ class ServerChoice(Struct, frozen=True):
     cafile: Path | None = None
 
     def find(self) -> Target:
-        """Return the server and its token; raises CommandError."""
+        """Return the server and its token; raise CommandError."""
         return find_server(self.url, self.token, self.data or DEFAULT_DATA)
 
     def connect(self) -> httpx.Client:
-        """Return a client of that server; raises CommandError."""
+        """Return a client of that server; raise CommandError."""
         return connect(self.find(), self.cafile)
 
 
@@ -110,7 +110,7 @@ def server_command(command: Callable[..., None]) -> Callable[..., None]:
 def find_server(url: str | None, token: str | None, data: Path) -> Target:
     """Return the server given, else the one that runs on the data directory, with the token given or the owner's.
 
-    The owner's token of the data directory goes to that directory's own server only. Raises CommandError.
+    The owner's token of the data directory goes to that directory's own server only. Raise CommandError.
     """
     local = _local_url(data)
     if not url:
@@ -161,7 +161,7 @@ def _trusted(cafile: Path | None) -> ssl.SSLContext:
 
 
 def call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
-    """Send a request and return the JSON of its answer, None for an empty one; raises CommandError."""
+    """Send a request and return the JSON of its answer, None for an empty one; raise CommandError."""
     try:
         answer = client.request(method, path, json=body) if body is not None else client.request(method, path)
     except httpx.TransportError as error:
@@ -182,7 +182,7 @@ def check(client: httpx.Client, answer: httpx.Response) -> None:
 
 
 def json_of(client: httpx.Client, answer: httpx.Response) -> Any:
-    """Return the JSON of an answer; raises CommandError for an answer that has none."""
+    """Return the JSON of an answer; raise CommandError for an answer that has none."""
     try:
         return answer.json()
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -202,7 +202,7 @@ def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
 
 
 def _about_dataset(client: httpx.Client, message: str) -> str:
-    """What else helps where a dataset is not there: the name that was perhaps meant, and how to make one."""
+    """Return what else helps where a dataset is not there: the name that was perhaps meant, and how to make one."""
     found = _NO_DATASET.search(message)
     if found is None:
         return ""
@@ -248,7 +248,7 @@ def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandErr
 
 
 def _reason(error: httpx.TransportError) -> str:
-    """What the system said, without its number."""
+    """Return what the system said, without its number."""
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 

@@ -90,7 +90,7 @@ def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) 
 
 
 def _remote(finding: "type[Finding]", server: ServerChoice) -> "Iterator[Finding]":
-    """What a running server says of itself."""
+    """Yield what a running server says of itself."""
     try:
         target, connection = server.find(), server.connect()
     except CommandError as error:
@@ -137,7 +137,7 @@ def _asked(finding: "type[Finding]", client: httpx.Client, url: str) -> "Iterabl
 
 
 def _refusals(finding: "type[Finding]", client: httpx.Client) -> "Iterator[Finding]":
-    """What the server refused of late, where the token may know."""
+    """Yield what the server refused of late, where the token may know."""
     answer = client.get("/tailrace/v1/refusals", params={"limit": 1000})
     if not answer.is_success:  # by the token, of which more is said elsewhere, or of an older version
         return
@@ -156,7 +156,7 @@ def _refusals(finding: "type[Finding]", client: httpx.Client) -> "Iterator[Findi
 
 
 def _clock_of(finding: "type[Finding]", answer: httpx.Response, asked_s: float) -> "Iterator[Finding]":
-    """The server's clock against this machine's, where its answer has a date."""
+    """Yield the server's clock against this machine's, where its answer has a date."""
     try:
         there_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError):

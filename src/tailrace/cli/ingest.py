@@ -308,7 +308,7 @@ def _pieces(
     stop: threading.Event,
     told: Told,
 ) -> Iterator[Piece]:
-    """The bodies that a file makes, in the format given or the one that it seems to have."""
+    """Yield the bodies that a file makes, in the format given or the one that it seems to have."""
     if form is Format.PARQUET:
         chunks = read_chunks(raw, file.suffix)
     else:
@@ -336,7 +336,7 @@ def _pieces(
 
 
 def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Text in another encoding as UTF-8; raises UnicodeError for what it cannot be."""
+    """Text in another encoding as UTF-8; raise UnicodeError for what it cannot be."""
     if codecs.lookup(encoding).name == "utf-8":
         yield from chunks
         return
@@ -347,7 +347,7 @@ def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
-    """The chunks, read by a thread, and FLUSH where none came for a while; ends early when `stop` is set."""
+    """Yield the chunks, read by a thread, and FLUSH where none came for a while; ends early when `stop` is set."""
     queue: Queue[bytes | Exception | None] = Queue(READ_AHEAD)
 
     def read() -> None:
@@ -388,7 +388,7 @@ class Sender:
         self._compress = compress
 
     def send(self, piece: Piece, base: int) -> Outcome:
-        """Send a piece whose first event has the index `base` in its file; raises CommandError to stop for good."""
+        """Send a piece whose first event has the index `base` in its file; raise CommandError to stop for good."""
         headers = {"Content-Type": piece.content_type}
         body = piece.body
         if self._compress:
@@ -413,7 +413,7 @@ def read_outcome(answer: object, base: int) -> Outcome:
     """Return what an ingest answer says, its events numbered within the file, the first of the body being `base`.
 
     Tailrace begins the error of a failure with "event N: ", N being the index in the body. Axiom does not: there the
-    event's time has to tell which it is. Raises CommandError for what is no ingest answer.
+    event's time has to tell which it is. Raise CommandError for what is no ingest answer.
     """
     try:
         read = msgspec.convert(answer, Answer)
@@ -430,7 +430,7 @@ def _failure(failure: AnswerFailure, base: int) -> Failure:
 
 
 def _format_by_name(file: Path) -> Format | None:
-    """The format that the name tells, None for that of a log, whose content has to be looked at."""
+    """Return the format that the name tells, None for that of a log, whose content has to be looked at."""
     form = Format.JSON if file == STDIN else format_of(file.name)
     if form is None and not is_log(file.name) and not str(file).startswith("/dev/"):
         raise typer.BadParameter(f"the name of {file} does not tell its format: give --format", param_hint="FILE")
@@ -449,7 +449,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 def read_chunks(raw: BinaryIO, suffix: str = "") -> Iterator[bytes]:
     """Yield what a file holds, decompressed when it begins as gzip or zstd, or its name has the suffix of either.
 
-    Raises OSError, EOFError, zlib.error and zstandard.ZstdError for what is damaged or cut off.
+    Raise OSError, EOFError, zlib.error and zstandard.ZstdError for what is damaged or cut off.
     """
     head = b""
     while len(head) < len(ZSTD_MAGIC) and (more := raw.read(len(ZSTD_MAGIC) - len(head))):
@@ -508,7 +508,7 @@ class _Rejoined(io.RawIOBase):
 
 
 def _read_some(stream: BinaryIO, size: int) -> bytes:
-    """What is there, at least a byte before the end."""
+    """Return what is there, at least a byte before the end."""
     read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     return read1(size)
 

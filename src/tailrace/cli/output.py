@@ -68,7 +68,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def confirm(yes: bool, question: str, otherwise: str) -> None:
-    """Ask before what cannot be undone; raises CommandError unless it is wanted.
+    """Ask before what cannot be undone; raise CommandError unless it is wanted.
 
     `otherwise` says what is not done, as `nothing was dropped: to drop web`; where nobody can be asked it goes on with
     how to say so.
@@ -127,7 +127,7 @@ def _cells(row: Sequence[object]) -> list[Text]:
 
 
 def _cut(text: Text, width: int) -> Text:
-    """The text on one line, with an ellipsis for what goes beyond the width."""
+    """Return the text on one line, with an ellipsis for what goes beyond the width."""
     line = Text(text.plain.replace("\n", "\\n"), style=text.style, spans=[*text.spans])
     line.truncate(width, overflow="ellipsis")
     return line

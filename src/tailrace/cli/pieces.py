@@ -89,7 +89,7 @@ def pieces(
     """Cut a file into bodies of at most so many bytes (more only for a single larger event) and events.
 
     All but JSON is read as it goes, and FLUSH among the chunks ends a body early. JSON, one array or objects in a row,
-    is read whole unless each of its lines is an object, which makes it NDJSON. Raises BadFile.
+    is read whole unless each of its lines is an object, which makes it NDJSON. Raise BadFile.
     """
     chunks = _text(_without_bom(chunks))
     match form:
@@ -134,7 +134,7 @@ def _lines_piece(body: bytes) -> Iterator[Piece]:
 
 
 def _piece_end(pending: bytes, max_bytes: int, max_events: int) -> int:
-    """The end of the first full piece in what is pending; 0 when more must be read to know."""
+    """Return the end of the first full piece in what is pending; 0 when more must be read to know."""
     window = min(len(pending), max_bytes)
     if pending.count(b"\n", 0, window) >= max_events:
         end = 0
@@ -305,7 +305,7 @@ def _records(chunks: Iterable[bytes], parse: Parse, max_bytes: int, max_events: 
 
 
 def sniffed(head: bytes) -> Format:
-    """Return the format of a log file whose name does not tell it, by its first lines; raises BadFile for binary."""
+    """Return the format of a log file whose name does not tell it, by its first lines; raise BadFile for binary."""
     lines = [line for line in head.split(b"\n")[:SNIFFED_LINES] if line.strip()]
     if head.startswith(PARQUET_MAGIC):
         return Format.PARQUET
@@ -318,7 +318,7 @@ def sniffed(head: bytes) -> Format:
 def parquet_pieces(
     file: BinaryIO, *, max_bytes: int = MAX_PIECE_BYTES, max_events: int = MAX_PIECE_EVENTS
 ) -> Iterator[Piece]:
-    """Return the rows of a Parquet file as bodies of NDJSON; bytes are in base64. Raises BadFile."""
+    """Return the rows of a Parquet file as bodies of NDJSON; bytes are in base64. Raise BadFile."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -334,7 +334,7 @@ def parquet_pieces(
 
 
 def _text(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks, of which the first is looked at: raises BadFile for what is no text."""
+    """Yield the chunks, of which the first is looked at: raise BadFile for what is no text."""
     chunks = iter(chunks)
     head = next(chunks, b"")
     if head.startswith(PARQUET_MAGIC):

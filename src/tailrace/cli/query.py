@@ -175,7 +175,7 @@ def time_range(start: str | None, end: str | None) -> dict[str, str]:
 
 
 def _since_now(time: str) -> str:
-    """A time as the server takes it, which may be written as -1h."""
+    """Return a time as the server takes it, which may be written as -1h."""
     return f"now{time}" if re.match(r"[-+]\d", time) else time
 
 
@@ -211,7 +211,7 @@ def tell_of_fields(client: httpx.Client, apl: str, times: Mapping[str, str]) -> 
 
 
 def _messages(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The messages of an answer in JSON; SQL has none."""
+    """Return the messages of an answer in JSON; SQL has none."""
     found: list[dict[str, Any]] = answer.get("status", {}).get("messages", [])
     return found
 
@@ -229,7 +229,7 @@ def _print_count(rows: int, elapsed_ms: float) -> None:
 
 
 def _chart(table: dict[str, Any], width: int) -> list[str]:
-    """A chart of the first number that may be drawn, under its name; nothing where the answer is not by time."""
+    """Return a chart of the first number that may be drawn, under its name; nothing where the answer is not by time."""
     buckets = table.get("buckets")
     groups = {group["name"] for group in table["groups"]}
     names = [field["name"] for field in table["fields"]]

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 Event = dict[str, Any]
 Parse = Callable[[str], Event | None]
 
-TIME_KEYS: Final = ("time", "ts", "timestamp", "t")
-MAX_AHEAD: Final = timedelta(days=1)  # a time without a year that is later than this was last year's
+TIME_KEYS = ("time", "ts", "timestamp", "t")
+MAX_AHEAD = timedelta(days=1)  # a time without a year that is later than this was last year's
 
 _PAIR = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(?!")(\S*))(?:\s+|$)')
 _ESCAPE = re.compile(r"\\(.)")

@@ -138,7 +138,7 @@ def group(name: str) -> typer.Typer:
 
 
 def _member(document: Any, path: str) -> Any:
-    """A member of nested objects, by its names with dots between them; None where it is not there."""
+    """Return a member of nested objects, by its names with dots between them; None where it is not there."""
     for name in path.split("."):
         document = document.get(name) if isinstance(document, dict) else None
     return ", ".join(map(str, document)) if isinstance(document, list) else document

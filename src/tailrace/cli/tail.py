@@ -105,7 +105,7 @@ def _follow(
     show: Callable[[str], None],
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Show what comes, and begin anew whenever the stream ends; raises CommandError where that cannot help."""
+    """Show what comes, and begin anew whenever the stream ends; raise CommandError where that cannot help."""
     began = False
     wait_s = FIRST_WAIT_S
     while True:
@@ -134,7 +134,7 @@ def _follow(
 
 
 def _stream(server: ServerChoice, dataset: str, where: str) -> Iterator[Sent]:
-    """What one connection gives, `begun` first. Raises _Gone where trying again may help, CommandError else."""
+    """Yield what one connection gives, `begun` first. Raise _Gone where trying again may help, CommandError else."""
     try:
         # Anew each time: a server that was restarted may have another address.
         connection = server.connect()
@@ -160,7 +160,9 @@ def _stream(server: ServerChoice, dataset: str, where: str) -> Iterator[Sent]:
 
 
 def parsed(lines: Iterator[str]) -> Iterator[Sent]:
-    """The events in the lines of a stream of server-sent events, as this server writes them; comments are left out."""
+    """Yield the events in the lines of a stream of server-sent events, as this server writes them; comments are left
+    out.
+    """
     name = ""
     for line in lines:
         if line.startswith("event: "):
@@ -171,7 +173,7 @@ def parsed(lines: Iterator[str]) -> Iterator[Sent]:
 
 
 def line_of(event: dict[str, Any]) -> Text:
-    """An event on one line for a person: its time, level and message where it has them, and the other fields."""
+    """Return an event on one line for a person: its time, level and message where it has them, and the other fields."""
     rest = {name: value for name, value in event.items() if name not in TIMES}
     time_text = str(event.get("_time", "")).removesuffix("Z").replace("T", " ")[:23]
     level = _taken(rest, LEVELS)
@@ -190,7 +192,7 @@ def line_of(event: dict[str, Any]) -> Text:
 
 
 def _taken(rest: dict[str, Any], names: tuple[str, ...]) -> str:
-    """The text in the first of these fields that has one, which is then not shown again; else nothing."""
+    """Return the text in the first of these fields that has one, which is then not shown again; else nothing."""
     for name in names:
         if isinstance(rest.get(name), str):
             return str(rest.pop(name))

@@ -65,7 +65,7 @@ def role_rights(role: TokenRole) -> tuple[dict[str, dict[str, list[str]]], dict[
 def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
     """Return the dataset and the capability map of "DATASET" (ingest and query) or "DATASET:ingest,query".
 
-    Raises ValueError.
+    Raise ValueError.
     """
     dataset, colon, names = text.partition(":")
     rights = [name.strip() for name in names.split(",")] if colon else list(USUAL_RIGHTS)
@@ -80,7 +80,7 @@ def parse_rights(text: str) -> tuple[str, dict[str, list[str]]]:
 def parse_expiry(text: str, now: datetime) -> str:
     """Return the end that a duration from now such as "90d" means, as RFC 3339; another text is the server's to read.
 
-    Raises ValueError for what is nearly a duration, and for digits alone, which could be a year or seconds.
+    Raise ValueError for what is nearly a duration, and for digits alone, which could be a year or seconds.
     """
     if not _DURATION.fullmatch(text):
         return text

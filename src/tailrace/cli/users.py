@@ -134,7 +134,7 @@ def delete(
 
 
 def _id_of(client: httpx.Client, user: str) -> str:
-    """The id of the user with an email; what is no email is an id."""
+    """Return the id of the user with an email; what is no email is an id."""
     if "@" not in user:
         return user
     found = [each["id"] for each in call(client, "GET", USERS) if each["email"].lower() == user.lower()]

@@ -52,7 +52,7 @@ class Secret(Struct, frozen=True):
 
 
 class Parse(Struct, frozen=True):
-    """Marks a type whose values are read by a function from what people write; it raises ValueError."""
+    """A type whose values are read by a function from what people write; it raises ValueError."""
 
     read: Callable[[object], object]
 
@@ -136,7 +136,7 @@ class Setting(Struct, frozen=True):
         return ", ".join([words, " and ".join(limits)] if limits else [words])
 
     def checked(self, value: object) -> object:
-        """Return the value as the setting has it, of what someone gave; raises ValueError."""
+        """Return the value as the setting has it, of what someone gave; raise ValueError."""
         for mark in self.marks:
             if isinstance(mark, Parse):
                 value = mark.read(value)
@@ -201,7 +201,7 @@ def settings_of(owner: type[Any]) -> dict[str, Setting]:
 def options_of(owner: type[Struct]) -> dict[str, Setting]:
     """Return the settings that a struct of options declares, by name: its fields, each `Annotated` with a `Meta`.
 
-    The unit is that of the name: `_s` for seconds, `_bytes` for bytes. Raises TypeError for a field without a
+    The unit is that of the name: `_s` for seconds, `_bytes` for bytes. Raise TypeError for a field without a
     description or a default.
     """
     found = {}
@@ -216,7 +216,7 @@ def options_of(owner: type[Struct]) -> dict[str, Setting]:
 
 
 def _marks(name: str, kind: Any) -> tuple[Any, ...]:
-    """What the name and the type of an option say of how it is written."""
+    """Return what the name and the type of an option say of how it is written."""
     if kind is float and name.endswith("_s"):
         return Parse(parse_duration), Unit.SECONDS
     if kind is int and name.endswith("_bytes"):

@@ -22,7 +22,7 @@ def load(
     """Return the effective settings, and for each its origin, in words.
 
     Rising precedence: defaults, the TOML file, `TAILRACE_…` variables, flags (by setting name; None is not
-    given). An empty variable counts as not given. Raises ConfigError for unknown names and for values outside
+    given). An empty variable counts as not given. Raise ConfigError for unknown names and for values outside
     their bounds.
     """
     names = schema.settings.keys()
@@ -75,7 +75,7 @@ def _read_toml(path: Path) -> dict[str, object]:
 
 
 def _flattened(values: Mapping[str, object], names: Iterable[str]) -> Iterator[tuple[str, object]]:
-    """The values of a file; what stands in a table `[query]` has names that begin with `query_`."""
+    """Yield the values of a file; what stands in a table `[query]` has names that begin with `query_`."""
     for name, value in values.items():
         if isinstance(value, dict) and name not in names:
             yield from ((f"{name}_{inner}", each) for inner, each in value.items())

@@ -21,7 +21,7 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE | re.ASCII)
 def parse_size(text: object) -> int:
     """Return a size in bytes: a whole number of bytes, or text such as "64MiB" (1024s) or "1 MB" (1000s).
 
-    Raises ValueError.
+    Raise ValueError.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         return text
@@ -37,7 +37,7 @@ def parse_size(text: object) -> int:
 def parse_duration(text: object) -> float:
     """Return a duration in seconds: a number of seconds, or text such as "500ms", "30s", "5m", "1h", "90d".
 
-    Raises ValueError.
+    Raise ValueError.
     """
     if isinstance(text, (int, float)) and not isinstance(text, bool):
         return float(text)
@@ -81,7 +81,7 @@ def parse_names(value: object) -> object:
 def parse_networks(value: object) -> object:
     """Return the addresses and networks, such as 10.0.0.0/8, of a text in which commas separate them, or "none".
 
-    Raises ValueError for one that is neither.
+    Raise ValueError for one that is neither.
     """
     names = parse_names(value)
     if isinstance(names, (tuple, list)):

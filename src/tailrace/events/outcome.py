@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct, field
 
 from tailrace.events import Rejection, TailraceError
 
-KEY: Final = "tailrace.outcome"  # in the scope of a request
-FORWARDED_HOST: Final = "tailrace.forwarded_host"  # in the scope: the Host that a trusted proxy was asked for
-CLIENT_GONE: Final = "client_gone"  # the reason where the client hung up before its request was complete
-UNKNOWN_ROUTE: Final = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
+KEY = "tailrace.outcome"  # in the scope of a request
+FORWARDED_HOST = "tailrace.forwarded_host"  # in the scope: the Host that a trusted proxy was asked for
+CLIENT_GONE = "client_gone"  # the reason where the client hung up before its request was complete
+UNKNOWN_ROUTE = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
 
 
 class RequestOutcome(Struct):

@@ -1,15 +1,13 @@
 """Texts that people give: names and descriptions, of a length, without control characters."""
 
-from typing import Final
-
 from tailrace.events.errors import BadRequest
 
 # What a description may have of them: it may have lines.
-_LINES: Final = frozenset("\t\n\r")
+_LINES = frozenset("\t\n\r")
 
 
 def checked_text(text: str, what: str, *, least: int = 0, most: int, lines: bool = False) -> str:
-    """Return a text of `least` to `most` characters; raises BadRequest that says what it is the text of.
+    """Return a text of `least` to `most` characters; raise BadRequest that says what it is the text of.
 
     Blanks alone are no characters. Control characters (C0, DEL, C1) are refused, but for tabs and ends of lines where
     it may have `lines`: they change what a terminal or a log shows, and PostgreSQL has no NUL in a text.

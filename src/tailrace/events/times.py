@@ -2,18 +2,17 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from tailrace.events.errors import BadRequest
 from tailrace.events.timestamps import TimeMismatch, timestamp_ns
 
-EXAMPLE: Final = "2030-01-31T00:00:00Z"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_SHOWN_CHARACTERS: Final = 100
+EXAMPLE = "2030-01-31T00:00:00Z"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_SHOWN_CHARACTERS = 100
 
 
 def rfc3339(time_ns: int) -> str:
-    """A time in ns since the Unix epoch as RFC 3339 in UTC, its fraction without trailing zeros."""
+    """Return a time in ns since the Unix epoch as RFC 3339 in UTC, its fraction without trailing zeros."""
     seconds, fraction = divmod(time_ns, 1_000_000_000)
     moment = time.gmtime(seconds)
     text = f"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}T"
@@ -24,7 +23,7 @@ def rfc3339(time_ns: int) -> str:
 def given_time(text: str, name: str) -> datetime | None:
     """Return the time in UTC, cut to microseconds, that a request gives as `name`; None for "" and Go's zero time.
 
-    Any text is a time here that is one as `_time` of an event. Raises BadRequest, which says what is wrong with it.
+    Any text is a time here that is one as `_time` of an event. Raise BadRequest, which says what is wrong with it.
     """
     if not text:
         return None

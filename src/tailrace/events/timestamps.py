@@ -20,16 +20,15 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-NS_PER_S: Final = 1_000_000_000
-EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-MAX_NS: Final = 2**63 - 1
+NS_PER_S = 1_000_000_000
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+MAX_NS = 2**63 - 1
 
-ZONES_S: Final = {
+ZONES_S = {
     name: round(hours * 3600)
     for name, hours in {
         "UTC": 0, "UT": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1,
@@ -43,10 +42,10 @@ ZONES_S: Final = {
 """Seconds east of UTC, of the zones whose names mean one zone in practice; EST to PDT are those of RFC 5322."""
 
 # A number without a unit is told by its size: the next unit would put it before 1973 or after 5138.
-MAGNITUDES: Final = ((10**11, NS_PER_S), (10**14, 1_000_000), (10**17, 1000))
+MAGNITUDES = ((10**11, NS_PER_S), (10**14, 1_000_000), (10**17, 1000))
 
-MAX_CHARACTERS: Final = 100  # of a text that may be a time
-_MAX_NUMBER_CHARACTERS: Final = 64
+MAX_CHARACTERS = 100  # of a text that may be a time
+_MAX_NUMBER_CHARACTERS = 64
 
 
 class TimeMismatch(ValueError):
@@ -54,9 +53,10 @@ class TimeMismatch(ValueError):
 
 
 def timestamp_ns(text: str) -> int:
-    """The time that a text means, in ns since the Unix epoch, of any size; digits beyond nanoseconds are cut off.
+    """Return the time that a text means, in ns since the Unix epoch, of any size; digits beyond nanoseconds are cut
+    off.
 
-    Raises TimeMismatch with the reason, which completes "it is no time: …".
+    Raise TimeMismatch with the reason, which completes "it is no time: …".
     """
     usual = usual_ns(text)
     if usual is not None:
@@ -75,7 +75,9 @@ def timestamp_ns(text: str) -> int:
 
 
 def usual_ns(text: str) -> int | None:
-    """What `timestamp_ns` says of `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, which most clients write; None for other texts."""
+    """Return what `timestamp_ns` says of `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, which most clients write; None for other
+    texts.
+    """
     if not (20 <= len(text) <= 27 and text[-1] == "Z" and text[10] == "T" and text[4] == text[7] == "-"):
         return None
     try:
@@ -88,9 +90,9 @@ def usual_ns(text: str) -> int | None:
     return seconds * NS_PER_S + found.microsecond * 1000
 
 
-_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
-_WRITTEN_OUT: Final = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)(?:(\d{3})|\.(\d{1,9}))?)?", re.ASCII)
-_YEAR: Final = re.compile(r"(\d{4})(?:\.(\d\d))?", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_WRITTEN_OUT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)(?:(\d{3})|\.(\d{1,9}))?)?", re.ASCII)
+_YEAR = re.compile(r"(\d{4})(?:\.(\d\d))?", re.ASCII)
 
 
 def _number_ns(text: str) -> int:
@@ -108,9 +110,9 @@ def _number_ns(text: str) -> int:
 
 
 def epoch_ns(text: str, unit_ns: int | None = None) -> int:
-    """The Unix time that a number means, in ns: in units of `unit_ns`, or in s, ms, us or ns by its size.
+    """Return the Unix time that a number means, in ns: in units of `unit_ns`, or in s, ms, us or ns by its size.
 
-    Raises TimeMismatch for what is no number of at most 64 characters.
+    Raise TimeMismatch for what is no number of at most 64 characters.
     """
     if len(text) > _MAX_NUMBER_CHARACTERS or not _NUMBER.fullmatch(text):
         raise TimeMismatch("it is not a number that could be a Unix time")
@@ -136,11 +138,11 @@ def _unit_by_magnitude(size: int | Decimal) -> int:
 # Days. Each pattern matches where the text begins, and what follows is a time of day and a zone.
 
 _Day = tuple[int | None, int, int]  # year, month, day; of the year None where it is to come
-_MONTH_NAMES: Final = (
+_MONTH_NAMES = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
-_MONTHS: Final = {
+_MONTHS = {
     written: index + 1 for index, name in enumerate(_MONTH_NAMES) for written in (name, name[:3])
 } | {"sept": 9}  # fmt: skip
 
@@ -194,9 +196,9 @@ def _shape(pattern: str) -> "re.Pattern[str]":
     return re.compile(pattern, re.ASCII | re.IGNORECASE)
 
 
-_WEEKDAY: Final = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?(?:[.,] ?| ))?"
-_ANY_YEAR: Final = r"(?P<year>\d{4}(?!\d)|['’]?\d\d(?![\d:]))"
-_SHAPES: Final = (
+_WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?(?:[.,] ?| ))?"
+_ANY_YEAR = r"(?P<year>\d{4}(?!\d)|['’]?\d\d(?![\d:]))"
+_SHAPES = (
     (_shape(r"(?P<year>\d{4})([-/.:])(?P<month>\d{1,2})\2(?P<day>\d{1,2})(?!\d)"), _number_first),
     (
         _shape(
@@ -232,12 +234,12 @@ def _days(year: int, month: int, day: int) -> int:
 
 # The time of day and the zone.
 
-_CLOCK: Final = _shape(
+_CLOCK = _shape(
     r"(?:T|:|,? (?:at )?|)(?P<hour>\d{1,2}):(?P<minute>\d\d)"
     r"(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+)|:(?P<fraction2>\d{3,9}))?)?"
     r"(?: ?(?P<half>[ap])\.?m\.?(?![a-z]))?(?!\d)"
 )
-_BASIC_CLOCK: Final = _shape(
+_BASIC_CLOCK = _shape(
     r"(?:T(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?| (?P<hour2>\d\d)(?P<minute2>\d\d)(?P<second2>\d\d))"
     r"(?:[.,](?P<fraction>\d+))?(?!\d)"
 )
@@ -288,20 +290,20 @@ def _fraction_ns(digits: str) -> int:
     return int(digits[:9].ljust(9, "0"))
 
 
-_TAIL_PART: Final = re.compile(
+_TAIL_PART = re.compile(
     r" (?P<year>\d{4})(?!\d)"
     r"| m=[+-][\d.]+"  # Go's monotonic clock
     r"| ?\((?P<comment>[^()]+)\)| ?\[(?P<region>[^\[\]]+)\]"  # as JavaScript and Java name the zone
     r"| ?(?P<name>[A-Za-z]{1,5})?(?P<offset>[+-]\d\d?(?::?\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
-_OFFSET: Final = re.compile(r"([+-])(\d\d?)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
-_LONG_OFFSET_CHARACTERS: Final = 5  # a day needs a zone with minutes: 2026-03-05-10 has an hour, or is no time
+_OFFSET = re.compile(r"([+-])(\d\d?)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
+_LONG_OFFSET_CHARACTERS = 5  # a day needs a zone with minutes: 2026-03-05-10 has an hour, or is no time
 
 
 @lru_cache(maxsize=4096)
 def _tail(tail: str, has_clock: bool) -> tuple[int, int | None]:
-    """The zone's seconds east of UTC, and the year where it comes last."""
+    """Return the zone's seconds east of UTC, and the year where it comes last."""
     year: int | None = None
     offset_s: int | None = None
     names: list[str] = []
@@ -352,15 +354,15 @@ Int64s = NDArray[np.int64]
 Bytes2 = NDArray[np.uint8]  # a row a column of the text, so that each is contiguous
 Mask = NDArray[np.bool_]
 
-_ZERO: Final = ord("0")
-_DIGITS: Final = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])  # of YYYY-MM-DDTHH:MM:SS
-_SEPARATORS: Final = ((4, ord("-")), (7, ord("-")), (13, ord(":")), (16, ord(":")))
-_WEIGHTS: Final = np.zeros((6, 14))
+_ZERO = ord("0")
+_DIGITS = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])  # of YYYY-MM-DDTHH:MM:SS
+_SEPARATORS = ((4, ord("-")), (7, ord("-")), (13, ord(":")), (16, ord(":")))
+_WEIGHTS = np.zeros((6, 14))
 _WEIGHTS[0, :4] = (1000, 100, 10, 1)
 for _part in range(5):
     _WEIGHTS[_part + 1, 4 + 2 * _part : 6 + 2 * _part] = (10, 1)
-_MONTH_STARTS: Final = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], dtype=np.int64)
-_MONTH_DAYS: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
+_MONTH_STARTS = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], dtype=np.int64)
+_MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 
 
 def by_length(

@@ -1,12 +1,11 @@
 """Changes of the state that an id has in a dataset with a primary key, and how they are merged into it."""
 
 from collections.abc import Callable
-from typing import Final
 
 from msgspec import Raw, Struct
 
-MAX_STATE_BYTES: Final = 1024 * 1024  # of the paths and values of a state, and of a change of one
-MAX_STATE_FIELDS: Final = 10_000  # values in one
+MAX_STATE_BYTES = 1024 * 1024  # of the paths and values of a state, and of a change of one
+MAX_STATE_FIELDS = 10_000  # values in one
 
 
 class Upsert(Struct, frozen=True):

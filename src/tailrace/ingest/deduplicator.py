@@ -151,7 +151,7 @@ def _forget(seen: _Seen, oldest_ns: int) -> None:
 
 
 def _only(parsed: ParsedBatch, ids: Sequence[str | None], new: set[str]) -> ParsedBatch:
-    """The events without an id, and of each new id the first."""
+    """Return the events without an id, and of each new id the first."""
     if len(new) == len(ids) - ids.count(None):
         return parsed
     left = set(new)

@@ -25,7 +25,7 @@ class Lookups:
         self._threads = ThreadPoolExecutor(THREADS, "tailrace-lookup")
 
     async def run(self, query: Callable[[DuckDB], T]) -> T:
-        """Return what `query` returns. Raises Overloaded where it meets a limit, as the request may come again."""
+        """Return what `query` returns. Raise Overloaded where it meets a limit, as the request may come again."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
         except QueryFailed as error:

@@ -43,7 +43,7 @@ from tailrace.tail import Tails
 T = TypeVar("T")
 Labels = dict[str, Any]  # constant fields of every event
 
-logger = logging.getLogger("tailrace.ingest")
+logger = logging.getLogger(__name__)
 
 OVERLOAD_RETRY_AFTER_S = 1
 TRANSACTION_ID = "transaction_id"  # the field with the id by which `ingest_once` knows an event
@@ -125,7 +125,7 @@ class LogIngestService:
     def check_dataset(self, name: str) -> OpenDataset:
         """Return the dataset that events may be sent to, before a body is read for nothing.
 
-        Raises ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
+        Raise ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
         """
         self._check_open()
         require_no_audit(name)
@@ -187,7 +187,7 @@ class LogIngestService:
         """Append the events to the log and return once they are flushed to disk; note in `outcome` what was refused.
 
         A batch without events takes no place in the log: its receipt has offset 0.
-        Raises DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
+        Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
         outcome.reject(receipt.rejections)
@@ -262,7 +262,7 @@ class LogIngestService:
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 
     async def record(self, entry: Entry) -> None:
-        """Puts an act into the audit trail of its organisation, made if missing; returns once it is durable.
+        """Put an act into the audit trail of its organisation, made if missing; return once it is durable.
 
         What cannot be written is logged, whole: the act it tells of was done, and is not undone for that.
         """
@@ -286,7 +286,7 @@ class LogIngestService:
             logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
 
     async def _appended(self, batch: Batch) -> int:
-        """The position of a batch in the log, once it is durable."""
+        """Return the position of a batch in the log, once it is durable."""
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((batch, future))
         if len(self._waiting) == 1:
@@ -328,7 +328,7 @@ class LogIngestService:
     def _on_durable(
         self, future: asyncio.Future[int], batch: Batch, position: int | None, error: TailraceError | None
     ) -> None:
-        """Called by the log's thread, once a batch: only the first of a group wakes the event loop."""
+        """Wake the event loop from the log's thread, which calls this once a batch, for the first of a group only."""
         self._durable.append((future, batch, position, error))
         if not self._woken:
             self._woken = True

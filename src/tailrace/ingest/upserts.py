@@ -40,7 +40,7 @@ class Offload(Protocol):
 
 
 async def at_once(work: Callable[[], T], size: int) -> T:
-    """Runs the work on the event loop's thread."""
+    """Run the work on the event loop's thread."""
     return work()
 
 
@@ -91,7 +91,7 @@ class UpsertStore:
         generation: int,
         received_ns: int,
     ) -> list[Rejection]:
-        """Merge each upsert into the state of its id; returns, once all are durable, those whose state is too large.
+        """Merge each upsert into the state of its id; once all are durable, return those whose state is too large.
 
         Raises what `ingest` raises, or a query.
         """
@@ -176,7 +176,7 @@ class UpsertStore:
 
 
 def _slices(group: Sequence[_Request], sizes: dict[str, int]) -> Iterator[tuple[list[tuple[_Request, Upsert]], int]]:
-    """The upserts in order, some at a time, and about how many bytes of states they change."""
+    """Yield the upserts in order, some at a time, and about how many bytes of states they change."""
     part: list[tuple[_Request, Upsert]] = []
     size = 0
     for request in group:
@@ -199,7 +199,7 @@ def _merge(
     by: str,
     max_bytes: int,
 ) -> None:
-    """Merges the upserts into the states, and puts the rows to be written into `changed`."""
+    """Merge the upserts into the states, and put the rows to be written into `changed`."""
     for request, upsert in part:
         before = states.get(upsert.id, State(0, {}))
         after = State(before.revision + 1, request.merge(before.members, upsert.members))

@@ -19,7 +19,7 @@ AUDIT_KIND = "tailrace:audit:v1"  # that the server makes and writes itself; no 
 DROPPED_PREFIX = "_dropped-"
 NEW_PREFIX = "_new-"
 
-logger = logging.getLogger("tailrace.lake")
+logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -79,7 +79,7 @@ def dataset_directories(root: Path) -> list[Path]:
 
 
 def load_info(directory: Path) -> DatasetInfo:
-    """What a dataset is. Raises OSError or msgspec's errors where that cannot be read."""
+    """Return what a dataset is. Raise OSError or msgspec's errors where that cannot be read."""
     stored = msgspec.json.decode(info_path(directory).read_bytes())
     if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
         stored["primaryKey"] = former
@@ -126,7 +126,7 @@ def store_damaged(directory: Path, damaged: dict[str, int]) -> None:
 
 
 def _numbers(path: Path, without: str) -> dict[str, int]:
-    """The numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
+    """Return the numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
     raw = read_bytes(path)
     if raw is None:
         return {}
@@ -141,7 +141,7 @@ def _numbers(path: Path, without: str) -> dict[str, int]:
 def remove(directory: Path) -> None:
     """Take a dataset's directory out of sight in one step, where there is one, then delete it; what stays goes later.
 
-    Raises OSError where it is still to be seen.
+    Raise OSError where it is still to be seen.
     """
     tombstone = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
     try:

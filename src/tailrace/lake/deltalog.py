@@ -32,7 +32,7 @@ DIGITS = 20  # of a version in a file's name
 Action = Mapping[str, Any]
 """One action of a version: its kind, and its members as the Delta protocol names them."""
 
-logger = logging.getLogger("tailrace.lake")
+logger = logging.getLogger(__name__)
 
 
 class DeltaLog:
@@ -50,7 +50,7 @@ class DeltaLog:
     def append(self, version: int, actions: Iterable[Action]) -> None:
         """Write a version, durably.
 
-        Raises FileExistsError where there is one of this number. With any other error it may be there or not: `is_sure`
+        Raise FileExistsError where there is one of this number. With any other error it may be there or not: `is_sure`
         tells whether that is known, and `settle` makes sure.
         """
         content = b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
@@ -98,7 +98,7 @@ def recover(table: Path) -> list[str]:
     """Make a table's log whole and durable as far as a crash or a power cut may have kept it from being so.
 
     A newest version that is not whole is set aside: it never was durable, so the rows of it are in the log of events.
-    Returns the names of the files that were. Raises OSError, and DatasetUnavailable for a version that must stay.
+    Returns the names of the files that were. Raise OSError, and DatasetUnavailable for a version that must stay.
     """
     log = table / DELTA_LOG
     found: list[str] = []
@@ -159,7 +159,7 @@ def put_back(moved: Iterable[tuple[Path, Path]]) -> None:
 
 
 def versions(log: Path) -> list[int]:
-    """The numbers of the versions that are there as JSON, in no order."""
+    """Return the numbers of the versions that are there as JSON, in no order."""
     numbers = (_number(path.name) for path in log.glob("*.json"))
     return [number for number in numbers if number is not None]
 
@@ -230,7 +230,7 @@ def checkpoint(table: Path) -> None:
     """Write a checkpoint of a table's newest version, and delete the versions that it makes needless.
 
     delta-rs makes it, but flushes nothing: it does so in a directory of its own, from which it is taken once flushed.
-    Raises OSError, DeltaError.
+    Raise OSError, DeltaError.
     """
     log = table / DELTA_LOG
     scratch = table / "_tailrace" / f"{SCRATCH_PREFIX}{uuid.uuid4()}"
@@ -253,7 +253,7 @@ def checkpoint(table: Path) -> None:
 
 
 def _needed(log: Path) -> list[Path]:
-    """The files from which the newest version can be read: the last checkpoint, and the versions since."""
+    """Return the files from which the newest version can be read: the last checkpoint, and the versions since."""
     files = [path for path in log.iterdir() if len(path.name) > DIGITS and path.name[:DIGITS].isdigit()]
     since = max((int(path.name[:DIGITS]) for path in files if ".checkpoint" in path.name), default=0)
     return [path for path in files if int(path.name[:DIGITS]) >= since]

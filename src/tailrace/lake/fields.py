@@ -100,16 +100,16 @@ class Fields:
         return self._recent
 
     def view(self) -> FieldsView:
-        """The present state, as an immutable value."""
+        """Return the present state, as an immutable value."""
         rest = {path: frozenset(types) for path, types in self.rest.items()}
         return FieldsView(tuple(self.columns), rest, self.rest_overflow, dict(self.nesting))
 
     def column(self, path: str, value_type: str) -> Column | None:
-        """The column that holds values of this type at this path, or None if `_rest` does."""
+        """Return the column that holds values of this type at this path, or None if `_rest` does."""
         return self._by_path_type.get((path, value_type))
 
     def keys_of(self, path: str) -> tuple[str, ...] | None:
-        """The nesting by which the columns of a path are read on the fast way."""
+        """Return the nesting by which the columns of a path are read on the fast way."""
         return self._keys_of.get(path)
 
     def note_rest(self, path: str, value_type: str, keys: tuple[str, ...] = ()) -> None:
@@ -233,7 +233,7 @@ def can_guard(keys: tuple[str, ...]) -> bool:
 
 
 def load_fields(path: Path) -> FieldsView:
-    """The registry kept at `path`, empty if there is none."""
+    """Return the registry kept at `path`, empty if there is none."""
     raw = read_bytes(path)
     if raw is None:
         return FieldsView()

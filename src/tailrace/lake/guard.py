@@ -142,7 +142,7 @@ def _leaf(node: _Node, closed: bool) -> Any:
 
 
 def _sql(root: _Node, columns: list[Column]) -> str | None:
-    """The SELECT that turns `events` into columns, or None where the registry has none yet.
+    """Return the SELECT that turns `events` into columns, or None where the registry has none yet.
 
     A path with several types is read as JSON and taken apart by `json_type`; an object beside other types is read by a
     `from_json` of its own, one level of sub-select out.
@@ -194,7 +194,7 @@ def _structure(
 
 
 def _rest_sql(root: _Node) -> str:
-    """The SELECT that takes what has a column out of each event.
+    """Return the SELECT that takes what has a column out of each event.
 
     An object whose members all have columns, or that the event does not have, is left empty.
     """

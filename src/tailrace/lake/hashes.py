@@ -54,7 +54,8 @@ def is_hashed(path: Path) -> bool:
 
 
 def damage(path: Path, size: int, *, of_disk: bool = False) -> str:
-    """What is wrong with a file that was written with so many bytes; "" where nothing is, or nothing can be told.
+    """Return what is wrong with a file that was written with so many bytes; "" where nothing is, or nothing can be
+    told.
 
     Reads all of it; with `of_disk` from the disk, not what the system has in memory of it.
     """

@@ -44,7 +44,7 @@ from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
 from tailrace.storage.reserve import Reserve
 
-logger = logging.getLogger("tailrace.lake")
+logger = logging.getLogger(__name__)
 
 SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON taken in one shredding
 LINGER_BYTES = 64 * 1024 * 1024  # with less than this (or a commit's worth) waiting, shredding waits for more:
@@ -125,7 +125,7 @@ class _Stored(Struct, frozen=True, eq=False):
 
 
 def _stored(directory: Path, info: DatasetInfo | None = None) -> _Stored:
-    """Reads a dataset. Raises whatever is wrong with its files."""
+    """Read a dataset. Raise whatever is wrong with its files."""
     info = info or catalog.load_info(directory)
     table = Table.open(directory)
     path = catalog.fields_path(directory)
@@ -282,7 +282,7 @@ class Lake:
     ) -> DatasetInfo:
         """Make an empty dataset; the arguments are as in `DatasetInfo`.
 
-        Raises InvalidName, DatasetExists, or Conflict past `max_datasets`.
+        Raise InvalidName, DatasetExists, or Conflict past `max_datasets`.
         """
         catalog.check_name(name)
         with self._reserved(name):
@@ -337,7 +337,7 @@ class Lake:
                 self._names.notify_all()
 
     def _made(self, info: DatasetInfo) -> _Dataset:
-        """A new dataset on disk: there with all that it needs, or not at all."""
+        """Return a new dataset on disk: there with all that it needs, or not at all."""
         directory = self.root / info.name
         new = self.root / f"{catalog.NEW_PREFIX}{info.name}"
         shutil.rmtree(new, ignore_errors=True)
@@ -367,7 +367,7 @@ class Lake:
         retention_days: int | None = None,
         use_retention_period: bool | None = None,
     ) -> DatasetInfo:
-        """Change what a dataset says of itself, durably; None leaves a member as it is. Raises DatasetNotFound."""
+        """Change what a dataset says of itself, durably; None leaves a member as it is. Raise DatasetNotFound."""
         given = {
             "description": description,
             "retention_days": retention_days,
@@ -392,7 +392,7 @@ class Lake:
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events.
 
-        Raises DatasetNotFound, and DatasetUnavailable where its files cannot be removed: it can be dropped again then.
+        Raise DatasetNotFound, and DatasetUnavailable where its files cannot be removed: it can be dropped again then.
         """
         with self._lent(), self._reserved(name):
             dataset = None if name in self._unavailable else self._dataset(name)
@@ -424,12 +424,12 @@ class Lake:
         self._acknowledge_committed()
 
     def _forget(self, name: str) -> None:
-        """What was accepted so far of a name is dropped; the lock is held."""
+        """Drop what was accepted so far of a name; the lock is held."""
         self._dropped[name] = self._accepted
         self._dropped_stored = False
 
     def _store_dropped(self) -> bool:
-        """Store what was dropped, where it is not; returns whether that is done."""
+        """Store what was dropped, where it is not; return whether that is done."""
         with self._dropped_lock:
             with self._lock:
                 if self._dropped_stored:
@@ -460,7 +460,7 @@ class Lake:
         return name in self._unavailable
 
     def get(self, name: str) -> DatasetInfo:
-        """Raises DatasetNotFound, DatasetUnavailable."""
+        """Raise DatasetNotFound, DatasetUnavailable."""
         return self._dataset(name).info
 
     def has(self, name: str) -> bool:
@@ -477,7 +477,7 @@ class Lake:
     # The way in
 
     def check(self, name: str) -> None:
-        """Raises DatasetNotFound or DatasetUnavailable for a dataset that takes no events."""
+        """Raise DatasetNotFound or DatasetUnavailable for a dataset that takes no events."""
         if name not in self._datasets:
             self._dataset(name)
 
@@ -509,7 +509,7 @@ class Lake:
         return self._backlog_bytes
 
     def lag(self) -> "Lag":
-        """What is durable in the log and not in its table yet."""
+        """Return what is durable in the log and not in its table yet."""
         with self._lock:
             datasets = list(self._datasets.values())
             events = sum(dataset.uncommitted_events for dataset in datasets)
@@ -561,7 +561,7 @@ class Lake:
                 self._work.notify()
 
     def _accept_homeless(self, position: int, name: str) -> None:
-        """A batch without a dataset: one that was dropped, or one whose directory is missing and may come back."""
+        """Settle a batch of a dataset that was dropped, or whose directory is missing and may come back."""
         if position <= self._dropped.get(name, 0) or name in self._homeless:
             return
         if self._replaying or name in self._unavailable:
@@ -574,7 +574,7 @@ class Lake:
             self._due_now.notify()
 
     def replayed(self, read: ReadLog | None = None) -> None:
-        """The log has been replayed: what is accepted from now on is new.
+        """Take what is accepted from now on for new: the log has been replayed.
 
         With `read`, datasets that could not be opened are tried again until they can, with what the log has of them.
         """
@@ -639,12 +639,12 @@ class Lake:
     # The way out
 
     def committed_position(self) -> int:
-        """The log position up to which every batch is in its table."""
+        """Return the log position up to which every batch is in its table."""
         with self._lock:
             return self._committed_position()
 
     def highest_position(self) -> int:
-        """The highest log position that any table knows: the log must not hand it out again."""
+        """Return the highest log position that any table knows: the log must not hand it out again."""
         with self._lock:
             committed = [dataset.committed for dataset in self._datasets.values()]
             return max([*committed, *self._dropped.values()], default=0)
@@ -655,9 +655,9 @@ class Lake:
         return min(behind, default=self._accepted)
 
     def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
-        """The dataset with everything that was accepted before the call.
+        """Return the dataset with everything that was accepted before the call.
 
-        Raises DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
+        Raise DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
         """
         with self._lock:
             dataset = self._drained(name, timeout_s)
@@ -673,7 +673,7 @@ class Lake:
         return found
 
     def _drained(self, name: str, timeout_s: float) -> _Dataset:
-        """The dataset once everything accepted so far is shredded; the lock is held."""
+        """Return the dataset once everything accepted so far is shredded; the lock is held."""
         dataset = self._dataset(name)
         wanted = dataset.accepted
         if dataset.shredded < wanted:
@@ -922,8 +922,8 @@ class Lake:
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events of a dataset whose `_time` is before a moment (ns since the Unix epoch).
 
-        Covers what was accepted before the call. Returns how many were deleted. They are in no answer from then on;
-        their files stay on disk for `keep_removed_s`, or not at all where the disk is full. Raises DatasetNotFound,
+        Covers what was accepted before the call. Return how many were deleted. They are in no answer from then on;
+        their files stay on disk for `keep_removed_s`, or not at all where the disk is full. Raise DatasetNotFound,
         DatasetUnavailable, DiskFull, Overloaded, ShuttingDown; then all of it was done or, nearly always, nothing, and
         it can be asked for again.
         """
@@ -939,7 +939,7 @@ class Lake:
         return deleted
 
     def _make_room(self, name: str, older_than_us: int) -> int:
-        """Remove the files whose events are all older, before there may be room to commit; returns their events."""
+        """Remove the files whose events are all older, before there may be room to commit; return their events."""
         with self._lock:
             dataset = self._dataset(name)
         with self._told_of(dataset):
@@ -971,9 +971,9 @@ class Lake:
             dataset.keeper.compact(self._pace_of(dataset), time.time_ns() // 1_000_000, whole=True)
 
     def sweep(self, name: str) -> int:
-        """Remove from the disk what has been no part of a dataset's table for `keep_removed_s`; returns how many files.
+        """Remove from the disk what has been no part of a dataset's table for `keep_removed_s`; return how many files.
 
-        The background does so by itself. Raises DatasetNotFound, DatasetUnavailable.
+        The background does so by itself. Raise DatasetNotFound, DatasetUnavailable.
         """
         with self._lock:
             dataset = self._dataset(name)
@@ -982,7 +982,7 @@ class Lake:
 
     @contextmanager
     def _kept_alone(self, name: str) -> Iterator[_Dataset]:
-        """The dataset, with everything that was accepted before in its table."""
+        """Yield the dataset, with everything that was accepted before in its table."""
         with self._lock:
             wanted = self._dataset(name).accepted
             dataset = self._drained(name, DRAIN_TIMEOUT_S)
@@ -997,7 +997,7 @@ class Lake:
 
     @contextmanager
     def _told_of(self, dataset: _Dataset) -> Iterator[None]:
-        """What stops work on a dataset's files becomes one of our errors."""
+        """Yield what stops work on a dataset's files becomes one of our errors."""
         name = dataset.info.name
         try:
             if not dataset.table.exists() and not dataset.dropped:
@@ -1062,7 +1062,9 @@ def _gone(dataset: _Dataset) -> str:
 
 
 def _known_info(directory: Path) -> DatasetInfo:
-    """What a dataset that cannot be opened says of itself; where it says nothing it is the first organisation's."""
+    """Return what a dataset that cannot be opened says of itself; where it says nothing it is the first
+    organisation's.
+    """
     try:
         return replace(catalog.load_info(directory), name=directory.name)
     except (OSError, msgspec.MsgspecError):

@@ -23,7 +23,7 @@ class Leaf(Struct, gc=False):
 
 
 def leaves(line: bytes, *, empty_objects: bool = True) -> dict[str, Leaf]:
-    """The values of an event by flattened path, in document order, without `_time`.
+    """Return the values of an event by flattened path, in document order, without `_time`.
 
     Where a path comes twice (a doubled key, or `{"a.b": 1, "a": {"b": 2}}`) the last one counts, as with JSON parsers.
     Nulls are included, with type "null"; empty objects, if wanted, with type "map".
@@ -74,7 +74,7 @@ def _number_type(text: bytes) -> str:
 
 
 def value_of(leaf: Leaf) -> Any:
-    """A leaf's value as Arrow takes it: str, int, float, bool; the text of an array."""
+    """Return a leaf's value as Arrow takes it: str, int, float, bool; the text of an array."""
     match leaf.type:
         case "string":
             return _string.decode(leaf.raw)

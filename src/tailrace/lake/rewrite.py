@@ -87,7 +87,7 @@ def merged(
 
 
 def times_us(path: Path) -> npt.NDArray[np.int64]:
-    """The time of each row of a file, in order."""
+    """Return the time of each row of a file, in order."""
     with pq.ParquetFile(path) as file:
         return _times(file)
 
@@ -115,7 +115,7 @@ class _Source:
         self._waiting: list[pa.RecordBatch] = []
 
     def take(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """The next rows, in one or several parts."""
+        """Yield the next rows, in one or several parts."""
         while rows:
             part = self._waiting.pop() if self._waiting else next(self._batches)
             if part.num_rows > rows:
@@ -144,7 +144,9 @@ class _Source:
 
 
 def _next_rows(sources: Sequence[_Source], source_of: npt.NDArray[np.int32], schema: pa.Schema) -> pa.Table:
-    """The next rows of the merged file, of which each comes from the front of the source that is named for it."""
+    """Return the next rows of the merged file, of which each comes from the front of the source that is named for
+    it.
+    """
     counts = np.bincount(source_of, minlength=len(sources))
     parts = [
         pa.Table.from_batches([part])

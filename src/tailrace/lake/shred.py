@@ -51,7 +51,7 @@ class Shredder:
         self._unlearned = 0  # events since the registry was last looked over
 
     def shred(self, batches: Sequence[Batch]) -> pa.Table:
-        """The events of the batches, in order, as one table.
+        """Return the events of the batches, in order, as one table.
 
         Columns: `_time` and `_sysTime` (UTC microseconds), the registry's columns that have a value here, and `_rest`
         (JSON text or null) where any event has one.
@@ -76,7 +76,7 @@ class Shredder:
         return self._split(lines, odd) if encoded is None else self._fast(self._current_guard(), encoded, count)
 
     def _prove(self, events: bytes) -> bytes | None:
-        """The same events written anew, with no key doubled, if the registry has a column for every value."""
+        """Return the same events written anew, with no key doubled, if the registry has a column for every value."""
         try:
             return _encode.encode_lines(self._current_guard().decoder.decode_lines(events))
         except msgspec.DecodeError:
@@ -131,7 +131,8 @@ class Shredder:
         return _interleave(fast, fast_at, exact, exact_at)
 
     def _rests(self, lines: list[bytes]) -> tuple[list[str | None], set[int]]:
-        """What the columns do not hold of each line, as JSON, and the lines that must go the exact way after all.
+        """Return what the columns do not hold of each line, as JSON, and the lines that must go the exact way after
+        all.
 
         Those have a value at the path of a column that the guard did not see: a doubled key, or a key with a dot in it.
         """
@@ -173,7 +174,7 @@ class Shredder:
 
     @contextmanager
     def _events(self, events: bytes) -> Iterator[None]:
-        """The events as the table that the guard's SQL reads."""
+        """Yield the events as the table that the guard's SQL reads."""
         self._connection.register(EVENTS, _event_column(events))
         try:
             yield
@@ -227,7 +228,7 @@ class Shredder:
 
 
 def _rest(found: list[Leaf]) -> str | None:
-    """The JSON object kept in `_rest`, with whole paths as keys; None for nothing."""
+    """Return the JSON object kept in `_rest`, with whole paths as keys; None for nothing."""
     if not found:
         return None
     members = [_encode.encode(".".join(leaf.keys)) + b":" + leaf.raw for leaf in found]
@@ -235,7 +236,9 @@ def _rest(found: list[Leaf]) -> str | None:
 
 
 def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """The events untouched in `_rest`: the last resort that keeps an acknowledged event readable whatever happens."""
+    """Return the events untouched in `_rest`: the last resort that keeps an acknowledged event readable whatever
+    happens.
+    """
     lines = [line for batch in batches for line in labelled(batch).split(b"\n")[:-1]]
     times = np.concatenate([batch.times for batch in batches])
     received = np.repeat(
@@ -246,7 +249,9 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
 
 def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """The events whole in `_rest`, as text over the batches' own bytes: for a look at them before they are shredded."""
+    """Return the events whole in `_rest`, as text over the batches' own bytes: for a look at them before they are
+    shredded.
+    """
     times = np.concatenate([batch.times for batch in batches])
     counts = [batch.count for batch in batches]
     received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
@@ -255,7 +260,9 @@ def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
 
 def labelled(batch: Batch) -> bytes:
-    """The batch's NDJSON with its labels as the first members of every event, where the event's own value wins."""
+    """Return the batch's NDJSON with its labels as the first members of every event, where the event's own value
+    wins.
+    """
     if not batch.labels:
         return batch.events
     flat = {path: msgspec.Raw(leaf.raw) for path, leaf in leaves(_encode.encode(batch.labels)).items()}
@@ -277,7 +284,7 @@ def labelled(batch: Batch) -> bytes:
 def _decode_fitting(
     decoder: msgspec.json.Decoder[Any], lines: list[bytes], odd: set[int]
 ) -> tuple[list[Any], list[int]]:
-    """The lines that a decoder takes, decoded, and which they are; those in `odd` are not tried."""
+    """Return the lines that a decoder takes, decoded, and which they are; those in `odd` are not tried."""
     fitting: list[Any] = []
     fitting_at: list[int] = []
     for first in range(0, len(lines), GROUP_LINES):

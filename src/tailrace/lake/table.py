@@ -63,7 +63,7 @@ PROPERTIES = {
     INDEXED_COLUMNS: ALL_COLUMNS,
 }
 
-logger = logging.getLogger("tailrace.lake")
+logger = logging.getLogger(__name__)
 
 _DELTA_TYPES = {
     "boolean": "boolean",
@@ -281,7 +281,7 @@ class Table:
         self._made(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
 
     def fields(self) -> FieldsView:
-        """What the table's own columns tell of the registry: not how keys are nested, nor what `_rest` has."""
+        """Return what the table's own columns tell of the registry: not how keys are nested, nor what `_rest` has."""
         columns = [
             Column(field.name, path, tuple(path.split(".")), field.metadata["tailrace.type"])
             for field in self._delta.schema().fields
@@ -298,7 +298,7 @@ class Table:
             self._files_version = self._delta.version()
 
     def _made(self, files: tuple[DataFile, ...]) -> None:
-        """A version was written, after which these are the files: unless others wrote too there is no need to ask."""
+        """Note the files after a version was written: unless others wrote too there is no need to ask."""
         expected = self._files_version + 1
         self._delta.update_incremental()
         if self._delta.version() == expected:
@@ -329,7 +329,7 @@ class Table:
         return True
 
     def _new_columns(self, rows: pa.Table, view: FieldsView) -> list[Field]:
-        """The columns of rows that the table does not have yet."""
+        """Return the columns of rows that the table does not have yet."""
         known = {field.name for field in self._delta.schema().fields}
         return [
             Field(
@@ -342,7 +342,7 @@ class Table:
         ]
 
     def _new_metadata(self, new_columns: Sequence[Field]) -> list[Action]:
-        """The change of what the table says of itself, none where it says all."""
+        """Return the change of what the table says of itself, none where it says all."""
         known = self._delta.metadata()
         if not new_columns and _has_all_statistics(self._delta):
             return []
@@ -393,7 +393,7 @@ def remove_files(files: Iterable[NewFile]) -> None:
 
 
 def write_files(directory: Path, rows: pa.Table, flushed_days: set[Path] | None = None) -> list[NewFile]:
-    """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; returns what Delta must be told.
+    """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; return what Delta must be told.
 
     `flushed_days` are the directories of days whose names are known to be on the disk, and is added to. When this fails
     no file is left: attempts on a full disk would use up whatever becomes free.
@@ -461,14 +461,14 @@ def new_path(directory: Path, day: int) -> Path:
 
 
 def _path(directory: Path, day: int) -> Path:
-    """A file's first name, to which its hash comes once it is written."""
+    """Return a file's first name, to which its hash comes once it is written."""
     return directory / f"{DAY}={_day_name(day)}" / f"part-{uuid.uuid4()}{SUFFIX}"
 
 
 def new_file(
     directory: Path, path: Path, size: int, metadata: pq.FileMetaData, min_time_us: int, max_time_us: int
 ) -> NewFile:
-    """What Delta and queries must know of a file that has been written."""
+    """Return what Delta and queries must know of a file that has been written."""
     counts = statistics(metadata)
     columns = _columns_of(metadata, counts)
     now_ms = _now_ms()
@@ -487,7 +487,7 @@ def new_file(
 
 
 def _columns_of(metadata: pq.FileMetaData, counts: Mapping[str, Any]) -> frozenset[str]:
-    """The columns that have a value in a file, or may have one."""
+    """Return the columns that have a value in a file, or may have one."""
     names = {metadata.schema.column(index).name for index in range(metadata.num_columns)}
     return frozenset(name for name in names if counts["nullCount"].get(name, -1) < metadata.num_rows)
 
@@ -563,7 +563,9 @@ def _has_all_statistics(delta: DeltaTable) -> bool:
 
 
 def _columns_in(path: Path, delta: DeltaTable) -> frozenset[str]:
-    """The columns that have a value in a file by its own account; all where it cannot be read: a query then says so."""
+    """Return the columns that have a value in a file by its own account; all where it cannot be read: a query then says
+    so.
+    """
     try:
         metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowException):

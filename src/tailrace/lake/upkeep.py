@@ -24,7 +24,7 @@ from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.table import US_PER_DAY, DataFile, NewFile, Table
 
-logger = logging.getLogger("tailrace.lake")
+logger = logging.getLogger(__name__)
 
 MAX_MERGED_FILES = 256  # into one
 MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
@@ -93,7 +93,7 @@ class Stopped(Exception):
 def next_merge(
     files: Iterable[DataFile], settings: UpkeepSettings, now_ms: int, *, whole: bool = False
 ) -> list[DataFile]:
-    """The next files to be merged into one, in the order of time; none where there is nothing to do.
+    """Return the next files to be merged into one, in the order of time; none where there is nothing to do.
 
     They are of one day, each smaller than `compact_bytes`, together about that at most. A closed day is merged into as
     few files as that allows; with `whole` every day is. Of any other day `compact_files` of about the same size are
@@ -206,7 +206,7 @@ class Keeper:
             self.sweep(now_ms)
 
     def expire(self, older_than_us: int, what: str = "retention") -> int:
-        """Take out the files of which every event is older; returns the number of events."""
+        """Take out the files of which every event is older; return the number of events."""
         if not any(file.max_time_us < older_than_us for file in self.table.files):
             return 0
         with self._working():
@@ -240,7 +240,7 @@ class Keeper:
             )
 
     def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
-        """Remove from the disk what has been no part of the table for `keep_removed_s`; returns the number of files.
+        """Remove from the disk what has been no part of the table for `keep_removed_s`; return the number of files.
 
         With `at_once` all that is no part of it: room is worth more than a query that began before and still reads it.
 
@@ -282,7 +282,7 @@ class Keeper:
     # Damage
 
     def verify(self, max_bytes: int, pace: Pace, now_ms: int) -> int:
-        """See whether files are as they were written, those whose turn it is; returns the number of bytes read.
+        """See whether files are as they were written, those whose turn it is; return the number of bytes read.
 
         Ends once more than `max_bytes` were. Each has its turn once in `VERIFY_AGAIN_MS`, a damaged one with each call.
         Those that are damaged are in `damaged` then, with the reason, for as long as they are part of the table and are
@@ -329,7 +329,7 @@ class Keeper:
     # When asked
 
     def trim(self, older_than_us: int, pace: Pace) -> int:
-        """Delete the events that are older; returns their number."""
+        """Delete the events that are older; return their number."""
 
         def older(file: DataFile) -> Rows | None:
             if file.max_time_us < older_than_us:
@@ -474,7 +474,7 @@ class Upkeep:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread; what it was at is undone."""
+        """End the thread; what it was at is undone."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

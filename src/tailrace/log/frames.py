@@ -88,7 +88,7 @@ def prepare(batch: Batch) -> Payload:
 
 
 def seal(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
-    """The buffers that make up the frame at a position, in order."""
+    """Return the buffers that make up the frame at a position, in order."""
     extend = google_crc32c.extend
     payload_crc = extend(extend(extend(0, payload.names), payload.times), payload.events)
     fields = _PLACE.pack(payload_crc, payload.count, position) + payload.rest
@@ -97,7 +97,7 @@ def seal(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
 
 
 def read_header(buffer: Buffer, offset: int) -> Header | None:
-    """The header at an offset of a buffer that holds HEADER_BYTES from there; None when it is not sound."""
+    """Return the header at an offset of a buffer that holds HEADER_BYTES from there; None when it is not sound."""
     magic, crc = _START.unpack_from(buffer, offset)
     if magic != MAGIC or crc != crc32c(buffer, offset + _START.size, _FIELDS.size):
         return None
@@ -105,7 +105,7 @@ def read_header(buffer: Buffer, offset: int) -> Header | None:
 
 
 def decode(header: Header, payload: memoryview) -> Batch:
-    """The batch of a frame; the payload is copied, so its buffer may be used again."""
+    """Return the batch of a frame; the payload is copied, so its buffer may be used again."""
     labels_at = header.dataset_bytes
     times_at = labels_at + header.labels_bytes
     events_at = times_at + header.count * TIME_BYTES

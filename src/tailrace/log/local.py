@@ -32,7 +32,7 @@ DISK_RETRY_AFTER_S = 10
 
 Done = Callable[[int | None, TailraceError | None], None]
 
-logger = logging.getLogger("tailrace.log")
+logger = logging.getLogger(__name__)
 
 
 class LogWriteError(TailraceError):
@@ -217,7 +217,7 @@ class LocalLog:
         return position
 
     def read(self, from_position: int) -> Iterator[tuple[int, Batch]]:
-        """The batches from a position on, in order, up to what was durable at the time of this call.
+        """Return the batches from a position on, in order, up to what was durable at the time of this call.
 
         May run while others append. Damage is passed over and added to `damage`; a segment released meanwhile
         is passed over too. Memory is bounded by the largest batch.
@@ -356,7 +356,9 @@ class LocalLog:
         self._calls.fsync(fd)
 
     def _skip(self, due: int) -> SegmentFile:
-        """The empty segment which says that the positions from `due` to those of the next segment were given up."""
+        """Return the empty segment which says that the positions from `due` to those of the next segment were given
+        up.
+        """
         try:
             segment, fd = segments.create_segment(self.directory, due, self._calls)
         except FileExistsError:  # an earlier attempt to go on behind the gap got as far as this

@@ -31,7 +31,7 @@ WINDOW_BYTES = 1024 * 1024  # read at a time; a larger frame is read whole
 PAGE_BYTES = 4096  # what is given up around a place that the disk cannot read
 IOV_MAX = os.sysconf("SC_IOV_MAX")
 
-logger = logging.getLogger("tailrace.log")
+logger = logging.getLogger(__name__)
 
 
 class LogVersionError(TailraceError):
@@ -61,7 +61,7 @@ class Damage(Struct, frozen=True):
 
 
 def gap(due: int, following: "SegmentFile") -> Damage:
-    """What is missing when a segment does not begin with the position that is due."""
+    """Return what is missing when a segment does not begin with the position that is due."""
     last = following.first_position - 1
     reason = f"positions {due} to {last} are missing: a segment file was deleted or lost"
     return Damage(following.path.name, 0, 0, reason, missing_positions=last - due + 1)
@@ -99,7 +99,7 @@ def segment_path(directory: Path, first_position: int) -> Path:
 
 
 def list_segments(directory: Path) -> list[SegmentFile]:
-    """The segments of a directory, oldest first; other files are left alone."""
+    """Return the segments of a directory, oldest first; other files are left alone."""
     found = []
     for path in directory.glob(f"*{SUFFIX}"):
         if len(path.stem) == 20 and path.stem.isascii() and path.stem.isdigit():
@@ -191,13 +191,15 @@ class Window:
         return offset - self._start
 
     def header(self, offset: int) -> Header | None:
-        """The header of the frame at an offset; None when no sound one is there."""
+        """Return the header of the frame at an offset; None when no sound one is there."""
         if offset + HEADER_BYTES > self.end:
             return None
         return frames.read_header(self.buffer, self.hold(offset, HEADER_BYTES))
 
     def payload(self, offset: int, header: Header) -> memoryview | None:
-        """The payload of the frame at an offset, valid until the window moves; None when it is not whole and sound."""
+        """Return the payload of the frame at an offset, valid until the window moves; None when it is not whole and
+        sound.
+        """
         if offset + HEADER_BYTES + header.payload_bytes > self.end:
             return None
         index = self.hold(offset, HEADER_BYTES + header.payload_bytes) + HEADER_BYTES
@@ -206,7 +208,7 @@ class Window:
         return memoryview(self.buffer)[index : index + header.payload_bytes]
 
     def find(self, needle: bytes, offset: int) -> int:
-        """The next place of a needle at or after an offset; -1 when there is none."""
+        """Return the next place of a needle at or after an offset; -1 when there is none."""
         while offset + len(needle) <= self.end:
             index = self.hold(offset, len(needle))
             found = self.buffer.find(needle, index, self._held)
@@ -236,7 +238,7 @@ class Window:
 
 
 def scan(window: Window, start: int, *, first_position: int, from_position: int = 0) -> Iterator[Frame | Damage]:
-    """The frames of a segment in order, and the damage between them.
+    """Yield the frames of a segment in order, and the damage between them.
 
     Frames before `from_position` are passed over, their payload unread. After a bad frame the next sound one
     is found: by the bad one's length when its header is sound, else by searching for the magic of the next.
@@ -287,7 +289,7 @@ def _next_frame(window: Window, bad: int, header: Header | None, least: int) -> 
 
 
 def file_header_fault(window: Window) -> str:
-    """What is wrong with the header of a segment, "" when it is sound.
+    """Return what is wrong with the header of a segment, "" when it is sound.
 
     LogVersionError when it is sound but of a format that is not known here.
     """

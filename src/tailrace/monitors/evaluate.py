@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -12,14 +12,14 @@ from tailrace.monitors.template import shown
 
 Action = Literal["Open", "Closed"]
 
-WHOLE: Final = ""  # the group of an answer that is looked at as one
-MAX_GROUPS: Final = 1_000  # that one monitor follows each by itself
-MAX_MATCH_NOTICES: Final = 100  # of one run; the last of them tells how many more events there were
-MAX_MATCHES: Final = 1_000  # events of one run, the newest
-MAX_LINES: Final = 20  # of groups in the text of one notice
-MAX_TEXT: Final = 10_000  # characters of an event in the text of a notice
-MAX_EVENT_BYTES: Final = 256 * 1024  # of an event that a notice carries, as JSON
-MAX_REMEMBERED: Final = 2 * MAX_MATCHES  # events that were told of; no answer has older ones than these
+WHOLE = ""  # the group of an answer that is looked at as one
+MAX_GROUPS = 1_000  # that one monitor follows each by itself
+MAX_MATCH_NOTICES = 100  # of one run; the last of them tells how many more events there were
+MAX_MATCHES = 1_000  # events of one run, the newest
+MAX_LINES = 20  # of groups in the text of one notice
+MAX_TEXT = 10_000  # characters of an event in the text of a notice
+MAX_EVENT_BYTES = 256 * 1024  # of an event that a notice carries, as JSON
+MAX_REMEMBERED = 2 * MAX_MATCHES  # events that were told of; no answer has older ones than these
 
 
 class Point(Struct, frozen=True):
@@ -111,7 +111,7 @@ class _Finding(Struct, frozen=True):
 
 
 def evaluate(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
-    """The outcome of one run: the same for the same arguments. Raises TooManyGroups.
+    """Return the outcome of one run: the same for the same arguments. Raise TooManyGroups.
 
     An alert opens when `needed` of the last `window` results are positive, the newest among them, and closes when they
     are fewer. A group that the answer no longer has counts as a negative result.
@@ -151,7 +151,7 @@ def _findings(monitor: Monitor, observed: Observed) -> dict[str, _Finding]:
     return found
 
 
-_WORDS: Final = {
+_WORDS = {
     "Below": "below",
     "BelowOrEqual": "below or equal to",
     "Above": "above",
@@ -182,7 +182,7 @@ def _crossing(monitor: Monitor, point: Point) -> _Finding | None:
 
 
 def _expected(past: Iterable[Iterable[Point]]) -> dict[tuple[str, str, int | None], float]:
-    """The mean of what the days before had, by group, column and bin."""
+    """Return the mean of what the days before had, by group, column and bin."""
     values: dict[tuple[str, str, int | None], list[float]] = {}
     for day in past:
         for point in day:
@@ -217,7 +217,7 @@ def compare_days(monitor: Monitor) -> int:
 
 
 def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_ns: int, now_ns: int) -> Outcome:
-    """The alerts of each group, with what was found of it."""
+    """Return the alerts of each group, with what was found of it."""
     groups: dict[str, GroupState] = {}
     opened: list[tuple[str, _Finding, str]] = []
     again: list[tuple[str, _Finding, str]] = []
@@ -266,7 +266,7 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
-    """A notice for each event that was not told of before.
+    """Return a notice for each event that was not told of before.
 
     A resolvable monitor has one alert, from the first match until a run without one; any other has an alert for each
     event, which is over at once and has no end of its own.
@@ -319,7 +319,7 @@ def _text(match: Match) -> str:
 
 
 def _carried(event: dict[str, Any]) -> dict[str, Any]:
-    """The event, or what there is to say of one that is too large to be sent."""
+    """Return the event, or what there is to say of one that is too large to be sent."""
     size = len(msgspec.json.encode(event))
     if size <= MAX_EVENT_BYTES:
         return event

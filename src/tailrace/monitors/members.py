@@ -4,18 +4,19 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from tailrace.events import BadRequest, checked_text
 from tailrace.events.times import EXAMPLE, given_time
 
-NEAR: Final = 0.8  # of two names, the likeness from which one is taken for a slip of the other
+NEAR = 0.8  # of two names, the likeness from which one is taken for a slip of the other
 
 
 def renamed(given: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """The members under the names that `known` has for them in lower case; null is left out, as what is not known.
+    """Return the members under the names that `known` has for them in lower case; null is left out, as what is not
+    known.
 
-    Raises BadRequest for a name that is nearly a known one, and for a member that is given twice and differs.
+    Raise BadRequest for a name that is nearly a known one, and for a member that is given twice and differs.
     """
     found: dict[str, Any] = {}
     for key, value in given.items():
@@ -38,7 +39,9 @@ def check_no_slip(key: str, known: Iterable[str]) -> None:
 
 
 def text(found: Mapping[str, Any], name: str, most: int, *, lines: bool = False) -> str:
-    """A text of at most so many characters, empty where it is not given; control characters as in `checked_text`."""
+    """Return a text of at most so many characters, empty where it is not given; control characters as in
+    `checked_text`.
+    """
     value = found.get(name, "")
     if not isinstance(value, str):
         raise BadRequest(f"{name} is {_shown(value)}, but it is a text")
@@ -46,7 +49,7 @@ def text(found: Mapping[str, Any], name: str, most: int, *, lines: bool = False)
 
 
 def flag(found: Mapping[str, Any], name: str) -> bool:
-    """A boolean, false where it is not given; raises BadRequest."""
+    """Return a boolean, false where it is not given; raise BadRequest."""
     value = found.get(name, False)
     if not isinstance(value, bool):
         raise BadRequest(f"{name} is {_shown(value)}, but it is true or false")
@@ -54,7 +57,7 @@ def flag(found: Mapping[str, Any], name: str) -> bool:
 
 
 def number(found: Mapping[str, Any], name: str, least: float = -math.inf, most: float = math.inf) -> float:
-    """A number, 0 where it is not given; raises BadRequest."""
+    """Return a number, 0 where it is not given; raise BadRequest."""
     value = found.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadRequest(f"{name} is {_shown(value)}, but it is a number")
@@ -64,7 +67,7 @@ def number(found: Mapping[str, Any], name: str, least: float = -math.inf, most: 
 
 
 def whole(found: Mapping[str, Any], name: str, least: int, most: int) -> int:
-    """A whole number, 0 where it is not given; raises BadRequest."""
+    """Return a whole number, 0 where it is not given; raise BadRequest."""
     value = number(found, name, least, most)
     if value != int(value):
         raise BadRequest(f"{name} is {value}, but it is a whole number")
@@ -72,7 +75,7 @@ def whole(found: Mapping[str, Any], name: str, least: int, most: int) -> int:
 
 
 def texts(found: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
-    """A list of at most so many texts, empty where it is not given; raises BadRequest."""
+    """Return a list of at most so many texts, empty where it is not given; raise BadRequest."""
     value = found.get(name, [])
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise BadRequest(f"{name} is {_shown(value)}, but it is a list of texts")
@@ -82,7 +85,7 @@ def texts(found: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
 
 
 def moment(found: Mapping[str, Any], name: str) -> datetime | None:
-    """A time in UTC, None where it is not given or is Go's zero time; raises BadRequest."""
+    """Return a time in UTC, None where it is not given or is Go's zero time; raise BadRequest."""
     value = found.get(name, "")
     if not isinstance(value, str):
         raise BadRequest(f"{name} is {_shown(value)}, but it is a time as text, like {EXAMPLE}, or null")

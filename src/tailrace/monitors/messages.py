@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -16,14 +16,14 @@ from tailrace.monitors.evaluate import Action
 from tailrace.monitors.notifier import Notifier
 from tailrace.monitors.template import shown
 
-PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
-OPSGENIE_URLS: Final = {False: "https://api.opsgenie.com/v2/alerts", True: "https://api.eu.opsgenie.com/v2/alerts"}
-MAX_DISCORD_LENGTH: Final = 2_000  # characters of a message, Discord's limit
-MAX_SLACK_LENGTH: Final = 40_000  # characters, past which Slack cuts
-MAX_SUMMARY_LENGTH: Final = 1_024  # characters, PagerDuty's limit
-MAX_OPSGENIE_MESSAGE_LENGTH: Final = 130  # characters, Opsgenie's limit
-MAX_OPSGENIE_TEXT_LENGTH: Final = 15_000  # characters, Opsgenie's limit
-MAX_TEAMS_LENGTH: Final = 20_000  # characters; Teams takes 28 KB in all
+PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
+OPSGENIE_URLS = {False: "https://api.opsgenie.com/v2/alerts", True: "https://api.eu.opsgenie.com/v2/alerts"}
+MAX_DISCORD_LENGTH = 2_000  # characters of a message, Discord's limit
+MAX_SLACK_LENGTH = 40_000  # characters, past which Slack cuts
+MAX_SUMMARY_LENGTH = 1_024  # characters, PagerDuty's limit
+MAX_OPSGENIE_MESSAGE_LENGTH = 130  # characters, Opsgenie's limit
+MAX_OPSGENIE_TEXT_LENGTH = 15_000  # characters, Opsgenie's limit
+MAX_TEAMS_LENGTH = 20_000  # characters; Teams takes 28 KB in all
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,9 @@ class NotDelivered(Exception):
 
 
 def http_call(notifier: Notifier, message: Message) -> HttpCall:
-    """The POST of a message. Raises NotDelivered for a kind that is kept only, BadRequest where a template breaks."""
+    """Return the POST of a message. Raise NotDelivered for a kind that is kept only, BadRequest where a template
+    breaks.
+    """
     of = notifier.properties
     match notifier.kind:
         case "webhook":
@@ -80,7 +82,7 @@ def http_call(notifier: Notifier, message: Message) -> HttpCall:
 
 
 def email(notifier: Notifier, message: Message, sender: str) -> EmailMessage:
-    """The mail of a message."""
+    """Return the mail of a message."""
     mail = EmailMessage()
     mail["From"] = sender
     mail["To"] = ", ".join(notifier.properties["emails"])
@@ -101,14 +103,16 @@ def email(notifier: Notifier, message: Message, sender: str) -> EmailMessage:
 
 
 def go_time(time_ns: int) -> str:
-    """A time as Go prints it, which is how Axiom's default template has it: `2024-06-28 14:55:57.631 +0000 UTC`."""
+    """Return a time as Go prints it, which is how Axiom's default template has it: `2024-06-28 14:55:57.631 +0000
+    UTC`.
+    """
     seconds, fraction = divmod(time_ns, 1_000_000_000)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return text + (f".{fraction:09}".rstrip("0") if fraction else "") + " +0000 UTC"
 
 
 def _event(message: Message) -> dict[str, Any]:
-    """The body that Axiom's default template makes."""
+    """Return the body that Axiom's default template makes."""
     return {
         "action": message.action,
         "event": {
@@ -126,7 +130,7 @@ def _event(message: Message) -> dict[str, Any]:
 
 
 def _variables(message: Message) -> dict[str, Any]:
-    """What a template may name, as Axiom's page on custom webhooks lists it."""
+    """Return what a template may name, as Axiom's page on custom webhooks lists it."""
     event = _event(message)["event"]
     return {
         "Action": message.action,
@@ -192,7 +196,7 @@ def _opsgenie(of: Mapping[str, Any], message: Message) -> HttpCall:
 def _incident(message: Message) -> str:
     """By which a receiver knows that an end belongs to a beginning: one for each event matched, else the monitor's.
 
-    Raises NotDelivered for the end of an alert while another of the monitor is open.
+    Raise NotDelivered for the end of an alert while another of the monitor is open.
     """
     if message.event is not None:
         return f"{message.monitor_id}/{message.check_id}"
@@ -202,7 +206,9 @@ def _incident(message: Message) -> str:
 
 
 def _adaptive_card(message: Message) -> dict[str, Any]:
-    """A message of an incoming webhook: https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/"""
+    """Return a message of an incoming webhook:
+    https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/
+    """
     blocks = [
         {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": True, "text": _headline(message)[:1000]},
         {"type": "TextBlock", "wrap": True, "text": message.body[:MAX_TEAMS_LENGTH]},

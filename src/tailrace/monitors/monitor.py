@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -13,38 +13,38 @@ from tailrace.monitors.members import flag, moment, number, renamed, text, texts
 Kind = Literal["Threshold", "MatchEvent", "AnomalyDetection"]
 Operator = Literal["Below", "BelowOrEqual", "Above", "AboveOrEqual", "AboveOrBelow"]
 
-MAX_NAME_LENGTH: Final = 1_000  # characters
-MAX_DESCRIPTION_LENGTH: Final = 20_000  # characters
-MAX_QUERY_LENGTH: Final = 100_000  # characters
-MAX_MINUTES: Final = 366 * 24 * 60  # of an interval or a range
-MAX_DELAY_S: Final = 86_400  # as Axiom's document has it
-MAX_COMPARE_DAYS: Final = 7  # as Axiom's document has it
-MAX_TOLERANCE: Final = 100.0  # percent, as Axiom's document has it
-MAX_RUNS: Final = 1_000
-MAX_NOTIFIERS: Final = 100
-DEFAULT_COMPARE_DAYS: Final = 7
-DEFAULT_TOLERANCE: Final = 10.0  # percent
+MAX_NAME_LENGTH = 1_000  # characters
+MAX_DESCRIPTION_LENGTH = 20_000  # characters
+MAX_QUERY_LENGTH = 100_000  # characters
+MAX_MINUTES = 366 * 24 * 60  # of an interval or a range
+MAX_DELAY_S = 86_400  # as Axiom's document has it
+MAX_COMPARE_DAYS = 7  # as Axiom's document has it
+MAX_TOLERANCE = 100.0  # percent, as Axiom's document has it
+MAX_RUNS = 1_000
+MAX_NOTIFIERS = 100
+DEFAULT_COMPARE_DAYS = 7
+DEFAULT_TOLERANCE = 10.0  # percent
 
-KINDS: Final[tuple[Kind, ...]] = typing.get_args(Kind)
-OPERATORS: Final[Mapping[Kind, tuple[Operator, ...]]] = {
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+OPERATORS: Mapping[Kind, tuple[Operator, ...]] = {
     "Threshold": ("Below", "BelowOrEqual", "Above", "AboveOrEqual"),
     "MatchEvent": typing.get_args(Operator),  # it has no use for one
     "AnomalyDetection": ("Below", "BelowOrEqual", "Above", "AboveOrEqual", "AboveOrBelow"),
 }
-_NAMES: Final = (
+_NAMES = (
     "name", "type", "description", "aplQuery", "mplQuery", "columnName", "operator", "threshold", "intervalMinutes",
     "rangeMinutes", "secondDelay", "alertOnNoData", "resolvable", "notifyByGroup", "notifyEveryRun", "skipResolved",
     "disabled", "disabledUntil", "compareDays", "tolerance", "triggerFromNRuns", "triggerAfterNPositiveResults",
     "notifierIds", "id", "createdAt", "createdBy", "updatedAt",
 )  # fmt: skip
-_OLD_NAMES: Final = {
+_OLD_NAMES = {
     "comparison": "operator",
     "frequencyminutes": "intervalMinutes",
     "durationminutes": "rangeMinutes",
     "notifiers": "notifierIds",
     "delay": "secondDelay",
 }  # of clients before 2023
-_KNOWN: Final = {name.lower(): name for name in _NAMES} | _OLD_NAMES
+_KNOWN = {name.lower(): name for name in _NAMES} | _OLD_NAMES
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
@@ -86,9 +86,9 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
 
 def read_monitor(given: Mapping[str, Any]) -> Monitor:
-    """The monitor of a request's body. Names count in any letter case, and those of old clients do.
+    """Return the monitor of a request's body. Names count in any letter case, and those of old clients do.
 
-    Raises BadRequest for what no monitor has, saying what it may have.
+    Raise BadRequest for what no monitor has, saying what it may have.
     """
     found = renamed(given, _KNOWN)
     name = text(found, "name", MAX_NAME_LENGTH)

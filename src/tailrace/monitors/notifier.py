@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -12,14 +12,14 @@ from tailrace.events import BadRequest
 from tailrace.monitors import template
 from tailrace.monitors.members import flag, moment, renamed, text, texts
 
-MAX_NAME_LENGTH: Final = 1_000  # characters
-MAX_URL_LENGTH: Final = 8_192  # characters
-MAX_TEXT_LENGTH: Final = 65_536  # characters of a template, a key, a header's value
-MAX_EMAILS: Final = 100
-MAX_HEADERS: Final = 100
+MAX_NAME_LENGTH = 1_000  # characters
+MAX_URL_LENGTH = 8_192  # characters
+MAX_TEXT_LENGTH = 65_536  # characters of a template, a key, a header's value
+MAX_EMAILS = 100
+MAX_HEADERS = 100
 
 # Members of each kind's properties as Axiom's document and its clients have them; those with a star must be there.
-KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+KINDS: Mapping[str, tuple[str, ...]] = {
     "slack": ("slackUrl*",),
     "email": ("emails*",),
     "discord": ("discordChannel*", "discordToken*"),
@@ -30,13 +30,13 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "microsoftTeams": ("microsoftTeamsUrl*",),
     "customWebhook": ("url*", "headers", "body", "secretHeaders"),
 }
-_KNOWN: Final = {name.lower(): name for name in ("name", "properties", "disabledUntil", "type", "id", "createdAt",
+_KNOWN = {name.lower(): name for name in ("name", "properties", "disabledUntil", "type", "id", "createdAt",
                  "createdBy", "updatedAt", "labelIds")}  # fmt: skip
-_URLS: Final = frozenset({"slackUrl", "discordWebhookUrl", "url", "microsoftTeamsUrl"})
+_URLS = frozenset({"slackUrl", "discordWebhookUrl", "url", "microsoftTeamsUrl"})
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # These say where a message goes and where it ends, which only the sender may.
-_REFUSED_HEADERS: Final = frozenset(
+_REFUSED_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
 )
 
@@ -51,9 +51,9 @@ class Notifier(Struct, frozen=True, kw_only=True):
 
 
 def read_notifier(given: Mapping[str, Any]) -> Notifier:
-    """The notifier of a request's body, names in any letter case (Axiom's Go client capitalises some).
+    """Return the notifier of a request's body, names in any letter case (Axiom's Go client capitalises some).
 
-    Raises BadRequest for what no notifier has, saying what it may have.
+    Raise BadRequest for what no notifier has, saying what it may have.
     """
     found = renamed(given, _KNOWN)
     name = text(found, "name", MAX_NAME_LENGTH)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -13,12 +13,12 @@ from tailrace.query.answers import cells
 from tailrace.query.results import is_json
 from tailrace.query.run import AplTable
 
-TIME: Final = "_time"
-_KEYS: Final = frozenset({"string", "boolean"})  # types of columns that name a group where the groups are not known
+TIME = "_time"
+_KEYS = frozenset({"string", "boolean"})  # types of columns that name a group where the groups are not known
 
 
 def points(table: AplTable) -> tuple[Point, ...]:
-    """The numbers of a table; its groups are those of its summarize, but for the bins of time."""
+    """Return the numbers of a table; its groups are those of its summarize, but for the bins of time."""
     bins = table.buckets.field if table.buckets is not None else ""
     names = [name for name in table.groups if name != bins]
     if not names and table.aggregated:
@@ -42,14 +42,14 @@ def points(table: AplTable) -> tuple[Point, ...]:
 
 
 def moved(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
-    """The same numbers with their bins that much later."""
+    """Return the same numbers with their bins that much later."""
     return tuple(
         each if each.time_ns is None else msgspec.structs.replace(each, time_ns=each.time_ns + by_ns) for each in found
     )
 
 
 def matches(table: AplTable) -> tuple[Match, ...]:
-    """The events of a table, oldest first; what is null is left out."""
+    """Return the events of a table, oldest first; what is null is left out."""
     names = [field.name for field in table.fields]
     has_time = any(field.name == TIME and field.type == "datetime" for field in table.fields)
     times = _times(table, TIME) if has_time else [None] * table.rows.num_rows

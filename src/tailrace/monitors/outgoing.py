@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -17,15 +17,15 @@ from tailrace.monitors.messages import HttpCall
 if TYPE_CHECKING:
     import httpx
 
-MAX_ANSWER_BYTES: Final = 64 * 1024  # read of an answer; the rest is left
-MAX_ANSWER_SHOWN: Final = 200  # characters of a refusal that the history keeps
-RETRIED: Final = frozenset({408, 425, 429, *range(500, 600)})  # statuses after which another attempt may succeed
+MAX_ANSWER_BYTES = 64 * 1024  # read of an answer; the rest is left
+MAX_ANSWER_SHOWN = 200  # characters of a refusal that the history keeps
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})  # statuses after which another attempt may succeed
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host name."""
 
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 class DeliveryFailed(Exception):
@@ -73,7 +73,7 @@ def is_public(address: str) -> bool:
 
 
 def _inner(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses that packets to an IPv6 one may end at."""
+    """Return the IPv4 addresses that packets to an IPv6 one may end at."""
     found = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
     packed = ip.packed
     # NAT64, and the IPv4-compatible form that was given up, but for :: and ::1.
@@ -83,7 +83,7 @@ def _inner(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system has for a name; raises OSError."""
+    """Return the addresses that the system has for a name; raise OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -143,7 +143,7 @@ class Sender:
         )
 
     async def send_mail(self, mail: EmailMessage) -> None:
-        """Hand a mail to the mail server; raises DeliveryFailed. Blocks a thread meanwhile."""
+        """Hand a mail to the mail server; raise DeliveryFailed. Blocks a thread meanwhile."""
         if not self.mail.host:
             raise DeliveryFailed("no mail server is set (smtp_host)", retryable=False)
         await asyncio.to_thread(_hand_over, mail, self.mail, self._outgoing.timeout_s, self._tls)
@@ -155,7 +155,7 @@ class Sender:
 
 
 async def _beginning(response: "httpx.Response") -> str:
-    """What an answer says, as far as it is worth keeping."""
+    """Return what an answer says, as far as it is worth keeping."""
     said = b""
     async for chunk in response.aiter_raw():
         said += chunk

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -35,14 +35,14 @@ from tailrace.query import AplResult
 
 logger = logging.getLogger(__name__)
 
-SECOND_NS: Final = 1_000_000_000
-MINUTE_NS: Final = 60 * SECOND_NS
-DAY_NS: Final = 24 * 60 * MINUTE_NS
-RETRY_AFTER_S: Final = (10, 60, 300)  # after the first attempt to send, the second, the third; then it has failed
-MAX_CATCH_UP_NS: Final = DAY_NS  # that a match monitor looks back over where it could not run
-MAX_SENDING: Final = 8  # messages on their way at once
-MAX_ROWS: Final = 50_000  # of an answer
-FAILED_WAIT_NS: Final = 10 * SECOND_NS  # before another look at a store that failed
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+DAY_NS = 24 * 60 * MINUTE_NS
+RETRY_AFTER_S = (10, 60, 300)  # after the first attempt to send, the second, the third; then it has failed
+MAX_CATCH_UP_NS = DAY_NS  # that a match monitor looks back over where it could not run
+MAX_SENDING = 8  # messages on their way at once
+MAX_ROWS = 50_000  # of an answer
+FAILED_WAIT_NS = 10 * SECOND_NS  # before another look at a store that failed
 
 
 class Defined(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Sources(Protocol):
         """One of an organisation."""
 
     def ask(self, question: Question) -> AplResult:
-        """The answer; raises TailraceError."""
+        """Return the answer; raise TailraceError."""
 
 
 class Runner:
@@ -361,7 +361,7 @@ class Runner:
         return "delivered", f"{message.action} to {notifier.name} ({notifier.kind})"
 
 
-NEVER_NS: Final = 2**63 - 1
+NEVER_NS = 2**63 - 1
 
 
 def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:

@@ -1,7 +1,7 @@
 """What monitors remember: when each runs next, its state and history, and what is to be sent."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -12,9 +12,9 @@ from tailrace.monitors.messages import Message
 from tailrace.storage.database import Database
 from tailrace.storage.tables import monitor_history, monitor_outbox, monitor_runs
 
-MAX_HISTORY: Final = 5_000  # entries of one monitor; the oldest give way
-PRUNED_BY: Final = 100  # entries beyond MAX_HISTORY that start a removal
-MAX_TEXT: Final = 20_000  # characters of an entry
+MAX_HISTORY = 5_000  # entries of one monitor; the oldest give way
+PRUNED_BY = 100  # entries beyond MAX_HISTORY that start a removal
+MAX_TEXT = 20_000  # characters of an entry
 
 EntryKind = Literal["open", "closed", "error", "delivered", "failed", "skipped"]
 
@@ -223,7 +223,7 @@ def _entry_row(monitor: str, entry: Entry) -> dict[str, Any]:
 
 
 def _within_int64(number: int) -> int:
-    """What a column of 64 bits can be compared with; times beyond years 1678 and 2262 are asked about too."""
+    """Return what a column of 64 bits can be compared with; times beyond years 1678 and 2262 are asked about too."""
     return max(-(2**63), min(number, 2**63 - 1))
 
 

@@ -9,17 +9,17 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote_plus
 
 from msgspec import Struct
 
 from tailrace.events import BadRequest
 
-MAX_OUTPUT: Final = 1024 * 1024  # characters
-MAX_DEPTH: Final = 32  # of nested blocks and parentheses, and pipes of an expression
-MAX_DIGITS: Final = 300  # of a number
-MAX_STEPS: Final = 100_000  # pieces written and arguments looked at, so that ranges within ranges come to an end
+MAX_OUTPUT = 1024 * 1024  # characters
+MAX_DEPTH = 32  # of nested blocks and parentheses, and pipes of an expression
+MAX_DIGITS = 300  # of a number
+MAX_STEPS = 100_000  # pieces written and arguments looked at, so that ranges within ranges come to an end
 
 _TRIMMED_LEFT = re.compile(r"-\s")
 _TRIMMED_RIGHT = re.compile(r"\s-\Z")
@@ -77,7 +77,7 @@ Template = tuple[Node, ...]
 
 
 def parse(text: str) -> Template:
-    """The tree of a template; raises BadRequest that names the line and what is known."""
+    """Return the tree of a template; raise BadRequest that names the line and what is known."""
     parser = _Parser(text)
     nodes, ended = parser.nodes(0)
     if ended:
@@ -86,7 +86,7 @@ def parse(text: str) -> Template:
 
 
 def render(template: Template, data: Data) -> str:
-    """The text that a template makes of the data. Raises BadRequest past MAX_OUTPUT or MAX_STEPS."""
+    """Return the text that a template makes of the data. Raise BadRequest past MAX_OUTPUT or MAX_STEPS."""
     writer = _Writer()
     _write(template, data, data, writer)
     return "".join(writer.parts)
@@ -103,7 +103,7 @@ class _Parser:
         return BadRequest(f"body, line {self._line}: {message}")
 
     def nodes(self, depth: int) -> tuple[Template, str]:
-        """The nodes up to an `else` or `end`, which comes with them; "" at the end of the text."""
+        """Return the nodes up to an `else` or `end`, which comes with them; "" at the end of the text."""
         if depth > MAX_DEPTH:
             raise self.error(f"blocks are nested more than {MAX_DEPTH} deep")
         found: list[Node] = []
@@ -228,7 +228,7 @@ class _Parser:
         return value
 
 
-_CONSTANTS: Final = {"true": True, "false": False, "nil": None}
+_CONSTANTS = {"true": True, "false": False, "nil": None}
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str | None, int]]:
@@ -330,7 +330,7 @@ def _value(expression: Expression, root: Data, dot: Any, writer: _Writer) -> Any
 
 
 def shown(value: Any) -> str:
-    """A value as text: texts as they are, numbers without a useless fraction, all else as JSON."""
+    """Return a value as text: texts as they are, numbers without a useless fraction, all else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -391,7 +391,7 @@ def _spaced(arguments: list[Any]) -> str:
 
 
 _VERB = re.compile(r"%[-+# 0]*\d*(?:\.\d+)?([%a-zA-Z])")
-_ZERO_WIDTH: Final = 1_000  # the widest column and the most digits that a verb may ask for
+_ZERO_WIDTH = 1_000  # the widest column and the most digits that a verb may ask for
 
 
 def _printf(arguments: list[Any]) -> str:
@@ -415,7 +415,7 @@ def _printf(arguments: list[Any]) -> str:
     return _bounded(_VERB.sub(written, format))
 
 
-_MISSING: Final = object()
+_MISSING = object()
 
 
 def _formatted(flags: str, verb: str, value: Any) -> str:
@@ -463,7 +463,7 @@ def _length(arguments: list[Any]) -> int:
     return len(arguments[0]) if isinstance(arguments[0], Mapping | str) or _is_list(arguments[0]) else 0
 
 
-FUNCTIONS: Final[Mapping[str, tuple[int, Callable[[list[Any]], Any]]]] = {
+FUNCTIONS: Mapping[str, tuple[int, Callable[[list[Any]], Any]]] = {
     # name: fewest arguments, what it does
     "eq": (2, lambda arguments: any(arguments[0] == each for each in arguments[1:])),
     "ne": (2, lambda arguments: arguments[0] != arguments[1]),

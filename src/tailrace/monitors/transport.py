@@ -36,7 +36,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         self._resolve = resolve
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send to the first of the allowed addresses that takes the connection; raises DeliveryFailed."""
+        """Send to the first of the allowed addresses that takes the connection; raise DeliveryFailed."""
         host = request.url.host
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         try:

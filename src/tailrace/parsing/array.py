@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,13 +23,13 @@ from tailrace.parsing.prefilter import is_utf8, nested, prefilter
 from tailrace.parsing.sanitize import RESERVED, number_fault, sanitize
 from tailrace.parsing.times import TimeRule, read_times
 
-_BOM: Final = b"\xef\xbb\xbf"
-_SPACE: Final = b" \t\r\n"
-_RAWS: Final = msgspec.json.Decoder(Raw)
-_RAW_LIST: Final = msgspec.json.Decoder(list[Raw])
-_REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-_ABSENT: Final = Raw(b"")
-_SHOWN_BYTES: Final = 20
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_RAWS = msgspec.json.Decoder(Raw)
+_RAW_LIST = msgspec.json.Decoder(list[Raw])
+_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_ABSENT = Raw(b"")
+_SHOWN_BYTES = 20
 
 
 class Copy(Struct, frozen=True):
@@ -55,7 +55,7 @@ def parse_array(
     An event without a time that can be read has that of its receipt. Values that are too long, containers that are
     too deep and reserved names are sanitized as `parse_json` does; text that is not UTF-8 is not JSON.
 
-    Raises BadRequest for a body that is empty, that is no array, or whose array does not end where the body does, and
+    Raise BadRequest for a body that is empty, that is no array, or whose array does not end where the body does, and
     TooLarge (`max_body_bytes`, `max_events`). Time and memory are in proportion to the body, whatever is in it.
     """
     if len(body) > limits.max_body_bytes:
@@ -185,7 +185,7 @@ def _split_apart(text: bytes, limits: Limits, reader: _Reader) -> _Pieces:
 
 
 def _judge(element: bytes, limits: Limits, reader: _Reader) -> tuple[bytes | None, str, str]:
-    """The event that an element is, sanitized; or None, why, and a code."""
+    """Return the event that an element is, sanitized; or None, why, and a code."""
     if len(element) > limits.max_event_bytes:
         return None, f"event is larger than {limits.max_event_bytes} bytes", "event_too_large"
     if not element:
@@ -251,7 +251,7 @@ class _Structure(Struct, frozen=True, eq=False):
 
 
 def _structure(text: bytes) -> Iterator[_Structure]:
-    """What ends elements, a part of the body after another; the last one is that with the array's end."""
+    """Yield what ends elements, a part of the body after another; the last one is that with the array's end."""
     for part in nested(text):
         commas = np.flatnonzero((part.codes == ord(",")) & ~part.inside & (part.depths == 1))
         # White space before the array has depth 0 as well.
@@ -263,7 +263,7 @@ def _structure(text: bytes) -> Iterator[_Structure]:
 
 
 def _spans(text: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of each element with the white space around it. Raises BadRequest unless one array is all."""
+    """Start and end of each element with the white space around it. Raise BadRequest unless one array is all."""
     ends: list[NDArray[np.intp]] = []
     end: int | None = None
     for found in _structure(text):
@@ -326,7 +326,7 @@ def _within_limits(pieces: _Pieces, limits: Limits) -> _Pieces:
 
 
 def _times(heads: Sequence[Any], reader: _Reader, received_ns: int) -> NDArray[np.int64]:
-    """The time of each event: the first of its fields that can be read as one, else that of its receipt."""
+    """Return the time of each event: the first of its fields that can be read as one, else that of its receipt."""
     times = np.full(len(heads), received_ns, dtype=np.int64)
     left: NDArray[np.intp] | None = None  # positions without a time so far; None is all
     for name, get in reader.times:
@@ -362,7 +362,7 @@ def _times(heads: Sequence[Any], reader: _Reader, received_ns: int) -> NDArray[n
 
 
 def _with_copies(ndjson: bytes, heads: Sequence[Any], reader: _Reader, body: bytes) -> bytes:
-    """The events with the fields that are copies of others of theirs as their first members."""
+    """Return the events with the fields that are copies of others of theirs as their first members."""
     copiers = [copier for copier in reader.copies if any(map(len, map(copier.get, heads)))]
     if not copiers:
         return ndjson
@@ -388,11 +388,13 @@ def _may_have(body: bytes, name: bytes) -> bool:
     return (name[:1] in body and name in body) or (b"\\" in body and b"\\u" in body)
 
 
-_TEXT: Final = re.compile(rb'".+"', re.DOTALL)
+_TEXT = re.compile(rb'".+"', re.DOTALL)
 
 
 def _member(copier: _Copier, value: bytes) -> bytes:
-    """The member with its comma, as at least the one that the value is from follows; nothing unless it is text."""
+    """Return the member with its comma, as at least the one that the value is from follows; nothing unless it is
+    text.
+    """
     return copier.prefix + value + b"," if _TEXT.fullmatch(value) else b""
 
 

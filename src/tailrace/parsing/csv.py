@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,12 +17,12 @@ from tailrace.parsing.times import TimeRule, check_rule, read_times
 # The module's own limit is one of the process, not of a reader; ours are checked below.
 csv.field_size_limit(2**31 - 1)
 
-_BOM: Final = "\ufeff"
-_SEPARATOR: Final = re.compile(r'"?sep=([^"\r\n ])"?(?:\r\n?|\n|$)', re.IGNORECASE)  # Excel's line for the delimiter
-_NAMED_DELIMITERS: Final = {"": ",", "tab": "\t", "\\t": "\t"}
-_BAD_BYTE: Final = re.compile("[\udc80-\udcff]")  # as the decoder leaves it
-_RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_encode: Final = msgspec.json.Encoder().encode
+_BOM = "\ufeff"
+_SEPARATOR = re.compile(r'"?sep=([^"\r\n ])"?(?:\r\n?|\n|$)', re.IGNORECASE)  # Excel's line for the delimiter
+_NAMED_DELIMITERS = {"": ",", "tab": "\t", "\\t": "\t"}
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # as the decoder leaves it
+_RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
 
 
 def parse_csv(
@@ -36,7 +35,7 @@ def parse_csv(
     with fewer cells than names has no value for the rest, one with more is refused. An empty cell is an empty string,
     but in the time column it means the received time.
 
-    Raises BadRequest for a delimiter, names or a time format that cannot be used; TooLarge (`max_body_bytes`,
+    Raise BadRequest for a delimiter, names or a time format that cannot be used; TooLarge (`max_body_bytes`,
     `max_events`).
     """
     check_rule(times)
@@ -105,7 +104,7 @@ class _Rows:
             return [], f"{error} (line {self._reader.line_num + self._first_line - 1})"
 
     def sent(self) -> str:
-        """The text of the row read last."""
+        """Return the text of the row read last."""
         return self._text[self._start : self._lines.tell()].rstrip("\r\n")
 
 

@@ -23,7 +23,7 @@ def decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
     Several codings, separated by commas, are undone from last to first (RFC 9110, 8.4). `1` is what axiom-py
     sends for a body as it is. No step makes more than `max_bytes` and one chunk.
 
-    Raises UnsupportedEncoding, TooLarge (`max_body_bytes`), or BadRequest where the data is broken or ends early, or
+    Raise UnsupportedEncoding, TooLarge (`max_body_bytes`), or BadRequest where the data is broken or ends early, or
     is compressed without being said to be.
     """
     if encoding:

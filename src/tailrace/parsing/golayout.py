@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
-from typing import Final
 
 from msgspec import Struct
 
 from tailrace.events.timestamps import EPOCH_DAY, NS_PER_S, ZONES_S, TimeMismatch
 
-CONSTANTS: Final = {
+CONSTANTS = {
     "Layout": "01/02 03:04:05PM '06 -0700",
     "ANSIC": "Mon Jan _2 15:04:05 2006",
     "UnixDate": "Mon Jan _2 15:04:05 MST 2006",
@@ -32,14 +31,14 @@ CONSTANTS: Final = {
     "TimeOnly": "15:04:05",
 }
 
-_MONTHS: Final = (
+_MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
-_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 # In the order in which Go's nextStdChunk tries them. A short name is no element where a lower-case letter follows.
-_ELEMENT: Final = re.compile(
+_ELEMENT = re.compile(
     r"January|Jan(?![a-z])|Monday|Mon(?![a-z])|MST"
     r"|002|0[1-6]|15|1|2006|2|__2|_2(?!006)|3|4|5|PM|pm"
     r"|-070000|-07:00:00|-0700|-07:00|-07|Z070000|Z07:00:00|Z0700|Z07:00|Z07"
@@ -78,7 +77,7 @@ class _Reading:
 def parse_layout(text: str) -> Layout:
     """Take a Go reference layout, or the name of one of Go's constants, apart.
 
-    Raises ValueError when it holds no element of a time.
+    Raise ValueError when it holds no element of a time.
     """
     layout = CONSTANTS.get(text, text)
     steps = []
@@ -101,13 +100,13 @@ def parse_layout(text: str) -> Layout:
 
 
 def parse_time(layout: Layout, value: str, received_ns: int) -> int:
-    """Read `value` by `layout`; returns nanoseconds since the Unix epoch, of any size.
+    """Read `value` by `layout`; return nanoseconds since the Unix epoch, of any size.
 
     As in Go: digits of a fraction are accepted after the seconds even where the layout has none, a run of spaces
     matches any run of spaces, no zone means UTC. Unlike Go, which leaves the year at 0, a layout with a day but no
     year (syslog) gets the year that puts the time last before one day after `received_ns`.
 
-    Raises TimeMismatch.
+    Raise TimeMismatch.
     """
     reading = _Reading()
     rest = value
@@ -295,7 +294,7 @@ def _half(reading: _Reading, value: str, element: str, follows: Step) -> str:
     return value[2:]
 
 
-_OFFSETS: Final = {
+_OFFSETS = {
     "0700": re.compile(r"([+-])(\d\d)(\d\d)()", re.ASCII),
     "07:00": re.compile(r"([+-])(\d\d):(\d\d)()", re.ASCII),
     "07": re.compile(r"([+-])(\d\d)()()", re.ASCII),
@@ -320,7 +319,7 @@ def _offset(reading: _Reading, value: str, element: str, follows: Step) -> str:
 
 
 # Go's parseTimeZone: three letters; four that end in T, or WITA; five that end in T; GMT with hours; hours alone.
-_ZONE: Final = re.compile(
+_ZONE = re.compile(
     r"UTC|ChST|MeST|GMT(?:[+-]\d{1,2})?|[+-]\d{1,2}|(?:[A-Z]{4}T|[A-Z]{3}T|WITA|[A-Z]{3})(?![A-Z])", re.ASCII
 )
 
@@ -343,7 +342,7 @@ def _zone(reading: _Reading, value: str, element: str, follows: Step) -> str:
     return value[found.end() :]
 
 
-_READERS: Final[dict[str, _Reader]] = {
+_READERS: dict[str, _Reader] = {
     "2006": _long_year,
     "06": _short_year,
     "01": _month_number,

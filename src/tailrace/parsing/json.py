@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -22,12 +22,12 @@ from tailrace.parsing.prefilter import Positions, line_ends, nested, prefilter
 from tailrace.parsing.sanitize import ANY_STRING, RESERVED, Sanitized, number_fault, sanitize, skipping
 from tailrace.parsing.times import TimeRule, check_rule, pull, read_times
 
-_BOM: Final = b"\xef\xbb\xbf"
-_SPACE: Final = b" \t\r\n"
-_SPACES: Final = (b" ", b"\t", b"\r", b"\n", b"")
-_RAWS: Final = msgspec.json.Decoder(Raw)
-_RAW_LIST: Final = msgspec.json.Decoder(list[Raw])
-_REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_SPACES = (b" ", b"\t", b"\r", b"\n", b"")
+_RAWS = msgspec.json.Decoder(Raw)
+_RAW_LIST = msgspec.json.Decoder(list[Raw])
+_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> ParsedBatch:
@@ -40,7 +40,7 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
     examples have them. Events keep the bytes that they came with, but for the white space of events that span
     lines, and for what the limits and the reserved names change (`sanitize`).
 
-    Raises BadRequest for a malformed array, for a body that is one malformed event and nothing else, or a time
+    Raise BadRequest for a malformed array, for a body that is one malformed event and nothing else, or a time
     format that is none; TooLarge (`max_body_bytes`, `max_events`).
     """
     check_rule(times)
@@ -123,7 +123,7 @@ def _reader(field: str) -> _Reader:
     )
 
 
-_DICTS: Final = msgspec.json.Decoder(dict[str, Raw])
+_DICTS = msgspec.json.Decoder(dict[str, Raw])
 
 
 # Cutting.
@@ -310,7 +310,7 @@ class _Follower:
         self.may_be_sanitized = True  # whether the last object was refused for what `sanitize` can put right
 
     def sound(self, start: int) -> Sanitized | None:
-        """The object at `start` with the rules of `sanitize` applied; None when its syntax is not good."""
+        """Return the object at `start` with the rules of `sanitize` applied; None when its syntax is not good."""
         if self._sound_bytes <= 0:
             return None
         try:
@@ -331,7 +331,7 @@ class _Follower:
         return sanitized if sanitized.closed else None
 
     def brackets(self, start: int, until: int) -> Sanitized:
-        """What `sanitize` finds: an object that is not closed where too much was followed already."""
+        """Return what `sanitize` finds: an object that is not closed where too much was followed already."""
         patience = self._tokens if self._bytes > 0 else 0
         sanitized = sanitize(self._text, start, until, self._limits, patience=patience)
         self._tokens -= sanitized.looked
@@ -339,10 +339,10 @@ class _Follower:
         return sanitized
 
 
-_STRAY: Final = re.compile(rb"[ \t\r}']*+")  # after an object: holds no data
-_NO_OBJECT: Final = "not_an_object"
-_MARK: Final = re.compile(rb"[^ \t\r\n]")
-_LINE_WITH_OBJECT: Final = re.compile(rb"\n([ \t]*+)\{")
+_STRAY = re.compile(rb"[ \t\r}']*+")  # after an object: holds no data
+_NO_OBJECT = "not_an_object"
+_MARK = re.compile(rb"[^ \t\r\n]")
+_LINE_WITH_OBJECT = re.compile(rb"\n([ \t]*+)\{")
 
 
 def _next_mark(text: bytes, at: int) -> int:
@@ -356,7 +356,7 @@ def _line_end(text: bytes, at: int) -> int:
 
 
 def _next_start(text: bytes, at: int, line_end: int) -> int:
-    """The next line that begins an object and is indented no further than the line of `at`."""
+    """Return the next line that begins an object and is indented no further than the line of `at`."""
     line = text[text.rfind(b"\n", 0, at) + 1 : at + 1]
     indent = len(line) - len(line.lstrip(b" \t"))
     for start in _LINE_WITH_OBJECT.finditer(text, line_end):
@@ -398,15 +398,15 @@ def _split_array_one_by_one(text: bytes, limits: Limits, reader: _Reader) -> _Pi
     return found.pieces()
 
 
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # What opens goes on over the name of a member, whose value opens again: one look at what is nested without end.
-_OPENING: Final = rb'(?:[{\[][ \t\r\n]*+(?:"[^"\\{}\[\]\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?+)++'
-_INSIDE: Final = re.compile(skipping(ANY_STRING, 2) + rb"(?:(%s|[}\]]++|\"))?" % _OPENING)
-_BETWEEN: Final = re.compile(skipping(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
+_OPENING = rb'(?:[{\[][ \t\r\n]*+(?:"[^"\\{}\[\]\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?+)++'
+_INSIDE = re.compile(skipping(ANY_STRING, 2) + rb"(?:(%s|[}\]]++|\"))?" % _OPENING)
+_BETWEEN = re.compile(skipping(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
 
 
 def _elements(text: bytes) -> tuple[list[bytes], list[int]]:
-    """The elements of an array whose decoding failed, and where they begin. Raises BadRequest."""
+    """Return the elements of an array whose decoding failed, and where they begin. Raise BadRequest."""
     depth = 1
     start = at = text.index(b"[") + 1
     spans = []
@@ -435,11 +435,13 @@ def _elements(text: bytes) -> tuple[list[bytes], list[int]]:
     return [text[first:last].rstrip(_SPACE) for first, (_, last) in zip(starts, spans, strict=True)], starts
 
 
-_POSITION: Final = re.compile(r"\(byte (\d+)\)")
+_POSITION = re.compile(r"\(byte (\d+)\)")
 
 
 def _malformed(error: BaseException, start: int | None, text: bytes) -> str:
-    """What msgspec found wrong in a text, its position counted from the start of the body where `start` is known."""
+    """Return what msgspec found wrong in a text, its position counted from the start of the body where `start` is
+    known.
+    """
     if isinstance(error, RecursionError):
         return "malformed JSON: it is nested too deep to be read"
     what = str(error).removeprefix("JSON is malformed: ").split(" - at ")[0]
@@ -457,7 +459,7 @@ def _malformed(error: BaseException, start: int | None, text: bytes) -> str:
 
 # Limits.
 
-_UNCOUNTED_BYTES_PER_EVENT: Final = 16
+_UNCOUNTED_BYTES_PER_EVENT = 16
 
 
 def _check_count(text: bytes, max_events: int, mark: bytes, *, is_array: bool) -> None:
@@ -526,7 +528,7 @@ def _within_limits(pieces: _Pieces, limits: Limits, reader: _Reader, times: Time
 
 
 def _time_of(event: bytes, reader: _Reader, rule: TimeRule, received_ns: int) -> int | None:
-    """The time that a refused event names, where that can be read."""
+    """Return the time that a refused event names, where that can be read."""
     try:
         values = reader.values(reader.event.decode_lines(event), event)
     except _REFUSED:

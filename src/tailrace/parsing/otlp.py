@@ -7,7 +7,7 @@ and 64-bit integers may be strings. Nothing that a request holds is left out.
 import base64
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,24 +34,24 @@ from tailrace.parsing.prefilter import has_more_than
 Signal = Literal["traces", "logs", "metrics"]
 Event = dict[str, Any]
 
-_REQUESTS: Final[dict[str, Any]] = {
+_REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
     "logs": ExportLogsServiceRequest,
     "metrics": ExportMetricsServiceRequest,
 }
-_RESPONSES: Final[dict[str, tuple[Any, str]]] = {
+_RESPONSES: dict[str, tuple[Any, str]] = {
     "traces": (ExportTraceServiceResponse, "rejected_spans"),
     "logs": (ExportLogsServiceResponse, "rejected_log_records"),
     "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
 }
-_KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
-_STATUSES: Final = ("unset", "ok", "error")
-_LEVELS: Final = ("trace", "debug", "info", "warn", "error", "fatal")  # of four severity numbers each, from 1
-_TEMPORALITIES: Final = ("unspecified", "delta", "cumulative")
-_NS_PER_MS: Final = 1_000_000
-_MESSAGE_BYTES: Final = 10  # that a message takes at least, on the average of a large request that says something
-_FREE_MESSAGES: Final = 10_000  # of a request that are not counted
-_FIELDS: Final = ArrayFields(times=("timestamp",))
+_KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
+_STATUSES = ("unset", "ok", "error")
+_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")  # of four severity numbers each, from 1
+_TEMPORALITIES = ("unspecified", "delta", "cumulative")
+_NS_PER_MS = 1_000_000
+_MESSAGE_BYTES = 10  # that a message takes at least, on the average of a large request that says something
+_FREE_MESSAGES = 10_000  # of a request that are not counted
+_FIELDS = ArrayFields(times=("timestamp",))
 
 
 def parse_otlp(
@@ -69,7 +69,7 @@ def parse_otlp(
     `service_field` is the field that gets the resource's `service.name`. An event larger than `max_event_bytes`, as
     JSON, is a rejection.
 
-    Raises BadRequest for a body that is no such request, TooLarge (`max_events`).
+    Raise BadRequest for a body that is no such request, TooLarge (`max_events`).
     """
     _check_density(body, protobuf=protobuf)
     if protobuf:
@@ -113,7 +113,7 @@ def parse_otlp(
 
 
 def otlp_answer(signal: Signal, *, protobuf: bool, rejected: int, reason: str) -> bytes:
-    """The body of the answer to a request that was taken, but for `rejected` of its events."""
+    """Return the body of the answer to a request that was taken, but for `rejected` of its events."""
     if not rejected:
         return b"" if protobuf else b"{}"
     response, counter = _RESPONSES[signal]
@@ -128,7 +128,7 @@ def otlp_answer(signal: Signal, *, protobuf: bool, rejected: int, reason: str) -
     return _ENCODER.encode({"partialSuccess": {name: str(rejected), "errorMessage": reason}})
 
 
-_ENCODER: Final = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder()
 
 
 # The JSON encoding, in the shape and with the names of the protobuf messages.
@@ -325,10 +325,10 @@ class _Request(_Message, frozen=True):
     resource_metrics: tuple[_ResourceMetrics, ...] | None = None
 
 
-_JSON: Final = msgspec.json.Decoder(_Request, strict=False)  # 64-bit integers may be strings
-_SPAN: Final = msgspec.json.Decoder(_Span, strict=False)
-_LOG_RECORD: Final = msgspec.json.Decoder(_LogRecord, strict=False)
-_POINT: Final = msgspec.json.Decoder(_Point, strict=False)
+_JSON = msgspec.json.Decoder(_Request, strict=False)  # 64-bit integers may be strings
+_SPAN = msgspec.json.Decoder(_Span, strict=False)
+_LOG_RECORD = msgspec.json.Decoder(_LogRecord, strict=False)
+_POINT = msgspec.json.Decoder(_Point, strict=False)
 
 
 def _decoded(items: Sequence[Raw], decoder: msgspec.json.Decoder[Any]) -> Iterator[Any]:
@@ -412,7 +412,7 @@ def _json_value(value: _Value | None) -> Any:
 
 
 def _number(value: float) -> float | str:
-    """A number, or its name where JSON has none for it."""
+    """Return a number, or its name where JSON has none for it."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -428,7 +428,7 @@ def _without_empty(event: Event) -> Event:
 
 # Walking through a request.
 
-_GROUPS: Final = {
+_GROUPS = {
     "traces": ("resource_spans", "scope_spans"),
     "logs": ("resource_logs", "scope_logs"),
     "metrics": ("resource_metrics", "scope_metrics"),
@@ -531,7 +531,7 @@ def _log_record(record: Any, reading: _Reading) -> Event:
     )
 
 
-_METRICS: Final = (
+_METRICS = (
     ("gauge", "gauge"),
     ("sum", "sum"),
     ("histogram", "histogram"),
@@ -663,7 +663,7 @@ def _exemplars(point: Any, reading: _Reading) -> list[Event]:
     return found
 
 
-_POINTS: Final[dict[str, Callable[[Any, _Reading], Event]]] = {
+_POINTS: dict[str, Callable[[Any, _Reading], Event]] = {
     "gauge": _number_point,
     "sum": _number_point,
     "histogram": _histogram_point,
@@ -690,7 +690,7 @@ def _scope(message: Any, reading: _Reading) -> Event:
     return _without_empty({"scope": _without_empty(found), "schemaUrl": message.schema_url})
 
 
-_WALKS: Final[dict[str, Callable[[Any, _Reading], Iterator[Event]]]] = {
+_WALKS: dict[str, Callable[[Any, _Reading], Iterator[Event]]] = {
     "traces": _spans,
     "logs": _log_records,
     "metrics": _points,

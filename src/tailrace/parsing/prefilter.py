@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from tailrace.parsing.limits import Limits
 
-_SMALL_BYTES: Final = 16 * 1024  # below it a few passes by bytes methods cost less than numpy's set-up
+_SMALL_BYTES = 16 * 1024  # below it a few passes by bytes methods cost less than numpy's set-up
 _NEWLINE, _QUOTE, _BACKSLASH, _COLON, _OPEN = 10, 34, 92, 58, 123
 
 Positions = NDArray[np.intp]
@@ -33,7 +32,8 @@ def is_utf8(text: bytes) -> bool:
 
 
 def unquoted(text: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
-    """A text of JSON in parts: where each begins, its bytes with the escapes blotted out, and which are in a string.
+    """Yield a text of JSON in parts: where each begins, its bytes with the escapes blotted out, and which are in a
+    string.
 
     Escapes count outside of strings too, as what stands there is no JSON anyway and may well be JSON written as text.
     """
@@ -60,7 +60,7 @@ class Nested(Struct, frozen=True, eq=False):
 
 
 def nested(text: bytes) -> Iterator[Nested]:
-    """A text of JSON in parts, as `unquoted` has them, with the depth at every byte."""
+    """Yield a text of JSON in parts, as `unquoted` has them, with the depth at every byte."""
     depth = 0
     for at, codes, inside in unquoted(text):
         steps = np.where(inside, np.int8(0), _STEPS[codes])
@@ -69,12 +69,12 @@ def nested(text: bytes) -> Iterator[Nested]:
         yield Nested(at, codes, inside, steps, depths)
 
 
-_STEPS: Final = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
-_PART_BYTES: Final = 1024 * 1024
+_STEPS = np.array([1 if code in b"{[" else -1 if code in b"}]" else 0 for code in range(256)], dtype=np.int8)
+_PART_BYTES = 1024 * 1024
 
 
 def _part(text: bytes, at: int) -> bytes:
-    """The next of the text, of a bounded size, with no escape begun at its end."""
+    """Return the next of the text, of a bounded size, with no escape begun at its end."""
     part = text[at : at + _PART_BYTES]
     open_escape = (len(part) - len(part.rstrip(b"\\"))) % 2
     return text[at : at + len(part) + 1] if open_escape else part
@@ -145,7 +145,7 @@ def _long_name(max_bytes: int) -> re.Pattern[bytes]:
 
 
 def _long_names(ndjson: bytes, text: NDArray[np.uint8], max_bytes: int) -> Positions:
-    """Ends of the strings of more than `max_bytes` as written that are, or may be, names."""
+    """End of the strings of more than `max_bytes` as written that are, or may be, names."""
     is_quote = text == _QUOTE
     has_escapes = b"\\" in ndjson
     if not _may_hold_long_strings(is_quote, text if has_escapes else None, max_bytes):
@@ -160,8 +160,8 @@ def _long_names(ndjson: bytes, text: NDArray[np.uint8], max_bytes: int) -> Posit
     return found
 
 
-_NONE: Final = np.empty(0, dtype=np.intp)
-_BLOCK_BYTES: Final = 64
+_NONE = np.empty(0, dtype=np.intp)
+_BLOCK_BYTES = 64
 
 
 def _may_hold_long_strings(

@@ -3,7 +3,6 @@
 import re
 import sys
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -11,17 +10,17 @@ from msgspec import Struct
 from tailrace.parsing.limits import Limits
 
 # The server's own columns. A client's field of such a name is stored as `_user_` and the name without its underscore.
-RESERVED: Final = ("_blockInfo", "_cursor", "_rowID", "_source", "_sysTime")
+RESERVED = ("_blockInfo", "_cursor", "_rowID", "_source", "_sysTime")
 
-TOO_LONG: Final = b'"<invalid string: too long>"'
-INVALID_DATA: Final = b'"<invalid data>"'
+TOO_LONG = b'"<invalid string: too long>"'
+INVALID_DATA = b'"<invalid data>"'
 
-ANY_STRING: Final = rb'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"'
+ANY_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"'
 
 
 def skipping(string: bytes, levels: int, apart: bytes = b"") -> bytes:
-    """A pattern of as much as can be passed over at once: strings of that pattern, what is no structure, and objects
-    and arrays of nothing but that, so many levels deep. `apart` are further bytes to stop at."""
+    """Return a pattern of as much as can be passed over at once: strings of that pattern, what is no structure, and
+    objects and arrays of nothing but that, so many levels deep. `apart` are further bytes to stop at."""
     plain = rb'[^"{}\[\]]++|%s' % string
     containers = b""
     for _ in range(levels):
@@ -37,8 +36,8 @@ class _Tokens(Struct, frozen=True):
     blind: re.Pattern[bytes]  # passes over all strings
 
 
-_SKIPPED_LEVELS: Final = 2
-_MEMBER: Final = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # the name of one whose value is next
+_SKIPPED_LEVELS = 2
+_MEMBER = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # the name of one whose value is next
 
 
 @lru_cache(maxsize=8)
@@ -58,10 +57,10 @@ def _tokens(short_bytes: int) -> _Tokens:
     )
 
 
-_ESCAPE: Final = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)")
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING, _COLON, _RUN = 1, 2, 3  # groups of a token
-_CLOSER: Final = {0x7B: b"}", 0x5B: b"]"}
+_CLOSER = {0x7B: b"}", 0x5B: b"]"}
 
 
 class Sanitized(Struct, frozen=True):
@@ -168,7 +167,9 @@ def _renamed(names: list[tuple[int, int, str]]) -> list[tuple[int, int, bytes]]:
 
 
 def _decoded(string: bytes) -> str | None:
-    """The text of a JSON string; None where that is not Unicode. A bad escape is left for the decoder to refuse."""
+    """Return the text of a JSON string; None where that is not Unicode. A bad escape is left for the decoder to
+    refuse.
+    """
     try:
         if b"\\" not in string:
             return string[1:-1].decode()
@@ -210,7 +211,9 @@ def _read_name(string: bytes, limits: Limits) -> tuple[str, str, str]:
 
 
 def number_fault(text: bytes, error: BaseException) -> str | None:
-    """What to say of a NaN or an infinity where msgspec found a fault in a text; None where it is another fault."""
+    """Return what to say of a NaN or an infinity where msgspec found a fault in a text; None where it is another
+    fault.
+    """
     position = _BYTE.search(str(error))
     found = _NO_NUMBER.match(text, max(int(position[1]) - 1, 0)) if position is not None else None
     if found is None:
@@ -218,5 +221,5 @@ def number_fault(text: bytes, error: BaseException) -> str | None:
     return f"{found[1].decode()} is no number of JSON, send null for it (byte {found.start(1)})"
 
 
-_BYTE: Final = re.compile(r"\(byte (\d+)\)")
-_NO_NUMBER: Final = re.compile(rb"[^\w.+-]?([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"[^\w.+-]?([+-]?(?:nan|inf(?:inity)?))\b", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,9 +25,9 @@ from tailrace.events.timestamps import (
 )
 from tailrace.parsing.golayout import parse_layout, parse_time
 
-MIN_NS: Final = -(2**63) + 1  # the least int64 is numpy's "not a time"
+MIN_NS = -(2**63) + 1  # the least int64 is numpy's "not a time"
 
-_UNITS_NS: Final = {
+_UNITS_NS = {
     "unix": NS_PER_S, "s": NS_PER_S, "unixmilli": 1_000_000, "ms": 1_000_000,
     "unixmicro": 1000, "us": 1000, "unixnano": 1, "ns": 1,
 }  # fmt: skip
@@ -64,7 +64,7 @@ def read_times(values: Values, rule: TimeRule, received_ns: int) -> Times:
     as a Unix time in s, ms, us or ns by its size; digits of a fraction beyond nanoseconds are cut off. A time that
     int64 nanoseconds cannot hold is unreadable.
 
-    Raises BadRequest when the format of `rule` is no format.
+    Raise BadRequest when the format of `rule` is no format.
     """
     parse = _parser(rule.format)
     count = len(values)
@@ -125,7 +125,7 @@ def _parser(format: str) -> _Parse:
 
 
 def _text(value: bytes) -> str:
-    """The string or number that a JSON value is."""
+    """Return the string or number that a JSON value is."""
     if value[:1] == b'"':
         try:
             return msgspec.json.decode(value, type=str)
@@ -150,13 +150,13 @@ def _detect(value: bytes, received_ns: int) -> int:
 
 # Many values at once.
 
-_BULK_FORMATS: Final = frozenset({"", "RFC3339", "RFC3339Nano", "2006-01-02T15:04:05Z07:00"})
+_BULK_FORMATS = frozenset({"", "RFC3339", "RFC3339Nano", "2006-01-02T15:04:05Z07:00"})
 _QUOTE, _ZERO = ord('"'), ord("0")
 _LONGEST = 48  # of a value worth reading in bulk, in bytes
 
 
 def _read_bulk(values: Values, ns: Int64s, *, strict: bool) -> Int64s:
-    """Write the times that can be read in bulk into `ns`; returns the positions of the rest.
+    """Write the times that can be read in bulk into `ns`; return the positions of the rest.
 
     `strict` is RFC 3339 as Go reads it: no numbers, no lower-case z.
     """
@@ -198,7 +198,7 @@ def _read_integers(columns: Bytes2) -> tuple[Int64s, Mask]:
 
 
 def pull(events: Sequence[dict[str, msgspec.Raw]], field: str) -> list[Any]:
-    """The JSON text of `field` in each event, empty where it has none: a key, or else a path with dots."""
+    """Return the JSON text of `field` in each event, empty where it has none: a key, or else a path with dots."""
     return [_find(event, field) for event in events]
 
 
@@ -218,4 +218,4 @@ def _find(event: dict[str, msgspec.Raw], field: str) -> bytes:
     return b""
 
 
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

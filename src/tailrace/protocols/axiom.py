@@ -110,14 +110,14 @@ async def ingest_unnamed(request: Request, service: IngestService) -> Response:
 
 
 def _grant(request: Request, service: IngestService) -> Grant:
-    """What the token of a request may do, in the organisation that its header names; raises Unauthorized."""
+    """Return what the token of a request may do, in the organisation that its header names; raise Unauthorized."""
     organisation = request.header(ORGANISATION) or b""
     value = request.header(b"authorization")
     return service.access.authenticate(_password(value) or bearer(value), organisation.decode("latin-1"))
 
 
 def _password(value: bytes | None) -> str:
-    """The password of Basic authentication, "" for any other.
+    """Return the password of Basic authentication, "" for any other.
 
     In it a drain of Heroku has the token, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
     """
@@ -134,7 +134,7 @@ def _password(value: bytes | None) -> str:
 
 
 def bearer(value: bytes | None) -> str:
-    """The token of an Authorization header's value; raises Unauthorized where there is none."""
+    """Return the token of an Authorization header's value; raise Unauthorized where there is none."""
     if value is None:
         raise Unauthorized("no token: send the header 'Authorization: Bearer TOKEN'")
     scheme, _, secret = value.partition(b" ")
@@ -197,7 +197,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
 
 
 def _is_csv(media: bytes) -> bool:
-    """Whether the body is CSV; raises UnsupportedMediaType for a type that is neither CSV nor JSON."""
+    """Whether the body is CSV; raise UnsupportedMediaType for a type that is neither CSV nor JSON."""
     if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
         return False
     if media == CSV_TYPE:
@@ -206,7 +206,7 @@ def _is_csv(media: bytes) -> bool:
 
 
 def _is_lines(body: bytes, media: bytes) -> bool:
-    """Whether a body whose type says nothing is NDJSON, else a JSON array; raises UnsupportedMediaType for neither."""
+    """Whether a body whose type says nothing is NDJSON, else a JSON array; raise UnsupportedMediaType for neither."""
     first = body[:FIRST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1] if body else b"["
     if first not in (b"{", b"["):
         raise _unsupported(media, ", or JSON by its first byte")
@@ -240,7 +240,7 @@ def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str
 
 
 def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
-    """The members of an X-Axiom-Event-Labels header, to which the rules for the fields of an event apply."""
+    """Return the members of an X-Axiom-Event-Labels header, to which the rules for the fields of an event apply."""
     try:
         parsed = parse_json(value, times=DEFAULT_TIMES, limits=limits, received_ns=received_ns)
     except BadRequest as error:
@@ -264,7 +264,7 @@ def _failure(rejection: Rejection, received_ns: int) -> EventFailure:
 
 
 def render_error(error: TailraceError) -> Response:
-    """An error as Axiom's clients read it: `{"code", "message"}`, and when to come back."""
+    """Return an error as Axiom's clients read it: `{"code", "message"}`, and when to come back."""
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_s is not None or error.retryable:
         wait_s = error.retry_after_s or RETRY_AFTER_S

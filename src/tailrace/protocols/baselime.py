@@ -6,7 +6,7 @@ server departs from them.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -42,26 +42,26 @@ from tailrace.protocols.http import (
     Segments,
 )
 
-MAX_REQUEST_BYTES: Final = 6 * 1024 * 1024  # decoded
-MAX_EVENT_BYTES: Final = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without the white space around it
-MAX_SERVICE_EVENT_BYTES: Final = 128 * 1024  # /v1/{dataset}/{service}/{namespace}
-MAX_LATER_EVENT_BYTES: Final = 256 * 1024  # /v1/{dataset}, and bodies whose dataset is in a header
-MAX_NAME_BYTES: Final = 512  # of a service or namespace, percent-decoded
-RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
+MAX_REQUEST_BYTES = 6 * 1024 * 1024  # decoded
+MAX_EVENT_BYTES = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without the white space around it
+MAX_SERVICE_EVENT_BYTES = 128 * 1024  # /v1/{dataset}/{service}/{namespace}
+MAX_LATER_EVENT_BYTES = 256 * 1024  # /v1/{dataset}, and bodies whose dataset is in a header
+MAX_NAME_BYTES = 512  # of a service or namespace, percent-decoded
+RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
 
-KEY_HEADER: Final = b"x-api-key"
-SERVICE: Final = "$baselime.service"
-NAMESPACE: Final = "$baselime.namespace"
-FIELDS: Final = ArrayFields(
+KEY_HEADER = b"x-api-key"
+SERVICE = "$baselime.service"
+NAMESPACE = "$baselime.namespace"
+FIELDS = ArrayFields(
     times=("timestamp", "@timestamp", "_time", "time", "date"),
     copies=(Copy("service", SERVICE), Copy("namespace", NAMESPACE)),
 )
 
-OTLP_DATASET: Final = "otel"  # where the header x-baselime-dataset names no other
-PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
+OTLP_DATASET = "otel"  # where the header x-baselime-dataset names no other
+PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 
-ACCEPTED: Final = b'{"message": "Request Accepted"}'
-MESSAGES: Final = {
+ACCEPTED = b'{"message": "Request Accepted"}'
+MESSAGES = {
     400: b'{"message": "Bad Request"}',
     401: b'{"message": "Unauthorised"}',
     405: b'{"message": "Method Not Allowed"}',
@@ -70,8 +70,8 @@ MESSAGES: Final = {
     500: b'{"message": "Internal Error"}',
     503: b'{"message": "Service Unavailable"}',
 }
-MAX_REASON_CHARS: Final = 400
-REASON: Final = b"x-tailrace-error"  # the documented bodies have no place for why
+MAX_REASON_CHARS = 400
+REASON = b"x-tailrace-error"  # the documented bodies have no place for why
 
 
 class BaselimeOptions(Struct, frozen=True):
@@ -179,7 +179,7 @@ async def refuse(request: Request, service: IngestService) -> Response:
 
 
 def _grant(request: Request, service: IngestService) -> KeyGrant:
-    """What the key of a request may do; raises Unauthorized."""
+    """Return what the key of a request may do; raise Unauthorized."""
     secret = (request.header(KEY_HEADER) or b"").strip()
     if not secret:
         # Log shippers send it as a bearer token, an old example bare.
@@ -191,7 +191,7 @@ def _grant(request: Request, service: IngestService) -> KeyGrant:
 
 
 def _header(request: Request, name: bytes) -> str:
-    """A header's value; "" where there is none, or the text "undefined", which edge-logger sends for none."""
+    """Return a header's value; "" where there is none, or the text "undefined", which edge-logger sends for none."""
     value = (request.header(name) or b"").strip()
     return "" if value == b"undefined" else value.decode("utf-8", "replace")
 
@@ -277,7 +277,7 @@ def _parse_events(body: bytes, target: _Target, request: Request, service: Inges
 def _check(service: IngestService, grant: KeyGrant, target: _Target) -> OpenDataset | None:
     """Return the dataset, None for one that is made where it is missing, before a body is read for nothing.
 
-    Raises Unauthorized, and what `check_dataset` does.
+    Raise Unauthorized, and what `check_dataset` does.
     """
     if not grant.may_send_to(target.dataset):
         raise Unauthorized(f"the key may not send to the dataset {target.dataset!r}")
@@ -289,7 +289,7 @@ def _check(service: IngestService, grant: KeyGrant, target: _Target) -> OpenData
 
 
 async def _body(request: Request, service: IngestService) -> tuple[Callable[[], bytes], int]:
-    """What decodes the body, and how much work that may be, in bytes. Raises TooLarge."""
+    """Return what decodes the body, and how much work that may be, in bytes. Raise TooLarge."""
     max_bytes = min(MAX_REQUEST_BYTES, service.limits.max_body_bytes)
     encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
     length = request.header(b"content-length")
@@ -333,7 +333,7 @@ async def _store(
 
 
 def _shown(rejection: Rejection) -> Raw | str:
-    """A refused event: its JSON, or its text where it is not JSON."""
+    """Return a refused event: its JSON, or its text where it is not JSON."""
     event = rejection.event or b""
     try:
         event.decode()
@@ -343,12 +343,12 @@ def _shown(rejection: Rejection) -> Raw | str:
     return Raw(event)
 
 
-_RAWS: Final = msgspec.json.Decoder(Raw)
-_UNPRINTABLE: Final = re.compile(r"[^ -~]")
+_RAWS = msgspec.json.Decoder(Raw)
+_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 def render_error(error: TailraceError) -> Response:
-    """An error with exactly the documented body; why is said in the header `x-tailrace-error`."""
+    """Return an error with exactly the documented body; why is said in the header `x-tailrace-error`."""
     status = 401 if error.status == 403 else error.status
     if status not in MESSAGES:
         status = 400 if status < 500 else 500
@@ -359,18 +359,18 @@ def render_error(error: TailraceError) -> Response:
 
 
 def with_allow(request: Request, service: IngestService, response: Response) -> Response:
-    """A 405 names the methods that are allowed, also those that are answered for every protocol alike."""
+    """Return a 405 that names the methods that are allowed, also those that are answered for every protocol alike."""
     if response.status != 405:
         return response
     others = tuple(header for header in response.headers if header[0] != b"allow")
     return replace(response, headers=(*others, (b"allow", b"POST, OPTIONS")))
 
 
-_REFUSALS: Final = (400, 401, 413, 429, 500, 503)
-_EVENTS: Final = BodyDoc(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
-_SERVICE: Final = ParameterDoc("x-service", "The service that the events are of.", where="header")
-_NAMESPACE: Final = ParameterDoc("x-namespace", "The namespace that the events are of.", where="header")
-_PARTLY: Final = {
+_REFUSALS = (400, 401, 413, 429, 500, 503)
+_EVENTS = BodyDoc(list[dict[str, Any]], [{"timestamp": 1767323045000, "message": "hello", "service": "shop"}])
+_SERVICE = ParameterDoc("x-service", "The service that the events are of.", where="header")
+_NAMESPACE = ParameterDoc("x-namespace", "The namespace that the events are of.", where="header")
+_PARTLY = {
     400: (BaselimeMessage, Partly)
 }  # the answer where some events were stored; also 202, if the operator says so
 
@@ -402,13 +402,13 @@ def _doc_either(signal: Signal, array: str) -> RouteDoc:
     )
 
 
-_DOC_NAMESPACE: Final = _doc("Takes an array of events for a dataset that is there.", _SERVICE)
-_DOC_SERVICE: Final = _doc("Takes an array of events of a service for a dataset that is there.")
-_DOC_DATASET: Final = _doc("Takes an array of events for a dataset, which comes into being.", _SERVICE, _NAMESPACE)
-_DOC_UNNAMED: Final = _doc_either("traces", "of events for the dataset of x-dataset")
-_DOC_TRACES: Final = _doc_either("traces", "of events for the dataset traces")
-_DOC_LOGS: Final = _doc_either("logs", "of events for the dataset logs")
-_DOC_METRICS: Final = _doc_either("metrics", "of events for the dataset metrics")
+_DOC_NAMESPACE = _doc("Takes an array of events for a dataset that is there.", _SERVICE)
+_DOC_SERVICE = _doc("Takes an array of events of a service for a dataset that is there.")
+_DOC_DATASET = _doc("Takes an array of events for a dataset, which comes into being.", _SERVICE, _NAMESPACE)
+_DOC_UNNAMED = _doc_either("traces", "of events for the dataset of x-dataset")
+_DOC_TRACES = _doc_either("traces", "of events for the dataset traces")
+_DOC_LOGS = _doc_either("logs", "of events for the dataset logs")
+_DOC_METRICS = _doc_either("metrics", "of events for the dataset metrics")
 
 
 def claims(method: str, segments: Segments) -> PathClaim:

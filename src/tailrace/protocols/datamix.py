@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence, Sized
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -47,23 +47,23 @@ MAX_AGE_MS = 10 * 60 * 1000  # a timestamp may lie this far before the time at w
 MAX_AHEAD_MS = 10 * 1000  # and this far after it
 DEFAULT_RETRY_AFTER_S = 1
 
-_NAME: Final = "datamix"
-_LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
-_PARTS: Final = ("system", "application", "environment")  # of a destination
-_NS_PER_MS: Final = 1_000_000
-_SHOWN: Final = 60  # characters of a client's value in a reason
-_SHOWN_BITS: Final = 128  # of a number
-_MAX_INDEX_DIGITS: Final = 15
-_MAX_DIGITS: Final = 400  # of an integer that is read as one
-_BOM: Final = b"\xef\xbb\xbf"
-_SPACE: Final = b" \t\r\n"
-_JSON_STARTS: Final = (b"{", b"[", b'"')
-_MAX_FURTHER_FIELDS: Final = 10_000  # of a form, beside the four that each message may have
-_VALUES_A_MESSAGE: Final = 16  # commas and brackets of a message in JSON; with its four members it needs four
-_NO_STORE: Final = ((b"cache-control", b"no-store"),)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
-_REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_NAME = "datamix"
+_LEVELS = ("debug", "info", "warn", "error", "fatal")
+_PARTS = ("system", "application", "environment")  # of a destination
+_NS_PER_MS = 1_000_000
+_SHOWN = 60  # characters of a client's value in a reason
+_SHOWN_BITS = 128  # of a number
+_MAX_INDEX_DIGITS = 15
+_MAX_DIGITS = 400  # of an integer that is read as one
+_BOM = b"\xef\xbb\xbf"
+_SPACE = b" \t\r\n"
+_JSON_STARTS = (b"{", b"[", b'"')
+_MAX_FURTHER_FIELDS = 10_000  # of a form, beside the four that each message may have
+_VALUES_A_MESSAGE = 16  # commas and brackets of a message in JSON; with its four members it needs four
+_NO_STORE = ((b"cache-control", b"no-store"),)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class DatamixOptions(Struct, frozen=True):
@@ -161,9 +161,9 @@ class _Stored(Struct):
     message: str
 
 
-_BODY: Final = msgspec.json.Decoder(LogsBody)
-_ANY: Final = msgspec.json.Decoder()
-_ENCODER: Final = msgspec.json.Encoder()
+_BODY = msgspec.json.Decoder(LogsBody)
+_ANY = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
 
 
 async def create_session(request: Request, service: IngestService) -> Response:
@@ -250,7 +250,7 @@ def _encoding(request: Request) -> str:
 
 
 def _split(destination: str) -> tuple[str, str, str]:
-    """The system, application and environment of a destination; raises NotFound."""
+    """Return the system, application and environment of a destination; raise NotFound."""
     parts = destination.split(".")
     if len(parts) != 3 or not all(parts):
         raise NotFound(f"{_shown(destination)} is no destination, which is like system.application.environment")
@@ -277,9 +277,9 @@ def _read_wire(wire: bytes, encoding: str, limits: Limits) -> SentLogs:
 
 
 def read_logs(body: bytes, limits: Limits) -> SentLogs:
-    """The session's token and the messages of a decoded body: a JSON object, or a form as jQuery sends one.
+    """Return the session's token and the messages of a decoded body: a JSON object, or a form as jQuery sends one.
 
-    Raises BadRequest, TooLarge (`max_events`).
+    Raise BadRequest, TooLarge (`max_events`).
     """
     text = _text(body)
     if not text:
@@ -308,7 +308,9 @@ def _check_count(messages: Sized, limits: Limits) -> None:
 
 
 def _decode(text: bytes) -> Any:
-    """A JSON value. What msgspec does not read, halves of surrogate pairs, bad UTF-8, huge numbers, is read slowly."""
+    """Return a JSON value. What msgspec does not read, halves of surrogate pairs, bad UTF-8, huge numbers, is read
+    slowly.
+    """
     try:
         return _ANY.decode(text)
     except RecursionError:
@@ -331,7 +333,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_LENIENT: Final = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
+_LENIENT = json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant)
 
 
 def _read_json(text: bytes, limits: Limits) -> SentLogs:
@@ -377,7 +379,7 @@ def _read_log(sent: Any) -> LogMessage | Flaw:
 
 
 def _integer(value: Any) -> int | None:
-    """A whole number, as JSON has it in any spelling or as digits in text; None for what is none."""
+    """Return a whole number, as JSON has it in any spelling or as digits in text; None for what is none."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -388,14 +390,14 @@ def _integer(value: Any) -> int | None:
 
 
 def _unicode(text: str) -> str:
-    """The text with U+FFFD for halves of surrogate pairs, as browsers send it."""
+    """Return the text with U+FFFD for halves of surrogate pairs, as browsers send it."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a client's value, as JSON unless it is text; of a container only what it is."""
+    """Return the beginning of a client's value, as JSON unless it is text; of a container only what it is."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
@@ -439,7 +441,7 @@ def _read_form(text: bytes, limits: Limits) -> SentLogs:
 
 
 def _put(found: dict[int, Any], name: str, value: str) -> None:
-    """Puts the value of `messages[index][member]` in its place; of a field that comes twice the last one counts."""
+    """Put the value of `messages[index][member]` in its place; of a field that comes twice the last one counts."""
     index, closed, rest = name.removeprefix("messages[").partition("]")
     if not closed or not index.isascii() or not index.isdigit() or len(index) > _MAX_INDEX_DIGITS:
         raise BadRequest(
@@ -469,7 +471,7 @@ def _judge(sent: SentLogs, received_ns: int, limits: Limits) -> ParsedBatch:
 def judge(
     logs: Sequence[LogMessage | Flaw], indexes: Sequence[int], *, size: int, received_ns: int, limits: Limits
 ) -> ParsedBatch:
-    """The messages as events, and those refused; the same again whenever it is given the same.
+    """Return the messages as events, and those refused; the same again whenever it is given the same.
 
     `size` is that of the body in bytes.
     """
@@ -509,7 +511,7 @@ def judge(
 
 
 def _moment(time_ms: int) -> str:
-    """The time as `YYYY-MM-DD HH:MM:SS UTC`; as a number where the calendar does not reach."""
+    """Return the time as `YYYY-MM-DD HH:MM:SS UTC`; as a number where the calendar does not reach."""
     try:
         moment = _EPOCH + timedelta(seconds=time_ms // 1000)
     except OverflowError:
@@ -518,7 +520,7 @@ def _moment(time_ms: int) -> str:
 
 
 def render_error(error: TailraceError) -> Response:
-    """An error as `{"error", "message"}`; 401 and 429 are not among the documented answers, 403 and 503 are."""
+    """Return an error as `{"error", "message"}`; 401 and 429 are not among the documented answers, 403 and 503 are."""
     status = {401: 403, 429: 503}.get(error.status, error.status)
     headers = list(_NO_STORE)
     if error.retry_after_s is not None or error.retryable:
@@ -526,8 +528,8 @@ def render_error(error: TailraceError) -> Response:
     return Response(status, _ENCODER.encode(DatamixError(error.code, error.message)), headers=tuple(headers))
 
 
-_FORM: Final = "application/x-www-form-urlencoded"
-_DOC_SESSION: Final = RouteDoc(
+_FORM = "application/x-www-form-urlencoded"
+_DOC_SESSION = RouteDoc(
     about="Starts a session for the destination of a key.",
     answers={200: Started},
     bodies={"application/json": BodyDoc(SessionRequest, {"key": "KEY"}), _FORM: BodyDoc(SessionRequest, "key=KEY")},
@@ -535,8 +537,8 @@ _DOC_SESSION: Final = RouteDoc(
     parameters=(ParameterDoc("key", "The key, where the body has none."),),
     credential=False,
 )
-_LOG: Final = {"level": "info", "timestamp": 1767323045000, "message": "hello"}
-_DOC_LOGS: Final = RouteDoc(
+_LOG = {"level": "info", "timestamp": 1767323045000, "message": "hello"}
+_DOC_LOGS = RouteDoc(
     about="Takes messages of a session; the answer has the session's next token.",
     answers={200: Logged},
     bodies={
@@ -551,7 +553,7 @@ _DOC_LOGS: Final = RouteDoc(
     credential=False,
 )
 
-KEY: Final = KeyKind(_NAME, "destination", parts=_PARTS)
+KEY = KeyKind(_NAME, "destination", parts=_PARTS)
 PROTOCOL = Protocol(
     name=_NAME,
     title="Datamix",

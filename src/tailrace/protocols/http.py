@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
@@ -23,9 +23,9 @@ class NoOptions(Struct, frozen=True):
     """The options of a protocol that has none."""
 
 
-WORST: Final = 32
+WORST = 32
 """How many bytes of sound events are about as much work as one of the worst body, whose every element is refused."""
-REFUSED_BYTES: Final = 128  # and as one event that was refused, where the answer lists it
+REFUSED_BYTES = 128  # and as one event that was refused, where the answer lists it
 
 
 class Response(Struct, frozen=True):
@@ -54,15 +54,15 @@ class Request(Struct):
     options: Any = None  # of its protocol, as the operator chose
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of the header of that lower-case name, None when there is none."""
+        """Return the value of the header of that lower-case name, None when there is none."""
         return self.headers.get(name)
 
     def header_values(self, name: bytes) -> list[bytes]:
-        """The values of a header that may be repeated, in order."""
+        """Return the values of a header that may be repeated, in order."""
         return [value for key, value in self.raw_headers if key == name]
 
     def query_values(self) -> dict[str, str]:
-        """The query's parameters, percent-decoded; of a repeated one the last."""
+        """Return the query's parameters, percent-decoded; of a repeated one the last."""
         if not self.query:
             return {}
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
@@ -102,7 +102,7 @@ class IngestService(typing.Protocol):
     def check_dataset(self, name: str) -> OpenDataset:
         """Return the dataset that events may be sent to, before a body is read for nothing.
 
-        Raises ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
+        Raise ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
         """
         ...
 
@@ -121,7 +121,7 @@ class IngestService(typing.Protocol):
     ) -> Receipt:
         """Put the events into the log and return once they are durable; note in `outcome` what was refused.
 
-        Raises DatasetNotFound, DiskFull, Overloaded, ShuttingDown.
+        Raise DatasetNotFound, DiskFull, Overloaded, ShuttingDown.
         """
         ...
 
@@ -138,7 +138,7 @@ class IngestService(typing.Protocol):
     ) -> Receipt:
         """`ingest`, but for the events whose id (None: it has none) was stored in the window before, by whomever.
 
-        Of those with one id the first is taken. Returns once what it stands for is durable, too.
+        Of those with one id the first is taken. Return once what it stands for is durable, too.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -39,18 +39,18 @@ from tailrace.protocols.moesif_entities import (
 )
 from tailrace.protocols.moesif_events import ACTION, CALL, Checked, EventSender, Kind, check_events, in_order
 
-APPLICATION_ID: Final = b"x-moesif-application-id"
-MIN_KEY_LENGTH: Final = 50  # Moesif's Node client refuses shorter application ids
-KEY_TAIL_LENGTH: Final = 10  # last characters, by which Moesif's Kong plugin tells applications apart
-SMALL_BATCH_BYTES: Final = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
-MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024  # decoded, of every other route
-MAX_IDS: Final = 4  # application ids of one request that are looked up
-MAX_OTLP_BYTES: Final = 16 * 1024 * 1024  # decoded, of OTLP: decoded further it takes several times its size
-RETRY_AFTER_S: Final = 1  # where an error that a retry can help names no time of its own
-REGION: Final = "self-hosted"
-TAG_LENGTH: Final = 32
-PROTOBUF_TYPES: Final = frozenset({b"application/x-protobuf", b"application/protobuf"})
-OTLP_TYPES: Final[dict[Signal, str]] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
+APPLICATION_ID = b"x-moesif-application-id"
+MIN_KEY_LENGTH = 50  # Moesif's Node client refuses shorter application ids
+KEY_TAIL_LENGTH = 10  # last characters, by which Moesif's Kong plugin tells applications apart
+SMALL_BATCH_BYTES = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
+MAX_REQUEST_BYTES = 50 * 1024 * 1024  # decoded, of every other route
+MAX_IDS = 4  # application ids of one request that are looked up
+MAX_OTLP_BYTES = 16 * 1024 * 1024  # decoded, of OTLP: decoded further it takes several times its size
+RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
+REGION = "self-hosted"
+TAG_LENGTH = 32
+PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
+OTLP_TYPES: dict[Signal, str] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
 
 
 class MoesifOptions(Struct, frozen=True):
@@ -123,7 +123,7 @@ class Tagged(Struct, frozen=True):
 
 @lru_cache(maxsize=10_000)
 def config_of(organisation: str, application: str) -> Tagged:
-    """The configuration of an application; the same in every run."""
+    """Return the configuration of an application; the same in every run."""
     return _tagged(msgspec.json.encode(Config(organisation, application)))
 
 
@@ -131,11 +131,11 @@ def _tagged(body: bytes) -> Tagged:
     return Tagged(body, hashlib.sha256(body).hexdigest()[:TAG_LENGTH].encode())
 
 
-RULES: Final = _tagged(b"[]")
+RULES = _tagged(b"[]")
 
 
 def grant_of(request: Request, service: IngestService) -> KeyGrant:
-    """The application of a request: of several ids the first that is known. Raises Unauthorized.
+    """Return the application of a request: of several ids the first that is known. Raise Unauthorized.
 
     It is looked up once in a request.
     """
@@ -166,7 +166,7 @@ def _look_up(request: Request, service: IngestService) -> KeyGrant:
 
 
 async def decoded(request: Request, service: IngestService, max_bytes: int) -> bytes:
-    """The body without its content encoding. Raises TooLarge, UnsupportedEncoding, BadRequest."""
+    """Return the body without its content encoding. Raise TooLarge, UnsupportedEncoding, BadRequest."""
     wire = await request.read()
     encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
     most = min(max_bytes, service.limits.max_body_bytes)
@@ -181,7 +181,7 @@ async def decoded(request: Request, service: IngestService, max_bytes: int) -> b
 
 
 def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
-    """The handler of a route for API calls or actions."""
+    """Return the handler of a route for API calls or actions."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
@@ -213,7 +213,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
 
 
 def states(entity: Entity, *, single: bool) -> Handler:
-    """The handler of a route for users, companies or subscriptions."""
+    """Return the handler of a route for users, companies or subscriptions."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
         grant = grant_of(request, service)
@@ -244,7 +244,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
 
 
 def otlp(signal: Signal) -> Handler:
-    """The handler of a route for OTLP, which is answered as OTLP has it."""
+    """Return the handler of a route for OTLP, which is answered as OTLP has it."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
@@ -322,7 +322,7 @@ async def probe(request: Request, service: IngestService) -> Response:
 
 
 def finish(request: Request, service: IngestService, response: Response) -> Response:
-    """Adds the tags of the application's configuration and rules, by which SDKs see that they must ask anew."""
+    """Add the tags of the application's configuration and rules, by which SDKs see that they must ask anew."""
     try:
         grant = grant_of(request, service)
         tag = config_of(grant.organisation, grant.datasets[0]).tag
@@ -333,7 +333,7 @@ def finish(request: Request, service: IngestService, response: Response) -> Resp
 
 
 def render_error(error: TailraceError) -> Response:
-    """An error: `{"error", "message"}`, and when to come back."""
+    """Return an error: `{"error", "message"}`, and when to come back."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.retry_after_s is not None or error.retryable:
         headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
@@ -408,16 +408,16 @@ class SubscriptionState(Struct):
     metadata: dict[str, Any] | None = None
 
 
-_CALL: Final = {
+_CALL = {
     "request": {"time": "2026-01-02T03:04:05Z", "uri": "https://api.example.com/items", "verb": "GET"},
     "response": {"time": "2026-01-02T03:04:05.120Z", "status": 200},
     "user_id": "u1",
 }
-_ACTION: Final = {"action_name": "Signed Up", "request": {"uri": "https://example.com/"}, "user_id": "u1"}
-_USER: Final = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
-_COMPANY: Final = {"company_id": "c1", "metadata": {"size": 12}}
-_SUBSCRIPTION: Final = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
-_REFUSALS: Final = (400, 401, 404, 408, 413, 415, 429, 503)
+_ACTION = {"action_name": "Signed Up", "request": {"uri": "https://example.com/"}, "user_id": "u1"}
+_USER = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
+_COMPANY = {"company_id": "c1", "metadata": {"size": 12}}
+_SUBSCRIPTION = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
+_REFUSALS = (400, 401, 404, 408, 413, 415, 429, 503)
 
 
 def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> RouteDoc:
@@ -439,16 +439,14 @@ def _doc_otlp(signal: Signal) -> RouteDoc:
     )
 
 
-_KNOWN: Final = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
-_DOC_CONFIG: Final = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
-_DOC_RULES: Final = RouteDoc(
-    "The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,)
-)
-_DOC_PROBE: Final = RouteDoc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
-_DOC_EVENT: Final = _doc("Takes one API call.", ApiCall, _CALL, single=True)
-_DOC_EVENTS: Final = _doc("Takes several API calls.", ApiCall, _CALL, single=False)
+_KNOWN = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
+_DOC_CONFIG = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
+_DOC_RULES = RouteDoc("The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,))
+_DOC_PROBE = RouteDoc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
+_DOC_EVENT = _doc("Takes one API call.", ApiCall, _CALL, single=True)
+_DOC_EVENTS = _doc("Takes several API calls.", ApiCall, _CALL, single=False)
 
-_ROUTES: Final[tuple[tuple[str, str, Handler, RouteDoc], ...]] = (
+_ROUTES: tuple[tuple[str, str, Handler, RouteDoc], ...] = (
     ("POST", "/events", events(CALL, single=True), _DOC_EVENT),
     ("POST", "/events/batch", events(CALL, single=False), _DOC_EVENTS),
     ("POST", "/actions", events(ACTION, single=True), _doc("Takes one custom action.", Action, _ACTION, single=True)),
@@ -503,12 +501,10 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, RouteDoc], ...]] = (
     ("GET", "/rules", rules, _DOC_RULES),
 )
 
-_KEY_EXAMPLE: Final = (
-    r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
-)
-_NOUNS: Final = frozenset({"events", "actions", "users", "companies", "subscriptions"})
-_READ: Final = frozenset({"config", "rules"})
-_MANAGEMENT: Final = "~"  # a segment of Moesif's management API, never the name of a dataset
+_KEY_EXAMPLE = r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
+_NOUNS = frozenset({"events", "actions", "users", "companies", "subscriptions"})
+_READ = frozenset({"config", "rules"})
+_MANAGEMENT = "~"  # a segment of Moesif's management API, never the name of a dataset
 
 
 def claims(method: str, segments: Segments) -> PathClaim:

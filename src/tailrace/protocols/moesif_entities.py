@@ -1,7 +1,6 @@
 """Moesif's users, companies and subscriptions: which of a body are valid, and how a change of one is merged."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -21,16 +20,16 @@ from tailrace.protocols.moesif_events import (
     within_limits,
 )
 
-PRIMARY_KEY: Final = "_id"  # the field by which a state is found
-SESSION_TOKEN: Final = "session_token"  # every one that was ever sent is kept
-ANONYMOUS_PREFIX: Final = "anonymous:"  # before the id of a user who has none but an anonymous one
+PRIMARY_KEY = "_id"  # the field by which a state is found
+SESSION_TOKEN = "session_token"  # every one that was ever sent is kept
+ANONYMOUS_PREFIX = "anonymous:"  # before the id of a user who has none but an anonymous one
 
-MAX_TOKENS_BYTES: Final = 128 * 1024  # of a user's session tokens; then the oldest make way
+MAX_TOKENS_BYTES = 128 * 1024  # of a user's session tokens; then the oldest make way
 
-_OWN: Final = ("_id", "_revision", "_time")  # the server's names, for which a client's field makes way
-_IDS: Final = ("user_id", "company_id", "subscription_id", "anonymous_id", SESSION_TOKEN)
-_EMPTY: Final = b"{}"
-_RAWS: Final = msgspec.json.Decoder(list[Raw])
+_OWN = ("_id", "_revision", "_time")  # the server's names, for which a client's field makes way
+_IDS = ("user_id", "company_id", "subscription_id", "anonymous_id", SESSION_TOKEN)
+_EMPTY = b"{}"
+_RAWS = msgspec.json.Decoder(list[Raw])
 
 
 class Entity(Struct, frozen=True):
@@ -42,9 +41,9 @@ class Entity(Struct, frozen=True):
     required_alone: tuple[str, ...] = ()  # on the route for a single one
 
 
-USER: Final = Entity("users", ("user_id", "anonymous_id"))
-COMPANY: Final = Entity("companies", ("company_id",))
-SUBSCRIPTION: Final = Entity("subscriptions", ("subscription_id",), ("company_id",), ("status",))
+USER = Entity("users", ("user_id", "anonymous_id"))
+COMPANY = Entity("companies", ("company_id",))
+SUBSCRIPTION = Entity("subscriptions", ("subscription_id",), ("company_id",), ("status",))
 
 
 class Changes(Struct, frozen=True):
@@ -57,7 +56,7 @@ class Changes(Struct, frozen=True):
 def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits, received_ns: int) -> Changes:
     """Parse a decoded body into changes, which is an array, or one object where `single`.
 
-    Raises BadRequest for a body that is not that, TooLarge (`max_events`).
+    Raise BadRequest for a body that is not that, TooLarge (`max_events`).
     """
     parsed = parse_whole(body, single=single, limits=limits, received_ns=received_ns)
     upserts: list[Upsert] = []
@@ -101,7 +100,7 @@ def _identity(members: Members, entity: Entity) -> str:
 
 
 def _check_items(members: Members) -> None:
-    """A subscription's items each name their plan."""
+    """Check that a subscription's items each name their plan."""
     items = bytes(members.get("items", b""))
     if items[:1] != b"[" or "subscription_id" not in members:
         return
@@ -111,9 +110,9 @@ def _check_items(members: Members) -> None:
 
 
 def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
-    """Puts the values of an object by path; null is no value, and an object without one is one itself.
+    """Put the values of an object by path; null is no value, and an object without one is one itself.
 
-    Of `left` bytes returns what is left. Raises EventRefused for more, as a path is long where much is nested, and is
+    Of `left` bytes returns what is left. Raise EventRefused for more, as a path is long where much is nested, and is
     written for each value.
     """
     for name, value in members.items():
@@ -137,7 +136,7 @@ def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
 
 
 def merged(before: Members, change: Members) -> Members:
-    """The state after a change: objects are merged member by member, any other value is replaced.
+    """Return the state after a change: objects are merged member by member, any other value is replaced.
 
     Both are values by path. Session tokens gather in an array, of which the newest are kept.
     """

@@ -8,7 +8,7 @@ import base64
 import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -22,16 +22,16 @@ from tailrace.parsing.prefilter import line_ends
 from tailrace.parsing.sanitize import sanitize
 from tailrace.parsing.times import read_times
 
-MAX_EVENT_BYTES: Final = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
-MAX_TRANSACTION_ID_CHARS: Final = 256  # as each is remembered; Moesif's have 36
-KEPT_BODY_BYTES: Final = 450 * 1024  # of a body that is parsed, before base64
+MAX_EVENT_BYTES = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
+MAX_TRANSACTION_ID_CHARS = 256  # as each is remembered; Moesif's have 36
+KEPT_BODY_BYTES = 450 * 1024  # of a body that is parsed, before base64
 
-_REFUSED: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-_UNTIMED: Final = TimeRule(field="_moesif_time")  # no event has this: times are read from request.time
-_TIMED: Final = TimeRule(field="request.time")
+_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_UNTIMED = TimeRule(field="_moesif_time")  # no event has this: times are read from request.time
+_TIMED = TimeRule(field="request.time")
 
 Members = dict[str, Raw]
-MEMBERS: Final = msgspec.json.Decoder(Members)
+MEMBERS = msgspec.json.Decoder(Members)
 
 
 class EventRefused(Exception):
@@ -104,7 +104,7 @@ class _Action(_Ids, gc=False, frozen=True, kw_only=True):
     request: _ActionRequest
 
 
-IDS: Final = ("transaction_id", "user_id", "company_id", "subscription_id", "anonymous_id", "session_token")
+IDS = ("transaction_id", "user_id", "company_id", "subscription_id", "anonymous_id", "session_token")
 
 
 class Kind(Struct, frozen=True, eq=False):
@@ -127,7 +127,7 @@ class _Changed(Struct, frozen=True):
 def check_events(body: bytes, kind: Kind, *, single: bool, sender: EventSender, limits: Limits) -> Checked:
     """Parse a decoded body into valid events, which is an array, or one object where `single`.
 
-    Raises BadRequest for a body that is not that, TooLarge (`max_events`).
+    Raise BadRequest for a body that is not that, TooLarge (`max_events`).
     """
     parsed = parse_whole(body, single=single, limits=limits, received_ns=sender.received_ns)
     marked, heads = _looked_over(parsed.events, kind, limits)
@@ -137,7 +137,7 @@ def check_events(body: bytes, kind: Kind, *, single: bool, sender: EventSender, 
 
 
 def parse_whole(body: bytes, *, single: bool, limits: Limits, received_ns: int) -> ParsedBatch:
-    """Parse an array, or one object where `single`, whose texts may be of any length. Raises BadRequest, TooLarge."""
+    """Parse an array, or one object where `single`, whose texts may be of any length. Raise BadRequest, TooLarge."""
     first = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if not first:
         raise BadRequest(f"the body is empty; {_expected(single)} is expected")
@@ -177,7 +177,7 @@ def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], S
 
 
 def _most_bytes(limits: Limits) -> int:
-    """An event of no more bytes is within every limit."""
+    """Return the size in bytes up to which an event is within every limit."""
     return min(MAX_EVENT_BYTES, limits.max_event_bytes, limits.max_string_bytes)
 
 
@@ -240,7 +240,7 @@ def _finished(
     kind: Kind,
     sender: EventSender,
 ) -> Checked:
-    """The events with their times; those whose time is missing, unreadable or too old are refused."""
+    """Return the events with their times; those whose time is missing, unreadable or too old are refused."""
     found = read_times(times, _TIMED, sender.received_ns)
     refused = {position: (reason, "invalid_time") for position, reason in found.unreadable.items()}
     if kind.needs_time and b"null" in b"".join(times):
@@ -270,7 +270,7 @@ def _finished(
 
 
 def indexes_kept(parsed: ParsedBatch) -> Sequence[int]:
-    """The index in what the client sent of each event of a parsed."""
+    """Return the index in what the client sent of each event of a parsed."""
     if not parsed.rejections:
         return range(parsed.count)
     refused = {rejection.index for rejection in parsed.rejections}
@@ -288,7 +288,7 @@ def in_order(rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
 
 
 def without(parsed: ParsedBatch, dropped: Sequence[int]) -> ParsedBatch:
-    """A batch without the events at some positions."""
+    """Return a batch without the events at some positions."""
     kept = np.delete(np.arange(parsed.count), dropped)
     lines = parsed.events.split(b"\n")
     times: NDArray[np.int64] = parsed.times[kept]
@@ -300,7 +300,7 @@ def without(parsed: ParsedBatch, dropped: Sequence[int]) -> ParsedBatch:
 
 
 def _changed(line: bytes, kind: Kind, sender: EventSender, limits: Limits) -> _Changed:
-    """An event with what is missing filled in. Raises EventRefused."""
+    """Return an event with what is missing filled in. Raise EventRefused."""
     event = MEMBERS.decode(line)
     request = as_object(event, "request")
     if request is None:
@@ -325,7 +325,7 @@ def _changed(line: bytes, kind: Kind, sender: EventSender, limits: Limits) -> _C
 
 
 def within_limits(line: bytes, limits: Limits) -> bytes:
-    """An event to which the server's own limits are applied. Raises EventRefused."""
+    """Return an event to which the server's own limits are applied. Raise EventRefused."""
     if len(line) > limits.max_event_bytes:
         raise EventRefused(
             f"the event has {len(line)} bytes; max_event_bytes is {limits.max_event_bytes}", "event_too_large"
@@ -352,8 +352,8 @@ def _check_action(event: Members, request: Members) -> None:
     _require_text(request, "request.uri")
 
 
-CALL: Final = Kind("api_call", msgspec.json.Decoder(_Call), _check_call, needs_time=True)
-ACTION: Final = Kind("action", msgspec.json.Decoder(_Action), _check_action, needs_time=False)
+CALL = Kind("api_call", msgspec.json.Decoder(_Call), _check_call, needs_time=True)
+ACTION = Kind("action", msgspec.json.Decoder(_Action), _check_action, needs_time=False)
 
 
 def _status(response: Members) -> int:
@@ -370,7 +370,7 @@ def _status(response: Members) -> int:
         raise EventRefused(f"response.status is an HTTP status like 200, not {shown}", "invalid_field") from None
 
 
-_INTEGER: Final = re.compile(r"-?\d{1,9}(\.0+)?")
+_INTEGER = re.compile(r"-?\d{1,9}(\.0+)?")
 
 
 def _require_time(members: Members, path: str) -> None:
@@ -394,7 +394,7 @@ def _is_absent(members: Members, name: str) -> bool:
 
 
 def as_object(members: Members, name: str) -> Members | None:
-    """A member that is an object, None where it is absent or null. Raises EventRefused for anything else."""
+    """Return a member that is an object, None where it is absent or null. Raise EventRefused for anything else."""
     value = bytes(members.get(name, b"null"))
     if value == b"null":
         return None
@@ -404,18 +404,18 @@ def as_object(members: Members, name: str) -> Members | None:
 
 
 def text_of(value: Raw | bytes | None) -> str | None:
-    """The text that a string or a number is; None for anything else."""
+    """Return the text that a string or a number is; None for anything else."""
     sent = bytes(value or b"")
     if sent[:1] == b'"':
         return msgspec.json.decode(sent, type=str)
     return sent.decode("ascii") if sent[:1] in _NUMBER_STARTS and sent else None
 
 
-_NUMBER_STARTS: Final = b"-0123456789"
+_NUMBER_STARTS = b"-0123456789"
 
 
 def as_text(members: Members, name: str) -> None:
-    """Makes a member that is a number text."""
+    """Make a member that is a number text."""
     value = members.get(name)
     if value is not None and bytes(value)[:1] in _NUMBER_STARTS:
         members[name] = _raw(bytes(value).decode("ascii"))
@@ -426,14 +426,14 @@ def _raw(value: Any) -> Raw:
 
 
 # What the proxy that came before the SDKs told by headers of the logged request.
-_COPIES: Final = {
+_COPIES = {
     "x-moesif-tags": "tags",
     "x-moesif-user-id": "user_id",
     "x-moesif-session-token": "session_token",
     "x-moesif-api-version": "api_version",  # of the request
 }
-_COPIED_NAMES: Final = tuple(b'"%s"' % name.encode() for name in _COPIES)
-_COPIED: Final = re.compile(rb'"x-moesif-(?:tags|user-id|session-token|api-version)"', re.IGNORECASE)
+_COPIED_NAMES = tuple(b'"%s"' % name.encode() for name in _COPIES)
+_COPIED = re.compile(rb'"x-moesif-(?:tags|user-id|session-token|api-version)"', re.IGNORECASE)
 
 
 def _copy_headers(event: Members, request: Members) -> None:

@@ -6,7 +6,7 @@ docs/routing.md shows the order to users.
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -14,13 +14,13 @@ from msgspec import Struct
 from tailrace.events.outcome import UNKNOWN_ROUTE
 from tailrace.protocols.http import Handler, Headers, PathClaim, Protocol, Segments
 
-CACHED_PATHS: Final = 4096  # paths remembered with their match, and hosts
-CACHED_PATH_BYTES: Final = 1024  # longer ones are not remembered, so that what is remembered stays small
+CACHED_PATHS = 4096  # paths remembered with their match, and hosts
+CACHED_PATH_BYTES = 1024  # longer ones are not remembered, so that what is remembered stays small
 
-_SHARED: Final = "v1"  # the first segment of the paths that several protocols have
-_AUTHORIZATION: Final = b"authorization"
-_UNSEEN: Final = ""  # of a host that was not looked for yet
-_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})  # remembered with a path
+_SHARED = "v1"  # the first segment of the paths that several protocols have
+_AUTHORIZATION = b"authorization"
+_UNSEEN = ""  # of a host that was not looked for yet
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})  # remembered with a path
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Router:
         self._seen_hosts: dict[bytes, str | None] = {}
 
     def match(self, method: str, raw_path: bytes, headers: Headers) -> RouteMatch:
-        """The protocol and the handlers of a request, by its path as sent (without the query) and its headers.
+        """Return the protocol and the handlers of a request, by its path as sent (without the query) and its headers.
 
         Raises what `protocol_of` raises where a credential cannot be looked up.
         """
@@ -109,7 +109,9 @@ class Router:
         return found if found is not None else self._matched(path, self._protocols.get(name, self._default))
 
     def unclaimed(self, raw_path: bytes) -> RouteMatch:
-        """What is known of a path where that cannot be found out: it is for the protocol of the API, without routes."""
+        """Return what is known of a path where that cannot be found out: it is for the protocol of the API, without
+        routes.
+        """
         return RouteMatch(self._default, "/".join(_segments(raw_path, exact=True)), {}, {})
 
     def _look_at(self, raw_path: bytes) -> _Path:
@@ -159,7 +161,7 @@ class Router:
         return found
 
     def _look_for_host(self, sent: bytes) -> str | None:
-        """The protocol whose host was asked, None where the host is nobody's."""
+        """Return the protocol whose host was asked, None where the host is nobody's."""
         name = _host_name(sent.decode("latin-1"))
         found = self._hosts.get(name)
         while found is None and "." in name:
@@ -169,7 +171,7 @@ class Router:
         return found
 
     def _claimant(self, path: _Path, method: str, headers: Headers) -> str:
-        """The protocol of a path under /v1: the first whose credential is known, else the first."""
+        """Return the protocol of a path under /v1: the first whose credential is known, else the first."""
         owners = path.owners.get(method) or self._owners(path, method)
         authorization = headers.get(_AUTHORIZATION)
         claims: list[tuple[str, bytes]] = []  # protocol, and its credential
@@ -193,7 +195,7 @@ class Router:
         return claims[0][0]
 
     def _bearers_claim(self, owners: _Owners, secret: bytes) -> tuple[str, bytes]:
-        """The protocol that a credential in a header of several is for, and the credential where it may decide.
+        """Return the protocol that a credential in a header of several is for, and the credential where it may decide.
 
         It may not where the protocol has no such path: its answer to its own credential says so, but other credentials
         go before it.
@@ -209,7 +211,7 @@ class Router:
 
 
 def _secret(authorization: bytes) -> bytes:
-    """The credential of an Authorization header, with a scheme before it or without; of Basic the password."""
+    """Return the credential of an Authorization header, with a scheme before it or without; of Basic the password."""
     scheme, _, secret = authorization.strip().partition(b" ")
     secret = secret.strip()
     if scheme.lower() == b"basic":
@@ -221,7 +223,7 @@ def _secret(authorization: bytes) -> bytes:
 
 
 def _host_name(host: str) -> str:
-    """A host without its port and final dot, in lower case; an IPv6 address keeps its brackets."""
+    """Return a host without its port and final dot, in lower case; an IPv6 address keeps its brackets."""
     name = host.strip().lower()
     name = name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
     return name.removesuffix(".")
@@ -236,7 +238,7 @@ def _remember(memory: dict[bytes, T], key: bytes, value: T) -> None:
 
 
 def _match(protocol: Protocol, segments: Segments) -> RouteMatch:
-    """The handlers by method of the first pattern that fits, and the values of its named segments."""
+    """Return the handlers by method of the first pattern that fits, and the values of its named segments."""
     wanted = segments if protocol.exact_slashes else _trimmed(segments)
     params: dict[str, str] | None = None
     handlers: dict[str, Handler] = {}
@@ -251,7 +253,7 @@ def _match(protocol: Protocol, segments: Segments) -> RouteMatch:
 
 
 def _segments(raw_path: bytes, *, exact: bool) -> Segments:
-    """A path's segments, percent-decoded after they are told apart, the first of them empty."""
+    """Return a path's segments, percent-decoded after they are told apart, the first of them empty."""
     parts = raw_path.decode("utf-8", "replace").split("/")
     segments = tuple(unquote(part) if "%" in part else part for part in parts)
     return segments if exact else _trimmed(segments)

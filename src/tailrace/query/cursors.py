@@ -30,14 +30,14 @@ class Cursor(Struct, frozen=True):
 
 
 def encode(cursor: Cursor) -> str:
-    """The text of a cursor."""
+    """Return the text of a cursor."""
     number = _LAST - cursor.number if cursor.descending else cursor.number
     times = f"{cursor.time_us + _SIGN:016x}-{cursor.system_time_us + _SIGN:016x}"
     return f"{times}-{cursor.hash:016x}-{number:08x}"
 
 
 def decode(text: str) -> Cursor:
-    """The cursor of a text; raises BadRequest for one that no answer gave."""
+    """Return the cursor of a text; raise BadRequest for one that no answer gave."""
     found = _TEXT.fullmatch(text)
     if found is None:
         raise BadRequest(f"the cursor {text[:100]!r} is not one that an answer of this server gave")
@@ -94,7 +94,7 @@ class Places:
         return int(np.count_nonzero(self._times == time_us))
 
     def text(self, row: int) -> str:
-        """The cursor of a row; negative ones count from the end."""
+        """Return the cursor of a row; negative ones count from the end."""
         return encode(
             Cursor(
                 int(self._times[row]),
@@ -106,7 +106,7 @@ class Places:
         )
 
     def texts(self) -> Sequence[str]:
-        """The cursor of every row."""
+        """Return the cursor of every row."""
         return list(self._all())
 
     def _all(self) -> Iterator[str]:

@@ -55,7 +55,7 @@ class RowsMatched:
             self.dataset = _dataset_of(self._program)
 
     def compiled(self) -> tuple[Compiler, Relation, Dataset]:
-        """The query over the dataset as it is now. Raises what compiling raises."""
+        """Return the query over the dataset as it is now. Raise what compiling raises."""
         request = self._request
 
         @functools.cache
@@ -88,7 +88,7 @@ class RowsMatched:
         return compiler, relation, scan
 
     def __call__(self, file: DataFile, view: FieldsView) -> Rows:
-        """The numbers of the rows of one file, in no order. Raises QueryFailed at a limit of queries."""
+        """Return the numbers of the rows of one file, in no order. Raise QueryFailed at a limit of queries."""
         compiler, relation, scan = self._over_files
         if not scan.may_have(file):
             return np.empty(0, np.int64)
@@ -133,7 +133,7 @@ def _dataset_of(program: tree.Program) -> str:
 
 @contextmanager
 def _located(text: str) -> Iterator[None]:
-    """Gives an AplError of the block its line and column."""
+    """Give an AplError of the block its line and column."""
     try:
         yield
     except AplError as error:

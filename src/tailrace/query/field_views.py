@@ -62,7 +62,7 @@ def _with(ordered: exp.Expr, node: exp.Expr) -> exp.Expr:
 
 
 def _target(node: exp.Expr, shown: Sequence[exp.Expr]) -> exp.Expr | None:
-    """The value in a select list that an item of ORDER BY means by place or alias."""
+    """Return the value in a select list that an item of ORDER BY means by place or alias."""
     if isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit():
         number = int(node.this)
         if not 1 <= number <= len(shown) or any(item.is_star for item in shown[:number]):
@@ -105,21 +105,21 @@ def is_shown(column: exp.Column) -> bool:
 
 
 def sorted_by(scope: Scope) -> list[exp.Expr]:
-    """What the rows of a query are sorted by, with places and aliases replaced by what they mean."""
+    """Return what the rows of a query are sorted by, with places and aliases replaced by what they mean."""
     order = scope.expression.args.get("order")
     selects = scope.expression.selects if isinstance(scope.expression, exp.Query) else []
     return [_target(item.this, selects) or item.this for item in order.expressions] if order else []
 
 
 def name_of(column: exp.Column) -> str:
-    """The name that the statement had for a column."""
+    """Return the name that the statement had for a column."""
     return str(column.meta.get("named", column.name))
 
 
 def place(column: exp.Column, scope: Scope, reader: FieldReader, field: str, meaning: Meaning, read: Read) -> View:
     """As what a column is wanted where it stands; the statement around it may be rewritten.
 
-    Raises QueryInvalid where DuckDB would compare the values by type.
+    Raise QueryInvalid where DuckDB would compare the values by type.
     """
     select = column.find_ancestor(exp.Select)
     node, parent = _around(column)
@@ -168,7 +168,7 @@ def place(column: exp.Column, scope: Scope, reader: FieldReader, field: str, mea
 
 
 def refused(field: str) -> QueryInvalid:
-    """The error of a place where values of several types would be compared by type."""
+    """Return the error of a place where values of several types would be compared by type."""
     name = exp.to_identifier(field).sql("duckdb")
     return QueryInvalid(
         f"SQL: field {field!r} has numbers beside values of other types, which cannot be compared here: where it is "
@@ -180,7 +180,7 @@ def refused(field: str) -> QueryInvalid:
 def _of_one_kind(
     column: exp.Column, parent: exp.Expr | None, reader: FieldReader, field: str, meaning: Meaning, *, is_output: bool
 ) -> View:
-    """A field of one type, or of types among which there is nothing to convert."""
+    """Return a field of one type, or of types among which there is nothing to convert."""
     if isinstance(parent, _COMPARISONS) and any(_is_split(other, meaning) for other in parent.iter_expressions()):
         return "key"
     if not reader.is_mixed(field):
@@ -206,7 +206,7 @@ def _of_one_kind(
 def _of_group(
     column: exp.Column, scope: Scope, select: exp.Select, field: str, read: Read, *, numeric: bool
 ) -> View | None:
-    """A column that is read after equal values became one row; None where it is not one of the groups."""
+    """Return a column that is read after equal values became one row; None where it is not one of the groups."""
     node, parent = _around(column)
     group = select.args.get("group")
     if group is None:
@@ -296,7 +296,7 @@ def _extreme(
     *,
     numeric: bool,
 ) -> View:
-    """The largest or the smallest value, as it was sent."""
+    """Return the largest or the smallest value, as it was sent."""
     node, around = _around(parent)
     if isinstance(around, exp.Ordered):
         return "key"
@@ -368,7 +368,7 @@ def _replace(node: exp.Expr, build: Callable[[exp.Expr], exp.Expr]) -> None:
 
 
 def _around(node: exp.Expr) -> tuple[exp.Expr, exp.Expr | None]:
-    """An expression with its parentheses, and what it stands in."""
+    """Return an expression with its parentheses, and what it stands in."""
     while isinstance(node.parent, (exp.Paren, exp.Subquery)):
         node = node.parent
     return node, node.parent

@@ -61,7 +61,7 @@ class FieldReader:
         return sorted({*self._columns, *self._view.rest})
 
     def resolve(self, name: str) -> str | None:
-        """The field that a name in SQL means: the same name, else the one column that differs only in case."""
+        """Return the field that a name in SQL means: the same name, else the one column that differs only in case."""
         if name in self._columns or name in self._view.rest:
             return name
         folded = [path for path in self._columns if path.casefold() == name.casefold()]
@@ -97,7 +97,7 @@ class FieldReader:
         return self._columns.get(path, [])
 
     def expression(self, path: str, view: View) -> exp.Expr:
-        """The field over the dataset's physical columns."""
+        """Return the field over the dataset's physical columns."""
         columns = self._columns.get(path, [])
         if view == "json":
             values = [_as("JSON", column) for column in columns]
@@ -176,7 +176,7 @@ class FieldReader:
         )
 
     def _part(self, path: str, view: View) -> exp.Expr:
-        """The rows of one kind, also of a field of one type."""
+        """Return the rows of one kind, also of a field of one type."""
         if self.is_mixed(path):
             return self.expression(path, view)
         kinds = {"whole": ("integer", "BIGINT"), "real": ("float", "DOUBLE"), "text": ("string", "VARCHAR")}
@@ -185,11 +185,13 @@ class FieldReader:
         return _column(column) if column.type == wanted else cast(exp.null(), kind)
 
     def types(self, path: str) -> set[str]:
-        """The types that values at this path had; without those of an overflowing `_rest`, which are not known."""
+        """Return the types that values at this path had; without those of an overflowing `_rest`, which are not
+        known.
+        """
         return {column.type for column in self._columns.get(path, [])} | set(self._view.rest.get(path, ()))
 
     def rest_types(self, path: str) -> frozenset[str] | None:
-        """The types of the values that `_rest` may have at this path; None where it may be any."""
+        """Return the types of the values that `_rest` may have at this path; None where it may be any."""
         return None if self._view.rest_overflow else frozenset(self._view.rest.get(path, ()))
 
     def _has_only_whole(self, path: str) -> bool:
@@ -201,7 +203,9 @@ class FieldReader:
         return path in self._view.rest or self._view.rest_overflow
 
     def rest_values(self, path: str) -> list[exp.Expr]:
-        """What `_rest` has at this path as JSON, wherever it may be nested; of each row at most one has a value."""
+        """Return what `_rest` has at this path as JSON, wherever it may be nested; of each row at most one has a
+        value.
+        """
         if not self._in_rest(path):
             return []
         rest = exp.column("_rest", quoted=True)
@@ -212,12 +216,12 @@ class FieldReader:
 
 
 def duckdb_type(column: Column) -> str:
-    """The SQL type of a physical column as it is stored (arrays as text)."""
+    """Return the SQL type of a physical column as it is stored (arrays as text)."""
     return "VARCHAR" if column.type == "array" else _DUCKDB_TYPES[column.type]
 
 
 def arrow_type(column: Column) -> pa.DataType:
-    """The Arrow type of a physical column as it is stored (arrays as text)."""
+    """Return the Arrow type of a physical column as it is stored (arrays as text)."""
     return _ARROW_TYPES.get(column.type, pa.string())
 
 
@@ -227,7 +231,7 @@ def cast(value: exp.Expr, kind: str) -> exp.Cast:
 
 
 def key_of(value: exp.Expr) -> exp.Expr:
-    """The same key as a field has, of an expression of any type, which is moved into it."""
+    """Return the same key as a field has, of an expression of any type, which is moved into it."""
     found = exp.column("v")
     kind, written = _type_of(found), cast(found.copy(), "VARCHAR")
     text = exp.Anonymous(this="json_extract_string", expressions=[found.copy(), exp.Literal.string("$")])

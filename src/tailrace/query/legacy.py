@@ -5,7 +5,7 @@ client writes in APL (virtual fields, predicates), which are parsed on their own
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -35,11 +35,11 @@ from tailrace.query.apl.tree import (
 from tailrace.query.apl.tree import Order as Ordered
 from tailrace.query.run import DEFAULT_ROWS, MAX_ROWS, Order
 
-MAX_FILTER_DEPTH: Final = 50  # filters inside of each other
-AUTO: Final = "auto"
-TIME: Final = "_time"
-EVERY_MATCH: Final = (TIME, "_sysTime")  # what a match has beside its data
-NOWHERE: Final = 0  # the place of what no text has written
+MAX_FILTER_DEPTH = 50  # filters inside of each other
+AUTO = "auto"
+TIME = "_time"
+EVERY_MATCH = (TIME, "_sysTime")  # what a match has beside its data
+NOWHERE = 0  # the place of what no text has written
 
 
 class Aggregation(Struct, frozen=True):
@@ -100,7 +100,7 @@ class Compiled(Struct, frozen=True, eq=False):
 
 
 def compile_legacy(dataset: str, query: LegacyQuery) -> Compiled:
-    """The tree of a structured query over a dataset. Raises AplError for what it cannot mean."""
+    """Return the tree of a structured query over a dataset. Raise AplError for what it cannot mean."""
     operators: list[Operator] = []
     for number, field in enumerate(query.virtual_fields or ()):
         value = _parsed(field.expr, f"virtualFields[{number}].expr")
@@ -188,7 +188,7 @@ def _parsed(text: str, where: str) -> Expression:
 
 
 def _resolution(text: str | None) -> Constant | None:
-    """The size of a bucket of time; None for one that is chosen to fit the range."""
+    """Return the size of a bucket of time; None for one that is chosen to fit the range."""
     if not text or text == AUTO:
         return None
     size_ns = duration_ns(text)
@@ -218,19 +218,19 @@ def duration_ns(text: str) -> int | None:
 
 # Conditions
 
-_COMPARISONS: Final[Mapping[str, str]] = {
+_COMPARISONS: Mapping[str, str] = {
     "==": "==", "eq": "==", "!=": "!=", "ne": "!=", ">": ">", "gt": ">", ">=": ">=", "gte": ">=",
     "<": "<", "lt": "<", "<=": "<=", "lte": "<=",
 }  # fmt: skip
-_TEXTS: Final[Mapping[str, str]] = {"starts-with": "startswith", "ends-with": "endswith", "contains": "contains"}
-_OPS: Final = (
+_TEXTS: Mapping[str, str] = {"starts-with": "startswith", "ends-with": "endswith", "contains": "contains"}
+_OPS = (
     "and", "or", "not", *_COMPARISONS, "exists", "not-exists", *_TEXTS, *(f"not-{op}" for op in _TEXTS),
     "regexp", "not-regexp",
 )  # fmt: skip
 
 
 def _condition(filter: Filter, where: str, depth: int = 1) -> Expression | None:
-    """The predicate of a filter; None for one that takes every row."""
+    """Return the predicate of a filter; None for one that takes every row."""
     op = filter.op.lower()
     if depth > MAX_FILTER_DEPTH:
         raise AplError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels", kind="limit")
@@ -314,7 +314,7 @@ def _aggregation(given: Aggregation, where: str) -> Expression:
 
 
 def _predicate(given: Aggregation, where: str) -> Expression:
-    """The argument of an aggregation under a condition: an APL predicate, or a filter."""
+    """Return the argument of an aggregation under a condition: an APL predicate, or a filter."""
     argument = given.argument
     if isinstance(argument, list) and argument:
         argument = argument[-1]
@@ -386,8 +386,8 @@ def _other(given: Aggregation, name: str) -> Expression:
     return Call(NOWHERE, _EXTREMES[given.op.lower()], (_of_field(given, "aggregations"), _field(name)))
 
 
-_EXTREMES: Final = {"argmin": "arg_min", "argmax": "arg_max"}
-_AGGREGATIONS: Final[Mapping[str, _Build]] = {
+_EXTREMES = {"argmin": "arg_min", "argmax": "arg_max"}
+_AGGREGATIONS: Mapping[str, _Build] = {
     "count": _count,
     "distinct": _simple("dcount"),
     "sum": _simple("sum"),
@@ -405,7 +405,7 @@ _AGGREGATIONS: Final[Mapping[str, _Build]] = {
     "makelist": _simple("make_list"),
     "rate": _simple("rate"),
 }
-_CONDITIONAL: Final[Mapping[str, str]] = {
+_CONDITIONAL: Mapping[str, str] = {
     "countif": "countif",
     "distinctif": "dcountif",
     "sumif": "sumif",

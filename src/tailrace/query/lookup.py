@@ -37,7 +37,8 @@ class State(Struct, frozen=True):
 def stored_values(
     lake: Lake, engine: Engine, dataset: str, field: str, *, since_ns: int, most: int, among: Collection[str] = ()
 ) -> list[Stored]:
-    """The values of a field in events received since a moment, oldest first: the `most` newest, or those `among` some.
+    """Return the values of a field in events received since a moment, oldest first: the `most` newest, or those `among`
+    some.
 
     Raises what a query raises.
     """
@@ -60,7 +61,7 @@ def stored_values(
 
 
 def current_states(lake: Lake, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
-    """The states of those ids that a dataset of current states has. Raises what a query raises."""
+    """Return the states of those ids that a dataset of current states has. Raise what a query raises."""
     snapshot = lake.snapshot(dataset, timeout_s=engine.limits.timeout_s)
     by = snapshot.primary_key
     if not FieldReader(snapshot.fields).knows(by):

@@ -130,7 +130,7 @@ class Page(Struct, frozen=True, eq=False):
             self.scan.narrow(None, last_us + 1)
 
     def _steps(self) -> Iterator[int | None]:
-        """Times that leave out fewer and fewer files beyond the page; the last is None, which leaves out none."""
+        """Yield times that leave out fewer and fewer files beyond the page; the last is None, which leaves out none."""
         scan, after = self.scan, self.after
         if not scan.snapshot.primary_key:
             files = list(scan.read_files)
@@ -157,7 +157,9 @@ class Page(Struct, frozen=True, eq=False):
         yield None
 
     def _last(self, run: Run) -> tuple[int | None, int]:
-        """The time of the last row of the page, None where there are not that many rows; and how many there are."""
+        """Return the time of the last row of the page, None where there are not that many rows; and how many there
+        are.
+        """
         time = self.scan.event_time.id
         out = Emitter()
         if self.cut is not None:
@@ -249,7 +251,9 @@ class UnitedPage(Struct, frozen=True, eq=False):
 def page_of(
     relation: Relation, order: tuple[Key, ...], limit: int, *, after: Cursor | None, inclusive: bool
 ) -> Page | None:
-    """The page that a query answers with; None where its rows are not events of one dataset in the order of time."""
+    """Return the page that a query answers with; None where its rows are not events of one dataset in the order of
+    time.
+    """
     layers, scan = _layers_of(relation)
     if not relation.events or not isinstance(scan, Dataset) or not _is_by_time(order, scan):
         return None
@@ -265,7 +269,7 @@ def page_of(
 
 
 def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> UnitedPage | None:
-    """The same of events of several datasets; None also where all of them may be in the answer."""
+    """Return the same of events of several datasets; None also where all of them may be in the answer."""
     layers, union = _layers_of(relation)
     if not relation.events or not isinstance(union, United) or union.time is None:
         return None
@@ -297,7 +301,7 @@ def _rows_at_most(scan: Dataset) -> int:
 
 
 def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
-    """The layers of a relation, the last first, and what they read."""
+    """Return the layers of a relation, the last first, and what they read."""
     layers = []
     while isinstance(relation, Layer):
         layers.append(relation)
@@ -306,7 +310,9 @@ def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
 
 
 def _cut_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) -> tuple[Layer | None, bool] | None:
-    """What limits the rows, and whether they are filtered; None where the rows are no page in the order of time."""
+    """Return what limits the rows, and whether they are filtered; None where the rows are no page in the order of
+    time.
+    """
     cut: Layer | None = None
     filtered = False
     for layer in layers:

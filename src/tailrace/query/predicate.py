@@ -50,9 +50,10 @@ class Predicate:
             raise AplError("the condition is nested too deeply", kind="limit") from error
 
     def matching(self, engine: Engine, rows: pa.Table) -> pa.Table:
-        """The rows that it holds for, in their order; `rows` has COLUMNS, the event whole as JSON text in `_rest`.
+        """Return the rows that it holds for, in their order; `rows` has COLUMNS, the event whole as JSON text in
+        `_rest`.
 
-        Raises QueryFailed at a limit of the engine.
+        Raise QueryFailed at a limit of the engine.
         """
         sql = self._compiled(time.time_ns())[1] if self._asks_for_now else self._sql
         with engine.session() as session:
@@ -60,7 +61,7 @@ class Predicate:
             return session.table(sql).rename_columns(list(COLUMNS))
 
     def _compiled(self, now_ns: int) -> tuple[str, str]:
-        """The name by which the rows must be known, and the SQL."""
+        """Return the name by which the rows must be known, and the SQL."""
         asked = Asked(
             now_ns=now_ns,
             end_ns=(MAX_DATETIME_US + 1) * 1000,

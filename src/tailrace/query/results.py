@@ -50,7 +50,7 @@ class Result(Struct, frozen=True, eq=False):
 
 
 def type_name(kind: pa.DataType) -> str:
-    """The name that the API gives to an Arrow type."""
+    """Return the name that the API gives to an Arrow type."""
     if pa.types.is_nested(kind):
         return "dynamic"
     if pa.types.is_temporal(kind):
@@ -95,7 +95,7 @@ def to_csv(result: Result) -> bytes:
 
 
 def to_arrow(result: Result) -> bytes:
-    """An Arrow IPC stream."""
+    """Return an Arrow IPC stream."""
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, result.table.schema) as writer:
         writer.write_table(result.table)
@@ -103,7 +103,7 @@ def to_arrow(result: Result) -> bytes:
 
 
 def to_parquet(result: Result) -> bytes:
-    """A Parquet file; what Parquet has no type for is JSON text."""
+    """Return a Parquet file; what Parquet has no type for is JSON text."""
     table = result.table
     for n, field in enumerate(table.schema):
         try:
@@ -129,7 +129,7 @@ def _objects(table: pa.Table) -> list[bytes]:
 
 
 def shown(values: pa.Array) -> pa.Array:
-    """The values as JSON has them: times as RFC 3339 texts, null for what is not a number."""
+    """Return the values as JSON has them: times as RFC 3339 texts, null for what is not a number."""
     kind = values.type
     if pa.types.is_timestamp(kind):
         return _rfc3339(values)

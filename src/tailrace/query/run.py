@@ -177,7 +177,7 @@ def run_apl(
 
     `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) pass over such
     datasets, and, with a message, over those that cannot be used. `own(dataset)` raises for one that no view may show,
-    being another organisation's; without it a view shows what `check` lets be read. Raises AplError (400, with line and
+    being another organisation's; without it a view shows what `check` lets be read. Raise AplError (400, with line and
     column), QueryFailed (a limit, which it names), DatasetNotFound, DatasetUnavailable, Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
@@ -212,7 +212,7 @@ def _compiler(
     *,
     partial: bool = False,
 ) -> Callable[[], Compiler]:
-    """What makes compilers of a request, which share what they have looked up."""
+    """Return what makes compilers of a request, which share what they have looked up."""
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
     asked = Asked(
         now_ns=now_ns,
@@ -264,14 +264,14 @@ def sql_of(
     names: Callable[[], Sequence[str]] = lambda: (),
     granted: Callable[[str], Snapshot] | None = None,
 ) -> str:
-    """The SQL that answers a query, which is not run; without its totals. Raises AplError."""
+    """Return the SQL that answers a query, which is not run; without its totals. Raise AplError."""
     return rendered(_not_run(request, snapshot, names, granted).query())
 
 
 def datasets_of(
     request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
 ) -> tuple[str, ...]:
-    """The datasets that a query reads, which is not run. Raises AplError, and what `snapshot` raises."""
+    """Return the datasets that a query reads, which is not run. Raise AplError, and what `snapshot` raises."""
     found = _not_run(request, snapshot, names).compiler.datasets
     return tuple(dict.fromkeys(dataset.name for dataset in found))
 
@@ -321,7 +321,7 @@ def _not_run(
 
 
 def _totals(program: tree.Program, compiler: Callable[[], Compiler], request: AplRequest) -> "_Compiled | None":
-    """The same groups over all time, where the query ends with a summarize by bins of time."""
+    """Return the same groups over all time, where the query ends with a summarize by bins of time."""
     operators = list(program.query.operators)
     while operators and isinstance(operators[-1], (tree.Order, tree.Take, tree.Top)):
         operators.pop()
@@ -388,7 +388,7 @@ class _Compiled:
     # Running
 
     def query(self) -> exp.Query:
-        """The SELECT of the columns to show, and of those that are only for us."""
+        """Return the SELECT of the columns to show, and of those that are only for us."""
         shown = dict.fromkeys(column.id for column in self.columns)
         hidden = [self.rest.id] if self.rest is not None else []
         if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
@@ -537,7 +537,7 @@ class _Compiled:
         return (self.places.text(0), self.places.text(-1))
 
     def _matched_by_answer(self, rows: int) -> int | None:
-        """The rows of what was read that the filters let through, where the answer or finding its page told."""
+        """Return the rows of what was read that the filters let through, where the answer or finding its page told."""
         page, read = self.page, self.read
         if page is None:
             return rows if rows < self.limit and self._is_uncut() else None
@@ -555,7 +555,7 @@ class _Compiled:
         return below.events and not isinstance(below, Layer)
 
     def _counted(self, session: Session) -> int:
-        """The rows that the filters let through, before any limit."""
+        """Return the rows that the filters let through, before any limit."""
         relation = below = self.relation
         while isinstance(below, Layer):
             if below.limit is not None or not below.events:
@@ -619,7 +619,7 @@ _JSON_STARTS = {"[": "array", "{": "map", '"': "string", "t": "boolean", "f": "b
 
 
 def type_text(column: Column, values: pa.ChunkedArray) -> str:
-    """The type that answers show: of a dynamic what its values are."""
+    """Return the type that answers show: of a dynamic what its values are."""
     kind = column.value.type
     if kind in _TEXTS:
         return _TEXTS[kind]
@@ -629,7 +629,7 @@ def type_text(column: Column, values: pa.ChunkedArray) -> str:
 
 
 def json_types(texts: Iterable[str | None]) -> str:
-    """What a list of JSON texts holds, such as `integer|string`; `unknown` where there is nothing."""
+    """Return what a list of JSON texts holds, such as `integer|string`; `unknown` where there is nothing."""
     found = set()
     for text in texts:
         if text is None or text == "null":
@@ -661,7 +661,7 @@ def _add_rest(
 ) -> None:
     """Fields without columns that these rows have, each in its place by name.
 
-    Raises QueryFailed where the answer would have more than `max_cells` values: a row each of names of its own make
+    Raise QueryFailed where the answer would have more than `max_cells` values: a row each of names of its own make
     a table whose size is the square of theirs.
     """
     found: dict[str, dict[int, str]] = {}  # by path, and by row
@@ -694,7 +694,7 @@ def _add_rest(
 
 
 def _rest_column(path: str, cells: dict[int, str], count: int) -> tuple[AplField, pa.ChunkedArray, pa.Field]:
-    """A field of `count` rows, of which these have a value."""
+    """Return a field of `count` rows, of which these have a value."""
     kind = json_types(cells.values())
     field = pa.field(path, pa.string(), metadata=None if kind == "string" else JSON_FIELD)
     texts: list[str | None] = [None] * count
@@ -704,7 +704,7 @@ def _rest_column(path: str, cells: dict[int, str], count: int) -> tuple[AplField
 
 
 def _leaves(text: str | msgspec.Raw, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The paths of a JSON object and the JSON text of each value, whose numbers keep all their digits."""
+    """Yield the paths of a JSON object and the JSON text of each value, whose numbers keep all their digits."""
     for key, raw in _MEMBERS.decode(text).items():
         value = bytes(raw)
         path = f"{prefix}{key}"

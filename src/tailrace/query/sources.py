@@ -17,19 +17,19 @@ SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timesta
 
 
 def duckdb_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, str]:
-    """The SQL types of physical columns, as they are stored, by name."""
+    """Return the SQL types of physical columns, as they are stored, by name."""
     return {**{name: SYSTEM_TYPES[name] for name in system}, **{each.name: duckdb_type(each) for each in columns}}
 
 
 def arrow_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, pa.DataType]:
-    """The same in Arrow."""
+    """Return the same in Arrow."""
     return {**{name: SYSTEM_ARROW_TYPES[name] for name in system}, **{each.name: arrow_type(each) for each in columns}}
 
 
 def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:
     """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
 
-    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raises DatasetUnavailable
+    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raise DatasetUnavailable
     for a file that is known to be damaged.
     """
     for file in files:
@@ -56,7 +56,7 @@ class HotRows(Struct, frozen=True, eq=False):
     schema: pa.Schema
 
     def columns_of(self, part: pa.Table) -> tuple[str, ...]:
-        """The columns that a part has."""
+        """Return the columns that a part has."""
         there = set(part.column_names)
         return tuple(name for name in self.schema.names if name in there)
 
@@ -66,22 +66,23 @@ class HotRows(Struct, frozen=True, eq=False):
 
 
 def assembled(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """The rows of all parts with exactly the columns of a schema, which are null where a part lacks them."""
+    """Return the rows of all parts with exactly the columns of a schema, which are null where a part lacks them."""
     return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(schema.names)
 
 
 def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> HotRows | None:
-    """The hot rows with exactly these columns; None where there are none."""
+    """Return the hot rows with exactly these columns; None where there are none."""
     return HotRows(tuple(hot), pa.schema(list(kinds.items()))) if hot else None
 
 
 def current_columns(reader: FieldReader, by: str) -> list[Column]:
-    """The physical columns that `newest` reads."""
+    """Return the physical columns that `newest` reads."""
     return [*reader.columns_read(by), *reader.columns_read(REVISION)]
 
 
 def newest(reader: FieldReader, by: str) -> exp.Qualify:
-    """The clause that keeps, of the rows of a dataset of current states, the one of the highest revision of each id.
+    """Return the clause that keeps, of the rows of a dataset of current states, the one of the highest revision of each
+    id.
 
     It belongs to a SELECT over all of its rows: a bound on the time or another condition comes after it.
     """
@@ -120,9 +121,9 @@ def _cells(kinds: Mapping[str, str], there: frozenset[str]) -> Iterator[exp.Expr
 
 
 def readable(lake: Lake, name: str, check: Callable[[str], None]) -> str:
-    """The dataset that a name means, which is the same or the only one that differs in case.
+    """Return the dataset that a name means, which is the same or the only one that differs in case.
 
-    So is that of one that cannot be opened, which its reader is told. Raises Forbidden for a dataset that may not be
+    So is that of one that cannot be opened, which its reader is told. Raise Forbidden for a dataset that may not be
     read, DatasetNotFound with a suggestion among those that may.
     """
     if lake.has(name) or lake.is_unavailable(name):

@@ -74,7 +74,7 @@ class Plan(Struct, frozen=True, eq=False):
 
 
 def parse(text: str) -> exp.Expr:
-    """The one SELECT in `text`; what it may read and call is for the engine to judge. Raises QueryInvalid."""
+    """Return the one SELECT in `text`; what it may read and call is for the engine to judge. Raise QueryInvalid."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
@@ -102,7 +102,7 @@ def plan(
 ) -> Plan:
     """Replace each dataset in the statement, which is changed, by a source over its snapshot, each view by its rows.
 
-    `snapshot` raises DatasetNotFound or Forbidden. Raises QueryInvalid.
+    `snapshot` raises DatasetNotFound or Forbidden. Raise QueryInvalid.
     """
     with _refusals():
         return _plan(statement, snapshot, view)
@@ -197,14 +197,14 @@ def _view_source(number: int, rows_of_it: pa.Table) -> Source:
 
 
 def _selected(statement: exp.Expr) -> list[exp.Expr]:
-    """The items of the outermost select list."""
+    """Return the items of the outermost select list."""
     selected = statement.selects if isinstance(statement, exp.Query) else []
     return [] if any(node.is_star or node.find(exp.Columns, exp.Unnest) for node in selected) else selected
 
 
 @contextmanager
 def _refusals(text: str = "") -> Iterator[None]:
-    """What sqlglot cannot read is the sender's error, told by the word at fault."""
+    """Make of what sqlglot cannot read the sender's error, told by the word at fault."""
     try:
         yield
     except ParseError as error:
@@ -260,7 +260,7 @@ def _wants_everything(statement: exp.Expr, scopes: list[Scope]) -> bool:
 def _rewrite_columns(
     scopes: list[Scope], read_by_scope: dict[int, dict[str, str]], readers: dict[str, FieldReader]
 ) -> dict[str, dict[str, Wanted]]:
-    """Point each column at the field it means; returns, by dataset, the columns that its sub-query must give.
+    """Point each column at the field it means; return, by dataset, the columns that its sub-query must give.
 
     A field of several types is read by the view that fits where it stands, if it is clear whose field it is.
     """
@@ -289,7 +289,7 @@ def _rewrite_columns(
             columns.append(column)
 
         def meanings(column: exp.Column, scope: Scope = scope) -> dict[str, str]:
-            """The field that it may be, by dataset."""
+            """Return the field that it may be, by dataset."""
             # Without a table's name it may be a field of any dataset, also of one outside a sub-query.
             datasets, table = read_by_scope[id(scope)], column.table
             names = [datasets[table]] if table in datasets else [] if table else list(readers)
@@ -358,7 +358,7 @@ def _rewrite_columns(
 
 
 def _merged(scope: Scope) -> Iterator[str]:
-    """The columns that joins make one of."""
+    """Yield the columns that joins make one of."""
     for join in scope.find_all(exp.Join):
         for using in join.args.get("using") or ():
             yield using.name
@@ -388,7 +388,7 @@ def _refuse_comparisons(
 
 
 def _undotted(column: exp.Column, aliases: set[str], readers: list[FieldReader]) -> exp.Column:
-    """An unquoted http.status, which is not column `status` of a table `http`, as the field that it is."""
+    """Return an unquoted http.status, which is not column `status` of a table `http`, as the field that it is."""
     node: exp.Expr = column
     parts = [part.name for part in column.parts]
     while isinstance(node.parent, exp.Dot) and isinstance(node.parent.expression, exp.Identifier):
@@ -410,7 +410,7 @@ def _is_parameter(column: exp.Column) -> bool:
 
 
 def _expose(wanted: dict[str, Wanted], reader: FieldReader, field: str, view: View) -> str:
-    """The name by which a dataset's source gives a field; no two that it gives differ only in case."""
+    """Return the name by which a dataset's source gives a field; no two that it gives differ only in case."""
     own = {field} if view == "plain" and wanted.get(field, (field, view)) == (field, view) else set()
     taken = {each.casefold() for each in {*SYSTEM_FIELDS, *reader.paths, *wanted} - own}
     exposed = field if view == "plain" else f"{field}#{view}"
@@ -437,7 +437,7 @@ def _name_projection(column: exp.Column, *, only_if: bool = True) -> None:
 
 
 def _projection(column: exp.Column) -> exp.Expr | None:
-    """The item of a select list that a column is part of."""
+    """Return the item of a select list that a column is part of."""
     node: exp.Expr = column
     while node.parent is not None and not isinstance(node.parent, exp.Query):
         node = node.parent
@@ -448,7 +448,7 @@ def _source(
     name: str, hot_name: str, snapshot: Snapshot, reader: FieldReader, wanted: dict[str, Wanted], *,
     everything: View | None,
 ) -> Source:  # fmt: skip
-    """A dataset as a SELECT over its files and its hot rows, with the columns that a query names."""
+    """Return a dataset as a SELECT over its files and its hot rows, with the columns that a query names."""
     shown: dict[str, Wanted] = {field: (field, everything) for field in reader.paths} if everything else {}
     shown.update({column: field for column, field in wanted.items() if column not in shown})
     physical = {each.name: each for field, _ in shown.values() for each in reader.columns_read(field)}

@@ -86,7 +86,7 @@ class Parts(Struct, frozen=True, eq=False):
         return self._each(lambda kind, node: build(node), others=False)
 
     def replaced(self, replace: Callable[[Type, exp.Expr], exp.Expr]) -> "Parts":
-        """The parts with other expressions for what no column is yet."""
+        """Return the parts with other expressions for what no column is yet."""
         return self._each(
             lambda kind, node: node if isinstance(node, exp.Column) else replace(kind, node), others=self.others
         )
@@ -145,7 +145,7 @@ DUCKDB_TYPES = {
 
 
 def fn(name: str, *arguments: exp.Expr) -> exp.Expr:
-    """A call of a DuckDB function, by exactly this name."""
+    """Return a call of a DuckDB function, by exactly this name."""
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
@@ -164,7 +164,9 @@ def text_node(value: str) -> exp.Expr:
 
 
 def number_node(value: float) -> exp.Expr:
-    """A number; an integer within 64 bits, or a finite double, which is written so that DuckDB reads a DOUBLE."""
+    """Return a number; an integer within 64 bits, or a finite double, which is written so that DuckDB reads a
+    DOUBLE.
+    """
     if isinstance(value, float):
         return cast(text_node(repr(value)), "DOUBLE")
     digits = exp.Literal(this=str(abs(value)), is_string=False)
@@ -176,7 +178,7 @@ def null_node(kind: str) -> exp.Expr:
 
 
 def infix(node: type[exp.Binary], left: exp.Expr, right: exp.Expr) -> exp.Expr:
-    """A binary operation in parentheses, which sqlglot does not add by itself."""
+    """Return a binary operation in parentheses, which sqlglot does not add by itself."""
     return exp.Paren(this=node(this=left, expression=right))
 
 
@@ -216,7 +218,7 @@ def one_of(value: exp.Expr, *texts: str) -> exp.Expr:
 
 
 def constant_in(value: Value | None, kind: type) -> Any:
-    """The Python value of a literal of a kind, or None."""
+    """Return the Python value of a literal of a kind, or None."""
     constant = value.constant if value is not None else None
     return constant if isinstance(constant, kind) else None
 
@@ -231,12 +233,12 @@ def case(*branches: tuple[exp.Expr, exp.Expr], otherwise: exp.Expr | None = None
 
 
 def refusal(reason: str) -> exp.Expr:
-    """Ends the query with this reason once it is reached."""
+    """End the query with this reason once it is reached."""
     return fn("error", text_node(REFUSAL + reason))
 
 
 def listed(items: Iterable[exp.Expr]) -> exp.Expr:
-    """`[a, b, …]`; of one type."""
+    """Return `[a, b, …]`; of one type."""
     return fn("list_value", *items)
 
 
@@ -350,7 +352,7 @@ def dynamic(sql: exp.Expr) -> Value:
 
 
 def literal(value: Any) -> Value:
-    """A Python value as a literal: None, bool, int, float, str; anything else is dynamic.
+    """Return a Python value as a literal: None, bool, int, float, str; anything else is dynamic.
 
     An integer beyond 64 bits is a real; a real that is not finite is itself.
     """
@@ -373,12 +375,12 @@ def literal(value: Any) -> Value:
 
 
 def null(kind: Type) -> Value:
-    """A null of a type, as `long(null)` is."""
+    """Return a null of a type, as `long(null)` is."""
     return Value(kind, null_node(DUCKDB_TYPES[kind]), None)
 
 
 def datetime_literal(us: int | None) -> Value:
-    """A datetime, in microseconds since 1970; null outside of the years 1 to 9999."""
+    """Return a datetime, in microseconds since 1970; null outside of the years 1 to 9999."""
     if us is None or not MIN_DATETIME_US <= us <= MAX_DATETIME_US:
         return null(DATETIME)
     moment = _EPOCH + timedelta(microseconds=us)
@@ -387,14 +389,14 @@ def datetime_literal(us: int | None) -> Value:
 
 
 def timespan_literal(ns: int | None) -> Value:
-    """A timespan of nanoseconds; null beyond 64 bits."""
+    """Return a timespan of nanoseconds; null beyond 64 bits."""
     if ns is None or not MIN_LONG <= ns <= MAX_LONG:
         return null(TIMESPAN)
     return Value(TIMESPAN, cast(number_node(ns), "BIGINT"), ns)
 
 
 def dynamic_literal(value: Any) -> Value:
-    """A JSON-able Python value as a dynamic."""
+    """Return a JSON-able Python value as a dynamic."""
     if value is None:
         return null(DYNAMIC)
     return Value(DYNAMIC, cast(text_node(to_json(value)), "JSON"), value)
@@ -422,18 +424,20 @@ def _big_json(value: Any) -> str:
 
 
 def dictionary(pairs: Iterable[tuple[str, Value]]) -> Value:
-    """A dictionary of the given keys, in order."""
+    """Return a dictionary of the given keys, in order."""
     items = [part for key, value in pairs for part in (text_node(key), as_dynamic(value).sql)]
     return dynamic(fn("json_object", *items))
 
 
 def array(values: Sequence[Value]) -> Value:
-    """An array of values of any types."""
+    """Return an array of values of any types."""
     return dynamic(fn("json_array", *(as_dynamic(value).sql for value in values)))
 
 
 def as_predicate(value: Value) -> exp.Expr:
-    """A condition for WHERE, where null means false: without what only tells the two apart, so that files prune."""
+    """Return a condition for WHERE, where null means false: without what only tells the two apart, so that files
+    prune.
+    """
     return _predicate(as_bool(value).sql)
 
 
@@ -459,7 +463,7 @@ def json_kind(value: exp.Expr) -> exp.Expr:
 
 
 def json_text(value: exp.Expr) -> exp.Expr:
-    """A JSON string's text; of anything else its JSON text; of the JSON null NULL."""
+    """Return a JSON string's text; of anything else its JSON text; of the JSON null NULL."""
     return fn("json_extract_string", value, text_node("$"))
 
 
@@ -468,7 +472,7 @@ def not_json_null(value: exp.Expr) -> exp.Expr:
 
 
 def elements(value: Value) -> exp.Expr:
-    """A dynamic's elements as JSON[]; NULL where it is no array."""
+    """Return a dynamic's elements as JSON[]; NULL where it is no array."""
     return try_cast(_as_array(value).sql, "JSON[]")
 
 
@@ -476,7 +480,7 @@ _SURELY_WHOLE, _MAYBE_WHOLE = "-?[0-9]{1,18}", "-?[0-9]{19}"  # the last of whic
 
 
 def whole_of_json(value: exp.Expr) -> exp.Expr:
-    """The whole numbers of 64 bits as BIGINT."""
+    """Return the whole numbers of 64 bits as BIGINT."""
 
     def read(v: exp.Expr) -> exp.Expr:
         # Many times faster than to parse the JSON, which cannot tell 1 from 1.0 but by its text either.
@@ -508,7 +512,7 @@ def number_of_json(value: exp.Expr) -> exp.Expr:
 
 
 def text_of_json(value: exp.Expr) -> exp.Expr:
-    """The strings."""
+    """Return the strings."""
 
     def read(v: exp.Expr) -> exp.Expr:
         return case((fn("starts_with", cast(v, "VARCHAR"), text_node('"')), json_text(v)))
@@ -517,7 +521,7 @@ def text_of_json(value: exp.Expr) -> exp.Expr:
 
 
 def flag_of_json(value: exp.Expr) -> exp.Expr:
-    """The booleans."""
+    """Return the booleans."""
     return exp.Case(
         this=cast(value, "VARCHAR"),
         ifs=[exp.If(this=text_node("true"), true=exp.true()), exp.If(this=text_node("false"), true=exp.false())],
@@ -525,7 +529,7 @@ def flag_of_json(value: exp.Expr) -> exp.Expr:
 
 
 def parts_of(value: Value) -> Parts:
-    """A value of any type by kinds; times and timespans are the texts that they are written as."""
+    """Return a value of any type by kinds; times and timespans are the texts that they are written as."""
     match value.type:
         case Type.LONG:
             return Parts(whole=value.sql)
@@ -556,7 +560,7 @@ def of_numbers(whole: exp.Expr, real: exp.Expr) -> Value:
 
 
 def of_parts(parts: Parts, sql: exp.Expr | None = None) -> Value:
-    """A DYNAMIC of these parts; `sql` is its JSON where there is more to it."""
+    """Return a DYNAMIC of these parts; `sql` is its JSON where there is more to it."""
     if sql is None:
         kinds = ((LONG, parts.whole), (REAL, parts.real), (STRING, parts.text), (BOOL, parts.flag))
         there = [as_dynamic(Value(kind, part)).sql for kind, part in kinds if part is not None]
@@ -602,7 +606,7 @@ def as_bool(value: Value) -> Value:
 
 
 def as_number(value: Value) -> Value:
-    """The numbers of a value: LONG or REAL where all are of the one type, else a DYNAMIC of numbers alone."""
+    """Return the numbers of a value: LONG or REAL where all are of the one type, else a DYNAMIC of numbers alone."""
     if value.type in NUMBERS:
         return value
     if value.type is not DYNAMIC:
@@ -622,7 +626,7 @@ def as_number(value: Value) -> Value:
 
 
 def _whole_and_real(number: Value) -> tuple[Value, Value]:
-    """The parts of a DYNAMIC of numbers of both types."""
+    """Return the parts of a DYNAMIC of numbers of both types."""
     parts = parts_of(number)
     assert parts.whole is not None
     assert parts.real is not None
@@ -666,7 +670,7 @@ def as_long(value: Value) -> Value:
 
 
 def nan_as_null(value: Value) -> Value:
-    """The value, null where it is NaN, which answers show as null and DuckDB takes for the largest number."""
+    """Return the value, null where it is NaN, which answers show as null and DuckDB takes for the largest number."""
     if value.type is DYNAMIC and value.parts is not None and value.parts.is_number and value.parts.real is not None:
         return of_parts(Parts(value.parts.whole, nan_as_null(real(value.parts.real)).sql))
     if value.type is not REAL or value.is_constant:
@@ -752,14 +756,16 @@ def extreme_of(parts: Parts, *, largest: bool) -> Value:
 
 
 def as_whole(number: Value) -> Value:
-    """A LONG or a REAL as a LONG; null where it has a fraction or more than 64 bits."""
+    """Return a LONG or a REAL as a LONG; null where it has a fraction or more than 64 bits."""
     if number.type is LONG:
         return number
     return long(bind([number.sql], lambda v: case((infix(exp.EQ, fn("trunc", v), v), try_cast(v, "BIGINT")))))
 
 
 def canonical(value: Value) -> Value:
-    """A value of which equal ones are the same in SQL too: the real number 1.0 of a DYNAMIC is the whole number 1."""
+    """Return a value of which equal ones are the same in SQL too: the real number 1.0 of a DYNAMIC is the whole number
+    1.
+    """
     if value.type is not DYNAMIC:
         return value
     parts = parts_of(value)
@@ -774,7 +780,7 @@ def canonical(value: Value) -> Value:
 
 
 def order_keys(value: Value) -> list[Value]:
-    """What a value is sorted by, in turn: a DYNAMIC by its numbers, then its texts, then the rest."""
+    """Return what a value is sorted by, in turn: a DYNAMIC by its numbers, then its texts, then the rest."""
     if value.type is not DYNAMIC:
         return [value]
     parts = parts_of(value)
@@ -809,7 +815,7 @@ EXACT_IN_A_DOUBLE = 2**53 - 1  # the largest of the whole numbers that a double 
 
 
 def packed(nodes: Iterable[exp.Expr]) -> exp.Expr:
-    """A structure with the fields k0, k1, …, which is compared by them in turn."""
+    """Return a structure with the fields k0, k1, …, which is compared by them in turn."""
     return fn(
         "struct_pack",
         *(exp.PropertyEQ(this=exp.to_identifier(f"k{n}"), expression=node) for n, node in enumerate(nodes)),
@@ -875,7 +881,7 @@ def _json_as_text(value: exp.Expr) -> exp.Expr:
 
 
 def real_text(value: exp.Expr) -> exp.Expr:
-    """The shortest decimal that means this double; whole numbers without a fraction."""
+    """Return the shortest decimal that means this double; whole numbers without a fraction."""
 
     def shown(v: exp.Expr) -> exp.Expr:
         digits = fn("regexp_replace", cast(v, "VARCHAR"), text_node(r"\.0$"), text_node(""))
@@ -922,7 +928,7 @@ def _microseconds(ns: Value) -> exp.Expr:
 
 
 def floor_divide(value: exp.Expr, by: int) -> exp.Expr:
-    """The integer quotient rounded down, by a positive constant."""
+    """Return the integer quotient rounded down, by a positive constant."""
 
     def divided(v: exp.Expr) -> exp.Expr:
         # `//` rounds towards zero, `%` has the sign of the dividend.
@@ -985,7 +991,7 @@ _COERCIONS: dict[Type, Callable[[Value], Value]] = {
 
 
 def coerce(value: Value, kind: Type) -> Value:
-    """The value as one of a type; null in rows where it does not fit."""
+    """Return the value as one of a type; null in rows where it does not fit."""
     if value.type is NULL:
         return null(kind)
     return _COERCIONS[kind](value) if kind is not NULL else value

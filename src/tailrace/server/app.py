@@ -110,7 +110,9 @@ def build(
     receiving: Receiving,
     sending: Sending,
 ) -> Application:
-    """The application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are refused."""
+    """Return the application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are
+    refused.
+    """
     clock = time.perf_counter
     origins = cross_origin(router.protocols)
 
@@ -185,7 +187,7 @@ def build(
 
 
 def _length(headers: Headers) -> int:
-    """The declared length of the body, -1 when it is chunked."""
+    """Return the declared length of the body, -1 when it is chunked."""
     value = headers.get(b"content-length")
     return -1 if value is None else int(value)
 
@@ -214,7 +216,7 @@ async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: Reque
 
 
 def _host_fault(scope: Scope) -> BadRequest | None:
-    """What is wrong with the Host of a request, None where nothing is (RFC 9112, section 3.2)."""
+    """Return what is wrong with the Host of a request, None where nothing is (RFC 9112, section 3.2)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
         return BadRequest("the request has more than one header Host")
@@ -236,7 +238,7 @@ def _is_withheld(headers: Headers, incoming: Incoming) -> bool:
 
 
 def _refusal(match: RouteMatch, method: str) -> Handler | None:
-    """What answers a request that no route of its protocol takes; None where it is for the API."""
+    """Return what answers a request that no route of its protocol takes; None where it is for the API."""
     if match.handlers:
         if method == "HEAD" and "GET" in match.handlers:
             return match.handlers["GET"]  # the HTTP server leaves the body out
@@ -247,7 +249,7 @@ def _refusal(match: RouteMatch, method: str) -> Handler | None:
 
 
 def _allowed(match: RouteMatch) -> list[str]:
-    """The methods that a path has an answer to."""
+    """Return the methods that a path has an answer to."""
     return sorted({*match.handlers, *(("HEAD",) if "GET" in match.handlers else ())})
 
 

@@ -103,7 +103,7 @@ def is_running(data: Path) -> bool:
 
 
 def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What a look finds; what stops it is found too."""
+    """Yield what a look finds; what stops it is found too."""
     try:
         yield from look()
     except OSError as error:
@@ -313,7 +313,7 @@ def _lake(root: Path) -> Iterator[Finding]:
 
 
 def _table(directory: Path) -> tuple[str, int, int]:
-    """What is wrong with a dataset's files, empty where nothing is, and how many files and rows it has."""
+    """Return what is wrong with a dataset's files, empty where nothing is, and how many files and rows it has."""
     try:
         catalog.load_info(directory)
         load_fields(catalog.fields_path(directory))

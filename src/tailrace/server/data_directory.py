@@ -30,11 +30,11 @@ RESERVE_FILE = "reserve"
 SERVER_FILE = "server.json"
 SESSIONS_FILE = "sessions.key"
 
-logger = logging.getLogger("tailrace.server")
+logger = logging.getLogger(__name__)
 
 
 def refuse(reason: str) -> NoReturn:
-    """Refuse to start. Raises SystemExit with the reason, for exit code 1."""
+    """Refuse to start. Raise SystemExit with the reason, for exit code 1."""
     raise SystemExit(f"tailrace: {reason}")
 
 
@@ -42,7 +42,7 @@ def refuse(reason: str) -> NoReturn:
 def locked(data: Path) -> Iterator[None]:
     """Make the data directory where it is missing, and hold it for this process alone.
 
-    Raises SystemExit where it cannot be made or written, or where another server holds it.
+    Raise SystemExit where it cannot be made or written, or where another server holds it.
     """
     try:
         make_directories(data)

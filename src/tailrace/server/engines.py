@@ -26,7 +26,7 @@ LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 def facts_of(settings: Settings) -> Facts:
     """Return the facts of the files that settings name.
 
-    Raises ConfigError for files that cannot be used, with a line for each.
+    Raise ConfigError for files that cannot be used, with a line for each.
     """
     prices = places = Facts()
     wrong = []

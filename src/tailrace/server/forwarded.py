@@ -68,7 +68,7 @@ class Proxies:
 
 
 def _hops(headers: Sequence[tuple[bytes, bytes]]) -> list[Hop]:
-    """What the proxies say, the farthest from the server first."""
+    """Return what the proxies say, the farthest from the server first."""
     addresses = _listed(headers, b"x-forwarded-for")
     if not addresses:
         return _forwarded(", ".join(value.decode("latin-1") for name, value in headers if name == b"forwarded"))
@@ -88,7 +88,7 @@ def _aligned(values: list[str], count: int) -> list[str]:
 
 
 def _forwarded(text: str) -> list[Hop]:
-    """The elements of the header Forwarded; of one that is malformed those behind it."""
+    """Return the elements of the header Forwarded; of one that is malformed those behind it."""
     hops: list[Hop] = []
     pairs: dict[str, str] = {}
     at = 0
@@ -113,7 +113,7 @@ def _forwarded(text: str) -> list[Hop]:
 
 
 def _address(text: str) -> Address | None:
-    """An address that may have a port; an IPv6 one with a port, and in Forwarded any, stands in brackets."""
+    """Return an address that may have a port; an IPv6 one with a port, and in Forwarded any, stands in brackets."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -69,12 +69,12 @@ class Latency:
         self.sum_s = 0.0
 
     def observe(self, elapsed_s: float) -> None:
-        """Counts one duration."""
+        """Count one duration."""
         self.counts[bisect_left(self.bounds_s, elapsed_s)] += 1
         self.sum_s += elapsed_s
 
     def buckets(self) -> list[tuple[str, float]]:
-        """The counts of the durations up to each bound, as Prometheus has them."""
+        """Return the counts of the durations up to each bound, as Prometheus has them."""
         return list(zip((*map(str, self.bounds_s), "+Inf"), accumulate(self.counts), strict=True))
 
 
@@ -91,25 +91,25 @@ class Metrics:
         self.latency: dict[str, Latency] = {}  # by protocol, or "api"
 
     def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
-        """Counts events that became durable."""
+        """Count events that became durable."""
         self.events[protocol] += events
         self.bytes[protocol] += processed_bytes
 
     def count_request(self, protocol: str, route: str, status: int) -> None:
-        """Counts an answered request."""
+        """Count an answered request."""
         self.requests[protocol, route, status] += 1
 
     def count_rejections(self, protocol: str, route: str, codes: Mapping[str, int]) -> None:
-        """Counts events that were refused, given as how many of each code."""
+        """Count events that were refused, given as how many of each code."""
         for code, count in codes.items():
             self.rejections[protocol, route, code] += count
 
     def count_refusal(self, protocol: str, code: str, *, route: str = "", status: int = 0) -> None:
-        """Counts a request that was refused as a whole; without a route something that no request asked for."""
+        """Count a request that was refused as a whole; without a route something that no request asked for."""
         self.refusals[protocol, route, code, status] += 1
 
     def observe(self, part: str, elapsed_s: float) -> None:
-        """Counts an answered request of a protocol or of the API."""
+        """Count an answered request of a protocol or of the API."""
         latency = self.latency.get(part)
         if latency is None:
             latency = self.latency[part] = Latency()

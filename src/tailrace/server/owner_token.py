@@ -14,7 +14,7 @@ from tailrace.storage.files import read_bytes, replace_durably
 
 ROOT_TOKEN = re.compile(rb"xapt-[!-~]+")
 
-logger = logging.getLogger("tailrace.server")
+logger = logging.getLogger(__name__)
 
 
 class OwnerToken(Struct, frozen=True):

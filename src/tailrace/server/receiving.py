@@ -36,7 +36,7 @@ class Receiving:
         self._looking = False
 
     def await_more(self, incoming: "Incoming") -> None:
-        """Ends the wait of this body when it takes too long."""
+        """End the wait of this body when it takes too long."""
         self._waiting.add(incoming)
         if not self._looking:
             self._looking = True
@@ -73,7 +73,7 @@ class Incoming:
         self.deadline_s = self._latest_s = time.monotonic() + shared.timeout_s
 
     async def __call__(self) -> Message:
-        """The next message of the request; raises BodyTimeout."""
+        """Return the next message of the request; raise BodyTimeout."""
         if self.complete:
             return await self._receive()
         if self._overdue:
@@ -96,7 +96,7 @@ class Incoming:
         return message
 
     def give_up(self) -> None:
-        """Waits no longer."""
+        """Wait no longer."""
         self._overdue = True
         self._pending.cancel()
 
@@ -113,7 +113,7 @@ class RequestBody:
     __slots__ = ("_held", "_max_bytes", "_receive", "_shared", "complete", "length")
 
     def __init__(self, receive: Incoming, length: int, max_bytes: int, shared: Receiving) -> None:
-        """A body of `length` bytes as declared, -1 when it is chunked."""
+        """Begin a body of `length` bytes as declared, -1 when it is chunked."""
         self._receive = receive
         self.length = length
         self._max_bytes = max_bytes
@@ -122,9 +122,9 @@ class RequestBody:
         self.complete = False
 
     async def read(self) -> bytes:
-        """The whole body as sent.
+        """Return the whole body as sent.
 
-        Raises TooLarge as soon as it is known to be, ClientGone when it breaks off, BodyTimeout when it does not come,
+        Raise TooLarge as soon as it is known to be, ClientGone when it breaks off, BodyTimeout when it does not come,
         Overloaded when all bodies together are too large.
         """
         length = self.length
@@ -158,7 +158,7 @@ class RequestBody:
         return b"".join(chunks)
 
     async def drain(self) -> None:
-        """Reads and forgets the rest of the body, as far as DRAIN_BYTES; raises ClientGone, BodyTimeout."""
+        """Read and forget the rest of the body, as far as DRAIN_BYTES; raise ClientGone, BodyTimeout."""
         left = DRAIN_BYTES
         while left > 0:
             message = await self._receive()
@@ -169,7 +169,7 @@ class RequestBody:
                 return
 
     def release(self) -> None:
-        """The request is answered: its body no longer counts."""
+        """Free the place of the body of a request that is answered."""
         self._shared.bytes -= self._held
         self._held = 0
 

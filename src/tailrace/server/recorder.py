@@ -6,7 +6,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -18,17 +18,17 @@ from tailrace.server.receiving import Application, Message, Receive, Scope, Send
 
 RequestLog = Literal["off", "refused", "all"]
 
-MAX_REFUSALS: Final = 1000  # alike ones are one
-MAX_PATH: Final = 256  # characters that are kept of what a client sent
-MAX_AGENT: Final = 128
-MAX_MESSAGE: Final = 300
-LOG_REFUSAL_EVERY_S: Final = 60.0  # the same refusal again is one line a minute, with how often it came meanwhile
-LOG_REFUSALS_PER_S: Final = 20  # and all together no more lines than these
+MAX_REFUSALS = 1000  # alike ones are one
+MAX_PATH = 256  # characters that are kept of what a client sent
+MAX_AGENT = 128
+MAX_MESSAGE = 300
+LOG_REFUSAL_EVERY_S = 60.0  # the same refusal again is one line a minute, with how often it came meanwhile
+LOG_REFUSALS_PER_S = 20  # and all together no more lines than these
 
 # What may be a credential: tokens of Axiom, JSON web tokens, and long runs of letters and digits.
 _SECRET = re.compile(r"\bxa(?:at|pt|it)-[^\s/?&\"']+|\beyJ[\w-]+(?:\.[\w-]*)*|[A-Za-z0-9+_=-]{40,}", re.IGNORECASE)
 # Whose client it is that sends to a path that no route has, by how the path begins or ends.
-_GUESSES: Final = (
+_GUESSES = (
     (re.compile(r"/loki/api/"), "loki"),
     (re.compile(r"/services/collector"), "splunk"),
     (re.compile(r"/_bulk$|/_doc(/|$)|/_msearch$|/_search$|/_cluster/|/_cat/|/_license$|/_xpack"), "elasticsearch"),
@@ -243,7 +243,7 @@ def _main_reason(rejections: Counter[str]) -> str:
 
 
 def _name_of(status: int) -> str:
-    """What a refusal is counted as that says no more than its status: "not_found"."""
+    """Return what a refusal is counted as that says no more than its status: "not_found"."""
     try:
         return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
     except ValueError:

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Final
 
 from tailrace.server.receiving import Message, Send
 
-CHUNK_BYTES: Final = 64 * 1024  # handed to the HTTP server at a time, which takes a few of them before the client does
-UNREAD: Final = "answer_unread"  # the reason where a client did not take its answer
+CHUNK_BYTES = 64 * 1024  # handed to the HTTP server at a time, which takes a few of them before the client does
+UNREAD = "answer_unread"  # the reason where a client did not take its answer
 
 
 class Sending:

@@ -31,13 +31,13 @@ GC_NEW_OBJECTS = 50_000  # container objects made, less those freed, that start 
 GC_YOUNG_COLLECTIONS = 20  # that start one of the middle-aged
 GC_MIDDLE_COLLECTIONS = 100  # that start one of all
 
-logger = logging.getLogger("tailrace.server")
+logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
     """Run a server until SIGTERM or SIGINT, then stop gracefully and end the process with exit code 0.
 
-    Raises SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
+    Raise SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
     _spare_the_collector()

@@ -43,7 +43,7 @@ class Database:
     def open(cls, path_or_url: Path | str) -> Self:
         """Open it, made if missing and brought up to date: a path is an SQLite file (mode 0600).
 
-        A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database. Raises UpgradeFailed
+        A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database. Raise UpgradeFailed
         for a database of a later version.
         """
         database = cls(open_engine(path_or_url), is_shared=isinstance(path_or_url, str))

@@ -56,7 +56,7 @@ class DocumentStore:
             return [(row.organisation, _document(row)) for row in rows]
 
     def get(self, organisation: str, area: str, document_id: str) -> Document:
-        """Return one; raises NotFound."""
+        """Return one; raise NotFound."""
         with self._database.reading() as connection:
             row = connection.execute(select(documents).where(_one(organisation, area, document_id))).first()
         if row is None:
@@ -75,7 +75,7 @@ class DocumentStore:
     ) -> Document:
         """Add a new one, with an id of its own unless one is given.
 
-        Raises BadRequest past MAX_DOCUMENTS, Conflict where there is one of that id, or one with the same value of the
+        Raise BadRequest past MAX_DOCUMENTS, Conflict where there is one of that id, or one with the same value of the
         member `unique` of the body.
         """
         made = document_id or str(uuid.uuid4())
@@ -136,7 +136,7 @@ class DocumentStore:
         return Document(before.id, before.who, before.created_at, now, who, before.version + 1, body)
 
     def delete(self, organisation: str, area: str, document_id: str) -> None:
-        """Delete one; raises NotFound."""
+        """Delete one; raise NotFound."""
         with self._database.changing() as connection:
             if not connection.execute(delete(documents).where(_one(organisation, area, document_id))).rowcount:
                 raise NotFound(f"{document_id!r} not found in {area}")

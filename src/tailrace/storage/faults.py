@@ -108,7 +108,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _number(error: BaseException) -> int | None:
-    """The system's number of an error, also of one that a library wrote into its text."""
+    """Return the system's number of an error, also of one that a library wrote into its text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     found = _NUMBER.search(str(error))

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The content of a file, or None where there is none."""
+    """Return the content of a file, or None where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -64,7 +64,7 @@ class ImportRefused(Exception):
 def import_legacy(data: Path, url: str = "") -> None:
     """Put the databases of version 0.1 in a data directory into its database, or into that of a URL.
 
-    Where there are none, nothing is done. Raises ImportRefused, and what opening a database raises; then both are as
+    Where there are none, nothing is done. Raise ImportRefused, and what opening a database raises; then both are as
     they were.
     """
     files = [path for path in (data / ACCESS_FILE, data / SAVED_FILE) if path.exists()]

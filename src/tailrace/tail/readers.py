@@ -60,7 +60,7 @@ class Reader:
         self._there = asyncio.Event()
 
     def put(self, batch: Batch) -> None:
-        """Adds a batch, or counts its events as missed where as much as may be waits already."""
+        """Add a batch, or counts its events as missed where as much as may be waits already."""
         last = self._waiting[-1] if self._waiting else None
         if self._bytes and self._bytes + len(batch.events) > self._queue_bytes:
             if isinstance(last, Missed):
@@ -73,11 +73,11 @@ class Reader:
         self._there.set()
 
     async def wait(self) -> bool:
-        """Returns True once something waits."""
+        """Return True once something waits."""
         return await self._there.wait()
 
     def take(self) -> list[Batch] | Missed | None:
-        """The next batches, about RENDER_BYTES at most, or the gap that comes next; None where nothing waits."""
+        """Return the next batches, about RENDER_BYTES at most, or the gap that comes next; None where nothing waits."""
         taken: list[Batch] = []
         size = 0
         while self._waiting:
@@ -114,7 +114,7 @@ class Tails:
 
     @contextmanager
     def reader(self, dataset: str, token_id: str) -> Iterator[Reader]:
-        """A reader of a dataset, for as long as this lasts. Raises Overloaded at a limit, ShuttingDown."""
+        """Yield a reader of a dataset, for as long as this lasts. Raise Overloaded at a limit, ShuttingDown."""
         limits = self.limits
         if self._closed:
             raise ShuttingDown("the server is shutting down", retry_after_s=RETRY_AFTER_S)
@@ -148,7 +148,7 @@ class Tails:
             reader.put(batch)
 
     def close(self) -> None:
-        """Ends every reader's stream; there will be no further ones."""
+        """End every reader's stream; there will be no further ones."""
         self._closed = True
         for reader in [each for readers in self._readers.values() for each in readers]:
             if not reader.ended.done():
@@ -156,7 +156,7 @@ class Tails:
         self.threads.shutdown(wait=False)
 
     def render(self, batches: Sequence[Batch], predicate: Predicate | None) -> bytes:
-        """The events that a condition holds for as server-sent events; for a thread. Raises QueryFailed."""
+        """Return the events that a condition holds for as server-sent events; for a thread. Raise QueryFailed."""
         rows = events_as_rest(batches)
         if predicate is not None:
             with self._lock:
@@ -182,7 +182,7 @@ class Tails:
 
 
 def message(name: str, content: dict[str, Any]) -> bytes:
-    """A server-sent event of a name of its own."""
+    """Return a server-sent event of a name of its own."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), _encode.encode(content))
 
 

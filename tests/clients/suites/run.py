@@ -12,17 +12,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import httpx
 
-ROOT: Final = Path(__file__).parents[3]
-AXIOM_PY: Final = "0.15.0"
-AXIOM_GO: Final = "v0.37.0"
-DEPLOYMENT: Final = "cloud.us-east-1.aws"  # any name will do: a dataset keeps the one it is given
+ROOT = Path(__file__).parents[3]
+AXIOM_PY = "0.15.0"
+AXIOM_GO = "v0.37.0"
+DEPLOYMENT = "cloud.us-east-1.aws"  # any name will do: a dataset keeps the one it is given
 # Of the development group of axiom-py, without its linters.
-AXIOM_PY_NEEDS: Final = ("pytest", "pytest-asyncio", "pytest-rerunfailures", "respx", "responses", "rfc3339", "iso8601")
-START_TIMEOUT_S: Final = 60.0
+AXIOM_PY_NEEDS = ("pytest", "pytest-asyncio", "pytest-rerunfailures", "respx", "responses", "rfc3339", "iso8601")
+START_TIMEOUT_S = 60.0
 
 Environment = dict[str, str]
 
@@ -32,7 +31,7 @@ class Skipped(Exception):
 
 
 def axiom_py(folder: Path, env: Environment) -> int:
-    """The tests of the source distribution of axiom-py, in an environment of their own."""
+    """Return the tests of the source distribution of axiom-py, in an environment of their own."""
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
     _run([*download, f"axiom-py=={AXIOM_PY}"], folder)
     [archive] = folder.glob("*.tar.gz")
@@ -46,7 +45,7 @@ def axiom_py(folder: Path, env: Environment) -> int:
 
 
 def axiom_go(folder: Path, env: Environment) -> int:
-    """The integration tests of the module axiom-go, and of its adapters for loggers."""
+    """Return the integration tests of the module axiom-go, and of its adapters for loggers."""
     go = shutil.which("go")
     if go is None:
         raise Skipped("Go is not installed")
@@ -70,7 +69,7 @@ def axiom_js(folder: Path, env: Environment) -> int:
     return subprocess.run([sys.executable, "-m", "pytest", "-q", *files], cwd=ROOT, check=False).returncode
 
 
-SUITES: Final[Mapping[str, Callable[[Path, Environment], int]]] = {
+SUITES: Mapping[str, Callable[[Path, Environment], int]] = {
     "axiom-py": axiom_py,
     "axiom-go": axiom_go,
     "axiom-js": axiom_js,
@@ -127,7 +126,7 @@ class _Server:
             self._process.stdout.close()
 
     def environment(self) -> Environment:
-        """What the suites read: where the server is, the owner's token and an API token for the edge routes."""
+        """Return what the suites read: where the server is, the owner's token and an API token for the edge routes."""
         url = json.loads((self._data / "server.json").read_text())["url"]
         token = (self._data / "owner-token").read_text().strip()
         capabilities = {"*": {"ingest": ["create"], "query": ["read"]}}

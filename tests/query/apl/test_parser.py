@@ -13,7 +13,7 @@ from tailrace.query.apl.parser import MAX_BYTES, MAX_DEPTH, parse, parse_express
 
 
 def shown(node: Any) -> Any:
-    """A tree without its positions, short."""
+    """Return a tree without its positions, short."""
     match node:
         case tree.Constant(kind=kind, value=value):
             return value if kind != "timespan" else (kind, value)

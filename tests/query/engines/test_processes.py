@@ -66,7 +66,7 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
 
 
 def over_processes(desk: Desk, spawner: Spawner, limits: QueryLimits) -> Desk:
-    """The desk with another engine."""
+    """Return the desk with another engine."""
     desk.engine.close()
     engine: Any = QueryProcesses(spawner, desk.root / "lake", desk.root / "temporary", limits)
     desk.engine = engine

@@ -17,7 +17,7 @@ Ask = Callable[[str], Any]
 
 @pytest.fixture(scope="package")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    """The first cell of a query's answer, as JSON-able Python."""
+    """Yield the first cell of a query's answer, as JSON-able Python."""
     root: Path = tmp_path_factory.mktemp("functions")
     lake = Lake.open(root / "lake", LakeSettings())
     engine = DuckDB(root / "lake", root / "temporary", QueryLimits())

@@ -16,7 +16,7 @@ NOW_NS = 1_600_000_000_000_000_000
 
 
 def connected() -> duckdb.DuckDBPyConnection:
-    """An instance that may do no more than the server's."""
+    """Return an instance that may do no more than the server's."""
     instance = duckdb.connect(":memory:")
     settings = {
         "python_enable_replacements": False,
@@ -35,7 +35,7 @@ def connected() -> duckdb.DuckDBPyConnection:
 
 
 def evaluate(instance: duckdb.DuckDBPyConnection, value: Value, source: str = "") -> Any:
-    """The value over the one row of a source, as JSON-able Python."""
+    """Return the value over the one row of a source, as JSON-able Python."""
     cell = f"CAST({as_dynamic(value).sql.sql('duckdb')} AS VARCHAR)"
     [(found,)] = instance.sql(f"SELECT {cell} {source}").fetchall()
     return None if found is None else json.loads(found, parse_constant=refused)
@@ -46,7 +46,7 @@ def refused(name: str) -> None:
 
 
 def shown(table: AplTable, number: int) -> Any:
-    """The first row's cell of a column, as JSON-able Python."""
+    """Return the first row's cell of a column, as JSON-able Python."""
     field = table.fields[number]
     cell = table.rows.column(number)[0].as_py()
     if cell is None:

@@ -75,7 +75,7 @@ def as_literal(kind: Type, value: Any) -> Value:
 
 
 def check(instance: duckdb.DuckDBPyConnection, made: Value, columns: dict[str, Value]) -> None:
-    """The value is computed without an error, is JSON if it should be, and a datetime in range."""
+    """Assert that the value is computed without an error, is JSON if it should be, and a datetime in range."""
     row = ", ".join(f"{value.sql.sql('duckdb')} AS {name}" for name, value in columns.items()) or "1 AS nothing"
     # Not a constant, so that nothing is folded that would not be in a table.
     source = f"FROM (SELECT {row} FROM range(2) AS r(n) WHERE n >= 0)"

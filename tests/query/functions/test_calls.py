@@ -355,7 +355,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 
 
 def database_file(record: dict[str, Any]) -> bytes:
-    """A database (MaxMind DB file format, version 2.0) of one network, 0.0.0.0/1."""
+    """Return a database (MaxMind DB file format, version 2.0) of one network, 0.0.0.0/1."""
     nodes = 1
     # The left branch of the only node leads to the record at offset 0 of the data, the right one nowhere.
     tree = (nodes + 16).to_bytes(3, "big") + nodes.to_bytes(3, "big")
@@ -368,7 +368,7 @@ def database_file(record: dict[str, Any]) -> bytes:
 
 
 def packed(value: Any) -> bytes:
-    """A value of the format's data section; sizes below 285."""
+    """Return a value of the format's data section; sizes below 285."""
     match value:
         case str():
             return control(2, len(value)) + value.encode()

@@ -13,7 +13,7 @@ from tailrace.query.values import STRING, Value, literal
 
 
 def matching(database: duckdb.DuckDBPyConnection, texts: list[str], operator: str, term: str) -> list[str]:
-    """The texts in which the operator finds the term."""
+    """Return the texts in which the operator finds the term."""
     condition = binary(operator, Value(STRING, exp.column("t")), literal(term)).sql.sql("duckdb")
     with database.cursor() as connection:
         connection.register("texts", pa.table({"t": texts}))

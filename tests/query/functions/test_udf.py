@@ -163,7 +163,7 @@ _TEXT = st.lists(st.sampled_from(["1.2.3.4", "10.0.0.1", ".", " ", "x", "9", "1.
 
 
 def _arguments(function: Udf) -> st.SearchStrategy[list[list[object]]]:
-    """The columns of some rows, each of which may be the same in all of them."""
+    """Return the columns of some rows, each of which may be the same in all of them."""
     cells = {DYNAMIC: _VALUE | _ADDRESSES, STRING: _TEXT, BOOL: st.booleans()}
 
     def columns(size: int) -> st.SearchStrategy[list[list[object]]]:

@@ -32,7 +32,7 @@ class AplError(QueryInvalid):
         self.place: Place | None = None
 
     def located(self, text: str) -> "AplError":
-        """The same error, with line and column."""
+        """Return the same error, with line and column."""
         if self.place is None and self.at is not None:
             self.place = place(text, self.at)
             self.message = f"line {self.place.line}, column {self.place.column}: {self.plain}"
@@ -56,5 +56,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(choices: Sequence[str]) -> str:
-    """`a, b or c`."""
+    """Return `a, b or c`."""
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -53,7 +53,7 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v
 
 
 def tokens(text: str) -> list[Token]:
-    """All tokens, the last one END. Raises AplError."""
+    """All tokens, the last one END. Raise AplError."""
     found: list[Token] = []
     at = 0
     match = _TOKEN.match
@@ -113,8 +113,8 @@ def _wide_literal(found: list[Token], text: str, here: "re.Match[str]") -> int:
 
 
 def unescaped(text: str, at: int = 0) -> str:
-    """The value of a string literal's inside. An escape that APL does not have stands for itself, so that a regular
-    expression may be written with single backslashes."""
+    """Return the value of a string literal's inside. An escape that APL does not have stands for itself, so that a
+    regular expression may be written with single backslashes."""
     if "\\" not in text:
         return text
 

@@ -97,8 +97,8 @@ _NEGATABLE = (*WORD_OPERATORS, *LIST_OPERATORS, "matches", "between")
 
 
 def parse(text: str, *, check: Callable[[], None] = lambda: None) -> Program:
-    """The tree of a query, with the `let`s before it. Raises AplError, located, and what `check()` raises, which is
-    called over and over so that a long text can be given up."""
+    """Return the tree of a query, with the `let`s before it. Raise AplError, located, and what `check()` raises, which
+    is called over and over so that a long text can be given up."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
@@ -114,7 +114,7 @@ def parse(text: str, *, check: Callable[[], None] = lambda: None) -> Program:
 
 
 def parse_expression(text: str) -> Expression:
-    """The tree of one scalar expression, as a virtual field has it. Raises AplError, located."""
+    """Return the tree of one scalar expression, as a virtual field has it. Raise AplError, located."""
     try:
         parser = Parser(text)
         found = parser.expression()
@@ -367,7 +367,7 @@ class Parser:
         return self.is_word("table") and self.peek().kind == OPERATOR and self.peek().text == "("
 
     def table(self) -> Source:
-        """A source where it is an operand, which is a name or stands in parentheses."""
+        """Return a source where it is an operand, which is a name or stands in parentheses."""
         if self.is_symbol("(") or self._is_table_call():
             return self.source()
         return Table(self.here.at, self.pattern("a dataset's name or '('"))
@@ -765,7 +765,7 @@ class Parser:
     # Names
 
     def name(self, expected: str) -> str:
-        """A plain or a quoted name."""
+        """Return a plain or a quoted name."""
         token = self.here
         if token.kind == NAME:
             return self.next().text
@@ -777,7 +777,7 @@ class Parser:
         return self.fail(expected)
 
     def type_name(self) -> str:
-        """A type, by its canonical name."""
+        """Return a type, by its canonical name."""
         token = self.here
         if token.kind != NAME:
             self.fail("a type")
@@ -788,7 +788,7 @@ class Parser:
         return TYPES[token.text]
 
     def pattern(self, expected: str) -> Pattern:
-        """A name, with dots and dashes in it where nothing else could be meant, and stars."""
+        """Return a name, with dots and dashes in it where nothing else could be meant, and stars."""
         at = self.here.at
         parts = [""]
         first = True
@@ -862,7 +862,7 @@ class Parser:
         raise AplError(f"more than {MAX_CHAIN} operators in one expression, the limit", self.here.at, kind="limit")
 
     def _operator_here(self) -> tuple[str, int] | None:
-        """The infix operator that stands here, which is not taken yet."""
+        """Return the infix operator that stands here, which is not taken yet."""
         token = self.here
         if token.kind == OPERATOR:
             precedence = _SYMBOLS.get(token.text)
@@ -909,7 +909,7 @@ class Parser:
         return Binary(at, name, left, self.expression(precedence + 1))
 
     def _items(self) -> tuple[Expression, ...]:
-        """What stands on the right of `in`."""
+        """Return what stands on the right of `in`."""
         if not self.is_symbol("("):
             return (self.expression(_COMPARISON + 1),)
         opening = self.next()
@@ -1066,7 +1066,7 @@ class Parser:
         return Constant(token.at, kind, -value if negative and value is not None else value)
 
     def _dynamic(self, token: Token) -> Expression:
-        """The literal; where expressions stand in it, calls that make the same value."""
+        """Return the literal; where expressions stand in it, calls that make the same value."""
         position, depth = self.position, self.depth
         try:
             inner = self._json()
@@ -1082,7 +1082,7 @@ class Parser:
         return made
 
     def _packed(self) -> Expression:
-        """An element of `dynamic(…)` that may be any expression, or a dictionary or an array of such."""
+        """Return an element of `dynamic(…)` that may be any expression, or a dictionary or an array of such."""
         token = self.here
         closing = {"{": "}", "[": "]"}.get(token.text) if token.kind == OPERATOR else None
         if closing is None or (token.text == "[" and self._is_quoted_name()):
@@ -1111,7 +1111,9 @@ class Parser:
         return self.peek().kind == STRING and self.peek(2).text == "]" and not ends
 
     def _json(self) -> Any:
-        """The inside of `dynamic(…)`: JSON, with any of APL's strings and with datetimes and timespans as texts."""
+        """Return the inside of `dynamic(…)`: JSON, with any of APL's strings and with datetimes and timespans as
+        texts.
+        """
         self.deeper()
         value = self._json_value()
         self.depth -= 1

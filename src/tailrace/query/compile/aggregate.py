@@ -141,7 +141,7 @@ def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) 
 
 
 def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
-    """A column by which rows are grouped; one of several types is put together by `_settled`."""
+    """Return a column by which rows are grouped; one of several types is put together by `_settled`."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node("JSON"))
     if not types:
@@ -168,7 +168,7 @@ def _key(compiler: "Compiler", groups: Groups, node: exp.Expr) -> exp.Expr:
 
 
 def _settled(compiler: "Compiler", groups: Groups, result: Layer) -> Layer:
-    """The layer over the groups, or the groups themselves, with all columns that these are grouped by."""
+    """Return the layer over the groups, or the groups themselves, with all columns that these are grouped by."""
     if all(column.value.type is not DYNAMIC for column in groups.by):
         return result
     layer = Layer(groups) if result is groups else result
@@ -260,7 +260,7 @@ class _Aggregating:
         return self.inner.operand(node)
 
     def extremes(self, number: exp.Expr, predicate: exp.Expr | None) -> tuple[exp.Expr, exp.Expr]:
-        """The least and the greatest of a number over all rows, which are read once more for them."""
+        """Return the least and the greatest of a number over all rows, which are read once more for them."""
         rows = self.inner.relation
 
         def found(function: str) -> exp.Expr:
@@ -320,7 +320,7 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
 
 
 def _aggregation(node: object) -> Aggregation | None:
-    """The aggregation that is called; a name that is a function's too means it with one argument."""
+    """Return the aggregation that is called; a name that is a function's too means it with one argument."""
     if not isinstance(node, tree.Call) or (node.name in FUNCTIONS and len(node.arguments) != 1):
         return None
     return AGGREGATIONS.get(node.name)
@@ -368,7 +368,7 @@ def _extracted(made: tuple[str, str]) -> Value:
 def _aggregates(
     compiler: "Compiler", aggregating: _Aggregating, outer: Expressions, each_: tree.Named, number: int, taken: set[str]
 ) -> list[tuple[str, Any, tuple[str, tuple[str, ...], tuple[Any, ...]]]]:
-    """The columns that one item of a summarize gives: name, value, and how it is noted."""
+    """Return the columns that one item of a summarize gives: name, value, and how it is noted."""
     node = each_.value
     if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
         return _extreme_row(compiler, aggregating, node, each_.name, taken)
@@ -439,7 +439,7 @@ def _extreme_row(
 
 
 def _extreme_of(function: str, row: exp.Expr, value: Value) -> exp.Expr:
-    """The row of the extreme value; of a DYNAMIC a number comes before a text, a text before a boolean."""
+    """Return the row of the extreme value; of a DYNAMIC a number comes before a text, a text before a boolean."""
     if value.type is not DYNAMIC:
         return fn(function, row, value.sql)
     parts = parts_of(value)
@@ -478,7 +478,7 @@ def _bin_size(compiler: "Compiler", expressions: Expressions, node: tree.Express
 
 
 def _seconds(compiler: "Compiler", operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
-    """What rate() divides by: the bin, or the whole range."""
+    """Return what rate() divides by: the bin, or the whole range."""
     if bin_ns is not None:
         return seconds_of(bin_ns)
     if not compiler.datasets:
@@ -586,7 +586,7 @@ def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSer
 
 
 def _axis_number(value: Value, kind: Any, *, as_step: bool) -> Any:
-    """A constant on the axis: microseconds on times, else the number."""
+    """Return a constant on the axis: microseconds on times, else the number."""
     found = value.constant
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         return None
@@ -717,7 +717,7 @@ def _empty_list(kind: str) -> exp.Expr:
 
 
 def _neutral(value: Value) -> Value:
-    """What a point without rows has: 0 for numbers, null for anything else."""
+    """Return what a point without rows has: 0 for numbers, null for anything else."""
     if value.type is LONG or (value.parts is not None and value.parts.is_number):
         return literal(0)
     return literal(0.0) if value.type is REAL else literal(None)

@@ -91,7 +91,7 @@ class Call(Struct, frozen=True, eq=False):
         return found
 
     def aggregate(self, function: str, *arguments: exp.Expr, distinct: bool = False) -> exp.Expr:
-        """A SQL aggregate over the rows of the predicate."""
+        """Return a SQL aggregate over the rows of the predicate."""
         given = [exp.Distinct(expressions=list(arguments))] if distinct else list(arguments)
         return self.filtered(exp.Anonymous(this=function, expressions=given))
 
@@ -157,7 +157,7 @@ def _whole_sum(call: Call, whole: exp.Expr) -> exp.Expr:
 
 
 def _parts(number: Value) -> tuple[exp.Expr, exp.Expr]:
-    """The whole and the other numbers of a DYNAMIC that has both."""
+    """Return the whole and the other numbers of a DYNAMIC that has both."""
     parts = parts_of(number)
     assert parts.whole is not None
     assert parts.real is not None
@@ -240,7 +240,9 @@ def _percentiles(call: Call) -> Value:
 
 
 def _histogram(call: Call) -> Value:
-    """This many bins of one width between the extremes of all rows, so that the groups of a query have the same."""
+    """Return this many bins of one width between the extremes of all rows, so that the groups of a query have the
+    same.
+    """
     bins = call.whole(1, "the number of bins", most=MAX_BINS)
     value = call.arguments[0]
     is_span = value.type is TIMESPAN
@@ -279,7 +281,7 @@ def _histogram(call: Call) -> Value:
 
 
 def _shown(items: exp.Expr) -> exp.Expr:
-    """A list of JSON values as one, `[]` where there is none."""
+    """Return a list of JSON values as one, `[]` where there is none."""
     return coalesce(fn("to_json", items), cast(text_node("[]"), "JSON"))
 
 
@@ -313,7 +315,7 @@ def _set(default: int) -> Callable[[Call], Value]:
 
 
 def _keys(value: exp.Expr) -> list[exp.Expr]:
-    """What a JSON value is sorted by."""
+    """Return what a JSON value is sorted by."""
     return [key.sql for key in order_keys(Value(DYNAMIC, value))]
 
 
@@ -322,7 +324,7 @@ def _first(items: exp.Expr, count: int) -> exp.Expr:
 
 
 def _topk(call: Call) -> Value:
-    """The most frequent values, each with its exact count; of two as frequent the smaller first."""
+    """Return the most frequent values, each with its exact count; of two as frequent the smaller first."""
     most = call.whole(1, "the number of values", most=MAX_TOP)
     value = canonical(call.arguments[0])
     counts = call.filtered(fn("histogram", value.sql), is_not_null(value.sql))
@@ -534,7 +536,7 @@ ARGUMENT_OF_EXTREME = ("arg_max", "arg_min")
 
 
 def check_arguments(aggregation: Aggregation, count: int) -> None:
-    """Raises AplError for a wrong number of arguments."""
+    """Raise AplError for a wrong number of arguments."""
     least, most = aggregation.least, aggregation.most
     if count < least or (most is not None and count > most):
         wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"

@@ -22,7 +22,7 @@ MAX_UNLISTED = 500  # fields without columns that '*' stands for
 
 
 def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
-    """A column of this value, the last one of the layer; a mere reference is shown as it is."""
+    """Return a column of this value, the last one of the layer; a mere reference is shown as it is."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node(DUCKDB_TYPES[DYNAMIC]))
     if isinstance(value.sql, exp.Column):
@@ -36,7 +36,7 @@ def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: t
 
 
 def add_definition(compiler: "Compiler", layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:
-    """A value of the layer that no name finds."""
+    """Return a value of the layer that no name finds."""
     target = compiler.ids.fresh()
     definition = value if isinstance(value, Derived) else value.sql
     layer.defines[target.args["this"].args["this"]] = definition
@@ -45,7 +45,7 @@ def add_definition(compiler: "Compiler", layer: Layer, value: Value | Derived, l
 
 
 def name_of(node: tree.Expression) -> str | None:
-    """The name of a bare field, however it is written."""
+    """Return the name of a bare field, however it is written."""
     if isinstance(node, tree.Name):
         return node.name
     if isinstance(node, tree.Member):
@@ -55,7 +55,7 @@ def name_of(node: tree.Expression) -> str | None:
 
 
 def default_name(node: tree.Expression, number: int) -> str:
-    """The name of a column that the query does not name: the field's, or the function's and the field's."""
+    """Return the name of a column that the query does not name: the field's, or the function's and the field's."""
     own = name_of(node)
     if own is not None:
         return own
@@ -68,7 +68,7 @@ def default_name(node: tree.Expression, number: int) -> str:
 
 
 def distinct_name(name: str, taken: set[str]) -> str:
-    """The name, or with the first number that makes it distinct."""
+    """Return the name, or with the first number that makes it distinct."""
     candidate, number = name, 0
     while candidate in taken:
         number += 1
@@ -78,7 +78,7 @@ def distinct_name(name: str, taken: set[str]) -> str:
 
 
 def names_in(node: tree.Expression) -> set[str]:
-    """The plain names that an expression reads, sub-queries not looked into."""
+    """Return the plain names that an expression reads, sub-queries not looked into."""
     found: set[str] = set()
     stack: list[object] = [node]
     while stack:
@@ -113,7 +113,7 @@ def matcher(patterns: Sequence[tree.Pattern]) -> Callable[[str], bool]:
 
 
 def check_known(relation: Relation, pattern: tree.Pattern) -> None:
-    """Raises AplError for the name of a column that cannot be there."""
+    """Raise AplError for the name of a column that cannot be there."""
     if pattern.is_name and not relation.is_open and relation.find(pattern.text) is None:
         known = relation.known()
         raise AplError(
@@ -122,7 +122,7 @@ def check_known(relation: Relation, pattern: tree.Pattern) -> None:
 
 
 def cut(relation: Relation, count: int) -> Layer:
-    """The first rows in the order of the relation."""
+    """Return the first rows in the order of the relation."""
     layer = Layer(relation)
     layer.cut_by = relation.order
     layer.limit = count
@@ -132,7 +132,9 @@ def cut(relation: Relation, count: int) -> Layer:
 
 
 def everything(compiler: "Compiler", relation: Relation, most: int | None = MAX_UNLISTED) -> list[Column]:
-    """What `*` stands for: all columns, and the fields that have none as long as they are not more than `most`."""
+    """Return what `*` stands for: all columns, and the fields that have none as long as they are not more than
+    `most`.
+    """
     names = relation.unlisted()
     found = relation.listed()
     if names is None and most is None:

@@ -209,7 +209,7 @@ def _as_column(compiler: "Compiler", layer: Layer, node: exp.Expr) -> exp.Expr:
 
 
 def _sides_of(condition: tree.Expression) -> tuple[tree.Expression, tree.Expression]:
-    """What is compared on the left and on the right."""
+    """Return what is compared on the left and on the right."""
     if isinstance(condition, tree.Binary) and condition.operator == "and":
         raise AplError("conditions of a join are separated by ',', not by and", condition.at)
     if isinstance(condition, tree.Binary) and condition.operator == "==":
@@ -236,7 +236,7 @@ def _side_named(node: tree.Expression) -> str | None:
 
 
 def _unsided(node: tree.Expression) -> tree.Expression:
-    """The expression without `$left.` and `$right.`."""
+    """Return the expression without `$left.` and `$right.`."""
     if isinstance(node, tree.Member):
         if isinstance(node.of, tree.Name) and node.of.name in ("$left", "$right"):
             return tree.Name(node.at, node.key, quoted=node.bracketed)
@@ -325,7 +325,7 @@ class United(Relation):
         return self._number
 
     def of_members(self, reference: exp.Expr) -> list[Definition]:
-        """What a reference means in each of the relations."""
+        """Return what a reference means in each of the relations."""
         return self._values[identifier(reference)]
 
     @contextmanager
@@ -475,7 +475,7 @@ def united(
 
 
 def tally(relation: Relation, number: exp.Expr, count: int, *, descending: bool = True) -> exp.Query:
-    """The query for how many rows each number has, and the times of its first `count` in the order of time."""
+    """Return the query for how many rows each number has, and the times of its first `count` in the order of time."""
     cells = {"n": number, "rows": exp.Count(this=exp.Star())}
     if relation.time is not None:
         last = "max" if descending else "min"
@@ -488,7 +488,7 @@ def tally(relation: Relation, number: exp.Expr, count: int, *, descending: bool 
 
 
 def tallied(answer: pa.Table) -> dict[int, Found]:
-    """What the answer to a `tally` says, by number."""
+    """Return what the answer to a `tally` says, by number."""
     # Never as Python's numbers: there may be as many times of each relation as an answer may have rows.
     times = [np.zeros(0, np.int64)] * answer.num_rows
     if "times" in answer.column_names:

@@ -157,7 +157,7 @@ class Compiler:
     # Names
 
     def declare(self, let: tree.Let) -> None:
-        """Raises AplError."""
+        """Raise AplError."""
         if let.name in self._declared or (self._let(let.name) is not None and let.name not in self.asked.variables):
             raise AplError(f"{let.name!r} is declared twice", let.at, kind="name")
         self._declared.add(let.name)
@@ -191,7 +191,7 @@ class Compiler:
         self._visible = len(self._lets)
 
     def _parameter(self, let: tree.Let, kind: Type, *, given: bool) -> Value:
-        """The value of a parameter: the request's, as the type that the query declares, or else the default."""
+        """Return the value of a parameter: the request's, as the type that the query declares, or else the default."""
         if given:
             found = literal(self.asked.variables[let.name])
         elif let.value is None or isinstance(let.value, tree.Query):
@@ -206,7 +206,9 @@ class Compiler:
         return made
 
     def settled(self, value: Value, relation: Relation) -> Value:
-        """The literal that a value of a single row is, where the engine can be asked; else the value as it is."""
+        """Return the literal that a value of a single row is, where the engine can be asked; else the value as it
+        is.
+        """
         if value.is_constant or self._evaluate is None:
             return value
         out = Emitter()
@@ -217,7 +219,7 @@ class Compiler:
         return _constant(value.type, found[0] if len(found) else None)
 
     def evaluated(self, query: exp.Query) -> pa.Table | None:
-        """The answer to a query over rows of this one; None where the engine cannot be asked."""
+        """Return the answer to a query over rows of this one; None where the engine cannot be asked."""
         return None if self._evaluate is None else self._evaluate(self, query)
 
     def _let(self, name: str) -> "Value | tree.Expression | _Table | None":
@@ -230,7 +232,7 @@ class Compiler:
         return isinstance(self._let(name), _Table)
 
     def scalar(self, name: str) -> "Value | tree.Expression | None":
-        """What a `let` or a variable of the request means."""
+        """Return what a `let` or a variable of the request means."""
         found = self._let(name)
         return None if isinstance(found, _Table) else found
 
@@ -242,7 +244,7 @@ class Compiler:
         return name in self._names() or self.asked.view(name) is not None
 
     def refuse_function(self, node: tree.Call) -> None:
-        """Raises AplError for the name of no function."""
+        """Raise AplError for the name of no function."""
         name = node.name
         if name in AGGREGATIONS:
             raise AplError(f"{name}() is an aggregation; it stands in summarize or make-series", node.at, kind="name")
@@ -279,7 +281,7 @@ class Compiler:
         )
 
     def _metadata(self, field: str, dataset: str | None) -> Mapping[str, str] | None:
-        """The type of a stored field and what users say of it; None where there is no such field."""
+        """Return the type of a stored field and what users say of it; None where there is no such field."""
         snapshots = [each.snapshot for each in self.datasets if dataset in (None, each.name)]
         if dataset is not None and not snapshots:
             if self._compiling_virtual:
@@ -293,7 +295,7 @@ class Compiler:
         return None
 
     def range_ns(self) -> tuple[int, int]:
-        """The time that the query covers: what it and the request say, else what the data has."""
+        """Return the time that the query covers: what it and the request say, else what the data has."""
         starts, ends = [], []
         for dataset in self.datasets:
             low, high = extent_us(dataset.snapshot)
@@ -308,7 +310,7 @@ class Compiler:
         return first * US, max(max(ends, default=now_us), first) * US
 
     def bin_auto_ns(self) -> int:
-        """The size of the bins of bin_auto()."""
+        """Return the size of the bins of bin_auto()."""
         start, end = self.range_ns()
         most = self.asked.max_bin_auto_groups
         return bin_auto_ns(Context(self.asked.now_ns, start, end, max_bin_auto_groups=most))
@@ -333,14 +335,14 @@ class Compiler:
         self.aggregated[column.id] = Aggregated(name, fields, args)
 
     def note_groups(self, names: tuple[str, ...]) -> None:
-        """The names of the groups of the last operator that made some."""
+        """Note the names of the groups of the last operator that made some."""
         if self.is_outermost:
             self.groups = names
 
     # Tables
 
     def program(self, program: tree.Program) -> Relation:
-        """Raises AplError, DatasetNotFound, Forbidden."""
+        """Raise AplError, DatasetNotFound, Forbidden."""
         self.is_strict = program.is_strict
         for let in program.lets:
             self.declare(let)
@@ -364,7 +366,7 @@ class Compiler:
         return relation
 
     def subquery(self, query: tree.Query) -> Relation:
-        """A query inside of the query."""
+        """Return a query inside of the query."""
         return self.inner(lambda: self.query(query))
 
     def source(self, source: tree.Source) -> Relation:
@@ -379,7 +381,7 @@ class Compiler:
         return operators.from_source(self, source)
 
     def resolved(self, source: tree.Source) -> tree.Source:
-        """The source with `table(name)` as the table of that name."""
+        """Return the source with `table(name)` as the table of that name."""
         if not isinstance(source, tree.TableCall):
             return source
         name = Expressions(self, Empty()).constant(source.named, "the name of table()").constant
@@ -388,7 +390,7 @@ class Compiler:
         return tree.Table(source.at, tree.Pattern(source.at, (name,)))
 
     def tables(self, pattern: tree.Pattern) -> list[tuple[str, Relation]]:
-        """What a name or a pattern means, each with its name. Raises DatasetNotFound, DatasetUnavailable."""
+        """Return what a name or a pattern means, each with its name. Raise DatasetNotFound, DatasetUnavailable."""
         if pattern.is_name:
             return [(pattern.text, self.table(pattern.text, pattern.at))]
         fitting = [name for name in self._names() if fits(pattern, name)]
@@ -428,7 +430,9 @@ class Compiler:
         return self._view(name, view, at)
 
     def _view(self, name: str, view: View, at: int) -> Relation:
-        """The rows of a view, whose text sees nothing of the query around it. Raises AplError at the view's name."""
+        """Return the rows of a view, whose text sees nothing of the query around it. Raise AplError at the view's
+        name.
+        """
         if self._compiling_virtual:
             raise AplError(tree.VIRTUAL_ALONE, at)
         if self._in_view:
@@ -484,7 +488,7 @@ class Compiler:
         return dataset
 
     def _virtual(self, dataset: Dataset, text: str) -> Value:
-        """The value of a virtual field, null with a remark where its expression is invalid."""
+        """Return the value of a virtual field, null with a remark where its expression is invalid."""
         try:
             self._compiling_virtual += 1
             expressions = Expressions(self, dataset)
@@ -508,7 +512,7 @@ class Compiler:
 
 
 def _converted(value: Value, kind: Type, context: Context) -> Value:
-    """A literal as another type."""
+    """Return a literal as another type."""
     if value.type is kind:
         return value
     if kind is STRING:
@@ -517,7 +521,7 @@ def _converted(value: Value, kind: Type, context: Context) -> Value:
 
 
 def _constant(kind: Type, cell: Any) -> Value:
-    """A cell of an answer as a literal."""
+    """Return a cell of an answer as a literal."""
     if cell is None or cell.as_py() is None:
         return null(kind)
     if kind is DATETIME:
@@ -552,7 +556,7 @@ def _is_larger(node: exp.Expr, limit: int) -> bool:
 
 
 def extent_us(snapshot: Snapshot) -> tuple[int | None, int | None]:
-    """The first and the last time of a dataset's events."""
+    """Return the first and the last time of a dataset's events."""
     lows = [file.min_time_us for file in snapshot.files]
     highs = [file.max_time_us for file in snapshot.files]
     for part in snapshot.hot:

@@ -132,7 +132,7 @@ class Dataset(Relation):
         return target
 
     def _node(self, name: str) -> exp.Expr:
-        """What an identifier is, in terms of what is stored."""
+        """Return what an identifier is, in terms of what is stored."""
         found = self._stored[name]
         if not isinstance(found, exp.Expr):
             found = self._stored[name] = found()
@@ -201,7 +201,9 @@ class Dataset(Relation):
         return Column(name, Value(DYNAMIC, whole, parts=Parts(**parts, others=others)), shown)
 
     def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
-        """The values of one kind that a field of several types has, `rest` of them in `_rest`; None without any."""
+        """Return the values of one kind that a field of several types has, `rest` of them in `_rest`; None without
+        any.
+        """
         kinds, read = _PARTS[part]
         columns = [each for each in self._reader.columns_read(name) if each.type in kinds]
         in_rest = self._reader.rest_types(name)
@@ -216,7 +218,7 @@ class Dataset(Relation):
         return target
 
     def _object(self, name: str) -> Column | None:
-        """What was an object when it was ingested, put together again from the fields inside it."""
+        """Return what was an object when it was ingested, put together again from the fields inside it."""
         whole = self._whole(name)
         if whole is None:
             return None
@@ -225,7 +227,7 @@ class Dataset(Relation):
         return column
 
     def _map(self, name: str) -> Column | None:
-        """The objects of a map field, and what else events have there."""
+        """Return the objects of a map field, and what else events have there."""
         whole = self._whole(name)
         if whole is None:
             return None
@@ -239,7 +241,7 @@ class Dataset(Relation):
         return column
 
     def _whole(self, name: str) -> Callable[[], exp.Expr] | None:
-        """What makes the object of a name, nested as it was sent; None where no field can be inside of it."""
+        """Return what makes the object of a name, nested as it was sent; None where no field can be inside of it."""
         prefix = name + "."
         known = [path for path in self._reader.known() if path.startswith(prefix)]
         inside = [path for path in known if self._reader.columns_read(path)][:MAX_CHILDREN]
@@ -323,7 +325,7 @@ class Dataset(Relation):
         return self._row_number
 
     def definition(self, column: Column) -> exp.Expr:
-        """What a column that is no virtual field is, in terms of what is stored."""
+        """Return what a column that is no virtual field is, in terms of what is stored."""
         return self._node(column.id)
 
     def unlisted(self) -> list[str] | None:
@@ -333,7 +335,7 @@ class Dataset(Relation):
         return [name for name in self._reader.known() if name not in shown and not self._is_mapped(name)]
 
     def hides(self, name: str) -> bool:
-        """A field of `_rest` that some other column shows."""
+        """Return a field of `_rest` that some other column shows."""
         return name in self._reader.paths or name in self._virtual or name in self._maps or self._is_mapped(name)
 
     def _is_mapped(self, path: str) -> bool:
@@ -434,7 +436,7 @@ class Dataset(Relation):
         return functools.reduce(lambda left, right: infix(exp.And, left, right), limits)
 
     def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile]) -> int:
-        """The rows of files that are in the range; `run` asks the engine."""
+        """Return the rows of files that are in the range; `run` asks the engine."""
         out = Emitter()
         rows = out.table(sources.rows(files, None, {TIME: sources.SYSTEM_TYPES[TIME]}))
         total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
@@ -446,7 +448,7 @@ class Dataset(Relation):
         return found
 
     def hot_table(self) -> sources.HotRows | None:
-        """The hot rows with the columns that were asked for; None where nothing was."""
+        """Return the hot rows with the columns that were asked for; None where nothing was."""
         if not self.hot_columns:
             return None
         columns = [column for column in self.snapshot.fields.columns if column.name in self.hot_columns]
@@ -473,7 +475,7 @@ def _unless_empty(value: exp.Expr) -> exp.Expr:
 
 
 def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
-    """An object of values by their keys, less what is null."""
+    """Return an object of values by their keys, less what is null."""
     within: dict[str, dict[tuple[str, ...], exp.Expr]] = {}
     for keys, value in leaves.items():
         within.setdefault(keys[0], {})[keys[1:]] = value
@@ -490,7 +492,7 @@ def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
 
 
 def _keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
-    """The keys below the object of this name; None where keys with dots let no such object be."""
+    """Return the keys below the object of this name; None where keys with dots let no such object be."""
     for count in range(1, len(keys)):
         if ".".join(keys[:count]) == name:
             return tuple(keys[count:])
@@ -526,7 +528,7 @@ def _present_columns(snapshot: Snapshot) -> set[str]:
 
 
 def _restricted(view: FieldsView, there: set[str]) -> FieldsView:
-    """What the registry knows, less what no file and no hot row has a value of."""
+    """Return what the registry knows, less what no file and no hot row has a value of."""
     columns = tuple(column for column in view.columns if column.name in there)
     if REST not in there:
         return FieldsView(columns)

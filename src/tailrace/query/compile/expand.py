@@ -90,7 +90,7 @@ def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand)
 
 
 def _element(value: Value, wanted: str | None) -> Value:
-    """An element as a type, as tolong() and the like convert it; null stays null."""
+    """Return an element as a type, as tolong() and the like convert it; null stays null."""
     kind = DYNAMIC if wanted is None else TYPE_NAMES[wanted]
     if kind is DYNAMIC:
         return value

@@ -84,7 +84,7 @@ class Expressions:
         return self._context
 
     def value(self, node: tree.Expression) -> Value:
-        """Raises AplError, with the place; QueryFailed where the query is to stop."""
+        """Raise AplError, with the place; QueryFailed where the query is to stop."""
         self.compiler.asked.check()
         try:
             return _COMPILERS[type(node)](self, node)
@@ -97,17 +97,17 @@ class Expressions:
         return [self.value(node) for node in nodes]
 
     def predicate(self, node: tree.Expression) -> exp.Expr:
-        """A condition for rows; what is no boolean is false. Raises AplError."""
+        """Return a condition for rows; what is no boolean is false. Raise AplError."""
         return self.condition(self.value(node), node)
 
     def condition(self, found: Value, node: tree.Expression) -> exp.Expr:
-        """The same of what is compiled already."""
+        """Return the same of what is compiled already."""
         if found.type not in (BOOL, DYNAMIC, NULL):
             raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
         return as_predicate(found)
 
     def constant(self, node: tree.Expression, what: str) -> Value:
-        """A value that no row changes, as a literal: one, or what has one value before any row is read."""
+        """Return a value that no row changes, as a literal: one, or what has one value before any row is read."""
         if all(map(self._is_let, names_in(node))):
             alone = Expressions(self.compiler, Empty())
             found = self.compiler.settled(alone.value(node), alone.relation)
@@ -140,12 +140,12 @@ class Expressions:
         return self.unknown(node.name, node.at)
 
     def bound(self, name: str) -> Value | None:
-        """The value of a `let`."""
+        """Return the value of a `let`."""
         found = self.compiler.scalar(name)
         return found if found is None or isinstance(found, Value) else self.value(found)
 
     def unknown(self, name: str, at: int) -> Value:
-        """A field nobody has seen yet, or that was taken away, is null; where columns are fixed it is an error."""
+        """Return null for a field that nobody has seen yet; raise AplError where columns are fixed."""
         known = list(dict.fromkeys(self.relation.known()))
         is_system = name in SYSTEM and not isinstance(self.relation, Empty)
         if is_system or (self.relation.is_open and self.relation.hides(name)):
@@ -221,12 +221,12 @@ class Expressions:
             raise
 
     def operand(self, node: tree.Expression) -> Value:
-        """The value of an expression of which more is to be made."""
+        """Return the value of an expression of which more is to be made."""
         return self.prepared(self.value(node))
 
     def prepared(self, value: Value) -> Value:
-        """The value as a column of its own, or its parts as some, where each way to read it would compute it again, or
-        DuckDB would take long to bind more around it.
+        """Return the value as a column of its own, or its parts as some, where each way to read it would compute it
+        again, or DuckDB would take long to bind more around it.
         """
         if value.is_constant or isinstance(value.sql, exp.Column):
             return value
@@ -240,7 +240,7 @@ class Expressions:
         return self.stored(value)
 
     def stored(self, value: Value) -> Value:
-        """The value, or the parts of a DYNAMIC, as columns."""
+        """Return the value, or the parts of a DYNAMIC, as columns."""
         if value.parts is None:
             return value if value.is_constant or isinstance(value.sql, exp.Column) else self.add(value.type, value.sql)
         parts = value.parts.replaced(lambda kind, node: self.add(kind, node).sql)
@@ -269,7 +269,7 @@ class Expressions:
             raise
 
     def _chain(self, node: tree.Binary) -> Value:
-        """A long `a or b or c` without a recursion for each, as a tree of little depth."""
+        """Return a long `a or b or c` without a recursion for each, as a tree of little depth."""
         operands: list[tree.Expression] = []
         left: tree.Expression = node
         while isinstance(left, tree.Binary) and left.operator == node.operator:
@@ -389,7 +389,7 @@ class Expressions:
     # Search
 
     def searched(self, node: tree.Expression) -> Value:
-        """A predicate of `search`, in which a text alone is looked for in every column."""
+        """Return a predicate of `search`, in which a text alone is looked for in every column."""
         if isinstance(node, tree.Binary) and node.operator in ("and", "or"):
             return self._chain(node)
         if isinstance(node, tree.Star):
@@ -444,7 +444,7 @@ class Expressions:
         return None
 
     def add(self, kind: Type, definition: exp.Expr | Derived) -> Value:
-        """A new column of the relation that no name finds."""
+        """Return a new column of the relation that no name finds."""
         target = self.compiler.ids.fresh()
         if isinstance(definition, exp.Expr) and isinstance(self.relation, Dataset) and self.compiler.in_virtual:
             self.relation.compute(identifier(target), definition)
@@ -543,7 +543,9 @@ _LISTED = {
 
 
 def _as_lists(chained: str, operands: Sequence[tree.Expression]) -> list[tree.Expression]:
-    """The operands of a chain (from its end), where comparisons of one field with literals become one with a list."""
+    """Return the operands of a chain (from its end), where comparisons of one field with literals become one with a
+    list.
+    """
     keys = [_list_key(chained, operand) for operand in operands]
     lists: dict[tuple[object, ...], list[tree.Binary]] = {}
     for key, operand in zip(keys, operands, strict=True):
@@ -561,7 +563,7 @@ def _as_lists(chained: str, operands: Sequence[tree.Expression]) -> list[tree.Ex
 
 
 def _list_key(chained: str, node: tree.Expression) -> tuple[object, ...]:
-    """What comparisons that can be one list have in common; empty for what cannot be in one."""
+    """Return what comparisons that can be one list have in common; empty for what cannot be in one."""
     if not isinstance(node, tree.Binary) or (chained, node.operator) not in _LISTED:
         return ()
     path, right = _path(node.left), node.right
@@ -571,7 +573,7 @@ def _list_key(chained: str, node: tree.Expression) -> tuple[object, ...]:
 
 
 def _path(node: tree.Expression) -> tuple[object, ...]:
-    """What tells a field that is named from others; empty for another expression."""
+    """Return what tells a field that is named from others; empty for another expression."""
     if isinstance(node, tree.Name):
         return (node.name, node.quoted)
     if isinstance(node, tree.Member):

@@ -42,7 +42,7 @@ class Inline(Relation):
 
 
 def inline(compiler: "Compiler", rows: pa.Table, kinds: Sequence[Type]) -> Relation:
-    """A relation of these rows; a dynamic is JSON text, a timespan nanoseconds."""
+    """Return a relation of these rows; a dynamic is JSON text, a timespan nanoseconds."""
     columns = [compiler.ids.column(name, kind) for name, kind in zip(rows.column_names, kinds, strict=True)]
     renamed = rows.rename_columns([f"i{n}" for n in range(rows.num_columns)])
     return Inline(compiler.inline_table(renamed), columns)

@@ -20,7 +20,7 @@ class Known(Struct, frozen=True, eq=False):
 
 
 def from_metadata(parent: Relation, wanted: Mapping[str, Definition]) -> Known | None:
-    """The aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
+    """Return the aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
 
     `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
     microseconds.

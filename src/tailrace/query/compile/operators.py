@@ -56,7 +56,7 @@ MAX_KEYS = 32  # of an order, those that only break ties included
 
 
 def apply(compiler: "Compiler", relation: Relation, operator: tree.Operator) -> Relation:
-    """Raises AplError."""
+    """Raise AplError."""
     return _OPERATORS[type(operator)](compiler, relation, operator)
 
 
@@ -259,7 +259,7 @@ def _extended(compiler: "Compiler", relation: Relation, made: Sequence[tuple[str
 
 
 def _valid_or_old(expressions: Expressions, name: str, value: Value) -> Value:
-    """The new value where it is valid, else what the column had."""
+    """Return the new value where it is valid, else what the column had."""
     column = expressions.relation.find(name)
     old = column.value if column is not None else Value(value.type, exp.null())
     kind, (new, before) = unified([value, old] if column is not None else [value, value])
@@ -382,7 +382,7 @@ def project_reorder(compiler: "Compiler", relation: Relation, operator: tree.Pro
 
 
 def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[Column]:
-    """The fields without a column that patterns mean; where not all are known, those that are named alone."""
+    """Return the fields without a column that patterns mean; where not all are known, those that are named alone."""
     fits, names = matcher(patterns), relation.unlisted()
     if names is None:
         shown = {column.name for column in relation.listed()}

@@ -38,7 +38,7 @@ _BEGIN, _END, _CUT = "\ufdd0", "\ufdd1", "\ufdd2"
 
 
 def redact(compiler: "Compiler", relation: Relation, operator: tree.Redact) -> Relation:
-    """The matches of regular expressions replaced, in the texts of the columns named, or else of all."""
+    """Return the matches of regular expressions replaced, in the texts of the columns named, or else of all."""
     for regex in operator.regexes:
         problem = fault(regex.pattern)
         if problem is not None:
@@ -88,7 +88,7 @@ def _column_name(node: tree.Expression) -> str:
 
 
 def _hits(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
-    """The names of the regexes that match more than nothing, as a JSON array; null where none does."""
+    """Return the names of the regexes that match more than nothing, as a JSON array; null where none does."""
 
     def named(t: exp.Expr) -> exp.Expr:
         names = []
@@ -104,14 +104,14 @@ def _hits(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
 
 
 def _redacted(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
-    """A text after one regex after the other."""
+    """Return a text after one regex after the other."""
     for regex in operator.regexes:
         text = bind([text], lambda t, regex=regex: _without(t, regex.pattern, operator))
     return text
 
 
 def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
-    """A text in which each match, or what its groups hold, is replaced."""
+    """Return a text in which each match, or what its groups hold, is replaced."""
     parts = spelled(pattern) if operator.groups else None
     count = 0 if not operator.groups or parts is not None else groups(pattern)
     if parts is not None:
@@ -153,7 +153,7 @@ def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
         return made
 
     def rest(piece: exp.Expr) -> exp.Expr:
-        """A match and what follows it."""
+        """Return a match and what follows it."""
         match = fn("split_part", piece, text_node(_END), number_node(1))
         after = fn("split_part", piece, text_node(_END), number_node(2))
         shown = of_parts if parts is not None else of_groups if count else replaced
@@ -181,7 +181,7 @@ _PIECE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|
 
 
 def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
-    """A regex of which every part is a group, in turn, and whether the part was one before.
+    """Return a regex of which every part is a group, in turn, and whether the part was one before.
 
     None where the groups are no parts of it in turn: of alternatives, repeated, or inside of groups that do not
     capture.

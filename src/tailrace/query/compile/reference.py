@@ -185,12 +185,12 @@ OPERATORS: Mapping[str, Documented] = MappingProxyType({
 
 
 def queries_reference() -> str:
-    """The chapter on what a query is made of."""
+    """Return the chapter on what a query is made of."""
     return QUERIES
 
 
 def operators_reference() -> str:
-    """The chapter of the tabular operators, in Markdown: a line for each, its example with the rows it gives."""
+    """Return the chapter of the tabular operators, in Markdown: a line for each, its example with the rows it gives."""
     head = (
         f"## Tabular operators\n\nIn the examples T is `{_cell(_ABC)}`.\n\n"
         "| Operator | Meaning | Example | Its rows |\n| --- | --- | --- | --- |\n"
@@ -204,7 +204,9 @@ def operators_reference() -> str:
 
 
 def aggregations_reference() -> str:
-    """The chapter of the aggregations, in Markdown: a line for each, with an example over the rows shown before."""
+    """Return the chapter of the aggregations, in Markdown: a line for each, with an example over the rows shown
+    before.
+    """
     head = (
         "## Aggregations\n\nThey stand in summarize and make-series, alone or in arithmetic. Nulls, and values "
         "whose type does "

@@ -61,7 +61,7 @@ def reference(name: str) -> exp.Expr:
 
 
 def references(nodes: Iterable[Definition | None]) -> set[str]:
-    """The identifiers that expressions name."""
+    """Return the identifiers that expressions name."""
     found: set[str] = set()
     stack: list[object] = []
     for each in nodes:
@@ -85,7 +85,7 @@ def table_named(name: str) -> exp.Table:
 
 
 def nothing() -> exp.Expr:
-    """The only column of a SELECT from which none is read."""
+    """Return the only column of a SELECT from which none is read."""
     return exp.Alias(this=exp.Literal.number(1), alias=exp.Identifier(this="c0", quoted=False))
 
 
@@ -96,14 +96,14 @@ class Emitter:
         self._ctes: list[exp.CTE] = []
 
     def table(self, query: exp.Query) -> exp.Table:
-        """What a FROM names to read a SELECT."""
+        """Return what a FROM names to read a SELECT."""
         name = f"r{len(self._ctes)}"
         alias = exp.TableAlias(this=exp.Identifier(this=name, quoted=False))
         self._ctes.append(exp.CTE(this=query, alias=alias, materialized=False))
         return table_named(name)
 
     def finished(self, query: exp.Query) -> exp.Query:
-        """The last SELECT with all that it reads."""
+        """Return the last SELECT with all that it reads."""
         if self._ctes:
             query.set("with_", exp.With(expressions=self._ctes))
         return query
@@ -132,7 +132,7 @@ class Relation:
         self.order: tuple[Key, ...] = ()
 
     def find(self, name: str) -> Column | None:
-        """The column of this name, if there is one."""
+        """Return the column of this name, if there is one."""
         raise NotImplementedError
 
     def may_find(self, name: str) -> bool:
@@ -148,7 +148,7 @@ class Relation:
         raise NotImplementedError
 
     def emit(self, needed: set[str], out: "Emitter") -> exp.Query:
-        """A SELECT of the identifiers asked for, all of which it has."""
+        """Return a SELECT of the identifiers asked for, all of which it has."""
         raise NotImplementedError
 
     @property
@@ -368,5 +368,5 @@ class Ids:
         return reference(f"c{self._last}")
 
     def column(self, name: str, kind: Type, *, types: tuple[str, ...] = ()) -> Column:
-        """A new column, not yet defined."""
+        """Return a new column, not yet defined."""
         return Column(name, Value(kind, self.fresh()), types)

@@ -16,7 +16,7 @@ _ASCII_BREAKS = {code: "\n" for code in range(128) if _BETWEEN_SENTENCES.match(c
 
 
 def _phrases(counts: dict[str, int], most: int) -> list[str]:
-    """The most frequent phrases; one inside of a longer phrase that is as frequent is not shown."""
+    """Return the most frequent phrases; one inside of a longer phrase that is as frequent is not shown."""
     texts: dict[int, list[str]] = {}
     for text, count in counts.items():
         texts.setdefault(count, []).append(text)
@@ -114,7 +114,7 @@ def _box(values: list[tuple[float, int]]) -> dict[str, Any]:
 
 
 def _distance(here: list[tuple[float, int]], there: list[tuple[float, int]]) -> float:
-    """The largest difference between the shares of values up to any number (Kolmogorov and Smirnov's)."""
+    """Return the largest difference between the shares of values up to any number (Kolmogorov and Smirnov's)."""
     total, base = sum(n for _, n in here) or 1, sum(n for _, n in there) or 1
     steps = sorted([(v, n / total) for v, n in here] + [(v, -n / base) for v, n in there])
     level = largest = 0.0

@@ -57,7 +57,7 @@ SOURCE = "$table"  # the column that says from which dataset a row of a search i
 
 
 def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Relation:
-    """The pattern as one regular expression, of which each column is a group."""
+    """Return the pattern as one regular expression, of which each column is a group."""
     expressions = Expressions(compiler, relation)
     text = as_text(expressions.value(operator.value))
     captured = [part for part in operator.parts if isinstance(part, tree.Captured)]
@@ -141,12 +141,12 @@ _GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?
 
 
 def _ungrouped(regex: str) -> str:
-    """The regular expression with groups that capture nothing."""
+    """Return the regular expression with groups that capture nothing."""
     return _GROUP.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], regex)
 
 
 def _check_regex(pattern: str, at: int) -> None:
-    """Raises AplError for what is no regular expression."""
+    """Raise AplError for what is no regular expression."""
     try:
         call("extract", [literal(pattern), literal(0), literal("")], Context())
     except CallInvalid as error:
@@ -235,7 +235,7 @@ def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
 
 
 def cells(kind: Type, given: Sequence[tree.Constant]) -> pa.Array:
-    """The literals of a column of a datatable, of which each is read as the column's type."""
+    """Return the literals of a column of a datatable, of which each is read as the column's type."""
     made = [_cell(kind, constant) for constant in given]
     return pa.array(made, _ARROW[kind])
 

@@ -121,7 +121,7 @@ class Channel:
 
 
 def serialized(table: pa.Table) -> pa.Buffer:
-    """A table as an Arrow stream."""
+    """Return a table as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=_IPC) as writer:
         writer.write_table(table)
@@ -129,7 +129,7 @@ def serialized(table: pa.Table) -> pa.Buffer:
 
 
 def deserialized(stream: pa.Buffer) -> pa.Table:
-    """The table of an Arrow stream, which lies in it."""
+    """Return the table of an Arrow stream, which lies in it."""
     table = pa.ipc.open_stream(stream).read_all()
     schema = as_marked(table.schema)
     if schema is table.schema:
@@ -144,7 +144,7 @@ def deserialized(stream: pa.Buffer) -> pa.Table:
 
 
 def as_marked(schema: pa.Schema) -> pa.Schema:
-    """A schema whose columns of JSON are texts with a mark, as an engine has them: reading made them a type."""
+    """Return a schema whose columns of JSON are texts with a mark, as an engine has them: reading made them a type."""
     if not any(isinstance(field.type, pa.BaseExtensionType) for field in schema):
         return schema
     return pa.schema(

@@ -32,7 +32,7 @@ from tailrace.query.fields import REFUSAL
 from tailrace.query.sources import HotRows
 from tailrace.storage.faults import disk_full, is_full
 
-logger = logging.getLogger("tailrace.query")
+logger = logging.getLogger(__name__)
 
 REMEMBERED_QUERIES = 1000
 LONG_QUERY_CHARACTERS = 5_000
@@ -106,7 +106,7 @@ class DuckDB(Engine):
     def _connected(
         self, interrupt: Interrupt, refused: Callable[[duckdb.Error], TailraceError]
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection with a slot of its own, watched over; DuckDB's errors become ours."""
+        """Yield a connection with a slot of its own, watched over; DuckDB's errors become ours."""
         limits = self.limits
         left_s = interrupt.left_s(limits.timeout_s)
         deadline_s = time.monotonic() + left_s
@@ -145,7 +145,9 @@ class DuckDB(Engine):
             raise QueryFailed(f"the answer cannot be given: {error}") from error
 
     def _file_fault(self, error: duckdb.Error) -> TailraceError | None:
-        """The refusal for an error that comes of a file, not of the query: without its path and DuckDB's words."""
+        """Return the refusal for an error that comes of a file, not of the query: without its path and DuckDB's
+        words.
+        """
         text = str(error)
         is_temporary = str(self._settings["temp_directory"]) in text
         of_the_lake = self._of_the_lake.search(text)
@@ -202,7 +204,9 @@ def _refused(error: duckdb.Error) -> TailraceError:
 
 
 def _compiled_refused(error: duckdb.Error) -> TailraceError:
-    """What is compiled is right, so that this is a value that is too large, a query too deep, or an error of ours."""
+    """Return what is compiled is right, so that this is a value that is too large, a query too deep, or an error of
+    ours.
+    """
     _, refused, reason = str(error).partition(REFUSAL)
     if refused:
         return QueryFailed(reason.strip())

@@ -102,7 +102,7 @@ class Session(ABC):
     def table(self, query: exp.Expr | str) -> pa.Table:
         """Return the answer to a query, or to one that was rendered; JSON columns are texts.
 
-        Raises QueryFailed past the limit of rows.
+        Raise QueryFailed past the limit of rows.
         """
 
     @abstractmethod
@@ -124,7 +124,7 @@ class Engine(ABC):
     def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
         """Return the answer as an Arrow table; a VARIANT column comes as JSON text.
 
-        Raises QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
+        Raise QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
         limit; Overloaded when no slot is free in time.
         """
         hot = {source.hot_name: source.hot for source in plan.sources if source.hot is not None}
@@ -136,13 +136,13 @@ class Engine(ABC):
 
     @abstractmethod
     def answer(self, statement: Statement, hot: Mapping[str, Rows], interrupt: Interrupt) -> pa.Table:
-        """Return what `run` returns. Raises SqlRefused where DuckDB refuses the statement."""
+        """Return what `run` returns. Raise SqlRefused where DuckDB refuses the statement."""
 
     @abstractmethod
     def session(self, interrupt: Interrupt | None = None) -> AbstractContextManager[Session]:
         """Run several compiled queries in a row, as one towards the limits.
 
-        Raises QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
+        Raise QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
 
     def fault(self) -> str:
@@ -207,7 +207,7 @@ class Watch:
 
 
 def rendered(query: exp.Expr) -> str:
-    """The SQL of a tree, which may be changed. Raises QueryInvalid where it is too deep."""
+    """Return the SQL of a tree, which may be changed. Raise QueryInvalid where it is too deep."""
     try:
         return query.sql(DIALECT, comments=False, copy=False)
     except (SqlglotError, RecursionError) as error:

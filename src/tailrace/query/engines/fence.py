@@ -56,7 +56,7 @@ Names = frozenset[str]
 
 
 def functions(connection: duckdb.DuckDBPyConnection) -> Names:
-    """The functions that a query may call: those of DuckDB that only compute."""
+    """Return the functions that a query may call: those of DuckDB that only compute."""
     kinds = ", ".join(f"'{kind}'" for kind in _FUNCTION_KINDS)
     found = connection.execute(
         f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ({kinds})"

@@ -51,7 +51,7 @@ FOREVER_S = 1e9  # the time of a query is watched here
 # How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
 ENDS_OF_MEMORY = (0, signal.SIGABRT, signal.SIGSEGV)
 
-logger = logging.getLogger("tailrace.query")
+logger = logging.getLogger(__name__)
 
 _NUMBERS = itertools.count()  # of all processes, whichever engine they are of
 
@@ -69,7 +69,7 @@ class _Process:
         self.first_bytes = 0
 
     def wait(self) -> None:
-        """Return once it is ready. Raises EOFError."""
+        """Return once it is ready. Raise EOFError."""
         self.channel.receive()
         self.first_bytes = self.resident_bytes()
 
@@ -80,7 +80,7 @@ class _Process:
                 self._spawner.kill(self.pid)
 
     def resident_bytes(self) -> int:
-        """What it has in memory of its own; 0 once it has ended."""
+        """Return what it has in memory of its own; 0 once it has ended."""
         try:
             with open(f"/proc/{self.pid}/statm") as file:
                 _, resident, shared, *_ = file.read().split()
@@ -189,7 +189,7 @@ class QueryProcesses(Engine):
 
     @contextmanager
     def _process(self, interrupt: Interrupt) -> Iterator[_Process]:
-        """A process with a slot of its own, watched over; its end becomes one of our errors."""
+        """Yield a process with a slot of its own, watched over; its end becomes one of our errors."""
         left_s = interrupt.left_s(self.limits.timeout_s)
         deadline_s = time.monotonic() + left_s
         if not self._slots.acquire(timeout=left_s):
@@ -229,7 +229,7 @@ class QueryProcesses(Engine):
         return table
 
     def _end_of(self, process: _Process) -> TailraceError:
-        """What a query is told whose process has ended."""
+        """Return what a query is told whose process has ended."""
         if process.killed:  # by the watch over the memory of all
             return OutOfMemory(self.limits)
         try:

@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 64 * 1024
 ANSWER_TIMEOUT_S = 30.0  # a program that starts anew imports what the server has
 
-logger = logging.getLogger("tailrace.query")
+logger = logging.getLogger(__name__)
 
 
 class Fork(Struct, frozen=True, tag=True):
@@ -72,7 +72,7 @@ class Spawner:
         return cls(_started())
 
     def fork(self, setup: Setup, shared: int) -> tuple[int, socket.socket]:
-        """Return the process id and the channel of a new query process, which is not ready yet. Raises OSError."""
+        """Return the process id and the channel of a new query process, which is not ready yet. Raise OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -86,7 +86,7 @@ class Spawner:
         self._asked(Kill(pid), [])
 
     def ended_by(self, pid: int) -> int:
-        """Return the number of the signal that ended a query process, 0 where it ended by itself. Raises OSError.
+        """Return the number of the signal that ended a query process, 0 where it ended by itself. Raise OSError.
 
         Its channel must be closed; it must not have been asked to be killed before that.
         """

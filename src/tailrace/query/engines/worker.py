@@ -25,7 +25,7 @@ from tailrace.query.functions import read_facts
 SPARE_BYTES = 64 * 1024 * 1024  # beside what DuckDB counts as its own
 FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out, of -1000 to 1000
 
-logger = logging.getLogger("tailrace.query")
+logger = logging.getLogger(__name__)
 
 
 def work(connection: socket.socket, shared: int, setup: Setup) -> None:

@@ -86,9 +86,9 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType({each.name: each for group 
 
 
 def call(name: str, arguments: Sequence[Value], context: Context) -> Value:
-    """The call of a function as a value.
+    """Return the call of a function as a value.
 
-    Raises CallInvalid, whose `argument` says which argument is at fault, for an unknown name, a wrong number of
+    Raise CallInvalid, whose `argument` says which argument is at fault, for an unknown name, a wrong number of
     arguments, or one that can never fit.
     """
     return invoke(find(FUNCTIONS, name), arguments, context)

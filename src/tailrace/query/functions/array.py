@@ -86,7 +86,7 @@ _STEP = re.compile(r"\.\.|\.?([A-Za-z_$][\w$-]*)|\.\*|\[\*\]|\[(-?\d+)\]|\[(?:'(
 
 @functools.lru_cache(maxsize=256)
 def _steps(path: str) -> list[str | int | None]:
-    """The steps of a JSONPath after `$`: a key (after a NUL), an index, None for all, ".." for any depth."""
+    """Return the steps of a JSONPath after `$`: a key (after a NUL), an index, None for all, ".." for any depth."""
     steps: list[str | int | None] = []
     end = 1 if path.startswith("$") else 0
     while end < len(path):

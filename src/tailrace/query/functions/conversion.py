@@ -55,7 +55,7 @@ FUNCTIONS, _add = table("conversion")
 
 
 def to_bool(value: Value) -> Value:
-    """False for whatever does not mean true."""
+    """Return false for whatever does not mean true."""
     match value.type:
         case Type.BOOL:
             found = value.sql
@@ -157,7 +157,7 @@ def _toarray(value: Any) -> list[Any]:
 
 
 def type_named(kind: Value, where: str, index: int) -> Type:
-    """The type that an argument names. Raises CallInvalid."""
+    """Return the type that an argument names. Raise CallInvalid."""
     wanted = TYPE_NAMES.get(str(kind.constant))
     if wanted is None:
         raise CallInvalid(f"{where} knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", index)
@@ -165,7 +165,7 @@ def type_named(kind: Value, where: str, index: int) -> Type:
 
 
 def converted(value: Value, kind: Type) -> Value:
-    """What `tolong()` and the like make of a value; as a string it stays as it is."""
+    """Return what `tolong()` and the like make of a value; as a string it stays as it is."""
     return _CONVERSIONS[kind](value) if kind in _CONVERSIONS else value
 
 

@@ -45,7 +45,7 @@ _BELOW_A_SECOND = {"millisecond": (1_000, 1), "microsecond": (1, 1), "nanosecond
 
 
 def plain(value: exp.Expr) -> exp.Expr:
-    """A TIMESTAMPTZ as TIMESTAMP in UTC, whatever the session's time zone is."""
+    """Return a TIMESTAMPTZ as TIMESTAMP in UTC, whatever the session's time zone is."""
     return fn("make_timestamp", fn("epoch_us", value))
 
 

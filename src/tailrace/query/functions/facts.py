@@ -19,7 +19,7 @@ class Facts(Struct, frozen=True):
 
 
 def read_facts(prices: str = "", places: str = "") -> Facts:
-    """The facts of the files at these paths, if any. Raises UnusableFile for a file that cannot be used."""
+    """Return the facts of the files at these paths, if any. Raise UnusableFile for a file that cannot be used."""
     return Facts(
         prices=read_prices(Path(prices)) if prices else {},
         places=open_database(Path(places)) if places else None,
@@ -29,7 +29,7 @@ def read_facts(prices: str = "", places: str = "") -> Facts:
 def read_prices(path: Path) -> dict[str, Price]:
     """Prices in US dollars a million tokens, by model: `{"model": {"input": 2.5, "output": 10}}`.
 
-    A file whose name ends in `.json` is JSON, any other TOML. Raises UnusableFile for one that cannot be used.
+    A file whose name ends in `.json` is JSON, any other TOML. Raise UnusableFile for one that cannot be used.
     """
     decode: Callable[..., dict[str, Price]] = msgspec.json.decode if path.suffix == ".json" else msgspec.toml.decode
     try:

@@ -53,7 +53,7 @@ _DECODER = msgspec.json.Decoder(list[_Message])
 
 
 def _messages(text: str) -> list[_Message]:
-    """The messages in a JSON text; none where it is no array."""
+    """Return the messages in a JSON text; none where it is no array."""
     try:
         return _DECODER.decode(text)
     except (msgspec.MsgspecError, RecursionError):  # one is no dictionary, or holds a number beyond the doubles
@@ -78,7 +78,7 @@ def _message_at(text: str, index: int) -> _Message:
 
 
 def _content(message: _Message) -> str:
-    """A message's text; of a content of several parts their texts, joined."""
+    """Return a message's text; of a content of several parts their texts, joined."""
     content = message.content
     if isinstance(content, str):
         return content

@@ -25,14 +25,14 @@ GEO = Udf("apl_geo", (STRING,), DYNAMIC, _no_database)
 
 
 def with_database(lookup: Lookup) -> Udf:
-    """The function over a database."""
+    """Return the function over a database."""
     return Udf(GEO.name, GEO.parameters, GEO.result, lookup)
 
 
 def open_database(path: Path) -> Lookup:
     """Look up addresses in a file, which is held in memory; thread-safe.
 
-    Raises UnusableFile where the package `maxminddb` is not installed or the file is no such database.
+    Raise UnusableFile where the package `maxminddb` is not installed or the file is no such database.
     """
     try:
         import maxminddb
@@ -53,7 +53,7 @@ def open_database(path: Path) -> Lookup:
 
 
 def place(record: dict[str, Any]) -> dict[str, Any]:
-    """What APL shows of a record of the City or Country databases."""
+    """Return what APL shows of a record of the City or Country databases."""
     country = record.get("country") or record.get("registered_country") or {}
     states = record.get("subdivisions") or [{}]
     location = record.get("location") or {}

@@ -23,7 +23,7 @@ def _hash(context: Context, value: Value, salt: Value | None) -> Value:
 
 
 def cast_nul() -> exp.Expr:
-    """A separator that hardly any text has."""
+    """Return a separator that hardly any text has."""
     return fn("chr", number_node(31))
 
 

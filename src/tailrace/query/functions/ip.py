@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Z
 
 @functools.lru_cache(maxsize=65_536)
 def _v4(text: str) -> tuple[int, int]:
-    """An address and its prefix, as `10.1.2.3` or `10.0.0.0/8`."""
+    """Return an address and its prefix, as `10.1.2.3` or `10.0.0.0/8`."""
     address, _, prefix = text.strip().partition("/")
     length = int(prefix) if prefix else 32
     if not 0 <= length <= 32:
@@ -58,7 +58,7 @@ def _address4(text: str) -> int:
 
 @functools.lru_cache(maxsize=65_536)
 def _v6(text: str) -> tuple[int, int]:
-    """An address and its prefix, one of version 4 as the address of version 6 that stands for it."""
+    """Return an address and its prefix, one of version 4 as the address of version 6 that stands for it."""
     address, _, prefix = text.strip().partition("/")
     if ":" not in address:
         number, _ = _v4(address)
@@ -127,7 +127,7 @@ def _ipv6_is_in_any_range(address: str, networks: Any) -> bool:
 
 
 def _texts(values: Any) -> list[str]:
-    """The strings of an array of strings and arrays of strings."""
+    """Return the strings of an array of strings and arrays of strings."""
     flat: list[str] = []
     for value in values:
         if isinstance(value, list):

@@ -5,7 +5,6 @@ Source: Kusto's page of the operator (learn.microsoft.com/kusto/query/parse-kv-o
 
 import re
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -28,7 +27,7 @@ class KeyValueRule(Struct, frozen=True):
 
 
 def read_pairs(text: str, rule: KeyValueRule) -> list[str | None]:
-    """The value of each key that is wanted, the first where it comes twice; None for a key that is missing.
+    """Return the value of each key that is wanted, the first where it comes twice; None for a key that is missing.
 
     White space around keys and values is left out, but for what parts pairs. A quote that is not closed is a character
     like any other. The time it takes is in proportion to the text.
@@ -40,7 +39,7 @@ def read_pairs(text: str, rule: KeyValueRule) -> list[str | None]:
 
 
 def scanned_pairs(text: str, rule: KeyValueRule) -> dict[str, str]:
-    """The values of the keys that are wanted, by one scan."""
+    """Return the values of the keys that are wanted, by one scan."""
     found: dict[str, str] = {}
     wanted = set(rule.keys)
     scan = _Scan(text, rule)
@@ -51,17 +50,19 @@ def scanned_pairs(text: str, rule: KeyValueRule) -> dict[str, str]:
     return found
 
 
-_DEFAULT_QUOTES: Final = ('"', "'")
+_DEFAULT_QUOTES = ('"', "'")
 # A key is looked for only where one can begin, so that no text is read again and again.
-_PAIR: Final = re.compile(r"""(?<![^\s,;=:"'])([^\s,;=:"']++)[=:](?:("[^"]*+")[^\s,;"']*+|([^\s,;"']*+))""")
-_BARE_PAIR: Final = re.compile(r"(?<![^\s,;=:])([^\s,;=:]++)[=:]([^\s,;]*+)")
-_PRINTABLE_PAIR: Final = re.compile(_PAIR.pattern.replace(r"\s", " "))  # faster than with a class of characters
-_PRINTABLE_BARE_PAIR: Final = re.compile(_BARE_PAIR.pattern.replace(r"\s", " "))
-_APART: Final = re.compile(r"\s[=:]|:\s|'")
+_PAIR = re.compile(r"""(?<![^\s,;=:"'])([^\s,;=:"']++)[=:](?:("[^"]*+")[^\s,;"']*+|([^\s,;"']*+))""")
+_BARE_PAIR = re.compile(r"(?<![^\s,;=:])([^\s,;=:]++)[=:]([^\s,;]*+)")
+_PRINTABLE_PAIR = re.compile(_PAIR.pattern.replace(r"\s", " "))  # faster than with a class of characters
+_PRINTABLE_BARE_PAIR = re.compile(_BARE_PAIR.pattern.replace(r"\s", " "))
+_APART = re.compile(r"\s[=:]|:\s|'")
 
 
 def _plain_pairs(text: str, rule: KeyValueRule) -> dict[str, str] | None:
-    """The values of all keys, as a scan finds them, several times as fast; None where only a scan can tell them."""
+    """Return the values of all keys, as a scan finds them, several times as fast; None where only a scan can tell
+    them.
+    """
     if rule.greedy:
         return None
     pair, kv = rule.pair_delimiter, rule.kv_delimiter
@@ -123,7 +124,7 @@ def _marks(rule: KeyValueRule) -> _Marks:
     )
 
 
-_NOT_IN_A_KEY: Final = re.compile(r"[^\w.@/-]")
+_NOT_IN_A_KEY = re.compile(r"[^\w.@/-]")
 
 
 class _Scan:
@@ -135,7 +136,7 @@ class _Scan:
         self._at = 0
 
     def next_pair(self) -> tuple[str, str] | None:
-        """The next key with its value; None at the end of the text."""
+        """Return the next key with its value; None at the end of the text."""
         text, marks, delimiter = self._text, self._marks, self._rule.pair_delimiter
         look = self._at
         while (mark := marks.kv_or_quote.search(text, look)) is not None:
@@ -168,7 +169,7 @@ class _Scan:
         return self._text.endswith(delimiter, 0, at) if delimiter else before in ",;"
 
     def _value(self, middle: "re.Match[str]") -> str:
-        """The value after a delimiter of key and value; the scan goes on at its end."""
+        """Return the value after a delimiter of key and value; the scan goes on at its end."""
         text = self._text
         start = self._start_of_value(middle)
         quoted = self._quoted(start) if text[start : start + 1] in self._marks.closes else None
@@ -226,7 +227,7 @@ class _Scan:
         return None
 
     def _quoted(self, at: int) -> tuple[str, int] | None:
-        """What quotes that open here hold, and where it ends; None where none do, or nothing closes them."""
+        """Return what quotes that open here hold, and where it ends; None where none do, or nothing closes them."""
         text, marks, escapes = self._text, self._marks, self._rule.escapes
         opening = text[at : at + 1]
         close = marks.closes.get(opening)
@@ -260,7 +261,7 @@ def _rule(written: str) -> KeyValueRule:
 
 @column_udf("apl_parse_kv", ["VARCHAR", "VARCHAR"], "VARCHAR[]")
 def _parse_kv(texts: pa.Array, rules: pa.Array) -> pa.Array:
-    """The values of a rule's keys in each text, in their order; `rules` holds one rule as JSON, in every row."""
+    """Return the values of a rule's keys in each text, in their order; `rules` holds one rule as JSON, in every row."""
     rule = _rule(rules[0].as_py()) if len(rules) else None
     if rule is None:
         return pa.array([], pa.list_(pa.string()))

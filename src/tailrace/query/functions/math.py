@@ -58,7 +58,7 @@ MAX_CONSTANT_RANGE = 1_000_000
 
 
 def finite(value: exp.Expr) -> Value:
-    """A REAL; null where it is infinite."""
+    """Return a REAL; null where it is infinite."""
     return real(bind([value], lambda v: case((not_(fn("isinf", v)), v))))
 
 
@@ -185,7 +185,7 @@ def _round(context: Context, value: Value, precision: Value | None) -> Value:
 
 
 def precision_of(value: Value) -> exp.Expr:
-    """A number of digits as an INTEGER, within what any number has; null stays null."""
+    """Return a number of digits as an INTEGER, within what any number has; null stays null."""
 
     def bounded(v: exp.Expr) -> exp.Expr:
         return case(
@@ -232,7 +232,7 @@ def _real_range(given: Sequence[Value], limit: int) -> exp.Expr:
 
 
 def _series(first: exp.Expr, last: exp.Expr, step: exp.Expr, limit: int) -> exp.Expr:
-    """The whole numbers from first to last; null where there are too many."""
+    """Return the whole numbers from first to last; null where there are too many."""
 
     def made(a: exp.Expr, b: exp.Expr, s: exp.Expr) -> exp.Expr:
         span = infix(exp.Sub, cast(b, "HUGEINT"), a)
@@ -301,7 +301,7 @@ _add("sign", "value:number", "type of the value", _sign, "-1, 0 or 1.", "print s
 
 
 def _key(value: Any) -> Any:
-    """What equal JSON values have in common: 1 and 1.0 are equal, true and 1 are not."""
+    """Return what equal JSON values have in common: 1 and 1.0 are equal, true and 1 are not."""
     if isinstance(value, dict):
         return ("object", tuple(sorted((key, _key(item)) for key, item in value.items())))
     if isinstance(value, list):

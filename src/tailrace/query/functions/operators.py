@@ -79,7 +79,7 @@ MEMBERSHIP = ("in", "!in", "in~", "!in~")
 
 
 def binary(operator: str, left: Value, right: Value) -> Value:
-    """`left operator right`, for every operator but the membership ones and between. Raises CallInvalid."""
+    """`left operator right`, for every operator but the membership ones and between. Raise CallInvalid."""
     if operator in LOGICAL:
         node = exp.And if operator == "and" else exp.Or
         return bool_(infix(node, as_bool(left).sql, as_bool(right).sql))
@@ -93,7 +93,7 @@ def binary(operator: str, left: Value, right: Value) -> Value:
 
 
 def unary(operator: str, value: Value) -> Value:
-    """`-value`, `+value` or `not value`. Raises CallInvalid."""
+    """`-value`, `+value` or `not value`. Raise CallInvalid."""
     if operator == "not":
         return bool_(not_(as_bool(value).sql))
     if operator not in ("-", "+"):
@@ -116,7 +116,7 @@ def _negative(number: Value) -> Value:
 
 
 def arithmetic(operator: str, left: Value, right: Value) -> Value:
-    """Sums, differences, products, quotients and remainders of numbers, datetimes and timespans.
+    """Return sums, differences, products, quotients and remainders of numbers, datetimes and timespans.
 
     What leaves 64 bits, and a whole number divided by zero, is null. Whole numbers divide to whole numbers.
     """
@@ -190,7 +190,7 @@ def _datetime_arithmetic(operator: str, left: Value, right: Value) -> Value:
 
 
 def datetime_difference(left: Value, right: Value) -> Value:
-    """The timespan from right to left; null beyond 292 years."""
+    """Return the timespan from right to left; null beyond 292 years."""
     if isinstance(left.constant, int) and isinstance(right.constant, int):
         return timespan_literal((left.constant - right.constant) * NS_PER_US)
     us = infix(exp.Sub, cast(fn("epoch_us", left.sql), "HUGEINT"), fn("epoch_us", right.sql))
@@ -198,7 +198,7 @@ def datetime_difference(left: Value, right: Value) -> Value:
 
 
 def shift(moment: Value, by: Value, sign: int = 1) -> Value:
-    """A datetime moved by a timespan."""
+    """Return a datetime moved by a timespan."""
     if isinstance(moment.constant, int) and isinstance(by.constant, int):
         return datetime_literal(moment.constant + sign * (by.constant // NS_PER_US))
     us = floor_divide(by.sql, NS_PER_US) if not isinstance(by.constant, int) else number_node(by.constant // NS_PER_US)
@@ -274,7 +274,7 @@ def _differ(left: Value, right: Value) -> Value:
 
 
 def _compared(operator: str, left: Value, right: Value) -> exp.Expr | None:
-    """The comparison in SQL, null where the two have no order; None where no two values have one."""
+    """Return the comparison in SQL, null where the two have no order; None where no two values have one."""
     kinds = {left.type, right.type}
     pair = _typed_alike(left, right)
     if pair is not None:
@@ -342,7 +342,7 @@ def between(value: Value, low: Value, high: Value, *, negated: bool = False) -> 
 
 
 def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
-    """`in`, `!in`, `in~`, `!in~` of a list; arrays in the list stand for their elements. Raises CallInvalid."""
+    """`in`, `!in`, `in~`, `!in~` of a list; arrays in the list stand for their elements. Raise CallInvalid."""
     if operator not in MEMBERSHIP:
         raise CallInvalid(f"there is no operator {operator!r}")
     folded = operator.endswith("~")
@@ -384,7 +384,7 @@ def _is_plain(value: Value, item: Value) -> bool:
 
 
 def _subjects(value: Value, kind: Type) -> list[exp.Expr]:
-    """The values that may be equal to literals of a type."""
+    """Return the values that may be equal to literals of a type."""
     if kind not in NUMBERS:
         return [coerce(value, kind).sql]
     if value.type is not DYNAMIC:
@@ -394,20 +394,20 @@ def _subjects(value: Value, kind: Type) -> list[exp.Expr]:
 
 
 def _digits(number: float) -> str:
-    """A number in a list, without its type, which a long list would take longer to bind than all else."""
+    """Return a number in a list, without its type, which a long list would take longer to bind than all else."""
     text = repr(number)
     return text if isinstance(number, int) or "e" in text else f"{text}e0"  # with an exponent it is a DOUBLE
 
 
 def _any(tests: list[exp.Expr]) -> exp.Expr:
-    """A balanced OR, as a long list would be nested too deeply for DuckDB."""
+    """Return a balanced OR, as a long list would be nested too deeply for DuckDB."""
     while len(tests) > 2:
         tests = [infix(exp.Or, *tests[n : n + 2]) if n + 1 < len(tests) else tests[n] for n in range(0, len(tests), 2)]
     return or_(*tests)
 
 
 def string_key(value: Value) -> Value:
-    """What strings that differ only in case have in common."""
+    """Return what strings that differ only in case have in common."""
     return Value(STRING, fn("lower", as_string(value).sql))
 
 
@@ -463,7 +463,7 @@ STRING_OPERATORS = (
 
 
 def string_operator(operator: str, left: Value, right: Value) -> Value:
-    """One of STRING_OPERATORS; negated, a null on the left gives true. Raises CallInvalid for an invalid regex."""
+    """One of STRING_OPERATORS; negated, a null on the left gives true. Raise CallInvalid for an invalid regex."""
     if operator in ("has_any", "has_any_cs"):
         return has_any(left, [right], cased=operator.endswith("_cs"))
     if operator in ("=~", "!~"):
@@ -556,5 +556,5 @@ def index(value: Value, key: Value) -> Value:
 
 
 def pointer(key: str) -> str:
-    """The JSON pointer to a member of this name."""
+    """Return the JSON pointer to a member of this name."""
     return "/" + key.replace("~", "~0").replace("/", "~1")

@@ -20,12 +20,12 @@ from tailrace.query.values import (
 
 
 def parse_json(value: Value) -> Value:
-    """A string that is JSON as what it means; any other as it is."""
+    """Return a string that is JSON as what it means; any other as it is."""
     return _json_of(value, "apl_parse_json")
 
 
 def json_or_null(value: Value) -> Value:
-    """A string that is JSON as what it means, null where it is none; other values as they are."""
+    """Return a string that is JSON as what it means, null where it is none; other values as they are."""
     return _json_of(value, "apl_json")
 
 

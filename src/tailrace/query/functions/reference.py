@@ -33,7 +33,7 @@ from 0. Regular expressions are RE2's; a literal one that is invalid is an error
 
 
 def functions_reference() -> str:
-    """The chapter of the scalar functions, in Markdown: a section for each group, a line for each function."""
+    """Return the chapter of the scalar functions, in Markdown: a section for each group, a line for each function."""
     return _HEAD + "".join(_section(group, functions) for group, functions in GROUPS.items())
 
 
@@ -69,7 +69,7 @@ def cell(text: str) -> str:
 
 
 def function_deviations() -> list[tuple[str, str]]:
-    """Function and how it differs from Kusto or from what Axiom documents, for the chapter on deviations."""
+    """Return function and how it differs from Kusto or from what Axiom documents, for the chapter on deviations."""
     return [(each.name, each.note) for each in sorted(FUNCTIONS.values(), key=lambda each: each.name) if each.note]
 
 

@@ -16,14 +16,16 @@ SPECIAL = r"[\\.+*?()|\[\]{}^$]"
 
 
 def with_regex(value: Value, where: str, index: int | None, body: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-    """What `body` makes of a regex; null in rows where it is none. Raises CallInvalid for a literal that is none."""
+    """Return what `body` makes of a regex; null in rows where it is none. Raise CallInvalid for a literal that is
+    none.
+    """
     if value.is_constant:
         return body(text_node(checked(value, where, index)))
     return opaque(as_text(value).sql, lambda regex: attempt(body(regex)))
 
 
 def checked(value: Value, where: str, index: int | None) -> str:
-    """The text of a literal. Raises CallInvalid for one that is no regex."""
+    """Return the text of a literal. Raise CallInvalid for one that is no regex."""
     regex = value.constant if isinstance(value.constant, str) else ""
     problem = fault(regex)
     if problem is not None:
@@ -32,7 +34,7 @@ def checked(value: Value, where: str, index: int | None) -> str:
 
 
 def fault(regex: str) -> str | None:
-    """What RE2 has against a regex; None for a good one."""
+    """Return what RE2 has against a regex; None for a good one."""
     try:
         pc.match_substring_regex(pa.array([""]), pattern=regex)
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
@@ -41,7 +43,9 @@ def fault(regex: str) -> str | None:
 
 
 def rewrite_fault(regex: str, rewrite: str) -> str | None:
-    """What RE2 has against a replacement for a good regex, such as a group that there is not; None for a good one."""
+    """Return what RE2 has against a replacement for a good regex, such as a group that there is not; None for a good
+    one.
+    """
     try:
         pc.replace_substring_regex(pa.array([""]), pattern=regex, replacement=rewrite)
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
@@ -53,8 +57,8 @@ _PLACEHOLDER = re.compile(r"\$(?:(\$)|([0-9])|\{([0-9])\})")
 
 
 def rewrite_of(rewrite: str) -> str:
-    """A replacement as RE2 writes it: `$1` or `${1}` is what the first group holds, `$0` the whole match, `$$` a dollar
-    sign; RE2's own `\\1` stays."""
+    """Return a replacement as RE2 writes it: `$1` or `${1}` is what the first group holds, `$0` the whole match, `$$` a
+    dollar sign; RE2's own `\\1` stays."""
     return _PLACEHOLDER.sub(lambda found: "$" if found[1] else f"\\{found[2] or found[3]}", rewrite)
 
 
@@ -82,5 +86,5 @@ def groups(regex: str) -> int:
 
 
 def escaped(text: str) -> str:
-    """A regex that matches just this text."""
+    """Return a regex that matches just this text."""
     return "".join("\\" + character if character in _SPECIAL else character for character in text)

@@ -43,7 +43,9 @@ _NICE_S = (
 
 
 def bin_auto_ns(context: Context) -> int:
-    """The bin of bin_auto(), in nanoseconds: a round one that cuts the query's range into no more bins than allowed."""
+    """Return the bin of bin_auto(), in nanoseconds: a round one that cuts the query's range into no more bins than
+    allowed.
+    """
     if context.bin_auto_ns is not None:
         return context.bin_auto_ns
     if context.start_ns is None:
@@ -57,7 +59,7 @@ def bin_auto_ns(context: Context) -> int:
 
 
 def bin_of(value: Value, size: Value) -> Value:
-    """The greatest multiple of the size that is not above the value; datetimes count from 1970."""
+    """Return the greatest multiple of the size that is not above the value; datetimes count from 1970."""
     if isinstance(size.constant, (int, float)) and size.constant <= 0:
         raise CallInvalid("the size of bin() must be above 0", 1)
     if value.type is DATETIME or (size.type is TIMESPAN and value.type not in (TIMESPAN, *NUMBERS)):

@@ -39,7 +39,7 @@ def _numbers(value: Any) -> list[Number]:
 
 
 def _flat(rows: list[Any]) -> tuple[list[Number], list[int]]:
-    """The elements of all series, and how many each has."""
+    """Return the elements of all series, and how many each has."""
     if set(map(type, rows)) != {list}:
         raise TypeError("a series is an array")
     elements = [*itertools.chain.from_iterable(rows)]
@@ -49,7 +49,7 @@ def _flat(rows: list[Any]) -> tuple[list[Number], list[int]]:
 
 
 def _portions(elements: list[Any], sizes: list[int]) -> Iterator[Iterator[Any]]:
-    """The elements of each series, to be read before the next is asked for."""
+    """Return the elements of each series, to be read before the next is asked for."""
     return map(itertools.islice, itertools.repeat(iter(elements)), sizes)
 
 
@@ -70,7 +70,9 @@ class _LengthsDiffer(ValueError):
 
 
 def _flat_pairs(left: list[Any], right: list[Any]) -> tuple[Iterable[Number], Iterable[Number], list[int]]:
-    """The elements of the series on both sides, and how many each has; a number stands for a series of itself."""
+    """Return the elements of the series on both sides, and how many each has; a number stands for a series of
+    itself.
+    """
     if _NUMBER.issuperset(map(type, right)):
         elements, sizes = _flat(left)
         return elements, _repeated(right, sizes), sizes
@@ -189,7 +191,7 @@ def _dot_product(left: Any, right: Any) -> float:
 
 
 def _complete(left: Any, right: Any) -> list[tuple[Number, Number]]:
-    """The pairs that have both sides."""
+    """Return the pairs that have both sides."""
     return [(a, b) for a, b in _paired(left, right) if a is not None and b is not None]
 
 
@@ -208,7 +210,7 @@ def _cosine_similarity(left: Any, right: Any) -> float:
 
 
 def _deviations(elements: list[Number], sizes: list[int]) -> list[Number]:
-    """What the elements differ by from the mean of their series."""
+    """Return what the elements differ by from the mean of their series."""
     means = map(operator.truediv, _sums(elements, sizes), sizes)
     return [*map(operator.sub, elements, _repeated(means, sizes))]
 
@@ -367,7 +369,7 @@ def _fill_linear(values: Any, missing: Any, edges: bool | None, constant: Any) -
 
 
 def _by_length(rows: list[list[Any]]) -> Iterator[tuple[list[int], np.ndarray[Any, Any]]]:
-    """The numbers of the rows of one length, and these as a matrix; what is missing is 0."""
+    """Yield the numbers of the rows of one length, and these as a matrix; what is missing is 0."""
     places: dict[int, list[int]] = {}
     for n, row in enumerate(rows):
         places.setdefault(len(row), []).append(n)
@@ -423,7 +425,7 @@ def _ifft(real: Any, imaginary: Any) -> Any:
 
 
 def _only(values: list[Any]) -> Any:
-    """What all rows have; raises TypeError where they differ."""
+    """Return what all rows have; raise TypeError where they differ."""
     if not _are_one(values):
         raise TypeError("the rows differ")
     return values[0]
@@ -479,7 +481,7 @@ def _iir_rows(values: list[Any], numerators: list[Any], denominators: list[Any])
 
 
 def _recursive(series: list[Any], ahead: list[Number], back: list[Number]) -> list[Any]:
-    """A filter over the elements of one series, or over the columns of many of one length."""
+    """Return a filter over the elements of one series, or over the columns of many of one length."""
     made: list[Any] = []
     for n in range(len(series)):
         total: Any = 0.0

@@ -89,7 +89,7 @@ def _parse_sql(text: str) -> str | None:
 
 
 def _json_of_literal(literal: str) -> str:
-    """The text of a literal in single quotes, escaped as in JSON. Only an escaped quote is resolved: what else a
+    """Return the text of a literal in single quotes, escaped as in JSON. Only an escaped quote is resolved: what else a
     backslash means, the databases disagree on.
     """
     text = literal[1:-1]
@@ -115,7 +115,9 @@ def _cached(
 
 @_cached
 def _parsed_template(parts: tuple[str, ...]) -> _Template | None:
-    """The template of the JSON for statements that differ only in literals; None for what is no simple statement."""
+    """Return the template of the JSON for statements that differ only in literals; None for what is no simple
+    statement.
+    """
     try:
         return _template(to_json(sql_parser.parse(_tokens(parts))), _MARK_IN_JSON)
     except (NotParsed, RecursionError):
@@ -172,7 +174,7 @@ def _written(model: str) -> str | None:
 
 @_cached
 def _written_template(shape: tuple[str, ...]) -> _Template | None:
-    """The template of the statement for models that differ only in values."""
+    """Return the template of the statement for models that differ only in values."""
     first, *others = shape
     marked = first + "".join(f"{_VALUE}\\u0000{n}\\u0000{part}" for n, part in enumerate(others))
     written = _written(marked)

@@ -6,7 +6,7 @@ or backticks are names, never strings. Common table expressions, window function
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ Node = dict[str, Any]
 MAX_DEPTH = 48  # of parentheses, subqueries and operators in each other
 
 COMPARISON, BITS_OR, UNARY, NOT = 6, 7, 13, 4
-BINARY: Final = {
+BINARY = {
     "or": 1, "xor": 2, "and": 3,
     "=": 6, "==": 6, "<=>": 6, "<>": 6, "!=": 6, "<": 6, "<=": 6, ">": 6, ">=": 6, "~": 6, "~*": 6, "!~": 6, "!~*": 6,
     "@>": 6, "<@": 6, "&&": 6,
@@ -24,28 +24,28 @@ BINARY: Final = {
     "->": 14, "->>": 14, "#>": 14, "#>>": 14,
 }  # fmt: skip
 """How tightly operators of two sides bind, after MySQL's manual."""
-PATTERNS: Final = frozenset({"like", "ilike", "rlike", "regexp"})
-CHAINED: Final = frozenset({"or", "and", "+", "*", "||"})
+PATTERNS = frozenset({"like", "ilike", "rlike", "regexp"})
+CHAINED = frozenset({"or", "and", "+", "*", "||"})
 """Operators of which a chain is one node of many params."""
 
-RESERVED: Final = frozenset({
+RESERVED = frozenset({
     "all", "and", "any", "as", "asc", "between", "by", "case", "cross", "delete", "desc", "distinct", "div", "else",
     "end", "except", "exists", "fetch", "for", "from", "full", "group", "having", "ilike", "in", "inner", "insert",
     "intersect", "interval", "into", "is", "join", "left", "like", "limit", "lock", "mod", "natural", "not", "null",
     "offset", "on", "or", "order", "outer", "over", "regexp", "returning", "right", "rlike", "select", "set", "some",
     "straight_join", "then", "union", "update", "using", "values", "when", "where", "window", "with", "xor",
 })  # fmt: skip
-_FUNCTIONS_OF_RESERVED: Final = frozenset({"any", "all", "some", "left", "right", "values", "mod", "insert", "replace"})
-QUANTIFIERS: Final = frozenset({"any", "all", "some"})
-_WORDS: Final = {"null": "null", "true": "bool", "false": "bool", "default": "default"}
-TYPED: Final = frozenset({"date", "time", "timestamp"})
-_UNITS: Final = frozenset({
+_FUNCTIONS_OF_RESERVED = frozenset({"any", "all", "some", "left", "right", "values", "mod", "insert", "replace"})
+QUANTIFIERS = frozenset({"any", "all", "some"})
+_WORDS = {"null": "null", "true": "bool", "false": "bool", "default": "default"}
+TYPED = frozenset({"date", "time", "timestamp"})
+_UNITS = frozenset({
     "day", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "microsecond", "millisecond", "minute", "month",
     "quarter", "second", "week", "year",
 })  # fmt: skip
-_SECOND_WORDS: Final = {"double": "precision", "character": "varying", "signed": "integer", "unsigned": "integer"}
-_HINTS: Final = frozenset({"use", "force", "ignore"})
-_JOINS: Final = {
+_SECOND_WORDS = {"double": "precision", "character": "varying", "signed": "integer", "unsigned": "integer"}
+_HINTS = frozenset({"use", "force", "ignore"})
+_JOINS = {
     ("join",): "join", ("inner", "join"): "inner join", ("cross", "join"): "cross join",
     ("left", "join"): "left join", ("left", "outer", "join"): "left join",
     ("right", "join"): "right join", ("right", "outer", "join"): "right join",
@@ -53,7 +53,7 @@ _JOINS: Final = {
     ("natural", "join"): "natural join",
 }  # fmt: skip
 
-PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class NotParsed(ValueError):
@@ -78,7 +78,7 @@ _TOKEN = re.compile(
 
 
 def tokens(text: str) -> Iterable[Token]:
-    """The words and operators of a text without literals, comments and quoted names."""
+    """Return the words and operators of a text without literals, comments and quoted names."""
     at, end = 0, len(text.rstrip())
     while at < end:
         match = _TOKEN.match(text, at, end)
@@ -95,7 +95,7 @@ def tokens(text: str) -> Iterable[Token]:
 
 
 def parse(found: list[Token]) -> Node:
-    """The statement that tokens are; raises NotParsed for what is none, or not a simple one."""
+    """Return the statement that tokens are; raise NotParsed for what is none, or not a simple one."""
     return _Parser(found).statement()
 
 
@@ -347,7 +347,7 @@ class _Parser:
         return made
 
     def _qualified(self, last: str) -> Node:
-        """A name with those before it: the table of a column, the schema of a table, the catalog of a schema."""
+        """Return a name with those before it: the table of a column, the schema of a table, the catalog of a schema."""
         names: list[Node] = []
         while True:
             name: Node = {}
@@ -389,7 +389,7 @@ class _Parser:
         return made
 
     def _binary(self, least: int) -> Node:
-        """A Pratt parser: operators that bind at least so tightly."""
+        """Return a Pratt parser: operators that bind at least so tightly."""
         left = self._prefix()
         levels = 0
         while True:
@@ -414,7 +414,7 @@ class _Parser:
                 raise NotParsed(f"a statement is nested at most {MAX_DEPTH} deep")
 
     def _comparison(self, left: Node) -> Node | None:
-        """What comparisons with words make of their left side: is, in, between, like and their negations."""
+        """Return what comparisons with words make of their left side: is, in, between, like and their negations."""
         if self._take("is"):
             operator = "is not" if self._take("not") else "is"
             return {"operator": operator, "params": [left, self._expression(BITS_OR)]}
@@ -472,7 +472,7 @@ class _Parser:
         return self._qualified("colname")
 
     def _word(self, token: Token) -> Node | None:
-        """What begins with a word that is no column's name."""
+        """Return what begins with a word that is no column's name."""
         after = self._peek(1)
         if token.word in _WORDS and after.word not in (".", "("):
             self._at += 1
@@ -542,7 +542,7 @@ class _Parser:
         return {"colname": "*"} if self._take("*") else self._expression()
 
     def _type(self) -> str:
-        """A type's name, as `decimal(10, 2)` or `double precision`."""
+        """Return a type's name, as `decimal(10, 2)` or `double precision`."""
         token = self._peek()
         if token.kind != "word" or token.word in RESERVED:
             raise NotParsed(f"a type is expected, not {token.text!r}")

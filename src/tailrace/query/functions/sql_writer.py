@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from tailrace.query.functions.sql_parser import (
     BINARY,
@@ -17,20 +17,20 @@ from tailrace.query.functions.sql_parser import (
     Node,
 )
 
-_NAME: Final = re.compile(r"[^\W\d][\w$]*")
-_ATOM: Final = 20  # what needs no parentheses
-_WORDS: Final = frozenset({"is", "is not", "in", "not in", "between", "not between"})
-_LIKES: Final = PATTERNS | {f"not {each}" for each in PATTERNS}
-_NUMERIC: Final = ("integer", "float")
+_NAME = re.compile(r"[^\W\d][\w$]*")
+_ATOM = 20  # what needs no parentheses
+_WORDS = frozenset({"is", "is not", "in", "not in", "between", "not between"})
+_LIKES = PATTERNS | {f"not {each}" for each in PATTERNS}
+_NUMERIC = ("integer", "float")
 
 
 def write(model: Node) -> str:
-    """The statement of a model; raises TypeError, LookupError or ValueError for what is no model."""
+    """Return the statement of a model; raise TypeError, LookupError or ValueError for what is no model."""
     return _STATEMENTS[model["type"]](model)
 
 
 def quoted(text: str) -> str:
-    """A text as a literal that is read as this text, whether a backslash escapes or not."""
+    """Return a text as a literal that is read as this text, whether a backslash escapes or not."""
     if "'" not in text and "\\" not in text:
         return f"'{text}'"
     return "'" + re.sub(r"\\[^']|\\|'", _escaped, text, flags=re.DOTALL) + "'"
@@ -156,7 +156,7 @@ def _assignment(node: Node) -> str:
     return f"{_path(node)} = {_expression(node['expr'])}"
 
 
-_STATEMENTS: Final = {"select": _select, "insert": _insert, "update": _update, "delete": _delete}
+_STATEMENTS = {"select": _select, "insert": _insert, "update": _update, "delete": _delete}
 
 
 # Tables
@@ -195,13 +195,13 @@ def _expression(node: Node) -> str:
 
 
 def _within(node: Node, least: int) -> str:
-    """An operand of an operator, in parentheses where it binds less tightly."""
+    """Return an operand of an operator, in parentheses where it binds less tightly."""
     text, power = _written(node)
     return text if power >= least else f"({text})"
 
 
 def _written(node: Node) -> tuple[str, int]:
-    """An expression, and how tightly it binds."""
+    """Return an expression, and how tightly it binds."""
     if "operator" in node:
         return _operation(node)
     return _atom(node), _ATOM

@@ -435,7 +435,7 @@ def _url(
     query: Any = "",
     **others: Any,
 ) -> str:
-    """The URL of a dictionary's parts, which are the other arguments too."""
+    """Return the URL of a dictionary's parts, which are the other arguments too."""
     if others and not _URL_NAMES.isdisjoint(map(str.lower, others)):
         named = {key.lower(): value for key, value in parts.items() if value is not None and value != ""}
         other_query = named.pop("query parameters", "")
@@ -839,7 +839,7 @@ def _strrep(context: Context, text: Value, count: Value, delimiter: Value | None
 
 
 def _begin(text: exp.Expr, start: exp.Expr) -> exp.Expr:
-    """The zero-based offset that a start means, a negative one counting from the end."""
+    """Return the zero-based offset that a start means, a negative one counting from the end."""
     size = fn("length", text)
     # LEAST and GREATEST pass over nulls, so a null start must not come to them.
     return case(

@@ -112,7 +112,9 @@ def parameters(text: str) -> tuple[Parameter, ...]:
 
 
 def table(group: str) -> tuple[list[Function], Callable[..., None]]:
-    """An empty table of a group, and what adds to it: name, parameters, result, builder, doc, example, its result."""
+    """Return an empty table of a group, and what adds to it: name, parameters, result, builder, doc, example, its
+    result.
+    """
     made: list[Function] = []
 
     def add(
@@ -136,7 +138,7 @@ def table(group: str) -> tuple[list[Function], Callable[..., None]]:
 
 
 def invoke(function: Function, arguments: Sequence[Value], context: Context) -> Value:
-    """The call as a value. Raises CallInvalid for a wrong number of arguments, or one that can never fit."""
+    """Return the call as a value. Raise CallInvalid for a wrong number of arguments, or one that can never fit."""
     _check_count(function, len(arguments))
     given: list[Value | None] = []
     for index, parameter in enumerate(function.parameters):
@@ -187,14 +189,14 @@ def _fitted(function: Function, parameter: Parameter, value: Value, index: int) 
 
 
 def find(functions: Mapping[str, Function], name: str) -> Function:
-    """The function of a name. Raises CallInvalid with the nearest name there is."""
+    """Return the function of a name. Raise CallInvalid with the nearest name there is."""
     if name in functions:
         return functions[name]
     raise CallInvalid(f"there is no function {name}()" + suggestion(name, functions))
 
 
 def constant_text(function: str, value: Value | None, index: int, accepted: Sequence[str]) -> str:
-    """A string literal among those accepted. Raises CallInvalid."""
+    """Return a string literal among those accepted. Raise CallInvalid."""
     given = value.constant if value is not None else None
     if isinstance(given, str) and given.lower() in accepted:
         return given.lower()

@@ -19,7 +19,7 @@ MAX_ALTERNATIVES_LENGTH = 4096  # of a regex, for which RE2 has 8 MiB
 
 
 def term_pattern(term: str, *, starts: bool, ends: bool, outside: str = OUTSIDE) -> str:
-    """The regex of a term that begins and/or ends where a term of the text does.
+    """Return the regex of a term that begins and/or ends where a term of the text does.
 
     At a side where the sought text has another character than a letter or digit, there is nothing to check.
     """

@@ -80,7 +80,7 @@ class Udf(Struct, frozen=True):
     rows: Callable[..., list[Any]] | None = None
 
     def __call__(self, *arguments: Value) -> Value:
-        """The call as a value; the arguments must be of the declared types already."""
+        """Return the call as a value; the arguments must be of the declared types already."""
         nodes: list[exp.Expr] = []
         for argument, kind in zip(arguments, self.parameters, strict=True):
             nodes.append(cast(argument.sql, "VARCHAR") if kind is DYNAMIC else argument.sql)
@@ -161,7 +161,9 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
 
 
 def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
-    """The function over blocks of rows: what is the same in all rows is read once, each other value computed once."""
+    """Return the function over blocks of rows: what is the same in all rows is read once, each other value computed
+    once.
+    """
     # Which parameter varied in the last block and the values of the others, and the results by its values.
     remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]
 
@@ -204,7 +206,7 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
 
 
 def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], pa.Array]:
-    """The combinations of values there are, column by column, and which of them is where."""
+    """Return the combinations of values there are, column by column, and which of them is where."""
     codes = columns[0].indices.to_numpy().astype(np.int64)
     for column in columns[1:]:
         codes = codes * len(column.dictionary) + column.indices.to_numpy()
@@ -215,7 +217,9 @@ def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], p
 
 
 def _results(function: Udf, varying: list[int], cells: list[list[Any]], constants: tuple[Any, ...]) -> list[Any]:
-    """The results of rows that are given by the cells of the columns that vary, and by what is the same in all."""
+    """Return the results of rows that are given by the cells of the columns that vary, and by what is the same in
+    all.
+    """
     size = len(cells[0])
     given, fixed = iter(cells), iter(constants)
     columns: list[list[Any]] = []
@@ -290,7 +294,7 @@ def _json_array(values: list[Any]) -> pa.Array:
 
 
 def _fitting(function: Udf, result: Any) -> Any:
-    """A result as the function's type; null where it does not fit into it."""
+    """Return a result as the function's type; null where it does not fit into it."""
     try:
         return _fitted(result, function.result, written=function.written)
     except FAILURES:
@@ -325,7 +329,7 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _counted(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array]:
-    """The function with so many parameters, as DuckDB counts them."""
+    """Return the function with so many parameters, as DuckDB counts them."""
     parameters = [inspect.Parameter(f"a{n}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in range(count)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
@@ -351,7 +355,7 @@ def from_json(text: str) -> Any:
 def strict_json(text: str) -> Any:
     """JSON text as Python values; of a key that comes twice the last is kept, as on ingest.
 
-    Raises ValueError (msgspec's errors are some) or RecursionError for what is not JSON.
+    Raise ValueError (msgspec's errors are some) or RecursionError for what is not JSON.
     """
     try:
         return msgspec.json.decode(text)
@@ -381,7 +385,8 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @udf("apl_inside", [STRING, STRING, STRING], STRING)
 def inside(rest: str, name: str, nesting: str) -> str | None:
-    """The object of a name out of the JSON text of an event's rest, whose keys are whole paths; null where it has none.
+    """Return the object of a name out of the JSON text of an event's rest, whose keys are whole paths; null where it
+    has none.
 
     `nesting` is a JSON object: the keys below the name of each path that does not end at its dots.
     """
@@ -421,7 +426,7 @@ def _place(tree: dict[str, Any], keys: list[str], raw: msgspec.Raw) -> None:
 
 @column_udf("apl_timestamp", ["VARCHAR"], "TIMESTAMPTZ")
 def _timestamps(texts: pa.Array) -> pa.Array:
-    """The times that texts mean, in microseconds; null for what is none or outside of the years 1 to 9999."""
+    """Return the times that texts mean, in microseconds; null for what is none or outside of the years 1 to 9999."""
     lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     starts = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts)]
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)

@@ -30,7 +30,7 @@ class UpgradeFailed(Exception):
 def upgrade(database: "Database") -> None:
     """Run what is missing, in one transaction: a database that fails to upgrade is as it was before.
 
-    Nothing is written to one that has the newest tables: a server starts on a full disk too. Raises UpgradeFailed for
+    Nothing is written to one that has the newest tables: a server starts on a full disk too. Raise UpgradeFailed for
     one of a later version, and what the database raises.
     """
     with database.reading() as connection:
@@ -85,7 +85,7 @@ def fill(connection: Connection) -> None:
 
 
 def _make(connection: Connection) -> None:
-    """What all migrations together make of an empty database."""
+    """Make of an empty database what all migrations together make of it."""
     metadata.create_all(connection)
     fill(connection)
     _version.create(connection)
