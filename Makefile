@@ -56,6 +56,8 @@ docs: $(INSTALLED)
 	mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m tailrace.query.reference > docs/apl.md.new
 	mv docs/apl.md.new docs/apl.md
+	$(BIN)/python tests/support/packages.py > docs/architecture.md.new
+	mv docs/architecture.md.new docs/architecture.md
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench

@@ -1,60 +1,11 @@
-"""The arrows of the architecture: which package may import which."""
+"""Packages import only those that come before them in the pipeline."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-SOURCE = Path(__file__).parents[1] / "src" / "tailrace"
-WHOLE = "the whole package"  # a plain `import tailrace`
-
-# docs/architecture.md shows the same table to readers.
-MAY_IMPORT: dict[str, set[str]] = {
-    "events": set(),
-    "config": {"events"},
-    "storage": {"events"},
-    "parsing": {"events"},
-    "log": {"events", "storage"},
-    "lake": {"events", "storage", "log"},
-    "query": {"events", "storage", "lake"},
-    "access": {"events", "storage"},
-    "tail": {"events", "lake", "query"},
-    "ingest": {"events", "parsing", "log", "lake", "access", "query", "tail"},
-    "protocols": {"events", "parsing", "access"},
-    "monitors": {"events", "storage", "query", "access"},
-    "api": {
-        "events",
-        "config",
-        "storage",
-        "parsing",
-        "log",
-        "lake",
-        "query",
-        "access",
-        "tail",
-        "monitors",
-        "protocols",
-    },
-    "server": {
-        "events",
-        "config",
-        "storage",
-        "parsing",
-        "log",
-        "lake",
-        "query",
-        "access",
-        "tail",
-        "ingest",
-        "monitors",
-        "protocols",
-        "api",
-        WHOLE,
-    },
-    "cli": {"config", "server"},
-    "__main__": {"cli"},
-}
+from support.packages import MAY_IMPORT, PAGE, SOURCE, WHOLE, packages_table
 
 
 def packages() -> list[str]:
@@ -107,13 +58,15 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
     assert wrong == []
 
 
-def test_the_table_has_no_way_back() -> None:
-    done: set[str] = set()
-    while ready := {
-        package for package, imports in MAY_IMPORT.items() if package not in done and imports - {WHOLE} <= done
-    }:
-        done |= ready
-    assert done == set(MAY_IMPORT)
+def test_a_package_imports_only_those_above_it_in_the_table() -> None:
+    above: set[str] = set()
+    for package, imports in MAY_IMPORT.items():
+        assert imports - {WHOLE} <= above, package
+        above.add(package)
+
+
+def test_the_page_on_the_architecture_has_the_table() -> None:
+    assert packages_table() in PAGE.read_text(), "run `make docs`"
 
 
 def test_every_kind_of_import_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""Users, tokens, keys and what they may do, in the database, which holds only hashes of secrets."""
+"""Organisations, users, roles, groups, tokens, keys and sessions, and what each credential may do."""
 
 from tailrace.access.audit import Actor, Entry, Resource, is_audit
 from tailrace.access.capabilities import (

@@ -1,4 +1,6 @@
-"""The management and query HTTP API: datasets, tokens, the current user, SQL."""
+"""The management and query HTTP API: a module a resource, with its routes, what a token needs for them, and what
+the audit trail says of them. OpenAPI is made from those.
+"""
 
 from tailrace.api.application import Services, build
 from tailrace.api.route import Act, ApiRoute, Need

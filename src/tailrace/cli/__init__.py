@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve`, `config`, and the commands that talk to a server over HTTP."""
+"""The command line: `tailrace serve`, `config`, and commands that call a server over HTTP."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""Every setting in one frozen struct; read from a TOML file, `TAILRACE_*` and flags, in that rising order."""
+"""Settings: how one is declared, read from a TOML file, `TAILRACE_*` variables and flags, checked and documented."""
 
 from tailrace.config.field import Setting, Unit
 from tailrace.config.load import CLIENT_VARIABLES, ConfigError, load

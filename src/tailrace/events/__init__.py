@@ -1,4 +1,4 @@
-"""The nouns everyone shares: batch, receipt, rejection, and the error tree."""
+"""The types that every package shares: batches, receipts, rejections, outcomes of requests, times, the error tree."""
 
 from tailrace.events.batch import Batch, OpenDataset, ParsedBatch, Receipt, Rejection
 from tailrace.events.errors import (

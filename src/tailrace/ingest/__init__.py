@@ -1,4 +1,4 @@
-"""The service between protocols and log: checks, deduplication, upserts, back pressure, durable answers."""
+"""The ingest service between protocols and log: checks, deduplication, upserts, back pressure."""
 
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.ingest.lookups import Lookups

@@ -1,4 +1,4 @@
-"""Columns: events shredded to Arrow, kept hot until committed to Delta tables."""
+"""The tables: events shredded to columns, hot rows in memory, commits to Delta tables, and their maintenance."""
 
 from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
 from tailrace.lake.fields import Column, FieldsView

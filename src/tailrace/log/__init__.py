@@ -1,4 +1,4 @@
-"""The durable log: batches appended, flushed, read back in order, released once they are in a table."""
+"""The durable log: batches appended and flushed, read back in order, released once they are in a table."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol

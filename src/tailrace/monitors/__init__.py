@@ -1,4 +1,4 @@
-"""Monitors: queries that run again and again, and the notifiers that are told when their answers change."""
+"""Monitors, which run a query on an interval, and notifiers, which send their alerts."""
 
 from tailrace.monitors.monitor import Monitor, read_monitor
 from tailrace.monitors.notifier import Notifier, read_notifier

@@ -1,4 +1,4 @@
-"""Bodies to batches: content encodings, parsing JSON, NDJSON and CSV into events, limits, times."""
+"""Request bodies to batches: content encodings, JSON, NDJSON, CSV, OTLP; limits on events; their times."""
 
 from tailrace.parsing.array import ArrayFields, Copy, parse_array
 from tailrace.parsing.csv import parse_csv

@@ -1,4 +1,4 @@
-"""Queries over the lake: SQL now, compiled languages on the same engine."""
+"""Queries: APL and SQL compiled for DuckDB, the engine processes that run them, and the formats of results."""
 
 import time
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Builds the parts from the settings, wires them, and runs the HTTP server."""
+"""Opens the stores, builds the parts over them from the settings, and runs the HTTP server."""

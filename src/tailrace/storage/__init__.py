@@ -1,1 +1,1 @@
-"""The SQL database and the documents in it; files that survive a power cut; what failures of disks mean."""
+"""The SQL database, its migrations and the JSON documents in it; durable file writes; what disk errors mean."""

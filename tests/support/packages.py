@@ -1,0 +1,93 @@
+"""The packages of the source: which may import which, and the table of them in docs/architecture.md."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tailrace"
+PAGE = ROOT / "docs" / "architecture.md"
+WHOLE = "the whole package"  # a plain `import tailrace`
+
+_SECTION = re.compile(r"(?<=^## The packages\n\n).*?(?=\n## )", re.DOTALL | re.MULTILINE)
+
+# In the order of the pipeline: none imports one that comes later.
+MAY_IMPORT: dict[str, set[str]] = {
+    "events": set(),
+    "config": {"events"},
+    "storage": {"events"},
+    "parsing": {"events"},
+    "log": {"events", "storage"},
+    "lake": {"events", "storage", "log"},
+    "query": {"events", "storage", "lake"},
+    "access": {"events", "storage"},
+    "tail": {"events", "lake", "query"},
+    "ingest": {"events", "parsing", "log", "lake", "access", "query", "tail"},
+    "protocols": {"events", "parsing", "access"},
+    "monitors": {"events", "storage", "query", "access"},
+    "api": {
+        "events",
+        "config",
+        "storage",
+        "parsing",
+        "log",
+        "lake",
+        "query",
+        "access",
+        "tail",
+        "monitors",
+        "protocols",
+    },
+    "server": {
+        "events",
+        "config",
+        "storage",
+        "parsing",
+        "log",
+        "lake",
+        "query",
+        "access",
+        "tail",
+        "ingest",
+        "monitors",
+        "protocols",
+        "api",
+        WHOLE,
+    },
+    "cli": {"config", "server"},
+    "__main__": {"cli"},
+}
+
+
+def architecture_page() -> str:
+    """Return docs/architecture.md with the table of packages that MAY_IMPORT and their docstrings make."""
+    return _SECTION.sub(lambda _: packages_table(), PAGE.read_text(), count=1)
+
+
+def packages_table() -> str:
+    """Return the table in Markdown: each package, what the first paragraph of its docstring says, what it imports."""
+    rows = [
+        f"| `tailrace.{package}` | {_first_paragraph(package)} | {_imports(package)} |\n"
+        for package in MAY_IMPORT
+        if (SOURCE / package).is_dir()
+    ]
+    return "| package | holds | may import |\n| --- | --- | --- |\n" + "".join(rows)
+
+
+def _first_paragraph(package: str) -> str:
+    docstring = ast.get_docstring(ast.parse((SOURCE / package / "__init__.py").read_text())) or ""
+    return " ".join(docstring.partition("\n\n")[0].split()).removesuffix(".")
+
+
+def _imports(package: str) -> str:
+    imports = MAY_IMPORT[package] - {WHOLE}
+    above = list(MAY_IMPORT)[: list(MAY_IMPORT).index(package)]
+    missing = [name for name in above if name not in imports]
+    if len(imports) > 7:
+        return "all above" + (f" but {', '.join(missing)}" if missing else "")
+    return ", ".join(name for name in above if name in imports) or "nothing"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(architecture_page())
