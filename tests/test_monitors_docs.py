@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tailrace.config import SETTINGS
-from tailrace.monitors import evaluate, monitor, runner, store
+from tailrace.monitors import evaluation, monitor, runner, store
 from tailrace.monitors.notifier import KINDS
-from tailrace.monitors.template import FUNCTIONS
+from tailrace.monitors.template_functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -58,8 +58,8 @@ def test_the_settings_of_the_page_are_settings() -> None:
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
-    assert f"up to {evaluate.MAX_GROUPS:,}; a run" in text
-    assert f"up to {evaluate.MAX_MATCH_NOTICES} a run" in text
+    assert f"up to {evaluation.MAX_GROUPS:,}; a run" in text
+    assert f"up to {evaluation.MAX_MATCH_NOTICES} a run" in text
     assert f"The newest {store.MAX_HISTORY:,} entries" in text
     assert f"`tolerance` percent ({monitor.DEFAULT_TOLERANCE:g})" in text
     assert f"`compareDays` days ({monitor.DEFAULT_COMPARE_DAYS})" in text

@@ -9,7 +9,7 @@ from msgspec import Struct
 from tailrace.config import Settings
 from tailrace.lake import LakeSettings, UpkeepSettings
 from tailrace.log import LocalLog
-from tailrace.monitors import Mail, Outgoing
+from tailrace.monitors import DeliverySettings, MailServer
 from tailrace.parsing import Limits
 from tailrace.query import QueryLimits
 from tailrace.tail import TailLimits
@@ -21,8 +21,8 @@ STRUCTS: tuple[tuple[Struct, str, dict[str, str], set[str]], ...] = (
     (UpkeepSettings(), "", {"every_s": "upkeep_every_s"}, set()),
     (QueryLimits(), "query_", {}, set()),
     (TailLimits(), "tail_", {}, set()),
-    (Outgoing(), "outgoing_", {}, {"mail"}),
-    (Mail(), "smtp_", {"sender": "smtp_from"}, set()),
+    (DeliverySettings(), "outgoing_", {}, {"mail"}),
+    (MailServer(), "smtp_", {"sender": "smtp_from"}, set()),
 )
 
 

@@ -15,18 +15,18 @@ from support.waiting import wait_until
 from tailrace.access import Grant
 from tailrace.events import DatasetNotFound, DiskFull
 from tailrace.monitors import (
-    Defined,
+    DeliverySettings,
     Monitor,
+    MonitorQuery,
     MonitorStore,
+    NotificationSender,
     Notifier,
-    Outgoing,
-    Question,
     Runner,
-    Sender,
+    ScheduledMonitor,
     read_notifier,
 )
 from tailrace.monitors.runner import RETRY_AFTER_S, SECOND_NS, next_run_ns
-from tailrace.monitors.store import Entry, Pending
+from tailrace.monitors.store import HistoryEntry, PendingNotification
 from tailrace.query import AplResult
 from tailrace.query.run import AplField, AplStatus, AplTable
 from tailrace.storage.database import Database
@@ -57,26 +57,26 @@ class World:
         self.now_ns = START
         self.receiver = receiver
         self.store = MonitorStore(database)
-        self.defined: dict[str, Defined] = {}
+        self.defined: dict[str, ScheduledMonitor] = {}
         self.notifiers: dict[str, Notifier] = {"hook": self.hook()}
-        self.asked: list[Question] = []
-        self.answers: Callable[[Question], AplResult] = lambda question: answer(11)
+        self.asked: list[MonitorQuery] = []
+        self.answers: Callable[[MonitorQuery], AplResult] = lambda question: answer(11)
         self.runner = self.started()
 
     def started(self) -> Runner:
-        sender = Sender(Outgoing(private=True))
+        sender = NotificationSender(DeliverySettings(private=True))
         return Runner(self.store, self, sender, concurrency=2, clock_ns=lambda: self.now_ns)
 
     def hook(self, **more: Any) -> Notifier:
         return read_notifier({"name": "hook", "properties": {"webhook": {"url": self.receiver.url}}, **more})
 
-    def monitors(self) -> list[Defined]:
+    def monitors(self) -> list[ScheduledMonitor]:
         return list(self.defined.values())
 
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
         return self.notifiers.get(notifier_id) if organisation == "o" else None
 
-    def ask(self, question: Question) -> AplResult:
+    def ask(self, question: MonitorQuery) -> AplResult:
         self.asked.append(question)
         return self.answers(question)
 
@@ -85,7 +85,7 @@ class World:
             "name": name, "type": "Threshold", "apl_query": name, "operator": "Above", "threshold": 10.0,
             "notifier_ids": ("hook",),
         }  # fmt: skip
-        self.defined[name] = Defined(name, "o", Monitor(**(made | more)), Grant(name, "api", "u", "o"))
+        self.defined[name] = ScheduledMonitor(name, "o", Monitor(**(made | more)), Grant(name, "api", "u", "o"))
         self.store.expect(name, "o")
         self.runner.changed(name)
 
@@ -174,7 +174,7 @@ def test_a_disabled_monitor_does_not_run_and_one_that_is_put_off_runs_then(play:
 
 def test_a_failing_monitor_stops_no_other_and_says_once_why(play: Play) -> None:
     async def scene(world: World) -> None:
-        def answers(question: Question) -> AplResult:
+        def answers(question: MonitorQuery) -> AplResult:
             if question.apl == "bad":
                 raise DatasetNotFound("dataset 'x' not found")
             if question.apl == "worse":
@@ -203,7 +203,7 @@ def test_a_failing_monitor_stops_no_other_and_says_once_why(play: Play) -> None:
 
 def test_an_error_leaves_what_is_open_open(play: Play) -> None:
     async def scene(world: World) -> None:
-        def fail(question: Question) -> AplResult:
+        def fail(question: MonitorQuery) -> AplResult:
             raise DatasetNotFound("gone")
 
         world.define()
@@ -270,7 +270,7 @@ def test_what_was_sent_is_not_sent_again_while_the_disk_is_full(play: Play, monk
         sent = world.store.sent
         refused: list[str] = []
 
-        def refuse(pending: Pending, entry: Entry) -> None:
+        def refuse(pending: PendingNotification, entry: HistoryEntry) -> None:
             if len(refused) < 3:
                 refused.append(entry.kind)
                 raise DiskFull("no space is left on the disk")
@@ -295,7 +295,7 @@ def test_what_arrives_while_what_is_pending_is_read_is_sent_once(play: Play, mon
             assert notifier_id != "late" or is_read.wait(30)
             return look_up(organisation, notifier_id)
 
-        def pending(until_ns: int, limit: int) -> list[Pending]:
+        def pending(until_ns: int, limit: int) -> list[PendingNotification]:
             found = read(until_ns, limit)
             if len(found) == 1:  # the late one, which is on its way
                 is_read.set()
@@ -336,7 +336,7 @@ def test_a_notifier_that_is_missing_disabled_or_only_kept_is_in_the_history(play
 
 def test_a_monitor_that_is_deleted_is_forgotten_even_while_it_runs(play: Play) -> None:
     async def scene(world: World) -> None:
-        def delete(question: Question) -> AplResult:
+        def delete(question: MonitorQuery) -> AplResult:
             world.store.forget("m")
             del world.defined["m"]
             return answer(11)
@@ -356,7 +356,7 @@ def test_a_monitor_that_is_changed_while_it_runs_runs_again(play: Play) -> None:
     async def scene(world: World) -> None:
         changed: list[int] = []
 
-        def change(question: Question) -> AplResult:
+        def change(question: MonitorQuery) -> AplResult:
             if not changed:
                 changed.append(1)
                 asyncio.run_coroutine_threadsafe(define(), loop).result()

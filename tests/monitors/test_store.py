@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from tailrace.monitors import Entry, MonitorStore
+from tailrace.monitors import HistoryEntry, MonitorStore
 from tailrace.monitors import store as module
-from tailrace.monitors.evaluate import State
+from tailrace.monitors.evaluation import MonitorState
 from tailrace.storage.database import Database
 
 
@@ -17,16 +17,16 @@ def store(database: Database) -> MonitorStore:
     return made
 
 
-def finish(store: MonitorStore, at_ns: int, *entries: Entry, error: str = "") -> None:
+def finish(store: MonitorStore, at_ns: int, *entries: HistoryEntry, error: str = "") -> None:
     before = store.run("m")
     assert before is not None
-    assert store.finish(before, at_ns=at_ns, next_ns=at_ns + 60, state=State(), error=error, entries=entries)
+    assert store.finish(before, at_ns=at_ns, next_ns=at_ns + 60, state=MonitorState(), error=error, entries=entries)
 
 
 def test_a_run_is_stored_with_what_it_came_to(store: MonitorStore) -> None:
     assert store.due_times() == {"m": 0}
 
-    finish(store, 2**62, Entry(at_ns=2**62, kind="error", text="a\0b"), error="a\0b")
+    finish(store, 2**62, HistoryEntry(at_ns=2**62, kind="error", text="a\0b"), error="a\0b")
 
     run = store.run("m")
     assert run is not None
@@ -36,7 +36,7 @@ def test_a_run_is_stored_with_what_it_came_to(store: MonitorStore) -> None:
 
 
 def test_a_value_that_is_no_number_is_stored(store: MonitorStore) -> None:
-    finish(store, 1, *(Entry(at_ns=1, kind="open", text="", value=value) for value in (math.nan, math.inf, 0.1)))
+    finish(store, 1, *(HistoryEntry(at_ns=1, kind="open", text="", value=value) for value in (math.nan, math.inf, 0.1)))
 
     first, *others = [entry.value for entry in store.history("m")]
     assert first is not None
@@ -47,7 +47,10 @@ def test_a_value_that_is_no_number_is_stored(store: MonitorStore) -> None:
 def test_history_is_found_by_time_and_kind(store: MonitorStore) -> None:
     for at_ns in (1, 2, 3):
         finish(
-            store, at_ns, Entry(at_ns=at_ns, kind="open", text=str(at_ns)), Entry(at_ns=at_ns, kind="error", text="e")
+            store,
+            at_ns,
+            HistoryEntry(at_ns=at_ns, kind="open", text=str(at_ns)),
+            HistoryEntry(at_ns=at_ns, kind="error", text="e"),
         )
 
     found = store.history("m", start_ns=2, end_ns=2**80, kinds=("open",))
@@ -59,7 +62,7 @@ def test_the_oldest_entries_give_way(store: MonitorStore, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "MAX_HISTORY", 2)
     monkeypatch.setattr(module, "PRUNED_BY", 1)
     for at_ns in (1, 2, 3, 4):
-        finish(store, at_ns, Entry(at_ns=at_ns, kind="open", text=str(at_ns)))
+        finish(store, at_ns, HistoryEntry(at_ns=at_ns, kind="open", text=str(at_ns)))
 
     assert [entry.at_ns for entry in store.history("m")] == [3, 4]
 
@@ -67,9 +70,9 @@ def test_the_oldest_entries_give_way(store: MonitorStore, monkeypatch: pytest.Mo
 def test_nothing_is_left_of_a_monitor_that_is_gone(store: MonitorStore) -> None:
     before = store.run("m")
     assert before is not None
-    finish(store, 1, Entry(at_ns=1, kind="open", text=""))
+    finish(store, 1, HistoryEntry(at_ns=1, kind="open", text=""))
 
     store.forget("m")
 
     assert (store.run("m"), store.history("m"), store.due_times(), store.next_pending_ns()) == (None, [], {}, None)
-    assert not store.finish(before, at_ns=1, next_ns=2, state=State())
+    assert not store.finish(before, at_ns=1, next_ns=2, state=MonitorState())

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.events import BadRequest
-from tailrace.monitors.template import MAX_OUTPUT, parse, render
+from tailrace.monitors.template import parse, render
+from tailrace.monitors.template_functions import MAX_OUTPUT
 
 DATA: dict[str, Any] = {
     "Action": "Open",

@@ -24,7 +24,7 @@ from tailrace.api.views import find_view, readable_view
 from tailrace.events import BadRequest, DatasetUnavailable, NotFound
 from tailrace.events.times import rfc3339
 from tailrace.lake import Lake, Snapshot
-from tailrace.monitors import Defined, Entry, Monitor, Notifier, Question, read_monitor
+from tailrace.monitors import HistoryEntry, Monitor, MonitorQuery, Notifier, ScheduledMonitor, read_monitor
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
@@ -110,7 +110,7 @@ async def get_history(request: Request, services: Services, grant: Grant) -> Res
     document = await _found(request, services, grant)
     start_ns, end_ns = _range(request)
 
-    def read() -> list[Entry]:
+    def read() -> list[HistoryEntry]:
         store = services.monitoring.store
         return store.history(document.id, start_ns=start_ns, end_ns=end_ns, kinds=("open", "closed"))
 
@@ -174,7 +174,7 @@ async def get_histories(request: Request, services: Services, grant: Grant) -> R
     return json_response(await asyncio.to_thread(read))
 
 
-def _run_columns(entries: Sequence[Entry], monitor: Monitor) -> list[list[Any]]:
+def _run_columns(entries: Sequence[HistoryEntry], monitor: Monitor) -> list[list[Any]]:
     # What a notifier was told follows what it was told of, under the same check.
     told = {each.check_id: each for each in entries if each.kind in ("delivered", "failed")}
     span_ns, delay_ns = monitor.range_minutes * 60_000_000_000, monitor.second_delay * 1_000_000_000
@@ -212,13 +212,15 @@ class StoredSources(Struct, frozen=True, eq=False):
     engine: Engine
     running: set[Interrupt]  # of the queries under way
 
-    def monitors(self) -> list[Defined]:
+    def monitors(self) -> list[ScheduledMonitor]:
         """All that there are, of every organisation."""
         found = []
         for organisation, document in self.documents.list_everywhere(AREA):
             stored = _stored(document)
             found.append(
-                Defined(document.id, organisation, stored.monitor, self._reader(organisation, document, stored))
+                ScheduledMonitor(
+                    document.id, organisation, stored.monitor, self._reader(organisation, document, stored)
+                )
             )
         return found
 
@@ -241,7 +243,7 @@ class StoredSources(Struct, frozen=True, eq=False):
         """One of an organisation, None where there is none."""
         return notifiers.find_notifier(self.documents, organisation, notifier_id)
 
-    def ask(self, question: Question) -> AplResult:
+    def ask(self, question: MonitorQuery) -> AplResult:
         """Return the answer, of what the monitor may read; raise TailraceError."""
 
         def check(dataset: str) -> None:
@@ -381,7 +383,7 @@ def _shown(document: Document) -> ShownMonitor:
     )
 
 
-def _happened(entry: Entry) -> Happened:
+def _happened(entry: HistoryEntry) -> Happened:
     return Happened(
         rfc3339(entry.at_ns),
         entry.kind,

@@ -1,22 +1,22 @@
 """Monitors, which run a query on an interval, and notifiers, which send their alerts."""
 
+from tailrace.monitors.delivery import DeliverySettings, MailServer, NotificationSender
 from tailrace.monitors.monitor import Monitor, read_monitor
 from tailrace.monitors.notifier import Notifier, read_notifier
-from tailrace.monitors.outgoing import Mail, Outgoing, Sender
-from tailrace.monitors.runner import Defined, Question, Runner
-from tailrace.monitors.store import Entry, MonitorStore
+from tailrace.monitors.runner import MonitorQuery, Runner, ScheduledMonitor
+from tailrace.monitors.store import HistoryEntry, MonitorStore
 
 __all__ = [
-    "Defined",
-    "Entry",
-    "Mail",
+    "DeliverySettings",
+    "HistoryEntry",
+    "MailServer",
     "Monitor",
+    "MonitorQuery",
     "MonitorStore",
+    "NotificationSender",
     "Notifier",
-    "Outgoing",
-    "Question",
     "Runner",
-    "Sender",
+    "ScheduledMonitor",
     "read_monitor",
     "read_notifier",
 ]

@@ -15,22 +15,22 @@ from msgspec import Struct
 
 from tailrace.access import Grant
 from tailrace.events import DiskFull, StorageUnavailable, TailraceError
-from tailrace.monitors import observe
-from tailrace.monitors.evaluate import (
+from tailrace.monitors import observation
+from tailrace.monitors.delivery import DeliveryFailed, NotificationSender
+from tailrace.monitors.evaluation import (
     MAX_MATCHES,
+    MonitorState,
     Notice,
-    Observed,
-    Outcome,
-    State,
+    Observation,
+    RunOutcome,
     TooManyGroups,
     compare_days,
     evaluate,
 )
-from tailrace.monitors.messages import Message, NotDelivered, email, http_call
 from tailrace.monitors.monitor import Monitor
+from tailrace.monitors.notifications import NotDelivered, Notification, email, http_call
 from tailrace.monitors.notifier import Notifier
-from tailrace.monitors.outgoing import DeliveryFailed, Sender
-from tailrace.monitors.store import Entry, EntryKind, MonitorStore, Pending, Run
+from tailrace.monitors.store import HistoryEntry, HistoryKind, MonitorStatus, MonitorStore, PendingNotification
 from tailrace.query import AplResult
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ MAX_ROWS = 50_000  # of an answer
 FAILED_WAIT_NS = 10 * SECOND_NS  # before another look at a store that failed
 
 
-class Defined(Struct, frozen=True):
+class ScheduledMonitor(Struct, frozen=True):
     """A monitor with whose it is, and what it may read."""
 
     id: str
@@ -54,7 +54,7 @@ class Defined(Struct, frozen=True):
     reader: Grant
 
 
-class Question(Struct, frozen=True):
+class MonitorQuery(Struct, frozen=True):
     """A query over [start, end), in Unix nanoseconds, with what it may read."""
 
     reader: Grant
@@ -67,13 +67,13 @@ class Question(Struct, frozen=True):
 class Sources(Protocol):
     """Where the runner finds what it runs. Each may block, and is called in a thread."""
 
-    def monitors(self) -> list[Defined]:
+    def monitors(self) -> list[ScheduledMonitor]:
         """All that there are."""
 
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
         """One of an organisation."""
 
-    def ask(self, question: Question) -> AplResult:
+    def ask(self, question: MonitorQuery) -> AplResult:
         """Return the answer; raise TailraceError."""
 
 
@@ -84,7 +84,7 @@ class Runner:
         self,
         store: MonitorStore,
         sources: Sources,
-        sender: Sender,
+        sender: NotificationSender,
         *,
         concurrency: int,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -94,7 +94,7 @@ class Runner:
         self._sender = sender
         self._clock_ns = clock_ns
         self._threads = ThreadPoolExecutor(concurrency, "tailrace-monitor")
-        self._known: dict[str, Defined] = {}
+        self._known: dict[str, ScheduledMonitor] = {}
         self._due: dict[str, int] = {}
         self._stale = True  # what is known is not what there is
         self._changed: set[str] = set()  # ids of monitors that are due at once
@@ -182,7 +182,7 @@ class Runner:
         # A run that began before a change may have written over it.
         self._due = due | kept | dict.fromkeys(changed, 0)
 
-    def _read(self) -> tuple[list[Defined], dict[str, int]]:
+    def _read(self) -> tuple[list[ScheduledMonitor], dict[str, int]]:
         defined, due = self._sources.monitors(), self._store.due_times()
         for each in defined:
             if each.id not in due:  # the server ended before it could be noted
@@ -190,7 +190,7 @@ class Runner:
                 due[each.id] = 0
         return defined, due
 
-    def _begins_ns(self, defined: Defined) -> int:
+    def _begins_ns(self, defined: ScheduledMonitor) -> int:
         monitor = defined.monitor
         if monitor.disabled:
             return NEVER_NS
@@ -211,7 +211,7 @@ class Runner:
 
     # Running
 
-    async def _run(self, defined: Defined, now_ns: int) -> None:
+    async def _run(self, defined: ScheduledMonitor, now_ns: int) -> None:
         due_ns = self._due[defined.id]
         next_ns = next_run_ns(due_ns, defined.monitor.interval_minutes, now_ns)
         # Before the run, so that whatever becomes of it, it is not due again at once.
@@ -222,7 +222,7 @@ class Runner:
             self.runs[result] += 1
         self._unsent = True
 
-    def _run_once(self, defined: Defined, now_ns: int, next_ns: int) -> str:
+    def _run_once(self, defined: ScheduledMonitor, now_ns: int, next_ns: int) -> str:
         """Ask, evaluate, and keep what it comes to: ok, error, or "" where the monitor is gone."""
         before = self._store.run(defined.id)
         if before is None:
@@ -235,7 +235,7 @@ class Runner:
             logger.exception("monitor %s failed", defined.id)
             return self._failed(before, "internal error; the server's log has it", now_ns, next_ns)
         entries = [
-            Entry(
+            HistoryEntry(
                 at_ns=now_ns,
                 kind="open" if alert.action == "Open" else "closed",
                 text=alert.body,
@@ -255,39 +255,39 @@ class Runner:
         )
         return "ok" if kept else ""
 
-    def _failed(self, before: Run, error: str, now_ns: int, next_ns: int) -> str:
+    def _failed(self, before: MonitorStatus, error: str, now_ns: int, next_ns: int) -> str:
         # An error that lasts is one entry, not one a minute.
-        entries = [Entry(at_ns=now_ns, kind="error", text=error)] if error != before.error else []
+        entries = [HistoryEntry(at_ns=now_ns, kind="error", text=error)] if error != before.error else []
         self._store.finish(before, at_ns=now_ns, next_ns=next_ns, state=before.state, error=error, entries=entries)
         return "error"
 
-    def _outcome(self, defined: Defined, state: State, now_ns: int) -> tuple[Outcome, Observed]:
+    def _outcome(self, defined: ScheduledMonitor, state: MonitorState, now_ns: int) -> tuple[RunOutcome, Observation]:
         monitor = defined.monitor
         end_ns = now_ns - monitor.second_delay * SECOND_NS
         start_ns = end_ns - monitor.range_minutes * MINUTE_NS
         if monitor.type == "MatchEvent":
             start_ns = _match_start_ns(start_ns, end_ns, state)
             result = self._ask(defined, start_ns, end_ns, MAX_MATCHES)
-            matches = observe.matches(result.tables[0])
+            matches = observation.matches(result.tables[0])
             more = max(result.status.rows_matched - len(matches), 0) if len(matches) >= MAX_MATCHES else 0
-            observed = Observed(start_ns=start_ns, end_ns=end_ns, matches=matches, more=more)
+            observed = Observation(start_ns=start_ns, end_ns=end_ns, matches=matches, more=more)
         else:
-            present = observe.points(self._ask(defined, start_ns, end_ns, MAX_ROWS).tables[0])
+            present = observation.points(self._ask(defined, start_ns, end_ns, MAX_ROWS).tables[0])
             past = tuple(
                 self._past(defined, start_ns, end_ns, days * DAY_NS) for days in range(1, compare_days(monitor) + 1)
             )
-            observed = Observed(start_ns=start_ns, end_ns=end_ns, points=present, past=past)
+            observed = Observation(start_ns=start_ns, end_ns=end_ns, points=present, past=past)
         return evaluate(monitor, observed, state, now_ns), observed
 
-    def _past(self, defined: Defined, start_ns: int, end_ns: int, ago_ns: int) -> tuple[Any, ...]:
-        found = observe.points(self._ask(defined, start_ns - ago_ns, end_ns - ago_ns, MAX_ROWS).tables[0])
-        return observe.moved(found, ago_ns)
+    def _past(self, defined: ScheduledMonitor, start_ns: int, end_ns: int, ago_ns: int) -> tuple[Any, ...]:
+        found = observation.points(self._ask(defined, start_ns - ago_ns, end_ns - ago_ns, MAX_ROWS).tables[0])
+        return observation.moved(found, ago_ns)
 
-    def _ask(self, defined: Defined, start_ns: int, end_ns: int, limit: int) -> AplResult:
+    def _ask(self, defined: ScheduledMonitor, start_ns: int, end_ns: int, limit: int) -> AplResult:
         monitor = defined.monitor
         if not monitor.apl_query:
             raise TailraceError("the monitor has an mplQuery, and this server does not run MPL; give it an aplQuery")
-        return self._sources.ask(Question(defined.reader, monitor.apl_query, start_ns, end_ns, limit))
+        return self._sources.ask(MonitorQuery(defined.reader, monitor.apl_query, start_ns, end_ns, limit))
 
     # Sending
 
@@ -306,7 +306,7 @@ class Runner:
         else:
             self._next_message_ns = await asyncio.to_thread(self._store.next_pending_ns)
 
-    async def _send(self, pending: Pending) -> None:
+    async def _send(self, pending: PendingNotification) -> None:
         try:
             kind, text = await self._attempt(pending)
         except DeliveryFailed as error:
@@ -321,7 +321,7 @@ class Runner:
         if kind == "failed":
             logger.warning("notifier %s was not told of monitor %s: %s", pending.notifier, pending.monitor, text)
         self.messages[kind] += 1
-        entry = Entry(
+        entry = HistoryEntry(
             at_ns=self._clock_ns(),
             kind=kind,
             text=text,
@@ -341,7 +341,7 @@ class Runner:
                 logger.error("what became of a message could not be stored, which is tried again: %s", error)
                 await asyncio.sleep(FAILED_WAIT_NS / SECOND_NS)
 
-    async def _attempt(self, pending: Pending) -> tuple[EntryKind, str]:
+    async def _attempt(self, pending: PendingNotification) -> tuple[HistoryKind, str]:
         message = pending.message
         notifier = await asyncio.to_thread(self._sources.notifier, pending.organisation, pending.notifier)
         if notifier is None:
@@ -374,7 +374,7 @@ def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:
     return first_ns + ((now_ns - first_ns) // interval_ns + 1) * interval_ns
 
 
-def _match_start_ns(start_ns: int, end_ns: int, state: State) -> int:
+def _match_start_ns(start_ns: int, end_ns: int, state: MonitorState) -> int:
     """From when a match monitor asks: over what it could not ask about before, as well."""
     if not state.until_ns:
         return start_ns
@@ -384,8 +384,8 @@ def _match_start_ns(start_ns: int, end_ns: int, state: State) -> int:
     return max(min(start_ns, state.until_ns), min(start_ns, end_ns - MAX_CATCH_UP_NS))
 
 
-def _message(defined: Defined, notice: Notice, observed: Observed, now_ns: int) -> Message:
-    return Message(
+def _message(defined: ScheduledMonitor, notice: Notice, observed: Observation, now_ns: int) -> Notification:
+    return Notification(
         monitor_id=defined.id,
         title=defined.monitor.name,
         description=defined.monitor.description,

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from tailrace.monitors.evaluate import State
-from tailrace.monitors.messages import Message
+from tailrace.monitors.evaluation import MonitorState
+from tailrace.monitors.notifications import Notification
 from tailrace.storage.database import Database
 from tailrace.storage.tables import monitor_history, monitor_outbox, monitor_runs
 
@@ -16,14 +16,14 @@ MAX_HISTORY = 5_000  # entries of one monitor; the oldest give way
 PRUNED_BY = 100  # entries beyond MAX_HISTORY that start a removal
 MAX_TEXT = 20_000  # characters of an entry
 
-EntryKind = Literal["open", "closed", "error", "delivered", "failed", "skipped"]
+HistoryKind = Literal["open", "closed", "error", "delivered", "failed", "skipped"]
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class HistoryEntry(Struct, frozen=True, kw_only=True):
     """One thing that happened: an alert opened or closed, a run failed, a notifier was told or could not be."""
 
     at_ns: int
-    kind: EntryKind
+    kind: HistoryKind
     text: str
     check_id: str = ""
     group: str = ""
@@ -32,7 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
-class Run(Struct, frozen=True):
+class MonitorStatus(Struct, frozen=True):
     """How a monitor stands."""
 
     monitor: str
@@ -40,10 +40,10 @@ class Run(Struct, frozen=True):
     next_ns: int
     last_ns: int
     error: str
-    state: State
+    state: MonitorState
 
 
-class Pending(Struct, frozen=True):
+class PendingNotification(Struct, frozen=True):
     """A message that is to be sent."""
 
     number: int
@@ -52,7 +52,7 @@ class Pending(Struct, frozen=True):
     notifier: str
     due_ns: int
     attempts: int  # made so far
-    message: Message
+    message: Notification
 
 
 class MonitorStore:
@@ -71,7 +71,7 @@ class MonitorStore:
                 for row in connection.execute(select(monitor_runs.c.monitor, monitor_runs.c.next_ns))
             }
 
-    def run(self, monitor: str) -> Run | None:
+    def run(self, monitor: str) -> MonitorStatus | None:
         """Return how one stands; None where there is no such monitor."""
         with self._database.reading() as connection:
             row = connection.execute(select(monitor_runs).where(monitor_runs.c.monitor == monitor)).first()
@@ -96,14 +96,14 @@ class MonitorStore:
 
     def finish(
         self,
-        before: Run,
+        before: MonitorStatus,
         *,
         at_ns: int,
         next_ns: int,
-        state: State,
+        state: MonitorState,
         error: str = "",
-        entries: Sequence[Entry] = (),
-        messages: Sequence[tuple[str, Message]] = (),
+        entries: Sequence[HistoryEntry] = (),
+        messages: Sequence[tuple[str, Notification]] = (),
     ) -> bool:
         """Store what a run came to, all or nothing; each message is for the notifier named beside it.
 
@@ -139,7 +139,7 @@ class MonitorStore:
 
     # Messages to be sent
 
-    def pending(self, until_ns: int, limit: int) -> list[Pending]:
+    def pending(self, until_ns: int, limit: int) -> list[PendingNotification]:
         """Return the messages that are due by then, the earliest first."""
         due = (
             select(monitor_outbox)
@@ -155,13 +155,13 @@ class MonitorStore:
             found: int | None = connection.scalar(select(func.min(monitor_outbox.c.due_ns)))
         return found
 
-    def sent(self, pending: Pending, entry: Entry) -> None:
+    def sent(self, pending: PendingNotification, entry: HistoryEntry) -> None:
         """Store how a message ended, which is not to be sent any more."""
         with self._database.changing() as connection:
             if connection.execute(delete(monitor_outbox).where(monitor_outbox.c.number == pending.number)).rowcount:
                 self._add_entries(connection, pending.monitor, [entry])
 
-    def postpone(self, pending: Pending, due_ns: int) -> None:
+    def postpone(self, pending: PendingNotification, due_ns: int) -> None:
         """Store that an attempt failed, and when the next is."""
         values = {"due_ns": due_ns, "attempts": pending.attempts + 1}
         with self._database.changing() as connection:
@@ -170,8 +170,8 @@ class MonitorStore:
     # History
 
     def history(
-        self, monitor: str, *, start_ns: int | None = None, end_ns: int | None = None, kinds: Sequence[EntryKind] = ()
-    ) -> list[Entry]:
+        self, monitor: str, *, start_ns: int | None = None, end_ns: int | None = None, kinds: Sequence[HistoryKind] = ()
+    ) -> list[HistoryEntry]:
         """Return what happened with a monitor in [start, end], the oldest first."""
         wanted = select(monitor_history).where(monitor_history.c.monitor == monitor).order_by(monitor_history.c.number)
         if start_ns is not None:
@@ -183,7 +183,7 @@ class MonitorStore:
         with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(wanted)]
 
-    def _add_entries(self, connection: Connection, monitor: str, entries: Sequence[Entry]) -> None:
+    def _add_entries(self, connection: Connection, monitor: str, entries: Sequence[HistoryEntry]) -> None:
         if not entries:
             return
         connection.execute(insert(monitor_history), [_entry_row(monitor, entry) for entry in entries])
@@ -199,17 +199,19 @@ class MonitorStore:
             connection.execute(delete(monitor_history).where(monitor_history.c.number.in_(oldest)))
 
 
-def _run(row: Row[Any]) -> Run:
-    state = msgspec.convert(row.state, State)
-    return Run(row.monitor, row.organisation, row.next_ns, row.last_ns, row.error, state)
+def _run(row: Row[Any]) -> MonitorStatus:
+    state = msgspec.convert(row.state, MonitorState)
+    return MonitorStatus(row.monitor, row.organisation, row.next_ns, row.last_ns, row.error, state)
 
 
-def _pending(row: Row[Any]) -> Pending:
-    message = msgspec.convert(row.message, Message)
-    return Pending(row.number, row.monitor, row.organisation, row.notifier, row.due_ns, row.attempts, message)
+def _pending(row: Row[Any]) -> PendingNotification:
+    message = msgspec.convert(row.message, Notification)
+    return PendingNotification(
+        row.number, row.monitor, row.organisation, row.notifier, row.due_ns, row.attempts, message
+    )
 
 
-def _entry_row(monitor: str, entry: Entry) -> dict[str, Any]:
+def _entry_row(monitor: str, entry: HistoryEntry) -> dict[str, Any]:
     body: Mapping[str, Any] = {
         "text": entry.text[:MAX_TEXT],
         "group": entry.group[:MAX_TEXT],
@@ -227,5 +229,5 @@ def _within_int64(number: int) -> int:
     return max(-(2**63), min(number, 2**63 - 1))
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(at_ns=row.at_ns, kind=row.kind, check_id=row.check_id, **row.body)
+def _entry(row: Row[Any]) -> HistoryEntry:
+    return HistoryEntry(at_ns=row.at_ns, kind=row.kind, check_id=row.check_id, **row.body)

@@ -5,18 +5,16 @@ are other than in Go: a value that stands within a JSON string is escaped as suc
 around it, and objects, lists and nothing are written as JSON.
 """
 
-import html
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote_plus
 
 from msgspec import Struct
 
 from tailrace.events import BadRequest
+from tailrace.monitors.template_functions import FUNCTIONS, as_text, check_length, is_list
 
-MAX_OUTPUT = 1024 * 1024  # characters
 MAX_DEPTH = 32  # of nested blocks and parentheses, and pipes of an expression
 MAX_DIGITS = 300  # of a number
 MAX_STEPS = 100_000  # pieces written and arguments looked at, so that ranges within ranges come to an end
@@ -38,32 +36,32 @@ _TOKEN = re.compile(
 Data = Mapping[str, Any]
 
 
-class Constant(Struct, frozen=True):
+class ConstantNode(Struct, frozen=True):
     value: Any
 
 
-class Field(Struct, frozen=True):
+class FieldNode(Struct, frozen=True):
     path: tuple[str, ...]
     rooted: bool  # of the whole data, not of what a block looks at
 
 
-class Call(Struct, frozen=True):
+class CallNode(Struct, frozen=True):
     name: str
     arguments: "tuple[Expression, ...]"
 
 
-Expression = Constant | Field | Call
+Expression = ConstantNode | FieldNode | CallNode
 
 
-class Literal(Struct, frozen=True):
+class TextNode(Struct, frozen=True):
     text: str
 
 
-class Output(Struct, frozen=True):
+class ActionNode(Struct, frozen=True):
     value: Expression
 
 
-class Block(Struct, frozen=True):
+class BranchNode(Struct, frozen=True):
     """`if`, `with` or `range`, with what comes where its value is empty."""
 
     kind: str
@@ -72,13 +70,13 @@ class Block(Struct, frozen=True):
     otherwise: "tuple[Node, ...]"
 
 
-Node = Literal | Output | Block
+Node = TextNode | ActionNode | BranchNode
 Template = tuple[Node, ...]
 
 
 def parse(text: str) -> Template:
     """Return the tree of a template; raise BadRequest that names the line and what is known."""
-    parser = _Parser(text)
+    parser = _TemplateParser(text)
     nodes, ended = parser.nodes(0)
     if ended:
         raise parser.error(f"{{{{{ended}}}}} ends nothing")
@@ -92,7 +90,7 @@ def render(template: Template, data: Data) -> str:
     return "".join(writer.parts)
 
 
-class _Parser:
+class _TemplateParser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._pieces = list(_pieces(text))
@@ -113,7 +111,7 @@ class _Parser:
             if action is None:
                 if "{{" in text:
                     raise self.error("'{{' is not closed by '}}'")
-                found.append(Literal(text))
+                found.append(TextNode(text))
                 continue
             stripped = action.strip()
             if stripped.startswith("/*") and stripped.endswith("*/"):
@@ -126,10 +124,10 @@ class _Parser:
             elif word in ("define", "template", "block", "break", "continue") or ":=" in stripped:
                 raise self.error(f"{stripped!r} is not known here; there are values, if, with, range, else and end")
             else:
-                found.append(Output(self._expression(stripped)))
+                found.append(ActionNode(self._expression(stripped)))
         return tuple(found), ""
 
-    def _block(self, kind: str, condition: str, depth: int) -> Block:
+    def _block(self, kind: str, condition: str, depth: int) -> BranchNode:
         value = self._expression(condition)
         line = self._line
         body, ended = self.nodes(depth + 1)
@@ -137,14 +135,14 @@ class _Parser:
         if ended.startswith("else"):
             word, _, rest = ended.removeprefix("else").strip().partition(" ")
             if word in ("if", "with"):
-                return Block(kind, value, body, (self._block(word, rest, depth + 1),))
+                return BranchNode(kind, value, body, (self._block(word, rest, depth + 1),))
             if word:
                 raise self.error(f"{ended!r} is not known; there are else, else if and else with")
             otherwise, ended = self.nodes(depth + 1)
         if ended != "end":
             self._line = line
             raise self.error(f"{{{{{kind}}}}} is not closed by {{{{end}}}}")
-        return Block(kind, value, body, otherwise)
+        return BranchNode(kind, value, body, otherwise)
 
     def _expression(self, text: str) -> Expression:
         tokens = self._tokens(text)
@@ -194,7 +192,7 @@ class _Parser:
             least = FUNCTIONS[name][0]
             if len(arguments) < least:
                 raise self.error(f"{name} takes at least {least} arguments, but it has {len(arguments)}")
-            return Call(name, tuple(arguments)), tokens
+            return CallNode(name, tuple(arguments)), tokens
         if piped is not None:
             raise self.error(f"{name!r} is no function, so that nothing can be piped into it")
         return self._operand(tokens, depth)
@@ -207,15 +205,15 @@ class _Parser:
                 raise self.error("'(' is not closed by ')'")
             return value, rest[1:]
         if kind == "string":
-            return Constant(self._string(text)), rest
+            return ConstantNode(self._string(text)), rest
         if kind == "number":
             if len(text) > MAX_DIGITS:
                 raise self.error(f"the number {text[:20]}… has more than {MAX_DIGITS} digits")
-            return Constant(float(text) if "." in text else int(text)), rest
+            return ConstantNode(float(text) if "." in text else int(text)), rest
         if kind in ("field", "root"):
-            return Field(tuple(part for part in text.lstrip("$").split(".") if part), kind == "root"), rest
+            return FieldNode(tuple(part for part in text.lstrip("$").split(".") if part), kind == "root"), rest
         if kind == "word" and text in _CONSTANTS:
-            return Constant(_CONSTANTS[text]), rest
+            return ConstantNode(_CONSTANTS[text]), rest
         raise self.error(f"unexpected {text!r}")
 
     def _string(self, text: str) -> str:
@@ -282,12 +280,12 @@ class _Writer:
         self._add(text)
 
     def value(self, value: Any) -> None:
-        text = shown(value)
+        text = as_text(value)
         self._add(json.dumps(text, ensure_ascii=False)[1:-1] if self._quoted else text)
 
     def _add(self, text: str) -> None:
         self._length += len(text)
-        _check_length(self._length)
+        check_length(self._length)
         self.parts.append(text)
 
 
@@ -295,16 +293,16 @@ def _write(nodes: Template, root: Data, dot: Any, writer: _Writer) -> None:
     for node in nodes:
         writer.step()
         match node:
-            case Literal(text):
+            case TextNode(text):
                 writer.literal(text)
-            case Output(value):
+            case ActionNode(value):
                 writer.value(_value(value, root, dot, writer))
-            case Block(kind, condition, body, otherwise):
+            case BranchNode(kind, condition, body, otherwise):
                 value = _value(condition, root, dot, writer)
-                if not _truth(value):
+                if not value:
                     _write(otherwise, root, dot, writer)
                 elif kind == "range":
-                    items = value.values() if isinstance(value, Mapping) else value if _is_list(value) else ()
+                    items = value.values() if isinstance(value, Mapping) else value if is_list(value) else ()
                     for item in items:
                         writer.step()
                         _write(body, root, item, writer)
@@ -314,177 +312,16 @@ def _write(nodes: Template, root: Data, dot: Any, writer: _Writer) -> None:
 
 def _value(expression: Expression, root: Data, dot: Any, writer: _Writer) -> Any:
     match expression:
-        case Constant(value):
+        case ConstantNode(value):
             return value
-        case Field(path, rooted):
+        case FieldNode(path, rooted):
             found: Any = root if rooted else dot
             for key in path:
                 found = found.get(key) if isinstance(found, Mapping) else None
             return found
-        case Call(name, arguments):
+        case CallNode(name, arguments):
             values = []
             for each in arguments:
                 writer.step()
                 values.append(_value(each, root, dot, writer))
             return FUNCTIONS[name][1](values)
-
-
-def shown(value: Any) -> str:
-    """Return a value as text: texts as they are, numbers without a useless fraction, all else as JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def _truth(value: Any) -> bool:
-    return bool(value)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[list[Any]], bool]:
-    def compared(arguments: list[Any]) -> bool:
-        try:
-            return compare(arguments[0], arguments[1])
-        except TypeError:
-            return False
-
-    return compared
-
-
-def _and(arguments: list[Any]) -> Any:
-    return next((each for each in arguments if not _truth(each)), arguments[-1])
-
-
-def _or(arguments: list[Any]) -> Any:
-    return next((each for each in arguments if _truth(each)), arguments[-1])
-
-
-def _index(arguments: list[Any]) -> Any:
-    value = arguments[0]
-    for key in arguments[1:]:
-        if isinstance(value, Mapping):
-            value = value.get(key)
-        elif _is_list(value) and isinstance(key, int) and -1 < key < len(value):
-            value = value[key]
-        else:
-            return None
-    return value
-
-
-def _print(arguments: list[Any]) -> str:
-    parts: list[str] = []
-    length = 0
-    for each in arguments:
-        parts.append(shown(each))
-        length += len(parts[-1])
-        _check_length(length)
-    return "".join(parts)
-
-
-def _spaced(arguments: list[Any]) -> str:
-    return _bounded(" ".join(map(shown, arguments)) + "\n")
-
-
-_VERB = re.compile(r"%[-+# 0]*\d*(?:\.\d+)?([%a-zA-Z])")
-_ZERO_WIDTH = 1_000  # the widest column and the most digits that a verb may ask for
-
-
-def _printf(arguments: list[Any]) -> str:
-    """Go's Printf, for the verbs that a value of JSON has: https://pkg.go.dev/fmt"""
-    format, values = shown(arguments[0]), iter(arguments[1:])
-    length = len(format)
-
-    def written(match: re.Match[str]) -> str:
-        nonlocal length
-        verb = match[1]
-        if verb == "%":
-            return "%"
-        value = next(values, _MISSING)
-        if value is _MISSING:
-            return f"%!{verb}(MISSING)"
-        text = _formatted(match[0][:-1], verb, value)
-        length += len(text)
-        _check_length(length)
-        return text
-
-    return _bounded(_VERB.sub(written, format))
-
-
-_MISSING = object()
-
-
-def _formatted(flags: str, verb: str, value: Any) -> str:
-    if any(int(number) > _ZERO_WIDTH for number in re.findall(r"\d{1,9}", flags)):
-        raise BadRequest(f"printf {flags}{verb} asks for more than {_ZERO_WIDTH} characters")
-    if verb in "sv":
-        return (flags + "s") % shown(value)
-    if verb == "q":
-        return (flags + "s") % json.dumps(shown(value), ensure_ascii=False)
-    if verb in "dxXo" and isinstance(value, int | float) and float(value).is_integer():
-        return (flags + verb) % int(value)
-    if verb in "feEgG" and isinstance(value, int | float):
-        return (flags + verb) % value
-    if verb == "t" and isinstance(value, bool):
-        return shown(value)
-    return f"%!{verb}({shown(value)})"
-
-
-def _json_of(kind: type, otherwise: str) -> Callable[[list[Any]], str]:
-    """As JSON, and what stands for nothing; a template that pastes it in stays JSON."""
-
-    def written(arguments: list[Any]) -> str:
-        value = arguments[0]
-        if value is None:
-            return otherwise
-        if not isinstance(value, kind) and not (kind is list and _is_list(value)):
-            return _bounded(json.dumps([value] if kind is list else value, ensure_ascii=False, default=str))
-        return _bounded(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
-
-    return written
-
-
-def _bounded(text: str) -> str:
-    _check_length(len(text))
-    return text
-
-
-def _check_length(length: int) -> None:
-    # Also of what is not written: blocks within blocks could double a text again and again.
-    if length > MAX_OUTPUT:
-        raise BadRequest(f"the template makes more than {MAX_OUTPUT} characters")
-
-
-def _length(arguments: list[Any]) -> int:
-    return len(arguments[0]) if isinstance(arguments[0], Mapping | str) or _is_list(arguments[0]) else 0
-
-
-FUNCTIONS: Mapping[str, tuple[int, Callable[[list[Any]], Any]]] = {
-    # name: fewest arguments, what it does
-    "eq": (2, lambda arguments: any(arguments[0] == each for each in arguments[1:])),
-    "ne": (2, lambda arguments: arguments[0] != arguments[1]),
-    "lt": (2, _ordered(lambda a, b: a < b)),
-    "le": (2, _ordered(lambda a, b: a <= b)),
-    "gt": (2, _ordered(lambda a, b: a > b)),
-    "ge": (2, _ordered(lambda a, b: a >= b)),
-    "and": (1, _and),
-    "or": (1, _or),
-    "not": (1, lambda arguments: not _truth(arguments[0])),
-    "len": (1, _length),
-    "index": (1, _index),
-    "print": (1, _print),
-    "printf": (1, _printf),
-    "println": (0, _spaced),
-    "html": (1, lambda arguments: _bounded(html.escape(_print(arguments)))),
-    "urlquery": (1, lambda arguments: _bounded(quote_plus(_print(arguments)))),
-    # Axiom's own, of its default body.
-    "jsonObject": (1, _json_of(dict, "null")),
-    "jsonArray": (1, _json_of(list, "[]")),
-    "json": (1, lambda arguments: _bounded(json.dumps(arguments[0], ensure_ascii=False, default=str))),
-    "lower": (1, lambda arguments: shown(arguments[0]).lower()),
-    "upper": (1, lambda arguments: shown(arguments[0]).upper()),
-}

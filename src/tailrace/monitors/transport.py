@@ -5,7 +5,7 @@ import ssl
 import httpx
 
 from tailrace import __version__
-from tailrace.monitors.outgoing import DeliveryFailed, Resolve, is_public, system_resolve
+from tailrace.monitors.delivery import DeliveryFailed, Resolve, is_public, system_resolve
 
 
 def client(tls: ssl.SSLContext, *, private: bool, resolve: Resolve, timeout_s: float) -> httpx.AsyncClient:

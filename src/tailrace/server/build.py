@@ -17,7 +17,7 @@ from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
-from tailrace.monitors import Mail, Outgoing, Runner, Sender
+from tailrace.monitors import DeliverySettings, MailServer, NotificationSender, Runner
 from tailrace.parsing import Limits
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
@@ -82,7 +82,7 @@ def build(
     runner = Runner(
         stores.monitors,
         StoredSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
-        Sender(_outgoing(settings)),
+        NotificationSender(_outgoing(settings)),
         concurrency=settings.monitor_concurrency,
     )
     refusals = Refusals()
@@ -233,11 +233,11 @@ def _tail_limits(settings: Settings) -> TailLimits:
     )
 
 
-def _outgoing(settings: Settings) -> Outgoing:
-    return Outgoing(
+def _outgoing(settings: Settings) -> DeliverySettings:
+    return DeliverySettings(
         private=settings.outgoing_private,
         timeout_s=settings.outgoing_timeout_s,
-        mail=Mail(
+        mail=MailServer(
             host=settings.smtp_host,
             port=settings.smtp_port,
             security=settings.smtp_security,

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from tailrace.monitors import read_notifier
-from tailrace.monitors.messages import Message, NotDelivered, email, go_time, http_call
+from tailrace.monitors.notifications import NotDelivered, Notification, email, go_time, http_call
 
 AT = 1_719_586_557_631_364_493  # 2024-06-28T14:55:57.631364493Z
 
 
-def message(**more: Any) -> Message:
+def message(**more: Any) -> Notification:
     made: dict[str, Any] = {
         "monitor_id": "mon_1", "title": "Errors", "description": "", "action": "Open", "body": "2 > 1", "value": 2.0,
         "event": None, "start_ns": AT - 600_000_000_000, "end_ns": AT, "at_ns": AT, "check_id": "c1",
     }  # fmt: skip
-    return Message(**(made | more))
+    return Notification(**(made | more))
 
 
 def sent(kind: str, of: dict[str, Any], **more: Any) -> tuple[str, Any, dict[str, str]]:

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.monitors import Monitor
-from tailrace.monitors.evaluate import (
+from tailrace.monitors.evaluation import (
     MAX_EVENT_BYTES,
     MAX_GROUPS,
     MAX_MATCH_NOTICES,
     MAX_REMEMBERED,
-    Match,
-    Observed,
-    Outcome,
+    MatchedEvent,
+    MonitorState,
+    Observation,
     Point,
-    State,
+    RunOutcome,
     TooManyGroups,
     crosses,
     evaluate,
@@ -31,25 +31,25 @@ def threshold(**more: Any) -> Monitor:
     return Monitor(**(given | more))
 
 
-def observed(*points: Point, **more: Any) -> Observed:
-    return Observed(start_ns=0, end_ns=MINUTE, points=points, **more)
+def observed(*points: Point, **more: Any) -> Observation:
+    return Observation(start_ns=0, end_ns=MINUTE, points=points, **more)
 
 
 def number(value: float, group: str = "", column: str = "n", time_ns: int | None = None) -> Point:
     return Point(group, column, value, time_ns)
 
 
-def run(monitor: Monitor, *answers: Observed) -> list[Outcome]:
+def run(monitor: Monitor, *answers: Observation) -> list[RunOutcome]:
     """Return the outcomes of runs one after the other, a minute apart."""
-    outcomes: list[Outcome] = []
-    state = State()
+    outcomes: list[RunOutcome] = []
+    state = MonitorState()
     for minute, answer in enumerate(answers, 1):
         outcomes.append(evaluate(monitor, answer, state, minute * MINUTE))
         state = outcomes[-1].state
     return outcomes
 
 
-def actions(outcomes: list[Outcome]) -> list[list[str]]:
+def actions(outcomes: list[RunOutcome]) -> list[list[str]]:
     return [[notice.action for notice in outcome.notices] for outcome in outcomes]
 
 
@@ -89,7 +89,7 @@ def test_an_operator_compares_with_the_threshold(operator: str, crossing: list[b
         ({"column_name": "n"}, [HIGH], [["Open"]]),
     ],
 )
-def test_runs_open_and_close_an_alert(more: dict[str, Any], answers: list[Observed], told: list[list[str]]) -> None:
+def test_runs_open_and_close_an_alert(more: dict[str, Any], answers: list[Observation], told: list[list[str]]) -> None:
     assert actions(run(threshold(**more), *answers)) == told
 
 
@@ -183,16 +183,16 @@ def test_what_has_no_past_is_no_anomaly() -> None:
     assert actions(run(anomaly(), observed(number(1_000_000, "new"), past=((number(1, "old"),),)))) == [[]]
 
 
-def event(n: int, time_ns: int | None = None) -> Match:
-    return Match({"n": n}, time_ns)
+def event(n: int, time_ns: int | None = None) -> MatchedEvent:
+    return MatchedEvent({"n": n}, time_ns)
 
 
 def matching(**more: Any) -> Monitor:
     return threshold(**({"type": "MatchEvent", "operator": "", "threshold": 0.0} | more))
 
 
-def found(*matches: Match, start_ns: int = 0, more: int = 0) -> Observed:
-    return Observed(start_ns=start_ns, end_ns=MINUTE, matches=matches, more=more)
+def found(*matches: MatchedEvent, start_ns: int = 0, more: int = 0) -> Observation:
+    return Observation(start_ns=start_ns, end_ns=MINUTE, matches=matches, more=more)
 
 
 def test_each_matching_event_is_told_of_once() -> None:
@@ -240,7 +240,7 @@ def test_older_matches_that_an_answer_leaves_out_count_only_where_they_were_not_
 
 
 def test_a_huge_event_is_told_of_in_part() -> None:
-    [outcome] = run(matching(), found(Match({"_time": "t", "text": "x" * MAX_EVENT_BYTES}, 5)))
+    [outcome] = run(matching(), found(MatchedEvent({"_time": "t", "text": "x" * MAX_EVENT_BYTES}, 5)))
     [notice] = outcome.notices
     assert "more characters" in notice.body
     assert len(notice.body) < 11_000
@@ -249,7 +249,7 @@ def test_a_huge_event_is_told_of_in_part() -> None:
 
 
 def test_what_is_remembered_of_matches_has_an_end() -> None:
-    state = State(matched={f"old-{n}": n for n in range(MAX_REMEMBERED)})
+    state = MonitorState(matched={f"old-{n}": n for n in range(MAX_REMEMBERED)})
     outcome = evaluate(matching(), found(event(1, 10**9)), state, MINUTE)
     assert len(outcome.state.matched) == MAX_REMEMBERED
     assert "old-0" not in outcome.state.matched
@@ -270,7 +270,7 @@ POINTS = st.lists(
 )
 @settings(max_examples=rounds(60))
 def test_alerts_open_and_close_in_turn_and_are_what_the_last_runs_say(
-    answers: list[Observed], by_group: bool, no_data: bool, window: int, needed: int
+    answers: list[Observation], by_group: bool, no_data: bool, window: int, needed: int
 ) -> None:
     monitor = threshold(
         notify_by_group=by_group,

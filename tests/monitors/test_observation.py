@@ -6,7 +6,7 @@ import numpy as np
 from query.kit import Desk
 
 from tailrace.events import Batch
-from tailrace.monitors import observe
+from tailrace.monitors import observation
 from tailrace.query import AplRequest, QueryLimits, run_apl
 from tailrace.query.run import AplTable
 
@@ -22,9 +22,9 @@ def test_a_number_of_very_many_digits_stops_nothing(tmp_path: Path) -> None:
         def table(apl: str) -> AplTable:
             return run_apl(desk.lake, desk.engine, AplRequest(apl=apl), check=lambda name: None).tables[0]
 
-        rows = observe.points(table("logs | project k, n"))
+        rows = observation.points(table("logs | project k, n"))
         assert [(point.column, point.value) for point in rows] == [("n", 2.0)]
-        events = observe.matches(table("logs"))
+        events = observation.matches(table("logs"))
         assert [match.event["k"] for match in events] == ["a", "b", "c"]
         assert events[1].event["n"] == 2
     finally:

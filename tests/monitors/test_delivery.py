@@ -14,13 +14,13 @@ import pytest
 from support.receivers import http_receiver, mailbox
 from support.tls import needs_openssl, self_signed
 
-from tailrace.monitors import Mail, Outgoing, Sender
-from tailrace.monitors.messages import HttpCall
-from tailrace.monitors.outgoing import DeliveryFailed, is_public
+from tailrace.monitors import DeliverySettings, MailServer, NotificationSender
+from tailrace.monitors.delivery import DeliveryFailed, is_public
+from tailrace.monitors.notifications import HttpCall
 from tailrace.monitors.transport import CheckedTransport
 
 
-def using(sender: Callable[[], Sender], work: Callable[[Sender], Awaitable[None]]) -> None:
+def using(sender: Callable[[], NotificationSender], work: Callable[[NotificationSender], Awaitable[None]]) -> None:
     async def run() -> None:
         made = sender()
         try:
@@ -31,10 +31,12 @@ def using(sender: Callable[[], Sender], work: Callable[[Sender], Awaitable[None]
     asyncio.run(run())
 
 
-def post(url: str, outgoing: Outgoing | None = None, **more: Any) -> None:
+def post(url: str, outgoing: DeliverySettings | None = None, **more: Any) -> None:
     """Make a call, to this machine if need be."""
     call = HttpCall(url, b'{"a": 1}', {"Content-Type": "application/json", "X-Own": "1"})
-    using(lambda: Sender(outgoing or Outgoing(private=True), **more), lambda sender: sender.post(call))
+    using(
+        lambda: NotificationSender(outgoing or DeliverySettings(private=True), **more), lambda sender: sender.post(call)
+    )
 
 
 def resolving(*addresses: str) -> Any:
@@ -68,7 +70,7 @@ def test_this_machine_is_not_called_under_any_name(host: str) -> None:
     with http_receiver() as receiver:
         port = receiver.url.rpartition(":")[2]
         with pytest.raises(DeliveryFailed, match=r"which is not public|cannot be resolved") as failed:
-            post(f"http://{host}:{port}/", Outgoing())
+            post(f"http://{host}:{port}/", DeliverySettings())
         assert receiver.requests == []
     assert not failed.value.retryable or "resolved" in failed.value.reason
 
@@ -146,7 +148,9 @@ def test_an_answer_without_end_or_without_progress_is_left(chunk: bytes, message
         timeout_s = 0.2 if not chunk else 30.0
         try:
             with pytest.raises(DeliveryFailed, match=message):
-                post(f"http://127.0.0.1:{server.server_address[1]}/", Outgoing(private=True, timeout_s=timeout_s))
+                post(
+                    f"http://127.0.0.1:{server.server_address[1]}/", DeliverySettings(private=True, timeout_s=timeout_s)
+                )
         finally:
             server.ended.set()  # type: ignore[attr-defined]
             server.shutdown()
@@ -194,14 +198,16 @@ def mail() -> EmailMessage:
     return made
 
 
-def send(mail_server: Mail) -> None:
-    outgoing = Outgoing(mail=mail_server, timeout_s=5)
-    using(lambda: Sender(outgoing, tls=ssl.create_default_context()), lambda sender: sender.send_mail(mail()))
+def send(mail_server: MailServer) -> None:
+    outgoing = DeliverySettings(mail=mail_server, timeout_s=5)
+    using(
+        lambda: NotificationSender(outgoing, tls=ssl.create_default_context()), lambda sender: sender.send_mail(mail())
+    )
 
 
 def test_a_mail_is_handed_to_the_mail_server() -> None:
     with mailbox() as box:
-        send(Mail("127.0.0.1", box.port, "none"))
+        send(MailServer("127.0.0.1", box.port, "none"))
         [(recipients, got)] = box.mails
     assert recipients == ["b@example.com", "c@example.com"]
     assert (got["Subject"], got.get_content()) == ("Über", "a\n.\nb\n")
@@ -211,16 +217,16 @@ def test_a_recipient_whom_the_mail_server_refuses_is_told_and_the_others_have_th
     with mailbox() as box:
         box.refused = {"c@example.com"}
         with pytest.raises(DeliveryFailed, match=r"refuses c@example\.com: 550 nobody here") as failed:
-            send(Mail("127.0.0.1", box.port, "none"))
+            send(MailServer("127.0.0.1", box.port, "none"))
         assert [recipients for recipients, _ in box.mails] == [["b@example.com"]]
     assert not failed.value.retryable
 
 
 def test_no_mail_server_and_one_that_cannot_do_what_is_set_are_failures() -> None:
     with pytest.raises(DeliveryFailed, match="smtp_host") as failed:
-        send(Mail())
+        send(MailServer())
     assert not failed.value.retryable
     with mailbox() as box:
         with pytest.raises(DeliveryFailed, match="STARTTLS"):
-            send(Mail("127.0.0.1", box.port, "starttls"))
+            send(MailServer("127.0.0.1", box.port, "starttls"))
         assert box.mails == []

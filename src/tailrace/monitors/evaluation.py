@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.monitors.monitor import DEFAULT_COMPARE_DAYS, DEFAULT_TOLERANCE, Monitor
-from tailrace.monitors.template import shown
+from tailrace.monitors.template_functions import as_text
 
 Action = Literal["Open", "Closed"]
 
@@ -32,21 +32,21 @@ class Point(Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()  # names and values that make the group
 
 
-class Match(Struct, frozen=True):
+class MatchedEvent(Struct, frozen=True):
     """An event that a match monitor's query found. `time_ns` is None where the query shows no _time."""
 
     event: dict[str, Any]
     time_ns: int | None = None
 
 
-class Observed(Struct, frozen=True, kw_only=True):
+class Observation(Struct, frozen=True, kw_only=True):
     """What the queries of one run answered for the time [start, end), in Unix nanoseconds."""
 
     start_ns: int
     end_ns: int
     points: tuple[Point, ...] = ()
     past: tuple[tuple[Point, ...], ...] = ()  # of the days before, each with its bins moved to the present ones
-    matches: tuple[Match, ...] = ()  # oldest first
+    matches: tuple[MatchedEvent, ...] = ()  # oldest first
     more: int = 0  # events that match beside them, which are older
 
 
@@ -58,7 +58,7 @@ class GroupState(Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()  # names and values of the group, in its last positive result
 
 
-class State(Struct, frozen=True):
+class MonitorState(Struct, frozen=True):
     """What is remembered of a monitor from run to run."""
 
     groups: dict[str, GroupState] = {}
@@ -89,10 +89,10 @@ class Notice(Struct, frozen=True):
     still_open: int = 0  # alerts of the monitor that are open after this run
 
 
-class Outcome(Struct, frozen=True):
+class RunOutcome(Struct, frozen=True):
     """What a run comes to."""
 
-    state: State
+    state: MonitorState
     alerts: tuple[Alert, ...] = ()
     notices: tuple[Notice, ...] = ()
 
@@ -110,7 +110,7 @@ class _Finding(Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()
 
 
-def evaluate(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
+def evaluate(monitor: Monitor, observed: Observation, state: MonitorState, now_ns: int) -> RunOutcome:
     """Return the outcome of one run: the same for the same arguments. Raise TooManyGroups.
 
     An alert opens when `needed` of the last `window` results are positive, the newest among them, and closes when they
@@ -122,7 +122,7 @@ def evaluate(monitor: Monitor, observed: Observed, state: State, now_ns: int) ->
     return _follow(monitor, found, state, observed.end_ns, now_ns)
 
 
-def _findings(monitor: Monitor, observed: Observed) -> dict[str, _Finding]:
+def _findings(monitor: Monitor, observed: Observation) -> dict[str, _Finding]:
     """By group, what is beyond the limit."""
     points = [each for each in observed.points if not monitor.column_name or each.column == monitor.column_name]
     if not points:
@@ -177,7 +177,7 @@ def _crossing(monitor: Monitor, point: Point) -> _Finding | None:
     if not crosses(monitor.operator, point.value, monitor.threshold):
         return None
     words = _WORDS.get(monitor.operator, "not")
-    body = f"Current value of {shown(point.value)} is {words} the threshold value of {shown(monitor.threshold)}"
+    body = f"Current value of {as_text(point.value)} is {words} the threshold value of {as_text(monitor.threshold)}"
     return _Finding(abs(point.value - monitor.threshold), point.value, body)
 
 
@@ -205,8 +205,8 @@ def _deviation(monitor: Monitor, point: Point, expected: float | None) -> _Findi
         return None
     words = "above" if distance > 0 else "below"
     body = (
-        f"Current value of {shown(point.value)} is {words} the expected value of {shown(round(expected, 6))} "
-        f"by more than {shown(tolerance)}%"
+        f"Current value of {as_text(point.value)} is {words} the expected value of {as_text(round(expected, 6))} "
+        f"by more than {as_text(tolerance)}%"
     )
     return _Finding(abs(distance) - allowed, point.value, body)
 
@@ -216,7 +216,9 @@ def compare_days(monitor: Monitor) -> int:
     return (monitor.compare_days or DEFAULT_COMPARE_DAYS) if monitor.type == "AnomalyDetection" else 0
 
 
-def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_ns: int, now_ns: int) -> Outcome:
+def _follow(
+    monitor: Monitor, found: Mapping[str, _Finding], state: MonitorState, end_ns: int, now_ns: int
+) -> RunOutcome:
     """Return the alerts of each group, with what was found of it."""
     groups: dict[str, GroupState] = {}
     opened: list[tuple[str, _Finding, str]] = []
@@ -251,8 +253,8 @@ def _follow(monitor: Monitor, found: Mapping[str, _Finding], state: State, end_n
         body = _lines(_closing(group) for group, _ in closed)
         first = closed[0][1]
         notices.append(Notice("Closed", first.check_id, body, labels=first.labels, still_open=still_open))
-    after = State(groups, until_ns=end_ns)
-    return Outcome(after, tuple(alerts), tuple(notices))
+    after = MonitorState(groups, until_ns=end_ns)
+    return RunOutcome(after, tuple(alerts), tuple(notices))
 
 
 def _closing(group: str) -> str:
@@ -265,13 +267,13 @@ def _lines(texts: Iterable[str]) -> str:
     return "\n".join(lines[:MAX_LINES] + more)
 
 
-def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> Outcome:
+def _match(monitor: Monitor, observed: Observation, state: MonitorState, now_ns: int) -> RunOutcome:
     """Return a notice for each event that was not told of before.
 
     A resolvable monitor has one alert, from the first match until a run without one; any other has an alert for each
     event, which is over at once and has no end of its own.
     """
-    fresh: list[tuple[str, Match]] = []
+    fresh: list[tuple[str, MatchedEvent]] = []
     seen: dict[str, int] = {}
     counts: dict[str, int] = {}
     for match in observed.matches:
@@ -309,11 +311,11 @@ def _match(monitor: Monitor, observed: Observed, state: State, now_ns: int) -> O
         check_id = ""
     groups = {WHOLE: GroupState((True,), check_id)} if check_id else {}
     timeless = any(match.time_ns is None for match in observed.matches) if observed.matches else state.timeless
-    after = State(groups, {key: kept[key] for key in newest}, observed.end_ns, timeless)
-    return Outcome(after, tuple(alerts), tuple(notices))
+    after = MonitorState(groups, {key: kept[key] for key in newest}, observed.end_ns, timeless)
+    return RunOutcome(after, tuple(alerts), tuple(notices))
 
 
-def _text(match: Match) -> str:
+def _text(match: MatchedEvent) -> str:
     text = msgspec.json.encode(match.event).decode()
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… and {len(text) - MAX_TEXT} more characters"
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from tailrace.monitors.evaluate import Match, Point
-from tailrace.monitors.template import shown
+from tailrace.monitors.evaluation import MatchedEvent, Point
+from tailrace.monitors.template_functions import as_text
 from tailrace.query.answers import cells
 from tailrace.query.results import is_json
 from tailrace.query.run import AplTable
@@ -25,7 +25,7 @@ def points(table: AplTable) -> tuple[Point, ...]:
         names = [field.name for field in table.fields if field.type in _KEYS]
     values = dict(zip((field.name for field in table.fields), cells.columns(table), strict=True))
     labels = [
-        tuple((name, shown(_plain(cell))) for name, cell in zip(names, row, strict=True))
+        tuple((name, as_text(_plain(cell))) for name, cell in zip(names, row, strict=True))
         for row in _rows([values[name] for name in names], table.rows.num_rows)
     ]
     keys = [", ".join(f"{name}={value}" for name, value in each) for each in labels]
@@ -48,14 +48,14 @@ def moved(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
     )
 
 
-def matches(table: AplTable) -> tuple[Match, ...]:
+def matches(table: AplTable) -> tuple[MatchedEvent, ...]:
     """Return the events of a table, oldest first; what is null is left out."""
     names = [field.name for field in table.fields]
     has_time = any(field.name == TIME and field.type == "datetime" for field in table.fields)
     times = _times(table, TIME) if has_time else [None] * table.rows.num_rows
     rows = _rows(list(cells.columns(table)), table.rows.num_rows)
     found = [
-        Match({name: _plain(cell) for name, cell in zip(names, row, strict=True) if cell is not None}, time)
+        MatchedEvent({name: _plain(cell) for name, cell in zip(names, row, strict=True) if cell is not None}, time)
         for row, time in zip(rows, times, strict=True)
     ]
     found.reverse()  # answers have the newest first

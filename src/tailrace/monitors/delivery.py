@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from tailrace.monitors.messages import HttpCall
+from tailrace.monitors.notifications import HttpCall
 
 if TYPE_CHECKING:
     import httpx
@@ -37,7 +37,7 @@ class DeliveryFailed(Exception):
         self.retryable = retryable
 
 
-class Mail(Struct, frozen=True):
+class MailServer(Struct, frozen=True):
     """The server that takes mail, none where the host is empty."""
 
     host: str = ""
@@ -48,12 +48,12 @@ class Mail(Struct, frozen=True):
     sender: str = "tailrace@localhost"
 
 
-class Outgoing(Struct, frozen=True):
+class DeliverySettings(Struct, frozen=True):
     """How calls are made."""
 
     private: bool = False  # whether they may go to addresses that are not public
     timeout_s: float = 10.0  # of a whole call
-    mail: Mail = Mail()
+    mail: MailServer = MailServer()
 
 
 def is_public(address: str) -> bool:
@@ -88,11 +88,11 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class Sender:
+class NotificationSender:
     """Makes the calls. Lives on one event loop."""
 
     def __init__(
-        self, outgoing: Outgoing, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
+        self, outgoing: DeliverySettings, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
     ) -> None:
         self._outgoing = outgoing
         self._resolve = resolve
@@ -115,7 +115,7 @@ class Sender:
         )
 
     @property
-    def mail(self) -> Mail:
+    def mail(self) -> MailServer:
         """The mail server in use."""
         return self._outgoing.mail
 
@@ -165,7 +165,7 @@ async def _beginning(response: "httpx.Response") -> str:
     return "".join(each for each in text if each.isprintable())[:MAX_ANSWER_SHOWN]
 
 
-def _hand_over(mail: EmailMessage, server: Mail, timeout_s: float, tls: ssl.SSLContext) -> None:
+def _hand_over(mail: EmailMessage, server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> None:
     try:
         with _connected(server, timeout_s, tls) as smtp:
             if server.user:
@@ -186,7 +186,7 @@ def _hand_over(mail: EmailMessage, server: Mail, timeout_s: float, tls: ssl.SSLC
         raise DeliveryFailed(f"the mail server refuses {_listed(refused)}", retryable=False)
 
 
-def _connected(server: Mail, timeout_s: float, tls: ssl.SSLContext) -> smtplib.SMTP:
+def _connected(server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> smtplib.SMTP:
     if server.security == "tls":
         return smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=tls)
     smtp = smtplib.SMTP(server.host, server.port, timeout=timeout_s)

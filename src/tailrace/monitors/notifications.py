@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from tailrace.events.times import rfc3339
 from tailrace.monitors import template
-from tailrace.monitors.evaluate import Action
+from tailrace.monitors.evaluation import Action
 from tailrace.monitors.notifier import Notifier
-from tailrace.monitors.template import shown
+from tailrace.monitors.template_functions import as_text
 
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 OPSGENIE_URLS = {False: "https://api.opsgenie.com/v2/alerts", True: "https://api.eu.opsgenie.com/v2/alerts"}
-MAX_DISCORD_LENGTH = 2_000  # characters of a message, Discord's limit
+MAX_DISCORD_LENGTH = 2_000  # characters of a notification, Discord's limit
 MAX_SLACK_LENGTH = 40_000  # characters, past which Slack cuts
 MAX_SUMMARY_LENGTH = 1_024  # characters, PagerDuty's limit
 MAX_OPSGENIE_MESSAGE_LENGTH = 130  # characters, Opsgenie's limit
@@ -26,7 +26,7 @@ MAX_OPSGENIE_TEXT_LENGTH = 15_000  # characters, Opsgenie's limit
 MAX_TEAMS_LENGTH = 20_000  # characters; Teams takes 28 KB in all
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Notification(Struct, frozen=True, kw_only=True):
     """A notice with all that a receiver may want to know. Times are Unix nanoseconds."""
 
     monitor_id: str
@@ -45,7 +45,7 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class HttpCall(Struct, frozen=True):
-    """A POST that delivers a message."""
+    """A POST that delivers a notification."""
 
     url: str
     body: bytes
@@ -53,50 +53,50 @@ class HttpCall(Struct, frozen=True):
 
 
 class NotDelivered(Exception):
-    """A message that is not sent, and why; nothing is wrong with it."""
+    """A notification that is not sent, and why; nothing is wrong with it."""
 
 
-def http_call(notifier: Notifier, message: Message) -> HttpCall:
-    """Return the POST of a message. Raise NotDelivered for a kind that is kept only, BadRequest where a template
+def http_call(notifier: Notifier, notification: Notification) -> HttpCall:
+    """Return the POST of a notification. Raise NotDelivered for a kind that is kept only, BadRequest where a template
     breaks.
     """
     of = notifier.properties
     match notifier.kind:
         case "webhook":
-            return _json(of["url"], _event(message))
+            return _json(of["url"], _event(notification))
         case "customWebhook":
-            return _custom(of, message)
+            return _custom(of, notification)
         case "slack":
-            return _json(of["slackUrl"], {"text": _escaped_for_slack(_text(message))[:MAX_SLACK_LENGTH]})
+            return _json(of["slackUrl"], {"text": _escaped_for_slack(_text(notification))[:MAX_SLACK_LENGTH]})
         case "discordWebhook":
             # Without mentions: what an event says must not call up a whole server.
-            content = {"content": _text(message)[:MAX_DISCORD_LENGTH], "allowed_mentions": {"parse": []}}
+            content = {"content": _text(notification)[:MAX_DISCORD_LENGTH], "allowed_mentions": {"parse": []}}
             return _json(of["discordWebhookUrl"], content)
         case "microsoftTeams":
-            return _json(of["microsoftTeamsUrl"], _adaptive_card(message))
+            return _json(of["microsoftTeamsUrl"], _adaptive_card(notification))
         case "pagerduty":
-            return _pagerduty(of, message)
+            return _pagerduty(of, notification)
         case "opsgenie":
-            return _opsgenie(of, message)
+            return _opsgenie(of, notification)
     raise NotDelivered(f"notifiers of the kind {notifier.kind} are kept, but this server does not deliver them")
 
 
-def email(notifier: Notifier, message: Message, sender: str) -> EmailMessage:
-    """Return the mail of a message."""
+def email(notifier: Notifier, notification: Notification, sender: str) -> EmailMessage:
+    """Return the mail of a notification."""
     mail = EmailMessage()
     mail["From"] = sender
     mail["To"] = ", ".join(notifier.properties["emails"])
-    mail["Subject"] = " ".join(_headline(message).split())
-    mail["Date"] = format_datetime(_datetime(message.at_ns))
+    mail["Subject"] = " ".join(_headline(notification).split())
+    mail["Date"] = format_datetime(_datetime(notification.at_ns))
     mail["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].rstrip("> ") or None)
     mail["Auto-Submitted"] = "auto-generated"
-    lines = [message.body, ""]
-    if message.description:
-        lines += [message.description, ""]
+    lines = [notification.body, ""]
+    if notification.description:
+        lines += [notification.description, ""]
     lines += [
-        f"Monitor: {message.title} ({message.monitor_id})",
-        f"Time: {rfc3339(message.at_ns)}",
-        f"Data: {rfc3339(message.start_ns)} to {rfc3339(message.end_ns)}",
+        f"Monitor: {notification.title} ({notification.monitor_id})",
+        f"Time: {rfc3339(notification.at_ns)}",
+        f"Data: {rfc3339(notification.start_ns)} to {rfc3339(notification.end_ns)}",
     ]
     mail.set_content("\n".join(lines))
     return mail
@@ -111,29 +111,29 @@ def go_time(time_ns: int) -> str:
     return text + (f".{fraction:09}".rstrip("0") if fraction else "") + " +0000 UTC"
 
 
-def _event(message: Message) -> dict[str, Any]:
+def _event(notification: Notification) -> dict[str, Any]:
     """Return the body that Axiom's default template makes."""
     return {
-        "action": message.action,
+        "action": notification.action,
         "event": {
-            "monitorID": message.monitor_id,
-            "body": message.body,
-            "description": message.description,
-            "queryEndTime": go_time(message.end_ns),
-            "queryStartTime": go_time(message.start_ns),
-            "timestamp": go_time(message.at_ns // 1_000_000_000 * 1_000_000_000),
-            "title": message.title,
-            "value": _number(message.value),
-            "matchedEvent": message.event,
+            "monitorID": notification.monitor_id,
+            "body": notification.body,
+            "description": notification.description,
+            "queryEndTime": go_time(notification.end_ns),
+            "queryStartTime": go_time(notification.start_ns),
+            "timestamp": go_time(notification.at_ns // 1_000_000_000 * 1_000_000_000),
+            "title": notification.title,
+            "value": _number(notification.value),
+            "matchedEvent": notification.event,
         },
     }
 
 
-def _variables(message: Message) -> dict[str, Any]:
+def _variables(notification: Notification) -> dict[str, Any]:
     """Return what a template may name, as Axiom's page on custom webhooks lists it."""
-    event = _event(message)["event"]
+    event = _event(notification)["event"]
     return {
-        "Action": message.action,
+        "Action": notification.action,
         "MonitorID": event["monitorID"],
         "Body": event["body"],
         "Description": event["description"],
@@ -143,78 +143,84 @@ def _variables(message: Message) -> dict[str, Any]:
         "Title": event["title"],
         "Value": event["value"],
         "MatchedEvent": event["matchedEvent"],
-        "GroupKeys": [name for name, _ in message.labels],
-        "GroupValues": [value for _, value in message.labels],
+        "GroupKeys": [name for name, _ in notification.labels],
+        "GroupValues": [value for _, value in notification.labels],
     }
 
 
-def _custom(of: Mapping[str, Any], message: Message) -> HttpCall:
+def _custom(of: Mapping[str, Any], notification: Notification) -> HttpCall:
     headers = {"Content-Type": "application/json"}
     for given in (of.get("headers") or {}, of.get("secretHeaders") or {}):
         for name, value in given.items():
             headers = {each: kept for each, kept in headers.items() if each.lower() != name.lower()}
             headers[name] = value
     if not of.get("body"):
-        return HttpCall(of["url"], _encoded(_event(message)), headers)
-    text = template.render(template.parse(of["body"]), _variables(message))
+        return HttpCall(of["url"], _encoded(_event(notification)), headers)
+    text = template.render(template.parse(of["body"]), _variables(notification))
     return HttpCall(of["url"], text.encode(), headers)
 
 
-def _pagerduty(of: Mapping[str, Any], message: Message) -> HttpCall:
+def _pagerduty(of: Mapping[str, Any], notification: Notification) -> HttpCall:
     """Events API v2: https://developer.pagerduty.com/docs/events-api-v2/overview/"""
-    body: dict[str, Any] = {"routing_key": of["routingKey"], "dedup_key": _incident(message)}
-    if message.action == "Closed":
+    body: dict[str, Any] = {"routing_key": of["routingKey"], "dedup_key": _incident(notification)}
+    if notification.action == "Closed":
         return _json(PAGERDUTY_URL, body | {"event_action": "resolve"})
     payload = {
-        "summary": _headline(message)[:MAX_SUMMARY_LENGTH],
-        "source": message.monitor_id,
+        "summary": _headline(notification)[:MAX_SUMMARY_LENGTH],
+        "source": notification.monitor_id,
         "severity": "error",
-        "timestamp": rfc3339(message.at_ns),
-        "custom_details": _event(message)["event"],
+        "timestamp": rfc3339(notification.at_ns),
+        "custom_details": _event(notification)["event"],
     }
     return _json(PAGERDUTY_URL, body | {"event_action": "trigger", "payload": payload})
 
 
-def _opsgenie(of: Mapping[str, Any], message: Message) -> HttpCall:
+def _opsgenie(of: Mapping[str, Any], notification: Notification) -> HttpCall:
     """Alert API: https://docs.opsgenie.com/docs/alert-api"""
     url = OPSGENIE_URLS[bool(of.get("isEU"))]
     headers = {"Authorization": f"GenieKey {of['apiKey']}"}
-    alias = _incident(message)
-    if message.action == "Closed":
-        call = _json(f"{url}/{quote(alias, safe='')}/close?identifierType=alias", {"note": message.body})
+    alias = _incident(notification)
+    if notification.action == "Closed":
+        call = _json(f"{url}/{quote(alias, safe='')}/close?identifierType=alias", {"note": notification.body})
     else:
         content = {
-            "message": _headline(message)[:MAX_OPSGENIE_MESSAGE_LENGTH],
+            "message": _headline(notification)[:MAX_OPSGENIE_MESSAGE_LENGTH],
             "alias": alias,
-            "description": f"{message.body}\n\n{message.description}".strip()[:MAX_OPSGENIE_TEXT_LENGTH],
+            "description": f"{notification.body}\n\n{notification.description}".strip()[:MAX_OPSGENIE_TEXT_LENGTH],
             "source": "tailrace",
         }
         call = _json(url, content)
     return HttpCall(call.url, call.body, {**call.headers, **headers})
 
 
-def _incident(message: Message) -> str:
+def _incident(notification: Notification) -> str:
     """By which a receiver knows that an end belongs to a beginning: one for each event matched, else the monitor's.
 
     Raise NotDelivered for the end of an alert while another of the monitor is open.
     """
-    if message.event is not None:
-        return f"{message.monitor_id}/{message.check_id}"
-    if message.action == "Closed" and message.still_open:
-        raise NotDelivered(f"the incident stays open: {message.still_open} other groups are alerting")
-    return message.monitor_id
+    if notification.event is not None:
+        return f"{notification.monitor_id}/{notification.check_id}"
+    if notification.action == "Closed" and notification.still_open:
+        raise NotDelivered(f"the incident stays open: {notification.still_open} other groups are alerting")
+    return notification.monitor_id
 
 
-def _adaptive_card(message: Message) -> dict[str, Any]:
-    """Return a message of an incoming webhook:
+def _adaptive_card(notification: Notification) -> dict[str, Any]:
+    """Return a notification of an incoming webhook:
     https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/
     """
     blocks = [
-        {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": True, "text": _headline(message)[:1000]},
-        {"type": "TextBlock", "wrap": True, "text": message.body[:MAX_TEAMS_LENGTH]},
+        {
+            "type": "TextBlock",
+            "size": "Medium",
+            "weight": "Bolder",
+            "wrap": True,
+            "text": _headline(notification)[:1000],
+        },
+        {"type": "TextBlock", "wrap": True, "text": notification.body[:MAX_TEAMS_LENGTH]},
     ]
-    if message.description:
-        blocks.append({"type": "TextBlock", "wrap": True, "isSubtle": True, "text": message.description[:5_000]})
+    if notification.description:
+        blocks.append({"type": "TextBlock", "wrap": True, "isSubtle": True, "text": notification.description[:5_000]})
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -225,12 +231,12 @@ def _adaptive_card(message: Message) -> dict[str, Any]:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _headline(message: Message) -> str:
-    return f"[{'Triggered' if message.action == 'Open' else 'Resolved'}] {message.title}"
+def _headline(notification: Notification) -> str:
+    return f"[{'Triggered' if notification.action == 'Open' else 'Resolved'}] {notification.title}"
 
 
-def _text(message: Message) -> str:
-    parts = [_headline(message), message.body, message.description]
+def _text(notification: Notification) -> str:
+    parts = [_headline(notification), notification.body, notification.description]
     return "\n".join(part for part in parts if part)
 
 
@@ -249,7 +255,7 @@ def _encoded(content: Mapping[str, Any]) -> bytes:
 
 def _number(value: float | None) -> int | float | None:
     """As JSON has it, whole numbers without a fraction."""
-    return None if value is None else json.loads(shown(value))
+    return None if value is None else json.loads(as_text(value))
 
 
 def _datetime(time_ns: int) -> datetime:
