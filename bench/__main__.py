@@ -3,13 +3,10 @@
 import argparse
 import os
 import platform
-import shutil
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
@@ -120,11 +117,11 @@ def main() -> None:
             for generator in GENERATORS:
                 status.update(f"round {round_number} of {size.rounds}: {generator.name}")
                 sent = [bodies[generator][number % size.bodies] for number in range(size.sent_bodies)]
-                with _directory(options.directory) as directory:
+                with servers.directory_in(options.directory) as directory:
                     for figure, rates in _measure(generator, sent, size, directory, wanted).items():
                         measured[figure, generator.name].append(rates)
         if not options.only or QUERIES in options.only:
-            with _directory(options.directory) as directory:
+            with servers.directory_in(options.directory) as directory:
                 answered = queries.measure(
                     SEED, directory, events=size.queried_events, repeats=size.query_repeats, said=status.update
                 )
@@ -164,7 +161,7 @@ def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_
     """
     with servers.tailrace(data) as server:
         server.create(generator.dataset)
-        requests = [_ingest(server, generator, body) for body in bodies]
+        requests = [server.ingest_request(generator, body) for body in bodies]
         began = time.time()
         done = load.run(
             server.address,
@@ -173,7 +170,7 @@ def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_
             seconds=load.MAX_SECONDS,
             max_requests=len(requests),
         )
-        _check(done)
+        done.check()
         acknowledged = done.body_bytes / done.elapsed_s
         if not until_committed:
             return acknowledged, 0.0
@@ -197,36 +194,14 @@ def _single_events(generator: Generator, data: Path, seconds: float) -> tuple[fl
     events = list(islice(generator.events(SEED), DISTINCT_EVENTS))
     with servers.tailrace(data) as server, servers.empty() as empty:
         server.create(generator.dataset)
-        requests = [_ingest(server, generator, event) for event in events]
+        requests = [server.ingest_request(generator, event) for event in events]
         rates = []
         for address in (server.address, empty):
             load.run(address, requests, connections=EVENT_CONNECTIONS, seconds=WARM_UP_S)
             done = load.run(address, requests, connections=EVENT_CONNECTIONS, seconds=seconds)
-            _check(done)
+            done.check()
             rates.append(done.per_second)
         return rates[0], rates[1]
-
-
-def _ingest(server: servers.Tailrace, generator: Generator, body: bytes) -> bytes:
-    path = f"/v1/datasets/{generator.dataset}/ingest"
-    if generator.time_field != "_time":
-        path += f"?timestamp-field={generator.time_field}"
-    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/x-ndjson"}
-    return load.http_request("POST", path, f"{server.address[0]}:{server.address[1]}", headers, body)
-
-
-def _check(done: load.Load) -> None:
-    if set(done.statuses) != {200}:
-        raise RuntimeError(f"not every request was answered with 200: {done.statuses}")
-
-
-@contextmanager
-def _directory(parent: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tailrace-bench-", dir=parent))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 def _report(measured: Measured, answered: list[queries.Answered]) -> Report:

@@ -30,6 +30,11 @@ class Load(Struct, frozen=True):
         """Answered requests a second."""
         return self.requests / self.elapsed_s
 
+    def check(self) -> None:
+        """Raise RuntimeError unless every request was answered with 200."""
+        if set(self.statuses) != {200}:
+            raise RuntimeError(f"not every request was answered with 200: {self.statuses}")
+
     def quantile_s(self, share: float) -> float:
         """Return the latency that `share` of the requests (0 to 1) did not exceed."""
         ordered = sorted(self.latencies_s)

@@ -127,16 +127,13 @@ def measure(seed: int, directory: Path, *, events: int, repeats: int, said: Call
     data = directory / "queried"
     said(f"{events:,} events for queries")
     with servers.tailrace(data) as server:
-        server.create(DATASET)
-        with _client(server) as client:
-            for body in _bodies(seed, events):
-                _send(client, body)
+        fill(server, seed, events)
         server.stop()
     said("one file of them")
     file = _one_file(data / "lake" / DATASET, directory / "one")
     compile_ms = _compile_ms(data / "lake", repeats)
     answered = []
-    with servers.tailrace(data) as server, _client(server) as client, duckdb.connect(":memory:") as connection:
+    with servers.tailrace(data) as server, client_of(server) as client, duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         path = str(file).replace("'", "''")
         connection.execute(f"CREATE VIEW events AS FROM read_parquet('{path}')")
@@ -144,6 +141,14 @@ def measure(seed: int, directory: Path, *, events: int, repeats: int, said: Call
             said(f"query: {question.name}")
             answered.append(_compared(question, client, connection, repeats, compile_ms[question.name]))
     return answered
+
+
+def fill(server: servers.Tailrace, seed: int, events: int) -> None:
+    """Make the dataset that the questions are about."""
+    server.create(DATASET)
+    with client_of(server) as client:
+        for body in _bodies(seed, events):
+            _send(client, body)
 
 
 def _compared(
@@ -156,7 +161,7 @@ def _compared(
     server, limit = [], []
     for _ in range(repeats):
         began = time.perf_counter()
-        _post(client, question.whole)
+        post(client, question.whole)
         between = time.perf_counter()
         connection.sql(question.sql).to_arrow_table()
         ended = time.perf_counter()
@@ -196,7 +201,8 @@ def _compile_ms(lake_root: Path, repeats: int) -> dict[str, float]:
         lake.close()
 
 
-def _client(server: servers.Tailrace) -> httpx.Client:
+def client_of(server: servers.Tailrace) -> httpx.Client:
+    """Return a client with the owner's token."""
     return httpx.Client(
         base_url=f"http://{server.address[0]}:{server.address[1]}",
         headers={"Authorization": f"Bearer {server.token}"},
@@ -233,7 +239,8 @@ def _schema(table: Path) -> pa.Schema:
     return pa.unify_schemas([ds.dataset(file).schema for file in table.rglob("*.parquet")])
 
 
-def _post(client: httpx.Client, apl: str) -> bytes:
+def post(client: httpx.Client, apl: str) -> bytes:
+    """Return the answer to a query; raise RuntimeError for an error."""
     answer = client.post("/v1/datasets/_apl?format=tabular-rows", json={"apl": apl})
     if answer.status_code != httpx.codes.OK:
         raise RuntimeError(f"{apl}: {answer.status_code} {answer.text}")
@@ -241,7 +248,7 @@ def _post(client: httpx.Client, apl: str) -> bytes:
 
 
 def _asked(client: httpx.Client, apl: str) -> tuple[dict[str, Any], list[Row]]:
-    answer = json.loads(_post(client, apl))
+    answer = json.loads(post(client, apl))
     table = answer["tables"][0]
     times = [field["type"] == "datetime" for field in table["fields"]]
     rows = [

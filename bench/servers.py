@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import httpx
 from msgspec import Struct
+
+from bench import load
+from bench.generate import Generator
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 120.0
@@ -31,6 +36,14 @@ class Tailrace(Struct, frozen=True):
         with httpx.Client(trust_env=False, headers={"Authorization": f"Bearer {self.token}"}) as client:
             client.post(url, json={"name": dataset}).raise_for_status()
 
+    def ingest_request(self, generator: Generator, body: bytes) -> bytes:
+        """Return the bytes of a request that brings a generator's events as NDJSON."""
+        path = f"/v1/datasets/{generator.dataset}/ingest"
+        if generator.time_field != "_time":
+            path += f"?timestamp-field={generator.time_field}"
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/x-ndjson"}
+        return load.http_request("POST", path, f"{self.address[0]}:{self.address[1]}", headers, body)
+
     def stop(self) -> None:
         """End the server in good order, with everything committed; raise RuntimeError when that fails."""
         self.process.terminate()
@@ -39,11 +52,14 @@ class Tailrace(Struct, frozen=True):
 
 
 @contextmanager
-def tailrace(data: Path) -> Iterator[Tailrace]:
-    """Yield a server with default settings on a new data directory; killed at the end unless it was stopped."""
+def tailrace(data: Path, python: str = sys.executable) -> Iterator[Tailrace]:
+    """Yield a server with default settings on a data directory; killed at the end unless it was stopped.
+
+    `python` is the interpreter that it runs on, which another checkout's environment may have.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tailrace", "serve", "--data", str(data), "--port", "0"],
+        [python, "-m", "tailrace", "serve", "--data", str(data), "--port", "0"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=environment,
@@ -55,6 +71,16 @@ def tailrace(data: Path) -> Iterator[Tailrace]:
         yield Tailrace(data, (url.host, url.port), token, process)
     finally:
         _end(process)
+
+
+@contextmanager
+def directory_in(parent: Path) -> Iterator[Path]:
+    """Yield a new directory, removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="tailrace-bench-", dir=parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 @contextmanager
