@@ -232,7 +232,7 @@ def _one_file(table: Path, directory: Path) -> Path:
     rows = ds.dataset(sorted(table.rglob("*.parquet")), schema=_schema(table)).to_table()
     directory.mkdir()
     [(_, written)] = write_files(directory, rows)
-    return written.path
+    return Path(written.location)
 
 
 def _schema(table: Path) -> pa.Schema:

@@ -70,7 +70,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
 
 
 def odd(file: DataFile, fields: FieldsView) -> Any:
-    return np.flatnonzero(np.array(pq.ParquetFile(file.path).read()["n"].to_pylist()) % 2)
+    return np.flatnonzero(np.array(pq.ParquetFile(file.location).read()["n"].to_pylist()) % 2)
 
 
 def operate(lake: Lake, operation: str, bound_ns: int) -> None:

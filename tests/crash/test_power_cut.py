@@ -206,7 +206,7 @@ def found(store: Store) -> Counter[int]:
     for info in store.lake.datasets():
         snapshot = store.lake.snapshot(info.name)
         for file in snapshot.files:
-            numbers.update(pl.read_parquet(file.path, hive_partitioning=False)["n"].to_list())
+            numbers.update(pl.read_parquet(file.location, hive_partitioning=False)["n"].to_list())
         for rows in snapshot.hot:
             numbers.update(rows["n"].to_pylist())
     return numbers

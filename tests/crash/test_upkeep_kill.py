@@ -139,5 +139,5 @@ def compactions(server: "Server") -> int:
 
 def numbers(lake: Lake) -> list[int]:
     snapshot = lake.snapshot("d")
-    parts = [pq.ParquetFile(file.path).read() for file in snapshot.files]
+    parts = [pq.ParquetFile(file.location).read() for file in snapshot.files]
     return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())

@@ -40,45 +40,47 @@ def verify(lake: Lake, *, now_ms: int = DAY_MS) -> None:
     lake._datasets["d"].keeper.verify(2**40, lambda read: None, now_ms)
 
 
-def flip(path: Path, bit: int) -> None:
+def flip(location: str, bit: int) -> None:
+    path = Path(location)
     content = bytearray(path.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
 
 
 def is_odd(file: DataFile, fields: FieldsView) -> np.ndarray:
-    return np.flatnonzero(np.array(pq.ParquetFile(file.path).read()["n"].to_pylist()) % 2)
+    return np.flatnonzero(np.array(pq.ParquetFile(file.location).read()["n"].to_pylist()) % 2)
 
 
 def test_any_bit_that_is_flipped_is_found(lake: Lake) -> None:
     file = files(lake)[0]
     chance = random.Random(20261129)
-    assert damage(file.path, file.bytes) == ""
+    assert damage(file.location, file.bytes) == ""
     for bit in chance.sample(range(8 * file.bytes), rounds(FLIPS)):
-        flip(file.path, bit)
-        assert damage(file.path, file.bytes) == CHANGED, bit
-        flip(file.path, bit)
-    assert damage(file.path, file.bytes, of_disk=True) == ""
+        flip(file.location, bit)
+        assert damage(file.location, file.bytes) == CHANGED, bit
+        flip(file.location, bit)
+    assert damage(file.location, file.bytes, of_disk=True) == ""
 
 
 def test_what_is_short_or_not_there_is_damaged(lake: Lake) -> None:
     file = files(lake)[0]
-    file.path.write_bytes(file.path.read_bytes()[:-1])
-    assert damage(file.path, file.bytes) == f"it has {file.bytes - 1} bytes, but {file.bytes} were written"
-    file.path.unlink()
-    assert damage(file.path, file.bytes) == MISSING
+    path = Path(file.location)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert damage(file.location, file.bytes) == f"it has {file.bytes - 1} bytes, but {file.bytes} were written"
+    path.unlink()
+    assert damage(file.location, file.bytes) == MISSING
 
 
 def test_files_of_commits_compactions_and_deletions_have_their_hash(lake: Lake) -> None:
-    assert all(is_hashed(file.path) for file in files(lake))
+    assert all(is_hashed(file.location) for file in files(lake))
     lake.compact("d")
     [merged] = files(lake)
-    assert is_hashed(merged.path)
-    assert damage(merged.path, merged.bytes) == ""
+    assert is_hashed(merged.location)
+    assert damage(merged.location, merged.bytes) == ""
     lake.delete_where("d", is_odd)
     [left] = files(lake)
-    assert is_hashed(left.path)
-    assert damage(left.path, left.bytes) == ""
+    assert is_hashed(left.location)
+    assert damage(left.location, left.bytes) == ""
     assert sorted(pl.read_delta(str(lake.root / "d"))["n"].to_list()) == [2, 4, 6]
 
 
@@ -86,19 +88,18 @@ def test_a_damaged_file_is_known_until_it_is_put_back_and_over_a_restart(
     lake: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = files(lake)[1]
-    flip(file.path, 1000)
+    flip(file.location, 1000)
     verify(lake)
 
     assert [each.damage for each in files(lake)] == ["", CHANGED, ""]
     assert lake.damaged_files() == 1
-    name = file.path.relative_to(lake.root / "d")
-    assert lake.damage() == {"d": f"dataset 'd' has damaged files, and queries that need them are refused: {name}"}
-    assert f"{file.path} is damaged" in caplog.text
+    assert lake.damage() == {"d": f"dataset 'd' has damaged files, and queries that need them are refused: {file.name}"}
+    assert f"{file.location} is damaged" in caplog.text
     lake.close(commit=False)
     again = Lake.open(lake.root, BY_HAND)
     assert [bool(each.damage) for each in files(again)] == [False, True, False]
 
-    flip(file.path, 1000)
+    flip(file.location, 1000)
     verify(again)
     assert [each.damage for each in files(again)] == ["", "", ""]
     assert (again.damaged_files(), again.damage()) == (0, {})
@@ -107,28 +108,28 @@ def test_a_damaged_file_is_known_until_it_is_put_back_and_over_a_restart(
 
 def test_compaction_leaves_a_damaged_file_and_says_so(lake: Lake) -> None:
     damaged = files(lake)[1]
-    flip(damaged.path, 1000)
+    flip(damaged.location, 1000)
 
     lake.compact("d")
 
     assert sorted(each.damage for each in files(lake)) == ["", CHANGED]
-    assert damaged.path in [each.path for each in files(lake)]
+    assert damaged.location in [each.location for each in files(lake)]
     assert sum(each.rows for each in files(lake)) == 6
 
 
 def test_a_deletion_does_not_write_damage_anew(lake: Lake) -> None:
-    flip(files(lake)[1].path, 8 * 6)  # read all the same: within the data of its first page, or not at all
+    flip(files(lake)[1].location, 8 * 6)  # read all the same: within the data of its first page, or not at all
 
-    before = [each.path for each in files(lake)]
+    before = [each.location for each in files(lake)]
     with pytest.raises(DatasetUnavailable):
         lake.delete_where("d", lambda file, fields: np.array([0]))
 
-    assert [each.path for each in files(lake)] == before
+    assert [each.location for each in files(lake)] == before
     assert lake.damaged_files() == 1
 
 
 def test_a_damaged_file_goes_when_all_of_it_is_trimmed(lake: Lake) -> None:
-    flip(files(lake)[0].path, 1000)
+    flip(files(lake)[0].location, 1000)
     verify(lake)
     assert lake.damaged_files() == 1
 
@@ -147,7 +148,7 @@ def test_each_file_has_its_turn_once_a_day(lake: Lake) -> None:
 
 
 def test_the_background_finds_damage(lake: Lake) -> None:
-    flip(files(lake)[2].path, 1000)
+    flip(files(lake)[2].location, 1000)
     lake.close(commit=False)
 
     again = Lake.open(lake.root, LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=0.01)))

@@ -24,7 +24,8 @@ from tailrace.events import DatasetNotFound, DatasetUnavailable, DiskFull
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, Snapshot, UpkeepSettings
 from tailrace.lake.catalog import load_removed
 from tailrace.lake.rewrite import merged
-from tailrace.lake.table import US_PER_DAY, statistics
+from tailrace.lake.snapshot import US_PER_DAY
+from tailrace.lake.table import statistics
 from tailrace.lake.upkeep import QUIET_MS, next_merge
 
 MIB = 1024**2
@@ -49,7 +50,7 @@ def fill(lake: Lake, commits: int, *, first: int = 1, first_ns: int = FIRST_TIME
 
 
 def rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    parts: list[pa.Table] = [pq.ParquetFile(file.path).read() for file in snapshot.files]
+    parts: list[pa.Table] = [pq.ParquetFile(file.location).read() for file in snapshot.files]
     return [row for part in (*parts, *snapshot.hot) for row in part.to_pylist()]
 
 
@@ -61,7 +62,7 @@ def where(condition: Any) -> Any:
     """Return a row filter by a condition on `n`."""
 
     def matching(file: DataFile, fields: FieldsView) -> Any:
-        return np.flatnonzero([condition(n) for n in pq.ParquetFile(file.path).read()["n"].to_pylist()])
+        return np.flatnonzero([condition(n) for n in pq.ParquetFile(file.location).read()["n"].to_pylist()])
 
     return matching
 
@@ -72,7 +73,7 @@ def parquet_files(lake: Lake) -> list[Path]:
 
 def file(n: int, size: int, *, day: int = 20_000, written_ms: int = 0) -> DataFile:
     start = day * US_PER_DAY + n
-    return DataFile(Path(f"{n}"), size, 10, start, start, frozenset(), written_ms)
+    return DataFile(f"{n}", f"{n}", size, 10, start, start, frozenset(), written_ms)
 
 
 # What is merged
@@ -138,7 +139,7 @@ def test_compaction_keeps_every_row_once_and_sorts_them_by_time(lake: Lake) -> N
     snapshot = lake.snapshot("d")
     [found] = snapshot.files
     assert found.rows == 6
-    after = pq.ParquetFile(found.path).read().to_pylist()
+    after = pq.ParquetFile(found.location).read().to_pylist()
     assert [row["_time"] for row in after] == sorted(row["_time"] for row in before)
     for row in before:
         assert {**dict.fromkeys(("a", "b", "text", "_rest")), **row} in [{"_rest": None, **each} for each in after]
@@ -154,7 +155,7 @@ def test_a_compacted_file_has_the_statistics_of_its_rows(lake: Lake) -> None:
     assert found.min_time_us == min(each.min_time_us for each in before)
     assert found.max_time_us == max(each.max_time_us for each in before)
     assert found.columns == frozenset({"_time", "_sysTime", "n", "text"})
-    assert found.bytes == found.path.stat().st_size
+    assert found.bytes == Path(found.location).stat().st_size
     actions = pa.table(DeltaTable(lake.root / "d").get_add_actions(flatten=True)).to_pylist()
     assert len(actions) == 1
     assert (actions[0]["min.n"], actions[0]["max.n"], actions[0]["null_count.n"]) == (1, 3, 0)
@@ -227,7 +228,7 @@ def test_rows_of_equal_time_and_files_that_overlap_are_merged(tmp_path: Path, la
 
     assert sorted(numbers(lake)) == [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]
     [found] = lake.snapshot("d").files
-    times = pq.ParquetFile(found.path).read()["_time"].to_pylist()
+    times = pq.ParquetFile(found.location).read()["_time"].to_pylist()
     assert times == sorted(times)
 
 
@@ -252,13 +253,14 @@ def test_merging_is_a_stable_sort(parts: list[list[tuple[int, int | None]]], tmp
         path = directory / "in" / f"{number}.parquet"
         pq.write_table(pa.table({"_time": times, **names}), path, row_group_size=7)
         lows = [t for t, _ in part]
-        files.append(DataFile(path, path.stat().st_size, len(part), min(lows), max(lows), frozenset(names)))
+        size = path.stat().st_size
+        files.append(DataFile(path.name, str(path), size, len(part), min(lows), max(lows), frozenset(names)))
         expected += [(t, str(v)) for t, v in sorted(part, key=lambda each: each[0])]
 
     new = merged(directory, files, lambda written: None)
 
     assert new is not None
-    found = pq.ParquetFile(new[1].path).read()
+    found = pq.ParquetFile(new[1].location).read()
     values = zip(found["_time"].cast(pa.int64()).to_pylist(), found["v"].to_pylist(), strict=True)
     assert list(values) == sorted(expected, key=lambda each: each[0])
     assert new[1].rows == len(expected)
@@ -274,12 +276,12 @@ def test_many_row_groups_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path = tmp_path / f"{number}.parquet"
         table = pa.table({"_time": pa.array(times, pa.timestamp("us", "UTC")), "n": np.arange(300) + 1000 * number})
         pq.write_table(table, path, row_group_size=64)
-        files.append(DataFile(path, 1, 300, int(times[0]), int(times[-1]), frozenset()))
+        files.append(DataFile(path.name, str(path), 1, 300, int(times[0]), int(times[-1]), frozenset()))
 
-    new = merged(tmp_path, files, lambda written: None, {files[2].path: np.arange(0, 300, 2)})
+    new = merged(tmp_path, files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
 
     assert new is not None
-    opened = pq.ParquetFile(new[1].path)
+    opened = pq.ParquetFile(new[1].location)
     assert opened.num_row_groups == 14
     times = opened.read()["_time"].cast(pa.int64()).to_numpy()
     assert bool(np.all(np.diff(times) >= 0))
@@ -386,7 +388,7 @@ def test_files_are_removed_when_their_time_is_over_and_a_restart_does_not_begin_
     at_ms = min(removed.values())
     assert keeper.sweep(at_ms + 3_599_000) == 0
     assert keeper.sweep(max(removed.values()) + 3_600_000) == 3
-    assert [each.path for each in lake.snapshot("d").files] == parquet_files_in(tmp_path)
+    assert [Path(each.location) for each in lake.snapshot("d").files] == parquet_files_in(tmp_path)
     assert load_removed(tmp_path / "d") == {}
     assert lake.upkeep.files_removed == 3
     lake.close()

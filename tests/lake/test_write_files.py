@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from tailrace.lake import table
-from tailrace.lake.table import US_PER_DAY, write_files
+from tailrace.lake.snapshot import US_PER_DAY
+from tailrace.lake.table import write_files
 from tailrace.storage import files
 
 

@@ -2,10 +2,10 @@
 
 from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
 from tailrace.lake.fields import Column, FieldsView
-from tailrace.lake.lake import Lake, LakeSettings, RowFilter, Snapshot
+from tailrace.lake.lake import Lake, LakeSettings
 from tailrace.lake.priority import step_back
 from tailrace.lake.shred import events_as_rest
-from tailrace.lake.table import DataFile, Received
+from tailrace.lake.snapshot import DataFile, Received, RowFilter, RowNumbers, Snapshot
 from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "LakeSettings",
     "Received",
     "RowFilter",
+    "RowNumbers",
     "Snapshot",
     "UpkeepSettings",
     "check_name",

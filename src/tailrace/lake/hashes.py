@@ -48,17 +48,18 @@ class HashingFile:
         return path.rename(path.with_name(f"{path.name.removesuffix(SUFFIX)}-{digest}{SUFFIX}"))
 
 
-def is_hashed(path: Path) -> bool:
+def is_hashed(name: str) -> bool:
     """Whether a file's name holds its hash: those of earlier versions of Tailrace, and of other engines, do not."""
-    return NAMED.search(path.name) is not None
+    return NAMED.search(name) is not None
 
 
-def damage(path: Path, size: int, *, of_disk: bool = False) -> str:
+def damage(location: str, size: int, *, of_disk: bool = False) -> str:
     """Return what is wrong with a file that was written with so many bytes; "" where nothing is, or nothing can be
     told.
 
     Reads all of it; with `of_disk` from the disk, not what the system has in memory of it.
     """
+    path = Path(location)
     found = NAMED.search(path.name)
     digest = blake2b(digest_size=HASH_BYTES)
     try:

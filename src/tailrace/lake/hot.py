@@ -3,7 +3,7 @@
 import pyarrow as pa
 from msgspec import Struct
 
-from tailrace.lake.table import Received
+from tailrace.lake.snapshot import Received
 
 
 class HotPart(Struct, frozen=True, eq=False):

@@ -37,8 +37,9 @@ from tailrace.lake.preload import preload
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
-from tailrace.lake.table import DataFile, Received, Table
-from tailrace.lake.upkeep import Deletion, Figures, Keeper, Rows, Stopped, Upkeep, UpkeepSettings
+from tailrace.lake.snapshot import Received, RowFilter, Snapshot
+from tailrace.lake.table import Table
+from tailrace.lake.upkeep import Deletion, Figures, Keeper, Stopped, Upkeep, UpkeepSettings
 from tailrace.log import Subscription
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
@@ -65,9 +66,6 @@ BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
 ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
 """Gives the batches of the log from a position on, in order."""
 
-RowFilter = Callable[[DataFile, FieldsView], Rows]
-"""Gives the numbers (from 0, in the file's order) of the rows of a Parquet file that are meant."""
-
 
 class LakeSettings(Struct, frozen=True):
     commit_bytes: int = 64 * 1024 * 1024  # of raw events of a dataset in memory
@@ -83,17 +81,6 @@ class Lag(Struct, frozen=True):
 
     events: int  # acknowledged, and not committed
     age_s: float  # of the oldest of them
-
-
-class Snapshot(Struct, frozen=True, eq=False):
-    """A dataset as a query sees it: every event acknowledged before, each once."""
-
-    dataset: str
-    files: tuple[DataFile, ...]
-    hot: tuple[pa.Table, ...]
-    fields: FieldsView
-    primary_key: str = ""  # the id field of a dataset of current states
-    received: Received = Received()  # since the dataset was made
 
 
 class Unavailable(Struct, frozen=True):
@@ -526,7 +513,7 @@ class Lake:
         found = {}
         for dataset in list(self._datasets.values()):
             if damaged := dataset.keeper.damaged:
-                files = ", ".join(str(path.relative_to(dataset.table.directory)) for path in sorted(damaged))
+                files = ", ".join(sorted(damaged))
                 found[dataset.info.name] = (
                     f"dataset {dataset.info.name!r} has damaged files, and queries that need them are refused: {files}"
                 )
@@ -666,7 +653,7 @@ class Lake:
             received = sum((part.received for part in parts), dataset.received)
             files = dataset.files
             if damaged := dataset.keeper.damaged:
-                files = tuple(replace(file, damage=damaged.get(file.path, "")) for file in files)
+                files = tuple(replace(file, damage=damaged.get(file.name, "")) for file in files)
             found = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
         if found.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(_gone(dataset))

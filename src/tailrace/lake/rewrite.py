@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from tailrace.lake.fields import TIME
 from tailrace.lake.hashes import HashingFile
+from tailrace.lake.snapshot import DataFile, RowNumbers
 from tailrace.lake.table import (
     COMPRESSION,
     COMPRESSION_LEVEL,
     ROW_GROUP_ROWS,
-    DataFile,
     NewFile,
     new_file,
     new_path,
@@ -26,22 +26,21 @@ from tailrace.storage.files import flush
 READ_ROWS = 16_384  # decoded at a time, of each file that is being read
 ROW_GROUP_BYTES = 64 * 1024 * 1024  # as Parquet's footers count them, before compression
 
-RowNumbers = npt.NDArray[np.int64]
 Pace = Callable[[int], None]
 """Called with the bytes written since the last call; may wait, and may raise to end the writing."""
 
 
 def merged(
-    directory: Path, files: Sequence[DataFile], pace: Pace, without: Mapping[Path, RowNumbers] | None = None
+    directory: Path, files: Sequence[DataFile], pace: Pace, without: Mapping[str, RowNumbers] | None = None
 ) -> NewFile | None:
     """One new file of a table with the rows of files of one day, sorted by `_time`, flushed; None where no row is left.
 
-    `without` has the numbers (from 0) of the rows that are left out of a file. Rows of equal time stay in the order of
-    the files. What is held in memory is a row group and a few rows of each file, not the files. When this raises there
-    is no new file.
+    `without` has the rows that are left out of a file, by its name. Rows of equal time stay in the order of the files.
+    What is held in memory is a row group and a few rows of each file, not the files. When this raises there is no new
+    file.
     """
     without = without or {}
-    sources = [_Source(file.path, without.get(file.path)) for file in files]
+    sources = [_Source(file.location, without.get(file.name)) for file in files]
     counts = [len(source.times) for source in sources]
     times = np.concatenate([source.times for source in sources])
     if not len(times):
@@ -86,18 +85,18 @@ def merged(
     return new_file(directory, path, size, metadata[0], low, high)
 
 
-def times_us(path: Path) -> npt.NDArray[np.int64]:
+def times_us(location: str) -> npt.NDArray[np.int64]:
     """Return the time of each row of a file, in order."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(location) as file:
         return _times(file)
 
 
 class _Source:
     """A file read from its front, without the rows to be left out."""
 
-    def __init__(self, path: Path, without: RowNumbers | None) -> None:
-        self._path = path
-        with pq.ParquetFile(path) as file:
+    def __init__(self, location: str, without: RowNumbers | None) -> None:
+        self._location = location
+        with pq.ParquetFile(location) as file:
             times = _times(file)
             schema = file.schema_arrow
             groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
@@ -129,7 +128,7 @@ class _Source:
 
     def _read(self) -> Generator[pa.RecordBatch, None, None]:
         # Opened at its first row and closed after its last: not all files of a day are open at once.
-        with pq.ParquetFile(self._path) as file:
+        with pq.ParquetFile(self._location) as file:
             if self._sorted:
                 first = 0
                 for batch in file.iter_batches(READ_ROWS, use_threads=False):

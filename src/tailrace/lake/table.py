@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
-from msgspec import Struct
 
 from tailrace import __version__
 from tailrace.events import DatasetUnavailable
@@ -37,6 +36,7 @@ from tailrace.lake.deltalog import (
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, Column, FieldsView
 from tailrace.lake.hashes import SUFFIX, HashingFile
+from tailrace.lake.snapshot import US_PER_DAY, DataFile, Received
 from tailrace.storage.files import flush, flush_all, make_directories, make_directory
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
@@ -46,7 +46,6 @@ COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
 ROW_GROUP_ROWS = 122_880
 STATISTICS_STRING_BYTES = 64  # a longer bound is left out of the statistics, not shortened
-US_PER_DAY = 86_400_000_000
 EPOCH = date(1970, 1, 1)
 READER_VERSION = 1  # of the Delta protocol
 WRITER_VERSION = 2
@@ -72,34 +71,6 @@ _DELTA_TYPES = {
     "string": "string",
     "array": "string",
 }
-
-
-class DataFile(Struct, frozen=True):
-    """One committed Parquet file."""
-
-    path: Path
-    bytes: int
-    rows: int
-    min_time_us: int
-    max_time_us: int
-    columns: frozenset[str]  # those that have a value in it
-    written_ms: int = 0  # since the Unix epoch
-    damage: str = ""  # why what it holds is not to be believed
-
-    @property
-    def day(self) -> int:
-        """Of its events, in UTC, since the Unix epoch."""
-        return self.min_time_us // US_PER_DAY
-
-
-class Received(Struct, frozen=True):
-    """What was received: events, and their bytes as lines of JSON, before any compression."""
-
-    events: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: "Received") -> "Received":
-        return Received(self.events + other.events, self.bytes + other.bytes)
 
 
 NewFile = tuple[Action, DataFile]
@@ -256,7 +227,7 @@ class Table:
         removed = [
             {
                 "remove": {
-                    "path": str(file.path.relative_to(self.directory)),
+                    "path": file.name,
                     "deletionTimestamp": now_ms,
                     "dataChange": changes_data,
                     "extendedFileMetadata": True,
@@ -269,15 +240,15 @@ class Table:
         put = [{"add": {**action["add"], "dataChange": changes_data}} for action, _ in added]
         for _ in range(CONFLICTS):
             self.refresh()
-            if not {file.path for file in gone} <= {file.path for file in self.files}:
+            if not {file.name for file in gone} <= {file.name for file in self.files}:
                 raise DeltaError("files to be replaced are no part of the table any more")
             information = _commit_info("WRITE", {"mode": "Append"}, tailrace=what)
             if self._append([information, *self._new_metadata([]), *put, *removed]):
                 break
         else:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
-        paths = {file.path for file in gone}
-        kept = [file for file in self.files if file.path not in paths]
+        replaced = {file.name for file in gone}
+        kept = [file for file in self.files if file.name not in replaced]
         self._made(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
 
     def fields(self) -> FieldsView:
@@ -389,7 +360,7 @@ def _commit_info(operation: str, parameters: dict[str, str], **more: str) -> Act
 def remove_files(files: Iterable[NewFile]) -> None:
     """Remove files that did not become part of a table."""
     for _, data_file in files:
-        data_file.path.unlink(missing_ok=True)
+        Path(data_file.location).unlink(missing_ok=True)
 
 
 def write_files(directory: Path, rows: pa.Table, flushed_days: set[Path] | None = None) -> list[NewFile]:
@@ -472,9 +443,9 @@ def new_file(
     counts = statistics(metadata)
     columns = _columns_of(metadata, counts)
     now_ms = _now_ms()
-    data_file = DataFile(path, size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
-    stats = json.dumps(counts, ensure_ascii=False)
     name = str(path.relative_to(directory))
+    data_file = DataFile(name, str(path), size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
+    stats = json.dumps(counts, ensure_ascii=False)
     action = {
         "path": name,
         "partitionValues": {DAY: _day_name(data_file.day)},
@@ -549,11 +520,12 @@ def _data_files(directory: Path, delta: DeltaTable) -> list[DataFile]:
             for name, nulls in row.items()
             if name.startswith(counted) and nulls is not None and nulls < rows
         )
-        path = directory / unquote(row["path"])
+        name = unquote(row["path"])
+        path = directory / name
         if not is_counted:
             columns = _columns_in(path, delta)
         written_ms = int(row["modification_time"])
-        files.append(DataFile(path, row["size_bytes"], rows, _us(low), _us(high), columns, written_ms))
+        files.append(DataFile(name, str(path), row["size_bytes"], rows, _us(low), _us(high), columns, written_ms))
     return sorted(files, key=_order)
 
 
@@ -574,7 +546,7 @@ def _columns_in(path: Path, delta: DeltaTable) -> frozenset[str]:
 
 
 def _order(file: DataFile) -> tuple[int, str]:
-    return file.min_time_us, str(file.path)
+    return file.min_time_us, file.name
 
 
 def _us(moment: datetime) -> int:

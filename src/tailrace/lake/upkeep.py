@@ -10,7 +10,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,7 +21,8 @@ from tailrace.lake.fields import DAY
 from tailrace.lake.hashes import damage, is_hashed
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace, merged, times_us
-from tailrace.lake.table import US_PER_DAY, DataFile, NewFile, Table
+from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
+from tailrace.lake.table import NewFile, Table
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +39,6 @@ MS_PER_DAY = 86_400_000
 US_PER_MS = 1_000
 
 FOUND_BEFORE = "it was found damaged before a restart"
-
-Rows = npt.NDArray[np.int64]
-"""Numbers of rows of a file, from 0."""
 
 
 class UpkeepSettings(Struct, frozen=True):
@@ -181,9 +178,7 @@ class Keeper:
         self._look_again_ms = 0
         self._to_verify: list[DataFile] = []
         damaged = catalog.load_damaged(table.directory)
-        self.damaged = {
-            file.path: FOUND_BEFORE for file in table.files if str(file.path.relative_to(table.directory)) in damaged
-        }
+        self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
         self._verifying_since_ms = -VERIFY_AGAIN_MS
 
     # In the background
@@ -222,7 +217,7 @@ class Keeper:
             return
         while True:
             with self._working():
-                sound = [file for file in self.table.files if file.path not in self.damaged]
+                sound = [file for file in self.table.files if file.name not in self.damaged]
                 files = next_merge(sound, self._settings, now_ms, whole=whole)
                 if not files:
                     self._settled, self._look_again_ms = self.table.files, now_ms + LOOK_AGAIN_MS
@@ -253,23 +248,22 @@ class Keeper:
             with self._commit_lock:  # no file is being made that is not in the table yet
                 self.table.refresh()  # before files go that an older version of the table has
                 self._publish()
-                live = {file.path for file in self.table.files}
-                found = [path for path in _parquet_files(directory) if path not in live]
+                live = {file.name for file in self.table.files}
+                found = [name for name in _parquet_files(directory) if name not in live]
             known = catalog.load_removed(directory)
             spares_unknown = has_version_set_aside(directory)
             removed: dict[str, int] = {}
-            due: list[Path] = []
-            for path in found:
-                name = str(path.relative_to(directory))
+            due: list[str] = []
+            for name in found:
                 if spares_unknown and name not in known:
                     continue
                 since_ms = min(known.get(name, now_ms), now_ms)
                 if now_ms - since_ms >= keep_ms:
-                    due.append(path)
+                    due.append(name)
                 else:
                     removed[name] = since_ms
-            for path in due:
-                path.unlink(missing_ok=True)
+            for name in due:
+                (directory / name).unlink(missing_ok=True)
             if removed != known:
                 catalog.store_removed(directory, removed)
             if due:
@@ -290,14 +284,14 @@ class Keeper:
         """
         if not self._to_verify and now_ms - self._verifying_since_ms >= VERIFY_AGAIN_MS:
             self._verifying_since_ms = now_ms
-            self._to_verify = [file for file in self.table.files if is_hashed(file.path)]
-        files = [file for file in self.table.files if file.path in self.damaged]
+            self._to_verify = [file for file in self.table.files if is_hashed(file.name)]
+        files = [file for file in self.table.files if file.name in self.damaged]
         read = 0
         while (files or self._to_verify) and read <= max_bytes:
             file = files.pop() if files else self._to_verify.pop()
             with self.lock:
                 # Nothing takes it out of the table or off the disk meanwhile.
-                if file.path in {each.path for each in self.table.files}:
+                if file.name in {each.name for each in self.table.files}:
                     self._is_sound(file, of_disk=True)
                     read += file.bytes
             pace(0)
@@ -305,22 +299,22 @@ class Keeper:
 
     def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
         """Whether a file is as it was written; the lock is held."""
-        reason = damage(file.path, file.bytes, of_disk=of_disk)
+        reason = damage(file.location, file.bytes, of_disk=of_disk)
         self._figures.add(files_verified=1)
-        known = self.damaged.get(file.path)
+        known = self.damaged.get(file.name)
         if reason and reason != known:
-            logger.error("%s is damaged: %s; queries of it are refused", file.path, reason)
-            self._note_damage({**self.damaged, file.path: reason})
+            logger.error("%s is damaged: %s; queries of it are refused", file.location, reason)
+            self._note_damage({**self.damaged, file.name: reason})
         elif known and not reason:
-            logger.warning("%s is whole again", file.path)
-            self._note_damage({path: why for path, why in self.damaged.items() if path != file.path})
+            logger.warning("%s is whole again", file.location)
+            self._note_damage({name: why for name, why in self.damaged.items() if name != file.name})
         return not reason
 
-    def _note_damage(self, damaged: dict[Path, str]) -> None:
-        live = {file.path for file in self.table.files}
-        self.damaged = {path: why for path, why in damaged.items() if path in live}
+    def _note_damage(self, damaged: dict[str, str]) -> None:
+        live = {file.name for file in self.table.files}
+        self.damaged = {name: why for name, why in damaged.items() if name in live}
         now_ms = time.time_ns() // US_PER_MS // 1_000
-        names = {str(path.relative_to(self.table.directory)): now_ms for path in self.damaged}
+        names = dict.fromkeys(self.damaged, now_ms)
         try:
             catalog.store_damaged(self.table.directory, names)
         except OSError as error:
@@ -331,21 +325,21 @@ class Keeper:
     def trim(self, older_than_us: int, pace: Pace) -> int:
         """Delete the events that are older; return their number."""
 
-        def older(file: DataFile) -> Rows | None:
+        def older(file: DataFile) -> RowNumbers | None:
             if file.max_time_us < older_than_us:
                 return None
             if file.min_time_us >= older_than_us:
                 return np.empty(0, np.int64)
-            return np.flatnonzero(times_us(file.path) < older_than_us)
+            return np.flatnonzero(times_us(file.location) < older_than_us)
 
         return self._delete(older, "trim", pace).rows_deleted
 
-    def delete(self, matching: Callable[[DataFile], Rows], pace: Pace, *, dry_run: bool = False) -> Deletion:
+    def delete(self, matching: Callable[[DataFile], RowNumbers], pace: Pace, *, dry_run: bool = False) -> Deletion:
         """Delete the rows that `matching` names of each file, all in one commit."""
         return self._delete(matching, "delete", pace, dry_run=dry_run)
 
     def _delete(
-        self, matching: Callable[[DataFile], Rows | None], what: str, pace: Pace, *, dry_run: bool = False
+        self, matching: Callable[[DataFile], RowNumbers | None], what: str, pace: Pace, *, dry_run: bool = False
     ) -> Deletion:
         gone: list[DataFile] = []
         new: list[NewFile] = []
@@ -354,11 +348,11 @@ class Keeper:
         with self._working():
             try:
                 for file in self.table.files:
-                    rows = matching(replace(file, damage=self.damaged.get(file.path, "")))
+                    rows = matching(replace(file, damage=self.damaged.get(file.name, "")))
                     pace(0)
                     if rows is not None and len(rows) and not self._is_sound(file):
                         raise DatasetUnavailable(
-                            f"file {file.path.name} is damaged ({self.damaged[file.path]}): put it back from a backup, "
+                            f"file {file.base_name} is damaged ({self.damaged[file.name]}): put it back from a backup, "
                             "or drop or trim what it holds"
                         )
                     if rows is None:
@@ -369,19 +363,19 @@ class Keeper:
                     else:
                         rows = np.unique(rows)
                         count = len(rows)
-                        times = times_us(file.path)[rows]
+                        times = times_us(file.location)[rows]
                         ranges.append((int(times.min()), int(times.max())))
                     matched += count
                     gone.append(file)
                     removed += count == file.rows
                     rewritten += count < file.rows
                     if rows is not None and count < file.rows and not dry_run:
-                        rest = merged(self.table.directory, [file], pace, {file.path: rows})
+                        rest = merged(self.table.directory, [file], pace, {file.name: rows})
                         assert rest is not None
                         new.append(rest)
             except BaseException:
                 for _, data_file in new:
-                    data_file.path.unlink(missing_ok=True)
+                    Path(data_file.location).unlink(missing_ok=True)
                 raise
             if gone and not dry_run:
                 self._replace(gone, new, what, changes_data=True)
@@ -413,7 +407,7 @@ class Keeper:
         directory = self.table.directory
         now_ms = time.time_ns() // 1_000_000
         removed = catalog.load_removed(directory)
-        removed |= {str(file.path.relative_to(directory)): now_ms for file in gone}
+        removed |= {file.name: now_ms for file in gone}
         catalog.store_removed(directory, removed)
         with self._commit_lock:
             # Should it fail, the new files stay: it may have got as far as the commit.
@@ -427,10 +421,10 @@ class Keeper:
         self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)
 
 
-def _parquet_files(directory: Path) -> Iterator[Path]:
+def _parquet_files(directory: Path) -> Iterator[str]:
     for day in _days(directory):
         with os.scandir(day) as entries:
-            yield from (Path(entry.path) for entry in entries if entry.name.endswith(".parquet"))
+            yield from (f"{day.name}/{entry.name}" for entry in entries if entry.name.endswith(".parquet"))
 
 
 def _days(directory: Path) -> list[Path]:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import sqlglot.expressions as exp
 from msgspec.structs import replace
 
 from tailrace.events import Conflict
-from tailrace.lake import DataFile, FieldsView, Lake, Snapshot
+from tailrace.lake import DataFile, FieldsView, Lake, RowNumbers, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
@@ -24,7 +23,6 @@ from tailrace.query.sources import ROW_NUMBER, readable, readable_names
 
 CONDITIONS = (tree.Where, tree.Search)
 ROW_BY_ROW = (*CONDITIONS, tree.Extend, tree.Parse, tree.ParseKv)
-Rows = npt.NDArray[np.int64]
 
 
 class RowsMatched:
@@ -87,7 +85,7 @@ class RowsMatched:
             )
         return compiler, relation, scan
 
-    def __call__(self, file: DataFile, view: FieldsView) -> Rows:
+    def __call__(self, file: DataFile, view: FieldsView) -> RowNumbers:
         """Return the numbers of the rows of one file, in no order. Raise QueryFailed at a limit of queries."""
         compiler, relation, scan = self._over_files
         if not scan.may_have(file):

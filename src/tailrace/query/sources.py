@@ -100,7 +100,7 @@ def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[fro
     given = wanted & {ROW_NUMBER}
     groups: dict[frozenset[str], list[str]] = {}
     for file in files:
-        groups.setdefault(wanted & file.columns | given, []).append(str(file.path))
+        groups.setdefault(wanted & file.columns | given, []).append(file.location)
     return groups
 
 

@@ -324,18 +324,18 @@ def _table(directory: Path) -> tuple[str, int, int]:
     except UNREADABLE as error:
         return f"cannot be opened: {_first_line(error)}", 0, 0
     for file in table.files:
-        name = file.path.name
+        name = file.base_name
         try:
-            size = file.path.stat().st_size
+            size = Path(file.location).stat().st_size
             if size != file.bytes:
                 return f"{name} has {size} bytes, but {file.bytes} were written", 0, 0
-            with pq.ParquetFile(file.path) as parquet:
+            with pq.ParquetFile(file.location) as parquet:
                 count = parquet.metadata.num_rows
         except UNREADABLE as error:
             return f"{name} cannot be read: {_first_line(error)}", 0, 0
         if count != file.rows:
             return f"{name} has {count} events, but {file.rows} were written", 0, 0
-        if fault := damage(file.path, file.bytes):
+        if fault := damage(file.location, file.bytes):
             return f"{name} is damaged: {fault}", 0, 0
     return "", len(table.files), sum(file.rows for file in table.files)
 
