@@ -71,7 +71,7 @@ def test_past_the_most_bytes_the_oldest_answer_is_broken_off() -> None:
 
         def begin(n: int) -> Awaitable[None]:
             message = {"type": "http.response.body", "body": bytes(10 * CHUNK_BYTES), "more_body": False}
-            return asyncio.create_task(outgoing[n](message))
+            return asyncio.ensure_future(outgoing[n](message))
 
         oldest, second = begin(0), begin(1)
         await asyncio.sleep(0)
