@@ -12,7 +12,7 @@ from tailrace.monitors.evaluation import (
     MAX_EVENT_BYTES,
     MAX_GROUPS,
     MAX_MATCH_NOTICES,
-    MAX_REMEMBERED,
+    MAX_NOTIFIED_EVENTS,
     MatchedEvent,
     MonitorState,
     Observation,
@@ -70,7 +70,7 @@ def test_an_operator_compares_with_the_threshold(operator: str, crossing: list[b
 
 
 @pytest.mark.parametrize(
-    ("more", "answers", "told"),
+    ("more", "answers", "notified"),
     [
         ({}, [HIGH, HIGH, LOW, LOW, HIGH], [["Open"], [], ["Closed"], [], ["Open"]]),
         ({"notify_every_run": True}, [HIGH, HIGH, LOW], [["Open"], ["Open"], ["Closed"]]),
@@ -89,8 +89,10 @@ def test_an_operator_compares_with_the_threshold(operator: str, crossing: list[b
         ({"column_name": "n"}, [HIGH], [["Open"]]),
     ],
 )
-def test_runs_open_and_close_an_alert(more: dict[str, Any], answers: list[Observation], told: list[list[str]]) -> None:
-    assert actions(run(threshold(**more), *answers)) == told
+def test_runs_open_and_close_an_alert(
+    more: dict[str, Any], answers: list[Observation], notified: list[list[str]]
+) -> None:
+    assert actions(run(threshold(**more), *answers)) == notified
 
 
 def test_the_notice_names_the_value_furthest_beyond_the_threshold() -> None:
@@ -192,7 +194,7 @@ def matching(**more: Any) -> Monitor:
 
 
 def found(*matches: MatchedEvent, start_ns: int = 0, more: int = 0) -> Observation:
-    return Observation(start_ns=start_ns, end_ns=MINUTE, matches=matches, more=more)
+    return Observation(start_ns=start_ns, end_ns=MINUTE, matches=matches, older_matches=more)
 
 
 def test_each_matching_event_is_told_of_once() -> None:
@@ -249,11 +251,11 @@ def test_a_huge_event_is_told_of_in_part() -> None:
 
 
 def test_what_is_remembered_of_matches_has_an_end() -> None:
-    state = MonitorState(matched={f"old-{n}": n for n in range(MAX_REMEMBERED)})
+    state = MonitorState(matched={f"old-{n}": n for n in range(MAX_NOTIFIED_EVENTS)})
     outcome = evaluate(matching(), found(event(1, 10**9)), state, MINUTE)
-    assert len(outcome.state.matched) == MAX_REMEMBERED
+    assert len(outcome.state.matched) == MAX_NOTIFIED_EVENTS
     assert "old-0" not in outcome.state.matched
-    assert f"old-{MAX_REMEMBERED - 1}" in outcome.state.matched
+    assert f"old-{MAX_NOTIFIED_EVENTS - 1}" in outcome.state.matched
 
 
 POINTS = st.lists(

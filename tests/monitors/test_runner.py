@@ -23,6 +23,7 @@ from tailrace.monitors import (
     Notifier,
     Runner,
     ScheduledMonitor,
+    delete_records,
     read_notifier,
 )
 from tailrace.monitors.runner import RETRY_AFTER_S, SECOND_NS, next_run_ns
@@ -56,11 +57,12 @@ class World:
     def __init__(self, database: Database, receiver: HttpReceiver) -> None:
         self.now_ns = START
         self.receiver = receiver
+        self.database = database
         self.store = MonitorStore(database)
         self.defined: dict[str, ScheduledMonitor] = {}
         self.notifiers: dict[str, Notifier] = {"hook": self.hook()}
         self.asked: list[MonitorQuery] = []
-        self.answers: Callable[[MonitorQuery], AplResult] = lambda question: answer(11)
+        self.answers: Callable[[MonitorQuery], AplResult] = lambda query: answer(11)
         self.runner = self.started()
 
     def started(self) -> Runner:
@@ -76,9 +78,9 @@ class World:
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
         return self.notifiers.get(notifier_id) if organisation == "o" else None
 
-    def ask(self, question: MonitorQuery) -> AplResult:
-        self.asked.append(question)
-        return self.answers(question)
+    def run_query(self, query: MonitorQuery) -> AplResult:
+        self.asked.append(query)
+        return self.answers(query)
 
     def define(self, name: str = "m", **more: Any) -> None:
         made: dict[str, Any] = {
@@ -86,13 +88,27 @@ class World:
             "notifier_ids": ("hook",),
         }  # fmt: skip
         self.defined[name] = ScheduledMonitor(name, "o", Monitor(**(made | more)), Grant(name, "api", "u", "o"))
-        self.store.expect(name, "o")
+        self.store.make_due(name, "o")
         self.runner.changed(name)
+
+    def delete_records(self, name: str) -> None:
+        with self.database.changing() as connection:
+            delete_records(connection, name)
+
+    async def settle(self) -> None:
+        """Return once nothing is running and nothing is due."""
+        idle_ticks = 0
+        while idle_ticks < 2:  # what ended during the first may have made more due
+            next_ns = await self.runner.tick()
+            idle_ticks = idle_ticks + 1 if next_ns is None or next_ns > self.now_ns else 0
+            if self.runner._tasks:
+                idle_ticks = 0
+                await asyncio.wait(list(self.runner._tasks.values()))
 
     async def at(self, seconds: float) -> None:
         """Let all happen that is due by then."""
         self.now_ns = START + int(seconds * SECOND_NS)
-        await self.runner.settle()
+        await self.settle()
 
     def history(self, name: str = "m") -> list[tuple[str, str]]:
         return [(entry.kind, entry.text) for entry in self.store.history(name)]
@@ -102,8 +118,8 @@ class World:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
-    """Plays a scene in a world of its own."""
+def run_scene(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]:
+    """Run a scene in a world of its own."""
 
     def played(scene: Callable[[World], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -119,10 +135,10 @@ def play(tmp_path: Path) -> Callable[[Callable[[World], Awaitable[None]]], None]
     return played
 
 
-Play = Callable[[Callable[[World], Awaitable[None]]], None]
+RunScene = Callable[[Callable[[World], Awaitable[None]]], None]
 
 
-def test_a_monitor_runs_at_once_and_then_on_its_interval(play: Play) -> None:
+def test_a_monitor_runs_at_once_and_then_on_its_interval(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define(interval_minutes=2, range_minutes=5, second_delay=10)
         for second in (0, 60, 119, 120, 239, 240):
@@ -132,7 +148,7 @@ def test_a_monitor_runs_at_once_and_then_on_its_interval(play: Play) -> None:
         ]
         assert {(each.apl, each.reader.organisation) for each in world.asked} == {("m", "o")}
 
-    play(scene)
+    run_scene(scene)
 
 
 @pytest.mark.parametrize(
@@ -143,20 +159,20 @@ def test_missed_runs_are_not_made_up_for(due: int, now: int, later: int) -> None
     assert next_run_ns(due * SECOND_NS, 2, now * SECOND_NS) == later * SECOND_NS
 
 
-def test_an_alert_is_told_when_it_opens_and_when_it_closes(play: Play) -> None:
+def test_an_alert_is_told_when_it_opens_and_when_it_closes(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define()
         await world.at(0)
         await world.at(60)
-        world.answers = lambda question: answer(1)
+        world.answers = lambda query: answer(1)
         await world.at(120)
         assert [request.json["action"] for request in world.receiver.requests] == ["Open", "Closed"]
         assert world.kinds() == ["open", "delivered", "closed", "delivered"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_disabled_monitor_does_not_run_and_one_that_is_put_off_runs_then(play: Play) -> None:
+def test_a_disabled_monitor_does_not_run_and_one_that_is_put_off_runs_then(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define("off", disabled=True)
         world.define("later", disabled_until=datetime.fromtimestamp(START / SECOND_NS + 90, UTC))
@@ -169,15 +185,15 @@ def test_a_disabled_monitor_does_not_run_and_one_that_is_put_off_runs_then(play:
         await world.at(91)
         assert [each.apl for each in world.asked] == ["later", "off"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_failing_monitor_stops_no_other_and_says_once_why(play: Play) -> None:
+def test_a_failing_monitor_stops_no_other_and_says_once_why(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
-        def answers(question: MonitorQuery) -> AplResult:
-            if question.apl == "bad":
+        def answers(query: MonitorQuery) -> AplResult:
+            if query.apl == "bad":
                 raise DatasetNotFound("dataset 'x' not found")
-            if question.apl == "worse":
+            if query.apl == "worse":
                 raise RuntimeError("a secret")
             return answer(11)
 
@@ -189,35 +205,35 @@ def test_a_failing_monitor_stops_no_other_and_says_once_why(play: Play) -> None:
         assert world.history("bad") == [("error", "dataset 'x' not found")]
         assert world.history("worse") == [("error", "internal error; the server's log has it")]
         assert world.kinds() == ["open", "delivered"]
-        bad = world.store.run("bad")
+        bad = world.store.status("bad")
         assert bad is not None
         assert bad.error == "dataset 'x' not found"
-        world.answers = lambda question: answer(1)
+        world.answers = lambda query: answer(1)
         await world.at(120)
         world.answers = answers
         await world.at(180)
         assert world.kinds("bad") == ["error", "error"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_an_error_leaves_what_is_open_open(play: Play) -> None:
+def test_an_error_leaves_what_is_open_open(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
-        def fail(question: MonitorQuery) -> AplResult:
+        def fail(query: MonitorQuery) -> AplResult:
             raise DatasetNotFound("gone")
 
         world.define()
         await world.at(0)
         world.answers = fail
         await world.at(60)
-        world.answers = lambda question: answer(11)
+        world.answers = lambda query: answer(11)
         await world.at(120)
         assert world.kinds() == ["open", "delivered", "error"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_state_and_schedule_survive_a_restart(play: Play) -> None:
+def test_state_and_schedule_survive_a_restart(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define(interval_minutes=10, trigger_from_n_runs=2)
         await world.at(0)
@@ -228,10 +244,10 @@ def test_state_and_schedule_survive_a_restart(play: Play) -> None:
         await world.at(600)
         assert world.kinds() == ["open", "delivered"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_what_was_not_sent_before_a_restart_is_sent_after_it(play: Play) -> None:
+def test_what_was_not_sent_before_a_restart_is_sent_after_it(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.receiver.statuses = [503]
         world.define(interval_minutes=60)
@@ -245,10 +261,10 @@ def test_what_was_not_sent_before_a_restart_is_sent_after_it(play: Play) -> None
         assert world.kinds() == ["open", "delivered"]
         assert len(world.receiver.requests) == 2
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_sending_is_tried_again_and_then_given_up(play: Play) -> None:
+def test_sending_is_tried_again_and_then_given_up(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.receiver.statuses = [503]
         world.define(interval_minutes=60)
@@ -260,33 +276,37 @@ def test_sending_is_tried_again_and_then_given_up(play: Play) -> None:
         assert "the receiver answered 503" in world.history()[1][1]
         assert world.store.history("m")[1].attempts == len(world.receiver.requests) == 4
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_what_was_sent_is_not_sent_again_while_the_disk_is_full(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.monitors.runner.FAILED_WAIT_NS", 0)
+def test_what_was_sent_is_not_sent_again_while_the_disk_is_full(
+    run_scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.monitors.runner.STORE_RETRY_NS", 0)
 
     async def scene(world: World) -> None:
-        sent = world.store.sent
+        complete = world.store.complete
         refused: list[str] = []
 
         def refuse(pending: PendingNotification, entry: HistoryEntry) -> None:
             if len(refused) < 3:
                 refused.append(entry.kind)
                 raise DiskFull("no space is left on the disk")
-            sent(pending, entry)
+            complete(pending, entry)
 
-        monkeypatch.setattr(world.store, "sent", refuse)
+        monkeypatch.setattr(world.store, "complete", refuse)
         world.define()
         await world.at(0)
         assert len(world.receiver.requests) == 1
         assert refused == ["delivered"] * 3
         assert world.kinds() == ["open", "delivered"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_what_arrives_while_what_is_pending_is_read_is_sent_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_arrives_while_what_is_pending_is_read_is_sent_once(
+    run_scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scene(world: World) -> None:
         world.notifiers["late"] = world.hook()
         read, look_up, is_read = world.store.pending, world.notifier, threading.Event()
@@ -299,7 +319,7 @@ def test_what_arrives_while_what_is_pending_is_read_is_sent_once(play: Play, mon
             found = read(until_ns, limit)
             if len(found) == 1:  # the late one, which is on its way
                 is_read.set()
-                wait_until(lambda: not world.runner._work)
+                wait_until(lambda: not world.runner._tasks)
             return found
 
         monkeypatch.setattr(world, "notifier", late)
@@ -310,14 +330,14 @@ def test_what_arrives_while_what_is_pending_is_read_is_sent_once(play: Play, mon
         await world.runner.tick()
         await asyncio.to_thread(wait_until, lambda: "delivered" in world.kinds())
         await world.runner.tick()
-        await world.runner.settle()
+        await world.settle()
         assert world.kinds() == ["open", "delivered", "delivered"]
         assert len(world.receiver.requests) == 2
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_notifier_that_is_missing_disabled_or_only_kept_is_in_the_history(play: Play) -> None:
+def test_a_notifier_that_is_missing_disabled_or_only_kept_is_in_the_history(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         of = {"name": "d", "properties": {"discord": {"discordChannel": "c", "discordToken": "t"}}}
         world.notifiers["discord"] = read_notifier(of)
@@ -331,13 +351,13 @@ def test_a_notifier_that_is_missing_disabled_or_only_kept_is_in_the_history(play
             ("skipped", "notifiers of the kind discord are kept, but this server does not deliver them"),
         ]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_monitor_that_is_deleted_is_forgotten_even_while_it_runs(play: Play) -> None:
+def test_a_monitor_that_is_deleted_is_forgotten_even_while_it_runs(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
-        def delete(question: MonitorQuery) -> AplResult:
-            world.store.forget("m")
+        def delete(query: MonitorQuery) -> AplResult:
+            world.delete_records("m")
             del world.defined["m"]
             return answer(11)
 
@@ -347,16 +367,16 @@ def test_a_monitor_that_is_deleted_is_forgotten_even_while_it_runs(play: Play) -
         world.runner.changed("m")
         await world.at(120)
         assert world.receiver.requests == []
-        assert (len(world.asked), world.history(), world.store.run("m")) == (1, [], None)
+        assert (len(world.asked), world.history(), world.store.status("m")) == (1, [], None)
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_monitor_that_is_changed_while_it_runs_runs_again(play: Play) -> None:
+def test_a_monitor_that_is_changed_while_it_runs_runs_again(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         changed: list[int] = []
 
-        def change(question: MonitorQuery) -> AplResult:
+        def change(query: MonitorQuery) -> AplResult:
             if not changed:
                 changed.append(1)
                 asyncio.run_coroutine_threadsafe(define(), loop).result()
@@ -372,13 +392,13 @@ def test_a_monitor_that_is_changed_while_it_runs_runs_again(play: Play) -> None:
         assert len(world.asked) == 2
         assert world.kinds() == ["open", "delivered"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_match_monitor_asks_about_the_time_in_which_it_could_not_run(play: Play) -> None:
+def test_a_match_monitor_asks_about_the_time_in_which_it_could_not_run(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
-        world.answers = lambda question: events(
-            *(at for at in (START - 5, START + 30 * SECOND_NS) if question.start_ns <= at < question.end_ns)
+        world.answers = lambda query: events(
+            *(at for at in (START - 5, START + 30 * SECOND_NS) if query.start_ns <= at < query.end_ns)
         )
         world.define(type="MatchEvent", operator="", range_minutes=1)
         await world.at(0)
@@ -392,12 +412,12 @@ def test_a_match_monitor_asks_about_the_time_in_which_it_could_not_run(play: Pla
         await world.at(3 * 24 * 3600)
         assert world.asked[-1].start_ns == world.asked[-1].end_ns - DAY
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_an_anomaly_monitor_asks_about_the_days_before_at_the_same_time(play: Play) -> None:
+def test_an_anomaly_monitor_asks_about_the_days_before_at_the_same_time(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
-        world.answers = lambda question: answer(100 if question.end_ns < START else 150)
+        world.answers = lambda query: answer(100 if query.end_ns < START else 150)
         world.define(type="AnomalyDetection", operator="Above", compare_days=2, range_minutes=5)
         await world.at(0)
         assert [(START - each.end_ns) // DAY for each in world.asked] == [0, 1, 2]
@@ -406,30 +426,30 @@ def test_an_anomaly_monitor_asks_about_the_days_before_at_the_same_time(play: Pl
             "Current value of 150 is above the expected value of 100 by more than 10%"
         )
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_mpl_is_not_run_and_the_history_says_so(play: Play) -> None:
+def test_mpl_is_not_run_and_the_history_says_so(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define(apl_query="", mpl_query="metrics:x")
         await world.at(0)
         assert world.asked == []
         assert "does not run MPL" in world.history()[0][1]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_a_monitor_that_the_schedule_does_not_know_yet_is_found(play: Play) -> None:
+def test_a_monitor_that_the_schedule_does_not_know_yet_is_found(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         world.define()
-        world.store.forget("m")  # as if the server had ended between the two
+        world.delete_records("m")  # as if the server had ended between the two
         await world.at(0)
         assert world.kinds() == ["open", "delivered"]
 
-    play(scene)
+    run_scene(scene)
 
 
-def test_the_schedule_sleeps_until_something_is_due_and_wakes_for_a_change(play: Play) -> None:
+def test_the_schedule_sleeps_until_something_is_due_and_wakes_for_a_change(run_scene: RunScene) -> None:
     async def scene(world: World) -> None:
         assert await world.runner.tick() is None
         world.define(disabled=True)
@@ -441,4 +461,4 @@ def test_the_schedule_sleeps_until_something_is_due_and_wakes_for_a_change(play:
         world.define("other")
         await asyncio.to_thread(wait_until, lambda: "other" in [each.apl for each in world.asked])
 
-    play(scene)
+    run_scene(scene)

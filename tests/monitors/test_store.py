@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tailrace.monitors import HistoryEntry, MonitorStore
+from tailrace.monitors import HistoryEntry, MonitorStore, delete_records
 from tailrace.monitors import store as module
 from tailrace.monitors.evaluation import MonitorState
 from tailrace.storage.database import Database
@@ -13,12 +13,12 @@ from tailrace.storage.database import Database
 @pytest.fixture
 def store(database: Database) -> MonitorStore:
     made = MonitorStore(database)
-    made.expect("m", "o")
+    made.make_due("m", "o")
     return made
 
 
 def finish(store: MonitorStore, at_ns: int, *entries: HistoryEntry, error: str = "") -> None:
-    before = store.run("m")
+    before = store.status("m")
     assert before is not None
     assert store.finish(before, at_ns=at_ns, next_ns=at_ns + 60, state=MonitorState(), error=error, entries=entries)
 
@@ -28,7 +28,7 @@ def test_a_run_is_stored_with_what_it_came_to(store: MonitorStore) -> None:
 
     finish(store, 2**62, HistoryEntry(at_ns=2**62, kind="error", text="a\0b"), error="a\0b")
 
-    run = store.run("m")
+    run = store.status("m")
     assert run is not None
     assert (run.organisation, run.last_ns, run.next_ns, run.error) == ("o", 2**62, 2**62 + 60, "a\ufffdb")
     assert store.due_times() == {"m": 2**62 + 60}
@@ -67,12 +67,13 @@ def test_the_oldest_entries_give_way(store: MonitorStore, monkeypatch: pytest.Mo
     assert [entry.at_ns for entry in store.history("m")] == [3, 4]
 
 
-def test_nothing_is_left_of_a_monitor_that_is_gone(store: MonitorStore) -> None:
-    before = store.run("m")
+def test_nothing_is_left_of_a_monitor_that_is_gone(store: MonitorStore, database: Database) -> None:
+    before = store.status("m")
     assert before is not None
     finish(store, 1, HistoryEntry(at_ns=1, kind="open", text=""))
 
-    store.forget("m")
+    with database.changing() as connection:
+        delete_records(connection, "m")
 
-    assert (store.run("m"), store.history("m"), store.due_times(), store.next_pending_ns()) == (None, [], {}, None)
+    assert (store.status("m"), store.history("m"), store.due_times(), store.next_pending_ns()) == (None, [], {}, None)
     assert not store.finish(before, at_ns=1, next_ns=2, state=MonitorState())

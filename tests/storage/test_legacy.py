@@ -17,7 +17,7 @@ from support.postgres import postgres_database
 from tailrace.access import Access
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
-from tailrace.monitors import MonitorStore
+from tailrace.monitors import MonitorStore, delete_records
 from tailrace.storage import migrations
 from tailrace.storage.database import FILE_NAME, Database, open_engine
 from tailrace.storage.documents import DocumentStore
@@ -138,8 +138,9 @@ def test_the_stores_work_on_what_was_imported(data: Path) -> None:
         monitors = MonitorStore(database)
         assert [entry.kind for entry in monitors.history(MONITOR)] == ["open", "delivered"]
         assert [each.attempts for each in monitors.pending(2**62, 10)] == [1]
-        documents.add("tailrace", "views", {}, who=owner)
-        monitors.forget(MONITOR)
+        documents.add("tailrace", "views", {}, user_id=owner)
+        with database.changing() as connection:
+            delete_records(connection, MONITOR)
 
 
 def test_the_old_files_stay_under_another_name_and_the_new_one_is_the_owners_alone(data: Path) -> None:
@@ -227,7 +228,7 @@ def test_every_row_is_where_a_url_says(data: Path, url: str, imported: dict[str,
 
     with Database.open(url) as database:
         assert content(database) == imported
-        DocumentStore(database).add("tailrace", "views", {}, who="me")
+        DocumentStore(database).add("tailrace", "views", {}, user_id="me")
     assert sorted(path.name for path in data.iterdir()) == ["access.db.imported", "saved.db.imported"]
 
 

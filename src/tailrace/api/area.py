@@ -41,7 +41,7 @@ class Area(Struct, frozen=True, eq=False):
             self.grant.organisation,
             self.name,
             body,
-            who=self.grant.user_id,
+            user_id=self.grant.user_id,
             document_id=document_id,
             unique=self.unique,
         )
@@ -56,7 +56,7 @@ class Area(Struct, frozen=True, eq=False):
             self.name,
             document_id,
             change,
-            who=self.grant.user_id,
+            user_id=self.grant.user_id,
             version=version,
             unique=self.unique,
         )

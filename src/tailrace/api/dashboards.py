@@ -172,7 +172,7 @@ async def _found(services: Services, grant: Grant, uid: str) -> Document:
 def _is_visible(document: Document, grant: Grant) -> bool:
     if grant.kind == "api" or grant.is_unlimited:
         return True
-    return document.body["dashboard"]["owner"] in (EVERYONE, grant.user_id) or document.who == grant.user_id
+    return document.body["dashboard"]["owner"] in (EVERYONE, grant.user_id) or document.created_by == grant.user_id
 
 
 async def _replace(
@@ -265,7 +265,7 @@ def _shown(document: Document) -> Dashboard:
         version=document.version,
         dashboard=document.body["dashboard"],
         created_at=document.created_at,
-        created_by=document.who,
+        created_by=document.created_by,
         updated_at=document.updated_at,
         updated_by=document.updated_by,
     )

@@ -24,7 +24,16 @@ from tailrace.api.views import find_view, readable_view
 from tailrace.events import BadRequest, DatasetUnavailable, NotFound
 from tailrace.events.times import rfc3339
 from tailrace.lake import Lake, Snapshot
-from tailrace.monitors import HistoryEntry, Monitor, MonitorQuery, Notifier, ScheduledMonitor, read_monitor
+from tailrace.monitors import (
+    HistoryEntry,
+    Monitor,
+    MonitorQuery,
+    Notifier,
+    ScheduledMonitor,
+    delete_records,
+    make_due,
+    read_monitor,
+)
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.apl.errors import AplError
@@ -59,15 +68,17 @@ async def list_monitors(request: Request, services: Services, grant: Grant) -> R
 async def create_monitor(request: Request, services: Services, grant: Grant) -> Response:
     """Make one, which runs at once."""
     body = await _checked(request, services, grant)
-    made = new_id("mon_")
-
-    def keep() -> Document:
-        document = services.documents.add(grant.organisation, AREA, body, who=grant.user_id, document_id=made)
-        services.monitoring.store.expect(made, grant.organisation)
-        return document
-
-    document = await asyncio.to_thread(keep)
-    services.monitoring.changed(made)
+    document_id = new_id("mon_")
+    document = await asyncio.to_thread(
+        services.documents.add,
+        grant.organisation,
+        AREA,
+        body,
+        user_id=grant.user_id,
+        document_id=document_id,
+        also=partial(make_due, monitor=document_id, organisation=grant.organisation),
+    )
+    services.monitoring.changed(document_id)
     return json_response(_shown(document))
 
 
@@ -81,13 +92,15 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
     before = await _found(request, services, grant)
     document_id = before.id
     body = await _checked(request, services, grant, _stored(before).monitor.mpl_query)
-
-    def keep() -> Document:
-        document = services.documents.replace(grant.organisation, AREA, document_id, lambda _: body, who=grant.user_id)
-        services.monitoring.store.expect(document_id, grant.organisation)
-        return document
-
-    document = await asyncio.to_thread(keep)
+    document = await asyncio.to_thread(
+        services.documents.replace,
+        grant.organisation,
+        AREA,
+        document_id,
+        lambda _: body,
+        user_id=grant.user_id,
+        also=partial(make_due, monitor=document_id, organisation=grant.organisation),
+    )
     services.monitoring.changed(document_id)
     return json_response(_shown(document))
 
@@ -95,12 +108,13 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
 async def delete_monitor(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it with its history; nobody is told."""
     document_id = request.path_params["id"]
-
-    def remove() -> None:
-        services.documents.delete(grant.organisation, AREA, document_id)
-        services.monitoring.store.forget(document_id)
-
-    await asyncio.to_thread(remove)
+    await asyncio.to_thread(
+        services.documents.delete,
+        grant.organisation,
+        AREA,
+        document_id,
+        also=partial(delete_records, monitor=document_id),
+    )
     services.monitoring.changed(document_id)
     return no_content()
 
@@ -126,7 +140,7 @@ async def get_standing(request: Request, services: Services, grant: Grant) -> Re
 
     def read() -> Standing:
         store = services.monitoring.store
-        run = store.run(document.id)
+        run = store.status(document.id)
         entries = store.history(document.id, start_ns=start_ns, end_ns=end_ns)
         disabled = _stored(document).monitor.disabled
         return Standing(
@@ -243,27 +257,27 @@ class StoredSources(Struct, frozen=True, eq=False):
         """One of an organisation, None where there is none."""
         return notifiers.find_notifier(self.documents, organisation, notifier_id)
 
-    def ask(self, question: MonitorQuery) -> AplResult:
+    def run_query(self, query: MonitorQuery) -> AplResult:
         """Return the answer, of what the monitor may read; raise TailraceError."""
 
         def check(dataset: str) -> None:
-            require(question.reader, capability="query", action="read", dataset=dataset)
+            require(query.reader, capability="query", action="read", dataset=dataset)
 
         wanted = AplRequest(
-            apl=question.apl,
-            start_ns=question.start_ns,
-            end_ns=question.end_ns,
-            default_limit=question.limit,
+            apl=query.apl,
+            start_ns=query.start_ns,
+            end_ns=query.end_ns,
+            default_limit=query.limit,
             totals=False,
             virtual_fields=self.fields.expressions(),
             map_fields=self.fields.shown_map_fields(),
-            view=partial(find_view, self.documents, question.reader),
-            now_ns=question.end_ns,
+            view=partial(find_view, self.documents, query.reader),
+            now_ns=query.end_ns,
         )
         interrupt = Interrupt()
         self.running.add(interrupt)
         try:
-            own = partial(require_own, question.reader)
+            own = partial(require_own, query.reader)
             answer = run_apl(self.lake, self.engine, wanted, check=check, own=own, interrupt=interrupt)
         finally:
             self.running.discard(interrupt)
@@ -378,7 +392,7 @@ def _shown(document: Document) -> ShownMonitor:
         trigger_after_n_positive_results=monitor.trigger_after_n_positive_results,
         notifier_ids=monitor.notifier_ids,
         created_at=document.created_at,
-        created_by=document.who,
+        created_by=document.created_by,
         updated_at=document.updated_at,
     )
 

@@ -94,7 +94,7 @@ def _shown(document: Document) -> ShownNotifier:
         notifier.name,
         {notifier.kind: notifier.properties},
         document.created_at,
-        document.who,
+        document.created_by,
         document.updated_at,
         shown_time(notifier.disabled_until) or UNSET,
     )

@@ -4,7 +4,7 @@ from tailrace.monitors.delivery import DeliverySettings, MailServer, Notificatio
 from tailrace.monitors.monitor import Monitor, read_monitor
 from tailrace.monitors.notifier import Notifier, read_notifier
 from tailrace.monitors.runner import MonitorQuery, Runner, ScheduledMonitor
-from tailrace.monitors.store import HistoryEntry, MonitorStore
+from tailrace.monitors.store import HistoryEntry, MonitorStore, delete_records, make_due
 
 __all__ = [
     "DeliverySettings",
@@ -17,6 +17,8 @@ __all__ = [
     "Notifier",
     "Runner",
     "ScheduledMonitor",
+    "delete_records",
+    "make_due",
     "read_monitor",
     "read_notifier",
 ]

@@ -1,4 +1,4 @@
-"""What the answers of a monitor's query mean: which alerts open and close, and what is told. No clock, no I/O."""
+"""Evaluation of a monitor's query results: which alerts open and close, and what to notify. No clock, no I/O."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from tailrace.monitors.template_functions import as_text
 
 Action = Literal["Open", "Closed"]
 
-WHOLE = ""  # the group of an answer that is looked at as one
-MAX_GROUPS = 1_000  # that one monitor follows each by itself
-MAX_MATCH_NOTICES = 100  # of one run; the last of them tells how many more events there were
+UNGROUPED = ""  # the group of a monitor that does not notify by group
+MAX_GROUPS = 1_000  # of one monitor that notifies by group
+MAX_MATCH_NOTICES = 100  # of one run; the last says how many more events there were
 MAX_MATCHES = 1_000  # events of one run, the newest
 MAX_LINES = 20  # of groups in the text of one notice
 MAX_TEXT = 10_000  # characters of an event in the text of a notice
 MAX_EVENT_BYTES = 256 * 1024  # of an event that a notice carries, as JSON
-MAX_REMEMBERED = 2 * MAX_MATCHES  # events that were told of; no answer has older ones than these
+MAX_NOTIFIED_EVENTS = 2 * MAX_MATCHES  # remembered; no answer has older ones than these
 
 
 class Point(Struct, frozen=True):
@@ -47,7 +47,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     points: tuple[Point, ...] = ()
     past: tuple[tuple[Point, ...], ...] = ()  # of the days before, each with its bins moved to the present ones
     matches: tuple[MatchedEvent, ...] = ()  # oldest first
-    more: int = 0  # events that match beside them, which are older
+    older_matches: int = 0  # number of events that match beside them
 
 
 class GroupState(Struct, frozen=True):
@@ -62,7 +62,7 @@ class MonitorState(Struct, frozen=True):
     """What is remembered of a monitor from run to run."""
 
     groups: dict[str, GroupState] = {}
-    matched: dict[str, int] = {}  # digest of an event that was told of, to its time
+    matched: dict[str, int] = {}  # digest of an event that was notified, to its time
     until_ns: int = 0  # where the time ended that the last run asked about
     timeless: bool = False  # whether the matches of the last run had no _time
 
@@ -72,25 +72,25 @@ class Alert(Struct, frozen=True):
 
     action: Action
     check_id: str
-    group: str = WHOLE
+    group: str = UNGROUPED
     body: str = ""
     value: float | None = None
 
 
 class Notice(Struct, frozen=True):
-    """What the notifiers are to be told."""
+    """A notification to be sent, before it is addressed."""
 
     action: Action
     check_id: str
     body: str
     value: float | None = None
     event: dict[str, Any] | None = None
-    labels: tuple[tuple[str, str], ...] = ()  # names and values of the group that is told of first
+    labels: tuple[tuple[str, str], ...] = ()  # names and values of the first group
     still_open: int = 0  # alerts of the monitor that are open after this run
 
 
 class RunOutcome(Struct, frozen=True):
-    """What a run comes to."""
+    """The result of one run."""
 
     state: MonitorState
     alerts: tuple[Alert, ...] = ()
@@ -98,11 +98,11 @@ class RunOutcome(Struct, frozen=True):
 
 
 class TooManyGroups(Exception):
-    """More groups than one monitor follows."""
+    """More groups than one monitor can have."""
 
 
 class _Finding(Struct, frozen=True):
-    """The number of a group that decides, how far it is beyond the limit, and what to say."""
+    """The value of a group that is furthest beyond the limit, how far that is, and the text that says so."""
 
     excess: float
     value: float | None
@@ -117,26 +117,26 @@ def evaluate(monitor: Monitor, observed: Observation, state: MonitorState, now_n
     are fewer. A group that the answer no longer has counts as a negative result.
     """
     if monitor.type == "MatchEvent":
-        return _match(monitor, observed, state, now_ns)
-    found = _findings(monitor, observed)
-    return _follow(monitor, found, state, observed.end_ns, now_ns)
+        return _match_events(monitor, observed, state, now_ns)
+    findings = _findings(monitor, observed)
+    return _update_alerts(monitor, findings, state, observed.end_ns, now_ns)
 
 
 def _findings(monitor: Monitor, observed: Observation) -> dict[str, _Finding]:
-    """By group, what is beyond the limit."""
+    """Return what is beyond the limit, by group."""
     points = [each for each in observed.points if not monitor.column_name or each.column == monitor.column_name]
     if not points:
         if not monitor.alert_on_no_data:
             return {}
         missing = f"column {monitor.column_name} has no data" if monitor.column_name else "the query has no data"
-        return {WHOLE: _Finding(0.0, None, missing[:1].upper() + missing[1:])}
+        return {UNGROUPED: _Finding(0.0, None, missing[:1].upper() + missing[1:])}
     expected = _expected(observed.past) if monitor.type == "AnomalyDetection" else {}
     groups = {point.group for point in points}
     if monitor.notify_by_group and len(groups) > MAX_GROUPS:
         raise TooManyGroups(
             f"the query answers {len(groups)} groups, but notifyByGroup follows at most {MAX_GROUPS}; filter them"
         )
-    found: dict[str, _Finding] = {}
+    findings: dict[str, _Finding] = {}
     for point in points:
         if monitor.type == "AnomalyDetection":
             finding = _deviation(monitor, point, expected.get((point.group, point.column, point.time_ns)))
@@ -144,11 +144,11 @@ def _findings(monitor: Monitor, observed: Observation) -> dict[str, _Finding]:
             finding = _crossing(monitor, point)
         if finding is None:
             continue
-        group = point.group if monitor.notify_by_group else WHOLE
-        if group not in found or finding.excess > found[group].excess:
+        group = point.group if monitor.notify_by_group else UNGROUPED
+        if group not in findings or finding.excess > findings[group].excess:
             prefix = f"{point.group}: " if point.group else ""
-            found[group] = msgspec.structs.replace(finding, body=prefix + finding.body, labels=point.labels)
-    return found
+            findings[group] = msgspec.structs.replace(finding, body=prefix + finding.body, labels=point.labels)
+    return findings
 
 
 _WORDS = {
@@ -191,7 +191,7 @@ def _expected(past: Iterable[Iterable[Point]]) -> dict[tuple[str, str, int | Non
 
 
 def _deviation(monitor: Monitor, point: Point, expected: float | None) -> _Finding | None:
-    """Beyond the tolerance around what is expected; what has no past is not judged."""
+    """Return a finding for a value beyond the tolerance around the expected one; None where there is no past value."""
     if expected is None:
         return None
     tolerance = monitor.tolerance or DEFAULT_TOLERANCE
@@ -200,8 +200,8 @@ def _deviation(monitor: Monitor, point: Point, expected: float | None) -> _Findi
     equal = monitor.operator.endswith("OrEqual")
     above = distance > allowed or (equal and distance == allowed)
     below = distance < -allowed or (equal and distance == -allowed)
-    wanted = {"Above": above, "Below": below}.get(monitor.operator.removesuffix("OrEqual"), above or below)
-    if not wanted:
+    is_beyond = {"Above": above, "Below": below}.get(monitor.operator.removesuffix("OrEqual"), above or below)
+    if not is_beyond:
         return None
     words = "above" if distance > 0 else "below"
     body = (
@@ -216,39 +216,39 @@ def compare_days(monitor: Monitor) -> int:
     return (monitor.compare_days or DEFAULT_COMPARE_DAYS) if monitor.type == "AnomalyDetection" else 0
 
 
-def _follow(
-    monitor: Monitor, found: Mapping[str, _Finding], state: MonitorState, end_ns: int, now_ns: int
+def _update_alerts(
+    monitor: Monitor, findings: Mapping[str, _Finding], state: MonitorState, end_ns: int, now_ns: int
 ) -> RunOutcome:
-    """Return the alerts of each group, with what was found of it."""
+    """Open and close the alert of each group by its findings in the last runs."""
     groups: dict[str, GroupState] = {}
     opened: list[tuple[str, _Finding, str]] = []
-    again: list[tuple[str, _Finding, str]] = []
+    still_alerting: list[tuple[str, _Finding, str]] = []
     closed: list[tuple[str, GroupState]] = []
-    for group in dict.fromkeys([*state.groups, *found]):
+    for group in dict.fromkeys([*state.groups, *findings]):
         before = state.groups.get(group, GroupState())
-        positive = group in found
+        positive = group in findings
         recent = (*before.recent, positive)[-monitor.window :]
         alarming = sum(recent) >= monitor.needed
         check_id = before.check_id
         if alarming and positive and not check_id:
             check_id = _check_id(group, now_ns)
-            opened.append((group, found[group], check_id))
+            opened.append((group, findings[group], check_id))
         elif alarming and positive:
-            again.append((group, found[group], check_id))
+            still_alerting.append((group, findings[group], check_id))
         elif check_id and not alarming:
             closed.append((group, before))
             check_id = ""
         if check_id or any(recent):
-            groups[group] = GroupState(recent, check_id, found[group].labels if positive else before.labels)
+            groups[group] = GroupState(recent, check_id, findings[group].labels if positive else before.labels)
     still_open = sum(1 for each in groups.values() if each.check_id)
     alerts = [Alert("Open", check_id, group, each.body, each.value) for group, each, check_id in opened]
     alerts += [Alert("Closed", before.check_id, group, _closing(group)) for group, before in closed]
     notices: list[Notice] = []
-    told = [*opened, *again] if monitor.notify_every_run else opened
-    if told:
-        worst = max((each for _, each, _ in told), key=lambda each: each.excess)
-        body = _lines(each.body for _, each, _ in told)
-        notices.append(Notice("Open", told[0][2], body, worst.value, labels=worst.labels, still_open=still_open))
+    notified = [*opened, *still_alerting] if monitor.notify_every_run else opened
+    if notified:
+        worst = max((each for _, each, _ in notified), key=lambda each: each.excess)
+        body = _lines(each.body for _, each, _ in notified)
+        notices.append(Notice("Open", notified[0][2], body, worst.value, labels=worst.labels, still_open=still_open))
     if closed and not monitor.skip_resolved:
         body = _lines(_closing(group) for group, _ in closed)
         first = closed[0][1]
@@ -267,51 +267,51 @@ def _lines(texts: Iterable[str]) -> str:
     return "\n".join(lines[:MAX_LINES] + more)
 
 
-def _match(monitor: Monitor, observed: Observation, state: MonitorState, now_ns: int) -> RunOutcome:
-    """Return a notice for each event that was not told of before.
+def _match_events(monitor: Monitor, observed: Observation, state: MonitorState, now_ns: int) -> RunOutcome:
+    """Return a notice for each event that was not notified before.
 
     A resolvable monitor has one alert, from the first match until a run without one; any other has an alert for each
     event, which is over at once and has no end of its own.
     """
-    fresh: list[tuple[str, MatchedEvent]] = []
+    new: list[tuple[str, MatchedEvent]] = []
     seen: dict[str, int] = {}
     counts: dict[str, int] = {}
     for match in observed.matches:
-        plain = _digest(msgspec.json.encode(match.event, order="sorted"))
-        counts[plain] = counts.get(plain, 0) + 1
-        key = f"{plain}-{counts[plain]}"  # equal events are as many as they are
+        digest = _digest(msgspec.json.encode(match.event, order="sorted"))
+        counts[digest] = counts.get(digest, 0) + 1
+        key = f"{digest}-{counts[digest]}"  # equal events are as many as they are
         if match.time_ns is not None:
             seen[key] = match.time_ns
         if match.time_ns is None or key not in state.matched:
-            fresh.append((key, match))
-    kept = {key: time for key, time in state.matched.items() if time >= observed.start_ns} | seen
-    newest = sorted(kept, key=lambda key: kept[key], reverse=True)[:MAX_REMEMBERED]
-    check_id = state.groups.get(WHOLE, GroupState()).check_id
+            new.append((key, match))
+    remembered = {key: time for key, time in state.matched.items() if time >= observed.start_ns} | seen
+    newest = sorted(remembered, key=lambda key: remembered[key], reverse=True)[:MAX_NOTIFIED_EVENTS]
+    check_id = state.groups.get(UNGROUPED, GroupState()).check_id
     alerts: list[Alert] = []
     notices: list[Notice] = []
-    if fresh and monitor.resolvable and not check_id:
-        check_id = _check_id(WHOLE, now_ns)
-        alerts.append(Alert("Open", check_id, WHOLE, _text(fresh[0][1])))
-    last = min(len(fresh), MAX_MATCH_NOTICES) - 1
-    # Where the oldest was told of before, so were those that are older still.
-    older = observed.more if fresh and fresh[0][1] is observed.matches[0] else 0
-    for number, (key, match) in enumerate(fresh):
-        own = check_id if monitor.resolvable else _check_id(key, now_ns)
+    if new and monitor.resolvable and not check_id:
+        check_id = _check_id(UNGROUPED, now_ns)
+        alerts.append(Alert("Open", check_id, UNGROUPED, _text(new[0][1])))
+    last = min(len(new), MAX_MATCH_NOTICES) - 1
+    # Where the oldest was notified before, so were those that are older still.
+    older = observed.older_matches if new and new[0][1] is observed.matches[0] else 0
+    for number, (key, match) in enumerate(new):
+        event_check_id = check_id if monitor.resolvable else _check_id(key, now_ns)
         if not monitor.resolvable:
-            alerts.append(Alert("Open", own, WHOLE, _text(match)))
+            alerts.append(Alert("Open", event_check_id, UNGROUPED, _text(match)))
         if number <= last:
-            more = len(fresh) - last - 1 + older if number == last else 0
+            more = len(new) - last - 1 + older if number == last else 0
             body = _text(match) + (f"\nand {more} more matching events" if more else "")
-            notices.append(Notice("Open", own, body, event=_carried(match.event), still_open=1))
-    # Without a match; one that was told of before does not keep the alert open.
-    if check_id and (not fresh or not monitor.resolvable):
-        alerts.append(Alert("Closed", check_id, WHOLE, "No further event matches"))
+            notices.append(Notice("Open", event_check_id, body, event=_event_for_notice(match.event), still_open=1))
+    # Without a match; one that was notified before does not keep the alert open.
+    if check_id and (not new or not monitor.resolvable):
+        alerts.append(Alert("Closed", check_id, UNGROUPED, "No further event matches"))
         if not monitor.skip_resolved:
             notices.append(Notice("Closed", check_id, "No further event matches"))
         check_id = ""
-    groups = {WHOLE: GroupState((True,), check_id)} if check_id else {}
+    groups = {UNGROUPED: GroupState((True,), check_id)} if check_id else {}
     timeless = any(match.time_ns is None for match in observed.matches) if observed.matches else state.timeless
-    after = MonitorState(groups, {key: kept[key] for key in newest}, observed.end_ns, timeless)
+    after = MonitorState(groups, {key: remembered[key] for key in newest}, observed.end_ns, timeless)
     return RunOutcome(after, tuple(alerts), tuple(notices))
 
 
@@ -320,8 +320,8 @@ def _text(match: MatchedEvent) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… and {len(text) - MAX_TEXT} more characters"
 
 
-def _carried(event: dict[str, Any]) -> dict[str, Any]:
-    """Return the event, or what there is to say of one that is too large to be sent."""
+def _event_for_notice(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the event, or its time and size where it is too large to be sent."""
     size = len(msgspec.json.encode(event))
     if size <= MAX_EVENT_BYTES:
         return event

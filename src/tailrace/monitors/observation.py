@@ -1,4 +1,4 @@
-"""An answer of APL as the evaluation sees it: numbers by group and column, or events."""
+"""What a monitor reads of a query's result: numbers by group and column, or events."""
 
 import json
 from collections.abc import Sequence
@@ -31,17 +31,17 @@ def points(table: AplTable) -> tuple[Point, ...]:
     keys = [", ".join(f"{name}={value}" for name, value in each) for each in labels]
     times = _times(table, bins) if bins in values else [None] * table.rows.num_rows
     found: list[Point] = []
-    for field, kind in zip(table.fields, table.rows.schema, strict=True):
+    for field, column in zip(table.fields, table.rows.schema, strict=True):
         if field.name in names or field.name == bins:
             continue
-        numbers = _numbers(table.rows[field.name], kind, field.type)
+        numbers = _numbers(table.rows[field.name], column, field.type)
         for key, label, time, value in zip(keys, labels, times, numbers, strict=True):
             if value is not None:
                 found.append(Point(key, field.name, value, time, label))
     return tuple(found)
 
 
-def moved(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
+def shifted(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
     """Return the same numbers with their bins that much later."""
     return tuple(
         each if each.time_ns is None else msgspec.structs.replace(each, time_ns=each.time_ns + by_ns) for each in found
@@ -73,8 +73,8 @@ def _times(table: AplTable, name: str) -> list[int | None]:
     return [None if us is None else us * 1000 for us in values.cast(pa.int64()).to_pylist()]
 
 
-def _numbers(values: pa.ChunkedArray, kind: pa.Field, shown_type: str) -> list[float | None]:
-    if is_json(kind):
+def _numbers(values: pa.ChunkedArray, column: pa.Field, shown_type: str) -> list[float | None]:
+    if is_json(column):
         # As floats at once: Python refuses integers of very many digits.
         return [_number(None if text is None else json.loads(text, parse_int=float)) for text in values.to_pylist()]
     if shown_type in ("integer", "float"):

@@ -1,4 +1,4 @@
-"""Runs monitors when they are due, and sends what they have to tell: one task on the event loop, work in threads."""
+"""Runner of monitors: starts each when it is due and delivers the notifications, with one task on the event loop."""
 
 import asyncio
 import contextlib
@@ -38,15 +38,15 @@ logger = logging.getLogger(__name__)
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 DAY_NS = 24 * 60 * MINUTE_NS
-RETRY_AFTER_S = (10, 60, 300)  # after the first attempt to send, the second, the third; then it has failed
+RETRY_AFTER_S = (10, 60, 300)  # after the first attempt, the second, the third; the fourth is the last
 MAX_CATCH_UP_NS = DAY_NS  # that a match monitor looks back over where it could not run
-MAX_SENDING = 8  # messages on their way at once
-MAX_ROWS = 50_000  # of an answer
-FAILED_WAIT_NS = 10 * SECOND_NS  # before another look at a store that failed
+MAX_CONCURRENT_DELIVERIES = 8
+MAX_ROWS = 50_000  # of the result of a query
+STORE_RETRY_NS = 10 * SECOND_NS  # before a store that failed is tried again
 
 
 class ScheduledMonitor(Struct, frozen=True):
-    """A monitor with whose it is, and what it may read."""
+    """A monitor of an organisation, with the grant that its query runs under."""
 
     id: str
     organisation: str
@@ -55,30 +55,30 @@ class ScheduledMonitor(Struct, frozen=True):
 
 
 class MonitorQuery(Struct, frozen=True):
-    """A query over [start, end), in Unix nanoseconds, with what it may read."""
+    """A query of a monitor over [start, end), in Unix nanoseconds, with the grant that it runs under."""
 
     reader: Grant
     apl: str
     start_ns: int
     end_ns: int
-    limit: int  # rows, where the query has none of its own
+    limit: int  # of rows, for a query that has none of its own
 
 
 class Sources(Protocol):
-    """Where the runner finds what it runs. Each may block, and is called in a thread."""
+    """The monitors, notifiers and queries that the runner works with. Methods may block: they are called in threads."""
 
     def monitors(self) -> list[ScheduledMonitor]:
-        """All that there are."""
+        """Return the monitors of all organisations."""
 
     def notifier(self, organisation: str, notifier_id: str) -> Notifier | None:
-        """One of an organisation."""
+        """Return a notifier of an organisation, None where there is none."""
 
-    def ask(self, question: MonitorQuery) -> AplResult:
-        """Return the answer; raise TailraceError."""
+    def run_query(self, query: MonitorQuery) -> AplResult:
+        """Return the result; raise TailraceError."""
 
 
 class Runner:
-    """Runs monitors. Made and used on one event loop; `clock_ns` is the only clock it knows."""
+    """Runs monitors. To be constructed and used on one event loop; all times come from `clock_ns`."""
 
     def __init__(
         self,
@@ -94,25 +94,25 @@ class Runner:
         self._sender = sender
         self._clock_ns = clock_ns
         self._threads = ThreadPoolExecutor(concurrency, "tailrace-monitor")
-        self._known: dict[str, ScheduledMonitor] = {}
-        self._due: dict[str, int] = {}
-        self._stale = True  # what is known is not what there is
-        self._changed: set[str] = set()  # ids of monitors that are due at once
+        self._monitors: dict[str, ScheduledMonitor] = {}
+        self._due_ns: dict[str, int] = {}
+        self._monitors_changed = True  # since `_monitors` was read
+        self._due_at_once: set[str] = set()  # ids of monitors
         self._woken = asyncio.Event()
-        self._work: dict[str | int, asyncio.Task[None]] = {}  # by monitor id, or number of a message
-        self._unsent = True  # messages may have come to be sent
-        self._next_message_ns: int | None = None
+        self._tasks: dict[str | int, asyncio.Task[None]] = {}  # by monitor id, or number of a notification
+        self._outbox_changed = True  # since it was read
+        self._next_delivery_ns: int | None = None
         self._scheduling: asyncio.Task[None] | None = None
-        self.runs: Counter[str] = Counter()  # since the start, by what came of them: ok, error
-        self.messages: Counter[str] = Counter()  # the same: delivered, failed, skipped
+        self.runs: Counter[str] = Counter()  # since the start, by result: ok, error
+        self.notifications: Counter[str] = Counter()  # since the start, by result: delivered, failed, skipped
 
     def start(self) -> None:
         """Begin to run what is due, from now on."""
         self._scheduling = asyncio.create_task(self._schedule())
 
     async def stop(self) -> None:
-        """Begin nothing any more; what is due or not sent by then is after the next start."""
-        tasks = [each for each in (self._scheduling, *self._work.values()) if each is not None]
+        """Start no more work and cancel what is running; the next start of the server catches up."""
+        tasks = [each for each in (self._scheduling, *self._tasks.values()) if each is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,36 +120,27 @@ class Runner:
         await self._sender.close()
 
     def changed(self, monitor_id: str) -> None:
-        """Take note that a monitor was made, changed or deleted, after the stores know it."""
-        self._stale = True
-        self._changed.add(monitor_id)
+        """Reload the monitors and run this one at once: call it after a monitor was created, changed or deleted."""
+        self._monitors_changed = True
+        self._due_at_once.add(monitor_id)
         self._woken.set()
 
     async def tick(self) -> int | None:
-        """Begin all that is due and not under way; when to look again, None for when something changes."""
-        if self._stale:
+        """Start all that is due and not running; return when to call again, None where only a change makes more due."""
+        if self._monitors_changed:
             await self._reload()
         now_ns = self._clock_ns()
-        for monitor_id, defined in self._known.items():
-            if monitor_id not in self._work and self._begins_ns(defined) <= now_ns:
-                self._begin(monitor_id, partial(self._run, defined, now_ns))
-        if self._unsent or (self._next_message_ns is not None and self._next_message_ns <= now_ns):
-            await self._send_due(now_ns)
-        # What is under way wakes the schedule when it ends.
-        waiting = [self._begins_ns(each) for each in self._known.values() if each.id not in self._work]
+        for monitor_id, scheduled in self._monitors.items():
+            if monitor_id not in self._tasks and self._starts_ns(scheduled) <= now_ns:
+                self._begin(monitor_id, partial(self._run, scheduled, now_ns))
+        if self._outbox_changed or (self._next_delivery_ns is not None and self._next_delivery_ns <= now_ns):
+            await self._send_pending(now_ns)
+        # What is running wakes the schedule when it ends.
+        waiting = [self._starts_ns(each) for each in self._monitors.values() if each.id not in self._tasks]
         waiting = [each for each in waiting if each < NEVER_NS]
-        if self._next_message_ns is not None:
-            waiting.append(self._next_message_ns)
+        if self._next_delivery_ns is not None:
+            waiting.append(self._next_delivery_ns)
         return min(waiting, default=None)
-
-    async def settle(self) -> None:
-        """Return once nothing is under way and nothing is due."""
-        while True:
-            next_ns = await self.tick()
-            if self._work:
-                await asyncio.wait(list(self._work.values()))
-            elif not self._stale and not self._unsent and (next_ns is None or next_ns > self._clock_ns()):
-                return
 
     async def _schedule(self) -> None:
         while True:
@@ -157,10 +148,10 @@ class Runner:
             try:
                 next_ns = await self.tick()
             except Exception:
-                # The store did not answer, perhaps: nothing is lost, and the next look is not at once.
-                logger.exception("monitors could not be looked at")
-                self._stale = self._unsent = True
-                next_ns = self._clock_ns() + FAILED_WAIT_NS
+                # The database may be unavailable: nothing is lost, and it is tried again after a pause.
+                logger.exception("monitors could not be scheduled")
+                self._monitors_changed = self._outbox_changed = True
+                next_ns = self._clock_ns() + STORE_RETRY_NS
             if next_ns is None:
                 await self._woken.wait()
                 continue
@@ -169,70 +160,70 @@ class Runner:
                 await asyncio.wait_for(self._woken.wait(), wait_s)
 
     async def _reload(self) -> None:
-        self._stale = False
-        changed, self._changed = self._changed, set()
+        self._monitors_changed = False
+        changed, self._due_at_once = self._due_at_once, set()
         try:
-            defined, due = await asyncio.to_thread(self._read)
+            scheduled, due = await asyncio.to_thread(self._read)
         except BaseException:
-            self._changed |= changed
+            self._due_at_once |= changed
             raise
-        # What is under way will be due when it was said to be, which the store does not know yet.
-        kept = {each: self._due[each] for each in self._work if isinstance(each, str) and each not in changed}
-        self._known = {each.id: each for each in defined}
+        # The next time of what is running is not in the store yet.
+        unstored = {each: self._due_ns[each] for each in self._tasks if isinstance(each, str) and each not in changed}
+        self._monitors = {each.id: each for each in scheduled}
         # A run that began before a change may have written over it.
-        self._due = due | kept | dict.fromkeys(changed, 0)
+        self._due_ns = due | unstored | dict.fromkeys(changed, 0)
 
     def _read(self) -> tuple[list[ScheduledMonitor], dict[str, int]]:
-        defined, due = self._sources.monitors(), self._store.due_times()
-        for each in defined:
-            if each.id not in due:  # the server ended before it could be noted
-                self._store.expect(each.id, each.organisation)
+        scheduled, due = self._sources.monitors(), self._store.due_times()
+        for each in scheduled:
+            if each.id not in due:  # stored by a version that made it due in a second transaction
+                self._store.make_due(each.id, each.organisation)
                 due[each.id] = 0
-        return defined, due
+        return scheduled, due
 
-    def _begins_ns(self, defined: ScheduledMonitor) -> int:
-        monitor = defined.monitor
+    def _starts_ns(self, scheduled: ScheduledMonitor) -> int:
+        monitor = scheduled.monitor
         if monitor.disabled:
             return NEVER_NS
-        return max(self._due[defined.id], _ns(monitor.disabled_until) if monitor.disabled_until else 0)
+        return max(self._due_ns[scheduled.id], _ns(monitor.disabled_until) if monitor.disabled_until else 0)
 
     def _begin(self, key: str | int, work: Callable[[], Awaitable[None]]) -> None:
         async def finish() -> None:
             try:
                 await work()
             except Exception:
-                logger.exception("work of a monitor failed")
+                logger.exception("a monitor or a notification failed unexpectedly")
             finally:
-                del self._work[key]
-                self._unsent = self._unsent or isinstance(key, int)
+                del self._tasks[key]
+                self._outbox_changed = self._outbox_changed or isinstance(key, int)
                 self._woken.set()
 
-        self._work[key] = asyncio.create_task(finish())
+        self._tasks[key] = asyncio.create_task(finish())
 
     # Running
 
-    async def _run(self, defined: ScheduledMonitor, now_ns: int) -> None:
-        due_ns = self._due[defined.id]
-        next_ns = next_run_ns(due_ns, defined.monitor.interval_minutes, now_ns)
+    async def _run(self, scheduled: ScheduledMonitor, now_ns: int) -> None:
+        due_ns = self._due_ns[scheduled.id]
+        next_ns = next_run_ns(due_ns, scheduled.monitor.interval_minutes, now_ns)
         # Before the run, so that whatever becomes of it, it is not due again at once.
-        self._due[defined.id] = next_ns
+        self._due_ns[scheduled.id] = next_ns
         loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._threads, self._run_once, defined, now_ns, next_ns)
+        result = await loop.run_in_executor(self._threads, self._run_once, scheduled, now_ns, next_ns)
         if result:
             self.runs[result] += 1
-        self._unsent = True
+        self._outbox_changed = True
 
-    def _run_once(self, defined: ScheduledMonitor, now_ns: int, next_ns: int) -> str:
-        """Ask, evaluate, and keep what it comes to: ok, error, or "" where the monitor is gone."""
-        before = self._store.run(defined.id)
+    def _run_once(self, scheduled: ScheduledMonitor, now_ns: int, next_ns: int) -> str:
+        """Query, evaluate, and store the outcome; return ok, error, or "" where the monitor is gone."""
+        before = self._store.status(scheduled.id)
         if before is None:
             return ""
         try:
-            outcome, observed = self._outcome(defined, before.state, now_ns)
+            outcome, observed = self._outcome(scheduled, before.state, now_ns)
         except (TailraceError, TooManyGroups) as error:
             return self._failed(before, str(error), now_ns, next_ns)
         except Exception:
-            logger.exception("monitor %s failed", defined.id)
+            logger.exception("monitor %s failed", scheduled.id)
             return self._failed(before, "internal error; the server's log has it", now_ns, next_ns)
         entries = [
             HistoryEntry(
@@ -245,15 +236,15 @@ class Runner:
             )
             for alert in outcome.alerts
         ]
-        messages = [
-            (notifier, _message(defined, notice, observed, now_ns))
+        notifications = [
+            (notifier, _notification(scheduled, notice, observed, now_ns))
             for notice in outcome.notices
-            for notifier in defined.monitor.notifier_ids
+            for notifier in scheduled.monitor.notifier_ids
         ]
-        kept = self._store.finish(
-            before, at_ns=now_ns, next_ns=next_ns, state=outcome.state, entries=entries, messages=messages
+        exists = self._store.finish(
+            before, at_ns=now_ns, next_ns=next_ns, state=outcome.state, entries=entries, notifications=notifications
         )
-        return "ok" if kept else ""
+        return "ok" if exists else ""
 
     def _failed(self, before: MonitorStatus, error: str, now_ns: int, next_ns: int) -> str:
         # An error that lasts is one entry, not one a minute.
@@ -261,50 +252,51 @@ class Runner:
         self._store.finish(before, at_ns=now_ns, next_ns=next_ns, state=before.state, error=error, entries=entries)
         return "error"
 
-    def _outcome(self, defined: ScheduledMonitor, state: MonitorState, now_ns: int) -> tuple[RunOutcome, Observation]:
-        monitor = defined.monitor
+    def _outcome(self, scheduled: ScheduledMonitor, state: MonitorState, now_ns: int) -> tuple[RunOutcome, Observation]:
+        monitor = scheduled.monitor
         end_ns = now_ns - monitor.second_delay * SECOND_NS
         start_ns = end_ns - monitor.range_minutes * MINUTE_NS
         if monitor.type == "MatchEvent":
             start_ns = _match_start_ns(start_ns, end_ns, state)
-            result = self._ask(defined, start_ns, end_ns, MAX_MATCHES)
+            result = self._run_query(scheduled, start_ns, end_ns, MAX_MATCHES)
             matches = observation.matches(result.tables[0])
-            more = max(result.status.rows_matched - len(matches), 0) if len(matches) >= MAX_MATCHES else 0
-            observed = Observation(start_ns=start_ns, end_ns=end_ns, matches=matches, more=more)
+            older = max(result.status.rows_matched - len(matches), 0) if len(matches) >= MAX_MATCHES else 0
+            observed = Observation(start_ns=start_ns, end_ns=end_ns, matches=matches, older_matches=older)
         else:
-            present = observation.points(self._ask(defined, start_ns, end_ns, MAX_ROWS).tables[0])
+            present = observation.points(self._run_query(scheduled, start_ns, end_ns, MAX_ROWS).tables[0])
             past = tuple(
-                self._past(defined, start_ns, end_ns, days * DAY_NS) for days in range(1, compare_days(monitor) + 1)
+                self._past_points(scheduled, start_ns, end_ns, days * DAY_NS)
+                for days in range(1, compare_days(monitor) + 1)
             )
             observed = Observation(start_ns=start_ns, end_ns=end_ns, points=present, past=past)
         return evaluate(monitor, observed, state, now_ns), observed
 
-    def _past(self, defined: ScheduledMonitor, start_ns: int, end_ns: int, ago_ns: int) -> tuple[Any, ...]:
-        found = observation.points(self._ask(defined, start_ns - ago_ns, end_ns - ago_ns, MAX_ROWS).tables[0])
-        return observation.moved(found, ago_ns)
+    def _past_points(self, scheduled: ScheduledMonitor, start_ns: int, end_ns: int, ago_ns: int) -> tuple[Any, ...]:
+        points = observation.points(self._run_query(scheduled, start_ns - ago_ns, end_ns - ago_ns, MAX_ROWS).tables[0])
+        return observation.shifted(points, ago_ns)
 
-    def _ask(self, defined: ScheduledMonitor, start_ns: int, end_ns: int, limit: int) -> AplResult:
-        monitor = defined.monitor
+    def _run_query(self, scheduled: ScheduledMonitor, start_ns: int, end_ns: int, limit: int) -> AplResult:
+        monitor = scheduled.monitor
         if not monitor.apl_query:
             raise TailraceError("the monitor has an mplQuery, and this server does not run MPL; give it an aplQuery")
-        return self._sources.ask(MonitorQuery(defined.reader, monitor.apl_query, start_ns, end_ns, limit))
+        return self._sources.run_query(MonitorQuery(scheduled.reader, monitor.apl_query, start_ns, end_ns, limit))
 
-    # Sending
+    # Delivering
 
-    async def _send_due(self, now_ns: int) -> None:
-        self._unsent = False
-        room = MAX_SENDING - sum(1 for key in self._work if isinstance(key, int))
-        # Those on their way now may have arrived by the time that what is pending is read; their end looks again.
-        under_way = set(self._work)
-        # More than there is room for, for some of them are on their way.
-        pending = await asyncio.to_thread(self._store.pending, now_ns, 2 * MAX_SENDING)
-        waiting = [each for each in pending if each.number not in under_way]
-        for each in waiting[: max(room, 0)]:
+    async def _send_pending(self, now_ns: int) -> None:
+        self._outbox_changed = False
+        capacity = MAX_CONCURRENT_DELIVERIES - sum(1 for key in self._tasks if isinstance(key, int))
+        # Before the outbox is read: a delivery that ends meanwhile is in it still, and must not begin again.
+        running = set(self._tasks)
+        # More than there is capacity for, as some of them are being delivered.
+        pending = await asyncio.to_thread(self._store.pending, now_ns, 2 * MAX_CONCURRENT_DELIVERIES)
+        waiting = [each for each in pending if each.number not in running]
+        for each in waiting[: max(capacity, 0)]:
             self._begin(each.number, partial(self._send, each))
-        if any(isinstance(key, int) for key in self._work):
-            self._next_message_ns = None  # each that ends looks again
+        if any(isinstance(key, int) for key in self._tasks):
+            self._next_delivery_ns = None  # the end of a delivery makes the outbox be read again
         else:
-            self._next_message_ns = await asyncio.to_thread(self._store.next_pending_ns)
+            self._next_delivery_ns = await asyncio.to_thread(self._store.next_pending_ns)
 
     async def _send(self, pending: PendingNotification) -> None:
         try:
@@ -312,37 +304,37 @@ class Runner:
         except DeliveryFailed as error:
             if error.retryable and pending.attempts < len(RETRY_AFTER_S):
                 due_ns = self._clock_ns() + RETRY_AFTER_S[pending.attempts] * SECOND_NS
-                await self._stored(partial(self._store.postpone, pending, due_ns))
+                await self._store_until_done(partial(self._store.postpone, pending, due_ns))
                 return
             kind, text = "failed", error.reason
         except Exception:
-            logger.exception("a message of monitor %s could not be sent", pending.monitor)
+            logger.exception("a notification of monitor %s could not be sent", pending.monitor)
             kind, text = "failed", "internal error; the server's log has it"
         if kind == "failed":
-            logger.warning("notifier %s was not told of monitor %s: %s", pending.notifier, pending.monitor, text)
-        self.messages[kind] += 1
+            logger.warning("notifier %s was not notified of monitor %s: %s", pending.notifier, pending.monitor, text)
+        self.notifications[kind] += 1
         entry = HistoryEntry(
             at_ns=self._clock_ns(),
             kind=kind,
             text=text,
-            check_id=pending.message.check_id,
+            check_id=pending.notification.check_id,
             notifier=pending.notifier,
             attempts=pending.attempts + 1,
         )
-        await self._stored(partial(self._store.sent, pending, entry))
+        await self._store_until_done(partial(self._store.complete, pending, entry))
 
-    async def _stored(self, store: Callable[[], None]) -> None:
-        """Store what became of a message, as often as it takes: until that is stored the message is not sent again."""
+    async def _store_until_done(self, store: Callable[[], None]) -> None:
+        """Store the result of a delivery, again and again until that succeeds: meanwhile it is not repeated."""
         while True:
             try:
                 await asyncio.to_thread(store)
                 return
             except (DiskFull, StorageUnavailable) as error:
-                logger.error("what became of a message could not be stored, which is tried again: %s", error)
-                await asyncio.sleep(FAILED_WAIT_NS / SECOND_NS)
+                logger.error("the result of a notification could not be stored, which is tried again: %s", error)
+                await asyncio.sleep(STORE_RETRY_NS / SECOND_NS)
 
     async def _attempt(self, pending: PendingNotification) -> tuple[HistoryKind, str]:
-        message = pending.message
+        notification = pending.notification
         notifier = await asyncio.to_thread(self._sources.notifier, pending.organisation, pending.notifier)
         if notifier is None:
             return "failed", f"there is no notifier {pending.notifier}"
@@ -351,23 +343,23 @@ class Runner:
             return "skipped", f"notifier {notifier.name} is disabled until {until.isoformat()}"
         try:
             if notifier.kind == "email":
-                await self._sender.send_mail(email(notifier, message, self._sender.mail.sender))
+                await self._sender.send_mail(email(notifier, notification, self._sender.mail.sender))
             else:
-                await self._sender.post(http_call(notifier, message))
+                await self._sender.post(http_call(notifier, notification))
         except NotDelivered as reason:
             return "skipped", str(reason)
         except TailraceError as error:
             raise DeliveryFailed(error.message, retryable=False) from error
-        return "delivered", f"{message.action} to {notifier.name} ({notifier.kind})"
+        return "delivered", f"{notification.action} to {notifier.name} ({notifier.kind})"
 
 
 NEVER_NS = 2**63 - 1
 
 
 def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:
-    """When a monitor that was due then runs next: a whole number of intervals later, and after now.
+    """Return when a monitor that was due then runs next: a whole number of intervals later, and after now.
 
-    What was missed while nothing could run is not made up for.
+    Runs that were missed are not made up for.
     """
     interval_ns = interval_minutes * MINUTE_NS
     first_ns = due_ns or now_ns
@@ -375,20 +367,20 @@ def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:
 
 
 def _match_start_ns(start_ns: int, end_ns: int, state: MonitorState) -> int:
-    """From when a match monitor asks: over what it could not ask about before, as well."""
+    """Return where the time range of a match monitor starts: it includes the time since the last run."""
     if not state.until_ns:
         return start_ns
     if state.timeless:
-        # Events without a time cannot be told from those of the run before: no moment is asked about twice.
+        # Events without a time cannot be told from those of the run before: no time is queried twice.
         return max(state.until_ns, end_ns - MAX_CATCH_UP_NS)
     return max(min(start_ns, state.until_ns), min(start_ns, end_ns - MAX_CATCH_UP_NS))
 
 
-def _message(defined: ScheduledMonitor, notice: Notice, observed: Observation, now_ns: int) -> Notification:
+def _notification(scheduled: ScheduledMonitor, notice: Notice, observed: Observation, now_ns: int) -> Notification:
     return Notification(
-        monitor_id=defined.id,
-        title=defined.monitor.name,
-        description=defined.monitor.description,
+        monitor_id=scheduled.id,
+        title=scheduled.monitor.name,
+        description=scheduled.monitor.description,
         action=notice.action,
         body=notice.body,
         value=notice.value,

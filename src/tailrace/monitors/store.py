@@ -1,4 +1,4 @@
-"""What monitors remember: when each runs next, its state and history, and what is to be sent."""
+"""The stored state of monitors: when each runs next, its alerts and history, and the notifications to be sent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -20,7 +20,7 @@ HistoryKind = Literal["open", "closed", "error", "delivered", "failed", "skipped
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """One thing that happened: an alert opened or closed, a run failed, a notifier was told or could not be."""
+    """An alert that opened or closed, a run that failed, or how a notification ended."""
 
     at_ns: int
     kind: HistoryKind
@@ -33,7 +33,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
 
 
 class MonitorStatus(Struct, frozen=True):
-    """How a monitor stands."""
+    """When a monitor runs and ran, and its state after the last run."""
 
     monitor: str
     organisation: str
@@ -44,7 +44,7 @@ class MonitorStatus(Struct, frozen=True):
 
 
 class PendingNotification(Struct, frozen=True):
-    """A message that is to be sent."""
+    """A notification that is to be sent."""
 
     number: int
     monitor: str
@@ -52,16 +52,33 @@ class PendingNotification(Struct, frozen=True):
     notifier: str
     due_ns: int
     attempts: int  # made so far
-    message: Notification
+    notification: Notification
+
+
+def make_due(connection: Connection, monitor: str, organisation: str) -> None:
+    """Make a monitor due at once, whether it is new or was changed."""
+    mine = monitor_runs.c.monitor == monitor
+    if not connection.execute(update(monitor_runs).where(mine).values(next_ns=0)).rowcount:
+        connection.execute(
+            insert(monitor_runs).values(
+                monitor=monitor, organisation=organisation, next_ns=0, last_ns=0, error="", state={}
+            )
+        )
+
+
+def delete_records(connection: Connection, monitor: str) -> None:
+    """Delete the status and history of a monitor, and its notifications that were still to be sent."""
+    for table in (monitor_runs, monitor_history, monitor_outbox):
+        connection.execute(delete(table).where(table.c.monitor == monitor))
 
 
 class MonitorStore:
-    """The runs, history and messages of monitors in a database. Thread-safe."""
+    """The status, history and outbox of monitors in a database. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # Runs
+    # Status
 
     def due_times(self) -> dict[str, int]:
         """Return when monitors are due, by id."""
@@ -71,28 +88,16 @@ class MonitorStore:
                 for row in connection.execute(select(monitor_runs.c.monitor, monitor_runs.c.next_ns))
             }
 
-    def run(self, monitor: str) -> MonitorStatus | None:
-        """Return how one stands; None where there is no such monitor."""
+    def status(self, monitor: str) -> MonitorStatus | None:
+        """Return the status of one; None where there is no such monitor."""
         with self._database.reading() as connection:
             row = connection.execute(select(monitor_runs).where(monitor_runs.c.monitor == monitor)).first()
-        return None if row is None else _run(row)
+        return None if row is None else _status(row)
 
-    def expect(self, monitor: str, organisation: str) -> None:
-        """Make a monitor due at once, whether it is new or was changed."""
+    def make_due(self, monitor: str, organisation: str) -> None:
+        """Make a monitor due at once, in a transaction of its own."""
         with self._database.changing() as connection:
-            mine = monitor_runs.c.monitor == monitor
-            if not connection.execute(update(monitor_runs).where(mine).values(next_ns=0)).rowcount:
-                connection.execute(
-                    insert(monitor_runs).values(
-                        monitor=monitor, organisation=organisation, next_ns=0, last_ns=0, error="", state={}
-                    )
-                )
-
-    def forget(self, monitor: str) -> None:
-        """Remove all of a monitor that is gone, with what was still to be sent."""
-        with self._database.changing() as connection:
-            for table in (monitor_runs, monitor_history, monitor_outbox):
-                connection.execute(delete(table).where(table.c.monitor == monitor))
+            make_due(connection, monitor, organisation)
 
     def finish(
         self,
@@ -103,9 +108,9 @@ class MonitorStore:
         state: MonitorState,
         error: str = "",
         entries: Sequence[HistoryEntry] = (),
-        messages: Sequence[tuple[str, Notification]] = (),
+        notifications: Sequence[tuple[str, Notification]] = (),
     ) -> bool:
-        """Store what a run came to, all or nothing; each message is for the notifier named beside it.
+        """Store the result of a run, all or nothing; each notification is for the notifier whose id stands before it.
 
         False, and no change, where the monitor is gone.
         """
@@ -120,7 +125,7 @@ class MonitorStore:
             if not connection.execute(update(monitor_runs).where(mine).values(**values)).rowcount:
                 return False
             self._add_entries(connection, before.monitor, entries)
-            if messages:
+            if notifications:
                 connection.execute(
                     insert(monitor_outbox),
                     [
@@ -130,17 +135,17 @@ class MonitorStore:
                             "notifier": notifier,
                             "due_ns": at_ns,
                             "attempts": 0,
-                            "message": msgspec.to_builtins(message),
+                            "message": msgspec.to_builtins(notification),
                         }
-                        for notifier, message in messages
+                        for notifier, notification in notifications
                     ],
                 )
         return True
 
-    # Messages to be sent
+    # Outbox
 
     def pending(self, until_ns: int, limit: int) -> list[PendingNotification]:
-        """Return the messages that are due by then, the earliest first."""
+        """Return the notifications that are due by then, the earliest first."""
         due = (
             select(monitor_outbox)
             .where(monitor_outbox.c.due_ns <= until_ns)
@@ -150,13 +155,13 @@ class MonitorStore:
             return [_pending(row) for row in connection.execute(due.limit(limit))]
 
     def next_pending_ns(self) -> int | None:
-        """Return when the next message is due, None where there is none."""
+        """Return when the next notification is due, None where there is none."""
         with self._database.reading() as connection:
-            found: int | None = connection.scalar(select(func.min(monitor_outbox.c.due_ns)))
-        return found
+            due_ns: int | None = connection.scalar(select(func.min(monitor_outbox.c.due_ns)))
+        return due_ns
 
-    def sent(self, pending: PendingNotification, entry: HistoryEntry) -> None:
-        """Store how a message ended, which is not to be sent any more."""
+    def complete(self, pending: PendingNotification, entry: HistoryEntry) -> None:
+        """Remove a notification from the outbox, and store in the history how it ended."""
         with self._database.changing() as connection:
             if connection.execute(delete(monitor_outbox).where(monitor_outbox.c.number == pending.number)).rowcount:
                 self._add_entries(connection, pending.monitor, [entry])
@@ -173,15 +178,15 @@ class MonitorStore:
         self, monitor: str, *, start_ns: int | None = None, end_ns: int | None = None, kinds: Sequence[HistoryKind] = ()
     ) -> list[HistoryEntry]:
         """Return what happened with a monitor in [start, end], the oldest first."""
-        wanted = select(monitor_history).where(monitor_history.c.monitor == monitor).order_by(monitor_history.c.number)
+        entries = select(monitor_history).where(monitor_history.c.monitor == monitor).order_by(monitor_history.c.number)
         if start_ns is not None:
-            wanted = wanted.where(monitor_history.c.at_ns >= _within_int64(start_ns))
+            entries = entries.where(monitor_history.c.at_ns >= _within_int64(start_ns))
         if end_ns is not None:
-            wanted = wanted.where(monitor_history.c.at_ns <= _within_int64(end_ns))
+            entries = entries.where(monitor_history.c.at_ns <= _within_int64(end_ns))
         if kinds:
-            wanted = wanted.where(monitor_history.c.kind.in_(kinds))
+            entries = entries.where(monitor_history.c.kind.in_(kinds))
         with self._database.reading() as connection:
-            return [_entry(row) for row in connection.execute(wanted)]
+            return [_entry(row) for row in connection.execute(entries)]
 
     def _add_entries(self, connection: Connection, monitor: str, entries: Sequence[HistoryEntry]) -> None:
         if not entries:
@@ -199,15 +204,15 @@ class MonitorStore:
             connection.execute(delete(monitor_history).where(monitor_history.c.number.in_(oldest)))
 
 
-def _run(row: Row[Any]) -> MonitorStatus:
+def _status(row: Row[Any]) -> MonitorStatus:
     state = msgspec.convert(row.state, MonitorState)
     return MonitorStatus(row.monitor, row.organisation, row.next_ns, row.last_ns, row.error, state)
 
 
 def _pending(row: Row[Any]) -> PendingNotification:
-    message = msgspec.convert(row.message, Notification)
+    notification = msgspec.convert(row.message, Notification)
     return PendingNotification(
-        row.number, row.monitor, row.organisation, row.notifier, row.due_ns, row.attempts, message
+        row.number, row.monitor, row.organisation, row.notifier, row.due_ns, row.attempts, notification
     )
 
 

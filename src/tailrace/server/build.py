@@ -209,7 +209,7 @@ def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
         damaged_files=lake.damaged_files(),
         upkeep=lake.upkeep,
         monitor_runs=runner.runs,
-        notifications=runner.messages,
+        notifications=runner.notifications,
     )
 
 

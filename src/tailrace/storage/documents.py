@@ -1,4 +1,4 @@
-"""Documents: what an organisation has by the management API beside its events, such as dashboards and monitors."""
+"""Documents: the JSON objects that an organisation stores beside its events, such as dashboards and monitors."""
 
 import time
 import uuid
@@ -14,17 +14,19 @@ from tailrace.storage.tables import documents, timestamp
 
 MAX_DOCUMENTS = 10_000  # of one area of an organisation
 
+WithinTransaction = Callable[[Connection], None]
+
 
 class Document(Struct, frozen=True):
-    """A document, whose body is as it was given."""
+    """A stored document."""
 
     id: str
-    who: str  # id of the user that made it
+    created_by: str  # id of the user
     created_at: str  # RFC 3339, UTC
     updated_at: str  # RFC 3339, UTC
-    updated_by: str  # id of the user that changed it last
+    updated_by: str  # id of the user that made the last change
     version: int  # from 1; rises with every change
-    body: dict[str, Any]
+    body: dict[str, Any]  # as it was given
 
 
 class VersionMismatch(Conflict):
@@ -36,7 +38,10 @@ class VersionMismatch(Conflict):
 
 
 class DocumentStore:
-    """The documents of a database, by organisation, area (such as "annotations") and id. Thread-safe."""
+    """The documents of a database, by organisation, area (such as "annotations") and id. Thread-safe.
+
+    What `also` writes is committed in the same transaction as the change of a document, or not at all.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -58,7 +63,7 @@ class DocumentStore:
     def get(self, organisation: str, area: str, document_id: str) -> Document:
         """Return one; raise NotFound."""
         with self._database.reading() as connection:
-            row = connection.execute(select(documents).where(_one(organisation, area, document_id))).first()
+            row = connection.execute(select(documents).where(_is_document(organisation, area, document_id))).first()
         if row is None:
             raise NotFound(f"{document_id!r} not found in {area}")
         return _document(row)
@@ -69,39 +74,42 @@ class DocumentStore:
         area: str,
         body: Mapping[str, Any],
         *,
-        who: str,
+        user_id: str,
         document_id: str | None = None,
         unique: str = "",
+        also: WithinTransaction | None = None,
     ) -> Document:
         """Add a new one, with an id of its own unless one is given.
 
         Raise BadRequest past MAX_DOCUMENTS, Conflict where there is one of that id, or one with the same value of the
         member `unique` of the body.
         """
-        made = document_id or str(uuid.uuid4())
+        new_id = document_id or str(uuid.uuid4())
         now = timestamp(self._clock())
         mine = (documents.c.organisation == organisation) & (documents.c.area == area)
         with self._database.changing() as connection:
             count = connection.scalar(select(func.count()).select_from(documents).where(mine)) or 0
             if count >= MAX_DOCUMENTS:
                 raise BadRequest(f"there are {count} {area}, which is the limit")
-            if connection.scalar(select(documents.c.id).where(_one(organisation, area, made))) is not None:
-                raise Conflict(f"there is {made!r} in {area} already")
-            _require_unique(connection, organisation, area, made, body, unique)
+            if connection.scalar(select(documents.c.id).where(_is_document(organisation, area, new_id))) is not None:
+                raise Conflict(f"there is {new_id!r} in {area} already")
+            _require_unique(connection, organisation, area, new_id, body, unique)
             connection.execute(
                 insert(documents).values(
                     organisation=organisation,
                     area=area,
-                    id=made,
-                    who=who,
+                    id=new_id,
+                    who=user_id,
                     created_at=now,
                     updated_at=now,
-                    updated_by=who,
+                    updated_by=user_id,
                     version=1,
                     body=dict(body),
                 )
             )
-        return Document(made, who, now, now, who, 1, dict(body))
+            if also is not None:
+                also(connection)
+        return Document(new_id, user_id, now, now, user_id, 1, dict(body))
 
     def replace(
         self,
@@ -110,9 +118,10 @@ class DocumentStore:
         document_id: str,
         change: Callable[[Document], Mapping[str, Any]],
         *,
-        who: str,
+        user_id: str,
         version: int | None = None,
         unique: str = "",
+        also: WithinTransaction | None = None,
     ) -> Document:
         """Put what `change` makes of the document that there is in its place; return that.
 
@@ -121,8 +130,8 @@ class DocumentStore:
         `change` raises; then nothing is changed.
         """
         with self._database.changing() as connection:
-            one = _one(organisation, area, document_id)
-            row = connection.execute(select(documents).where(one)).first()
+            is_document = _is_document(organisation, area, document_id)
+            row = connection.execute(select(documents).where(is_document)).first()
             if row is None:
                 raise NotFound(f"{document_id!r} not found in {area}")
             before = _document(row)
@@ -131,18 +140,23 @@ class DocumentStore:
             body = dict(change(before))
             _require_unique(connection, organisation, area, document_id, body, unique)
             now = timestamp(self._clock())
-            values = {"updated_at": now, "updated_by": who, "version": before.version + 1, "body": body}
-            connection.execute(update(documents).where(one).values(**values))
-        return Document(before.id, before.who, before.created_at, now, who, before.version + 1, body)
+            values = {"updated_at": now, "updated_by": user_id, "version": before.version + 1, "body": body}
+            connection.execute(update(documents).where(is_document).values(**values))
+            if also is not None:
+                also(connection)
+        return Document(before.id, before.created_by, before.created_at, now, user_id, before.version + 1, body)
 
-    def delete(self, organisation: str, area: str, document_id: str) -> None:
+    def delete(self, organisation: str, area: str, document_id: str, *, also: WithinTransaction | None = None) -> None:
         """Delete one; raise NotFound."""
+        is_document = _is_document(organisation, area, document_id)
         with self._database.changing() as connection:
-            if not connection.execute(delete(documents).where(_one(organisation, area, document_id))).rowcount:
+            if not connection.execute(delete(documents).where(is_document)).rowcount:
                 raise NotFound(f"{document_id!r} not found in {area}")
+            if also is not None:
+                also(connection)
 
 
-def _one(organisation: str, area: str, document_id: str) -> ColumnElement[bool]:
+def _is_document(organisation: str, area: str, document_id: str) -> ColumnElement[bool]:
     return (documents.c.organisation == organisation) & (documents.c.area == area) & (documents.c.id == document_id)
 
 
