@@ -15,7 +15,8 @@ from tailrace.events import BadRequest, checked_text
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
-from tailrace.query.apl.tree import VIRTUAL_ALONE, has_subquery
+from tailrace.query.apl.tree import VIRTUAL_ALONE
+from tailrace.query.apl.walk import has_subquery
 from tailrace.storage.tables import MAX_VIRTUAL_FIELD_NAME_LENGTH
 
 CAPABILITY = "virtualFields"

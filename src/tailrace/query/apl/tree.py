@@ -351,17 +351,3 @@ class Program(Node, frozen=True, eq=False):
     lets: tuple[Let, ...]
     query: Query
     is_strict: bool = False  # whether values of different types are refused beside each other
-
-
-def has_subquery(node: Node) -> bool:
-    """Whether a query stands anywhere within an expression."""
-    waiting: list[Any] = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, Subquery):
-            return True
-        if isinstance(each, Node):
-            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
-        elif isinstance(each, tuple):
-            waiting.extend(each)
-    return False

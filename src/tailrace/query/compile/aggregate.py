@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlglot.expressions as exp
-from msgspec import Struct
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.walk import walk
 from tailrace.query.compile.aggregations import (
     AGGREGATIONS,
     Aggregation,
@@ -387,17 +387,8 @@ def _aggregates(
     return [(name, value, (aggregation.shown_as, fields, args))]
 
 
-def _has_aggregation(node: object) -> bool:
-    stack = [node]
-    while stack:
-        each_ = stack.pop()
-        if _aggregation(each_) is not None:
-            return True
-        if isinstance(each_, Struct):
-            stack += [getattr(each_, field) for field in each_.__struct_fields__]
-        elif isinstance(each_, tuple):
-            stack += each_
-    return False
+def _has_aggregation(node: tree.Expression) -> bool:
+    return any(_aggregation(inner) is not None for inner in walk(node))
 
 
 def _extreme_row(

@@ -7,6 +7,7 @@ import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.apl.walk import walk
 from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 from tailrace.query.wildcards import wildcard
@@ -80,28 +81,11 @@ def distinct_name(name: str, taken: set[str]) -> str:
 def names_in(node: tree.Expression) -> set[str]:
     """Return the plain names that an expression reads, sub-queries not looked into."""
     found: set[str] = set()
-    stack: list[object] = [node]
-    while stack:
-        each = stack.pop()
-        if isinstance(each, tree.Name):
-            found.add(each.name)
-        elif isinstance(each, tree.Member):
-            full = name_of(each)
-            if full is not None:
-                found.add(full)
-            stack.append(each.of)
-        elif isinstance(each, tree.Index):
-            stack += [each.of, each.index]
-        elif isinstance(each, tree.Call):
-            stack.extend(each.arguments)
-        elif isinstance(each, tree.Unary):
-            stack.append(each.of)
-        elif isinstance(each, tree.Binary):
-            stack += [each.left, each.right]
-        elif isinstance(each, tree.Between):
-            stack += [each.of, each.low, each.high]
-        elif isinstance(each, tree.Membership):
-            stack += [each.of, *each.items]
+    for inner in walk(node, but=(tree.Subquery, tree.Named)):
+        if isinstance(inner, (tree.Name, tree.Member)):
+            name = name_of(inner)
+            if name is not None:
+                found.add(name)
     return found
 
 

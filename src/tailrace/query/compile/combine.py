@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.walk import transform
 from tailrace.query.compile.columns import define, everything, name_of
 from tailrace.query.compile.expressions import Expressions, comparable
 from tailrace.query.compile.relation import (
@@ -216,7 +217,7 @@ def _sides_of(condition: tree.Expression) -> tuple[tree.Expression, tree.Express
         left, right = condition.left, condition.right
         if _side_named(left) == "$right" or _side_named(right) == "$left":
             left, right = right, left
-        return _unsided(left), _unsided(right)
+        return transform(left, _unsided), transform(right, _unsided)
     if name_of(condition) is not None:
         return condition, condition
     raise AplError(
@@ -235,21 +236,11 @@ def _side_named(node: tree.Expression) -> str | None:
     return node.name if isinstance(node, tree.Name) and node.name in ("$left", "$right") else None
 
 
-def _unsided(node: tree.Expression) -> tree.Expression:
-    """Return the expression without `$left.` and `$right.`."""
-    if isinstance(node, tree.Member):
-        if isinstance(node.of, tree.Name) and node.of.name in ("$left", "$right"):
-            return tree.Name(node.at, node.key, quoted=node.bracketed)
-        return tree.Member(node.at, _unsided(node.of), node.key, node.bracketed)
-    if isinstance(node, tree.Index):
-        return tree.Index(node.at, _unsided(node.of), node.index)
-    if isinstance(node, tree.Call):
-        return tree.Call(node.at, node.name, tuple(_unsided(each) for each in node.arguments))
-    if isinstance(node, tree.Binary):
-        return tree.Binary(node.at, node.operator, _unsided(node.left), _unsided(node.right))
-    if isinstance(node, tree.Unary):
-        return tree.Unary(node.at, node.operator, _unsided(node.of))
-    return node
+def _unsided(node: tree.Expression) -> tree.Expression | None:
+    """Return a field without `$left.` or `$right.`, None for what may have such a field inside."""
+    if isinstance(node, tree.Member) and isinstance(node.of, tree.Name) and node.of.name in ("$left", "$right"):
+        return tree.Name(node.at, node.key, quoted=node.bracketed)
+    return None if isinstance(node, (tree.Member, tree.Index, tree.Call, tree.Binary, tree.Unary)) else node
 
 
 def _first_of_each(compiler: "Compiler", relation: Layer, keys: Sequence[exp.Expr]) -> Relation:

@@ -9,6 +9,7 @@ import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
+from tailrace.query.apl.walk import walk
 from tailrace.query.compile import aggregate, combine, expand, texts
 from tailrace.query.compile.columns import (
     add_definition,
@@ -158,15 +159,14 @@ def _time_constant(expressions: Expressions, node: tree.Expression) -> int | Non
 
 
 def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:
-    if isinstance(node, tree.Name):
-        return isinstance(compiler.scalar(node.name), Value)
-    if isinstance(node, tree.Call):
-        return all(_is_fixed(compiler, each) for each in node.arguments)
-    if isinstance(node, tree.Binary):
-        return _is_fixed(compiler, node.left) and _is_fixed(compiler, node.right)
-    if isinstance(node, tree.Unary):
-        return _is_fixed(compiler, node.of)
-    return isinstance(node, tree.Constant)
+    """Whether it is made of literals and of values that `let` names."""
+
+    def is_fixed(inner: tree.Node) -> bool:
+        if isinstance(inner, tree.Name):
+            return isinstance(compiler.scalar(inner.name), Value)
+        return isinstance(inner, (tree.Call, tree.Binary, tree.Unary, tree.Constant))
+
+    return all(map(is_fixed, walk(node)))
 
 
 def take(compiler: "Compiler", relation: Relation, operator: tree.Take) -> Relation:
