@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tailrace.events import BadRequest
-from tailrace.parsing import Limits, TimeRule, parse_json
-from tailrace.parsing import json as parser
+from tailrace.parsing import Limits, TimeRule, malformed, parse_json
 
 DEEP = 50_000
 OPENINGS = [b'{"a":', b"[", b'{"a":[', b'[{"a b" : ', b'{"":\t', b'[{"a":[[']
@@ -27,8 +26,8 @@ class Looks:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    counted = Looks(parser._INSIDE)
-    monkeypatch.setattr(parser, "_INSIDE", counted)
+    counted = Looks(malformed._INSIDE)
+    monkeypatch.setattr(malformed, "_INSIDE", counted)
     return lambda: counted.count
 
 

@@ -21,15 +21,11 @@ from tailrace.events import BadRequest, ParsedBatch, Rejection, TooLarge
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.prefilter import is_utf8, nested, prefilter
 from tailrace.parsing.sanitize import RESERVED, number_fault, sanitize
+from tailrace.parsing.split_body import BOM, DECODE_ERRORS, RAW, RAW_LIST, SPACE, SplitBody, is_event, joined, too_many
 from tailrace.parsing.times import TimeRule, read_times
 
-_BOM = b"\xef\xbb\xbf"
-_SPACE = b" \t\r\n"
-_RAWS = msgspec.json.Decoder(Raw)
-_RAW_LIST = msgspec.json.Decoder(list[Raw])
-_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _ABSENT = Raw(b"")
-_SHOWN_BYTES = 20
+_EXCERPT_BYTES = 20
 
 
 class Copy(Struct, frozen=True):
@@ -60,35 +56,27 @@ def parse_array(
     """
     if len(body) > limits.max_body_bytes:
         raise TooLarge(f"the body has {len(body)} bytes; max_body_bytes is {limits.max_body_bytes}")
-    text = b"   " + body[3:] if body.startswith(_BOM) else body  # of the same length, for positions in messages
-    first = text.lstrip(_SPACE)[:1] if text[:1] != b"[" else b"["
+    text = b"   " + body[3:] if body.startswith(BOM) else body  # of the same length, for positions in messages
+    first = text.lstrip(SPACE)[:1] if text[:1] != b"[" else b"["
     if not first:
         raise BadRequest("the body is empty; send a JSON array of objects")
     if first != b"[":
-        raise BadRequest(f"the body is no JSON array: it begins with {_shown(text.lstrip(_SPACE))}")
+        raise BadRequest(f"the body is no JSON array: it begins with {_excerpt(text.lstrip(SPACE))}")
     if text.count(b"{") > 4 * limits.max_events:
         _check_count(text, limits.max_events)
     limits = replace(limits, max_event_bytes=min(limits.max_event_bytes, max_event_bytes))
     reader = _reader(fields)
-    pieces = _split_whole(text, limits, reader) or _split_apart(text, limits, reader)
-    pieces = _within_limits(pieces, limits)
-    heads = pieces.heads if pieces.heads is not None else reader.event.decode_lines(pieces.ndjson)
-    times = _times(heads, reader, received_ns)
+    split = _split_whole(text, limits, reader) or _split_apart(text, limits, reader)
+    split = _within_limits(split, limits)
+    heads = split.heads if split.heads is not None else reader.event.decode_lines(split.ndjson)
+    times = _read_times(heads, reader, received_ns)
     return ParsedBatch(
-        events=_with_copies(pieces.ndjson, heads, reader, body),
+        events=_with_copies(split.ndjson, heads, reader, body),
         times=times,
-        count=pieces.count,
+        count=split.count,
         processed_bytes=len(body),
-        rejections=tuple(sorted(pieces.rejections, key=attrgetter("index"))),
+        rejections=tuple(sorted(split.rejections, key=attrgetter("index"))),
     )
-
-
-class _Pieces(Struct, frozen=True, eq=False):
-    ndjson: bytes
-    count: int
-    indexes: Sequence[int]  # of each event in what the client sent
-    rejections: list[Rejection]
-    heads: Sequence[Any] | None = None  # the events as the reader decoded them, where that was done
 
 
 # Reading the fields asked for, and meeting reserved names, in one native pass.
@@ -96,7 +84,9 @@ class _Pieces(Struct, frozen=True, eq=False):
 _NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value is this: a reserved name fails the decoding
 
 
-class _Reader(Struct, frozen=True):
+class _FieldReader(Struct, frozen=True):
+    """Decoders of events of which only the fields asked for are read."""
+
     event: msgspec.json.Decoder[Any]
     array: msgspec.json.Decoder[list[Any]]
     times: tuple[tuple[str, Callable[[Any], Raw]], ...]  # name of the field, and how to get it from a head
@@ -111,7 +101,7 @@ class _Copier(Struct, frozen=True):
 
 
 @lru_cache(maxsize=16)
-def _reader(fields: ArrayFields) -> _Reader:
+def _reader(fields: ArrayFields) -> _FieldReader:
     attributes: dict[str, str] = {}
 
     def get(name: str) -> Callable[[Any], Raw]:
@@ -133,7 +123,7 @@ def _reader(fields: ArrayFields) -> _Reader:
         members.append((f"reserved_{index}", _NEVER | UnsetType, msgspec.UNSET))
         renamed[f"reserved_{index}"] = name
     head = msgspec.defstruct("Head", members, rename=renamed, gc=False, frozen=True)
-    return _Reader(
+    return _FieldReader(
         event=msgspec.json.Decoder(head),
         array=msgspec.json.Decoder(list[head]),  # type: ignore[valid-type]
         times=times,
@@ -141,50 +131,46 @@ def _reader(fields: ArrayFields) -> _Reader:
     )
 
 
-# Cutting.
+# Splitting.
 
 
-def _split_whole(text: bytes, limits: Limits, reader: _Reader) -> _Pieces | None:
+def _split_whole(text: bytes, limits: Limits, reader: _FieldReader) -> SplitBody | None:
     """All elements at once; None when one of them needs to be looked at."""
     try:
         heads = reader.array.decode(text)
-        raws = _RAW_LIST.decode(text)
-    except _REFUSED:
+        raws = RAW_LIST.decode(text)
+    except DECODE_ERRORS:
         return None
     if len(raws) > limits.max_events:
-        raise _too_many(limits.max_events)
+        raise too_many(limits.max_events)
     if len(text) > limits.max_event_bytes and raws and max(map(len, raws)) > limits.max_event_bytes:
         return None
     if not is_utf8(text):
         return None
-    ndjson = _joined(raws)
+    ndjson = joined(raws)
     if ndjson.count(b"\n") != len(raws):
-        ndjson = _joined(_RAW_LIST.decode(msgspec.json.format(text, indent=-1)))
-    return _Pieces(ndjson, len(raws), range(len(raws)), [], heads)
+        ndjson = joined(RAW_LIST.decode(msgspec.json.format(text, indent=-1)))
+    return SplitBody(ndjson, len(raws), range(len(raws)), [], heads)
 
 
-def _joined(events: Sequence[Raw | bytes]) -> bytes:
-    return b"\n".join(events) + b"\n" if events else b""
-
-
-def _split_apart(text: bytes, limits: Limits, reader: _Reader) -> _Pieces:
+def _split_apart(text: bytes, limits: Limits, reader: _FieldReader) -> SplitBody:
     events: list[bytes] = []
     indexes: list[int] = []
     rejections: list[Rejection] = []
     for index, (start, end) in enumerate(_spans(text)):
         if index >= limits.max_events:
-            raise _too_many(limits.max_events)
-        element = text[start:end].strip(_SPACE)
-        event, reason, code = _judge(element, limits, reader)
+            raise too_many(limits.max_events)
+        element = text[start:end].strip(SPACE)
+        event, reason, code = _sanitized_element(element, limits, reader)
         if event is None:
             rejections.append(Rejection(index, reason, code, event=element))
         else:
             events.append(event)
             indexes.append(index)
-    return _Pieces(_joined(events), len(events), indexes, rejections)
+    return SplitBody(joined(events), len(events), indexes, rejections)
 
 
-def _judge(element: bytes, limits: Limits, reader: _Reader) -> tuple[bytes | None, str, str]:
+def _sanitized_element(element: bytes, limits: Limits, reader: _FieldReader) -> tuple[bytes | None, str, str]:
     """Return the event that an element is, sanitized; or None, why, and a code."""
     if len(element) > limits.max_event_bytes:
         return None, f"event is larger than {limits.max_event_bytes} bytes", "event_too_large"
@@ -195,39 +181,31 @@ def _judge(element: bytes, limits: Limits, reader: _Reader) -> tuple[bytes | Non
     event: bytes | None = element
     try:
         reader.event.decode(element)
-    except _REFUSED as error:
+    except DECODE_ERRORS as error:
         if element[:1] != b"{":
-            return None, *_no_object(element)
+            return None, *_not_an_object(element)
         sanitized = sanitize(element, 0, len(element), limits)
         if sanitized.event is None and sanitized.closed:
             return None, sanitized.reason, sanitized.code
         event = sanitized.event if sanitized.closed and sanitized.end == len(element) else None
-        if event is None or not _is_event(event, reader):
-            return None, _malformed(error, element), "invalid_json"
+        if event is None or not is_event(event, reader.event):
+            return None, _syntax_fault(error, element), "invalid_json"
     if event is not None and b"\n" in event:
         event = msgspec.json.format(event, indent=-1)
     return event, "", ""
 
 
-def _is_event(event: bytes, reader: _Reader) -> bool:
+def _not_an_object(element: bytes) -> tuple[str, str]:
     try:
-        reader.event.decode(event)
-    except _REFUSED:
-        return False
-    return True
-
-
-def _no_object(element: bytes) -> tuple[str, str]:
-    try:
-        _RAWS.decode(element)
+        RAW.decode(element)
     except RecursionError:
         pass
-    except _REFUSED as error:
-        return _malformed(error, element), "invalid_json"
-    return f"an event is a JSON object, not {_shown(element)}", "not_an_object"
+    except DECODE_ERRORS as error:
+        return _syntax_fault(error, element), "invalid_json"
+    return f"an event is a JSON object, not {_excerpt(element)}", "not_an_object"
 
 
-def _malformed(error: BaseException, text: bytes) -> str:
+def _syntax_fault(error: BaseException, text: bytes) -> str:
     if isinstance(error, RecursionError):
         return "malformed JSON: it is nested too deep to be read"
     what = str(error).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
@@ -236,8 +214,8 @@ def _malformed(error: BaseException, text: bytes) -> str:
     return f"malformed JSON: {what}"
 
 
-def _shown(text: bytes) -> str:
-    return repr(text[:_SHOWN_BYTES].decode("utf-8", "replace"))
+def _excerpt(text: bytes) -> str:
+    return repr(text[:_EXCERPT_BYTES].decode("utf-8", "replace"))
 
 
 # Where elements end: the commas directly in the array, found without a look at what is between them.
@@ -266,18 +244,18 @@ def _spans(text: bytes) -> Iterator[tuple[int, int]]:
     """Start and end of each element with the white space around it. Raise BadRequest unless one array is all."""
     ends: list[NDArray[np.intp]] = []
     end: int | None = None
-    for found in _structure(text):
-        ends.append(found.commas)
-        end = found.end
+    for part in _structure(text):
+        ends.append(part.commas)
+        end = part.end
     if end is None:
         raise BadRequest("malformed JSON: the array is not closed, or a bracket or quote mark in it is not")
     if text[end : end + 1] != b"]":
         raise BadRequest(f"malformed JSON: unexpected '}}' (byte {end})")
-    rest = text[end + 1 :].lstrip(_SPACE)
+    rest = text[end + 1 :].lstrip(SPACE)
     if rest:
-        raise BadRequest(f"malformed JSON: {_shown(rest)} follows the array (byte {len(text) - len(rest)})")
+        raise BadRequest(f"malformed JSON: {_excerpt(rest)} follows the array (byte {len(text) - len(rest)})")
     start = text.index(b"[") + 1
-    if sum(map(len, ends)) == 0 and not text[start:end].strip(_SPACE):
+    if sum(map(len, ends)) == 0 and not text[start:end].strip(SPACE):
         return
     for commas in ends:
         for comma in commas.tolist():
@@ -289,21 +267,17 @@ def _spans(text: bytes) -> Iterator[tuple[int, int]]:
 def _check_count(text: bytes, max_events: int) -> None:
     """Raise TooLarge for a body of very many tiny elements, before they become as many Python objects."""
     count = 1
-    for found in _structure(text):
-        count += len(found.commas)
+    for part in _structure(text):
+        count += len(part.commas)
         if count > max_events:
-            raise _too_many(max_events)
+            raise too_many(max_events)
 
 
-def _too_many(max_events: int) -> TooLarge:
-    return TooLarge(f"the request holds more than max_events = {max_events} events; nothing of it was stored")
-
-
-def _within_limits(pieces: _Pieces, limits: Limits) -> _Pieces:
+def _within_limits(split: SplitBody, limits: Limits) -> SplitBody:
     """Events sanitized that break a limit of their parts; those refused that cannot be."""
-    marked = prefilter(pieces.ndjson, limits) if pieces.count else []
-    lines: list[bytes | None] = [*pieces.ndjson.split(b"\n")[:-1]] if marked else []
-    rejections = list(pieces.rejections)
+    marked = prefilter(split.ndjson, limits) if split.count else []
+    lines: list[bytes | None] = [*split.ndjson.split(b"\n")[:-1]] if marked else []
+    rejections = list(split.rejections)
     changed = False
     for position in marked:
         line = lines[position]
@@ -314,18 +288,18 @@ def _within_limits(pieces: _Pieces, limits: Limits) -> _Pieces:
         changed = True
         lines[position] = sanitized.event
         if sanitized.event is None:
-            rejections.append(Rejection(pieces.indexes[position], sanitized.reason, sanitized.code, event=line))
+            rejections.append(Rejection(split.indexes[position], sanitized.reason, sanitized.code, event=line))
     if not changed:
-        return pieces
-    kept = [position for position, line in enumerate(lines) if line is not None]
+        return split
+    good = [position for position, line in enumerate(lines) if line is not None]
     events = [line for line in lines if line is not None]
-    return _Pieces(_joined(events), len(kept), [pieces.indexes[position] for position in kept], rejections)
+    return SplitBody(joined(events), len(good), [split.indexes[position] for position in good], rejections)
 
 
 # Times.
 
 
-def _times(heads: Sequence[Any], reader: _Reader, received_ns: int) -> NDArray[np.int64]:
+def _read_times(heads: Sequence[Any], reader: _FieldReader, received_ns: int) -> NDArray[np.int64]:
     """Return the time of each event: the first of its fields that can be read as one, else that of its receipt."""
     times = np.full(len(heads), received_ns, dtype=np.int64)
     left: NDArray[np.intp] | None = None  # positions without a time so far; None is all
@@ -361,7 +335,7 @@ def _times(heads: Sequence[Any], reader: _Reader, received_ns: int) -> NDArray[n
 # Copies.
 
 
-def _with_copies(ndjson: bytes, heads: Sequence[Any], reader: _Reader, body: bytes) -> bytes:
+def _with_copies(ndjson: bytes, heads: Sequence[Any], reader: _FieldReader, body: bytes) -> bytes:
     """Return the events with the fields that are copies of others of theirs as their first members."""
     copiers = [copier for copier in reader.copies if any(map(len, map(copier.get, heads)))]
     if not copiers:
@@ -370,16 +344,16 @@ def _with_copies(ndjson: bytes, heads: Sequence[Any], reader: _Reader, body: byt
     for column, copier in enumerate(copiers):
         if not _may_have(body, copier.root):
             continue
-        kept = set(chain.from_iterable(np.flatnonzero(_lengths(list(map(own, heads)))).tolist() for own in copier.own))
-        values[column] = [b"" if at in kept else value for at, value in enumerate(values[column])]
-    found = list(zip(*values, strict=True))
-    members = {value: b"".join(map(_member, copiers, value)) for value in set(found)}
+        own = set(chain.from_iterable(np.flatnonzero(_lengths(list(map(get, heads)))).tolist() for get in copier.own))
+        values[column] = [b"" if at in own else value for at, value in enumerate(values[column])]
+    copied = list(zip(*values, strict=True))
+    members = {value: b"".join(map(_member, copiers, value)) for value in set(copied)}
     if len(members) == 1:
         # Each event begins with a brace, and no newline stands within one.
-        return (b"\n" + ndjson[:-1]).replace(b"\n{", b"\n{" + members[found[0]])[1:] + b"\n"
+        return (b"\n" + ndjson[:-1]).replace(b"\n{", b"\n{" + members[copied[0]])[1:] + b"\n"
     rests = (b"\n" + ndjson[:-1]).split(b"\n{")[1:]
     opened, ended = (b"{",) * len(rests), (b"\n",) * len(rests)
-    return b"".join(chain.from_iterable(zip(opened, map(members.__getitem__, found), rests, ended, strict=True)))
+    return b"".join(chain.from_iterable(zip(opened, map(members.__getitem__, copied), rests, ended, strict=True)))
 
 
 def _may_have(body: bytes, name: bytes) -> bool:

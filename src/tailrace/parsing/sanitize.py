@@ -1,4 +1,4 @@
-"""One event, looked at byte by byte: where it ends, which rules it breaks, and what it is with them sanitized."""
+"""One event, followed byte by byte: where it ends, which rules it breaks, and what it becomes by them."""
 
 import re
 import sys
@@ -28,8 +28,8 @@ def skipping(string: bytes, levels: int, apart: bytes = b"") -> bytes:
     return rb'(?:[^"{}\[\]%s]++|%s%s)*+' % (apart, string, containers)
 
 
-class _Tokens(Struct, frozen=True):
-    """What is looked at one by one: brackets, and the strings that a rule may be about."""
+class _TokenPatterns(Struct, frozen=True):
+    """Patterns of what is matched one by one: brackets, and the strings that a rule may be about."""
 
     wide: re.Pattern[bytes]  # passes over small containers too, which may be _SKIPPED_LEVELS deep
     narrow: re.Pattern[bytes]
@@ -41,7 +41,7 @@ _MEMBER = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # the name of o
 
 
 @lru_cache(maxsize=8)
-def _tokens(short_bytes: int) -> _Tokens:
+def _token_patterns(short_bytes: int) -> _TokenPatterns:
     # Not those that start as the reserved names do, nor those whose text is not all there to be read.
     plain = rb'[^"\\\x00-\x1f\x80-\xff]'
     string = rb'"(?!_)(?:%s{0,%d}+"' % (plain, short_bytes)
@@ -50,7 +50,7 @@ def _tokens(short_bytes: int) -> _Tokens:
         string += rb'|%s{0,%d}+(?:\\[^u\x00-\x1f\x80-\xff]%s{0,%d}+){1,6}+"' % (plain, run, plain, run)
     string += rb")"
     token = rb"(?:(%s)([ \t\r\n]*+:)?|(\{++|\[++|\}++|\]++|\"))?" % ANY_STRING
-    return _Tokens(
+    return _TokenPatterns(
         wide=re.compile(skipping(string, _SKIPPED_LEVELS) + token),
         narrow=re.compile(skipping(string, 0) + token),
         blind=re.compile(skipping(ANY_STRING, _SKIPPED_LEVELS) + token.replace(rb"\{++", rb"(?:\{%s)++" % _MEMBER)),
@@ -71,75 +71,96 @@ class Sanitized(Struct, frozen=True):
     closed: bool = True
     reason: str = ""
     code: str = ""
-    looked: int = 0  # how many tokens were looked at one by one: what the work is in proportion to
+    tokens: int = 0  # that were matched one by one: what the work is in proportion to
 
 
-def sanitize(text: bytes, start: int, until: int, limits: Limits, *, patience: int = sys.maxsize) -> Sanitized:
-    """Follow the object that begins at `start` to its end, no further than `until` and over no more than `patience`
+def sanitize(text: bytes, start: int, until: int, limits: Limits, *, max_tokens: int = sys.maxsize) -> Sanitized:
+    """Follow the object that begins at `start` to its end, no further than `until` and over no more than `max_tokens`
     tokens that cannot be passed over in bulk.
 
     A value that is too long or is not UTF-8 is replaced by a mark, a container below `max_depth` by null, a reserved
     top-level name by its `_user_` name (with `_` after it as long as the event has that name already). A name that is
-    too long or not UTF-8 refuses the event. All else is kept byte for byte, in order; whether it is JSON is not
+    too long or not UTF-8 refuses the event. All else stays byte for byte, in order; whether it is JSON is not
     asked here.
     """
-    tokens = _tokens(min(limits.max_name_bytes, limits.max_string_bytes))
+    patterns = _token_patterns(min(limits.max_name_bytes, limits.max_string_bytes))
     closers = bytearray(b"}")
-    edits: list[tuple[int, int, bytes]] = []
-    names: list[tuple[int, int, str]] = []  # at the top level
-    refusal: tuple[str, str] | None = None
-    cut_at = -1 if limits.max_depth else start  # start of a container that is too deep
+    edits = _Edits(limits)
+    deep_at = -1 if limits.max_depth else start  # start of a container that is too deep
     at = start + 1
-    for looked in range(patience):
+    for tokens in range(max_tokens):
         skipped = len(closers) + _SKIPPED_LEVELS <= limits.max_depth
-        pattern = tokens.blind if cut_at >= 0 else tokens.wide if skipped else tokens.narrow
+        pattern = patterns.blind if deep_at >= 0 else patterns.wide if skipped else patterns.narrow
         token = pattern.match(text, at, until)
         assert token is not None  # the pattern matches nothing, too
         at = token.end()
         kind = token.lastindex
-        if kind == _STRING:
-            if cut_at < 0:
-                replaced = _sanitize_value(token.group(_STRING), limits)
-                if replaced is not None:
-                    edits.append((*token.span(_STRING), replaced))
-            continue
-        if kind == _COLON:
-            if cut_at < 0:
-                name, reason, code = _read_name(token.group(_STRING), limits)
-                if reason and refusal is None:
-                    refusal = (reason, code)
-                if len(closers) == 1:
-                    names.append((*token.span(_STRING), name))
-            continue
         if kind is None:
-            return _unclosed(until, f"an object is not closed (byte {until})", looked)
+            return _unclosed(until, f"an object is not closed (byte {until})", tokens)
+        if kind != _RUN:
+            if deep_at < 0:
+                edits.check_string(token, is_name=kind == _COLON, depth=len(closers))
+            continue
         run_at = token.start(_RUN)
         mark = text[run_at]
         depth = len(closers)
         if mark == 0x22:
-            return _unclosed(run_at, f"a string is not closed (byte {run_at})", looked)
+            return _unclosed(run_at, f"a string is not closed (byte {run_at})", tokens)
         if mark in _CLOSER:
             closers += _CLOSER[mark] * text.count(mark, run_at, at)
             if depth <= limits.max_depth < len(closers):
-                cut_at = run_at + limits.max_depth - depth
+                deep_at = run_at + limits.max_depth - depth
             continue
         end = min(at, run_at + depth)
         if not closers.endswith(text[run_at:end]):
             run_at += len(closers) - len(closers.rstrip(text[run_at : run_at + 1]))
-            return _unclosed(run_at, f"unexpected {text[run_at : run_at + 1].decode()!r} (byte {run_at})", looked)
+            return _unclosed(run_at, f"unexpected {text[run_at : run_at + 1].decode()!r} (byte {run_at})", tokens)
         del closers[run_at - end :]
         if len(closers) <= limits.max_depth < depth:
-            edits.append((cut_at, run_at + depth - limits.max_depth, b"null"))
-            cut_at = -1
+            edits.replace(deep_at, run_at + depth - limits.max_depth, b"null")
+            deep_at = -1
         if not closers:
-            if refusal is not None:
-                return Sanitized(end, None, reason=refusal[0], code=refusal[1], looked=looked)
-            return Sanitized(end, _edited(text, start, end, edits + _renamed(names)), looked=looked)
-    return _unclosed(until, f"an object is not closed (byte {at})", patience)
+            return edits.sanitized(text, start, end, tokens)
+    return _unclosed(until, f"an object is not closed (byte {at})", max_tokens)
 
 
-def _unclosed(end: int, what: str, looked: int) -> Sanitized:
-    return Sanitized(end, None, closed=False, reason=f"malformed JSON: {what}", code="invalid_json", looked=looked)
+class _Edits:
+    """What the rules change in an event while it is followed, and why they refuse it."""
+
+    __slots__ = ("_edits", "_limits", "_names", "_refusal")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._edits: list[tuple[int, int, bytes]] = []
+        self._names: list[tuple[int, int, str]] = []  # at the top level
+        self._refusal: tuple[str, str] | None = None
+
+    def replace(self, start: int, end: int, replacement: bytes) -> None:
+        self._edits.append((start, end, replacement))
+
+    def check_string(self, token: re.Match[bytes], *, is_name: bool, depth: int) -> None:
+        """Apply the rules for a name or a value to the string of a token."""
+        if not is_name:
+            replacement = _sanitize_value(token.group(_STRING), self._limits)
+            if replacement is not None:
+                self._edits.append((*token.span(_STRING), replacement))
+            return
+        name, reason, code = _read_name(token.group(_STRING), self._limits)
+        if reason and self._refusal is None:
+            self._refusal = (reason, code)
+        if depth == 1:
+            self._names.append((*token.span(_STRING), name))
+
+    def sanitized(self, text: bytes, start: int, end: int, tokens: int) -> Sanitized:
+        """Return what the event that ends at `end` has become."""
+        if self._refusal is not None:
+            reason, code = self._refusal
+            return Sanitized(end, None, reason=reason, code=code, tokens=tokens)
+        return Sanitized(end, _edited(text, start, end, self._edits + _renamed(self._names)), tokens=tokens)
+
+
+def _unclosed(end: int, what: str, tokens: int) -> Sanitized:
+    return Sanitized(end, None, closed=False, reason=f"malformed JSON: {what}", code="invalid_json", tokens=tokens)
 
 
 def _edited(text: bytes, start: int, end: int, edits: list[tuple[int, int, bytes]]) -> bytes:
@@ -156,11 +177,11 @@ def _renamed(names: list[tuple[int, int, str]]) -> list[tuple[int, int, bytes]]:
     reserved = {name for _, _, name in names} & set(RESERVED)
     if not reserved:
         return []
-    taken = {name for _, _, name in names}
+    present = {name for _, _, name in names}
     stored = {}
     for name in reserved:
         new = "_user" + name
-        while new in taken:
+        while new in present:
             new += "_"
         stored[name] = b'"' + new.encode() + b'"'
     return [(start, end, stored[name]) for start, end, name in names if name in stored]
@@ -215,10 +236,10 @@ def number_fault(text: bytes, error: BaseException) -> str | None:
     fault.
     """
     position = _BYTE.search(str(error))
-    found = _NO_NUMBER.match(text, max(int(position[1]) - 1, 0)) if position is not None else None
-    if found is None:
+    number = _NO_NUMBER.match(text, max(int(position[1]) - 1, 0)) if position is not None else None
+    if number is None:
         return None
-    return f"{found[1].decode()} is no number of JSON, send null for it (byte {found.start(1)})"
+    return f"{number[1].decode()} is no number of JSON, send null for it (byte {number.start(1)})"
 
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
