@@ -5,7 +5,8 @@ from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import parse_json
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.otlp import Signal, otlp_answer, parse_otlp
+from tailrace.parsing.otlp import otlp_answer, parse_otlp
+from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.times import TimeRule, check_rule
 
 __all__ = [
