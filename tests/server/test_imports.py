@@ -68,3 +68,25 @@ def test_a_start_does_not_import_what_few_servers_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == []
+
+
+ENGINES = {"deltalake", "duckdb", "pyarrow", "sqlalchemy", "sqlglot", "starlette"}
+
+
+@pytest.mark.parametrize(
+    "command", [["config"], ["config", "--reference"], ["--help"], ["dataset", "--help"], ["ingest", "--help"]]
+)
+def test_a_short_command_imports_neither_database_nor_query_engine(command: list[str], tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.argv = ["tailrace", *{command}]
+from tailrace.cli import main
+try:
+    main()
+finally:
+    print(*sorted({ENGINES} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+
+    assert done.stdout
+    assert done.stderr.split() == []

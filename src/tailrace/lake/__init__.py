@@ -1,12 +1,19 @@
 """The tables: events shredded to columns, hot rows in memory, commits to Delta tables, and their maintenance."""
 
-from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
-from tailrace.lake.fields import Column, FieldsView
-from tailrace.lake.lake import Lake, LakeSettings
-from tailrace.lake.priority import step_back
-from tailrace.lake.shred import events_as_rest
-from tailrace.lake.snapshot import DataFile, Received, RowFilter, RowNumbers, Snapshot
-from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
+from typing import TYPE_CHECKING
+
+from tailrace.events.lazy import lazy_imports
+
+if TYPE_CHECKING:
+    from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
+    from tailrace.lake.fields import Column, FieldsView
+    from tailrace.lake.lake import Lake, LakeSettings
+    from tailrace.lake.priority import step_back
+    from tailrace.lake.shred import events_as_rest
+    from tailrace.lake.snapshot import DataFile, Received, RowFilter, RowNumbers, Snapshot
+    from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
+else:
+    __getattr__ = lazy_imports(__name__, __file__)
 
 __all__ = [
     "AUDIT_KIND",

@@ -4,7 +4,6 @@ import zlib
 from collections.abc import Callable
 
 import brotli
-import pyarrow as pa
 
 from tailrace.events import BadRequest, TooLarge, UnsupportedEncoding
 
@@ -117,6 +116,8 @@ def _inflated(stream: "zlib._Decompress", portion: bytes, max_bytes: int, name: 
 
 
 def _zstd(body: bytes, max_bytes: int) -> bytes:
+    import pyarrow as pa  # only here: a short command reads the protocols' options, and no body
+
     chunks: list[bytes] = []
     size = 0
     try:

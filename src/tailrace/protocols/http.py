@@ -3,16 +3,19 @@
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
-from tailrace.access import Access, KeyGrant, KeyKind, Sessions
+from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import Limits
+
+if TYPE_CHECKING:
+    from tailrace.access import Access, Sessions  # of which the first brings the database along
 
 T = TypeVar("T")
 
@@ -72,12 +75,12 @@ class IngestService(typing.Protocol):
     """The way from a protocol to the log."""
 
     @property
-    def access(self) -> Access:
+    def access(self) -> "Access":
         """Tokens and what they may do."""
         ...
 
     @property
-    def sessions(self) -> Sessions:
+    def sessions(self) -> "Sessions":
         """Tokens of sessions, and what is known of the live ones."""
         ...
 

@@ -1,23 +1,21 @@
 """Queries: APL and SQL compiled for DuckDB, the engine processes that run them, and the formats of results."""
 
-import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import msgspec
-import pyarrow as pa
+from tailrace.events.lazy import lazy_imports
 
-from tailrace.lake import Lake, Snapshot
-from tailrace.query import sql
-from tailrace.query.apl.tree import Pattern, Program, Query, Table
-from tailrace.query.engines.duckdb import DuckDB
-from tailrace.query.engines.engine import Engine, Interrupt, QueryLimits
-from tailrace.query.engines.processes import QueryProcesses
-from tailrace.query.engines.spawner import Spawner
-from tailrace.query.functions import Facts, UnusableFile, read_facts
-from tailrace.query.lookup import State, Stored, current_states, stored_values
-from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
-from tailrace.query.run import AplRequest, AplResult, rows_of, run_apl
-from tailrace.query.sources import readable
+if TYPE_CHECKING:
+    from tailrace.query.engines.duckdb import DuckDB
+    from tailrace.query.engines.engine import Engine, Interrupt, QueryLimits
+    from tailrace.query.engines.processes import QueryProcesses
+    from tailrace.query.engines.spawner import Spawner
+    from tailrace.query.functions import Facts, UnusableFile, read_facts
+    from tailrace.query.lookup import State, Stored, current_states, stored_values
+    from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
+    from tailrace.query.run import AplRequest, AplResult, run_apl
+    from tailrace.query.run_select import run_sql
+else:
+    __getattr__ = lazy_imports(__name__, __file__)
 
 __all__ = [
     "AplRequest",
@@ -44,44 +42,3 @@ __all__ = [
     "to_ndjson",
     "to_parquet",
 ]
-
-
-ALL_TIME_NS = 2**62  # an end that no event comes after
-
-
-def run_sql(
-    lake: Lake,
-    engine: Engine,
-    text: str,
-    *,
-    check: Callable[[str], None],
-    views: AplRequest | None = None,
-    own: Callable[[str], None] | None = None,
-    interrupt: Interrupt | None = None,
-) -> Result:
-    """Run one SELECT over datasets, every event acknowledged before included.
-
-    `check(dataset)` raises Forbidden for a dataset that may not be read. A view is looked up and run as `views` says,
-    whose query does not count, with `own` as in `run_apl`; its rows are within the engine's limit of rows. Raises
-    QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
-    """
-    started = time.perf_counter()
-    interrupt = interrupt or Interrupt()
-
-    def snapshot(name: str) -> Snapshot:
-        return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
-
-    def view(name: str) -> pa.Table | None:
-        if views is None or views.view(name) is None:
-            return None
-        source = Table(0, Pattern(0, (name,)))
-        program = Program(0, (), Query(0, source))
-        asked = msgspec.structs.replace(views, apl=name, program=program, end_ns=ALL_TIME_NS)
-        return rows_of(lake, engine, asked, check=check, own=own, interrupt=interrupt)
-
-    interrupt.check()
-    statement = sql.parse(text)
-    interrupt.check()
-    plan = sql.plan(statement, snapshot, view)
-    table = engine.run(plan, interrupt)
-    return Result(table, (time.perf_counter() - started) * 1000)
