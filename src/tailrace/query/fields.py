@@ -12,15 +12,13 @@ import pyarrow as pa
 import sqlglot.expressions as exp
 
 from tailrace.lake import Column, FieldsView
+from tailrace.query.values import REFUSAL
 
 View = Literal["plain", "exact", "number", "text", "json", "sent", "group", "double", "whole", "real", "key"]
 """As what a field is wanted: for any use; digit by digit, for output; by a number; by a text; always as JSON; with the
 type of each row; the same, but equal numbers of one type; by a number, rounded; whole numbers; other numbers; as what
 sorts and compares by value.
 """
-
-REFUSAL = "refused: "
-"""Begins the message of an error that a query raises itself."""
 
 EXACT_IN_A_DOUBLE = 2**53  # beyond it a double does not tell a whole number from its neighbours
 

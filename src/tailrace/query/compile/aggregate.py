@@ -52,16 +52,16 @@ from tailrace.query.values import (
     coalesce,
     datetime_from_us,
     datetime_text,
-    each,
     floor_divide,
     fn,
+    from_parts,
     infix,
     is_not_null,
+    list_transform,
     literal,
     nan_as_null,
     null_node,
     number_node,
-    of_parts,
     order_keys,
     parts_of,
     refusal,
@@ -148,8 +148,8 @@ def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types:
         value = nan_as_null(value)
     value = canonical(value)
     parts = value.parts
-    if parts is not None and not parts.others and parts.expressions():
-        made = of_parts(parts.each(lambda part: _key(compiler, groups, part)))
+    if parts is not None and not parts.incomplete and parts.expressions():
+        made = from_parts(parts.map(lambda part: _key(compiler, groups, part)))
     else:
         made = Value(value.type, _key(compiler, groups, value.sql))
     column = Column(name, made, types)
@@ -213,8 +213,8 @@ class _Aggregating:
         if aggregation is None:
             return None
         made = self.made(aggregation, node)
-        if made.parts is not None and not made.parts.others:
-            return of_parts(made.parts.replaced(self._add))
+        if made.parts is not None and not made.parts.incomplete:
+            return from_parts(made.parts.map_computed(self._add))
         return Value(made.type, self._add(made.type, made.sql))
 
     def _add(self, kind: Type, node: exp.Expr) -> exp.Expr:
@@ -682,7 +682,9 @@ def _arrays(
             found = Value(kind, fn("list_extract", fn("map_extract", table, n), number_node(1)))
             return coalesce(as_dynamic(found).sql, other)
 
-        array = Value(DYNAMIC, coalesce(fn("to_json", each(numbers.sql, point)), cast(text_node("[]"), "JSON")))
+        array = Value(
+            DYNAMIC, coalesce(fn("to_json", list_transform(numbers.sql, point)), cast(text_node("[]"), "JSON"))
+        )
         column = define(compiler, result, name, array)
         compiler.note_aggregate(column, *noted)
     axis_name = distinct_name(name_of(operator.on) or default_name(operator.on, 1), taken)
@@ -696,7 +698,7 @@ def _arrays(
             return fn("to_json", datetime_text(datetime_from_us(at).sql))
         return fn("to_json", at)
 
-    axis_array = coalesce(fn("to_json", each(numbers.sql, moment)), cast(text_node("[]"), "JSON"))
+    axis_array = coalesce(fn("to_json", list_transform(numbers.sql, moment)), cast(text_node("[]"), "JSON"))
     define(compiler, result, axis_name, Value(DYNAMIC, axis_array))
     result.order = tuple(key for column in made.by for key in _keys_on(compiler, result, "", column, descending=False))
     compiler.note_groups(tuple(column.name for column in made.by))

@@ -35,22 +35,23 @@ from tailrace.query.values import (
     cast,
     coalesce,
     dictionary,
-    each,
     extreme_of,
     fn,
+    from_numbers,
     infix,
     is_not_null,
     is_null,
+    list_filter,
+    list_transform,
     literal,
     not_,
     number_node,
-    of_numbers,
     order_keys,
-    packed,
+    pack_struct,
     parts_of,
     text_node,
     try_cast,
-    unpacked,
+    unpack_struct,
 )
 
 MAX_ELEMENTS = 1_048_576  # of make_list and make_set
@@ -131,7 +132,7 @@ def _count(call: Call) -> Value:
 def _dcount(call: Call) -> Value:
     value = canonical(call.arguments[0])
     parts = value.parts
-    if parts is None or parts.others:
+    if parts is None or parts.incomplete:
         return Value(LONG, call.aggregate("count", value.sql, distinct=True))
     counts = [call.aggregate("count", part, distinct=True) for part in parts.expressions()]
     return Value(LONG, functools.reduce(functools.partial(infix, exp.Add), counts, number_node(0)))
@@ -149,7 +150,7 @@ def _sum(call: Call) -> Value:
     whole, other = _parts(number)
     only_whole = infix(exp.EQ, call.aggregate("count", other), number_node(0))
     total = infix(exp.Add, call.aggregate("sum", other), coalesce(call.aggregate("sum", whole), number_node(0)))
-    return of_numbers(case((only_whole, _whole_sum(call, whole))), total)
+    return from_numbers(case((only_whole, _whole_sum(call, whole))), total)
 
 
 def _whole_sum(call: Call, whole: exp.Expr) -> exp.Expr:
@@ -184,7 +185,7 @@ def _extreme(function: str) -> Callable[[Call], Value]:
     def build(call: Call) -> Value:
         value = call.arguments[0]
         if value.type is DYNAMIC:
-            extremes = parts_of(value).each(lambda part: call.aggregate(function, part))
+            extremes = parts_of(value).map(lambda part: call.aggregate(function, part))
             return extreme_of(extremes, largest=function == "max")
         return Value(value.type, call.aggregate(function, value.sql))
 
@@ -215,7 +216,7 @@ def _quantile(call: Call, share: float) -> Value:
     # Both are of the same row's number, as both are in the order of the numbers.
     doubles, wholes = (call.aggregate("quantile_disc", key.sql, number_node(share)) for key in order_keys(value))
     whole = case((infix(exp.EQ, fn("trunc", doubles), doubles), try_cast(wholes, "BIGINT")))
-    return of_numbers(whole, case((is_null(whole), doubles)))
+    return from_numbers(whole, case((is_null(whole), doubles)))
 
 
 def _percentile(call: Call) -> Value:
@@ -275,7 +276,7 @@ def _histogram(call: Call) -> Value:
         last = case((infix(exp.GT, step, number_node(0)), number_node(bins)), otherwise=number_node(1))
         numbers = fn("range", number_node(0), last)
         there = infix(exp.GT, fn("cardinality", table), number_node(0))
-        return case((there, fn("to_json", each(numbers, bucket))))
+        return case((there, fn("to_json", list_transform(numbers, bucket))))
 
     return Value(DYNAMIC, coalesce(bind([counts, *edges], shown), cast(text_node("[]"), "JSON")))
 
@@ -301,15 +302,15 @@ def _set(default: int) -> Callable[[Call], Value]:
         value = call.arguments[0]
         if value.type is DYNAMIC:
             distinct = call.aggregate("list", canonical(value).sql, distinct=True)
-            present = each(distinct, is_not_null, function="list_filter")
-            keyed = fn("list_sort", each(present, lambda v: packed([*_keys(v), v])))
+            present = list_filter(distinct, is_not_null)
+            keyed = fn("list_sort", list_transform(present, lambda v: pack_struct([*_keys(v), v])))
             last = len(_keys(exp.null()))
-            return Value(DYNAMIC, _shown(each(_first(keyed, most), lambda entry: unpacked(entry, last))))
+            return Value(DYNAMIC, _shown(list_transform(_first(keyed, most), lambda entry: unpack_struct(entry, last))))
         # The values are sorted as what they are, not as texts.
         distinct = call.aggregate("list", value.sql, distinct=True)
-        present = fn("list_sort", each(distinct, is_not_null, function="list_filter"))
+        present = fn("list_sort", list_filter(distinct, is_not_null))
         kind = value.type
-        return Value(DYNAMIC, _shown(each(_first(present, most), lambda v: as_dynamic(Value(kind, v)).sql)))
+        return Value(DYNAMIC, _shown(list_transform(_first(present, most), lambda v: as_dynamic(Value(kind, v)).sql)))
 
     return build
 
@@ -333,17 +334,17 @@ def _topk(call: Call) -> Value:
         count = cast(fn("struct_extract", entry, text_node("value")), "BIGINT")
         key = fn("struct_extract", entry, text_node("key"))
         keys = _keys(key) if value.type is DYNAMIC else []
-        return packed([exp.Neg(this=count), *keys, key])
+        return pack_struct([exp.Neg(this=count), *keys, key])
 
     last = 1 + (len(_keys(exp.null())) if value.type is DYNAMIC else 0)
 
     def shown(entry: exp.Expr) -> exp.Expr:
-        key = Value(value.type, unpacked(entry, last))
-        count = Value(LONG, exp.Neg(this=unpacked(entry, 0)))
+        key = Value(value.type, unpack_struct(entry, last))
+        count = Value(LONG, exp.Neg(this=unpack_struct(entry, 0)))
         return dictionary([("key", key), ("count", count), ("error", literal(0))]).sql
 
-    best = _first(fn("list_sort", each(fn("map_entries", counts), turned)), most)
-    return Value(DYNAMIC, _shown(each(best, shown)))
+    best = _first(fn("list_sort", list_transform(fn("map_entries", counts), turned)), most)
+    return Value(DYNAMIC, _shown(list_transform(best, shown)))
 
 
 def _any(call: Call) -> Value:

@@ -32,7 +32,7 @@ def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: t
         return column
     parts = None
     if value.parts is not None:
-        parts = value.parts.replaced(lambda kind, node: add_definition(compiler, layer, Value(kind, node)).sql)
+        parts = value.parts.map_computed(lambda kind, node: add_definition(compiler, layer, Value(kind, node)).sql)
     return layer.define(Column(name, Value(value.type, compiler.ids.fresh(), parts=parts), types), value.sql)
 
 

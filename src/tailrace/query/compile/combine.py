@@ -36,7 +36,7 @@ from tailrace.query.values import (
     STRING,
     Value,
     as_dynamic,
-    chosen_parts,
+    choose_parts,
     fn,
     null_node,
     number_node,
@@ -377,7 +377,7 @@ class United(Relation):
             self._values[identifier(target)] = list(found)
             return target
 
-        return Column(name, chosen_parts(values, chosen, whole))
+        return Column(name, choose_parts(values, chosen, whole))
 
     def listed(self) -> list[Column]:
         self._settle()

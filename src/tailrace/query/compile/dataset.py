@@ -33,7 +33,7 @@ from tailrace.query.values import (
     MIN_DATETIME_US,
     REAL,
     STRING,
-    Parts,
+    DynamicParts,
     Type,
     Value,
     case,
@@ -65,7 +65,7 @@ _PARTS: dict[str, tuple[frozenset[str], Callable[[exp.Expr], exp.Expr]]] = {
     "flag": (frozenset({"boolean"}), flag_of_json),
 }
 """The types of stored values that a part of a field holds, and how it is read from JSON."""
-_OTHERS = {"array", "map", "number"}
+_WITHOUT_PART = {"array", "map", "number"}
 
 Virtual = Callable[["Dataset", str], Value]
 """Compiles the expression of a virtual field."""
@@ -150,7 +150,7 @@ class Dataset(Relation):
             self._compiling.add(name)  # so that it does not find itself
             value = self._compile_virtual(self, self._virtual[name])
             self._compiling.discard(name)
-            parts = value.parts.replaced(self._computed_part) if value.parts is not None else None
+            parts = value.parts.map_computed(self._computed_part) if value.parts is not None else None
             column = Column(name, Value(value.type, self._ids.fresh(), parts=parts))
             self._computed[column.id] = value.sql
             return column
@@ -196,9 +196,9 @@ class Dataset(Relation):
         rest = [self._define(self._ids.fresh(), node) for node in reader.rest_values(name)]
         parts = {part: self._part(name, part, rest) for part in PARTS}
         in_rest = reader.rest_types(name)
-        others = in_rest is None or bool((types | in_rest) & _OTHERS)
+        incomplete = in_rest is None or bool((types | in_rest) & _WITHOUT_PART)
         whole = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
-        return Column(name, Value(DYNAMIC, whole, parts=Parts(**parts, others=others)), shown)
+        return Column(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), shown)
 
     def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
         """Return the values of one kind that a field of several types has, `rest` of them in `_rest`; None without

@@ -22,11 +22,11 @@ from tailrace.query.values import (
     cast,
     coalesce,
     dynamic,
-    each,
     fn,
     is_not_null,
     json_kind,
-    listed,
+    list_transform,
+    list_value,
     not_json_null,
     null_node,
     number_node,
@@ -110,12 +110,12 @@ def elements_of(value: Value, kind: str) -> exp.Expr:
             made = fn("json_object", key, member) if kind == "bag" else fn("json_array", key, member)
             return cast(made, "JSON")
 
-        single = listed([v])
+        single = list_value([v])
         return case(
             (json_kind(v).eq("ARRAY"), try_cast(v, "JSON[]")),
-            (json_kind(v).eq("OBJECT"), each(fn("json_keys", v), pair)),
+            (json_kind(v).eq("OBJECT"), list_transform(fn("json_keys", v), pair)),
             otherwise=single,
         )
 
     made = bind([value.sql], expanded)
-    return coalesce(made, listed([null_node("JSON")]))
+    return coalesce(made, list_value([null_node("JSON")]))

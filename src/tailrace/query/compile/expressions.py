@@ -27,26 +27,26 @@ from tailrace.query.values import (
     Value,
     as_bool,
     as_dynamic,
+    as_exact_long,
     as_predicate,
     as_real,
     as_text,
-    as_whole,
     bool_,
-    by_number,
     canonical,
     coalesce,
     coerce,
     datetime_literal,
     dynamic_literal,
-    each,
     fn,
+    from_parts,
     infix,
     is_not_null,
+    list_filter,
     literal,
+    map_number,
     not_,
     null,
     number_node,
-    of_parts,
     text_node,
     timespan_literal,
 )
@@ -243,10 +243,10 @@ class Expressions:
         """Return the value, or the parts of a DYNAMIC, as columns."""
         if value.parts is None:
             return value if value.is_constant or isinstance(value.sql, exp.Column) else self.add(value.type, value.sql)
-        parts = value.parts.replaced(lambda kind, node: self.add(kind, node).sql)
+        parts = value.parts.map_computed(lambda kind, node: self.add(kind, node).sql)
         if isinstance(value.sql, exp.Column):
             return Value(DYNAMIC, value.sql, parts=parts)
-        return of_parts(parts, self.add(DYNAMIC, value.sql).sql if parts.others else None)
+        return from_parts(parts, self.add(DYNAMIC, value.sql).sql if parts.incomplete else None)
 
     def unary(self, node: tree.Unary) -> Value:
         return functions.unary(node.operator, self.operand(node.of))
@@ -372,11 +372,7 @@ class Expressions:
         tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
         if rest is not None:
             leaves = fn("json_extract", rest.value.sql, text_node("$.*"))
-            hits = each(
-                leaves,
-                lambda v: coalesce(as_bool(test(Value(DYNAMIC, v))).sql, exp.false()),
-                function="list_filter",
-            )
+            hits = list_filter(leaves, lambda v: coalesce(as_bool(test(Value(DYNAMIC, v))).sql, exp.false()))
             some = infix(exp.GT, fn("len", hits), number_node(0))
             tests.append(coalesce(some, exp.false()))
         if not tests:
@@ -597,7 +593,7 @@ def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:
     if left.type is right.type:
         return left.sql, right.sql
     if kinds == {DYNAMIC, LONG}:
-        return by_number(left, as_whole).sql, by_number(right, as_whole).sql
+        return map_number(left, as_exact_long).sql, map_number(right, as_exact_long).sql
     if kinds <= {DYNAMIC, *NUMBERS}:
         return as_real(left).sql, as_real(right).sql
     for kind in (STRING, BOOL):

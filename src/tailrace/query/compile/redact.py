@@ -19,11 +19,12 @@ from tailrace.query.values import (
     bind,
     case,
     cast,
-    each,
     fn,
     infix,
     is_not_null,
-    listed,
+    list_filter,
+    list_transform,
+    list_value,
     number_node,
     text_node,
 )
@@ -94,10 +95,10 @@ def _hits(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
         names = []
         for regex in operator.regexes:
             matches = fn("regexp_extract_all", t, text_node(regex.pattern))
-            some = each(matches, lambda match: infix(exp.NEQ, match, text_node("")), function="list_filter")
+            some = list_filter(matches, lambda match: infix(exp.NEQ, match, text_node("")))
             there = infix(exp.GT, fn("len", some), number_node(0))
             names.append(case((there, text_node(regex.name or regex.pattern))))
-        return each(listed(names), is_not_null, function="list_filter")
+        return list_filter(list_value(names), is_not_null)
 
     made = bind([text], named)
     return bind([made], lambda names: case((infix(exp.GT, fn("len", names), number_node(0)), fn("to_json", names))))
@@ -140,7 +141,7 @@ def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
             is_group = infix(exp.EQ, infix(exp.Mod, n, number_node(2)), number_node(0))
             return case((is_group, replaced(one)), otherwise=one)
 
-        return fn("array_to_string", each(numbers, part), text_node(""))
+        return fn("array_to_string", list_transform(numbers, part), text_node(""))
 
     def of_groups(match: exp.Expr) -> exp.Expr:
         """Wherever in the match what a group holds stands."""
@@ -163,7 +164,7 @@ def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
         following = fn("list_slice", pieces, number_node(2), fn("len", pieces))
         return fn(
             "concat", fn("list_extract", pieces, number_node(1)),
-            fn("array_to_string", each(following, rest), text_node("")),
+            fn("array_to_string", list_transform(following, rest), text_node("")),
         )  # fmt: skip
 
     marked = fn(

@@ -35,7 +35,7 @@ from tailrace.query.values import (
     coalesce,
     fn,
     is_not_null,
-    listed,
+    list_value,
     literal,
     number_node,
     text_node,
@@ -68,7 +68,7 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
     layer = Layer(expressions.relation)
     source = add_definition(compiler, layer, text)
     found = Layer(layer)
-    names = listed([text_node(f"g{n}") for n in range(len(captured))])
+    names = list_value([text_node(f"g{n}") for n in range(len(captured))])
     groups: Value | None = None
     if captured:
         made = fn("regexp_extract", source.sql, text_node(pattern), names)

@@ -28,8 +28,8 @@ from tailrace.query.engines.engine import (
     Watch,
     rendered,
 )
-from tailrace.query.fields import REFUSAL
 from tailrace.query.sources import HotRows
+from tailrace.query.values import REFUSAL
 from tailrace.storage.faults import disk_full, is_full
 
 logger = logging.getLogger(__name__)

@@ -30,13 +30,13 @@ from tailrace.query.values import (
     dictionary,
     dynamic,
     dynamic_literal,
-    each,
     elements,
     fn,
     infix,
     is_not_null,
     json_kind,
     json_text,
+    list_transform,
     literal,
     long,
     number_node,
@@ -327,8 +327,8 @@ def _len(context: Context, value: Value) -> Value:
 
 def _sum(context: Context, values: Value) -> Value:
     def summed(items: exp.Expr) -> exp.Expr:
-        reals = each(items, lambda v: as_real(dynamic(v)).sql)
-        wholes = each(items, lambda v: cast(whole_of_json(v), "HUGEINT"))
+        reals = list_transform(items, lambda v: as_real(dynamic(v)).sql)
+        wholes = list_transform(items, lambda v: cast(whole_of_json(v), "HUGEINT"))
         whole = and_(is_not_null(items), infix(exp.EQ, fn("list_count", reals), fn("list_count", wholes)))
         exact = case((whole, try_cast(coalesce(fn("list_sum", wholes), number_node(0)), "BIGINT")))
         return coalesce(fn("to_json", exact), fn("to_json", fn("list_sum", reals)))
@@ -346,7 +346,7 @@ def _join(texts: Any, delimiter: str) -> str:
 
 
 def _strcat_array(context: Context, values: Value, delimiter: Value | None) -> Value:
-    texts = each(elements(values), lambda v: coalesce(json_text(v), text_node("")))
+    texts = list_transform(elements(values), lambda v: coalesce(json_text(v), text_node("")))
     if delimiter is None or isinstance(delimiter.constant, str):
         return string(fn("array_to_string", texts, (delimiter or literal("")).sql))
     return _join(dynamic(fn("to_json", texts)), delimiter)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.table import CallInvalid, Context, table
-from tailrace.query.values import DYNAMIC, Value, as_bool, case, chosen_parts, unified
+from tailrace.query.values import DYNAMIC, Value, as_bool, case, choose_parts, unified
 
 FUNCTIONS, _add = table("conditional")
 
@@ -20,7 +20,7 @@ def _case(context: Context, *arguments: Value) -> Value:
         return case(*zip(conditions, found, strict=False), otherwise=found[-1])
 
     whole = chosen([each.sql for each in results])
-    return chosen_parts(results, chosen, whole) if kind is DYNAMIC else Value(kind, whole)
+    return choose_parts(results, chosen, whole) if kind is DYNAMIC else Value(kind, whole)
 
 
 # fmt: off

@@ -18,7 +18,7 @@ from tailrace.query.values import (
     NULL,
     REAL,
     TIMESPAN,
-    Parts,
+    DynamicParts,
     Value,
     as_datetime,
     as_number,
@@ -26,19 +26,19 @@ from tailrace.query.values import (
     as_timespan,
     bind,
     bool_,
-    by_number,
     case,
     cast,
     coalesce,
     datetime_text,
     dynamic,
-    each,
     extreme_of,
     fn,
     in_range,
     infix,
+    list_transform,
     literal,
     long,
+    map_number,
     nan_as_null,
     not_,
     null,
@@ -98,7 +98,7 @@ for _name, _function, _doc, _example, _result in (
 def _abs(context: Context, value: Value) -> Value:
     if value.type is TIMESPAN:
         return Value(TIMESPAN, try_cast(fn("abs", cast(value.sql, "HUGEINT")), "BIGINT"))
-    return by_number(value, _magnitude)
+    return map_number(value, _magnitude)
 
 
 def _magnitude(number: Value) -> Value:
@@ -144,7 +144,7 @@ def _extreme_of_kinds(function: str, arguments: Sequence[Value]) -> Value:
         there = [each for each in found if each is not None]
         return fn(function, *there) if there else None
 
-    extremes = Parts(
+    extremes = DynamicParts(
         among(each.whole for each in parts),
         among(each.real for each in parts),
         among(each.text for each in parts),
@@ -225,7 +225,7 @@ def _real_range(given: Sequence[Value], limit: int) -> exp.Expr:
     def reals(a: exp.Expr, b: exp.Expr, s: exp.Expr) -> exp.Expr:
         count = try_cast(fn("floor", infix(exp.Div, infix(exp.Sub, b, a), fn("nullif", s, number_node(0)))), "BIGINT")
         indices = _series(cast(number_node(0), "BIGINT"), count, cast(number_node(1), "BIGINT"), limit)
-        return fn("to_json", each(indices, lambda n: infix(exp.Add, a, infix(exp.Mul, n, s))))
+        return fn("to_json", list_transform(indices, lambda n: infix(exp.Add, a, infix(exp.Mul, n, s))))
 
     sane = [case((fn("isfinite", v), v)) for v in (first, last, by)]
     return bind(sane, reals)
@@ -247,7 +247,7 @@ def _datetime_range(start: Value, stop: Value, step: Value) -> Value:
     constant = start.is_constant and stop.is_constant and step.is_constant
     limit = MAX_CONSTANT_RANGE if constant else MAX_RANGE
     moments = _series(first, last, infix(exp.IntDiv, step.sql, number_node(NS_PER_US)), limit)
-    return dynamic(fn("to_json", each(moments, _moment_text)))
+    return dynamic(fn("to_json", list_transform(moments, _moment_text)))
 
 
 def _moment_text(us: exp.Expr) -> exp.Expr:
@@ -257,7 +257,7 @@ def _moment_text(us: exp.Expr) -> exp.Expr:
 def _timespan_range(start: Value, stop: Value, step: Value) -> Value:
     constant = start.is_constant and stop.is_constant and step.is_constant
     spans = _series(start.sql, stop.sql, step.sql, MAX_CONSTANT_RANGE if constant else MAX_RANGE)
-    return dynamic(fn("to_json", each(spans, lambda span: fn("apl_timespan_text", span))))
+    return dynamic(fn("to_json", list_transform(spans, lambda span: fn("apl_timespan_text", span))))
 
 
 # fmt: off

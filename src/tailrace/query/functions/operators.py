@@ -40,8 +40,6 @@ from tailrace.query.values import (
     attempt,
     bind,
     bool_,
-    by_number,
-    by_numbers,
     case,
     cast,
     coalesce,
@@ -49,14 +47,15 @@ from tailrace.query.values import (
     datetime_from_us,
     datetime_literal,
     dynamic,
-    each,
     elements,
     floor_divide,
     fn,
     infix,
-    is_absent,
+    list_filter,
     literal,
     long,
+    map_number,
+    map_numbers,
     not_,
     not_json_null,
     null,
@@ -68,6 +67,7 @@ from tailrace.query.values import (
     text_node,
     timespan_literal,
     try_cast,
+    value_is_null,
 )
 
 FEW_TERMS = 8  # that are looked for one by one; DuckDB takes some 20 ms to compile the regex of each
@@ -101,7 +101,7 @@ def unary(operator: str, value: Value) -> Value:
     if value.type is TIMESPAN:
         negated = arithmetic("-", literal(0), Value(LONG, value.sql, value.constant))
         return value if operator == "+" else Value(TIMESPAN, negated.sql, negated.constant)
-    return as_number(value) if operator == "+" else by_number(value, _negative)
+    return as_number(value) if operator == "+" else map_number(value, _negative)
 
 
 def _negative(number: Value) -> Value:
@@ -135,7 +135,7 @@ def arithmetic(operator: str, left: Value, right: Value) -> Value:
             return _whole_arithmetic(operator, a, b)
         return _real_arithmetic(operator, as_real(a), as_real(b))
 
-    return by_numbers(left, right, computed)
+    return map_numbers(left, right, computed)
 
 
 _NODES: dict[str, type[exp.Binary]] = {
@@ -211,7 +211,7 @@ def _timespan_arithmetic(operator: str, left: Value, right: Value) -> Value:
         span, factor = (left, right) if left.type is TIMESPAN else (right, left)
         if factor.type is TIMESPAN:
             raise CallInvalid("a timespan * a timespan has no meaning")
-        return by_number(factor, lambda number: _scaled(operator, span, number))
+        return map_number(factor, lambda number: _scaled(operator, span, number))
     a, b = as_timespan(left), as_timespan(right)
     a, b = Value(LONG, a.sql, a.constant), Value(LONG, b.sql, b.constant)
     if operator == "/":
@@ -257,7 +257,7 @@ def compare(operator: str, left: Value, right: Value) -> Value:
 
 def _compare_to_null(operator: str, value: Value) -> Value:
     if operator == "!=" and value.type is not NULL:
-        return bool_(not_(is_absent(value)))
+        return bool_(not_(value_is_null(value)))
     return literal(False) if operator in ("==", "!=") else null(BOOL)
 
 
@@ -269,7 +269,7 @@ def _differ(left: Value, right: Value) -> Value:
     made = _compared("==", left, right)
     if any(value.is_constant and value.constant is not None for value in (left, right)):
         return literal(True) if made is None else bool_(not_(coalesce(made, exp.false())))
-    some = not_(and_(is_absent(left), is_absent(right)))
+    some = not_(and_(value_is_null(left), value_is_null(right)))
     return bool_(some if made is None else and_(not_(coalesce(made, exp.false())), some))
 
 
@@ -282,7 +282,7 @@ def _compared(operator: str, left: Value, right: Value) -> exp.Expr | None:
     if DYNAMIC not in kinds:
         return None
     if kinds & set(NUMBERS):
-        return by_numbers(left, right, lambda a, b: _compare_typed(operator, a, b)).sql
+        return map_numbers(left, right, lambda a, b: _compare_typed(operator, a, b)).sql
     return _compare_dynamics(operator, left, right)
 
 
@@ -321,8 +321,8 @@ def _compare_dynamics(operator: str, left: Value, right: Value) -> exp.Expr | No
     a, b = parts_of(left), parts_of(right)
     tests = []
     if a.has_numbers and b.has_numbers:
-        tests.append(by_numbers(left, right, lambda x, y: _compare_typed(operator, x, y)).sql)
-    if operator == "==" and a.others and b.others:
+        tests.append(map_numbers(left, right, lambda x, y: _compare_typed(operator, x, y)).sql)
+    if operator == "==" and a.incomplete and b.incomplete:
         tests.append(infix(exp.EQ, left.sql, right.sql))
     else:
         pairs = ((a.text, b.text), (a.flag, b.flag))
@@ -430,7 +430,7 @@ def _in_array(value: Value, array: Value, *, folded: bool) -> exp.Expr:
 
         # A single value stands for itself.
         items = coalesce(try_cast(case((fn("json_type", array).eq("ARRAY"), array)), "JSON[]"), fn("list_value", array))
-        hits = each(items, same, function="list_filter")
+        hits = list_filter(items, same)
         return infix(exp.GT, fn("len", hits), number_node(0))
 
     return bind([wanted, array.sql], found)
@@ -523,7 +523,7 @@ def has_any(left: Value, items: Sequence[Value], *, cased: bool = False) -> Valu
                     return _part("has", Value(STRING, text), as_string(dynamic(element)), cased=cased)
 
                 whole = coalesce(elements(dynamic(array)), fn("list_value", array))
-                return infix(exp.GT, fn("len", each(whole, hit, function="list_filter")), number_node(0))
+                return infix(exp.GT, fn("len", list_filter(whole, hit)), number_node(0))
 
             tests.append(bind([as_text(left).sql, item.sql], found))
         elif item.type is not NULL:

@@ -20,13 +20,13 @@ from tailrace.query.values import (
     as_real,
     as_timespan,
     bind,
-    by_numbers,
     case,
     cast,
     datetime_from_us,
     datetime_literal,
     fn,
     infix,
+    map_numbers,
     number_node,
     real,
     timespan_literal,
@@ -69,7 +69,7 @@ def bin_of(value: Value, size: Value) -> Value:
         if isinstance(span.constant, int) and isinstance(step.constant, int):
             return timespan_literal(span.constant // step.constant * step.constant)
         return Value(TIMESPAN, try_cast(_floored(span.sql, step), "BIGINT"))
-    return by_numbers(value, size, _bin_number)
+    return map_numbers(value, size, _bin_number)
 
 
 def _bin_number(number: Value, step: Value) -> Value:

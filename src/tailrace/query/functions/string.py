@@ -34,10 +34,10 @@ from tailrace.query.values import (
     coalesce,
     constant_in,
     dynamic,
-    each,
     fn,
     infix,
     is_null,
+    list_transform,
     literal,
     long,
     nan_as_null,
@@ -237,7 +237,7 @@ def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
         lists = [fn("regexp_extract_all", as_text(text).sql, r, number_node(group)) for group in wanted]
         if len(lists) == 1:
             return fn("to_json", lists[0])
-        return fn("to_json", each(fn("list_zip", *lists), lambda row: _unzipped(row, len(lists))))
+        return fn("to_json", list_transform(fn("list_zip", *lists), lambda row: _unzipped(row, len(lists))))
 
     return dynamic(with_regex(regex, "extract_all()", 0, found))
 

@@ -17,8 +17,8 @@ from tailrace.query.values import (
     as_dynamic,
     as_number,
     as_text,
-    by_number,
     coerce,
+    map_number,
     null,
 )
 
@@ -153,7 +153,7 @@ def invoke(function: Function, arguments: Sequence[Value], context: Context) -> 
     value = rest[0] if rest else None
     if value is None or value.type is not DYNAMIC:
         return function.build(context, *given)
-    return by_number(value, lambda part: function.build(context, *before, part, *rest[1:]))
+    return map_number(value, lambda part: function.build(context, *before, part, *rest[1:]))
 
 
 def _check_count(function: Function, count: int) -> None:
