@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from support.monitors import monitor_status
 from support.receivers import http_receiver, mailbox
 from support.waiting import wait_until
 
@@ -9,30 +10,23 @@ if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
 
-def made(server: "Server", path: str, **body: Any) -> dict[str, Any]:
+def create(server: "Server", path: str, **body: Any) -> dict[str, Any]:
     answer = server.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
     thing: dict[str, Any] = answer.json()
     return thing
 
 
-def standing(server: "Server", monitor: dict[str, Any]) -> dict[str, Any]:
-    answer = server.client.get(f"/tailrace/v1/monitors/{monitor['id']}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
 def run_again(server: "Server", monitor: dict[str, Any], **changes: Any) -> None:
     """Have a monitor run at once, as it does when it is changed."""
-    before = standing(server, monitor)["lastRun"]
+    before = monitor_status(server, monitor)["lastRun"]
     answer = server.client.put(f"/v2/monitors/{monitor['id']}", json=monitor | changes)
     assert answer.status_code == 200, answer.text
-    wait_until(lambda: standing(server, monitor)["lastRun"] not in (before, None))
+    wait_until(lambda: monitor_status(server, monitor)["lastRun"] not in (before, None))
 
 
 def kinds(server: "Server", monitor: dict[str, Any]) -> list[str]:
-    return [each["kind"] for each in standing(server, monitor)["history"]]
+    return [each["kind"] for each in monitor_status(server, monitor)["history"]]
 
 
 def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "MakeServer") -> None:
@@ -44,10 +38,10 @@ def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "Mak
             "--smtp-security=none",
         ]
         server = make_server(*options, "--smtp-from=alerts@example.com").start()
-        hook = made(server, "/v2/notifiers", name="hook", properties={"webhook": {"url": f"{http.url}/hook"}})
-        mail = made(server, "/v2/notifiers", name="mail", properties={"email": {"emails": ["ops@example.com"]}})
+        hook = create(server, "/v2/notifiers", name="hook", properties={"webhook": {"url": f"{http.url}/hook"}})
+        mail = create(server, "/v2/notifiers", name="mail", properties={"email": {"emails": ["ops@example.com"]}})
         server.ingest("demo", [{"status": 500}, {"status": 500}, {"status": 200}])
-        monitor = made(
+        monitor = create(
             server,
             "/v2/monitors",
             name="Errors",
@@ -83,7 +77,7 @@ def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "Mak
 
         server.stop()
         server.start()
-        assert standing(server, monitor)["open"] == [""]
+        assert monitor_status(server, monitor)["open"] == [""]
         run_again(server, monitor, threshold=10)
 
         assert http.wait_for(2)[1].json["action"] == "Closed"
@@ -97,4 +91,4 @@ def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "Mak
             ({"checkId", "name", "state", "timestamp"}, "Errors", state) for state in ("open", "closed")
         ]
         assert alerts[0]["checkId"] == alerts[1]["checkId"]
-        assert standing(server, monitor)["open"] == []
+        assert monitor_status(server, monitor)["open"] == []

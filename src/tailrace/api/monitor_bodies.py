@@ -1,6 +1,6 @@
-"""What clients send and are answered of monitors."""
+"""Bodies of requests and answers about monitors."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -20,7 +20,7 @@ _Runs = Annotated[int, Meta(ge=0, le=MAX_RUNS)] | None
 
 
 class MonitorBody(Struct, frozen=True, rename="camel", kw_only=True):
-    """What makes a monitor. Names may have any letter case, and old ones are taken too; null is for what is not set."""
+    """A monitor to be stored. Names may have any letter case, and old ones are taken too; null is for the default."""
 
     name: str
     type: Kind | None = None  # Threshold where it is not given
@@ -47,7 +47,7 @@ class MonitorBody(Struct, frozen=True, rename="camel", kw_only=True):
     notifier_ids: list[str] | None = None
 
 
-class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
+class MonitorAnswer(Struct, frozen=True, rename="camel", kw_only=True):
     """A monitor as Axiom's clients have it."""
 
     id: str
@@ -78,7 +78,7 @@ class ShownMonitor(Struct, frozen=True, rename="camel", kw_only=True):
     operator: str | UnsetType = UNSET
 
 
-class AlertHistory(Struct, frozen=True, rename="camel"):
+class AlertAnswer(Struct, frozen=True, rename="camel"):
     """An alert that opened or closed, as Axiom's document has it."""
 
     check_id: str
@@ -87,8 +87,8 @@ class AlertHistory(Struct, frozen=True, rename="camel"):
     timestamp: str  # RFC 3339, UTC
 
 
-class Happened(Struct, frozen=True, rename="camel"):
-    """An entry of the whole history."""
+class HistoryEntryAnswer(Struct, frozen=True, rename="camel"):
+    """An entry of the history."""
 
     timestamp: str  # RFC 3339, UTC
     kind: str  # open, closed, error, delivered, failed, skipped
@@ -100,8 +100,8 @@ class Happened(Struct, frozen=True, rename="camel"):
     attempts: int
 
 
-class Standing(Struct, frozen=True, rename="camel"):
-    """How a monitor stands, and what happened with it."""
+class MonitorStatusAnswer(Struct, frozen=True, rename="camel"):
+    """The status and history of a monitor."""
 
     id: str
     name: str
@@ -109,4 +109,17 @@ class Standing(Struct, frozen=True, rename="camel"):
     next_run: str | None  # the same; in the past where it is due
     error: str  # of the last run, empty where it went well
     open: list[str]  # names of the groups that are alerting; the name is "" where there are none
-    history: list[Happened]  # oldest first
+    history: list[HistoryEntryAnswer]  # oldest first
+
+
+RUN_FIELDS = (
+    "_time", "run_id", "notified", "group_values", "alert_state", "matching_value", "error", "query.startTime",
+    "query.endTime", "run_time", "notification_failed", "notification_error",
+)  # fmt: skip
+
+
+class RunHistory(Struct, frozen=True):
+    """The history of monitors, by their ids: the columns of a table, in the order of `fields`."""
+
+    data: dict[str, list[list[Any]]]
+    fields: tuple[str, ...] = RUN_FIELDS

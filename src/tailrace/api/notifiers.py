@@ -1,4 +1,4 @@
-"""Notifiers over HTTP: whom monitors tell, and how."""
+"""Notifiers over HTTP: where monitors send their notifications, and how."""
 
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ class NotifierBody(Struct, frozen=True, rename="camel"):
     disabled_until: str | None = None  # RFC 3339
 
 
-class ShownNotifier(Struct, frozen=True, rename="camel"):
+class NotifierAnswer(Struct, frozen=True, rename="camel"):
     """A notifier as Axiom's clients have it."""
 
     id: str
@@ -41,40 +41,40 @@ class ShownNotifier(Struct, frozen=True, rename="camel"):
 
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
-    """All of the organisation, oldest first."""
+    """Return all of the organisation, oldest first."""
     documents = await Area(AREA, services, grant).all()
-    return json_response([_shown(each) for each in documents])
+    return json_response([_notifier_answer(each) for each in documents])
 
 
 async def create_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Make one."""
+    """Create one."""
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await Area(AREA, services, grant).add(msgspec.to_builtins(notifier), new_id("notify_"))
-    return json_response(_shown(document))
+    return json_response(_notifier_answer(document))
 
 
 async def get_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them."""
+    """Return one."""
     document_id = request.path_params["id"]
-    return json_response(_shown(await Area(AREA, services, grant).get(document_id)))
+    return json_response(_notifier_answer(await Area(AREA, services, grant).get(document_id)))
 
 
 async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place."""
+    """Replace one."""
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
     document = await Area(AREA, services, grant).replace(document_id, lambda _: msgspec.to_builtins(notifier))
-    return json_response(_shown(document))
+    return json_response(_notifier_answer(document))
 
 
 async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it. Monitors that name it stay, and their history says that it is missing."""
+    """Delete one. Monitors that name it stay, and their history says that it is missing."""
     await Area(AREA, services, grant).delete(request.path_params["id"])
     return no_content()
 
 
 def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str) -> Notifier | None:
-    """One of an organisation, None where there is none."""
+    """Return a notifier of an organisation, None where there is none."""
     try:
         document = documents.get(organisation, AREA, notifier_id)
     except NotFound:
@@ -82,28 +82,28 @@ def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str)
     return msgspec.convert(document.body, Notifier)
 
 
-def shown_time(time: datetime | None) -> str | None:
-    """Return a time as answers have it, null for none."""
+def rfc3339_or_none(time: datetime | None) -> str | None:
+    """Return a time as text, None for None."""
     return None if time is None else rfc3339(time)
 
 
-def _shown(document: Document) -> ShownNotifier:
+def _notifier_answer(document: Document) -> NotifierAnswer:
     notifier = msgspec.convert(document.body, Notifier)
-    return ShownNotifier(
+    return NotifierAnswer(
         document.id,
         notifier.name,
         {notifier.kind: notifier.properties},
         document.created_at,
         document.created_by,
         document.updated_at,
-        shown_time(notifier.disabled_until) or UNSET,
+        rfc3339_or_none(notifier.disabled_until) or UNSET,
     )
 
 
 _EXAMPLE = {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/notifiers", list_notifiers, Need("notifiers", "read"), answer=list[ShownNotifier]),
+    ApiRoute("GET", "/v2/notifiers", list_notifiers, Need("notifiers", "read"), answer=list[NotifierAnswer]),
     ApiRoute(
         "POST",
         "/v2/notifiers",
@@ -112,9 +112,9 @@ ROUTES = (
         act=Act("createNotifier", "notifier"),
         body=NotifierBody,
         example=_EXAMPLE,
-        answer=ShownNotifier,
+        answer=NotifierAnswer,
     ),
-    ApiRoute("GET", "/v2/notifiers/{id}", get_notifier, Need("notifiers", "read"), answer=ShownNotifier),
+    ApiRoute("GET", "/v2/notifiers/{id}", get_notifier, Need("notifiers", "read"), answer=NotifierAnswer),
     ApiRoute(
         "PUT",
         "/v2/notifiers/{id}",
@@ -123,7 +123,7 @@ ROUTES = (
         act=Act("updateNotifier", "notifier"),
         body=NotifierBody,
         example=_EXAMPLE,
-        answer=ShownNotifier,
+        answer=NotifierAnswer,
     ),
     ApiRoute(
         "DELETE",

@@ -11,8 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from tailrace import api
-from tailrace.api.monitors import StoredSources
 from tailrace.api.services import Health, Monitoring
+from tailrace.api.stored_monitors import MonitorSources
 from tailrace.api.turns import Turns
 from tailrace.config import Settings
 from tailrace.ingest.lookups import Lookups
@@ -81,7 +81,7 @@ def build(
     service = _service(settings, stores, queries, metrics)
     runner = Runner(
         stores.monitors,
-        StoredSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
+        MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
         NotificationSender(_outgoing(settings)),
         concurrency=settings.monitor_concurrency,
     )

@@ -1,4 +1,4 @@
-"""Queries that were saved by running them, over HTTP."""
+"""Queries that were saved when they ran, over HTTP."""
 
 import asyncio
 
@@ -13,8 +13,8 @@ from tailrace.api.services import Services, json_response
 
 async def saved_query(request: Request, services: Services, grant: Grant) -> Response:
     """Return a query that the same user saved."""
-    found = await asyncio.to_thread(services.saved_queries.get, request.path_params["id"], who=grant.user_id)
-    return json_response(found)
+    query = await asyncio.to_thread(services.saved_queries.get, request.path_params["id"], who=grant.user_id)
+    return json_response(query)
 
 
 ROUTES = (
