@@ -24,8 +24,8 @@ def owner(access: Access) -> Grant:
 
 def make_user(access: Access, owner: Grant, role: str = "none") -> tuple[str, str]:
     """Return the id of a user and a personal token of theirs."""
-    user = access.people.create_user("Ada", "ada@example.com", role, who=owner)
-    return user.id, access.create_personal_token(user.id, "t", who=owner)[1]
+    user = access.users.create_user("Ada", "ada@example.com", role, who=owner)
+    return user.id, access.tokens.create_personal_token(user.id, "t", who=owner)[1]
 
 
 def may(access: Access, secret: str, capability: str, action: str, dataset: str | None = "logs") -> bool:
@@ -54,14 +54,14 @@ def test_a_deleted_role_leaves_its_users_with_none(access: Access, owner: Grant)
     access.rbac.delete_role(role.id, who=owner)
 
     assert not may(access, secret, "query", "read")
-    assert access.get_user(user).role.id == "none"
+    assert access.users.get_user(user, "tailrace").role.id == "none"
     assert access.rbac.get_group(group.id, "tailrace").roles == []
     with pytest.raises(NotFound):
         access.rbac.get_role(role.id, "tailrace")
 
 
 def test_another_organisation_sees_none_of_it(access: Access, owner: Grant) -> None:
-    access.people.create_organisation("Other", who=owner)
+    access.organisations.create_organisation("Other", who=owner)
     secret = access.bootstrap("xapt-root") or ""
     other = access.authenticate(secret, "other")
     role = access.rbac.create_role(READ_LOGS, who=owner)
@@ -95,4 +95,4 @@ def test_an_admin_by_a_group_is_unlimited_but_takes_no_owner(access: Access, own
 
     assert admin.is_unlimited
     with pytest.raises(Forbidden):
-        access.people.delete_user(owner.user_id, who=admin)
+        access.users.delete_user(owner.user_id, who=admin)

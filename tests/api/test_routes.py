@@ -15,7 +15,7 @@ from support import http
 from support.serving import services_of
 
 from tailrace import api
-from tailrace.access import Access, Entry
+from tailrace.access import Access, AuditEntry
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.route import ANY_TOKEN, PUBLIC
 from tailrace.lake import Lake
@@ -33,7 +33,7 @@ GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
 def unused_services(tmp_path: Path) -> Iterator[Services]:
     """Yield the parts that an application is built over, where none of them is asked for anything."""
 
-    async def never(entry: Entry) -> None:
+    async def never(entry: AuditEntry) -> None:
         raise AssertionError(entry)
 
     database = Database.open(tmp_path / "tailrace.db")

@@ -101,7 +101,7 @@ class Service:
 
     def key(self, destination: str = DESTINATION, **more: Any) -> tuple[str, str]:
         """Return a new key: its id and the key."""
-        record, secret = self.access.create_key(
+        record, secret = self.access.keys.create_key(
             "datamix", "test", destination=destination, who=self.access.authenticate("xapt-root"), **more
         )
         return record.id, secret
@@ -368,7 +368,7 @@ def test_a_revoked_key_ends_its_sessions_and_no_others(service: Service) -> None
     body = service.body(token, "before")
     token = next_token(service.send(body))
 
-    service.access.delete_key(key_id)
+    service.access.keys.delete_key(key_id)
 
     assert error_of(service.send(service.body(token, "after"))) == (403, "invalid_key")
     assert error_of(service.send(body)) == (403, "invalid_key")

@@ -39,8 +39,8 @@ def test_a_database_from_before_migrations_keeps_its_users_tokens_and_keys(old: 
         owner = access.authenticate(OWNERS_TOKEN)
         sender = access.authenticate(API_TOKEN)
         key = access.authenticate_key("baselime", KEY)
-        user = access.get_user(owner.user_id)
-        (record,) = access.list_tokens("tailrace")
+        user = access.users.get_user(owner.user_id, "tailrace")
+        (record,) = access.tokens.list_tokens("tailrace")
 
         assert (owner.organisation, owner.role, user.name, user.role.id) == ("tailrace", "owner", "Owner", "owner")
         assert (sender.organisation, sender.datasets) == ("tailrace", {"logs": {"ingest": ["create"]}})

@@ -66,7 +66,7 @@ async def open_service(
     access = Access(database, kinds=[protocol.key for protocol in protocols if protocol.key])
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")
-    access.datasets_belong(lake.organisation)
+    access.set_dataset_owners(lake.organisation)
     log = open_log(directory / "log", lake.subscription)
     engine = DuckDB(directory / "lake", directory / "temporary", QueryLimits())
     metrics = Metrics()

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from tailrace.access.audit import Actor, Entry, Resource, is_audit
+    from tailrace.access.access import Access
+    from tailrace.access.audit import Actor, AuditEntry, AuditResource, is_audit
     from tailrace.access.capabilities import (
         FIRST_ORGANISATION,
         Capabilities,
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
         require_own,
     )
     from tailrace.access.keys import KeyGrant, KeyKind, KeyRecord
-    from tailrace.access.people import Membership, Organisation, People, Role, User
-    from tailrace.access.rbac import CustomRole, Group, GroupBody, Rbac, RoleBody
+    from tailrace.access.organisations import Organisation
+    from tailrace.access.rbac import CustomRole, Group, GroupBody, RoleBody
     from tailrace.access.sessions import Sessions
-    from tailrace.access.store import Access, Replacement
+    from tailrace.access.token_store import TokenSpec
     from tailrace.access.tokens import NO_EXPIRY, PersonalToken, TokenRecord
+    from tailrace.access.users import Role, User
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 
@@ -33,26 +35,23 @@ __all__ = [
     "NO_EXPIRY",
     "Access",
     "Actor",
+    "AuditEntry",
+    "AuditResource",
     "Capabilities",
     "CustomRole",
-    "Entry",
     "Grant",
     "Group",
     "GroupBody",
     "KeyGrant",
     "KeyKind",
     "KeyRecord",
-    "Membership",
     "Organisation",
-    "People",
     "PersonalToken",
-    "Rbac",
-    "Replacement",
-    "Resource",
     "Role",
     "RoleBody",
     "Sessions",
     "TokenRecord",
+    "TokenSpec",
     "User",
     "allows",
     "allows_view",

@@ -32,7 +32,7 @@ class Actor(Struct, frozen=True):
     email: str = ""
 
 
-class Resource(Struct, frozen=True):
+class AuditResource(Struct, frozen=True):
     """What it was done to."""
 
     type: str  # such as dataset
@@ -40,13 +40,13 @@ class Resource(Struct, frozen=True):
     name: str = ""
 
 
-class Entry(Struct, frozen=True):
+class AuditEntry(Struct, frozen=True):
     """One act."""
 
     organisation: str
     action: str  # such as createDataset
     actor: Actor
-    resource: Resource
+    resource: AuditResource
     properties: dict[str, Any] = {}  # what more there is to say of it
     method: str = ""  # of the request
     path: str = ""
@@ -65,7 +65,7 @@ def is_refused(dataset: str, capability: str, action: str) -> bool:
     return (capability, action) in _REFUSED and is_audit(dataset)
 
 
-def encode(entry: Entry, time: str) -> bytes:
+def encode(entry: AuditEntry, time: str) -> bytes:
     """Return the event, without a newline; the time is RFC 3339."""
     event: dict[str, Any] = msgspec.to_builtins(entry)
     if not event["properties"]:

@@ -88,7 +88,7 @@ def role_capabilities(role: str) -> tuple[dict[str, Capabilities], Capabilities]
     return ({EVERY_DATASET: datasets} if datasets else {}), org
 
 
-def nobody(dataset: str) -> str | None:
+def no_owner(dataset: str) -> str | None:
     """Return the organisation of a dataset where none are known."""
     return None
 
@@ -104,7 +104,7 @@ class Grant(Struct, frozen=True):
     org: Capabilities = {}
     role: str = "owner"  # of a personal token's user
     views: dict[str, Capabilities] = {}  # by the name or the id of a view
-    owner_of: OwnerOf = nobody
+    owner_of: OwnerOf = no_owner
 
     @property
     def is_unlimited(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tailrace.access.audit import is_audit
-from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, nobody
+from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, no_owner
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
 
@@ -64,7 +64,7 @@ class KeyGrant(Struct, frozen=True):
     expires_s: float  # Unix seconds; infinity when it does not end
     datasets: tuple[str, ...]  # as given; of a destination its own
     destination: str = ""
-    owner_of: OwnerOf = nobody
+    owner_of: OwnerOf = no_owner
 
     def may_send_to(self, dataset: str) -> bool:
         """Whether events for the dataset may come with this key."""

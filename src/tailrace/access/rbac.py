@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from msgspec import Struct
@@ -19,18 +18,19 @@ from tailrace.access.capabilities import (
     require_all,
     require_views,
 )
-from tailrace.access.people import assign_role, checked_description, checked_name
+from tailrace.access.names import checked_description, checked_name
 from tailrace.access.roles import require_role
+from tailrace.access.users import assign_role
 from tailrace.events import BadRequest, Conflict, NotFound
+from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
-from tailrace.storage.tables import group_members, group_roles, groups, memberships, roles
+from tailrace.storage.tables import group_members, group_roles, groups, memberships, roles, timestamp
 
 MAX_ROLES = 1_000  # of an organisation
 MAX_GROUPS = 1_000  # of an organisation
 MAX_MEMBERS = 10_000  # of a group
 RESERVED_PREFIX = "axiom-"  # of a role's name, as Axiom has it
 
-Changing = Callable[[], AbstractContextManager[Connection]]
 CapabilityMaps = Mapping[str, Mapping[str, Sequence[str] | None] | None]
 
 
@@ -80,10 +80,10 @@ class GroupBody(Struct, frozen=True):
 class Rbac:
     """The roles and groups of a database."""
 
-    def __init__(self, database: Database, changing: Changing, now: Callable[[], str]) -> None:
+    def __init__(self, database: Database, invalidation: Invalidation, clock: Callable[[], float]) -> None:
         self._database = database
-        self._changing = changing
-        self._now = now
+        self._invalidation = invalidation
+        self._clock = clock
 
     # Roles
 
@@ -106,29 +106,28 @@ class Rbac:
         """
         values = _role_values(body, who)
         role_id = str(uuid.uuid4())
-        with self._changing() as connection:
-            _check_room(connection, roles, who.organisation, MAX_ROLES)
-            _check_free(connection, roles, body.name, who.organisation)
-            connection.execute(
-                insert(roles).values(id=role_id, organisation=who.organisation, created_at=self._now(), **values)
-            )
+        with self._invalidation.changing() as connection:
+            _check_limit(connection, roles, who.organisation, MAX_ROLES)
+            _check_name_is_free(connection, roles, body.name, who.organisation)
+            values |= {"id": role_id, "organisation": who.organisation, "created_at": timestamp(self._clock())}
+            connection.execute(insert(roles).values(**values))
             _assign(connection, body.members or (), role_id, who)
             return _role(connection, _found(connection, roles, role_id, who.organisation))
 
     def update_role(self, role_id: str, body: RoleBody, *, who: Grant) -> CustomRole:
         """Put another in its place, in force from the next use of its users' tokens on; raises as `create_role`."""
         values = _role_values(body, who)
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             row = _found(connection, roles, role_id, who.organisation)
             require_role(connection, who, role_id)
-            _check_free(connection, roles, body.name, who.organisation, role_id)
+            _check_name_is_free(connection, roles, body.name, who.organisation, role_id)
             connection.execute(update(roles).where(roles.c.id == row.id).values(**values))
             _assign(connection, body.members or (), role_id, who)
             return _role(connection, _found(connection, roles, role_id, who.organisation))
 
     def delete_role(self, role_id: str, *, who: Grant) -> None:
         """Remove a role: users whose base role it was have the role none, and groups lose it. NotFound, Forbidden."""
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             row = _found(connection, roles, role_id, who.organisation)
             require_role(connection, who, role_id)
             theirs = (memberships.c.organisation == who.organisation) & (memberships.c.role == role_id)
@@ -158,35 +157,34 @@ class Rbac:
         """
         values = _group_values(body)
         group_id = str(uuid.uuid4())
-        with self._changing() as connection:
-            _check_room(connection, groups, who.organisation, MAX_GROUPS)
-            _check_free(connection, groups, body.name, who.organisation)
-            connection.execute(
-                insert(groups).values(id=group_id, organisation=who.organisation, created_at=self._now(), **values)
-            )
-            _fill(connection, group_id, body, who)
+        with self._invalidation.changing() as connection:
+            _check_limit(connection, groups, who.organisation, MAX_GROUPS)
+            _check_name_is_free(connection, groups, body.name, who.organisation)
+            values |= {"id": group_id, "organisation": who.organisation, "created_at": timestamp(self._clock())}
+            connection.execute(insert(groups).values(**values))
+            _insert_members(connection, group_id, body, who)
             return _group(connection, _found(connection, groups, group_id, who.organisation))
 
     def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> Group:
         """Put another in its place; raise NotFound, and as `create_group`."""
         values = _group_values(body)
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             before = _group(connection, _found(connection, groups, group_id, who.organisation))
             for role in before.roles:
                 require_role(connection, who, role)
-            _check_free(connection, groups, body.name, who.organisation, group_id)
+            _check_name_is_free(connection, groups, body.name, who.organisation, group_id)
             connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
-            _empty(connection, group_id)
-            _fill(connection, group_id, body, who)
+            _delete_members(connection, group_id)
+            _insert_members(connection, group_id, body, who)
             return _group(connection, _found(connection, groups, group_id, who.organisation))
 
     def delete_group(self, group_id: str, *, who: Grant) -> None:
         """Remove a group; its members keep their base role. Raise NotFound, Forbidden."""
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             before = _group(connection, _found(connection, groups, group_id, who.organisation))
             for role in before.roles:
                 require_role(connection, who, role)
-            _empty(connection, group_id)
+            _delete_members(connection, group_id)
             connection.execute(delete(groups).where(groups.c.id == group_id))
 
 
@@ -225,7 +223,7 @@ def _assign(connection: Connection, users: Collection[str], role: str, who: Gran
         assign_role(connection, user, role, who)
 
 
-def _fill(connection: Connection, group_id: str, body: GroupBody, who: Grant) -> None:
+def _insert_members(connection: Connection, group_id: str, body: GroupBody, who: Grant) -> None:
     members, given = list(dict.fromkeys(body.members or ())), list(dict.fromkeys(body.roles or ()))
     if members:
         mine = select(memberships.c.user_id).where(memberships.c.organisation == who.organisation)
@@ -241,18 +239,18 @@ def _fill(connection: Connection, group_id: str, body: GroupBody, who: Grant) ->
         connection.execute(insert(group_roles), [{"group_id": group_id, "role": role} for role in given])
 
 
-def _empty(connection: Connection, group_id: str) -> None:
+def _delete_members(connection: Connection, group_id: str) -> None:
     for table in (group_members, group_roles):
         connection.execute(delete(table).where(table.c.group_id == group_id))
 
 
-def _check_room(connection: Connection, table: Table, organisation: str, most: int) -> None:
+def _check_limit(connection: Connection, table: Table, organisation: str, most: int) -> None:
     mine = select(func.count()).select_from(table).where(table.c.organisation == organisation)
     if (connection.scalar(mine) or 0) >= most:
         raise BadRequest(f"there are {most} {table.name}, which is the limit")
 
 
-def _check_free(connection: Connection, table: Table, name: str, organisation: str, but: str = "") -> None:
+def _check_name_is_free(connection: Connection, table: Table, name: str, organisation: str, but: str = "") -> None:
     same = (table.c.organisation == organisation) & (table.c.name == name) & (table.c.id != but)
     if connection.scalar(select(table.c.id).where(same)) is not None:
         raise Conflict(f"there is one of the name {name!r} already")

@@ -18,23 +18,27 @@ from tailrace.events import BadRequest, Forbidden
 from tailrace.storage.tables import group_members, group_roles, groups, roles
 
 
-class Held(Struct, frozen=True):
+class EffectiveRole(Struct, frozen=True):
     """What a user's roles allow together."""
 
-    role: str  # "owner" or "admin" where one of them is that, else the base role
+    name: str  # "owner" or "admin" where one of them is that, else the base role
     datasets: dict[str, Capabilities]
     org: Capabilities
     views: dict[str, Capabilities] = {}
 
 
-def held(connection: Connection, user_id: str, organisation: str, role: str) -> Held:
+def effective_role(connection: Connection, user_id: str, organisation: str, role: str) -> EffectiveRole:
     """Return what a user whose base role is `role` may do in an organisation."""
     others = roles_by_groups(connection, user_id, organisation)
     if role not in UNLIMITED_ROLES and "admin" in others:
-        return Held("admin", {}, {})
+        return EffectiveRole("admin", {}, {})
     maps = [_capabilities(connection, each, organisation) for each in dict.fromkeys((role, *others))]
-    datasets = _merged_by_name(of for of, _, _ in maps)
-    return Held(role, datasets, _merged(org for _, org, _ in maps), _merged_by_name(views for _, _, views in maps))
+    return EffectiveRole(
+        role,
+        _merged_by_name(datasets for datasets, _, _ in maps),
+        _merged(org for _, org, _ in maps),
+        _merged_by_name(views for _, _, views in maps),
+    )
 
 
 def roles_by_groups(connection: Connection, user_id: str, organisation: str) -> list[str]:

@@ -77,3 +77,8 @@ def rfc3339(time: datetime | None) -> str:
         return NO_EXPIRY
     whole = time.strftime("%Y-%m-%dT%H:%M:%S")
     return whole + (f".{time.microsecond:06d}".rstrip("0") if time.microsecond else "") + "Z"
+
+
+def expiry_s(expires_at: str | None) -> float:
+    """Return Unix seconds of a stored expiry, infinity for none."""
+    return datetime.fromisoformat(expires_at).timestamp() if expires_at else float("inf")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
-from tailrace.access.audit import Actor, Entry, Resource
+from tailrace.access.audit import Actor, AuditEntry, AuditResource
 from tailrace.api.route import Act
 from tailrace.api.services import Services
 
@@ -34,7 +34,7 @@ def note(request: Request, *, resource: str = "", changed: bool = True, **proper
 
 async def actor(services: Services, grant: Grant) -> Actor:
     """Who acts. Asked before the act, so that a store that does not answer stops the act, not its record."""
-    name, email = await asyncio.to_thread(services.access.people.creator, grant.user_id)
+    name, email = await asyncio.to_thread(services.access.users.creator, grant.user_id)
     return Actor(grant.kind, grant.token_id, grant.user_id, name, email)
 
 
@@ -48,11 +48,11 @@ async def record(act: Act, who: Actor, request: Request, services: Services, gra
     inner = next((given[each] for each in ("field", "chart") if each in given), "")
     resource = said.resource or made.id or given.get("token") or given.get("uid") or given.get("id") or made.name
     await services.record(
-        Entry(
+        AuditEntry(
             organisation=grant.organisation,
             action=act.action,
             actor=who,
-            resource=Resource(act.resource, resource, made.name or inner),
+            resource=AuditResource(act.resource, resource, made.name or inner),
             properties=said.properties,
             method=request.method,
             path=request.url.path,

@@ -41,7 +41,7 @@ class MadeKey(KeyRecord, frozen=True, kw_only=True):
 
 async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
     """Every key, without secrets."""
-    return json_response(await asyncio.to_thread(services.access.list_keys, grant.organisation))
+    return json_response(await asyncio.to_thread(services.access.keys.list_keys, grant.organisation))
 
 
 async def create_key(request: Request, services: Services, grant: Grant) -> Response:
@@ -56,18 +56,18 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
 async def get_key(request: Request, services: Services, grant: Grant) -> Response:
     """One key, without its secret."""
     return json_response(
-        await asyncio.to_thread(services.access.get_key, request.path_params["id"], grant.organisation)
+        await asyncio.to_thread(services.access.keys.get_key, request.path_params["id"], grant.organisation)
     )
 
 
 async def delete_key(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes a key: its next use is refused."""
-    await asyncio.to_thread(services.access.delete_key, request.path_params["id"], grant.organisation)
+    await asyncio.to_thread(services.access.keys.delete_key, request.path_params["id"], grant.organisation)
     return no_content()
 
 
 def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord, str]:
-    record, secret = services.access.create_key(
+    record, secret = services.access.keys.create_key(
         wanted.protocol or wanted.dialect,
         wanted.name,
         datasets=wanted.datasets,
@@ -80,7 +80,7 @@ def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord
     try:
         _make_datasets(services, grant, _datasets_of(record))
     except TailraceError:
-        services.access.delete_key(record.id)
+        services.access.keys.delete_key(record.id)
         raise
     return record, secret
 

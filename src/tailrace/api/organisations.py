@@ -76,7 +76,7 @@ async def list_organisations(request: Request, services: Services, grant: Grant)
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """Make an organisation, which the token's user owns. Only an owner of the first one may."""
     wanted = await read_json(request, OrgName)
-    made = await asyncio.to_thread(services.access.people.create_organisation, wanted.name, who=grant)
+    made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, who=grant)
     return json_response(await asyncio.to_thread(_shown, services, made, "owner"))
 
 
@@ -93,18 +93,18 @@ async def update_organisation(request: Request, services: Services, grant: Grant
         raise NotFound(f"organisation {name!r} not found; name it in the header X-Axiom-Org-Id too")
 
     def update() -> Org:
-        services.access.people.update_organisation(name, name=wanted.name)
+        services.access.organisations.update_organisation(name, name=wanted.name)
         return _one(services, grant, name)
 
     return json_response(await asyncio.to_thread(update))
 
 
 def _visible(services: Services, grant: Grant) -> list[Org]:
-    people = services.access.people
+    organisations = services.access.organisations
     if grant.kind != "personal":
         with_people = allows(grant, capability="users", action="read")
-        return [_shown(services, people.get_organisation(grant.organisation), "custom", with_people)]
-    return [_shown(services, each.organisation, each.role) for each in people.memberships(grant.user_id)]
+        return [_shown(services, organisations.get_organisation(grant.organisation), "custom", with_people)]
+    return [_shown(services, each.organisation, each.role) for each in organisations.memberships(grant.user_id)]
 
 
 def _one(services: Services, grant: Grant, name: str) -> Org:
@@ -115,7 +115,7 @@ def _one(services: Services, grant: Grant, name: str) -> Org:
 
 
 def _shown(services: Services, organisation: Organisation, role: str, with_people: bool = True) -> Org:
-    users = services.access.people.list_users(organisation.id) if with_people else ()
+    users = services.access.users.list_users(organisation.id) if with_people else ()
     emails = [user.email for user in users if user.role.id == "owner" and user.email]
     began = organisation.created_at
     return Org(

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Access, Entry
+from tailrace.access import Access, AuditEntry
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.turns import Turns
@@ -59,7 +59,7 @@ class Services(Struct, frozen=True, eq=False):
     turns: Turns
     tails: Tails
     monitoring: Monitoring
-    record: Callable[[Entry], Awaitable[None]]  # into the audit trail
+    record: Callable[[AuditEntry], Awaitable[None]]  # into the audit trail
     protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # of requests, the latest first
     vacuuming: set[str] = set()  # names of datasets

@@ -139,7 +139,7 @@ def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: 
     who = wanted.who or owner
     if who not in (owner, grant.user_id):
         try:
-            services.access.get_user(who, grant.organisation)
+            services.access.users.get_user(who, grant.organisation)
         except NotFound as error:
             raise BadRequest(f"who is the id of a user of the organisation, {who[:100]!r} is none") from error
     return {

@@ -7,7 +7,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Capabilities, Grant, PersonalToken, Replacement, TokenRecord
+from tailrace.access import Capabilities, Grant, PersonalToken, TokenRecord, TokenSpec
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Forbidden
@@ -97,7 +97,7 @@ class MadePersonalToken(Struct, rename="camel"):
 
 async def list_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Every API token, without secrets."""
-    return json_response(await asyncio.to_thread(services.access.list_tokens, grant.organisation))
+    return json_response(await asyncio.to_thread(services.access.tokens.list_tokens, grant.organisation))
 
 
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -105,7 +105,7 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
     wanted = await read_json(request, NewToken)
     _refuse_views(wanted)
     record, secret = await asyncio.to_thread(
-        services.access.create_token,
+        services.access.tokens.create_token,
         wanted.name,
         wanted.dataset_capabilities,
         wanted.org_capabilities,
@@ -119,14 +119,14 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
 async def get_token(request: Request, services: Services, grant: Grant) -> Response:
     """One API token, without its secret."""
     token_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.get_token, token_id, grant.organisation))
+    return json_response(await asyncio.to_thread(services.access.tokens.get_token, token_id, grant.organisation))
 
 
 async def update_token(request: Request, services: Services, grant: Grant) -> Response:
     """Change an advanced API token, in force from its next use on. Basic ones do not change."""
     wanted = await read_json(request, TokenChange)
     record = await asyncio.to_thread(
-        services.access.update_token,
+        services.access.tokens.update_token,
         request.path_params["id"],
         name=wanted.name,
         description=wanted.description,
@@ -148,13 +148,13 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
     if new is not None:
         _refuse_views(new)
     record, secret = await asyncio.to_thread(
-        services.access.regenerate_token,
+        services.access.tokens.regenerate_token,
         request.path_params["id"],
         existing_expires_at=wanted.existing_token_expires_at,
         new_expires_at=wanted.new_token_expires_at,
         replacement=None
         if new is None
-        else Replacement(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
+        else TokenSpec(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
         who=grant,
     )
     return json_response(_made(record, secret))
@@ -162,13 +162,13 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
 
 async def delete_token(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes an API token: its next use is refused."""
-    await asyncio.to_thread(services.access.delete_token, request.path_params["id"], grant.organisation)
+    await asyncio.to_thread(services.access.tokens.delete_token, request.path_params["id"], grant.organisation)
     return no_content()
 
 
 async def list_ingest_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Every API token that only ingests, without secrets."""
-    tokens = await asyncio.to_thread(services.access.list_tokens, grant.organisation)
+    tokens = await asyncio.to_thread(services.access.tokens.list_tokens, grant.organisation)
     return json_response([_ingest_token(each) for each in tokens if _is_basic(each)])
 
 
@@ -176,7 +176,7 @@ async def create_ingest_token(request: Request, services: Services, grant: Grant
     """Make a token that only ingests, into the datasets that are its scopes."""
     wanted = await read_json(request, NewIngestToken)
     record, secret = await asyncio.to_thread(
-        services.access.create_token,
+        services.access.tokens.create_token,
         wanted.name,
         {scope: {"ingest": ["create"]} for scope in wanted.scopes},
         description=wanted.description,
@@ -189,7 +189,7 @@ async def create_ingest_token(request: Request, services: Services, grant: Grant
 async def list_own_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Return the personal tokens of the token's user, without secrets."""
     _require_personal(grant)
-    return json_response(await asyncio.to_thread(services.access.list_personal_tokens, grant.user_id, who=grant))
+    return json_response(await asyncio.to_thread(services.access.tokens.list_personal_tokens, grant.user_id, who=grant))
 
 
 async def create_own_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -202,14 +202,14 @@ async def delete_own_token(request: Request, services: Services, grant: Grant) -
     """Revokes a personal token of the token's user."""
     _require_personal(grant)
     token_id = request.path_params["id"]
-    await asyncio.to_thread(services.access.delete_personal_token, grant.user_id, token_id, who=grant)
+    await asyncio.to_thread(services.access.tokens.delete_personal_token, grant.user_id, token_id, who=grant)
     return no_content()
 
 
 async def list_user_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Return the personal tokens of a user, without secrets."""
     user_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.list_personal_tokens, user_id, who=grant))
+    return json_response(await asyncio.to_thread(services.access.tokens.list_personal_tokens, user_id, who=grant))
 
 
 async def create_user_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -220,14 +220,14 @@ async def create_user_token(request: Request, services: Services, grant: Grant) 
 async def delete_user_token(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes a personal token of a user."""
     user_id, token_id = request.path_params["id"], request.path_params["token"]
-    await asyncio.to_thread(services.access.delete_personal_token, user_id, token_id, who=grant)
+    await asyncio.to_thread(services.access.tokens.delete_personal_token, user_id, token_id, who=grant)
     return no_content()
 
 
 async def _create_personal(request: Request, services: Services, grant: Grant, user_id: str) -> Response:
     wanted = await read_json(request, NewPersonalToken)
     record, secret = await asyncio.to_thread(
-        services.access.create_personal_token,
+        services.access.tokens.create_personal_token,
         user_id,
         wanted.name,
         wanted.expires_at,

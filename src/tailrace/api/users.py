@@ -72,14 +72,14 @@ async def update_current_user(request: Request, services: Services, grant: Grant
     if grant.kind != "personal":
         raise Forbidden("only a personal token changes its user")
     user = await asyncio.to_thread(
-        services.access.people.update_user, grant.user_id, grant.organisation, name=wanted.name, email=wanted.email
+        services.access.users.update_user, grant.user_id, grant.organisation, name=wanted.name, email=wanted.email
     )
     return json_response(user)
 
 
 async def list_users(request: Request, services: Services, grant: Grant) -> Response:
     """Return the users of the organisation."""
-    return json_response(await asyncio.to_thread(services.access.people.list_users, grant.organisation))
+    return json_response(await asyncio.to_thread(services.access.users.list_users, grant.organisation))
 
 
 async def create_user(request: Request, services: Services, grant: Grant) -> Response:
@@ -88,16 +88,14 @@ async def create_user(request: Request, services: Services, grant: Grant) -> Res
     Only somebody who is in both adds that one: a personal token of theirs is needed.
     """
     wanted = await read_json(request, NewUser)
-    user = await asyncio.to_thread(
-        services.access.people.create_user, wanted.name, wanted.email, wanted.role, who=grant
-    )
+    user = await asyncio.to_thread(services.access.users.create_user, wanted.name, wanted.email, wanted.role, who=grant)
     return json_response(user)
 
 
 async def get_user(request: Request, services: Services, grant: Grant) -> Response:
     """One user of the organisation."""
     return json_response(
-        await asyncio.to_thread(services.access.get_user, request.path_params["id"], grant.organisation)
+        await asyncio.to_thread(services.access.users.get_user, request.path_params["id"], grant.organisation)
     )
 
 
@@ -105,12 +103,12 @@ async def update_user(request: Request, services: Services, grant: Grant) -> Res
     """Call a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
     wanted = await read_json(request, UserName)
     user_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.people.rename_user, user_id, wanted.name, who=grant))
+    return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, wanted.name, who=grant))
 
 
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
     """Remove a user from the organisation; the API tokens that they made stay."""
-    await asyncio.to_thread(services.access.people.delete_user, request.path_params["id"], who=grant)
+    await asyncio.to_thread(services.access.users.delete_user, request.path_params["id"], who=grant)
     return no_content()
 
 
@@ -118,18 +116,18 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
     """Give a user another role, in force from the next use of their tokens on."""
     wanted = await read_json(request, RoleChange)
     note(request, role=wanted.role)
-    user = await asyncio.to_thread(services.access.people.set_role, request.path_params["id"], wanted.role, who=grant)
+    user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], wanted.role, who=grant)
     return json_response(user)
 
 
 def _current(services: Services, grant: Grant) -> User:
     if grant.kind == "personal":
-        return services.access.get_user(grant.user_id, grant.organisation)
+        return services.access.users.get_user(grant.user_id, grant.organisation)
     # An API token may what it was given, whatever its maker may. Many sit in browsers: they tell nothing of people.
     if allows(grant, capability="users", action="read"):
-        name, email = services.access.people.creator(grant.user_id)
+        name, email = services.access.users.creator(grant.user_id)
     else:
-        name, email = services.access.get_token(grant.token_id, grant.organisation).name, ""
+        name, email = services.access.tokens.get_token(grant.token_id, grant.organisation).name, ""
     return User(grant.user_id, name, email, Role("custom", "Custom"))
 
 

@@ -12,7 +12,16 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from tailrace.access import Access, Actor, Entry, Resource, Sessions, audit_dataset, is_foreign, require_no_audit
+from tailrace.access import (
+    Access,
+    Actor,
+    AuditEntry,
+    AuditResource,
+    Sessions,
+    audit_dataset,
+    is_foreign,
+    require_no_audit,
+)
 from tailrace.access.audit import DESCRIPTION as AUDIT_DESCRIPTION
 from tailrace.access.audit import encode as encode_entry
 from tailrace.events import (
@@ -143,8 +152,8 @@ class LogIngestService:
             create = partial(self._lake.create, name, primary_key=primary_key, organisation=organisation)
             with suppress(DatasetExists):  # by another request meanwhile
                 await self._loop.run_in_executor(self._executor, create)
-                made = Resource("dataset", name, name)
-                await self.record(Entry(organisation, "createDataset", Actor("key", key), made))
+                made = AuditResource("dataset", name, name)
+                await self.record(AuditEntry(organisation, "createDataset", Actor("key", key), made))
         if is_foreign(organisation, name, self._lake.organisation):
             raise Conflict(f"dataset {name!r} is another organisation's")
         dataset = self._checked(name)
@@ -261,7 +270,7 @@ class LogIngestService:
         self._counters.count_ingested(outcome.protocol, parsed.count, parsed.processed_bytes)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 
-    async def record(self, entry: Entry) -> None:
+    async def record(self, entry: AuditEntry) -> None:
         """Put an act into the audit trail of its organisation, made if missing; return once it is durable.
 
         What cannot be written is logged, whole: the act it tells of was done, and is not undone for that.

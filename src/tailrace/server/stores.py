@@ -74,7 +74,7 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
     is_first_start = not (data / LAKE_DIRECTORY).exists()
     with opening(data):
         lake = Lake.open(data / LAKE_DIRECTORY, _lake_settings(settings), reserve=reserve)
-        access.datasets_belong(lake.organisation)
+        access.set_dataset_owners(lake.organisation)
         log = _open_log(settings, data / LOG_DIRECTORY, lake.subscription, flushes)
     remove_temporary(data)
     return Stores(

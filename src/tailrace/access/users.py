@@ -1,33 +1,30 @@
-"""Organisations and users: who belongs where, in which role, and who may change that."""
+"""Users: who belongs to which organisation, in which role, and who may change that."""
 
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
-from tailrace.access.capabilities import FIRST_ORGANISATION, ROLE_NAMES, Grant
+from tailrace.access.capabilities import ROLE_NAMES, Grant
+from tailrace.access.names import checked_name
 from tailrace.access.roles import require_role, roles_by_groups
-from tailrace.events import BadRequest, Conflict, Forbidden, NotFound, checked_text
+from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
+from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
 from tailrace.storage.tables import (
-    MAX_DESCRIPTION_LENGTH,
-    MAX_NAME_LENGTH,
     group_members,
     groups,
     memberships,
-    organisations,
     roles,
+    timestamp,
     tokens,
     users,
 )
 
 MAX_EMAIL_LENGTH = 254  # characters, RFC 5321
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-
-Changing = Callable[[], AbstractContextManager[Connection]]
 
 
 class Role(Struct, frozen=True):
@@ -46,30 +43,13 @@ class User(Struct, frozen=True):
     role: Role
 
 
-class Organisation(Struct, frozen=True):
-    """An organisation: what its users and tokens see is its own datasets, tokens and users only."""
+class UserStore:
+    """The users of a database, each in one or more organisations."""
 
-    id: str
-    name: str
-    created_at: str  # RFC 3339, UTC
-
-
-class Membership(Struct, frozen=True):
-    """That a user belongs to an organisation."""
-
-    organisation: Organisation
-    role: str
-
-
-class People:
-    """The organisations and users of a database."""
-
-    def __init__(self, database: Database, changing: Changing, now: Callable[[], str]) -> None:
+    def __init__(self, database: Database, invalidation: Invalidation, clock: Callable[[], float]) -> None:
         self._database = database
-        self._changing = changing
-        self._now = now
-
-    # Users
+        self._invalidation = invalidation
+        self._clock = clock
 
     def list_users(self, organisation: str) -> list[User]:
         """Return the users of an organisation, oldest first."""
@@ -94,7 +74,7 @@ class People:
         Raise BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
         """
         name, email = checked_name(name, "user"), checked_email(email)
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             require_role(connection, who, role)
             known = _holder(connection, email) if email else None
             if known is not None and _role_of(connection, known, who.organisation) is not None:
@@ -106,12 +86,11 @@ class People:
                     "adds them, with a personal token"
                 )
             user_id = known or str(uuid.uuid4())
+            now = timestamp(self._clock())
             if known is None:
-                connection.execute(insert(users).values(id=user_id, name=name, email=email, created_at=self._now()))
+                connection.execute(insert(users).values(id=user_id, name=name, email=email, created_at=now))
             connection.execute(
-                insert(memberships).values(
-                    user_id=user_id, organisation=who.organisation, role=role, created_at=self._now()
-                )
+                insert(memberships).values(user_id=user_id, organisation=who.organisation, role=role, created_at=now)
             )
             return _found_user(connection, user_id, who.organisation)
 
@@ -122,7 +101,7 @@ class People:
             values["name"] = checked_name(name, "user")
         if email is not None:
             values["email"] = checked_email(email)
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             _found_user(connection, user_id, organisation)
             if values.get("email") and _holder(connection, values["email"], beside=user_id) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
@@ -132,12 +111,12 @@ class People:
 
     def rename_user(self, user_id: str, name: str, *, who: Grant) -> User:
         """Call a user something else, for `who` who may act for them. Raise BadRequest, NotFound, Forbidden."""
-        self.require_sway(user_id, who=who)
+        self.require_authority_over(user_id, who=who)
         return self.update_user(user_id, who.organisation, name=name, email=None)
 
     def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
         """Give a user another role. Raise NotFound, Forbidden, and Conflict for the last owner."""
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             assign_role(connection, user_id, role, who)
             return _found_user(connection, user_id, who.organisation)
 
@@ -147,7 +126,7 @@ class People:
         API tokens that they made stay, being the organisation's. Their email is free once it was the last one. Raises
         NotFound, Forbidden, Conflict for the last owner.
         """
-        with self._changing() as connection:
+        with self._invalidation.changing() as connection:
             before = _found_user(connection, user_id, who.organisation).role.id
             _require_all_roles(connection, who, user_id, before)
             if before == "owner":
@@ -161,7 +140,7 @@ class People:
                 personal = (tokens.c.user_id == user_id) & (tokens.c.kind == "personal")
                 connection.execute(delete(tokens).where(personal))
 
-    def require_sway(self, user_id: str, *, who: Grant) -> None:
+    def require_authority_over(self, user_id: str, *, who: Grant) -> None:
         """Raise unless `who` may act for a user: themselves, or one below them of no other organisation."""
         if who.kind == "personal" and who.user_id == user_id:
             return
@@ -172,59 +151,6 @@ class People:
             )
         if theirs != 1:
             raise Forbidden("the user belongs to other organisations too, so only they may do that themselves")
-
-    # Organisations
-
-    def memberships(self, user_id: str) -> list[Membership]:
-        """Return the organisations of a user, the first joined first."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                select(organisations, memberships.c.role)
-                .join(memberships, memberships.c.organisation == organisations.c.id)
-                .where(memberships.c.user_id == user_id)
-                .order_by(memberships.c.created_at, organisations.c.id)
-            )
-            return [Membership(Organisation(row.id, row.name, row.created_at), row.role) for row in rows]
-
-    def get_organisation(self, organisation: str) -> Organisation:
-        """Return an organisation; raise NotFound."""
-        with self._database.reading() as connection:
-            return _found_organisation(connection, organisation)
-
-    def create_organisation(self, name: str, *, who: Grant) -> Organisation:
-        """Make an organisation, whose owner is the user `who`. Raise BadRequest, Forbidden, Conflict."""
-        name = checked_name(name, "organisation")
-        if who.kind != "personal" or who.role != "owner" or who.organisation != FIRST_ORGANISATION:
-            raise Forbidden("only an owner of the first organisation makes others, with a personal token")
-        made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64]
-        if not made:
-            raise BadRequest(f"the name of an organisation needs an ASCII letter or a digit, {name!r} has none")
-        with self._changing() as connection:
-            if connection.scalar(select(organisations.c.id).where(organisations.c.id == made)) is not None:
-                raise Conflict(f"there is an organisation {made!r} already")
-            now = self._now()
-            connection.execute(insert(organisations).values(id=made, name=name, created_at=now))
-            connection.execute(
-                insert(memberships).values(user_id=who.user_id, organisation=made, role="owner", created_at=now)
-            )
-            return _found_organisation(connection, made)
-
-    def update_organisation(self, organisation: str, *, name: str) -> Organisation:
-        """Call an organisation something else; its id stays. Raise BadRequest, NotFound."""
-        name = checked_name(name, "organisation")
-        with self._changing() as connection:
-            connection.execute(update(organisations).where(organisations.c.id == organisation).values(name=name))
-            return _found_organisation(connection, organisation)
-
-
-def checked_name(name: str, of: str) -> str:
-    """Return a name of 1 to MAX_NAME_LENGTH characters, not all blank and no control character; raise BadRequest."""
-    return checked_text(name, f"the name of a {of}", least=1, most=MAX_NAME_LENGTH)
-
-
-def checked_description(description: str, of: str) -> str:
-    """Return a description, which may have lines; raise BadRequest as `checked_name` does."""
-    return checked_text(description, f"the description of a {of}", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
 
 def checked_email(email: str) -> str:
@@ -302,10 +228,3 @@ def _found_user(connection: Connection, user_id: str, organisation: str) -> User
 def _user(row: Row[tuple[str, str, str, str, str]]) -> User:
     name = row.role_name or ROLE_NAMES.get(row.role, row.role)
     return User(row.id, row.name, row.email, Role(row.role, name))
-
-
-def _found_organisation(connection: Connection, organisation: str) -> Organisation:
-    row = connection.execute(select(organisations).where(organisations.c.id == organisation)).first()
-    if row is None:
-        raise NotFound(f"organisation {organisation!r} not found")
-    return Organisation(row.id, row.name, row.created_at)

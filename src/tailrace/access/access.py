@@ -1,0 +1,239 @@
+"""The users, tokens and keys of a database, and the cached look-up that every credential goes through."""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from tailrace.access import bootstrap
+from tailrace.access.capabilities import Grant, OwnerOf, no_owner
+from tailrace.access.key_store import KeyStore, key_grant
+from tailrace.access.keys import KeyGrant, KeyKind
+from tailrace.access.organisations import OrganisationStore
+from tailrace.access.rbac import Rbac
+from tailrace.access.roles import effective_role
+from tailrace.access.token_store import TokenStore
+from tailrace.access.tokens import expiry_s, hash_of
+from tailrace.access.users import UserStore
+from tailrace.events import AccessUnavailable, DiskFull, Forbidden, StorageUnavailable, Unauthorized
+from tailrace.storage.cache import Invalidation
+from tailrace.storage.database import Database
+from tailrace.storage.tables import keys, memberships, organisations, timestamp, tokens
+
+logger = logging.getLogger(__name__)
+
+_MAX_CACHED = 10_000  # credentials; a cache is emptied beyond
+
+
+class Credential(Struct, frozen=True):
+    """A token or a key as it is cached."""
+
+    hash: bytes
+    expires_s: float  # Unix seconds; infinity when it does not end
+    grant: Grant | KeyGrant  # of a personal token: in its user's first organisation
+    by_organisation: Mapping[str, Grant] = {}  # of a personal token
+
+
+class Access:
+    """The users, tokens and keys of a database. Thread-safe; a change is seen by the next look-up."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], float] = time.time, *, kinds: Iterable[KeyKind] = ()
+    ) -> None:
+        """`kinds` are those of the keys that can be made."""
+        self._database = database
+        self._clock = clock
+        self._credentials: dict[bytes, Credential] = {}  # by hash
+        self._unknown: set[bytes] = set()  # hashes that are no credential's: a client with an old one keeps sending
+        self._keys_by_id: dict[str, KeyGrant] = {}
+        self._organisation_ids: frozenset[str] | None = None
+        self._owner_of: OwnerOf = no_owner
+        self._invalidation = Invalidation(database, self._clear)
+        self.users = UserStore(database, self._invalidation, clock)
+        self.organisations = OrganisationStore(database, self._invalidation, clock)
+        self.rbac = Rbac(database, self._invalidation, clock)
+        self.tokens = TokenStore(database, self._invalidation, clock, self.users)
+        self.keys = KeyStore(database, self._invalidation, clock, kinds)
+
+    def set_dataset_owners(self, owner_of: OwnerOf) -> None:
+        """Limit grants from now on to the datasets of their own organisation; call it before the first look-up."""
+        self._owner_of = owner_of
+
+    def has_owner(self) -> bool:
+        """Return whether the first organisation has an owner, which `bootstrap` sees to."""
+        return bootstrap.has_owner(self._database)
+
+    def bootstrap(self, root_token: str = "") -> str | None:
+        """Make the first owner and a personal token for them; see `tailrace.access.bootstrap`."""
+        return bootstrap.bootstrap(self._database, self._invalidation, timestamp(self._clock()), root_token)
+
+    def authenticate(self, secret: str, organisation: str = "") -> Grant:
+        """Return what the bearer of the secret may do; raise Unauthorized when it is unknown or has expired.
+
+        A personal token is for any organisation of its user: for the one named, else for the first they joined. Of
+        an API token, which has an organisation of its own, the name is not looked at. Raise Forbidden for an
+        organisation that the user is not in; where there is only theirs, any name stands for it.
+        """
+        credential = self._credential(secret, "token")
+        grant = credential.grant
+        if isinstance(grant, KeyGrant):
+            raise Unauthorized(f"this is a {grant.protocol} key, not a token")
+        if not organisation or grant.kind != "personal" or organisation == grant.organisation:
+            return grant
+        named = credential.by_organisation.get(organisation)
+        if named is not None:
+            return named
+        if len(credential.by_organisation) > 1 or organisation in self._known_organisations():
+            raise Forbidden(f"the user is in no organisation {organisation!r}")
+        return grant
+
+    def authenticate_key(self, protocol: str, secret: str) -> KeyGrant:
+        """Return what the bearer of a protocol's key may do; raise Unauthorized when it is no such key or expired."""
+        grant = self._credential(secret, "key").grant
+        if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
+            raise Unauthorized(f"this is no {protocol} key")
+        return self._with_own_dataset(grant)
+
+    def key_grant(self, key_id: str) -> KeyGrant:
+        """Return what a key may do now, by its id; raise Unauthorized when it was revoked or has expired."""
+        self._check_invalidation()
+        grant = self._keys_by_id.get(key_id)
+        if grant is None:
+            grant = self._invalidation.read(
+                lambda connection: self._read_key(connection, key_id), partial(self._cache_key, key_id)
+            )
+        if self._clock() >= grant.expires_s:
+            raise Unauthorized("the key has expired")
+        return self._with_own_dataset(grant)
+
+    def protocol_of(self, secret: str) -> str | None:
+        """Return the protocol that a key is for, "" for a token; None for a credential that is not known or ended."""
+        try:
+            grant = self._credential(secret, "credential").grant
+        except Unauthorized:
+            return None
+        return grant.protocol if isinstance(grant, KeyGrant) else ""
+
+    def _credential(self, secret: str, what: str) -> Credential:
+        self._check_invalidation()
+        digest = hash_of(secret)
+        credential = self._credentials.get(digest)
+        if credential is None and digest not in self._unknown:
+            credential = self._invalidation.read(
+                lambda connection: self._read_credential(connection, digest), partial(self._cache_credential, digest)
+            )
+        if credential is None or not hmac.compare_digest(credential.hash, digest):
+            raise Unauthorized(f"the {what} is not valid")
+        if self._clock() >= credential.expires_s:
+            raise Unauthorized(f"the {what} has expired")
+        return credential
+
+    def _read_credential(self, connection: Connection, digest: bytes) -> Credential | None:
+        token = connection.execute(select(tokens).where(tokens.c.hash == digest)).first()
+        if token is not None:
+            grants = _token_grants(connection, token, self._owner_of)
+            return Credential(
+                token.hash,
+                expiry_s(token.expires_at),
+                next(iter(grants.values())),
+                grants if token.kind == "personal" else {},
+            )
+        key = connection.execute(select(keys).where(keys.c.hash == digest)).first()
+        if key is None:
+            return None
+        grant = key_grant(key, self._owner_of)
+        return Credential(key.hash, grant.expires_s, grant)
+
+    def _cache_credential(self, digest: bytes, credential: Credential | None) -> None:
+        if credential is None:
+            if len(self._unknown) >= _MAX_CACHED:
+                self._unknown.clear()
+            self._unknown.add(digest)
+        else:
+            if len(self._credentials) >= _MAX_CACHED:
+                self._credentials.clear()
+            self._credentials[digest] = credential
+
+    def _read_key(self, connection: Connection, key_id: str) -> KeyGrant:
+        row = connection.execute(select(keys).where(keys.c.id == key_id)).first()
+        if row is None:
+            raise Unauthorized("the key was revoked")
+        return key_grant(row, self._owner_of)
+
+    def _cache_key(self, key_id: str, grant: KeyGrant) -> None:
+        if len(self._keys_by_id) >= _MAX_CACHED:
+            self._keys_by_id.clear()
+        self._keys_by_id[key_id] = grant
+
+    def _known_organisations(self) -> frozenset[str]:
+        known = self._organisation_ids
+        return known if known is not None else self._invalidation.read(_organisation_ids, self._cache_organisations)
+
+    def _cache_organisations(self, ids: frozenset[str]) -> None:
+        self._organisation_ids = ids
+
+    def _with_own_dataset(self, grant: KeyGrant) -> KeyGrant:
+        """Return the grant; raise Unauthorized where its one dataset has become another organisation's."""
+        if self.keys.is_of_one_dataset(grant.protocol) and grant.is_foreign(grant.datasets[0]):
+            raise Unauthorized("the dataset of the key is another organisation's")
+        return grant
+
+    def _check_invalidation(self) -> None:
+        """Forget what was looked up before the last change of another server. Raise AccessUnavailable."""
+        try:
+            self._invalidation.check()
+        except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
+            logger.exception("The database does not answer")
+            raise AccessUnavailable("the database of users and tokens does not answer; try again later") from error
+
+    def _clear(self) -> None:
+        self._credentials.clear()
+        self._unknown.clear()
+        self._keys_by_id.clear()
+        self._organisation_ids = None
+
+
+def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) -> dict[str, Grant]:
+    """Return what a token may do, by organisation: an API token in its one, a personal token in those of its user."""
+    if token.kind != "personal":
+        grant = Grant(
+            token_id=token.id,
+            kind="api",
+            user_id=token.user_id,
+            organisation=token.organisation,
+            datasets=token.dataset_capabilities,
+            org=token.org_capabilities,
+            owner_of=owner_of,
+        )
+        return {token.organisation: grant}
+    grants = {}
+    for membership in connection.execute(
+        select(memberships)
+        .where(memberships.c.user_id == token.user_id)
+        .order_by(memberships.c.created_at, memberships.c.organisation)
+    ).all():
+        role = effective_role(connection, token.user_id, membership.organisation, membership.role)
+        grants[membership.organisation] = Grant(
+            token_id=token.id,
+            kind="personal",
+            user_id=token.user_id,
+            organisation=membership.organisation,
+            datasets=role.datasets,
+            org=role.org,
+            role=role.name,
+            views=role.views,
+            owner_of=owner_of,
+        )
+    if not grants:
+        raise Unauthorized("the token's user is in no organisation")
+    return grants
+
+
+def _organisation_ids(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.scalars(select(organisations.c.id)))

@@ -1,0 +1,71 @@
+"""The first owner and their personal token, which the first start makes."""
+
+import hmac
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from tailrace.access.capabilities import FIRST_ORGANISATION
+from tailrace.access.token_store import insert_token
+from tailrace.access.tokens import hash_of, new_secret
+from tailrace.storage.cache import Invalidation
+from tailrace.storage.database import Database
+from tailrace.storage.tables import memberships, tokens, users
+
+OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes
+
+
+def has_owner(database: Database) -> bool:
+    """Return whether the first organisation has an owner, which `bootstrap` sees to."""
+    with database.reading() as connection:
+        return _first_owner(connection) is not None
+
+
+def bootstrap(database: Database, invalidation: Invalidation, now: str, root_token: str) -> str | None:
+    """Make the owner and a personal token for them at the first start; return its secret that one time.
+
+    A root token given is that secret, at the first start and later: it replaces the one before, which then
+    ceases to work, and is returned once. None when nothing changed; then nothing is written either.
+    """
+    with database.reading() as connection:
+        owner = _first_owner(connection)
+        if owner is not None and not root_token:
+            return None
+        before = None if owner is None else _owners_token(connection, owner)
+        if before is not None and hmac.compare_digest(before.hash, hash_of(root_token)):
+            return None
+    with invalidation.changing() as connection:
+        owner = _first_owner(connection)
+        if owner is not None and not root_token:
+            return None
+        secret = root_token or new_secret("personal")
+        if owner is None:
+            owner = str(uuid.uuid4())
+            connection.execute(insert(users).values(id=owner, name="Owner", email="", created_at=now))
+            connection.execute(
+                insert(memberships).values(user_id=owner, organisation=FIRST_ORGANISATION, role="owner", created_at=now)
+            )
+        before = _owners_token(connection, owner)
+        if before is None:
+            insert_token(
+                connection, "personal", secret, created_at=now, user_id=owner, name=OWNERS_TOKEN, organisation=None
+            )
+        elif hmac.compare_digest(before.hash, hash_of(secret)):
+            return None
+        else:
+            connection.execute(update(tokens).where(tokens.c.id == before.id).values(hash=hash_of(secret)))
+    return secret
+
+
+def _first_owner(connection: Connection) -> str | None:
+    """Return the id of who has been an owner of the first organisation for the longest time."""
+    first = (memberships.c.role == "owner") & (memberships.c.organisation == FIRST_ORGANISATION)
+    found: str | None = connection.scalar(select(memberships.c.user_id).where(first).order_by(memberships.c.created_at))
+    return found
+
+
+def _owners_token(connection: Connection, owner: str) -> Row[Any, Any] | None:
+    """Return the id and the hash of the token that `bootstrap` made for an owner."""
+    mine = (tokens.c.user_id == owner) & (tokens.c.kind == "personal") & (tokens.c.name == OWNERS_TOKEN)
+    return connection.execute(select(tokens.c.id, tokens.c.hash).where(mine).order_by(tokens.c.created_at)).first()

@@ -1,0 +1,354 @@
+"""API tokens and personal tokens in SQL: made, listed, changed, regenerated, revoked."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
+
+from tailrace.access.capabilities import (
+    Capabilities,
+    Grant,
+    checked_dataset_capabilities,
+    checked_org_capabilities,
+    require,
+    require_all,
+)
+from tailrace.access.names import checked_description, checked_name
+from tailrace.access.tokens import (
+    NO_EXPIRY,
+    PersonalToken,
+    TokenKind,
+    TokenRecord,
+    checked_expiry,
+    checked_overlap,
+    expiry_s,
+    hash_of,
+    new_secret,
+    rfc3339,
+)
+from tailrace.access.users import UserStore
+from tailrace.events import BadRequest, NotFound
+from tailrace.storage.cache import Invalidation
+from tailrace.storage.database import Database
+from tailrace.storage.tables import timestamp, tokens
+
+
+class TokenSpec(Struct, frozen=True):
+    """What a token is to be; null and empty members of the maps count as not given."""
+
+    name: str
+    dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None
+    org_capabilities: Mapping[str, Sequence[str] | None] | None = None
+    expires_at: str | datetime | None = None
+    description: str | None = ""
+
+
+class _CheckedToken(Struct, frozen=True):
+    """What is checked of a token before it is made."""
+
+    kind: Literal["api", "ingest"]
+    name: str
+    description: str
+    datasets: Mapping[str, Capabilities]
+    org: Capabilities
+
+
+class TokenStore:
+    """The tokens of a database."""
+
+    def __init__(
+        self, database: Database, invalidation: Invalidation, clock: Callable[[], float], users: UserStore
+    ) -> None:
+        self._database = database
+        self._invalidation = invalidation
+        self._clock = clock
+        self._users = users
+
+    def create_token(
+        self,
+        name: str,
+        dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
+        org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
+        expires_at: str | datetime | None = None,
+        description: str | None = "",
+        *,
+        kind: Literal["api", "ingest"] = "api",
+        who: Grant,
+    ) -> tuple[TokenRecord, str]:
+        """Make an API token for `who`; return it and its secret, which is shown only here.
+
+        One of the kind "ingest" differs in its prefix alone, which is that of ingest tokens of before 2022.
+
+        Null and empty members of the maps count as not given. Raise BadRequest for a bad name, expiry or
+        capability, and where there is no capability at all; Forbidden when the new token could do what `who` may not.
+        """
+        new = _checked(TokenSpec(name, dataset_capabilities, org_capabilities, description=description), kind)
+        require_all(who, new.datasets, new.org)
+        expiry = checked_expiry(expires_at, self._clock())
+        secret = new_secret(kind)
+        with self._invalidation.changing() as connection:
+            token_id = insert_token(
+                connection,
+                kind,
+                secret,
+                created_at=timestamp(self._clock()),
+                organisation=who.organisation,
+                user_id=who.user_id,
+                name=new.name,
+                description=new.description,
+                expiry=expiry,
+                datasets=new.datasets,
+                org=new.org,
+            )
+        return self.get_token(token_id), secret
+
+    def list_tokens(self, organisation: str | None = None) -> list[TokenRecord]:
+        """Return every API token, of one organisation if it is named, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(tokens).where(_api_token(None, organisation)).order_by(tokens.c.created_at, tokens.c.id)
+            )
+            return [_record(row) for row in rows]
+
+    def get_token(self, token_id: str, organisation: str | None = None) -> TokenRecord:
+        """Return an API token; raise NotFound, also for one of an organisation other than the one named."""
+        with self._database.reading() as connection:
+            return _record(_found_token(connection, token_id, organisation))
+
+    def update_token(
+        self,
+        token_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
+        org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
+        expires_at: str | datetime | None = None,
+        who: Grant,
+    ) -> TokenRecord:
+        """Change an advanced API token: its next use has the new capabilities. None leaves what is.
+
+        Raise NotFound, BadRequest for a bad value and for a basic token, which does not change once it is made (it
+        only ingests), Forbidden where the token could then do what `who` may not.
+        """
+        values: dict[str, Any] = {}
+        if name is not None:
+            values["name"] = checked_name(name, "token")
+        if description is not None:
+            values["description"] = checked_description(description, "token")
+        if dataset_capabilities is not None:
+            values["dataset_capabilities"] = checked_dataset_capabilities(dataset_capabilities)
+        if org_capabilities is not None:
+            values["org_capabilities"] = checked_org_capabilities(org_capabilities)
+        if expires_at is not None:
+            expiry = checked_expiry(expires_at, self._clock())
+            values["expires_at"] = rfc3339(expiry) if expiry else None
+        with self._invalidation.changing() as connection:
+            row = _found_token(connection, token_id, who.organisation)
+            if _is_basic(row):
+                raise BadRequest("a basic token, which only ingests, does not change: make another, or regenerate it")
+            datasets = values.get("dataset_capabilities", row.dataset_capabilities)
+            org = values.get("org_capabilities", row.org_capabilities)
+            if "dataset_capabilities" in values or "org_capabilities" in values:
+                _require_some(datasets, org)
+            require_all(who, datasets, org)
+            if values:
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(**values))
+            return _record(_found_token(connection, token_id, who.organisation))
+
+    def regenerate_token(
+        self,
+        token_id: str,
+        *,
+        existing_expires_at: str,
+        new_expires_at: str | None = None,
+        replacement: TokenSpec | None = None,
+        who: Grant,
+    ) -> tuple[TokenRecord, str]:
+        """Make a token like an API token, or the replacement given, with an id and a secret of its own.
+
+        The old one works until the time given: neither longer than it would have, nor at all where that time has
+        passed. Raise NotFound, BadRequest as for a token that is made, Forbidden where `who` may not what the new
+        token may, or gives a replacement and may not make tokens.
+        """
+        end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
+        expiry = checked_expiry(new_expires_at, self._clock(), "newTokenExpiresAt")
+        wanted = None
+        if replacement is not None:
+            require(who, capability="apiTokens", action="create")
+            wanted = _checked(replacement)
+            expiry = checked_expiry(replacement.expires_at, self._clock()) or expiry
+        with self._invalidation.changing() as connection:
+            row = _found_token(connection, token_id, who.organisation)
+            new = wanted or _CheckedToken(
+                row.kind, row.name, row.description, row.dataset_capabilities, row.org_capabilities
+            )
+            require_all(who, new.datasets, new.org)
+            secret = new_secret(new.kind)
+            if end.timestamp() < expiry_s(row.expires_at):
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(expires_at=rfc3339(end)))
+            made = insert_token(
+                connection,
+                new.kind,
+                secret,
+                created_at=timestamp(self._clock()),
+                organisation=row.organisation,
+                user_id=who.user_id,
+                name=new.name,
+                description=new.description,
+                expiry=expiry,
+                datasets=new.datasets,
+                org=new.org,
+            )
+        return self.get_token(made), secret
+
+    def delete_token(self, token_id: str, organisation: str | None = None) -> None:
+        """Revoke an API token: its next use is refused. Raise NotFound."""
+        with self._invalidation.changing() as connection:
+            gone = connection.execute(delete(tokens).where(_api_token(token_id, organisation))).rowcount
+        if not gone:
+            raise NotFound(f"token {token_id!r} not found")
+
+    def create_personal_token(
+        self,
+        user_id: str,
+        name: str,
+        expires_at: str | None = None,
+        description: str | None = "",
+        *,
+        who: Grant,
+    ) -> tuple[PersonalToken, str]:
+        """Make a personal token for a user; return it and its secret, which is shown only here.
+
+        Raise BadRequest, NotFound, Forbidden unless `who` is the user or may act for them.
+        """
+        self._users.require_authority_over(user_id, who=who)
+        checked_name(name, "token")
+        description = checked_description(description or "", "token")
+        expiry = checked_expiry(expires_at, self._clock())
+        secret = new_secret("personal")
+        with self._invalidation.changing() as connection:
+            token_id = insert_token(
+                connection,
+                "personal",
+                secret,
+                created_at=timestamp(self._clock()),
+                user_id=user_id,
+                name=name,
+                description=description,
+                expiry=expiry,
+                organisation=None,
+            )
+        (made,) = (token for token in self._personal_tokens(user_id) if token.id == token_id)
+        return made, secret
+
+    def list_personal_tokens(self, user_id: str, *, who: Grant) -> list[PersonalToken]:
+        """Return the personal tokens of a user, oldest first. Raise NotFound, Forbidden."""
+        self._users.require_authority_over(user_id, who=who)
+        return self._personal_tokens(user_id)
+
+    def delete_personal_token(self, user_id: str, token_id: str, *, who: Grant) -> None:
+        """Revoke a personal token of a user. Raise NotFound, Forbidden."""
+        self._users.require_authority_over(user_id, who=who)
+        with self._invalidation.changing() as connection:
+            one = _personal(user_id) & (tokens.c.id == token_id)
+            if not connection.execute(delete(tokens).where(one)).rowcount:
+                raise NotFound(f"token {token_id!r} not found")
+
+    def _personal_tokens(self, user_id: str) -> list[PersonalToken]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(tokens).where(_personal(user_id)).order_by(tokens.c.created_at, tokens.c.id)
+            )
+            return [
+                PersonalToken(row.id, row.name, row.description, row.created_at, row.expires_at or NO_EXPIRY)
+                for row in rows
+            ]
+
+
+def insert_token(
+    connection: Connection,
+    kind: TokenKind,
+    secret: str,
+    *,
+    created_at: str,
+    organisation: str | None,
+    user_id: str,
+    name: str,
+    description: str = "",
+    expiry: datetime | None = None,
+    datasets: Mapping[str, Capabilities] | None = None,
+    org: Capabilities | None = None,
+) -> str:
+    """Insert a row of a token, of which only the hash of the secret is stored; return its id."""
+    token_id = str(uuid.uuid4())
+    connection.execute(
+        insert(tokens).values(
+            id=token_id,
+            name=name,
+            description=description,
+            kind=kind,
+            hash=hash_of(secret),
+            user_id=user_id,
+            created_at=created_at,
+            expires_at=rfc3339(expiry) if expiry else None,
+            dataset_capabilities=datasets or {},
+            org_capabilities=org or {},
+            organisation=organisation,
+        )
+    )
+    return token_id
+
+
+def _api_token(token_id: str | None, organisation: str | None) -> ColumnElement[bool]:
+    # Personal tokens are not managed as API tokens, so that the owner cannot be locked out through that route.
+    return and_(
+        tokens.c.kind != "personal",
+        true() if token_id is None else tokens.c.id == token_id,
+        true() if organisation is None else tokens.c.organisation == organisation,
+    )
+
+
+def _found_token(connection: Connection, token_id: str, organisation: str | None) -> Row[Any]:
+    row = connection.execute(select(tokens).where(_api_token(token_id, organisation))).first()
+    if row is None:
+        raise NotFound(f"token {token_id!r} not found")
+    return row
+
+
+def _personal(user_id: str) -> ColumnElement[bool]:
+    return and_(tokens.c.kind == "personal", tokens.c.user_id == user_id)
+
+
+def _is_basic(row: Row[Any]) -> bool:
+    """Whether a token only ingests."""
+    return not row.org_capabilities and all(set(held) == {"ingest"} for held in row.dataset_capabilities.values())
+
+
+def _checked(given: TokenSpec, kind: Literal["api", "ingest"] = "api") -> _CheckedToken:
+    """Return what a token that is made has; raise BadRequest."""
+    datasets = checked_dataset_capabilities(given.dataset_capabilities)
+    org = checked_org_capabilities(given.org_capabilities)
+    name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")
+    _require_some(datasets, org)
+    return _CheckedToken(kind, name, description, datasets, org)
+
+
+def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
+    # In the words of Axiom's answer, which its Terraform provider looks for.
+    if not datasets and not org:
+        raise BadRequest("at least one capability must be set: in datasetCapabilities or orgCapabilities")
+
+
+def _record(row: Row[Any]) -> TokenRecord:
+    return TokenRecord(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        expires_at=row.expires_at or NO_EXPIRY,
+        dataset_capabilities=row.dataset_capabilities,
+        org_capabilities=row.org_capabilities,
+    )
