@@ -8,7 +8,7 @@ from query.kit import Desk
 from tailrace.events import Batch
 from tailrace.monitors import observation
 from tailrace.query import AplRequest, QueryLimits, run_apl
-from tailrace.query.run import AplTable
+from tailrace.query.apl_result import AplTable
 
 LINES = b'{"n":' + b"9" * 5000 + b',"k":"a"}\n{"n":2,"k":"b"}\n{"n":"text","k":"c"}\n'
 

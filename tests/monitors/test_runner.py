@@ -29,7 +29,7 @@ from tailrace.monitors import (
 from tailrace.monitors.runner import RETRY_AFTER_S, SECOND_NS, next_run_ns
 from tailrace.monitors.store import HistoryEntry, PendingNotification
 from tailrace.query import AplResult
-from tailrace.query.run import AplField, AplStatus, AplTable
+from tailrace.query.apl_result import AplField, AplStatus, AplTable
 from tailrace.storage.database import Database
 
 MINUTE = 60 * SECOND_NS

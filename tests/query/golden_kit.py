@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from tailrace.events import Batch
 from tailrace.query.apl.times import datetime_ns
+from tailrace.query.apl_result import AplTable
 from tailrace.query.results import is_json
-from tailrace.query.run import AplTable
 from tailrace.query.values import timespan_text
 
 DIRECTORY = Path(__file__).parent / "golden"

@@ -18,8 +18,10 @@ from support.rounds import rounds
 from tailrace.events import BadRequest, Batch
 from tailrace.query import QueryLimits
 from tailrace.query.apl.errors import AplError
-from tailrace.query.cursors import Cursor, Places, decode, encode
-from tailrace.query.run import AplRequest, AplResult, run_apl
+from tailrace.query.apl_request import AplRequest
+from tailrace.query.apl_result import AplResult
+from tailrace.query.cursors import Cursor, RowCursors, decode, encode
+from tailrace.query.run import run_apl
 
 T0_NS = 1_772_704_800_000_000_000
 PARTS = rounds(2)  # of 100,000 events each
@@ -90,12 +92,12 @@ def test_equal_rows_are_numbered() -> None:
         return pa.chunked_array([pa.array(values, pa.int64())])
 
     after = Cursor(9, 9, 9, 2, True)
-    places = Places(
+    cursors = RowCursors(
         chunked(9, 9, 8, 8, 7), chunked(9, 9, 8, 8, 7), chunked(9, 9, 8, 8, 7), descending=True, after=after, skipped=2
     )
 
-    assert [decode(text).number for text in places.texts()] == [3, 4, 1, 2, 1]
-    assert places.texts() == sorted(places.texts(), reverse=True)
+    assert [decode(text).number for text in cursors.texts()] == [3, 4, 1, 2, 1]
+    assert cursors.texts() == sorted(cursors.texts(), reverse=True)
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])

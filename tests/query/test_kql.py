@@ -19,9 +19,11 @@ from query.kit import Desk
 from support.events import batch
 
 from tailrace.query import QueryLimits
+from tailrace.query.apl_request import AplRequest
+from tailrace.query.apl_result import AplTable
 from tailrace.query.reference import apl_reference
 from tailrace.query.results import is_json
-from tailrace.query.run import AplRequest, AplTable, run_apl
+from tailrace.query.run import run_apl
 
 START = datetime(2026, 3, 5, 22, 58, 30, 250_000, UTC)
 STEP = timedelta(hours=7, minutes=13, seconds=11, microseconds=1_500)

@@ -13,7 +13,7 @@ from support.events import FIRST_TIME_NS, RECEIVED_NS
 from tailrace.events import Batch, QueryFailed
 from tailrace.query import AplRequest, run_apl
 from tailrace.query.apl.errors import AplError
-from tailrace.query.run import AplTable
+from tailrace.query.apl_result import AplTable
 
 DIGITS = "9" * 5000  # more than Python reads as one integer
 

@@ -14,7 +14,10 @@ from support.events import batch
 from support.rounds import rounds
 
 from tailrace.query import QueryLimits
-from tailrace.query.run import LOWER_BOUND, AplRequest, AplResult, run_apl, sql_of
+from tailrace.query.apl_request import AplRequest
+from tailrace.query.apl_result import AplResult
+from tailrace.query.run import run_apl, sql_of
+from tailrace.query.statistics import LOWER_BOUND
 
 T0_NS = 1_772_704_800_000_000_000
 MS = 1_000_000

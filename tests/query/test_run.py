@@ -16,7 +16,9 @@ from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
 from tailrace.query.answers import to_tabular
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.times import SECOND, datetime_ns
-from tailrace.query.run import Aggregate, AplTable, Buckets, Order, rows_of
+from tailrace.query.apl_request import FieldOrder
+from tailrace.query.apl_result import Aggregate, AplTable, BinSize
+from tailrace.query.run import rows_of
 
 FIRST_NS = 1_780_000_000_000_000_000  # of the events that a desk puts, 1 ms apart
 HOUR_NS = 3600 * SECOND
@@ -66,7 +68,7 @@ def test_a_dynamic_value_has_the_types_of_its_rows(desk: Desk) -> None:
 def test_raw_events_come_newest_first_a_thousand_of_them(desk: Desk) -> None:
     found = table(desk, "logs")
 
-    assert found.order == (Order("_time", True),)
+    assert found.order == (FieldOrder("_time", True),)
     assert found.rows["n"].to_pylist() == list(range(8, -1, -1))
     assert not found.aggregated
 
@@ -74,8 +76,10 @@ def test_raw_events_come_newest_first_a_thousand_of_them(desk: Desk) -> None:
 def test_the_request_may_limit_and_order_where_the_query_does_not(desk: Desk) -> None:
     assert column(desk, "logs | project n", default_limit=2) == [8, 7]
     assert column(desk, "logs | project n | take 3", default_limit=2) == [8, 7, 6]
-    assert column(desk, "logs | project n", default_order=(Order("n", False),), default_limit=2) == [0, 1]
-    assert column(desk, "logs | project n | sort by n desc", default_order=(Order("n", False),), default_limit=1) == [8]
+    assert column(desk, "logs | project n", default_order=(FieldOrder("n", False),), default_limit=2) == [0, 1]
+    assert column(
+        desk, "logs | project n | sort by n desc", default_order=(FieldOrder("n", False),), default_limit=1
+    ) == [8]
 
 
 def test_the_range_of_the_request_is_half_open(desk: Desk) -> None:
@@ -131,11 +135,11 @@ def test_bins_of_time_have_buckets_a_range_and_totals(desk: Desk) -> None:
 
     first, totals = run(desk, "logs | summarize count() by bin(_time, 1h), method", start_ns=start, end_ns=end).tables
 
-    assert first.buckets == Buckets("_time", HOUR_NS)
-    assert first.order == (Order("_time", False), Order("count_", True))
+    assert first.buckets == BinSize("_time", HOUR_NS)
+    assert first.order == (FieldOrder("_time", False), FieldOrder("count_", True))
     assert first.range is not None
     assert (first.range.start_ns, first.range.end_ns) == (start // HOUR_NS * HOUR_NS, -(-end // HOUR_NS) * HOUR_NS)
-    assert (totals.name, totals.groups, totals.order) == ("_totals", ("method",), (Order("count_", True),))
+    assert (totals.name, totals.groups, totals.order) == ("_totals", ("method",), (FieldOrder("count_", True),))
     assert totals.rows.to_pylist() == [{"method": "GET", "count_": 6}, {"method": "PUT", "count_": 3}]
 
 
@@ -149,7 +153,7 @@ def test_bin_auto_fits_the_range(desk: Desk) -> None:
 
     found = table(desk, "logs | summarize count() by bin_auto(_time)", max_bin_auto_groups=30, **day)
 
-    assert found.buckets == Buckets("_time", HOUR_NS)
+    assert found.buckets == BinSize("_time", HOUR_NS)
 
 
 def test_rate_is_over_the_range_or_the_bin(desk: Desk) -> None:

@@ -27,17 +27,10 @@ from tailrace.protocols.http import ParameterDoc
 from tailrace.query import Interrupt
 from tailrace.query.answers import legacy, tabular, to_legacy, to_result, to_tabular, to_tabular_rows
 from tailrace.query.apl.times import SECOND
+from tailrace.query.apl_request import DEFAULT_BIN_AUTO_GROUPS, MAX_BIN_AUTO_GROUPS, AplRequest, FieldOrder, Variable
+from tailrace.query.apl_result import AplResult, QueryMessage
 from tailrace.query.legacy import LegacyQuery, compile_legacy, duration_ns
-from tailrace.query.run import (
-    DEFAULT_BIN_AUTO_GROUPS,
-    MAX_BIN_AUTO_GROUPS,
-    AplRequest,
-    AplResult,
-    Message,
-    Order,
-    Variable,
-    run_apl,
-)
+from tailrace.query.run import run_apl
 
 MAX_DEFAULT_LIMIT = 1_000_000  # rows that a request may ask for by `defaultLimit`
 MAX_BATCH = 100  # queries of one batch
@@ -63,7 +56,7 @@ class AplBody(Struct, rename="camel"):
     include_cursor: bool | None = None
     include_cursor_field: bool | None = None
     default_limit: int | None = None
-    default_order: list[Order] | None = None
+    default_order: list[FieldOrder] | None = None
     max_bin_auto_groups: int | None = None
     variables: dict[str, Variable] | None = None
 
@@ -110,7 +103,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
     wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
 
-    messages: tuple[Message, ...] = ()
+    messages: tuple[QueryMessage, ...] = ()
 
     def work(interrupt: Interrupt) -> bytes:
         nonlocal messages
@@ -296,7 +289,7 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
     )
 
 
-def _messages_header(messages: Sequence[Message]) -> str:
+def _messages_header(messages: Sequence[QueryMessage]) -> str:
     """Return the messages as JSON in ASCII, as many of the first as a header may hold."""
     told: list[str] = []
     size = len("[]")

@@ -17,9 +17,9 @@ from tailrace.events import BadRequest, Conflict, Overloaded
 from tailrace.events.times import rfc3339
 from tailrace.lake import Deletion
 from tailrace.query import Interrupt
+from tailrace.query.apl_request import AplRequest
 from tailrace.query.deletion import RowsMatched
 from tailrace.query.legacy import duration_ns
-from tailrace.query.run import AplRequest
 
 VACUUM_RETRY_AFTER_S = 5
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
+    from tailrace.query.apl_request import AplRequest
+    from tailrace.query.apl_result import AplResult
     from tailrace.query.engines.duckdb import DuckDB
     from tailrace.query.engines.engine import Engine, Interrupt, QueryLimits
     from tailrace.query.engines.processes import QueryProcesses
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from tailrace.query.functions import Facts, UnusableFile, read_facts
     from tailrace.query.lookup import State, Stored, current_states, stored_values
     from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
-    from tailrace.query.run import AplRequest, AplResult, run_apl
+    from tailrace.query.run import run_apl
     from tailrace.query.run_select import run_sql
 else:
     __getattr__ = lazy_imports(__name__, __file__)

@@ -46,8 +46,8 @@ def decode(text: str) -> Cursor:
     return Cursor(time - _SIGN, system_time - _SIGN, row_hash, _LAST - number if descending else number, descending)
 
 
-class Places:
-    """The places of the rows of an answer, which are in order."""
+class RowCursors:
+    """The cursors of the rows of an answer, which are in order."""
 
     def __init__(
         self,

@@ -14,11 +14,12 @@ from tailrace.lake import DataFile, FieldsView, Lake, RowNumbers, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
+from tailrace.query.apl_request import AplRequest
 from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import Emitter, Relation, reference
+from tailrace.query.compiled import register_rows
 from tailrace.query.engines.engine import Engine, Interrupt
-from tailrace.query.run import AplRequest, make_known
 from tailrace.query.sources import ROW_NUMBER, readable, readable_names
 
 CONDITIONS = (tree.Where, tree.Search)
@@ -98,7 +99,7 @@ class RowsMatched:
         source = out.table(relation.emit({number}, out))
         query = out.finished(exp.Select(expressions=[reference(number)], from_=exp.From(this=source)))
         with self._engine.session(self._interrupt) as session:
-            make_known(compiler, session)
+            register_rows(compiler, session)
             return session.integers(query)
 
     @functools.cached_property

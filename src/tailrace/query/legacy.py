@@ -33,7 +33,8 @@ from tailrace.query.apl.tree import (
     Where,
 )
 from tailrace.query.apl.tree import Order as Ordered
-from tailrace.query.run import DEFAULT_ROWS, MAX_ROWS, Order
+from tailrace.query.apl_request import FieldOrder
+from tailrace.query.apl_result import DEFAULT_ROWS, MAX_ROWS
 
 MAX_FILTER_DEPTH = 50  # filters inside of each other
 AUTO = "auto"
@@ -84,7 +85,7 @@ class LegacyQuery(Struct, frozen=True, rename="camel"):
     aggregations: list[Aggregation] | None = None
     group_by: list[str] | None = None
     filter: Filter | None = None
-    order: list[Order] | None = None
+    order: list[FieldOrder] | None = None
     limit: int | None = None
     virtual_fields: list[VirtualField] | None = None
     project: list[Projection] | None = None

@@ -20,7 +20,7 @@ WIDEN = 4  # times as many rows are looked at where there were not enough for a 
 Run = Callable[[exp.Query], pa.Table]
 
 
-class Read(Struct, frozen=True):
+class ReadRange(Struct, frozen=True):
     """What was read to find a page: the range of time, and how many rows of it passed the filters, where known."""
 
     start_us: int | None
@@ -34,7 +34,7 @@ class Page(Struct, frozen=True, eq=False):
 
     relation: Relation
     scan: Dataset
-    cut: Layer | None  # what limits the rows within the query
+    limit_layer: Layer | None  # what limits the rows within the query
     descending: bool
     limit: int  # rows of the answer
     is_filtered: bool
@@ -59,11 +59,11 @@ class Page(Struct, frozen=True, eq=False):
         return after.number - 1 if self.inclusive else after.number
 
     @contextmanager
-    def narrowed(self, run: Run) -> Iterator[Read]:
+    def narrowed(self, run: Run) -> Iterator[ReadRange]:
         """While this lasts the query reads no more than it needs for its page; `run` asks the engine."""
-        scan, cut, after = self.scan, self.cut, self.after
+        scan, limit_layer, after = self.scan, self.limit_layer, self.after
         before = (scan.start_us, scan.end_us, scan.asked_end)
-        kept = (cut.cut_by, cut.limit, cut.offset) if cut is not None else None
+        kept = (limit_layer.cut_by, limit_layer.limit, limit_layer.offset) if limit_layer is not None else None
         try:
             read = self._narrow(run)
             if after is not None:
@@ -72,17 +72,17 @@ class Page(Struct, frozen=True, eq=False):
                 else:
                     scan.narrow(after.time_us, None)
                 scan.after = self._condition(after)
-            if cut is not None:
-                cut.cut_by, cut.offset = self.keys, self.skipped
+            if limit_layer is not None:
+                limit_layer.cut_by, limit_layer.offset = self.keys, self.skipped
             yield read
         finally:
             scan.start_us, scan.end_us, scan.asked_end = before
             scan.after = None
-            if cut is not None and kept is not None:
-                cut.cut_by, cut.limit, cut.offset = kept
+            if limit_layer is not None and kept is not None:
+                limit_layer.cut_by, limit_layer.limit, limit_layer.offset = kept
 
     @contextmanager
-    def within(self, read: Read) -> Iterator[None]:
+    def within(self, read: ReadRange) -> Iterator[None]:
         """While this lasts the dataset is what was read of it."""
         scan = self.scan
         before = (scan.start_us, scan.end_us)
@@ -92,12 +92,12 @@ class Page(Struct, frozen=True, eq=False):
         finally:
             scan.start_us, scan.end_us = before
 
-    def _narrow(self, run: Run) -> Read:
+    def _narrow(self, run: Run) -> ReadRange:
         """Leaves out what lies beyond the last row of the page, which is looked for in ever more files."""
         scan, after = self.scan, self.after
         start_us, end_us, asked_end = scan.start_us, scan.end_us, scan.asked_end
         if after is None and _rows_at_most(scan) <= self.limit:
-            return Read(start_us, end_us, None)
+            return ReadRange(start_us, end_us, None)
         last_us = rows = None
         partly = False
         steps = list(self._steps())
@@ -120,7 +120,7 @@ class Page(Struct, frozen=True, eq=False):
         scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
         if last_us is not None:
             self._narrow_to(last_us)
-        return Read(read_start_us, read_end_us, rows, partly)
+        return ReadRange(read_start_us, read_end_us, rows, partly)
 
     def _narrow_to(self, last_us: int) -> None:
         """Leaves out what comes after this time in the order of the page."""
@@ -162,12 +162,12 @@ class Page(Struct, frozen=True, eq=False):
         """
         time = self.scan.event_time.id
         out = Emitter()
-        if self.cut is not None:
-            kept = self.cut.limit
-            self.cut.limit, self.cut.cut_by, self.cut.offset = None, (), 0
+        if self.limit_layer is not None:
+            kept = self.limit_layer.limit
+            self.limit_layer.limit, self.limit_layer.cut_by, self.limit_layer.offset = None, (), 0
         rows = out.table(self.relation.emit({time}, out))
-        if self.cut is not None:
-            self.cut.limit = kept
+        if self.limit_layer is not None:
+            self.limit_layer.limit = kept
         count = exp.Literal.number(self.limit)
         if self.descending:
             last = fn("list_min", fn("max", reference(time), count))
@@ -200,7 +200,7 @@ class UnitedPage(Struct, frozen=True, eq=False):
     relation: Relation
     union: United
     scans: tuple[Dataset, ...]  # one of each member of the union
-    cut: Layer | None  # what limits the rows within the query
+    limit_layer: Layer | None  # what limits the rows within the query
     descending: bool
     limit: int  # rows of the answer
     is_filtered: bool  # above the union
@@ -237,15 +237,15 @@ class UnitedPage(Struct, frozen=True, eq=False):
         known = self.union.found
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known
-        kept = self.cut.limit if self.cut is not None else None
-        by = self.cut.cut_by if self.cut is not None else ()
-        if self.cut is not None:
-            self.cut.limit, self.cut.cut_by = None, ()
+        kept = self.limit_layer.limit if self.limit_layer is not None else None
+        by = self.limit_layer.cut_by if self.limit_layer is not None else ()
+        if self.limit_layer is not None:
+            self.limit_layer.limit, self.limit_layer.cut_by = None, ()
         try:
             return tallied(run(tally(self.relation, self.union.number, self.limit, descending=self.descending)))
         finally:
-            if self.cut is not None:
-                self.cut.limit, self.cut.cut_by = kept, by
+            if self.limit_layer is not None:
+                self.limit_layer.limit, self.limit_layer.cut_by = kept, by
 
 
 def page_of(
@@ -257,15 +257,15 @@ def page_of(
     layers, scan = _layers_of(relation)
     if not relation.events or not isinstance(scan, Dataset) or not _is_by_time(order, scan):
         return None
-    found = _cut_of(layers, order, scan.event_time.id)
+    found = _limit_layer_of(layers, order, scan.event_time.id)
     if found is None:
         return None
-    cut, filtered = found
-    if cut is not None and cut.limit is not None:
-        limit = min(limit, cut.limit)
+    limit_layer, filtered = found
+    if limit_layer is not None and limit_layer.limit is not None:
+        limit = min(limit, limit_layer.limit)
     if limit < 1:
         return None
-    return Page(relation, scan, cut, order[0].descending, limit, filtered, after, inclusive)
+    return Page(relation, scan, limit_layer, order[0].descending, limit, filtered, after, inclusive)
 
 
 def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> UnitedPage | None:
@@ -275,7 +275,7 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
         return None
     if not _is_by(order, union.time.id):
         return None
-    found = _cut_of(layers, order, union.time.id)
+    found = _limit_layer_of(layers, order, union.time.id)
     if found is None or any(map(_is_random, layers)):
         return None
     scans: list[Dataset] = []
@@ -286,12 +286,12 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
         if any(layer.limit is not None or _is_other(layer) or _is_random(layer) for layer in own):
             return None
         scans.append(scan)
-    cut, filtered = found
-    if cut is not None and cut.limit is not None:
-        limit = min(limit, cut.limit)
+    limit_layer, filtered = found
+    if limit_layer is not None and limit_layer.limit is not None:
+        limit = min(limit, limit_layer.limit)
     if limit < 1 or sum(map(_rows_at_most, scans)) <= limit:
         return None
-    return UnitedPage(relation, union, tuple(scans), cut, order[0].descending, limit, filtered)
+    return UnitedPage(relation, union, tuple(scans), limit_layer, order[0].descending, limit, filtered)
 
 
 def _rows_at_most(scan: Dataset) -> int:
@@ -309,26 +309,26 @@ def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
     return layers, relation
 
 
-def _cut_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) -> tuple[Layer | None, bool] | None:
+def _limit_layer_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) -> tuple[Layer | None, bool] | None:
     """Return what limits the rows, and whether they are filtered; None where the rows are no page in the order of
     time.
     """
-    cut: Layer | None = None
+    limit_layer: Layer | None = None
     filtered = False
     for layer in layers:
         if _is_other(layer):
             return None
         if layer.limit is not None:
             # What filters or limits the rows that a limit leaves would have to see the same ones on each page.
-            if cut is not None or filtered:
+            if limit_layer is not None or filtered:
                 return None
             if not _is_by(layer.cut_by, time) or layer.cut_by[0].descending is not order[0].descending:
                 return None
-            cut = layer
+            limit_layer = layer
         elif layer.scan is None and layer.parent.scan is not None:  # a random part of the rows
             return None
         filtered = filtered or bool(layer.where)
-    return cut, filtered
+    return limit_layer, filtered
 
 
 def _is_other(layer: Layer) -> bool:

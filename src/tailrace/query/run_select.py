@@ -9,9 +9,10 @@ import pyarrow as pa
 from tailrace.lake import Lake, Snapshot
 from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
+from tailrace.query.apl_request import AplRequest
 from tailrace.query.engines.engine import Engine, Interrupt
 from tailrace.query.results import Result
-from tailrace.query.run import AplRequest, rows_of
+from tailrace.query.run import rows_of
 from tailrace.query.sources import readable
 
 ALL_TIME_NS = 2**62  # an end that no event comes after

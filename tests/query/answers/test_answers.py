@@ -11,18 +11,18 @@ from support import answers
 
 from tailrace.query import to_arrow, to_csv, to_ndjson
 from tailrace.query.answers import cells, to_legacy, to_result, to_tabular, to_tabular_rows
-from tailrace.query.engines.duckdb import JSON_FIELD
-from tailrace.query.run import (
+from tailrace.query.apl_request import FieldOrder
+from tailrace.query.apl_result import (
     Aggregate,
     AplField,
     AplResult,
     AplStatus,
     AplTable,
-    Buckets,
-    Message,
-    Order,
-    Range,
+    BinSize,
+    QueryMessage,
+    TimeRange,
 )
+from tailrace.query.engines.duckdb import JSON_FIELD
 
 HOUR_NS = 3_600_000_000_000
 UTC_US = pa.timestamp("us", "UTC")
@@ -70,8 +70,8 @@ EVENTS = AplTable(
         ),
     ),
     sources=("logs",),
-    order=(Order("_time", True),),
-    range=Range("_time", 0, HOUR_NS),
+    order=(FieldOrder("_time", True),),
+    range=TimeRange("_time", 0, HOUR_NS),
 )
 GROUPS = AplTable(
     name="0",
@@ -98,10 +98,10 @@ GROUPS = AplTable(
         ),
     ),
     sources=("logs",),
-    order=(Order("_time", False), Order("count_", True)),
+    order=(FieldOrder("_time", False), FieldOrder("count_", True)),
     groups=("_time", "method"),
-    range=Range("_time", T0 * 1000, T0 * 1000 + 2 * HOUR_NS),
-    buckets=Buckets("_time", HOUR_NS),
+    range=TimeRange("_time", T0 * 1000, T0 * 1000 + 2 * HOUR_NS),
+    buckets=BinSize("_time", HOUR_NS),
     aggregated=True,
 )
 TOTALS = AplTable(
@@ -109,7 +109,7 @@ TOTALS = AplTable(
     fields=GROUPS.fields[1:],
     rows=pa.table([["GET", None], [5, 1], ["[]", "[]"]], schema=pa.schema(list(GROUPS.rows.schema)[1:])),
     sources=("logs",),
-    order=(Order("count_", True),),
+    order=(FieldOrder("count_", True),),
     groups=("method",),
     aggregated=True,
 )
@@ -273,7 +273,7 @@ def test_a_structured_query_names_its_aggregations() -> None:
 
 
 def test_status_has_true_figures_and_messages() -> None:
-    told = status(min_time_ns=0, max_time_ns=HOUR_NS, messages=(Message("warn", "apl_x_1", "x"),))
+    told = status(min_time_ns=0, max_time_ns=HOUR_NS, messages=(QueryMessage("warn", "apl_x_1", "x"),))
     result = AplResult((EVENTS,), told, ())
 
     shown = answers.tabular(to_tabular(result)).status

@@ -10,7 +10,8 @@ from query.functions.kit import NOW_NS, connected, shown
 
 from tailrace.lake import Lake, LakeSettings
 from tailrace.query import DuckDB, QueryLimits
-from tailrace.query.run import AplRequest, run_apl
+from tailrace.query.apl_request import AplRequest
+from tailrace.query.run import run_apl
 
 Ask = Callable[[str], Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from tailrace.query.apl_result import AplTable
 from tailrace.query.results import is_json, shown
-from tailrace.query.run import AplTable
 from tailrace.query.values import timespan_text
 
 TIMESPAN = "timespan"  # the type of a field whose values are integers of nanoseconds

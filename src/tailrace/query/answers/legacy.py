@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events.times import rfc3339
 from tailrace.query.answers import cells, status
-from tailrace.query.run import CURSOR, AplResult, AplTable
+from tailrace.query.apl_result import CURSOR, AplResult, AplTable
 
 TIME, SYSTEM_TIME = "_time", "_sysTime"
 GROUP_ID_BITS = 53  # so that JavaScript reads it exactly

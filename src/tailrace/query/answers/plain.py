@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from tailrace.query.answers.cells import TIMESPAN
+from tailrace.query.apl_result import AplResult
 from tailrace.query.results import Result
-from tailrace.query.run import AplResult
 from tailrace.query.values import timespan_text
 
 

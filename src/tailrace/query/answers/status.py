@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events.times import rfc3339
-from tailrace.query.run import AplStatus, Message
+from tailrace.query.apl_result import AplStatus, QueryMessage
 
 NO_TIME = "0001-01-01T00:00:00Z"  # Go's zero time, where no row was read
 CACHE_MISS = 1  # a bit of `cacheStatus`; nothing is answered from a cache
@@ -25,7 +25,7 @@ class Status(Struct, frozen=True, rename="camel"):
     cache_status: int
     min_block_time: str
     max_block_time: str
-    messages: tuple[Message, ...]
+    messages: tuple[QueryMessage, ...]
     min_cursor: str | UnsetType = UNSET
     max_cursor: str | UnsetType = UNSET
 

@@ -9,7 +9,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events.times import rfc3339
 from tailrace.query.answers import cells, status
-from tailrace.query.run import AplField, AplResult, AplTable, Order
+from tailrace.query.apl_request import FieldOrder
+from tailrace.query.apl_result import AplField, AplResult, AplTable
 
 
 class Aggregation(Struct, frozen=True, omit_defaults=True):
@@ -55,7 +56,7 @@ class Table(Struct, frozen=True):
     name: str
     sources: list[Named]
     fields: list[Field]
-    order: tuple[Order, ...]
+    order: tuple[FieldOrder, ...]
     groups: list[Named]
     range: Range | UnsetType = UNSET
     buckets: Buckets | UnsetType = UNSET

@@ -1,0 +1,169 @@
+"""A query compiled: its SELECT, the page of rows that it reads, and the table that it answers."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import sqlglot.expressions as exp
+
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError
+from tailrace.query.apl_request import AplRequest, FieldOrder
+from tailrace.query.apl_result import CURSOR, DEFAULT_ROWS, MAX_ROWS, Aggregate, AplField, AplTable, BinSize, TimeRange
+from tailrace.query.column_types import arrow_field, type_text
+from tailrace.query.compile.columns import distinct_name
+from tailrace.query.compile.compiler import Compiler
+from tailrace.query.compile.dataset import TIME
+from tailrace.query.compile.relation import Emitter, Key, identifier, reference, references
+from tailrace.query.cursors import RowCursors, decode
+from tailrace.query.engines.engine import Session
+from tailrace.query.pages import ReadRange, page_of, united_page_of
+from tailrace.query.rest_columns import add_rest_columns
+
+
+class CompiledQuery:
+    """A query over the datasets as a compiler sees them, and once it was run what its answer says of them."""
+
+    def __init__(self, compiler: Compiler, program: tree.Program, request: AplRequest) -> None:
+        self.compiler = compiler
+        self.request = request
+        self.relation = compiler.program(program)
+        self.columns = self.relation.listed()
+        self.rest = self.relation.rest if self.relation.events else None
+        self.limit = self._limit()
+        self.order = self._order()
+        self.matched: int | None = None  # rows that the filters let through, where the answer told
+        self.row_cursors: RowCursors | None = None
+        self.read_range: ReadRange | None = None
+        after = decode(request.cursor) if request.cursor else None
+        self.page = page_of(self.relation, self.order, self.limit, after=after, inclusive=request.include_cursor)
+        if after is not None and self.page is None:
+            raise AplError("a cursor leads through the events of one dataset in the order of _time, not through this")
+        self.united = united_page_of(self.relation, self.order, self.limit) if self.page is None else None
+
+    def _limit(self) -> int:
+        if self.relation.limited:
+            return MAX_ROWS
+        default = self.request.default_limit
+        if self.relation.events:
+            return min(default or DEFAULT_ROWS, MAX_ROWS)
+        return min(default or MAX_ROWS, MAX_ROWS)
+
+    def _order(self) -> tuple[Key, ...]:
+        default = self.request.default_order
+        if not default or self.relation.settled:
+            return self.relation.order
+        return tuple(self._keys_of(default))
+
+    def _keys_of(self, order: Sequence[FieldOrder]) -> Iterator[Key]:
+        for key in order:
+            column = self.relation.find(key.field)
+            if column is not None:
+                yield Key(key.field, column.value, key.desc, not key.desc)
+
+    @property
+    def has_bins(self) -> bool:
+        """Whether bins of time are among the groups."""
+        return any(column.id in self.compiler.bins for column in self.columns)
+
+    def select(self) -> exp.Query:
+        """Return the SELECT of the columns to show, and of those that are only for us."""
+        shown = dict.fromkeys(column.id for column in self.columns)
+        hidden = [self.rest.id] if self.rest is not None else []
+        if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
+            hidden.append(self.compiler.matched)
+        out = Emitter()
+        order = self.order if self.page is None else self.page.keys
+        if self.page is not None:
+            hidden += [identifier(key.value.sql) for key in order if identifier(key.value.sql) not in shown]
+        keys = [key for key in order if self.relation.has(identifier(key.value.sql))]
+        needed = {*shown, *hidden} | references([key.value.sql for key in keys])
+        source = out.table(self.relation.emit(needed, out))
+        cells: list[exp.Expr] = [reference(name) for name in (*shown, *hidden)]
+        if not cells:
+            cells = [exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("c0"))]
+        select = exp.Select(expressions=cells, from_=exp.From(this=source))
+        if keys:
+            select.set("order", exp.Order(expressions=[key.ordered() for key in keys]))
+        select.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
+        if self.page is not None and self.page.limit_layer is None:
+            select.set("offset", exp.Offset(expression=exp.Literal.number(self.page.skipped)))
+        return out.finished(select)
+
+    def run(self, session: Session) -> AplTable:
+        """Return the answer as a table."""
+        answer = self._answer(session)
+        matched = self.compiler.matched
+        if matched is not None and matched in answer.column_names and answer.num_rows:
+            self.matched = answer[matched][0].as_py() or 0
+        names: set[str] = set()
+        fields: list[AplField] = []
+        arrays: list[pa.ChunkedArray] = []
+        for column in self.columns:
+            values = answer[column.id]
+            noted = self.compiler.aggregated.get(column.id)
+            agg = Aggregate(noted.name, noted.fields, noted.args) if noted is not None else None
+            fields.append(AplField(distinct_name(column.name, names), type_text(column, values), agg))
+            arrays.append(values)
+        kinds = [arrow_field(field.name, column) for field, column in zip(fields, self.columns, strict=True)]
+        if self.rest is not None:
+            add_rest_columns(self.relation, answer[self.rest.id], names, fields, arrays, kinds, session.max_cells)
+        if self.row_cursors is not None and self.request.include_cursor_field:
+            fields.append(AplField(distinct_name(CURSOR, names), "string"))
+            arrays.append(pa.chunked_array([pa.array(self.row_cursors.texts(), pa.string())]))
+            kinds.append(pa.field(fields[-1].name, pa.string()))
+        rows = pa.Table.from_arrays(arrays, schema=pa.schema(kinds))
+        return AplTable(
+            "0",
+            tuple(fields),
+            rows,
+            sources=tuple(dict.fromkeys(dataset.name for dataset in self.compiler.datasets)),
+            order=tuple(FieldOrder(key.name, key.descending) for key in self.order if key.name in names),
+            groups=tuple(name for name in self.compiler.groups if name in names),
+            range=self._time_range(),
+            buckets=self._bin_size(),
+            aggregated=not self.relation.events,
+        )
+
+    def _answer(self, session: Session) -> pa.Table:
+        def run(query: exp.Query) -> pa.Table:
+            register_rows(self.compiler, session)
+            return session.table(query)
+
+        page = self.page
+        if self.united is not None:
+            with self.united.narrowed(run) as self.matched:
+                return run(self.select())
+        if page is None:
+            return run(self.select())
+        with page.narrowed(run) as self.read_range:
+            answer = run(self.select())
+        keys = [answer[identifier(key.value.sql)] for key in page.keys]
+        self.row_cursors = RowCursors(*keys, descending=page.descending, after=page.after, skipped=page.skipped)
+        return answer
+
+    def _time_range(self) -> TimeRange | None:
+        compiler = self.compiler
+        if not compiler.datasets:
+            return None
+        start, end = compiler.range_ns()
+        sizes = [compiler.bins[column.id] for column in self.columns if column.id in compiler.bins]
+        if sizes:
+            size = sizes[0]
+            start, end = start // size * size, -(-end // size) * size
+        return TimeRange(TIME, start, end)
+
+    def _bin_size(self) -> BinSize | None:
+        for column in self.columns:
+            if column.id in self.compiler.bins:
+                return BinSize(column.name, self.compiler.bins[column.id])
+        return None
+
+
+def register_rows(compiler: Compiler, session: Session) -> None:
+    """Tell a session of the rows in memory that a query reads, once it is a tree."""
+    for dataset in compiler.datasets:
+        hot = dataset.hot_table()
+        if hot is not None:
+            session.register(dataset.hot_name, hot)
+    for name, rows in compiler.inline.items():
+        session.register(name, rows)

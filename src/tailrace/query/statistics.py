@@ -1,0 +1,138 @@
+"""The figures of an answered query: rows examined and matched, files read and passed over."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlglot.expressions as exp
+
+from tailrace.query.apl_result import AplStatus, AplTable, QueryMessage
+from tailrace.query.compile.compiler import extent_us
+from tailrace.query.compile.dataset import TIME, Dataset
+from tailrace.query.compile.operators import message_code
+from tailrace.query.compile.relation import Emitter, Layer
+from tailrace.query.compiled import CompiledQuery
+from tailrace.query.engines.engine import Session
+
+IMPLICIT_END = "implicit end time of now applied"
+LOWER_BOUND = "rowsMatched is a lower bound, as no more events were read than the answer needs"
+
+
+def status_of(compiled: CompiledQuery, session: Session, table: AplTable) -> AplStatus:
+    """Return the status of a query that was run, whose answer is `table`."""
+    page, read = compiled.page, compiled.read_range
+    if page is None or read is None:
+        return _status(compiled, session, table)
+    total: int | None = None
+    if read.partly and compiled.compiler.filtered:
+        compiled.compiler.warn(message_code(LOWER_BOUND), LOWER_BOUND, priority="info")
+    elif read.partly and page.after is None:
+        total = _rows_in_range(session, page.scan)
+    with page.within(read):
+        return _status(compiled, session, table, total)
+
+
+def _status(compiled: CompiledQuery, session: Session, table: AplTable, total: int | None = None) -> AplStatus:
+    """`total` is the number of rows of an unfiltered query of which only a part was read."""
+    compiler = compiled.compiler
+    examined = sum(_rows_in_range(session, dataset) for dataset in compiler.datasets)
+    files = sum(len(dataset.snapshot.files) for dataset in compiler.datasets)
+    read_files = sum(len(dataset.read_files) for dataset in compiler.datasets)
+    hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
+    matched = compiled.matched
+    if not compiler.filtered and matched is None:
+        matched = examined if total is None else total
+    elif matched is None:
+        matched = _matched_by_answer(compiled, table.rows.num_rows)
+    if matched is None:
+        matched = _count_matched(compiled, session)
+    times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
+    if compiled.request.end_ns is None and any(not dataset.asked_end for dataset in compiler.datasets):
+        compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
+    messages = tuple(
+        QueryMessage(remark.priority, remark.code, remark.text, count) for remark, count in compiler.remarks.values()
+    )
+    min_cursor, max_cursor = _cursor_range(compiled)
+    return AplStatus(
+        1,
+        examined,
+        matched,
+        blocks_examined=files + hot,
+        blocks_matched=read_files + hot,
+        blocks_skipped=files - read_files,
+        num_groups=table.rows.num_rows if table.aggregated else 0,
+        min_time_ns=min((low * 1000 for low, _ in times if low is not None), default=None),
+        max_time_ns=max((high * 1000 for _, high in times if high is not None), default=None),
+        min_cursor=min_cursor,
+        max_cursor=max_cursor,
+        messages=messages,
+        is_partial=bool(compiler.left_out),
+    )
+
+
+def _cursor_range(compiled: CompiledQuery) -> tuple[str, str]:
+    """Return the cursors of the first and the last row, the lower one first; where there is no row, the cursor that was
+    given, as the end of its pages.
+    """
+    cursors = compiled.row_cursors
+    if not cursors:
+        return compiled.request.cursor, compiled.request.cursor
+    first, last = cursors.text(0), cursors.text(-1)
+    return min(first, last), max(first, last)
+
+
+def _matched_by_answer(compiled: CompiledQuery, rows: int) -> int | None:
+    """Return the rows of what was read that the filters let through, where the answer or finding its page told."""
+    page, read, cursors = compiled.page, compiled.read_range, compiled.row_cursors
+    if page is None:
+        return rows if rows < compiled.limit and _is_uncut(compiled) else None
+    if read is None or cursors is None:
+        return None
+    if read.rows is not None:
+        return read.rows + (cursors.count_at(page.after.time_us) if page.after is not None else 0)
+    return rows if rows < page.limit else None
+
+
+def _is_uncut(compiled: CompiledQuery) -> bool:
+    """Whether the rows are all events that the filters let through, if the answer's own limit did not cut them."""
+    below = compiled.relation
+    while isinstance(below, Layer) and below.events and below.limit is None:
+        below = below.parent
+    return below.events and not isinstance(below, Layer)
+
+
+def _count_matched(compiled: CompiledQuery, session: Session) -> int:
+    """Return the rows that the filters let through, before any limit."""
+    relation = below = compiled.relation
+    while isinstance(below, Layer):
+        if below.limit is not None or not below.events:
+            relation = below.parent
+        below = below.parent
+    out = Emitter()
+    source = out.table(relation.emit(set(), out))
+    total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
+    answer = session.table(out.finished(exp.Select(expressions=[total], from_=exp.From(this=source))))
+    count: int = answer["n"][0].as_py()
+    return count
+
+
+def _rows_in_range(session: Session, dataset: Dataset) -> int:
+    """Rows inside the range, in what was read; files that lie in it whole are not opened for that."""
+    whole = sum(file.rows for file in dataset.read_files if dataset.is_within(file))
+    partly = [file for file in dataset.read_files if not dataset.is_within(file)]
+    for part in dataset.snapshot.hot:
+        whole += _count_between(part[TIME], dataset.start_us, dataset.end_us)
+    if partly:
+        whole += dataset.count_rows(session.table, partly)
+    return whole
+
+
+def _count_between(times: pa.ChunkedArray, start_us: int | None, end_us: int | None) -> int:
+    values = times.cast(pa.int64())
+    kept = pa.scalar(True)
+    if start_us is not None:
+        kept = pc.greater_equal(values, start_us)
+    if end_us is not None:
+        before = pc.less(values, end_us)
+        kept = before if start_us is None else pc.and_(kept, before)
+    elif start_us is None:
+        return len(values)
+    return int(pc.sum(kept).as_py() or 0)
