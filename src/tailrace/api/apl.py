@@ -25,7 +25,9 @@ from tailrace.events import BadRequest, Forbidden, QueryMissing, TailraceError, 
 from tailrace.events.outcome import RequestOutcome, outcome_of
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query import Interrupt
-from tailrace.query.answers import legacy, tabular, to_legacy, to_result, to_tabular, to_tabular_rows
+from tailrace.query.answers import to_legacy, to_result, to_tabular, to_tabular_rows
+from tailrace.query.answers.legacy import LegacyAnswer
+from tailrace.query.answers.tabular import TabularAnswer
 from tailrace.query.apl.times import SECOND
 from tailrace.query.apl_request import DEFAULT_BIN_AUTO_GROUPS, MAX_BIN_AUTO_GROUPS, AplRequest, FieldOrder, Variable
 from tailrace.query.apl_result import AplResult, QueryMessage
@@ -425,7 +427,7 @@ _QUERY = ApiRoute(
     ANY_TOKEN,
     body=AplBody,
     example=_EXAMPLE,
-    answer=(legacy.Answer, tabular.Answer),
+    answer=(LegacyAnswer, TabularAnswer),
     parameters=(FORMAT, SAVE, TOTALS, CURSOR),
     refusals=(404, 406, 422, 429),
     inside=QUERY,
@@ -449,7 +451,7 @@ ROUTES = (
                 "aggregations": [{"op": "count", "field": "*"}],
                 "groupBy": ["level"],
             },
-            answer=legacy.Answer,
+            answer=LegacyAnswer,
             parameters=(SAVE, CURSOR, STREAMING),
             refusals=(422, 429, 503),
             inside=QUERY,

@@ -43,7 +43,7 @@ EVERY_MATCH = (TIME, "_sysTime")  # what a match has beside its data
 NOWHERE = 0  # the place of what no text has written
 
 
-class Aggregation(Struct, frozen=True):
+class LegacyQueryAggregation(Struct, frozen=True):
     """One aggregation: `argument` is what its function takes beside the field."""
 
     op: str
@@ -52,24 +52,24 @@ class Aggregation(Struct, frozen=True):
     argument: Any = None
 
 
-class Filter(Struct, frozen=True, rename="camel"):
+class LegacyQueryFilter(Struct, frozen=True, rename="camel"):
     """A condition: `op` "" is none. `children` have a meaning under and, or, not only."""
 
     op: str = ""
     field: str = ""
     value: Any = None
     case_sensitive: bool = False  # of the ways to find a text in another
-    children: "list[Filter] | None" = None
+    children: "list[LegacyQueryFilter] | None" = None
 
 
-class VirtualField(Struct, frozen=True):
+class LegacyQueryVirtualField(Struct, frozen=True):
     """A field that an APL expression makes."""
 
     alias: str
     expr: str
 
 
-class Projection(Struct, frozen=True):
+class LegacyQueryProjection(Struct, frozen=True):
     """A field to answer with, under another name where it has an alias."""
 
     field: str
@@ -82,25 +82,25 @@ class LegacyQuery(Struct, frozen=True, rename="camel"):
     start_time: str | None = None
     end_time: str | None = None
     resolution: str | None = AUTO
-    aggregations: list[Aggregation] | None = None
+    aggregations: list[LegacyQueryAggregation] | None = None
     group_by: list[str] | None = None
-    filter: Filter | None = None
+    filter: LegacyQueryFilter | None = None
     order: list[FieldOrder] | None = None
     limit: int | None = None
-    virtual_fields: list[VirtualField] | None = None
-    project: list[Projection] | None = None
+    virtual_fields: list[LegacyQueryVirtualField] | None = None
+    project: list[LegacyQueryProjection] | None = None
     cursor: str | None = None
     include_cursor: bool | None = None
 
 
-class Compiled(Struct, frozen=True, eq=False):
+class CompiledLegacyQuery(Struct, frozen=True, eq=False):
     """The tree, and by the column of each aggregation what the answer calls it."""
 
     program: Program
     ops: Mapping[str, str]
 
 
-def compile_legacy(dataset: str, query: LegacyQuery) -> Compiled:
+def compile_legacy(dataset: str, query: LegacyQuery) -> CompiledLegacyQuery:
     """Return the tree of a structured query over a dataset. Raise AplError for what it cannot mean."""
     operators: list[Operator] = []
     for number, field in enumerate(query.virtual_fields or ()):
@@ -120,10 +120,12 @@ def compile_legacy(dataset: str, query: LegacyQuery) -> Compiled:
         operators += _matches(query)
     source = Query(NOWHERE, Table(NOWHERE, Pattern(NOWHERE, (dataset,))), tuple(operators))
     ops = {column: each.alias or each.op for column, each in zip(columns, aggregations, strict=True)}
-    return Compiled(Program(NOWHERE, (), source), ops)
+    return CompiledLegacyQuery(Program(NOWHERE, (), source), ops)
 
 
-def _summarized(query: LegacyQuery, aggregations: Sequence[Aggregation], names: Sequence[str]) -> list[Operator]:
+def _summarized(
+    query: LegacyQuery, aggregations: Sequence[LegacyQueryAggregation], names: Sequence[str]
+) -> list[Operator]:
     others = tuple(
         Named(NOWHERE, name, _field(each.argument))
         for name, each in zip(names, aggregations, strict=True)
@@ -230,7 +232,7 @@ _OPS = (
 )  # fmt: skip
 
 
-def _condition(filter: Filter, where: str, depth: int = 1) -> Expression | None:
+def _condition(filter: LegacyQueryFilter, where: str, depth: int = 1) -> Expression | None:
     """Return the predicate of a filter; None for one that takes every row."""
     op = filter.op.lower()
     if depth > MAX_FILTER_DEPTH:
@@ -301,7 +303,7 @@ def _literal(value: Any, where: str, only: type | None = None) -> Constant:
 # Aggregations
 
 
-def _aggregation(given: Aggregation, where: str) -> Expression:
+def _aggregation(given: LegacyQueryAggregation, where: str) -> Expression:
     op = given.op.lower()
     conditional = op.endswith("if") and op in _CONDITIONAL
     build = _AGGREGATIONS.get(op.removesuffix("if") if conditional else op)
@@ -314,7 +316,7 @@ def _aggregation(given: Aggregation, where: str) -> Expression:
     return Call(NOWHERE, _CONDITIONAL[op], (*arguments, _predicate(given, where)))
 
 
-def _predicate(given: Aggregation, where: str) -> Expression:
+def _predicate(given: LegacyQueryAggregation, where: str) -> Expression:
     """Return the argument of an aggregation under a condition: an APL predicate, or a filter."""
     argument = given.argument
     if isinstance(argument, list) and argument:
@@ -325,21 +327,21 @@ def _predicate(given: Aggregation, where: str) -> Expression:
 
 
 _Arguments = tuple[str, list[Expression]]
-_Build = Callable[[Aggregation, str, bool], _Arguments]
+_Build = Callable[[LegacyQueryAggregation, str, bool], _Arguments]
 
 
-def _of_field(given: Aggregation, where: str) -> Name:
+def _of_field(given: LegacyQueryAggregation, where: str) -> Name:
     if not given.field or given.field == "*":
         raise AplError(f"{where} has the op {given.op!r} but no field")
     return _field(given.field)
 
 
-def _count(given: Aggregation, where: str, conditional: bool) -> _Arguments:
+def _count(given: LegacyQueryAggregation, where: str, conditional: bool) -> _Arguments:
     return "count", []
 
 
 def _simple(name: str) -> _Build:
-    def build(given: Aggregation, where: str, conditional: bool) -> _Arguments:
+    def build(given: LegacyQueryAggregation, where: str, conditional: bool) -> _Arguments:
         return name, [_of_field(given, where)]
 
     return build
@@ -348,7 +350,7 @@ def _simple(name: str) -> _Build:
 def _numbered(name: str, default: int) -> _Build:
     """With a number beside the field: how many, or how many buckets."""
 
-    def build(given: Aggregation, where: str, conditional: bool) -> _Arguments:
+    def build(given: LegacyQueryAggregation, where: str, conditional: bool) -> _Arguments:
         number = given.argument
         if conditional and isinstance(number, list):
             number = number[0] if len(number) > 1 else None
@@ -365,7 +367,7 @@ def _numbered(name: str, default: int) -> _Build:
     return build
 
 
-def _percentiles(given: Aggregation, where: str, conditional: bool) -> _Arguments:
+def _percentiles(given: LegacyQueryAggregation, where: str, conditional: bool) -> _Arguments:
     wanted = given.argument
     if conditional and isinstance(wanted, list):
         wanted = wanted[:-1]
@@ -378,12 +380,12 @@ def _percentiles(given: Aggregation, where: str, conditional: bool) -> _Argument
     return "percentiles_array", [field, *(_literal(p, where) for p in wanted)]
 
 
-def _is_other(given: Aggregation) -> bool:
+def _is_other(given: LegacyQueryAggregation) -> bool:
     """Whether it asks for another field in the row where its own is the extreme."""
     return given.op.lower() in _EXTREMES and isinstance(given.argument, str) and bool(given.argument)
 
 
-def _other(given: Aggregation, name: str) -> Expression:
+def _other(given: LegacyQueryAggregation, name: str) -> Expression:
     return Call(NOWHERE, _EXTREMES[given.op.lower()], (_of_field(given, "aggregations"), _field(name)))
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from query.functions.conftest import Ask
 
-from tailrace.query.functions import sql_parser
+from tailrace.query.functions import sql_tokens
 from tailrace.query.functions.sql import MAX_SQL_CHARACTERS
 from tailrace.query.functions.udf import UDFS
 
@@ -337,7 +337,7 @@ _LITERALS = st.one_of(
     st.sampled_from(["1.5", ".5", "1e9", "0x1f", "null", "TRUE", "?", ":id", "%s", "$2", "date '2020-01-01'"]),
     st.text(max_size=8).map(lambda value: "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"),
 )
-_BINARY = st.sampled_from([*sql_parser.BINARY, *sorted(sql_parser.PATTERNS), "NOT LIKE", "IS", "IS NOT"])
+_BINARY = st.sampled_from([*sql_tokens.BINARY, *sorted(sql_tokens.PATTERNS), "NOT LIKE", "IS", "IS NOT"])
 
 
 def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

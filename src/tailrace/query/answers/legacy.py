@@ -16,7 +16,7 @@ GROUP_ID_BITS = 53  # so that JavaScript reads it exactly
 NS_PER_US = 1_000
 
 
-class Match(Struct, frozen=True):
+class LegacyMatch(Struct, frozen=True):
     """One event."""
 
     time: str = msgspec.field(name=TIME)
@@ -25,43 +25,43 @@ class Match(Struct, frozen=True):
     data: dict[str, Any]
 
 
-class Aggregated(Struct, frozen=True):
+class LegacyAggregation(Struct, frozen=True):
     """The value of one aggregation: `op` is its alias, or its name where it has none."""
 
     op: str
     value: Any
 
 
-class Group(Struct, frozen=True):
+class LegacyGroup(Struct, frozen=True):
     """One group: `id` is the same for the same values wherever they are."""
 
     id: int
     group: dict[str, Any]
-    aggregations: list[Aggregated]
+    aggregations: list[LegacyAggregation]
 
 
-class Interval(Struct, frozen=True, rename="camel"):
+class LegacyInterval(Struct, frozen=True, rename="camel"):
     """The groups of a bucket of time, RFC 3339, end exclusive."""
 
     start_time: str
     end_time: str
-    groups: list[Group]
+    groups: list[LegacyGroup]
 
 
-class Buckets(Struct, frozen=True):
+class LegacyBuckets(Struct, frozen=True):
     """Both lists are never null, which the Python client does not take."""
 
-    series: list[Interval]
-    totals: list[Group]
+    series: list[LegacyInterval]
+    totals: list[LegacyGroup]
 
 
-class Answer(Struct, frozen=True, rename="camel"):
+class LegacyAnswer(Struct, frozen=True, rename="camel"):
     """The whole answer. The Go client permits `datasetNames` and `fieldsMetaMap` only of an APL query."""
 
     format: str
     status: status.Status
-    matches: list[Match]
-    buckets: Buckets
+    matches: list[LegacyMatch]
+    buckets: LegacyBuckets
     dataset_names: tuple[str, ...] | UnsetType = UNSET
     fields_meta_map: dict[str, list[Any]] | UnsetType = UNSET
     fields_meta: list[Any] | UnsetType = UNSET
@@ -69,11 +69,11 @@ class Answer(Struct, frozen=True, rename="camel"):
 
 def to_legacy(result: AplResult, ops: Mapping[str, str] | None = None) -> bytes:
     """`format=legacy`. A structured query has fewer members; `ops` are its columns to show, with their names."""
-    answer = Answer(
+    answer = LegacyAnswer(
         "legacy",
-        status.shown(result.status),
+        status.to_status(result.status),
         [] if result.tables[0].aggregated else list(_matches(result)),
-        _buckets(result, ops) if result.tables[0].aggregated else Buckets([], []),
+        _buckets(result, ops) if result.tables[0].aggregated else LegacyBuckets([], []),
         dataset_names=result.datasets if ops is None else UNSET,
         fields_meta_map={} if ops is None else UNSET,
         fields_meta=UNSET if ops is None else [],
@@ -81,13 +81,13 @@ def to_legacy(result: AplResult, ops: Mapping[str, str] | None = None) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def _matches(result: AplResult) -> Iterator[Match]:
+def _matches(result: AplResult) -> Iterator[LegacyMatch]:
     for part in cells.slices(result.tables[0]):
         for match in _matches_of(part):
             yield cells.encoded(match)
 
 
-def _matches_of(table: AplTable) -> Iterator[Match]:
+def _matches_of(table: AplTable) -> Iterator[LegacyMatch]:
     names = [field.name for field in table.fields]
     named = dict(zip(names, cells.columns(table), strict=True))
     count = table.rows.num_rows
@@ -96,36 +96,38 @@ def _matches_of(table: AplTable) -> Iterator[Match]:
     cursors = named.pop(CURSOR, [""] * count)
     rows: Any = zip(*named.values(), strict=True) if named else [()] * count
     for time, system_time, cursor, row in zip(times, system_times, cursors, rows, strict=True):
-        yield Match(time or status.NO_TIME, system_time or status.NO_TIME, cursor, dict(zip(named, row, strict=True)))
+        yield LegacyMatch(
+            time or status.NO_TIME, system_time or status.NO_TIME, cursor, dict(zip(named, row, strict=True))
+        )
 
 
-def _buckets(result: AplResult, ops: Mapping[str, str] | None) -> Buckets:
+def _buckets(result: AplResult, ops: Mapping[str, str] | None) -> LegacyBuckets:
     table = result.tables[0]
     totals = next((other for other in result.tables if other.name == "_totals"), None)
     binned = table.buckets is not None and table.buckets.field == TIME and TIME in table.groups
     if not binned:
         groups = list(_groups(table, ops))
-        return Buckets([_whole(table, groups)] if groups else [], groups)
+        return LegacyBuckets([_whole(table, groups)] if groups else [], groups)
     assert table.buckets is not None
     size_ns = int(table.buckets.size)
-    series: dict[int, list[Group]] = {}
+    series: dict[int, list[LegacyGroup]] = {}
     starts = table.rows[TIME].cast("int64").to_pylist()
     for start_us, group in zip(starts, _groups(table, ops, without=TIME), strict=True):
         if start_us is not None:
             series.setdefault(start_us * NS_PER_US, []).append(group)
-    return Buckets(
-        [Interval(rfc3339(start), rfc3339(start + size_ns), groups) for start, groups in sorted(series.items())],
+    return LegacyBuckets(
+        [LegacyInterval(rfc3339(start), rfc3339(start + size_ns), groups) for start, groups in sorted(series.items())],
         [] if totals is None else list(_groups(totals, ops)),
     )
 
 
-def _whole(table: AplTable, groups: list[Group]) -> Interval:
+def _whole(table: AplTable, groups: list[LegacyGroup]) -> LegacyInterval:
     if table.range is None:
-        return Interval(status.NO_TIME, status.NO_TIME, groups)
-    return Interval(rfc3339(table.range.start_ns), rfc3339(table.range.end_ns), groups)
+        return LegacyInterval(status.NO_TIME, status.NO_TIME, groups)
+    return LegacyInterval(rfc3339(table.range.start_ns), rfc3339(table.range.end_ns), groups)
 
 
-def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None = None) -> Iterator[Group]:
+def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None = None) -> Iterator[LegacyGroup]:
     names = [field.name for field in table.fields]
     keys = [n for n, name in enumerate(names) if name in table.groups and name != without]
     values = [n for n, name in enumerate(names) if name not in table.groups and (ops is None or name in ops)]
@@ -133,8 +135,8 @@ def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None 
     columns = list(cells.columns(table))
     for row in range(table.rows.num_rows):
         group = {names[n]: columns[n][row] for n in keys}
-        found = [Aggregated(label, columns[n][row]) for label, n in zip(labels, values, strict=True)]
-        yield Group(_identifier(group), group, found)
+        found = [LegacyAggregation(label, columns[n][row]) for label, n in zip(labels, values, strict=True)]
+        yield LegacyGroup(_identifier(group), group, found)
 
 
 def _identifier(group: dict[str, Any]) -> int:

@@ -30,8 +30,8 @@ class Status(Struct, frozen=True, rename="camel"):
     max_cursor: str | UnsetType = UNSET
 
 
-def shown(status: AplStatus) -> Status:
-    """As clients read it."""
+def to_status(status: AplStatus) -> Status:
+    """Return a query's status as clients read it."""
     return Status(
         elapsed_time=max(status.elapsed_us, 1),  # clients take 0 for a missing value
         blocks_examined=status.blocks_examined,

@@ -13,7 +13,7 @@ from tailrace.query.apl_request import FieldOrder
 from tailrace.query.apl_result import AplField, AplResult, AplTable
 
 
-class Aggregation(Struct, frozen=True, omit_defaults=True):
+class TabularAggregation(Struct, frozen=True, omit_defaults=True):
     """How an aggregate column came to be."""
 
     name: str
@@ -21,21 +21,21 @@ class Aggregation(Struct, frozen=True, omit_defaults=True):
     args: tuple[Any, ...] = ()
 
 
-class Field(Struct, frozen=True):
+class TabularField(Struct, frozen=True):
     """A column."""
 
     name: str
     type: str
-    agg: Aggregation | UnsetType = UNSET
+    agg: TabularAggregation | UnsetType = UNSET
 
 
-class Named(Struct, frozen=True):
+class TabularName(Struct, frozen=True):
     """A dataset, or a column to group by."""
 
     name: str
 
 
-class Range(Struct, frozen=True):
+class TabularRange(Struct, frozen=True):
     """The time that a table covers, RFC 3339, end exclusive."""
 
     field: str
@@ -43,34 +43,34 @@ class Range(Struct, frozen=True):
     end: str
 
 
-class Buckets(Struct, frozen=True):
+class TabularBuckets(Struct, frozen=True):
     """The bins of a group; nanoseconds where the field is a time."""
 
     field: str
     size: int | float
 
 
-class Table(Struct, frozen=True):
+class TabularTable(Struct, frozen=True):
     """One table: exactly these members, which Axiom's Go client decodes strictly."""
 
     name: str
-    sources: list[Named]
-    fields: list[Field]
+    sources: list[TabularName]
+    fields: list[TabularField]
     order: tuple[FieldOrder, ...]
-    groups: list[Named]
-    range: Range | UnsetType = UNSET
-    buckets: Buckets | UnsetType = UNSET
+    groups: list[TabularName]
+    range: TabularRange | UnsetType = UNSET
+    buckets: TabularBuckets | UnsetType = UNSET
     # One array a field even where there is no row: the JavaScript client reads the length of the first.
     columns: list[cells.Column] | UnsetType = UNSET
     rows: Sequence[Sequence[Any]] | UnsetType = UNSET
 
 
-class Answer(Struct, frozen=True, rename="camel"):
+class TabularAnswer(Struct, frozen=True, rename="camel"):
     """The whole answer."""
 
     format: str
     status: status.Status
-    tables: list[Table]
+    tables: list[TabularTable]
     dataset_names: tuple[str, ...]
     fields_meta_map: dict[str, list[Any]] = {}
 
@@ -85,30 +85,32 @@ def to_tabular_rows(result: AplResult) -> bytes:
     return _answer("tabular-rows", result, [_table(table, by_rows=True) for table in result.tables])
 
 
-def _answer(form: str, result: AplResult, tables: list[Table]) -> bytes:
-    answer = Answer(form, status.shown(result.status), tables, result.datasets)
+def _answer(form: str, result: AplResult, tables: list[TabularTable]) -> bytes:
+    answer = TabularAnswer(form, status.to_status(result.status), tables, result.datasets)
     return msgspec.json.encode(answer)
 
 
-def _table(table: AplTable, *, by_rows: bool) -> Table:
-    return Table(
+def _table(table: AplTable, *, by_rows: bool) -> TabularTable:
+    return TabularTable(
         name=table.name,
-        sources=[Named(name) for name in table.sources],
+        sources=[TabularName(name) for name in table.sources],
         fields=[_field(field) for field in table.fields],
         order=table.order,
-        groups=[Named(name) for name in table.groups],
+        groups=[TabularName(name) for name in table.groups],
         range=UNSET
         if table.range is None
-        else Range(table.range.field, rfc3339(table.range.start_ns), rfc3339(table.range.end_ns)),
-        buckets=UNSET if table.buckets is None else Buckets(table.buckets.field, table.buckets.size),
+        else TabularRange(table.range.field, rfc3339(table.range.start_ns), rfc3339(table.range.end_ns)),
+        buckets=UNSET if table.buckets is None else TabularBuckets(table.buckets.field, table.buckets.size),
         columns=UNSET if by_rows or not table.fields else [cells.encoded(column) for column in cells.columns(table)],
         rows=list(_rows(table)) if by_rows else UNSET,
     )
 
 
-def _field(field: AplField) -> Field:
+def _field(field: AplField) -> TabularField:
     agg = field.agg
-    return Field(field.name, field.type, UNSET if agg is None else Aggregation(agg.name, agg.fields, agg.args))
+    return TabularField(
+        field.name, field.type, UNSET if agg is None else TabularAggregation(agg.name, agg.fields, agg.args)
+    )
 
 
 def _rows(table: AplTable) -> Iterator[Sequence[Any]]:

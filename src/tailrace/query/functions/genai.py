@@ -40,7 +40,7 @@ _TRUNCATED = ("length", "max_tokens", "max_output_tokens", "model_length", "toke
 _CUT_SHORT = rf'(?i)^\s*(?:\[.*")?(?:{"|".join(_TRUNCATED)})(?:".*\])?\s*$'  # alone, or among an array's
 
 
-class _Message(Struct, gc=False):
+class _ChatMessage(Struct, gc=False):
     """What the functions read of a message; of any type, as it came."""
 
     role: Any = UNSET
@@ -49,10 +49,10 @@ class _Message(Struct, gc=False):
     function_call: Any = None
 
 
-_DECODER = msgspec.json.Decoder(list[_Message])
+_DECODER = msgspec.json.Decoder(list[_ChatMessage])
 
 
-def _messages(text: str) -> list[_Message]:
+def _messages(text: str) -> list[_ChatMessage]:
     """Return the messages in a JSON text; none where it is no array."""
     try:
         return _DECODER.decode(text)
@@ -65,11 +65,13 @@ def _is_message(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _message(value: dict[str, Any]) -> _Message:
-    return _Message(value.get("role", UNSET), value.get("content"), value.get("tool_calls"), value.get("function_call"))
+def _message(value: dict[str, Any]) -> _ChatMessage:
+    return _ChatMessage(
+        value.get("role", UNSET), value.get("content"), value.get("tool_calls"), value.get("function_call")
+    )
 
 
-def _message_at(text: str, index: int) -> _Message:
+def _message_at(text: str, index: int) -> _ChatMessage:
     messages = from_json(text)
     message = messages[index] if isinstance(messages, list) else None
     if not isinstance(message, dict):
@@ -77,7 +79,7 @@ def _message_at(text: str, index: int) -> _Message:
     return _message(message)
 
 
-def _content(message: _Message) -> str:
+def _content(message: _ChatMessage) -> str:
     """Return a message's text; of a content of several parts their texts, joined."""
     content = message.content
     if isinstance(content, str):
@@ -87,14 +89,14 @@ def _content(message: _Message) -> str:
     return "".join(each for each in texts if isinstance(each, str))
 
 
-def _of_role(messages: Iterable[_Message], *roles: str) -> Iterator[_Message]:
+def _of_role(messages: Iterable[_ChatMessage], *roles: str) -> Iterator[_ChatMessage]:
     for message in messages:
         role = "" if message.role is UNSET else message.role
         if role in roles or str(role).lower() in roles:
             yield message
 
 
-def _calls(message: _Message) -> list[Any]:
+def _calls(message: _ChatMessage) -> list[Any]:
     calls, call, content = message.tool_calls, message.function_call, message.content
     found = calls if isinstance(calls, list) else []
     if isinstance(call, dict):

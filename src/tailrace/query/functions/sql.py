@@ -11,8 +11,8 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
-from tailrace.query.functions import sql_parser, sql_writer
-from tailrace.query.functions.sql_parser import NotParsed, Token
+from tailrace.query.functions import sql_parser, sql_tokens, sql_writer
+from tailrace.query.functions.sql_tokens import NotParsed, SqlToken
 from tailrace.query.functions.table import table
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import DYNAMIC, STRING, cast, string, to_json
@@ -124,21 +124,21 @@ def _parsed_template(parts: tuple[str, ...]) -> _Template | None:
         return None
 
 
-def _tokens(parts: tuple[str, ...]) -> list[Token]:
-    made: list[Token] = []
+def _tokens(parts: tuple[str, ...]) -> list[SqlToken]:
+    made: list[SqlToken] = []
     literals = 0
     for n, part in enumerate(parts):
         if n % 2 == 0:
-            made += sql_parser.tokens(part)
+            made += sql_tokens.tokens(part)
         elif part in _KINDS:
-            made.append(Token(_KINDS[part], f"\0{literals}\0"))
+            made.append(SqlToken(_KINDS[part], f"\0{literals}\0"))
             literals += 1
         elif part:
             quote = part[0]
             name = part[1:-1].replace(quote * 2, quote)
             if not name or "\0" in name:
                 raise NotParsed("a name has characters, and no NUL")
-            made.append(Token(quote, name))
+            made.append(SqlToken(quote, name))
     return made
 
 

@@ -4,104 +4,45 @@ It reads what the common databases agree on and the widespread words of MySQL an
 or backticks are names, never strings. Common table expressions, window functions and set operations are refused.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
+from tailrace.query.functions.sql_tokens import (
+    BINARY,
+    BITS_OR,
+    CHAINED,
+    COMPARISON,
+    END,
+    HINTS,
+    JOINS,
+    LITERAL_WORDS,
+    NOT,
+    PATTERNS,
+    PLAIN_NAME,
+    QUANTIFIERS,
+    RESERVED,
+    RESERVED_FUNCTIONS,
+    SECOND_WORDS,
+    TYPED,
+    UNARY,
+    UNITS,
+    NotParsed,
+    SqlToken,
+)
 
 Node = dict[str, Any]
 
 MAX_DEPTH = 48  # of parentheses, subqueries and operators in each other
 
-COMPARISON, BITS_OR, UNARY, NOT = 6, 7, 13, 4
-BINARY = {
-    "or": 1, "xor": 2, "and": 3,
-    "=": 6, "==": 6, "<=>": 6, "<>": 6, "!=": 6, "<": 6, "<=": 6, ">": 6, ">=": 6, "~": 6, "~*": 6, "!~": 6, "!~*": 6,
-    "@>": 6, "<@": 6, "&&": 6,
-    "|": 7, "&": 8, "<<": 9, ">>": 9, "||": 9,
-    "+": 10, "-": 10, "*": 11, "/": 11, "%": 11, "div": 11, "mod": 11, "^": 12,
-    "->": 14, "->>": 14, "#>": 14, "#>>": 14,
-}  # fmt: skip
-"""How tightly operators of two sides bind, after MySQL's manual."""
-PATTERNS = frozenset({"like", "ilike", "rlike", "regexp"})
-CHAINED = frozenset({"or", "and", "+", "*", "||"})
-"""Operators of which a chain is one node of many params."""
 
-RESERVED = frozenset({
-    "all", "and", "any", "as", "asc", "between", "by", "case", "cross", "delete", "desc", "distinct", "div", "else",
-    "end", "except", "exists", "fetch", "for", "from", "full", "group", "having", "ilike", "in", "inner", "insert",
-    "intersect", "interval", "into", "is", "join", "left", "like", "limit", "lock", "mod", "natural", "not", "null",
-    "offset", "on", "or", "order", "outer", "over", "regexp", "returning", "right", "rlike", "select", "set", "some",
-    "straight_join", "then", "union", "update", "using", "values", "when", "where", "window", "with", "xor",
-})  # fmt: skip
-_FUNCTIONS_OF_RESERVED = frozenset({"any", "all", "some", "left", "right", "values", "mod", "insert", "replace"})
-QUANTIFIERS = frozenset({"any", "all", "some"})
-_WORDS = {"null": "null", "true": "bool", "false": "bool", "default": "default"}
-TYPED = frozenset({"date", "time", "timestamp"})
-_UNITS = frozenset({
-    "day", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "microsecond", "millisecond", "minute", "month",
-    "quarter", "second", "week", "year",
-})  # fmt: skip
-_SECOND_WORDS = {"double": "precision", "character": "varying", "signed": "integer", "unsigned": "integer"}
-_HINTS = frozenset({"use", "force", "ignore"})
-_JOINS = {
-    ("join",): "join", ("inner", "join"): "inner join", ("cross", "join"): "cross join",
-    ("left", "join"): "left join", ("left", "outer", "join"): "left join",
-    ("right", "join"): "right join", ("right", "outer", "join"): "right join",
-    ("full", "join"): "full join", ("full", "outer", "join"): "full join",
-    ("natural", "join"): "natural join",
-}  # fmt: skip
-
-PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-
-
-class NotParsed(ValueError):
-    """A text is no simple statement."""
-
-
-class Token(Struct, frozen=True):
-    """`kind` is a word, a name in quotes, an operator, a placeholder, or a literal's type; `text` is as written, and
-    that of a name in quotes without them.
-    """
-
-    kind: str
-    text: str
-    word: str = ""  # in small letters, of a word or an operator
-
-
-_END = Token("end", "", "")
-_TOKEN = re.compile(
-    r"\s*(?:([^\W\d][\w$]*)|(\?|\$\d+|:\w+|@{1,2}[A-Za-z_]\w*|%s\b|%\(\w+\)s)"
-    r"|(<=>|->>|#>>|!~\*|<>|!=|<=|>=|==|\|\||<<|>>|->|#>|@>|<@|&&|::|~\*|!~|[-+*/%^&|<>=~(),.;!]))"
-)
-
-
-def tokens(text: str) -> Iterable[Token]:
-    """Return the words and operators of a text without literals, comments and quoted names."""
-    at, end = 0, len(text.rstrip())
-    while at < end:
-        match = _TOKEN.match(text, at, end)
-        if match is None:
-            raise NotParsed(f"{text[at : at + 20]!r} cannot be read")
-        at = match.end()
-        word, placeholder, operator = match.groups()
-        if word:
-            yield Token("word", word, word.lower())
-        elif placeholder:
-            yield Token("placeholder", placeholder)
-        else:
-            yield Token("operator", operator, operator)
-
-
-def parse(found: list[Token]) -> Node:
+def parse(tokens: list[SqlToken]) -> Node:
     """Return the statement that tokens are; raise NotParsed for what is none, or not a simple one."""
-    return _Parser(found).statement()
+    return _SqlParser(tokens).statement()
 
 
-class _Parser:
-    def __init__(self, found: list[Token]) -> None:
-        self._tokens = [*found, _END, _END]
+class _SqlParser:
+    def __init__(self, tokens: list[SqlToken]) -> None:
+        self._tokens = [*tokens, END, END]
         self._at = 0
         self._depth = 0
 
@@ -115,13 +56,13 @@ class _Parser:
         made = kind()
         while self._take(";"):
             pass
-        if self._peek() is not _END:
+        if self._peek() is not END:
             raise NotParsed(f"{self._peek().text!r} is not expected")
         return made
 
     # Tokens
 
-    def _peek(self, ahead: int = 0) -> Token:
+    def _peek(self, ahead: int = 0) -> SqlToken:
         return self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
 
     def _take(self, *words: str) -> bool:
@@ -135,7 +76,7 @@ class _Parser:
         if not self._take(*words):
             raise NotParsed(f"{' '.join(words)!r} is expected, not {self._peek().text!r}")
 
-    def _is_name(self, token: Token) -> bool:
+    def _is_name(self, token: SqlToken) -> bool:
         return token.kind in ('"', "`") or (token.kind == "word" and token.word not in RESERVED)
 
     def _name(self, node: Node, key: str) -> None:
@@ -154,7 +95,7 @@ class _Parser:
         return node
 
     def _is_hint(self) -> bool:
-        return self._peek().word in _HINTS and self._peek(1).word in ("index", "key")
+        return self._peek().word in HINTS and self._peek(1).word in ("index", "key")
 
     def _listed(self, item: Callable[[], Any]) -> list[Any]:
         made = [item()]
@@ -237,7 +178,7 @@ class _Parser:
         if self._take("ignore"):
             made["ignore"] = True
         self._need("into")
-        made["into"] = [self._table_name()]
+        made["into"] = [self._qualified("table")]
         if self._peek().word == "(" and self._peek(1).word != "select":
             made["columns"] = self._in_parentheses(self._bare_column)
         if self._take("values"):
@@ -303,7 +244,7 @@ class _Parser:
             if self._take(","):
                 made.append(self._table())
                 continue
-            for words, join in _JOINS.items():
+            for words, join in JOINS.items():
                 if self._take(*words):
                     made.append(self._joined({"join": join}))
                     break
@@ -322,7 +263,7 @@ class _Parser:
         if self._peek().word == "(":
             made: Node = {"subquery": self._subquery()}
             return self._alias(made)
-        made = self._alias(self._table_name())
+        made = self._alias(self._qualified("table"))
         hints = []
         while self._is_hint():
             kind = self._peek().word
@@ -337,9 +278,6 @@ class _Parser:
         made: Node = {}
         self._name(made, "index")
         return str(made["index"])
-
-    def _table_name(self) -> Node:
-        return self._qualified("table")
 
     def _bare_column(self) -> Node:
         made: Node = {}
@@ -471,12 +409,12 @@ class _Parser:
                 return made
         return self._qualified("colname")
 
-    def _word(self, token: Token) -> Node | None:
+    def _word(self, token: SqlToken) -> Node | None:
         """Return what begins with a word that is no column's name."""
         after = self._peek(1)
-        if token.word in _WORDS and after.word not in (".", "("):
+        if token.word in LITERAL_WORDS and after.word not in (".", "("):
             self._at += 1
-            return {"value": token.word, "valtype": _WORDS[token.word]}
+            return {"value": token.word, "valtype": LITERAL_WORDS[token.word]}
         if token.word == "case":
             return self._case()
         if token.word == "exists" and after.word == "(":
@@ -487,7 +425,7 @@ class _Parser:
         if token.word in TYPED and after.kind == "string":
             self._at += 2
             return {"value": after.text, "valtype": token.word}
-        if after.word == "(" and (token.word not in RESERVED or token.word in _FUNCTIONS_OF_RESERVED):
+        if after.word == "(" and (token.word not in RESERVED or token.word in RESERVED_FUNCTIONS):
             return self._function(token)
         return None
 
@@ -513,18 +451,18 @@ class _Parser:
         self._need("interval")
         made: Node = {"interval": self._expression(BITS_OR)}
         unit = self._peek().word
-        if unit in _UNITS:
+        if unit in UNITS:
             self._at += 1
             made["unit"] = unit
         return made
 
-    def _function(self, name: Token) -> Node:
+    def _function(self, name: SqlToken) -> Node:
         self._at += 1
         made: Node = {"function": name.text}
         if name.word in QUANTIFIERS and self._peek(1).word == "select":
             return {**made, "params": [{"subquery": self._subquery()}]}
         self._need("(")
-        if name.word == "extract" and self._peek().word in _UNITS and self._peek(1).word == "from":
+        if name.word == "extract" and self._peek().word in UNITS and self._peek(1).word == "from":
             made["unit"] = self._peek().word
             self._at += 2
         if self._take("distinct"):
@@ -548,7 +486,7 @@ class _Parser:
             raise NotParsed(f"a type is expected, not {token.text!r}")
         self._at += 1
         made = token.word
-        if _SECOND_WORDS.get(made) == self._peek().word:
+        if SECOND_WORDS.get(made) == self._peek().word:
             made += f" {self._peek().word}"
             self._at += 1
         if self._take("("):

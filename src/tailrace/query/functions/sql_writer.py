@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tailrace.query.functions.sql_parser import (
+from tailrace.query.functions.sql_parser import Node
+from tailrace.query.functions.sql_tokens import (
     BINARY,
     CHAINED,
     COMPARISON,
@@ -14,7 +15,6 @@ from tailrace.query.functions.sql_parser import (
     RESERVED,
     TYPED,
     UNARY,
-    Node,
 )
 
 _NAME = re.compile(r"[^\W\d][\w$]*")
