@@ -14,8 +14,9 @@ from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields, FieldsView
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.lake import SHRED_BYTES
+from tailrace.lake.parquet import write_files
 from tailrace.lake.shred import Shredder
-from tailrace.lake.table import write_files
+from tailrace.lake.table_storage import TableStorage
 from tailrace.parsing import Limits, TimeRule, parse_json
 
 
@@ -52,6 +53,7 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
     """Shred batches, sort the rows and write them as Parquet, in the lake's own portions: bytes a second."""
     settings = LakeSettings()
     directory.mkdir()
+    storage = TableStorage(directory)
     with duckdb.connect(":memory:", config={"enable_external_access": False}) as connection:
         fields = Fields(FieldsView(()), max_columns=settings.columns_per_dataset, density=settings.column_density)
         shredder = Shredder(fields, connection)
@@ -63,10 +65,10 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
             hot.append(HotPart(shredder.shred(portion), number, portion_bytes, 0.0))
             hot_bytes += portion_bytes
             if hot_bytes >= settings.commit_bytes:
-                write_files(directory, joined(hot))
+                write_files(storage, joined(hot))
                 hot, hot_bytes = [], 0
         if hot:
-            write_files(directory, joined(hot))
+            write_files(storage, joined(hot))
         return sum(len(batch.events) for batch in batches) / (time.perf_counter() - began)
 
 

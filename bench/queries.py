@@ -18,7 +18,8 @@ from msgspec import Struct
 from bench import servers
 from bench.generate import BLUESKY
 from tailrace.lake import Lake, LakeSettings
-from tailrace.lake.table import write_files
+from tailrace.lake.parquet import write_files
+from tailrace.lake.table_storage import TableStorage
 from tailrace.query import AplRequest
 from tailrace.query.run import sql_of
 
@@ -231,7 +232,7 @@ def _one_file(table: Path, directory: Path) -> Path:
     """All events of a table as one file, sorted by time and written as the server writes its own."""
     rows = ds.dataset(sorted(table.rglob("*.parquet")), schema=_schema(table)).to_table()
     directory.mkdir()
-    [(_, written)] = write_files(directory, rows)
+    [(_, written)] = write_files(TableStorage(directory), rows)
     return Path(written.location)
 
 

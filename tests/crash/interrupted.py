@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, UpkeepSettings
 from tailrace.lake import catalog as catalog_module
-from tailrace.lake import deltalog as deltalog_module
 from tailrace.lake import rewrite as rewrite_module
 from tailrace.lake import table as table_module
 from tailrace.lake import upkeep as upkeep_module
+from tailrace.lake.table_storage import TableStorage
 
 DATASET = "d"
 BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9, keep_removed_s=0))
@@ -61,10 +61,10 @@ MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "new files written": (catalog_module, "store_removed", before),
     "what is taken out noted": (catalog_module, "store_removed", after),
     "before the Delta commit": (table_module.Table, "rewrite", before),
-    "after the Delta commit, not flushed": (deltalog_module, "flush", before),
+    "after the Delta commit, not flushed": (TableStorage, "flush", before),
     "after the Delta commit, old files there": (table_module.Table, "rewrite", after),
     "one old file removed": (Path, "unlink", after_parquet),
-    "old files removed": (upkeep_module, "_remove_empty_days", before),
+    "old files removed": (TableStorage, "remove_empty_days", before),
     "swept": (upkeep_module.Keeper, "sweep", after),
 }
 

@@ -15,7 +15,8 @@ from support.events import FIRST_TIME_NS, batch
 
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import Lake, LakeSettings, UpkeepSettings, table
-from tailrace.lake.deltalog import DeltaLog, version_path
+from tailrace.lake.deltalog import DeltaLog, version_name
+from tailrace.lake.table_storage import TableStorage
 
 BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9))
 CALLS = ("fsync", "link", "rename", "replace")
@@ -47,6 +48,10 @@ def seen(lake: Lake) -> list[int]:
 def reopened(lake: Lake) -> Lake:
     lake.close(commit=False)
     return Lake.open(lake.root, BY_HAND)
+
+
+def version_path(lake: Lake, version: int) -> Path:
+    return lake.root / "d" / version_name(version)
 
 
 def log_of(lake: Lake) -> Path:
@@ -130,7 +135,7 @@ def test_a_version_has_its_name_only_once_its_content_is_flushed(
     monkeypatch.setattr(os, "fsync", record)
     monkeypatch.setattr(os, "link", link)
 
-    DeltaLog(tmp_path).append(7, [{"a": {}}])
+    DeltaLog(TableStorage(tmp_path)).append(7, [{"a": {}}])
 
     assert flushed == [b'{"a":{}}\n', b"directory"]
     assert [path.name for path in (tmp_path / "_delta_log").iterdir()] == ["00000000000000000007.json"]
@@ -140,26 +145,26 @@ def test_a_version_whose_name_could_not_be_flushed_is_named_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "_delta_log").mkdir()
-    log = DeltaLog(tmp_path)
+    log = DeltaLog(TableStorage(tmp_path))
 
-    def fail(path: Path) -> None:
+    def fail(storage: TableStorage, name: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tailrace.lake.deltalog.flush", fail)
+        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
         with pytest.raises(OSError, match="Input"):
             log.append(1, [{"a": {}}])
         with pytest.raises(OSError, match="Input"):
             log.settle()
         assert not log.is_sure
-    path = version_path(log.path, 1)
+    path = tmp_path / version_name(1)
     before = path.stat().st_ino
     log.settle()
 
     assert log.is_sure
     assert path.stat().st_ino != before
     assert path.read_bytes() == b'{"a":{}}\n'
-    assert list(log.path.iterdir()) == [path]
+    assert list((tmp_path / "_delta_log").iterdir()) == [path]
 
 
 def test_a_name_that_may_not_be_flushed_is_made_anew_by_the_next_process(
@@ -167,9 +172,9 @@ def test_a_name_that_may_not_be_flushed_is_made_anew_by_the_next_process(
 ) -> None:
     put(lake, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("tailrace.lake.deltalog.flush", lambda path: os.fsync(-1))
+        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", lambda storage, name: os.fsync(-1))
         lake.commit_now("d")
-    path = version_path(log_of(lake), 1)
+    path = version_path(lake, 1)
     before = path.stat().st_ino
 
     lake = reopened(lake)
@@ -295,7 +300,7 @@ def test_checkpoints_are_made_and_read(lake: Lake, monkeypatch: pytest.MonkeyPat
     assert sorted(path.name[18:20] for path in log.glob("*.checkpoint.parquet")) == ["04", "08"]
     assert list((lake.root / "d" / "_tailrace").glob("checkpoint-*")) == []
     for version in range(8):
-        version_path(log, version).unlink()  # as is done with what is a day old
+        version_path(lake, version).unlink()  # as is done with what is a day old
 
     lake = reopened(lake)
 
@@ -308,7 +313,7 @@ def test_a_checkpoint_that_cannot_be_made_costs_nothing(lake: Lake, monkeypatch:
     monkeypatch.setattr(table, "CHECKPOINT_VERSIONS", 2)
     lake = reopened(lake)
 
-    def fail(directory: Path) -> None:
+    def fail(storage: TableStorage) -> None:
         raise DeltaError("no space")
 
     monkeypatch.setattr(table, "checkpoint", fail)
@@ -347,7 +352,7 @@ def test_a_newest_version_that_is_not_whole_is_set_aside_and_its_rows_come_from_
         put(lake, n)
         lake.commit_now("d")
     lake.close()
-    torn(version_path(log_of(lake), 2), how)
+    torn(version_path(lake, 2), how)
 
     lake = Lake.open(lake.root, BY_HAND)
     assert lake.set_aside == 1
@@ -371,7 +376,7 @@ def test_the_files_of_a_version_that_was_set_aside_stay_until_it_is_removed(lake
         lake.commit_now("d")
     lake.close()
     files = set((lake.root / "d").glob("_day=*/*"))
-    torn(version_path(log_of(lake), 2), "empty")
+    torn(version_path(lake, 2), "empty")
 
     lake = Lake.open(lake.root, BY_HAND)
     keeper = lake._datasets["d"].keeper
@@ -393,7 +398,7 @@ def test_other_damage_is_told_and_nothing_is_set_aside(lake: Lake, version: int,
         put(lake, n)
         lake.commit_now("d")
     lake.close()
-    torn(version_path(log_of(lake), version), how)
+    torn(version_path(lake, version), how)
 
     lake = Lake.open(lake.root, BY_HAND)
 
@@ -408,9 +413,9 @@ def test_no_second_version_is_set_aside_behind_the_first(lake: Lake) -> None:
         put(lake, n)
         lake.commit_now("d")
     lake.close()
-    torn(version_path(log_of(lake), 3), "empty")
+    torn(version_path(lake, 3), "empty")
     Lake.open(lake.root, BY_HAND).close()
-    torn(version_path(log_of(lake), 2), "empty")
+    torn(version_path(lake, 2), "empty")
 
     lake = Lake.open(lake.root, BY_HAND)
 
@@ -444,7 +449,7 @@ def test_a_torn_checkpoint_that_is_needed_is_told_and_left(lake: Lake, monkeypat
         put(lake, n)
         lake.commit_now("d")
     lake.close()
-    version_path(log_of(lake), 1).unlink()
+    version_path(lake, 1).unlink()
     checkpoint = log_of(lake) / "00000000000000000004.checkpoint.parquet"
     torn(checkpoint, "half")
 

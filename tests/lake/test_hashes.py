@@ -54,21 +54,21 @@ def is_odd(file: DataFile, fields: FieldsView) -> np.ndarray:
 def test_any_bit_that_is_flipped_is_found(lake: Lake) -> None:
     file = files(lake)[0]
     chance = random.Random(20261129)
-    assert damage(file.location, file.bytes) == ""
+    assert damage(Path(file.location), file.bytes) == ""
     for bit in chance.sample(range(8 * file.bytes), rounds(FLIPS)):
         flip(file.location, bit)
-        assert damage(file.location, file.bytes) == CHANGED, bit
+        assert damage(Path(file.location), file.bytes) == CHANGED, bit
         flip(file.location, bit)
-    assert damage(file.location, file.bytes, of_disk=True) == ""
+    assert damage(Path(file.location), file.bytes, of_disk=True) == ""
 
 
 def test_what_is_short_or_not_there_is_damaged(lake: Lake) -> None:
     file = files(lake)[0]
     path = Path(file.location)
     path.write_bytes(path.read_bytes()[:-1])
-    assert damage(file.location, file.bytes) == f"it has {file.bytes - 1} bytes, but {file.bytes} were written"
+    assert damage(Path(file.location), file.bytes) == f"it has {file.bytes - 1} bytes, but {file.bytes} were written"
     path.unlink()
-    assert damage(file.location, file.bytes) == MISSING
+    assert damage(Path(file.location), file.bytes) == MISSING
 
 
 def test_files_of_commits_compactions_and_deletions_have_their_hash(lake: Lake) -> None:
@@ -76,11 +76,11 @@ def test_files_of_commits_compactions_and_deletions_have_their_hash(lake: Lake) 
     lake.compact("d")
     [merged] = files(lake)
     assert is_hashed(merged.location)
-    assert damage(merged.location, merged.bytes) == ""
+    assert damage(Path(merged.location), merged.bytes) == ""
     lake.delete_where("d", is_odd)
     [left] = files(lake)
     assert is_hashed(left.location)
-    assert damage(left.location, left.bytes) == ""
+    assert damage(Path(left.location), left.bytes) == ""
     assert sorted(pl.read_delta(str(lake.root / "d"))["n"].to_list()) == [2, 4, 6]
 
 

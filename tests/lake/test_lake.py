@@ -16,9 +16,10 @@ from support.events import batch
 from support.waiting import wait_until
 
 from tailrace.events import Batch, Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
-from tailrace.lake import Lake, LakeSettings, Snapshot
+from tailrace.lake import Lake, LakeSettings, Snapshot, deltalog
 from tailrace.lake.catalog import load_dropped
-from tailrace.lake.table import Table, write_files
+from tailrace.lake.parquet import write_files
+from tailrace.lake.table_storage import TableStorage
 
 NEVER = LakeSettings(commit_age_s=1e9)
 
@@ -97,7 +98,7 @@ def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_pat
     lake.accept(1, batch([{"n": 1}]))
     [rows] = lake.snapshot("d").hot
     lake.close(commit=False)
-    write_files(tmp_path / "d", rows)  # and the process ends here
+    write_files(TableStorage(tmp_path / "d"), rows)  # and the process ends here
 
     lake = Lake.open(tmp_path, NEVER)
     lake.accept(1, batch([{"n": 1}]))
@@ -230,7 +231,7 @@ def test_a_commit_that_cannot_be_written_leaves_no_file(
             if len(written) == 2:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-        patched.setattr("tailrace.lake.table.pq.write_table", fail_at_the_second)
+        patched.setattr("tailrace.lake.parquet.pq.write_table", fail_at_the_second)
         lake.commit_now("d")
         assert len(written) == 2
         assert [path for path in (tmp_path / "d").rglob("*.parquet") if "_delta_log" not in path.parts] == []
@@ -268,7 +269,7 @@ def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.deltalog.flush", fail)
+        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
         lake.commit_now("d")
         assert lake.commit_failures == 1
 
@@ -362,14 +363,14 @@ def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has
     lake.commit_now()
     lake.close()
     failures = iter([OSError(errno.EIO, "I/O error")] * 3)
-    flush = Table._flush_newest
+    flush = deltalog.flush_newest
 
-    def failing(table: Table) -> None:
-        if table.directory.name == "bad" and (error := next(failures, None)) is not None:
+    def failing(storage: TableStorage, newest: int) -> None:
+        if storage.directory.name == "bad" and (error := next(failures, None)) is not None:
             raise error
-        flush(table)
+        flush(storage, newest)
 
-    monkeypatch.setattr(Table, "_flush_newest", failing)
+    monkeypatch.setattr("tailrace.lake.table.flush_newest", failing)
     lake = Lake.open(tmp_path, NEVER)
     lake.subscription.bind(told.append)
     lake.accept_all(log)

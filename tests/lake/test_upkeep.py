@@ -23,9 +23,10 @@ from support.waiting import wait_until
 from tailrace.events import DatasetNotFound, DatasetUnavailable, DiskFull
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, Snapshot, UpkeepSettings
 from tailrace.lake.catalog import load_removed
+from tailrace.lake.parquet import statistics
 from tailrace.lake.rewrite import merged
 from tailrace.lake.snapshot import US_PER_DAY
-from tailrace.lake.table import statistics
+from tailrace.lake.table_storage import TableStorage
 from tailrace.lake.upkeep import QUIET_MS, next_merge
 
 MIB = 1024**2
@@ -254,10 +255,10 @@ def test_merging_is_a_stable_sort(parts: list[list[tuple[int, int | None]]], tmp
         pq.write_table(pa.table({"_time": times, **names}), path, row_group_size=7)
         lows = [t for t, _ in part]
         size = path.stat().st_size
-        files.append(DataFile(path.name, str(path), size, len(part), min(lows), max(lows), frozenset(names)))
+        files.append(DataFile(f"in/{path.name}", str(path), size, len(part), min(lows), max(lows), frozenset(names)))
         expected += [(t, str(v)) for t, v in sorted(part, key=lambda each: each[0])]
 
-    new = merged(directory, files, lambda written: None)
+    new = merged(TableStorage(directory), files, lambda written: None)
 
     assert new is not None
     found = pq.ParquetFile(new[1].location).read()
@@ -278,7 +279,7 @@ def test_many_row_groups_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pq.write_table(table, path, row_group_size=64)
         files.append(DataFile(path.name, str(path), 1, 300, int(times[0]), int(times[-1]), frozenset()))
 
-    new = merged(tmp_path, files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
+    new = merged(TableStorage(tmp_path), files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
 
     assert new is not None
     opened = pq.ParquetFile(new[1].location)
@@ -431,7 +432,7 @@ def test_a_rewrite_whose_end_was_not_seen_is_recognised(lake: Lake, monkeypatch:
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.deltalog.flush", fail)
+        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
         with pytest.raises(DatasetUnavailable):
             lake.delete_where("d", where(lambda n: n == 2))
 

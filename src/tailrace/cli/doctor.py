@@ -27,7 +27,7 @@ from tailrace.cli.serve import ConfigFile
 from tailrace.config import ConfigError, Settings, load
 
 if TYPE_CHECKING:
-    from tailrace.server.checkup import Finding
+    from tailrace.server.doctor import Finding
 
 MAX_CLOCK_DIFFERENCE_S = 30.0
 TIMEOUT_S = 10.0
@@ -52,7 +52,7 @@ def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
       TAILRACE_URL=https://events.example.com TAILRACE_TOKEN=xapt-… tailrace doctor
     """
     # Only here: it brings the server's engine along, which no other command needs.
-    from tailrace.server.checkup import Finding
+    from tailrace.server.doctor import Finding
 
     wrong = False
     console = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -69,7 +69,7 @@ def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
 
 
 def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) -> "Iterator[Finding]":
-    from tailrace.server import checkup
+    from tailrace.server.doctor import examine, is_running
     from tailrace.server.settings import SCHEMA
 
     if server.url:
@@ -84,8 +84,8 @@ def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) 
     else:
         given = [name for name, origin in origins.items() if origin != "default"]
         yield finding("ok", "settings", f"{len(given)} given, the others have their defaults")
-    yield from checkup.examine(settings)
-    if checkup.is_running(settings.data.absolute()):
+    yield from examine(settings)
+    if is_running(settings.data.absolute()):
         yield from _remote(finding, replace(server, data=settings.data))
 
 

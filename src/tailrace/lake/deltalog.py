@@ -6,27 +6,21 @@ The other name goes last: where it is still there, that flush failed or never ca
 """
 
 import logging
-import os
-import shutil
-import time
 import uuid
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from tailrace.events import DatasetUnavailable
-from tailrace.storage.files import flush, make_directories, replace_durably, write_flushed
+from tailrace.lake.delta import create_checkpoint, remove_old_versions
+from tailrace.lake.table_storage import DELTA_LOG, OWN_DIRECTORY, UNREADABLE_DIRECTORY, TableStorage
 
-DELTA_LOG = "_delta_log"
-LAST_CHECKPOINT = "_last_checkpoint"
-UNREADABLE_DIRECTORY = Path("_tailrace", "unreadable")  # in a table's directory: what was set aside
-SCRATCH_PREFIX = "checkpoint-"
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = "_commit_", ".json.tmp"  # as delta-rs names them: readers pass over them
+LAST_CHECKPOINT = f"{DELTA_LOG}/_last_checkpoint"
+SCRATCH_PREFIX = f"{OWN_DIRECTORY}/checkpoint-"
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = f"{DELTA_LOG}/_commit_", ".json.tmp"  # as delta-rs does: readers pass over them
 DIGITS = 20  # of a version in a file's name
 
 Action = Mapping[str, Any]
@@ -36,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class DeltaLog:
-    """Writes the versions of the table in a directory. One thread at a time may use it."""
+    """Writes the versions of a table. One thread at a time may use it."""
 
-    def __init__(self, table: Path) -> None:
-        self.path = table / DELTA_LOG
+    def __init__(self, storage: TableStorage) -> None:
+        self._storage = storage
         self._unsure: dict[int, bytes] = {}  # versions that may have their name, but perhaps not on the disk
 
     @property
@@ -54,118 +48,127 @@ class DeltaLog:
         tells whether that is known, and `settle` makes sure.
         """
         content = b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
-        path = version_path(self.path, version)
-        temporary = self._temporary(content)
+        temporary = _write_temporary(self._storage, content)
         self._unsure[version] = content
         try:
-            os.link(temporary, path)
+            self._storage.link(temporary, version_name(version))
         except FileExistsError:
             del self._unsure[version]
-            temporary.unlink()
+            self._storage.remove(temporary)
             raise
-        flush(self.path)
+        self._storage.flush(DELTA_LOG)
         del self._unsure[version]
-        temporary.unlink()
+        self._storage.remove(temporary)
 
     def settle(self) -> None:
         """Make what is there of versions whose fate is not known durable: a name whose flush failed is made anew."""
         if not self._unsure:
             return
         for version, content in self._unsure.items():
-            path = version_path(self.path, version)
+            name = version_name(version)
             # Not that of another writer, which came first.
-            if path.exists() and path.read_bytes() == content:
-                self._temporary(content).replace(path)
-        flush(self.path)
+            if self._storage.exists(name) and self._storage.read(name) == content:
+                self._storage.replace(_write_temporary(self._storage, content), name)
+        self._storage.flush(DELTA_LOG)
         self._unsure.clear()
-        for temporary in _temporaries(self.path):
-            temporary.unlink()
-
-    def _temporary(self, content: bytes) -> Path:
-        path = self.path / f"{TEMPORARY_PREFIX}{uuid.uuid4()}{TEMPORARY_SUFFIX}"
-        write_flushed(path, content)
-        return path
+        for temporary in _temporaries(self._storage):
+            self._storage.remove(temporary)
 
 
-def version_path(log: Path, version: int) -> Path:
-    return log / f"{version:0{DIGITS}d}.json"
+def version_name(version: int) -> str:
+    """Return the name of a version's file beneath its table."""
+    return f"{DELTA_LOG}/{version:0{DIGITS}d}.json"
+
+
+def _write_temporary(storage: TableStorage, content: bytes) -> str:
+    name = f"{TEMPORARY_PREFIX}{uuid.uuid4()}{TEMPORARY_SUFFIX}"
+    storage.write_flushed(name, content)
+    return name
+
+
+def _temporaries(storage: TableStorage) -> list[str]:
+    names = storage.names(DELTA_LOG)
+    return [name for name in names if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)]
 
 
 # Opening
 
 
-def recover(table: Path) -> list[str]:
+def recover(storage: TableStorage) -> list[str]:
     """Make a table's log whole and durable as far as a crash or a power cut may have kept it from being so.
 
     A newest version that is not whole is set aside: it never was durable, so the rows of it are in the log of events.
     Returns the names of the files that were. Raise OSError, and DatasetUnavailable for a version that must stay.
     """
-    log = table / DELTA_LOG
     found: list[str] = []
-    if not log.is_dir():
+    if not storage.is_table():
         return found
-    for scratch in (table / "_tailrace").glob(f"{SCRATCH_PREFIX}*"):
-        shutil.rmtree(scratch)
-    newest = max(versions(log), default=None)
-    if newest is not None and (fault := _fault(version_path(log, newest).read_bytes())):
-        later = [number for number in map(_number, _set_aside_before(table)) if number is not None and number > newest]
+    for name in storage.names(OWN_DIRECTORY):
+        if name.startswith(SCRATCH_PREFIX):
+            storage.remove_directory(name)
+    newest = max(_versions(storage), default=None)
+    if newest is not None and (fault := _fault(storage.read(version_name(newest)))):
+        later = [number for number in map(_number, _names_set_aside(storage)) if number is not None and number > newest]
         if newest == 0 or later or fault != TORN:
             raise DatasetUnavailable(f"version {newest} of the table is not readable: {fault}")
-        found.append(_set_aside(table, version_path(log, newest)))
+        found.append(_set_aside(storage, version_name(newest)))
         newest -= 1
-    last = log / LAST_CHECKPOINT
-    if last.exists() and not _is_last_checkpoint(last.read_bytes()):
-        found.append(_set_aside(table, last))
-    temporaries = _temporaries(log)
+    if storage.exists(LAST_CHECKPOINT) and not _is_last_checkpoint(storage.read(LAST_CHECKPOINT)):
+        found.append(_set_aside(storage, LAST_CHECKPOINT))
+    temporaries = _temporaries(storage)
     if temporaries and newest is not None:
-        path = version_path(log, newest)
-        anew = log / f"{TEMPORARY_PREFIX}{uuid.uuid4()}{TEMPORARY_SUFFIX}"
-        write_flushed(anew, path.read_bytes())
-        anew.replace(path)
-        flush(log)
+        name = version_name(newest)
+        storage.replace(_write_temporary(storage, storage.read(name)), name)
+        storage.flush(DELTA_LOG)
     for temporary in temporaries:
-        temporary.unlink()
+        storage.remove(temporary)
     return found
 
 
-def check(table: Path) -> None:
+def check(storage: TableStorage) -> None:
     """Raise DatasetUnavailable where a version that is read to open a table is not readable.
 
     delta-rs takes an empty one for a version in which nothing was done, and its rows would be missing without a word.
     """
-    for path in sorted(_needed(table / DELTA_LOG)):
-        if path.suffix == ".json" and (fault := _fault(path.read_bytes())):
-            raise DatasetUnavailable(f"version {_number(path.name)} of the table is not readable: {fault}")
+    for name in sorted(_needed(storage)):
+        if name.endswith(".json") and (fault := _fault(storage.read(name))):
+            raise DatasetUnavailable(f"version {_number(name)} of the table is not readable: {fault}")
 
 
-def set_aside_checkpoints(table: Path) -> list[tuple[Path, Path]]:
+def set_aside_checkpoints(storage: TableStorage) -> list[tuple[str, str]]:
     """Set aside the checkpoints that cannot be read, and what points to them: where each was and where it is now."""
-    log = table / DELTA_LOG
-    unreadable = [path for path in log.glob("*.checkpoint*.parquet") if not _is_parquet(path)]
-    if unreadable and (log / LAST_CHECKPOINT).exists():
-        unreadable.append(log / LAST_CHECKPOINT)
-    return [(path, table / UNREADABLE_DIRECTORY / _set_aside(table, path)) for path in unreadable]
+    unreadable = [name for name in checkpoints(storage) if not _is_parquet(storage, name)]
+    if unreadable and storage.exists(LAST_CHECKPOINT):
+        unreadable.append(LAST_CHECKPOINT)
+    return [(name, _set_aside(storage, name)) for name in unreadable]
 
 
-def has_version_set_aside(table: Path) -> bool:
+def has_version_set_aside(storage: TableStorage) -> bool:
     """Whether a version of the table was set aside, and is there still to be looked at."""
-    return any(_number(name) is not None for name in _set_aside_before(table))
+    return any(_number(name) is not None for name in _names_set_aside(storage))
 
 
-def put_back(moved: Iterable[tuple[Path, Path]]) -> None:
-    """Undo what was set aside."""
-    for path, aside in moved:
-        aside.rename(path)
+def checkpoints(storage: TableStorage) -> list[str]:
+    """Return the names of a table's checkpoints, whole or not."""
+    return [name for name in storage.names(DELTA_LOG) if ".checkpoint" in name and name.endswith(".parquet")]
 
 
-def versions(log: Path) -> list[int]:
+def flush_newest(storage: TableStorage, newest: int) -> None:
+    """Flush what another version of this program, or another engine, may have written last without doing so."""
+    for name in (version_name(newest - 1), version_name(newest), *checkpoints(storage), LAST_CHECKPOINT):
+        if storage.exists(name):
+            storage.flush(name)
+    storage.flush(DELTA_LOG)
+
+
+def _versions(storage: TableStorage) -> list[int]:
     """Return the numbers of the versions that are there as JSON, in no order."""
-    numbers = (_number(path.name) for path in log.glob("*.json"))
+    numbers = (_number(name) for name in storage.names(DELTA_LOG) if name.endswith(".json"))
     return [number for number in numbers if number is not None]
 
 
 def _number(name: str) -> int | None:
-    digits, _, rest = name.partition(".")
+    digits, _, rest = _base(name).partition(".")
     return int(digits) if len(digits) == DIGITS and digits.isdigit() and rest.startswith("json") else None
 
 
@@ -194,66 +197,66 @@ def _is_last_checkpoint(content: bytes) -> bool:
         return False
 
 
-def _is_parquet(path: Path) -> bool:
+def _is_parquet(storage: TableStorage, name: str) -> bool:
     try:
-        pq.read_table(path)
+        with storage.parquet(name) as file:
+            file.read()
     except (OSError, ValueError, pa.ArrowException):
         return False
     return True
 
 
-def _temporaries(log: Path) -> list[Path]:
-    return list(log.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
+def _names_set_aside(storage: TableStorage) -> list[str]:
+    return storage.names(UNREADABLE_DIRECTORY)
 
 
-def _set_aside_before(table: Path) -> list[str]:
-    directory = table / UNREADABLE_DIRECTORY
-    return [path.name for path in directory.iterdir()] if directory.is_dir() else []
-
-
-def _set_aside(table: Path, path: Path) -> str:
+def _set_aside(storage: TableStorage, name: str) -> str:
     """Move a file out of the table's log, durably; its name there."""
-    directory = table / UNREADABLE_DIRECTORY
-    make_directories(directory)
-    name = f"{path.name}.{time.time_ns()}"
-    path.rename(directory / name)
-    flush(directory)
-    flush(path.parent)
-    logger.error("%s cannot be read and was set aside as %s", path, directory / name)
-    return name
+    aside = storage.set_aside(name)
+    logger.error("%s cannot be read and was set aside as %s", storage.location(name), storage.location(aside))
+    return aside
 
 
 # Checkpoints
 
 
-def checkpoint(table: Path) -> None:
+def checkpoint(storage: TableStorage) -> None:
     """Write a checkpoint of a table's newest version, and delete the versions that it makes needless.
 
     delta-rs makes it, but flushes nothing: it does so in a directory of its own, from which it is taken once flushed.
     Raise OSError, DeltaError.
     """
-    log = table / DELTA_LOG
-    scratch = table / "_tailrace" / f"{SCRATCH_PREFIX}{uuid.uuid4()}"
+    beneath = f"{SCRATCH_PREFIX}{uuid.uuid4()}"
+    scratch = storage.beneath(beneath)
     try:
-        (scratch / DELTA_LOG).mkdir(parents=True)
-        before = set()
-        for entry in _needed(log):
-            os.link(entry, scratch / DELTA_LOG / entry.name)
-            before.add(entry.name)
-        DeltaTable(str(scratch)).create_checkpoint()
-        made = [path for path in (scratch / DELTA_LOG).iterdir() if path.name not in before | {LAST_CHECKPOINT}]
-        for path in made:
-            flush(path)
-            path.replace(log / path.name)
-        flush(log)
-        replace_durably(log / LAST_CHECKPOINT, (scratch / DELTA_LOG / LAST_CHECKPOINT).read_bytes(), mode=0o666)
+        scratch.make_scratch(DELTA_LOG)
+        before = {LAST_CHECKPOINT}
+        for name in _needed(storage):
+            storage.link(name, f"{beneath}/{name}")
+            before.add(name)
+        create_checkpoint(scratch.uri)
+        for name in scratch.names(DELTA_LOG):
+            if name not in before:
+                scratch.flush(name)
+                storage.replace(f"{beneath}/{name}", name)
+        storage.flush(DELTA_LOG)
+        storage.replace_durably(LAST_CHECKPOINT, scratch.read(LAST_CHECKPOINT))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    DeltaTable(str(table)).cleanup_metadata()
+        with suppress(OSError):
+            storage.remove_directory(beneath)
+    remove_old_versions(storage.uri)
 
 
-def _needed(log: Path) -> list[Path]:
+def _needed(storage: TableStorage) -> list[str]:
     """Return the files from which the newest version can be read: the last checkpoint, and the versions since."""
-    files = [path for path in log.iterdir() if len(path.name) > DIGITS and path.name[:DIGITS].isdigit()]
-    since = max((int(path.name[:DIGITS]) for path in files if ".checkpoint" in path.name), default=0)
-    return [path for path in files if int(path.name[:DIGITS]) >= since]
+    numbered = {
+        name: int(base[:DIGITS])
+        for name in storage.names(DELTA_LOG)
+        if len(base := _base(name)) > DIGITS and base[:DIGITS].isdigit()
+    }
+    since = max((number for name, number in numbered.items() if ".checkpoint" in name), default=0)
+    return [name for name, number in numbered.items() if number >= since]
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -53,13 +53,12 @@ def is_hashed(name: str) -> bool:
     return NAMED.search(name) is not None
 
 
-def damage(location: str, size: int, *, of_disk: bool = False) -> str:
+def damage(path: Path, size: int, *, of_disk: bool = False) -> str:
     """Return what is wrong with a file that was written with so many bytes; "" where nothing is, or nothing can be
     told.
 
     Reads all of it; with `of_disk` from the disk, not what the system has in memory of it.
     """
-    path = Path(location)
     found = NAMED.search(path.name)
     digest = blake2b(digest_size=HASH_BYTES)
     try:

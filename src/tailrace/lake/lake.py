@@ -15,7 +15,6 @@ from typing import Literal
 import duckdb
 import msgspec
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -31,6 +30,7 @@ from tailrace.events import (
 )
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
+from tailrace.lake.delta import DeltaError
 from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.preload import preload
@@ -39,6 +39,7 @@ from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.snapshot import Received, RowFilter, Snapshot
 from tailrace.lake.table import Table
+from tailrace.lake.table_storage import TableStorage
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Stopped, Upkeep, UpkeepSettings
 from tailrace.log import Subscription
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
@@ -114,7 +115,7 @@ class _Stored(Struct, frozen=True, eq=False):
 def _stored(directory: Path, info: DatasetInfo | None = None) -> _Stored:
     """Read a dataset. Raise whatever is wrong with its files."""
     info = info or catalog.load_info(directory)
-    table = Table.open(directory)
+    table = Table.open(TableStorage(directory))
     path = catalog.fields_path(directory)
     view, is_view_stored = load_fields(path), path.exists()
     if not is_view_stored and (view := table.fields()).columns:
@@ -329,7 +330,7 @@ class Lake:
         new = self.root / f"{catalog.NEW_PREFIX}{info.name}"
         shutil.rmtree(new, ignore_errors=True)
         try:
-            Table.create(new)
+            Table.create(TableStorage(new))
             catalog.store_info(new, info)
             new.rename(directory)
         except BaseException:
@@ -365,7 +366,7 @@ class Lake:
             dataset = self._dataset(name)
             info = replace(dataset.info, **changes, updated_ns=time.time_ns())
             try:
-                catalog.store_info(dataset.table.directory, info)
+                catalog.store_info(dataset.table.storage.directory, info)
             except OSError as error:
                 raise _refused(f"dataset {name!r} cannot be changed", error) from error
             dataset.info = info
@@ -884,7 +885,7 @@ class Lake:
             view = dataset.view
         if view != dataset.stored_view:
             # Before the rows: a column must never be in a table without the registry knowing it.
-            store_fields(catalog.fields_path(dataset.table.directory), view)
+            store_fields(catalog.fields_path(dataset.table.storage.directory), view)
             dataset.stored_view = view
         received = sum((part.received for part in parts), Received())
         dataset.table.commit(joined(parts), view, parts[-1].position, received)

@@ -1,8 +1,6 @@
 """Parquet files written anew: those of a day merged into one in the order of time, or one without some of its rows."""
 
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tailrace.lake.fields import TIME
-from tailrace.lake.hashes import HashingFile
+from tailrace.lake.parquet import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_ROWS, NewFile, new_file
 from tailrace.lake.snapshot import DataFile, RowNumbers
-from tailrace.lake.table import (
-    COMPRESSION,
-    COMPRESSION_LEVEL,
-    ROW_GROUP_ROWS,
-    NewFile,
-    new_file,
-    new_path,
-)
-from tailrace.storage.files import flush
+from tailrace.lake.table_storage import TableStorage
 
 READ_ROWS = 16_384  # decoded at a time, of each file that is being read
 ROW_GROUP_BYTES = 64 * 1024 * 1024  # as Parquet's footers count them, before compression
@@ -31,7 +21,7 @@ Pace = Callable[[int], None]
 
 
 def merged(
-    directory: Path, files: Sequence[DataFile], pace: Pace, without: Mapping[str, RowNumbers] | None = None
+    storage: TableStorage, files: Sequence[DataFile], pace: Pace, without: Mapping[str, RowNumbers] | None = None
 ) -> NewFile | None:
     """One new file of a table with the rows of files of one day, sorted by `_time`, flushed; None where no row is left.
 
@@ -40,7 +30,7 @@ def merged(
     file.
     """
     without = without or {}
-    sources = [_Source(file.location, without.get(file.name)) for file in files]
+    sources = [_Source(storage, file.name, without.get(file.name)) for file in files]
     counts = [len(source.times) for source in sources]
     times = np.concatenate([source.times for source in sources])
     if not len(times):
@@ -51,11 +41,9 @@ def merged(
     del times, order
     schema = pa.unify_schemas([source.schema for source in sources])
     group_rows = _rows_of_a_group(sources)
-    path = new_path(directory, files[0].day)
     metadata: list[pq.FileMetaData] = []
     try:
-        with path.open("wb") as opened:
-            file = HashingFile(opened)
+        with storage.new_data_files() as new, new.begin(files[0].day) as file:
             with pq.ParquetWriter(
                 file,
                 schema,
@@ -71,32 +59,25 @@ def merged(
                     del rows
                     pace(file.tell() - written)
                     written = file.tell()
-            opened.flush()
-            os.fsync(opened.fileno())
-            size = file.tell()
-            path = file.name(path)
-        flush(path.parent)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+            return new_file(storage, new.name(file), file.tell(), metadata[0], low, high)
     finally:
         for source in sources:
             source.close()
-    return new_file(directory, path, size, metadata[0], low, high)
 
 
-def times_us(location: str) -> npt.NDArray[np.int64]:
+def times_us(storage: TableStorage, name: str) -> npt.NDArray[np.int64]:
     """Return the time of each row of a file, in order."""
-    with pq.ParquetFile(location) as file:
+    with storage.parquet(name) as file:
         return _times(file)
 
 
 class _Source:
     """A file read from its front, without the rows to be left out."""
 
-    def __init__(self, location: str, without: RowNumbers | None) -> None:
-        self._location = location
-        with pq.ParquetFile(location) as file:
+    def __init__(self, storage: TableStorage, name: str, without: RowNumbers | None) -> None:
+        self._storage = storage
+        self._name = name
+        with storage.parquet(name) as file:
             times = _times(file)
             schema = file.schema_arrow
             groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
@@ -128,7 +109,7 @@ class _Source:
 
     def _read(self) -> Generator[pa.RecordBatch, None, None]:
         # Opened at its first row and closed after its last: not all files of a day are open at once.
-        with pq.ParquetFile(self._location) as file:
+        with self._storage.parquet(self._name) as file:
             if self._sorted:
                 first = 0
                 for batch in file.iter_batches(READ_ROWS, use_threads=False):

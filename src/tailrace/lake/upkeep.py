@@ -1,13 +1,11 @@
 """Upkeep of tables: compaction, retention, deleting rows, and removing files that nothing refers to any more."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
@@ -17,12 +15,12 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.deltalog import has_version_set_aside
-from tailrace.lake.fields import DAY
-from tailrace.lake.hashes import damage, is_hashed
+from tailrace.lake.hashes import is_hashed
+from tailrace.lake.parquet import NewFile
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
-from tailrace.lake.table import NewFile, Table
+from tailrace.lake.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +175,7 @@ class Keeper:
         self._settled: tuple[DataFile, ...] | None = None
         self._look_again_ms = 0
         self._to_verify: list[DataFile] = []
-        damaged = catalog.load_damaged(table.directory)
+        damaged = catalog.load_damaged(table.storage.directory)
         self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
         self._verifying_since_ms = -VERIFY_AGAIN_MS
 
@@ -224,7 +222,7 @@ class Keeper:
                     return
                 if [file for file in files if not self._is_sound(file)]:
                     continue
-                new = merged(self.table.directory, files, pace)
+                new = merged(self.table.storage, files, pace)
                 after = [] if new is None else [new]
                 self._replace(files, after, "compaction", changes_data=False)
             self._figures.add(
@@ -242,16 +240,16 @@ class Keeper:
         What an interrupted commit or compaction left behind counts from when it is first met. Nothing of that goes
         while a version of the table is set aside: it may be what that version put into the table.
         """
-        directory = self.table.directory
+        directory = self.table.storage.directory
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
         with self._working():
             with self._commit_lock:  # no file is being made that is not in the table yet
                 self.table.refresh()  # before files go that an older version of the table has
                 self._publish()
                 live = {file.name for file in self.table.files}
-                found = [name for name in _parquet_files(directory) if name not in live]
+                found = [name for name in self.table.storage.data_file_names() if name not in live]
             known = catalog.load_removed(directory)
-            spares_unknown = has_version_set_aside(directory)
+            spares_unknown = has_version_set_aside(self.table.storage)
             removed: dict[str, int] = {}
             due: list[str] = []
             for name in found:
@@ -262,13 +260,12 @@ class Keeper:
                     due.append(name)
                 else:
                     removed[name] = since_ms
-            for name in due:
-                (directory / name).unlink(missing_ok=True)
+            self.table.storage.remove_data_files(due)
             if removed != known:
                 catalog.store_removed(directory, removed)
             if due:
                 with self._commit_lock:
-                    _remove_empty_days(directory)
+                    self.table.storage.remove_empty_days()
             self._sweep_due_ms = min(removed.values()) + keep_ms if removed else now_ms + MS_PER_DAY
         self._figures.add(files_removed=len(due))
         return len(due)
@@ -299,7 +296,7 @@ class Keeper:
 
     def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
         """Whether a file is as it was written; the lock is held."""
-        reason = damage(file.location, file.bytes, of_disk=of_disk)
+        reason = self.table.storage.damage(file, of_disk=of_disk)
         self._figures.add(files_verified=1)
         known = self.damaged.get(file.name)
         if reason and reason != known:
@@ -316,9 +313,9 @@ class Keeper:
         now_ms = time.time_ns() // US_PER_MS // 1_000
         names = dict.fromkeys(self.damaged, now_ms)
         try:
-            catalog.store_damaged(self.table.directory, names)
+            catalog.store_damaged(self.table.storage.directory, names)
         except OSError as error:
-            logger.error("what is damaged of %s cannot be noted (%s)", self.table.directory, error)
+            logger.error("what is damaged of %s cannot be noted (%s)", self.table.storage.directory, error)
 
     # When asked
 
@@ -330,7 +327,7 @@ class Keeper:
                 return None
             if file.min_time_us >= older_than_us:
                 return np.empty(0, np.int64)
-            return np.flatnonzero(times_us(file.location) < older_than_us)
+            return np.flatnonzero(times_us(self.table.storage, file.name) < older_than_us)
 
         return self._delete(older, "trim", pace).rows_deleted
 
@@ -363,19 +360,18 @@ class Keeper:
                     else:
                         rows = np.unique(rows)
                         count = len(rows)
-                        times = times_us(file.location)[rows]
+                        times = times_us(self.table.storage, file.name)[rows]
                         ranges.append((int(times.min()), int(times.max())))
                     matched += count
                     gone.append(file)
                     removed += count == file.rows
                     rewritten += count < file.rows
                     if rows is not None and count < file.rows and not dry_run:
-                        rest = merged(self.table.directory, [file], pace, {file.name: rows})
+                        rest = merged(self.table.storage, [file], pace, {file.name: rows})
                         assert rest is not None
                         new.append(rest)
             except BaseException:
-                for _, data_file in new:
-                    Path(data_file.location).unlink(missing_ok=True)
+                self.table.storage.remove_data_files(data_file.name for _, data_file in new)
                 raise
             if gone and not dry_run:
                 self._replace(gone, new, what, changes_data=True)
@@ -404,7 +400,7 @@ class Keeper:
             yield
 
     def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
-        directory = self.table.directory
+        directory = self.table.storage.directory
         now_ms = time.time_ns() // 1_000_000
         removed = catalog.load_removed(directory)
         removed |= {file.name: now_ms for file in gone}
@@ -419,25 +415,6 @@ class Keeper:
         if self.damaged:
             self._note_damage(self.damaged)
         self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)
-
-
-def _parquet_files(directory: Path) -> Iterator[str]:
-    for day in _days(directory):
-        with os.scandir(day) as entries:
-            yield from (f"{day.name}/{entry.name}" for entry in entries if entry.name.endswith(".parquet"))
-
-
-def _days(directory: Path) -> list[Path]:
-    with os.scandir(directory) as entries:
-        return [Path(entry.path) for entry in entries if entry.name.startswith(f"{DAY}=")]
-
-
-def _remove_empty_days(directory: Path) -> None:
-    for day in _days(directory):
-        with os.scandir(day) as entries:
-            empty = next(entries, None) is None
-        if empty:
-            day.rmdir()
 
 
 class Upkeep:

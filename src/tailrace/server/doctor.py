@@ -14,21 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__
 from tailrace.config import ConfigError, Settings, format_size
-from tailrace.events import DatasetUnavailable, TailraceError
-from tailrace.lake import catalog, deltalog
-from tailrace.lake.fields import load_fields
-from tailrace.lake.hashes import damage
-from tailrace.lake.table import Table
+from tailrace.events import TailraceError
+from tailrace.lake.inspection import dataset_directories, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
 from tailrace.server.data_directory import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
@@ -51,8 +43,6 @@ LOW_SPACE = 4  # times `log_min_free_bytes`, below which the disk is soon full
 CLOCK_TOLERANCE_S = 60.0
 TOLD = 5  # of a list of faults
 EARLIEST_S = 1_767_225_600.0  # 2026: no clock that is right shows less
-
-UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
 
 Level = Literal["ok", "warning", "wrong"]
 
@@ -282,25 +272,21 @@ def _lake(root: Path) -> Iterator[Finding]:
         return
     datasets = files = rows = 0
     wrong: dict[str, str] = {}
-    for directory in sorted(root.iterdir()):
-        if not catalog.NAME.fullmatch(directory.name) or not directory.is_dir():
-            continue
+    for directory in dataset_directories(root):
         datasets += 1
-        fault = ""
-        for _ in range(2):  # files may be merged into others while they are looked at
-            fault, count, held = _table(directory)
-            if not fault:
-                break
-        if fault and directory.is_dir():
-            wrong[directory.name] = fault
-        files += count
-        rows += held
-        if deltalog.has_version_set_aside(directory):
-            aside = directory / deltalog.UNREADABLE_DIRECTORY
+        found = inspect(directory)
+        if found.fault:
+            found = inspect(directory)  # files may have been merged into others while they were looked at
+        if found.fault and directory.is_dir():
+            wrong[directory.name] = found.fault
+        files += found.files
+        rows += found.rows
+        if found.set_aside:
             yield Finding(
                 "warning",
                 f"dataset {directory.name}",
-                f"a version of its table was not whole at a start and is in {aside}; its events came from the log",
+                f"a version of its table was not whole at a start and is in {found.set_aside}; its events came from "
+                "the log",
                 "see that they are there, then remove that directory; until then what a crash leaves stays too",
             )
     for name, fault in list(wrong.items())[:TOLD]:
@@ -310,34 +296,6 @@ def _lake(root: Path) -> Iterator[Finding]:
         yield Finding("wrong", "lake", f"{len(wrong) - TOLD} more datasets cannot be used", "see the others")
     if not wrong:
         yield Finding("ok", "lake", f"datasets: {datasets}, files: {files}, events in tables: {rows}, all readable")
-
-
-def _table(directory: Path) -> tuple[str, int, int]:
-    """Return what is wrong with a dataset's files, empty where nothing is, and how many files and rows it has."""
-    try:
-        catalog.load_info(directory)
-        load_fields(catalog.fields_path(directory))
-        deltalog.check(directory)
-        table = Table(directory, DeltaTable(str(directory)))
-    except DatasetUnavailable as error:
-        return error.message, 0, 0
-    except UNREADABLE as error:
-        return f"cannot be opened: {_first_line(error)}", 0, 0
-    for file in table.files:
-        name = file.base_name
-        try:
-            size = Path(file.location).stat().st_size
-            if size != file.bytes:
-                return f"{name} has {size} bytes, but {file.bytes} were written", 0, 0
-            with pq.ParquetFile(file.location) as parquet:
-                count = parquet.metadata.num_rows
-        except UNREADABLE as error:
-            return f"{name} cannot be read: {_first_line(error)}", 0, 0
-        if count != file.rows:
-            return f"{name} has {count} events, but {file.rows} were written", 0, 0
-        if fault := damage(file.location, file.bytes):
-            return f"{name} is damaged: {fault}", 0, 0
-    return "", len(table.files), sum(file.rows for file in table.files)
 
 
 def _first_line(error: Exception) -> str:

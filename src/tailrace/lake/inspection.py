@@ -1,0 +1,75 @@
+"""A look at a dataset's files on the disk, which changes nothing: are they what was written?"""
+
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+
+from tailrace.events import DatasetUnavailable
+from tailrace.lake import catalog
+from tailrace.lake.delta import DeltaError
+from tailrace.lake.deltalog import has_version_set_aside
+from tailrace.lake.fields import load_fields
+from tailrace.lake.snapshot import DataFile
+from tailrace.lake.table import Table
+from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage
+
+UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
+
+
+class Inspection(Struct, frozen=True):
+    """What was found of a dataset's files."""
+
+    fault: str = ""  # what is wrong with them, empty where nothing is; the counts are 0 then
+    files: int = 0
+    rows: int = 0
+    set_aside: str = ""  # the directory with a version of its table that was not whole; empty where there is none
+
+
+def dataset_directories(root: Path) -> list[Path]:
+    """Return the directories of a lake that are or should be datasets, by name."""
+    return [each for each in sorted(root.iterdir()) if catalog.NAME.fullmatch(each.name) and each.is_dir()]
+
+
+def inspect(directory: Path) -> Inspection:
+    """Read every file of a dataset."""
+    storage = TableStorage(directory)
+    fault, files = _read(storage)
+    fault = fault or next((fault for file in files if (fault := _fault(storage, file))), "")
+    set_aside = storage.location(UNREADABLE_DIRECTORY) if has_version_set_aside(storage) else ""
+    if fault:
+        return Inspection(fault, set_aside=set_aside)
+    return Inspection(files=len(files), rows=sum(file.rows for file in files), set_aside=set_aside)
+
+
+def _read(storage: TableStorage) -> tuple[str, tuple[DataFile, ...]]:
+    """Return why a dataset cannot be opened, empty where it can, and its files."""
+    try:
+        catalog.load_info(storage.directory)
+        load_fields(catalog.fields_path(storage.directory))
+        return "", Table.checked(storage).files
+    except DatasetUnavailable as error:
+        return error.message, ()
+    except UNREADABLE as error:
+        return f"cannot be opened: {_first_line(error)}", ()
+
+
+def _fault(storage: TableStorage, file: DataFile) -> str:
+    try:
+        size = storage.size_bytes(file.name)
+        if size != file.bytes:
+            return f"{file.base_name} has {size} bytes, but {file.bytes} were written"
+        with storage.parquet(file.name) as parquet:
+            count = parquet.metadata.num_rows
+    except UNREADABLE as error:
+        return f"{file.base_name} cannot be read: {_first_line(error)}"
+    if count != file.rows:
+        return f"{file.base_name} has {count} events, but {file.rows} were written"
+    if fault := storage.damage(file):
+        return f"{file.base_name} is damaged: {fault}"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,218 @@
+"""Where the files of a table are, and how they are read and written: a local directory.
+
+Nothing else of the lake knows the first. A name is that of a file beneath its table, with "/" between directories.
+"""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tailrace.lake.fields import DAY
+from tailrace.lake.hashes import SUFFIX, HashingFile, damage
+from tailrace.lake.snapshot import DataFile
+from tailrace.storage.files import flush, flush_all, make_directories, replace_durably, write_flushed
+
+DELTA_LOG = "_delta_log"
+OWN_DIRECTORY = "_tailrace"  # Delta readers pass over names with an underscore
+UNREADABLE_DIRECTORY = f"{OWN_DIRECTORY}/unreadable"  # what was set aside
+EPOCH = date(1970, 1, 1)
+
+
+class TableStorage:
+    """The files of one table. Thread-safe but for two that write, replace or remove the same file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._flushed_days: set[Path] = set()  # directories of which the name is on the disk
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def uri(self) -> str:
+        """Where the table is, as engines are told."""
+        return str(self.directory)
+
+    def location(self, name: str) -> str:
+        """Return what a reader opens for a file: a path, or a URL."""
+        return str(self.directory / name)
+
+    def beneath(self, name: str) -> "TableStorage":
+        """Return the storage of a table in a directory of this one."""
+        return TableStorage(self.directory / name)
+
+    def is_table(self) -> bool:
+        """Whether there is a table's log."""
+        return os.path.isdir(self.directory / DELTA_LOG)
+
+    # Any file
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file, or a directory."""
+        return os.path.exists(self.directory / name)
+
+    def names(self, directory: str) -> list[str]:
+        """Return the names of what is in a directory, in no order; none where it is not there."""
+        try:
+            with os.scandir(self.directory / directory) as entries:
+                return [f"{directory}/{entry.name}" for entry in entries]
+        except FileNotFoundError:
+            return []
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        return (self.directory / name).read_bytes()
+
+    def write_flushed(self, name: str, content: bytes) -> None:
+        """Write a new file and flush its content, not its name; where that fails there is none."""
+        write_flushed(self.directory / name, content)
+
+    def link(self, name: str, other: str) -> None:
+        """Give a file another name, too. Raise FileExistsError where that is taken."""
+        os.link(self.directory / name, self.directory / other)
+
+    def replace(self, name: str, other: str) -> None:
+        """Give a file another name instead, taking it from the file that has it."""
+        (self.directory / name).replace(self.directory / other)
+
+    def replace_durably(self, name: str, content: bytes) -> None:
+        """Put content at a name in one step that a crash cannot split; both are on the disk when this returns."""
+        replace_durably(self.directory / name, content, mode=0o666)
+
+    def remove(self, name: str) -> None:
+        """Remove a file. Raise FileNotFoundError where there is none."""
+        (self.directory / name).unlink()
+
+    def make_directories(self, name: str) -> None:
+        """Make a directory, durably, and those above it."""
+        make_directories(self.directory / name)
+
+    def make_scratch(self, name: str) -> None:
+        """Make a directory, and those above it, that need not survive a power cut."""
+        (self.directory / name).mkdir(parents=True)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove a directory with all that is in it."""
+        shutil.rmtree(self.directory / name)
+
+    def flush(self, name: str) -> None:
+        """Flush a file's content, or the names in a directory."""
+        flush(self.directory / name)
+
+    # What cannot be read
+
+    def set_aside(self, name: str) -> str:
+        """Move a file to where unreadable ones are, durably; return its name there."""
+        self.make_directories(UNREADABLE_DIRECTORY)
+        path = self.directory / name
+        aside = f"{UNREADABLE_DIRECTORY}/{path.name}.{time.time_ns()}"
+        path.rename(self.directory / aside)
+        self.flush(UNREADABLE_DIRECTORY)
+        flush(path.parent)
+        return aside
+
+    def put_back(self, aside: str, name: str) -> None:
+        """Undo that."""
+        (self.directory / aside).rename(self.directory / name)
+
+    # Data files
+
+    @contextmanager
+    def new_data_files(self) -> Iterator["NewDataFiles"]:
+        """Yield what begins data files, all of which are on the disk at the end; none where it raises.
+
+        Were they left, attempts on a full disk would use up whatever becomes free.
+        """
+        new = NewDataFiles(self.directory, self._flushed_days)
+        try:
+            yield new
+            new.flush()
+        except BaseException:
+            new.remove()
+            raise
+
+    def data_file_names(self) -> list[str]:
+        """Return the names of the data files that are there, whether the table has them or not."""
+        return [name for day in self._days() for name in self.names(day) if name.endswith(".parquet")]
+
+    def remove_data_files(self, names: Iterable[str]) -> None:
+        """Remove data files; one that is not there is removed already."""
+        for name in names:
+            (self.directory / name).unlink(missing_ok=True)
+
+    def remove_empty_days(self) -> None:
+        """Remove the directories of days that have no file."""
+        for day in self._days():
+            if not self.names(day):
+                (self.directory / day).rmdir()
+
+    def parquet(self, name: str) -> pq.ParquetFile:
+        """Open a data file to be read; whoever does closes it."""
+        return pq.ParquetFile(self.directory / name)
+
+    def size_bytes(self, name: str) -> int:
+        """Return the size of a file."""
+        return (self.directory / name).stat().st_size
+
+    def damage(self, file: DataFile, *, of_disk: bool = False) -> str:
+        """Return why a data file is not what was written, "" where it is; see `hashes.damage`."""
+        return damage(self.directory / file.name, file.bytes, of_disk=of_disk)
+
+    def _days(self) -> list[str]:
+        with os.scandir(self.directory) as entries:
+            return [entry.name for entry in entries if entry.name.startswith(f"{DAY}=")]
+
+
+class NewDataFiles:
+    """Data files that are being written, which are no part of their table yet."""
+
+    def __init__(self, directory: Path, flushed_days: set[Path]) -> None:
+        self._directory = directory
+        self._flushed_days = flushed_days
+        self._paths: list[Path] = []
+
+    @contextmanager
+    def begin(self, day: int) -> Iterator[HashingFile]:
+        """Yield a file for the events of a day (since the Unix epoch), to be written; it has its `name` at the end."""
+        path = self._directory / f"{DAY}={day_name(day)}" / f"part-{uuid.uuid4()}{SUFFIX}"
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            self._flushed_days.discard(path.parent)
+        self._paths.append(path)
+        with path.open("wb") as opened:
+            yield HashingFile(opened)
+
+    def name(self, file: HashingFile) -> str:
+        """Give the file that was begun last its name, which has its hash, and return that."""
+        self._paths[-1] = path = file.name(self._paths[-1])
+        return path.relative_to(self._directory).as_posix()
+
+    def flush(self) -> None:
+        """Flush the files and their names, for all together: events of 10,000 days are as many files."""
+        flush_all(self._paths)
+        days = {path.parent for path in self._paths}
+        flush_all(days)
+        # That a directory is there does not tell that its name is on the disk: an earlier flush may have failed.
+        if not days <= self._flushed_days:
+            flush(self._directory)
+            self._flushed_days |= days
+
+    def remove(self) -> None:
+        """Remove the files, and a day's directory where it is new: its name may be lost, and is given anew."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        for day in {path.parent for path in self._paths} - self._flushed_days:
+            with suppress(OSError):
+                day.rmdir()
+
+
+def day_name(day: int) -> str:
+    """Return a day since the Unix epoch as the name of its directory and the value of its partition have it."""
+    return (EPOCH + timedelta(days=day)).isoformat()
