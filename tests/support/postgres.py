@@ -91,7 +91,7 @@ def empty(database: Database) -> None:
     deletions = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
     with database.changing() as connection:
         connection.exec_driver_sql(deletions)
-        migrations.fill(connection)
+        migrations.insert_first_rows(connection)
 
 
 def _engine(url: str) -> Iterator[Engine]:

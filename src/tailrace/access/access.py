@@ -22,8 +22,8 @@ from tailrace.access.token_store import TokenStore
 from tailrace.access.tokens import expiry_s, hash_of
 from tailrace.access.users import UserStore
 from tailrace.events import AccessUnavailable, DiskFull, Forbidden, StorageUnavailable, Unauthorized
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import keys, memberships, organisations, timestamp, tokens
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 from tailrace.access.capabilities import FIRST_ORGANISATION
 from tailrace.access.token_store import insert_token
 from tailrace.access.tokens import hash_of, new_secret
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import memberships, tokens, users
 
 OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes

@@ -12,8 +12,8 @@ from tailrace.access.keys import KeyGrant, KeyKind, KeyRecord, checked_given_key
 from tailrace.access.names import checked_name
 from tailrace.access.tokens import checked_expiry, expiry_s, hash_of, rfc3339
 from tailrace.events import BadRequest, Conflict, NotFound
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import keys, timestamp, tokens
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, insert, select, update
 from tailrace.access.capabilities import FIRST_ORGANISATION, Grant
 from tailrace.access.names import checked_name
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import memberships, organisations, timestamp
 
 

@@ -22,8 +22,8 @@ from tailrace.access.names import checked_description, checked_name
 from tailrace.access.roles import require_role
 from tailrace.access.users import assign_role
 from tailrace.events import BadRequest, Conflict, NotFound
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import group_members, group_roles, groups, memberships, roles, timestamp
 
 MAX_ROLES = 1_000  # of an organisation

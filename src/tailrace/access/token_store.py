@@ -31,8 +31,8 @@ from tailrace.access.tokens import (
 )
 from tailrace.access.users import UserStore
 from tailrace.events import BadRequest, NotFound
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import timestamp, tokens
 
 

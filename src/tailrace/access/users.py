@@ -11,8 +11,8 @@ from tailrace.access.capabilities import ROLE_NAMES, Grant
 from tailrace.access.names import checked_name
 from tailrace.access.roles import require_role, roles_by_groups
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import (
     group_members,
     groups,

@@ -8,8 +8,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import field_notes, former_map_fields, map_fields, virtual_fields
 
 MAX_VIRTUAL_FIELDS = 1_000  # of one dataset

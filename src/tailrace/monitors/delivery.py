@@ -1,4 +1,4 @@
-"""Calls to the outside: only to public addresses, checked at the moment of connecting, with an end to time and size."""
+"""Delivery of notifications by HTTP and SMTP: to public addresses only, within a time, reading a bounded answer."""
 
 import asyncio
 import ipaddress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ANSWER_BYTES = 64 * 1024  # read of an answer; the rest is left
-MAX_ANSWER_SHOWN = 200  # characters of a refusal that the history keeps
+MAX_EXCERPT = 200  # characters of an answer in the history
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})  # statuses after which another attempt may succeed
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -29,7 +29,7 @@ _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 class DeliveryFailed(Exception):
-    """A message did not arrive; `retryable` tells whether another attempt may help."""
+    """A notification was not delivered; `retryable` tells whether another attempt may help."""
 
     def __init__(self, reason: str, *, retryable: bool = True) -> None:
         super().__init__(reason)
@@ -38,7 +38,7 @@ class DeliveryFailed(Exception):
 
 
 class MailServer(Struct, frozen=True):
-    """The server that takes mail, none where the host is empty."""
+    """The mail server, none where the host is empty."""
 
     host: str = ""
     port: int = 587
@@ -49,9 +49,9 @@ class MailServer(Struct, frozen=True):
 
 
 class DeliverySettings(Struct, frozen=True):
-    """How calls are made."""
+    """Limits of deliveries, and the mail server."""
 
-    private: bool = False  # whether they may go to addresses that are not public
+    private: bool = False  # whether addresses that are not public are allowed
     timeout_s: float = 10.0  # of a whole call
     mail: MailServer = MailServer()
 
@@ -62,7 +62,7 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip in _NAT64_LOCAL or ip.is_site_local or ip.scope_id is not None:
             return False
-        for inner in _inner(ip):
+        for inner in _embedded_ipv4(ip):
             if not is_public(str(inner)):
                 return False
         if ip.ipv4_mapped is not None:
@@ -72,36 +72,36 @@ def is_public(address: str) -> bool:
     )
 
 
-def _inner(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+def _embedded_ipv4(ip: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """Return the IPv4 addresses that packets to an IPv6 one may end at."""
-    found = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
+    addresses = [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if each is not None]
     packed = ip.packed
     # NAT64, and the IPv4-compatible form that was given up, but for :: and ::1.
     if ip in _NAT64 or (packed[:12] == bytes(12) and int(ip) > 1):
-        found.append(ipaddress.IPv4Address(packed[12:]))
-    return found
+        addresses.append(ipaddress.IPv4Address(packed[12:]))
+    return addresses
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
     """Return the addresses that the system has for a name; raise OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))
 
 
 class NotificationSender:
-    """Makes the calls. Lives on one event loop."""
+    """Sends notifications. To be used on one event loop."""
 
     def __init__(
-        self, outgoing: DeliverySettings, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
+        self, settings: DeliverySettings, *, resolve: Resolve = system_resolve, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._outgoing = outgoing
+        self._settings = settings
         self._resolve = resolve
-        self._given_tls = tls
+        self._custom_tls = tls
 
-    # Made when they are needed first: reading the certificates of a system takes a while.
+    # When it is needed first: reading the certificates of a system takes a while.
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return self._given_tls or ssl.create_default_context()
+        return self._custom_tls or ssl.create_default_context()
 
     @cached_property
     def _client(self) -> "httpx.AsyncClient":
@@ -111,13 +111,13 @@ class NotificationSender:
         except (ImportError, OSError) as error:  # without a file descriptor left
             raise DeliveryFailed(f"the call could not be made: {error}") from error
         return transport.client(
-            self._tls, private=self._outgoing.private, resolve=self._resolve, timeout_s=self._outgoing.timeout_s
+            self._tls, private=self._settings.private, resolve=self._resolve, timeout_s=self._settings.timeout_s
         )
 
     @property
     def mail(self) -> MailServer:
         """The mail server in use."""
-        return self._outgoing.mail
+        return self._settings.mail
 
     async def post(self, call: HttpCall) -> None:
         """Make a call; anything but a status of 200 to 299 within the time is DeliveryFailed."""
@@ -126,19 +126,19 @@ class NotificationSender:
 
         try:
             async with (
-                asyncio.timeout(self._outgoing.timeout_s),
+                asyncio.timeout(self._settings.timeout_s),
                 client.stream("POST", call.url, content=call.body, headers=call.headers) as response,
             ):
                 if response.is_success:
                     return
-                said = await _beginning(response)
+                text = await _excerpt(response)
         except TimeoutError:
-            raise DeliveryFailed(f"no answer within {self._outgoing.timeout_s:g} s (outgoing_timeout_s)") from None
+            raise DeliveryFailed(f"no answer within {self._settings.timeout_s:g} s (outgoing_timeout_s)") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
             raise DeliveryFailed(f"the call failed: {error or type(error).__name__}") from error
         where = "; redirects are not followed" if response.is_redirect else ""
         raise DeliveryFailed(
-            f"the receiver answered {response.status_code}{where}" + (f": {said}" if said else ""),
+            f"the receiver answered {response.status_code}{where}" + (f": {text}" if text else ""),
             retryable=response.status_code in RETRIED,
         )
 
@@ -146,7 +146,7 @@ class NotificationSender:
         """Hand a mail to the mail server; raise DeliveryFailed. Blocks a thread meanwhile."""
         if not self.mail.host:
             raise DeliveryFailed("no mail server is set (smtp_host)", retryable=False)
-        await asyncio.to_thread(_hand_over, mail, self.mail, self._outgoing.timeout_s, self._tls)
+        await asyncio.to_thread(_send_by_smtp, mail, self.mail, self._settings.timeout_s, self._tls)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -154,39 +154,41 @@ class NotificationSender:
             await self._client.aclose()
 
 
-async def _beginning(response: "httpx.Response") -> str:
-    """Return what an answer says, as far as it is worth keeping."""
-    said = b""
+async def _excerpt(response: "httpx.Response") -> str:
+    """Return the beginning of an answer as text, for the history."""
+    content = b""
     async for chunk in response.aiter_raw():
-        said += chunk
-        if len(said) >= MAX_ANSWER_BYTES:
+        content += chunk
+        if len(content) >= MAX_ANSWER_BYTES:
             break
-    text = " ".join(said[: 4 * MAX_ANSWER_SHOWN].decode("utf-8", "replace").split())
-    return "".join(each for each in text if each.isprintable())[:MAX_ANSWER_SHOWN]
+    text = " ".join(content[: 4 * MAX_EXCERPT].decode("utf-8", "replace").split())
+    return "".join(character for character in text if character.isprintable())[:MAX_EXCERPT]
 
 
-def _hand_over(mail: EmailMessage, server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> None:
+def _send_by_smtp(mail: EmailMessage, server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> None:
     try:
-        with _connected(server, timeout_s, tls) as smtp:
+        with _connect(server, timeout_s, tls) as smtp:
             if server.user:
                 smtp.login(server.user, server.password)
             refused = smtp.send_message(mail)
     except smtplib.SMTPRecipientsRefused as error:
         permanent = all(code >= 500 for code, _ in error.recipients.values())
-        raise DeliveryFailed(f"the mail server refuses {_listed(error.recipients)}", retryable=not permanent) from error
+        raise DeliveryFailed(
+            f"the mail server refuses {_refusals(error.recipients)}", retryable=not permanent
+        ) from error
     except smtplib.SMTPResponseException as error:
         text = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
         raise DeliveryFailed(
-            f"the mail server answered {error.smtp_code}: {text[:MAX_ANSWER_SHOWN]}", retryable=error.smtp_code < 500
+            f"the mail server answered {error.smtp_code}: {text[:MAX_EXCERPT]}", retryable=error.smtp_code < 500
         ) from error
     except (OSError, smtplib.SMTPException, ValueError) as error:
         raise DeliveryFailed(f"the mail server {server.host} port {server.port} failed: {error}") from error
     if refused:
         # The others have it; another attempt would send it to them again.
-        raise DeliveryFailed(f"the mail server refuses {_listed(refused)}", retryable=False)
+        raise DeliveryFailed(f"the mail server refuses {_refusals(refused)}", retryable=False)
 
 
-def _connected(server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> smtplib.SMTP:
+def _connect(server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> smtplib.SMTP:
     if server.security == "tls":
         return smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=tls)
     smtp = smtplib.SMTP(server.host, server.port, timeout=timeout_s)
@@ -199,8 +201,8 @@ def _connected(server: MailServer, timeout_s: float, tls: ssl.SSLContext) -> smt
     return smtp
 
 
-def _listed(refused: dict[str, tuple[int, bytes]]) -> str:
+def _refusals(refused: dict[str, tuple[int, bytes]]) -> str:
     return "; ".join(
-        f"{address}: {code} {text.decode('utf-8', 'replace')[:MAX_ANSWER_SHOWN]}"
+        f"{address}: {code} {text.decode('utf-8', 'replace')[:MAX_EXCERPT]}"
         for address, (code, text) in refused.items()
     )

@@ -1,4 +1,4 @@
-"""A monitor: what it asks, when, and which answers make it tell its notifiers."""
+"""A monitor: its query, its interval, and the results that open an alert."""
 
 import typing
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from tailrace.events import BadRequest
-from tailrace.monitors.members import flag, moment, number, renamed, text, texts, whole
+from tailrace.monitors.members import flag, known_members, number, text, texts, time, whole
 
 Kind = Literal["Threshold", "MatchEvent", "AnomalyDetection"]
 Operator = Literal["Below", "BelowOrEqual", "Above", "AboveOrEqual", "AboveOrBelow"]
@@ -48,19 +48,19 @@ _KNOWN = {name.lower(): name for name in _NAMES} | _OLD_NAMES
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
-    """A monitor as it was given; 0 and "" are for what was not."""
+    """A monitor as it was given; 0 and "" stand for what was not."""
 
     name: str
     type: Kind
     description: str = ""
     apl_query: str = ""
-    mpl_query: str = ""  # kept and answered, never run: there are no metrics datasets
-    column_name: str = ""  # of the answer's column to look at; every numeric one where it is empty
+    mpl_query: str = ""  # stored and answered, never run: there are no metrics datasets
+    column_name: str = ""  # of the result; every numeric column where it is empty
     operator: Operator | Literal[""] = ""
     threshold: float = 0.0
     interval_minutes: int = 1
     range_minutes: int = 1
-    second_delay: int = 0  # how long before the run the time asked about ends
+    second_delay: int = 0  # how long before the run the time range ends
     alert_on_no_data: bool = False
     resolvable: bool = False
     notify_by_group: bool = False
@@ -81,54 +81,54 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
     @property
     def needed(self) -> int:
-        """How many of these must be positive; all of them where it was not said."""
+        """How many of these must be positive; by default all of them."""
         return self.trigger_after_n_positive_results or self.window
 
 
 def read_monitor(given: Mapping[str, Any]) -> Monitor:
-    """Return the monitor of a request's body. Names count in any letter case, and those of old clients do.
+    """Return the monitor of a request's body. Member names may have any letter case, and old clients' are known.
 
-    Raise BadRequest for what no monitor has, saying what it may have.
+    Raise BadRequest for an invalid member, saying what is valid.
     """
-    found = renamed(given, _KNOWN)
-    name = text(found, "name", MAX_NAME_LENGTH)
+    members = known_members(given, _KNOWN)
+    name = text(members, "name", MAX_NAME_LENGTH)
     if not name.strip():
         raise BadRequest("a monitor has a name")
-    kind = _one_of(found.get("type", "Threshold"), "type", KINDS)
-    apl = text(found, "aplQuery", MAX_QUERY_LENGTH, lines=True)
-    mpl = text(found, "mplQuery", MAX_QUERY_LENGTH, lines=True)
+    kind = _one_of(members.get("type", "Threshold"), "type", KINDS)
+    apl = text(members, "aplQuery", MAX_QUERY_LENGTH, lines=True)
+    mpl = text(members, "mplQuery", MAX_QUERY_LENGTH, lines=True)
     if not apl.strip() and not mpl.strip():
         raise BadRequest("a monitor has an aplQuery")
     if apl.strip() and mpl.strip() and apl != mpl:
         raise BadRequest("aplQuery and mplQuery are mutually exclusive, provide only one")
-    operator = found.get("operator", "")
+    operator = members.get("operator", "")
     if operator or kind != "MatchEvent":
         operator = _one_of(operator, f"operator of a monitor of type {kind}", OPERATORS[kind])
-    interval = whole(found, "intervalMinutes", 0, MAX_MINUTES) or 1
+    interval = whole(members, "intervalMinutes", 0, MAX_MINUTES) or 1
     return Monitor(
         name=name,
         type=kind,
-        description=text(found, "description", MAX_DESCRIPTION_LENGTH, lines=True),
-        apl_query="" if mpl and apl == mpl else apl,  # the echo of an answer, sent back
+        description=text(members, "description", MAX_DESCRIPTION_LENGTH, lines=True),
+        apl_query="" if mpl and apl == mpl else apl,  # an answer that is sent back has it in both
         mpl_query=mpl,
-        column_name=text(found, "columnName", MAX_NAME_LENGTH),
+        column_name=text(members, "columnName", MAX_NAME_LENGTH),
         operator=operator,
-        threshold=number(found, "threshold"),
+        threshold=number(members, "threshold"),
         interval_minutes=interval,
-        range_minutes=whole(found, "rangeMinutes", 0, MAX_MINUTES) or interval,
-        second_delay=whole(found, "secondDelay", 0, MAX_DELAY_S),
-        alert_on_no_data=flag(found, "alertOnNoData"),
-        resolvable=flag(found, "resolvable"),
-        notify_by_group=flag(found, "notifyByGroup"),
-        notify_every_run=flag(found, "notifyEveryRun"),
-        skip_resolved=flag(found, "skipResolved"),
-        disabled=flag(found, "disabled"),
-        disabled_until=moment(found, "disabledUntil"),
-        compare_days=whole(found, "compareDays", 0, MAX_COMPARE_DAYS),
-        tolerance=number(found, "tolerance", 0, MAX_TOLERANCE),
-        trigger_from_n_runs=whole(found, "triggerFromNRuns", 0, MAX_RUNS),
-        trigger_after_n_positive_results=whole(found, "triggerAfterNPositiveResults", 0, MAX_RUNS),
-        notifier_ids=texts(found, "notifierIds", MAX_NOTIFIERS),
+        range_minutes=whole(members, "rangeMinutes", 0, MAX_MINUTES) or interval,
+        second_delay=whole(members, "secondDelay", 0, MAX_DELAY_S),
+        alert_on_no_data=flag(members, "alertOnNoData"),
+        resolvable=flag(members, "resolvable"),
+        notify_by_group=flag(members, "notifyByGroup"),
+        notify_every_run=flag(members, "notifyEveryRun"),
+        skip_resolved=flag(members, "skipResolved"),
+        disabled=flag(members, "disabled"),
+        disabled_until=time(members, "disabledUntil"),
+        compare_days=whole(members, "compareDays", 0, MAX_COMPARE_DAYS),
+        tolerance=number(members, "tolerance", 0, MAX_TOLERANCE),
+        trigger_from_n_runs=whole(members, "triggerFromNRuns", 0, MAX_RUNS),
+        trigger_after_n_positive_results=whole(members, "triggerAfterNPositiveResults", 0, MAX_RUNS),
+        notifier_ids=texts(members, "notifierIds", MAX_NOTIFIERS),
     )
 
 

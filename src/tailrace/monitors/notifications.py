@@ -1,4 +1,4 @@
-"""What each kind of notifier is sent, in the shape that its receiver documents."""
+"""Notifications, and the requests and mails that deliver them to each kind of notifier."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MAX_TEAMS_LENGTH = 20_000  # characters; Teams takes 28 KB in all
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """A notice with all that a receiver may want to know. Times are Unix nanoseconds."""
+    """A notification of one monitor. Times are Unix nanoseconds."""
 
     monitor_id: str
     title: str  # the name of the monitor
@@ -53,31 +53,33 @@ class HttpCall(Struct, frozen=True):
 
 
 class NotDelivered(Exception):
-    """A notification that is not sent, and why; nothing is wrong with it."""
+    """A notification that is not to be delivered, and why."""
 
 
 def http_call(notifier: Notifier, notification: Notification) -> HttpCall:
     """Return the POST of a notification. Raise NotDelivered for a kind that is kept only, BadRequest where a template
     breaks.
     """
-    of = notifier.properties
+    properties = notifier.properties
     match notifier.kind:
         case "webhook":
-            return _json(of["url"], _event(notification))
+            return _json_call(properties["url"], _webhook_body(notification))
         case "customWebhook":
-            return _custom(of, notification)
+            return _custom_webhook(properties, notification)
         case "slack":
-            return _json(of["slackUrl"], {"text": _escaped_for_slack(_text(notification))[:MAX_SLACK_LENGTH]})
+            return _json_call(
+                properties["slackUrl"], {"text": _escaped_for_slack(_text(notification))[:MAX_SLACK_LENGTH]}
+            )
         case "discordWebhook":
             # Without mentions: what an event says must not call up a whole server.
             content = {"content": _text(notification)[:MAX_DISCORD_LENGTH], "allowed_mentions": {"parse": []}}
-            return _json(of["discordWebhookUrl"], content)
+            return _json_call(properties["discordWebhookUrl"], content)
         case "microsoftTeams":
-            return _json(of["microsoftTeamsUrl"], _adaptive_card(notification))
+            return _json_call(properties["microsoftTeamsUrl"], _adaptive_card(notification))
         case "pagerduty":
-            return _pagerduty(of, notification)
+            return _pagerduty(properties, notification)
         case "opsgenie":
-            return _opsgenie(of, notification)
+            return _opsgenie(properties, notification)
     raise NotDelivered(f"notifiers of the kind {notifier.kind} are kept, but this server does not deliver them")
 
 
@@ -111,7 +113,7 @@ def go_time(time_ns: int) -> str:
     return text + (f".{fraction:09}".rstrip("0") if fraction else "") + " +0000 UTC"
 
 
-def _event(notification: Notification) -> dict[str, Any]:
+def _webhook_body(notification: Notification) -> dict[str, Any]:
     """Return the body that Axiom's default template makes."""
     return {
         "action": notification.action,
@@ -123,7 +125,7 @@ def _event(notification: Notification) -> dict[str, Any]:
             "queryStartTime": go_time(notification.start_ns),
             "timestamp": go_time(notification.at_ns // 1_000_000_000 * 1_000_000_000),
             "title": notification.title,
-            "value": _number(notification.value),
+            "value": _json_number(notification.value),
             "matchedEvent": notification.event,
         },
     }
@@ -131,7 +133,7 @@ def _event(notification: Notification) -> dict[str, Any]:
 
 def _variables(notification: Notification) -> dict[str, Any]:
     """Return what a template may name, as Axiom's page on custom webhooks lists it."""
-    event = _event(notification)["event"]
+    event = _webhook_body(notification)["event"]
     return {
         "Action": notification.action,
         "MonitorID": event["monitorID"],
@@ -148,40 +150,40 @@ def _variables(notification: Notification) -> dict[str, Any]:
     }
 
 
-def _custom(of: Mapping[str, Any], notification: Notification) -> HttpCall:
+def _custom_webhook(properties: Mapping[str, Any], notification: Notification) -> HttpCall:
     headers = {"Content-Type": "application/json"}
-    for given in (of.get("headers") or {}, of.get("secretHeaders") or {}):
+    for given in (properties.get("headers") or {}, properties.get("secretHeaders") or {}):
         for name, value in given.items():
             headers = {each: kept for each, kept in headers.items() if each.lower() != name.lower()}
             headers[name] = value
-    if not of.get("body"):
-        return HttpCall(of["url"], _encoded(_event(notification)), headers)
-    text = template.render(template.parse(of["body"]), _variables(notification))
-    return HttpCall(of["url"], text.encode(), headers)
+    if not properties.get("body"):
+        return HttpCall(properties["url"], _json_bytes(_webhook_body(notification)), headers)
+    text = template.render(template.parse(properties["body"]), _variables(notification))
+    return HttpCall(properties["url"], text.encode(), headers)
 
 
-def _pagerduty(of: Mapping[str, Any], notification: Notification) -> HttpCall:
+def _pagerduty(properties: Mapping[str, Any], notification: Notification) -> HttpCall:
     """Events API v2: https://developer.pagerduty.com/docs/events-api-v2/overview/"""
-    body: dict[str, Any] = {"routing_key": of["routingKey"], "dedup_key": _incident(notification)}
+    body: dict[str, Any] = {"routing_key": properties["routingKey"], "dedup_key": _incident_key(notification)}
     if notification.action == "Closed":
-        return _json(PAGERDUTY_URL, body | {"event_action": "resolve"})
+        return _json_call(PAGERDUTY_URL, body | {"event_action": "resolve"})
     payload = {
         "summary": _headline(notification)[:MAX_SUMMARY_LENGTH],
         "source": notification.monitor_id,
         "severity": "error",
         "timestamp": rfc3339(notification.at_ns),
-        "custom_details": _event(notification)["event"],
+        "custom_details": _webhook_body(notification)["event"],
     }
-    return _json(PAGERDUTY_URL, body | {"event_action": "trigger", "payload": payload})
+    return _json_call(PAGERDUTY_URL, body | {"event_action": "trigger", "payload": payload})
 
 
-def _opsgenie(of: Mapping[str, Any], notification: Notification) -> HttpCall:
+def _opsgenie(properties: Mapping[str, Any], notification: Notification) -> HttpCall:
     """Alert API: https://docs.opsgenie.com/docs/alert-api"""
-    url = OPSGENIE_URLS[bool(of.get("isEU"))]
-    headers = {"Authorization": f"GenieKey {of['apiKey']}"}
-    alias = _incident(notification)
+    url = OPSGENIE_URLS[bool(properties.get("isEU"))]
+    headers = {"Authorization": f"GenieKey {properties['apiKey']}"}
+    alias = _incident_key(notification)
     if notification.action == "Closed":
-        call = _json(f"{url}/{quote(alias, safe='')}/close?identifierType=alias", {"note": notification.body})
+        call = _json_call(f"{url}/{quote(alias, safe='')}/close?identifierType=alias", {"note": notification.body})
     else:
         content = {
             "message": _headline(notification)[:MAX_OPSGENIE_MESSAGE_LENGTH],
@@ -189,11 +191,11 @@ def _opsgenie(of: Mapping[str, Any], notification: Notification) -> HttpCall:
             "description": f"{notification.body}\n\n{notification.description}".strip()[:MAX_OPSGENIE_TEXT_LENGTH],
             "source": "tailrace",
         }
-        call = _json(url, content)
+        call = _json_call(url, content)
     return HttpCall(call.url, call.body, {**call.headers, **headers})
 
 
-def _incident(notification: Notification) -> str:
+def _incident_key(notification: Notification) -> str:
     """By which a receiver knows that an end belongs to a beginning: one for each event matched, else the monitor's.
 
     Raise NotDelivered for the end of an alert while another of the monitor is open.
@@ -245,15 +247,15 @@ def _escaped_for_slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _json(url: str, content: Mapping[str, Any]) -> HttpCall:
-    return HttpCall(url, _encoded(content), {"Content-Type": "application/json"})
+def _json_call(url: str, content: Mapping[str, Any]) -> HttpCall:
+    return HttpCall(url, _json_bytes(content), {"Content-Type": "application/json"})
 
 
-def _encoded(content: Mapping[str, Any]) -> bytes:
+def _json_bytes(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _number(value: float | None) -> int | float | None:
+def _json_number(value: float | None) -> int | float | None:
     """As JSON has it, whole numbers without a fraction."""
     return None if value is None else json.loads(as_text(value))
 

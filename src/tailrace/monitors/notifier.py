@@ -1,4 +1,4 @@
-"""A notifier: one way to tell somebody, with the properties of its kind."""
+"""A notifier: a destination of notifications, with the properties of its kind."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tailrace.events import BadRequest
 from tailrace.monitors import template
-from tailrace.monitors.members import flag, moment, renamed, text, texts
+from tailrace.monitors.members import flag, known_members, text, texts, time
 
 MAX_NAME_LENGTH = 1_000  # characters
 MAX_URL_LENGTH = 8_192  # characters
@@ -18,7 +18,7 @@ MAX_TEXT_LENGTH = 65_536  # characters of a template, a key, a header's value
 MAX_EMAILS = 100
 MAX_HEADERS = 100
 
-# Members of each kind's properties as Axiom's document and its clients have them; those with a star must be there.
+# Members of each kind's properties as Axiom's document and its clients have them; those with a star are required.
 KINDS: Mapping[str, tuple[str, ...]] = {
     "slack": ("slackUrl*",),
     "email": ("emails*",),
@@ -35,7 +35,7 @@ _KNOWN = {name.lower(): name for name in ("name", "properties", "disabledUntil",
 _URLS = frozenset({"slackUrl", "discordWebhookUrl", "url", "microsoftTeamsUrl"})
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# These say where a message goes and where it ends, which only the sender may.
+# These say where a request goes and where it ends, which only the HTTP client may.
 _REFUSED_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
 )
@@ -53,24 +53,27 @@ class Notifier(Struct, frozen=True, kw_only=True):
 def read_notifier(given: Mapping[str, Any]) -> Notifier:
     """Return the notifier of a request's body, names in any letter case (Axiom's Go client capitalises some).
 
-    Raise BadRequest for what no notifier has, saying what it may have.
+    Raise BadRequest for an invalid member, saying what is valid.
     """
-    found = renamed(given, _KNOWN)
-    name = text(found, "name", MAX_NAME_LENGTH)
+    members = known_members(given, _KNOWN)
+    name = text(members, "name", MAX_NAME_LENGTH)
     if not name.strip():
         raise BadRequest("a notifier has a name")
-    properties = found.get("properties")
+    properties = members.get("properties")
     if not isinstance(properties, Mapping):
         raise BadRequest(f"a notifier has properties, an object with one of {', '.join(KINDS)}")
-    kinds = renamed(properties, {kind.lower(): kind for kind in KINDS})
+    kinds = known_members(properties, {kind.lower(): kind for kind in KINDS})
     if len(kinds) != 1:
-        met = ", ".join(kinds) or ", ".join(properties) or "none"
-        raise BadRequest(f"the properties of a notifier are one of {', '.join(KINDS)}, but these are {met}")
-    [(kind, of)] = kinds.items()
-    if not isinstance(of, Mapping):
-        raise BadRequest(f"properties.{kind} is {of!r:.100}, but it is an object")
+        given_kinds = ", ".join(kinds) or ", ".join(properties) or "none"
+        raise BadRequest(f"the properties of a notifier are one of {', '.join(KINDS)}, but these are {given_kinds}")
+    [(kind, content)] = kinds.items()
+    if not isinstance(content, Mapping):
+        raise BadRequest(f"properties.{kind} is {content!r:.100}, but it is an object")
     return Notifier(
-        name=name, kind=kind, properties=_properties(kind, of), disabled_until=moment(found, "disabledUntil")
+        name=name,
+        kind=kind,
+        properties=_properties(kind, content),
+        disabled_until=time(members, "disabledUntil"),
     )
 
 
@@ -80,42 +83,42 @@ def _properties(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [key for key in given if key.lower() not in known]
     if unknown:
         raise BadRequest(f"unknown member {unknown[0]!r} of properties.{kind}; it has {', '.join(names)}")
-    found = renamed(given, known)
-    missing = [name[:-1] for name in KINDS[kind] if name.endswith("*") and not found.get(name[:-1])]
+    members = known_members(given, known)
+    missing = [name[:-1] for name in KINDS[kind] if name.endswith("*") and not members.get(name[:-1])]
     if missing:
         raise BadRequest(f"properties.{kind} lacks {missing[0]}")
-    return {name: _checked(name, found) for name in names if name in found}
+    return {name: _checked(name, members) for name in names if name in members}
 
 
-def _checked(name: str, found: Mapping[str, Any]) -> Any:
+def _checked(name: str, members: Mapping[str, Any]) -> Any:
     if name in _URLS:
-        return _url(name, found)
+        return _url(name, members)
     if name == "emails":
-        return _emails(found)
+        return _emails(members)
     if name == "isEU":
-        return flag(found, name)
+        return flag(members, name)
     if name in ("headers", "secretHeaders"):
-        return _headers(name, found[name])
-    value = text(found, name, MAX_TEXT_LENGTH, lines=name == "body")
+        return _headers(name, members[name])
+    value = text(members, name, MAX_TEXT_LENGTH, lines=name == "body")
     if name == "body":
         template.parse(value)
     return value
 
 
-def _url(name: str, found: Mapping[str, Any]) -> str:
-    value = text(found, name, MAX_URL_LENGTH)
+def _url(name: str, members: Mapping[str, Any]) -> str:
+    value = text(members, name, MAX_URL_LENGTH)
     try:
         parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        sound = False
-    if not sound or any(each.isspace() or ord(each) < 32 for each in value):
+        is_valid = False
+    if not is_valid or any(each.isspace() or ord(each) < 32 for each in value):
         raise BadRequest(f"{name} is {value[:200]!r}, but it is a URL that begins with https:// or http://")
     return value
 
 
-def _emails(found: Mapping[str, Any]) -> list[str]:
-    addresses = texts(found, "emails", MAX_EMAILS)
+def _emails(members: Mapping[str, Any]) -> list[str]:
+    addresses = texts(members, "emails", MAX_EMAILS)
     for each in addresses:
         if not _EMAIL.fullmatch(each) or len(each) > 320 or any(ord(character) < 32 for character in each):
             raise BadRequest(f"emails has {each[:200]!r}, which is no address such as someone@example.com")

@@ -30,21 +30,22 @@ def points(table: AplTable) -> tuple[Point, ...]:
     ]
     keys = [", ".join(f"{name}={value}" for name, value in each) for each in labels]
     times = _times(table, bins) if bins in values else [None] * table.rows.num_rows
-    found: list[Point] = []
+    points: list[Point] = []
     for field, column in zip(table.fields, table.rows.schema, strict=True):
         if field.name in names or field.name == bins:
             continue
         numbers = _numbers(table.rows[field.name], column, field.type)
         for key, label, time, value in zip(keys, labels, times, numbers, strict=True):
             if value is not None:
-                found.append(Point(key, field.name, value, time, label))
-    return tuple(found)
+                points.append(Point(key, field.name, value, time, label))
+    return tuple(points)
 
 
-def shifted(found: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
+def shifted(points: Sequence[Point], by_ns: int) -> tuple[Point, ...]:
     """Return the same numbers with their bins that much later."""
     return tuple(
-        each if each.time_ns is None else msgspec.structs.replace(each, time_ns=each.time_ns + by_ns) for each in found
+        point if point.time_ns is None else msgspec.structs.replace(point, time_ns=point.time_ns + by_ns)
+        for point in points
     )
 
 
@@ -54,12 +55,12 @@ def matches(table: AplTable) -> tuple[MatchedEvent, ...]:
     has_time = any(field.name == TIME and field.type == "datetime" for field in table.fields)
     times = _times(table, TIME) if has_time else [None] * table.rows.num_rows
     rows = _rows(list(cells.columns(table)), table.rows.num_rows)
-    found = [
+    events = [
         MatchedEvent({name: _plain(cell) for name, cell in zip(names, row, strict=True) if cell is not None}, time)
         for row, time in zip(rows, times, strict=True)
     ]
-    found.reverse()  # answers have the newest first
-    return tuple(sorted(found, key=lambda match: match.time_ns or 0))
+    events.reverse()  # results have the newest first
+    return tuple(sorted(events, key=lambda event: event.time_ns or 0))
 
 
 def _rows(columns: Sequence[Sequence[Any]], count: int) -> Sequence[Sequence[Any]]:

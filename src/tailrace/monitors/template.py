@@ -1,8 +1,8 @@
-"""Templates of webhook bodies: the part of Go's text/template that alerts are written in.
+"""Templates of webhook bodies: a part of Go's text/template.
 
-Source of the rules: https://pkg.go.dev/text/template, and Axiom's page on custom webhooks for the variables. Two things
-are other than in Go: a value that stands within a JSON string is escaped as such, so that no message can break the JSON
-around it, and objects, lists and nothing are written as JSON.
+Sources: https://pkg.go.dev/text/template, whose parser names the nodes of the tree, and Axiom's page on custom webhooks
+for the variables. Two things differ from Go: a value within a JSON string is escaped, so that no value can break the
+JSON around it, and objects, lists and null are written as JSON.
 """
 
 import json
@@ -42,7 +42,7 @@ class ConstantNode(Struct, frozen=True):
 
 class FieldNode(Struct, frozen=True):
     path: tuple[str, ...]
-    rooted: bool  # of the whole data, not of what a block looks at
+    rooted: bool  # of the whole data, not of the item of a range or the value of a with
 
 
 class CallNode(Struct, frozen=True):
@@ -104,30 +104,30 @@ class _TemplateParser:
         """Return the nodes up to an `else` or `end`, which comes with them; "" at the end of the text."""
         if depth > MAX_DEPTH:
             raise self.error(f"blocks are nested more than {MAX_DEPTH} deep")
-        found: list[Node] = []
+        nodes: list[Node] = []
         while self._next < len(self._pieces):
             text, action, self._line = self._pieces[self._next]
             self._next += 1
             if action is None:
                 if "{{" in text:
                     raise self.error("'{{' is not closed by '}}'")
-                found.append(TextNode(text))
+                nodes.append(TextNode(text))
                 continue
             stripped = action.strip()
             if stripped.startswith("/*") and stripped.endswith("*/"):
                 continue
             word, _, rest = stripped.partition(" ")
             if word in ("else", "end"):
-                return tuple(found), stripped
+                return tuple(nodes), stripped
             if word in ("if", "with", "range"):
-                found.append(self._block(word, rest, depth))
+                nodes.append(self._branch(word, rest, depth))
             elif word in ("define", "template", "block", "break", "continue") or ":=" in stripped:
                 raise self.error(f"{stripped!r} is not known here; there are values, if, with, range, else and end")
             else:
-                found.append(ActionNode(self._expression(stripped)))
-        return tuple(found), ""
+                nodes.append(ActionNode(self._expression(stripped)))
+        return tuple(nodes), ""
 
-    def _block(self, kind: str, condition: str, depth: int) -> BranchNode:
+    def _branch(self, kind: str, condition: str, depth: int) -> BranchNode:
         value = self._expression(condition)
         line = self._line
         body, ended = self.nodes(depth + 1)
@@ -135,7 +135,7 @@ class _TemplateParser:
         if ended.startswith("else"):
             word, _, rest = ended.removeprefix("else").strip().partition(" ")
             if word in ("if", "with"):
-                return BranchNode(kind, value, body, (self._block(word, rest, depth + 1),))
+                return BranchNode(kind, value, body, (self._branch(word, rest, depth + 1),))
             if word:
                 raise self.error(f"{ended!r} is not known; there are else, else if and else with")
             otherwise, ended = self.nodes(depth + 1)
@@ -154,16 +154,16 @@ class _TemplateParser:
         return value
 
     def _tokens(self, text: str) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+        tokens: list[tuple[str, str]] = []
         at = 0
         text = text.rstrip()
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None or match.lastgroup is None:
                 raise self.error(f"{text[at:].strip()[:50]!r} is not understood in {text[:100]!r}")
-            found.append((match.lastgroup, match[match.lastgroup]))
+            tokens.append((match.lastgroup, match[match.lastgroup]))
             at = match.end()
-        return found
+        return tokens
 
     def _pipeline(self, tokens: list[tuple[str, str]], depth: int) -> tuple[Expression, list[tuple[str, str]]]:
         if depth > MAX_DEPTH:
@@ -234,7 +234,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, int]]:
     at = 0
     trim = False
     line = 1
-    # Looked for with `find`: a regular expression takes the square of the length where nothing closes what opens.
+    # With `find`: a regular expression takes quadratic time where nothing closes what opens.
     while (start := text.find("{{", at)) >= 0 and (end := text.find("}}", start + 2)) >= 0:
         line += text.count("\n", at, start)
         action = text[start + 2 : end]
@@ -255,7 +255,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, int]]:
 
 
 class _Writer:
-    """Collects the text, and knows whether it has come to within a JSON string."""
+    """The text written so far, and whether it ends within a JSON string."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -315,13 +315,13 @@ def _value(expression: Expression, root: Data, dot: Any, writer: _Writer) -> Any
         case ConstantNode(value):
             return value
         case FieldNode(path, rooted):
-            found: Any = root if rooted else dot
+            member: Any = root if rooted else dot
             for key in path:
-                found = found.get(key) if isinstance(found, Mapping) else None
-            return found
+                member = member.get(key) if isinstance(member, Mapping) else None
+            return member
         case CallNode(name, arguments):
             values = []
-            for each in arguments:
+            for argument in arguments:
                 writer.step()
-                values.append(_value(each, root, dot, writer))
+                values.append(_value(argument, root, dot, writer))
             return FUNCTIONS[name][1](values)

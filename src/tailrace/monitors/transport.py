@@ -1,4 +1,4 @@
-"""The HTTP client of the notifiers, which connects to checked addresses only."""
+"""The HTTP client of the notifiers, which connects only to addresses that were checked."""
 
 import ssl
 

@@ -41,7 +41,7 @@ class Database:
 
     @classmethod
     def open(cls, path_or_url: Path | str) -> Self:
-        """Open it, made if missing and brought up to date: a path is an SQLite file (mode 0600).
+        """Open it, created if missing and migrated to the newest tables: a path is an SQLite file (mode 0600).
 
         A string is an SQLAlchemy URL, such as postgresql+psycopg://user:password@host/database. Raise UpgradeFailed
         for a database of a later version.
@@ -87,25 +87,25 @@ class Database:
 def open_engine(path_or_url: Path | str) -> Engine:
     """Return an engine on a database as it stands, with whatever tables it has; see `Database.open`."""
     if isinstance(path_or_url, Path):
-        make_file(path_or_url)
+        create_file(path_or_url)
         path_or_url = f"sqlite:///{path_or_url}"
     engine = create_engine(path_or_url, pool_pre_ping=True)  # a server may have been restarted meanwhile
     if make_url(path_or_url).get_backend_name() == "sqlite":
         event.listen(engine, "do_connect", _connect_sqlite)
-        event.listen(engine, "checkin", _drop_read_only)
+        event.listen(engine, "checkin", _discard_read_only)
     event.listen(engine, "handle_error", _translate)
     return engine
 
 
-def make_file(path: Path) -> None:
-    """Make the file of an SQLite database, where there is none, for its owner only."""
+def create_file(path: Path) -> None:
+    """Create the file of an SQLite database, where there is none, for its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Before SQLite makes it with the mode of the umask; its -wal and -shm files take the mode of the file.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     path.chmod(0o600)
 
 
-class _ReadOnly(sqlite3.Connection):
+class _ReadOnlyConnection(sqlite3.Connection):
     """A connection to a file on a full disk, which is read as it stands."""
 
 
@@ -117,25 +117,25 @@ def _connect_sqlite(
         # synchronous=FULL: a token revoked before a power cut may not be back after it.
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
-        _write_ahead(connection)
-        # Only a read opens the index of the write-ahead log, which takes room on the disk.
+        _enable_write_ahead_log(connection)
+        # Only a read opens the index of the write-ahead log, which takes up space on the disk.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except sqlite3.Error as error:
         connection.close()
         path = Path(arguments[0])
-        if not is_full(error) or _has_log(path):
+        if not is_full(error) or _has_write_ahead_log(path):
             raise
         logger.warning("%s can only be read: %s", path.name, FULL)
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        return _ReadOnly(uri, **{**options, "uri": True})
+        return _ReadOnlyConnection(uri, **{**options, "uri": True})
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Let the file have a write-ahead log; to give it one takes the file alone, for which SQLite does not wait."""
+def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch the file to a write-ahead log; that needs an exclusive lock, for which SQLite does not wait by itself."""
     end_s = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -147,7 +147,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         time.sleep(BUSY_PAUSE_S)
 
 
-def _has_log(path: Path) -> bool:
+def _has_write_ahead_log(path: Path) -> bool:
     """Whether there are changes beside the file itself, which would be missed: a token revoked might be good again."""
     try:
         return path.with_name(path.name + "-wal").stat().st_size > 0
@@ -155,15 +155,15 @@ def _has_log(path: Path) -> bool:
         return False
 
 
-def _drop_read_only(connection: object, entry: ConnectionPoolEntry) -> None:
+def _discard_read_only(connection: object, entry: ConnectionPoolEntry) -> None:
     # The next one tries again to open the file for writing.
-    if isinstance(connection, _ReadOnly):
+    if isinstance(connection, _ReadOnlyConnection):
         entry.invalidate()
 
 
 def _is_read_only(context: ExceptionContext) -> bool:
     pooled = None if context.connection is None else context.connection.connection
-    return pooled is not None and isinstance(pooled.dbapi_connection, _ReadOnly)
+    return pooled is not None and isinstance(pooled.dbapi_connection, _ReadOnlyConnection)
 
 
 def _translate(context: ExceptionContext) -> None:

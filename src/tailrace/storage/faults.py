@@ -1,4 +1,4 @@
-"""What a failure of a disk means to who is told of it: one of our errors, without a path or an engine's words."""
+"""Failures of disks and databases as our errors, without a path or a library's wording."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ FULL = "no space is left on the disk"
 READ_ONLY = "the disk can only be read"
 UNREADABLE = "it is damaged or incomplete"
 
-_FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
 # How libraries write the number of an OSError that they keep to themselves: Rust's, then Arrow's.
 _NUMBER = re.compile(r"\((?:os error) (\d+)\)|\[errno (\d+)\]", re.IGNORECASE)
 _FULL_TEXT = os.strerror(errno.ENOSPC)  # how DuckDB's errors end
@@ -35,19 +35,20 @@ _SQLITE_REASONS = {
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether an error comes of a disk without room, or of a quota that is used up."""
+    """Return whether an error comes of a full disk, or of a quota that is used up."""
     return any(
-        _number(each) in _FULL_NUMBERS or _FULL_TEXT in str(each) or _is_full_sqlite(each) for each in _chain(error)
+        _error_number(each) in _DISK_FULL_NUMBERS or _FULL_TEXT in str(each) or _is_full_sqlite(each)
+        for each in _chain(error)
     )
 
 
 def is_read_only(error: BaseException) -> bool:
     """Return whether an error comes of a disk that takes no writes."""
-    return any(_number(each) == errno.EROFS or _READ_ONLY_TEXT in str(each) for each in _chain(error))
+    return any(_error_number(each) == errno.EROFS or _READ_ONLY_TEXT in str(each) for each in _chain(error))
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Filter of a log: what a disk that is full or takes no writes explains whole is told in a line."""
+    """Filter log records: an error that comes of a disk that is full or takes no writes is one line."""
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and (is_full(error) or is_read_only(error)):
         record.msg, record.args = f"{record.getMessage()}: {reason_of(error)}", ()
@@ -58,7 +59,7 @@ def without_traceback(record: logging.LogRecord) -> bool:
 def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:
     """Return why something on a disk could not be read or written, in words that any client may see.
 
-    `otherwise` stands for an error that neither the system nor we have words for.
+    `otherwise` is returned for an error of another kind.
     """
     if is_full(error):
         return FULL
@@ -69,7 +70,7 @@ def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:
             return each.message
         if isinstance(each, sqlite3.Error) and (known := _SQLITE_REASONS.get(_sqlite_code(each) & 0xFF)):
             return known
-        if (number := _number(each)) is not None:
+        if (number := _error_number(each)) is not None:
             return os.strerror(number)
     return otherwise
 
@@ -84,7 +85,7 @@ def disk_fault(error: BaseException) -> TailraceError | None:
 
 
 def disk_full() -> DiskFull:
-    """Return the refusal of what would need room on a disk that has none."""
+    """Return the refusal of what would need space on a full disk."""
     return DiskFull(f"the server cannot keep this: {FULL}", retry_after_s=RETRY_AFTER_S)
 
 
@@ -100,19 +101,19 @@ def sqlite_fault(error: sqlite3.Error) -> TailraceError | None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or each.__context__
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
 
 
-def _number(error: BaseException) -> int | None:
+def _error_number(error: BaseException) -> int | None:
     """Return the system's number of an error, also of one that a library wrote into its text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    found = _NUMBER.search(str(error))
-    return int(found[1] or found[2]) if found else None
+    match = _NUMBER.search(str(error))
+    return int(match[1] or match[2]) if match else None
 
 
 def _sqlite_code(error: sqlite3.Error) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from tailrace.storage.database import FILE_NAME, Database, make_file
+from tailrace.storage.database import FILE_NAME, Database, create_file
 from tailrace.storage.files import flush
 from tailrace.storage.tables import (
     changes,
@@ -73,7 +73,7 @@ def import_legacy(data: Path, url: str = "") -> None:
     if not files:
         return
     try:
-        digests = _put_together(data, new)
+        digests = _merge(data, new)
     except sqlite3.Error as error:
         raise ImportRefused(f"{_names(files)} of version 0.1 cannot be imported: {error}") from error
     target = data / FILE_NAME
@@ -83,7 +83,7 @@ def import_legacy(data: Path, url: str = "") -> None:
         _remove(new)
     elif target.exists():
         with Database.open(target) as database, database.reading() as connection:
-            if not _has_all(connection, digests):
+            if not _is_imported(connection, digests):
                 raise ImportRefused(
                     f"{target.name} is there, and {_names(files)} of version 0.1 too: move away what is not to be used"
                 )
@@ -98,11 +98,11 @@ def import_legacy(data: Path, url: str = "") -> None:
     logger.warning("%s of version 0.1 became one database; the files are named …%s", _names(files), IMPORTED_SUFFIX)
 
 
-def _put_together(data: Path, new: Path) -> set[str]:
+def _merge(data: Path, new: Path) -> set[str]:
     """Make a database of all that the files hold; return the digests of their content, which it has too."""
     access, saved = data / ACCESS_FILE, data / SAVED_FILE
     digests = set()
-    make_file(new)
+    create_file(new)
     if access.exists():
         with closing(sqlite3.connect(access)) as source, closing(sqlite3.connect(new)) as copy:
             source.backup(copy)
@@ -114,7 +114,7 @@ def _put_together(data: Path, new: Path) -> set[str]:
             with closing(sqlite3.connect(saved)) as source:
                 digests.add(_digest(source))
     with Database.open(new) as database, database.changing() as changing:
-        _note(changing, digests)
+        _record_import(changing, digests)
     with closing(sqlite3.connect(new)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # all is in the one file that gets the name
     return digests
@@ -138,7 +138,7 @@ def _add_saved(connection: sqlite3.Connection, saved: Path) -> None:
 def _copy(source_path: Path, target: Database, digests: set[str]) -> None:
     """Put all rows of a database into another one, unless they are there, all or nothing."""
     with Database.open(source_path) as source, source.reading() as old, target.changing() as new:
-        if _has_all(new, digests):
+        if _is_imported(new, digests):
             return
         if _has_rows(users, old):
             if _has_rows(users, new):
@@ -157,7 +157,7 @@ def _copy(source_path: Path, target: Database, digests: set[str]) -> None:
                     "cannot be put into it: give this server a database of its own"
                 )
             _copy_rows(table, old, new)
-        _note(new, digests)
+        _record_import(new, digests)
 
 
 def _has_rows(table: Table, connection: Connection) -> bool:
@@ -177,11 +177,11 @@ def _without_nul(value: object) -> object:
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
-def _has_all(connection: Connection, digests: set[str]) -> bool:
+def _is_imported(connection: Connection, digests: set[str]) -> bool:
     return digests <= set(connection.scalars(select(imports.c.digest)))
 
 
-def _note(connection: Connection, digests: set[str]) -> None:
+def _record_import(connection: Connection, digests: set[str]) -> None:
     now = timestamp(time.time())
     connection.execute(insert(imports), [{"digest": digest, "created_at": now} for digest in digests])
 

@@ -1,4 +1,4 @@
-"""Room on the disk that is set aside while there is some, so that what makes room works when there is none."""
+"""A reserve of disk space, set aside while there is enough, so that what frees space works on a full disk."""
 
 import logging
 import os
@@ -8,19 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RESERVE_BYTES = 8 * 1024 * 1024  # commits of a table's log, and what a database writes beside itself
-SHARE = 32  # of a small disk no more than one part of so many is taken
-ROOM_FACTOR = 4  # times its size must be free before it is set aside again
+SHARE = 32  # of a small disk at most one part in so many
+FREE_FACTOR = 4  # times the size of the reserve must be free before it is set aside again
 
 logger = logging.getLogger(__name__)
 
 
 class Reserve:
-    """A file of the data directory that holds nothing. Thread-safe."""
+    """A file in the data directory that takes up space and has no content. Thread-safe."""
 
     def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
         self._path = path
-        found = os.statvfs(path.parent)
-        self._size_bytes = min(size_bytes, found.f_blocks * found.f_frsize // SHARE)
+        stat = os.statvfs(path.parent)
+        self._size_bytes = min(size_bytes, stat.f_blocks * stat.f_frsize // SHARE)
         self._lock = threading.Lock()
         self._lent = 0
 
@@ -30,9 +30,9 @@ class Reserve:
         return self._free_bytes() < self._size_bytes
 
     def keep(self) -> None:
-        """Set the room aside, where that is not done, it is not lent, and the disk has much more."""
+        """Set the space aside, unless that is done, it is lent, or the disk has little more."""
         with self._lock:
-            if self._lent or self._free_bytes() < ROOM_FACTOR * self._size_bytes or self._is_kept():
+            if self._lent or self._free_bytes() < FREE_FACTOR * self._size_bytes or self._exists():
                 return
             try:
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -41,13 +41,13 @@ class Reserve:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                logger.warning("no room could be set aside for a full disk: %s", error)
+                logger.warning("no space could be set aside for a full disk: %s", error)
                 with suppress(OSError):  # what is no file of ours stays
                     self._path.unlink()
 
     @contextmanager
     def lent(self) -> Iterator[bool]:
-        """Where the disk is short of room, give the reserve to what is done meanwhile; tells whether that is so."""
+        """Free the reserve for what runs within, where the disk is short of space; yield whether it is."""
         with self._lock:
             short = self._release()
             self._lent += 1
@@ -59,23 +59,23 @@ class Reserve:
             self.keep()
 
     def release(self) -> None:
-        """Where the disk is short of room, free the reserve until `keep` finds room again: for a start."""
+        """Free the reserve until `keep` finds enough space again, where the disk is short of it: for a start."""
         with self._lock:
             self._release()
 
     def _release(self) -> bool:
         short = self.is_short
         if short and self._path.exists():
-            logger.warning("the disk is full: the room that was set aside is used")
+            logger.warning("the disk is full: the space that was set aside is used")
             self._path.unlink(missing_ok=True)
         return short
 
-    def _is_kept(self) -> bool:
+    def _exists(self) -> bool:
         try:
             return self._path.stat().st_size >= self._size_bytes
         except FileNotFoundError:
             return False
 
     def _free_bytes(self) -> int:
-        found = os.statvfs(self._path.parent)
-        return found.f_bavail * found.f_frsize
+        stat = os.statvfs(self._path.parent)
+        return stat.f_bavail * stat.f_frsize

@@ -1,4 +1,4 @@
-"""Brings a database to the tables that the code expects, from any state that one was left in."""
+"""Migrations: they bring a database of any version to the tables that the code expects."""
 
 import threading
 from pathlib import Path
@@ -20,7 +20,7 @@ HEAD = "0005"  # the newest
 FIRST_ORGANISATION = {"id": "tailrace", "name": "Tailrace", "created_at": "1970-01-01T00:00:00.000000Z"}
 
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))  # as alembic makes it
-_one_at_a_time = threading.Lock()  # alembic keeps the migration under way in globals
+_alembic_lock = threading.Lock()  # alembic keeps the running migration in globals
 
 
 class UpgradeFailed(Exception):
@@ -42,7 +42,7 @@ def upgrade(database: "Database") -> None:
             return
         # Alembic takes as long to import as everything else of a start together: only where there is work for it.
         if tables.isdisjoint({VERSION_TABLE, *metadata.tables}):
-            _make(connection)
+            _create_newest(connection)
         else:
             migrate(connection, is_unversioned="tokens" in tables and VERSION_TABLE not in tables)
 
@@ -59,7 +59,7 @@ def migrate(connection: Connection, revision: str = "head", *, is_unversioned: b
     from alembic.util import CommandError
 
     config = config_for(connection)
-    with _one_at_a_time:
+    with _alembic_lock:
         try:
             if is_unversioned:
                 command.stamp(config, BASELINE)
@@ -69,7 +69,7 @@ def migrate(connection: Connection, revision: str = "head", *, is_unversioned: b
 
 
 def config_for(connection: Connection) -> "Config":
-    """Alembic's configuration on an open connection."""
+    """Return Alembic's configuration for an open connection."""
     from alembic.config import Config
 
     config = Config()
@@ -78,15 +78,15 @@ def config_for(connection: Connection) -> "Config":
     return config
 
 
-def fill(connection: Connection) -> None:
+def insert_first_rows(connection: Connection) -> None:
     """Insert the rows that a database begins with."""
     connection.execute(insert(organisations), [FIRST_ORGANISATION])
     connection.execute(insert(changes), [{"number": 0}])
 
 
-def _make(connection: Connection) -> None:
-    """Make of an empty database what all migrations together make of it."""
+def _create_newest(connection: Connection) -> None:
+    """Create the tables that all migrations together create in an empty database."""
     metadata.create_all(connection)
-    fill(connection)
+    insert_first_rows(connection)
     _version.create(connection)
     connection.execute(insert(_version), [{"version_num": HEAD}])

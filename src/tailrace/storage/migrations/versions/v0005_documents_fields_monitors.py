@@ -1,4 +1,4 @@
-"""Documents, fields, saved queries, monitors, which were in a file of their own; and which such files are here."""
+"""Documents, fields, saved queries, monitors, which were in a file of their own; and which such files were imported."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,13 +8,26 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # the type that SQLite counts up by itself
+
 
 def upgrade() -> None:
     op.execute("ALTER TABLE keys RENAME COLUMN dialect TO protocol")
-    number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    _create_documents()
+    _create_fields()
+    _create_query_history()
+    _create_monitors()
+    op.create_table(
+        "imports",
+        sa.Column("digest", sa.String(64), primary_key=True),
+        sa.Column("created_at", sa.String(32), nullable=False),
+    )
+
+
+def _create_documents() -> None:
     op.create_table(
         "documents",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("organisation", sa.String(128), nullable=False, index=True),
         sa.Column("area", sa.String(32), nullable=False),
         sa.Column("id", sa.String(128), nullable=False),
@@ -26,16 +39,19 @@ def upgrade() -> None:
         sa.Column("body", sa.Text, nullable=False),
         sa.UniqueConstraint("organisation", "area", "id", name="documents_organisation_area_id"),
     )
+
+
+def _create_fields() -> None:
     for table in ("map_fields", "former_map_fields"):
         op.create_table(
             table,
-            sa.Column("number", number, primary_key=True, autoincrement=True),
+            sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
             sa.Column("dataset", sa.String(128), nullable=False, index=True),
             sa.Column("name", sa.Text, nullable=False),
         )
     op.create_table(
         "field_notes",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("dataset", sa.String(128), nullable=False, index=True),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("unit", sa.String(64), nullable=False),
@@ -44,7 +60,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "virtual_fields",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("id", sa.String(64), nullable=False, unique=True),
         sa.Column("dataset", sa.String(128), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
@@ -54,9 +70,12 @@ def upgrade() -> None:
         sa.Column("unit", sa.String(64), nullable=False),
         sa.UniqueConstraint("dataset", "name", name="virtual_fields_dataset_name"),
     )
+
+
+def _create_query_history() -> None:
     op.create_table(
         "query_history",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("id", sa.String(64), nullable=False, unique=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("dataset", sa.Text, nullable=False),
@@ -64,6 +83,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(32), nullable=False),
         sa.Column("query", sa.Text, nullable=False),
     )
+
+
+def _create_monitors() -> None:
     op.create_table(
         "monitor_runs",
         sa.Column("monitor", sa.String(128), primary_key=True),
@@ -75,7 +97,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "monitor_history",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("monitor", sa.String(128), nullable=False, index=True),
         sa.Column("at_ns", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
@@ -84,18 +106,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "monitor_outbox",
-        sa.Column("number", number, primary_key=True, autoincrement=True),
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("monitor", sa.String(128), nullable=False, index=True),
         sa.Column("organisation", sa.String(128), nullable=False),
         sa.Column("notifier", sa.String(128), nullable=False),
         sa.Column("due_ns", sa.BigInteger, nullable=False, index=True),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
-    )
-    op.create_table(
-        "imports",
-        sa.Column("digest", sa.String(64), primary_key=True),
-        sa.Column("created_at", sa.String(32), nullable=False),
     )
 
 

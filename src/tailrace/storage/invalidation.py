@@ -1,4 +1,4 @@
-"""What stores cache of the database: forgotten at every change, those of other servers on it included."""
+"""Invalidation of what a store caches of the database, at every change, those by other servers included."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Invalidation:
         self._database = database
         self._clear = clear
         self._lock = threading.Lock()
-        self._number: int | None = None  # of changes in the database that the caches know of
+        self._change_number: int | None = None  # of the last change when the caches were emptied
         self._generation = 0
 
     def check(self) -> None:
@@ -32,23 +32,23 @@ class Invalidation:
             return
         with self._database.reading() as connection:
             number = connection.scalar(select(changes.c.number))
-        if number != self._number:
+        if number != self._change_number:
             self._invalidate()
-            self._number = number
+            self._change_number = number
 
     def read(self, read: Callable[[Connection], T], put: Callable[[T], None]) -> T:
-        """Return what `read` finds, which `put` puts into a cache unless a change came between."""
+        """Return what `read` returns; `put` caches it, unless there was a change meanwhile."""
         generation = self._generation
         with self._database.reading() as connection:
-            found = read(connection)
+            value = read(connection)
         with self._lock:
             if generation == self._generation:
-                put(found)
-        return found
+                put(value)
+        return value
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
-        """Begin a transaction, as `Database.changing` does, of a change of what is cached, here or by other servers."""
+        """Begin a transaction, as `Database.changing` does, that changes what this server or another caches."""
         with self._database.changing() as connection:
             yield connection
             connection.execute(update(changes).values(number=changes.c.number + 1))

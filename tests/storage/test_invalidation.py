@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from tailrace.storage.cache import Invalidation
 from tailrace.storage.database import Database
+from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import map_fields
 
 
