@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tailrace.api.services import Health
+from tailrace.api.services import ServerHealth
 from tailrace.config import Settings
 from tailrace.events import Batch
 from tailrace.query import Facts
@@ -42,12 +42,12 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
             )
             assert server.url == url
             check = partial(health, stopping, server.service, stores, server.queries.engine)
-            assert await check(min_free_bytes=1) == Health("the server is starting: the log is being replayed")
+            assert await check(min_free_bytes=1) == ServerHealth("the server is starting: the log is being replayed")
             server.service.open()
-            assert await check(min_free_bytes=1) == Health()
+            assert await check(min_free_bytes=1) == ServerHealth()
             assert "(log_min_free_bytes) are free" in (await check(min_free_bytes=2**62)).reason
             stopping.set()
-            assert await check(min_free_bytes=1) == Health("the server is shutting down")
+            assert await check(min_free_bytes=1) == ServerHealth("the server is shutting down")
             server.queries.lookups.close()
             await asyncio.to_thread(close_stores, stores)
 

@@ -14,7 +14,7 @@ from tailrace import api
 from tailrace.access import Access
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
-from tailrace.api.services import Health, Monitoring
+from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.turns import Turns
 from tailrace.config import load
 from tailrace.lake import Lake
@@ -46,8 +46,8 @@ def services_of(
 ) -> api.Services:
     """Return what the API is built over, of these parts; `record` is one more that it needs."""
 
-    async def health() -> Health:
-        return Health()
+    async def health() -> ServerHealth:
+        return ServerHealth()
 
     return api.Services(
         access,

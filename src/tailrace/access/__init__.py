@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from tailrace.access.keys import KeyGrant, KeyKind, KeyRecord
     from tailrace.access.organisations import Organisation
-    from tailrace.access.rbac import CustomRole, Group, GroupBody, RoleBody
+    from tailrace.access.rbac import CustomRole, GroupBody, RoleBody, UserGroup
     from tailrace.access.sessions import Sessions
     from tailrace.access.token_store import TokenSpec
     from tailrace.access.tokens import NO_EXPIRY, PersonalToken, TokenRecord
@@ -40,7 +40,6 @@ __all__ = [
     "Capabilities",
     "CustomRole",
     "Grant",
-    "Group",
     "GroupBody",
     "KeyGrant",
     "KeyKind",
@@ -53,6 +52,7 @@ __all__ = [
     "TokenRecord",
     "TokenSpec",
     "User",
+    "UserGroup",
     "allows",
     "allows_view",
     "audit_dataset",

@@ -46,7 +46,7 @@ class CustomRole(Struct, frozen=True, rename="camel"):
     org_capabilities: Capabilities
 
 
-class Group(Struct, frozen=True, rename="camel"):
+class UserGroup(Struct, frozen=True, rename="camel"):
     """A group as Axiom's clients have it."""
 
     id: str
@@ -137,19 +137,19 @@ class Rbac:
 
     # Groups
 
-    def list_groups(self, organisation: str) -> list[Group]:
+    def list_groups(self, organisation: str) -> list[UserGroup]:
         """Return the groups of an organisation, oldest first."""
         mine = select(groups).where(groups.c.organisation == organisation)
         with self._database.reading() as connection:
             rows = connection.execute(mine.order_by(groups.c.created_at, groups.c.id)).all()
             return [_group(connection, row) for row in rows]
 
-    def get_group(self, group_id: str, organisation: str) -> Group:
+    def get_group(self, group_id: str, organisation: str) -> UserGroup:
         """Return one; raise NotFound."""
         with self._database.reading() as connection:
             return _group(connection, _found(connection, groups, group_id, organisation))
 
-    def create_group(self, body: GroupBody, *, who: Grant) -> Group:
+    def create_group(self, body: GroupBody, *, who: Grant) -> UserGroup:
         """Make a group, whose members have its roles beside their own.
 
         Raise BadRequest for what is no user or role of the organisation, Conflict for a name that is taken,
@@ -165,7 +165,7 @@ class Rbac:
             _insert_members(connection, group_id, body, who)
             return _group(connection, _found(connection, groups, group_id, who.organisation))
 
-    def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> Group:
+    def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> UserGroup:
         """Put another in its place; raise NotFound, and as `create_group`."""
         values = _group_values(body)
         with self._invalidation.changing() as connection:
@@ -278,10 +278,10 @@ def _role(connection: Connection, row: Row[Any]) -> CustomRole:
     )
 
 
-def _group(connection: Connection, row: Row[Any]) -> Group:
+def _group(connection: Connection, row: Row[Any]) -> UserGroup:
     members = select(group_members.c.user_id).where(group_members.c.group_id == row.id)
     given = select(group_roles.c.role).where(group_roles.c.group_id == row.id)
-    return Group(
+    return UserGroup(
         id=row.id,
         name=row.name,
         description=row.description,

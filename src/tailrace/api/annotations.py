@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
-from tailrace.api.area import Area, new_id
+from tailrace.api.collection import Collection, new_id
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.times import with_plus
@@ -21,7 +21,7 @@ from tailrace.events.times import given_time
 from tailrace.protocols.http import ParameterDoc
 from tailrace.storage.documents import Document
 
-AREA = "annotations"
+COLLECTION = "annotations"
 TYPE = re.compile(r"[a-z0-9-]+")
 MAX_TITLE_LENGTH = 256  # characters
 MAX_TEXT_LENGTH = 512  # characters of a description or a URL
@@ -73,8 +73,8 @@ async def list_annotations(request: Request, services: Services, grant: Grant) -
     starts = query.getlist("start")
     ends = query.getlist("end") or starts[1:]  # Axiom's Go client sends the end as a second start
     start, end = _bound(starts[:1], "start"), _bound(ends[:1], "end")
-    documents = await Area(AREA, services, grant).all()
-    found = [_shown(each) for each in documents]
+    documents = await Collection(COLLECTION, services, grant).all()
+    found = [_annotation(each) for each in documents]
     return json_response([each for each in found if _is_within(each, wanted, start, end)])
 
 
@@ -82,7 +82,7 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
     """Make one. Its datasets may go, and it stays."""
     wanted = await read_json(request, NewAnnotation)
     now = datetime.now(UTC)
-    body = _checked(
+    body = _validated_body(
         Annotation(
             id="",
             type=wanted.type,
@@ -91,17 +91,17 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
             title=wanted.title or "",
             description=wanted.description or "",
             url=wanted.url or "",
-            end_time=_given(wanted.end_time),
+            end_time=_end_time(wanted.end_time),
         ),
         grant,
     )
-    document = await Area(AREA, services, grant).add(body, new_id("ann_"))
-    return json_response(_shown(document))
+    document = await Collection(COLLECTION, services, grant).add(body, new_id("ann_"))
+    return json_response(_annotation(document))
 
 
 async def get_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
-    return json_response(_shown(await _found(request, services, grant)))
+    return json_response(_annotation(await _document(request, services, grant)))
 
 
 async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
@@ -116,26 +116,26 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
     if time is not None:
         changes["time"] = rfc3339(time)
     if wanted.end_time is not None:
-        changes["end_time"] = _given(wanted.end_time)
+        changes["end_time"] = _end_time(wanted.end_time)
 
     def changed(before: Document) -> dict[str, Any]:
-        return _checked(msgspec.structs.replace(_shown(before), **changes), grant)
+        return _validated_body(msgspec.structs.replace(_annotation(before), **changes), grant)
 
-    document = await Area(AREA, services, grant).replace(request.path_params["id"], changed)
-    return json_response(_shown(document))
+    document = await Collection(COLLECTION, services, grant).replace(request.path_params["id"], changed)
+    return json_response(_annotation(document))
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it."""
-    await Area(AREA, services, grant).delete(request.path_params["id"])
+    await Collection(COLLECTION, services, grant).delete(request.path_params["id"])
     return no_content()
 
 
-async def _found(request: Request, services: Services, grant: Grant) -> Document:
-    return await Area(AREA, services, grant).get(request.path_params["id"])
+async def _document(request: Request, services: Services, grant: Grant) -> Document:
+    return await Collection(COLLECTION, services, grant).get(request.path_params["id"])
 
 
-def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
+def _validated_body(annotation: Annotation, grant: Grant) -> dict[str, Any]:
     """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
     if not TYPE.fullmatch(annotation.type) or len(annotation.type) > MAX_TYPE_LENGTH:
         raise BadRequest(
@@ -156,11 +156,11 @@ def _checked(annotation: Annotation, grant: Grant) -> dict[str, Any]:
     return body
 
 
-def _shown(document: Document) -> Annotation:
+def _annotation(document: Document) -> Annotation:
     return msgspec.convert({"id": document.id, **document.body}, Annotation)
 
 
-def _given(text: str | None) -> str | UnsetType:
+def _end_time(text: str | None) -> str | UnsetType:
     end = _time(text, "endTime")
     return UNSET if end is None else rfc3339(end)
 

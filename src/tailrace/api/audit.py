@@ -14,13 +14,13 @@ from tailrace.api.route import Act
 from tailrace.api.services import Services
 
 
-class _Note(Struct):
+class _AuditNote(Struct):
     resource: str
     properties: dict[str, Any]
     changed: bool
 
 
-class _Made(Struct):
+class _CreatedResource(Struct):
     """What of an answer says which thing it is about."""
 
     id: str = ""
@@ -29,7 +29,7 @@ class _Made(Struct):
 
 def note(request: Request, *, resource: str = "", changed: bool = True, **properties: Any) -> None:
     """Say more of an act than its path and its answer do; nothing was changed where `changed` is false."""
-    request.state.audit = _Note(resource, properties, changed)
+    request.state.audit = _AuditNote(resource, properties, changed)
 
 
 async def actor(services: Services, grant: Grant) -> Actor:
@@ -40,20 +40,22 @@ async def actor(services: Services, grant: Grant) -> Actor:
 
 async def record(act: Act, who: Actor, request: Request, services: Services, grant: Grant, response: Response) -> None:
     """Put an act that succeeded into the trail of the organisation; return once it is durable."""
-    said: _Note = getattr(request.state, "audit", None) or _Note("", {}, changed=True)
-    if not said.changed:
+    audit_note: _AuditNote = getattr(request.state, "audit", None) or _AuditNote("", {}, changed=True)
+    if not audit_note.changed:
         return
-    made = _made(response) if request.method == "POST" else _Made()
+    created = _created_resource(response) if request.method == "POST" else _CreatedResource()
     given = request.path_params
     inner = next((given[each] for each in ("field", "chart") if each in given), "")
-    resource = said.resource or made.id or given.get("token") or given.get("uid") or given.get("id") or made.name
+    resource = (
+        audit_note.resource or created.id or given.get("token") or given.get("uid") or given.get("id") or created.name
+    )
     await services.record(
         AuditEntry(
             organisation=grant.organisation,
             action=act.action,
             actor=who,
-            resource=AuditResource(act.resource, resource, made.name or inner),
-            properties=said.properties,
+            resource=AuditResource(act.resource, resource, created.name or inner),
+            properties=audit_note.properties,
             method=request.method,
             path=request.url.path,
             status=response.status_code,
@@ -63,8 +65,8 @@ async def record(act: Act, who: Actor, request: Request, services: Services, gra
     )
 
 
-def _made(response: Response) -> _Made:
+def _created_resource(response: Response) -> _CreatedResource:
     try:
-        return msgspec.json.decode(response.body, type=_Made)
+        return msgspec.json.decode(response.body, type=_CreatedResource)
     except msgspec.DecodeError:  # an answer that is no object with an id, such as a list
-        return _Made()
+        return _CreatedResource()

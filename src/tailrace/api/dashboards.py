@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
-from tailrace.api.area import Area, new_id
+from tailrace.api.collection import Collection, new_id
 from tailrace.api.paging import LIMIT, OFFSET, page
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
 from tailrace.storage.documents import Document, VersionMismatch
 
-AREA = "dashboards"
+COLLECTION = "dashboards"
 EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
 UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_NAME_LENGTH = 100  # characters
@@ -64,7 +64,7 @@ class IntegrationDashboard(Struct, frozen=True):
     owner: str
 
 
-class Written(Struct, frozen=True, omit_defaults=True):
+class DashboardWritten(Struct, frozen=True, omit_defaults=True):
     """The answer to a change."""
 
     status: str  # created or updated
@@ -72,7 +72,7 @@ class Written(Struct, frozen=True, omit_defaults=True):
     overwritten: bool = False
 
 
-class Refused(Struct, frozen=True, rename="camel"):
+class DashboardConflict(Struct, frozen=True, rename="camel"):
     """The answer to a change that another one came before."""
 
     code: str
@@ -84,8 +84,8 @@ class Refused(Struct, frozen=True, rename="camel"):
 
 async def list_dashboards(request: Request, services: Services, grant: Grant) -> Response:
     """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
-    documents = await Area(AREA, services, grant).all()
-    return json_response(page(request, [_shown(each) for each in documents if _is_visible(each, grant)]))
+    documents = await Collection(COLLECTION, services, grant).all()
+    return json_response(page(request, [_dashboard(each) for each in documents if _is_visible(each, grant)]))
 
 
 async def list_integrations(request: Request, services: Services, grant: Grant) -> Response:
@@ -97,40 +97,40 @@ async def list_integrations(request: Request, services: Services, grant: Grant) 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Make one (201), or changes the one of the `uid` where `overwrite` or its `version` is given."""
     wanted = await read_json(request, DashboardWrite)
-    body = _checked(wanted.dashboard)
-    uid = _uid(wanted)
+    body = _validated_body(wanted.dashboard)
+    uid = _requested_uid(wanted)
     if uid:
         try:
-            before = await _found(services, grant, uid)
+            before = await _visible_document(services, grant, uid)
         except NotFound:
             before = None
         if before is not None:
             if not wanted.overwrite and not wanted.version:
-                return _refused(before, 409, "already_exists", "there is a dashboard of that uid already")
+                return _conflict_response(before, 409, "already_exists", "there is a dashboard of that uid already")
             require(grant, capability="dashboards", action="update")
             return await _replace(services, grant, uid, lambda _: body, wanted.version, wanted.overwrite)
     made = uid or new_id()
     try:
-        document = await Area(AREA, services, grant).add(body, made)
+        document = await Collection(COLLECTION, services, grant).add(body, made)
     except Conflict:
         # Made meanwhile, or one that this token does not see.
-        current = await Area(AREA, services, grant).get(made)
-        return _refused(current, 409, "already_exists", "there is a dashboard of that uid already")
-    return json_response(Written("created", _shown(document)), 201)
+        current = await Collection(COLLECTION, services, grant).get(made)
+        return _conflict_response(current, 409, "already_exists", "there is a dashboard of that uid already")
+    return json_response(DashboardWritten("created", _dashboard(document)), 201)
 
 
 async def get_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """One of them, by its `uid`."""
-    return json_response(_shown(await _found(services, grant, request.path_params["uid"])))
+    return json_response(_dashboard(await _visible_document(services, grant, request.path_params["uid"])))
 
 
 async def update_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Put another in its place: 412 where `version` is not the one there is, unless `overwrite` is true."""
-    before = await _found(services, grant, request.path_params["uid"])
+    before = await _visible_document(services, grant, request.path_params["uid"])
     wanted = await read_json(request, DashboardWrite)
-    body = _checked(wanted.dashboard)
-    if _uid(wanted) not in ("", before.id):
-        raise BadRequest(f"uid {_uid(wanted)!r} of the body is not {before.id!r} of the path")
+    body = _validated_body(wanted.dashboard)
+    if _requested_uid(wanted) not in ("", before.id):
+        raise BadRequest(f"uid {_requested_uid(wanted)!r} of the body is not {before.id!r} of the path")
     if not wanted.overwrite and not wanted.version:
         raise BadRequest("version, the one that is replaced, is missing; or let overwrite be true")
     return await _replace(services, grant, before.id, lambda _: body, wanted.version, wanted.overwrite)
@@ -138,15 +138,15 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
 
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it."""
-    before = await _found(services, grant, request.path_params["uid"])
-    await Area(AREA, services, grant).delete(before.id)
+    before = await _visible_document(services, grant, request.path_params["uid"])
+    await Collection(COLLECTION, services, grant).delete(before.id)
     return no_content()
 
 
 async def update_dashboard_chart(request: Request, services: Services, grant: Grant) -> Response:
     """Change one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
     uid, chart = request.path_params["uid"], request.path_params["chart"]
-    await _found(services, grant, uid)
+    await _visible_document(services, grant, uid)
     wanted = await read_json(request, ChartPatch)
     if wanted.chart.get("id", chart) != chart:
         raise BadRequest(f"id {str(wanted.chart['id'])[:100]!r} of the patch is not {chart!r} of the path")
@@ -156,16 +156,16 @@ async def update_dashboard_chart(request: Request, services: Services, grant: Gr
         found = [number for number, each in enumerate(charts) if each.get("id") == chart]
         if not found:
             raise NotFound(f"chart {chart!r} of dashboard {uid!r} not found")
-        charts[found[0]] = _merged(charts[found[0]], wanted.chart)
-        return _checked({**before.body["dashboard"], "charts": charts})
+        charts[found[0]] = _merge_patched(charts[found[0]], wanted.chart)
+        return _validated_body({**before.body["dashboard"], "charts": charts})
 
     return await _replace(services, grant, uid, changed, wanted.version or None, wanted.overwrite)
 
 
-async def _found(services: Services, grant: Grant, uid: str) -> Document:
-    document = await Area(AREA, services, grant).get(uid)
+async def _visible_document(services: Services, grant: Grant, uid: str) -> Document:
+    document = await Collection(COLLECTION, services, grant).get(uid)
     if not _is_visible(document, grant):
-        raise NotFound(f"{uid!r} not found in {AREA}")
+        raise NotFound(f"{uid!r} not found in {COLLECTION}")
     return document
 
 
@@ -185,24 +185,26 @@ async def _replace(
 ) -> Response:
     def seen(before: Document) -> dict[str, Any]:
         if not _is_visible(before, grant):  # another request may have given it to somebody
-            raise NotFound(f"{uid!r} not found in {AREA}")
+            raise NotFound(f"{uid!r} not found in {COLLECTION}")
         return change(before)
 
     try:
-        document = await Area(AREA, services, grant).replace(uid, seen, version=None if overwrite else version)
+        document = await Collection(COLLECTION, services, grant).replace(
+            uid, seen, version=None if overwrite else version
+        )
     except VersionMismatch as error:
         current = error.current
         text = f"the dashboard has version {current.version}, not {version}: read it again, or let overwrite be true"
-        return _refused(current, 412, "version_mismatch", text)
+        return _conflict_response(current, 412, "version_mismatch", text)
     overwritten = overwrite and version != document.version - 1
-    return json_response(Written("updated", _shown(document), overwritten=overwritten))
+    return json_response(DashboardWritten("updated", _dashboard(document), overwritten=overwritten))
 
 
-def _refused(current: Document, status: int, reason: str, message: str) -> Response:
-    return json_response(Refused(str(status), message, current.version, reason, current.id), status)
+def _conflict_response(current: Document, status: int, reason: str, message: str) -> Response:
+    return json_response(DashboardConflict(str(status), message, current.version, reason, current.id), status)
 
 
-def _uid(wanted: DashboardWrite) -> str:
+def _requested_uid(wanted: DashboardWrite) -> str:
     """Return the uid that is asked for, "" for none; raise BadRequest."""
     inner = wanted.dashboard.get("uid") or ""
     uid = wanted.uid or inner
@@ -213,7 +215,7 @@ def _uid(wanted: DashboardWrite) -> str:
     return str(uid)
 
 
-def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
+def _validated_body(dashboard: dict[str, Any]) -> dict[str, Any]:
     """Return the body to be stored; raise BadRequest where a member that every dashboard has cannot be one.
 
     The rest is stored as it is: charts are drawn by those who read them.
@@ -243,7 +245,7 @@ def _checked(dashboard: dict[str, Any]) -> dict[str, Any]:
     return {"dashboard": dashboard}
 
 
-def _merged(target: Any, patch: Any, depth: int = 0) -> Any:
+def _merge_patched(target: Any, patch: Any, depth: int = 0) -> Any:
     """Return a merge patch applied, RFC 7396."""
     if not isinstance(patch, dict):
         return patch
@@ -254,11 +256,11 @@ def _merged(target: Any, patch: Any, depth: int = 0) -> Any:
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = _merged(merged.get(name), value, depth + 1)
+            merged[name] = _merge_patched(merged.get(name), value, depth + 1)
     return merged
 
 
-def _shown(document: Document) -> Dashboard:
+def _dashboard(document: Document) -> Dashboard:
     return Dashboard(
         uid=document.id,
         id=document.id,
@@ -271,7 +273,7 @@ def _shown(document: Document) -> Dashboard:
     )
 
 
-_REFUSED = {409: Refused, 412: Refused}
+_FAILURES = {409: DashboardConflict, 412: DashboardConflict}
 _EXAMPLE = {
     "dashboard": {
         "name": "Shop",
@@ -302,9 +304,9 @@ ROUTES = (
         act=Act("createDashboard", "dashboard"),
         body=DashboardWrite,
         example=_EXAMPLE,
-        answer=Written,
+        answer=DashboardWritten,
         status=201,
-        failures=_REFUSED,
+        failures=_FAILURES,
     ),
     ApiRoute("GET", "/v2/dashboards/uid/{uid}", get_dashboard, Need("dashboards", "read"), answer=Dashboard),
     ApiRoute(
@@ -315,8 +317,8 @@ ROUTES = (
         act=Act("updateDashboard", "dashboard"),
         body=DashboardWrite,
         example=_EXAMPLE,
-        answer=Written,
-        failures=_REFUSED,
+        answer=DashboardWritten,
+        failures=_FAILURES,
     ),
     ApiRoute(
         "DELETE",
@@ -334,8 +336,8 @@ ROUTES = (
         act=Act("updateDashboard", "dashboard"),
         body=ChartPatch,
         example={"chart": {"name": "Errors an hour"}, "version": 1},
-        answer=Written,
-        failures=_REFUSED,
+        answer=DashboardWritten,
+        failures=_FAILURES,
     ),
     ApiRoute(
         "GET",

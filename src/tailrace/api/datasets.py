@@ -25,7 +25,7 @@ MAX_DESCRIPTION_LENGTH = 4096  # characters
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-class Dataset(Struct, frozen=True, rename="camel"):
+class DatasetAnswer(Struct, frozen=True, rename="camel"):
     """A dataset as Axiom's clients decode it, strictly."""
 
     id: str
@@ -64,7 +64,7 @@ class DatasetChange(Struct, rename="camel"):
     use_retention_period: bool | None = None
 
 
-class Nothing(Struct, frozen=True):
+class EmptyObject(Struct, frozen=True):
     """An empty object."""
 
 
@@ -75,9 +75,9 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
     infos += [(dataset.info, dataset.reason) for dataset in services.lake.unavailable()]
     return json_response(
         [
-            _shown(info, map_fields.get(info.name, []), unavailable=reason)
+            _dataset_answer(info, map_fields.get(info.name, []), unavailable=reason)
             for info, reason in sorted(infos, key=lambda found: found[0].name)
-            if _is_shown(grant, info.name)
+            if _is_visible(grant, info.name)
         ]
     )
 
@@ -87,29 +87,29 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
     wanted = await read_json(request, NewDataset)
     require_no_audit(wanted.name)
     if not services.lake.has(wanted.name):
-        await asyncio.to_thread(_forget, services, wanted.name)
+        await asyncio.to_thread(_drop_field_metadata, services, wanted.name)
     info = await asyncio.to_thread(
         services.lake.create,
         wanted.name,
         description=_checked_description(wanted.description or ""),
         kind=_checked_kind(wanted.kind or DEFAULT_KIND),
         retention_days=_checked_days(wanted.retention_days) or 0,
-        use_retention_period=bool(_use(wanted.use_retention_period, wanted.retention_days)),
+        use_retention_period=bool(_use_retention_period(wanted.use_retention_period, wanted.retention_days)),
         who=grant.user_id,
         organisation=grant.organisation,
         edge_deployment=_checked_deployment(wanted),
     )
-    return json_response(_shown(info, []))
+    return json_response(_dataset_answer(info, []))
 
 
 async def get_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """One dataset."""
     name = request.path_params["id"]
     require_own(grant, name)
-    if not _is_shown(grant, name):
+    if not _is_visible(grant, name):
         raise DatasetNotFound(f"dataset {name!r} not found")
     info = services.lake.get(name)
-    return json_response(_shown(info, await asyncio.to_thread(services.fields.map_fields, name)))
+    return json_response(_dataset_answer(info, await asyncio.to_thread(services.fields.map_fields, name)))
 
 
 async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
@@ -124,16 +124,16 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
         name,
         description=None if wanted.description is None else _checked_description(wanted.description),
         retention_days=_checked_days(wanted.retention_days),
-        use_retention_period=_use(wanted.use_retention_period, wanted.retention_days),
+        use_retention_period=_use_retention_period(wanted.use_retention_period, wanted.retention_days),
     )
-    return json_response(_shown(info, await asyncio.to_thread(services.fields.map_fields, name)))
+    return json_response(_dataset_answer(info, await asyncio.to_thread(services.fields.map_fields, name)))
 
 
 async def delete_dataset_v1(request: Request, services: Services, grant: Grant) -> Response:
     """Drop a dataset, its events and its virtual fields; the answer is an empty object."""
     await delete_dataset(request, services, grant)
     # Axiom's asynchronous client for Python decodes the answer to every request.
-    return json_response(Nothing())
+    return json_response(EmptyObject())
 
 
 async def delete_dataset(request: Request, services: Services, grant: Grant) -> Response:
@@ -142,7 +142,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     require_changeable(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
     try:
-        await asyncio.to_thread(_forget, services, name)
+        await asyncio.to_thread(_drop_field_metadata, services, name)
     except (DiskFull, StorageUnavailable) as error:
         # The dataset is gone, which is what was asked for; the next of its name begins without them.
         logger.error(
@@ -153,12 +153,12 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     return no_content()
 
 
-def _forget(services: Services, name: str) -> None:
+def _drop_field_metadata(services: Services, name: str) -> None:
     """Forget what users noted of a dataset that is gone. Raise DiskFull, StorageUnavailable."""
     services.fields.drop_dataset(name)
 
 
-def _is_shown(grant: Grant, name: str) -> bool:
+def _is_visible(grant: Grant, name: str) -> bool:
     if is_audit(name):
         return allows(grant, capability="query", action="read", dataset=name)
     return not is_foreign(grant.organisation, name, grant.owner_of)
@@ -189,13 +189,13 @@ def _checked_deployment(wanted: NewDataset) -> str:
     return deployment
 
 
-def _use(given: bool | None, days: int | None) -> bool | None:
+def _use_retention_period(given: bool | None, days: int | None) -> bool | None:
     """Whether events end with the retention period; days that are given alone are meant to be kept to."""
     return days > 0 if given is None and days is not None else given
 
 
-def _shown(info: DatasetInfo, map_fields: list[str], *, unavailable: str | UnsetType = UNSET) -> Dataset:
-    return Dataset(
+def _dataset_answer(info: DatasetInfo, map_fields: list[str], *, unavailable: str | UnsetType = UNSET) -> DatasetAnswer:
+    return DatasetAnswer(
         id=info.name,
         name=info.name,
         description=info.description,
@@ -216,7 +216,7 @@ def _shown(info: DatasetInfo, map_fields: list[str], *, unavailable: str | Unset
 ROUTES = (
     *under(
         ("/v1", "/v2", "/api/v1"),
-        ApiRoute("GET", "/datasets", list_datasets, Need("datasets", "read"), answer=list[Dataset]),
+        ApiRoute("GET", "/datasets", list_datasets, Need("datasets", "read"), answer=list[DatasetAnswer]),
         ApiRoute(
             "POST",
             "/datasets",
@@ -225,10 +225,10 @@ ROUTES = (
             act=Act("createDataset", "dataset"),
             body=NewDataset,
             example={"name": "shop", "description": "What the shop logs"},
-            answer=Dataset,
+            answer=DatasetAnswer,
             refusals=(409,),
         ),
-        ApiRoute("GET", "/datasets/{id}", get_dataset, Need("datasets", "read"), answer=Dataset),
+        ApiRoute("GET", "/datasets/{id}", get_dataset, Need("datasets", "read"), answer=DatasetAnswer),
         ApiRoute(
             "PUT",
             "/datasets/{id}",
@@ -237,7 +237,7 @@ ROUTES = (
             act=Act("updateDataset", "dataset"),
             body=DatasetChange,
             example={"description": "What the shop logs", "retentionDays": 30},
-            answer=Dataset,
+            answer=DatasetAnswer,
         ),
     ),
     *under(
@@ -248,7 +248,7 @@ ROUTES = (
             delete_dataset_v1,
             Need("datasets", "delete"),
             act=Act("deleteDataset", "dataset"),
-            answer=Nothing,
+            answer=EmptyObject,
         ),
     ),
     ApiRoute(

@@ -7,11 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require, require_changeable, require_own
-from tailrace.api import statistics
 from tailrace.api.field_store import FieldNote
 from tailrace.api.route import ANY_TOKEN, QUERY, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.api.statistics import Field, fields_of
+from tailrace.api.statistics import FieldAnswer, fields_of
 from tailrace.events import Conflict, NotFound, checked_text
 
 MAX_UNIT_LENGTH = 64  # characters
@@ -54,12 +53,12 @@ async def update_field(request: Request, services: Services, grant: Grant) -> Re
             before.description if wanted.description is None else wanted.description,
         )
 
-    def change() -> Field:
+    def change() -> FieldAnswer:
         if any(each.name == field for each in services.fields.virtual_fields(name)):
             raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
         there = _field(services, name, field)
         note = services.fields.note_field(name, field, noted)
-        return Field(there.name, there.type, note.unit, note.hidden, note.description)
+        return FieldAnswer(there.name, there.type, note.unit, note.hidden, note.description)
 
     return json_response(await asyncio.to_thread(change))
 
@@ -100,7 +99,7 @@ def _dataset(request: Request, services: Services, grant: Grant) -> str:
     return name
 
 
-def _field(services: Services, dataset: str, name: str) -> Field:
+def _field(services: Services, dataset: str, name: str) -> FieldAnswer:
     for each in fields_of(services, dataset):
         if each.name == name:
             return each
@@ -108,9 +107,7 @@ def _field(services: Services, dataset: str, name: str) -> Field:
 
 
 ROUTES = (
-    ApiRoute(
-        "GET", "/v2/datasets/{id}/fields/{field:path}", get_field, ANY_TOKEN, answer=statistics.Field, inside=QUERY
-    ),
+    ApiRoute("GET", "/v2/datasets/{id}/fields/{field:path}", get_field, ANY_TOKEN, answer=FieldAnswer, inside=QUERY),
     ApiRoute(
         "PUT",
         "/v2/datasets/{id}/fields/{field:path}",
@@ -119,7 +116,7 @@ ROUTES = (
         act=Act("updateField", "dataset"),
         body=FieldChange,
         example={"unit": "ms", "description": "How long the answer took"},
-        answer=statistics.Field,
+        answer=FieldAnswer,
         refusals=(409,),
     ),
     ApiRoute("GET", "/v2/datasets/{id}/mapfields", list_map_fields, Need("datasets", "read"), answer=list[str]),

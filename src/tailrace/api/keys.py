@@ -32,7 +32,7 @@ class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
     key: str | None = None  # one that the clients have already
 
 
-class MadeKey(KeyRecord, frozen=True, kw_only=True):
+class CreatedKey(KeyRecord, frozen=True, kw_only=True):
     """A key with its secret, which is shown this once."""
 
     key: str
@@ -49,7 +49,8 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
     wanted = await read_json(request, NewKey)
     record, secret = await asyncio.to_thread(_create, services, grant, wanted)
     return json_response(
-        msgspec.convert({**msgspec.to_builtins(record), "key": secret, "usage": _usage(services, record)}, MadeKey), 201
+        msgspec.convert({**msgspec.to_builtins(record), "key": secret, "usage": _usage(services, record)}, CreatedKey),
+        201,
     )
 
 
@@ -119,7 +120,7 @@ ROUTES = (
         act=Act("createKey", "key"),
         body=NewKey,
         example={"protocol": _OF_ONE_DATASET, "name": "shop", "dataset": "shop-api"},
-        answer=MadeKey,
+        answer=CreatedKey,
         status=201,
         refusals=(404, 409),
     ),

@@ -12,7 +12,7 @@ from tailrace.access import Grant
 from tailrace.api.monitor_bodies import RUN_FIELDS, AlertAnswer, HistoryEntryAnswer, MonitorStatusAnswer, RunHistory
 from tailrace.api.route import ApiRoute, Need
 from tailrace.api.services import Services, json_response
-from tailrace.api.stored_monitors import AREA, monitor_document, stored_monitor
+from tailrace.api.stored_monitors import COLLECTION, monitor_document, stored_monitor
 from tailrace.api.times import moment, with_plus
 from tailrace.events import BadRequest
 from tailrace.events.times import rfc3339
@@ -72,7 +72,7 @@ async def get_run_histories(request: Request, services: Services, grant: Grant) 
     def read() -> RunHistory:
         data = {}
         for monitor_id in monitor_ids:
-            monitor = stored_monitor(services.documents.get(grant.organisation, AREA, monitor_id)).monitor
+            monitor = stored_monitor(services.documents.get(grant.organisation, COLLECTION, monitor_id)).monitor
             data[monitor_id] = _run_columns(services.monitoring.store.history(monitor_id), monitor)
         return RunHistory(data)
 

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require, require_own
 from tailrace.api import notifiers
-from tailrace.api.area import Area, new_id
+from tailrace.api.collection import Collection, new_id
 from tailrace.api.monitor_bodies import MonitorAnswer, MonitorBody
 from tailrace.api.notifiers import rfc3339_or_none
 from tailrace.api.route import QUERY, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.api.stored_monitors import AREA, StoredMonitor, monitor_document, stored_monitor
+from tailrace.api.stored_monitors import COLLECTION, StoredMonitor, monitor_document, stored_monitor
 from tailrace.api.views import readable_view
 from tailrace.events import BadRequest, NotFound
 from tailrace.lake import Snapshot
@@ -37,7 +37,7 @@ from tailrace.storage.documents import Document
 
 async def list_monitors(request: Request, services: Services, grant: Grant) -> Response:
     """Return all of the organisation, oldest first."""
-    documents = await Area(AREA, services, grant).all()
+    documents = await Collection(COLLECTION, services, grant).all()
     return json_response([_monitor_answer(each) for each in documents])
 
 
@@ -48,7 +48,7 @@ async def create_monitor(request: Request, services: Services, grant: Grant) -> 
     document = await asyncio.to_thread(
         services.documents.add,
         grant.organisation,
-        AREA,
+        COLLECTION,
         body,
         user_id=grant.user_id,
         document_id=document_id,
@@ -71,7 +71,7 @@ async def update_monitor(request: Request, services: Services, grant: Grant) -> 
     document = await asyncio.to_thread(
         services.documents.replace,
         grant.organisation,
-        AREA,
+        COLLECTION,
         document_id,
         lambda _: body,
         user_id=grant.user_id,
@@ -87,7 +87,7 @@ async def delete_monitor(request: Request, services: Services, grant: Grant) -> 
     await asyncio.to_thread(
         services.documents.delete,
         grant.organisation,
-        AREA,
+        COLLECTION,
         document_id,
         also=partial(delete_records, monitor=document_id),
     )

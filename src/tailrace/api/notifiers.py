@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
-from tailrace.api.area import Area, new_id
+from tailrace.api.collection import Collection, new_id
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
 from tailrace.monitors import Notifier, read_notifier
 from tailrace.storage.documents import Document, DocumentStore
 
-AREA = "notifiers"
+COLLECTION = "notifiers"
 
 
 class NotifierBody(Struct, frozen=True, rename="camel"):
@@ -42,41 +42,43 @@ class NotifierAnswer(Struct, frozen=True, rename="camel"):
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
     """Return all of the organisation, oldest first."""
-    documents = await Area(AREA, services, grant).all()
+    documents = await Collection(COLLECTION, services, grant).all()
     return json_response([_notifier_answer(each) for each in documents])
 
 
 async def create_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Create one."""
     notifier = read_notifier(await read_json(request, dict[str, Any]))
-    document = await Area(AREA, services, grant).add(msgspec.to_builtins(notifier), new_id("notify_"))
+    document = await Collection(COLLECTION, services, grant).add(msgspec.to_builtins(notifier), new_id("notify_"))
     return json_response(_notifier_answer(document))
 
 
 async def get_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Return one."""
     document_id = request.path_params["id"]
-    return json_response(_notifier_answer(await Area(AREA, services, grant).get(document_id)))
+    return json_response(_notifier_answer(await Collection(COLLECTION, services, grant).get(document_id)))
 
 
 async def update_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Replace one."""
     document_id = request.path_params["id"]
     notifier = read_notifier(await read_json(request, dict[str, Any]))
-    document = await Area(AREA, services, grant).replace(document_id, lambda _: msgspec.to_builtins(notifier))
+    document = await Collection(COLLECTION, services, grant).replace(
+        document_id, lambda _: msgspec.to_builtins(notifier)
+    )
     return json_response(_notifier_answer(document))
 
 
 async def delete_notifier(request: Request, services: Services, grant: Grant) -> Response:
     """Delete one. Monitors that name it stay, and their history says that it is missing."""
-    await Area(AREA, services, grant).delete(request.path_params["id"])
+    await Collection(COLLECTION, services, grant).delete(request.path_params["id"])
     return no_content()
 
 
 def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str) -> Notifier | None:
     """Return a notifier of an organisation, None where there is none."""
     try:
-        document = documents.get(organisation, AREA, notifier_id)
+        document = documents.get(organisation, COLLECTION, notifier_id)
     except NotFound:
         return None
     return msgspec.convert(document.body, Notifier)

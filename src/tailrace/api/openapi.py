@@ -66,7 +66,7 @@ def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[
     schema, components = _schemas([kind for operation in operations for kind in _types(operation)])
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _shown(operation, schema)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation_object(operation, schema)
     return {
         "openapi": OPENAPI,
         "info": {
@@ -239,8 +239,8 @@ def _with_short_names(
     return [renamed(each) for each in schemas], {names[name]: renamed(each) for name, each in components.items()}
 
 
-def _shown(operation: Operation, schema: Types) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _operation_object(operation: Operation, schema: Types) -> dict[str, Any]:
+    operation_object: dict[str, Any] = {
         "operationId": f"{operation.method.lower()}{re.sub(r'[^a-zA-Z0-9]', '_', operation.path)}",
         "tags": [operation.area],
         "summary": operation.about,
@@ -248,7 +248,7 @@ def _shown(operation: Operation, schema: Types) -> dict[str, Any]:
         NEEDS: operation.needs,
     }
     if operation.needs:
-        shown["description"] = f"Needs `{operation.needs}`."
+        operation_object["description"] = f"Needs `{operation.needs}`."
     parameters = [_path_parameter(name, operation) for name, _ in _PARAMETER.findall(operation.path)]
     parameters += [
         {
@@ -261,18 +261,18 @@ def _shown(operation: Operation, schema: Types) -> dict[str, Any]:
         for each in operation.parameters
     ]
     if parameters:
-        shown["parameters"] = parameters
+        operation_object["parameters"] = parameters
     if operation.bodies:
         content = {media: _content(body, schema) for media, body in operation.bodies.items()}
-        shown["requestBody"] = {"required": True, "content": content}
-    shown["responses"] = {
+        operation_object["requestBody"] = {"required": True, "content": content}
+    operation_object["responses"] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
             **({"content": {media: {"schema": schema(kind)} for media, kind in answer.items()}} if answer else {}),
         }
         for status, answer in sorted(operation.answers.items())
     }
-    return shown
+    return operation_object
 
 
 def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:

@@ -70,19 +70,19 @@ class OrgName(Struct):
 
 async def list_organisations(request: Request, services: Services, grant: Grant) -> Response:
     """Return the organisations of the token's user; of an API token the one that it is for."""
-    return json_response(await asyncio.to_thread(_visible, services, grant))
+    return json_response(await asyncio.to_thread(_visible_orgs, services, grant))
 
 
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """Make an organisation, which the token's user owns. Only an owner of the first one may."""
     wanted = await read_json(request, OrgName)
     made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, who=grant)
-    return json_response(await asyncio.to_thread(_shown, services, made, "owner"))
+    return json_response(await asyncio.to_thread(_org, services, made, "owner"))
 
 
 async def get_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """One of the organisations that `list_organisations` has."""
-    return json_response(await asyncio.to_thread(_one, services, grant, request.path_params["id"]))
+    return json_response(await asyncio.to_thread(_find_org, services, grant, request.path_params["id"]))
 
 
 async def update_organisation(request: Request, services: Services, grant: Grant) -> Response:
@@ -94,28 +94,28 @@ async def update_organisation(request: Request, services: Services, grant: Grant
 
     def update() -> Org:
         services.access.organisations.update_organisation(name, name=wanted.name)
-        return _one(services, grant, name)
+        return _find_org(services, grant, name)
 
     return json_response(await asyncio.to_thread(update))
 
 
-def _visible(services: Services, grant: Grant) -> list[Org]:
+def _visible_orgs(services: Services, grant: Grant) -> list[Org]:
     organisations = services.access.organisations
     if grant.kind != "personal":
-        with_people = allows(grant, capability="users", action="read")
-        return [_shown(services, organisations.get_organisation(grant.organisation), "custom", with_people)]
-    return [_shown(services, each.organisation, each.role) for each in organisations.memberships(grant.user_id)]
+        with_email = allows(grant, capability="users", action="read")
+        return [_org(services, organisations.get_organisation(grant.organisation), "custom", with_email)]
+    return [_org(services, each.organisation, each.role) for each in organisations.memberships(grant.user_id)]
 
 
-def _one(services: Services, grant: Grant, name: str) -> Org:
-    for each in _visible(services, grant):
+def _find_org(services: Services, grant: Grant, name: str) -> Org:
+    for each in _visible_orgs(services, grant):
         if each.id == name:
             return each
     raise NotFound(f"organisation {name!r} not found")
 
 
-def _shown(services: Services, organisation: Organisation, role: str, with_people: bool = True) -> Org:
-    users = services.access.users.list_users(organisation.id) if with_people else ()
+def _org(services: Services, organisation: Organisation, role: str, with_email: bool = True) -> Org:
+    users = services.access.users.list_users(organisation.id) if with_email else ()
     emails = [user.email for user in users if user.role.id == "owner" and user.email]
     began = organisation.created_at
     return Org(

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, GroupBody, RoleBody
-from tailrace.access.rbac import CustomRole, Group
+from tailrace.access.rbac import CustomRole, UserGroup
 from tailrace.api.audit import note
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -113,7 +113,7 @@ ROUTES = (
         answer=None,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/rbac/groups", list_groups, Need("rbac", "read"), answer=list[Group]),
+    ApiRoute("GET", "/v2/rbac/groups", list_groups, Need("rbac", "read"), answer=list[UserGroup]),
     ApiRoute(
         "POST",
         "/v2/rbac/groups",
@@ -122,10 +122,10 @@ ROUTES = (
         act=Act("createGroup", "group"),
         body=GroupBody,
         example=_GROUP_BODY_EXAMPLE,
-        answer=Group,
+        answer=UserGroup,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/rbac/groups/{id}", get_group, Need("rbac", "read"), answer=Group),
+    ApiRoute("GET", "/v2/rbac/groups/{id}", get_group, Need("rbac", "read"), answer=UserGroup),
     ApiRoute(
         "PUT",
         "/v2/rbac/groups/{id}",
@@ -134,7 +134,7 @@ ROUTES = (
         act=Act("updateGroup", "group"),
         body=GroupBody,
         example=_GROUP_BODY_EXAMPLE,
-        answer=Group,
+        answer=UserGroup,
         refusals=(409,),
     ),
     ApiRoute(

@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024  # of a management or query request
 T = TypeVar("T")
 
 
-class Health(Struct, frozen=True):
+class ServerHealth(Struct, frozen=True):
     """Whether the server can take events and answer queries, and why not."""
 
     reason: str = ""  # empty when it can
@@ -50,7 +50,7 @@ class Services(Struct, frozen=True, eq=False):
     engine: Engine
     query_threads: Executor
     running: set[Interrupt]  # of the queries under way
-    health: Callable[[], Awaitable[Health]]
+    health: Callable[[], Awaitable[ServerHealth]]
     metrics: Callable[[], bytes]  # in the Prometheus text format
     closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
     documents: DocumentStore

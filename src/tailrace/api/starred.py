@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
-from tailrace.api.area import Area, require_on
+from tailrace.api.collection import Collection, require_on
 from tailrace.api.paging import LIMIT, OFFSET, page
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -18,7 +18,7 @@ from tailrace.events import BadRequest, NotFound, checked_text
 from tailrace.protocols.http import ParameterDoc
 from tailrace.storage.documents import Document
 
-AREA = "starred queries"
+COLLECTION = "starred queries"
 CAPABILITY = "starredQueries"
 KIND = "apl"
 MAX_NAME_LENGTH = 256  # characters
@@ -57,12 +57,12 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
     """
     parameters = request.query_params
     who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
-    documents = await Area(AREA, services, grant).all()
+    documents = await Collection(COLLECTION, services, grant).all()
     found = [
         query
-        for query in map(_shown, documents)
-        if _may(grant, "read", query.dataset)
-        and _is_wanted(query, who, grant.user_id)
+        for query in map(_starred_query, documents)
+        if _allows_on_dataset(grant, "read", query.dataset)
+        and _is_owned_by(query, who, grant.user_id)
         and (not dataset or query.dataset == dataset)
         and (text in query.name.lower() or text in query.query["apl"].lower())
     ]
@@ -72,63 +72,63 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
 async def create_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Keep one, of the token's user unless `who` names another."""
     wanted = await read_json(request, StarredQueryBody)
-    body = await asyncio.to_thread(_checked, wanted, services, grant, grant.user_id)
-    _require(grant, "create", body["dataset"])
-    document = await Area(AREA, services, grant).add(body)
-    return json_response(_shown(document))
+    body = await asyncio.to_thread(_validated_body, wanted, services, grant, grant.user_id)
+    _require_on_dataset(grant, "create", body["dataset"])
+    document = await Collection(COLLECTION, services, grant).add(body)
+    return json_response(_starred_query(document))
 
 
 async def get_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
-    return json_response(await _found(request, services, grant, "read"))
+    return json_response(await _find(request, services, grant, "read"))
 
 
 async def update_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Put another in its place."""
-    before = await _found(request, services, grant, "update")
+    before = await _find(request, services, grant, "update")
     wanted = await read_json(request, StarredQueryBody)
-    body = await asyncio.to_thread(_checked, wanted, services, grant, before.who)
-    _require(grant, "update", body["dataset"])
+    body = await asyncio.to_thread(_validated_body, wanted, services, grant, before.who)
+    _require_on_dataset(grant, "update", body["dataset"])
 
     def changed(now: Document) -> dict[str, Any]:
-        _require(grant, "update", now.body["dataset"])  # another request may have moved it
+        _require_on_dataset(grant, "update", now.body["dataset"])  # another request may have moved it
         return body if wanted.who else {**body, "who": now.body["who"]}
 
-    document = await Area(AREA, services, grant).replace(before.id, changed)
-    return json_response(_shown(document))
+    document = await Collection(COLLECTION, services, grant).replace(before.id, changed)
+    return json_response(_starred_query(document))
 
 
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it."""
-    query = await _found(request, services, grant, "delete")
-    await Area(AREA, services, grant).delete(query.id)
+    query = await _find(request, services, grant, "delete")
+    await Collection(COLLECTION, services, grant).delete(query.id)
     return no_content()
 
 
-def _may(grant: Grant, action: str, dataset: str) -> bool:
+def _allows_on_dataset(grant: Grant, action: str, dataset: str) -> bool:
     # A query that names its datasets itself may be of any of them.
     return allows(grant, capability=CAPABILITY, action=action, dataset=dataset or EVERY_DATASET)
 
 
-def _require(grant: Grant, action: str, dataset: str) -> None:
+def _require_on_dataset(grant: Grant, action: str, dataset: str) -> None:
     require(grant, capability=CAPABILITY, action=action, dataset=dataset or EVERY_DATASET)
 
 
-def _is_wanted(query: StarredQuery, who: str | None, user: str) -> bool:
+def _is_owned_by(query: StarredQuery, who: str | None, user: str) -> bool:
     if who == ALL:
         return True
     return query.who != user if who == TEAM else query.who == (who or user)
 
 
-async def _found(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
+async def _find(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
     wanted = request.path_params["id"]
-    query = _shown(await Area(AREA, services, grant).get(wanted))
-    missing = f"{wanted!r} not found in {AREA}"
+    query = _starred_query(await Collection(COLLECTION, services, grant).get(wanted))
+    missing = f"{wanted!r} not found in {COLLECTION}"
     require_on(grant, capability=CAPABILITY, action=action, dataset=query.dataset, missing=missing)
     return query
 
 
-def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
+def _validated_body(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
     """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
     apl = wanted.query.get("apl")
     if wanted.kind != KIND:
@@ -152,7 +152,7 @@ def _checked(wanted: StarredQueryBody, services: Services, grant: Grant, owner: 
     }
 
 
-def _shown(document: Document) -> StarredQuery:
+def _starred_query(document: Document) -> StarredQuery:
     query = document.body["query"]
     query = {**query, "queryOptions": query.get("queryOptions") or {}}  # which Axiom's clients read from every one
     return msgspec.convert({"id": document.id, **document.body, "query": query}, StarredQuery)

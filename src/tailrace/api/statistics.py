@@ -22,7 +22,7 @@ NO_NOTE = FieldNote()
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-class Field(Struct, frozen=True):
+class FieldAnswer(Struct, frozen=True):
     """A field as Axiom's clients have it."""
 
     name: str
@@ -36,10 +36,10 @@ class DatasetFields(Struct, frozen=True, rename="camel"):
     """The fields of a dataset."""
 
     dataset_name: str
-    fields: list[Field]
+    fields: list[FieldAnswer]
 
 
-class Info(Struct, frozen=True, rename="camel"):
+class DatasetInfoAnswer(Struct, frozen=True, rename="camel"):
     """Figures of a dataset.
 
     Of the input is told what was received since the dataset was made, that included which was deleted: events, and
@@ -60,15 +60,15 @@ class Info(Struct, frozen=True, rename="camel"):
     compressed_bytes_human: str
     created: str
     who: str
-    fields: list[Field]
+    fields: list[FieldAnswer]
     min_time: str | UnsetType = UNSET
     max_time: str | UnsetType = UNSET
 
 
-class Stats(Struct, frozen=True, rename="camel"):
+class StatisticsAnswer(Struct, frozen=True, rename="camel"):
     """Figures of all datasets that the token may query, and their sums."""
 
-    datasets: list[Info]
+    datasets: list[DatasetInfoAnswer]
     num_blocks: int
     num_events: int
     input_bytes: int
@@ -110,7 +110,7 @@ async def info(request: Request, services: Services, grant: Grant) -> Response:
 async def stats(request: Request, services: Services, grant: Grant) -> Response:
     """Figures of every dataset that the token may query, and their sums."""
 
-    def collect() -> Stats:
+    def collect() -> StatisticsAnswer:
         found = []
         for name in _readable(services, grant):
             try:
@@ -118,7 +118,7 @@ async def stats(request: Request, services: Services, grant: Grant) -> Response:
             except TailraceError:  # dropped, or not to be opened, meanwhile
                 continue
         stored, compressed = sum(each.input_bytes for each in found), sum(each.compressed_bytes for each in found)
-        return Stats(
+        return StatisticsAnswer(
             datasets=found,
             num_blocks=sum(each.num_blocks for each in found),
             num_events=sum(each.num_events for each in found),
@@ -147,7 +147,7 @@ def _fields_of(services: Services, grant: Grant, names: list[str] | None) -> lis
     return [DatasetFields(name, _fields(services, _snapshot(services, name))) for name in names]
 
 
-def fields_of(services: Services, dataset: str) -> list[Field]:
+def fields_of(services: Services, dataset: str) -> list[FieldAnswer]:
     """Return the fields of one dataset, stored and virtual, as `GET /v2/datasets/{id}/fields` has them."""
     return _fields(services, _snapshot(services, dataset))
 
@@ -156,7 +156,7 @@ def _snapshot(services: Services, name: str) -> Snapshot:
     return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
 
 
-def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
+def _fields(services: Services, snapshot: Snapshot) -> list[FieldAnswer]:
     """Return stored fields sorted bytewise by name, then virtual ones, as a query answers with them."""
     types: dict[str, set[str]] = {}
     view: FieldsView = snapshot.fields
@@ -166,9 +166,9 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
         types.setdefault(path, set()).update("float" if each == "number" else each for each in met)
     notes = services.fields.field_notes(snapshot.dataset)
 
-    def noted(name: str, kind: str) -> Field:
+    def noted(name: str, kind: str) -> FieldAnswer:
         note = notes.get(name, NO_NOTE)
-        return Field(name, kind, note.unit, note.hidden, note.description)
+        return FieldAnswer(name, kind, note.unit, note.hidden, note.description)
 
     for name in services.fields.shown_map_fields().get(snapshot.dataset, ()):
         inside = [path for path in types if path.startswith(f"{name}.")]
@@ -181,10 +181,12 @@ def _fields(services: Services, snapshot: Snapshot) -> list[Field]:
     virtual: list[VirtualField] = services.fields.virtual_fields(snapshot.dataset)
     hidden = {each.name for each in virtual}
     stored = [found[name] for name in sorted(found, key=str.encode) if name not in hidden]
-    return stored + [Field(each.name, each.type or "unknown", each.unit, False, each.description) for each in virtual]
+    return stored + [
+        FieldAnswer(each.name, each.type or "unknown", each.unit, False, each.description) for each in virtual
+    ]
 
 
-def _info(services: Services, name: str) -> Info:
+def _info(services: Services, name: str) -> DatasetInfoAnswer:
     what = services.lake.get(name)
     snapshot = _snapshot(services, name)
     fields = _fields(services, snapshot)
@@ -195,7 +197,7 @@ def _info(services: Services, name: str) -> Info:
             extremes = pc.min_max(part[TIME].cast(pa.int64())).as_py()
             times += [extremes["min"], extremes["max"]]
     uncommitted = sum(part.num_rows for part in snapshot.hot)
-    return Info(
+    return DatasetInfoAnswer(
         name=name,
         num_events=sum(file.rows for file in snapshot.files) + uncommitted,
         num_fields=len(fields),
@@ -240,8 +242,8 @@ ROUTES = (
             refusals=(404,),
             inside=QUERY,
         ),
-        ApiRoute("GET", "/datasets/_stats", stats, ANY_TOKEN, answer=Stats, inside=QUERY),
-        ApiRoute("GET", "/datasets/{id}/info", info, ANY_TOKEN, answer=Info, inside=QUERY),
+        ApiRoute("GET", "/datasets/_stats", stats, ANY_TOKEN, answer=StatisticsAnswer, inside=QUERY),
+        ApiRoute("GET", "/datasets/{id}/info", info, ANY_TOKEN, answer=DatasetInfoAnswer, inside=QUERY),
     ),
-    ApiRoute("GET", "/v2/datasets/{id}/fields", dataset_fields, ANY_TOKEN, answer=list[Field], inside=QUERY),
+    ApiRoute("GET", "/v2/datasets/{id}/fields", dataset_fields, ANY_TOKEN, answer=list[FieldAnswer], inside=QUERY),
 )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from tailrace.access import Grant, require, require_own
 from tailrace.api import notifiers
-from tailrace.api.area import Area
+from tailrace.api.collection import Collection
 from tailrace.api.field_store import FieldStore
 from tailrace.api.services import Services
 from tailrace.api.views import find_view
@@ -20,7 +20,7 @@ from tailrace.query.compile.compiler import UNAVAILABLE
 from tailrace.query.compile.operators import message_code
 from tailrace.storage.documents import Document, DocumentStore
 
-AREA = "monitors"
+COLLECTION = "monitors"
 
 
 class StoredMonitor(Struct, frozen=True):
@@ -41,7 +41,7 @@ def stored_monitor(document: Document) -> StoredMonitor:
 
 async def monitor_document(request: Request, services: Services, grant: Grant) -> Document:
     """Return the document of the monitor in the path; raise NotFound."""
-    return await Area(AREA, services, grant).get(request.path_params["id"])
+    return await Collection(COLLECTION, services, grant).get(request.path_params["id"])
 
 
 class MonitorSources(Struct, frozen=True, eq=False):
@@ -56,7 +56,7 @@ class MonitorSources(Struct, frozen=True, eq=False):
     def monitors(self) -> list[ScheduledMonitor]:
         """Return the monitors of all organisations."""
         scheduled = []
-        for organisation, document in self.documents.list_everywhere(AREA):
+        for organisation, document in self.documents.list_everywhere(COLLECTION):
             stored = stored_monitor(document)
             scheduled.append(
                 ScheduledMonitor(

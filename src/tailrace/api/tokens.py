@@ -45,7 +45,7 @@ class Regeneration(Struct, rename="camel"):
     new_token: NewToken | None = None
 
 
-class MadeToken(Struct, rename="camel"):
+class CreatedToken(Struct, rename="camel"):
     """A token with its secret, which is shown this once."""
 
     id: str
@@ -84,7 +84,7 @@ class NewPersonalToken(Struct, rename="camel"):
     expires_at: str | None = None
 
 
-class MadePersonalToken(Struct, rename="camel"):
+class CreatedPersonalToken(Struct, rename="camel"):
     """A personal token with its secret, which is shown this once."""
 
     id: str
@@ -113,7 +113,7 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
         wanted.description,
         who=grant,
     )
-    return json_response(_made(record, secret))
+    return json_response(_created_token(record, secret))
 
 
 async def get_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -157,7 +157,7 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
         else TokenSpec(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
         who=grant,
     )
-    return json_response(_made(record, secret))
+    return json_response(_created_token(record, secret))
 
 
 async def delete_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -234,7 +234,7 @@ async def _create_personal(request: Request, services: Services, grant: Grant, u
         wanted.description,
         who=grant,
     )
-    return json_response(msgspec.convert({**msgspec.to_builtins(record), "token": secret}, MadePersonalToken))
+    return json_response(msgspec.convert({**msgspec.to_builtins(record), "token": secret}, CreatedPersonalToken))
 
 
 def _require_personal(grant: Grant) -> None:
@@ -248,8 +248,8 @@ def _refuse_views(wanted: NewToken) -> None:
         raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
 
-def _made(record: TokenRecord, secret: str) -> MadeToken:
-    return msgspec.convert({**msgspec.to_builtins(record), "token": secret}, MadeToken)
+def _created_token(record: TokenRecord, secret: str) -> CreatedToken:
+    return msgspec.convert({**msgspec.to_builtins(record), "token": secret}, CreatedToken)
 
 
 def _is_basic(record: TokenRecord) -> bool:
@@ -273,7 +273,7 @@ ROUTES = (
         act=Act("createAPIToken", "apiToken"),
         body=NewToken,
         example={"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
-        answer=MadeToken,
+        answer=CreatedToken,
     ),
     ApiRoute("GET", "/v2/tokens/{id}", get_token, Need("apiTokens", "read"), answer=TokenRecord),
     ApiRoute(
@@ -302,7 +302,7 @@ ROUTES = (
         act=Act("regenerateAPIToken", "apiToken"),
         body=Regeneration,
         example={"existingTokenExpiresAt": "2100-01-02T00:00:00Z", "newTokenExpiresAt": None},
-        answer=MadeToken,
+        answer=CreatedToken,
     ),
     *under(
         ("/v1", "/api/v1"),
@@ -333,7 +333,7 @@ ROUTES = (
             act=Act("createPersonalToken", "personalToken"),
             body=NewPersonalToken,
             example=_EXAMPLE,
-            answer=MadePersonalToken,
+            answer=CreatedPersonalToken,
             inside="a personal token",
         ),
         ApiRoute(
@@ -357,7 +357,7 @@ ROUTES = (
         act=Act("createPersonalToken", "personalToken"),
         body=NewPersonalToken,
         example=_EXAMPLE,
-        answer=MadePersonalToken,
+        answer=CreatedPersonalToken,
     ),
     ApiRoute(
         "DELETE",

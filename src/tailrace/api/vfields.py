@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require
-from tailrace.api.area import require_on
+from tailrace.api.collection import require_on
 from tailrace.api.field_store import VirtualField
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -48,7 +48,7 @@ async def list_virtual_fields(request: Request, services: Services, grant: Grant
 
 async def create_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
     """Make one; 409 where the dataset has one of that name. Its expression may name fields that are still to come."""
-    field = _checked(await read_json(request, VirtualFieldBody), "")
+    field = _validated(await read_json(request, VirtualFieldBody), "")
     _require(grant, "create", field.dataset)
     services.lake.check(field.dataset)
     return json_response(await asyncio.to_thread(services.fields.create_virtual_field, field))
@@ -56,13 +56,13 @@ async def create_virtual_field(request: Request, services: Services, grant: Gran
 
 async def get_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
-    return json_response(await _found(request, services, grant, "read"))
+    return json_response(await _find(request, services, grant, "read"))
 
 
 async def update_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
     """Put another in its place."""
-    before = await _found(request, services, grant, "update")
-    field = _checked(await read_json(request, VirtualFieldBody), before.id)
+    before = await _find(request, services, grant, "update")
+    field = _validated(await read_json(request, VirtualFieldBody), before.id)
     _require(grant, "update", field.dataset)
     services.lake.check(field.dataset)
 
@@ -74,7 +74,7 @@ async def update_virtual_field(request: Request, services: Services, grant: Gran
 
 async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it."""
-    field = await _found(request, services, grant, "delete")
+    field = await _find(request, services, grant, "delete")
     await asyncio.to_thread(services.fields.delete_virtual_field, field.id)
     return no_content()
 
@@ -83,14 +83,14 @@ def _require(grant: Grant, action: str, dataset: str) -> None:
     require(grant, capability=CAPABILITY, action=action, dataset=dataset)
 
 
-async def _found(request: Request, services: Services, grant: Grant, action: str) -> VirtualField:
+async def _find(request: Request, services: Services, grant: Grant, action: str) -> VirtualField:
     field = await asyncio.to_thread(services.fields.virtual_field, request.path_params["id"])
     missing = f"virtual field {field.id!r} not found"
     require_on(grant, capability=CAPABILITY, action=action, dataset=field.dataset, missing=missing)
     return field
 
 
-def _checked(body: VirtualFieldBody, field_id: str) -> VirtualField:
+def _validated(body: VirtualFieldBody, field_id: str) -> VirtualField:
     """Raise BadRequest for a name that is too long, AplError for an expression that is none."""
     checked_text(body.name, "name", least=1, most=MAX_VIRTUAL_FIELD_NAME_LENGTH)
     checked_text(body.expression, "expression", least=1, most=MAX_EXPRESSION_LENGTH, lines=True)

@@ -1,6 +1,6 @@
 """Views over HTTP: named APL queries, which are sources of other queries like datasets.
 
-Source of the rights: Axiom's page on views. Who may read a view sees what it shows, whatever else they may read.
+View of the rights: Axiom's page on views. Who may read a view sees what it shows, whatever else they may read.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, allows_view, require, require_own
-from tailrace.api.area import Area
+from tailrace.api.collection import Collection
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.lake import Snapshot
 from tailrace.query import AplRequest
 from tailrace.query.apl.errors import AplError
-from tailrace.query.compile.compiler import View as Source
+from tailrace.query.compile.compiler import View
 from tailrace.query.run import datasets_of
 from tailrace.query.sources import readable, readable_names
 from tailrace.storage.documents import Document, DocumentStore
 
-AREA = "views"
+COLLECTION = "views"
 MAX_NAME_LENGTH = 128  # characters
 MAX_TEXT_LENGTH = 4096  # characters of a description
 MAX_QUERY_LENGTH = 500_000  # characters
@@ -40,7 +40,7 @@ class ViewBody(Struct, rename="camel"):
     datasets: list[str] | None = None
 
 
-class View(Struct, frozen=True, rename="camel"):
+class ViewAnswer(Struct, frozen=True, rename="camel"):
     """A view as Axiom's clients have it."""
 
     id: str
@@ -52,58 +52,58 @@ class View(Struct, frozen=True, rename="camel"):
 
 async def list_views(request: Request, services: Services, grant: Grant) -> Response:
     """Every view of the organisation."""
-    documents = await _area(services, grant).all()
-    return json_response([_shown(each) for each in documents])
+    documents = await _collection(services, grant).all()
+    return json_response([_view_answer(each) for each in documents])
 
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
     """Make one; 409 where there is one of that name, 400 for a query that is no APL."""
-    body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
-    document = await _area(services, grant).add(body)
-    return json_response(_shown(document))
+    body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
+    document = await _collection(services, grant).add(body)
+    return json_response(_view_answer(document))
 
 
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
     """One of them."""
     wanted = request.path_params["id"]
-    return json_response(_shown(await _area(services, grant).get(wanted)))
+    return json_response(_view_answer(await _collection(services, grant).get(wanted)))
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
     """Put another in its place."""
     wanted = request.path_params["id"]
-    await _area(services, grant).get(wanted)
-    body = await asyncio.to_thread(_checked, await read_json(request, ViewBody), services, grant)
+    await _collection(services, grant).get(wanted)
+    body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
 
-    document = await _area(services, grant).replace(wanted, lambda _: body)
-    return json_response(_shown(document))
+    document = await _collection(services, grant).replace(wanted, lambda _: body)
+    return json_response(_view_answer(document))
 
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it."""
-    await _area(services, grant).delete(request.path_params["id"])
+    await _collection(services, grant).delete(request.path_params["id"])
     return no_content()
 
 
-def _area(services: Services, grant: Grant) -> Area:
-    return Area(AREA, services, grant, unique="name")
+def _collection(services: Services, grant: Grant) -> Collection:
+    return Collection(COLLECTION, services, grant, unique="name")
 
 
-def readable_view(services: Services, grant: Grant, name: str) -> Source | None:
+def readable_view(services: Services, grant: Grant, name: str) -> View | None:
     """Return the view of a name as a source of a query; None where there is none that the token may read."""
     return find_view(services.documents, grant, name)
 
 
-def find_view(documents: DocumentStore, grant: Grant, name: str) -> Source | None:
+def find_view(documents: DocumentStore, grant: Grant, name: str) -> View | None:
     """Return the view of a name as a source of a query; None where there is none that the grant covers."""
-    for document in documents.list_in(grant.organisation, AREA):
+    for document in documents.list_in(grant.organisation, COLLECTION):
         if document.body["name"] == name and allows_view(grant, name, document.id):
             reads = document.body.get("reads")
-            return Source(document.body["aplQuery"], None if reads is None else tuple(reads))
+            return View(document.body["aplQuery"], None if reads is None else tuple(reads))
     return None
 
 
-def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
+def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] | None:
     """Return the datasets that a view may show, being read by who defines it; None where one of them is not there yet.
 
     Raise Forbidden for one that they may not read, AplError for a query that can never run.
@@ -121,7 +121,7 @@ def _reads(apl: str, services: Services, grant: Grant) -> list[str] | None:
         return None
 
 
-def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
+def _validated_body(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
     """Return the body to be stored; raise BadRequest, AplError for a query that cannot be read, Forbidden."""
     checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
@@ -132,7 +132,7 @@ def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, An
     for dataset in datasets:
         require_own(grant, dataset)
     try:
-        reads = _reads(wanted.apl_query, services, grant)
+        reads = _readable_datasets(wanted.apl_query, services, grant)
     except RecursionError as error:
         raise BadRequest("aplQuery is nested too deeply") from error
     except AplError as error:
@@ -146,14 +146,14 @@ def _checked(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, An
     }
 
 
-def _shown(document: Document) -> View:
-    return msgspec.convert({"id": document.id, **document.body}, View)
+def _view_answer(document: Document) -> ViewAnswer:
+    return msgspec.convert({"id": document.id, **document.body}, ViewAnswer)
 
 
 _EXAMPLE = {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/views", list_views, Need("views", "read"), answer=list[View]),
+    ApiRoute("GET", "/v2/views", list_views, Need("views", "read"), answer=list[ViewAnswer]),
     ApiRoute(
         "POST",
         "/v2/views",
@@ -162,10 +162,10 @@ ROUTES = (
         act=Act("createView", "view"),
         body=ViewBody,
         example=_EXAMPLE,
-        answer=View,
+        answer=ViewAnswer,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/views/{id}", get_view, Need("views", "read"), answer=View),
+    ApiRoute("GET", "/v2/views/{id}", get_view, Need("views", "read"), answer=ViewAnswer),
     ApiRoute(
         "PUT",
         "/v2/views/{id}",
@@ -174,7 +174,7 @@ ROUTES = (
         act=Act("updateView", "view"),
         body=ViewBody,
         example=_EXAMPLE,
-        answer=View,
+        answer=ViewAnswer,
         refusals=(409,),
     ),
     ApiRoute(

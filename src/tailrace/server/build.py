@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tailrace import api
-from tailrace.api.services import Health, Monitoring
+from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
 from tailrace.api.turns import Turns
 from tailrace.config import Settings
@@ -142,7 +142,7 @@ def _services(
     service: LogIngestService,
     runner: Runner,
     *,
-    health: Callable[[], Awaitable[Health]],
+    health: Callable[[], Awaitable[ServerHealth]],
     metrics: Callable[[], bytes],
     refusals: Refusals,
 ) -> api.Services:

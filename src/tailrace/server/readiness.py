@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from tailrace.api.services import Health
+from tailrace.api.services import ServerHealth
 from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake
 from tailrace.query import Engine
@@ -18,24 +18,24 @@ FAULTS_LISTED = 3  # of datasets, in full in the answer
 
 async def health(
     stopping: asyncio.Event, service: LogIngestService, stores: Stores, engine: Engine, *, min_free_bytes: int
-) -> Health:
+) -> ServerHealth:
     """Return what is wrong with the server, the disk of its log, its tables and its queries."""
     if stopping.is_set():
-        return Health("the server is shutting down")
+        return ServerHealth("the server is shutting down")
     if service.closed is not None:
-        return Health(service.closed.message)
+        return ServerHealth(service.closed.message)
     if fault := stores.lake.failure or stores.log.fault:
-        return Health(fault)
+        return ServerHealth(fault)
     return await asyncio.to_thread(_examine, stores.data / LOG_DIRECTORY, min_free_bytes, stores.lake, engine)
 
 
-def _examine(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> Health:
+def _examine(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> ServerHealth:
     """Ask the disk, the tables and the queries, which may block."""
     reason = _disk_fault(log_directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
     damage = lake.damage()
     listed = list(damage.values())[:FAULTS_LISTED]
     more = len(damage) - len(listed)
-    return Health(reason, (*listed, f"{more} more datasets have damaged files") if more else tuple(listed))
+    return ServerHealth(reason, (*listed, f"{more} more datasets have damaged files") if more else tuple(listed))
 
 
 def _summary(faults: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ ID_LENGTH = 20  # characters, beside the prefix
 _ALPHABET = string.ascii_letters + string.digits
 
 
-class Area(Struct, frozen=True, eq=False):
+class Collection(Struct, frozen=True, eq=False):
     """Reads and changes them, as `DocumentStore` does, from the event loop and for who asks."""
 
     name: str

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tailrace.access import Grant
-from tailrace.api.area import new_id, require_on
+from tailrace.api.collection import new_id, require_on
 from tailrace.events import Forbidden, NotFound
 
 
