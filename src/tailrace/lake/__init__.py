@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING
 from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from tailrace.lake.catalog import AUDIT_KIND, REVISION, DatasetInfo, check_name
-    from tailrace.lake.fields import Column, FieldsView
+    from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
     from tailrace.lake.lake import Lake, LakeSettings
     from tailrace.lake.priority import step_back
     from tailrace.lake.shred import events_as_rest
-    from tailrace.lake.snapshot import DataFile, Received, RowFilter, RowNumbers, Snapshot
+    from tailrace.lake.snapshot import (
+        REVISION,
+        Column,
+        DataFile,
+        FieldsView,
+        Received,
+        RowFilter,
+        RowNumbers,
+        Snapshot,
+        TableRoot,
+        table_root,
+    )
     from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 else:
     __getattr__ = lazy_imports(__name__, __file__)
@@ -30,8 +40,10 @@ __all__ = [
     "RowFilter",
     "RowNumbers",
     "Snapshot",
+    "TableRoot",
     "UpkeepSettings",
     "check_name",
     "events_as_rest",
     "step_back",
+    "table_root",
 ]

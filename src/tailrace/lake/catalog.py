@@ -13,7 +13,6 @@ from tailrace.events import InvalidName
 from tailrace.lake.table_storage import OWN_DIRECTORY
 from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
-REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 DEFAULT_KIND = "axiom:events:v1"
 AUDIT_KIND = "tailrace:audit:v1"  # that the server makes and writes itself; no limit counts it
 DROPPED_PREFIX = "_dropped-"

@@ -8,10 +8,8 @@ from typing import Literal, cast, get_args
 import msgspec
 from msgspec import Struct
 
+from tailrace.lake.snapshot import Column, FieldsView, ValueType
 from tailrace.storage.files import read_bytes, replace_durably
-
-ValueType = Literal["boolean", "integer", "float", "string", "array"]
-"""Types that a column can hold. `array` is JSON text."""
 
 RestType = Literal["boolean", "integer", "float", "string", "array", "number", "map"]
 """Types of a value in `_rest`: those of columns, numbers beyond 64 bits, and the empty object."""
@@ -28,31 +26,6 @@ MAX_REST_PATHS = 10_000
 MAX_NULL_PATHS = 1_000
 RECENT_EVENTS = 50_000  # past this many the counts that density is judged by are halved
 SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parquet column without column mapping
-
-
-class Column(Struct, frozen=True):
-    """One physical column: the values of one type at one path."""
-
-    name: str  # in Parquet and Delta
-    path: str  # the keys joined by dots
-    keys: tuple[str, ...]  # as they are nested in the JSON
-    type: ValueType
-
-
-class FieldsView(Struct, frozen=True):
-    """What the registry knew at one moment; safe to share between threads."""
-
-    columns: tuple[Column, ...] = ()
-    rest: Mapping[str, frozenset[str]] = {}  # path to the types its values in `_rest` had
-    rest_overflow: bool = False  # `_rest` has paths that are not in `rest`
-    nesting: Mapping[str, tuple[str, ...]] = {}  # of paths in `_rest` whose keys have dots: how they are nested
-
-    def by_path(self) -> dict[str, list[Column]]:
-        """Columns of each path, the owner of the plain name first."""
-        paths: dict[str, list[Column]] = {}
-        for column in self.columns:
-            paths.setdefault(column.path, []).append(column)
-        return paths
 
 
 class _Stored(Struct):

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from tailrace.lake.fields import TIME, Column, Fields
+from tailrace.lake.fields import TIME, Fields
 from tailrace.lake.leaves import INT64_MAX, INT64_MIN
+from tailrace.lake.snapshot import Column
 
 _Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
 _LEAF_TYPES: dict[str, Any] = {

@@ -31,13 +31,13 @@ from tailrace.events import (
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.delta import DeltaError
-from tailrace.lake.fields import Fields, FieldsView, load_fields, store_fields
+from tailrace.lake.fields import Fields, load_fields, store_fields
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.preload import preload
 from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
-from tailrace.lake.snapshot import Received, RowFilter, Snapshot
+from tailrace.lake.snapshot import FieldsView, Received, RowFilter, Snapshot
 from tailrace.lake.table import Table
 from tailrace.lake.table_storage import TableStorage
 from tailrace.lake.upkeep import Deletion, Figures, Keeper, Stopped, Upkeep, UpkeepSettings

@@ -18,9 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tailrace.events import Batch
-from tailrace.lake.fields import REST, SYSTEM_TIME, TIME, Column, Fields
+from tailrace.lake.fields import REST, SYSTEM_TIME, TIME, Fields
 from tailrace.lake.guard import EVENTS, Guard
 from tailrace.lake.leaves import Leaf, leaves, value_of
+from tailrace.lake.snapshot import Column
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),

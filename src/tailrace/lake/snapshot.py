@@ -1,18 +1,51 @@
-"""A dataset as a query sees it: the files of its table, the rows that are in none of them yet, and its fields."""
+"""A dataset as a query sees it: the files of its table, the rows that are in none of them yet, and its fields.
 
-from collections.abc import Callable
+Queries know of the lake what is here and nothing else.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
 
-from tailrace.lake.fields import FieldsView
-
 US_PER_DAY = 86_400_000_000
+REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
+
+ValueType = Literal["boolean", "integer", "float", "string", "array"]
+"""Types that a column can hold. `array` is JSON text."""
 
 RowNumbers = npt.NDArray[np.int64]
 """Numbers of rows of a file, from 0, in the file's order."""
+
+
+class Column(Struct, frozen=True):
+    """One physical column: the values of one type at one path."""
+
+    name: str  # in Parquet and Delta
+    path: str  # the keys joined by dots
+    keys: tuple[str, ...]  # as they are nested in the JSON
+    type: ValueType
+
+
+class FieldsView(Struct, frozen=True):
+    """What the registry knew at one moment; safe to share between threads."""
+
+    columns: tuple[Column, ...] = ()
+    rest: Mapping[str, frozenset[str]] = {}  # path to the types its values in `_rest` had
+    rest_overflow: bool = False  # `_rest` has paths that are not in `rest`
+    nesting: Mapping[str, tuple[str, ...]] = {}  # of paths in `_rest` whose keys have dots: how they are nested
+
+    def by_path(self) -> dict[str, list[Column]]:
+        """Columns of each path, the owner of the plain name first."""
+        paths: dict[str, list[Column]] = {}
+        for column in self.columns:
+            paths.setdefault(column.path, []).append(column)
+        return paths
 
 
 class DataFile(Struct, frozen=True):
@@ -62,3 +95,19 @@ class Snapshot(Struct, frozen=True, eq=False):
 
 RowFilter = Callable[[DataFile, FieldsView], RowNumbers]
 """Gives the rows of a file that are meant."""
+
+
+class TableRoot(Struct, frozen=True):
+    """Where the files of all tables are, as a reader opens them."""
+
+    location: str  # with "/" at its end: the location of every file begins with it
+
+    def dataset_in(self, text: str) -> str | None:
+        """Return the dataset whose file a text names, such as the message of an error; None where it names none."""
+        found = re.search(re.escape(self.location) + "([^/]+)/", text)
+        return found[1] if found is not None else None
+
+
+def table_root(directory: Path) -> TableRoot:
+    """Return where the tables of a lake in a directory are."""
+    return TableRoot(f"{directory.resolve()}/")

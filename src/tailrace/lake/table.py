@@ -23,9 +23,9 @@ from tailrace.lake.deltalog import (
     recover,
     set_aside_checkpoints,
 )
-from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME, Column, FieldsView
+from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME
 from tailrace.lake.parquet import NewFile, columns_of, statistics, write_files
-from tailrace.lake.snapshot import DataFile, Received
+from tailrace.lake.snapshot import Column, DataFile, FieldsView, Received
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position

@@ -7,7 +7,7 @@ import pytest
 from query.kit import Desk
 
 from tailrace.lake import Snapshot
-from tailrace.lake.fields import FieldsView
+from tailrace.lake.snapshot import FieldsView
 from tailrace.query import AplRequest, run_apl
 from tailrace.query.run import sql_of
 
