@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from crash.power import Recorder, cut
+from support.append import append_now
 from support.events import FIRST_TIME_NS, batch
 from support.rounds import rounds
 
@@ -91,7 +92,7 @@ class History:
         with self._lock:
             self.sent[number] = dataset
         events = batch([{"n": number, **more}], dataset, first_ns=FIRST_TIME_NS + number * 10**9)
-        if store.lake.has(dataset) and self._done(lambda: store.log.append_now(events)) is not None:
+        if store.lake.has(dataset) and self._done(lambda: append_now(store.log, events)) is not None:
             with self._lock:
                 self.acknowledged[number] = self._record.now()
         return number

@@ -2,11 +2,11 @@
 
 import ast
 import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from support.append import append_now
 from support.ingest import open_service
 from support.memory_log import MemoryLog
 
@@ -70,11 +70,9 @@ def test_a_batch_that_the_log_fails_with_costs_none_that_came_with_it(tmp_path: 
     assert position == 1
 
 
-def appended(log: Log, number: int) -> None:
-    """Append an event and wait until it is acknowledged."""
-    parsed, acknowledged = event(number), threading.Event()
-    log.append(Batch("d", parsed.events, parsed.times, 1, NOW_NS), lambda *_: acknowledged.set())
-    assert acknowledged.wait(30)
+def batch_of(number: int) -> Batch:
+    parsed = event(number)
+    return Batch("d", parsed.events, parsed.times, 1, NOW_NS)
 
 
 def test_a_lake_replays_what_a_log_in_memory_has_and_its_tables_have_not(tmp_path: Path) -> None:
@@ -83,9 +81,9 @@ def test_a_lake_replays_what_a_log_in_memory_has_and_its_tables_have_not(tmp_pat
     lake.create("d")
     lake.replayed()
     log: Log = memory.subscribe(lake.subscription)
-    appended(log, 1)
+    append_now(log, batch_of(1))
     lake.commit_now()
-    appended(log, 2)
+    append_now(log, batch_of(2))
     lake.close(commit=False)
     log.close()
     assert memory.positions == [2]

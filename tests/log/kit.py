@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from support.append import append_now
 
 from tailrace.events import Batch, TailraceError
 from tailrace.log import LocalLog
@@ -21,7 +22,7 @@ def make_batch(name: str = "demo", count: int = 1, size: int = 10, **labels: Any
     return Batch(name, line * count, times, count, 1_700_000_000_000_000_001, labels)
 
 
-def facts(batch: Batch) -> tuple[Any, ...]:
+def fields_of(batch: Batch) -> tuple[Any, ...]:
     """All of a batch, in a shape that compares."""
     return batch.dataset, batch.events, batch.times.tolist(), batch.count, batch.received_ns, batch.labels
 
@@ -34,10 +35,10 @@ def open_log(directory: Path, **options: Any) -> LocalLog:
 def fill(directory: Path, batches: Iterable[Batch], **options: Any) -> list[int]:
     """Append batches to the log of a directory, opened and closed for it: their positions."""
     with open_log(directory, **options) as log:
-        return [log.append_now(one) for one in batches]
+        return [append_now(log, batch) for batch in batches]
 
 
-def discard(placed: list[tuple[int, Batch]]) -> None:
+def discard(written: list[tuple[int, Batch]]) -> None:
     """Subscribe to nothing."""
 
 
@@ -81,8 +82,8 @@ def eventually(attempt: Callable[[], Any], until: Callable[[Any], bool]) -> Any:
     raise AssertionError(f"still {outcome!r} after {WAIT_S} s")
 
 
-class Gate:
-    """A call that can be held shut: what is behind it waits."""
+class HeldCall:
+    """A call that can be held: who calls it waits until it is let go."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
@@ -97,7 +98,7 @@ class Gate:
         assert self._open.wait(WAIT_S)
         return self._call(*args)
 
-    def shut(self) -> None:
+    def hold(self) -> None:
         while self._entered.acquire(blocking=False):
             pass
         self._open.clear()
@@ -105,7 +106,7 @@ class Gate:
     def wait_entered(self) -> None:
         assert self._entered.acquire(timeout=WAIT_S)
 
-    def open(self) -> None:
+    def let_go(self) -> None:
         self._open.set()
 
 

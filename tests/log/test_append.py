@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from log.kit import (
     WAIT_S,
     Answers,
-    Gate,
+    HeldCall,
     batches,
     eventually,
-    facts,
+    fields_of,
     fill,
     make_batch,
     open_log,
     positions,
     segment_files,
 )
+from support.append import append_now
 from support.rounds import rounds
 from support.waiting import wait_until
 
@@ -43,7 +44,7 @@ def test_what_was_appended_is_read_back_in_order_after_reopening(
 
     assert given_out == list(range(1, len(wanted) + 1))
     assert [position for position, _ in found] == given_out
-    assert [facts(batch) for _, batch in found] == [facts(batch) for batch in wanted]
+    assert [fields_of(batch) for _, batch in found] == [fields_of(batch) for batch in wanted]
 
 
 def test_a_local_log_is_a_log(tmp_path: Path) -> None:
@@ -61,12 +62,12 @@ def test_reading_starts_at_the_position_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_group_of_more_buffers_than_one_call_takes_is_written_whole(tmp_path: Path) -> None:
-    gate, answers = Gate(os.fdatasync), Answers()
-    with open_log(tmp_path, calls=FileCalls(fdatasync=gate)) as log:
-        gate.shut()
+    flush, answers = HeldCall(os.fdatasync), Answers()
+    with open_log(tmp_path, calls=FileCalls(fdatasync=flush)) as log:
+        flush.hold()
         for number in range(3000):
             log.append(make_batch(n=number), answers)
-        gate.open()
+        flush.let_go()
         answers.wait(3000)
         assert [batch.labels["n"] for _, batch in log.read(0)] == list(range(3000))
 
@@ -84,28 +85,28 @@ def test_partial_writes_are_continued(tmp_path_factory: pytest.TempPathFactory, 
     directory = tmp_path_factory.mktemp("log")
     fill(directory, wanted, calls=FileCalls(pwritev=write_some))
     with open_log(directory) as log:
-        assert [facts(batch) for _, batch in log.read(0)] == [facts(batch) for batch in wanted]
+        assert [fields_of(batch) for _, batch in log.read(0)] == [fields_of(batch) for batch in wanted]
 
 
 def test_what_waits_during_a_flush_shares_the_next_one(tmp_path: Path) -> None:
     threads = 100
-    flush, answers = Gate(os.fdatasync), Answers()
+    flush, answers = HeldCall(os.fdatasync), Answers()
     with open_log(tmp_path, calls=FileCalls(fdatasync=flush)) as log:
-        flush.shut()
+        flush.hold()
         log.append(make_batch(), answers)
         flush.wait_entered()
         frame_bytes = log.queued_bytes
         given_out: list[int] = []
         waiting = [
-            threading.Thread(target=lambda: given_out.append(log.append_now(make_batch()))) for _ in range(threads)
+            threading.Thread(target=lambda: given_out.append(append_now(log, make_batch()))) for _ in range(threads)
         ]
         for thread in waiting:
             thread.start()
         eventually(lambda: log.queued_bytes, lambda queued: queued == frame_bytes * (threads + 1))
-        flush.open()
+        flush.let_go()
         for thread in waiting:
             thread.join()
-        assert flush.calls == log.flush_count == 2
+        assert flush.calls == 2
         assert sorted(given_out) == list(range(2, threads + 2))
 
 
@@ -116,7 +117,7 @@ def test_each_thread_gets_its_own_rising_positions(tmp_path: Path) -> None:
 
         def work(mine: list[int]) -> None:
             for _ in range(each):
-                mine.append(log.append_now(make_batch()))
+                mine.append(append_now(log, make_batch()))
 
         running = [threading.Thread(target=work, args=(mine,)) for mine in given_out]
         for thread in running:
@@ -129,26 +130,26 @@ def test_each_thread_gets_its_own_rising_positions(tmp_path: Path) -> None:
 
 
 def test_nothing_is_answered_or_passed_on_before_it_is_flushed(tmp_path: Path) -> None:
-    flush, answers = Gate(os.fdatasync), Answers()
-    taken: list[int] = []
+    flush, answers = HeldCall(os.fdatasync), Answers()
+    delivered: list[int] = []
     with open_log(
         tmp_path,
         calls=FileCalls(fdatasync=flush),
-        subscription=Subscription(lambda placed: taken.extend(position for position, _ in placed)),
+        subscription=Subscription(lambda written: delivered.extend(position for position, _ in written)),
     ) as log:
-        flush.shut()
+        flush.hold()
         log.append(make_batch(), answers)
         flush.wait_entered()
-        assert (answers.given, taken, log.durable_position, positions(log)) == ([], [], 0, [])
-        flush.open()
+        assert (answers.given, delivered, log.durable_position, positions(log)) == ([], [], 0, [])
+        flush.let_go()
         assert answers.wait(1) == [(1, None)]
-        assert (taken, log.durable_position, positions(log)) == ([1], 1, [1])
+        assert (delivered, log.durable_position, positions(log)) == ([1], 1, [1])
 
 
 def test_the_subscriber_gets_every_batch_in_order_before_any_answer(tmp_path: Path) -> None:
     order: list[tuple[str, int | None]] = []
     finished = threading.Semaphore(0)
-    flush = Gate(os.fdatasync)
+    flush = HeldCall(os.fdatasync)
 
     def done(position: int | None, _: object) -> None:
         order.append(("done", position))
@@ -157,18 +158,18 @@ def test_the_subscriber_gets_every_batch_in_order_before_any_answer(tmp_path: Pa
     with open_log(
         tmp_path,
         calls=FileCalls(fdatasync=flush),
-        subscription=Subscription(lambda placed: order.extend(("taken", position) for position, _ in placed)),
+        subscription=Subscription(lambda written: order.extend(("delivered", position) for position, _ in written)),
     ) as log:
-        flush.shut()
+        flush.hold()
         log.append(make_batch(), done)
         flush.wait_entered()
         log.append(make_batch(), done)
         log.append(make_batch(), done)
-        flush.open()
+        flush.let_go()
         for _ in range(3):
             assert finished.acquire(timeout=WAIT_S)
 
-    assert order == [("taken", 1), ("done", 1), ("taken", 2), ("taken", 3), ("done", 2), ("done", 3)]
+    assert order == [("delivered", 1), ("done", 1), ("delivered", 2), ("delivered", 3), ("done", 2), ("done", 3)]
 
 
 def test_a_subscriber_or_an_answer_that_raises_does_not_stop_the_log(tmp_path: Path) -> None:
@@ -177,24 +178,24 @@ def test_a_subscriber_or_an_answer_that_raises_does_not_stop_the_log(tmp_path: P
 
     with open_log(tmp_path, subscription=Subscription(broken)) as log:
         log.append(make_batch(), broken)
-        assert log.append_now(make_batch()) == 2
+        assert append_now(log, make_batch()) == 2
 
 
 def test_what_the_subscriber_raised_for_is_given_again_before_what_follows(tmp_path: Path) -> None:
-    taken: list[int] = []
+    delivered: list[int] = []
     failures = iter([True, True, False])
 
-    def subscriber(placed: list[tuple[int, Batch]]) -> None:
+    def subscriber(written: list[tuple[int, Batch]]) -> None:
         if next(failures, False):
             raise MemoryError
-        taken.extend(position for position, _ in placed)
+        delivered.extend(position for position, _ in written)
 
     with open_log(tmp_path, subscription=Subscription(subscriber)) as log:
-        assert [log.append_now(make_batch()) for _ in range(2)] == [1, 2]
-        wait_until(lambda: taken == [1, 2])
-        assert log.append_now(make_batch()) == 3
+        assert [append_now(log, make_batch()) for _ in range(2)] == [1, 2]
+        wait_until(lambda: delivered == [1, 2])
+        assert append_now(log, make_batch()) == 3
         wait_until(lambda: log.queued_bytes == 0)
-    assert taken == [1, 2, 3]
+    assert delivered == [1, 2, 3]
 
 
 def test_what_the_subscriber_does_not_take_counts_as_queued(tmp_path: Path) -> None:
@@ -202,22 +203,22 @@ def test_what_the_subscriber_does_not_take_counts_as_queued(tmp_path: Path) -> N
         raise RuntimeError("made to fail")
 
     with open_log(tmp_path, subscription=Subscription(broken), max_queued_bytes=3000) as log:
-        log.append_now(make_batch(size=2000))
+        append_now(log, make_batch(size=2000))
         with pytest.raises(Overloaded):
-            log.append_now(make_batch(size=2000))
+            append_now(log, make_batch(size=2000))
 
 
 def test_a_batch_that_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         with pytest.raises(ValueError, match="as many times"):
-            log.append_now(Batch("demo", b"{}\n", np.zeros(2, dtype=np.int64), 1, 1))
-        assert log.append_now(make_batch()) == 1
+            append_now(log, Batch("demo", b"{}\n", np.zeros(2, dtype=np.int64), 1, 1))
+        assert append_now(log, make_batch()) == 1
 
 
 def test_more_waiting_than_allowed_is_refused_until_it_is_written(tmp_path: Path) -> None:
-    flush, answers = Gate(os.fdatasync), Answers()
+    flush, answers = HeldCall(os.fdatasync), Answers()
     with open_log(tmp_path, max_queued_bytes=3000, calls=FileCalls(fdatasync=flush)) as log:
-        flush.shut()
+        flush.hold()
         log.append(make_batch(size=1000), answers)
         flush.wait_entered()
         log.append(make_batch(size=1000), answers)
@@ -225,36 +226,36 @@ def test_more_waiting_than_allowed_is_refused_until_it_is_written(tmp_path: Path
             log.append(make_batch(size=1000), answers)
         assert refused.value.retry_after_s
         assert 2000 < log.queued_bytes <= 3000
-        flush.open()
+        flush.let_go()
         answers.wait(2)
-        assert log.append_now(make_batch(size=1000)) == 3
+        assert append_now(log, make_batch(size=1000)) == 3
         assert log.queued_bytes == 0
 
 
-def test_a_batch_larger_than_the_queue_is_taken_when_nothing_waits(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_queue_is_accepted_when_nothing_waits(tmp_path: Path) -> None:
     with open_log(tmp_path, max_queued_bytes=10) as log:
-        assert log.append_now(make_batch(size=1000)) == 1
+        assert append_now(log, make_batch(size=1000)) == 1
 
 
 def test_closing_writes_and_answers_what_waits(tmp_path: Path) -> None:
-    flush, answers = Gate(os.fdatasync), Answers()
+    flush, answers = HeldCall(os.fdatasync), Answers()
     log = open_log(tmp_path, calls=FileCalls(fdatasync=flush))
-    flush.shut()
+    flush.hold()
     for _ in range(10):
         log.append(make_batch(), answers)
     closing = threading.Thread(target=log.close)
     closing.start()
     eventually(lambda: log.append(make_batch(), lambda *_: None), lambda outcome: isinstance(outcome, ShuttingDown))
-    taken = len(answers.given)
-    flush.open()
+    answered = len(answers.given)
+    flush.let_go()
     closing.join()
-    assert taken == 0
+    assert answered == 0
     assert [position for position, _ in answers.given] == list(range(1, 11))
 
 
 def test_a_closed_log_refuses_appends_and_can_still_be_read(tmp_path: Path) -> None:
     log = open_log(tmp_path)
-    log.append_now(make_batch())
+    append_now(log, make_batch())
     log.close()
     log.close()
     with pytest.raises(ShuttingDown):
@@ -266,10 +267,10 @@ def test_a_closed_log_refuses_appends_and_can_still_be_read(tmp_path: Path) -> N
 def test_a_reader_sees_what_was_durable_when_it_asked(tmp_path: Path) -> None:
     with open_log(tmp_path, segment_bytes=2000) as log:
         for _ in range(5):
-            log.append_now(make_batch())
+            append_now(log, make_batch())
         reader = log.read(0)
         for _ in range(5):
-            log.append_now(make_batch())
+            append_now(log, make_batch())
         assert [position for position, _ in reader] == [1, 2, 3, 4, 5]
 
 
@@ -295,16 +296,13 @@ def test_reading_while_others_write_sees_every_durable_batch(tmp_path: Path) -> 
         assert log.damage == []
 
 
-def test_figures_of_the_log_are_kept(tmp_path: Path) -> None:
+def test_the_size_of_the_log_is_that_of_its_segments(tmp_path: Path) -> None:
     with open_log(tmp_path, segment_bytes=300) as log:
-        assert (log.flush_count, log.last_flush_s) == (0, 0.0)
         for _ in range(5):
-            log.append_now(make_batch())
-        assert log.flush_count == 5
-        assert log.last_flush_s > 0
+            append_now(log, make_batch())
         assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
 
 
-def test_the_default_log_asks_the_file_system_for_room(tmp_path: Path) -> None:
+def test_the_default_log_asks_the_file_system_for_free_space(tmp_path: Path) -> None:
     with LocalLog.open(tmp_path / "deep" / "log", min_free_bytes=0) as log:
-        assert log.append_now(make_batch()) == 1
+        assert append_now(log, make_batch()) == 1

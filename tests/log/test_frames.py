@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from log.kit import batches, facts, make_batch
+from log.kit import batches, fields_of, make_batch
 
 from tailrace.events import Batch
 from tailrace.log import frames
 
 
 def frame(batch: Batch, position: int) -> bytes:
-    return b"".join(frames.seal(frames.prepare(batch), position))
+    return b"".join(frames.encode(frames.prepare(batch), position))
 
 
 @given(batches())
@@ -21,7 +21,7 @@ def test_any_batch_comes_back_from_its_frame(batch: Batch) -> None:
 
     assert header is not None
     assert header.position == 7
-    assert facts(frames.decode(header, memoryview(buffer)[frames.HEADER_BYTES :])) == facts(batch)
+    assert fields_of(frames.decode(header, memoryview(buffer)[frames.HEADER_BYTES :])) == fields_of(batch)
 
 
 @given(batches())

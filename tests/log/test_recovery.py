@@ -11,7 +11,8 @@ import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log.kit import discard, facts, fill, make_batch, open_log, positions, segment_files
+from log.kit import discard, fields_of, fill, make_batch, open_log, positions, segment_files
+from support.append import append_now
 from support.rounds import rounds
 
 from tailrace.log import FileCalls, LocalLog, LogVersionError, Subscription, frames, segments
@@ -43,7 +44,7 @@ def check_sound(log: LocalLog, wanted: list[int]) -> None:
     """Assert that the log reads exactly these of WANTED, each whole."""
     found = list(log.read(0))
     assert [position for position, _ in found] == [n + 1 for n in wanted]
-    assert [facts(batch) for _, batch in found] == [facts(WANTED[n]) for n in wanted]
+    assert [fields_of(batch) for _, batch in found] == [fields_of(WANTED[n]) for n in wanted]
 
 
 @pytest.mark.costly
@@ -66,7 +67,7 @@ def test_a_last_frame_torn_at_any_byte_is_cut_off_and_its_position_not_used_agai
             check_sound(log, [0, 1, 2, 3, 4, 5])
         with open_log(directory) as log:
             assert log.torn_bytes == 0
-            position = log.append_now(make_batch())
+            position = append_now(log, make_batch())
             assert position > 7 if torn else position == 7
             assert positions(log) == [1, 2, 3, 4, 5, 6, position]
             assert log.damage == []
@@ -80,7 +81,7 @@ def test_a_tail_of_zeros_is_cut_off(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         assert log.torn_bytes == 10_000
         check_sound(log, list(range(7)))
-        assert log.append_now(make_batch()) > 7
+        assert append_now(log, make_batch()) > 7
 
 
 @settings(max_examples=rounds(150))
@@ -103,7 +104,7 @@ def test_a_flipped_byte_costs_one_frame_and_is_reported(
         assert damage.reason
         assert log.torn_bytes == 0
         assert log.durable_position == 7
-        assert log.append_now(make_batch()) == 8
+        assert append_now(log, make_batch()) == 8
 
 
 def test_damage_is_logged_as_an_error_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,7 +114,7 @@ def test_damage_is_logged_as_an_error_once(tmp_path: Path, caplog: pytest.LogCap
         positions(log)
         positions(log)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.name for record in errors] == ["tailrace.log.local"]
+    assert [record.name for record in errors] == ["tailrace.log.directory"]
     assert path.name in errors[0].getMessage()
     assert "position 3, 3 events" in errors[0].getMessage()
 
@@ -165,7 +166,7 @@ def test_a_damaged_frame_that_ends_the_log_is_a_torn_one(tmp_path: Path) -> None
     flip(path, path.stat().st_size - 1)
     with open_log(tmp_path) as log:
         assert log.torn_bytes == FRAME_BYTES[-1]
-        assert log.append_now(make_batch()) > 7
+        assert append_now(log, make_batch()) > 7
 
 
 def test_a_frame_met_twice_is_read_once(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_segment_whose_making_was_interrupted_is_used(tmp_path: Path, size: in
     path.write_bytes(segment_files(tmp_path)[0].read_bytes()[:size])
     with open_log(tmp_path) as log:
         assert log.durable_position == 7
-        assert log.append_now(make_batch()) == 8
+        assert append_now(log, make_batch()) == 8
     with open_log(tmp_path) as log:
         assert positions(log) == list(range(1, 9))
         assert log.damage == []
@@ -215,15 +216,15 @@ def test_a_page_that_the_disk_cannot_read_costs_the_frames_in_it(tmp_path: Path)
     def read_some(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
         if offset in bad:
             raise OSError(errno.EIO, "made to fail")
-        room = min(len(buffers[0]), max(bad.start - offset, 0) or len(buffers[0]))
-        return os.preadv(fd, [buffers[0][:room]], offset)
+        length = min(len(buffers[0]), max(bad.start - offset, 0) or len(buffers[0]))
+        return os.preadv(fd, [buffers[0][:length]], offset)
 
     with open_log(tmp_path, calls=FileCalls(preadv=read_some)) as log:
         found = list(log.read(0))
         assert 20 - len(found) in (2, 3)
-        assert all(facts(batch) == facts(wanted[position - 1]) for position, batch in found)
+        assert all(fields_of(batch) == fields_of(wanted[position - 1]) for position, batch in found)
         assert log.damage
-        assert log.append_now(make_batch()) == 21
+        assert append_now(log, make_batch()) == 21
 
 
 def test_only_the_newest_segment_is_read_through_to_open(tmp_path: Path) -> None:
@@ -239,13 +240,13 @@ def test_only_the_newest_segment_is_read_through_to_open(tmp_path: Path) -> None
 def test_positions_up_to_the_floor_are_not_given_out(tmp_path: Path) -> None:
     with open_log(tmp_path, subscription=Subscription(discard, floor=41)) as log:
         assert log.durable_position == 41
-        assert log.append_now(make_batch()) == 42
+        assert append_now(log, make_batch()) == 42
     with open_log(tmp_path, subscription=Subscription(discard, floor=10)) as log:
-        assert log.append_now(make_batch()) == 43
+        assert append_now(log, make_batch()) == 43
     with open_log(tmp_path, subscription=Subscription(discard, floor=100)) as log:
         assert log.durable_position == 100
     with open_log(tmp_path) as log:
-        assert log.append_now(make_batch()) == 101
+        assert append_now(log, make_batch()) == 101
         assert positions(log) == [42, 43, 101]
 
 
@@ -283,7 +284,7 @@ def test_a_missing_segment_is_reported_as_damage_and_the_others_are_read(
         (damage,) = log.damage
         assert damage.segment == files[2].name
         assert damage.missing_positions == len(missing)
-        assert log.append_now(make_batch()) == 9
+        assert append_now(log, make_batch()) == 9
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert f"positions {missing[0]} to {missing[-1]} are missing" in record.getMessage()
 
@@ -291,7 +292,7 @@ def test_a_missing_segment_is_reported_as_damage_and_the_others_are_read(
 def test_released_segments_are_not_missing(tmp_path: Path) -> None:
     with open_log(tmp_path, segment_bytes=600) as log:
         for _ in range(8):
-            log.append_now(make_batch(size=200))
+            append_now(log, make_batch(size=200))
         log.release(4)
     assert int(segment_files(tmp_path)[0].stem) > 1
 
@@ -307,8 +308,8 @@ def test_positions_given_up_at_openings_are_not_missing(tmp_path: Path) -> None:
         with newest.open("ab") as file:
             file.write(b"torn")
         with open_log(tmp_path, subscription=Subscription(discard, floor=floor)) as log:
-            log.append_now(make_batch())
-            log.append_now(make_batch())
+            append_now(log, make_batch())
+            append_now(log, make_batch())
     fill(tmp_path, [make_batch(size=200)] * 4, segment_bytes=600, subscription=Subscription(discard, floor=40_000))
 
     with open_log(tmp_path) as log:
@@ -339,7 +340,7 @@ def test_every_directory_and_name_is_on_the_disk_before_an_append_is_answered(tm
 
     directory = tmp_path / "a" / "b" / "log"
     with open_log(directory, calls=FileCalls(fsync=fsync)) as log:
-        log.append_now(make_batch())
+        append_now(log, make_batch())
     assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", directory} <= set(flushed)
 
     flushed.clear()  # by a process that was killed before its flush, for all that the next one knows

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from log.kit import discard, make_batch, open_log, positions, segment_files
+from support.append import append_now
 
 from tailrace.log import Subscription
 
@@ -11,7 +12,7 @@ def test_what_is_acknowledged_is_released(tmp_path: Path) -> None:
     subscription = Subscription(discard)
     with open_log(tmp_path, segment_bytes=1, subscription=subscription) as log:
         for _ in range(4):
-            log.append_now(make_batch())
+            append_now(log, make_batch())
         subscription.acknowledge(2)
         assert positions(log) == [3, 4]
 
@@ -19,7 +20,7 @@ def test_what_is_acknowledged_is_released(tmp_path: Path) -> None:
 def test_what_was_acknowledged_before_the_log_is_open_is_released_then(tmp_path: Path) -> None:
     with open_log(tmp_path, segment_bytes=1) as log:
         for _ in range(4):
-            log.append_now(make_batch())
+            append_now(log, make_batch())
     assert len(segment_files(tmp_path)) == 4
 
     subscription = Subscription(discard, floor=3)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from tailrace.events import Batch, TailraceError
-from tailrace.log.local import LocalLog, LogWriteError
+from tailrace.log.directory import LogWriteError
+from tailrace.log.local import LocalLog
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.subscription import Subscription
 
@@ -21,7 +22,7 @@ class Log(Protocol):
 
     @property
     def fault(self) -> str:
-        """Why appends are refused now, empty while they are taken."""
+        """Why appends are refused now, empty while they are accepted."""
         ...
 
     @property

@@ -17,7 +17,7 @@ All integers are little endian:
     events          NDJSON, as in the batch
 
 The header's CRC covers the payload's, so together they cover the frame. It stands apart so that the lengths
-of a frame whose payload is spoiled can still be trusted to find the next one.
+of a frame whose payload is damaged can still be trusted to find the next one.
 """
 
 import struct
@@ -34,8 +34,8 @@ from tailrace.events import Batch
 MAGIC = b"\xf5TLF"
 
 _START = struct.Struct("<4sI")
-_PLACE = struct.Struct("<IIq")
-_REST = struct.Struct("<qIIQ")
+_POSITION_FIELDS = struct.Struct("<IIq")
+_LENGTH_FIELDS = struct.Struct("<qIIQ")
 _FIELDS = struct.Struct("<IIqqIIQ")
 
 HEADER_BYTES = _START.size + _FIELDS.size
@@ -51,7 +51,7 @@ class Payload(Struct, frozen=True, eq=False):
     times: NDArray[np.uint8]  # the batch's times as raw bytes
     events: bytes
     count: int
-    rest: bytes  # the header's fields after the position
+    lengths: bytes  # the header's fields after the position
     frame_bytes: int
 
 
@@ -82,16 +82,16 @@ def prepare(batch: Batch) -> Payload:
     dataset = batch.dataset.encode()
     labels = msgspec.json.encode(batch.labels)
     times = np.ascontiguousarray(batch.times, dtype="<i8").view(np.uint8)
-    rest = _REST.pack(batch.received_ns, len(dataset), len(labels), len(batch.events))
+    lengths = _LENGTH_FIELDS.pack(batch.received_ns, len(dataset), len(labels), len(batch.events))
     frame_bytes = HEADER_BYTES + len(dataset) + len(labels) + times.nbytes + len(batch.events)
-    return Payload(dataset + labels, times, batch.events, batch.count, rest, frame_bytes)
+    return Payload(dataset + labels, times, batch.events, batch.count, lengths, frame_bytes)
 
 
-def seal(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
+def encode(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
     """Return the buffers that make up the frame at a position, in order."""
     extend = google_crc32c.extend
     payload_crc = extend(extend(extend(0, payload.names), payload.times), payload.events)
-    fields = _PLACE.pack(payload_crc, payload.count, position) + payload.rest
+    fields = _POSITION_FIELDS.pack(payload_crc, payload.count, position) + payload.lengths
     start = _START.pack(MAGIC, google_crc32c.value(fields))
     return start + fields + payload.names, payload.times.data, payload.events
 

@@ -28,7 +28,7 @@ FILE_HEADER = struct.Struct("<8sIqI")
 SUFFIX = ".seg"
 
 WINDOW_BYTES = 1024 * 1024  # read at a time; a larger frame is read whole
-PAGE_BYTES = 4096  # what is given up around a place that the disk cannot read
+PAGE_BYTES = 4096  # what is skipped around a place that the disk cannot read
 IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 logger = logging.getLogger(__name__)
@@ -60,15 +60,15 @@ class Damage(Struct, frozen=True):
     missing_positions: int = 0  # before the segment
 
 
-def gap(due: int, following: "SegmentFile") -> Damage:
-    """Return what is missing when a segment does not begin with the position that is due."""
+def gap(expected: int, following: "SegmentFile") -> Damage:
+    """Return what is missing when a segment does not begin with the position that is expected."""
     last = following.first_position - 1
-    reason = f"positions {due} to {last} are missing: a segment file was deleted or lost"
-    return Damage(following.path.name, 0, 0, reason, missing_positions=last - due + 1)
+    reason = f"positions {expected} to {last} are missing: a segment file was deleted or lost"
+    return Damage(following.path.name, 0, 0, reason, missing_positions=last - expected + 1)
 
 
 class Frame(Struct, frozen=True, eq=False):
-    """A sound frame met in a segment."""
+    """A sound frame in a segment."""
 
     header: Header
     payload: memoryview  # only until the next frame is asked for
@@ -84,14 +84,19 @@ class SegmentFile(Struct, frozen=True):
 
 
 class Recovery(Struct, frozen=True):
-    """What was found in a segment that may have been written to when the process ended."""
+    """What a segment holds that may have been written to when the process ended."""
 
     last_position: int  # of its last sound frame, 0 without one
     end_bytes: int  # where that frame ends, or the file header without one
     file_bytes: int
-    damage: tuple[Damage, ...]  # what is spoiled before that end
+    damage: tuple[Damage, ...]  # before that end
     torn_reason: str  # why what is behind that end is no frame; "" when nothing is there
     header_sound: bool
+
+    @property
+    def torn_bytes(self) -> int:
+        """What is behind that end."""
+        return max(0, self.file_bytes - self.end_bytes)
 
 
 def segment_path(directory: Path, first_position: int) -> Path:
@@ -100,11 +105,11 @@ def segment_path(directory: Path, first_position: int) -> Path:
 
 def list_segments(directory: Path) -> list[SegmentFile]:
     """Return the segments of a directory, oldest first; other files are left alone."""
-    found = []
+    files = []
     for path in directory.glob(f"*{SUFFIX}"):
         if len(path.stem) == 20 and path.stem.isascii() and path.stem.isdigit():
-            found.append(SegmentFile(path, int(path.stem), path.stat().st_size))
-    return sorted(found, key=lambda segment: segment.first_position)
+            files.append(SegmentFile(path, int(path.stem), path.stat().st_size))
+    return sorted(files, key=lambda segment: segment.first_position)
 
 
 def create_segment(directory: Path, first_position: int, calls: FileCalls) -> tuple[SegmentFile, int]:
@@ -139,30 +144,30 @@ def sync_directory(directory: Path, calls: FileCalls) -> None:
 
 def make_directory(directory: Path, calls: FileCalls) -> None:
     """Make a directory and those above it that are missing, durable with their names."""
-    missing = [each for each in (directory, *directory.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700)
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700)
         try:
-            sync_directory(each.parent, calls)
+            sync_directory(path.parent, calls)
         except BaseException:
-            each.rmdir()  # its name may be lost, and is given anew by the next attempt
+            path.rmdir()  # its name may be lost, and is given anew by the next attempt
             raise
 
 
 def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls) -> int:
     """Write buffers one after the other from an offset, in as few calls as can be: the offset of the end."""
-    waiting = list(buffers)
+    pending = list(buffers)
     first = 0
-    while first < len(waiting):
-        wrote = calls.pwritev(fd, waiting[first : first + IOV_MAX], offset)
+    while first < len(pending):
+        wrote = calls.pwritev(fd, pending[first : first + IOV_MAX], offset)
         if wrote <= 0:
             raise OSError(errno.EIO, "nothing was written")
         offset += wrote
-        while first < len(waiting) and wrote >= len(waiting[first]):
-            wrote -= len(waiting[first])
+        while first < len(pending) and wrote >= len(pending[first]):
+            wrote -= len(pending[first])
             first += 1
         if wrote:
-            waiting[first] = memoryview(waiting[first])[wrote:]
+            pending[first] = memoryview(pending[first])[wrote:]
     return offset
 
 
@@ -175,7 +180,7 @@ class Window:
         self._calls = calls
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._start = 0
-        self._held = 0  # bytes
+        self._length = 0  # bytes of the file in the buffer
         self.buffer = bytearray()
 
     def __enter__(self) -> "Window":
@@ -184,9 +189,9 @@ class Window:
     def __exit__(self, *exc_info: object) -> None:
         os.close(self._fd)
 
-    def hold(self, offset: int, length: int) -> int:
-        """Have this stretch of the file, which must end by `end`, in the buffer: its index there."""
-        if offset < self._start or offset + length > self._start + self._held:
+    def load(self, offset: int, length: int) -> int:
+        """Have a stretch of the file, which must end by `end`, in the buffer; return its index there."""
+        if offset < self._start or offset + length > self._start + self._length:
             self._fill(offset, min(max(length, WINDOW_BYTES), self.end - offset))
         return offset - self._start
 
@@ -194,7 +199,7 @@ class Window:
         """Return the header of the frame at an offset; None when no sound one is there."""
         if offset + HEADER_BYTES > self.end:
             return None
-        return frames.read_header(self.buffer, self.hold(offset, HEADER_BYTES))
+        return frames.read_header(self.buffer, self.load(offset, HEADER_BYTES))
 
     def payload(self, offset: int, header: Header) -> memoryview | None:
         """Return the payload of the frame at an offset, valid until the window moves; None when it is not whole and
@@ -202,26 +207,26 @@ class Window:
         """
         if offset + HEADER_BYTES + header.payload_bytes > self.end:
             return None
-        index = self.hold(offset, HEADER_BYTES + header.payload_bytes) + HEADER_BYTES
+        index = self.load(offset, HEADER_BYTES + header.payload_bytes) + HEADER_BYTES
         if frames.crc32c(self.buffer, index, header.payload_bytes) != header.payload_crc:
             return None
         return memoryview(self.buffer)[index : index + header.payload_bytes]
 
     def find(self, needle: bytes, offset: int) -> int:
-        """Return the next place of a needle at or after an offset; -1 when there is none."""
+        """Return where some bytes are next, at or after an offset; -1 when nowhere."""
         while offset + len(needle) <= self.end:
-            index = self.hold(offset, len(needle))
-            found = self.buffer.find(needle, index, self._held)
-            if found >= 0:
-                return self._start + found
-            # The needle may begin in the last bytes held.
-            offset = self._start + self._held - len(needle) + 1
+            index = self.load(offset, len(needle))
+            at = self.buffer.find(needle, index, self._length)
+            if at >= 0:
+                return self._start + at
+            # The needle may begin in the last bytes of the buffer.
+            offset = self._start + self._length - len(needle) + 1
         return -1
 
     def _fill(self, offset: int, length: int) -> None:
         if len(self.buffer) < length:
             self.buffer = bytearray(length)
-        self._start, self._held = offset, length
+        self._start, self._length = offset, length
         view = memoryview(self.buffer)
         done = 0
         while done < length:
@@ -244,46 +249,46 @@ def scan(window: Window, start: int, *, first_position: int, from_position: int 
     is found: by the bad one's length when its header is sound, else by searching for the magic of the next.
     """
     offset = start
-    least = first_position
+    min_position = first_position
     while offset < window.end:
         header = window.header(offset)
-        if header is not None and header.position >= least:
-            behind = offset + HEADER_BYTES + header.payload_bytes
-            if header.position < from_position and behind <= window.end:
-                least = header.position + 1
-                offset = behind
+        if header is not None and header.position >= min_position:
+            end = offset + HEADER_BYTES + header.payload_bytes
+            if header.position < from_position and end <= window.end:
+                min_position = header.position + 1
+                offset = end
                 continue
             payload = window.payload(offset, header)
             if payload is not None:
-                least = header.position + 1
-                offset = behind
-                yield Frame(header, payload, behind)
+                min_position = header.position + 1
+                offset = end
+                yield Frame(header, payload, end)
                 continue
-        reason = _reason(window, offset, header, least)
-        behind = _next_frame(window, offset, header, least)
-        yield Damage(window.path.name, offset, behind - offset, reason)
-        offset = behind
+        reason = _damage_reason(window, offset, header, min_position)
+        end = _next_frame(window, offset, header, min_position)
+        yield Damage(window.path.name, offset, end - offset, reason)
+        offset = end
 
 
-def _reason(window: Window, offset: int, header: Header | None, least: int) -> str:
+def _damage_reason(window: Window, offset: int, header: Header | None, min_position: int) -> str:
     if header is None:
         return "no sound frame header"
-    if header.position < least:
-        return f"position {header.position} where {least} or more was due"
+    if header.position < min_position:
+        return f"position {header.position} where {min_position} or more was due"
     if offset + HEADER_BYTES + header.payload_bytes > window.end:
         return f"frame runs past the end (position {header.position}, {header.count} events)"
     return f"payload does not match its CRC32C (position {header.position}, {header.count} events)"
 
 
-def _next_frame(window: Window, bad: int, header: Header | None, least: int) -> int:
+def _next_frame(window: Window, bad: int, header: Header | None, min_position: int) -> int:
     if header is not None:
-        behind = bad + HEADER_BYTES + header.payload_bytes
-        if behind == window.end or window.header(behind) is not None:
-            return behind
+        end = bad + HEADER_BYTES + header.payload_bytes
+        if end == window.end or window.header(end) is not None:
+            return end
     offset = bad
     while (offset := window.find(MAGIC, offset + 1)) >= 0:
-        found = window.header(offset)
-        if found is not None and found.position >= least and window.payload(offset, found) is not None:
+        header = window.header(offset)
+        if header is not None and header.position >= min_position and window.payload(offset, header) is not None:
             return offset
     return window.end
 
@@ -295,7 +300,7 @@ def file_header_fault(window: Window) -> str:
     """
     if window.end < FILE_HEADER.size:
         return "the file header is incomplete"
-    index = window.hold(0, FILE_HEADER.size)
+    index = window.load(0, FILE_HEADER.size)
     magic, version, _, crc = FILE_HEADER.unpack_from(window.buffer, index)
     if magic != FILE_MAGIC or crc != frames.crc32c(window.buffer, index, FILE_HEADER.size - 4):
         return "no sound file header"
@@ -308,20 +313,20 @@ def file_header_fault(window: Window) -> str:
 
 
 def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
-    """Read a whole segment to find where its last sound frame ends and what is spoiled before that."""
+    """Read a whole segment to find where its last sound frame ends and what is damaged before that."""
     damage: list[Damage] = []
-    unsettled: list[Damage] = []  # damage with no sound frame behind it yet
+    trailing: list[Damage] = []  # with no sound frame behind it yet
     last_position = 0
     with Window(segment.path, segment.end_bytes, calls) as window:
         fault = file_header_fault(window)
         end = FILE_HEADER.size
-        for met in scan(window, end, first_position=segment.first_position):
-            if isinstance(met, Damage):
-                unsettled.append(met)
+        for stretch in scan(window, end, first_position=segment.first_position):
+            if isinstance(stretch, Damage):
+                trailing.append(stretch)
                 continue
-            damage += unsettled
-            unsettled.clear()
-            last_position, end = met.header.position, met.end_bytes
+            damage += trailing
+            trailing.clear()
+            last_position, end = stretch.header.position, stretch.end_bytes
     if fault and last_position:
         damage.insert(0, Damage(segment.path.name, 0, FILE_HEADER.size, fault))
     return Recovery(
@@ -329,6 +334,6 @@ def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
         end_bytes=end,
         file_bytes=segment.end_bytes,
         damage=tuple(damage),
-        torn_reason=unsettled[0].reason if unsettled else "",
+        torn_reason=trailing[0].reason if trailing else "",
         header_sound=not fault,
     )
