@@ -102,15 +102,49 @@ def test_a_lake_replays_what_a_log_in_memory_has_and_its_tables_have_not(tmp_pat
     engine.close()
 
 
+# Of the package `log`, what is of a log on a local disk.
+OF_FILES = {"LocalLog", "FileCalls", "directory", "frames", "local", "segments"}
+
+
+def names_of_the_log(path: Path) -> set[str]:
+    """Return what a module has of the package `log`: names it imports, or reaches as attributes of the package."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module="tailrace.log"):
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(module)) if module.startswith("tailrace.log."):
+                names |= {module.split(".")[2], *(alias.name for alias in node.names)}
+            case ast.Import():
+                names |= {alias.name.split(".")[2] for alias in node.names if alias.name.startswith("tailrace.log.")}
+            case ast.Attribute(attr="LocalLog") | ast.Constant(value="LocalLog") | ast.Name(id="LocalLog"):
+                names.add("LocalLog")
+    return names
+
+
 def test_only_the_module_that_opens_the_log_knows_which_one_it_is() -> None:
-    naming = {
-        path.relative_to(SOURCE).as_posix()
+    of_files = {
+        path.relative_to(SOURCE).as_posix(): names
         for path in SOURCE.rglob("*.py")
-        if any(
-            (isinstance(node, ast.Name) and node.id == "LocalLog")
-            or (isinstance(node, ast.alias) and node.name == "LocalLog")
-            for node in ast.walk(ast.parse(path.read_text()))
-        )
+        if (names := names_of_the_log(path) & OF_FILES) and path.parent != SOURCE / "log"
     }
 
-    assert {path for path in naming if not path.startswith("log/")} == {"server/stores.py"}
+    assert of_files == {
+        "server/stores.py": {"LocalLog", "FileCalls"},
+        "server/checkup.py": {"segments", "FileCalls"},  # which reads the files of a server that does not start
+    }
+
+
+def test_a_name_of_the_log_is_found_however_it_is_reached(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    for text in (
+        "from tailrace.log import LocalLog as log",
+        "import tailrace.log as log\nlog.LocalLog.open(path)",
+        "from tailrace import log\nlog.LocalLog",
+        "from tailrace.log.local import LocalLog",
+        'def open() -> "LocalLog": ...',
+    ):
+        module.write_text(text)
+        assert "LocalLog" in names_of_the_log(module), text
+    module.write_text("import tailrace.log.segments")
+    assert names_of_the_log(module) == {"segments"}
