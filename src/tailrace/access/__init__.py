@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         allows_view,
         audit_dataset,
         is_foreign,
+        may_query,
         require,
         require_changeable,
         require_no_audit,
         require_own,
+        require_query,
     )
     from tailrace.access.keys import KeyGrant, KeyKind, KeyRecord
     from tailrace.access.organisations import Organisation
@@ -58,8 +60,10 @@ __all__ = [
     "audit_dataset",
     "is_audit",
     "is_foreign",
+    "may_query",
     "require",
     "require_changeable",
     "require_no_audit",
     "require_own",
+    "require_query",
 ]

@@ -177,6 +177,16 @@ def require(grant: Grant, *, capability: str, action: str, dataset: str | None =
         raise Forbidden(f"the token lacks the capability {capability}:{action} on {where}")
 
 
+def may_query(grant: Grant, dataset: str) -> bool:
+    """Return whether the grant covers reading a dataset's events."""
+    return allows(grant, capability="query", action="read", dataset=dataset)
+
+
+def require_query(grant: Grant, dataset: str) -> None:
+    """Raise as `require` does unless the grant covers reading a dataset's events."""
+    require(grant, capability="query", action="read", dataset=dataset)
+
+
 def require_own(grant: Grant, dataset: str) -> None:
     """Raise DatasetNotFound for a dataset that is another organisation's."""
     if is_foreign(grant.organisation, dataset, grant.owner_of):

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tailrace.access import Grant, require, require_own
+from tailrace.access import Grant, require_own, require_query
 from tailrace.api import running, views
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, TABLES, accepted
@@ -159,7 +159,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
 
     if hold_s:
         services.lake.check(dataset)
-        require(grant, capability="query", action="read", dataset=dataset)
+        require_query(grant, dataset)
         content = await _held(request, services, grant, dataset, work, hold_s, end_ns)
     else:
         content, _ = await running.run(request, services, grant, work)
@@ -277,8 +277,7 @@ async def _batch_answer(
 
 
 def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interrupt) -> AplResult:
-    def check(dataset: str) -> None:
-        require(grant, capability="query", action="read", dataset=dataset)
+    check = partial(require_query, grant)
 
     whole = with_ours(wanted, services, grant)
     return run_apl(

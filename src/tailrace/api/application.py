@@ -92,9 +92,7 @@ def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
 def _grant(route: ApiRoute, request: Request, services: Services) -> Grant | None:
     if route.need is None:
         return None
-    value = request.headers.get("authorization")
-    organisation = request.headers.get(axiom.ORGANISATION.decode(), "")
-    grant = services.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
+    grant = services.authenticate(request)
     if route.need != ANY_TOKEN:
         require(grant, capability=route.need.capability, action=route.need.action)
     closed = services.closed()

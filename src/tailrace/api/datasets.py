@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows, is_audit, is_foreign, require_changeable, require_no_audit, require_own
+from tailrace.access import Grant, is_audit, is_foreign, may_query, require_changeable, require_no_audit, require_own
 from tailrace.api.audit import note
 from tailrace.api.route import Act, ApiRoute, Need, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -160,7 +160,7 @@ def _drop_field_metadata(services: Services, name: str) -> None:
 
 def _is_visible(grant: Grant, name: str) -> bool:
     if is_audit(name):
-        return allows(grant, capability="query", action="read", dataset=name)
+        return may_query(grant, name)
     return not is_foreign(grant.organisation, name, grant.owner_of)
 
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require, require_changeable, require_own
+from tailrace.access import Grant, require_changeable, require_own, require_query
 from tailrace.api.field_store import FieldNote
 from tailrace.api.route import ANY_TOKEN, QUERY, Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -34,7 +34,7 @@ class MapField(Struct):
 async def get_field(request: Request, services: Services, grant: Grant) -> Response:
     """One field of a dataset."""
     name = request.path_params["id"]
-    require(grant, capability="query", action="read", dataset=name)
+    require_query(grant, name)
     return json_response(await asyncio.to_thread(_field, services, name, request.path_params["field"]))
 
 

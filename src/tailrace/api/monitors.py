@@ -11,7 +11,7 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows, require, require_own
+from tailrace.access import Grant, allows, require_own, require_query
 from tailrace.api import notifiers
 from tailrace.api.collection import Collection, new_id
 from tailrace.api.monitor_bodies import MonitorAnswer, MonitorBody
@@ -124,15 +124,14 @@ def _check_query_and_notifiers(monitor: Monitor, services: Services, grant: Gran
     if not monitor.apl_query:
         return
 
-    def check(dataset: str) -> None:
-        require(grant, capability="query", action="read", dataset=dataset)
+    check = partial(require_query, grant)
 
     def snapshot(name: str) -> Snapshot:
-        return services.lake.snapshot(readable(services.lake, name, check), timeout_s=services.engine.limits.timeout_s)
+        return services.snapshot(readable(services.lake, name, check))
 
     def granted(name: str) -> Snapshot:
         require_own(grant, name)
-        return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
+        return services.snapshot(name)
 
     def names() -> Sequence[str]:
         return readable_names(services.lake, check)

@@ -9,14 +9,15 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Access, AuditEntry
+from tailrace.access import Access, AuditEntry, Grant
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
-from tailrace.lake import Lake
+from tailrace.lake import Lake, Snapshot
 from tailrace.monitors import MonitorStore
+from tailrace.protocols import axiom
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.query import Engine, Interrupt
@@ -63,6 +64,16 @@ class Services(Struct, frozen=True, eq=False):
     protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # of requests, the latest first
     vacuuming: set[str] = set()  # names of datasets
+
+    def snapshot(self, dataset: str) -> Snapshot:
+        """Return a snapshot of a dataset, within the time of a query; raise TailraceError."""
+        return self.lake.snapshot(dataset, timeout_s=self.engine.limits.timeout_s)
+
+    def authenticate(self, request: Request) -> Grant:
+        """Return what the token of a request may do; raise Unauthorized, Forbidden."""
+        value = request.headers.get("authorization")
+        organisation = request.headers.get(axiom.ORGANISATION.decode(), "")
+        return self.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
 
 
 # A public route has no grant, every other one has.

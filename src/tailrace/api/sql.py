@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require, require_own
+from tailrace.access import Grant, require_own, require_query
 from tailrace.api import apl, running
 from tailrace.api.media import FORMATS, JSON, TABLES, accepted
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
@@ -26,8 +26,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     wanted = await read_json(request, Sql)
     media_type = accepted(request.headers.get("accept", JSON))
 
-    def check(dataset: str) -> None:
-        require(grant, capability="query", action="read", dataset=dataset)
+    check = partial(require_query, grant)
 
     def work(interrupt: Interrupt) -> bytes:
         result = run_sql(

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows, require
+from tailrace.access import Grant, may_query, require_query
 from tailrace.api.field_store import FieldNote, VirtualField
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
 from tailrace.api.services import Services, json_response, read_json
@@ -103,7 +103,7 @@ async def dataset_fields(request: Request, services: Services, grant: Grant) -> 
 async def info(request: Request, services: Services, grant: Grant) -> Response:
     """Figures of a dataset: events, bytes, times, fields."""
     name = request.path_params["id"]
-    require(grant, capability="query", action="read", dataset=name)
+    require_query(grant, name)
     return json_response(await asyncio.to_thread(_info, services, name))
 
 
@@ -132,28 +132,20 @@ async def stats(request: Request, services: Services, grant: Grant) -> Response:
 
 
 def _readable(services: Services, grant: Grant) -> list[str]:
-    return [
-        each.name
-        for each in services.lake.datasets()
-        if allows(grant, capability="query", action="read", dataset=each.name)
-    ]
+    return [each.name for each in services.lake.datasets() if may_query(grant, each.name)]
 
 
 def _fields_of(services: Services, grant: Grant, names: list[str] | None) -> list[DatasetFields]:
     if names is None:
         names = _readable(services, grant)
     for name in names:
-        require(grant, capability="query", action="read", dataset=name)
-    return [DatasetFields(name, _fields(services, _snapshot(services, name))) for name in names]
+        require_query(grant, name)
+    return [DatasetFields(name, _fields(services, services.snapshot(name))) for name in names]
 
 
 def fields_of(services: Services, dataset: str) -> list[FieldAnswer]:
     """Return the fields of one dataset, stored and virtual, as `GET /v2/datasets/{id}/fields` has them."""
-    return _fields(services, _snapshot(services, dataset))
-
-
-def _snapshot(services: Services, name: str) -> Snapshot:
-    return services.lake.snapshot(name, timeout_s=services.engine.limits.timeout_s)
+    return _fields(services, services.snapshot(dataset))
 
 
 def _fields(services: Services, snapshot: Snapshot) -> list[FieldAnswer]:
@@ -188,7 +180,7 @@ def _fields(services: Services, snapshot: Snapshot) -> list[FieldAnswer]:
 
 def _info(services: Services, name: str) -> DatasetInfoAnswer:
     what = services.lake.get(name)
-    snapshot = _snapshot(services, name)
+    snapshot = services.snapshot(name)
     fields = _fields(services, snapshot)
     compressed = sum(file.bytes for file in snapshot.files)
     times = [time for file in snapshot.files for time in (file.min_time_us, file.max_time_us)]

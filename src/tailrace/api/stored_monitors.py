@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
-from tailrace.access import Grant, require, require_own
+from tailrace.access import Grant, require_own, require_query
 from tailrace.api import notifiers
 from tailrace.api.collection import Collection
 from tailrace.api.field_store import FieldStore
@@ -87,8 +87,7 @@ class MonitorSources(Struct, frozen=True, eq=False):
     def run_query(self, query: MonitorQuery) -> AplResult:
         """Return the result, from what the monitor may read; raise TailraceError."""
 
-        def check(dataset: str) -> None:
-            require(query.reader, capability="query", action="read", dataset=dataset)
+        check = partial(require_query, query.reader)
 
         request = AplRequest(
             apl=query.apl,

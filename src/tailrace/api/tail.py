@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tailrace.access import Grant, require
+from tailrace.access import Grant, require_query
 from tailrace.api import running
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events import Batch, TailraceError
-from tailrace.protocols import axiom
 from tailrace.protocols.http import ParameterDoc
 from tailrace.query.predicate import Predicate
 from tailrace.tail import Missed, Reader, message
@@ -32,7 +31,7 @@ MISSED = "missed"
 async def tail(request: Request, services: Services, grant: Grant) -> Response:
     """Events of a dataset as they are acknowledged, filtered by a condition in APL."""
     dataset = request.path_params["dataset"]
-    require(grant, capability="query", action="read", dataset=dataset)
+    require_query(grant, dataset)
     services.lake.check(dataset)
     where = request.query_params.get("where", "").strip()
     predicate: Predicate | None = None
@@ -146,11 +145,7 @@ class TailResponse(Response):
 
     def _check(self) -> None:
         """Raise what a new request of the kind would be refused with."""
-        headers = self._request.headers
-        value = headers.get("authorization")
-        secret = axiom.bearer(value.encode("latin-1") if value else None)
-        grant = self._services.access.authenticate(secret, headers.get(axiom.ORGANISATION.decode(), ""))
-        require(grant, capability="query", action="read", dataset=self._dataset)
+        require_query(self._services.authenticate(self._request), self._dataset)
         if self._services.lake.get(self._dataset).created_ns != self._generation:
             raise _Replaced(f"dataset {self._dataset!r} is another one now")
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from functools import partial
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require
+from tailrace.access import Grant, require, require_query
 from tailrace.api import running
 from tailrace.api.audit import note
 from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
@@ -127,8 +128,7 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
 
     named: list[str] = []
 
-    def check(dataset: str) -> None:
-        require(grant, capability="query", action="read", dataset=dataset)
+    check = partial(require_query, grant)
 
     def work(interrupt: Interrupt) -> Deletion:
         matched = RowsMatched(services.lake, services.engine, wanted, check=check, interrupt=interrupt)

@@ -4,6 +4,7 @@ View of the rights: Axiom's page on views. Who may read a view sees what it show
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, allows_view, require, require_own
+from tailrace.access import Grant, allows_view, require_own, require_query
 from tailrace.api.collection import Collection
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -109,11 +110,10 @@ def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] 
     Raise Forbidden for one that they may not read, AplError for a query that can never run.
     """
 
-    def check(dataset: str) -> None:
-        require(grant, capability="query", action="read", dataset=dataset)
+    check = partial(require_query, grant)
 
     def snapshot(name: str) -> Snapshot:
-        return services.lake.snapshot(readable(services.lake, name, check), timeout_s=services.engine.limits.timeout_s)
+        return services.snapshot(readable(services.lake, name, check))
 
     try:
         return list(datasets_of(AplRequest(apl=apl), snapshot, lambda: readable_names(services.lake, check)))
