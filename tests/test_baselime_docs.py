@@ -1,42 +1,21 @@
 """docs/baselime.md: its commands run as printed, and its numbers are those of the code."""
 
-import json
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from support.pages import DOCS, needs_jq, run_commands
 
 from tailrace.protocols import baselime
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PAGE = (Path(__file__).parents[1] / "docs" / "baselime.md").read_text()
+PAGE = (DOCS / "baselime.md").read_text()
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@needs_jq
 def test_the_commands_run_as_printed(server: "Server") -> None:
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    answers = run_commands(PAGE, server)
 
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        env={**os.environ, "URL": server.url, "TOKEN": server.token},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr
-    decoder = json.JSONDecoder()
-    answers, text = [], done.stdout.strip()
-    while text:
-        answer, end = decoder.raw_decode(text)
-        answers.append(answer)
-        text = text[end:].lstrip()
     taken, partly, query = answers
     assert taken == {"message": "Request Accepted"}
     assert partly["invalid"] == ['{"message": }', 7]

@@ -1,11 +1,8 @@
 """docs/datamix.md says what is so: its commands are run as printed, and its numbers are those of the code."""
 
-import json
-import os
-import re
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from support.pages import DOCS, run_commands
 
 from tailrace.access.sessions import BURST_S, MAX_DELAY_S, MAX_LIVE, RATE_BYTES_PER_S, SESSION_MS
 from tailrace.protocols.datamix import MAX_AGE_MS, MAX_AHEAD_MS, MAX_KEY_BODY_BYTES
@@ -13,27 +10,12 @@ from tailrace.protocols.datamix import MAX_AGE_MS, MAX_AHEAD_MS, MAX_KEY_BODY_BY
 if TYPE_CHECKING:
     from conftest import Server
 
-PAGE = (Path(__file__).parent.parent / "docs" / "datamix.md").read_text()
+PAGE = (DOCS / "datamix.md").read_text()
 
 
 def test_the_commands_do_what_the_page_says(server: "Server") -> None:
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    answers = run_commands(PAGE, server)
 
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        env={**os.environ, "URL": server.url, "TOKEN": server.token},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr
-    decoder = json.JSONDecoder()
-    answers, text = [], done.stdout.strip()
-    while text:
-        answer, end = decoder.raw_decode(text)
-        answers.append(answer)
-        text = text[end:].lstrip()
     logged, form, query = answers
     assert (logged["processed"], form["processed"]) == (1, 1)
     assert logged["rejected"] == [{"index": "1", "message": "Invalid log level: loud"}]

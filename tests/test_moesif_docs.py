@@ -1,17 +1,12 @@
 """docs/moesif.md and what docs/data.md says of current states: commands run as printed, numbers are the code's."""
 
-import json
-import os
 import re
-import shutil
-import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
-import pytest
 from deltalake import DeltaTable
 from support.moesif import Application
+from support.pages import DOCS, needs_jq, run_commands
 from support.waiting import wait_until
 
 from tailrace.protocols import moesif, moesif_events
@@ -19,31 +14,14 @@ from tailrace.protocols import moesif, moesif_events
 if TYPE_CHECKING:
     from conftest import MakeServer
 
-DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "moesif.md").read_text()
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@needs_jq
 def test_the_commands_run_as_printed(make_server: "MakeServer") -> None:
     server = make_server().start()
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    answers = run_commands(PAGE, server)
 
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        env={**os.environ, "URL": server.url, "TOKEN": server.token},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert done.returncode == 0, done.stderr
-    decoder = json.JSONDecoder()
-    answers: list[Any] = []
-    text = done.stdout.strip()
-    while text:
-        answer, end = decoder.raw_decode(text)
-        answers.append(answer)
-        text = text[end:].lstrip()
     assert answers[0] == {"accepted": 1, "rejected": [{"index": 1, "reason": "request is required"}]}
     assert answers[1:3] == [{"accepted": 1, "rejected": []}] * 2
     assert [list(row.values()) for row in answers[3]["rows"]] == [[200, "free", 3]]

@@ -1,20 +1,15 @@
 """Axiom's JavaScript client, unmodified, under Node.js: what it sends comes back, event by event."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.node import needs_node, run_node, run_program
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = needs_node
 
 EVENTS: list[dict[str, Any]] = [
     {"_time": f"2026-03-05T10:11:{n:02}.5Z", "n": n, "path": f"/{n}", "http": {"status": 200 + n}, "tags": ["a", n]}
@@ -22,20 +17,10 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
-
-
 def run(server: "Server", dataset: str, how: str, **more: Any) -> dict[str, Any]:
     """Return what the client answered; it must have met no error."""
-    assert NODE is not None
     task = {"url": server.url, "token": server.api_token(dataset), "dataset": dataset, "how": how, **more}
-    done = subprocess.run(
-        [NODE, str(PROJECT / "ingest.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = run_program("ingest.mjs", task)
     assert answer["errors"] == []
     return answer
 
@@ -52,13 +37,12 @@ def test_ingest_and_flush(server: "Server", dataset: str) -> None:
 
 
 def test_the_documented_program_runs_as_printed(server: "Server", dataset: str) -> None:
-    assert NODE is not None
     printed = "axiom.ingest('DATASET_NAME', [{ foo: 'bar' }]);\nawait axiom.flush();"
     made = "import { Axiom } from '@axiomhq/js';\n"
     made += f"const axiom = new Axiom({{ token: '{server.token}', url: '{server.url}' }});"
     program = f"{made}\n{printed.replace('DATASET_NAME', dataset)}"
 
-    subprocess.run([NODE, "--input-type=module", "-e", program], cwd=PROJECT, check=True, timeout=60)
+    run_node("--input-type=module", "-e", program)
 
     assert server.sql(f'SELECT foo FROM "{dataset}"') == [{"foo": "bar"}]
 
@@ -90,15 +74,10 @@ def test_ingest_raw_csv(server: "Server", dataset: str) -> None:
 
 def ask(server: "Server", dataset: str, query: Any, **more: Any) -> dict[str, Any]:
     """Return what the client answers to a query over the events."""
-    assert NODE is not None
     assert server.ingest(dataset, EVENTS).json()["ingested"] == len(EVENTS)
     token = server.api_token(dataset, query=True)
     task = {"url": server.url, "token": token, "dataset": dataset, "query": query, **more}
-    done = subprocess.run(
-        [NODE, str(PROJECT / "query.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = run_program("query.mjs", task)
     return answer
 
 
@@ -152,7 +131,6 @@ def test_query_legacy(server: "Server", dataset: str) -> None:
 
 
 def test_monitors(server: "Server", dataset: str) -> None:
-    assert NODE is not None
     query = f"['{dataset}'] | summarize count() by bin(_time, 5m)"
     monitor = {
         "name": "by the client",
@@ -167,11 +145,7 @@ def test_monitors(server: "Server", dataset: str) -> None:
     }
     changes = {"name": "changed", "operator": "Below", "notifierIDs": []}
     task = {"url": server.url, "token": server.token, "monitor": monitor, "changes": changes}
-    done = subprocess.run(
-        [NODE, str(PROJECT / "monitors.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    answer = run_program("monitors.mjs", task)
 
     made, changed = answer["made"], answer["changed"]
     assert {name: made[name] for name in monitor} == monitor

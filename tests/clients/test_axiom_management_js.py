@@ -1,35 +1,19 @@
 """Axiom's JavaScript client, unmodified, for management: datasets, annotations, users, dashboards, saved queries."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from support.node import needs_node, run_program
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = needs_node
 
 
 def call(server: "Server", *calls: list[Any]) -> list[Any]:
     """Return what each call answered, with the owner's token."""
-    assert NODE is not None
-    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
-    done = subprocess.run(
-        [NODE, str(PROJECT / "manage.mjs")],
-        input=json.dumps({"url": server.url, "token": server.token, "calls": calls}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[Any] = json.loads(done.stdout)
+    answers: list[Any] = run_program("manage.mjs", {"url": server.url, "token": server.token, "calls": calls})
     return answers
 
 

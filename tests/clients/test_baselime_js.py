@@ -1,39 +1,24 @@
 """Baselime's JavaScript clients, unmodified, under Node.js: what they send comes back, field by field."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.events import flat
+from support.node import needs_node, run_program
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
+pytestmark = needs_node
 
 
 def run(server: "Server", script: str, **task: Any) -> dict[str, Any]:
     """Return what a script printed, run with a key that may send to every dataset."""
-    assert NODE is not None
     made = server.client.post("/tailrace/v1/keys", json={"protocol": "baselime", "name": "js", "datasets": ["*"]})
     assert made.status_code == 201, made.text
     task = {"url": f"{server.url}/v1", "key": made.json()["key"], **task}
-    done = subprocess.run(
-        [NODE, str(PROJECT / script)], input=json.dumps(task), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = run_program(script, task)
     return answer
 
 

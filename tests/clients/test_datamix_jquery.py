@@ -1,22 +1,18 @@
 """The code of Datamix's document, as printed, in a page with jQuery, unmodified: its logs come back."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 import pytest
+from support.node import needs_node, run_program
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 DESTINATION = "jquery.page.test"
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = needs_node
 
 # As printed: `data` is set but not passed, and the callback reads what it is given.
 CREATE_SESSION = """
@@ -97,11 +93,6 @@ var get_next_logs = function () {
 END_ON_ERROR = "$(document).ajaxError(function () { done(); });"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
-
-
 @pytest.fixture(scope="module")
 def key(server: "Server") -> str:
     wanted = {"protocol": "datamix", "name": "test", "destination": DESTINATION}
@@ -111,16 +102,9 @@ def key(server: "Server") -> str:
 
 def run(page: str, code: str, prelude: str = "") -> dict[str, Any]:
     """Return what happened in the page."""
-    assert NODE is not None
-    done = subprocess.run(
-        [NODE, str(PROJECT / "datamix.mjs")],
-        input=json.dumps({"page": page, "code": code, "prelude": prelude}),
-        capture_output=True,
-        text=True,
-        timeout=90,
+    happened: dict[str, Any] = run_program(
+        "datamix.mjs", {"page": page, "code": code, "prelude": prelude}, timeout_s=90
     )
-    assert done.returncode == 0, done.stderr
-    happened: dict[str, Any] = json.loads(done.stdout)
     return happened
 
 

@@ -1,24 +1,19 @@
 """Moesif's browser library, unmodified, in jsdom: what it sends from another origin comes back."""
 
-import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.moesif import Application
+from support.node import needs_node, run_program
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = needs_node
 
 
 class Api(BaseHTTPRequestHandler):
@@ -53,14 +48,9 @@ def api() -> Iterator[str]:
 
 
 def test_a_page_sends_calls_actions_users_and_companies(server: "Server", api: str) -> None:
-    assert NODE is not None
     application = Application(server)
     task = {"host": server.url.removeprefix("http://"), "key": application.key, "api": api}
-    done = subprocess.run(
-        [NODE, str(PROJECT / "moesif-browser.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run_program("moesif-browser.mjs", task)
     assert set(told["answers"]) == {201}, told
     assert told["errors"] == []
 

@@ -1,27 +1,17 @@
 """Moesif's middleware for Node.js, unmodified, on an HTTP server: the calls that it logs come back."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.events import flat
 from support.moesif import Application
+from support.node import needs_node, run_program
 
 if TYPE_CHECKING:
     from conftest import Server
 
-PROJECT = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    assert (PROJECT / "node_modules").is_dir(), f"run 'npm ci' in {PROJECT} first, as 'make test' does"
+pytestmark = needs_node
 
 
 @pytest.fixture
@@ -31,7 +21,6 @@ def application(server: "Server") -> Application:
 
 def run(application: Application, calls: list[dict[str, Any]], updates: Any = (), pause_ms: int = 0) -> dict[str, Any]:
     """Return what the program tells of its work."""
-    assert NODE is not None
     task = {
         "url": application.server.url,
         "key": application.key,
@@ -39,11 +28,7 @@ def run(application: Application, calls: list[dict[str, Any]], updates: Any = ()
         "updates": list(updates),
         "pause": pause_ms,
     }
-    done = subprocess.run(
-        [NODE, str(PROJECT / "moesif.mjs")], input=json.dumps(task), capture_output=True, text=True, timeout=90
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, Any] = run_program("moesif.mjs", task, timeout_s=90)
     assert set(told["statuses"]) <= {200, 201}, told
     return told
 

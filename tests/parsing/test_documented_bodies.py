@@ -5,6 +5,7 @@
 import json
 
 import pytest
+from support import axiom_bodies
 
 from tailrace.events import ParsedBatch
 from tailrace.parsing import Limits, TimeRule, parse_csv, parse_json
@@ -18,128 +19,8 @@ DOWNLOAD = b"""\
 STRAY_BRACE = b"""\
 {"container": {"image": "front:master.0326.5","name": "tunnel-front"},"labels": {"component": "tunnel","pod-template-hash": "75f5666499"},"namespace": "kube-system","node": {"name": "32068356-vmss000002"},"pod": {"name": "fnxln","uid": "f0bdea4e57"},"replicaset": {"name": "75f5666499"}}}"""
 
-GROUPED_OLD = b"""\
-[
-        {
-          "time":"2021-23-04302:11:23.222Z",
-          "data":{"key1":"value1","key2":"value2"}
-        },
-        {
-          "data":{"key3":"value3"},
-          "labels":{"key4":"value4"}
-        }
-      ]"""
-
-LABELS = b"""\
-[
-  {
-    "labels": {
-      "author": "System1",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T11:00:00+06:00",
-        "elements": {
-          "foo": "bar"
-        }
-      },
-      {
-        "timestamp": "2020-05-04T12:00:01+03:00",
-        "attributes": {
-          "status": "202",
-          "address": "/src.php"
-        }
-      }
-    ]
-  },
-  {
-    "labels": {
-      "author": "System2",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T13:00:02+02:00",
-        "attributes": {
-          "key2": "value2"
-        }
-      }
-    ]
-  },
-  {
-    "labels": {
-      "author": "System3",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T14:00:03+02:00",
-        "attributes": {
-          "key3": "value3",
-          "status": "200"
-        }
-      }
-    ]
-  }
-]"""
-
 CSV_ROW = b"""\
 [name, area, country_code2, country_code3]"""
-
-GROUPED = b"""\
-[
-        {
-          "time":"2025-01-12T00:00:00.000Z",
-          "data":{"key1":"value1","key2":"value2"}
-        },
-        {
-          "data":{"key3":"value3"},
-          "labels":{"key4":"value4"}
-        }
-      ]"""
-
-NESTED_ARRAYS = b"""\
-[
-            {
-            "axiom": [{
-                "logging":[{
-                    "observability":[{
-                        "location":[{
-                            "credentials":[{
-                                "datasets":[{
-                                    "first_name":"axiom",
-                                    "last_name":"logging",
-                                    "location":"global"
-                                }],
-                                "work":[{
-                                    "details":"https://app.axiom.co/",
-                                    "tutorials":"https://www.axiom.co/blog",
-                                    "changelog":"https://www.axiom.co/changelog",
-                                    "documentation": "https://www.axiom.co/docs"
-                                }]
-                            }],
-                            "social_media":[{
-                                "details":[{
-                                    "twitter":"https://twitter.com/AxiomFM",
-                                    "linkedin":"https://linkedin.com/company/axiomhq",
-                                    "github":"https://github.com/axiomhq"
-                                }],
-                                "features":[{
-                                    "datasets":"view logs",
-                                    "stream":"live_tail",
-                                    "explorer":"queries"
-                                }]
-                            }]
-                        }]
-                    }],
-                    "logs":[{
-                        "apl": "functions"
-                    }]
-                }],
-                "storage":[{}]
-            }]}
-        ]"""
 
 NESTED_OBJECTS = b"""\
 [{ "axiom": {
@@ -181,10 +62,10 @@ def parse(body: bytes) -> ParsedBatch:
     [
         (PLACEHOLDER, 1, 75),
         (DOWNLOAD, 1, 104),
-        (GROUPED_OLD, 2, 219),
-        (LABELS, 3, 885),
-        (GROUPED, 2, 219),
-        (NESTED_ARRAYS, 1, 1741),
+        (axiom_bodies.GROUPED_OLD.encode(), 2, 219),
+        (axiom_bodies.LABELS.encode(), 3, 885),
+        (axiom_bodies.GROUPED.encode(), 2, 219),
+        (axiom_bodies.NESTED_ARRAYS.encode(), 1, 1741),
         (NESTED_OBJECTS, 1, 490),
         (NDJSON, 6, 266),
     ],

@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import axiom_bodies
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -34,80 +35,26 @@ curl -X 'POST' '$YOUR_AXIOM_URL/api/v1/datasets/neil-cmc/ingest' \
   -d '{"container": {"image": "front:master.0326.5","name": "tunnel-front"},"labels": {"component": "tunnel","pod-template-hash": "75f5666499"},"namespace": "kube-system","node": {"name": "32068356-vmss000002"},"pod": {"name": "fnxln","uid": "f0bdea4e57"},"replicaset": {"name": "75f5666499"}}}'
 """
 
-OLD_JSON = r"""
+OLD_JSON = (
+    r"""
 
 curl -X 'POST' '$YOUR_AXIOM_URL/api/v1/datasets/neil-cmc/ingest' \
   -H 'Authorization: Bearer $INGEST_TOKEN' \
   -H 'Content-Type: application/json' -H 'x-axiom-org-id: axiom' \
-  -d '[
-        {
-          "time":"2021-23-04302:11:23.222Z",
-          "data":{"key1":"value1","key2":"value2"}
-        },
-        {
-          "data":{"key3":"value3"},
-          "labels":{"key4":"value4"}
-        }
-      ]'
-"""
+  -d '"""
+    + axiom_bodies.GROUPED_OLD
+    + "'\n"
+)
 
-OLD_GROUPED = r"""
+OLD_GROUPED = (
+    r"""
 curl -X 'POST' '$YOUR_AXIOM_URL/api/v1/datasets/neil-cmc/ingest' \
   -H 'Authorization: Bearer $INGEST_TOKEN or $PERSONAL_TOKEN' \
   -H 'Content-Type: application/json' -H 'x-axiom-org-id: axiom' \
-  -d '[
-  {
-    "labels": {
-      "author": "System1",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T11:00:00+06:00",
-        "elements": {
-          "foo": "bar"
-        }
-      },
-      {
-        "timestamp": "2020-05-04T12:00:01+03:00",
-        "attributes": {
-          "status": "202",
-          "address": "/src.php"
-        }
-      }
-    ]
-  },
-  {
-    "labels": {
-      "author": "System2",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T13:00:02+02:00",
-        "attributes": {
-          "key2": "value2"
-        }
-      }
-    ]
-  },
-  {
-    "labels": {
-      "author": "System3",
-      "model": "whip.log"
-    },
-    "events": [
-      {
-        "timestamp": "2020-05-04T14:00:03+02:00",
-        "attributes": {
-          "key3": "value3",
-          "status": "200"
-        }
-      }
-    ]
-  }
-]'
-"""
+  -d '"""
+    + axiom_bodies.LABELS
+    + "'\n"
+)
 
 OLD_CSV = r"""
 curl -X 'POST' '$YOUR_AXIOM_URL/api/v1/datasets/neil-cmc/ingest' \
@@ -116,67 +63,25 @@ curl -X 'POST' '$YOUR_AXIOM_URL/api/v1/datasets/neil-cmc/ingest' \
   -d '['name', 'area', 'country_code2', 'country_code3']'
 """
 
-GROUPED = r"""
+GROUPED = (
+    r"""
 curl -X 'POST' 'https://AXIOM_DOMAIN/v1/ingest/DATASET_NAME' \
   -H 'Authorization: Bearer API_TOKEN' \
   -H 'Content-Type: application/json' \
-  -d '[
-        {
-          "time":"2025-01-12T00:00:00.000Z",
-          "data":{"key1":"value1","key2":"value2"}
-        },
-        {
-          "data":{"key3":"value3"},
-          "labels":{"key4":"value4"}
-        }
-      ]'
-"""
+  -d '"""
+    + axiom_bodies.GROUPED
+    + "'\n"
+)
 
-NESTED_ARRAYS = r"""
+NESTED_ARRAYS = (
+    r"""
 curl -X 'POST' 'https://AXIOM_DOMAIN/v1/ingest/DATASET_NAME' \
     -H 'Authorization: Bearer API_TOKEN' \
     -H 'Content-Type: application/json' \
-    -d '[
-            {
-            "axiom": [{
-                "logging":[{
-                    "observability":[{
-                        "location":[{
-                            "credentials":[{
-                                "datasets":[{
-                                    "first_name":"axiom",
-                                    "last_name":"logging",
-                                    "location":"global"
-                                }],
-                                "work":[{
-                                    "details":"https://app.axiom.co/",
-                                    "tutorials":"https://www.axiom.co/blog",
-                                    "changelog":"https://www.axiom.co/changelog",
-                                    "documentation": "https://www.axiom.co/docs"
-                                }]
-                            }],
-                            "social_media":[{
-                                "details":[{
-                                    "twitter":"https://twitter.com/AxiomFM",
-                                    "linkedin":"https://linkedin.com/company/axiomhq",
-                                    "github":"https://github.com/axiomhq"
-                                }],
-                                "features":[{
-                                    "datasets":"view logs",
-                                    "stream":"live_tail",
-                                    "explorer":"queries"
-                                }]
-                            }]
-                        }]
-                    }],
-                    "logs":[{
-                        "apl": "functions"
-                    }]
-                }],
-                "storage":[{}]
-            }]}
-        ]'
-"""
+    -d '"""
+    + axiom_bodies.NESTED_ARRAYS
+    + "'\n"
+)
 
 MIXED = r"""
 curl -X 'POST' 'https://AXIOM_DOMAIN/v1/ingest/DATASET_NAME' \

@@ -27,10 +27,11 @@ BACKLOG_BYTES = 2**30
 
 
 class Parts(Struct, frozen=True):
-    """What the service stands on."""
+    """An open service and what it is built over."""
 
     service: LogIngestService
     lake: Lake
+    database: Database
     access: Access
     owner: Grant
     engine: DuckDB
@@ -38,10 +39,10 @@ class Parts(Struct, frozen=True):
 
     def rows(self, dataset: str) -> list[dict[str, Any]]:
         """Return the events of a dataset, without their times and nulls."""
-        found = run_sql(
+        result = run_sql(
             self.lake, self.engine, f'SELECT * EXCLUDE (_time, _sysTime) FROM "{dataset}"', check=lambda dataset: None
         )
-        events = (json.loads(line) for line in to_ndjson(found).splitlines())
+        events = (json.loads(line) for line in to_ndjson(result).splitlines())
         return [{name: value for name, value in event.items() if value is not None} for event in events]
 
 
@@ -87,7 +88,7 @@ async def open_service(
         )
         service.open()
         try:
-            yield Parts(service, lake, access, access.authenticate(ROOT_TOKEN), engine, metrics)
+            yield Parts(service, lake, database, access, access.authenticate(ROOT_TOKEN), engine, metrics)
         finally:
             service.close()
             lookups.close()

@@ -80,12 +80,12 @@ async def serving(
     settings, _ = load(None, {}, environ or {}, schema_of(protocols))
 
     async with open_service(directory, protocols, database_url=database_url) as parts:
-        with Database.open(directory / "more.db") as database, ThreadPoolExecutor(1) as threads:
+        with ThreadPoolExecutor(1) as threads:
             services = services_of(
                 parts.access,
                 parts.lake,
                 parts.engine,
-                database,
+                parts.database,
                 threads,
                 record=parts.service.record,
                 protocols=protocols,
