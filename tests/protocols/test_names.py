@@ -49,4 +49,4 @@ def test_axiom_is_named_for_its_api_alone() -> None:
 def test_nothing_is_decided_by_the_name_of_the_apis_protocol() -> None:
     assert named('"axiom"') == {}
     # Whose credentials and errors the API has.
-    assert set(named("import axiom$")) == {"api/application.py", "api/tail.py"}
+    assert set(named("import axiom$")) == {"api/application.py", "api/services.py"}
