@@ -13,7 +13,7 @@ from tailrace.query.column_types import arrow_field, type_text
 from tailrace.query.compile.columns import distinct_name
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import TIME
-from tailrace.query.compile.relation import Emitter, Key, identifier, reference, references
+from tailrace.query.compile.relation import Emitter, Key, Reading, RenderedQuery, identifier, reference, references
 from tailrace.query.cursors import RowCursors, decode
 from tailrace.query.engines.engine import Session
 from tailrace.query.pages import ReadRange, page_of, united_page_of
@@ -65,13 +65,13 @@ class CompiledQuery:
         """Whether bins of time are among the groups."""
         return any(column.id in self.compiler.bins for column in self.columns)
 
-    def select(self) -> exp.Query:
+    def select(self, reading: Reading | None = None) -> RenderedQuery:
         """Return the SELECT of the columns to show, and of those that are only for us."""
         shown = dict.fromkeys(column.id for column in self.columns)
         hidden = [self.rest.id] if self.rest is not None else []
         if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
             hidden.append(self.compiler.matched)
-        out = Emitter()
+        out = Emitter(reading or Reading())
         order = self.order if self.page is None else self.page.keys
         if self.page is not None:
             hidden += [identifier(key.value.sql) for key in order if identifier(key.value.sql) not in shown]
@@ -125,18 +125,18 @@ class CompiledQuery:
         )
 
     def _answer(self, session: Session) -> pa.Table:
-        def run(query: exp.Query) -> pa.Table:
-            register_rows(self.compiler, session)
-            return session.table(query)
+        def run(query: RenderedQuery) -> pa.Table:
+            register_rows(self.compiler, query, session)
+            return session.table(query.sql)
 
         page = self.page
         if self.united is not None:
-            with self.united.narrowed(run) as self.matched:
-                return run(self.select())
+            reading, self.matched = self.united.read(run)
+            return run(self.select(reading))
         if page is None:
             return run(self.select())
-        with page.narrowed(run) as self.read_range:
-            answer = run(self.select())
+        self.read_range = page.read(run)
+        answer = run(self.select(self.read_range.reading))
         keys = [answer[identifier(key.value.sql)] for key in page.keys]
         self.row_cursors = RowCursors(*keys, descending=page.descending, after=page.after, skipped=page.skipped)
         return answer
@@ -159,10 +159,11 @@ class CompiledQuery:
         return None
 
 
-def register_rows(compiler: Compiler, session: Session) -> None:
-    """Tell a session of the rows in memory that a query reads, once it is a tree."""
+def register_rows(compiler: Compiler, query: RenderedQuery, session: Session) -> None:
+    """Tell a session of the rows in memory that a query reads."""
     for dataset in compiler.datasets:
-        hot = dataset.hot_table()
+        columns = query.hot_columns.get(dataset.hot_name)
+        hot = dataset.hot_rows(columns) if columns is not None else None
         if hot is not None:
             session.register(dataset.hot_name, hot)
     for name, rows in compiler.inline.items():

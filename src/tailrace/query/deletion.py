@@ -17,7 +17,7 @@ from tailrace.query.apl.parser import parse
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
-from tailrace.query.compile.relation import Emitter, Relation, reference
+from tailrace.query.compile.relation import Emitter, Reading, Relation, reference
 from tailrace.query.compiled import register_rows
 from tailrace.query.engines.engine import Engine, Interrupt
 from tailrace.query.sources import ROW_NUMBER, readable, readable_names
@@ -89,25 +89,22 @@ class RowsMatched:
     def __call__(self, file: DataFile, view: FieldsView) -> RowNumbers:
         """Return the numbers of the rows of one file, in no order. Raise QueryFailed at a limit of queries."""
         compiler, relation, scan = self._over_files
-        if not scan.may_have(file):
+        if not scan.scanned.may_have(file):
             return np.empty(0, np.int64)
         if any(name.casefold() == ROW_NUMBER for name in file.columns):
             raise Conflict(f"dataset {self.dataset!r} has a field {ROW_NUMBER}, and then rows cannot be told by number")
-        scan.files = (file,)
         number = scan.row_number.id
-        out = Emitter()
+        out = Emitter(Reading({scan.hot_name: replace(scan.scanned, files=(file,), hot=False)}))
         source = out.table(relation.emit({number}, out))
         query = out.finished(exp.Select(expressions=[reference(number)], from_=exp.From(this=source)))
         with self._engine.session(self._interrupt) as session:
-            register_rows(compiler, session)
-            return session.integers(query)
+            register_rows(compiler, query, session)
+            return session.integers(query.sql)
 
     @functools.cached_property
     def _over_files(self) -> tuple[Compiler, Relation, Dataset]:
         # At the first file, when every event accepted before is in one, and all their columns are known.
-        compiler, relation, scan = self.compiled()
-        scan.snapshot = replace(scan.snapshot, hot=())
-        return compiler, relation, scan
+        return self.compiled()
 
 
 def _dataset_of(program: tree.Program) -> str:

@@ -1,32 +1,43 @@
 """Pages of raw events: which rows of a dataset an answer needs, found by their times before anything else is read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tailrace.query.compile.combine import LAST_TIMES, Found, United, tallied, tally
 from tailrace.query.compile.dataset import TIME, Dataset
-from tailrace.query.compile.relation import Emitter, Key, Layer, Relation, identifier, reference
+from tailrace.query.compile.relation import (
+    Emitter,
+    Key,
+    Layer,
+    Reading,
+    Relation,
+    RenderedQuery,
+    RowLimit,
+    identifier,
+    reference,
+)
+from tailrace.query.compile.scan import Scan
 from tailrace.query.cursors import Cursor
 from tailrace.query.values import cast, datetime_literal, fn
 
 WIDEN = 4  # times as many rows are looked at where there were not enough for a page
 
-Run = Callable[[exp.Query], pa.Table]
+Run = Callable[[RenderedQuery], pa.Table]
 
 
-class ReadRange(Struct, frozen=True):
-    """What was read to find a page: the range of time, and how many rows of it passed the filters, where known."""
+class ReadRange(Struct, frozen=True, eq=False):
+    """What was read to find a page, and what is to be read for it."""
 
-    start_us: int | None
-    end_us: int | None  # exclusive
-    rows: int | None
-    partly: bool = False  # whether there are rows beyond it that may belong to the query, but not to the page
+    scan: Scan  # what was read, by its range of time
+    rows: int | None  # of it that passed the filters, where that is known
+    reading: Reading  # of the query that answers with the page
+    partly: bool = False  # whether there are rows beyond the range that may belong to the query, but not to the page
 
 
 class Page(Struct, frozen=True, eq=False):
@@ -58,82 +69,56 @@ class Page(Struct, frozen=True, eq=False):
             return 0
         return after.number - 1 if self.inclusive else after.number
 
-    @contextmanager
-    def narrowed(self, run: Run) -> Iterator[ReadRange]:
-        """While this lasts the query reads no more than it needs for its page; `run` asks the engine."""
-        scan, limit_layer, after = self.scan, self.limit_layer, self.after
-        before = (scan.start_us, scan.end_us, scan.asked_end)
-        kept = (limit_layer.cut_by, limit_layer.limit, limit_layer.offset) if limit_layer is not None else None
-        try:
-            read = self._narrow(run)
-            if after is not None:
-                if self.descending:
-                    scan.narrow(None, after.time_us + 1)
-                else:
-                    scan.narrow(after.time_us, None)
-                scan.after = self._condition(after)
-            if limit_layer is not None:
-                limit_layer.cut_by, limit_layer.offset = self.keys, self.skipped
-            yield read
-        finally:
-            scan.start_us, scan.end_us, scan.asked_end = before
-            scan.after = None
-            if limit_layer is not None and kept is not None:
-                limit_layer.cut_by, limit_layer.limit, limit_layer.offset = kept
-
-    @contextmanager
-    def within(self, read: ReadRange) -> Iterator[None]:
-        """While this lasts the dataset is what was read of it."""
-        scan = self.scan
-        before = (scan.start_us, scan.end_us)
-        scan.start_us, scan.end_us = read.start_us, read.end_us
-        try:
-            yield
-        finally:
-            scan.start_us, scan.end_us = before
-
-    def _narrow(self, run: Run) -> ReadRange:
-        """Leaves out what lies beyond the last row of the page, which is looked for in ever more files."""
-        scan, after = self.scan, self.after
-        start_us, end_us, asked_end = scan.start_us, scan.end_us, scan.asked_end
-        if after is None and _rows_at_most(scan) <= self.limit:
-            return ReadRange(start_us, end_us, None)
-        last_us = rows = None
-        partly = False
-        steps = list(self._steps())
-        for step, bound_us in enumerate(steps):
-            scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
-            if bound_us is not None:
-                self._narrow_to(bound_us)
-            if after is not None:
-                scan.narrow(None, after.time_us + 1) if self.descending else scan.narrow(after.time_us, None)
-            read_start_us, read_end_us = scan.start_us, scan.end_us
-            if bound_us is None and step > 0:
-                rows = None
-                break  # so few rows were found so far that looking at all times first is not worth it
-            if after is not None:  # of those beside the place itself it is not known yet how many are needed
-                scan.narrow(None, after.time_us) if self.descending else scan.narrow(after.time_us + 1, None)
-            last_us, rows = self._last(run)
-            if last_us is not None:
-                partly = bound_us is not None
-                break
-        scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
+    def read(self, run: Run) -> ReadRange:
+        """Return what the query is to read for its page, no more than it needs; `run` asks the engine."""
+        looked_at, last_us, rows, partly = self._found(run)
+        scan, after = self.scan.scanned, self.after
         if last_us is not None:
-            self._narrow_to(last_us)
-        return ReadRange(read_start_us, read_end_us, rows, partly)
+            scan = self._up_to(scan, last_us)
+        if after is not None:
+            scan = replace(self._from(scan, after.time_us), condition=self._condition(after))
+        limits: dict[Relation, RowLimit] = {}
+        if self.limit_layer is not None:
+            limits[self.limit_layer] = replace(self.limit_layer.limit, by=self.keys, offset=self.skipped)
+        return ReadRange(looked_at, rows, Reading({self.scan.hot_name: scan}, limits), partly)
 
-    def _narrow_to(self, last_us: int) -> None:
-        """Leaves out what comes after this time in the order of the page."""
-        if self.descending:
-            self.scan.narrow(last_us, None)
-        else:
-            self.scan.narrow(None, last_us + 1)
+    def _found(self, run: Run) -> tuple[Scan, int | None, int | None, bool]:
+        """Look for the last row of the page in ever more files.
+
+        Return what was looked at, the time of that row where there is one, the rows that passed the filters where they
+        were counted, and whether there may be others beyond.
+        """
+        asked, after = self.scan.scanned, self.after
+        if after is None and _rows_at_most(self.scan) <= self.limit:
+            return asked, None, None, False
+        looked_at, rows = asked, None
+        for step, bound_us in enumerate(self._steps()):
+            looked_at = asked if bound_us is None else self._up_to(asked, bound_us)
+            if after is not None:
+                looked_at = self._from(looked_at, after.time_us)
+            if bound_us is None and step > 0:
+                return looked_at, None, None, False  # of so few rows found so far a look at all times is not worth it
+            beside = looked_at
+            if after is not None:  # of those beside the place itself it is not known yet how many are needed
+                beside = self._from(looked_at, after.time_us - 1 if self.descending else after.time_us + 1)
+            last_us, rows = self._last(run, beside)
+            if last_us is not None:
+                return looked_at, last_us, rows, bound_us is not None
+        return looked_at, None, rows, False
+
+    def _up_to(self, scan: Scan, last_us: int) -> Scan:
+        """Return the scan without what comes after this time in the order of the page."""
+        return scan.narrowed(last_us, None) if self.descending else scan.narrowed(None, last_us + 1)
+
+    def _from(self, scan: Scan, first_us: int) -> Scan:
+        """Return the scan without what comes before this time in the order of the page."""
+        return scan.narrowed(None, first_us + 1) if self.descending else scan.narrowed(first_us, None)
 
     def _steps(self) -> Iterator[int | None]:
         """Yield times that leave out fewer and fewer files beyond the page; the last is None, which leaves out none."""
         scan, after = self.scan, self.after
         if not scan.snapshot.primary_key:
-            files = list(scan.read_files)
+            files = list(scan.scanned.files_of(scan.snapshot))
             if self.descending:
                 files.sort(key=lambda file: -file.min_time_us)
                 files = [file for file in files if after is None or file.min_time_us <= after.time_us]
@@ -156,18 +141,13 @@ class Page(Struct, frozen=True, eq=False):
                     wanted = rows * WIDEN
         yield None
 
-    def _last(self, run: Run) -> tuple[int | None, int]:
+    def _last(self, run: Run, scan: Scan) -> tuple[int | None, int]:
         """Return the time of the last row of the page, None where there are not that many rows; and how many there
         are.
         """
         time = self.scan.event_time.id
-        out = Emitter()
-        if self.limit_layer is not None:
-            kept = self.limit_layer.limit
-            self.limit_layer.limit, self.limit_layer.cut_by, self.limit_layer.offset = None, (), 0
+        out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
         rows = out.table(self.relation.emit({time}, out))
-        if self.limit_layer is not None:
-            self.limit_layer.limit = kept
         count = exp.Literal.number(self.limit)
         if self.descending:
             last = fn("list_min", fn("max", reference(time), count))
@@ -205,47 +185,38 @@ class UnitedPage(Struct, frozen=True, eq=False):
     limit: int  # rows of the answer
     is_filtered: bool  # above the union
 
-    @contextmanager
-    def narrowed(self, run: Run) -> Iterator[int]:
-        """While this lasts the query reads no more than its answer needs. Gives the number of all rows that there are.
-
-        `run` asks the engine.
+    def read(self, run: Run) -> tuple[Reading, int]:
+        """Return what the query is to read for its answer, no more than it needs, and the number of all rows that there
+        are; `run` asks the engine.
         """
         found = self._found(run)
         rows = sum(each.rows for each in found.values())
         times = np.concatenate([each.last_us for each in found.values()] or [np.zeros(0, np.int64)])
-        before = [(scan.start_us, scan.end_us, scan.asked_end) for scan in self.scans]
+        scans: dict[str, Scan] = {}
         there = set(found)
         if rows > self.limit:
             nth = len(times) - self.limit if self.descending else self.limit - 1
             last_us = int(np.partition(times, nth)[nth])
-            for scan in self.scans:
-                scan.narrow(last_us, None) if self.descending else scan.narrow(None, last_us + 1)
+            start_us, end_us = (last_us, None) if self.descending else (None, last_us + 1)
+            scans = {scan.hot_name: scan.scanned.narrowed(start_us, end_us) for scan in self.scans}
             there = {
                 n
                 for n, each in found.items()
                 if np.any(each.last_us >= last_us if self.descending else each.last_us <= last_us)
             }
-        try:
-            with self.union.reading(there):
-                yield rows
-        finally:
-            for scan, (start_us, end_us, asked_end) in zip(self.scans, before, strict=True):
-                scan.start_us, scan.end_us, scan.asked_end = start_us, end_us, asked_end
+        return Reading(scans, members={self.union: there}), rows
 
     def _found(self, run: Run) -> Mapping[int, Found]:
         known = self.union.found
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known
-        kept = self.limit_layer.limit if self.limit_layer is not None else None
-        by = self.limit_layer.cut_by if self.limit_layer is not None else ()
-        if self.limit_layer is not None:
-            self.limit_layer.limit, self.limit_layer.cut_by = None, ()
-        try:
-            return tallied(run(tally(self.relation, self.union.number, self.limit, descending=self.descending)))
-        finally:
-            if self.limit_layer is not None:
-                self.limit_layer.limit, self.limit_layer.cut_by = kept, by
+        reading = Reading(limits=_unlimited(self.limit_layer))
+        query = tally(self.relation, self.union.number, self.limit, descending=self.descending, reading=reading)
+        return tallied(run(query))
+
+
+def _unlimited(layer: Layer | None) -> dict[Relation, RowLimit]:
+    return {} if layer is None else {layer: RowLimit()}
 
 
 def page_of(
@@ -261,8 +232,8 @@ def page_of(
     if found is None:
         return None
     limit_layer, filtered = found
-    if limit_layer is not None and limit_layer.limit is not None:
-        limit = min(limit, limit_layer.limit)
+    if limit_layer is not None and limit_layer.limit.count is not None:
+        limit = min(limit, limit_layer.limit.count)
     if limit < 1:
         return None
     return Page(relation, scan, limit_layer, order[0].descending, limit, filtered, after, inclusive)
@@ -283,19 +254,19 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
         own, scan = _layers_of(member)
         if not isinstance(scan, Dataset) or not isinstance(time, exp.Column) or identifier(time) != scan.event_time.id:
             return None
-        if any(layer.limit is not None or _is_other(layer) or _is_random(layer) for layer in own):
+        if any(layer.limit.count is not None or _is_other(layer) or _is_random(layer) for layer in own):
             return None
         scans.append(scan)
     limit_layer, filtered = found
-    if limit_layer is not None and limit_layer.limit is not None:
-        limit = min(limit, limit_layer.limit)
+    if limit_layer is not None and limit_layer.limit.count is not None:
+        limit = min(limit, limit_layer.limit.count)
     if limit < 1 or sum(map(_rows_at_most, scans)) <= limit:
         return None
     return UnitedPage(relation, union, tuple(scans), limit_layer, order[0].descending, limit, filtered)
 
 
 def _rows_at_most(scan: Dataset) -> int:
-    in_files = sum(file.rows for file in scan.read_files)
+    in_files = sum(file.rows for file in scan.scanned.files_of(scan.snapshot))
     hot: int = sum(part.num_rows for part in scan.snapshot.hot)
     return in_files + hot
 
@@ -318,11 +289,11 @@ def _limit_layer_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) 
     for layer in layers:
         if _is_other(layer):
             return None
-        if layer.limit is not None:
+        if layer.limit.count is not None:
             # What filters or limits the rows that a limit leaves would have to see the same ones on each page.
             if limit_layer is not None or filtered:
                 return None
-            if not _is_by(layer.cut_by, time) or layer.cut_by[0].descending is not order[0].descending:
+            if not _is_by(layer.limit.by, time) or layer.limit.by[0].descending is not order[0].descending:
                 return None
             limit_layer = layer
         elif layer.scan is None and layer.parent.scan is not None:  # a random part of the rows
@@ -333,7 +304,7 @@ def _limit_layer_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) 
 
 def _is_other(layer: Layer) -> bool:
     """Whether its rows are others than those that it reads."""
-    return layer.group is not None or bool(layer.always) or bool(layer.offset)
+    return layer.group is not None or bool(layer.always) or bool(layer.limit.offset)
 
 
 def _is_random(layer: Layer) -> bool:

@@ -82,4 +82,5 @@ class Predicate:
         out = Emitter()
         rows = out.table(relation.emit(set(names), out))
         cells: list[exp.Expr] = [reference(name) for name in names]
-        return scan.hot_name, rendered(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
+        query = out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows)))
+        return scan.hot_name, rendered(query.sql)

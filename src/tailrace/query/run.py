@@ -17,7 +17,7 @@ from tailrace.query.apl_result import AplResult
 from tailrace.query.column_types import arrow_field
 from tailrace.query.compile.columns import distinct_name, everything
 from tailrace.query.compile.compiler import Asked, Compiler
-from tailrace.query.compile.relation import Emitter, nothing, reference
+from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, reference
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.engines.engine import Engine, Interrupt, rendered
 from tailrace.query.sources import readable, readable_names
@@ -104,12 +104,12 @@ def _compiler(
 
     answers: dict[str, pa.Table] = {}
 
-    def evaluate(compiler: Compiler, query: exp.Query) -> pa.Table:
-        text = rendered(query)
+    def evaluate(compiler: Compiler, query: RenderedQuery) -> pa.Table:
+        text = rendered(query.sql)
         if text not in answers:
             with engine.session(interrupt) as session:
-                register_rows(compiler, session)
-                answers[text] = session.table(query)
+                register_rows(compiler, query, session)
+                answers[text] = session.table(query.sql)
         return answers[text]
 
     def new_compiler() -> Compiler:
@@ -125,7 +125,7 @@ def sql_of(
     granted: Callable[[str], Snapshot] | None = None,
 ) -> str:
     """Return the SQL that answers a query, which is not run; without its totals. Raise AplError."""
-    return rendered(_compiled_only(request, snapshot, names, granted).select())
+    return rendered(_compiled_only(request, snapshot, names, granted).select().sql)
 
 
 def datasets_of(
@@ -161,8 +161,8 @@ def rows_of(
     cells: list[exp.Expr] = [reference(name) for name in dict.fromkeys(column.id for column in columns)]
     query = out.finished(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=source)))
     with engine.session(interrupt) as session:
-        register_rows(compiler, session)
-        table = session.table(query)
+        register_rows(compiler, query, session)
+        table = session.table(query.sql)
     kinds = [arrow_field(name, column) for name, column in zip(names, columns, strict=True)]
     return pa.Table.from_arrays([table[column.id] for column in columns], schema=pa.schema(kinds))
 

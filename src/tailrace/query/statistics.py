@@ -8,8 +8,9 @@ from tailrace.query.apl_result import AplStatus, AplTable, QueryMessage
 from tailrace.query.compile.compiler import extent_us
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.operators import message_code
-from tailrace.query.compile.relation import Emitter, Layer
-from tailrace.query.compiled import CompiledQuery
+from tailrace.query.compile.relation import Emitter, Layer, Reading
+from tailrace.query.compile.scan import Scan
+from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.engines.engine import Session
 
 IMPLICIT_END = "implicit end time of now applied"
@@ -20,22 +21,26 @@ def status_of(compiled: CompiledQuery, session: Session, table: AplTable) -> Apl
     """Return the status of a query that was run, whose answer is `table`."""
     page, read = compiled.page, compiled.read_range
     if page is None or read is None:
-        return _status(compiled, session, table)
+        return _status(compiled, session, table, Reading())
     total: int | None = None
     if read.partly and compiled.compiler.filtered:
         compiled.compiler.warn(message_code(LOWER_BOUND), LOWER_BOUND, priority="info")
     elif read.partly and page.after is None:
-        total = _rows_in_range(session, page.scan)
-    with page.within(read):
-        return _status(compiled, session, table, total)
+        total = _rows_in_range(session, page.scan, page.scan.scanned)
+    return _status(compiled, session, table, Reading({page.scan.hot_name: read.scan}), total)
 
 
-def _status(compiled: CompiledQuery, session: Session, table: AplTable, total: int | None = None) -> AplStatus:
-    """`total` is the number of rows of an unfiltered query of which only a part was read."""
+def _status(
+    compiled: CompiledQuery, session: Session, table: AplTable, reading: Reading, total: int | None = None
+) -> AplStatus:
+    """Return the status of what `reading` says was read; `total` is the number of rows of an unfiltered query of which
+    that is only a part.
+    """
     compiler = compiled.compiler
-    examined = sum(_rows_in_range(session, dataset) for dataset in compiler.datasets)
+    scans = [(dataset, dataset.scan_of(reading)) for dataset in compiler.datasets]
+    examined = sum(_rows_in_range(session, dataset, scan) for dataset, scan in scans)
     files = sum(len(dataset.snapshot.files) for dataset in compiler.datasets)
-    read_files = sum(len(dataset.read_files) for dataset in compiler.datasets)
+    read_files = sum(len(scan.files_of(dataset.snapshot)) for dataset, scan in scans)
     hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
     matched = compiled.matched
     if not compiler.filtered and matched is None:
@@ -43,9 +48,9 @@ def _status(compiled: CompiledQuery, session: Session, table: AplTable, total: i
     elif matched is None:
         matched = _matched_by_answer(compiled, table.rows.num_rows)
     if matched is None:
-        matched = _count_matched(compiled, session)
+        matched = _count_matched(compiled, session, reading)
     times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
-    if compiled.request.end_ns is None and any(not dataset.asked_end for dataset in compiler.datasets):
+    if compiled.request.end_ns is None and any(not dataset.scanned.asked_end for dataset in compiler.datasets):
         compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
     messages = tuple(
         QueryMessage(remark.priority, remark.code, remark.text, count) for remark, count in compiler.remarks.values()
@@ -94,34 +99,37 @@ def _matched_by_answer(compiled: CompiledQuery, rows: int) -> int | None:
 def _is_uncut(compiled: CompiledQuery) -> bool:
     """Whether the rows are all events that the filters let through, if the answer's own limit did not cut them."""
     below = compiled.relation
-    while isinstance(below, Layer) and below.events and below.limit is None:
+    while isinstance(below, Layer) and below.events and below.limit.count is None:
         below = below.parent
     return below.events and not isinstance(below, Layer)
 
 
-def _count_matched(compiled: CompiledQuery, session: Session) -> int:
+def _count_matched(compiled: CompiledQuery, session: Session, reading: Reading) -> int:
     """Return the rows that the filters let through, before any limit."""
     relation = below = compiled.relation
     while isinstance(below, Layer):
-        if below.limit is not None or not below.events:
+        if below.limit.count is not None or not below.events:
             relation = below.parent
         below = below.parent
-    out = Emitter()
+    out = Emitter(reading)
     source = out.table(relation.emit(set(), out))
     total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
-    answer = session.table(out.finished(exp.Select(expressions=[total], from_=exp.From(this=source))))
+    query = out.finished(exp.Select(expressions=[total], from_=exp.From(this=source)))
+    register_rows(compiled.compiler, query, session)
+    answer = session.table(query.sql)
     count: int = answer["n"][0].as_py()
     return count
 
 
-def _rows_in_range(session: Session, dataset: Dataset) -> int:
+def _rows_in_range(session: Session, dataset: Dataset, scan: Scan) -> int:
     """Rows inside the range, in what was read; files that lie in it whole are not opened for that."""
-    whole = sum(file.rows for file in dataset.read_files if dataset.is_within(file))
-    partly = [file for file in dataset.read_files if not dataset.is_within(file)]
+    files = scan.files_of(dataset.snapshot)
+    whole = sum(file.rows for file in files if scan.is_within(file))
+    partly = [file for file in files if not scan.is_within(file)]
     for part in dataset.snapshot.hot:
-        whole += _count_between(part[TIME], dataset.start_us, dataset.end_us)
+        whole += _count_between(part[TIME], scan.start_us, scan.end_us)
     if partly:
-        whole += dataset.count_rows(session.table, partly)
+        whole += dataset.count_rows(session.table, partly, scan)
     return whole
 
 

@@ -19,11 +19,11 @@ from tailrace.query.compile.aggregations import (
 )
 from tailrace.query.compile.columns import (
     add_definition,
-    cut,
     default_name,
     define,
     distinct_name,
     everything,
+    first_rows,
     key_on,
     name_of,
 )
@@ -92,18 +92,13 @@ class Groups(Layer):
         self.first_bin = False
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
-        known = None
-        if not self.group and not self.where and self.limit is None:
-            known = from_metadata(self.parent, {name: self.defines[name] for name in needed | self.always})
+        if self.group or self.where or self.limit.count is not None:
+            return super().emit(needed, out)
+        needed = needed | self.always
+        known = from_metadata(self.parent, {name: self.defines[name] for name in needed}, out.reading)
         if known is None:
             return super().emit(needed, out)
-        dataset, defines = known.dataset, self.defines
-        kept = dataset.files
-        dataset.files, self.defines = known.unread, {**defines, **known.defines}
-        try:
-            return super().emit(needed, out)
-        finally:
-            dataset.files, self.defines = kept, defines
+        return self._select(needed, {**self.defines, **known.defines}, out.scanning(known.hot_name, known.scan))
 
 
 def count(compiler: "Compiler", relation: Relation, operator: tree.Count) -> Relation:
@@ -501,11 +496,11 @@ def take_groups(compiler: "Compiler", relation: Layer, count_: int) -> Relation:
     while isinstance(groups, Layer) and not isinstance(groups, Groups):
         groups = groups.parent
     if not isinstance(groups, Groups) or not groups.first_bin or len(groups.by) < 2 or relation.settled:
-        return cut(relation, count_)
+        return first_rows(relation, count_)
     others = [column for column in groups.by if column.id not in compiler.bins]
     ranked = next((key.value for key in relation.order if key.descending), None)
     if not others or ranked is None or ranked.type not in NUMBERS:
-        return cut(relation, count_)
+        return first_rows(relation, count_)
     layer = Layer(relation)
     partition = [column.value.sql for column in others]
     total = exp.Window(this=exp.Anonymous(this="sum", expressions=[ranked.sql]), partition_by=partition)

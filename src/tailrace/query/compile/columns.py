@@ -8,7 +8,7 @@ import sqlglot.expressions as exp
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.walk import walk
-from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation
+from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation, RowLimit
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 from tailrace.query.wildcards import wildcard
 
@@ -105,11 +105,10 @@ def check_known(relation: Relation, pattern: tree.Pattern) -> None:
         )
 
 
-def cut(relation: Relation, count: int) -> Layer:
+def first_rows(relation: Relation, count: int) -> Layer:
     """Return the first rows in the order of the relation."""
     layer = Layer(relation)
-    layer.cut_by = relation.order
-    layer.limit = count
+    layer.limit = RowLimit(count, relation.order)
     layer.limited = True
     layer.scan = None
     return layer

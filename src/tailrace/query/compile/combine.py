@@ -1,7 +1,6 @@
 """Operators that bring several relations together: join, lookup, union."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,9 @@ from tailrace.query.compile.relation import (
     Emitter,
     Key,
     Layer,
+    Reading,
     Relation,
+    RenderedQuery,
     identifier,
     named,
     nothing,
@@ -283,7 +284,6 @@ class United(Relation):
         self._members = [relation for _, relation in members]
         self._names = [name for name, _ in members]
         self._only_occupied = only_occupied
-        self._read: set[int] | None = None  # numbers of the relations that are read, if not all
         self.found: Mapping[int, Found] | None = None  # by number, once that was asked for `only_occupied`
         self._made: dict[str, Column | None] = {}
         self._values: dict[str, list[Definition]] = {}  # of an identifier, one of each member
@@ -318,15 +318,6 @@ class United(Relation):
     def of_members(self, reference: exp.Expr) -> list[Definition]:
         """Return what a reference means in each of the relations."""
         return self._values[identifier(reference)]
-
-    @contextmanager
-    def reading(self, numbers: set[int]) -> Iterator[None]:
-        """While this lasts no other relations are read."""
-        self._read = numbers
-        try:
-            yield
-        finally:
-            self._read = None
 
     def _settle(self) -> None:
         """Leave out the relations without rows."""
@@ -417,7 +408,8 @@ class United(Relation):
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         selects: list[exp.Query] = []
         given: set[str] = set()
-        numbers = [n for n in range(len(self._members)) if self._read is None or n in self._read] or [0]
+        read = out.reading.members.get(self)
+        numbers = [n for n in range(len(self._members)) if read is None or n in read] or [0]
         for n in numbers:
             relation = self._members[n]
             parts = {name: self._values[name][n] for name in sorted(needed)}
@@ -465,13 +457,15 @@ def united(
     return United(compiler, members, source_column, only_occupied=only_occupied)
 
 
-def tally(relation: Relation, number: exp.Expr, count: int, *, descending: bool = True) -> exp.Query:
+def tally(
+    relation: Relation, number: exp.Expr, count: int, *, descending: bool = True, reading: Reading | None = None
+) -> RenderedQuery:
     """Return the query for how many rows each number has, and the times of its first `count` in the order of time."""
     cells = {"n": number, "rows": exp.Count(this=exp.Star())}
     if relation.time is not None:
         last = "max" if descending else "min"
         cells["times"] = fn(last, fn("epoch_us", relation.time.value.sql), number_node(count))
-    out = Emitter()
+    out = Emitter(reading or Reading())
     rows = out.table(relation.emit(references([number, *cells.values()]), out))
     named_cells = [exp.Alias(this=cell, alias=exp.to_identifier(name)) for name, cell in cells.items()]
     query = exp.Select(expressions=named_cells, from_=exp.From(this=rows), group=exp.Group(expressions=[number]))

@@ -19,7 +19,17 @@ from tailrace.query.compile import operators
 from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.dataset import SYSTEM_TIME, TIME, Dataset
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Column, Columns, Emitter, Empty, Ids, Relation, references
+from tailrace.query.compile.relation import (
+    Column,
+    Columns,
+    Emitter,
+    Empty,
+    Ids,
+    Relation,
+    RenderedQuery,
+    references,
+)
+from tailrace.query.compile.scan import Scan
 from tailrace.query.fields import FieldReader
 from tailrace.query.functions import FUNCTIONS, Context, Facts, call
 from tailrace.query.functions.rounding import bin_auto_ns
@@ -51,7 +61,7 @@ US = 1_000  # nanoseconds
 
 T = TypeVar("T")
 
-Evaluate = Callable[["Compiler", exp.Query], pa.Table]
+Evaluate = Callable[["Compiler", RenderedQuery], pa.Table]
 """The answer to a query that a compiler has made."""
 
 
@@ -218,7 +228,7 @@ class Compiler:
         found = self._evaluate(self, query)["value"]
         return _constant(value.type, found[0] if len(found) else None)
 
-    def evaluated(self, query: exp.Query) -> pa.Table | None:
+    def evaluated(self, query: RenderedQuery) -> pa.Table | None:
         """Return the answer to a query over rows of this one; None where the engine cannot be asked."""
         return None if self._evaluate is None else self._evaluate(self, query)
 
@@ -298,9 +308,9 @@ class Compiler:
         """Return the time that the query covers: what it and the request say, else what the data has."""
         starts, ends = [], []
         for dataset in self.datasets:
-            low, high = extent_us(dataset.snapshot)
-            start = dataset.start_us if dataset.start_us is not None else low
-            end = dataset.end_us if dataset.asked_end or high is None else min(dataset.end_us or high + 1, high + 1)
+            scan, (low, high) = dataset.scanned, extent_us(dataset.snapshot)
+            start = scan.start_us if scan.start_us is not None else low
+            end = scan.end_us if scan.asked_end or high is None else min(scan.end_us or high + 1, high + 1)
             if start is not None:
                 starts.append(start)
             if end is not None:
@@ -477,9 +487,11 @@ class Compiler:
             snapshot,
             self.ids,
             hot_name=f"hot_{len(self.datasets)}",
-            start_us=None if self.asked.start_ns is None else -(-self.asked.start_ns // US),
-            end_us=(self.asked.now_ns // US) + 1 if self.asked.end_ns is None else -(-self.asked.end_ns // US),
-            asked_end=self.asked.end_ns is not None,
+            scan=Scan(
+                None if self.asked.start_ns is None else -(-self.asked.start_ns // US),
+                (self.asked.now_ns // US) + 1 if self.asked.end_ns is None else -(-self.asked.end_ns // US),
+                asked_end=self.asked.end_ns is not None,
+            ),
             virtual=self.asked.virtual_fields.get(snapshot.dataset, ()),
             compile_virtual=self._virtual,
             maps=self.asked.map_fields.get(snapshot.dataset, ()),

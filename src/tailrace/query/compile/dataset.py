@@ -1,7 +1,7 @@
 """A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +14,7 @@ from tailrace.query.compile.relation import (
     Emitter,
     Ids,
     Key,
+    Reading,
     Relation,
     identifier,
     named,
@@ -21,6 +22,7 @@ from tailrace.query.compile.relation import (
     reference,
     references,
 )
+from tailrace.query.compile.scan import Scan
 from tailrace.query.fields import FieldReader
 from tailrace.query.functions.udf import CELL_HASH
 from tailrace.query.functions.udf import inside as inside_of
@@ -82,9 +84,7 @@ class Dataset(Relation):
         ids: Ids,
         *,
         hot_name: str,
-        start_us: int | None,
-        end_us: int | None,
-        asked_end: bool = False,
+        scan: Scan,
         virtual: Sequence[tuple[str, str]] = (),
         compile_virtual: Virtual | None = None,
         maps: Sequence[str] = (),
@@ -93,11 +93,7 @@ class Dataset(Relation):
         self.snapshot = snapshot
         self.name = snapshot.dataset
         self.hot_name = hot_name
-        self.start_us = start_us  # of what is read
-        self.end_us = end_us  # exclusive
-        self.asked_end = asked_end  # whether the end is one that somebody gave
-        self.files: tuple[DataFile, ...] | None = None  # if fewer are to be read than the range says
-        self.hot_columns: set[str] = set()
+        self.scanned = scan  # what the query reads; a rendering may read less
         self._ids = ids
         self._all = FieldReader(snapshot.fields)
         self._there = _present_columns(snapshot)
@@ -112,7 +108,6 @@ class Dataset(Relation):
         self._rest: Column | None = None
         self._row_hash: Column | None = None
         self._row_number: Column | None = None
-        self.after: exp.Expr | None = None  # a condition on what is stored, while a page is read
         self.event_time = self.time = self._system(TIME)
         self.system_time = self._system(SYSTEM_TIME)
         self.scan = self
@@ -346,60 +341,42 @@ class Dataset(Relation):
 
     def narrow(self, start_us: int | None, end_us: int | None) -> None:
         """Every reader of these rows drops those outside of [start, end)."""
-        if start_us is not None:
-            self.start_us = start_us if self.start_us is None else max(self.start_us, start_us)
-        if end_us is not None:
-            self.end_us = end_us if self.end_us is None else min(self.end_us, end_us)
-            self.asked_end = True
+        self.scanned = self.scanned.narrowed(start_us, end_us)
 
-    def may_have(self, file: DataFile) -> bool:
-        """Whether a file can have rows of the range."""
-        return (self.start_us is None or file.max_time_us >= self.start_us) and (
-            self.end_us is None or file.min_time_us < self.end_us
-        )
-
-    def is_within(self, file: DataFile) -> bool:
-        """Whether all rows of a file are in the range."""
-        return (self.start_us is None or file.min_time_us >= self.start_us) and (
-            self.end_us is None or file.max_time_us < self.end_us
-        )
-
-    @property
-    def read_files(self) -> tuple[DataFile, ...]:
-        """The files to read."""
-        if self.files is not None:
-            return self.files
-        if self.snapshot.primary_key:  # a newer state may lie outside of the range
-            return self.snapshot.files
-        return tuple(file for file in self.snapshot.files if self.may_have(file))
+    def scan_of(self, reading: Reading) -> Scan:
+        """Return what a rendering reads of these rows."""
+        return reading.scans.get(self.hot_name, self.scanned)
 
     # Rendering
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+        scan = self.scan_of(out.reading)
         computed = self._with_what_they_read(needed & self._computed.keys())
         read = references([self._computed[name] for name in computed])
         own = sorted((needed | read) & self._stored.keys())
         nodes = {name: self._node(name) for name in own}
         physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)} | {TIME}
-        if self.after is not None:
-            physical |= {column.name for column in self.after.find_all(exp.Column)}
+        if scan.condition is not None:
+            physical |= {column.name for column in scan.condition.find_all(exp.Column)}
         by = self.snapshot.primary_key
         if by:
             physical |= {column.name for column in sources.current_columns(self._all, by)}
         columns = [column for column in self.snapshot.fields.columns if column.name in physical]
         system = [name for name in sources.SYSTEM_TYPES if name in physical]
-        self.hot_columns |= physical
+        has_hot = scan.hot and bool(self.snapshot.hot)
+        if has_hot:
+            out.reads_hot(self.hot_name, physical)
         kinds = sources.duckdb_types(columns, system)
         if self._row_number is not None and self._row_number.id in own:
             kinds[sources.ROW_NUMBER] = "BIGINT"
-        rows: exp.Query = sources.rows(self.read_files, self.hot_name if self.snapshot.hot else None, kinds)
+        rows: exp.Query = sources.rows(scan.files_of(self.snapshot), self.hot_name if has_hot else None, kinds)
         if by:
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
         cells = [named(node, name) for name, node in nodes.items()]
         source = rows.args["from_"] if _is_plain(rows) else exp.From(this=out.table(rows))
         select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=source)
-        bounds = self._bounds()
+        bounds = self._bounds(scan)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
         there = set(own)
@@ -420,39 +397,38 @@ class Dataset(Relation):
             found |= new
         return found
 
-    def _bounds(self) -> exp.Expr | None:
-        if self.after is None and all(self.is_within(file) for file in self.read_files) and not self.snapshot.hot:
+    def _bounds(self, scan: Scan) -> exp.Expr | None:
+        has_hot = scan.hot and self.snapshot.hot
+        if scan.condition is None and not has_hot and all(map(scan.is_within, scan.files_of(self.snapshot))):
             return None
         time = exp.column(TIME, quoted=True)
         limits: list[exp.Expr] = []
-        if self.start_us is not None:
-            limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(self.start_us)).sql))
-        if self.end_us is not None and self.end_us <= MAX_DATETIME_US:
-            limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(self.end_us)).sql))
-        if self.after is not None:
-            limits.append(exp.Paren(this=self.after))
+        if scan.start_us is not None:
+            limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(scan.start_us)).sql))
+        if scan.end_us is not None and scan.end_us <= MAX_DATETIME_US:
+            limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(scan.end_us)).sql))
+        if scan.condition is not None:
+            limits.append(exp.Paren(this=scan.condition))
         if not limits:
             return None
         return functools.reduce(lambda left, right: infix(exp.And, left, right), limits)
 
-    def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile]) -> int:
-        """Return the rows of files that are in the range; `run` asks the engine."""
+    def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile], scan: Scan) -> int:
+        """Return the rows of files that are in the range of a scan; `run` asks the engine."""
         out = Emitter()
         rows = out.table(sources.rows(files, None, {TIME: sources.SYSTEM_TYPES[TIME]}))
         total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
         select = exp.Select(expressions=[total], from_=exp.From(this=rows))
-        bounds = self._bounds()
+        bounds = self._bounds(scan)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
-        found: int = run(out.finished(select))["n"][0].as_py()
+        found: int = run(out.finished(select).sql)["n"][0].as_py()
         return found
 
-    def hot_table(self) -> sources.HotRows | None:
-        """Return the hot rows with the columns that were asked for; None where nothing was."""
-        if not self.hot_columns:
-            return None
-        columns = [column for column in self.snapshot.fields.columns if column.name in self.hot_columns]
-        system = [name for name in sources.SYSTEM_TYPES if name in self.hot_columns]
+    def hot_rows(self, names: Collection[str]) -> sources.HotRows | None:
+        """Return the rows in memory with the physical columns of these names; None where there are none."""
+        columns = [column for column in self.snapshot.fields.columns if column.name in names]
+        system = [name for name in sources.SYSTEM_TYPES if name in names]
         return sources.hot_rows(self.snapshot.hot, sources.arrow_types(columns, system))
 
 

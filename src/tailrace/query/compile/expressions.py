@@ -11,7 +11,17 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.dataset import Dataset
-from tailrace.query.compile.relation import Columns, Derived, Emitter, Empty, Layer, Relation, identifier, references
+from tailrace.query.compile.relation import (
+    Columns,
+    Derived,
+    Emitter,
+    Empty,
+    Layer,
+    Relation,
+    RowLimit,
+    identifier,
+    references,
+)
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
     BOOL,
@@ -487,7 +497,7 @@ class Expressions:
         if not columns:
             raise AplError("the sub-query has no column", node.at)
         layer = Layer(inner)
-        layer.cut_by, layer.limit = inner.order, 1
+        layer.limit = RowLimit(1, inner.order)
         first = columns[0].value
 
         def build(out: Emitter) -> exp.Expr:

@@ -4,31 +4,35 @@ from collections.abc import Mapping
 
 import sqlglot.expressions as exp
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tailrace.lake import DataFile
 from tailrace.query.compile.dataset import Dataset
-from tailrace.query.compile.relation import Definition, Relation, identifier
+from tailrace.query.compile.relation import Definition, Reading, Relation, identifier
+from tailrace.query.compile.scan import Scan
 from tailrace.query.values import datetime_literal, fn, infix, number_node
 
 
 class Known(Struct, frozen=True, eq=False):
     """Aggregates over a dataset of which some files are known already and need not be read."""
 
-    dataset: Dataset
-    unread: tuple[DataFile, ...]  # those about which not enough is known
+    hot_name: str  # of the dataset
+    scan: Scan  # what is left to read: the files about which not enough is known
     defines: dict[str, exp.Expr]
 
 
-def from_metadata(parent: Relation, wanted: Mapping[str, Definition]) -> Known | None:
+def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: Reading) -> Known | None:
     """Return the aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
 
     `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
     microseconds.
     """
-    if not isinstance(parent, Dataset) or parent.snapshot.primary_key or parent.after is not None or not wanted:
+    if not isinstance(parent, Dataset) or parent.snapshot.primary_key or not wanted:
         return None
-    files = parent.read_files
-    whole = [file for file in files if parent.is_within(file)]
+    scan = parent.scan_of(reading)
+    if scan.condition is not None:
+        return None
+    files = scan.files_of(parent.snapshot)
+    whole = [file for file in files if scan.is_within(file)]
     if not whole:
         return None
     rows = sum(file.rows for file in whole)
@@ -40,7 +44,8 @@ def from_metadata(parent: Relation, wanted: Mapping[str, Definition]) -> Known |
         if known is None:
             return None
         made[name] = known
-    return Known(parent, tuple(file for file in files if not parent.is_within(file)), made)
+    unread = tuple(file for file in files if not scan.is_within(file))
+    return Known(parent.hot_name, replace(scan, files=unread), made)
 
 
 def _with_known(node: Definition, dataset: Dataset, rows: int, first_us: int, last_us: int) -> exp.Expr | None:

@@ -14,11 +14,11 @@ from tailrace.query.compile import aggregate, combine, expand, texts
 from tailrace.query.compile.columns import (
     add_definition,
     check_known,
-    cut,
     default_name,
     define,
     distinct_name,
     everything,
+    first_rows,
     matcher,
     name_of,
     names_in,
@@ -173,7 +173,7 @@ def take(compiler: "Compiler", relation: Relation, operator: tree.Take) -> Relat
     count = _count_of(compiler, relation, operator.count, "the number of rows")
     if isinstance(relation, Layer) and relation.grouped:
         return aggregate.take_groups(compiler, relation, count)
-    return cut(relation, count)
+    return first_rows(relation, count)
 
 
 def _count_of(compiler: "Compiler", relation: Relation, node: tree.Expression, what: str) -> int:
@@ -196,7 +196,7 @@ def sample_distinct(compiler: "Compiler", relation: Relation, operator: tree.Sam
     values = operator.values or (tree.Named(operator.at, None, tree.Star(operator.at)),)
     shuffled = Layer(aggregate.distinct(compiler, relation, tree.Distinct(operator.at, values)))
     shuffled.order = (Key("", add_definition(compiler, shuffled, Value(Type.REAL, fn("random"))), False, False),)
-    return cut(shuffled, count)
+    return first_rows(shuffled, count)
 
 
 def order(compiler: "Compiler", relation: Relation, operator: tree.Order) -> Relation:
@@ -228,7 +228,7 @@ def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted
 
 def top(compiler: "Compiler", relation: Relation, operator: tree.Top) -> Relation:
     count = _count_of(compiler, relation, operator.count, "the number of rows")
-    return cut(_sorted(compiler, relation, operator.keys), count)
+    return first_rows(_sorted(compiler, relation, operator.keys), count)
 
 
 # Columns

@@ -4,11 +4,13 @@ Each column has an identifier that is unique in the query (`c7`), so that names,
 part of the SQL.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import sqlglot.expressions as exp
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tailrace.query.compile.scan import Scan
 from tailrace.query.values import Type, Value, nan_as_null
 
 
@@ -39,6 +41,18 @@ class Key(Struct, frozen=True, eq=False):
     def ordered(self) -> exp.Expr:
         value = nan_as_null(self.value) if self.computed else self.value
         return exp.Ordered(this=value.sql, desc=self.descending, nulls_first=self.nulls_first)
+
+
+class RowLimit(Struct, frozen=True, eq=False):
+    """So many rows in an order, after some that are left out."""
+
+    count: int | None = None
+    by: tuple[Key, ...] = ()
+    offset: int = 0
+
+    @property
+    def is_all(self) -> bool:
+        return self.count is None and not self.by and not self.offset
 
 
 class Derived(Struct, frozen=True, eq=False):
@@ -89,11 +103,38 @@ def nothing() -> exp.Expr:
     return exp.Alias(this=exp.Literal.number(1), alias=exp.Identifier(this="c0", quoted=False))
 
 
-class Emitter:
-    """Collects the SELECTs of a query as common table expressions, so that none is nested in another."""
+class Reading(Struct, frozen=True, eq=False):
+    """Where one rendering of a query reads other rows than the query says."""
 
-    def __init__(self) -> None:
+    scans: Mapping[str, Scan] = {}  # of datasets, by the names of their hot rows
+    limits: "Mapping[Relation, RowLimit]" = {}  # of layers
+    members: "Mapping[Relation, Collection[int]]" = {}  # of unions: the numbers of those that are read
+
+
+class RenderedQuery(Struct, frozen=True, eq=False):
+    """A query as an engine takes it, and which columns of the rows in memory it reads."""
+
+    sql: exp.Query
+    hot_columns: Mapping[str, Collection[str]] = {}  # by the names of the rows
+
+
+class Emitter:
+    """Collects the SELECTs of one rendering as common table expressions, so that none is nested in another."""
+
+    def __init__(self, reading: Reading = Reading()) -> None:
+        self.reading = reading
         self._ctes: list[exp.CTE] = []
+        self._hot_columns: dict[str, set[str]] = {}
+
+    def scanning(self, hot_name: str, scan: Scan) -> "Emitter":
+        """Return an emitter of the same rendering that reads this of a dataset."""
+        other = Emitter(replace(self.reading, scans={**self.reading.scans, hot_name: scan}))
+        other._ctes, other._hot_columns = self._ctes, self._hot_columns
+        return other
+
+    def reads_hot(self, hot_name: str, columns: Iterable[str]) -> None:
+        """Note that rows in memory are read."""
+        self._hot_columns.setdefault(hot_name, set()).update(columns)
 
     def table(self, query: exp.Query) -> exp.Table:
         """Return what a FROM names to read a SELECT."""
@@ -102,11 +143,11 @@ class Emitter:
         self._ctes.append(exp.CTE(this=query, alias=alias, materialized=False))
         return table_named(name)
 
-    def finished(self, query: exp.Query) -> exp.Query:
+    def finished(self, query: exp.Query) -> RenderedQuery:
         """Return the last SELECT with all that it reads."""
         if self._ctes:
             query.set("with_", exp.With(expressions=self._ctes))
-        return query
+        return RenderedQuery(query, self._hot_columns)
 
 
 def named(definition: Definition, name: str, out: "Emitter | None" = None) -> exp.Expr:
@@ -200,9 +241,7 @@ class Layer(Relation):
         self.where: list[exp.Expr] = []
         self.group: list[exp.Expr] | None = None
         self.grouped = False  # whether its rows are the groups of a summarize
-        self.limit: int | None = None
-        self.offset: int = 0
-        self.cut_by: tuple[Key, ...] = ()  # the order in which `limit` takes rows
+        self.limit = RowLimit()
         self.renames: dict[str, Column] = {}  # by the old name, in its place
         self.arrange: Callable[[list[Column]], list[Column]] | None = None
 
@@ -267,32 +306,30 @@ class Layer(Relation):
         return [*self.own, *inherited]
 
     @property
-    def _selects(self) -> bool:
-        """Whether its rows are others than those that it reads."""
-        return bool(self.where or self.cut_by or self.offset) or self.group is not None or self.limit is not None
-
-    @property
     def is_plain(self) -> bool:
         """Whether it only filters, so that more can be done in the same SELECT."""
-        return not self.defines and self.group is None and self.limit is None and not self.cut_by and not self.own
+        return not self.defines and self.group is None and self.limit.is_all and not self.own
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
-        needed = needed | self.always
-        if self.defines.keys().isdisjoint(needed) and not self._selects:
+        return self._select(needed | self.always, self.defines, out)
+
+    def _select(self, needed: set[str], defines: Mapping[str, Definition], out: Emitter) -> exp.Query:
+        limit = out.reading.limits.get(self, self.limit)
+        if not self.where and self.group is None and limit.is_all and needed.isdisjoint(defines):
             return self.parent.emit(needed, out)
         cells: list[exp.Expr] = []
         read: set[str] = set()
         for name in sorted(needed, key=_number):
-            definition = self.defines.get(name)
+            definition = defines.get(name)
             if definition is None:
                 cells.append(reference(name))
                 read.add(name)
             else:
                 cells.append(named(definition, name, out))
-        used = [self.defines[name] for name in needed if name in self.defines]
-        keys = [key.value.sql for key in self.cut_by]
+        used = [defines[name] for name in needed if name in defines]
+        keys = [key.value.sql for key in limit.by]
         read |= references([*used, *self.where, *keys])
-        read |= references(self.group or ()) - self.defines.keys()
+        read |= references(self.group or ()) - defines.keys()
         if not cells:
             cells.append(nothing())
         select = exp.Select(expressions=cells, from_=exp.From(this=out.table(self.parent.emit(read, out))))
@@ -300,12 +337,12 @@ class Layer(Relation):
             select.set("where", exp.Where(this=conjunction(self.where)))
         if self.group:
             select.set("group", exp.Group(expressions=list(self.group)))
-        if self.cut_by:
-            select.set("order", exp.Order(expressions=[key.ordered() for key in self.cut_by]))
-        if self.limit is not None:
-            select.set("limit", exp.Limit(expression=exp.Literal.number(self.limit)))
-        if self.offset:
-            select.set("offset", exp.Offset(expression=exp.Literal.number(self.offset)))
+        if limit.by:
+            select.set("order", exp.Order(expressions=[key.ordered() for key in limit.by]))
+        if limit.count is not None:
+            select.set("limit", exp.Limit(expression=exp.Literal.number(limit.count)))
+        if limit.offset:
+            select.set("offset", exp.Offset(expression=exp.Literal.number(limit.offset)))
         return select
 
 
