@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.json_values import json_objects
 from support.rounds import rounds
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
@@ -46,19 +47,7 @@ def refused(found: ParsedBatch) -> list[tuple[int, bytes | None, str]]:
 
 # Against the strict decoder.
 
-NAMES = st.text(max_size=12).filter(lambda name: name not in {*FIELDS.times, *RESERVED, "service", "namespace"})
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**200), 2**200)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=30)
-    | st.sampled_from(['"', "\\", "\\\\", '\\"', "},{", "[{", "],", "\u2028", "\x00", "é" * 150, "x" * 500])
-)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=10
-)
-OBJECTS = st.dictionaries(NAMES, VALUES, max_size=6)
+OBJECTS = json_objects(without={*FIELDS.times, *RESERVED, "service", "namespace"})
 SPACE = st.sampled_from(["", " ", "\n", "\r\n", "\t ", "\n\n  "])
 
 

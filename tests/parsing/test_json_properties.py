@@ -5,26 +5,13 @@ from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.json_values import json_objects
 
 from tailrace.events import TailraceError
 from tailrace.parsing import Limits, TimeRule, parse_json
 from tailrace.parsing.sanitize import RESERVED
 
-NAMES = st.text(max_size=12).filter(lambda name: name not in {"_time", *RESERVED})
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**200), 2**200)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=30)
-    | st.sampled_from(['"', "\\", "\\\\", '\\"', "}\n{", "},{", "[{", "\u2028", "\x00", "é" * 150, "x" * 500])
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
-    max_leaves=10,
-)
-OBJECTS = st.dictionaries(NAMES, VALUES, max_size=6)
+OBJECTS = json_objects(without={"_time", *RESERVED})
 SPACE = st.sampled_from(["", " ", "\n", "\r\n", "\t ", "\n\n  "])
 
 

@@ -3,27 +3,21 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from query.kit import Desk
-from support.events import batch
+from query.kit import T0_NS, Desk, ask_apl, column_of, put_at
 from support.rounds import rounds
 
 from tailrace.events import BadRequest, Batch
 from tailrace.query import QueryLimits
 from tailrace.query.apl.errors import AplError
-from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplResult
 from tailrace.query.cursors import Cursor, RowCursors, decode, encode
-from tailrace.query.run import run_apl
 
-T0_NS = 1_772_704_800_000_000_000
 PARTS = rounds(2)  # of 100,000 events each
 INT64 = st.integers(-(2**63), 2**63 - 1)
 CURSORS = st.builds(Cursor, INT64, INT64, st.integers(0, 2**64 - 1), st.integers(1, 2**31 - 1), st.booleans())
@@ -36,30 +30,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
-def put(desk: Desk, *events: dict[str, Any]) -> None:
-    """Put events, each of which has its `at` in milliseconds after T0, into `logs`."""
-    times = np.array([T0_NS + event["at"] * 1_000_000 for event in events], np.int64)
-    whole = batch([{name: value for name, value in event.items() if name != "at"} for event in events], "logs")
-    if not desk.lake.has("logs"):
-        desk.lake.create("logs")
-    desk.position += 1
-    desk.lake.accept(desk.position, msgspec.structs.replace(whole, times=times))
-
-
-def ask(desk: Desk, apl: str, **more: Any) -> AplResult:
-    return run_apl(desk.lake, desk.engine, AplRequest(apl=apl, **more), check=lambda dataset: None)
-
-
-def column(result: AplResult, name: str) -> list[Any]:
-    values: list[Any] = result.tables[0].rows[name].to_pylist()
-    return values
-
-
 def pages(desk: Desk, apl: str, size: int, *, descending: bool = True) -> Iterator[AplResult]:
     """All pages, until one comes back empty."""
     cursor = ""
     while True:
-        result = ask(desk, apl, default_limit=size, cursor=cursor)
+        result = ask_apl(desk, apl, default_limit=size, cursor=cursor)
         if not result.tables[0].rows.num_rows:
             assert result.status.min_cursor == result.status.max_cursor == cursor
             return
@@ -113,11 +88,11 @@ def test_equal_rows_are_numbered() -> None:
 )
 def test_pages_have_every_event_once(desk: Desk, apl: str, descending: bool, size: int) -> None:
     # Of several events a time, as those have that come without one.
-    put(desk, *[{"at": n // 5 * 1000, "n": n, "same": 1} for n in range(20)])
+    put_at(desk, *[{"at": n // 5 * 1000, "n": n, "same": 1} for n in range(20)])
     desk.lake.commit_now()
-    put(desk, *[{"at": n // 5 * 1000, "n": n, "other": "x"} for n in range(20, 40)])
+    put_at(desk, *[{"at": n // 5 * 1000, "n": n, "other": "x"} for n in range(20, 40)])
 
-    found = [n for page in pages(desk, apl, size, descending=descending) for n in column(page, "n")]
+    found = [n for page in pages(desk, apl, size, descending=descending) for n in column_of(page, "n")]
 
     wanted = [n for n in range(40) if ("% 2" not in apl or n % 2 == 0) and ("> 5" not in apl or n > 5)]
     assert sorted(found) == wanted
@@ -125,18 +100,18 @@ def test_pages_have_every_event_once(desk: Desk, apl: str, descending: bool, siz
 
 
 def test_equal_events_are_paged_each_once(desk: Desk) -> None:
-    put(desk, *[{"at": 0, "n": 1}] * 23)
+    put_at(desk, *[{"at": 0, "n": 1}] * 23)
 
     assert [page.tables[0].rows.num_rows for page in pages(desk, "logs", 5)] == [5, 5, 5, 5, 3]
 
 
 def test_committing_between_pages_changes_nothing(desk: Desk) -> None:
     events = [{"at": n // 7, "n": n, "x": {"y": [n]}, f"rare{n}": n} for n in range(60)]
-    put(desk, *events[:30])
-    put(desk, *events[30:])
+    put_at(desk, *events[:30])
+    put_at(desk, *events[30:])
     found: list[int] = []
     for number, page in enumerate(pages(desk, "logs", 7)):
-        found += column(page, "n")
+        found += column_of(page, "n")
         if number == 2:
             desk.lake.commit_now()
 
@@ -151,8 +126,8 @@ def test_any_times_and_contents_are_paged_without_gap_or_repeat(
 ) -> None:
     desk = Desk(tmp_path_factory.mktemp("desk"), QueryLimits())
     try:
-        put(desk, *[{"at": time, "kind": kind} for time, kind in events])
-        found = [kind for page in pages(desk, "logs", size) for kind in column(page, "kind")]
+        put_at(desk, *[{"at": time, "kind": kind} for time, kind in events])
+        found = [kind for page in pages(desk, "logs", size) for kind in column_of(page, "kind")]
         assert sorted(found) == sorted(kind for _, kind in events)
     finally:
         desk.close()
@@ -160,7 +135,7 @@ def test_any_times_and_contents_are_paged_without_gap_or_repeat(
 
 @pytest.mark.costly
 def test_events_that_arrive_meanwhile_make_no_gap_and_no_repeat(desk: Desk) -> None:
-    put(desk, *[{"at": n // 3, "n": n} for n in range(300)])
+    put_at(desk, *[{"at": n // 3, "n": n} for n in range(300)])
     stop = threading.Event()
 
     def write() -> None:
@@ -168,15 +143,15 @@ def test_events_that_arrive_meanwhile_make_no_gap_and_no_repeat(desk: Desk) -> N
             if stop.is_set():
                 return
             # Newer ones, ones of the same times as are being paged, and a field that nobody has seen.
-            put(desk, {"at": n, "n": n}, {"at": n % 100, "n": n + 1, f"new{n % 50}": n})
+            put_at(desk, {"at": n, "n": n}, {"at": n % 100, "n": n + 1, f"new{n % 50}": n})
             if n % 100 == 0:
                 desk.lake.commit_now("logs")
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        found = [n for page in pages(desk, "logs | where n < 300", 11) for n in column(page, "n")]
-        every = [n for page in pages(desk, "logs", 50) for n in column(page, "n")]
+        found = [n for page in pages(desk, "logs | where n < 300", 11) for n in column_of(page, "n")]
+        every = [n for page in pages(desk, "logs", 50) for n in column_of(page, "n")]
     finally:
         stop.set()
         writer.join()
@@ -188,24 +163,24 @@ def test_events_that_arrive_meanwhile_make_no_gap_and_no_repeat(desk: Desk) -> N
 
 
 def test_a_cursor_may_be_of_any_row_and_include_it(desk: Desk) -> None:
-    put(desk, *[{"at": n, "n": n} for n in range(10)])
-    result = ask(desk, "logs", include_cursor_field=True)
+    put_at(desk, *[{"at": n, "n": n} for n in range(10)])
+    result = ask_apl(desk, "logs", include_cursor_field=True)
     names = [field.name for field in result.tables[0].fields]
-    cursors = column(result, "_cursor")
+    cursors = column_of(result, "_cursor")
 
     assert names[-1] == "_cursor"
     assert (result.status.max_cursor, result.status.min_cursor) == (cursors[0], cursors[-1])
-    assert column(ask(desk, "logs", cursor=cursors[3]), "n") == [5, 4, 3, 2, 1, 0]
-    assert column(ask(desk, "logs", cursor=cursors[3], include_cursor=True), "n") == [6, 5, 4, 3, 2, 1, 0]
+    assert column_of(ask_apl(desk, "logs", cursor=cursors[3]), "n") == [5, 4, 3, 2, 1, 0]
+    assert column_of(ask_apl(desk, "logs", cursor=cursors[3], include_cursor=True), "n") == [6, 5, 4, 3, 2, 1, 0]
     ascending = "logs | order by _time asc"
-    assert column(ask(desk, ascending, cursor=cursors[3]), "n") == [7, 8, 9]
-    assert column(ask(desk, ascending, cursor=cursors[3], include_cursor=True), "n") == [6, 7, 8, 9]
+    assert column_of(ask_apl(desk, ascending, cursor=cursors[3]), "n") == [7, 8, 9]
+    assert column_of(ask_apl(desk, ascending, cursor=cursors[3], include_cursor=True), "n") == [6, 7, 8, 9]
 
 
 def test_the_figures_of_a_page_are_of_what_was_read_for_it(desk: Desk) -> None:
-    put(desk, *[{"at": n, "n": n} for n in range(10)])
-    first = ask(desk, "logs | where n > 2", default_limit=2)
-    second = ask(desk, "logs | where n > 2", default_limit=2, cursor=first.status.min_cursor)
+    put_at(desk, *[{"at": n, "n": n} for n in range(10)])
+    first = ask_apl(desk, "logs | where n > 2", default_limit=2)
+    second = ask_apl(desk, "logs | where n > 2", default_limit=2, cursor=first.status.min_cursor)
 
     assert (first.status.rows_examined, first.status.rows_matched) == (10, 7)
     assert (second.status.rows_examined, second.status.rows_matched) == (9, 5)
@@ -222,12 +197,12 @@ def test_the_figures_of_a_page_are_of_what_was_read_for_it(desk: Desk) -> None:
     ],
 )
 def test_a_cursor_where_there_is_no_order_of_time_is_refused(desk: Desk, apl: str) -> None:
-    put(desk, *[{"at": n, "n": n} for n in range(10)])
-    cursor = ask(desk, "logs").status.min_cursor
+    put_at(desk, *[{"at": n, "n": n} for n in range(10)])
+    cursor = ask_apl(desk, "logs").status.min_cursor
 
     with pytest.raises(AplError, match="in the order of _time"):
-        ask(desk, apl, cursor=cursor)
-    assert ask(desk, apl).status.min_cursor == ""
+        ask_apl(desk, apl, cursor=cursor)
+    assert ask_apl(desk, apl).status.min_cursor == ""
 
 
 @pytest.mark.rounds
@@ -240,7 +215,7 @@ def test_very_many_events_are_paged_each_once(desk: Desk) -> None:
         desk.lake.accept(part + 1, Batch("logs", lines, times, len(times), T0_NS))
         if part == PARTS // 2:
             desk.lake.commit_now()
-    found = [np.asarray(column(page, "n")) for page in pages(desk, "logs | project n", 50_000)]
+    found = [np.asarray(column_of(page, "n")) for page in pages(desk, "logs | project n", 50_000)]
 
     assert [len(page) for page in found] == [50_000] * (2 * PARTS)
     assert np.array_equal(np.sort(np.concatenate(found)), np.arange(PARTS * 100_000))

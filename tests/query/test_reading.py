@@ -4,22 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from query.kit import Desk
-from support.events import batch
+from query.kit import T0_NS, Desk, ask_apl, column_of, put_at
 from support.rounds import rounds
 
 from tailrace.query import QueryLimits
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplResult
-from tailrace.query.run import run_apl, sql_of
+from tailrace.query.run import sql_of
 from tailrace.query.statistics import LOWER_BOUND
 
-T0_NS = 1_772_704_800_000_000_000
 MS = 1_000_000
 FILES = 8
 PER_FILE = 100  # events, one a millisecond
@@ -40,33 +36,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     made = Desk(tmp_path_factory.mktemp("files"), QueryLimits())
     for file in range(FILES):
         numbers = range(file * PER_FILE, (file + 1) * PER_FILE)
-        put(made, *[{"at": n, "n": n, "even": n % 2 == 0, **({"rare": "x"} if n < 3 else {})} for n in numbers])
+        put_at(made, *[{"at": n, "n": n, "even": n % 2 == 0, **({"rare": "x"} if n < 3 else {})} for n in numbers])
         made.lake.commit_now()
     yield made
     made.close()
 
 
-def put(desk: Desk, *events: dict[str, Any]) -> None:
-    """Put events, each of which has its `at` in milliseconds after T0, into `logs`."""
-    times = np.array([T0_NS + event["at"] * MS for event in events], np.int64)
-    whole = batch([{name: value for name, value in event.items() if name != "at"} for event in events], "logs")
-    if not desk.lake.has("logs"):
-        desk.lake.create("logs")
-    desk.position += 1
-    desk.lake.accept(desk.position, msgspec.structs.replace(whole, times=times))
-
-
-def ask(desk: Desk, apl: str, **more: Any) -> AplResult:
-    return run_apl(desk.lake, desk.engine, AplRequest(apl=apl, **more), check=lambda dataset: None)
-
-
 def rows(result: AplResult) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in result.tables[0].rows.to_pylist()]
-
-
-def column(result: AplResult, name: str) -> list[Any]:
-    values: list[Any] = result.tables[0].rows[name].to_pylist()
-    return values
 
 
 def blocks(result: AplResult) -> tuple[int, int, int]:
@@ -80,15 +57,15 @@ def sql(desk: Desk, apl: str, **more: Any) -> str:
 
 
 def test_a_narrow_range_of_the_request_reads_only_its_files(files: Desk) -> None:
-    result = ask(files, "logs | project n", start_ns=T0_NS + 310 * MS, end_ns=T0_NS + 320 * MS)
+    result = ask_apl(files, "logs | project n", start_ns=T0_NS + 310 * MS, end_ns=T0_NS + 320 * MS)
 
-    assert sorted(column(result, "n")) == list(range(310, 320))
+    assert sorted(column_of(result, "n")) == list(range(310, 320))
     assert blocks(result) == (FILES, 1, FILES - 1)
     assert (result.status.rows_examined, result.status.rows_matched) == (10, 10)
 
 
 def test_a_range_over_two_files_reads_both(files: Desk) -> None:
-    result = ask(files, "logs | summarize count()", start_ns=T0_NS + 290 * MS, end_ns=T0_NS + 310 * MS)
+    result = ask_apl(files, "logs | summarize count()", start_ns=T0_NS + 290 * MS, end_ns=T0_NS + 310 * MS)
 
     assert rows(result) == [(20,)]
     assert blocks(result) == (FILES, 2, FILES - 2)
@@ -103,9 +80,9 @@ def test_a_range_over_two_files_reads_both(files: Desk) -> None:
     ],
 )
 def test_conditions_on_the_time_read_only_the_files_that_can_match(files: Desk, condition: str) -> None:
-    result = ask(files, f"logs | where {condition} | project n")
+    result = ask_apl(files, f"logs | where {condition} | project n")
 
-    assert sorted(column(result, "n")) == list(range(310, 320))
+    assert sorted(column_of(result, "n")) == list(range(310, 320))
     assert blocks(result) == (FILES, 1, FILES - 1)
     assert result.status.rows_matched == 10
 
@@ -113,13 +90,13 @@ def test_conditions_on_the_time_read_only_the_files_that_can_match(files: Desk, 
 def test_a_condition_after_a_limit_narrows_nothing(files: Desk) -> None:
     apl = "logs | order by _time asc | take 3 | where _time > datetime(2026-03-05T10:00:00.100Z) | count"
 
-    assert rows(ask(files, apl)) == [(0,)]
+    assert rows(ask_apl(files, apl)) == [(0,)]
 
 
 def test_alternatives_of_which_one_has_no_time_narrow_nothing(files: Desk) -> None:
     apl = "logs | where _time < datetime(2026-03-05T10:00:00.002Z) or n > 797 | project n"
 
-    assert sorted(column(ask(files, apl), "n")) == [0, 1, 798, 799]
+    assert sorted(column_of(ask_apl(files, apl), "n")) == [0, 1, 798, 799]
 
 
 def test_only_the_columns_named_are_read(files: Desk) -> None:
@@ -131,45 +108,45 @@ def test_only_the_columns_named_are_read(files: Desk) -> None:
 
 
 def test_files_without_a_field_are_not_asked_for_it(files: Desk) -> None:
-    result = ask(files, "logs | where rare == 'x' | project n, rare")
+    result = ask_apl(files, "logs | where rare == 'x' | project n, rare")
 
     assert sorted(rows(result)) == [(0, "x"), (1, "x"), (2, "x")]
 
 
 def test_the_latest_rows_come_from_the_newest_file(files: Desk) -> None:
-    result = ask(files, "logs | limit 20 | project n")
+    result = ask_apl(files, "logs | limit 20 | project n")
 
-    assert column(result, "n") == list(range(799, 779, -1))
+    assert column_of(result, "n") == list(range(799, 779, -1))
     assert blocks(result) == (FILES, 1, FILES - 1)
     assert result.status.rows_examined == PER_FILE
 
 
 def test_the_first_rows_come_from_the_oldest_file(files: Desk) -> None:
-    result = ask(files, "logs | order by _time asc | take 20 | project n")
+    result = ask_apl(files, "logs | order by _time asc | take 20 | project n")
 
-    assert column(result, "n") == list(range(20))
+    assert column_of(result, "n") == list(range(20))
     assert blocks(result) == (FILES, 1, FILES - 1)
 
 
 def test_the_latest_rows_of_a_condition_come_from_as_many_files_as_it_takes(files: Desk) -> None:
-    few = ask(files, "logs | where even | limit 20 | project n")
-    more = ask(files, "logs | where n % 50 == 0 | limit 5 | project n")
-    rare = ask(files, "logs | where rare == 'x' | limit 2 | project n")
+    few = ask_apl(files, "logs | where even | limit 20 | project n")
+    more = ask_apl(files, "logs | where n % 50 == 0 | limit 5 | project n")
+    rare = ask_apl(files, "logs | where rare == 'x' | limit 2 | project n")
 
-    assert column(few, "n") == list(range(798, 758, -2))
+    assert column_of(few, "n") == list(range(798, 758, -2))
     assert few.status.blocks_matched == 1
     assert (few.status.rows_examined, few.status.rows_matched) == (PER_FILE, PER_FILE // 2)
     assert LOWER_BOUND in [each.msg for each in few.status.messages]
-    assert column(more, "n") == [750, 700, 650, 600, 550]
+    assert column_of(more, "n") == [750, 700, 650, 600, 550]
     assert 3 <= more.status.blocks_matched < FILES
-    assert column(rare, "n") == [2, 1]
+    assert column_of(rare, "n") == [2, 1]
     assert (rare.status.blocks_matched, rare.status.rows_matched) == (FILES, 3)
     assert LOWER_BOUND not in [each.msg for each in rare.status.messages]
 
 
 def test_without_a_condition_all_rows_of_the_range_match_though_few_are_read(files: Desk) -> None:
-    plain = ask(files, "logs | limit 20")
-    ranged = ask(files, "logs | limit 20", start_ns=T0_NS, end_ns=T0_NS + 350 * MS)
+    plain = ask_apl(files, "logs | limit 20")
+    ranged = ask_apl(files, "logs | limit 20", start_ns=T0_NS, end_ns=T0_NS + 350 * MS)
 
     assert (plain.status.blocks_matched, plain.status.rows_matched) == (1, FILES * PER_FILE)
     assert (ranged.status.blocks_matched, ranged.status.rows_matched) == (1, 350)
@@ -181,10 +158,10 @@ def test_pages_read_no_file_that_lies_before_them(files: Desk) -> None:
     cursor = ""
     read = []
     while True:
-        result = ask(files, "logs | where even | project n", default_limit=30, cursor=cursor)
+        result = ask_apl(files, "logs | where even | project n", default_limit=30, cursor=cursor)
         if not result.tables[0].rows.num_rows:
             break
-        seen += column(result, "n")
+        seen += column_of(result, "n")
         read.append(result.status.blocks_matched)
         cursor = result.status.min_cursor
 
@@ -193,17 +170,17 @@ def test_pages_read_no_file_that_lies_before_them(files: Desk) -> None:
 
 
 def test_the_latest_rows_are_right_where_files_overlap(desk: Desk) -> None:
-    put(desk, *[{"at": n, "n": n} for n in range(0, 300, 3)])
+    put_at(desk, *[{"at": n, "n": n} for n in range(0, 300, 3)])
     desk.lake.commit_now()
-    put(desk, *[{"at": n, "n": n} for n in range(1, 300, 3)])
+    put_at(desk, *[{"at": n, "n": n} for n in range(1, 300, 3)])
     desk.lake.commit_now()
-    put(desk, {"at": 5000, "n": 5000})
+    put_at(desk, {"at": 5000, "n": 5000})
     desk.lake.commit_now()
-    put(desk, *[{"at": n, "n": n} for n in range(2, 300, 3)])
+    put_at(desk, *[{"at": n, "n": n} for n in range(2, 300, 3)])
 
-    assert column(ask(desk, "logs | limit 10 | project n"), "n") == [5000, *range(299, 290, -1)]
-    assert column(ask(desk, "logs | order by _time asc | limit 10 | project n"), "n") == list(range(10))
-    assert column(ask(desk, "logs | where n % 2 == 0 | limit 4 | project n"), "n") == [5000, 298, 296, 294]
+    assert column_of(ask_apl(desk, "logs | limit 10 | project n"), "n") == [5000, *range(299, 290, -1)]
+    assert column_of(ask_apl(desk, "logs | order by _time asc | limit 10 | project n"), "n") == list(range(10))
+    assert column_of(ask_apl(desk, "logs | where n % 2 == 0 | limit 4 | project n"), "n") == [5000, 298, 296, 294]
 
 
 @pytest.mark.parametrize(
@@ -216,21 +193,21 @@ def test_the_latest_rows_are_right_where_files_overlap(desk: Desk) -> None:
     ],
 )
 def test_counts_and_first_and_last_times_open_no_file(files: Desk, apl: str, expected: list[Any]) -> None:
-    assert rows(ask(files, apl)) == expected
+    assert rows(ask_apl(files, apl)) == expected
     assert "parquet" not in sql(files, apl).lower()
 
 
 def test_counts_of_a_range_open_only_the_files_at_its_ends(files: Desk) -> None:
     apl = "logs | where _time >= datetime(2026-03-05T10:00:00.150Z) | summarize count(), min(_time), max(_time)"
-    [(count, first, last)] = rows(ask(files, apl))
+    [(count, first, last)] = rows(ask_apl(files, apl))
 
     assert (count, first.microsecond, last.microsecond) == (650, 150_000, 799_000)
     assert sql(files, apl).count(".parquet") == 1
 
 
 def test_counts_of_what_has_a_condition_read_the_files(files: Desk) -> None:
-    assert rows(ask(files, "logs | where even | count")) == [(400,)]
-    assert rows(ask(files, "logs | summarize countif(even), max(n), count()")) == [(400, 799, 800)]
+    assert rows(ask_apl(files, "logs | where even | count")) == [(400,)]
+    assert rows(ask_apl(files, "logs | summarize countif(even), max(n), count()")) == [(400, 799, 800)]
 
 
 COMMITS = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=4)
@@ -246,12 +223,12 @@ def test_what_metadata_knows_is_what_reading_would_tell(
         desk.lake.create("logs")
         for number, times in enumerate(commits):
             if times:
-                put(desk, *[{"at": at, "x": 1} for at in times])
+                put_at(desk, *[{"at": at, "x": 1} for at in times])
             if number < 3:
                 desk.lake.commit_now()
         low, high = (None if each is None else T0_NS + each * MS for each in (start, end))
         apl = "logs | summarize count(), min(_time), max(_time)"
-        [(count, first, last)] = rows(ask(desk, apl, start_ns=low, end_ns=high))
+        [(count, first, last)] = rows(ask_apl(desk, apl, start_ns=low, end_ns=high))
         kept = [at for times in commits for at in times if (start is None or at >= start) and (end is None or at < end)]
 
         assert count == len(kept)
