@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.table import CallInvalid
-from tailrace.query.values import Value, as_text, attempt, opaque, text_node
+from tailrace.query.values import Value, as_text, attempt, fn, opaque, text_node
 
 _SPECIAL = frozenset(r"\.+*?()|[]{}^$")
 SPECIAL = r"[\\.+*?()|\[\]{}^$]"
@@ -83,6 +83,14 @@ def groups(regex: str) -> int:
             count += 1
         n += 1
     return count
+
+
+def joined(*parts: str | exp.Expr) -> exp.Expr:
+    """Texts in one, a literal where all are: DuckDB compiles a regex that is no literal for each row again."""
+    nodes = [text_node(part) if isinstance(part, str) else part for part in parts]
+    if all(isinstance(node, exp.Literal) for node in nodes):
+        return text_node("".join(node.this for node in nodes))
+    return fn("concat", *nodes)
 
 
 def escaped(text: str) -> str:
