@@ -1,6 +1,8 @@
 """Functions in Python on a DuckDB that is locked like the server's."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -21,6 +23,23 @@ from tailrace.query.values import BOOL, DYNAMIC, STRING, literal, long, parse_ti
 def test_all_are_registered_under_names_of_their_own(database: duckdb.DuckDBPyConnection) -> None:
     found = database.sql("SELECT function_name FROM duckdb_functions() WHERE function_name LIKE 'apl\\_%' ESCAPE '\\'")
     assert {name for (name,) in found.fetchall()} == {*UDFS, *COLUMN_UDFS, CELL_HASH}
+
+
+def test_a_process_that_imports_the_engine_alone_registers_those_that_the_compiler_calls() -> None:
+    script = """
+import importlib, pkgutil
+import tailrace.query.engines.worker
+from tailrace.query.functions.udf import COLUMN_UDFS, UDFS
+
+registered = {*UDFS, *COLUMN_UDFS}
+import tailrace.query
+for module in pkgutil.walk_packages(tailrace.query.__path__, "tailrace.query."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(sorted({*UDFS, *COLUMN_UDFS} - registered))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_a_cursor_of_the_instance_knows_them(database: duckdb.DuckDBPyConnection) -> None:

@@ -9,8 +9,8 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 
 from tailrace.query.apl.errors import AplError
-from tailrace.query.compile import reports
 from tailrace.query.compile.relation import Key
+from tailrace.query.functions import reports
 from tailrace.query.functions.array import merged
 from tailrace.query.values import (
     BOOL,

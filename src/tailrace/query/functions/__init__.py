@@ -11,9 +11,11 @@ from tailrace.query.functions import (
     genai,
     hashing,
     ip,
+    keyvalues,  # noqa: F401 - registers what the operator parse-kv calls
     math,
     metadata,
     pair,
+    reports,  # noqa: F401 - registers what the aggregations phrases and spotlight call
     rounding,
     series,
     sql,
