@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from tailrace.config import Settings
-from tailrace.lake import LakeSettings, UpkeepSettings
+from tailrace.lake import LakeSettings, MaintenanceSettings
 from tailrace.log import LocalLog
 from tailrace.monitors import DeliverySettings, MailServer
 from tailrace.parsing import Limits
@@ -17,8 +17,8 @@ from tailrace.tail import TailLimits
 # The struct, what its members are called in the settings, and those that are no setting of their own.
 STRUCTS: tuple[tuple[Struct, str, dict[str, str], set[str]], ...] = (
     (Limits(), "", {}, set()),
-    (LakeSettings(), "", {}, {"upkeep"}),
-    (UpkeepSettings(), "", {"every_s": "upkeep_every_s"}, set()),
+    (LakeSettings(), "", {}, {"maintenance"}),
+    (MaintenanceSettings(), "", {"every_s": "maintenance_every_s"}, set()),
     (QueryLimits(), "query_", {}, set()),
     (TailLimits(), "tail_", {}, set()),
     (DeliverySettings(), "outgoing_", {}, {"mail"}),

@@ -1,4 +1,4 @@
-"""Runs steps of upkeep on lakes, each in a process of its own that ends with SIGKILL at a chosen moment of the step.
+"""Steps of maintenance on lakes, each in a process of its own that ends with SIGKILL at a chosen moment of the step.
 
 It reads lines of JSON, `[root, operation, moment, bound_ns]`, and answers each with how its process ended: the negative
 number of a signal, or the exit code, which is 0 where the moment never came. The processes are forked from this one,
@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, UpkeepSettings
+from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, MaintenanceSettings
 from tailrace.lake import catalog as catalog_module
+from tailrace.lake import maintenance as maintenance_module
 from tailrace.lake import rewrite as rewrite_module
 from tailrace.lake import table as table_module
-from tailrace.lake import upkeep as upkeep_module
 from tailrace.lake.table_storage import TableStorage
 
 DATASET = "d"
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9, keep_removed_s=0))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 
 Call = Callable[..., Any]
 
@@ -65,7 +65,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "after the Delta commit, old files there": (table_module.Table, "rewrite", after),
     "one old file removed": (Path, "unlink", after_parquet),
     "old files removed": (TableStorage, "remove_empty_days", before),
-    "swept": (upkeep_module.Keeper, "sweep", after),
+    "swept": (maintenance_module.TableMaintenance, "sweep", after),
 }
 
 
@@ -74,7 +74,7 @@ def odd(file: DataFile, fields: FieldsView) -> Any:
 
 
 def operate(lake: Lake, operation: str, bound_ns: int) -> None:
-    """One step of upkeep, and the removal of what it took out."""
+    """One step of maintenance, and the removal of what it took out."""
     match operation:
         case "compact":
             lake.compact(DATASET)
@@ -83,7 +83,7 @@ def operate(lake: Lake, operation: str, bound_ns: int) -> None:
         case "delete":
             lake.delete_where(DATASET, odd)
         case "retention":
-            lake._datasets[DATASET].keeper.expire(bound_ns // 1000)
+            lake._datasets[DATASET].maintenance.expire(bound_ns // 1000)
     lake.sweep(DATASET)
 
 

@@ -17,11 +17,11 @@ from support.events import FIRST_TIME_NS, batch
 from support.rounds import rounds
 
 from tailrace.events import TailraceError
-from tailrace.lake import Lake, LakeSettings, UpkeepSettings, table
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.log import FileCalls, LocalLog
 
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9, keep_removed_s=0))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 SEGMENT_BYTES = 4096
 CUTS = 60
 FAULTY_CUTS = 40

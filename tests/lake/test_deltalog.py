@@ -14,11 +14,11 @@ from deltalake.exceptions import DeltaError
 from support.events import FIRST_TIME_NS, batch
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import Lake, LakeSettings, UpkeepSettings, table
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
 from tailrace.lake.deltalog import DeltaLog, version_name
 from tailrace.lake.table_storage import TableStorage
 
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9))
 CALLS = ("fsync", "link", "rename", "replace")
 
 
@@ -79,7 +79,7 @@ def test_a_commit_that_fails_at_any_step_is_made_once_with_what_came_meanwhile(
         has_failed = count() > step
         put(lake, 3)
         assert seen(lake) == [1, 2, 3]
-        lake._datasets["d"].keeper.sweep(0)
+        lake._datasets["d"].maintenance.sweep(0)
         assert seen(lake) == [1, 2, 3]
         assert lake.commit_failures <= has_failed
         lake.commit_now("d")
@@ -379,14 +379,14 @@ def test_the_files_of_a_version_that_was_set_aside_stay_until_it_is_removed(lake
     torn(version_path(lake, 2), "empty")
 
     lake = Lake.open(lake.root, BY_HAND)
-    keeper = lake._datasets["d"].keeper
-    keeper.sweep(0)
-    assert keeper.sweep(10**9) == 0
+    maintenance = lake._datasets["d"].maintenance
+    maintenance.sweep(0)
+    assert maintenance.sweep(10**9) == 0
     assert set((lake.root / "d").glob("_day=*/*")) == files
 
     shutil.rmtree(lake.root / "d" / "_tailrace" / "unreadable")
-    keeper.sweep(0)
-    assert keeper.sweep(10**9) == 1
+    maintenance.sweep(0)
+    assert maintenance.sweep(10**9) == 1
     lake.close()
 
 

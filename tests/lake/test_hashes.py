@@ -13,10 +13,10 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, UpkeepSettings
+from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, MaintenanceSettings
 from tailrace.lake.hashes import CHANGED, MISSING, damage, is_hashed
 
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9))
 FLIPS = 150
 DAY_MS = 86_400_000
 
@@ -37,7 +37,7 @@ def files(lake: Lake) -> list[DataFile]:
 
 
 def verify(lake: Lake, *, now_ms: int = DAY_MS) -> None:
-    lake._datasets["d"].keeper.verify(2**40, lambda read: None, now_ms)
+    lake._datasets["d"].maintenance.verify(2**40, lambda read: None, now_ms)
 
 
 def flip(location: str, bit: int) -> None:
@@ -140,29 +140,29 @@ def test_a_damaged_file_goes_when_all_of_it_is_trimmed(lake: Lake) -> None:
 
 def test_each_file_has_its_turn_once_a_day(lake: Lake) -> None:
     verify(lake)
-    assert lake.upkeep.files_verified == 3
+    assert lake.maintenance.files_verified == 3
     verify(lake, now_ms=2 * DAY_MS - 1)
-    assert lake.upkeep.files_verified == 3
+    assert lake.maintenance.files_verified == 3
     verify(lake, now_ms=2 * DAY_MS)
-    assert lake.upkeep.files_verified == 6
+    assert lake.maintenance.files_verified == 6
 
 
 def test_the_background_finds_damage(lake: Lake) -> None:
     flip(files(lake)[2].location, 1000)
     lake.close(commit=False)
 
-    again = Lake.open(lake.root, LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=0.01)))
+    again = Lake.open(lake.root, LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=0.01)))
     wait_until(lambda: again.damaged_files() == 1)
     again.close()
 
 
 def test_a_round_reads_as_much_as_it_may_and_later_ones_make_up_for_more(lake: Lake) -> None:
     size = files(lake)[0].bytes
-    upkeep = lake._upkeep
-    upkeep._settings = UpkeepSettings(every_s=1, verify_bytes_per_s=size // 2)
+    thread = lake._maintenance_thread
+    thread._settings = MaintenanceSettings(every_s=1, verify_bytes_per_s=size // 2)
 
     verified = []
     for _ in range(4):
-        upkeep._verify()
-        verified.append(lake.upkeep.files_verified)
+        thread._verify()
+        verified.append(lake.maintenance.files_verified)
     assert verified == [1, 1, 2, 2]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tailrace.lake import table_storage
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import statistics, write_files
 from tailrace.lake.snapshot import US_PER_DAY
 from tailrace.lake.table_storage import TableStorage
 from tailrace.storage import files
@@ -54,3 +55,15 @@ def test_a_flush_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space left"):
         write_files(TableStorage(tmp_path), rows(5))
     assert list(tmp_path.rglob("*.parquet")) == []
+
+
+def test_a_bound_that_parquet_does_not_keep_is_no_bound(tmp_path: Path) -> None:
+    found: list[pq.FileMetaData] = []
+    table = pa.table({"s": ["b", "c", "z" * 5000, "d", None, None], "all": [1, 2, 3, 4, 5, 6]})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2, metadata_collector=found)
+
+    counted = statistics(found[0])
+
+    assert counted["minValues"] == {"all": 1}
+    assert counted["maxValues"] == {"all": 6}
+    assert counted["nullCount"] == {"s": 2, "all": 0}

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tailrace.events import Batch
-from tailrace.lake import Lake, LakeSettings, Received, UpkeepSettings
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, Received
 
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9))
 LINE = b'{"n":1,"text":"as received"}\n'  # 29 bytes
 
 

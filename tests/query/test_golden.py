@@ -36,7 +36,7 @@ class Stand:
                     self.lake.commit_now(name)
             if where == "compacted":
                 self.lake.compact(name)
-        assert where != "compacted" or self.lake.upkeep.compactions > 0
+        assert where != "compacted" or self.lake.maintenance.compactions > 0
 
     def answer(self, query: str) -> str:
         try:

@@ -14,11 +14,11 @@ from pathlib import Path
 import tailrace.server.serve
 import numpy as np
 from tailrace.events import Batch
-from tailrace.lake import Lake, LakeSettings, UpkeepSettings
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
 from tailrace.log import LocalLog
 
 where = Path(sys.argv[1])
-lake = Lake.open(where / "lake", LakeSettings(upkeep=UpkeepSettings(compact_files=2)))
+lake = Lake.open(where / "lake", LakeSettings(maintenance=MaintenanceSettings(compact_files=2)))
 lake.create("d")
 
 looked_for = []

@@ -61,7 +61,7 @@ def test_no_query_grows_or_ends_the_server_and_no_process_outlives_it(make_serve
 
 
 def test_readiness_names_damaged_files_and_that_no_query_can_be_run(make_server: "MakeServer") -> None:
-    server = make_server("--upkeep-every-s=0.1", "--verify-bytes-per-s=1GiB").start()
+    server = make_server("--maintenance-every-s=0.1", "--verify-bytes-per-s=1GiB").start()
     assert server.client.get("/readyz").json() == {"status": "ok"}
     server.ingest("demo", [{"n": 1}])
     assert server.stop() == 0

@@ -14,7 +14,8 @@ ENV_PREFIX = "TAILRACE_"
 # Settings of earlier versions, and what to do instead.
 REMOVED = {
     "access_url": "a server has one database now: name it by database_url, or leave both out and move a file that "
-    "access_url named to access.db in the data directory, which is imported at the start"
+    "access_url named to access.db in the data directory, which is imported at the start",
+    "upkeep_every_s": "it is maintenance_every_s now",
 }
 MIB = 1024**2
 GIB = 1024**3
@@ -192,7 +193,7 @@ class Settings:
     compact_bytes_per_s: Bytes = Field(
         default=32 * MIB, ge=64 * 1024, description="Most bytes a second that compaction writes."
     )
-    upkeep_every_s: Seconds = Field(
+    maintenance_every_s: Seconds = Field(
         default=60.0,
         gt=0,
         le=86400,

@@ -7,7 +7,9 @@ from tailrace.events.lazy import lazy_imports
 if TYPE_CHECKING:
     from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
     from tailrace.lake.lake import Lake, LakeSettings
-    from tailrace.lake.priority import step_back
+    from tailrace.lake.maintenance import Deletion
+    from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
+    from tailrace.lake.priority import lower_priority
     from tailrace.lake.shred import events_as_rest
     from tailrace.lake.snapshot import (
         REVISION,
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
         TableRoot,
         table_root,
     )
-    from tailrace.lake.upkeep import Deletion, Figures, UpkeepSettings
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 
@@ -33,17 +34,17 @@ __all__ = [
     "DatasetInfo",
     "Deletion",
     "FieldsView",
-    "Figures",
     "Lake",
     "LakeSettings",
+    "MaintenanceCounters",
+    "MaintenanceSettings",
     "Received",
     "RowFilter",
     "RowNumbers",
     "Snapshot",
     "TableRoot",
-    "UpkeepSettings",
     "check_name",
     "events_as_rest",
-    "step_back",
+    "lower_priority",
     "table_root",
 ]

@@ -33,14 +33,16 @@ from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.delta import DeltaError
 from tailrace.lake.fields import Fields, load_fields, store_fields
 from tailrace.lake.hot import HotPart, joined
+from tailrace.lake.maintenance import Deletion, MaintenanceStopped, TableMaintenance
+from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
+from tailrace.lake.maintenance_thread import MaintainedTable, MaintenanceThread
 from tailrace.lake.preload import preload
-from tailrace.lake.priority import step_back
+from tailrace.lake.priority import lower_priority
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.snapshot import FieldsView, Received, RowFilter, Snapshot
 from tailrace.lake.table import Table
 from tailrace.lake.table_storage import TableStorage
-from tailrace.lake.upkeep import Deletion, Figures, Keeper, Stopped, Upkeep, UpkeepSettings
 from tailrace.log import Subscription
 from tailrace.storage.faults import FULL, disk_full, is_full, reason_of
 from tailrace.storage.files import flush, make_directories
@@ -61,7 +63,7 @@ COMMIT_CHECK_S = 0.5
 DRAIN_TIMEOUT_S = 60.0
 COMMIT_RETRY_S = 5.0
 REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
-COMMIT_FAILURES_TOLD = 2  # one after the other, of a dataset, that make it a fault of the lake
+COMMIT_FAILURES_NOTED = 2  # one after the other, of a dataset, that make it a fault of the lake
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
 
 ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
@@ -74,7 +76,7 @@ class LakeSettings(Struct, frozen=True):
     columns_per_dataset: int = 256
     column_density: float = 0.01  # share of recent events
     max_datasets: int = 10_000
-    upkeep: UpkeepSettings = UpkeepSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
 
 
 class Lag(Struct, frozen=True):
@@ -127,7 +129,7 @@ class _Dataset:
     """One dataset while the server runs. Its state is guarded by the lake's lock."""
 
     def __init__(
-        self, stored: _Stored, fields: Fields, shredder: Shredder, keeper: Callable[["_Dataset"], Keeper]
+        self, stored: _Stored, fields: Fields, shredder: Shredder, maintenance: Callable[["_Dataset"], TableMaintenance]
     ) -> None:
         self.info = stored.info
         self.table = stored.table
@@ -153,7 +155,7 @@ class _Dataset:
         self.demanded = False
         self.dropped = False
         self.commit_lock = threading.Lock()
-        self.keeper = keeper(self)
+        self.maintenance = maintenance(self)
 
 
 class Lake:
@@ -170,11 +172,11 @@ class Lake:
         self.commit_failures = 0
         self.shred_failures = 0
         self.set_aside = 0  # files of tables' logs that could not be read when they were opened
-        self.upkeep = Figures()
+        self.maintenance = MaintenanceCounters()
         self._lock = threading.RLock()
         # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
         self._work = threading.Condition(self._lock)  # for the shredding thread
-        self._due_now = threading.Condition(self._lock)  # for the committing thread
+        self._commit_due = threading.Condition(self._lock)  # for the committing thread
         self._progress = threading.Condition(self._lock)  # for snapshots and replay
         self._names = threading.Condition(self._lock)  # for those that create, change and drop datasets
         self._shredder_waits: Literal["for work", "for more", ""] = ""
@@ -187,17 +189,19 @@ class Lake:
         self._failed: BaseException | None = None
         self._shred_trouble = ""  # why shredding does not go on at the moment
         # Its threads are started, and so niced, by the thread that opens it.
-        with ThreadPoolExecutor(1, initializer=step_back) as niced:
+        with ThreadPoolExecutor(1, initializer=lower_priority) as niced:
             self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
         self._unavailable: dict[str, Unavailable] = {}
-        self._upkeep = Upkeep(settings.upkeep, self.upkeep, self._kept, self._is_busy, self._lent)
+        self._maintenance_thread = MaintenanceThread(
+            settings.maintenance, self.maintenance, self._maintained, self._is_busy, self._lent
+        )
         self._dropped = catalog.load_dropped(root)
         self._dropped_stored = True  # as `_dropped` has it
         self._store_dropped_at_s = 0.0
         self._dropped_lock = threading.Lock()  # of the file; taken before the lake's
         self._names_reserved: set[str] = set()
         self._creating: set[str] = set()  # that count as datasets already
-        self._homeless: dict[str, int] = {}  # datasets of batches that have no table, with their first position
+        self._orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self._replaying = True
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
             readings = {
@@ -226,7 +230,7 @@ class Lake:
     ) -> "Lake":
         """Open the lake kept in a directory, which is created when missing, and start its threads.
 
-        What makes room on a full disk is lent the `reserve`.
+        What frees space on a full disk is lent the `reserve`.
         """
         preload()
         make_directories(root)
@@ -236,19 +240,19 @@ class Lake:
         lake = cls(root, settings or LakeSettings(), reserve)
         for thread in lake._threads:
             thread.start()
-        lake._upkeep.start()
+        lake._maintenance_thread.start()
         return lake
 
     def _opened(self, stored: "_Stored") -> _Dataset:
         settings = self.settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
-        return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._keeper)
+        return _Dataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
 
-    def _keeper(self, dataset: _Dataset) -> Keeper:
-        return Keeper(
+    def _maintenance_of(self, dataset: _Dataset) -> TableMaintenance:
+        return TableMaintenance(
             dataset.table,
-            self.settings.upkeep,
-            self.upkeep,
+            self.settings.maintenance,
+            self.maintenance,
             commit_lock=dataset.commit_lock,
             publish=partial(self._adopt, dataset),
         )
@@ -303,7 +307,7 @@ class Lake:
                 dataset = self._made(info)
                 with self._lock:
                     self._datasets[name] = dataset
-                    self._homeless.pop(name, None)
+                    self._orphaned.pop(name, None)
             except OSError as error:
                 raise _refused(f"dataset {name!r} cannot be stored", error) from error
             finally:
@@ -386,7 +390,7 @@ class Lake:
             dataset = None if name in self._unavailable else self._dataset(name)
             with self._lock:
                 self._forget(name)
-                self._homeless.pop(name, None)
+                self._orphaned.pop(name, None)
                 self._unavailable.pop(name, None)
                 if dataset is not None:
                     dataset.dropped = True
@@ -395,11 +399,11 @@ class Lake:
                     dataset.waiting.clear()
                     self._progress.notify_all()
             # Before its files go: without this, its batches in the log would be waited for after a crash. On a full
-            # disk that is tried again, as only its files going may make room.
+            # disk that is tried again, as only its files going may free space.
             self._store_dropped()
             try:
                 with (
-                    dataset.keeper.lock if dataset is not None else nullcontext(),
+                    dataset.maintenance.lock if dataset is not None else nullcontext(),
                     dataset.commit_lock if dataset is not None else nullcontext(),
                 ):
                     catalog.remove(self.root / name)
@@ -484,7 +488,7 @@ class Lake:
         for dataset in datasets:
             if not dataset.table.exists() and not dataset.dropped:
                 found[dataset.info.name] = _gone(dataset)
-            elif dataset.failed_commits >= COMMIT_FAILURES_TOLD:
+            elif dataset.failed_commits >= COMMIT_FAILURES_NOTED:
                 found[dataset.info.name] = (
                     f"dataset {dataset.info.name!r} cannot be committed, {dataset.failed_commits} attempts failed: "
                     f"{dataset.commit_failure}"
@@ -513,7 +517,7 @@ class Lake:
         """Datasets of which files are known to be damaged, each with the files, named beneath its directory."""
         found = {}
         for dataset in list(self._datasets.values()):
-            if damaged := dataset.keeper.damaged:
+            if damaged := dataset.maintenance.damaged:
                 files = ", ".join(sorted(damaged))
                 found[dataset.info.name] = (
                     f"dataset {dataset.info.name!r} has damaged files, and queries that need them are refused: {files}"
@@ -522,7 +526,7 @@ class Lake:
 
     def damaged_files(self) -> int:
         """Files of tables that are known not to be as they were written."""
-        return sum(len(dataset.keeper.damaged) for dataset in list(self._datasets.values()))
+        return sum(len(dataset.maintenance.damaged) for dataset in list(self._datasets.values()))
 
     def uncommitted(self, name: str) -> int:
         """Events of a dataset that are not in its table yet."""
@@ -541,25 +545,25 @@ class Lake:
                 self._accepted = max(self._accepted, position)
                 dataset = self._datasets.get(batch.dataset)
                 if dataset is None:
-                    self._accept_homeless(position, batch.dataset)
+                    self._accept_orphaned(position, batch.dataset)
                     continue
                 self._backlog_bytes += _enqueue(dataset, [(position, batch)], now)
             enough = self._backlog_bytes >= self._linger_bytes
             if self._shredder_waits == "for work" or (enough and self._shredder_waits == "for more"):
                 self._work.notify()
 
-    def _accept_homeless(self, position: int, name: str) -> None:
+    def _accept_orphaned(self, position: int, name: str) -> None:
         """Settle a batch of a dataset that was dropped, or whose directory is missing and may come back."""
-        if position <= self._dropped.get(name, 0) or name in self._homeless:
+        if position <= self._dropped.get(name, 0) or name in self._orphaned:
             return
         if self._replaying or name in self._unavailable:
             logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
-            self._homeless[name] = position
+            self._orphaned[name] = position
         else:
             # It was dropped between this batch's check and its flush. The committing thread stores that, as this one
             # is the log's; until then the log keeps the batch.
             self._forget(name)
-            self._due_now.notify()
+            self._commit_due.notify()
 
     def replayed(self, read: ReadLog | None = None) -> None:
         """Take what is accepted from now on for new: the log has been replayed.
@@ -578,7 +582,7 @@ class Lake:
         return [name for name, each in self._unavailable.items() if not each.is_dropped]
 
     def _reopen_all(self, read: ReadLog) -> None:
-        step_back()
+        lower_priority()
         delay_s = REOPEN_RETRY_S
         while True:
             with self._lock:
@@ -596,7 +600,7 @@ class Lake:
                 if before is None or before.is_dropped:
                     return
                 # Nothing came for it since the replay, as it takes no events.
-                first, last = self._homeless.get(name), self._accepted
+                first, last = self._orphaned.get(name), self._accepted
             try:
                 stored = _stored(self.root / name)
                 dataset = self._opened(stored)
@@ -614,7 +618,7 @@ class Lake:
                 self._datasets[name] = dataset
                 self._backlog_bytes += dataset.waiting_bytes
                 del self._unavailable[name]
-                self._homeless.pop(name, None)
+                self._orphaned.pop(name, None)
                 self._work.notify()
             logger.warning("dataset %r can be used again", name)
 
@@ -639,7 +643,7 @@ class Lake:
 
     def _committed_position(self) -> int:
         behind = [d.committed for d in self._datasets.values() if d.committed < d.accepted]
-        behind += [position - 1 for position in self._homeless.values()]
+        behind += [position - 1 for position in self._orphaned.values()]
         return min(behind, default=self._accepted)
 
     def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
@@ -653,7 +657,7 @@ class Lake:
             hot = tuple(part.rows for part in parts)
             received = sum((part.received for part in parts), dataset.received)
             files = dataset.files
-            if damaged := dataset.keeper.damaged:
+            if damaged := dataset.maintenance.damaged:
                 files = tuple(replace(file, damage=damaged.get(file.name, "")) for file in files)
             found = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
         if found.files and not dataset.table.exists() and not dataset.dropped:
@@ -707,14 +711,14 @@ class Lake:
 
     def close(self, *, commit: bool = True) -> None:
         """Stop the threads; before that commit what is in memory unless told not to (the log has it)."""
-        self._upkeep.close()
+        self._maintenance_thread.close()
         try:
             if commit and self._failed is None:
                 self.commit_now()
         finally:
             with self._lock:
                 self._closing = True
-                for condition in (self._work, self._due_now, self._progress):
+                for condition in (self._work, self._commit_due, self._progress):
                     condition.notify_all()
             for thread in self._threads:
                 thread.join()
@@ -730,7 +734,7 @@ class Lake:
 
     def _shred_forever(self) -> None:
         try:
-            step_back()
+            lower_priority()
             while (work := self._next_work()) is not None:
                 self._shred_until_done(*work)
         except BaseException as error:
@@ -815,19 +819,19 @@ class Lake:
             self._backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
             self._progress.notify_all()
             if dataset.hot_bytes >= self.settings.commit_bytes:
-                self._due_now.notify()
+                self._commit_due.notify()
 
     # Committing
 
     def _commit_forever(self) -> None:
-        step_back()
+        lower_priority()
         while True:
             with self._lock:
                 due = self._due()
                 if not due and not self._is_dropping_due():
                     if self._closing:
                         return
-                    self._due_now.wait(COMMIT_CHECK_S)
+                    self._commit_due.wait(COMMIT_CHECK_S)
                     due = self._due()
                 if self._closing:
                     return
@@ -905,7 +909,7 @@ class Lake:
             dataset.uncommitted_events -= sum(part.rows.num_rows for part in stored)
             self._work.notify()
 
-    # Upkeep
+    # Maintenance
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events of a dataset whose `_time` is before a moment (ns since the Unix epoch).
@@ -917,22 +921,22 @@ class Lake:
         """
         older_than_us = -(-older_than_ns // 1000)
         deleted = 0
-        with self._lent() as is_short:
-            if is_short:
-                deleted = self._make_room(name, older_than_us)
-            with self._kept_alone(name) as dataset:
-                deleted += dataset.keeper.trim(older_than_us, self._pace_of(dataset))
-                if is_short:
-                    dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+        with self._lent() as is_disk_full:
+            if is_disk_full:
+                deleted = self._free_space(name, older_than_us)
+            with self._committed(name) as dataset:
+                deleted += dataset.maintenance.trim(older_than_us, self._pace_of(dataset))
+                if is_disk_full:
+                    dataset.maintenance.sweep(time.time_ns() // 1_000_000, at_once=True)
         return deleted
 
-    def _make_room(self, name: str, older_than_us: int) -> int:
-        """Remove the files whose events are all older, before there may be room to commit; return their events."""
+    def _free_space(self, name: str, older_than_us: int) -> int:
+        """Remove the files whose events are all older, before there may be space to commit; return their events."""
         with self._lock:
             dataset = self._dataset(name)
-        with self._told_of(dataset):
-            deleted = dataset.keeper.expire(older_than_us, "trim")
-            dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+        with self._files_of(dataset):
+            deleted = dataset.maintenance.expire(older_than_us, "trim")
+            dataset.maintenance.sweep(time.time_ns() // 1_000_000, at_once=True)
         return deleted
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
@@ -941,13 +945,13 @@ class Lake:
         Covers what was accepted before the call: that is committed first, so that the filter is asked about files only,
         once for each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
         """
-        with self._lent() as is_short, self._kept_alone(name) as dataset:
+        with self._lent() as is_disk_full, self._committed(name) as dataset:
             # The view of the moment, as other events are committed meanwhile: it knows every column that a file has.
-            deletion = dataset.keeper.delete(
+            deletion = dataset.maintenance.delete(
                 lambda file: matching(file, dataset.view), self._pace_of(dataset), dry_run=dry_run
             )
-            if is_short and not dry_run:
-                dataset.keeper.sweep(time.time_ns() // 1_000_000, at_once=True)
+            if is_disk_full and not dry_run:
+                dataset.maintenance.sweep(time.time_ns() // 1_000_000, at_once=True)
             return deletion
 
     def compact(self, name: str) -> None:
@@ -955,8 +959,8 @@ class Lake:
 
         Answers do not change. Raises as `trim` does.
         """
-        with self._kept_alone(name) as dataset:
-            dataset.keeper.compact(self._pace_of(dataset), time.time_ns() // 1_000_000, whole=True)
+        with self._committed(name) as dataset:
+            dataset.maintenance.compact(self._pace_of(dataset), time.time_ns() // 1_000_000, whole=True)
 
     def sweep(self, name: str) -> int:
         """Remove from the disk what has been no part of a dataset's table for `keep_removed_s`; return how many files.
@@ -965,11 +969,11 @@ class Lake:
         """
         with self._lock:
             dataset = self._dataset(name)
-        with self._told_of(dataset):
-            return dataset.keeper.sweep(time.time_ns() // 1_000_000)
+        with self._files_of(dataset):
+            return dataset.maintenance.sweep(time.time_ns() // 1_000_000)
 
     @contextmanager
-    def _kept_alone(self, name: str) -> Iterator[_Dataset]:
+    def _committed(self, name: str) -> Iterator[_Dataset]:
         """Yield the dataset, with everything that was accepted before in its table."""
         with self._lock:
             wanted = self._dataset(name).accepted
@@ -980,18 +984,18 @@ class Lake:
             if dataset.commit_failure == FULL:
                 raise disk_full()
             raise DatasetUnavailable(f"dataset {name!r} cannot be committed: {dataset.commit_failure}")
-        with self._told_of(dataset):
+        with self._files_of(dataset):
             yield dataset
 
     @contextmanager
-    def _told_of(self, dataset: _Dataset) -> Iterator[None]:
+    def _files_of(self, dataset: _Dataset) -> Iterator[None]:
         """Yield what stops work on a dataset's files becomes one of our errors."""
         name = dataset.info.name
         try:
             if not dataset.table.exists() and not dataset.dropped:
                 raise DatasetUnavailable(_gone(dataset))
             yield
-        except Stopped as error:
+        except MaintenanceStopped as error:
             self._check()
             raise DatasetNotFound(f"dataset {name!r} not found") from error
         except (OSError, DeltaError, pa.ArrowException) as error:
@@ -1003,13 +1007,15 @@ class Lake:
     def _pace_of(self, dataset: _Dataset) -> Pace:
         def pace(written: int) -> None:
             if self._closing or dataset.dropped:
-                raise Stopped
+                raise MaintenanceStopped
 
         return pace
 
-    def _kept(self) -> list[tuple[DatasetInfo, Keeper, Callable[[], bool]]]:
+    def _maintained(self) -> list[MaintainedTable]:
         with self._lock:
-            return [(each.info, each.keeper, partial(getattr, each, "dropped")) for each in self._datasets.values()]
+            return [
+                (each.info, each.maintenance, partial(getattr, each, "dropped")) for each in self._datasets.values()
+            ]
 
     def _is_busy(self) -> bool:
         return self._backlog_bytes > self._linger_bytes

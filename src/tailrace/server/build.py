@@ -207,7 +207,7 @@ def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
         shred_failures=lake.shred_failures,
         set_aside=lake.set_aside,
         damaged_files=lake.damaged_files(),
-        upkeep=lake.upkeep,
+        maintenance=lake.maintenance,
         monitor_runs=runner.runs,
         notifications=runner.notifications,
     )

@@ -18,9 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from tailrace import __version__
-from tailrace.lake import Figures
+from tailrace.lake import MaintenanceCounters
 
-UPKEEP = (
+MAINTENANCE = (
     ("compactions", "tailrace_compactions", "Merges of files of a table into one."),
     ("files_before", "tailrace_compacted_files", "Files that were merged."),
     ("files_after", "tailrace_compacted_files_made", "Files that took their place."),
@@ -29,7 +29,11 @@ UPKEEP = (
     ("rows_deleted", "tailrace_deleted_events", "Events deleted by request."),
     ("files_removed", "tailrace_removed_files", "Files removed from the disk, no part of their table any more."),
     ("files_verified", "tailrace_verified_files", "Files of tables read to see whether they are as they were written."),
-    ("failures", "tailrace_upkeep_failures", "Rounds of upkeep of a dataset that failed and are tried again."),
+    (
+        "failures",
+        "tailrace_maintenance_failures",
+        "Rounds over a dataset that failed and are tried again.",
+    ),
 )
 FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -53,7 +57,7 @@ class Gauges(Struct, frozen=True):
     shred_failures: int  # batches kept whole in `_rest`
     set_aside: int  # files of tables' logs
     damaged_files: int  # of tables
-    upkeep: Figures
+    maintenance: MaintenanceCounters
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
 
@@ -206,8 +210,8 @@ class _Collector(Collector):
         yield GaugeMetricFamily(
             "tailrace_damaged_files", "Files of tables found not to be as they were written.", gauges.damaged_files
         )
-        for counter, name, meaning in UPKEEP:
-            yield CounterMetricFamily(name, meaning, getattr(gauges.upkeep, counter))
+        for counter, name, meaning in MAINTENANCE:
+            yield CounterMetricFamily(name, meaning, getattr(gauges.maintenance, counter))
         runs = CounterMetricFamily("tailrace_monitor_runs", "Runs of monitors: ok, error.", labels=["result"])
         for result, count in gauges.monitor_runs.items():
             runs.add_metric([result], count)

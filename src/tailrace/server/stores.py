@@ -13,7 +13,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.config import Settings
 from tailrace.events import TailraceError
-from tailrace.lake import Lake, LakeSettings, UpkeepSettings
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
 from tailrace.log import FileCalls, LocalLog, Log, Subscription
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
@@ -162,16 +162,16 @@ def _lake_settings(settings: Settings) -> LakeSettings:
         columns_per_dataset=settings.columns_per_dataset,
         column_density=settings.column_density,
         max_datasets=settings.max_datasets,
-        upkeep=_upkeep(settings),
+        maintenance=_maintenance_settings(settings),
     )
 
 
-def _upkeep(settings: Settings) -> UpkeepSettings:
-    return UpkeepSettings(
+def _maintenance_settings(settings: Settings) -> MaintenanceSettings:
+    return MaintenanceSettings(
         compact_files=settings.compact_files,
         compact_bytes=settings.compact_bytes,
         compact_bytes_per_s=settings.compact_bytes_per_s,
         verify_bytes_per_s=settings.verify_bytes_per_s,
         keep_removed_s=max(settings.keep_removed_s, SNAPSHOT_TIMEOUTS * settings.query_timeout_s),
-        every_s=settings.upkeep_every_s,
+        every_s=settings.maintenance_every_s,
     )

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from msgspec import Raw, Struct
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
-from tailrace.lake import events_as_rest, step_back
+from tailrace.lake import events_as_rest, lower_priority
 from tailrace.query import Engine, QueryLimits
 from tailrace.query.predicate import COLUMNS, Predicate
 from tailrace.query.results import shown
@@ -105,7 +105,7 @@ class Tails:
         self.limits = limits
         self.is_read = False  # whether there is any reader: all that ingest looks at while nobody reads
         # Behind those that answer clients; and of their own, so that a tail does not wait for a query.
-        self.threads = ThreadPoolExecutor(THREADS, "tailrace-tail", initializer=step_back)
+        self.threads = ThreadPoolExecutor(THREADS, "tailrace-tail", initializer=lower_priority)
         self._readers: dict[str, list[Reader]] = {}
         self._per_token: Counter[str] = Counter()
         self._closed = False

@@ -256,17 +256,17 @@ def test_what_was_deleted_does_not_return_after_a_kill(make_server: "MakeServer"
 
 def test_a_dataset_of_current_states_is_neither_trimmed_nor_deleted_from(server: "Server") -> None:
     key = server.client.post(
-        "/tailrace/v1/keys", json={"protocol": "moesif", "name": "upkeep-app", "dataset": "upkeep-app"}
+        "/tailrace/v1/keys", json={"protocol": "moesif", "name": "maintained-app", "dataset": "maintained-app"}
     ).json()["key"]
     headers = {"X-Moesif-Application-Id": key}
     sent = http.post(f"{server.url}/v1/users", json={"user_id": "u1"}, headers=headers)
     assert sent.status_code == 201, sent.text
 
-    trim = server.client.post("/v2/datasets/upkeep-app-users/trim", json={"maxDuration": "1s"})
-    delete = server.client.post(DELETE, json={"apl": "['upkeep-app-users'] | where true", "commit": True})
+    trim = server.client.post("/v2/datasets/maintained-app-users/trim", json={"maxDuration": "1s"})
+    delete = server.client.post(DELETE, json={"apl": "['maintained-app-users'] | where true", "commit": True})
 
     assert (trim.status_code, delete.status_code) == (409, 409)
-    assert len(server.sql('SELECT * FROM "upkeep-app-users"')) == 1
+    assert len(server.sql('SELECT * FROM "maintained-app-users"')) == 1
 
 
 def test_a_virtual_field_can_be_a_condition_of_a_deletion(server: "Server", dataset: str) -> None:

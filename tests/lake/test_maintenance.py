@@ -1,4 +1,4 @@
-"""Upkeep: files become fewer, old events go, what is asked to be deleted is; everything else stays as it was."""
+"""Maintenance: files become fewer, old events go, what is asked to be deleted is; everything else stays as it was."""
 
 import json
 import os
@@ -21,17 +21,13 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable, DiskFull
-from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, Snapshot, UpkeepSettings
+from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, MaintenanceSettings, Snapshot
 from tailrace.lake.catalog import load_removed
-from tailrace.lake.parquet import statistics
-from tailrace.lake.rewrite import merged
 from tailrace.lake.snapshot import US_PER_DAY
-from tailrace.lake.table_storage import TableStorage
-from tailrace.lake.upkeep import QUIET_MS, next_merge
 
 MIB = 1024**2
 DAY_NS = US_PER_DAY * 1000
-BY_HAND = LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=1e9))
+BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9))
 FIRST_DAY = FIRST_TIME_NS // DAY_NS
 
 
@@ -70,60 +66,6 @@ def where(condition: Any) -> Any:
 
 def parquet_files(lake: Lake) -> list[Path]:
     return sorted((lake.root / "d").glob("_day=*/*.parquet"))
-
-
-def file(n: int, size: int, *, day: int = 20_000, written_ms: int = 0) -> DataFile:
-    start = day * US_PER_DAY + n
-    return DataFile(f"{n}", f"{n}", size, 10, start, start, frozenset(), written_ms)
-
-
-# What is merged
-
-
-def test_files_of_a_size_are_merged_when_there_are_enough() -> None:
-    policy = UpkeepSettings(compact_files=4)
-    during = 20_000 * 86_400_000
-    few = [file(n, 1000) for n in range(3)]
-
-    assert next_merge(few, policy, during) == []
-    assert next_merge([*few, file(9, 10 * MIB)], policy, during) == []
-    assert next_merge([file(9, 10 * MIB), *few, file(3, 2000)], policy, during) == [*few, file(3, 2000)]
-
-
-def test_a_closed_day_is_merged_wholly_once_it_is_quiet() -> None:
-    policy = UpkeepSettings(compact_files=4)
-    end = 20_001 * 86_400_000
-    both = [file(0, 1000), file(1, MIB)]
-
-    assert next_merge(both, policy, end + QUIET_MS - 1) == []
-    assert next_merge(both, policy, end + QUIET_MS) == both
-    late = [file(0, 1000), file(1, MIB, written_ms=end + 1000)]
-    assert next_merge(late, policy, end + QUIET_MS) == []
-    assert next_merge([file(0, 1000), file(1, 1000, day=20_001)], policy, end + 2 * QUIET_MS) == []
-
-
-def test_no_file_is_made_larger_than_compact_bytes_and_full_ones_are_left() -> None:
-    policy = UpkeepSettings(compact_bytes=10 * MIB)
-    files = [file(0, 6 * MIB), file(1, 6 * MIB), file(2, 3 * MIB), file(3, 20 * MIB)]
-
-    assert next_merge(files, policy, 0, whole=True) == files[1:3]
-    assert next_merge([files[0], files[3]], policy, 0, whole=True) == []
-
-
-@given(st.lists(st.integers(1, 200_000_000), max_size=400), st.integers(2, 20), st.booleans())
-def test_merging_ends_and_leaves_few_files(sizes: list[int], compact_files: int, whole: bool) -> None:
-    policy = UpkeepSettings(compact_files=compact_files)
-    files = [file(n, size) for n, size in enumerate(sizes)]
-    merges = 0
-    while group := next_merge(files, policy, 0, whole=whole):
-        assert len(group) > 1
-        size = sum(each.bytes for each in group)
-        assert size <= policy.compact_bytes
-        files = [each for each in files if each not in group]
-        files.append(file(1000 + merges, size))
-        merges += 1
-    full = sum(sizes) // (policy.compact_bytes // 2) + 1
-    assert len(files) <= full + (1 if whole else 6 * compact_files)
 
 
 # Compaction
@@ -233,63 +175,6 @@ def test_rows_of_equal_time_and_files_that_overlap_are_merged(tmp_path: Path, la
     assert times == sorted(times)
 
 
-@settings(max_examples=rounds(50))
-@given(
-    parts=st.lists(
-        st.lists(st.tuples(st.integers(0, 50), st.integers() | st.none()), min_size=1, max_size=20),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_merging_is_a_stable_sort(parts: list[list[tuple[int, int | None]]], tmp_path_factory: Any) -> None:
-    directory = tmp_path_factory.mktemp("merge")
-    (directory / "in").mkdir()
-    files, expected = [], []
-    for number, part in enumerate(parts):
-        if number % 3:  # of files that are not sorted too
-            part = sorted(part, key=lambda each: each[0])
-        sevens = pa.array([None if v is None else v % 7 for _, v in part], pa.int64())
-        names = {"v": pa.array([str(v) for _, v in part]), f"only.{number % 2}": sevens}
-        times = pa.array([t for t, _ in part], pa.timestamp("us", "UTC"))
-        path = directory / "in" / f"{number}.parquet"
-        pq.write_table(pa.table({"_time": times, **names}), path, row_group_size=7)
-        lows = [t for t, _ in part]
-        size = path.stat().st_size
-        files.append(DataFile(f"in/{path.name}", str(path), size, len(part), min(lows), max(lows), frozenset(names)))
-        expected += [(t, str(v)) for t, v in sorted(part, key=lambda each: each[0])]
-
-    new = merged(TableStorage(directory), files, lambda written: None)
-
-    assert new is not None
-    found = pq.ParquetFile(new[1].location).read()
-    values = zip(found["_time"].cast(pa.int64()).to_pylist(), found["v"].to_pylist(), strict=True)
-    assert list(values) == sorted(expected, key=lambda each: each[0])
-    assert new[1].rows == len(expected)
-
-
-def test_many_row_groups_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.lake.rewrite.ROW_GROUP_ROWS", 100)
-    monkeypatch.setattr("tailrace.lake.rewrite.READ_ROWS", 7)
-    generator = np.random.default_rng(5)
-    files = []
-    for number in range(5):
-        times = np.sort(generator.integers(0, 1000, 300))
-        path = tmp_path / f"{number}.parquet"
-        table = pa.table({"_time": pa.array(times, pa.timestamp("us", "UTC")), "n": np.arange(300) + 1000 * number})
-        pq.write_table(table, path, row_group_size=64)
-        files.append(DataFile(path.name, str(path), 1, 300, int(times[0]), int(times[-1]), frozenset()))
-
-    new = merged(TableStorage(tmp_path), files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
-
-    assert new is not None
-    opened = pq.ParquetFile(new[1].location)
-    assert opened.num_row_groups == 14
-    times = opened.read()["_time"].cast(pa.int64()).to_numpy()
-    assert bool(np.all(np.diff(times) >= 0))
-    kept = {1000 * number + n for number in range(5) for n in range(300) if number != 2 or n % 2}
-    assert sorted(opened.read()["n"].to_pylist()) == sorted(kept)
-
-
 def test_a_merge_that_fails_or_is_stopped_leaves_no_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lake, 3)
     before = parquet_files(lake)
@@ -332,17 +217,17 @@ def test_any_events_are_the_same_after_compaction(parts: list[list[Any]], tmp_pa
 
 
 def test_the_background_compacts_and_removes_what_is_left_over(tmp_path: Path) -> None:
-    eager = UpkeepSettings(compact_files=2, every_s=0.01, keep_removed_s=0)
-    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, upkeep=eager))
+    eager = MaintenanceSettings(compact_files=2, every_s=0.01, keep_removed_s=0)
+    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, maintenance=eager))
     lake.create("d")
     fill(lake, 10)
 
     wait_until(lambda: len(parquet_files_in(tmp_path)) == 1)
     assert sorted(numbers(lake)) == list(range(1, 11))
-    assert lake.upkeep.compactions > 0
-    assert lake.upkeep.files_before - lake.upkeep.files_after == 9
-    wait_until(lambda: lake.upkeep.files_removed == lake.upkeep.files_before)
-    assert lake.upkeep.failures == 0
+    assert lake.maintenance.compactions > 0
+    assert lake.maintenance.files_before - lake.maintenance.files_after == 9
+    wait_until(lambda: lake.maintenance.files_removed == lake.maintenance.files_before)
+    assert lake.maintenance.failures == 0
     lake.close()
 
 
@@ -352,13 +237,13 @@ def parquet_files_in(root: Path) -> list[Path]:
 
 @pytest.mark.costly
 def test_every_row_is_in_a_snapshot_once_while_files_are_compacted(tmp_path: Path) -> None:
-    eager = UpkeepSettings(compact_files=2, every_s=0.001)
-    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, upkeep=eager))
+    eager = MaintenanceSettings(compact_files=2, every_s=0.001)
+    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, maintenance=eager))
     lake.create("d")
     for n in range(1, 60):
         fill(lake, 1, first=n)
         assert sorted(numbers(lake)) == list(range(1, n + 1))
-    assert lake.upkeep.compactions > 0
+    assert lake.maintenance.compactions > 0
     lake.close()
 
 
@@ -385,13 +270,13 @@ def test_files_are_removed_when_their_time_is_over_and_a_restart_does_not_begin_
     lake.close()
 
     lake = Lake.open(tmp_path, BY_HAND)
-    keeper = lake._datasets["d"].keeper
+    maintenance = lake._datasets["d"].maintenance
     at_ms = min(removed.values())
-    assert keeper.sweep(at_ms + 3_599_000) == 0
-    assert keeper.sweep(max(removed.values()) + 3_600_000) == 3
+    assert maintenance.sweep(at_ms + 3_599_000) == 0
+    assert maintenance.sweep(max(removed.values()) + 3_600_000) == 3
     assert [Path(each.location) for each in lake.snapshot("d").files] == parquet_files_in(tmp_path)
     assert load_removed(tmp_path / "d") == {}
-    assert lake.upkeep.files_removed == 3
+    assert lake.maintenance.files_removed == 3
     lake.close()
 
 
@@ -402,11 +287,11 @@ def test_what_a_crash_left_is_removed_when_its_time_is_over_and_no_other_file(la
     orphan.write_bytes(b"half of a file")
     (directory / "_day=1999-01-01").mkdir()
     (directory / "_day=1999-01-01/part-x.zstd.parquet").write_bytes(b"")
-    keeper = lake._datasets["d"].keeper
+    maintenance = lake._datasets["d"].maintenance
 
-    assert keeper.sweep(1_000_000) == 0
-    assert keeper.sweep(1_000_000 + 3_599_999) == 0
-    assert keeper.sweep(1_000_000 + 3_600_000) == 2
+    assert maintenance.sweep(1_000_000) == 0
+    assert maintenance.sweep(1_000_000 + 3_599_999) == 0
+    assert maintenance.sweep(1_000_000 + 3_600_000) == 2
 
     assert numbers(lake) == [1]
     assert [path.name for path in directory.glob("_day=*")] == [parquet_files(lake)[0].parent.name]
@@ -417,10 +302,10 @@ def test_a_spoiled_list_of_removed_files_is_set_aside_and_costs_time_only(lake: 
     lake.compact("d")
     kept = lake.root / "d" / "_tailrace" / "removed.json"
     kept.write_bytes(b"")
-    keeper = lake._datasets["d"].keeper
+    maintenance = lake._datasets["d"].maintenance
 
-    assert keeper.sweep(1_000_000) == 0
-    assert keeper.sweep(1_000_000 + 3_600_000) == 2
+    assert maintenance.sweep(1_000_000) == 0
+    assert maintenance.sweep(1_000_000 + 3_600_000) == 2
     assert kept.with_name("removed.json.damaged").exists()
     assert numbers(lake) == [1, 2]
 
@@ -447,7 +332,7 @@ def test_a_rewrite_whose_end_was_not_seen_is_recognised(lake: Lake, monkeypatch:
 
 
 def test_retention_takes_whole_files_that_are_past_it(tmp_path: Path) -> None:
-    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, upkeep=UpkeepSettings(every_s=0.01)))
+    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=0.01)))
     lake.create("d")
     now = time.time_ns()
     for position, age_days in enumerate((40, 31, 29, 1), start=1):
@@ -457,7 +342,7 @@ def test_retention_takes_whole_files_that_are_past_it(tmp_path: Path) -> None:
     lake.update("d", retention_days=30, use_retention_period=False)
     lake.update("d", retention_days=30, use_retention_period=True)
 
-    wait_until(lambda: lake.upkeep.rows_expired == 2)
+    wait_until(lambda: lake.maintenance.rows_expired == 2)
     assert sorted(numbers(lake)) == [1, 29]
     assert DeltaTable(tmp_path / "d").transaction_version("tailrace-log") == 4
     lake.close()
@@ -466,7 +351,7 @@ def test_retention_takes_whole_files_that_are_past_it(tmp_path: Path) -> None:
 def test_without_retention_nothing_expires(lake: Lake) -> None:
     fill(lake, 2, first_ns=DAY_NS)
     info = lake.update("d", retention_days=1, use_retention_period=False)
-    lake._datasets["d"].keeper.tend(info, lambda written: None, FIRST_TIME_NS // 1_000_000)
+    lake._datasets["d"].maintenance.run_due(info, lambda written: None, FIRST_TIME_NS // 1_000_000)
 
     assert sorted(numbers(lake)) == [1, 2]
 
@@ -484,7 +369,7 @@ def test_trim_deletes_what_is_older_in_files_and_in_memory(lake: Lake) -> None:
     assert lake.trim("d", FIRST_TIME_NS + 2_000_000) == 5
     assert sorted(numbers(lake)) == [2, 3, 4, 12, 13, 14]
     assert lake.trim("d", FIRST_TIME_NS + 2_000_000) == 0
-    assert lake.upkeep.rows_deleted == 5
+    assert lake.maintenance.rows_deleted == 5
     assert lake.trim("d", FIRST_TIME_NS + DAY_NS) == 6
     assert numbers(lake) == []
     fill(lake, 1, first=4)
@@ -604,21 +489,6 @@ def test_work_on_a_dataset_that_is_not_there_or_gone_is_refused(lake: Lake) -> N
         lake.trim("d", 0)
     os.rename(lake.root / "away", lake.root / "d")
     assert lake.trim("d", 0) == 0
-
-
-# Statistics
-
-
-def test_a_bound_that_parquet_does_not_keep_is_no_bound(tmp_path: Path) -> None:
-    found: list[pq.FileMetaData] = []
-    table = pa.table({"s": ["b", "c", "z" * 5000, "d", None, None], "all": [1, 2, 3, 4, 5, 6]})
-    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2, metadata_collector=found)
-
-    counted = statistics(found[0])
-
-    assert counted["minValues"] == {"all": 1}
-    assert counted["maxValues"] == {"all": 6}
-    assert counted["nullCount"] == {"s": 2, "all": 0}
 
 
 def test_a_table_keeps_its_own_log_short(lake: Lake) -> None:

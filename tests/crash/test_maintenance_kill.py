@@ -1,4 +1,4 @@
-"""Upkeep killed at each of its steps, and a server killed at any moment of it: no event is lost or doubled."""
+"""Maintenance killed at each of its steps, and a server killed at any moment of it: no event is lost or doubled."""
 
 import json
 import random
@@ -45,7 +45,7 @@ WRITES = ("new file half written", "new file written, not flushed")
 
 @pytest.fixture(scope="module")
 def interrupted() -> Iterator[Callable[..., int]]:
-    """Run a step of upkeep in a process that ends at a moment of it, and return how it ended."""
+    """Run a step of maintenance in a process that ends at a moment of it, and return how it ended."""
     program = [sys.executable, str(Path(__file__).with_name("interrupted.py"))]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as running:
 
@@ -60,7 +60,7 @@ def interrupted() -> Iterator[Callable[..., int]]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("operation", LEFT)
-def test_a_kill_at_a_step_of_upkeep_loses_and_doubles_nothing(
+def test_a_kill_at_a_step_of_maintenance_loses_and_doubles_nothing(
     tmp_path: Path, operation: str, moment: str, interrupted: Callable[..., int]
 ) -> None:
     if operation == "retention" and moment in WRITES:
@@ -102,7 +102,7 @@ def test_what_was_acknowledged_is_there_once_when_a_server_is_killed_while_it_co
         "--commit-age-s=0.1",
         "--log-segment-bytes=256KiB",
         "--compact-files=2",
-        "--upkeep-every-s=0.01",
+        "--maintenance-every-s=0.01",
         "--query-timeout-s=0.5",  # so that files are removed within the test
         "--keep-removed-s=0",
     ).start()

@@ -1,11 +1,10 @@
-"""Upkeep of tables: compaction, retention, deleting rows, and removing files that nothing refers to any more."""
+"""Maintenance of a table: compaction, retention, deleting rows, removing old files, finding damage."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from msgspec import Struct
@@ -14,38 +13,23 @@ from msgspec.structs import replace
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.compaction import next_merge
 from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.hashes import is_hashed
+from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
 from tailrace.lake.parquet import NewFile
-from tailrace.lake.priority import step_back
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
 from tailrace.lake.table import Table
 
 logger = logging.getLogger(__name__)
 
-MAX_MERGED_FILES = 256  # into one
-MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
-SMALLEST_TIER_BYTES = 64 * 1024
-TIER_FACTOR = 8
-QUIET_MS = 3_600_000  # a day is closed once it has been over, and nothing new was written to it, for this long
 VERIFY_AGAIN_MS = 86_400_000  # between two readings of a file, to see whether it is as it was written
-LOOK_AGAIN_MS = 600_000  # at a table in which there was nothing to do and which has not changed
-PAUSE_S = 5.0  # at most, for each row group written, while ingest needs the machine
-CHECK_S = 0.1
+COMPACT_AGAIN_MS = 600_000  # at a table in which there was nothing to do and which has not changed
 MS_PER_DAY = 86_400_000
 US_PER_MS = 1_000
 
 FOUND_BEFORE = "it was found damaged before a restart"
-
-
-class UpkeepSettings(Struct, frozen=True):
-    compact_files: int = 16  # of about the same size and of one day, that are made one; 0 for no compaction
-    compact_bytes: int = 128 * 1024 * 1024  # a file of this size is left as it is, none is made larger
-    compact_bytes_per_s: int = 32 * 1024 * 1024  # written by compaction
-    verify_bytes_per_s: int = 1024 * 1024  # of files read to see whether they are as they were written; 0 for none
-    keep_removed_s: float = 3600.0  # how long a file stays on disk once it is no part of its table
-    every_s: float = 60.0
 
 
 class Deletion(Struct, frozen=True):
@@ -59,97 +43,12 @@ class Deletion(Struct, frozen=True):
     last_ns: int | None = None
 
 
-class Figures:
-    """Counters since the start. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.compactions = 0
-        self.files_before = 0  # of compactions
-        self.files_after = 0
-        self.bytes_rewritten = 0  # written by compactions and deletions
-        self.rows_expired = 0  # by retention
-        self.rows_deleted = 0  # by trimming and deleting
-        self.files_removed = 0  # from the disk
-        self.files_verified = 0  # against the hash in their name
-        self.failures = 0
-        self._lock = threading.Lock()
-
-    def add(self, **amounts: int) -> None:
-        """Count: each name is one of the counters."""
-        with self._lock:
-            for name, amount in amounts.items():
-                setattr(self, name, getattr(self, name) + amount)
+class MaintenanceStopped(Exception):
+    """The maintenance in the background is to end; what it had begun is undone."""
 
 
-class Stopped(Exception):
-    """The upkeep in the background is to end; what it had begun is undone."""
-
-
-def next_merge(
-    files: Iterable[DataFile], settings: UpkeepSettings, now_ms: int, *, whole: bool = False
-) -> list[DataFile]:
-    """Return the next files to be merged into one, in the order of time; none where there is nothing to do.
-
-    They are of one day, each smaller than `compact_bytes`, together about that at most. A closed day is merged into as
-    few files as that allows; with `whole` every day is. Of any other day `compact_files` of about the same size are
-    merged, so that a row is written again once a tier and not with every commit. The newest day comes first.
-    """
-    by_day = groupby(sorted(files, key=_day, reverse=True), key=_day)
-    for day, group in by_day:
-        every = list(group)
-        small = sorted((file for file in every if file.bytes < settings.compact_bytes), key=_by_time)
-        if len(small) < 2:
-            continue
-        if whole or _is_closed(day, every, now_ms):
-            tiers = [small]
-        else:
-            tiers = [list(tier) for _, tier in groupby(sorted(small, key=_tier), key=_tier)]
-            tiers = [tier for tier in tiers if len(tier) >= settings.compact_files]
-        for tier in tiers:
-            for cut in _cuts(tier, settings.compact_bytes):
-                if len(cut) > 1:
-                    return cut
-    return []
-
-
-def _day(file: DataFile) -> int:
-    return file.day
-
-
-def _by_time(file: DataFile) -> tuple[int, int]:
-    return file.min_time_us, file.written_ms
-
-
-def _tier(file: DataFile) -> int:
-    tier, size = 0, file.bytes
-    while size > SMALLEST_TIER_BYTES:
-        size //= TIER_FACTOR
-        tier += 1
-    return tier
-
-
-def _is_closed(day: int, files: Iterable[DataFile], now_ms: int) -> bool:
-    last_ms = max((day + 1) * MS_PER_DAY, *(file.written_ms for file in files))
-    return now_ms - last_ms >= QUIET_MS
-
-
-def _cuts(files: Iterable[DataFile], max_bytes: int) -> Iterator[list[DataFile]]:
-    """Stretches that can each be one file."""
-    cut: list[DataFile] = []
-    size = rows = 0
-    for file in files:
-        size += file.bytes
-        rows += file.rows
-        if cut and (size > max_bytes or rows > MAX_MERGED_ROWS or len(cut) >= MAX_MERGED_FILES):
-            yield cut
-            cut, size, rows = [], file.bytes, file.rows
-        cut.append(file)
-    if cut:
-        yield cut
-
-
-class Keeper:
-    """The upkeep of one table. Thread-safe.
+class TableMaintenance:
+    """The maintenance of one table. Thread-safe.
 
     A file that is taken out of the table stays on disk for `keep_removed_s`: queries under way read it, and so may
     other engines that opened the table before. When it was taken out is kept beside the table, over a restart too.
@@ -158,8 +57,8 @@ class Keeper:
     def __init__(
         self,
         table: Table,
-        settings: UpkeepSettings,
-        figures: Figures,
+        settings: MaintenanceSettings,
+        counters: MaintenanceCounters,
         *,
         commit_lock: threading.Lock,
         publish: Callable[[], None],
@@ -167,13 +66,13 @@ class Keeper:
         self.table = table
         self.lock = threading.Lock()  # taken before the lock of commits, and held while files are written
         self._settings = settings
-        self._figures = figures
+        self._counters = counters
         self._commit_lock = commit_lock
         self._publish = publish
         self._sweep_due_ms = 0
         self._is_sure = True  # of the files of the table
-        self._settled: tuple[DataFile, ...] | None = None
-        self._look_again_ms = 0
+        self._compacted: tuple[DataFile, ...] | None = None
+        self._compact_again_ms = 0
         self._to_verify: list[DataFile] = []
         damaged = catalog.load_damaged(table.storage.directory)
         self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
@@ -181,8 +80,8 @@ class Keeper:
 
     # In the background
 
-    def tend(self, info: DatasetInfo, pace: Pace, now_ms: int, *, is_short: bool = False) -> None:
-        """Whatever is due; where the disk `is_short` of room, only what makes some.
+    def run_due(self, info: DatasetInfo, pace: Pace, now_ms: int, *, is_disk_full: bool = False) -> None:
+        """Do whatever is due; with `is_disk_full` only what frees space.
 
         Raises what `pace` raises, and whatever is wrong with the files.
         """
@@ -190,7 +89,7 @@ class Keeper:
             return
         if info.use_retention_period and info.retention_days > 0:
             self.expire(now_ms * US_PER_MS - info.retention_days * US_PER_DAY)
-        if is_short:
+        if is_disk_full:
             self.sweep(now_ms, at_once=True)
             return
         if self._settings.compact_files:
@@ -206,26 +105,26 @@ class Keeper:
             files = [file for file in self.table.files if file.max_time_us < older_than_us]
             self._replace(files, [], what, changes_data=True)
         rows = sum(file.rows for file in files)
-        self._figures.add(rows_expired=rows)
+        self._counters.add(rows_expired=rows)
         return rows
 
     def compact(self, pace: Pace, now_ms: int, *, whole: bool = False) -> None:
         """Merge small files until there is nothing to merge, as `next_merge` says."""
-        if self._settled is self.table.files and now_ms < self._look_again_ms and not whole:
+        if self._compacted is self.table.files and now_ms < self._compact_again_ms and not whole:
             return
         while True:
             with self._working():
                 sound = [file for file in self.table.files if file.name not in self.damaged]
                 files = next_merge(sound, self._settings, now_ms, whole=whole)
                 if not files:
-                    self._settled, self._look_again_ms = self.table.files, now_ms + LOOK_AGAIN_MS
+                    self._compacted, self._compact_again_ms = self.table.files, now_ms + COMPACT_AGAIN_MS
                     return
                 if [file for file in files if not self._is_sound(file)]:
                     continue
                 new = merged(self.table.storage, files, pace)
                 after = [] if new is None else [new]
                 self._replace(files, after, "compaction", changes_data=False)
-            self._figures.add(
+            self._counters.add(
                 compactions=1,
                 files_before=len(files),
                 files_after=len(after),
@@ -235,7 +134,7 @@ class Keeper:
     def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
         """Remove from the disk what has been no part of the table for `keep_removed_s`; return the number of files.
 
-        With `at_once` all that is no part of it: room is worth more than a query that began before and still reads it.
+        With `at_once` all that is no part of it: space is worth more than a query that began before and still reads it.
 
         What an interrupted commit or compaction left behind counts from when it is first met. Nothing of that goes
         while a version of the table is set aside: it may be what that version put into the table.
@@ -267,7 +166,7 @@ class Keeper:
                 with self._commit_lock:
                     self.table.storage.remove_empty_days()
             self._sweep_due_ms = min(removed.values()) + keep_ms if removed else now_ms + MS_PER_DAY
-        self._figures.add(files_removed=len(due))
+        self._counters.add(files_removed=len(due))
         return len(due)
 
     # Damage
@@ -297,7 +196,7 @@ class Keeper:
     def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
         """Whether a file is as it was written; the lock is held."""
         reason = self.table.storage.damage(file, of_disk=of_disk)
-        self._figures.add(files_verified=1)
+        self._counters.add(files_verified=1)
         known = self.damaged.get(file.name)
         if reason and reason != known:
             logger.error("%s is damaged: %s; queries of it are refused", file.location, reason)
@@ -376,7 +275,7 @@ class Keeper:
             if gone and not dry_run:
                 self._replace(gone, new, what, changes_data=True)
         if not dry_run:
-            self._figures.add(rows_deleted=matched, bytes_rewritten=sum(file.bytes for _, file in new))
+            self._counters.add(rows_deleted=matched, bytes_rewritten=sum(file.bytes for _, file in new))
         return Deletion(
             files_removed=removed,
             files_rewritten=rewritten,
@@ -385,8 +284,6 @@ class Keeper:
             first_ns=min(low for low, _ in ranges) * 1000 if ranges else None,
             last_ns=max(high for _, high in ranges) * 1000 if ranges else None,
         )
-
-    # Both
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -415,88 +312,3 @@ class Keeper:
         if self.damaged:
             self._note_damage(self.damaged)
         self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)
-
-
-class Upkeep:
-    """The thread that tends all tables, one after the other, behind everything else.
-
-    `kept()` gives the tables; `is_busy()` tells whether ingest needs the machine; `lend()` is `Reserve.lent`.
-    """
-
-    def __init__(
-        self,
-        settings: UpkeepSettings,
-        figures: Figures,
-        kept: Callable[[], Sequence[tuple[DatasetInfo, Keeper, Callable[[], bool]]]],
-        is_busy: Callable[[], bool],
-        lend: Callable[[], AbstractContextManager[bool]],
-    ) -> None:
-        self._lend = lend
-        self._verify_bytes = 0  # that may be read in this round; less than 0 where one before has read more
-        self._verify_turn = 0  # of the table that comes first
-        self._settings = settings
-        self._figures = figures
-        self._kept = kept
-        self._is_busy = is_busy
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._forever, name="tailrace-upkeep", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread; what it was at is undone."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _forever(self) -> None:
-        step_back()
-        while not self._stop.wait(self._settings.every_s):
-            for info, keeper, is_gone in self._kept():
-                try:
-                    with self._lend() as is_short:
-                        keeper.tend(info, self._pace(is_gone), time.time_ns() // 1_000_000, is_short=is_short)
-                except Stopped:
-                    if self._stop.is_set():
-                        return
-                except Exception:
-                    if not is_gone():
-                        logger.exception("upkeep of %r failed and is tried again", info.name)
-                        self._figures.add(failures=1)
-            try:
-                self._verify()
-            except Stopped:
-                if self._stop.is_set():
-                    return
-
-    def _verify(self) -> None:
-        """Read files of all tables in turn, as many bytes as a round allows; what one takes more, others make up."""
-        round_bytes = int(self._settings.verify_bytes_per_s * self._settings.every_s)
-        self._verify_bytes = min(self._verify_bytes, 0) + round_bytes
-        tables = list(self._kept())
-        turn = self._verify_turn % max(len(tables), 1)
-        for info, keeper, is_gone in tables[turn:] + tables[:turn]:
-            if self._verify_bytes <= 0:
-                return
-            self._verify_turn += 1
-            now_ms = time.time_ns() // 1_000_000
-            try:
-                self._verify_bytes -= keeper.verify(self._verify_bytes, self._pace(is_gone), now_ms)
-            except Stopped:
-                if self._stop.is_set():
-                    raise
-            except Exception:
-                if not is_gone():
-                    logger.exception("the files of %r could not be verified", info.name)
-                    self._figures.add(failures=1)
-
-    def _pace(self, is_gone: Callable[[], bool]) -> Pace:
-        def pace(written: int) -> None:
-            patience_s = PAUSE_S
-            while self._is_busy() and patience_s > 0 and not is_gone() and not self._stop.wait(CHECK_S):
-                patience_s -= CHECK_S
-            if self._stop.wait(written / self._settings.compact_bytes_per_s) or is_gone():
-                raise Stopped
-
-        return pace
