@@ -1,4 +1,4 @@
-"""The room that is set aside: kept while the disk has some, lent when it has none."""
+"""Disk space that is set aside while there is some, and lent when there is none."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tailrace.storage.reserve import Reserve
 MIB = 1024 * 1024
 
 
-def test_room_is_set_aside_and_lent_when_the_disk_is_full(tmp_path: Path) -> None:
+def test_space_is_set_aside_and_lent_when_the_disk_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 64) as disk:
         reserve = Reserve(disk / "reserve", 2 * MIB)
         reserve.keep()
@@ -21,7 +21,7 @@ def test_room_is_set_aside_and_lent_when_the_disk_is_full(tmp_path: Path) -> Non
             (disk / "made").write_bytes(bytes(2 * MIB - 64 * 1024))
 
         assert not (disk / "reserve").exists()
-        reserve.keep()  # there is no room for it yet
+        reserve.keep()  # there is no space for it yet
         assert not (disk / "reserve").exists()
         filling.unlink()
         reserve.keep()
@@ -34,7 +34,7 @@ def test_no_more_than_a_share_of_a_small_disk_is_set_aside(tmp_path: Path) -> No
         assert (disk / "reserve").stat().st_size == MIB
 
 
-def test_what_makes_room_at_the_same_time_shares_it(tmp_path: Path) -> None:
+def test_what_frees_space_at_the_same_time_shares_the_reserve(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 32) as disk:
         reserve = Reserve(disk / "reserve")
         reserve.keep()

@@ -29,7 +29,7 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill(directory: Path) -> Path:
-    """Take up all the room on the disk of a directory with one file; its removal gives it back."""
+    """Take up all the space on the disk of a directory with one file; its removal gives it back."""
     file = directory / "filling"
     with file.open("ab", buffering=0) as opened:
         for size in (1024 * 1024, 4096, 1):

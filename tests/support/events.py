@@ -27,7 +27,7 @@ def flat(event: dict[str, Any]) -> Flat:
 
     Floats are told from integers by their type, as `==` would not.
     """
-    found: Flat = {}
+    fields: Flat = {}
 
     def walk(value: dict[str, Any], path: str) -> None:
         for key, inner in value.items():
@@ -35,10 +35,10 @@ def flat(event: dict[str, Any]) -> Flat:
             if isinstance(inner, dict) and inner:
                 walk(inner, here + ".")
             else:
-                found[here] = inner
+                fields[here] = inner
 
     walk({key: value for key, value in event.items() if key != "_time"}, "")
-    return {path: typed(value) for path, value in found.items() if value is not None}
+    return {path: typed(value) for path, value in fields.items() if value is not None}
 
 
 def typed(value: Any) -> Any:

@@ -62,8 +62,8 @@ class Application:
 def flat_row(row: dict[str, Any], *, times: bool = False) -> Flat:
     """Return the values of a row by path, with their types; with `_time` if asked for."""
     values = {**(row["_rest"] or {}), **{name: value for name, value in row.items() if name not in SYSTEM}}
-    found = {path: typed(value) for path, value in values.items() if value is not None}
-    return {**found, "_time": row["_time"]} if times else found
+    fields = {path: typed(value) for path, value in values.items() if value is not None}
+    return {**fields, "_time": row["_time"]} if times else fields
 
 
 def call(**more: Any) -> dict[str, Any]:

@@ -54,14 +54,14 @@ def postgres_server() -> Iterator[Engine]:
         user = "postgres" if "postgres" in {each.pw_name for each in pwd.getpwall()} else "nobody"
         shutil.chown(directory, user)
     with (
-        (directory / "start").open("wb") as told,
+        (directory / "start").open("wb") as messages,
         subprocess.Popen(
             ["sh", "-c", RUN, "sh", str(programs), str(directory)],
             user=user,
             cwd=directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=told,
+            stderr=messages,
             start_new_session=True,  # Ctrl-C is for the tests
         ) as process,
     ):

@@ -57,8 +57,8 @@ class NotDelivered(Exception):
 
 
 def http_call(notifier: Notifier, notification: Notification) -> HttpCall:
-    """Return the POST of a notification. Raise NotDelivered for a kind that is kept only, BadRequest where a template
-    breaks.
+    """Return the POST of a notification. Raise NotDelivered for a kind that is only stored, BadRequest for a template
+    that cannot be rendered.
     """
     properties = notifier.properties
     match notifier.kind:
@@ -154,7 +154,7 @@ def _custom_webhook(properties: Mapping[str, Any], notification: Notification) -
     headers = {"Content-Type": "application/json"}
     for given in (properties.get("headers") or {}, properties.get("secretHeaders") or {}):
         for name, value in given.items():
-            headers = {each: kept for each, kept in headers.items() if each.lower() != name.lower()}
+            headers = {other: text for other, text in headers.items() if other.lower() != name.lower()}
             headers[name] = value
     if not properties.get("body"):
         return HttpCall(properties["url"], _json_bytes(_webhook_body(notification)), headers)

@@ -12,7 +12,8 @@ def client(tls: ssl.SSLContext, *, private: bool, resolve: Resolve, timeout_s: f
     """Return a client that follows no redirects; with `private` it may go to addresses that are not public."""
     return httpx.AsyncClient(
         transport=CheckedTransport(
-            # A connection that is kept is known by its address, and would serve a name that it was not proved for.
+            # The pool keeps connections by address: one would be used for another host name, whose certificate was not
+            # checked.
             httpx.AsyncHTTPTransport(verify=tls, limits=httpx.Limits(max_keepalive_connections=0)),
             private=private,
             resolve=resolve,

@@ -31,7 +31,7 @@ class Database:
     """The open database, which the stores of a server share. Thread-safe.
 
     Where other servers may change it too, it `is_shared`. Whatever is done with it raises DiskFull where the disk has
-    no room, and StorageUnavailable where the database does not answer. What is wrong with a statement stays an
+    no space, and StorageUnavailable where the database does not answer. What is wrong with a statement stays an
     SQLAlchemyError.
     """
 

@@ -30,7 +30,7 @@ class Document(Struct, frozen=True):
 
 
 class VersionMismatch(Conflict):
-    """A document has changed since the version that a change was made to."""
+    """A document has changed since the version that a change was based on."""
 
     def __init__(self, current: Document, version: int) -> None:
         super().__init__(f"{current.id!r} has version {current.version}, not {version}: read it again")

@@ -22,7 +22,7 @@ _READ_ONLY_TEXT = os.strerror(errno.EROFS)
 
 # Of https://www.sqlite.org/rescode.html, primary codes but for the one that says more.
 _SQLITE_FULL = 13
-_SQLITE_IOERR_SHMSIZE = 4874  # the index of its write-ahead log has no room
+_SQLITE_IOERR_SHMSIZE = 4874  # no space for the index of its write-ahead log
 _SQLITE_REASONS = {
     5: "it is locked by another process",
     6: "it is locked by another process",

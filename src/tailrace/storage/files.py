@@ -1,4 +1,4 @@
-"""Files that must survive a power cut: written whole, flushed, and put in place at once."""
+"""Files that survive a power cut: written whole, flushed, and put in place in one step."""
 
 import logging
 import os
@@ -74,7 +74,7 @@ def make_directory(path: Path) -> None:
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put `content` at `path` in one step that a crash cannot split; it and its name are on disk when this returns.
 
-    When it fails, what was at `path` is there still, and nothing of the attempt takes up room.
+    When it fails, what was at `path` is there still, and nothing is left of the attempt.
     """
     make_directories(path.parent)
     temporary = path.with_name(path.name + ".new")

@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 
 class ImportRefused(Exception):
-    """The databases of version 0.1 cannot be put into the one there is; the message tells what to do."""
+    """The databases of version 0.1 cannot be imported; the message says what to do."""
 
 
 def import_legacy(data: Path, url: str = "") -> None:
