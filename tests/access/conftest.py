@@ -33,7 +33,7 @@ def as_role(access: Access, owner: Grant) -> Callable[[str], Grant]:
     """Make a user of a role and return what their personal token may do."""
 
     def make(role: str) -> Grant:
-        user = access.users.create_user(role.title(), f"{role}-{next(_NUMBERS)}@example.com", role, who=owner)
-        return access.authenticate(access.tokens.create_personal_token(user.id, "t", who=owner)[1])
+        user = access.users.create_user(role.title(), f"{role}-{next(_NUMBERS)}@example.com", role, actor=owner)
+        return access.authenticate(access.tokens.create_personal_token(user.id, "t", actor=owner)[1])
 
     return make

@@ -43,12 +43,12 @@ def test_a_credential_that_is_not_known_is_looked_up_once_until_something_change
 
     assert [access.protocol_of(secret) for _ in range(3)] == [None, None, None]
     assert len(looked_up) == 1
-    access.keys.create_key("baselime", "late", datasets=["*"], key=secret, who=owner)
+    access.keys.create_key("baselime", "late", datasets=["*"], key=secret, actor=owner)
     assert access.protocol_of(secret) == "baselime"
 
 
 def test_a_token_ends_when_it_expires_also_when_cached(access: Access, owner: Grant, clock: Clock) -> None:
-    _, secret = access.tokens.create_token("t", INGEST, expires_at=START + timedelta(seconds=10), who=owner)
+    _, secret = access.tokens.create_token("t", INGEST, expires_at=START + timedelta(seconds=10), actor=owner)
     clock.now += timedelta(seconds=9)
     access.authenticate(secret)
     clock.now += timedelta(seconds=1)
@@ -57,7 +57,7 @@ def test_a_token_ends_when_it_expires_also_when_cached(access: Access, owner: Gr
 
 
 def test_a_revoked_token_stops_at_its_next_use(access: Access, owner: Grant) -> None:
-    record, secret = access.tokens.create_token("t", INGEST, who=owner)
+    record, secret = access.tokens.create_token("t", INGEST, actor=owner)
     access.authenticate(secret)
     access.tokens.delete_token(record.id)
     with pytest.raises(Unauthorized):
@@ -74,7 +74,7 @@ def test_a_token_revoked_by_another_process_stops_at_its_next_use(tmp_path: Path
         one, other = Access(first), Access(second)
         secret = one.bootstrap()
         assert secret is not None
-        record, token = one.tokens.create_token("t", INGEST, who=one.authenticate(secret))
+        record, token = one.tokens.create_token("t", INGEST, actor=one.authenticate(secret))
         assert other.authenticate(token) == one.authenticate(token)
 
         one.tokens.delete_token(record.id)
@@ -98,7 +98,7 @@ def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
 
 def test_a_personal_token_is_for_the_organisation_that_is_named(access: Access) -> None:
     secret = access.bootstrap() or ""
-    other = access.organisations.create_organisation("Acme & Co.", who=access.authenticate(secret))
+    other = access.organisations.create_organisation("Acme & Co.", actor=access.authenticate(secret))
 
     assert other.id == "acme-co"
     assert access.authenticate(secret).organisation == "tailrace"
@@ -113,9 +113,9 @@ def test_where_there_is_one_organisation_any_name_stands_for_it(access: Access) 
 
 
 def test_a_user_of_one_organisation_does_not_get_into_another(access: Access, owner: Grant) -> None:
-    access.organisations.create_organisation("Acme", who=owner)
-    user = access.users.create_user("Ada", "", "admin", who=owner)
-    _, secret = access.tokens.create_personal_token(user.id, "t", who=owner)
+    access.organisations.create_organisation("Acme", actor=owner)
+    user = access.users.create_user("Ada", "", "admin", actor=owner)
+    _, secret = access.tokens.create_personal_token(user.id, "t", actor=owner)
 
     with pytest.raises(Forbidden):
         access.authenticate(secret, "acme")
@@ -125,7 +125,7 @@ def test_a_user_of_one_organisation_does_not_get_into_another(access: Access, ow
 def test_look_ups_and_changes_from_several_threads_agree(access: Access, owner: Grant) -> None:
     wrong: list[str] = []
     stop = threading.Event()
-    _, steady = access.tokens.create_token("steady", INGEST, who=owner)
+    _, steady = access.tokens.create_token("steady", INGEST, actor=owner)
 
     def read() -> None:
         while not stop.is_set():
@@ -134,7 +134,7 @@ def test_look_ups_and_changes_from_several_threads_agree(access: Access, owner: 
 
     def change() -> None:
         for _ in range(20):
-            record, secret = access.tokens.create_token("brief", INGEST, who=owner)
+            record, secret = access.tokens.create_token("brief", INGEST, actor=owner)
             access.authenticate(secret)
             access.tokens.delete_token(record.id)
             try:

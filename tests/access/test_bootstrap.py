@@ -47,6 +47,6 @@ def test_a_changed_root_token_replaces_the_one_before(access: Access) -> None:
 
 
 def test_a_changed_root_token_leaves_other_personal_tokens(access: Access, owner: Grant) -> None:
-    _, laptop = access.tokens.create_personal_token(owner.user_id, "laptop", who=owner)
+    _, laptop = access.tokens.create_personal_token(owner.user_id, "laptop", actor=owner)
     access.bootstrap("xapt-known")
     assert access.authenticate(laptop).user_id == owner.user_id

@@ -25,7 +25,7 @@ SCOPES: dict[str, dict[str, Any]] = {
 
 def create(access: Access, owner: Grant, protocol: str, **more: Any) -> tuple[str, str]:
     """Make a key and return its id and the key."""
-    record, key = access.keys.create_key(protocol, "test", **{**SCOPES[protocol], **more}, who=owner)
+    record, key = access.keys.create_key(protocol, "test", **{**SCOPES[protocol], **more}, actor=owner)
     return record.id, key
 
 
@@ -184,7 +184,7 @@ def test_a_key_is_good_for_its_own_protocol_only(access: Access, owner: Grant, p
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_token_is_good_as_no_key(access: Access, owner: Grant, protocol: str) -> None:
-    _, token = access.tokens.create_token("t", {"*": {"ingest": ["create"]}}, who=owner)
+    _, token = access.tokens.create_token("t", {"*": {"ingest": ["create"]}}, actor=owner)
 
     with pytest.raises(Unauthorized, match=f"no {protocol} key"):
         access.authenticate_key(protocol, token)
@@ -224,12 +224,14 @@ def test_keys_are_listed_oldest_first(access: Access, owner: Grant, clock: Clock
 
 
 def test_a_key_cannot_do_what_its_maker_may_not(access: Access, owner: Grant) -> None:
-    _, secret = access.tokens.create_token("t", {"logs": {"ingest": ["create"]}}, {"apiTokens": ["create"]}, who=owner)
+    _, secret = access.tokens.create_token(
+        "t", {"logs": {"ingest": ["create"]}}, {"apiTokens": ["create"]}, actor=owner
+    )
     maker = access.authenticate(secret)
 
     create(access, maker, "moesif", dataset="logs")
     for wanted in ({"dataset": "other"}, {"datasets": ["*"]}, {"datasets": ["logs", "other"]}):
         with pytest.raises(Forbidden):
-            access.keys.create_key("baselime", "t", **wanted, who=maker)
+            access.keys.create_key("baselime", "t", **wanted, actor=maker)
     with pytest.raises(Forbidden):
         create(access, maker, "datamix")

@@ -16,9 +16,9 @@ INGEST = {"logs": {"ingest": ["create"]}}
 
 
 def test_an_organisation_sees_only_its_own(access: Access, owner: Grant) -> None:
-    access.organisations.create_organisation("Acme", who=owner)
-    made, _ = access.tokens.create_token("t", INGEST, who=owner)
-    key, _ = access.keys.create_key("baselime", "k", datasets=["logs"], who=owner)
+    access.organisations.create_organisation("Acme", actor=owner)
+    made, _ = access.tokens.create_token("t", INGEST, actor=owner)
+    key, _ = access.keys.create_key("baselime", "k", datasets=["logs"], actor=owner)
 
     assert access.tokens.list_tokens("acme") == []
     assert access.keys.list_keys("acme") == []
@@ -35,7 +35,7 @@ def test_an_organisation_sees_only_its_own(access: Access, owner: Grant) -> None
 def test_a_dataset_of_another_organisation_is_not_there(access: Access) -> None:
     secret = access.bootstrap() or ""
     access.set_dataset_owners({"ours": "", "theirs": "acme"}.get)
-    access.organisations.create_organisation("Acme", who=access.authenticate(secret))
+    access.organisations.create_organisation("Acme", actor=access.authenticate(secret))
     ours, theirs = access.authenticate(secret), access.authenticate(secret, "acme")
 
     require(ours, capability="query", action="read", dataset="ours")
@@ -51,8 +51,8 @@ def test_a_key_does_not_send_to_another_organisation(access: Access, owner: Gran
     owners: dict[str, str] = {}
     access.set_dataset_owners(owners.get)
     owner = access.authenticate(access.bootstrap("xapt-known") or "")
-    _, everywhere = access.keys.create_key("baselime", "k", datasets=["*"], who=owner)
-    _, moesif = access.keys.create_key("moesif", "m", dataset="app", who=owner)
+    _, everywhere = access.keys.create_key("baselime", "k", datasets=["*"], actor=owner)
+    _, moesif = access.keys.create_key("moesif", "m", dataset="app", actor=owner)
     assert access.authenticate_key("moesif", moesif).datasets == ("app",)
 
     owners["app"] = "acme"
@@ -64,4 +64,4 @@ def test_a_key_does_not_send_to_another_organisation(access: Access, owner: Gran
 
 def test_only_an_owner_makes_organisations(access: Access, as_role: Callable[[str], Grant]) -> None:
     with pytest.raises(Forbidden):
-        access.organisations.create_organisation("Mine", who=as_role("admin"))
+        access.organisations.create_organisation("Mine", actor=as_role("admin"))

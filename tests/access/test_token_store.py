@@ -22,14 +22,14 @@ INGEST = {"logs": {"ingest": ["create"]}}
 def test_only_hashes_are_stored(tmp_path: Path) -> None:
     with Database.open(tmp_path / "tailrace.db") as database:
         access = Access(database)
-        _, secret = access.tokens.create_token("t", INGEST, who=access.authenticate(access.bootstrap() or ""))
+        _, secret = access.tokens.create_token("t", INGEST, actor=access.authenticate(access.bootstrap() or ""))
     stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert secret.encode() not in stored
     assert secret.removeprefix("xaat-").encode() not in stored
 
 
 def test_an_api_token_has_the_capabilities_it_was_given(access: Access, owner: Grant) -> None:
-    record, secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, who=owner)
+    record, secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, actor=owner)
     assert secret.startswith("xaat-")
     grant = access.authenticate(secret)
     assert (grant.token_id, grant.kind, grant.user_id) == (record.id, "api", owner.user_id)
@@ -37,7 +37,7 @@ def test_an_api_token_has_the_capabilities_it_was_given(access: Access, owner: G
 
 
 def test_a_token_is_the_same_object_when_created_read_and_listed(access: Access, owner: Grant) -> None:
-    record, _ = access.tokens.create_token("t", INGEST, None, "2031-05-06T07:08:09.120+02:00", None, who=owner)
+    record, _ = access.tokens.create_token("t", INGEST, None, "2031-05-06T07:08:09.120+02:00", None, actor=owner)
     assert access.tokens.get_token(record.id) == record
     assert access.tokens.list_tokens() == [record]
     assert msgspec.to_builtins(record) == {
@@ -53,7 +53,7 @@ def test_a_token_is_the_same_object_when_created_read_and_listed(access: Access,
 
 @pytest.mark.parametrize("given", [None, "", NO_EXPIRY])
 def test_a_token_without_expiry_has_the_zero_time(access: Access, owner: Grant, given: str | None) -> None:
-    record, _ = access.tokens.create_token("t", INGEST, expires_at=given, who=owner)
+    record, _ = access.tokens.create_token("t", INGEST, expires_at=given, actor=owner)
     assert record.expires_at == NO_EXPIRY
 
 
@@ -81,42 +81,42 @@ def test_a_bad_name_or_expiry_is_refused(
     access: Access, owner: Grant, name: str, expires_at: str | None, words: str
 ) -> None:
     with pytest.raises(BadRequest, match=words):
-        access.tokens.create_token(name, INGEST, expires_at=expires_at, who=owner)
+        access.tokens.create_token(name, INGEST, expires_at=expires_at, actor=owner)
 
 
 def test_a_token_cannot_give_more_than_it_has(access: Access, owner: Grant) -> None:
-    _, secret = access.tokens.create_token("maker", INGEST, {"apiTokens": ["create"]}, who=owner)
+    _, secret = access.tokens.create_token("maker", INGEST, {"apiTokens": ["create"]}, actor=owner)
     maker = access.authenticate(secret)
-    access.tokens.create_token("same", INGEST, who=maker)
+    access.tokens.create_token("same", INGEST, actor=maker)
     with pytest.raises(Forbidden):
-        access.tokens.create_token("more", {"*": {"ingest": ["create"]}}, who=maker)
+        access.tokens.create_token("more", {"*": {"ingest": ["create"]}}, actor=maker)
 
 
 def test_a_personal_token_is_listed_and_revoked(access: Access, owner: Grant) -> None:
-    made, secret = access.tokens.create_personal_token(owner.user_id, "laptop", "2031-01-01T00:00:00Z", who=owner)
+    made, secret = access.tokens.create_personal_token(owner.user_id, "laptop", "2031-01-01T00:00:00Z", actor=owner)
     assert secret.startswith("xapt-")
-    assert made in access.tokens.list_personal_tokens(owner.user_id, who=owner)
+    assert made in access.tokens.list_personal_tokens(owner.user_id, actor=owner)
 
-    access.tokens.delete_personal_token(owner.user_id, made.id, who=owner)
+    access.tokens.delete_personal_token(owner.user_id, made.id, actor=owner)
 
     with pytest.raises(Unauthorized):
         access.authenticate(secret)
     with pytest.raises(NotFound):
-        access.tokens.delete_personal_token(owner.user_id, made.id, who=owner)
+        access.tokens.delete_personal_token(owner.user_id, made.id, actor=owner)
 
 
 def test_an_api_token_makes_no_personal_one_of_its_maker(access: Access, owner: Grant) -> None:
-    _, secret = access.tokens.create_token("t", None, {"users": ["create", "update"]}, who=owner)
+    _, secret = access.tokens.create_token("t", None, {"users": ["create", "update"]}, actor=owner)
     with pytest.raises(Forbidden):
-        access.tokens.create_personal_token(owner.user_id, "mine", who=access.authenticate(secret))
+        access.tokens.create_personal_token(owner.user_id, "mine", actor=access.authenticate(secret))
 
 
 def test_a_token_regenerated_has_another_id_and_secret_and_the_same_rights(
     access: Access, owner: Grant, clock: Clock
 ) -> None:
-    old, old_secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, who=owner)
+    old, old_secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, actor=owner)
 
-    new, secret = access.tokens.regenerate_token(old.id, existing_expires_at="2030-01-01T01:00:00Z", who=owner)
+    new, secret = access.tokens.regenerate_token(old.id, existing_expires_at="2030-01-01T01:00:00Z", actor=owner)
 
     assert new.id != old.id
     assert secret != old_secret
@@ -132,30 +132,30 @@ def test_a_token_regenerated_has_another_id_and_secret_and_the_same_rights(
 
 
 def test_an_overlap_never_makes_a_token_live_longer(access: Access, owner: Grant) -> None:
-    old, _ = access.tokens.create_token("t", INGEST, expires_at="2030-01-01T00:30:00Z", who=owner)
-    access.tokens.regenerate_token(old.id, existing_expires_at="2031-01-01T00:00:00Z", who=owner)
+    old, _ = access.tokens.create_token("t", INGEST, expires_at="2030-01-01T00:30:00Z", actor=owner)
+    access.tokens.regenerate_token(old.id, existing_expires_at="2031-01-01T00:00:00Z", actor=owner)
     assert access.tokens.get_token(old.id).expires_at == "2030-01-01T00:30:00Z"
 
 
 def test_an_overlap_that_has_passed_ends_a_token_now(access: Access, owner: Grant) -> None:
-    old, secret = access.tokens.create_token("t", INGEST, who=owner)
-    access.tokens.regenerate_token(old.id, existing_expires_at="2001-01-01T00:00:00Z", who=owner)
+    old, secret = access.tokens.create_token("t", INGEST, actor=owner)
+    access.tokens.regenerate_token(old.id, existing_expires_at="2001-01-01T00:00:00Z", actor=owner)
     with pytest.raises(Unauthorized, match="expired"):
         access.authenticate(secret)
 
 
 def test_regenerating_gives_nobody_a_mightier_token(access: Access, owner: Grant) -> None:
-    mighty, _ = access.tokens.create_token("mighty", {"*": {"query": ["read"]}}, who=owner)
-    _, secret = access.tokens.create_token("manager", None, {"apiTokens": ["update"]}, who=owner)
+    mighty, _ = access.tokens.create_token("mighty", {"*": {"query": ["read"]}}, actor=owner)
+    _, secret = access.tokens.create_token("manager", None, {"apiTokens": ["update"]}, actor=owner)
     with pytest.raises(Forbidden):
         access.tokens.regenerate_token(
-            mighty.id, existing_expires_at="2031-01-01T00:00:00Z", who=access.authenticate(secret)
+            mighty.id, existing_expires_at="2031-01-01T00:00:00Z", actor=access.authenticate(secret)
         )
 
 
 def test_a_replacement_says_what_the_new_token_is(access: Access, owner: Grant) -> None:
     wide, old_secret = access.tokens.create_token(
-        "wide", {"*": {"query": ["read"]}}, {"datasets": ["delete"]}, who=owner
+        "wide", {"*": {"query": ["read"]}}, {"datasets": ["delete"]}, actor=owner
     )
 
     new, secret = access.tokens.regenerate_token(
@@ -163,7 +163,7 @@ def test_a_replacement_says_what_the_new_token_is(access: Access, owner: Grant) 
         existing_expires_at="2001-01-01T00:00:00Z",
         new_expires_at="2040-01-01T00:00:00Z",
         replacement=TokenSpec("narrow", INGEST, {"datasets": []}, "2031-01-01T00:00:00Z", "less"),
-        who=owner,
+        actor=owner,
     )
 
     assert (new.name, new.description, new.expires_at) == ("narrow", "less", "2031-01-01T00:00:00Z")
@@ -187,13 +187,13 @@ def test_a_replacement_says_what_the_new_token_is(access: Access, owner: Grant) 
 def test_a_replacement_is_checked_like_a_token_that_is_made(
     access: Access, owner: Grant, held: list[str], wanted: TokenSpec, error: type[Exception], match: str
 ) -> None:
-    old, old_secret = access.tokens.create_token("t", INGEST, who=owner)
-    _, secret = access.tokens.create_token("manager", INGEST, {"apiTokens": held}, who=owner)
+    old, old_secret = access.tokens.create_token("t", INGEST, actor=owner)
+    _, secret = access.tokens.create_token("manager", INGEST, {"apiTokens": held}, actor=owner)
     before = access.tokens.list_tokens()
 
     with pytest.raises(error, match=match):
         access.tokens.regenerate_token(
-            old.id, existing_expires_at="2001-01-01T00:00:00Z", replacement=wanted, who=access.authenticate(secret)
+            old.id, existing_expires_at="2001-01-01T00:00:00Z", replacement=wanted, actor=access.authenticate(secret)
         )
 
     assert access.tokens.list_tokens() == before
@@ -202,19 +202,19 @@ def test_a_replacement_is_checked_like_a_token_that_is_made(
 
 def test_a_token_may_do_something(access: Access, owner: Grant) -> None:
     with pytest.raises(BadRequest, match="at least one capability must be set"):
-        access.tokens.create_token("t", {"logs": {"ingest": []}}, {"users": None}, who=owner)
-    token, _ = access.tokens.create_token("t", {"logs": {"query": ["read"]}}, who=owner)
+        access.tokens.create_token("t", {"logs": {"ingest": []}}, {"users": None}, actor=owner)
+    token, _ = access.tokens.create_token("t", {"logs": {"query": ["read"]}}, actor=owner)
     with pytest.raises(BadRequest, match="at least one capability must be set"):
-        access.tokens.update_token(token.id, dataset_capabilities={}, who=owner)
-    assert access.tokens.update_token(token.id, name="u", who=owner).name == "u"
+        access.tokens.update_token(token.id, dataset_capabilities={}, actor=owner)
+    assert access.tokens.update_token(token.id, name="u", actor=owner).name == "u"
 
 
 def test_a_changed_token_has_its_new_rights_at_its_next_use(access: Access, owner: Grant) -> None:
-    token, secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, who=owner)
+    token, secret = access.tokens.create_token("t", INGEST, {"datasets": ["read"]}, actor=owner)
     access.authenticate(secret)
 
     changed = access.tokens.update_token(
-        token.id, name="u", dataset_capabilities={"logs": {"query": ["read"]}}, who=owner
+        token.id, name="u", dataset_capabilities={"logs": {"query": ["read"]}}, actor=owner
     )
 
     assert (changed.name, changed.org_capabilities) == ("u", {"datasets": ["read"]})
@@ -222,13 +222,13 @@ def test_a_changed_token_has_its_new_rights_at_its_next_use(access: Access, owne
 
 
 def test_a_basic_token_does_not_change(access: Access, owner: Grant) -> None:
-    token, _ = access.tokens.create_token("t", INGEST, who=owner)
+    token, _ = access.tokens.create_token("t", INGEST, actor=owner)
     with pytest.raises(BadRequest, match="basic"):
-        access.tokens.update_token(token.id, name="u", who=owner)
+        access.tokens.update_token(token.id, name="u", actor=owner)
 
 
 def test_an_ingest_token_differs_in_its_prefix(access: Access, owner: Grant) -> None:
-    token, secret = access.tokens.create_token("t", INGEST, kind="ingest", who=owner)
+    token, secret = access.tokens.create_token("t", INGEST, kind="ingest", actor=owner)
     assert secret.startswith("xait-")
     assert access.authenticate(secret).datasets == INGEST
     assert token in access.tokens.list_tokens()
@@ -236,12 +236,12 @@ def test_an_ingest_token_differs_in_its_prefix(access: Access, owner: Grant) -> 
 
 
 def test_a_replacement_without_an_end_ends_as_the_request_says(access: Access, owner: Grant) -> None:
-    old, _ = access.tokens.create_token("t", INGEST, who=owner)
+    old, _ = access.tokens.create_token("t", INGEST, actor=owner)
     new, _ = access.tokens.regenerate_token(
         old.id,
         existing_expires_at="2001-01-01T00:00:00Z",
         new_expires_at="2040-01-01T00:00:00Z",
         replacement=TokenSpec("t", INGEST, expires_at="0001-01-01T00:00:00Z"),
-        who=owner,
+        actor=owner,
     )
     assert new.expires_at == "2040-01-01T00:00:00Z"

@@ -18,7 +18,7 @@ INGEST = {"logs": {"ingest": ["create"]}}
 
 
 def test_a_user_is_the_same_object_when_created_read_and_listed(access: Access, owner: Grant) -> None:
-    made = access.users.create_user("Ada", "ada@example.com", "user", who=owner)
+    made = access.users.create_user("Ada", "ada@example.com", "user", actor=owner)
 
     assert access.users.get_user(made.id, "tailrace") == made
     assert made in access.users.list_users("tailrace")
@@ -26,9 +26,9 @@ def test_a_user_is_the_same_object_when_created_read_and_listed(access: Access, 
 
 
 def test_an_email_is_taken_once_whatever_its_case(access: Access, owner: Grant) -> None:
-    access.users.create_user("Ada", "ada@example.com", "user", who=owner)
+    access.users.create_user("Ada", "ada@example.com", "user", actor=owner)
     with pytest.raises(Conflict):
-        access.users.create_user("Another", "ADA@example.com", "user", who=owner)
+        access.users.create_user("Another", "ADA@example.com", "user", actor=owner)
     with pytest.raises(Conflict):
         access.users.update_user(owner.user_id, "tailrace", name=None, email="Ada@example.com")
 
@@ -38,7 +38,7 @@ def test_an_email_is_taken_once_whatever_its_case(access: Access, owner: Grant) 
 )
 def test_what_is_no_user_is_refused(access: Access, owner: Grant, name: str, email: str, role: str) -> None:
     with pytest.raises(BadRequest):
-        access.users.create_user(name, email, role, who=owner)
+        access.users.create_user(name, email, role, actor=owner)
 
 
 def test_a_user_can_be_called_something_else(access: Access, owner: Grant) -> None:
@@ -49,11 +49,11 @@ def test_a_user_can_be_called_something_else(access: Access, owner: Grant) -> No
 
 
 def test_a_role_holds_from_the_next_use_of_a_token(access: Access, owner: Grant) -> None:
-    user = access.users.create_user("Ada", "", "read-only", who=owner)
-    _, secret = access.tokens.create_personal_token(user.id, "t", who=owner)
+    user = access.users.create_user("Ada", "", "read-only", actor=owner)
+    _, secret = access.tokens.create_personal_token(user.id, "t", actor=owner)
     assert not allows(access.authenticate(secret), capability="ingest", action="create", dataset="logs")
 
-    access.users.set_role(user.id, "user", who=owner)
+    access.users.set_role(user.id, "user", actor=owner)
 
     assert allows(access.authenticate(secret), capability="ingest", action="create", dataset="logs")
 
@@ -81,38 +81,38 @@ def test_what_each_role_may(
 def test_nobody_makes_a_user_mightier_than_themselves(access: Access, as_role: Callable[[str], Grant]) -> None:
     admin, user = as_role("admin"), as_role("user")
 
-    access.users.create_user("another admin", "", "admin", who=admin)
+    access.users.create_user("another admin", "", "admin", actor=admin)
     with pytest.raises(Forbidden):
-        access.users.create_user("an owner", "", "owner", who=admin)
+        access.users.create_user("an owner", "", "owner", actor=admin)
     with pytest.raises(Forbidden):
-        access.users.set_role(user.user_id, "admin", who=user)
+        access.users.set_role(user.user_id, "admin", actor=user)
 
 
 def test_an_admin_takes_nothing_from_an_owner(access: Access, owner: Grant, as_role: Callable[[str], Grant]) -> None:
     admin = as_role("admin")
     with pytest.raises(Forbidden):
-        access.users.set_role(owner.user_id, "none", who=admin)
+        access.users.set_role(owner.user_id, "none", actor=admin)
     with pytest.raises(Forbidden):
-        access.users.delete_user(owner.user_id, who=admin)
+        access.users.delete_user(owner.user_id, actor=admin)
     with pytest.raises(Forbidden):
-        access.tokens.create_personal_token(owner.user_id, "theirs", who=admin)
+        access.tokens.create_personal_token(owner.user_id, "theirs", actor=admin)
 
 
 def test_the_last_owner_stays(access: Access, owner: Grant, as_role: Callable[[str], Grant]) -> None:
     with pytest.raises(Conflict, match="last owner"):
-        access.users.delete_user(owner.user_id, who=owner)
+        access.users.delete_user(owner.user_id, actor=owner)
     with pytest.raises(Conflict, match="last owner"):
-        access.users.set_role(owner.user_id, "user", who=owner)
+        access.users.set_role(owner.user_id, "user", actor=owner)
     as_role("owner")
-    assert access.users.set_role(owner.user_id, "user", who=owner).role.id == "user"
+    assert access.users.set_role(owner.user_id, "user", actor=owner).role.id == "user"
 
 
 def test_of_owners_who_step_down_at_once_one_stays(access: Access, owner: Grant) -> None:
-    owners = [owner.user_id] + [access.users.create_user(name, "", "owner", who=owner).id for name in "abcdef"]
+    owners = [owner.user_id] + [access.users.create_user(name, "", "owner", actor=owner).id for name in "abcdef"]
 
     def step_down(user: str) -> str:
         try:
-            return access.users.set_role(user, "user", who=owner).role.id
+            return access.users.set_role(user, "user", actor=owner).role.id
         except Conflict:
             return "stays"
 
@@ -124,11 +124,11 @@ def test_of_owners_who_step_down_at_once_one_stays(access: Access, owner: Grant)
 
 
 def test_a_user_removed_loses_their_tokens_and_leaves_the_api_tokens(access: Access, owner: Grant) -> None:
-    user = access.users.create_user("Ada", "", "admin", who=owner)
-    _, personal = access.tokens.create_personal_token(user.id, "t", who=owner)
-    _, api = access.tokens.create_token("sender", INGEST, who=access.authenticate(personal))
+    user = access.users.create_user("Ada", "", "admin", actor=owner)
+    _, personal = access.tokens.create_personal_token(user.id, "t", actor=owner)
+    _, api = access.tokens.create_token("sender", INGEST, actor=access.authenticate(personal))
 
-    access.users.delete_user(user.id, who=owner)
+    access.users.delete_user(user.id, actor=owner)
 
     with pytest.raises(Unauthorized):
         access.authenticate(personal)
@@ -140,27 +140,27 @@ def test_a_user_removed_loses_their_tokens_and_leaves_the_api_tokens(access: Acc
 def test_a_token_for_a_user_of_several_organisations_is_theirs_to_make(access: Access) -> None:
     secret = access.bootstrap() or ""
     owner = access.authenticate(secret)
-    access.organisations.create_organisation("Acme", who=owner)
+    access.organisations.create_organisation("Acme", actor=owner)
     acme = access.authenticate(secret, "acme")
-    user = access.users.create_user("Ada", "ada@example.com", "user", who=owner)
-    assert access.users.create_user("Ada", "ada@example.com", "user", who=acme).id == user.id
+    user = access.users.create_user("Ada", "ada@example.com", "user", actor=owner)
+    assert access.users.create_user("Ada", "ada@example.com", "user", actor=acme).id == user.id
 
     with pytest.raises(Forbidden, match="other organisations"):
-        access.tokens.create_personal_token(user.id, "t", who=acme)
+        access.tokens.create_personal_token(user.id, "t", actor=acme)
 
 
 def test_a_stranger_who_took_an_email_does_not_join_another_organisation_by_it(access: Access) -> None:
     secret = access.bootstrap() or ""
     owner = access.authenticate(secret)
-    access.organisations.create_organisation("Acme", who=owner)
+    access.organisations.create_organisation("Acme", actor=owner)
     acme = access.authenticate(secret, "acme")
-    taken = access.users.create_user("Mallory", "grace@example.com", "user", who=acme)
-    _, theirs = access.tokens.create_personal_token(taken.id, "t", who=acme)
-    admin = access.users.create_user("Ada", "ada@example.com", "admin", who=owner)
-    _, ours = access.tokens.create_personal_token(admin.id, "t", who=owner)
+    taken = access.users.create_user("Mallory", "grace@example.com", "user", actor=acme)
+    _, theirs = access.tokens.create_personal_token(taken.id, "t", actor=acme)
+    admin = access.users.create_user("Ada", "ada@example.com", "admin", actor=owner)
+    _, ours = access.tokens.create_personal_token(admin.id, "t", actor=owner)
 
     with pytest.raises(Conflict, match="another organisation"):
-        access.users.create_user("Grace", "grace@example.com", "user", who=access.authenticate(ours))
+        access.users.create_user("Grace", "grace@example.com", "user", actor=access.authenticate(ours))
 
     assert access.authenticate(theirs).organisation == "acme"
     with pytest.raises(Forbidden):
@@ -168,28 +168,28 @@ def test_a_stranger_who_took_an_email_does_not_join_another_organisation_by_it(a
 
 
 def test_who_has_left_every_organisation_holds_no_email(access: Access, owner: Grant) -> None:
-    left = access.users.create_user("Ada", "ada@example.com", "user", who=owner)
-    access.users.delete_user(left.id, who=owner)
+    left = access.users.create_user("Ada", "ada@example.com", "user", actor=owner)
+    access.users.delete_user(left.id, actor=owner)
 
-    again = access.users.create_user("Ada L.", "Ada@example.com", "admin", who=owner)
+    again = access.users.create_user("Ada L.", "Ada@example.com", "admin", actor=owner)
 
     assert again.id != left.id
     assert access.users.creator(left.id) == ("Ada", "ada@example.com")
     with pytest.raises(Conflict, match="already"):
-        access.users.create_user("Mallory", "ada@example.com", "user", who=owner)
-    access.users.delete_user(again.id, who=owner)
+        access.users.create_user("Mallory", "ada@example.com", "user", actor=owner)
+    access.users.delete_user(again.id, actor=owner)
     assert access.users.update_user(owner.user_id, "tailrace", name=None, email="ada@example.com").email
 
 
 def test_an_email_is_held_while_its_user_is_in_another_organisation(access: Access) -> None:
     secret = access.bootstrap() or ""
     owner = access.authenticate(secret)
-    access.organisations.create_organisation("Acme", who=owner)
+    access.organisations.create_organisation("Acme", actor=owner)
     acme = access.authenticate(secret, "acme")
-    user = access.users.create_user("Ada", "ada@example.com", "user", who=owner)
-    access.users.create_user("Ada", "ada@example.com", "user", who=acme)
-    access.users.delete_user(user.id, who=owner)
+    user = access.users.create_user("Ada", "ada@example.com", "user", actor=owner)
+    access.users.create_user("Ada", "ada@example.com", "user", actor=acme)
+    access.users.delete_user(user.id, actor=owner)
 
     with pytest.raises(Conflict, match="already"):
         access.users.update_user(owner.user_id, "tailrace", name=None, email="ADA@example.com")
-    assert access.users.create_user("Ada", "ada@example.com", "user", who=owner).id == user.id
+    assert access.users.create_user("Ada", "ada@example.com", "user", actor=owner).id == user.id

@@ -102,7 +102,7 @@ class Service:
     def key(self, destination: str = DESTINATION, **more: Any) -> tuple[str, str]:
         """Return a new key: its id and the key."""
         record, secret = self.access.keys.create_key(
-            "datamix", "test", destination=destination, who=self.access.authenticate("xapt-root"), **more
+            "datamix", "test", destination=destination, actor=self.access.authenticate("xapt-root"), **more
         )
         return record.id, secret
 

@@ -46,11 +46,13 @@ class Access:
     def __init__(
         self, database: Database, clock: Callable[[], float] = time.time, *, kinds: Iterable[KeyKind] = ()
     ) -> None:
-        """`kinds` are those of the keys that can be made."""
+        """`kinds` are the kinds of keys that can be created."""
         self._database = database
         self._clock = clock
         self._credentials: dict[bytes, Credential] = {}  # by hash
-        self._unknown: set[bytes] = set()  # hashes that are no credential's: a client with an old one keeps sending
+        self._unknown: set[bytes] = (
+            set()
+        )  # hashes that match no credential: a client with a revoked one goes on sending
         self._keys_by_id: dict[str, KeyGrant] = {}
         self._organisation_ids: frozenset[str] | None = None
         self._owner_of: OwnerOf = no_owner
@@ -74,11 +76,11 @@ class Access:
         return bootstrap.bootstrap(self._database, self._invalidation, timestamp(self._clock()), root_token)
 
     def authenticate(self, secret: str, organisation: str = "") -> Grant:
-        """Return what the bearer of the secret may do; raise Unauthorized when it is unknown or has expired.
+        """Return the grant of a token; raise Unauthorized when it is unknown or has expired.
 
-        A personal token is for any organisation of its user: for the one named, else for the first they joined. Of
-        an API token, which has an organisation of its own, the name is not looked at. Raise Forbidden for an
-        organisation that the user is not in; where there is only theirs, any name stands for it.
+        A personal token is valid in every organisation of its user: the grant is for the one named, else for the first
+        one joined. An API token belongs to one organisation, so the name is ignored. Raise Forbidden for another
+        organisation; but an unknown name means the only organisation of a user who has one.
         """
         credential = self._credential(secret, "token")
         grant = credential.grant
@@ -94,14 +96,14 @@ class Access:
         return grant
 
     def authenticate_key(self, protocol: str, secret: str) -> KeyGrant:
-        """Return what the bearer of a protocol's key may do; raise Unauthorized when it is no such key or expired."""
+        """Return the grant of a protocol's key; raise Unauthorized when it is not one, or has expired."""
         grant = self._credential(secret, "key").grant
         if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
             raise Unauthorized(f"this is no {protocol} key")
         return self._with_own_dataset(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
-        """Return what a key may do now, by its id; raise Unauthorized when it was revoked or has expired."""
+        """Return the current grant of a key, by its id; raise Unauthorized when it was revoked or has expired."""
         self._check_invalidation()
         grant = self._keys_by_id.get(key_id)
         if grant is None:
@@ -113,7 +115,7 @@ class Access:
         return self._with_own_dataset(grant)
 
     def protocol_of(self, secret: str) -> str | None:
-        """Return the protocol that a key is for, "" for a token; None for a credential that is not known or ended."""
+        """Return the protocol that a key is for, "" for a token; None for an unknown or expired one."""
         try:
             grant = self._credential(secret, "credential").grant
         except Unauthorized:
@@ -185,7 +187,7 @@ class Access:
         return grant
 
     def _check_invalidation(self) -> None:
-        """Forget what was looked up before the last change of another server. Raise AccessUnavailable."""
+        """Empty the caches if another server changed the database. Raise AccessUnavailable."""
         try:
             self._invalidation.check()
         except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:

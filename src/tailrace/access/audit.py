@@ -1,7 +1,6 @@
-"""The audit trail: who did what to what, an event each in a dataset of the organisation that only the server writes.
+"""The audit trail: an event for each change, in a dataset of the organisation that only the server writes.
 
-Axiom calls its trail `axiom-audit`, and so is that of the first organisation here; its field `action` has Axiom's
-names. https://axiom.co/docs/reference/audit-log
+The trail of the first organisation is named `axiom-audit`, as Axiom's is, and `action` has Axiom's names. https://axiom.co/docs/reference/audit-log
 """
 
 from typing import Any, Literal
@@ -9,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-DATASET = "axiom-audit"  # of the first organisation; another one's has its id behind a dot
+DATASET = "axiom-audit"  # of the first organisation; others append a dot and their id
 DESCRIPTION = "Who changed what, and when. The server alone writes it."
-# Nobody may do these to a trail, whatever else they may; virtual fields of it could show what did not happen.
+# Denied on a trail to every grant. A virtual field could show what did not happen.
 _REFUSED = (
     ("ingest", "create"),
     ("trim", "update"),
@@ -23,17 +22,17 @@ _REFUSED = (
 
 
 class Actor(Struct, frozen=True):
-    """Who did it."""
+    """The credential that made a change, and its user."""
 
     kind: Literal["personal", "api", "key"]  # of the credential
     credential: str  # its id
-    id: str = ""  # of the user whose it is, or who made it
+    id: str = ""  # of the user that it belongs to, or that created it
     name: str = ""
     email: str = ""
 
 
 class AuditResource(Struct, frozen=True):
-    """What it was done to."""
+    """The resource that was changed."""
 
     type: str  # such as dataset
     id: str
@@ -41,22 +40,22 @@ class AuditResource(Struct, frozen=True):
 
 
 class AuditEntry(Struct, frozen=True):
-    """One act."""
+    """One change."""
 
     organisation: str
     action: str  # such as createDataset
     actor: Actor
     resource: AuditResource
-    properties: dict[str, Any] = {}  # what more there is to say of it
+    properties: dict[str, Any] = {}  # details, by action
     method: str = ""  # of the request
     path: str = ""
     status: int = 0
-    trace_id: str = ""  # as in the header X-Axiom-Trace-Id of the answer
-    address: str = ""  # that the request came from
+    trace_id: str = ""  # as in the header X-Axiom-Trace-Id of the response
+    address: str = ""  # of the client
 
 
 def is_audit(dataset: str) -> bool:
-    """Return whether a name is that of a trail, which no other dataset may have."""
+    """Return whether a dataset name is reserved for audit trails."""
     return dataset.startswith(DATASET) and (len(dataset) == len(DATASET) or dataset[len(DATASET)] == ".")
 
 

@@ -1,4 +1,4 @@
-"""The first owner and their personal token, which the first start makes."""
+"""The first owner and their personal token, which are created at the first start."""
 
 import hmac
 import uuid
@@ -13,20 +13,20 @@ from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import memberships, tokens, users
 
-OWNERS_TOKEN = "owner"  # name of the personal token that the first start makes
+OWNERS_TOKEN = "owner"  # name of that personal token
 
 
 def has_owner(database: Database) -> bool:
-    """Return whether the first organisation has an owner, which `bootstrap` sees to."""
+    """Return whether the first organisation has an owner, as it has after `bootstrap`."""
     with database.reading() as connection:
         return _first_owner(connection) is not None
 
 
 def bootstrap(database: Database, invalidation: Invalidation, now: str, root_token: str) -> str | None:
-    """Make the owner and a personal token for them at the first start; return its secret that one time.
+    """Create the owner and a personal token at the first start; return its secret, which is not stored.
 
-    A root token given is that secret, at the first start and later: it replaces the one before, which then
-    ceases to work, and is returned once. None when nothing changed; then nothing is written either.
+    A root token is that secret; at a later start it replaces the one before. Return None when nothing changed, and
+    write nothing then.
     """
     with database.reading() as connection:
         owner = _first_owner(connection)
@@ -59,13 +59,13 @@ def bootstrap(database: Database, invalidation: Invalidation, now: str, root_tok
 
 
 def _first_owner(connection: Connection) -> str | None:
-    """Return the id of who has been an owner of the first organisation for the longest time."""
+    """Return the id of the earliest owner of the first organisation."""
     first = (memberships.c.role == "owner") & (memberships.c.organisation == FIRST_ORGANISATION)
     found: str | None = connection.scalar(select(memberships.c.user_id).where(first).order_by(memberships.c.created_at))
     return found
 
 
 def _owners_token(connection: Connection, owner: str) -> Row[Any, Any] | None:
-    """Return the id and the hash of the token that `bootstrap` made for an owner."""
+    """Return the id and the hash of the token that `bootstrap` created for an owner."""
     mine = (tokens.c.user_id == owner) & (tokens.c.kind == "personal") & (tokens.c.name == OWNERS_TOKEN)
     return connection.execute(select(tokens.c.id, tokens.c.hash).where(mine).order_by(tokens.c.created_at)).first()

@@ -1,4 +1,4 @@
-"""What a token may do: capability maps as Axiom's API tokens have them, and the checks against them."""
+"""Grants: what a token may do, as the capability maps of Axiom's API tokens, and the checks against them."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ from tailrace.access.audit import DATASET as AUDIT_DATASET
 from tailrace.access.audit import is_audit, is_refused
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
-Capabilities = dict[str, list[str]]  # capability to actions, as in JSON: {"ingest": ["create"]}
+Capabilities = dict[str, list[str]]  # actions by capability, such as {"ingest": ["create"]}
 EVERY_DATASET = "*"
-FIRST_ORGANISATION = "tailrace"  # the one that a server begins with; a dataset without an owner is its
+FIRST_ORGANISATION = "tailrace"  # made at the first start; owns the datasets that name no owner
 
-OwnerOf = Callable[[str], str | None]  # a dataset's organisation, "" for the first; None where there is none
+OwnerOf = Callable[[str], str | None]  # organisation of a dataset, "" for the first; None for an unknown dataset
 
 _CRUD = ("create", "read", "update", "delete")
 # Capability maps of Axiom's `POST /v2/tokens`, and `server`.
@@ -42,7 +42,7 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "monitors": _CRUD,
     "notifiers": _CRUD,
     "rbac": _CRUD,
-    "server": ("read",),  # ours: the metrics and the refused requests of the whole server
+    "server": ("read",),  # not Axiom's: metrics and refused requests of the whole server
     "sharedAccessKeys": ("read", "update"),
     "users": _CRUD,
     "views": _CRUD,
@@ -51,7 +51,7 @@ VIEW_CAPABILITIES: Mapping[str, tuple[str, ...]] = {"query": ("read",), "share":
 
 UNLIMITED_ROLES = ("owner", "admin")
 _READ = ("read",)
-# What the other roles of a user allow, in the words of a token's capabilities.
+# What the other built-in roles allow.
 ROLE_DATASETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "user": {"ingest": ("create",), "query": _READ, "starredQueries": _CRUD, "virtualFields": _CRUD},
     "read-only": {"query": _READ, "starredQueries": _READ, "virtualFields": _READ},
@@ -89,12 +89,12 @@ def role_capabilities(role: str) -> tuple[dict[str, Capabilities], Capabilities]
 
 
 def no_owner(dataset: str) -> str | None:
-    """Return the organisation of a dataset where none are known."""
+    """Return None: the owner of a dataset where owners are not known."""
     return None
 
 
 class Grant(Struct, frozen=True):
-    """What the bearer of a token may do; a personal token may do in an organisation what its user's role allows."""
+    """What a token allows in one organisation; a personal token allows what its user's roles do."""
 
     token_id: str
     kind: Literal["personal", "api"]
@@ -118,7 +118,7 @@ def audit_dataset(organisation: str) -> str:
 
 
 def is_foreign(organisation: str, dataset: str, owner_of: OwnerOf) -> bool:
-    """Return whether there is a dataset of the name and it is another organisation's."""
+    """Return whether a dataset exists and belongs to another organisation."""
     owner = owner_of(dataset)
     return owner is not None and (owner or FIRST_ORGANISATION) != organisation
 
@@ -127,7 +127,7 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
     """Return whether the grant covers an action on a dataset, or on the organisation when no dataset is named."""
     if dataset is None:
         if capability == "server" and grant.organisation != FIRST_ORGANISATION:
-            return False  # what it shows is of all organisations
+            return False  # it covers all organisations
         return grant.is_unlimited or action in grant.org.get(capability, ())
     if is_foreign(grant.organisation, dataset, grant.owner_of):
         return False
@@ -143,7 +143,7 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
 
 
 def _allows_audit(grant: Grant, capability: str, action: str, dataset: str) -> bool:
-    """Return whether the trail may be read: by owners, admins, and who may by name; "*" is not meant to show it."""
+    """Return whether the grant covers reading the trail: by role or by name; the name "*" does not include it."""
     if is_refused(dataset, capability, action):
         return False
     if grant.is_unlimited or action in grant.datasets.get(dataset, {}).get(capability, ()):
@@ -158,7 +158,7 @@ def require_changeable(grant: Grant, dataset: str) -> None:
 
 
 def require_no_audit(dataset: str) -> None:
-    """Raise Forbidden for the name of an audit trail, which the server alone makes and writes."""
+    """Raise Forbidden for the name of an audit trail, which only the server creates and writes."""
     if is_audit(dataset):
         raise Forbidden(f"{dataset!r} is the audit trail: the server alone writes it, and nobody changes it")
 
@@ -166,7 +166,7 @@ def require_no_audit(dataset: str) -> None:
 def require(grant: Grant, *, capability: str, action: str, dataset: str | None = None) -> None:
     """Raise Forbidden, naming what is missing, unless the grant covers the action.
 
-    A dataset of another organisation is not found, so that nobody learns what others have.
+    A dataset of another organisation is not found, so that its existence is not disclosed.
     """
     if dataset is not None:
         require_own(grant, dataset)
@@ -196,8 +196,8 @@ def require_own(grant: Grant, dataset: str) -> None:
 def allows_view(grant: Grant, *names: str) -> bool:
     """Return whether the grant covers reading a view, which may go by several names.
 
-    Source: Axiom's page on views. All views are for who may read views, a single one for who may query it, as a view of
-    a role or as a dataset of that name.
+    Source: Axiom's page on views. `views:read` covers all views; `query:read` on a view of a role, or on a dataset of
+    that name, covers one.
     """
     if allows(grant, capability="views", action="read"):
         return True
@@ -206,14 +206,14 @@ def allows_view(grant: Grant, *names: str) -> bool:
 
 
 def require_views(grant: Grant, views: Mapping[str, Capabilities]) -> None:
-    """Raise Forbidden unless the grant covers reading each view, so that a role cannot give what its maker has not."""
+    """Raise Forbidden unless the grant covers reading each view, so that a role gives no more than its author has."""
     for view in views:
         if not allows_view(grant, view):
             raise Forbidden(f"the token lacks the capability views:read, or query:read on view {view!r}")
 
 
 def require_all(grant: Grant, datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
-    """Raise Forbidden unless the grant covers every capability given, so that a token cannot make a mightier one."""
+    """Raise Forbidden unless the grant covers every capability given, so that a token cannot create a broader one."""
     for dataset, capabilities in datasets.items():
         for capability, actions in capabilities.items():
             for action in actions:
@@ -226,7 +226,7 @@ def require_all(grant: Grant, datasets: Mapping[str, Capabilities], org: Capabil
 def checked_dataset_capabilities(
     given: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None,
 ) -> dict[str, Capabilities]:
-    """Return the map without empty and null members, which clients send for what is not granted.
+    """Return the map without empty and null members, which clients send for capabilities not granted.
 
     Raise BadRequest for a capability or an action that does not exist.
     """

@@ -1,4 +1,4 @@
-"""Keys of the protocols in SQL: made, listed, revoked."""
+"""Ingest keys in SQL: created, listed, revoked."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ class KeyStore:
     def __init__(
         self, database: Database, invalidation: Invalidation, clock: Callable[[], float], kinds: Iterable[KeyKind]
     ) -> None:
-        """`kinds` are those of the keys that can be made."""
+        """`kinds` are the kinds of keys that can be created."""
         self._database = database
         self._invalidation = invalidation
         self._clock = clock
@@ -39,20 +39,19 @@ class KeyStore:
         destination: str | None = None,
         expires_at: str | datetime | None = None,
         key: str | None = None,
-        who: Grant,
+        actor: Grant,
     ) -> tuple[KeyRecord, str]:
-        """Make a key of a protocol for `who`; return it and the key itself, which is shown only here.
+        """Create a key of a protocol; return it and its secret, which is not stored.
 
-        `key` is one that the clients have already, from the service that they were made for. Raise BadRequest for
-        a bad name, expiry, scope or key, Conflict for a key that is taken, Forbidden when it could do what `who`
-        may not.
+        `key` is a secret that clients already have. Raise BadRequest for a bad name, expiry, scope or key, Conflict
+        for a key that is taken, Forbidden when it would allow more than `actor` may.
         """
         checked_name(name, "key")
         kind = self._kinds.get(protocol)
         if kind is None:
             raise BadRequest(f"protocol {protocol!r} is not known; keys are for {', '.join(self._kinds)}")
         names, destination = checked_scope(kind, datasets=datasets, dataset=dataset, destination=destination)
-        require_all(who, {each: {"ingest": ["create"]} for each in names}, {})
+        require_all(actor, {each: {"ingest": ["create"]} for each in names}, {})
         expiry = checked_expiry(expires_at, self._clock())
         given = None if key is None else checked_given_key(kind, key)
         key_id = str(uuid.uuid4())
@@ -72,12 +71,12 @@ class KeyStore:
                     name=name,
                     hash=hash_of(secret),
                     tail_hash=_tail_hash(kind, secret),
-                    user_id=who.user_id,
+                    user_id=actor.user_id,
                     created_at=timestamp(self._clock()),
                     expires_at=rfc3339(expiry) if expiry else None,
                     datasets=names,
                     destination=destination,
-                    organisation=who.organisation,
+                    organisation=actor.organisation,
                 )
             )
         return self.get_key(key_id), secret

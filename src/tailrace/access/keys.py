@@ -1,4 +1,4 @@
-"""Keys of protocols beside that of the API: what kinds there are, what one may send to, the object the API shows."""
+"""Ingest keys of the protocols: their kinds, their grants, and the object that the API answers with."""
 
 import secrets
 import string
@@ -12,7 +12,7 @@ from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, no_
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
 
-MIN_GIVEN_KEY_LENGTH = 16  # characters of a key that is brought along
+MIN_GIVEN_KEY_LENGTH = 16  # characters of a key that the client brings
 MAX_GIVEN_KEY_LENGTH = 512
 Scope = Literal["datasets", "dataset", "destination"]
 _MEMBERS: dict[Scope, tuple[str, ...]] = {
@@ -20,21 +20,21 @@ _MEMBERS: dict[Scope, tuple[str, ...]] = {
     "dataset": ("dataset",),
     "destination": ("destination",),
 }
-_TOKEN_PREFIXES = tuple(PREFIXES.values())  # a request with one is for the API's protocol without a look-up
+_TOKEN_PREFIXES = tuple(PREFIXES.values())  # a request with one is for the API's protocol; no look-up is needed
 _ALPHABET = string.ascii_letters + string.digits
 _PRINTABLE = frozenset(map(chr, range(0x21, 0x7F)))
 
 
 class KeyKind(Struct, frozen=True):
-    """What the keys of a protocol are: how long, and by which member of a request they say where they may send."""
+    """The kind of key that a protocol has: its length, and the member of a request that gives its scope."""
 
     protocol: str
-    scope: Scope  # several datasets or every one; one dataset; one destination, whose parts name its dataset
+    scope: Scope  # several datasets or "*"; one dataset; one destination, whose parts name its dataset
     length: int = 40  # characters of a new one
-    min_given_length: int = MIN_GIVEN_KEY_LENGTH  # and of one that is brought along
-    tail_length: int = 0  # last characters in which no two keys are alike, as clients tell them apart by those
+    min_given_length: int = MIN_GIVEN_KEY_LENGTH  # of a key that the client brings
+    tail_length: int = 0  # last characters that are unique among keys, because clients identify a key by them
     parts: tuple[str, ...] = ()  # of a destination, joined by dots
-    hint: str = ""  # what is said where the scope is missing
+    hint: str = ""  # in the error where the scope is missing
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -50,29 +50,29 @@ class KeyRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     name: str
     created_at: str  # RFC 3339, UTC
     expires_at: str | None  # RFC 3339, UTC; null when it does not end
-    datasets: list[str] | None = None  # those it may send to; ["*"] is every one
-    dataset: str | None = None  # the one that it may send to
-    destination: str | None = None  # the one that it may send to, which is its dataset's name
+    datasets: list[str] | None = None  # it may send to; ["*"] for all
+    dataset: str | None = None  # it may send to
+    destination: str | None = None  # it may send to, which is also the name of its dataset
 
 
 class KeyGrant(Struct, frozen=True):
-    """What the bearer of a key may do: send events, nothing else."""
+    """What a key allows: to send events, nothing else."""
 
     key_id: str
     protocol: str
     organisation: str
     expires_s: float  # Unix seconds; infinity when it does not end
-    datasets: tuple[str, ...]  # as given; of a destination its own
+    datasets: tuple[str, ...]  # or the dataset of its destination
     destination: str = ""
     owner_of: OwnerOf = no_owner
 
     def may_send_to(self, dataset: str) -> bool:
-        """Whether events for the dataset may come with this key."""
+        """Whether the key allows sending events to a dataset."""
         named = dataset in self.datasets or EVERY_DATASET in self.datasets
         return named and not self.is_foreign(dataset) and not is_audit(dataset)
 
     def is_foreign(self, dataset: str) -> bool:
-        """Whether the dataset is another organisation's, as one may be that was made again under its name."""
+        """Whether the dataset is another organisation's, as one is that was dropped and created again by that."""
         return is_foreign(self.organisation, dataset, self.owner_of)
 
 
@@ -82,7 +82,7 @@ def new_key(kind: KeyKind) -> str:
 
 
 def checked_given_key(kind: KeyKind, key: str) -> str:
-    """Return a key that its owner brings along; raise BadRequest for what cannot be told from others or a token."""
+    """Return a key that a client brings; raise BadRequest for one that is too short, or that looks like a token."""
     shortest = kind.min_given_length
     if not shortest <= len(key) <= MAX_GIVEN_KEY_LENGTH or not _PRINTABLE.issuperset(key):
         raise BadRequest(
@@ -96,7 +96,7 @@ def checked_given_key(kind: KeyKind, key: str) -> str:
 def checked_scope(
     kind: KeyKind, *, datasets: Sequence[str] | None, dataset: str | None, destination: str | None
 ) -> tuple[list[str], str]:
-    """Return the datasets and the destination of a key to be made; raise BadRequest."""
+    """Return the datasets and the destination of a new key; raise BadRequest."""
     given = {"datasets": datasets, "dataset": dataset, "destination": destination}
     for name, value in given.items():
         if value is not None and name not in kind.members:

@@ -1,4 +1,4 @@
-"""Organisations: what the datasets, tokens and users of a server belong to."""
+"""Organisations: the tenants of a server, to which its datasets, tokens and users belong."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tailrace.storage.tables import memberships, organisations, timestamp
 
 
 class Organisation(Struct, frozen=True):
-    """An organisation: what its users and tokens see is its own datasets, tokens and users only."""
+    """A tenant: its users and tokens see its own datasets, tokens and users only."""
 
     id: str
     name: str
@@ -23,7 +23,7 @@ class Organisation(Struct, frozen=True):
 
 
 class OrganisationMembership(Struct, frozen=True):
-    """That a user belongs to an organisation."""
+    """An organisation of a user, and the user's role in it."""
 
     organisation: Organisation
     role: str
@@ -53,10 +53,10 @@ class OrganisationStore:
         with self._database.reading() as connection:
             return _found_organisation(connection, organisation)
 
-    def create_organisation(self, name: str, *, who: Grant) -> Organisation:
-        """Make an organisation, whose owner is the user `who`. Raise BadRequest, Forbidden, Conflict."""
+    def create_organisation(self, name: str, *, actor: Grant) -> Organisation:
+        """Create an organisation, whose owner is the user of `actor`. Raise BadRequest, Forbidden, Conflict."""
         name = checked_name(name, "organisation")
-        if who.kind != "personal" or who.role != "owner" or who.organisation != FIRST_ORGANISATION:
+        if actor.kind != "personal" or actor.role != "owner" or actor.organisation != FIRST_ORGANISATION:
             raise Forbidden("only an owner of the first organisation makes others, with a personal token")
         made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64]
         if not made:
@@ -67,12 +67,12 @@ class OrganisationStore:
             now = timestamp(self._clock())
             connection.execute(insert(organisations).values(id=made, name=name, created_at=now))
             connection.execute(
-                insert(memberships).values(user_id=who.user_id, organisation=made, role="owner", created_at=now)
+                insert(memberships).values(user_id=actor.user_id, organisation=made, role="owner", created_at=now)
             )
             return _found_organisation(connection, made)
 
     def update_organisation(self, organisation: str, *, name: str) -> Organisation:
-        """Call an organisation something else; its id stays. Raise BadRequest, NotFound."""
+        """Rename an organisation; its id stays. Raise BadRequest, NotFound."""
         name = checked_name(name, "organisation")
         with self._invalidation.changing() as connection:
             connection.execute(update(organisations).where(organisations.c.id == organisation).values(name=name))

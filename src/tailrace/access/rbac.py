@@ -1,4 +1,4 @@
-"""Roles that an organisation makes for itself, and groups of users that have some: `/v2/rbac` of Axiom's API."""
+"""Custom roles of an organisation, and groups of users that have roles: `/v2/rbac` of Axiom's API."""
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -40,7 +40,7 @@ class CustomRole(Struct, frozen=True, rename="camel"):
     id: str
     name: str
     description: str
-    members: list[str]  # ids of the users whose base role it is; not those who have it by a group
+    members: list[str]  # ids of the users with this base role; not those who have it through a group
     dataset_capabilities: dict[str, Capabilities]
     view_capabilities: dict[str, Capabilities]
     org_capabilities: Capabilities
@@ -52,24 +52,24 @@ class UserGroup(Struct, frozen=True, rename="camel"):
     id: str
     name: str
     description: str
-    is_managed: bool  # by an identity provider, which none is here
+    is_managed: bool  # by an identity provider; always false
     members: list[str]  # ids of users
-    roles: list[str]  # ids of roles, which its members have beside their base role
+    roles: list[str]  # ids of roles that its members have in addition to their base role
 
 
 class RoleBody(Struct, frozen=True, rename="camel"):
-    """What makes a role or takes its place; null is for what is not given."""
+    """A role as it is created or replaced; null is as not given."""
 
     name: str
     description: str | None = None
-    members: list[str] | None = None  # users who get it as their base role; others keep theirs
+    members: list[str] | None = None  # users to give it to as their base role; those of others stay
     dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     view_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     org_capabilities: dict[str, list[str] | None] | None = None
 
 
 class GroupBody(Struct, frozen=True):
-    """What makes a group or takes its place; null is for none."""
+    """A group as it is created or replaced; null is as not given."""
 
     name: str
     description: str | None = None
@@ -88,49 +88,49 @@ class Rbac:
     # Roles
 
     def list_roles(self, organisation: str) -> list[CustomRole]:
-        """Return the roles that an organisation made, oldest first."""
+        """Return the custom roles of an organisation, oldest first."""
         mine = select(roles).where(roles.c.organisation == organisation)
         with self._database.reading() as connection:
             rows = connection.execute(mine.order_by(roles.c.created_at, roles.c.id)).all()
             return [_role(connection, row) for row in rows]
 
     def get_role(self, role_id: str, organisation: str) -> CustomRole:
-        """Return one; raise NotFound."""
+        """Return a role; raise NotFound."""
         with self._database.reading() as connection:
             return _role(connection, _found(connection, roles, role_id, organisation))
 
-    def create_role(self, body: RoleBody, *, who: Grant) -> CustomRole:
-        """Make a role. Raise BadRequest, Conflict for a name that is taken, Forbidden where it may what `who` may not.
+    def create_role(self, body: RoleBody, *, actor: Grant) -> CustomRole:
+        """Create a role. Raise BadRequest, Conflict for a taken name, Forbidden when it allows more than `actor` may.
 
-        Users named as members get it as their base role, for which `who` needs the capability users:update.
+        It becomes the base role of the users named as members, for which `actor` needs users:update.
         """
-        values = _role_values(body, who)
+        values = _role_values(body, actor)
         role_id = str(uuid.uuid4())
         with self._invalidation.changing() as connection:
-            _check_limit(connection, roles, who.organisation, MAX_ROLES)
-            _check_name_is_free(connection, roles, body.name, who.organisation)
-            values |= {"id": role_id, "organisation": who.organisation, "created_at": timestamp(self._clock())}
+            _check_limit(connection, roles, actor.organisation, MAX_ROLES)
+            _check_name_is_free(connection, roles, body.name, actor.organisation)
+            values |= {"id": role_id, "organisation": actor.organisation, "created_at": timestamp(self._clock())}
             connection.execute(insert(roles).values(**values))
-            _assign(connection, body.members or (), role_id, who)
-            return _role(connection, _found(connection, roles, role_id, who.organisation))
+            _assign(connection, body.members or (), role_id, actor)
+            return _role(connection, _found(connection, roles, role_id, actor.organisation))
 
-    def update_role(self, role_id: str, body: RoleBody, *, who: Grant) -> CustomRole:
-        """Put another in its place, in force from the next use of its users' tokens on; raises as `create_role`."""
-        values = _role_values(body, who)
+    def update_role(self, role_id: str, body: RoleBody, *, actor: Grant) -> CustomRole:
+        """Replace a role, from the next use of its users' tokens on; raise as `create_role`."""
+        values = _role_values(body, actor)
         with self._invalidation.changing() as connection:
-            row = _found(connection, roles, role_id, who.organisation)
-            require_role(connection, who, role_id)
-            _check_name_is_free(connection, roles, body.name, who.organisation, role_id)
+            row = _found(connection, roles, role_id, actor.organisation)
+            require_role(connection, actor, role_id)
+            _check_name_is_free(connection, roles, body.name, actor.organisation, role_id)
             connection.execute(update(roles).where(roles.c.id == row.id).values(**values))
-            _assign(connection, body.members or (), role_id, who)
-            return _role(connection, _found(connection, roles, role_id, who.organisation))
+            _assign(connection, body.members or (), role_id, actor)
+            return _role(connection, _found(connection, roles, role_id, actor.organisation))
 
-    def delete_role(self, role_id: str, *, who: Grant) -> None:
-        """Remove a role: users whose base role it was have the role none, and groups lose it. NotFound, Forbidden."""
+    def delete_role(self, role_id: str, *, actor: Grant) -> None:
+        """Delete a role; users with this base role get the role none. Raise NotFound, Forbidden."""
         with self._invalidation.changing() as connection:
-            row = _found(connection, roles, role_id, who.organisation)
-            require_role(connection, who, role_id)
-            theirs = (memberships.c.organisation == who.organisation) & (memberships.c.role == role_id)
+            row = _found(connection, roles, role_id, actor.organisation)
+            require_role(connection, actor, role_id)
+            theirs = (memberships.c.organisation == actor.organisation) & (memberships.c.role == role_id)
             connection.execute(update(memberships).where(theirs).values(role="none"))
             connection.execute(delete(group_roles).where(group_roles.c.role == role_id))
             connection.execute(delete(roles).where(roles.c.id == row.id))
@@ -145,59 +145,59 @@ class Rbac:
             return [_group(connection, row) for row in rows]
 
     def get_group(self, group_id: str, organisation: str) -> UserGroup:
-        """Return one; raise NotFound."""
+        """Return a group; raise NotFound."""
         with self._database.reading() as connection:
             return _group(connection, _found(connection, groups, group_id, organisation))
 
-    def create_group(self, body: GroupBody, *, who: Grant) -> UserGroup:
-        """Make a group, whose members have its roles beside their own.
+    def create_group(self, body: GroupBody, *, actor: Grant) -> UserGroup:
+        """Create a group, whose members have its roles in addition to their own.
 
-        Raise BadRequest for what is no user or role of the organisation, Conflict for a name that is taken,
-        Forbidden where a role may what `who` may not.
+        Raise BadRequest for an unknown user or role, Conflict for a name that is taken, Forbidden when a role allows
+        more than `actor` may.
         """
         values = _group_values(body)
         group_id = str(uuid.uuid4())
         with self._invalidation.changing() as connection:
-            _check_limit(connection, groups, who.organisation, MAX_GROUPS)
-            _check_name_is_free(connection, groups, body.name, who.organisation)
-            values |= {"id": group_id, "organisation": who.organisation, "created_at": timestamp(self._clock())}
+            _check_limit(connection, groups, actor.organisation, MAX_GROUPS)
+            _check_name_is_free(connection, groups, body.name, actor.organisation)
+            values |= {"id": group_id, "organisation": actor.organisation, "created_at": timestamp(self._clock())}
             connection.execute(insert(groups).values(**values))
-            _insert_members(connection, group_id, body, who)
-            return _group(connection, _found(connection, groups, group_id, who.organisation))
+            _insert_members(connection, group_id, body, actor)
+            return _group(connection, _found(connection, groups, group_id, actor.organisation))
 
-    def update_group(self, group_id: str, body: GroupBody, *, who: Grant) -> UserGroup:
-        """Put another in its place; raise NotFound, and as `create_group`."""
+    def update_group(self, group_id: str, body: GroupBody, *, actor: Grant) -> UserGroup:
+        """Replace a group; raise NotFound, and as `create_group`."""
         values = _group_values(body)
         with self._invalidation.changing() as connection:
-            before = _group(connection, _found(connection, groups, group_id, who.organisation))
+            before = _group(connection, _found(connection, groups, group_id, actor.organisation))
             for role in before.roles:
-                require_role(connection, who, role)
-            _check_name_is_free(connection, groups, body.name, who.organisation, group_id)
+                require_role(connection, actor, role)
+            _check_name_is_free(connection, groups, body.name, actor.organisation, group_id)
             connection.execute(update(groups).where(groups.c.id == group_id).values(**values))
             _delete_members(connection, group_id)
-            _insert_members(connection, group_id, body, who)
-            return _group(connection, _found(connection, groups, group_id, who.organisation))
+            _insert_members(connection, group_id, body, actor)
+            return _group(connection, _found(connection, groups, group_id, actor.organisation))
 
-    def delete_group(self, group_id: str, *, who: Grant) -> None:
-        """Remove a group; its members keep their base role. Raise NotFound, Forbidden."""
+    def delete_group(self, group_id: str, *, actor: Grant) -> None:
+        """Delete a group; its members keep their base role. Raise NotFound, Forbidden."""
         with self._invalidation.changing() as connection:
-            before = _group(connection, _found(connection, groups, group_id, who.organisation))
+            before = _group(connection, _found(connection, groups, group_id, actor.organisation))
             for role in before.roles:
-                require_role(connection, who, role)
+                require_role(connection, actor, role)
             _delete_members(connection, group_id)
             connection.execute(delete(groups).where(groups.c.id == group_id))
 
 
-def _role_values(body: RoleBody, who: Grant) -> dict[str, Any]:
+def _role_values(body: RoleBody, actor: Grant) -> dict[str, Any]:
     name = checked_name(body.name, "role")
     if name.startswith(RESERVED_PREFIX) or name.lower() in ROLE_NAMES:
         raise BadRequest(f"the name {name!r} is taken: a role is not called {RESERVED_PREFIX}… or like a built-in one")
     datasets = checked_dataset_capabilities(body.dataset_capabilities)
     org = checked_org_capabilities(body.org_capabilities)
     views = checked_view_capabilities(body.view_capabilities)
-    if not who.is_unlimited:
-        require_all(who, datasets, org)
-        require_views(who, views)
+    if not actor.is_unlimited:
+        require_all(actor, datasets, org)
+        require_views(actor, views)
     return {
         "name": name,
         "description": checked_description(body.description or "", "role"),
@@ -216,17 +216,17 @@ def _group_values(body: GroupBody) -> dict[str, Any]:
     }
 
 
-def _assign(connection: Connection, users: Collection[str], role: str, who: Grant) -> None:
+def _assign(connection: Connection, users: Collection[str], role: str, actor: Grant) -> None:
     if users:
-        require(who, capability="users", action="update")
+        require(actor, capability="users", action="update")
     for user in dict.fromkeys(users):
-        assign_role(connection, user, role, who)
+        assign_role(connection, user, role, actor)
 
 
-def _insert_members(connection: Connection, group_id: str, body: GroupBody, who: Grant) -> None:
+def _insert_members(connection: Connection, group_id: str, body: GroupBody, actor: Grant) -> None:
     members, given = list(dict.fromkeys(body.members or ())), list(dict.fromkeys(body.roles or ()))
     if members:
-        mine = select(memberships.c.user_id).where(memberships.c.organisation == who.organisation)
+        mine = select(memberships.c.user_id).where(memberships.c.organisation == actor.organisation)
         missing = set(members) - set(connection.scalars(mine))
         if missing:
             raise BadRequest(f"the organisation has no user {min(missing)[:100]!r}")
@@ -234,7 +234,7 @@ def _insert_members(connection: Connection, group_id: str, body: GroupBody, who:
     for role in given:
         if role == "owner":
             raise BadRequest("a group does not have the role owner: it is given to users, one by one")
-        require_role(connection, who, role)
+        require_role(connection, actor, role)
     if given:
         connection.execute(insert(group_roles), [{"group_id": group_id, "role": role} for role in given])
 

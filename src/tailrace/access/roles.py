@@ -1,4 +1,4 @@
-"""What a user may do in an organisation: the base role, and the roles of the groups that the user is in."""
+"""Effective roles: what a user may do in an organisation by their base role and by the roles of their groups."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ from tailrace.storage.tables import group_members, group_roles, groups, roles
 
 
 class EffectiveRole(Struct, frozen=True):
-    """What a user's roles allow together."""
+    """The union of what a user's roles allow."""
 
     name: str  # "owner" or "admin" where one of them is that, else the base role
     datasets: dict[str, Capabilities]
@@ -28,7 +28,7 @@ class EffectiveRole(Struct, frozen=True):
 
 
 def effective_role(connection: Connection, user_id: str, organisation: str, role: str) -> EffectiveRole:
-    """Return what a user whose base role is `role` may do in an organisation."""
+    """Return the effective role of a user with the base role `role`."""
     others = roles_by_groups(connection, user_id, organisation)
     if role not in UNLIMITED_ROLES and "admin" in others:
         return EffectiveRole("admin", {}, {})
@@ -54,22 +54,22 @@ def roles_by_groups(connection: Connection, user_id: str, organisation: str) -> 
     return list(connection.scalars(found))
 
 
-def require_role(connection: Connection, who: Grant, role: str) -> None:
-    """Raise BadRequest for no role, Forbidden unless `who` may all that the role allows: none makes a mightier one."""
-    if role not in ROLE_NAMES and not _exists(connection, role, who.organisation):
+def require_role(connection: Connection, actor: Grant, role: str) -> None:
+    """Raise BadRequest for an unknown role, Forbidden when it allows more than `actor` may."""
+    if role not in ROLE_NAMES and not _exists(connection, role, actor.organisation):
         raise BadRequest(
             f"unknown role {role[:100]!r}; known are {', '.join(ROLE_NAMES)} and the ids that /v2/rbac/roles lists"
         )
-    if who.kind == "personal" and who.role == "owner":
+    if actor.kind == "personal" and actor.role == "owner":
         return
     if role in UNLIMITED_ROLES:
-        if not who.is_unlimited or role == "owner":
+        if not actor.is_unlimited or role == "owner":
             raise Forbidden(f"only {'an owner' if role == 'owner' else 'an owner or an admin'} gives or takes {role!r}")
         return
-    if not who.is_unlimited:
-        datasets, org, views = _capabilities(connection, role, who.organisation)
-        require_all(who, datasets, org)
-        require_views(who, views)
+    if not actor.is_unlimited:
+        datasets, org, views = _capabilities(connection, role, actor.organisation)
+        require_all(actor, datasets, org)
+        require_views(actor, views)
 
 
 def _exists(connection: Connection, role: str, organisation: str) -> bool:

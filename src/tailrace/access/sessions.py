@@ -1,4 +1,4 @@
-"""Sessions: signed tokens of which each is good for one request, and what is known of the live ones."""
+"""Sessions: signed tokens, each valid for one request, and the state of the sessions in use."""
 
 import asyncio
 import hashlib
@@ -26,9 +26,9 @@ from tailrace.storage.files import replace_durably
 SESSION_MS = 60 * 60 * 1000  # "typically logging sessions are good for an hour"
 RATE_BYTES_PER_S = 5_000_000.0  # "~ 5 MB/s per session", of decoded bodies
 BURST_S = 4.0  # of that rate, which an idle session may send at once
-MAX_DELAY_S = 10.0  # that an answer is held back for the rate; what needs more is refused
-MAX_LIVE = 50_000  # sessions remembered
-SWEEP_S = 60.0  # how often those that have expired are forgotten
+MAX_DELAY_S = 10.0  # that a response is delayed to hold the rate; a request that would need more is refused
+MAX_LIVE = 50_000  # sessions in memory
+SWEEP_S = 60.0  # between two removals of expired sessions
 
 _SECRET_BYTES = 32
 _SECRET = re.compile(rb"[0-9a-f]{%d}\n?" % (2 * _SECRET_BYTES))
@@ -53,7 +53,7 @@ class StaleSession(InvalidSession):
 
 
 class RateExceeded(TailraceError):
-    """A session has sent so much that its answer would have to be held back for too long."""
+    """A session has sent so much that its response would have to be delayed for too long."""
 
     status = 503
     code = "rate_exceeded"
@@ -61,7 +61,7 @@ class RateExceeded(TailraceError):
 
 
 class SessionToken(Struct, frozen=True, array_like=True):
-    """What a session token says; it is signed, not encrypted."""
+    """The content of a session token, which is signed, not encrypted."""
 
     version: Literal[1]  # of this layout
     session_id: str
@@ -74,12 +74,12 @@ class SessionToken(Struct, frozen=True, array_like=True):
 
 
 class Use(Struct, frozen=True):
-    """The last request of a session that was processed: what tells and answers a repetition of it."""
+    """The last processed request of a session, by which a retry of it is recognised and answered."""
 
-    nonce: bytes  # of the token it came with
+    nonce: bytes  # of its token
     digest: bytes  # of its body
     received_ns: int  # ns since the Unix epoch
-    following: SessionToken  # the token it was answered with
+    following: SessionToken  # the token in its response
 
 
 class Pace(Struct, frozen=True):
@@ -91,41 +91,41 @@ class Pace(Struct, frozen=True):
 
 
 class LiveSession:
-    """What is known of a session in use; changed only by the request that holds it."""
+    """The state of a session in use; changed only by the request that holds its lock."""
 
     __slots__ = ("_clock", "_level", "_level_s", "_pace", "expires_ms", "lock", "sequence", "used", "users")
 
     def __init__(self, token: SessionToken, pace: Pace, clock: Callable[[], float]) -> None:
         self.expires_ms = token.expires_ms
-        self.sequence = token.sequence  # of the token that is good now; lower ones are stale
+        self.sequence = token.sequence  # of the valid token; lower ones are stale
         self.used: Use | None = None
         self.lock = asyncio.Lock()
-        self.users = 0  # requests that hold the session or wait for it
+        self.users = 0  # requests that hold the lock or wait for it
         self._pace = pace
         self._clock = clock
-        self._level = pace.rate_bytes_per_s * pace.burst_s  # bytes that may be sent at once; below 0 a debt
+        self._level = pace.rate_bytes_per_s * pace.burst_s  # bytes left in the token bucket; negative after a burst
         self._level_s = clock()
 
     def repeats(self, token: SessionToken, digest: bytes) -> Use | None:
-        """Return the last request, when this is it again: with the same token and a body of the same digest."""
+        """Return the last request if this is a retry of it: the same token, and a body of the same digest."""
         used = self.used
         return used if used is not None and used.nonce == token.nonce and used.digest == digest else None
 
     def is_stale(self, token: SessionToken) -> bool:
-        """Whether the token was used already, or is older than one that was."""
+        """Whether the token, or a later one, was used before."""
         return token.sequence < self.sequence
 
     def use(self, token: SessionToken, digest: bytes, received_ns: int) -> SessionToken:
-        """Consumes a token whose request was processed, and returns the next one."""
+        """Mark a token as used, once its request was processed; return the next one."""
         self.sequence = max(self.sequence, token.sequence) + 1
         following = replace(token, sequence=self.sequence, nonce=_nonce())
         self.used = Use(token.nonce, digest, received_ns, following)
         return following
 
     def check_pace(self, size: int) -> None:
-        """Raise RateExceeded when `size` bytes more would hold their answer back for too long.
+        """Raise RateExceeded when the response to `size` more bytes would have to be delayed for too long.
 
-        A session that has rested may always send, however large the body: its debt then holds back the next ones.
+        An idle session may always send, however large the body; the next responses are delayed then.
         """
         self._refill()
         pace = self._pace
@@ -139,7 +139,7 @@ class LiveSession:
             )
 
     def charge(self, size: int) -> float:
-        """Count `size` bytes as sent; return for how many seconds their answer is to be held back."""
+        """Count `size` bytes as sent; return by how many seconds to delay the response."""
         self._refill()
         self._level -= size
         return min(max(0.0, -self._level / self._pace.rate_bytes_per_s), self._pace.max_delay_s)
@@ -152,11 +152,10 @@ class LiveSession:
 
 
 class Sessions:
-    """Starts sessions, reads their tokens and remembers the live ones; for one event loop's thread.
+    """Starts sessions, reads their tokens and holds the state of those in use; for one event loop's thread.
 
-    A token proves itself by its signature. Only which tokens were used is remembered, in memory: after a restart, and
-    for a session that was not used for so long that `max_live` others pushed it out, the first token to come is taken
-    and the session goes on from its sequence.
+    A token is verified by its signature. Which tokens were used is in memory only: after a restart, and for a session
+    evicted by `max_live` others, the first token received is accepted and the session continues from its sequence.
     """
 
     def __init__(
@@ -167,19 +166,19 @@ class Sessions:
         max_live: int = MAX_LIVE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` counts seconds, for the pace only; the time of day comes with each request."""
+        """`clock` counts seconds, for the rate only; the time of day is an argument of each call."""
         self._signer = Signer(secret, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
         self._pace = pace
         self._max_live = max_live
         self._clock = clock
-        self._live: OrderedDict[str, LiveSession] = OrderedDict()  # by id, that which was used last at the end
+        self._live: OrderedDict[str, LiveSession] = OrderedDict()  # by id, least recently used first
         self._swept_ms = 0
 
     @classmethod
     def open(cls, path: Path, *, pace: Pace = Pace()) -> Self:
-        """Open with the secret in the file at `path`, which is made (mode 0600) and durable before this returns.
+        """Open with the secret in the file at `path`; create that (mode 0600), durably, where it is missing.
 
-        Raise ValueError when the file holds no such secret.
+        Raise ValueError when the file holds no valid secret.
         """
         return cls(_load_secret(path), pace=pace)
 
@@ -204,16 +203,16 @@ class Sessions:
         )
 
     def sign(self, token: SessionToken) -> str:
-        """Return the token as clients carry it: ASCII letters, digits, "-", "_" and one dot."""
+        """Return the signed token as text: ASCII letters, digits, "-", "_" and one dot."""
         return self._signer.sign(base64_encode(msgspec.msgpack.encode(token))).decode()
 
     def read(self, text: str, now_ns: int) -> SessionToken:
-        """Return what a token says. Raise InvalidSession unless it was made here as it is, SessionExpired."""
+        """Return the content of a token. Raise InvalidSession for a bad signature, SessionExpired."""
         if len(text) > _MAX_TOKEN_LENGTH or not text.isascii():
             raise InvalidSession("the session token is not valid")
         given = text.encode()
         payload = given.rpartition(b".")[0]
-        # Base64 has several spellings of one signature; only the one that was given out counts.
+        # Base64 has several encodings of one signature; only the canonical one is valid.
         if not hmac.compare_digest(self._signer.sign(payload), given):
             raise InvalidSession("the session token is not valid")
         try:
@@ -226,7 +225,7 @@ class Sessions:
 
     @asynccontextmanager
     async def hold(self, token: SessionToken) -> AsyncIterator[LiveSession]:
-        """Yield the token's session, for one request at a time; others wait for it."""
+        """Yield the token's session to one request at a time; others wait."""
         live = self._live.get(token.session_id)
         if live is None:
             live = self._remember(token)
@@ -240,7 +239,7 @@ class Sessions:
             live.users -= 1
 
     def forget_expired(self, now_ns: int) -> None:
-        """Forgets the sessions that have expired and are not in use; it looks for them once in SWEEP_S."""
+        """Remove expired sessions that are not in use, at most once in SWEEP_S."""
         now_ms = now_ns // _NS_PER_MS
         if abs(now_ms - self._swept_ms) < SWEEP_S * 1000:
             return

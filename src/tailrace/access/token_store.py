@@ -1,4 +1,4 @@
-"""API tokens and personal tokens in SQL: made, listed, changed, regenerated, revoked."""
+"""API tokens and personal tokens in SQL: created, listed, updated, regenerated, revoked."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ from tailrace.storage.tables import timestamp, tokens
 
 
 class TokenSpec(Struct, frozen=True):
-    """What a token is to be; null and empty members of the maps count as not given."""
+    """A token to be created; null and empty members of the maps count as not given."""
 
     name: str
     dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None
@@ -47,7 +47,7 @@ class TokenSpec(Struct, frozen=True):
 
 
 class _CheckedToken(Struct, frozen=True):
-    """What is checked of a token before it is made."""
+    """A token to be created whose values are valid."""
 
     kind: Literal["api", "ingest"]
     name: str
@@ -76,17 +76,17 @@ class TokenStore:
         description: str | None = "",
         *,
         kind: Literal["api", "ingest"] = "api",
-        who: Grant,
+        actor: Grant,
     ) -> tuple[TokenRecord, str]:
-        """Make an API token for `who`; return it and its secret, which is shown only here.
+        """Create an API token; return it and its secret, which is not stored.
 
-        One of the kind "ingest" differs in its prefix alone, which is that of ingest tokens of before 2022.
+        The kind "ingest" differs in its prefix only, which ingest tokens had before 2022.
 
         Null and empty members of the maps count as not given. Raise BadRequest for a bad name, expiry or
-        capability, and where there is no capability at all; Forbidden when the new token could do what `who` may not.
+        capability, and where there is none; Forbidden when the token would allow more than `actor` may.
         """
         new = _checked(TokenSpec(name, dataset_capabilities, org_capabilities, description=description), kind)
-        require_all(who, new.datasets, new.org)
+        require_all(actor, new.datasets, new.org)
         expiry = checked_expiry(expires_at, self._clock())
         secret = new_secret(kind)
         with self._invalidation.changing() as connection:
@@ -95,8 +95,8 @@ class TokenStore:
                 kind,
                 secret,
                 created_at=timestamp(self._clock()),
-                organisation=who.organisation,
-                user_id=who.user_id,
+                organisation=actor.organisation,
+                user_id=actor.user_id,
                 name=new.name,
                 description=new.description,
                 expiry=expiry,
@@ -127,12 +127,12 @@ class TokenStore:
         dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
         org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
         expires_at: str | datetime | None = None,
-        who: Grant,
+        actor: Grant,
     ) -> TokenRecord:
-        """Change an advanced API token: its next use has the new capabilities. None leaves what is.
+        """Change an API token, from its next use on. None leaves a value as it is.
 
-        Raise NotFound, BadRequest for a bad value and for a basic token, which does not change once it is made (it
-        only ingests), Forbidden where the token could then do what `who` may not.
+        Raise NotFound, BadRequest for a bad value and for a basic token (one that only ingests), which cannot change,
+        Forbidden when the token would then allow more than `actor` may.
         """
         values: dict[str, Any] = {}
         if name is not None:
@@ -147,17 +147,17 @@ class TokenStore:
             expiry = checked_expiry(expires_at, self._clock())
             values["expires_at"] = rfc3339(expiry) if expiry else None
         with self._invalidation.changing() as connection:
-            row = _found_token(connection, token_id, who.organisation)
+            row = _found_token(connection, token_id, actor.organisation)
             if _is_basic(row):
                 raise BadRequest("a basic token, which only ingests, does not change: make another, or regenerate it")
             datasets = values.get("dataset_capabilities", row.dataset_capabilities)
             org = values.get("org_capabilities", row.org_capabilities)
             if "dataset_capabilities" in values or "org_capabilities" in values:
                 _require_some(datasets, org)
-            require_all(who, datasets, org)
+            require_all(actor, datasets, org)
             if values:
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(**values))
-            return _record(_found_token(connection, token_id, who.organisation))
+            return _record(_found_token(connection, token_id, actor.organisation))
 
     def regenerate_token(
         self,
@@ -166,27 +166,27 @@ class TokenStore:
         existing_expires_at: str,
         new_expires_at: str | None = None,
         replacement: TokenSpec | None = None,
-        who: Grant,
+        actor: Grant,
     ) -> tuple[TokenRecord, str]:
-        """Make a token like an API token, or the replacement given, with an id and a secret of its own.
+        """Create a token like another, or as `replacement` says, with a new id and secret.
 
-        The old one works until the time given: neither longer than it would have, nor at all where that time has
-        passed. Raise NotFound, BadRequest as for a token that is made, Forbidden where `who` may not what the new
-        token may, or gives a replacement and may not make tokens.
+        The old one expires at the time given, unless it would have before. Raise NotFound, BadRequest as `create_token`
+        does, Forbidden when the new token would allow more than `actor` may, or when `actor` gives a replacement and
+        may not create tokens.
         """
         end = checked_overlap(existing_expires_at, datetime.fromtimestamp(self._clock(), UTC))
         expiry = checked_expiry(new_expires_at, self._clock(), "newTokenExpiresAt")
         wanted = None
         if replacement is not None:
-            require(who, capability="apiTokens", action="create")
+            require(actor, capability="apiTokens", action="create")
             wanted = _checked(replacement)
             expiry = checked_expiry(replacement.expires_at, self._clock()) or expiry
         with self._invalidation.changing() as connection:
-            row = _found_token(connection, token_id, who.organisation)
+            row = _found_token(connection, token_id, actor.organisation)
             new = wanted or _CheckedToken(
                 row.kind, row.name, row.description, row.dataset_capabilities, row.org_capabilities
             )
-            require_all(who, new.datasets, new.org)
+            require_all(actor, new.datasets, new.org)
             secret = new_secret(new.kind)
             if end.timestamp() < expiry_s(row.expires_at):
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(expires_at=rfc3339(end)))
@@ -196,7 +196,7 @@ class TokenStore:
                 secret,
                 created_at=timestamp(self._clock()),
                 organisation=row.organisation,
-                user_id=who.user_id,
+                user_id=actor.user_id,
                 name=new.name,
                 description=new.description,
                 expiry=expiry,
@@ -219,13 +219,13 @@ class TokenStore:
         expires_at: str | None = None,
         description: str | None = "",
         *,
-        who: Grant,
+        actor: Grant,
     ) -> tuple[PersonalToken, str]:
-        """Make a personal token for a user; return it and its secret, which is shown only here.
+        """Create a personal token for a user; return it and its secret, which is not stored.
 
-        Raise BadRequest, NotFound, Forbidden unless `who` is the user or may act for them.
+        Raise BadRequest, NotFound, Forbidden unless `actor` is the user or has authority over them.
         """
-        self._users.require_authority_over(user_id, who=who)
+        self._users.require_authority_over(user_id, actor=actor)
         checked_name(name, "token")
         description = checked_description(description or "", "token")
         expiry = checked_expiry(expires_at, self._clock())
@@ -245,14 +245,14 @@ class TokenStore:
         (made,) = (token for token in self._personal_tokens(user_id) if token.id == token_id)
         return made, secret
 
-    def list_personal_tokens(self, user_id: str, *, who: Grant) -> list[PersonalToken]:
+    def list_personal_tokens(self, user_id: str, *, actor: Grant) -> list[PersonalToken]:
         """Return the personal tokens of a user, oldest first. Raise NotFound, Forbidden."""
-        self._users.require_authority_over(user_id, who=who)
+        self._users.require_authority_over(user_id, actor=actor)
         return self._personal_tokens(user_id)
 
-    def delete_personal_token(self, user_id: str, token_id: str, *, who: Grant) -> None:
+    def delete_personal_token(self, user_id: str, token_id: str, *, actor: Grant) -> None:
         """Revoke a personal token of a user. Raise NotFound, Forbidden."""
-        self._users.require_authority_over(user_id, who=who)
+        self._users.require_authority_over(user_id, actor=actor)
         with self._invalidation.changing() as connection:
             one = _personal(user_id) & (tokens.c.id == token_id)
             if not connection.execute(delete(tokens).where(one)).rowcount:
@@ -329,7 +329,7 @@ def _is_basic(row: Row[Any]) -> bool:
 
 
 def _checked(given: TokenSpec, kind: Literal["api", "ingest"] = "api") -> _CheckedToken:
-    """Return what a token that is made has; raise BadRequest."""
+    """Return the token with checked values; raise BadRequest."""
     datasets = checked_dataset_capabilities(given.dataset_capabilities)
     org = checked_org_capabilities(given.org_capabilities)
     name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")
@@ -338,7 +338,7 @@ def _checked(given: TokenSpec, kind: Literal["api", "ingest"] = "api") -> _Check
 
 
 def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
-    # In the words of Axiom's answer, which its Terraform provider looks for.
+    # Axiom's Terraform provider looks for these words.
     if not datasets and not org:
         raise BadRequest("at least one capability must be set: in datasetCapabilities or orgCapabilities")
 

@@ -1,4 +1,4 @@
-"""Tokens: their secrets, the hash that is kept of one, their expiry, and the object the API shows."""
+"""Tokens: their secrets and hashes, their expiry, and the objects that the API answers with."""
 
 import hashlib
 import secrets
@@ -46,7 +46,7 @@ def new_secret(kind: TokenKind) -> str:
 
 
 def hash_of(secret: str) -> bytes:
-    """Return what is stored of a secret. Secrets are random and long, so a plain hash cannot be guessed back."""
+    """Return the hash that is stored of a secret. Secrets are long and random, so a plain hash is safe."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

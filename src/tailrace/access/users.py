@@ -63,24 +63,24 @@ class UserStore:
             return _found_user(connection, user_id, organisation)
 
     def creator(self, user_id: str) -> tuple[str, str]:
-        """Return the name and the email of a user, also of one who has left; empty where there never was one."""
+        """Return the name and the email of a user, also of a removed one; empty for an unknown id."""
         with self._database.reading() as connection:
             row = connection.execute(select(users.c.name, users.c.email).where(users.c.id == user_id)).first()
         return (row.name, row.email) if row is not None else ("", "")
 
-    def create_user(self, name: str, email: str, role: str, *, who: Grant) -> User:
-        """Add a user to the organisation of `who`; one of another organisation of theirs who has the email joins it.
+    def create_user(self, name: str, email: str, role: str, *, actor: Grant) -> User:
+        """Add a user to the organisation of `actor`; a user with the email in another organisation of `actor` joins it.
 
-        Raise BadRequest, Conflict where the email is taken, Forbidden where `who` may not give the role.
+        Raise BadRequest, Conflict where the email is taken, Forbidden when the role allows more than `actor` may.
         """
         name, email = checked_name(name, "user"), checked_email(email)
         with self._invalidation.changing() as connection:
-            require_role(connection, who, role)
+            require_role(connection, actor, role)
             known = _holder(connection, email) if email else None
-            if known is not None and _role_of(connection, known, who.organisation) is not None:
+            if known is not None and _role_of(connection, known, actor.organisation) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
-            if known is not None and not _share_an_organisation(connection, known, who):
-                # Nobody proves an email: a stranger may have taken it, with tokens that would get in here then.
+            if known is not None and not _share_an_organisation(connection, known, actor):
+                # Emails are not verified: the user there may be someone else, whose tokens would be valid here then.
                 raise Conflict(
                     f"the email {email!r} is that of a user of another organisation: somebody who is in both "
                     "adds them, with a personal token"
@@ -90,12 +90,12 @@ class UserStore:
             if known is None:
                 connection.execute(insert(users).values(id=user_id, name=name, email=email, created_at=now))
             connection.execute(
-                insert(memberships).values(user_id=user_id, organisation=who.organisation, role=role, created_at=now)
+                insert(memberships).values(user_id=user_id, organisation=actor.organisation, role=role, created_at=now)
             )
-            return _found_user(connection, user_id, who.organisation)
+            return _found_user(connection, user_id, actor.organisation)
 
     def update_user(self, user_id: str, organisation: str, *, name: str | None, email: str | None) -> User:
-        """Change what a user is called; None leaves it. Raise BadRequest, NotFound, Conflict."""
+        """Change the name or the email of a user; None leaves it. Raise BadRequest, NotFound, Conflict."""
         values = {}
         if name is not None:
             values["name"] = checked_name(name, "user")
@@ -103,49 +103,49 @@ class UserStore:
             values["email"] = checked_email(email)
         with self._invalidation.changing() as connection:
             _found_user(connection, user_id, organisation)
-            if values.get("email") and _holder(connection, values["email"], beside=user_id) is not None:
+            if values.get("email") and _holder(connection, values["email"], other_than=user_id) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
             if values:
                 connection.execute(update(users).where(users.c.id == user_id).values(**values))
             return _found_user(connection, user_id, organisation)
 
-    def rename_user(self, user_id: str, name: str, *, who: Grant) -> User:
-        """Call a user something else, for `who` who may act for them. Raise BadRequest, NotFound, Forbidden."""
-        self.require_authority_over(user_id, who=who)
-        return self.update_user(user_id, who.organisation, name=name, email=None)
+    def rename_user(self, user_id: str, name: str, *, actor: Grant) -> User:
+        """Rename a user. Raise BadRequest, NotFound, Forbidden unless `actor` has authority over them."""
+        self.require_authority_over(user_id, actor=actor)
+        return self.update_user(user_id, actor.organisation, name=name, email=None)
 
-    def set_role(self, user_id: str, role: str, *, who: Grant) -> User:
-        """Give a user another role. Raise NotFound, Forbidden, and Conflict for the last owner."""
+    def set_role(self, user_id: str, role: str, *, actor: Grant) -> User:
+        """Change the base role of a user. Raise NotFound, Forbidden, and Conflict for the last owner."""
         with self._invalidation.changing() as connection:
-            assign_role(connection, user_id, role, who)
-            return _found_user(connection, user_id, who.organisation)
+            assign_role(connection, user_id, role, actor)
+            return _found_user(connection, user_id, actor.organisation)
 
-    def delete_user(self, user_id: str, *, who: Grant) -> None:
-        """Remove a user from the organisation: their personal tokens work there no more.
+    def delete_user(self, user_id: str, *, actor: Grant) -> None:
+        """Remove a user from the organisation; their personal tokens are no longer valid there.
 
-        API tokens that they made stay, being the organisation's. Their email is free once it was the last one. Raises
-        NotFound, Forbidden, Conflict for the last owner.
+        API tokens that they created stay. Their email is free once this was their last organisation. Raise NotFound,
+        Forbidden, Conflict for the last owner.
         """
         with self._invalidation.changing() as connection:
-            before = _found_user(connection, user_id, who.organisation).role.id
-            _require_all_roles(connection, who, user_id, before)
+            before = _found_user(connection, user_id, actor.organisation).role.id
+            _require_all_roles(connection, actor, user_id, before)
             if before == "owner":
-                _require_another_owner(connection, user_id, who.organisation)
-            in_groups = select(groups.c.id).where(groups.c.organisation == who.organisation)
+                _require_another_owner(connection, user_id, actor.organisation)
+            in_groups = select(groups.c.id).where(groups.c.organisation == actor.organisation)
             theirs = (group_members.c.user_id == user_id) & group_members.c.group_id.in_(in_groups)
             connection.execute(delete(group_members).where(theirs))
             mine = memberships.c.user_id == user_id
-            connection.execute(delete(memberships).where(mine & (memberships.c.organisation == who.organisation)))
+            connection.execute(delete(memberships).where(mine & (memberships.c.organisation == actor.organisation)))
             if connection.scalar(select(memberships.c.user_id).where(mine)) is None:
                 personal = (tokens.c.user_id == user_id) & (tokens.c.kind == "personal")
                 connection.execute(delete(tokens).where(personal))
 
-    def require_authority_over(self, user_id: str, *, who: Grant) -> None:
-        """Raise unless `who` may act for a user: themselves, or one below them of no other organisation."""
-        if who.kind == "personal" and who.user_id == user_id:
+    def require_authority_over(self, user_id: str, *, actor: Grant) -> None:
+        """Raise Forbidden unless `actor` is the user, or may all that the user may, who is in no other organisation."""
+        if actor.kind == "personal" and actor.user_id == user_id:
             return
         with self._database.reading() as connection:
-            _require_all_roles(connection, who, user_id, _found_user(connection, user_id, who.organisation).role.id)
+            _require_all_roles(connection, actor, user_id, _found_user(connection, user_id, actor.organisation).role.id)
             theirs = connection.scalar(
                 select(func.count()).select_from(memberships).where(memberships.c.user_id == user_id)
             )
@@ -160,21 +160,21 @@ def checked_email(email: str) -> str:
     return email
 
 
-def assign_role(connection: Connection, user_id: str, role: str, who: Grant) -> None:
-    """Give a user another base role. Raise NotFound, BadRequest, Forbidden, and Conflict for the last owner."""
-    require_role(connection, who, role)
-    before = _found_user(connection, user_id, who.organisation).role.id
-    require_role(connection, who, before)
+def assign_role(connection: Connection, user_id: str, role: str, actor: Grant) -> None:
+    """Change the base role of a user. Raise NotFound, BadRequest, Forbidden, and Conflict for the last owner."""
+    require_role(connection, actor, role)
+    before = _found_user(connection, user_id, actor.organisation).role.id
+    require_role(connection, actor, before)
     if before == "owner" != role:
-        _require_another_owner(connection, user_id, who.organisation)
-    mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == who.organisation)
+        _require_another_owner(connection, user_id, actor.organisation)
+    mine = (memberships.c.user_id == user_id) & (memberships.c.organisation == actor.organisation)
     connection.execute(update(memberships).where(mine).values(role=role))
 
 
-def _require_all_roles(connection: Connection, who: Grant, user_id: str, role: str) -> None:
-    """Raise Forbidden unless `who` may all that a user may, by their base role and by groups."""
-    for each in (role, *roles_by_groups(connection, user_id, who.organisation)):
-        require_role(connection, who, each)
+def _require_all_roles(connection: Connection, actor: Grant, user_id: str, role: str) -> None:
+    """Raise Forbidden unless `actor` may all that a user may, by their base role and their groups."""
+    for each in (role, *roles_by_groups(connection, user_id, actor.organisation)):
+        require_role(connection, actor, each)
 
 
 def _require_another_owner(connection: Connection, user_id: str, organisation: str) -> None:
@@ -193,18 +193,18 @@ def _role_of(connection: Connection, user_id: str, organisation: str) -> str | N
     return role
 
 
-def _holder(connection: Connection, email: str, beside: str = "") -> str | None:
-    """Return the id of the user, not `beside`, who has an email; who has left every organisation has given it up."""
-    is_theirs = (func.lower(users.c.email) == email.lower()) & (users.c.id != beside)
+def _holder(connection: Connection, email: str, other_than: str = "") -> str | None:
+    """Return the id of the user, `other_than` excepted, with an email and an organisation."""
+    is_theirs = (func.lower(users.c.email) == email.lower()) & (users.c.id != other_than)
     found = select(users.c.id).join(memberships, memberships.c.user_id == users.c.id).where(is_theirs)
     user_id: str | None = connection.scalar(found)
     return user_id
 
 
-def _share_an_organisation(connection: Connection, user_id: str, who: Grant) -> bool:
-    if who.kind != "personal":
+def _share_an_organisation(connection: Connection, user_id: str, actor: Grant) -> bool:
+    if actor.kind != "personal":
         return False
-    ours = select(memberships.c.organisation).where(memberships.c.user_id == who.user_id)
+    ours = select(memberships.c.organisation).where(memberships.c.user_id == actor.user_id)
     both = (memberships.c.user_id == user_id) & memberships.c.organisation.in_(ours)
     return connection.scalar(select(memberships.c.user_id).where(both)) is not None
 

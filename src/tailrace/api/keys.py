@@ -76,7 +76,7 @@ def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord
         destination=wanted.destination,
         expires_at=wanted.expires_at,
         key=wanted.key,
-        who=grant,
+        actor=grant,
     )
     try:
         _make_datasets(services, grant, _datasets_of(record))

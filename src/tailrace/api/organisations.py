@@ -76,7 +76,7 @@ async def list_organisations(request: Request, services: Services, grant: Grant)
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """Make an organisation, which the token's user owns. Only an owner of the first one may."""
     wanted = await read_json(request, OrgName)
-    made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, who=grant)
+    made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, actor=grant)
     return json_response(await asyncio.to_thread(_org, services, made, "owner"))
 
 

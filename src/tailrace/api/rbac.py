@@ -21,7 +21,7 @@ async def create_role(request: Request, services: Services, grant: Grant) -> Res
     """Make a role, which may not allow more than the token does."""
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
-    return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, who=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, actor=grant))
 
 
 async def get_role(request: Request, services: Services, grant: Grant) -> Response:
@@ -35,12 +35,12 @@ async def update_role(request: Request, services: Services, grant: Grant) -> Res
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
     role = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, wanted, who=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, wanted, actor=grant))
 
 
 async def delete_role(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it: users whose role it was have the role none then."""
-    await asyncio.to_thread(services.access.rbac.delete_role, request.path_params["id"], who=grant)
+    await asyncio.to_thread(services.access.rbac.delete_role, request.path_params["id"], actor=grant)
     return no_content()
 
 
@@ -53,7 +53,7 @@ async def create_group(request: Request, services: Services, grant: Grant) -> Re
     """Make a group, whose members have its roles beside their own."""
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
-    return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, who=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, actor=grant))
 
 
 async def get_group(request: Request, services: Services, grant: Grant) -> Response:
@@ -67,12 +67,12 @@ async def update_group(request: Request, services: Services, grant: Grant) -> Re
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
     group = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, wanted, who=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, wanted, actor=grant))
 
 
 async def delete_group(request: Request, services: Services, grant: Grant) -> Response:
     """Remove it; its members keep their own roles."""
-    await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], who=grant)
+    await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], actor=grant)
     return no_content()
 
 

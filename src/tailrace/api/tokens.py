@@ -111,7 +111,7 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
         wanted.org_capabilities,
         wanted.expires_at,
         wanted.description,
-        who=grant,
+        actor=grant,
     )
     return json_response(_created_token(record, secret))
 
@@ -133,7 +133,7 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
         dataset_capabilities=wanted.dataset_capabilities,
         org_capabilities=wanted.org_capabilities,
         expires_at=wanted.expires_at,
-        who=grant,
+        actor=grant,
     )
     return json_response(record)
 
@@ -155,7 +155,7 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
         replacement=None
         if new is None
         else TokenSpec(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
-        who=grant,
+        actor=grant,
     )
     return json_response(_created_token(record, secret))
 
@@ -181,7 +181,7 @@ async def create_ingest_token(request: Request, services: Services, grant: Grant
         {scope: {"ingest": ["create"]} for scope in wanted.scopes},
         description=wanted.description,
         kind="ingest",
-        who=grant,
+        actor=grant,
     )
     return json_response(_ingest_token(record, secret))
 
@@ -189,7 +189,9 @@ async def create_ingest_token(request: Request, services: Services, grant: Grant
 async def list_own_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Return the personal tokens of the token's user, without secrets."""
     _require_personal(grant)
-    return json_response(await asyncio.to_thread(services.access.tokens.list_personal_tokens, grant.user_id, who=grant))
+    return json_response(
+        await asyncio.to_thread(services.access.tokens.list_personal_tokens, grant.user_id, actor=grant)
+    )
 
 
 async def create_own_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -202,14 +204,14 @@ async def delete_own_token(request: Request, services: Services, grant: Grant) -
     """Revokes a personal token of the token's user."""
     _require_personal(grant)
     token_id = request.path_params["id"]
-    await asyncio.to_thread(services.access.tokens.delete_personal_token, grant.user_id, token_id, who=grant)
+    await asyncio.to_thread(services.access.tokens.delete_personal_token, grant.user_id, token_id, actor=grant)
     return no_content()
 
 
 async def list_user_tokens(request: Request, services: Services, grant: Grant) -> Response:
     """Return the personal tokens of a user, without secrets."""
     user_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.tokens.list_personal_tokens, user_id, who=grant))
+    return json_response(await asyncio.to_thread(services.access.tokens.list_personal_tokens, user_id, actor=grant))
 
 
 async def create_user_token(request: Request, services: Services, grant: Grant) -> Response:
@@ -220,7 +222,7 @@ async def create_user_token(request: Request, services: Services, grant: Grant) 
 async def delete_user_token(request: Request, services: Services, grant: Grant) -> Response:
     """Revokes a personal token of a user."""
     user_id, token_id = request.path_params["id"], request.path_params["token"]
-    await asyncio.to_thread(services.access.tokens.delete_personal_token, user_id, token_id, who=grant)
+    await asyncio.to_thread(services.access.tokens.delete_personal_token, user_id, token_id, actor=grant)
     return no_content()
 
 
@@ -232,7 +234,7 @@ async def _create_personal(request: Request, services: Services, grant: Grant, u
         wanted.name,
         wanted.expires_at,
         wanted.description,
-        who=grant,
+        actor=grant,
     )
     return json_response(msgspec.convert({**msgspec.to_builtins(record), "token": secret}, CreatedPersonalToken))
 

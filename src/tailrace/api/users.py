@@ -88,7 +88,9 @@ async def create_user(request: Request, services: Services, grant: Grant) -> Res
     Only somebody who is in both adds that one: a personal token of theirs is needed.
     """
     wanted = await read_json(request, NewUser)
-    user = await asyncio.to_thread(services.access.users.create_user, wanted.name, wanted.email, wanted.role, who=grant)
+    user = await asyncio.to_thread(
+        services.access.users.create_user, wanted.name, wanted.email, wanted.role, actor=grant
+    )
     return json_response(user)
 
 
@@ -103,12 +105,12 @@ async def update_user(request: Request, services: Services, grant: Grant) -> Res
     """Call a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
     wanted = await read_json(request, UserName)
     user_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, wanted.name, who=grant))
+    return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, wanted.name, actor=grant))
 
 
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
     """Remove a user from the organisation; the API tokens that they made stay."""
-    await asyncio.to_thread(services.access.users.delete_user, request.path_params["id"], who=grant)
+    await asyncio.to_thread(services.access.users.delete_user, request.path_params["id"], actor=grant)
     return no_content()
 
 
@@ -116,7 +118,7 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
     """Give a user another role, in force from the next use of their tokens on."""
     wanted = await read_json(request, RoleChange)
     note(request, role=wanted.role)
-    user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], wanted.role, who=grant)
+    user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], wanted.role, actor=grant)
     return json_response(user)
 
 
