@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tailrace.events import Batch
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
 
 DATASETS = 104
@@ -54,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tailrace-bench-") as directory:
         root = Path(directory)
         lake = Lake.open(root / "lake", LakeSettings())
-        engine = DuckDB(root / "lake", root / "temporary", QueryLimits())
+        engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits())
         for number in range(DATASETS):
             lake.create(f"ds{number}")
             lake.accept(number + 1, batch(number))

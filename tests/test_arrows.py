@@ -7,6 +7,23 @@ from pathlib import Path
 import pytest
 from support.packages import MAY_IMPORT, PAGE, SOURCE, WHOLE, packages_table
 
+# What queries know of the lake, so that it may be elsewhere.
+SEAM = {"tailrace.lake.snapshot"}
+
+# The parts of `query`, in order: none imports one that comes later. All others run queries, and may import these.
+QUERY_MAY_IMPORT: dict[str, set[str]] = {
+    "apl": set(),
+    "wildcards": set(),
+    "values": {"apl"},
+    "functions": {"apl", "wildcards", "values"},
+    "fields": {"values"},
+    "field_views": {"fields"},
+    "sources": {"fields"},
+    "sql": {"fields", "field_views", "sources"},
+    "compile": {"apl", "wildcards", "values", "functions", "fields", "sources"},
+    "engines": {"values", "functions", "fields", "sources", "sql"},
+}
+
 
 def packages() -> list[str]:
     """Every package and module directly in the source tree, but the package's own first file."""
@@ -21,25 +38,36 @@ def modules(package: str) -> list[Path]:
 
 def imported_packages(text: str) -> Iterator[tuple[int, str]]:
     """Yield the packages that a module imports anywhere in it, each with its line."""
+    for line, module in imported_modules(text):
+        yield line, _part(module, "tailrace") if module.partition(".")[0] == "tailrace" else module
+
+
+def imported_modules(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the modules of the source, and the packages, that a module imports anywhere in it, each with its line."""
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import():
                 for alias in node.names:
-                    yield from ((node.lineno, name) for name in _package(alias.name))
-            case ast.ImportFrom(level=0, module=str(module)):
-                if module == "tailrace":
-                    yield from ((node.lineno, alias.name) for alias in node.names if alias.name != "__version__")
-                else:
-                    yield from ((node.lineno, name) for name in _package(module))
-            case ast.ImportFrom():
+                    if alias.name.partition(".")[0] == "tailrace":
+                        yield node.lineno, alias.name
+            case ast.ImportFrom(level=0, module=str(module)) if module.partition(".")[0] == "tailrace":
+                for alias in node.names:
+                    if _is_module(whole := f"{module}.{alias.name}"):
+                        yield node.lineno, whole
+                    elif alias.name != "__version__":
+                        yield node.lineno, module
+            case ast.ImportFrom(level=level) if level:
                 yield node.lineno, "a relative import"
 
 
-def _package(module: str) -> list[str]:
-    package, _, rest = module.partition(".")
-    if package != "tailrace":
-        return []
-    return [rest.partition(".")[0] or WHOLE]
+def _is_module(name: str) -> bool:
+    path = SOURCE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _part(module: str, package: str) -> str:
+    """Return the part of a package that a module is, or is in."""
+    return module.removeprefix(package).removeprefix(".").partition(".")[0] or WHOLE
 
 
 def test_every_package_is_in_the_table() -> None:
@@ -67,6 +95,39 @@ def test_a_package_imports_only_those_above_it_in_the_table() -> None:
 
 def test_the_page_on_the_architecture_has_the_table() -> None:
     assert packages_table() in PAGE.read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("part", QUERY_MAY_IMPORT)
+def test_a_part_of_queries_imports_only_what_it_may(part: str) -> None:
+    allowed = QUERY_MAY_IMPORT[part] | {part}
+    files = modules(f"query/{part}")
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} imports {module}"
+        for path in files
+        for line, module in imported_modules(path.read_text())
+        if module.startswith("tailrace.query") and _part(module, "tailrace.query") not in allowed
+    ]
+    assert (wrong, all(path.is_file() for path in files)) == ([], True)
+
+
+def test_a_part_of_queries_imports_only_those_above_it_in_the_table() -> None:
+    above: set[str] = set()
+    for part, imports in QUERY_MAY_IMPORT.items():
+        assert imports <= above, part
+        above.add(part)
+
+
+def test_queries_know_of_the_lake_the_snapshot_alone() -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} imports {module}"
+        for path in modules("query")
+        for line, module in imported_modules(path.read_text())
+        if module.startswith("tailrace.lake") and module not in SEAM
+    ]
+    assert wrong == []
+    # It is data, and imports nothing of the lake itself.
+    snapshot = (SOURCE / "lake" / "snapshot.py").read_text()
+    assert not [module for _, module in imported_modules(snapshot) if module not in SEAM]
 
 
 def test_every_kind_of_import_is_seen() -> None:

@@ -18,7 +18,7 @@ from tailrace import api
 from tailrace.access import Access, AuditEntry
 from tailrace.api import ROUTES, ApiRoute, Services, build
 from tailrace.api.route import ANY_TOKEN, PUBLIC
-from tailrace.lake import Lake
+from tailrace.lake import Lake, table_root
 from tailrace.query import DuckDB, QueryLimits
 from tailrace.storage.database import Database
 
@@ -38,7 +38,7 @@ def unused_services(tmp_path: Path) -> Iterator[Services]:
 
     database = Database.open(tmp_path / "tailrace.db")
     lake = Lake.open(tmp_path / "lake")
-    engine = DuckDB(tmp_path / "lake", tmp_path / "temporary", QueryLimits())
+    engine = DuckDB(table_root(tmp_path / "lake"), tmp_path / "temporary", QueryLimits())
     with ThreadPoolExecutor(1) as threads:
         yield services_of(Access(database), lake, engine, database, threads, record=never)
     engine.close()

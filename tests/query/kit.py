@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from support.events import batch
 
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import DuckDB, QueryLimits, Result, run_sql, to_ndjson
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplResult
@@ -24,7 +24,7 @@ class Desk:
     def __init__(self, root: Path, limits: QueryLimits) -> None:
         self.root = root
         self.lake = Lake.open(root / "lake", LakeSettings())
-        self.engine = DuckDB(root / "lake", root / "temporary", limits)
+        self.engine = DuckDB(table_root(root / "lake"), root / "temporary", limits)
         self.position = 0
 
     def put(self, dataset: str, *events: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from support.rounds import rounds
 
 from tailrace.events import Forbidden, QueryFailed, QueryInvalid, TailraceError
 from tailrace.query import QueryLimits
-from tailrace.query.engines import fence
+from tailrace.query.engines import sql_policy
 
 SECRET = "4111-1111"
 
@@ -366,7 +366,7 @@ def test_a_function_with_effects_or_without_bounds_is_refused(vault: Desk, call:
 def test_every_function_of_duckdb_with_effects_is_known() -> None:
     harmless = {"error", "gen_random_uuid", "random", "uuid", "uuidv4", "uuidv7"}
     with duckdb.connect() as connection:
-        allowed = fence.functions(connection)
+        allowed = sql_policy.functions(connection)
         found = connection.execute("SELECT function_name FROM duckdb_functions() WHERE has_side_effects").fetchall()
 
     assert {name for (name,) in found} & allowed <= harmless
@@ -492,7 +492,7 @@ def test_an_engine_that_failed_is_opened_anew(desk: Desk, monkeypatch: pytest.Mo
 
     failed = desk.engine._instance
     with monkeypatch.context() as patched:
-        patched.setattr(fence, "check", fail)
+        patched.setattr(sql_policy, "check", fail)
         with pytest.raises(QueryFailed, match="error of its own"):
             desk.run("SELECT 41 + 1")
 

@@ -8,7 +8,7 @@ from query.golden_kit import Case, all_cases, as_batch, datasets, shown
 from support.rounds import ROUNDS
 
 from tailrace.events import TailraceError
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
 from tailrace.query.apl.times import datetime_ns
 
@@ -20,7 +20,7 @@ class Stand:
 
     def __init__(self, root: Path, where: str) -> None:
         self.lake = Lake.open(root / "lake", LakeSettings())
-        self.engine = DuckDB(root / "lake", root / "temporary", QueryLimits())
+        self.engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits())
         position = 0
         for name, lines in datasets().items():
             self.lake.create(name)

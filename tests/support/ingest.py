@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tailrace.access import Access, Grant, Sessions
 from tailrace.ingest import LogIngestService, Lookups
-from tailrace.lake import Lake
+from tailrace.lake import Lake, table_root
 from tailrace.log import LocalLog, Log, Subscription
 from tailrace.parsing import Limits
 from tailrace.protocols.http import Protocol
@@ -69,7 +69,7 @@ async def open_service(
     lake = Lake.open(directory / "lake")
     access.set_dataset_owners(lake.organisation)
     log = open_log(directory / "log", lake.subscription)
-    engine = DuckDB(directory / "lake", directory / "temporary", QueryLimits())
+    engine = DuckDB(table_root(directory / "lake"), directory / "temporary", QueryLimits())
     metrics = Metrics()
     lookups = Lookups(lambda: engine)
     with ThreadPoolExecutor(2) as threads:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.stored_monitors import COLLECTION, StoredMonitor, monitor_document, stored_monitor
 from tailrace.api.views import readable_view
 from tailrace.events import BadRequest, NotFound
-from tailrace.lake import Snapshot
 from tailrace.monitors import (
     Monitor,
     delete_records,
@@ -30,8 +28,8 @@ from tailrace.monitors import (
 )
 from tailrace.query import AplRequest
 from tailrace.query.apl.errors import AplError
+from tailrace.query.datasets import ReadableDatasets
 from tailrace.query.run import sql_of
-from tailrace.query.sources import readable, readable_names
 from tailrace.storage.documents import Document
 
 
@@ -126,16 +124,12 @@ def _check_query_and_notifiers(monitor: Monitor, services: Services, grant: Gran
 
     check = partial(require_query, grant)
 
-    def snapshot(name: str) -> Snapshot:
-        return services.snapshot(readable(services.lake, name, check))
-
-    def granted(name: str) -> Snapshot:
-        require_own(grant, name)
-        return services.snapshot(name)
-
-    def names() -> Sequence[str]:
-        return readable_names(services.lake, check)
-
+    datasets = ReadableDatasets(
+        services.lake,
+        check,
+        timeout_s=lambda: services.engine.limits.timeout_s,
+        own=partial(require_own, grant),
+    )
     now_ns = time.time_ns()
     request = AplRequest(
         apl=monitor.apl_query,
@@ -145,7 +139,7 @@ def _check_query_and_notifiers(monitor: Monitor, services: Services, grant: Gran
         view=partial(readable_view, services, grant),
     )
     try:
-        sql_of(request, snapshot, names, granted)
+        sql_of(request, datasets.snapshot, datasets.names, datasets.granted)
     except AplError as error:
         raise error.located(monitor.apl_query) from error
     except RecursionError as error:

@@ -17,12 +17,11 @@ from tailrace.api.collection import Collection
 from tailrace.api.route import Act, ApiRoute, Need
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
-from tailrace.lake import Snapshot
 from tailrace.query import AplRequest
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.compiler import View
+from tailrace.query.datasets import ReadableDatasets
 from tailrace.query.run import datasets_of
-from tailrace.query.sources import readable, readable_names
 from tailrace.storage.documents import Document, DocumentStore
 
 COLLECTION = "views"
@@ -112,11 +111,9 @@ def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] 
 
     check = partial(require_query, grant)
 
-    def snapshot(name: str) -> Snapshot:
-        return services.snapshot(readable(services.lake, name, check))
-
+    datasets = ReadableDatasets(services.lake, check, timeout_s=lambda: services.engine.limits.timeout_s)
     try:
-        return list(datasets_of(AplRequest(apl=apl), snapshot, lambda: readable_names(services.lake, check)))
+        return list(datasets_of(AplRequest(apl=apl), datasets.snapshot, datasets.names))
     except DatasetNotFound:
         return None
 

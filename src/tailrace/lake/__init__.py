@@ -20,9 +20,10 @@ if TYPE_CHECKING:
         RowFilter,
         RowNumbers,
         Snapshot,
+        SnapshotSource,
         TableRoot,
-        table_root,
     )
+    from tailrace.lake.table_storage import table_root
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 
@@ -42,6 +43,7 @@ __all__ = [
     "RowFilter",
     "RowNumbers",
     "Snapshot",
+    "SnapshotSource",
     "TableRoot",
     "check_name",
     "events_as_rest",

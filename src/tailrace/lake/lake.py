@@ -448,8 +448,14 @@ class Lake:
         with self._lock:
             return [self._unavailable[name] for name in sorted(self._unavailable)]
 
-    def is_unavailable(self, name: str) -> bool:
-        return name in self._unavailable
+    def names(self) -> list[str]:
+        """Return the names of all datasets, in order, those that cannot be opened included."""
+        infos = [*self.datasets(), *(dataset.info for dataset in self.unavailable())]
+        return sorted(info.name for info in infos)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a dataset of this name, one that cannot be opened included."""
+        return name in self._datasets or name in self._unavailable
 
     def get(self, name: str) -> DatasetInfo:
         """Raise DatasetNotFound, DatasetUnavailable."""

@@ -4,9 +4,8 @@ Queries know of the lake what is here and nothing else.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +92,22 @@ class Snapshot(Struct, frozen=True, eq=False):
     received: Received = Received()  # since the dataset was made
 
 
+class SnapshotSource(Protocol):
+    """What has datasets to be queried, wherever they are. Thread-safe."""
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a dataset of this name, one that cannot be opened included."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all datasets, in order, those that cannot be opened included."""
+
+    def snapshot(self, name: str, *, timeout_s: float) -> Snapshot:
+        """Return a dataset as it is once what was acknowledged before this call is in it.
+
+        Raise DatasetNotFound, DatasetUnavailable, Overloaded where that takes longer.
+        """
+
+
 RowFilter = Callable[[DataFile, FieldsView], RowNumbers]
 """Gives the rows of a file that are meant."""
 
@@ -106,8 +121,3 @@ class TableRoot(Struct, frozen=True):
         """Return the dataset whose file a text names, such as the message of an error; None where it names none."""
         found = re.search(re.escape(self.location) + "([^/]+)/", text)
         return found[1] if found is not None else None
-
-
-def table_root(directory: Path) -> TableRoot:
-    """Return where the tables of a lake in a directory are."""
-    return TableRoot(f"{directory.resolve()}/")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tailrace.lake.fields import DAY
 from tailrace.lake.hashes import SUFFIX, HashingFile, damage
-from tailrace.lake.snapshot import DataFile
+from tailrace.lake.snapshot import DataFile, TableRoot
 from tailrace.storage.files import flush, flush_all, make_directories, replace_durably, write_flushed
 
 DELTA_LOG = "_delta_log"
@@ -216,3 +216,8 @@ class NewDataFiles:
 def day_name(day: int) -> str:
     """Return a day since the Unix epoch as the name of its directory and the value of its partition have it."""
     return (EPOCH + timedelta(days=day)).isoformat()
+
+
+def table_root(directory: Path) -> TableRoot:
+    """Return where the tables in the directories of this one are."""
+    return TableRoot(f"{directory.resolve()}/")

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,7 +10,7 @@ import sqlglot.expressions as exp
 from msgspec.structs import replace
 
 from tailrace.events import Conflict
-from tailrace.lake import DataFile, FieldsView, Lake, RowNumbers, Snapshot
+from tailrace.lake.snapshot import DataFile, FieldsView, RowNumbers, Snapshot, SnapshotSource
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
@@ -19,8 +19,9 @@ from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import Emitter, Reading, Relation, reference
 from tailrace.query.compiled import register_rows
+from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine, Interrupt
-from tailrace.query.sources import ROW_NUMBER, readable, readable_names
+from tailrace.query.sources import ROW_NUMBER
 
 CONDITIONS = (tree.Where, tree.Search)
 ROW_BY_ROW = (*CONDITIONS, tree.Extend, tree.Parse, tree.ParseKv)
@@ -36,14 +37,14 @@ class RowsMatched:
 
     def __init__(
         self,
-        lake: Lake,
+        source: SnapshotSource,
         engine: Engine,
         request: AplRequest,
         *,
-        check: Callable[[str], None],
+        check: Check,
         interrupt: Interrupt,
     ) -> None:
-        self._lake = lake
+        self._source = source
         self._engine = engine
         self._request = request
         self._check = check
@@ -56,11 +57,11 @@ class RowsMatched:
     def compiled(self) -> tuple[Compiler, Relation, Dataset]:
         """Return the query over the dataset as it is now. Raise what compiling raises."""
         request = self._request
+        timeout_s = self._engine.limits.timeout_s
+        others = ReadableDatasets(self._source, self._check, timeout_s=lambda: timeout_s)
 
-        @functools.cache
         def snapshot(name: str) -> Snapshot:
-            known = name if name == self.dataset else readable(self._lake, name, self._check)
-            return self._lake.snapshot(known, timeout_s=self._engine.limits.timeout_s)
+            return self._source.snapshot(name, timeout_s=timeout_s) if name == self.dataset else others.snapshot(name)
 
         asked = Asked(
             now_ns=self._now_ns,
@@ -72,7 +73,7 @@ class RowsMatched:
             facts=self._engine.facts,
         )
         with _located(request.apl):
-            compiler = Compiler(asked, snapshot, lambda: readable_names(self._lake, self._check))
+            compiler = Compiler(asked, snapshot, others.names)
             relation = compiler.program(self._program)
         scan = relation.scan
         if not isinstance(scan, Dataset):

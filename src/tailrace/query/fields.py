@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake import Column, FieldsView
+from tailrace.lake.snapshot import Column, FieldsView
 from tailrace.query.values import REFUSAL
 
 View = Literal["plain", "exact", "number", "text", "json", "sent", "group", "double", "whole", "real", "key"]

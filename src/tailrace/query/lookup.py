@@ -8,7 +8,7 @@ import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Raw, Struct
 
-from tailrace.lake import REVISION, Lake, Snapshot
+from tailrace.lake.snapshot import REVISION, Snapshot, SnapshotSource
 from tailrace.query import sql
 from tailrace.query.engines.engine import Engine
 from tailrace.query.fields import FieldReader, cast
@@ -35,14 +35,21 @@ class State(Struct, frozen=True):
 
 
 def stored_values(
-    lake: Lake, engine: Engine, dataset: str, field: str, *, since_ns: int, most: int, among: Collection[str] = ()
+    source: SnapshotSource,
+    engine: Engine,
+    dataset: str,
+    field: str,
+    *,
+    since_ns: int,
+    most: int,
+    among: Collection[str] = (),
 ) -> list[Stored]:
     """Return the values of a field in events received since a moment, oldest first: the `most` newest, or those `among`
     some.
 
     Raises what a query raises.
     """
-    snapshot = lake.snapshot(dataset, timeout_s=engine.limits.timeout_s)
+    snapshot = source.snapshot(dataset, timeout_s=engine.limits.timeout_s)
     if not FieldReader(snapshot.fields).knows(field):
         return []
     since = (_EPOCH + timedelta(microseconds=since_ns // 1000)).isoformat()
@@ -60,9 +67,9 @@ def stored_values(
     return list(reversed(_stored(_run(engine, newest, snapshot))))
 
 
-def current_states(lake: Lake, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
+def current_states(source: SnapshotSource, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
     """Return the states of those ids that a dataset of current states has. Raise what a query raises."""
-    snapshot = lake.snapshot(dataset, timeout_s=engine.limits.timeout_s)
+    snapshot = source.snapshot(dataset, timeout_s=engine.limits.timeout_s)
     by = snapshot.primary_key
     if not FieldReader(snapshot.fields).knows(by):
         return {}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake import FieldsView, Snapshot
+from tailrace.lake.snapshot import FieldsView, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression

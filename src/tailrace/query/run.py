@@ -1,6 +1,5 @@
 """An APL query from request to answer."""
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,7 +7,7 @@ import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake import Lake, Snapshot
+from tailrace.lake.snapshot import Snapshot, SnapshotSource
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
@@ -19,18 +18,18 @@ from tailrace.query.compile.columns import distinct_name, everything
 from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, reference
 from tailrace.query.compiled import CompiledQuery, register_rows
+from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine, Interrupt, rendered
-from tailrace.query.sources import readable, readable_names
 from tailrace.query.statistics import status_of
 
 
 def run_apl(
-    lake: Lake,
+    source: SnapshotSource,
     engine: Engine,
     request: AplRequest,
     *,
-    check: Callable[[str], None],
-    own: Callable[[str], None] | None = None,
+    check: Check,
+    own: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> AplResult:
     """Run one APL query, every event acknowledged before included.
@@ -42,7 +41,7 @@ def run_apl(
     """
     started = time.perf_counter_ns()
     interrupt = interrupt or Interrupt()
-    compiler = _compiler(lake, engine, request, check, own, interrupt, partial=True)
+    compiler = _compiler(source, engine, request, check, own, interrupt, partial=True)
     try:
         interrupt.check()
         program = request.program or parse(request.apl, check=interrupt.check)
@@ -63,11 +62,11 @@ def run_apl(
 
 
 def _compiler(
-    lake: Lake,
+    source: SnapshotSource,
     engine: Engine,
     request: AplRequest,
-    check: Callable[[str], None],
-    own: Callable[[str], None] | None,
+    check: Check,
+    own: Check | None,
     interrupt: Interrupt,
     *,
     partial: bool = False,
@@ -89,19 +88,7 @@ def _compiler(
         partial=partial,
     )
 
-    @functools.cache
-    def snapshot(name: str) -> Snapshot:
-        return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
-
-    def granted(name: str) -> Snapshot:
-        assert own is not None
-        own(name)
-        return lake.snapshot(name, timeout_s=interrupt.left_s(engine.limits.timeout_s))
-
-    @functools.cache
-    def names() -> tuple[str, ...]:
-        return tuple(readable_names(lake, check))
-
+    datasets = ReadableDatasets(source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s), own=own)
     answers: dict[str, pa.Table] = {}
 
     def evaluate(compiler: Compiler, query: RenderedQuery) -> pa.Table:
@@ -113,7 +100,7 @@ def _compiler(
         return answers[text]
 
     def new_compiler() -> Compiler:
-        return Compiler(asked, snapshot, names, evaluate, None if own is None else granted)
+        return Compiler(asked, datasets.snapshot, datasets.names, evaluate, datasets.granted)
 
     return new_compiler
 
@@ -137,12 +124,12 @@ def datasets_of(
 
 
 def rows_of(
-    lake: Lake,
+    source: SnapshotSource,
     engine: Engine,
     request: AplRequest,
     *,
-    check: Callable[[str], None],
-    own: Callable[[str], None] | None = None,
+    check: Check,
+    own: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> pa.Table:
     """All rows of a query, as a source of another: its columns under their names, JSON as text that says so.
@@ -151,15 +138,15 @@ def rows_of(
     past the engine's limit of rows.
     """
     interrupt = interrupt or Interrupt()
-    compiler = _compiler(lake, engine, request, check, own, interrupt)()
+    compiler = _compiler(source, engine, request, check, own, interrupt)()
     relation = compiler.program(request.program or parse(request.apl, check=interrupt.check))
     columns = everything(compiler, relation)
     taken: set[str] = set()
     names = [distinct_name(column.name, taken) for column in columns]
     out = Emitter()
-    source = out.table(relation.emit({column.id for column in columns}, out))
+    rows = out.table(relation.emit({column.id for column in columns}, out))
     cells: list[exp.Expr] = [reference(name) for name in dict.fromkeys(column.id for column in columns)]
-    query = out.finished(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=source)))
+    query = out.finished(exp.Select(expressions=cells or [nothing()], from_=exp.From(this=rows)))
     with engine.session(interrupt) as session:
         register_rows(compiler, query, session)
         table = session.table(query.sql)

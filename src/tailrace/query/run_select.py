@@ -1,31 +1,30 @@
 """Running one SELECT over datasets and views."""
 
 import time
-from collections.abc import Callable
 
 import msgspec
 import pyarrow as pa
 
-from tailrace.lake import Lake, Snapshot
+from tailrace.lake.snapshot import SnapshotSource
 from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
 from tailrace.query.apl_request import AplRequest
+from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine, Interrupt
 from tailrace.query.results import Result
 from tailrace.query.run import rows_of
-from tailrace.query.sources import readable
 
 ALL_TIME_NS = 2**62  # an end that no event comes after
 
 
 def run_sql(
-    lake: Lake,
+    source: SnapshotSource,
     engine: Engine,
     text: str,
     *,
-    check: Callable[[str], None],
+    check: Check,
     views: AplRequest | None = None,
-    own: Callable[[str], None] | None = None,
+    own: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> Result:
     """Run one SELECT over datasets, every event acknowledged before included.
@@ -36,21 +35,18 @@ def run_sql(
     """
     started = time.perf_counter()
     interrupt = interrupt or Interrupt()
-
-    def snapshot(name: str) -> Snapshot:
-        return lake.snapshot(readable(lake, name, check), timeout_s=interrupt.left_s(engine.limits.timeout_s))
+    datasets = ReadableDatasets(source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s))
 
     def view(name: str) -> pa.Table | None:
         if views is None or views.view(name) is None:
             return None
-        source = Table(0, Pattern(0, (name,)))
-        program = Program(0, (), Query(0, source))
-        asked = msgspec.structs.replace(views, apl=name, program=program, end_ns=ALL_TIME_NS)
-        return rows_of(lake, engine, asked, check=check, own=own, interrupt=interrupt)
+        program = Program(0, (), Query(0, Table(0, Pattern(0, (name,)))))
+        rows = msgspec.structs.replace(views, apl=name, program=program, end_ns=ALL_TIME_NS)
+        return rows_of(source, engine, rows, check=check, own=own, interrupt=interrupt)
 
     interrupt.check()
     statement = sql.parse(text)
     interrupt.check()
-    plan = sql.plan(statement, snapshot, view)
+    plan = sql.plan(statement, datasets.snapshot, view)
     table = engine.run(plan, interrupt)
     return Result(table, (time.perf_counter() - started) * 1000)

@@ -1,14 +1,13 @@
 """A dataset's rows as an engine reads them: the files and the hot rows that can matter, with the columns asked for."""
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
 
-from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
-from tailrace.lake import REVISION, Column, DataFile, Lake
+from tailrace.events import DatasetUnavailable
+from tailrace.lake.snapshot import REVISION, Column, DataFile
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
@@ -118,36 +117,3 @@ def _cells(kinds: Mapping[str, str], there: frozenset[str]) -> Iterator[exp.Expr
             yield exp.column(name, quoted=True)
         else:
             yield exp.Alias(this=cast(exp.null(), kind), alias=exp.to_identifier(name, quoted=True))
-
-
-def readable(lake: Lake, name: str, check: Callable[[str], None]) -> str:
-    """Return the dataset that a name means, which is the same or the only one that differs in case.
-
-    So is that of one that cannot be opened, which its reader is told. Raise Forbidden for a dataset that may not be
-    read, DatasetNotFound with a suggestion among those that may.
-    """
-    if lake.has(name) or lake.is_unavailable(name):
-        check(name)
-        return name
-
-    known = readable_names(lake, check)
-    folded = [each for each in known if each.casefold() == name.casefold()]
-    if len(folded) == 1:
-        return folded[0]
-    check(name)  # so that nobody learns which datasets there are beside their own
-    near = difflib.get_close_matches(name, known, 1)
-    raise DatasetNotFound(f"dataset {name!r} not found" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-
-def readable_names(lake: Lake, check: Callable[[str], None]) -> list[str]:
-    """Names of the datasets that may be read, those that cannot be opened included, in order."""
-
-    def may_read(dataset: str) -> bool:
-        try:
-            check(dataset)
-        except (Forbidden, DatasetNotFound):  # the second is for another organisation's
-            return False
-        return True
-
-    infos = [*lake.datasets(), *(each.info for each in lake.unavailable())]
-    return sorted(info.name for info in infos if may_read(info.name))

@@ -14,7 +14,7 @@ from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.events import DatasetNotFound, Forbidden, QueryInvalid
-from tailrace.lake import Snapshot
+from tailrace.lake.snapshot import Snapshot
 from tailrace.query.field_views import (
     compares_by_type,
     is_shown,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tailrace.config import ConfigError, Settings
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
+from tailrace.lake import table_root
 from tailrace.query import (
     DuckDB,
     Engine,
@@ -64,10 +65,10 @@ def query_limits(settings: Settings) -> QueryLimits:
 def query_engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None, limits: QueryLimits) -> Engine:
     """Make an engine for what people query; with a spawner one of processes."""
     if spawner is None:
-        return DuckDB(data / LAKE_DIRECTORY, data / TEMPORARY_DIRECTORY, limits, facts)
+        return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, facts)
     return QueryProcesses(
         spawner,
-        data / LAKE_DIRECTORY,
+        table_root(data / LAKE_DIRECTORY),
         data / TEMPORARY_DIRECTORY,
         limits,
         facts,
@@ -90,4 +91,4 @@ def lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
         threads=settings.query_threads,
         concurrency=LOOKUP_THREADS,
     )
-    return DuckDB(data / LAKE_DIRECTORY, data / TEMPORARY_DIRECTORY, limits, facts)
+    return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, facts)

@@ -18,6 +18,7 @@ from query.kit import Desk
 from support.waiting import wait_until
 
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
+from tailrace.lake import table_root
 from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
 from tailrace.query.engines.channel import SharedMemory
 from tailrace.query.engines.duckdb import JSON_FIELD
@@ -68,7 +69,7 @@ def desk(open_desk: Callable[..., Desk]) -> Desk:
 def over_processes(desk: Desk, spawner: Spawner, limits: QueryLimits) -> Desk:
     """Return the desk with another engine."""
     desk.engine.close()
-    engine: Any = QueryProcesses(spawner, desk.root / "lake", desk.root / "temporary", limits)
+    engine: Any = QueryProcesses(spawner, table_root(desk.root / "lake"), desk.root / "temporary", limits)
     desk.engine = engine
     return desk
 
@@ -124,7 +125,7 @@ def test_rows_in_files_and_in_memory_are_read(desk: Desk) -> None:
 
 def test_an_answer_is_what_it_is_in_the_same_process(desk: Desk, tmp_path: Path) -> None:
     desk.put("logs", {"n": 1, "list": [1, {"x": None}], "mixed": 1}, {"mixed": "x", "rest": {"deep": [True]}})
-    alike = DuckDB(tmp_path / "lake", tmp_path / "other", desk.engine.limits)
+    alike = DuckDB(table_root(tmp_path / "lake"), tmp_path / "other", desk.engine.limits)
     for query in ("SELECT * FROM logs ORDER BY _time", "SELECT list, mixed FROM logs WHERE false"):
         ours, theirs = (
             run_sql(desk.lake, engine, query, check=lambda name: None).table for engine in (desk.engine, alike)
@@ -281,7 +282,7 @@ def test_an_engine_whose_processes_cannot_be_started_says_so_until_they_can(
 ) -> None:
     place = tmp_path / "temporary"
     place.touch()
-    engine = QueryProcesses(spawner, tmp_path, place, QueryLimits(memory_bytes=MEMORY_BYTES, threads=1))
+    engine = QueryProcesses(spawner, table_root(tmp_path), place, QueryLimits(memory_bytes=MEMORY_BYTES, threads=1))
     try:
         assert [engine.fault() for _ in range(2)] == ["no query process can be started; see the server's log"] * 2
         assert caplog.text.count("no query process can be started") == 1

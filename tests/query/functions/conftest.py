@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from query.functions.kit import NOW_NS, connected, shown
 
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import DuckDB, QueryLimits
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.run import run_apl
@@ -21,7 +21,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Yield the first cell of a query's answer, as JSON-able Python."""
     root: Path = tmp_path_factory.mktemp("functions")
     lake = Lake.open(root / "lake", LakeSettings())
-    engine = DuckDB(root / "lake", root / "temporary", QueryLimits())
+    engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits())
 
     def answer(apl: str) -> Any:
         result = run_apl(lake, engine, AplRequest(apl=apl, now_ns=NOW_NS), check=lambda dataset: None)

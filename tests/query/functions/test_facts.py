@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from query.functions.test_calls import PLACE, RECORD, database_file
 
-from tailrace.lake import Lake
+from tailrace.lake import Lake, table_root
 from tailrace.query import AplRequest, DuckDB, Facts, QueryLimits, UnusableFile, read_facts, run_apl
 
 TOML = '"gpt-4o" = {input = 2.5, output = 10}\n[small]\ninput = 1\noutput = 2\n'
@@ -15,7 +15,7 @@ JSON = '{"gpt-4o": {"input": 2.5, "output": 10}, "small": {"input": 1, "output":
 
 def answer(root: Path, facts: Facts, apl: str) -> Any:
     lake = Lake.open(root / "lake")
-    engine = DuckDB(root / "lake", root / "temporary", QueryLimits(), facts)
+    engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits(), facts)
     try:
         table = run_apl(lake, engine, AplRequest(apl=apl), check=lambda name: None).tables[0]
         return table.rows[0].to_pylist()[0]

@@ -11,7 +11,7 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
-from tailrace.lake import Snapshot
+from tailrace.lake.snapshot import Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.parser import parse, parse_expression

@@ -7,7 +7,7 @@ import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake import DataFile, FieldsView, Snapshot
+from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
 from tailrace.query import sources
 from tailrace.query.compile.relation import (
     Column,

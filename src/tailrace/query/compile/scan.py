@@ -4,7 +4,7 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tailrace.lake import DataFile, Snapshot
+from tailrace.lake.snapshot import DataFile, Snapshot
 
 
 class Scan(Struct, frozen=True, eq=False):

@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from tailrace.lake.snapshot import TableRoot
 from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.engines.engine import QueryLimits, Rows, Statement
 from tailrace.query.sources import assembled
@@ -24,7 +25,7 @@ _IPC = pa.ipc.IpcWriteOptions(use_threads=False)
 class Setup(Struct, frozen=True):
     """What a query process needs to begin."""
 
-    lake_root: str
+    tables: TableRoot
     temporary: str
     limits: QueryLimits
     model_prices: str

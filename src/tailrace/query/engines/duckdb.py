@@ -14,8 +14,9 @@ import pyarrow as pa
 import sqlglot.expressions as exp
 
 from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, TailraceError
+from tailrace.lake.snapshot import TableRoot
 from tailrace.query import functions
-from tailrace.query.engines import fence
+from tailrace.query.engines import sql_policy
 from tailrace.query.engines.engine import (
     Engine,
     Interrupt,
@@ -48,10 +49,10 @@ _PARQUET_ERROR = re.compile(
 
 
 class DuckDB(Engine):
-    """One in-memory DuckDB that may read the lake's directory and nothing else. Thread-safe."""
+    """One in-memory DuckDB that may read what is beneath `tables` and nothing else. Thread-safe."""
 
     def __init__(
-        self, lake_root: Path, temporary: Path, limits: QueryLimits, facts: functions.Facts = functions.Facts()
+        self, tables: TableRoot, temporary: Path, limits: QueryLimits, facts: functions.Facts = functions.Facts()
     ) -> None:
         self.limits = limits
         self.facts = facts
@@ -60,17 +61,17 @@ class DuckDB(Engine):
         self._settings: dict[str, str | int | bool | list[str]] = {
             "python_enable_replacements": False,
             "TimeZone": "UTC",
-            "parquet_metadata_cache": True,  # a file of the lake never changes
+            "parquet_metadata_cache": True,  # a file of a table never changes
             "memory_limit": f"{limits.memory_bytes}B",
             "temp_directory": str(temporary),
-            "allowed_directories": [f"{lake_root.resolve()}/"],
+            "allowed_directories": [tables.location],
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "enable_external_access": False,
         }
         if limits.threads:
             self._settings["threads"] = limits.threads
-        self._of_the_lake = re.compile(re.escape(f"{lake_root.resolve()}/") + "(?P<dataset>[^/]+)/")
+        self._tables = tables
         self._instance = self._opened()
         self._passed: set[tuple[str, int]] = set()
         self._watch = Watch(limits.timeout_s)
@@ -80,7 +81,7 @@ class DuckDB(Engine):
         for name, value in self._settings.items():
             instance.execute(f"SET {name} = $value", {"value": value})
         instance.execute("SET lock_configuration = true")
-        self._functions = fence.functions(instance)
+        self._functions = sql_policy.functions(instance)
         # After that: people's SQL calls what DuckDB itself has.
         places = self.facts.places
         functions.register(instance, [] if places is None else [functions.with_database(places)])
@@ -150,18 +151,18 @@ class DuckDB(Engine):
         """
         text = str(error)
         is_temporary = str(self._settings["temp_directory"]) in text
-        of_the_lake = self._of_the_lake.search(text)
+        dataset = self._tables.dataset_in(text)
         # The reader of Parquet raises errors that are of none of DuckDB's own classes.
         is_parquet = type(error) is duckdb.Error and _PARQUET_ERROR.search(text) is not None
-        if not (is_temporary or of_the_lake or is_parquet or isinstance(error, duckdb.IOException)):
+        if not (is_temporary or dataset or is_parquet or isinstance(error, duckdb.IOException)):
             return None
         logger.exception("DuckDB cannot read or write a file")
         if is_temporary:
             if is_full(error):
                 return disk_full()
             return QueryFailed("the query found no room for its temporary files; see the server's log")
-        whose = f"dataset {of_the_lake['dataset']!r}" if of_the_lake else "a dataset that the query reads"
-        return DatasetUnavailable(f"a file of {whose} cannot be read; the server's log has more")
+        owner = f"dataset {dataset!r}" if dataset else "a dataset that the query reads"
+        return DatasetUnavailable(f"a file of {owner} cannot be read; the server's log has more")
 
     def _answer(self, connection: duckdb.DuckDBPyConnection, statement: Statement) -> pa.Table:
         max_rows = self.limits.max_rows
@@ -190,7 +191,7 @@ class DuckDB(Engine):
     def _check(self, connection: duckdb.DuckDBPyConnection, text: str, sources: list[str]) -> None:
         if (text, len(sources)) in self._passed:
             return
-        fence.check(connection, text, sources=sources, functions=self._functions)
+        sql_policy.check(connection, text, sources=sources, functions=self._functions)
         if len(self._passed) >= REMEMBERED_QUERIES:
             self._passed.clear()
         self._passed.add((text, len(sources)))

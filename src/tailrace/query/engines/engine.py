@@ -116,7 +116,7 @@ class Session(ABC):
 
 
 class Engine(ABC):
-    """Runs queries over files of the lake and rows that it is given. Thread-safe."""
+    """Runs queries over files of tables and rows that it is given. Thread-safe."""
 
     limits: QueryLimits
     facts: Facts

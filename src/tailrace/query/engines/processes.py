@@ -17,6 +17,7 @@ import sqlglot.expressions as exp
 
 from tailrace import events
 from tailrace.events import Overloaded, QueryFailed, QueryProcessEnded, TailraceError
+from tailrace.lake.snapshot import TableRoot
 from tailrace.query.engines.channel import (
     Answer,
     Begin,
@@ -100,7 +101,7 @@ class QueryProcesses(Engine):
     def __init__(
         self,
         spawner: Spawner,
-        lake_root: Path,
+        tables: TableRoot,
         temporary: Path,
         limits: QueryLimits,
         facts: Facts = Facts(),
@@ -113,7 +114,7 @@ class QueryProcesses(Engine):
         self._spawner = spawner
         self._temporary = temporary
         own = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
-        self._setup = Setup(str(lake_root.resolve()), "", own, model_prices, geo_database)
+        self._setup = Setup(tables, "", own, model_prices, geo_database)
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()

@@ -33,7 +33,7 @@ def work(connection: socket.socket, shared: int, setup: Setup) -> None:
     channel = Channel(connection)
     reader = SharedReader(shared)
     facts = read_facts(setup.model_prices, setup.geo_database)
-    engine = DuckDB(Path(setup.lake_root), Path(setup.temporary), setup.limits, facts)
+    engine = DuckDB(setup.tables, Path(setup.temporary), setup.limits, facts)
     _confine(setup.limits.memory_bytes + SPARE_BYTES)
     channel.send(Done())
     while True:

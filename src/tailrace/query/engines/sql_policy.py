@@ -1,9 +1,9 @@
 """What a query may touch: its syntax tree, as DuckDB itself parses it, holds nothing but what is listed here.
 
-DuckDB can neither open files outside the lake nor change its settings, but inside the lake one dataset is as near as
-another. So the text that will run is parsed by DuckDB's own parser (which no other parser's reading can contradict),
-and each node of the tree must be of a known kind, each table a source of the plan or a CTE in sight, each function one
-that only computes.
+DuckDB can open no file but those of tables, nor change its settings, but of the tables one is as near as another. So
+the text that will run is parsed by DuckDB's own parser (which no other parser's reading can contradict), and each node
+of the tree must be of a known kind, each table a source of the plan or a CTE in sight, each function one that only
+computes.
 """
 
 import difflib
