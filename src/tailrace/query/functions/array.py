@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.operators import pointer
+from tailrace.query.functions.operators.members import pointer
 from tailrace.query.functions.table import CallInvalid, Context, table
 from tailrace.query.functions.udf import is_number, udf
 from tailrace.query.values import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.operators import shift
+from tailrace.query.functions.operators.arithmetic import shift
 from tailrace.query.functions.table import Context, constant_text, table
 from tailrace.query.values import (
     DATETIME,
