@@ -131,7 +131,7 @@ def test_only_the_module_that_opens_the_log_knows_which_one_it_is() -> None:
 
     assert of_files == {
         "server/stores.py": {"LocalLog", "FileCalls"},
-        "server/checkup.py": {"segments", "FileCalls"},  # which reads the files of a server that does not start
+        "server/doctor.py": {"segments", "FileCalls"},  # which reads the files of a server that does not start
     }
 
 

@@ -1,4 +1,4 @@
-"""The service that makes events durable: checks, back pressure, and waiting for the log."""
+"""The ingest service: checks a dataset, applies back pressure, appends to the log, and waits until that is durable."""
 
 import asyncio
 import logging
@@ -55,9 +55,9 @@ Labels = dict[str, Any]  # constant fields of every event
 logger = logging.getLogger(__name__)
 
 OVERLOAD_RETRY_AFTER_S = 1
-TRANSACTION_ID = "transaction_id"  # the field with the id by which `ingest_once` knows an event
+TRANSACTION_ID = "transaction_id"  # the field of the id by which `ingest_once` deduplicates
 NO_LABELS: Labels = {}
-OFFLOAD_BYTES = 256 * 1024  # a body at least this large is parsed beside the event loop
+OFFLOAD_BYTES = 256 * 1024  # a body at least this large is parsed in a thread
 
 
 class NotReady(TailraceError):
@@ -69,14 +69,14 @@ class NotReady(TailraceError):
 
 
 class IngestCounters(Protocol):
-    """Where the service counts."""
+    """The counters that the service increments."""
 
     def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
         """Count events that became durable."""
         ...
 
     def count_refusal(self, protocol: str, code: str) -> None:
-        """Count what could not be written that no request asked for."""
+        """Count a write that failed and that no request is answered for."""
         ...
 
 
@@ -119,32 +119,32 @@ class LogIngestService:
         self._waiting: list[tuple[Batch, asyncio.Future[int]]] = []
 
     def open(self) -> None:
-        """Lets events through; until then every request is told to come back."""
+        """Accept events; until then requests are refused with NotReady."""
         self._closed = None
 
     def close(self) -> None:
-        """Lets no more events through."""
+        """Refuse events from now on, with ShuttingDown."""
         self._closed = ShuttingDown("the server is shutting down", retry_after_s=5)
 
     @property
     def closed(self) -> TailraceError | None:
-        """Why no events are let through, None while they are."""
+        """Why events are refused, None while they are accepted."""
         return self._closed
 
     def check_dataset(self, name: str) -> OpenDataset:
-        """Return the dataset that events may be sent to, before a body is read for nothing.
+        """Return the dataset that events are for, before the body is read.
 
         Raise ShuttingDown, NotReady, Forbidden for an audit trail, DatasetNotFound, DatasetUnavailable, Overloaded.
         """
         self._check_open()
         require_no_audit(name)
-        return self._checked(name)
+        return self._open_dataset(name)
 
     async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
-        """Return the organisation's dataset, made where there is none; with a primary key one that is upserted into.
+        """Return the organisation's dataset, created if missing; with a primary key one that is upserted into.
 
-        `key` is the id of the key that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
-        `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        `key` is the id of the key that sends. Raise what `check_dataset` raises, InvalidName, and Conflict at
+        `max_datasets`, or where a dataset of the name has no such primary key or is another organisation's.
         """
         self._check_open()
         require_no_audit(name)
@@ -152,11 +152,11 @@ class LogIngestService:
             create = partial(self._lake.create, name, primary_key=primary_key, organisation=organisation)
             with suppress(DatasetExists):  # by another request meanwhile
                 await self._loop.run_in_executor(self._executor, create)
-                made = AuditResource("dataset", name, name)
-                await self.record(AuditEntry(organisation, "createDataset", Actor("key", key), made))
+                resource = AuditResource("dataset", name, name)
+                await self.record(AuditEntry(organisation, "createDataset", Actor("key", key), resource))
         if is_foreign(organisation, name, self._lake.organisation):
             raise Conflict(f"dataset {name!r} is another organisation's")
-        dataset = self._checked(name)
+        dataset = self._open_dataset(name)
         if primary_key and dataset.primary_key != primary_key:
             raise Conflict(f"dataset {name!r} exists already and is none of current states: drop it, or rename it")
         return dataset
@@ -165,7 +165,7 @@ class LogIngestService:
         if self._closed is not None:
             raise self._closed
 
-    def _checked(self, name: str) -> OpenDataset:
+    def _open_dataset(self, name: str) -> OpenDataset:
         info = self._lake.get(name)
         self._check_backlog()
         return OpenDataset(name, info.created_ns, info.primary_key)
@@ -179,7 +179,7 @@ class LogIngestService:
             )
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
-        """`work()`, on the event loop's thread where it is little, beside it where it is as much as OFFLOAD_BYTES."""
+        """Return `work()`, which runs in a thread if its `size` in bytes is OFFLOAD_BYTES or more."""
         if size < OFFLOAD_BYTES:
             return work()
         return await self._loop.run_in_executor(self._executor, work)
@@ -193,9 +193,9 @@ class LogIngestService:
         received_ns: int,
         labels: Labels,
     ) -> Receipt:
-        """Append the events to the log and return once they are flushed to disk; note in `outcome` what was refused.
+        """Append the events to the log and return once they are flushed to disk; add the rejections to `outcome`.
 
-        A batch without events takes no place in the log: its receipt has offset 0.
+        A batch without events is not appended: its receipt has offset 0.
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
@@ -213,7 +213,7 @@ class LogIngestService:
         received_ns: int,
         labels: Labels,
     ) -> Receipt:
-        """`ingest`, but for the events whose id was stored in the window before, or comes a second time."""
+        """Ingest the events whose id was not stored in the window before, each id once."""
         receipt = await self._deduplicator.ingest(
             parsed,
             ids,
@@ -252,7 +252,7 @@ class LogIngestService:
         self, dataset: OpenDataset, outcome: RequestOutcome, received_ns: int, labels: Labels, parsed: ParsedBatch
     ) -> Receipt:
         self._check_open()
-        # While the body came in the dataset may have been dropped, and another one made of its name.
+        # While the body was read the dataset may have been dropped, and another one created under its name.
         if self._lake.get(dataset.name).created_ns != dataset.created_ns:
             raise DatasetNotFound(f"dataset {dataset.name!r} was dropped while the request came in")
         self._check_backlog()
@@ -266,14 +266,14 @@ class LogIngestService:
             received_ns=received_ns,
             labels=labels,
         )
-        position = await self._appended(batch)
+        position = await self._append(batch)
         self._counters.count_ingested(outcome.protocol, parsed.count, parsed.processed_bytes)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 
     async def record(self, entry: AuditEntry) -> None:
-        """Put an act into the audit trail of its organisation, made if missing; return once it is durable.
+        """Append an entry to the audit trail of its organisation, created if missing; return once it is durable.
 
-        What cannot be written is logged, whole: the act it tells of was done, and is not undone for that.
+        An entry that cannot be written is logged in full: its action was done, and is not undone.
         """
         dataset, now_ns = audit_dataset(entry.organisation), time.time_ns()
         line = encode_entry(entry, rfc3339(now_ns)) + b"\n"
@@ -289,12 +289,12 @@ class LogIngestService:
                 with suppress(DatasetExists):  # by another request meanwhile
                     await self._loop.run_in_executor(self._executor, create)
             self._lake.check(dataset)
-            await self._appended(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
+            await self._append(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
         except (TailraceError, OSError) as error:
             self._counters.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
             logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
 
-    async def _appended(self, batch: Batch) -> int:
+    async def _append(self, batch: Batch) -> int:
         """Return the position of a batch in the log, once it is durable."""
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((batch, future))
@@ -314,11 +314,11 @@ class LogIngestService:
         return await self._lookups.run(lambda engine: current_states(self._lake, engine, dataset, ids))
 
     def uncommitted(self, dataset: str) -> int:
-        """How many events of the dataset are durable but not yet in its table."""
+        """Return how many events of the dataset are durable but not yet in its table."""
         return self._lake.uncommitted(dataset)
 
     def _append_waiting(self) -> None:
-        """Hands the log together what came in together: one group, one flush, and its thread is woken once."""
+        """Append the waiting batches together: one group for the log, one flush, one wake-up of its thread."""
         waiting, self._waiting = self._waiting, []
         for batch, future in waiting:
             try:
@@ -344,7 +344,7 @@ class LogIngestService:
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
-        # The flag falls before the queue is emptied: what is appended after the last look wakes again.
+        # Before the queue is emptied: a batch that is appended after that wakes the loop again.
         self._woken = False
         durable = self._durable
         while durable:

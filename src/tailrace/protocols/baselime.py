@@ -26,8 +26,8 @@ from tailrace.events import (
 )
 from tailrace.parsing import ArrayFields, Copy, Signal, decode_body, otlp_answer, parse_array, parse_otlp
 from tailrace.protocols.http import (
-    REFUSED_BYTES,
-    WORST,
+    REJECTION_WORK_BYTES,
+    WORST_CASE_FACTOR,
     BodyDoc,
     Claims,
     Credential,
@@ -224,7 +224,7 @@ async def _ingest(request: Request, service: IngestService, grant: KeyGrant, tar
     def parse_body() -> ParsedBatch:
         return _parse_events(decode(), target, request, service)
 
-    return await _store(await service.offload(parse_body, WORST * size), target, dataset, request, service)
+    return await _store(await service.offload(parse_body, WORST_CASE_FACTOR * size), target, dataset, request, service)
 
 
 async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
@@ -255,7 +255,7 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
             received_ns=request.received_ns,
         )
 
-    found, parsed = await service.offload(parse_body, WORST * size)
+    found, parsed = await service.offload(parse_body, WORST_CASE_FACTOR * size)
     if found is None:
         return await _store(parsed, array, None, request, service)
     receipt = await _stored(parsed, otlp, None, request, service)
@@ -329,7 +329,7 @@ async def _store(
         return msgspec.json.encode(partly)
 
     size = sum(len(rejection.event or b"") for rejection in receipt.rejections)
-    return Response(status, await service.offload(answer, size + REFUSED_BYTES * len(receipt.rejections)))
+    return Response(status, await service.offload(answer, size + REJECTION_WORK_BYTES * len(receipt.rejections)))
 
 
 def _shown(rejection: Rejection) -> Raw | str:

@@ -30,8 +30,8 @@ from tailrace.events import (
 from tailrace.parsing import Limits, decode_body
 from tailrace.parsing.prefilter import has_more_than
 from tailrace.protocols.http import (
-    REFUSED_BYTES,
-    WORST,
+    REJECTION_WORK_BYTES,
+    WORST_CASE_FACTOR,
     BodyDoc,
     IngestService,
     ParameterDoc,
@@ -196,7 +196,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
     wire = await request.read()
     encoding = _encoding(request)
     size = service.limits.max_body_bytes if encoding else len(wire)
-    sent = await service.offload(partial(_read_wire, wire, encoding, service.limits), WORST * size)
+    sent = await service.offload(partial(_read_wire, wire, encoding, service.limits), WORST_CASE_FACTOR * size)
     text = sent.session or request.query_values().get("session")
     if not text:
         raise InvalidSession("no session token: send it as 'session', beside 'messages' or in the query")
@@ -216,7 +216,9 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             raise InvalidKey(f"the session has ended: {error.message}") from None
         before = live.repeats(token, sent.digest)
         if before is not None:
-            parsed = await service.offload(partial(_judge, sent, before.received_ns, service.limits), WORST * sent.size)
+            parsed = await service.offload(
+                partial(_judge, sent, before.received_ns, service.limits), WORST_CASE_FACTOR * sent.size
+            )
             following = before.following
             delay_s = 0.0
         else:
@@ -226,7 +228,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
                 )
             live.check_pace(sent.size)
             parsed = await service.offload(
-                partial(_judge, sent, request.received_ns, service.limits), WORST * sent.size
+                partial(_judge, sent, request.received_ns, service.limits), WORST_CASE_FACTOR * sent.size
             )
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
             dataset = await service.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
@@ -239,7 +241,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
         rejected = [RejectedLog(str(each.index), each.reason) for each in parsed.rejections]
         return _ENCODER.encode(Logged(session, *parts, processed=parsed.count, rejected=rejected))
 
-    body = await service.offload(answer, REFUSED_BYTES * len(parsed.rejections))
+    body = await service.offload(answer, REJECTION_WORK_BYTES * len(parsed.rejections))
     if delay_s > 0:
         await asyncio.sleep(delay_s)
     return Response(200, body, headers=_NO_STORE)

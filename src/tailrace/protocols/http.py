@@ -26,9 +26,9 @@ class NoOptions(Struct, frozen=True):
     """The options of a protocol that has none."""
 
 
-WORST = 32
-"""How many bytes of sound events are about as much work as one of the worst body, whose every element is refused."""
-REFUSED_BYTES = 128  # and as one event that was refused, where the answer lists it
+# The work of a request, in bytes of valid events that are as much work.
+WORST_CASE_FACTOR = 32  # of each byte of the worst body, whose every element is refused
+REJECTION_WORK_BYTES = 128  # of each rejection that an answer lists
 
 
 class Response(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Moesif's collector: API calls and actions as events, users, companies and subscriptions as states kept up to date."""
+"""Moesif's collector API: API calls and actions are events; users, companies and subscriptions are upserted."""
 
 import hashlib
 from functools import lru_cache
@@ -11,8 +11,8 @@ from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
 from tailrace.protocols.http import (
-    REFUSED_BYTES,
-    WORST,
+    REJECTION_WORK_BYTES,
+    WORST_CASE_FACTOR,
     BodyDoc,
     Claims,
     Credential,
@@ -45,8 +45,8 @@ KEY_TAIL_LENGTH = 10  # last characters, by which Moesif's Kong plugin tells app
 SMALL_BATCH_BYTES = 250 * 1024  # decoded, of /moesifapi/events/batch, as the first document has it
 MAX_REQUEST_BYTES = 50 * 1024 * 1024  # decoded, of every other route
 MAX_IDS = 4  # application ids of one request that are looked up
-MAX_OTLP_BYTES = 16 * 1024 * 1024  # decoded, of OTLP: decoded further it takes several times its size
-RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
+MAX_OTLP_BYTES = 16 * 1024 * 1024  # after content decoding; parsed it takes several times its size
+RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 REGION = "self-hosted"
 TAG_LENGTH = 32
 PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
@@ -54,7 +54,7 @@ OTLP_TYPES: dict[Signal, str] = {"traces": "span", "logs": "log", "metrics": "me
 
 
 class MoesifOptions(Struct, frozen=True):
-    """What an operator may choose."""
+    """The settings of the protocol."""
 
     window_s: Annotated[
         float,
@@ -70,14 +70,14 @@ class MoesifOptions(Struct, frozen=True):
 
 
 class RefusedElement(Struct, frozen=True):
-    """One element that was refused, as the answer has it."""
+    """A refused element of an array, in an answer."""
 
     index: int
     reason: str
 
 
 class Accepted(Struct, frozen=True):
-    """The answer to what was stored, in whole or in part."""
+    """The answer when all or some elements were stored."""
 
     accepted: int
     rejected: list[RefusedElement]
@@ -88,11 +88,11 @@ class MoesifError(Struct, frozen=True, omit_defaults=True):
 
     error: str
     message: str
-    rejected: list[RefusedElement] | None = None  # where the body was sound, but nothing in it
+    rejected: list[RefusedElement] | None = None  # when the body was valid JSON, but no element was valid
 
 
 class Config(Struct, frozen=True):
-    """What the SDKs ask for at their start; integers and every key, which their strict decoders need."""
+    """The configuration that SDKs fetch at their start; their strict decoders need every key, and integers."""
 
     org_id: str
     app_id: str
@@ -108,14 +108,14 @@ class Config(Struct, frozen=True):
 
 
 class Probed(Struct, frozen=True):
-    """The answer to a probe."""
+    """The answer of the health probe."""
 
     status: bool
     region: str
 
 
 class Tagged(Struct, frozen=True):
-    """A document that the SDKs keep, and the tag by which they see that it has changed."""
+    """A document that SDKs cache, with its entity tag."""
 
     body: bytes
     tag: bytes
@@ -135,7 +135,7 @@ RULES = _tagged(b"[]")
 
 
 def grant_of(request: Request, service: IngestService) -> KeyGrant:
-    """Return the application of a request: of several ids the first that is known. Raise Unauthorized.
+    """Return the grant of a request's application id: of several ids the first that is known. Raise Unauthorized.
 
     It is looked up once in a request.
     """
@@ -169,15 +169,15 @@ async def decoded(request: Request, service: IngestService, max_bytes: int) -> b
     """Return the body without its content encoding. Raise TooLarge, UnsupportedEncoding, BadRequest."""
     wire = await request.read()
     encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
-    most = min(max_bytes, service.limits.max_body_bytes)
+    limit_bytes = min(max_bytes, service.limits.max_body_bytes)
     try:
         if not encoding:
-            return decode_body(wire, encoding, most)
-        return await service.offload(lambda: decode_body(wire, encoding, most), most if len(wire) > 4096 else len(wire))
+            return decode_body(wire, encoding, limit_bytes)
+        size = limit_bytes if len(wire) > 4096 else len(wire)  # it may expand up to the limit
+        return await service.offload(lambda: decode_body(wire, encoding, limit_bytes), size)
     except TooLarge:
-        limit = "" if most < max_bytes else f", the limit of {request.path}"
-        limit = limit or " (max_body_bytes)"
-        raise TooLarge(f"the body is larger than {most} bytes after content decoding{limit}") from None
+        limit = " (max_body_bytes)" if limit_bytes < max_bytes else f", the limit of {request.path}"
+        raise TooLarge(f"the body is larger than {limit_bytes} bytes after content decoding{limit}") from None
 
 
 def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
@@ -191,7 +191,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
         def check() -> Checked:
             return check_events(body, kind, single=single, sender=sender, limits=service.limits)
 
-        checked = await service.offload(check, WORST * len(body))
+        checked = await service.offload(check, WORST_CASE_FACTOR * len(body))
         labels = {"event_type": kind.name}
         if any(checked.transaction_ids) and request.options.window_s:
             receipt = await service.ingest_once(
@@ -224,7 +224,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
         def check() -> Changes:
             return check_entities(body, entity, single=single, limits=service.limits, received_ns=request.received_ns)
 
-        changes = await service.offload(check, WORST * len(body))
+        changes = await service.offload(check, WORST_CASE_FACTOR * len(body))
         request.outcome.reject(changes.rejections)
         rejections = changes.rejections
         if changes.upserts:
@@ -244,7 +244,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
 
 
 def otlp(signal: Signal) -> Handler:
-    """Return the handler of a route for OTLP, which is answered as OTLP has it."""
+    """Return the handler of a route for OTLP, which answers as the OTLP specification says."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
@@ -263,23 +263,23 @@ def otlp(signal: Signal) -> Handler:
                 received_ns=request.received_ns,
             )
 
-        found, parsed = await service.offload(parse_body, WORST * len(body))
+        signal_of_body, parsed = await service.offload(parse_body, WORST_CASE_FACTOR * len(body))
         receipt = await service.ingest(
             parsed,
             dataset,
             request.outcome,
             received_ns=request.received_ns,
-            labels={"event_type": OTLP_TYPES[found]},
+            labels={"event_type": OTLP_TYPES[signal_of_body]},
         )
         reason = receipt.rejections[0].reason if receipt.rejections else ""
-        told = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
-        return Response(200, told, content_type=content_type if protobuf else b"application/json")
+        answer_body = otlp_answer(signal_of_body, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
+        return Response(200, answer_body, content_type=content_type if protobuf else b"application/json")
 
     return ingest
 
 
 async def answer(accepted: int, rejections: tuple[Rejection, ...], service: IngestService) -> Response:
-    """201 for what is stored; 400 where something was sent and none of it is."""
+    """Return 201 where something was stored or nothing sent; 400 where all of it was refused."""
 
     def render() -> Response:
         refused = [RefusedElement(each.index, each.reason) for each in rejections]
@@ -289,51 +289,51 @@ async def answer(accepted: int, rejections: tuple[Rejection, ...], service: Inge
         message = f"nothing of the {len(refused)} sent is valid; element {first.index}: {first.reason}"
         return Response(400, msgspec.json.encode(MoesifError("invalid", message, refused)))
 
-    return await service.offload(render, REFUSED_BYTES * len(rejections))
+    return await service.offload(render, REJECTION_WORK_BYTES * len(rejections))
 
 
 async def config(request: Request, service: IngestService) -> Response:
-    """`GET /v1/config`."""
+    """Answer `GET /v1/config`."""
     grant = grant_of(request, service)
-    return _unless_known(request, config_of(grant.organisation, grant.datasets[0]))
+    return _unless_cached(request, config_of(grant.organisation, grant.datasets[0]))
 
 
 async def rules(request: Request, service: IngestService) -> Response:
-    """`GET /v1/rules`: no rules; they are governed in Moesif's own product."""
+    """Answer `GET /v1/rules` with no rules: they are managed in Moesif's own product."""
     grant_of(request, service)
-    return _unless_known(request, RULES)
+    return _unless_cached(request, RULES)
 
 
-def _unless_known(request: Request, document: Tagged) -> Response:
-    known = [
+def _unless_cached(request: Request, document: Tagged) -> Response:
+    cached_tags = [
         tag.strip().removeprefix(b"W/").strip(b'"') for tag in (request.header(b"if-none-match") or b"").split(b",")
     ]
     etag = (b"etag", b'"' + document.tag + b'"')
-    if document.tag in known:
+    if document.tag in cached_tags:
         return Response(304, headers=(etag,))
     return Response(200, document.body, headers=(etag,))
 
 
 async def probe(request: Request, service: IngestService) -> Response:
-    """`GET /health/probe`: whether events are let through."""
+    """Answer `GET /health/probe`: whether events are accepted."""
     if service.closed is not None:
         raise service.closed
     return Response(200, msgspec.json.encode(Probed(True, REGION)))
 
 
 def finish(request: Request, service: IngestService, response: Response) -> Response:
-    """Add the tags of the application's configuration and rules, by which SDKs see that they must ask anew."""
+    """Add the tags of the application's configuration and rules, which tell SDKs that they must fetch them again."""
     try:
         grant = grant_of(request, service)
         tag = config_of(grant.organisation, grant.datasets[0]).tag
-    except TailraceError:  # which the response tells of, where the request needs a key
+    except TailraceError:  # where the request needs a key, this error is in the response already
         tag = config_of("", "").tag
     tags = ((b"x-moesif-config-etag", tag), (b"x-moesif-rules-tag", RULES.tag))
     return msgspec.structs.replace(response, headers=(*response.headers, *tags))
 
 
 def render_error(error: TailraceError) -> Response:
-    """Return an error: `{"error", "message"}`, and when to come back."""
+    """Return the response of an error: `{"error", "message"}`, and when to retry."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.retry_after_s is not None or error.retryable:
         headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
@@ -341,7 +341,7 @@ def render_error(error: TailraceError) -> Response:
 
 
 class CallRequest(Struct):
-    """The request of an API call; what else it has is kept too. The client's address is taken where none is given."""
+    """The request of an API call; other members are stored too. The client's address is taken where none is given."""
 
     time: str
     uri: str
@@ -357,7 +357,7 @@ class CallResponse(Struct):
 
 
 class ApiCall(Struct):
-    """An API call; what else it has is kept too."""
+    """An API call; other members are stored too."""
 
     request: CallRequest
     response: CallResponse | None = None
@@ -367,14 +367,14 @@ class ApiCall(Struct):
 
 
 class ActionRequest(Struct):
-    """Where an action was."""
+    """The page of an action."""
 
     uri: str
     time: str | None = None
 
 
 class Action(Struct):
-    """A custom action; what else it has is kept too."""
+    """A custom action; other members are stored too."""
 
     action_name: str
     request: ActionRequest
@@ -384,7 +384,7 @@ class Action(Struct):
 
 
 class UserState(Struct):
-    """What changes of a user, with one of the two ids; what else it has is kept too."""
+    """A change of a user, with one of the two ids; other members are stored too."""
 
     user_id: str | int | float | None = None
     anonymous_id: str | int | float | None = None
@@ -393,14 +393,14 @@ class UserState(Struct):
 
 
 class CompanyState(Struct):
-    """What changes of a company; what else it has is kept too."""
+    """A change of a company; other members are stored too."""
 
     company_id: str | int | float
     metadata: dict[str, Any] | None = None
 
 
 class SubscriptionState(Struct):
-    """What changes of a subscription; `status` is needed where it is sent alone. What else it has is kept too."""
+    """A change of a subscription; `status` is needed where it is sent alone. Other members are stored too."""
 
     subscription_id: str | int | float
     company_id: str | int | float
@@ -439,9 +439,11 @@ def _doc_otlp(signal: Signal) -> RouteDoc:
     )
 
 
-_KNOWN = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
-_DOC_CONFIG = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_KNOWN,))
-_DOC_RULES = RouteDoc("The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_KNOWN,))
+_IF_NONE_MATCH = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
+_DOC_CONFIG = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_IF_NONE_MATCH,))
+_DOC_RULES = RouteDoc(
+    "The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_IF_NONE_MATCH,)
+)
 _DOC_PROBE = RouteDoc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
 _DOC_EVENT = _doc("Takes one API call.", ApiCall, _CALL, single=True)
 _DOC_EVENTS = _doc("Takes several API calls.", ApiCall, _CALL, single=False)
@@ -502,18 +504,18 @@ _ROUTES: tuple[tuple[str, str, Handler, RouteDoc], ...] = (
 )
 
 _KEY_EXAMPLE = r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
-_NOUNS = frozenset({"events", "actions", "users", "companies", "subscriptions"})
-_READ = frozenset({"config", "rules"})
+_COLLECTIONS = frozenset({"events", "actions", "users", "companies", "subscriptions"})
+_READ_PATHS = frozenset({"config", "rules"})
 _MANAGEMENT = "~"  # a segment of Moesif's management API, never the name of a dataset
 
 
 def claims(method: str, segments: Segments) -> PathClaim:
-    """Which paths under /v1 are Moesif's: of events and entities, and what its SDKs read."""
-    if len(segments) == 1 and segments[0] in _READ:
+    """Return whether a path under /v1 is Moesif's: of events and entities, or one that its SDKs read."""
+    if len(segments) == 1 and segments[0] in _READ_PATHS:
         return PathClaim.OWN if method in {"GET", "HEAD"} else PathClaim.NONE
-    if _NOUNS.isdisjoint(segments[:1]) or segments[1:] not in {(), ("batch",)}:
+    if _COLLECTIONS.isdisjoint(segments[:1]) or segments[1:] not in {(), ("batch",)}:
         return PathClaim.NONE
-    # What others have under a noun is not sent to by POST.
+    # Other protocols have paths below these names, but no POST to them.
     return PathClaim.OWN if method == "POST" or len(segments) == 2 else PathClaim.ANY
 
 

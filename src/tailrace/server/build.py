@@ -1,4 +1,4 @@
-"""Building a server: its parts made over its stores and wired to one another; nothing of it runs yet."""
+"""Construction of a server: its parts on top of the open stores, connected to one another and not yet running."""
 
 import asyncio
 import shutil
@@ -40,18 +40,18 @@ QUERY_THREADS_PER_SLOT = 4
 
 
 class Queries(Struct, frozen=True, eq=False):
-    """What runs the queries of a server."""
+    """The parts that run queries."""
 
     engine: Engine
     threads: ThreadPoolExecutor
-    running: set[Interrupt]  # of the queries under way
+    running: set[Interrupt]  # of the running queries
     turns: Turns
     tails: Tails
     lookups: Lookups
 
 
 class Server(Struct, frozen=True, eq=False):
-    """A server, wired."""
+    """The parts of a server."""
 
     settings: Settings
     stores: Stores
@@ -75,14 +75,14 @@ def build(
 ) -> Server:
     """Build a server on the running event loop.
 
-    `stopping` is set once it is to stop; `descriptors` is how many files it may have open.
+    `stopping` is set when the server is to stop; `descriptors` is the process's limit of open files.
     """
     queries = _queries(settings, stores.data, facts, spawner)
     service = _service(settings, stores, queries, metrics)
     runner = Runner(
         stores.monitors,
         MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
-        NotificationSender(_outgoing(settings)),
+        NotificationSender(_delivery_settings(settings)),
         concurrency=settings.monitor_concurrency,
     )
     refusals = Refusals()
@@ -111,7 +111,7 @@ def _queries(settings: Settings, data: Path, facts: Facts, spawner: Spawner | No
     make_engine = partial(query_engine, settings, data, facts, spawner)
     engine = make_engine(query_limits(settings))
     warm_up(engine)
-    # More threads than queries run at once: those that wait for their turn hold one too.
+    # More threads than concurrent queries: a query that waits in the queue holds one too.
     threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
     turns = Turns(
         settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
@@ -199,7 +199,7 @@ def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
         waiting_queries=turns.waiting,
         log_bytes=log.size_bytes,
         log_damage=len(damage),
-        log_missing_positions=sum(one.missing_positions for one in damage),
+        log_missing_positions=sum(gap.missing_positions for gap in damage),
         unavailable_datasets=len(lake.unavailable()),
         backlog_bytes=lake.backlog_bytes,
         commits=lake.commits,
@@ -233,7 +233,7 @@ def _tail_limits(settings: Settings) -> TailLimits:
     )
 
 
-def _outgoing(settings: Settings) -> DeliverySettings:
+def _delivery_settings(settings: Settings) -> DeliverySettings:
     return DeliverySettings(
         private=settings.outgoing_private,
         timeout_s=settings.outgoing_timeout_s,
@@ -249,5 +249,5 @@ def _outgoing(settings: Settings) -> DeliverySettings:
 
 
 def _hosts(settings: Settings) -> dict[str, str]:
-    """Return host name to protocol, as the operator has it."""
+    """Return the protocol of each host name in the settings."""
     return {host: name for name, section in settings.sections.items() for host in section.hosts}
