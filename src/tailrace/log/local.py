@@ -1,4 +1,4 @@
-"""The log on a local disk: one thread writes what waits, flushes once, then answers all it wrote for."""
+"""The log on a local disk: one thread writes the queued batches, flushes once, then calls back for all of them."""
 
 import logging
 import os
@@ -21,10 +21,10 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 MIN_FREE_BYTES = 512 * 1024 * 1024
 MAX_QUEUED_BYTES = 128 * 1024 * 1024
 
-MAX_GROUP_BYTES = 16 * 1024 * 1024  # written and flushed together; one larger batch still goes alone
-BIG_GROUP_BYTES = 1024 * 1024  # free space is asked for before each group of this size
-DISK_CHECK_S = 0.1  # and otherwise no more often than this; also how often a refusing log tries again
-RESUME_FACTOR = 1.1  # of min_free_bytes must be free before a log that refused for want of space accepts appends again
+MAX_GROUP_BYTES = 16 * 1024 * 1024  # written and flushed together; a larger batch is a group of its own
+BIG_GROUP_BYTES = 1024 * 1024  # free space is checked before each group of this size
+DISK_CHECK_S = 0.1  # and otherwise at this interval, at which a log that refuses appends also tries again
+RESUME_FACTOR = 1.1  # times min_free_bytes must be free before a log that was full accepts appends again
 RETRY_AFTER_S = 1
 
 Done = Callable[[int | None, TailraceError | None], None]
@@ -56,14 +56,14 @@ class LocalLog:
         self._subscription = subscription
         self._free_bytes = free_bytes
 
-        # Guards the queue; held for moments only.
+        # Guards the queue; never held during I/O.
         self._state = threading.Condition()
         self._queue: deque[_QueuedBatch] = deque()
         self._queued_bytes = 0  # waiting or being written
         self._closing = False
         self._disk_full = False
 
-        # Of the log's thread: durable batches that the subscriber has not accepted. Their bytes count as queued.
+        # Used by the log's thread only: durable batches that the subscriber has not accepted. Their bytes count as queued.
         self._undelivered: list[tuple[int, Batch]] = []
         self._undelivered_bytes = 0
         self._checked_disk_at = 0.0
@@ -81,14 +81,14 @@ class LocalLog:
         free_bytes: Callable[[], int] | None = None,
         calls: FileCalls | None = None,
     ) -> "LocalLog":
-        """Open the log of a directory, made where it is missing, and repair what a crash left behind.
+        """Open the log of a directory, created if missing, and repair what a crash left behind.
 
-        The caller sees to it that no other process has the directory open. Only the newest segment is read
-        through: what an interrupted write left at its end is cut off; damage before that goes to `damage`.
+        The caller makes sure that no other process has the directory open. Only the newest segment is read
+        whole: what an interrupted write left at its end is cut off; damage before that goes to `damage`.
 
-        `free_bytes` and `calls` are what the operating system is asked; by default the file system of the directory.
+        `free_bytes` and `calls` stand for the operating system; by default those of the directory's file system.
 
-        OSError when the directory or a file of it cannot be made or read; LogVersionError when a newer
+        Raise OSError when the directory or a file in it cannot be created or read, LogVersionError when a newer
         version wrote it.
         """
         path = Path(directory)
@@ -113,27 +113,27 @@ class LocalLog:
 
     @property
     def durable_position(self) -> int:
-        """The highest durable position; on an empty log the subscription's `floor`, 0 when nothing ever was written."""
+        """The highest durable position; of an empty log the subscription's `floor`, 0 if nothing was ever written."""
         return self._directory.durable_position
 
     @property
     def size_bytes(self) -> int:
-        """What the segments hold on disk."""
+        """The size of the segments on disk."""
         return self._directory.size_bytes
 
     @property
     def queued_bytes(self) -> int:
-        """What waits to be durable."""
+        """The size of the batches that are not durable yet."""
         return self._queued_bytes
 
     @property
     def damage(self) -> Sequence[Damage]:
-        """What cannot be read, each stretch once, in the order met."""
+        """The ranges that cannot be read, each once, in the order in which they were found."""
         return self._directory.damage
 
     @property
     def torn_bytes(self) -> int:
-        """What was cut off behind the last sound frame when the log was opened."""
+        """The bytes that were cut off after the last valid frame when the log was opened."""
         return self._directory.torn_bytes
 
     @property
@@ -144,12 +144,12 @@ class LocalLog:
         return self._disk_full_error().message if self._disk_full else ""
 
     def append(self, batch: Batch, done: Done) -> None:
-        """Queue a batch to be written. Quick; `done` is called once, in the log's thread, and must be quick.
+        """Queue a batch to be written. Does not block; `done` is called once, in the log's thread, and must not block.
 
         `done(position, None)` once the batch is durable, `done(None, error)` when it could not be written and
-        nothing of it is stored. Raised at once, without a call of `done`: Overloaded when too much waits,
-        DiskFull, LogWriteError while the disk refuses to work, ShuttingDown after `close`, ValueError for a
-        batch whose times are not one an event.
+        nothing of it is stored. Raise at once, without a call of `done`: Overloaded when too much is queued,
+        DiskFull, LogWriteError while the disk fails, ShuttingDown after `close`, ValueError for a
+        batch that has not one time for each event.
         """
         payload = frames.prepare(batch)
         with self._state:
@@ -171,22 +171,22 @@ class LocalLog:
     def read(self, from_position: int) -> Iterator[tuple[int, Batch]]:
         """Return the batches from a position on, in order, up to what was durable at the time of this call.
 
-        May run while others append. Damage is passed over and added to `damage`; a segment released meanwhile
-        is passed over too. Memory is bounded by the largest batch.
+        Others may append meanwhile. Damage is skipped and added to `damage`; a segment that is released meanwhile
+        is skipped too. Memory is bounded by the largest batch.
         """
         return self._directory.read(from_position)
 
     def release(self, upto: int) -> None:
-        """Delete the segments that hold nothing above a position; another call meanwhile waits.
+        """Delete the segments that have no position above `upto`; concurrent calls wait for one another.
 
-        Waits for a write under way. What cannot be deleted is logged and stays for a later call.
+        Waits for a running write. A file that cannot be deleted is logged and stays for a later call.
         """
         self._directory.release(upto)
 
     def close(self) -> None:
-        """Write and flush what waits, answer it, and stop.
+        """Write and flush the queue, call back for it, and stop.
 
-        Later appends raise ShuttingDown; reading stays possible.
+        Later appends raise ShuttingDown; reading remains possible.
         """
         with self._state:
             self._closing = True
@@ -223,7 +223,7 @@ class LocalLog:
                 self._undelivered_bytes += group_bytes
             with self._state:
                 self._queued_bytes -= done_bytes
-            self._answer(group, first_position, error)
+            self._call_back(group, first_position, error)
 
     def _next_group(self) -> tuple[list[_QueuedBatch], int]:
         group: list[_QueuedBatch] = []
@@ -250,7 +250,7 @@ class LocalLog:
 
     def _check_disk(self, group_bytes: int) -> None:
         try:
-            # With a margin, or a disk at the edge would refuse every other request.
+            # With a margin: without one a disk near the limit would refuse every other request.
             needed = self._min_free_bytes * (RESUME_FACTOR if self._disk_full else 1)
             full = self._free_bytes() - group_bytes < needed
         except Exception:
@@ -265,9 +265,9 @@ class LocalLog:
                 self._disk_full = full
 
     def _deliver(self, written: list[tuple[int, Batch]]) -> bool:
-        """Deliver what is durable, in order; what the subscriber fails on is delivered again, before what comes after.
+        """Deliver durable batches in order; where the subscriber fails, the same are delivered again before later ones.
 
-        Were it passed over, the subscriber would take what comes later for all there is up to there.
+        If they were skipped, the subscriber would take a later position to mean that it has all before it.
         """
         due = [*self._undelivered, *written]
         if self._subscription is None or not due:
@@ -284,7 +284,7 @@ class LocalLog:
         self._undelivered = []
         return True
 
-    def _answer(self, group: Sequence[_QueuedBatch], first_position: int, error: TailraceError | None) -> None:
+    def _call_back(self, group: Sequence[_QueuedBatch], first_position: int, error: TailraceError | None) -> None:
         for position, queued in enumerate(group, first_position):
             try:
                 if error is None:
