@@ -63,7 +63,7 @@ class LocalLog:
         self._closing = False
         self._disk_full = False
 
-        # Used by the log's thread only: durable batches that the subscriber has not accepted. Their bytes count as queued.
+        # Of the log's thread alone: durable batches that the subscriber has not accepted. Their bytes count as queued.
         self._undelivered: list[tuple[int, Batch]] = []
         self._undelivered_bytes = 0
         self._checked_disk_at = 0.0
