@@ -16,8 +16,8 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake import Lake
 from tailrace.monitors import Monitor, MonitorQuery, Notifier, ScheduledMonitor
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
-from tailrace.query.compile.compiler import UNAVAILABLE
-from tailrace.query.compile.operators import message_code
+from tailrace.query.compile.notes import message_code
+from tailrace.query.compile.program import UNAVAILABLE
 from tailrace.storage.documents import Document, DocumentStore
 
 COLLECTION = "monitors"

@@ -19,7 +19,7 @@ from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.query import AplRequest
 from tailrace.query.apl.errors import AplError
-from tailrace.query.compile.compiler import View
+from tailrace.query.compile.request import ViewSource
 from tailrace.query.datasets import ReadableDatasets
 from tailrace.query.run import datasets_of
 from tailrace.storage.documents import Document, DocumentStore
@@ -89,17 +89,17 @@ def _collection(services: Services, grant: Grant) -> Collection:
     return Collection(COLLECTION, services, grant, unique="name")
 
 
-def readable_view(services: Services, grant: Grant, name: str) -> View | None:
+def readable_view(services: Services, grant: Grant, name: str) -> ViewSource | None:
     """Return the view of a name as a source of a query; None where there is none that the token may read."""
     return find_view(services.documents, grant, name)
 
 
-def find_view(documents: DocumentStore, grant: Grant, name: str) -> View | None:
+def find_view(documents: DocumentStore, grant: Grant, name: str) -> ViewSource | None:
     """Return the view of a name as a source of a query; None where there is none that the grant covers."""
     for document in documents.list_in(grant.organisation, COLLECTION):
         if document.body["name"] == name and allows_view(grant, name, document.id):
             reads = document.body.get("reads")
-            return View(document.body["aplQuery"], None if reads is None else tuple(reads))
+            return ViewSource(document.body["aplQuery"], None if reads is None else tuple(reads))
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from tailrace.query.apl import tree
-from tailrace.query.compile.compiler import Views, no_views
+from tailrace.query.compile.request import Views, no_views
 
 MAX_BIN_AUTO_GROUPS = 10_000  # that a request may ask for
 DEFAULT_BIN_AUTO_GROUPS = 100

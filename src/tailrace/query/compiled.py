@@ -13,6 +13,7 @@ from tailrace.query.column_types import arrow_field, type_text
 from tailrace.query.compile.columns import distinct_name
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import TIME
+from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, Key, Reading, RenderedQuery, identifier, reference, references
 from tailrace.query.cursors import RowCursors, decode
 from tailrace.query.engines.engine import Session
@@ -23,7 +24,7 @@ from tailrace.query.rest_columns import add_rest_columns
 class CompiledQuery:
     """A query over the datasets as a compiler sees them, and once it was run what its answer says of them."""
 
-    def __init__(self, compiler: Compiler, program: tree.Program, request: AplRequest) -> None:
+    def __init__(self, compiler: ProgramCompiler, program: tree.Program, request: AplRequest) -> None:
         self.compiler = compiler
         self.request = request
         self.relation = compiler.program(program)
@@ -63,14 +64,14 @@ class CompiledQuery:
     @property
     def has_bins(self) -> bool:
         """Whether bins of time are among the groups."""
-        return any(column.id in self.compiler.bins for column in self.columns)
+        return any(column.id in self.compiler.notes.bins for column in self.columns)
 
     def select(self, reading: Reading | None = None) -> RenderedQuery:
         """Return the SELECT of the columns to show, and of those that are only for us."""
         shown = dict.fromkeys(column.id for column in self.columns)
         hidden = [self.rest.id] if self.rest is not None else []
-        if self.compiler.matched is not None and self.relation.has(self.compiler.matched):
-            hidden.append(self.compiler.matched)
+        if self.compiler.notes.matched is not None and self.relation.has(self.compiler.notes.matched):
+            hidden.append(self.compiler.notes.matched)
         out = Emitter(reading or Reading())
         order = self.order if self.page is None else self.page.keys
         if self.page is not None:
@@ -92,7 +93,7 @@ class CompiledQuery:
     def run(self, session: Session) -> AplTable:
         """Return the answer as a table."""
         answer = self._answer(session)
-        matched = self.compiler.matched
+        matched = self.compiler.notes.matched
         if matched is not None and matched in answer.column_names and answer.num_rows:
             self.matched = answer[matched][0].as_py() or 0
         names: set[str] = set()
@@ -100,7 +101,7 @@ class CompiledQuery:
         arrays: list[pa.ChunkedArray] = []
         for column in self.columns:
             values = answer[column.id]
-            noted = self.compiler.aggregated.get(column.id)
+            noted = self.compiler.notes.aggregated.get(column.id)
             agg = Aggregate(noted.name, noted.fields, noted.args) if noted is not None else None
             fields.append(AplField(distinct_name(column.name, names), type_text(column, values), agg))
             arrays.append(values)
@@ -118,7 +119,7 @@ class CompiledQuery:
             rows,
             sources=tuple(dict.fromkeys(dataset.name for dataset in self.compiler.datasets)),
             order=tuple(FieldOrder(key.name, key.descending) for key in self.order if key.name in names),
-            groups=tuple(name for name in self.compiler.groups if name in names),
+            groups=tuple(name for name in self.compiler.notes.groups if name in names),
             range=self._time_range(),
             buckets=self._bin_size(),
             aggregated=not self.relation.events,
@@ -146,7 +147,7 @@ class CompiledQuery:
         if not compiler.datasets:
             return None
         start, end = compiler.range_ns()
-        sizes = [compiler.bins[column.id] for column in self.columns if column.id in compiler.bins]
+        sizes = [compiler.notes.bins[column.id] for column in self.columns if column.id in compiler.notes.bins]
         if sizes:
             size = sizes[0]
             start, end = start // size * size, -(-end // size) * size
@@ -154,8 +155,8 @@ class CompiledQuery:
 
     def _bin_size(self) -> BinSize | None:
         for column in self.columns:
-            if column.id in self.compiler.bins:
-                return BinSize(column.name, self.compiler.bins[column.id])
+            if column.id in self.compiler.notes.bins:
+                return BinSize(column.name, self.compiler.notes.bins[column.id])
         return None
 
 

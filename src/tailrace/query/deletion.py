@@ -15,9 +15,11 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse
 from tailrace.query.apl_request import AplRequest
-from tailrace.query.compile.compiler import Asked, Compiler
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, Reading, Relation, reference
+from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine, Interrupt
@@ -63,7 +65,7 @@ class RowsMatched:
         def snapshot(name: str) -> Snapshot:
             return self._source.snapshot(name, timeout_s=timeout_s) if name == self.dataset else others.snapshot(name)
 
-        asked = Asked(
+        asked = CompileRequest(
             now_ns=self._now_ns,
             start_ns=request.start_ns,
             end_ns=request.end_ns,
@@ -73,7 +75,7 @@ class RowsMatched:
             facts=self._engine.facts,
         )
         with _located(request.apl):
-            compiler = Compiler(asked, snapshot, others.names)
+            compiler = ProgramCompiler(asked, snapshot, others.names)
             relation = compiler.program(self._program)
         scan = relation.scan
         if not isinstance(scan, Dataset):

@@ -11,9 +11,10 @@ from tailrace.lake.snapshot import FieldsView, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
-from tailrace.query.compile.compiler import Asked, Compiler
 from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, reference
+from tailrace.query.compile.request import CompileRequest
 from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.functions import Facts
 from tailrace.query.values import MAX_DATETIME_US
@@ -62,7 +63,7 @@ class Predicate:
 
     def _compiled(self, now_ns: int) -> tuple[str, str]:
         """Return the name by which the rows must be known, and the SQL."""
-        asked = Asked(
+        asked = CompileRequest(
             now_ns=now_ns,
             end_ns=(MAX_DATETIME_US + 1) * 1000,
             virtual_fields=self._virtual_fields,
@@ -71,7 +72,7 @@ class Predicate:
         snapshot = Snapshot(self._dataset, (), (_SAMPLE,), _ANY_FIELD)
         at = self._tree.at
         source = tree.Table(at, tree.Pattern(at, (self._dataset,)))
-        compiler = Compiler(asked, lambda name: snapshot, lambda: [self._dataset])
+        compiler = ProgramCompiler(asked, lambda name: snapshot, lambda: [self._dataset])
         relation = compiler.query(tree.Query(at, source, (tree.Where(at, self._tree),)))
         scan = relation.scan
         if not isinstance(scan, Dataset) or len(compiler.datasets) > 1 or compiler.inline:

@@ -15,8 +15,10 @@ from tailrace.query.apl_request import MAX_BIN_AUTO_GROUPS, AplRequest
 from tailrace.query.apl_result import AplResult
 from tailrace.query.column_types import arrow_field
 from tailrace.query.compile.columns import distinct_name, everything
-from tailrace.query.compile.compiler import Asked, Compiler
+from tailrace.query.compile.compiler import Compiler
+from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, reference
+from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine, Interrupt, rendered
@@ -70,10 +72,10 @@ def _compiler(
     interrupt: Interrupt,
     *,
     partial: bool = False,
-) -> Callable[[], Compiler]:
+) -> Callable[[], ProgramCompiler]:
     """Return what makes compilers of a request, which share what they have looked up."""
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
-    asked = Asked(
+    asked = CompileRequest(
         now_ns=now_ns,
         start_ns=request.start_ns,
         end_ns=request.end_ns,
@@ -99,8 +101,8 @@ def _compiler(
                 answers[text] = session.table(query.sql)
         return answers[text]
 
-    def new_compiler() -> Compiler:
-        return Compiler(asked, datasets.snapshot, datasets.names, evaluate, datasets.granted)
+    def new_compiler() -> ProgramCompiler:
+        return ProgramCompiler(asked, datasets.snapshot, datasets.names, evaluate, datasets.granted)
 
     return new_compiler
 
@@ -160,14 +162,16 @@ def _compiled_only(
     names: Callable[[], Sequence[str]],
     granted: Callable[[str], Snapshot] | None = None,
 ) -> CompiledQuery:
-    asked = Asked(
+    asked = CompileRequest(
         now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns, view=request.view
     )
     program = request.program or parse(request.apl)
-    return CompiledQuery(Compiler(asked, snapshot, names, granted=granted), program, request)
+    return CompiledQuery(ProgramCompiler(asked, snapshot, names, granted=granted), program, request)
 
 
-def _totals(program: tree.Program, compiler: Callable[[], Compiler], request: AplRequest) -> CompiledQuery | None:
+def _totals(
+    program: tree.Program, compiler: Callable[[], ProgramCompiler], request: AplRequest
+) -> CompiledQuery | None:
     """Return the same groups over all time, where the query ends with a summarize by bins of time."""
     operators = list(program.query.operators)
     while operators and isinstance(operators[-1], (tree.Order, tree.Take, tree.Top)):

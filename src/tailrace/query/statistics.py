@@ -5,11 +5,10 @@ import pyarrow.compute as pc
 import sqlglot.expressions as exp
 
 from tailrace.query.apl_result import AplStatus, AplTable, QueryMessage
-from tailrace.query.compile.compiler import extent_us
 from tailrace.query.compile.dataset import TIME, Dataset
-from tailrace.query.compile.operators import message_code
+from tailrace.query.compile.notes import message_code
 from tailrace.query.compile.relation import Emitter, Layer, Reading
-from tailrace.query.compile.scan import Scan
+from tailrace.query.compile.scan import Scan, extent_us
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.engines.engine import Session
 
@@ -23,7 +22,7 @@ def status_of(compiled: CompiledQuery, session: Session, table: AplTable) -> Apl
     if page is None or read is None:
         return _status(compiled, session, table, Reading())
     total: int | None = None
-    if read.partly and compiled.compiler.filtered:
+    if read.partly and compiled.compiler.notes.filtered:
         compiled.compiler.warn(message_code(LOWER_BOUND), LOWER_BOUND, priority="info")
     elif read.partly and page.after is None:
         total = _rows_in_range(session, page.scan, page.scan.scanned)
@@ -43,7 +42,7 @@ def _status(
     read_files = sum(len(scan.files_of(dataset.snapshot)) for dataset, scan in scans)
     hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
     matched = compiled.matched
-    if not compiler.filtered and matched is None:
+    if not compiler.notes.filtered and matched is None:
         matched = examined if total is None else total
     elif matched is None:
         matched = _matched_by_answer(compiled, table.rows.num_rows)
@@ -53,7 +52,8 @@ def _status(
     if compiled.request.end_ns is None and any(not dataset.scanned.asked_end for dataset in compiler.datasets):
         compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
     messages = tuple(
-        QueryMessage(remark.priority, remark.code, remark.text, count) for remark, count in compiler.remarks.values()
+        QueryMessage(remark.priority, remark.code, remark.text, count)
+        for remark, count in compiler.notes.remarks.values()
     )
     min_cursor, max_cursor = _cursor_range(compiled)
     return AplStatus(
@@ -69,7 +69,7 @@ def _status(
         min_cursor=min_cursor,
         max_cursor=max_cursor,
         messages=messages,
-        is_partial=bool(compiler.left_out),
+        is_partial=bool(compiler.notes.left_out),
     )
 
 

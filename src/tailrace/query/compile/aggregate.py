@@ -1,7 +1,7 @@
 """Operators that make groups: summarize, count, distinct, make-series."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlglot.expressions as exp
 
@@ -27,6 +27,7 @@ from tailrace.query.compile.columns import (
     key_on,
     name_of,
 )
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.known import from_metadata
 from tailrace.query.compile.relation import Column, Derived, Emitter, Key, Layer, Relation, identifier, references
@@ -69,9 +70,6 @@ from tailrace.query.values import (
     try_cast,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-
 MAX_POINTS = 1_048_576  # of a series
 
 
@@ -101,7 +99,7 @@ class Groups(Layer):
         return self._select(needed, {**self.defines, **known.defines}, out.scanning(known.hot_name, known.scan))
 
 
-def count(compiler: "Compiler", relation: Relation, operator: tree.Count) -> Relation:
+def count(compiler: Compiler, relation: Relation, operator: tree.Count) -> Relation:
     groups = Groups(relation)
     column = compiler.ids.column("count", LONG)
     groups.define(column, exp.Count(this=exp.Star()))
@@ -111,7 +109,7 @@ def count(compiler: "Compiler", relation: Relation, operator: tree.Count) -> Rel
     return groups
 
 
-def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) -> Relation:
+def distinct(compiler: Compiler, relation: Relation, operator: tree.Distinct) -> Relation:
     expressions = Expressions(compiler, relation)
     made = []
     taken: set[str] = set()
@@ -135,7 +133,7 @@ def distinct(compiler: "Compiler", relation: Relation, operator: tree.Distinct) 
     return result
 
 
-def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+def _group(compiler: Compiler, groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
     """Return a column by which rows are grouped; one of several types is put together by `_settled`."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node("JSON"))
@@ -153,7 +151,7 @@ def _group(compiler: "Compiler", groups: Groups, name: str, value: Value, types:
     return column
 
 
-def _key(compiler: "Compiler", groups: Groups, node: exp.Expr) -> exp.Expr:
+def _key(compiler: Compiler, groups: Groups, node: exp.Expr) -> exp.Expr:
     target = compiler.ids.fresh()
     groups.defines[identifier(target)] = node
     groups.always.add(identifier(target))
@@ -162,7 +160,7 @@ def _key(compiler: "Compiler", groups: Groups, node: exp.Expr) -> exp.Expr:
     return target
 
 
-def _settled(compiler: "Compiler", groups: Groups, result: Layer) -> Layer:
+def _settled(compiler: Compiler, groups: Groups, result: Layer) -> Layer:
     """Return the layer over the groups, or the groups themselves, with all columns that these are grouped by."""
     if all(column.value.type is not DYNAMIC for column in groups.by):
         return result
@@ -173,7 +171,7 @@ def _settled(compiler: "Compiler", groups: Groups, result: Layer) -> Layer:
     return layer
 
 
-def _keys_on(compiler: "Compiler", layer: Layer, name: str, column: Column, *, descending: bool) -> list[Key]:
+def _keys_on(compiler: Compiler, layer: Layer, name: str, column: Column, *, descending: bool) -> list[Key]:
     columns = [
         each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
         for each in order_keys(column.value)
@@ -182,21 +180,21 @@ def _keys_on(compiler: "Compiler", layer: Layer, name: str, column: Column, *, d
     return [Key(name if n == 0 else "", each, descending, False, computed=computed) for n, each in enumerate(columns)]
 
 
-def _count_rows(compiler: "Compiler", groups: Groups, relation: Relation) -> None:
+def _count_rows(compiler: Compiler, groups: Groups, relation: Relation) -> None:
     """Let the answer carry how many events there were."""
-    if relation.events and compiler.matched is None and compiler.is_outermost:
+    if relation.events and compiler.notes.matched is None and compiler.is_outermost:
         target = compiler.ids.fresh()
-        compiler.matched = target.args["this"].args["this"]
+        compiler.notes.matched = target.args["this"].args["this"]
         total: exp.Expr = exp.Count(this=exp.Star())
         if groups.group:
             total = exp.Window(this=exp.Anonymous(this="sum", expressions=[total]))
-        groups.defines[compiler.matched] = cast(total, "BIGINT")
+        groups.defines[compiler.notes.matched] = cast(total, "BIGINT")
 
 
 class _Aggregating:
     """Compiles the aggregations of one summarize into its layer."""
 
-    def __init__(self, compiler: "Compiler", inner: Expressions, groups: Layer, seconds: exp.Expr | None) -> None:
+    def __init__(self, compiler: Compiler, inner: Expressions, groups: Layer, seconds: exp.Expr | None) -> None:
         self.compiler = compiler
         self.inner = inner
         self.groups = groups
@@ -272,7 +270,7 @@ class _Aggregating:
         return found("min"), found("max")
 
 
-def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize) -> Relation:
+def summarize(compiler: Compiler, relation: Relation, operator: tree.Summarize) -> Relation:
     inner = Expressions(compiler, relation, _no_nesting)
     groups = Groups(relation)
     taken: set[str] = set()
@@ -288,7 +286,7 @@ def summarize(compiler: "Compiler", relation: Relation, operator: tree.Summarize
         shown_groups.append(name)
         size = _bin_size(compiler, inner, each_.value)
         if size is not None:
-            compiler.bins[column.id] = size
+            compiler.notes.bins[column.id] = size
             bin_ns = size if bin_ns is None else bin_ns
             groups.first_bin = groups.first_bin or number == 1
     aggregating = _Aggregating(compiler, inner, groups, _seconds(compiler, operator, bin_ns))
@@ -361,7 +359,7 @@ def _extracted(made: tuple[str, str]) -> Value:
 
 
 def _aggregates(
-    compiler: "Compiler", aggregating: _Aggregating, outer: Expressions, each_: tree.Named, number: int, taken: set[str]
+    compiler: Compiler, aggregating: _Aggregating, outer: Expressions, each_: tree.Named, number: int, taken: set[str]
 ) -> list[tuple[str, Any, tuple[str, tuple[str, ...], tuple[Any, ...]]]]:
     """Return the columns that one item of a summarize gives: name, value, and how it is noted."""
     node = each_.value
@@ -387,7 +385,7 @@ def _has_aggregation(node: tree.Expression) -> bool:
 
 
 def _extreme_row(
-    compiler: "Compiler", aggregating: _Aggregating, node: tree.Call, given: str | None, taken: set[str]
+    compiler: Compiler, aggregating: _Aggregating, node: tree.Call, given: str | None, taken: set[str]
 ) -> list[tuple[str, Any, tuple[str, tuple[str, ...], tuple[Any, ...]]]]:
     """arg_max and arg_min: the row as one structure, of which the columns are taken afterwards."""
     inner = aggregating.inner
@@ -447,7 +445,7 @@ def _extreme_of(function: str, row: exp.Expr, value: Value) -> exp.Expr:
     )
 
 
-def _bin_size(compiler: "Compiler", expressions: Expressions, node: tree.Expression) -> int | None:
+def _bin_size(compiler: Compiler, expressions: Expressions, node: tree.Expression) -> int | None:
     """Nanoseconds of a bin of the event's time; None for any other group."""
     if not (isinstance(node, tree.Call) and node.name in ("bin", "bin_auto") and node.arguments):
         return None
@@ -463,7 +461,7 @@ def _bin_size(compiler: "Compiler", expressions: Expressions, node: tree.Express
     return size.constant
 
 
-def _seconds(compiler: "Compiler", operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
+def _seconds(compiler: Compiler, operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
     """Return what rate() divides by: the bin, or the whole range."""
     if bin_ns is not None:
         return seconds_of(bin_ns)
@@ -473,31 +471,29 @@ def _seconds(compiler: "Compiler", operator: tree.Summarize, bin_ns: int | None)
     return seconds_of(end - start)
 
 
-def _default_order(
-    compiler: "Compiler", groups: Groups, result: Layer, aggregates: Sequence[Column]
-) -> tuple[Key, ...]:
+def _default_order(compiler: Compiler, groups: Groups, result: Layer, aggregates: Sequence[Column]) -> tuple[Key, ...]:
     """Bins of time first, then the largest of the first aggregate, then the groups."""
     keys: list[Key] = []
     for column in groups.by:
-        if column.id in compiler.bins:
+        if column.id in compiler.notes.bins:
             keys.append(key_on(column.name, column, descending=False))
     for column in aggregates[:1]:
         if sortable(column.value) and groups.by:
             keys += _keys_on(compiler, result, column.name, column, descending=True)
     for column in groups.by:
-        if column.id not in compiler.bins:
+        if column.id not in compiler.notes.bins:
             keys += _keys_on(compiler, result, "", column, descending=False)
     return tuple(keys)
 
 
-def take_groups(compiler: "Compiler", relation: Layer, count_: int) -> Relation:
+def take_groups(compiler: Compiler, relation: Layer, count_: int) -> Relation:
     """After a summarize whose first group is a bin of time, the top groups over all bins; else the first rows."""
     groups: Relation = relation
     while isinstance(groups, Layer) and not isinstance(groups, Groups):
         groups = groups.parent
     if not isinstance(groups, Groups) or not groups.first_bin or len(groups.by) < 2 or relation.settled:
         return first_rows(relation, count_)
-    others = [column for column in groups.by if column.id not in compiler.bins]
+    others = [column for column in groups.by if column.id not in compiler.notes.bins]
     ranked = next((key.value for key in relation.order if key.descending), None)
     if not others or ranked is None or ranked.type not in NUMBERS:
         return first_rows(relation, count_)
@@ -519,7 +515,7 @@ def take_groups(compiler: "Compiler", relation: Layer, count_: int) -> Relation:
 # make-series
 
 
-def make_series(compiler: "Compiler", relation: Relation, operator: tree.MakeSeries) -> Relation:
+def make_series(compiler: Compiler, relation: Relation, operator: tree.MakeSeries) -> Relation:
     """First the points that have rows, by group and number of the step; then an array of each group."""
     inner = Expressions(compiler, relation, _no_nesting)
     axis = inner.operand(operator.on)
@@ -584,7 +580,7 @@ def _axis_number(value: Value, kind: Any, *, as_step: bool) -> Any:
 
 
 def _series_range(
-    compiler: "Compiler", inner: Expressions, operator: tree.MakeSeries, axis: Value, step: Any
+    compiler: Compiler, inner: Expressions, operator: tree.MakeSeries, axis: Value, step: Any
 ) -> tuple[Any, Any]:
     """Start and stop on the axis where they are known: from the query, or on the events' time from its range."""
     ends: list[Any] = []
@@ -597,10 +593,10 @@ def _series_range(
             raise AplError(f"{what!r} must be a datetime on times, a number on numbers", node.at, kind="type")
         ends.append(found)
     start, stop = ends
-    if axis.type is DATETIME and compiler.asked.start_ns is not None and start is None:
-        start = compiler.asked.start_ns // NS_PER_US // step * step
-    if axis.type is DATETIME and compiler.asked.end_ns is not None and stop is None and start is not None:
-        stop = -(-compiler.asked.end_ns // NS_PER_US)
+    if axis.type is DATETIME and compiler.request.start_ns is not None and start is None:
+        start = compiler.request.start_ns // NS_PER_US // step * step
+    if axis.type is DATETIME and compiler.request.end_ns is not None and stop is None and start is not None:
+        stop = -(-compiler.request.end_ns // NS_PER_US)
     if start is not None and stop is not None and (stop - start) / step > MAX_POINTS:
         raise AplError(f"the series would have more than {MAX_POINTS} points, the limit", operator.at, kind="limit")
     return start, stop
@@ -637,7 +633,7 @@ def _series_value(
 
 
 def _arrays(
-    compiler: "Compiler", spread: Layer, by: Sequence[Column], index: Column,
+    compiler: Compiler, spread: Layer, by: Sequence[Column], index: Column,
     series: Sequence[tuple[str, Value, Value | None, Any]], operator: tree.MakeSeries, axis: Value,
     low: Any, step: Any, first: exp.Expr, last: exp.Expr | None, taken: set[str],
 ) -> Relation:  # fmt: skip

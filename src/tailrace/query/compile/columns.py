@@ -1,19 +1,16 @@
 """What several operators need: columns defined and named, patterns of names, rows cut in order."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.walk import walk
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation, RowLimit
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 from tailrace.query.wildcards import wildcard
-
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
 
 NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring", "toint", "tolong", "toreal",
                      "todouble", "tobool", "todatetime", "totimespan", "todynamic", "parse_json")  # fmt: skip
@@ -22,7 +19,7 @@ NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring",
 MAX_UNLISTED = 500  # fields without columns that '*' stands for
 
 
-def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+def define(compiler: Compiler, layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
     """Return a column of this value, the last one of the layer; a mere reference is shown as it is."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node(DUCKDB_TYPES[DYNAMIC]))
@@ -36,7 +33,7 @@ def define(compiler: "Compiler", layer: Layer, name: str, value: Value, types: t
     return layer.define(Column(name, Value(value.type, compiler.ids.fresh(), parts=parts), types), value.sql)
 
 
-def add_definition(compiler: "Compiler", layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:
+def add_definition(compiler: Compiler, layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:
     """Return a value of the layer that no name finds."""
     target = compiler.ids.fresh()
     definition = value if isinstance(value, Derived) else value.sql
@@ -114,7 +111,7 @@ def first_rows(relation: Relation, count: int) -> Layer:
     return layer
 
 
-def everything(compiler: "Compiler", relation: Relation, most: int | None = MAX_UNLISTED) -> list[Column]:
+def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UNLISTED) -> list[Column]:
     """Return what `*` stands for: all columns, and the fields that have none as long as they are not more than
     `most`.
     """

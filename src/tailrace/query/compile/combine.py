@@ -1,8 +1,6 @@
 """Operators that bring several relations together: join, lookup, union."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +12,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.walk import transform
 from tailrace.query.compile.columns import define, everything, name_of
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions, comparable
 from tailrace.query.compile.relation import (
     Column,
@@ -43,9 +42,6 @@ from tailrace.query.values import (
     number_node,
     text_node,
 )
-
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
 
 _SIDES = {
     "inner": "INNER", "innerunique": "INNER", "leftouter": "LEFT", "rightouter": "RIGHT", "fullouter": "FULL",
@@ -139,8 +135,8 @@ def _side(kind: str) -> dict[str, str]:
     return {"side": kind, "kind": "OUTER"} if kind in ("LEFT", "RIGHT", "FULL") else {"kind": kind}
 
 
-def join(compiler: "Compiler", relation: Relation, operator: tree.Join) -> Relation:
-    right = compiler.inner(partial(compiler.source, operator.right))
+def join(compiler: Compiler, relation: Relation, operator: tree.Join) -> Relation:
+    right = compiler.inner().source(operator.right)
     kind = operator.kind
     if kind in ("rightanti", "rightantisemi", "rightsemi"):
         mirrored = tuple(_mirrored(condition) for condition in operator.on)
@@ -149,7 +145,7 @@ def join(compiler: "Compiler", relation: Relation, operator: tree.Join) -> Relat
 
 
 def _join(
-    compiler: "Compiler", relation: Relation, right: Relation, kind: str, on: Sequence[tree.Expression], *,
+    compiler: Compiler, relation: Relation, right: Relation, kind: str, on: Sequence[tree.Expression], *,
     lookup: bool = False,
 ) -> Relation:  # fmt: skip
     left_side = Expressions(compiler, relation)
@@ -202,7 +198,7 @@ def _in_places(names: Sequence[str]) -> Callable[[list[Column]], list[Column]]:
     return lambda columns: sorted(columns, key=lambda column: places.get(column.name, len(places)))
 
 
-def _as_column(compiler: "Compiler", layer: Layer, node: exp.Expr) -> exp.Expr:
+def _as_column(compiler: Compiler, layer: Layer, node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Column):
         return node
     target = compiler.ids.fresh()
@@ -244,7 +240,7 @@ def _unsided(node: tree.Expression) -> tree.Expression | None:
     return None if isinstance(node, (tree.Member, tree.Index, tree.Call, tree.Binary, tree.Unary)) else node
 
 
-def _first_of_each(compiler: "Compiler", relation: Layer, keys: Sequence[exp.Expr]) -> Relation:
+def _first_of_each(compiler: Compiler, relation: Layer, keys: Sequence[exp.Expr]) -> Relation:
     numbered = Layer(relation)
     target = compiler.ids.fresh()
     order = exp.Order(expressions=[key.ordered() for key in relation.order]) if relation.order else None
@@ -273,7 +269,7 @@ class United(Relation):
 
     def __init__(
         self,
-        compiler: "Compiler",
+        compiler: Compiler,
         members: Sequence[tuple[str, Relation]],
         source_column: str | None,
         *,
@@ -431,13 +427,13 @@ def _is_absent(part: Definition) -> bool:
     return isinstance(part, exp.Cast) and isinstance(part.this, exp.Null)
 
 
-def union(compiler: "Compiler", relation: Relation | None, operator: tree.Union) -> Relation:
+def union(compiler: Compiler, relation: Relation | None, operator: tree.Union) -> Relation:
     members: list[tuple[str, Relation]] = [] if relation is None else [("union_arg0", relation)]
     for number, table in enumerate(map(compiler.resolved, operator.tables), len(members)):
         if isinstance(table, tree.Table):
-            members += compiler.inner(partial(compiler.tables, table.pattern))
+            members += compiler.inner().tables(table.pattern)
         else:
-            members.append((f"union_arg{number}", compiler.inner(partial(compiler.source, table))))
+            members.append((f"union_arg{number}", compiler.inner().source(table)))
     found: Relation = united(compiler, members, operator.source_column)
     if operator.inner:
         common = set.intersection(*({column.name for column in member.listed()} for _, member in members))
@@ -448,7 +444,7 @@ def union(compiler: "Compiler", relation: Relation | None, operator: tree.Union)
 
 
 def united(
-    compiler: "Compiler",
+    compiler: Compiler,
     members: Sequence[tuple[str, Relation]],
     source_column: str | None,
     *,

@@ -1,11 +1,10 @@
 """mv-expand: a row for each element of an array or each pair of a dictionary."""
 
-from typing import TYPE_CHECKING
-
 import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.compile.columns import add_definition, default_name, define, name_of
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
 from tailrace.query.functions import converted
@@ -34,13 +33,10 @@ from tailrace.query.values import (
     try_cast,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-
 MAX_ELEMENTS = 2_147_483_647
 
 
-def mv_expand(compiler: "Compiler", relation: Relation, operator: tree.MvExpand) -> Relation:
+def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -> Relation:
     """Several columns are expanded side by side, the shorter ones filled with null."""
     expressions = Expressions(compiler, relation)
     limit = MAX_ELEMENTS

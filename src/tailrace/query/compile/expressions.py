@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import sqlglot.expressions as exp
 
 from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
+from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.columns import everything, names_in
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.relation import (
     Columns,
@@ -61,9 +62,6 @@ from tailrace.query.values import (
     timespan_literal,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-
 SHORT_CHAIN = 8  # operands; DuckDB takes time of the square, or worse, of the length of a long one
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
 MAX_BINDING_DEPTH = 4
@@ -79,7 +77,7 @@ Calls = Callable[[tree.Call], Value | None]
 class Expressions:
     """Compiles expressions over one relation, to which columns may be added on the way."""
 
-    def __init__(self, compiler: "Compiler", relation: Relation, calls: Calls | None = None) -> None:
+    def __init__(self, compiler: Compiler, relation: Relation, calls: Calls | None = None) -> None:
         self.compiler = compiler
         self.relation = relation
         self.calls = calls
@@ -95,7 +93,7 @@ class Expressions:
 
     def value(self, node: tree.Expression) -> Value:
         """Raise AplError, with the place; QueryFailed where the query is to stop."""
-        self.compiler.asked.check()
+        self.compiler.request.check()
         try:
             return _COMPILERS[type(node)](self, node)
         except AplError as error:
@@ -209,7 +207,7 @@ class Expressions:
         if node.name == "toscalar" and len(node.arguments) == 1 and isinstance(node.arguments[0], tree.Subquery):
             return self._scalar_subquery(node.arguments[0])
         if node.name not in functions.FUNCTIONS:
-            self.compiler.refuse_function(node)
+            raise unknown_function(node)
         arguments: list[Value] = []
         for argument in node.arguments:
             if isinstance(argument, tree.Star):
@@ -304,7 +302,7 @@ class Expressions:
 
     def _check_types(self, operator: str, left: Value, *others: Value) -> None:
         """Raise AplError for types that do not fit exactly, where the query sets stricttypes."""
-        if not self.compiler.is_strict:
+        if not self.compiler.scope.is_strict:
             return
         for right in others:
             kinds = {value.type for value in (left, right) if value.constant is not None} - {NULL}
@@ -452,7 +450,7 @@ class Expressions:
     def add(self, kind: Type, definition: exp.Expr | Derived) -> Value:
         """Return a new column of the relation that no name finds."""
         target = self.compiler.ids.fresh()
-        if isinstance(definition, exp.Expr) and isinstance(self.relation, Dataset) and self.compiler.in_virtual:
+        if isinstance(definition, exp.Expr) and isinstance(self.relation, Dataset) and self.compiler.scope.in_virtual:
             self.relation.compute(identifier(target), definition)
             return Value(kind, target)
         layer = self._added
@@ -522,6 +520,15 @@ class Expressions:
 
     def subquery(self, node: tree.Subquery) -> Value:
         raise AplError("a query has no meaning here; it may stand after `in`, or in toscalar()", node.at)
+
+
+def unknown_function(node: tree.Call) -> AplError:
+    """Return the error for a call of what is no function."""
+    name = node.name
+    if name in AGGREGATIONS:
+        return AplError(f"{name}() is an aggregation; it stands in summarize or make-series", node.at, kind="name")
+    hint = suggestion(name, [*functions.FUNCTIONS, *AGGREGATIONS])
+    return AplError(f"unknown function {name!r}{hint}", node.at, kind="name")
 
 
 def binding_depth(node: exp.Expr) -> int:

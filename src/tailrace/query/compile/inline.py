@@ -1,16 +1,13 @@
 """Rows written into the query itself, which the engine gets as an Arrow table."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlglot.expressions as exp
 
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.relation import Column, Emitter, Relation, named, nothing, table_named
 from tailrace.query.values import DYNAMIC, Type, cast
-
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
 
 
 class Inline(Relation):
@@ -41,7 +38,7 @@ class Inline(Relation):
         return exp.Select(expressions=cells, from_=exp.From(this=table_named(self._table)))
 
 
-def inline(compiler: "Compiler", rows: pa.Table, kinds: Sequence[Type]) -> Relation:
+def inline(compiler: Compiler, rows: pa.Table, kinds: Sequence[Type]) -> Relation:
     """Return a relation of these rows; a dynamic is JSON text, a timespan nanoseconds."""
     columns = [compiler.ids.column(name, kind) for name, kind in zip(rows.column_names, kinds, strict=True)]
     renamed = rows.rename_columns([f"i{n}" for n in range(rows.num_columns)])

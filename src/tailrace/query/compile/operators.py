@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import sqlglot.expressions as exp
@@ -23,8 +23,11 @@ from tailrace.query.compile.columns import (
     name_of,
     names_in,
 )
+from tailrace.query.compile.compiler import Compiler
+from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.inline import inline
+from tailrace.query.compile.notes import message_code
 from tailrace.query.compile.redact import redact
 from tailrace.query.compile.relation import Column, Empty, Key, Layer, Relation
 from tailrace.query.functions.math import MAX_CONSTANT_RANGE
@@ -47,21 +50,17 @@ from tailrace.query.values import (
     unified,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-    from tailrace.query.compile.dataset import Dataset
-
 ALWAYS_TRUE = "where clause always evaluates to TRUE, which will include all data"
 MAX_TAKE = 2**53
 MAX_KEYS = 32  # of an order, those that only break ties included
 
 
-def apply(compiler: "Compiler", relation: Relation, operator: tree.Operator) -> Relation:
+def apply(compiler: Compiler, relation: Relation, operator: tree.Operator) -> Relation:
     """Raise AplError."""
     return _OPERATORS[type(operator)](compiler, relation, operator)
 
 
-def from_source(compiler: "Compiler", source: tree.Source) -> Relation:
+def from_source(compiler: Compiler, source: tree.Source) -> Relation:
     if isinstance(source, tree.Print):
         return _print(compiler, source)
     if isinstance(source, tree.Datatable):
@@ -74,14 +73,14 @@ def from_source(compiler: "Compiler", source: tree.Source) -> Relation:
     return texts.search_source(compiler, source)
 
 
-def united(compiler: "Compiler", members: Sequence[tuple[str, Relation]], source_column: str | None) -> Relation:
+def united(compiler: Compiler, members: Sequence[tuple[str, Relation]], source_column: str | None) -> Relation:
     return combine.united(compiler, members, source_column)
 
 
 # Rows
 
 
-def where(compiler: "Compiler", relation: Relation, operator: tree.Where) -> Relation:
+def where(compiler: Compiler, relation: Relation, operator: tree.Where) -> Relation:
     expressions = Expressions(compiler, relation)
     found = expressions.value(operator.predicate)
     if found.constant is True:
@@ -90,13 +89,8 @@ def where(compiler: "Compiler", relation: Relation, operator: tree.Where) -> Rel
     condition = expressions.condition(found, operator.predicate)
     if _narrow(expressions, operator.predicate):
         return expressions.relation
-    compiler.filtered = True
+    compiler.notes.filtered = True
     return filtered(expressions.relation, condition)
-
-
-def message_code(text: str) -> str:
-    """Axiom's code of a remark: its letters."""
-    return f"apl_{''.join(c for c in text if c.isalpha())}_1"
 
 
 def filtered(relation: Relation, condition: exp.Expr) -> Layer:
@@ -140,7 +134,7 @@ def _narrow(expressions: Expressions, predicate: tree.Expression) -> bool:
 _MIRRORED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "=="}
 
 
-def _is_time(expressions: Expressions, dataset: "Dataset", node: tree.Expression) -> bool:
+def _is_time(expressions: Expressions, dataset: Dataset, node: tree.Expression) -> bool:
     if not isinstance(node, tree.Name):
         return False
     column = expressions.relation.find(node.name)
@@ -158,7 +152,7 @@ def _time_constant(expressions: Expressions, node: tree.Expression) -> int | Non
     return settled.constant if isinstance(settled.constant, int) else None
 
 
-def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:
+def _is_fixed(compiler: Compiler, node: tree.Expression) -> bool:
     """Whether it is made of literals and of values that `let` names."""
 
     def is_fixed(inner: tree.Node) -> bool:
@@ -169,29 +163,29 @@ def _is_fixed(compiler: "Compiler", node: tree.Expression) -> bool:
     return all(map(is_fixed, walk(node)))
 
 
-def take(compiler: "Compiler", relation: Relation, operator: tree.Take) -> Relation:
+def take(compiler: Compiler, relation: Relation, operator: tree.Take) -> Relation:
     count = _count_of(compiler, relation, operator.count, "the number of rows")
     if isinstance(relation, Layer) and relation.grouped:
         return aggregate.take_groups(compiler, relation, count)
     return first_rows(relation, count)
 
 
-def _count_of(compiler: "Compiler", relation: Relation, node: tree.Expression, what: str) -> int:
+def _count_of(compiler: Compiler, relation: Relation, node: tree.Expression, what: str) -> int:
     return Expressions(compiler, Empty()).whole_number(node, what, most=MAX_TAKE)
 
 
-def sample(compiler: "Compiler", relation: Relation, operator: tree.Sample) -> Relation:
+def sample(compiler: Compiler, relation: Relation, operator: tree.Sample) -> Relation:
     share = Expressions(compiler, Empty()).constant(operator.share, "the share of rows").constant
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise AplError("sample takes the share of rows, a number between 0 and 1, such as 0.1", operator.share.at)
-    compiler.filtered = True
+    compiler.notes.filtered = True
     layer = Layer(relation)
     layer.where.append(exp.LT(this=fn("random"), expression=number_node(float(share))))
     layer.scan = None
     return layer
 
 
-def sample_distinct(compiler: "Compiler", relation: Relation, operator: tree.SampleDistinct) -> Relation:
+def sample_distinct(compiler: Compiler, relation: Relation, operator: tree.SampleDistinct) -> Relation:
     count = _count_of(compiler, relation, operator.count, "the number of rows")
     values = operator.values or (tree.Named(operator.at, None, tree.Star(operator.at)),)
     shuffled = Layer(aggregate.distinct(compiler, relation, tree.Distinct(operator.at, values)))
@@ -199,11 +193,11 @@ def sample_distinct(compiler: "Compiler", relation: Relation, operator: tree.Sam
     return first_rows(shuffled, count)
 
 
-def order(compiler: "Compiler", relation: Relation, operator: tree.Order) -> Relation:
+def order(compiler: Compiler, relation: Relation, operator: tree.Order) -> Relation:
     return _sorted(compiler, relation, operator.keys)
 
 
-def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted]) -> Layer:
+def _sorted(compiler: Compiler, relation: Relation, keys: Sequence[tree.Sorted]) -> Layer:
     expressions = Expressions(compiler, relation)
     values = [(key, expressions.operand(key.value)) for key in keys]
     layer = Layer(expressions.relation)
@@ -226,7 +220,7 @@ def _sorted(compiler: "Compiler", relation: Relation, keys: Sequence[tree.Sorted
     return layer
 
 
-def top(compiler: "Compiler", relation: Relation, operator: tree.Top) -> Relation:
+def top(compiler: Compiler, relation: Relation, operator: tree.Top) -> Relation:
     count = _count_of(compiler, relation, operator.count, "the number of rows")
     return first_rows(_sorted(compiler, relation, operator.keys), count)
 
@@ -234,7 +228,7 @@ def top(compiler: "Compiler", relation: Relation, operator: tree.Top) -> Relatio
 # Columns
 
 
-def extend(compiler: "Compiler", relation: Relation, operator: tree.Extend) -> Relation:
+def extend(compiler: Compiler, relation: Relation, operator: tree.Extend) -> Relation:
     expressions = Expressions(compiler, relation)
     made: list[tuple[str, Value, tree.Named]] = []
     for number, each in enumerate(operator.values, 1):
@@ -250,7 +244,7 @@ def extend(compiler: "Compiler", relation: Relation, operator: tree.Extend) -> R
     return _extended(compiler, expressions.relation, made)
 
 
-def _extended(compiler: "Compiler", relation: Relation, made: Sequence[tuple[str, Value, tree.Named]]) -> Layer:
+def _extended(compiler: Compiler, relation: Relation, made: Sequence[tuple[str, Value, tree.Named]]) -> Layer:
     layer = relation if isinstance(relation, Layer) and relation.is_plain else Layer(relation)
     for name, value, each in made:
         source = relation.find(name_of(each.value) or "") if name_of(each.value) else None
@@ -287,7 +281,7 @@ def _is_valid(value: Value) -> exp.Expr:
     return coalesce(exp.Paren(this=found), exp.false())
 
 
-def project(compiler: "Compiler", relation: Relation, operator: tree.Project) -> Relation:
+def project(compiler: Compiler, relation: Relation, operator: tree.Project) -> Relation:
     expressions = Expressions(compiler, relation)
     made = []
     taken: set[str] = set()
@@ -309,7 +303,7 @@ def project(compiler: "Compiler", relation: Relation, operator: tree.Project) ->
     return layer
 
 
-def project_away(compiler: "Compiler", relation: Relation, operator: tree.ProjectAway) -> Relation:
+def project_away(compiler: Compiler, relation: Relation, operator: tree.ProjectAway) -> Relation:
     for pattern in operator.columns:
         check_known(relation, pattern)
     drops = matcher(operator.columns)
@@ -318,7 +312,7 @@ def project_away(compiler: "Compiler", relation: Relation, operator: tree.Projec
     return layer
 
 
-def project_keep(compiler: "Compiler", relation: Relation, operator: tree.ProjectKeep) -> Relation:
+def project_keep(compiler: Compiler, relation: Relation, operator: tree.ProjectKeep) -> Relation:
     for pattern in operator.columns:
         check_known(relation, pattern)
     layer = Layer(relation)
@@ -332,7 +326,7 @@ def project_keep(compiler: "Compiler", relation: Relation, operator: tree.Projec
     return layer
 
 
-def project_rename(compiler: "Compiler", relation: Relation, operator: tree.ProjectRename) -> Relation:
+def project_rename(compiler: Compiler, relation: Relation, operator: tree.ProjectRename) -> Relation:
     layer = Layer(relation)
     expressions = Expressions(compiler, relation)
     listed = {column.name for column in relation.listed()}
@@ -353,7 +347,7 @@ def project_rename(compiler: "Compiler", relation: Relation, operator: tree.Proj
     return layer
 
 
-def project_reorder(compiler: "Compiler", relation: Relation, operator: tree.ProjectReorder) -> Relation:
+def project_reorder(compiler: Compiler, relation: Relation, operator: tree.ProjectReorder) -> Relation:
     for each in operator.columns:
         check_known(relation, each.column)
 
@@ -407,7 +401,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return parts
 
 
-def getschema(compiler: "Compiler", relation: Relation, operator: tree.Getschema) -> Relation:
+def getschema(compiler: Compiler, relation: Relation, operator: tree.Getschema) -> Relation:
     columns = everything(compiler, relation, most=None)
     rows = pa.table(
         {
@@ -431,7 +425,7 @@ _SYSTEM_TYPES = {
 # Sources
 
 
-def _print(compiler: "Compiler", source: tree.Print) -> Relation:
+def _print(compiler: Compiler, source: tree.Print) -> Relation:
     expressions = Expressions(compiler, Empty())
     values = []
     taken: set[str] = set()
@@ -447,7 +441,7 @@ def _print(compiler: "Compiler", source: tree.Print) -> Relation:
     return layer
 
 
-def _datatable(compiler: "Compiler", source: tree.Datatable) -> Relation:
+def _datatable(compiler: Compiler, source: tree.Datatable) -> Relation:
     width = len(source.columns)
     names: set[str] = set()
     arrays, kinds = [], []
@@ -461,7 +455,7 @@ def _datatable(compiler: "Compiler", source: tree.Datatable) -> Relation:
     return inline(compiler, pa.table(arrays, names=[column.name for column in source.columns]), kinds)
 
 
-def _range(compiler: "Compiler", source: tree.Range) -> Relation:
+def _range(compiler: Compiler, source: tree.Range) -> Relation:
     expressions = Expressions(compiler, Empty())
     nodes = {"the start": source.start, "the end": source.stop, "the step": source.step}
     start, stop, step = (expressions.constant(node, f"{what} of range") for what, node in nodes.items())
@@ -495,7 +489,7 @@ def _steps(start: Value, stop: Value, step: Value, at: int) -> tuple[Type, pa.Ar
     return kinds[0], pa.array(cells, pa.int64())
 
 
-_OPERATORS: dict[type, Callable[["Compiler", Relation, Any], Relation]] = {
+_OPERATORS: dict[type, Callable[[Compiler, Relation, Any], Relation]] = {
     tree.Count: aggregate.count,
     tree.Distinct: aggregate.distinct,
     tree.Extend: extend,

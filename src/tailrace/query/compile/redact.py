@@ -1,13 +1,13 @@
 """redact: what regular expressions match in texts, replaced, and a column that says which of them did."""
 
 import re
-from typing import TYPE_CHECKING
 
 import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.columns import define, everything, name_of
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Layer, Relation
 from tailrace.query.functions.regexes import fault, groups
@@ -29,16 +29,13 @@ from tailrace.query.values import (
     text_node,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-
 MAX_PARTS = 9  # of a regex, as a replacement of RE2 names no more groups
 
 _BEGIN, _END, _CUT = "\ufdd0", "\ufdd1", "\ufdd2"
 """Around a match, and around its groups: code points that Unicode keeps for use inside of a program."""
 
 
-def redact(compiler: "Compiler", relation: Relation, operator: tree.Redact) -> Relation:
+def redact(compiler: Compiler, relation: Relation, operator: tree.Redact) -> Relation:
     """Return the matches of regular expressions replaced, in the texts of the columns named, or else of all."""
     for regex in operator.regexes:
         problem = fault(regex.pattern)

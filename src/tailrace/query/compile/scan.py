@@ -1,5 +1,7 @@
 """Which rows of a dataset are read: a range of time, and what narrows it further."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,3 +47,15 @@ class Scan(Struct, frozen=True, eq=False):
         if snapshot.primary_key:  # a newer state may lie outside of the range
             return snapshot.files
         return tuple(file for file in snapshot.files if self.may_have(file))
+
+
+def extent_us(snapshot: Snapshot) -> tuple[int | None, int | None]:
+    """Return the first and the last time of a dataset's events."""
+    lows = [file.min_time_us for file in snapshot.files]
+    highs = [file.max_time_us for file in snapshot.files]
+    for part in snapshot.hot:
+        if part.num_rows:
+            bounds = pc.min_max(part["_time"].cast(pa.int64()))
+            lows.append(bounds["min"].as_py())
+            highs.append(bounds["max"].as_py())
+    return min(lows, default=None), max(highs, default=None)

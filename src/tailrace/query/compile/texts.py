@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -14,6 +14,7 @@ from tailrace.query.apl.errors import AplError, one_of
 from tailrace.query.apl.times import datetime_ns
 from tailrace.query.compile.columns import add_definition, define
 from tailrace.query.compile.combine import united
+from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
 from tailrace.query.functions import CallInvalid, Context, call, converted
@@ -42,9 +43,6 @@ from tailrace.query.values import (
     to_json,
 )
 
-if TYPE_CHECKING:
-    from tailrace.query.compile.compiler import Compiler
-
 _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
 _KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
@@ -56,7 +54,7 @@ SOURCE = "$table"  # the column that says from which dataset a row of a search i
 # parse
 
 
-def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Relation:
+def parse(compiler: Compiler, relation: Relation, operator: tree.Parse) -> Relation:
     """Return the pattern as one regular expression, of which each column is a group."""
     expressions = Expressions(compiler, relation)
     text = as_text(expressions.value(operator.value))
@@ -98,7 +96,7 @@ def parse(compiler: "Compiler", relation: Relation, operator: tree.Parse) -> Rel
         define(compiler, last, name, value)
     if not operator.only_matching:
         return last
-    compiler.filtered = True
+    compiler.notes.filtered = True
     kept = Layer(last)
     kept.where.append(everything)
     return kept
@@ -153,7 +151,7 @@ def _check_regex(pattern: str, at: int) -> None:
         raise AplError(error.plain.removeprefix("extract(): "), at) from error
 
 
-def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -> Relation:
+def parse_kv(compiler: Compiler, relation: Relation, operator: tree.ParseKv) -> Relation:
     expressions = Expressions(compiler, relation)
     text = as_text(expressions.value(operator.value))
     rule = _kv_rule(compiler, operator)
@@ -173,7 +171,7 @@ def parse_kv(compiler: "Compiler", relation: Relation, operator: tree.ParseKv) -
     return result
 
 
-def _kv_rule(compiler: "Compiler", operator: tree.ParseKv) -> KeyValueRule:
+def _kv_rule(compiler: Compiler, operator: tree.ParseKv) -> KeyValueRule:
     given: dict[str, list[Any]] = {}
     for each in operator.options:
         if each.name not in _KV_OPTIONS:
@@ -203,19 +201,19 @@ def _kv_rule(compiler: "Compiler", operator: tree.ParseKv) -> KeyValueRule:
 # search
 
 
-def search(compiler: "Compiler", relation: Relation, operator: tree.Search) -> Relation:
+def search(compiler: Compiler, relation: Relation, operator: tree.Search) -> Relation:
     expressions = Expressions(compiler, relation)
     expressions.searching = "_cs" if operator.case_sensitive else ""
     found = expressions.searched(operator.predicate)
     if found.constant is True:
         return expressions.relation
-    compiler.filtered = True
+    compiler.notes.filtered = True
     layer = Layer(expressions.relation)
     layer.where.append(expressions.condition(found, operator.predicate))
     return layer
 
 
-def search_source(compiler: "Compiler", operator: tree.Search) -> Relation:
+def search_source(compiler: Compiler, operator: tree.Search) -> Relation:
     """Over the datasets named, or all; a column `$table` says where a row is from.
 
     Each dataset is searched by itself: together they may have thousands of columns.
