@@ -21,7 +21,8 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
     "sources": {"fields"},
     "sql": {"fields", "field_views", "sources"},
     "compile": {"apl", "wildcards", "values", "functions", "fields", "sources"},
-    "engines": {"values", "functions", "fields", "sources", "sql"},
+    "settings": set(),
+    "engines": {"settings", "values", "functions", "fields", "sources", "sql"},
 }
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tailrace.config import SETTINGS
 from tailrace.monitors import evaluation, monitor, runner, store
 from tailrace.monitors.notifier import KINDS
 from tailrace.monitors.template_functions import FUNCTIONS
+from tailrace.server.settings import SCHEMA
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -51,9 +51,9 @@ def test_the_page_names_every_kind_of_notifier_and_every_function_of_templates()
 def test_the_settings_of_the_page_are_settings() -> None:
     [text] = blocks("toml")
     for name, value in tomllib.loads(text).items():
-        SETTINGS[name].checked(value)
+        SCHEMA.settings[name].checked(value)
     for name in re.findall(r"`((?:monitor|outgoing|smtp)_\w+)", PAGE):
-        assert name in SETTINGS, name
+        assert name in SCHEMA.settings, name
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:

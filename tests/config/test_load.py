@@ -1,15 +1,15 @@
 """Where a setting comes from, and what is refused."""
 
-from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
-from tailrace.config import ConfigError, Schema, Settings, environment_variable, flag
+from tailrace.config import ConfigError, Schema, environment_variable, flag
 from tailrace.config import load as load_with
-from tailrace.server.settings import SCHEMA
+from tailrace.server.settings import SCHEMA, ServerSettings, Settings
 
 SETTINGS = SCHEMA.settings
 
@@ -34,8 +34,8 @@ def refused(config_file: Path | None, flags: dict[str, object], environ: dict[st
 
 def test_without_anything_given_every_setting_has_its_default() -> None:
     settings, origins = load(None, {}, {})
-    assert settings == SCHEMA.build({})
-    assert replace(settings, sections={}) == Settings()
+    assert settings == SCHEMA.defaults
+    assert replace(settings, protocols={}) == Settings()
     assert set(origins) == set(SETTINGS)
     assert set(origins.values()) == {"default"}
 
@@ -44,7 +44,12 @@ def test_each_place_wins_over_the_ones_before_it(tmp_path: Path) -> None:
     path = toml(tmp_path, "port = 1\nmax_events = 1\nmax_depth = 1\n")
     environ = {"TAILRACE_MAX_EVENTS": "2", "TAILRACE_MAX_DEPTH": "2"}
     settings, origins = load(path, {"max_depth": "3"}, environ)
-    assert (settings.host, settings.port, settings.max_events, settings.max_depth) == ("127.0.0.1", 1, 2, 3)
+    assert (settings.server.host, settings.server.port, settings.parsing.max_events, settings.parsing.max_depth) == (
+        "127.0.0.1",
+        1,
+        2,
+        3,
+    )
     assert [origins[name] for name in ("host", "port", "max_events", "max_depth")] == [
         "default",
         f"file {path}",
@@ -55,7 +60,7 @@ def test_each_place_wins_over_the_ones_before_it(tmp_path: Path) -> None:
 
 def test_a_flag_that_is_none_is_not_given() -> None:
     settings, origins = load(None, {"port": None}, {})
-    assert settings.port == 8080
+    assert settings.server.port == 8080
     assert origins["port"] == "default"
 
 
@@ -69,16 +74,16 @@ def test_a_flag_is_not_empty_where_a_text_may_not_be() -> None:
 
 
 def test_an_empty_variable_is_not_given() -> None:
-    assert load(None, {}, {"TAILRACE_PORT": ""})[0].port == 8080
+    assert load(None, {}, {"TAILRACE_PORT": ""})[0].server.port == 8080
 
 
 def test_sizes_and_times_take_units_in_every_place(tmp_path: Path) -> None:
     path = toml(tmp_path, 'commit_bytes = "1MiB"\ncommit_age_s = "1m"\n')
     settings, _ = load(path, {"query_timeout_s": "500ms"}, {"TAILRACE_MAX_BODY_BYTES": "1 MB"})
-    assert settings.commit_bytes == 1024**2
-    assert settings.commit_age_s == 60
-    assert settings.query_timeout_s == 0.5
-    assert settings.max_body_bytes == 1_000_000
+    assert settings.lake.commit_bytes == 1024**2
+    assert settings.lake.commit_age_s == 60
+    assert settings.query.timeout_s == 0.5
+    assert settings.parsing.max_body_bytes == 1_000_000
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
@@ -130,9 +135,10 @@ def test_a_refused_secret_is_not_repeated() -> None:
 
 
 def test_a_secret_is_never_shown() -> None:
-    settings = Settings(root_token="xapt-hunter2")
+    settings = SCHEMA.build({"root_token": "xapt-hunter2", "smtp_password": "hunter2"})
     assert "hunter2" not in repr(settings)
-    assert SETTINGS["root_token"].shown(settings.root_token) == "set"
+    assert "mail" in repr(settings)
+    assert SETTINGS["root_token"].shown(settings.server.root_token) == "set"
     assert SETTINGS["root_token"].shown("") == "not set"
 
 
@@ -150,14 +156,14 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: bytes) -> None:
 
 
 def test_settings_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
-        Settings().port = 1  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="immutable"):
+        Settings().server.port = 1  # type: ignore[misc]
 
 
 def test_building_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAILRACE_PORT", "9")
     monkeypatch.setenv("PORT", "9")
-    assert Settings().port == 8080
+    assert ServerSettings().port == 8080
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -168,13 +174,13 @@ def test_every_setting_says_what_it_means_and_takes_its_own_default_as_text(name
     if text:
         by_flag, _ = load(None, {name: text}, {})
         by_variable, _ = load(None, {}, {environment_variable(name): SETTINGS[name].shown(default)})
-        assert by_flag.value(name, SCHEMA) == by_variable.value(name, SCHEMA) == default
+        assert SCHEMA.value(by_flag, name) == SCHEMA.value(by_variable, name) == default
     assert flag(name).startswith("--")
 
 
 def test_trusted_proxies_are_addresses_and_networks() -> None:
     settings, _ = load(None, {"trusted_proxies": "127.0.0.1, 10.0.0.0/8,::1"}, {})
-    assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "::1")
+    assert settings.server.trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "::1")
 
     with pytest.raises(ConfigError, match=r"trusted_proxies.*'proxy.example' is not accepted; it takes addresses"):
         load(None, {"trusted_proxies": "proxy.example"}, {})
@@ -198,8 +204,8 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 def test_a_value_is_read_as_its_type(name: str, value: object, found: object) -> None:
     settings, _ = load(None, {name: value}, {})
 
-    assert settings.value(name, SCHEMA) == found
-    assert type(settings.value(name, SCHEMA)) is type(found)
+    assert SCHEMA.value(settings, name) == found
+    assert type(SCHEMA.value(settings, name)) is type(found)
 
 
 @pytest.mark.parametrize(
@@ -238,29 +244,43 @@ class ToyOptions(Struct, frozen=True):
     mode: Annotated[Literal["a", "b"], Meta(description="Mode.")] = "a"
 
 
-def test_the_options_of_a_section_are_settings_by_toml_key_variable_and_flag(tmp_path: Path) -> None:
-    schema = Schema({"toy": ToyOptions})
-    path = toml(tmp_path, '[toy]\nwait_s = "500ms"\n')
+class Toys(Struct, frozen=True):
+    toy: ToyOptions = ToyOptions()
+    bare: Annotated[ToyOptions, Meta(extra={"prefix": ""})] = ToyOptions(wait_s=2)
+    others: dict[str, Struct] = {}  # which msgspec copies
 
-    settings, origins = load_with(path, {"toy_names": "x, y"}, {"TAILRACE_TOY_MAX_BODY_BYTES": "2KiB"}, schema)
 
-    assert settings.sections == {"toy": ToyOptions(wait_s=0.5, max_body_bytes=2048, names=("x", "y"))}
+def test_the_fields_of_structs_in_a_struct_are_settings_by_toml_key_variable_and_flag(tmp_path: Path) -> None:
+    schema = Schema(Toys(others={"red": ToyOptions(mode="b")}))
+    path = toml(tmp_path, 'wait_s = "3s"\n[toy]\nwait_s = "500ms"\n')
+
+    settings, origins = load_with(
+        path, {"toy_names": "x, y"}, {"TAILRACE_TOY_MAX_BODY_BYTES": "2KiB", "TAILRACE_RED_WAIT_S": "9"}, schema
+    )
+
+    assert settings == Toys(
+        toy=ToyOptions(wait_s=0.5, max_body_bytes=2048, names=("x", "y")),
+        bare=ToyOptions(wait_s=3),
+        others={"red": ToyOptions(wait_s=9, mode="b")},
+    )
     assert (origins["toy_wait_s"], origins["toy_mode"]) == (f"file {path}", "default")
-    assert settings.value("toy_wait_s", schema) == 0.5
+    assert [schema.value(settings, name) for name in ("toy_wait_s", "wait_s", "red_wait_s")] == [0.5, 3, 9]
+    assert [schema.settings[name].default for name in ("toy_wait_s", "wait_s", "red_mode")] == [1, 2, "b"]
     with pytest.raises(ConfigError, match=r"toy_wait_s.*'61' is not accepted; .*at least 0 and at most 60"):
         load_with(None, {"toy_wait_s": "61"}, {}, schema)
     with pytest.raises(ConfigError, match=r"toy_mode.*it takes a or b"):
         load_with(None, {"toy_mode": "c"}, {}, schema)
 
 
-def test_an_option_without_a_description_and_one_that_takes_a_name_twice_are_refused() -> None:
+def test_a_field_without_a_description_and_one_that_takes_a_name_twice_are_refused() -> None:
     class Bare(Struct):
         size: int = 1
 
-    class Twin(Struct):
-        level: Annotated[str, Meta(description="Level.")] = ""
+    class Twins(Struct):
+        toy: ToyOptions = ToyOptions()
+        toy_mode: Annotated[str, Meta(description="Mode.")] = ""
 
     with pytest.raises(TypeError, match="size needs"):
-        Schema({"toy": Bare})
-    with pytest.raises(ValueError, match="two settings are called log_level"):
-        Schema({"log": Twin})
+        Schema(Bare())
+    with pytest.raises(ValueError, match="two settings are called toy_mode"):
+        Schema(Twins())

@@ -19,7 +19,7 @@ from support.rounds import rounds
 from tailrace.events import TailraceError
 from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
 from tailrace.lake.catalog import DatasetInfo
-from tailrace.log import FileCalls, LocalLog
+from tailrace.log import FileCalls, LocalLog, LogSettings
 
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 SEGMENT_BYTES = 4096
@@ -52,8 +52,7 @@ class Store:
     def _opened(self, directory: Path) -> LocalLog:
         return LocalLog.open(
             directory,
-            segment_bytes=SEGMENT_BYTES,
-            min_free_bytes=0,
+            LogSettings(segment_bytes=SEGMENT_BYTES, min_free_bytes=0),
             subscription=self.lake.subscription,
             # At the time of the call, when they may be recorded.
             calls=FileCalls(

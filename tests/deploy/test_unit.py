@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Server
 
-from tailrace.config import Settings
+from tailrace.server.settings import ServerSettings
 
 UNIT = Path(__file__).parents[2] / "deploy" / "tailrace.service"
 PROGRAM = "/opt/tailrace/bin/tailrace"
@@ -61,4 +61,4 @@ def test_what_it_starts_serves_from_its_directory_and_stops_when_asked(tmp_path:
 
 
 def test_it_waits_longer_for_the_end_than_the_server_takes() -> None:
-    assert int(service()["TimeoutStopSec"].removesuffix("s")) >= 2 * Settings().shutdown_grace_s
+    assert int(service()["TimeoutStopSec"].removesuffix("s")) >= 2 * ServerSettings().shutdown_grace_s

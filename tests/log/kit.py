@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.append import append_now
 
 from tailrace.events import Batch, TailraceError
-from tailrace.log import LocalLog
+from tailrace.log import LocalLog, LogSettings
 
 PLENTY_BYTES = 1 << 50
 WAIT_S = 30.0
@@ -29,7 +29,8 @@ def fields_of(batch: Batch) -> tuple[Any, ...]:
 
 def open_log(directory: Path, **options: Any) -> LocalLog:
     """Return a log that does not depend on how full the disk of the machine is."""
-    return LocalLog.open(directory, **{"free_bytes": lambda: PLENTY_BYTES, **options})
+    settings = LogSettings(**{name: options.pop(name) for name in LogSettings.__struct_fields__ if name in options})
+    return LocalLog.open(directory, settings, **{"free_bytes": lambda: PLENTY_BYTES, **options})
 
 
 def fill(directory: Path, batches: Iterable[Batch], **options: Any) -> list[int]:

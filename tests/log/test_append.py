@@ -27,7 +27,7 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import Batch, Overloaded, ShuttingDown
-from tailrace.log import FileCalls, LocalLog, Log, Subscription
+from tailrace.log import FileCalls, LocalLog, Log, LogSettings, Subscription
 from tailrace.log.frames import Buffer
 
 
@@ -304,5 +304,5 @@ def test_the_size_of_the_log_is_that_of_its_segments(tmp_path: Path) -> None:
 
 
 def test_the_default_log_asks_the_file_system_for_free_space(tmp_path: Path) -> None:
-    with LocalLog.open(tmp_path / "deep" / "log", min_free_bytes=0) as log:
+    with LocalLog.open(tmp_path / "deep" / "log", LogSettings(min_free_bytes=0)) as log:
         assert append_now(log, make_batch()) == 1

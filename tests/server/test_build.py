@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tailrace.api.services import ServerHealth
-from tailrace.config import Settings
 from tailrace.events import Batch
 from tailrace.query import Facts
 from tailrace.server.build import build
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
 from tailrace.server.readiness import health
+from tailrace.server.settings import SCHEMA
 from tailrace.server.stores import Stores, close_stores, open_stores, replay
 
 HOST = "127.0.0.1"
@@ -30,7 +30,7 @@ def append(stores: Stores, line: bytes) -> None:
 
 
 def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_stop(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, log_min_free_bytes=1)
+    settings = SCHEMA.build({"data": tmp_path, "log_min_free_bytes": 1})
 
     async def run() -> None:
         stopping, metrics = asyncio.Event(), Metrics()
@@ -55,7 +55,7 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
 
 
 def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_a_stop(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, log_min_free_bytes=1)
+    settings = SCHEMA.build({"data": tmp_path, "log_min_free_bytes": 1})
     first = open_stores(settings, tmp_path, Metrics().flushes)
     replay(first.log, first.lake, 2**30)
     first.lake.create("d")

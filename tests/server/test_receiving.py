@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tailrace.server.receiving import LEAST_BYTES_PER_S, Incoming, Message, Receiving
+from tailrace.server.receiving import LEAST_BYTES_PER_S, Incoming, Message, Receiving, ReceivingLimits
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -76,7 +76,7 @@ def test_what_comes_buys_time_up_to_the_longest_silence(monkeypatch: pytest.Monk
     monkeypatch.setattr("tailrace.server.receiving.time.monotonic", lambda: clock[0])
 
     async def deadlines() -> list[float]:
-        incoming = Incoming(receive, Receiving(timeout_s=30, max_bytes=MIB))
+        incoming = Incoming(receive, Receiving(ReceivingLimits(body_timeout_s=30, receive_backlog_bytes=MIB)))
         found = [incoming.deadline_s]
         for now_s in (120.0, 139.0):
             clock[0] = now_s
@@ -100,7 +100,9 @@ def test_whether_the_client_hangs_up_is_awaited_as_long_as_it_takes() -> None:
         return next(messages)
 
     async def types() -> list[str]:
-        incoming = Incoming(receive, Receiving(timeout_s=-1, max_bytes=MIB))  # whatever waits is overdue
+        incoming = Incoming(
+            receive, Receiving(ReceivingLimits(body_timeout_s=-1, receive_backlog_bytes=MIB))
+        )  # whatever waits is overdue
         return [(await incoming())["type"] for _ in range(2)]
 
     assert asyncio.run(types()) == ["http.request", "http.disconnect"]

@@ -11,7 +11,7 @@ import pytest
 from support.waiting import wait_until
 
 from tailrace.server.receiving import Message
-from tailrace.server.sending import CHUNK_BYTES, Outgoing, Sending
+from tailrace.server.sending import CHUNK_BYTES, OutgoingAnswer, Sending, SendingLimits
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -41,8 +41,8 @@ def test_a_long_answer_comes_whole_and_in_pieces() -> None:
     body = bytes(range(256)) * 2000  # 512,000 bytes: seven pieces of 64 KiB and a rest
 
     async def sent(*, more: bool) -> list[Message]:
-        client, sending = Client(takes=100), Sending(timeout_s=1, max_bytes=MIB)
-        await Outgoing(client, sending)({"type": "http.response.body", "body": body, "more_body": more})
+        client, sending = Client(takes=100), Sending(SendingLimits(timeout_s=1, backlog_bytes=MIB))
+        await OutgoingAnswer(client, sending)({"type": "http.response.body", "body": body, "more_body": more})
         assert (client.body, sending.bytes) == (body, 0)
         return client.got
 
@@ -52,8 +52,8 @@ def test_a_long_answer_comes_whole_and_in_pieces() -> None:
 
 def test_a_client_that_takes_nothing_for_too_long_gets_no_more() -> None:
     async def sent() -> tuple[str, int, int]:
-        client, sending = Client(takes=2), Sending(timeout_s=0.05, max_bytes=MIB)
-        outgoing = Outgoing(client, sending)
+        client, sending = Client(takes=2), Sending(SendingLimits(timeout_s=0.05, backlog_bytes=MIB))
+        outgoing = OutgoingAnswer(client, sending)
         await outgoing({"type": "http.response.body", "body": bytes(5 * CHUNK_BYTES), "more_body": True})
         await outgoing({"type": "http.response.body", "body": b"the end"})
         return outgoing.fault, len(client.body), sending.bytes
@@ -65,9 +65,9 @@ def test_a_client_that_takes_nothing_for_too_long_gets_no_more() -> None:
 
 def test_past_the_most_bytes_the_oldest_answer_is_broken_off() -> None:
     async def sent() -> tuple[list[str], list[int]]:
-        sending = Sending(timeout_s=60, max_bytes=20 * CHUNK_BYTES)
+        sending = Sending(SendingLimits(timeout_s=60, backlog_bytes=20 * CHUNK_BYTES))
         clients = [Client(takes=n) for n in (1, 1, 100)]
-        outgoing = [Outgoing(client, sending) for client in clients]
+        outgoing = [OutgoingAnswer(client, sending) for client in clients]
 
         def begin(n: int) -> Awaitable[None]:
             message = {"type": "http.response.body", "body": bytes(10 * CHUNK_BYTES), "more_body": False}

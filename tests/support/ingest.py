@@ -13,7 +13,7 @@ from msgspec import Struct
 from tailrace.access import Access, Grant, Sessions
 from tailrace.ingest import LogIngestService, Lookups
 from tailrace.lake import Lake, table_root
-from tailrace.log import LocalLog, Log, Subscription
+from tailrace.log import LocalLog, Log, LogSettings, Subscription
 from tailrace.parsing import Limits
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
@@ -51,7 +51,7 @@ OpenLog = Callable[[Path, Subscription], Log]
 
 def open_local_log(directory: Path, subscription: Subscription) -> Log:
     """Open the log that a server has, on a disk however full."""
-    return LocalLog.open(directory, subscription=subscription, min_free_bytes=0)
+    return LocalLog.open(directory, LogSettings(min_free_bytes=0), subscription=subscription)
 
 
 @asynccontextmanager

@@ -31,8 +31,6 @@ from tailrace.storage.database import Database
 from tailrace.storage.documents import DocumentStore
 from tailrace.tail import TailLimits, Tails
 
-BYTES = 2**26
-
 
 class Serving(Struct, frozen=True):
     """What is served, and who asks."""
@@ -92,7 +90,7 @@ async def serving(
             )
             application = app.build(
                 service=parts.service,
-                options=settings.sections,
+                options=settings.protocols,
                 metrics=parts.metrics,
                 api=api.build(services),
                 router=Router(
@@ -100,9 +98,8 @@ async def serving(
                     api_paths=[route.path for route in api.ROUTES],
                     protocol_of=parts.access.protocol_of,
                 ),
-                max_wire_bytes=BYTES,
-                receiving=Receiving(timeout_s=10, max_bytes=BYTES),
-                sending=Sending(timeout_s=10, max_bytes=BYTES),
+                receiving=Receiving(settings.receiving),
+                sending=Sending(settings.sending),
             )
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(application),

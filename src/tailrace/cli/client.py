@@ -20,7 +20,7 @@ import typer
 from msgspec import Struct
 
 from tailrace.cli.errors import CommandError, NotFoundError, reason_of
-from tailrace.config import Settings
+from tailrace.server.layout import DEFAULT_DATA, OWNER_TOKEN_FILE, SERVER_FILE
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0  # a query may run long before its first row
@@ -35,7 +35,6 @@ WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
 )
-DEFAULT_DATA: Path = Settings().data
 
 SERVER_OPTIONS = {
     "url": Annotated[
@@ -287,7 +286,7 @@ def _retry_after_s(value: str | None, otherwise: float) -> float:
 
 
 def _local_url(data: Path) -> str | None:
-    path = data / "server.json"
+    path = data / SERVER_FILE
     try:
         url = json.loads(path.read_bytes()).get("url")
     except FileNotFoundError:
@@ -298,7 +297,7 @@ def _local_url(data: Path) -> str | None:
 
 
 def _owner_token(data: Path) -> str | None:
-    path = data / "owner-token"
+    path = data / OWNER_TOKEN_FILE
     try:
         return path.read_text().strip()
     except FileNotFoundError:

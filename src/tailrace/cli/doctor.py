@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.text import Text
 
 from tailrace.cli.client import (
-    DEFAULT_DATA,
     ServerChoice,
     json_of,
     message_of,
@@ -24,7 +23,8 @@ from tailrace.cli.client import (
 from tailrace.cli.errors import FAILED, CommandError
 from tailrace.cli.output import counted, printable
 from tailrace.cli.serve import ConfigFile
-from tailrace.config import ConfigError, Settings, load
+from tailrace.config import ConfigError, load
+from tailrace.server.layout import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from tailrace.server.doctor import Finding
@@ -80,13 +80,13 @@ def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) 
     except ConfigError as error:
         for line in str(error).splitlines():
             yield finding("wrong", "settings", line, "correct it; docs/settings.md has every setting")
-        settings, origins = Settings(data=server.data or DEFAULT_DATA), {}
+        settings, origins = SCHEMA.build({"data": server.data or DEFAULT_DATA}), {}
     else:
         given = [name for name, origin in origins.items() if origin != "default"]
         yield finding("ok", "settings", f"{len(given)} given, the others have their defaults")
     yield from examine(settings)
-    if is_running(settings.data.absolute()):
-        yield from _remote(finding, replace(server, data=settings.data))
+    if is_running(settings.server.data.absolute()):
+        yield from _remote(finding, replace(server, data=settings.server.data))
 
 
 def _remote(finding: "type[Finding]", server: ServerChoice) -> "Iterator[Finding]":

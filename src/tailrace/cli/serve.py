@@ -7,28 +7,33 @@ import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tailrace.cli.errors import USAGE, CommandError
 from tailrace.config import (
+    BYTES,
+    NAMES,
+    NETWORKS,
+    SECONDS,
     ConfigError,
     Schema,
     Setting,
-    Settings,
-    Unit,
     flag,
     load,
     settings_reference,
 )
 
+if TYPE_CHECKING:
+    from tailrace.server.settings import Settings
+
 _METAVARS = {
-    Unit.BYTES: "SIZE",
-    Unit.SECONDS: "TIME",
-    Unit.NONE: "TEXT",
-    Unit.NAMES: "NAME,…",
-    Unit.NETWORKS: "ADDRESS,…",
+    BYTES: "SIZE",
+    SECONDS: "TIME",
+    "": "TEXT",
+    NAMES: "NAME,…",
+    NETWORKS: "ADDRESS,…",
 }
 
 ConfigFile = Annotated[
@@ -78,7 +83,7 @@ def with_flags(command: Callable[..., None], *, is_called: bool) -> Callable[...
     return run
 
 
-def _schema() -> Schema:
+def _schema() -> "Schema[Settings]":
     from tailrace.server.settings import SCHEMA
 
     return SCHEMA
@@ -88,7 +93,7 @@ def _help(setting: Setting) -> str:
     return f"{setting.description} Default: {setting.shown(setting.default)}.".replace("`", "")
 
 
-def _load(config: Path | None, flags: dict[str, object]) -> tuple[Settings, dict[str, str]]:
+def _load(config: Path | None, flags: dict[str, object]) -> "tuple[Settings, dict[str, str]]":
     try:
         return load(config, flags, os.environ, _schema())
     except ConfigError as error:
@@ -123,7 +128,7 @@ def show_config(
         print(settings_reference(_schema()), end="")
         return
     settings, origins = _load(config, flags)
-    if settings.model_prices or settings.geo_database:
+    if settings.reference.model_prices or settings.reference.geo_database:
         # Only then: it brings the query engine along.
         from tailrace.server.engines import facts_of
 
@@ -134,7 +139,7 @@ def show_config(
     schema = _schema()
     if form is ConfigFormat.JSON:
         effective = {
-            name: {"value": _json_value(schema.settings[name], settings.value(name, schema)), "origin": origin}
+            name: {"value": _json_value(schema.settings[name], schema.value(settings, name)), "origin": origin}
             for name, origin in origins.items()
         }
         print(json.dumps(effective, indent=2))
@@ -142,7 +147,7 @@ def show_config(
     from tailrace.cli.output import print_table
 
     rows = (
-        [name, schema.settings[name].shown(settings.value(name, schema)), origin] for name, origin in origins.items()
+        [name, schema.settings[name].shown(schema.value(settings, name)), origin] for name, origin in origins.items()
     )
     print_table(["SETTING", "VALUE", "FROM"], rows)
 

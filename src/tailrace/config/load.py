@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tailrace.config.field import Setting
-from tailrace.config.settings import ENV_PREFIX, OWN, REMOVED, Schema, Settings, environment_variable, flag
+from tailrace.config.schema import ENV_PREFIX, Schema, T, environment_variable, flag
+from tailrace.config.setting import Setting
 
 CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE", "TAILRACE_CONFIG"})
 
@@ -17,8 +17,8 @@ class ConfigError(Exception):
 
 
 def load(
-    config_file: Path | None, flags: Mapping[str, object], environ: Mapping[str, str], schema: Schema = OWN
-) -> tuple[Settings, dict[str, str]]:
+    config_file: Path | None, flags: Mapping[str, object], environ: Mapping[str, str], schema: Schema[T]
+) -> tuple[T, dict[str, str]]:
     """Return the effective settings, and for each its origin, in words.
 
     Rising precedence: defaults, the TOML file, `TAILRACE_…` variables, flags (by setting name; None is not
@@ -36,7 +36,7 @@ def load(
             if name in names:
                 values[name], origins[name] = value, origin
             else:
-                wrong.append(f"unknown setting {name!r} in {origin}{_instead(name, names)}")
+                wrong.append(f"unknown setting {name!r} in {origin}{_instead(name, names, schema.removed)}")
 
     variables = {environment_variable(name): name for name in names}
     for variable, text in environ.items():
@@ -44,11 +44,13 @@ def load(
             if text:
                 values[variables[variable]], origins[variables[variable]] = text, f"environment {variable}"
         elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES:
-            wrong.append(f"unknown environment variable {variable}{_instead(variable, variables, ENV_PREFIX)}")
+            wrong.append(
+                f"unknown environment variable {variable}{_instead(variable, variables, schema.removed, ENV_PREFIX)}"
+            )
 
     for name, value in flags.items():
         if name not in names:
-            wrong.append(f"unknown flag {flag(name)}{_instead(flag(name), map(flag, names), '--')}")
+            wrong.append(f"unknown flag {flag(name)}{_instead(flag(name), map(flag, names), schema.removed, '--')}")
         elif value is not None:
             values[name], origins[name] = value, f"flag {flag(name)}"
 
@@ -88,10 +90,10 @@ def _wrong_value(name: str, setting: Setting, value: object, origin: str) -> str
     return f"setting {name} ({origin}): {met} is not accepted; it takes {setting.accepted}"
 
 
-def _instead(name: str, known: Iterable[str], prefix: str = "") -> str:
-    removed = REMOVED.get(name.removeprefix(prefix).lower().replace("-", "_"))
-    if removed is not None:
-        return f"; {removed}"
+def _instead(name: str, known: Iterable[str], removed: Mapping[str, str], prefix: str = "") -> str:
+    instead = removed.get(name.removeprefix(prefix).lower().replace("-", "_"))
+    if instead is not None:
+        return f"; {instead}"
     # By the prefix alone two short names would be alike.
     near = difflib.get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in known], n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

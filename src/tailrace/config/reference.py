@@ -1,12 +1,14 @@
 """The settings reference, made from the settings themselves."""
 
-from tailrace.config.field import Setting
-from tailrace.config.settings import OWN, Schema, environment_variable, flag
+from typing import Any
+
+from tailrace.config.schema import Schema, environment_variable, flag
+from tailrace.config.setting import Setting
 
 _HEAD = """\
 # Settings
 
-<!-- Made by `make docs` from src/tailrace/config/settings.py and the options of src/tailrace/protocols; edit there. -->
+<!-- Made by `make docs` from the structs that src/tailrace/server/settings.py is the sum of; edit there. -->
 
 A setting is looked for in four places; a later one wins:
 
@@ -31,7 +33,7 @@ and a token a command uses the server that runs on the local data directory.
 """
 
 
-def settings_reference(schema: Schema = OWN) -> str:
+def settings_reference(schema: Schema[Any]) -> str:
     """Return the page docs/settings.md: every setting with its names, default, unit, bounds and meaning."""
     return _HEAD + "".join(_row(name, setting) for name, setting in schema.settings.items()) + _TAIL
 
@@ -43,7 +45,7 @@ def _row(name: str, setting: Setting) -> str:
         f"`{environment_variable(name)}`",
         f"`{flag(name)}`",
         default,
-        setting.unit.value,
+        setting.unit,
         setting.description,
         setting.accepted,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from tailrace.lake.maintenance_settings import MaintenanceSettings
+from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile
 
 MAX_MERGED_FILES = 256  # into one

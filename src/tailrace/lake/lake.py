@@ -34,11 +34,12 @@ from tailrace.lake.delta import DeltaError
 from tailrace.lake.fields import Fields, load_fields, store_fields
 from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.maintenance import Deletion, MaintenanceStopped, TableMaintenance
-from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
+from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.maintenance_thread import MaintainedTable, MaintenanceThread
 from tailrace.lake.preload import preload
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.rewrite import Pace
+from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder, whole_events_as_rest
 from tailrace.lake.snapshot import FieldsView, Received, RowFilter, Snapshot
 from tailrace.lake.table import Table
@@ -68,15 +69,6 @@ BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
 
 ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
 """Gives the batches of the log from a position on, in order."""
-
-
-class LakeSettings(Struct, frozen=True):
-    commit_bytes: int = 64 * 1024 * 1024  # of raw events of a dataset in memory
-    commit_age_s: float = 30.0
-    columns_per_dataset: int = 256
-    column_density: float = 0.01  # share of recent events
-    max_datasets: int = 10_000
-    maintenance: MaintenanceSettings = MaintenanceSettings()
 
 
 class Lag(Struct, frozen=True):

@@ -16,9 +16,10 @@ from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.compaction import next_merge
 from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.hashes import is_hashed
-from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
+from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.parquet import NewFile
 from tailrace.lake.rewrite import Pace, merged, times_us
+from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
 from tailrace.lake.table import Table
 

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.maintenance import MaintenanceStopped, TableMaintenance
-from tailrace.lake.maintenance_settings import MaintenanceCounters, MaintenanceSettings
+from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.rewrite import Pace
+from tailrace.lake.settings import MaintenanceSettings
 
 PAUSE_S = 5.0  # at most, for each row group written, while ingest needs the machine
 CHECK_S = 0.1

@@ -7,9 +7,10 @@ from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
+from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
 
-__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogVersionError", "LogWriteError", "Subscription"]
+__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogSettings", "LogVersionError", "LogWriteError", "Subscription"]
 
 
 class Log(Protocol):

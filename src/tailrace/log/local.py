@@ -15,11 +15,8 @@ from tailrace.log import frames
 from tailrace.log.directory import DISK_RETRY_AFTER_S, MAX_GROUP_BATCHES, SegmentDirectory, write_error
 from tailrace.log.frames import Payload
 from tailrace.log.segments import Damage, FileCalls
+from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
-
-SEGMENT_BYTES = 64 * 1024 * 1024
-MIN_FREE_BYTES = 512 * 1024 * 1024
-MAX_QUEUED_BYTES = 128 * 1024 * 1024
 
 MAX_GROUP_BYTES = 16 * 1024 * 1024  # written and flushed together; a larger batch is a group of its own
 BIG_GROUP_BYTES = 1024 * 1024  # free space is checked before each group of this size
@@ -44,15 +41,13 @@ class LocalLog:
     def __init__(
         self,
         directory: SegmentDirectory,
+        settings: LogSettings,
         *,
-        min_free_bytes: int,
-        max_queued_bytes: int,
         subscription: Subscription | None,
         free_bytes: Callable[[], int],
     ) -> None:
         self._directory = directory
-        self._min_free_bytes = min_free_bytes
-        self._max_queued_bytes = max_queued_bytes
+        self._settings = settings
         self._subscription = subscription
         self._free_bytes = free_bytes
 
@@ -73,10 +68,8 @@ class LocalLog:
     def open(
         cls,
         directory: str | os.PathLike[str],
+        settings: LogSettings = LogSettings(),
         *,
-        segment_bytes: int = SEGMENT_BYTES,
-        min_free_bytes: int = MIN_FREE_BYTES,
-        max_queued_bytes: int = MAX_QUEUED_BYTES,
         subscription: Subscription | None = None,
         free_bytes: Callable[[], int] | None = None,
         calls: FileCalls | None = None,
@@ -94,9 +87,8 @@ class LocalLog:
         path = Path(directory)
         floor = subscription.floor if subscription else 0
         log = cls(
-            SegmentDirectory.open(path, floor=floor, segment_bytes=segment_bytes, calls=calls or FileCalls()),
-            min_free_bytes=min_free_bytes,
-            max_queued_bytes=max_queued_bytes,
+            SegmentDirectory.open(path, floor=floor, segment_bytes=settings.segment_bytes, calls=calls or FileCalls()),
+            settings,
             subscription=subscription,
             free_bytes=free_bytes or (lambda: _free_bytes(path)),
         )
@@ -159,9 +151,9 @@ class LocalLog:
                 raise write_error()
             if self._disk_full:
                 raise self._disk_full_error()
-            if self._queued_bytes and self._queued_bytes + payload.frame_bytes > self._max_queued_bytes:
+            if self._queued_bytes and self._queued_bytes + payload.frame_bytes > self._settings.max_queued_bytes:
                 raise Overloaded(
-                    f"more than {self._max_queued_bytes} bytes (log_max_queued_bytes) wait for the log",
+                    f"more than {self._settings.max_queued_bytes} bytes (log_max_queued_bytes) wait for the log",
                     retry_after_s=RETRY_AFTER_S,
                 )
             self._queue.append(_QueuedBatch(batch, payload, done))
@@ -251,14 +243,15 @@ class LocalLog:
     def _check_disk(self, group_bytes: int) -> None:
         try:
             # With a margin: without one a disk near the limit would refuse every other request.
-            needed = self._min_free_bytes * (RESUME_FACTOR if self._disk_full else 1)
+            needed = self._settings.min_free_bytes * (RESUME_FACTOR if self._disk_full else 1)
             full = self._free_bytes() - group_bytes < needed
         except Exception:
             logger.exception("the free space of %s is not known", self._directory.path)
             return
         if full != self._disk_full:
             if full:
-                logger.error("under %d bytes (log_min_free_bytes) are free: appends refused", self._min_free_bytes)
+                least = self._settings.min_free_bytes
+                logger.error("under %d bytes (log_min_free_bytes) are free: appends refused", least)
             else:
                 logger.warning("the disk has free space again: appends are accepted")
             with self._state:
@@ -296,8 +289,8 @@ class LocalLog:
 
     def _disk_full_error(self) -> DiskFull:
         return DiskFull(
-            f"the disk of the log had less than {self._min_free_bytes} bytes (log_min_free_bytes) free; events are "
-            f"taken again once {RESUME_FACTOR:g} times as much is",
+            f"the disk of the log had less than {self._settings.min_free_bytes} bytes (log_min_free_bytes) free; "
+            f"events are taken again once {RESUME_FACTOR:g} times as much is",
             retry_after_s=DISK_RETRY_AFTER_S,
         )
 

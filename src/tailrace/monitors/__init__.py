@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from tailrace.monitors.delivery import DeliverySettings, MailServer, NotificationSender
+    from tailrace.monitors.delivery import NotificationSender
     from tailrace.monitors.monitor import Monitor, read_monitor
     from tailrace.monitors.notifier import Notifier, read_notifier
     from tailrace.monitors.runner import MonitorQuery, Runner, ScheduledMonitor
+    from tailrace.monitors.settings import DeliverySettings, MailServer, MonitorSettings
     from tailrace.monitors.store import HistoryEntry, MonitorStore, delete_records, make_due
 else:
     __getattr__ = lazy_imports(__name__, __file__)
@@ -19,6 +20,7 @@ __all__ = [
     "MailServer",
     "Monitor",
     "MonitorQuery",
+    "MonitorSettings",
     "MonitorStore",
     "NotificationSender",
     "Notifier",

@@ -8,11 +8,10 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
-
-from msgspec import Struct
+from typing import TYPE_CHECKING
 
 from tailrace.monitors.notifications import HttpCall
+from tailrace.monitors.settings import DeliverySettings, MailServer
 
 if TYPE_CHECKING:
     import httpx
@@ -35,25 +34,6 @@ class DeliveryFailed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
-
-
-class MailServer(Struct, frozen=True):
-    """The mail server, none where the host is empty."""
-
-    host: str = ""
-    port: int = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    user: str = ""
-    password: str = ""
-    sender: str = "tailrace@localhost"
-
-
-class DeliverySettings(Struct, frozen=True):
-    """Limits of deliveries, and the mail server."""
-
-    private: bool = False  # whether addresses that are not public are allowed
-    timeout_s: float = 10.0  # of a whole call
-    mail: MailServer = MailServer()
 
 
 def is_public(address: str) -> bool:

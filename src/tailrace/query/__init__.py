@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tailrace.query.apl_request import AplRequest
     from tailrace.query.apl_result import AplResult
     from tailrace.query.engines.duckdb import DuckDB
-    from tailrace.query.engines.engine import Engine, Interrupt, QueryLimits
+    from tailrace.query.engines.engine import Engine, Interrupt
     from tailrace.query.engines.processes import QueryProcesses
     from tailrace.query.engines.spawner import Spawner
     from tailrace.query.functions import Facts, UnusableFile, read_facts
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
     from tailrace.query.run import run_apl
     from tailrace.query.run_select import run_sql
+    from tailrace.query.settings import QueryLimits, ReferenceFiles
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 
@@ -28,6 +29,7 @@ __all__ = [
     "Interrupt",
     "QueryLimits",
     "QueryProcesses",
+    "ReferenceFiles",
     "Result",
     "Spawner",
     "State",

@@ -29,7 +29,7 @@ from tailrace.server.receiving import (
     Scope,
     Send,
 )
-from tailrace.server.sending import UNREAD, Outgoing, Sending
+from tailrace.server.sending import UNREAD, OutgoingAnswer, Sending
 from tailrace.storage.faults import disk_fault
 
 logger = logging.getLogger(__name__)
@@ -106,20 +106,17 @@ def build(
     metrics: Metrics,
     api: Application,
     router: Router,
-    max_wire_bytes: int,
     receiving: Receiving,
     sending: Sending,
 ) -> Application:
-    """Return the application over the ingest service and the API's; bodies past `max_wire_bytes` as sent are
-    refused.
-    """
+    """Return the application over the ingest service and the API's."""
     clock = time.perf_counter
     origins = cross_origin(router.protocols)
 
     async def app(scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
-        send = Outgoing(send_message, sending)
+        send = OutgoingAnswer(send_message, sending)
         began = clock()
         scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
@@ -135,7 +132,7 @@ def build(
         if fault is not None:
             handler = partial(_refuse, fault)
         incoming = Incoming(receive, receiving)
-        body = RequestBody(incoming, _length(headers), max_wire_bytes, receiving)
+        body = RequestBody(incoming, _length(headers), receiving)
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":

@@ -14,16 +14,14 @@ from tailrace import api
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
 from tailrace.api.turns import Turns
-from tailrace.config import Settings
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
-from tailrace.monitors import DeliverySettings, MailServer, NotificationSender, Runner
-from tailrace.parsing import Limits
+from tailrace.monitors import NotificationSender, Runner
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine, Facts, Interrupt, Spawner
 from tailrace.server import app
-from tailrace.server.engines import lookup_engine, query_engine, query_limits, warm_up
+from tailrace.server.engines import lookup_engine, query_engine, warm_up
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
@@ -32,8 +30,9 @@ from tailrace.server.readiness import health
 from tailrace.server.receiving import Application, Receiving
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.sending import Sending
+from tailrace.server.settings import Settings
 from tailrace.server.stores import Stores
-from tailrace.tail import TailLimits, Tails
+from tailrace.tail import Tails
 
 PARSE_THREADS = 2
 QUERY_THREADS_PER_SLOT = 4
@@ -82,8 +81,8 @@ def build(
     runner = Runner(
         stores.monitors,
         MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
-        NotificationSender(_delivery_settings(settings)),
-        concurrency=settings.monitor_concurrency,
+        NotificationSender(settings.monitors.delivery),
+        concurrency=settings.monitors.concurrency,
     )
     refusals = Refusals()
     services = _services(
@@ -91,7 +90,7 @@ def build(
         queries,
         service,
         runner,
-        health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log_min_free_bytes),
+        health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
         metrics=lambda: exposition(metrics, _gauges(stores, queries.turns, runner)),
         refusals=refusals,
     )
@@ -99,24 +98,23 @@ def build(
         _application(settings, stores, service, services, metrics),
         metrics=metrics,
         refusals=refusals,
-        proxies=Proxies(settings.trusted_proxies),
-        request_log=settings.request_log,
+        proxies=Proxies(settings.server.trusted_proxies),
+        request_log=settings.server.request_log,
     )
-    url = url_of(settings.host, listener)
+    url = url_of(settings.server.host, listener)
     http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(descriptors))
     return Server(settings, stores, queries, service, runner, http, url)
 
 
 def _queries(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None) -> Queries:
+    limits = settings.query
     make_engine = partial(query_engine, settings, data, facts, spawner)
-    engine = make_engine(query_limits(settings))
+    engine = make_engine(limits)
     warm_up(engine)
     # More threads than concurrent queries: a query that waits in the queue holds one too.
-    threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * settings.query_concurrency, "tailrace-query")
-    turns = Turns(
-        settings.query_concurrency_per_token, running=settings.query_concurrency, waiting=settings.query_queue
-    )
-    tails = Tails(_tail_limits(settings), make_engine)
+    threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * limits.concurrency, "tailrace-query")
+    turns = Turns(limits.concurrency_per_token, running=limits.concurrency, waiting=limits.queue)
+    tails = Tails(settings.tail, make_engine)
     return Queries(engine, threads, set(), turns, tails, Lookups(lambda: lookup_engine(settings, data, facts)))
 
 
@@ -127,9 +125,9 @@ def _service(settings: Settings, stores: Stores, queries: Queries, metrics: Metr
         lake=stores.lake,
         access=stores.access,
         sessions=stores.sessions,
-        limits=_limits(settings),
+        limits=settings.parsing,
         counters=metrics,
-        max_backlog_bytes=settings.shred_backlog_bytes,
+        max_backlog_bytes=settings.lake.shred_backlog_bytes,
         executor=ThreadPoolExecutor(PARSE_THREADS, "tailrace-parse"),
         lookups=queries.lookups,
         tails=queries.tails,
@@ -177,13 +175,12 @@ def _application(
     )
     return app.build(
         service=service,
-        options=settings.sections,
+        options=settings.protocols,
         metrics=metrics,
         api=api.build(services),
         router=router,
-        max_wire_bytes=settings.max_wire_bytes,
-        receiving=Receiving(timeout_s=settings.body_timeout_s, max_bytes=settings.receive_backlog_bytes),
-        sending=Sending(timeout_s=settings.answer_timeout_s, max_bytes=settings.answer_backlog_bytes),
+        receiving=Receiving(settings.receiving),
+        sending=Sending(settings.sending),
     )
 
 
@@ -213,41 +210,6 @@ def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
     )
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_body_bytes=settings.max_body_bytes,
-        max_events=settings.max_events,
-        max_event_bytes=settings.max_event_bytes,
-        max_string_bytes=settings.max_string_bytes,
-        max_name_bytes=settings.max_name_bytes,
-        max_depth=settings.max_depth,
-    )
-
-
-def _tail_limits(settings: Settings) -> TailLimits:
-    return TailLimits(
-        readers=settings.tail_readers,
-        readers_per_token=settings.tail_readers_per_token,
-        queue_bytes=settings.tail_queue_bytes,
-        heartbeat_s=settings.tail_heartbeat_s,
-    )
-
-
-def _delivery_settings(settings: Settings) -> DeliverySettings:
-    return DeliverySettings(
-        private=settings.outgoing_private,
-        timeout_s=settings.outgoing_timeout_s,
-        mail=MailServer(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            security=settings.smtp_security,
-            user=settings.smtp_user,
-            password=settings.smtp_password,
-            sender=settings.smtp_from,
-        ),
-    )
-
-
 def _hosts(settings: Settings) -> dict[str, str]:
     """Return the protocol of each host name in the settings."""
-    return {host: name for name, section in settings.sections.items() for host in section.hosts}
+    return {host: name for name, section in settings.protocols.items() for host in section.hosts}

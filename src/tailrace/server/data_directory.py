@@ -16,19 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.events import TailraceError
 from tailrace.log import LogVersionError
+from tailrace.server.layout import LOCK_FILE, SERVER_FILE, TEMPORARY_DIRECTORY
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, replace_durably
 from tailrace.storage.legacy import ImportRefused
 from tailrace.storage.migrations import UpgradeFailed
-
-LAKE_DIRECTORY = "lake"
-LOG_DIRECTORY = "log"
-TEMPORARY_DIRECTORY = "temporary"
-LOCK_FILE = "lock"
-OWNER_TOKEN_FILE = "owner-token"
-RESERVE_FILE = "reserve"
-SERVER_FILE = "server.json"
-SESSIONS_FILE = "sessions.key"
 
 logger = logging.getLogger(__name__)
 

@@ -18,13 +18,14 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace import __version__
-from tailrace.config import ConfigError, Settings, format_size
+from tailrace.config import ConfigError, format_size
 from tailrace.events import TailraceError
 from tailrace.lake.inspection import dataset_directories, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
-from tailrace.server.data_directory import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
 from tailrace.server.engines import facts_of
+from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+from tailrace.server.settings import Settings
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
 from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE
@@ -58,7 +59,7 @@ class Finding(Struct, frozen=True):
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one thing after the other."""
-    data = settings.data.absolute()
+    data = settings.server.data.absolute()
     yield _versions()
     yield from _facts(settings)
     yield _clock(data)
@@ -166,7 +167,7 @@ def _directory(data: Path) -> Iterator[Finding]:
 
 
 def _disk(data: Path, settings: Settings) -> Iterator[Finding]:
-    least = settings.log_min_free_bytes
+    least = settings.log.min_free_bytes
     free = shutil.disk_usage(data).free
     found = f"{free / 1e9:.1f} GB free"
     advice = f"free some space, or trim a dataset; below {format_size(least)} (log_min_free_bytes) ingest is refused"
@@ -204,11 +205,10 @@ def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
 
 
 def _address(settings: Settings) -> Finding:
-    where = f"{settings.host} port {settings.port}"
+    where = f"{settings.server.host} port {settings.server.port}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        found = socket.getaddrinfo(settings.server.host, settings.server.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -304,9 +304,9 @@ def _first_line(error: Exception) -> str:
 
 def _database(data: Path, settings: Settings) -> Iterator[Finding]:
     subject = "database"
-    if settings.database_url:
+    if settings.server.database_url:
         try:
-            engine = open_engine(settings.database_url)
+            engine = open_engine(settings.server.database_url)
             engine.connect().close()
             engine.dispose()
         except (SQLAlchemyError, ImportError, TailraceError) as error:
@@ -315,9 +315,9 @@ def _database(data: Path, settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("ok", subject, "that of database_url answers")
     legacy = [path for path in (data / LEGACY_ACCESS_FILE, data / LEGACY_SAVED_FILE) if path.exists()]
-    if not settings.database_url and not legacy and not (data / DATABASE_FILE).exists():
+    if not settings.server.database_url and not legacy and not (data / DATABASE_FILE).exists():
         yield Finding("warning", subject, f"{DATABASE_FILE} is not there yet", "the first `tailrace serve` makes it")
-    for path in [*legacy, *([] if settings.database_url else [data / DATABASE_FILE])]:
+    for path in [*legacy, *([] if settings.server.database_url else [data / DATABASE_FILE])]:
         if not path.exists():
             continue
         fault = _sqlite_fault(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tailrace.config import ConfigError, Settings
+from tailrace.config import ConfigError
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.lake import table_root
 from tailrace.query import (
@@ -19,7 +19,8 @@ from tailrace.query import (
     UnusableFile,
     read_facts,
 )
-from tailrace.server.data_directory import LAKE_DIRECTORY, TEMPORARY_DIRECTORY
+from tailrace.server.layout import LAKE_DIRECTORY, TEMPORARY_DIRECTORY
+from tailrace.server.settings import Settings
 
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 
@@ -32,11 +33,11 @@ def facts_of(settings: Settings) -> Facts:
     prices = places = Facts()
     wrong = []
     try:
-        prices = read_facts(prices=settings.model_prices)
+        prices = read_facts(prices=settings.reference.model_prices)
     except UnusableFile as error:
         wrong.append(f"setting model_prices: {error}")
     try:
-        places = read_facts(places=settings.geo_database)
+        places = read_facts(places=settings.reference.geo_database)
     except UnusableFile as error:
         wrong.append(f"setting geo_database: {error}")
     if wrong:
@@ -49,19 +50,6 @@ def fork_spawner() -> Spawner | None:
     return Spawner.forked() if sys.platform == "linux" else None
 
 
-def query_limits(settings: Settings) -> QueryLimits:
-    """Return the limits of what people query."""
-    return QueryLimits(
-        timeout_s=settings.query_timeout_s,
-        memory_bytes=settings.query_memory_bytes,
-        max_bytes=settings.query_max_bytes,
-        max_rows=settings.query_max_rows,
-        max_cells=settings.query_max_cells,
-        threads=settings.query_threads,
-        concurrency=settings.query_concurrency,
-    )
-
-
 def query_engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None, limits: QueryLimits) -> Engine:
     """Make an engine for what people query; with a spawner one of processes."""
     if spawner is None:
@@ -72,8 +60,8 @@ def query_engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner 
         data / TEMPORARY_DIRECTORY,
         limits,
         facts,
-        model_prices=settings.model_prices,
-        geo_database=settings.geo_database,
+        model_prices=settings.reference.model_prices,
+        geo_database=settings.reference.geo_database,
     )
 
 
@@ -85,10 +73,9 @@ def warm_up(engine: Engine) -> None:
 
 def lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
     """Make an engine for what the ingest service looks up."""
-    limits = QueryLimits(
-        timeout_s=settings.query_timeout_s,
-        memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query_memory_bytes),
-        threads=settings.query_threads,
+    limits = replace(
+        settings.query,
+        memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query.memory_bytes),
         concurrency=LOOKUP_THREADS,
     )
     return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, facts)

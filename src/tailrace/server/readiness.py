@@ -8,7 +8,7 @@ from tailrace.api.services import ServerHealth
 from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake
 from tailrace.query import Engine
-from tailrace.server.data_directory import LOG_DIRECTORY
+from tailrace.server.layout import LOG_DIRECTORY
 from tailrace.server.stores import Stores
 from tailrace.storage.faults import reason_of
 

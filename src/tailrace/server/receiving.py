@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from tailrace.events import BodyTimeout, Overloaded, TooLarge
 
@@ -12,6 +14,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # of ASGI
+
+MIB = 1024**2
+GIB = 1024**3
 
 # A body that comes slower than this, over all of its time but body_timeout_s, is not waited for.
 LEAST_BYTES_PER_S = 500
@@ -25,12 +30,34 @@ class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
 
+class ReceivingLimits(Struct, frozen=True):
+    """Limits on bodies as they are sent; a refusal names the limit and its value."""
+
+    max_wire_bytes: Annotated[int, Meta(ge=1024, le=GIB, description="Largest request body as sent.")] = 64 * MIB
+    body_timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86400,
+            description="Longest time in which nothing of a request's body comes, and the time that 500 bytes a second "
+            "are not asked of it. Past it, 408.",
+        ),
+    ] = 30.0
+    receive_backlog_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            description="Most bytes of bodies in memory, complete or not, whose requests are not answered yet; beyond, "
+            "a request that brings more is refused with 429.",
+        ),
+    ] = 512 * MIB
+
+
 class Receiving:
     """What the bodies of all requests share. Used by the event loop's thread alone."""
 
-    def __init__(self, *, timeout_s: float, max_bytes: int) -> None:
-        self.timeout_s = timeout_s
-        self.max_bytes = max_bytes
+    def __init__(self, limits: ReceivingLimits) -> None:
+        self.limits = limits
         self.bytes = 0  # of bodies of which the requests are not yet answered
         self._waiting: set[Incoming] = set()
         self._looking = False
@@ -70,7 +97,7 @@ class Incoming:
         self.started = False  # whether the client was asked for the body
         self._overdue = False
         self._pending: Any = None
-        self.deadline_s = self._latest_s = time.monotonic() + shared.timeout_s
+        self.deadline_s = self._latest_s = time.monotonic() + shared.limits.body_timeout_s
 
     async def __call__(self) -> Message:
         """Return the next message of the request; raise BodyTimeout."""
@@ -92,7 +119,7 @@ class Incoming:
         self.complete = not message.get("more_body")
         if not self.complete:
             self._latest_s += len(message["body"]) / LEAST_BYTES_PER_S
-            self.deadline_s = min(time.monotonic() + self._shared.timeout_s, self._latest_s)
+            self.deadline_s = min(time.monotonic() + self._shared.limits.body_timeout_s, self._latest_s)
         return message
 
     def give_up(self) -> None:
@@ -102,7 +129,7 @@ class Incoming:
 
     def _too_slow(self) -> BodyTimeout:
         return BodyTimeout(
-            f"nothing more of the body came in body_timeout_s = {self._shared.timeout_s:g} s, "
+            f"nothing more of the body came in body_timeout_s = {self._shared.limits.body_timeout_s:g} s, "
             f"or less than {LEAST_BYTES_PER_S} bytes a second"
         )
 
@@ -110,13 +137,12 @@ class Incoming:
 class RequestBody:
     """The body of one request, read at most once."""
 
-    __slots__ = ("_held", "_max_bytes", "_receive", "_shared", "complete", "length")
+    __slots__ = ("_held", "_receive", "_shared", "complete", "length")
 
-    def __init__(self, receive: Incoming, length: int, max_bytes: int, shared: Receiving) -> None:
+    def __init__(self, receive: Incoming, length: int, shared: Receiving) -> None:
         """Begin a body of `length` bytes as declared, -1 when it is chunked."""
         self._receive = receive
         self.length = length
-        self._max_bytes = max_bytes
         self._shared = shared
         self._held = 0
         self.complete = False
@@ -128,7 +154,7 @@ class RequestBody:
         Overloaded when all bodies together are too large.
         """
         length = self.length
-        if length > self._max_bytes:
+        if length > self._shared.limits.max_wire_bytes:
             raise self._too_large()
         message = await self._receive()
         if message["type"] != "http.request":
@@ -142,7 +168,7 @@ class RequestBody:
         chunks = [body]
         total = len(body)
         while total != length:
-            if total > self._max_bytes:
+            if total > self._shared.limits.max_wire_bytes:
                 raise self._too_large()
             message = await self._receive()
             if message["type"] != "http.request":
@@ -152,7 +178,7 @@ class RequestBody:
             self._hold(len(message["body"]))
             if not message.get("more_body"):
                 break
-        if total > self._max_bytes:
+        if total > self._shared.limits.max_wire_bytes:
             raise self._too_large()
         self.complete = True
         return b"".join(chunks)
@@ -176,13 +202,14 @@ class RequestBody:
     def _hold(self, size: int) -> None:
         self._held += size
         self._shared.bytes += size
-        if self._shared.bytes > self._shared.max_bytes and self._held < self._shared.bytes:
+        most = self._shared.limits.receive_backlog_bytes
+        if self._shared.bytes > most and self._held < self._shared.bytes:
             self.release()
             raise Overloaded(
-                f"the bodies of all requests together are larger than {self._shared.max_bytes} bytes "
+                f"the bodies of all requests together are larger than {most} bytes "
                 "(receive_backlog_bytes): try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than {self._max_bytes} bytes (max_wire_bytes)")
+        return TooLarge(f"the body is larger than {self._shared.limits.max_wire_bytes} bytes (max_wire_bytes)")

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterator
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from tailrace.server.receiving import Message, Send
 
@@ -10,13 +13,34 @@ CHUNK_BYTES = 64 * 1024  # handed to the HTTP server at a time, which takes a fe
 UNREAD = "answer_unread"  # the reason where a client did not take its answer
 
 
+class SendingLimits(Struct, frozen=True):
+    """Limits on answers that are not small; a refusal names the limit and its value."""
+
+    timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86400,
+            description="Longest time in which a client takes nothing of an answer of more than 64 KiB. Past it, it is "
+            "broken off and the connection closed.",
+        ),
+    ] = 30.0
+    backlog_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024**2,
+            description="Most bytes of answers in memory that their clients have not read yet; beyond, those are "
+            "broken off that have been on their way longest.",
+        ),
+    ] = 1024**3
+
+
 class Sending:
     """What the answers to all requests share. Used by the event loop's thread alone."""
 
-    def __init__(self, *, timeout_s: float, max_bytes: int) -> None:
-        self.timeout_s = timeout_s
-        self.max_bytes = max_bytes
-        self._held: dict[Outgoing, int] = {}  # bytes of the answers that are not small, the oldest first
+    def __init__(self, limits: SendingLimits) -> None:
+        self.limits = limits
+        self._held: dict[OutgoingAnswer, int] = {}  # bytes of the answers that are not small, the oldest first
 
     @property
     def bytes(self) -> int:
@@ -24,16 +48,15 @@ class Sending:
         return sum(self._held.values())
 
     @contextlib.contextmanager
-    def held(self, outgoing: "Outgoing", size: int) -> Iterator[None]:
+    def held(self, outgoing: "OutgoingAnswer", size: int) -> Iterator[None]:
         """Count an answer; where they are too much together, those are broken off that are on their way longest."""
         others = [each for each in self._held if not each.fault]
         total = size + sum(self._held[each] for each in others)
+        most = self.limits.backlog_bytes
         for other in others:
-            if total <= self.max_bytes:
+            if total <= most:
                 break
-            other.break_off(
-                f"answers of more than answer_backlog_bytes = {self.max_bytes} bytes waited for their clients"
-            )
+            other.break_off(f"answers of more than answer_backlog_bytes = {most} bytes waited for their clients")
             total -= self._held[other]
         self._held[outgoing] = size
         try:
@@ -42,7 +65,7 @@ class Sending:
             del self._held[outgoing]
 
 
-class Outgoing:
+class OutgoingAnswer:
     """The `send` of one request, as fast as its client reads. What is broken off is not sent to its end."""
 
     __slots__ = ("_limit", "_send", "_shared", "fault")
@@ -65,11 +88,11 @@ class Outgoing:
         body = message["body"]
         try:
             with self._shared.held(self, len(body)):
-                async with asyncio.timeout(self._shared.timeout_s) as self._limit:
+                async with asyncio.timeout(self._shared.limits.timeout_s) as self._limit:
                     await self._send_pieces(message, self._limit)
         except TimeoutError:
             self.fault = self.fault or (
-                f"the client took nothing of its answer in answer_timeout_s = {self._shared.timeout_s:g} s"
+                f"the client took nothing of its answer in answer_timeout_s = {self._shared.limits.timeout_s:g} s"
             )
 
     def break_off(self, fault: str) -> None:
@@ -86,4 +109,4 @@ class Outgoing:
             more = end < len(body) or message.get("more_body", False)
             await self._send({"type": message["type"], "body": body[start:end], "more_body": more})
             if not self.fault:
-                limit.reschedule(clock() + self._shared.timeout_s)
+                limit.reschedule(clock() + self._shared.limits.timeout_s)

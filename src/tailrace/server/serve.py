@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import uvloop
 
-from tailrace.config import Settings
 from tailrace.events import TailraceError
 from tailrace.query import Facts, Spawner
 from tailrace.server import logs
@@ -24,6 +23,7 @@ from tailrace.server.engines import facts_of, fork_spawner
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
+from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 
 DEMO_DATASET = "demo"
@@ -44,9 +44,9 @@ def serve(settings: Settings) -> None:
     facts = facts_of(settings)
     # Before there are threads, which a fork would not take along, and before any file is open.
     spawner = fork_spawner()
-    data = settings.data.absolute()
-    with locked(data), listening(settings.host, settings.port) as listener:
-        logs.configure(settings.log_level, settings.log_format)
+    data = settings.server.data.absolute()
+    with locked(data), listening(settings.server.host, settings.server.port) as listener:
+        logs.configure(settings.server.log_level, settings.server.log_format)
         uvloop.run(_serve(settings, facts, data, listener, spawner))
     _end()
 
@@ -86,7 +86,7 @@ async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Ev
 async def _start(server: Server) -> None:
     """Replay the log, make the dataset of a first start, and let events through."""
     lake = server.stores.lake
-    await asyncio.to_thread(replay, server.stores.log, lake, server.settings.shred_backlog_bytes)
+    await asyncio.to_thread(replay, server.stores.log, lake, server.settings.lake.shred_backlog_bytes)
     if server.stores.is_first_start:
         try:
             await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
@@ -98,7 +98,7 @@ async def _start(server: Server) -> None:
 async def _stop(server: Server, serving: asyncio.Task[None]) -> None:
     """Answer what is in flight, commit what is in memory, close everything."""
     say("Stopping: answering what is in flight, committing what is in memory")
-    queries, grace_s = server.queries, server.settings.shutdown_grace_s
+    queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
     server.http.stop()  # type: ignore[no-untyped-call]
     _, unanswered = await asyncio.wait({serving}, timeout=grace_s)

@@ -1,26 +1,122 @@
-"""The settings of the server with those of its protocols: of each its options, and further host names."""
+"""The settings of a server: the sum of what its packages and protocols declare, each in a struct of its own."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from tailrace.config import Schema
+from tailrace.config import NETWORKS, Schema
+from tailrace.events.secrets import WithSecrets
+from tailrace.lake.settings import LakeSettings
+from tailrace.log.settings import LogSettings
+from tailrace.monitors.settings import MonitorSettings
+from tailrace.parsing.limits import Limits
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
+from tailrace.query.settings import QueryLimits, ReferenceFiles
+from tailrace.server.layout import DEFAULT_DATA
+from tailrace.server.receiving import ReceivingLimits
+from tailrace.server.sending import SendingLimits
+from tailrace.tail.settings import TailLimits
+
+# Settings of earlier versions, and what to do instead.
+REMOVED = {
+    "access_url": "a server has one database now: name it by database_url, or leave both out and move a file that "
+    "access_url named to access.db in the data directory, which is imported at the start",
+    "upkeep_every_s": "it is maintenance_every_s now",
+}
+UNPREFIXED = Meta(extra={"prefix": ""})
 
 
-def schema_of(protocols: Sequence[Protocol]) -> Schema:
+class ServerSettings(WithSecrets, frozen=True):
+    """Where a server is, who owns it, and what it says of its work."""
+
+    data: Annotated[Path, Meta(description="Directory of the log, the tables and the database; made if missing.")] = (
+        DEFAULT_DATA
+    )
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")] = 8080
+    database_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(postgresql\+psycopg://.+)?$",
+            description="Database of users, tokens, dashboards, monitors and all else that is no event, on PostgreSQL: "
+            "`postgresql+psycopg://…`; if empty, it is the file `tailrace.db` in the data directory.",
+            extra={"secret": "a URL such as postgresql+psycopg://user:password@host/name"},
+        ),
+    ] = ""
+    root_token: Annotated[
+        str,
+        Meta(
+            pattern=r"^(xapt-[!-~]+)?$",
+            description="Secret of the owner's personal token, `xapt-…`; if empty, the first start makes one.",
+            extra={"secret": "xapt- followed by printable ASCII without spaces"},
+        ),
+    ] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least severe message of the server's own log that is written."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="How the server's own log is written: as text, or as a JSON object a line."),
+    ] = "text"
+    request_log: Annotated[
+        Literal["off", "refused", "all"],
+        Meta(
+            description="Which requests are written to the server's log: none, those refused (the same one again once "
+            "a minute, with how often it came), every one."
+        ),
+    ] = "refused"
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks of the reverse proxies that are believed about whom a request is from, "
+            "by `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, or `Forwarded`.",
+            extra={"unit": NETWORKS},
+        ),
+    ] = ()
+    shutdown_grace_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Time for requests in flight to be answered when the server is told to stop.",
+        ),
+    ] = 20.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The effective settings of a server, by the part that they are handed to."""
+
+    server: Annotated[ServerSettings, UNPREFIXED] = ServerSettings()
+    receiving: Annotated[ReceivingLimits, UNPREFIXED] = ReceivingLimits()
+    sending: Annotated[SendingLimits, Meta(extra={"prefix": "answer_"})] = SendingLimits()
+    parsing: Annotated[Limits, UNPREFIXED] = Limits()
+    log: LogSettings = LogSettings()
+    lake: Annotated[LakeSettings, UNPREFIXED] = LakeSettings()
+    query: QueryLimits = QueryLimits()
+    reference: Annotated[ReferenceFiles, UNPREFIXED] = ReferenceFiles()
+    monitors: Annotated[MonitorSettings, Meta(extra={"prefix": "monitor_"})] = MonitorSettings()
+    tail: TailLimits = TailLimits()
+    protocols: Mapping[str, Any] = {}  # by name: its options, and further host names
+
+
+def schema_of(protocols: Sequence[Protocol]) -> Schema[Settings]:
     """Return the settings of a server with some protocols."""
-    return Schema({protocol.name: _section(protocol) for protocol in protocols})
+    return Schema(Settings(protocols={protocol.name: _options(protocol) for protocol in protocols}), REMOVED)
 
 
-def _section(protocol: Protocol) -> type[Struct]:
+def _options(protocol: Protocol) -> Struct:
+    """Return the options of a protocol, and the host names that are its own."""
     beside = ", beside the vendor's own" if protocol.hosts else ""
     about = f"Further host names whose requests are {protocol.title}'s{beside}."
     hosts = ("hosts", Annotated[tuple[str, ...], Meta(description=about)], ())
-    return msgspec.defstruct(f"{protocol.title}Section", [hosts], bases=(protocol.options,), frozen=True)
+    return msgspec.defstruct(f"{protocol.title}Section", [hosts], bases=(protocol.options,), frozen=True)()
 
 
 SCHEMA = schema_of(PROTOCOLS)

@@ -6,29 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.access import Access, Sessions
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
-from tailrace.config import Settings
 from tailrace.events import TailraceError
-from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
-from tailrace.log import FileCalls, LocalLog, Log, Subscription
+from tailrace.lake import Lake, LakeSettings
+from tailrace.log import FileCalls, LocalLog, Log, LogSettings, Subscription
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
-from tailrace.server.data_directory import (
-    LAKE_DIRECTORY,
-    LOG_DIRECTORY,
-    OWNER_TOKEN_FILE,
-    RESERVE_FILE,
-    SESSIONS_FILE,
-    opening,
-    refuse,
-    remove_temporary,
-)
+from tailrace.server.data_directory import opening, refuse, remove_temporary
+from tailrace.server.layout import LAKE_DIRECTORY, LOG_DIRECTORY, OWNER_TOKEN_FILE, RESERVE_FILE, SESSIONS_FILE
 from tailrace.server.metrics import Latency
 from tailrace.server.owner_token import OwnerToken, ensure_owner_token
+from tailrace.server.settings import Settings
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import Database
 from tailrace.storage.documents import DocumentStore
@@ -65,17 +58,17 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
     reserve = Reserve(data / RESERVE_FILE)
     with opening(data / RESERVE_FILE):
         reserve.release()
-    database = open_database(settings.database_url, data)
+    database = open_database(settings.server.database_url, data)
     access = Access(database, kinds=[protocol.key for protocol in PROTOCOLS if protocol.key])
     with opening(data / SESSIONS_FILE):
         sessions = Sessions.open(data / SESSIONS_FILE)
     with opening(data / OWNER_TOKEN_FILE):
-        owner_token = ensure_owner_token(access, data / OWNER_TOKEN_FILE, settings.root_token)
+        owner_token = ensure_owner_token(access, data / OWNER_TOKEN_FILE, settings.server.root_token)
     is_first_start = not (data / LAKE_DIRECTORY).exists()
     with opening(data):
         lake = Lake.open(data / LAKE_DIRECTORY, _lake_settings(settings), reserve=reserve)
         access.set_dataset_owners(lake.organisation)
-        log = _open_log(settings, data / LOG_DIRECTORY, lake.subscription, flushes)
+        log = _open_log(settings.log, data / LOG_DIRECTORY, lake.subscription, flushes)
     remove_temporary(data)
     return Stores(
         data=data,
@@ -131,12 +124,10 @@ def open_database(url: str, data: Path) -> Database:
         refuse(f"the database cannot be opened: {reason} (setting database_url)")
 
 
-def _open_log(settings: Settings, directory: Path, subscription: Subscription, flushes: Latency) -> Log:
+def _open_log(settings: LogSettings, directory: Path, subscription: Subscription, flushes: Latency) -> Log:
     return LocalLog.open(
         directory,
-        segment_bytes=settings.log_segment_bytes,
-        min_free_bytes=settings.log_min_free_bytes,
-        max_queued_bytes=settings.log_max_queued_bytes,
+        settings,
         subscription=subscription,
         calls=FileCalls(fdatasync=_timed(os.fdatasync, flushes)),
     )
@@ -156,22 +147,7 @@ def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], Non
 
 
 def _lake_settings(settings: Settings) -> LakeSettings:
-    return LakeSettings(
-        commit_bytes=settings.commit_bytes,
-        commit_age_s=settings.commit_age_s,
-        columns_per_dataset=settings.columns_per_dataset,
-        column_density=settings.column_density,
-        max_datasets=settings.max_datasets,
-        maintenance=_maintenance_settings(settings),
-    )
-
-
-def _maintenance_settings(settings: Settings) -> MaintenanceSettings:
-    return MaintenanceSettings(
-        compact_files=settings.compact_files,
-        compact_bytes=settings.compact_bytes,
-        compact_bytes_per_s=settings.compact_bytes_per_s,
-        verify_bytes_per_s=settings.verify_bytes_per_s,
-        keep_removed_s=max(settings.keep_removed_s, SNAPSHOT_TIMEOUTS * settings.query_timeout_s),
-        every_s=settings.maintenance_every_s,
-    )
+    """Return the settings of the lake, in which a file stays for as long as a query may read it."""
+    snapshot_s = SNAPSHOT_TIMEOUTS * settings.query.timeout_s
+    kept_s = max(settings.lake.maintenance.keep_removed_s, snapshot_s)
+    return replace(settings.lake, maintenance=replace(settings.lake.maintenance, keep_removed_s=kept_s))

@@ -20,6 +20,7 @@ from tailrace.lake import events_as_rest, lower_priority
 from tailrace.query import Engine, QueryLimits
 from tailrace.query.predicate import COLUMNS, Predicate
 from tailrace.query.results import shown
+from tailrace.tail.settings import TailLimits
 
 THREADS = 2
 RENDER_BYTES = 4 * 1024 * 1024  # of events that are looked at in one go, or one batch
@@ -34,13 +35,6 @@ RETRY_AFTER_S = 5
 
 _events = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder()
-
-
-class TailLimits(Struct, frozen=True):
-    readers: int = 256
-    readers_per_token: int = 16
-    queue_bytes: int = 16 * 1024 * 1024  # of events that wait for one reader
-    heartbeat_s: float = 15.0
 
 
 class Missed(Struct):

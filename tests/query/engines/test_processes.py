@@ -103,9 +103,9 @@ def test_what_needs_too_much_memory_is_an_error_that_names_the_limit(desk: Desk)
 
 
 def test_an_answer_of_too_many_bytes_is_refused(open_desk: Callable[..., Desk]) -> None:
-    desk = open_desk(max_bytes=1_000_000)
+    desk = open_desk(max_bytes=1024**2)
 
-    with pytest.raises(QueryFailed, match="query_max_bytes = 1000000"):
+    with pytest.raises(QueryFailed, match="query_max_bytes = 1048576"):
         desk.run("SELECT repeat('x', 1000) || i AS text FROM range(2000) t(i)")
     assert len(desk.ask("SELECT repeat('x', 100) AS text FROM range(2000) t(i)")) == 2000
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from tailrace.lake.snapshot import TableRoot
 from tailrace.query.engines.duckdb import JSON_FIELD
-from tailrace.query.engines.engine import QueryLimits, Rows, Statement
+from tailrace.query.engines.engine import Rows, Statement
+from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import assembled
 
 REMEMBERED_BLOCKS = 4096

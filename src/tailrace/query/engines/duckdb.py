@@ -21,7 +21,6 @@ from tailrace.query.engines.engine import (
     Engine,
     Interrupt,
     OutOfMemory,
-    QueryLimits,
     Rows,
     Session,
     SqlRefused,
@@ -29,6 +28,7 @@ from tailrace.query.engines.engine import (
     Watch,
     rendered,
 )
+from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.values import REFUSAL
 from tailrace.storage.faults import disk_full, is_full

@@ -18,22 +18,13 @@ from sqlglot.errors import SqlglotError
 
 from tailrace.events import QueryFailed, QueryInvalid
 from tailrace.query.functions import Facts
+from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.sql import DIALECT, Plan
 
 WATCH_EVERY_S = 0.02
 
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found')
-
-
-class QueryLimits(Struct, frozen=True):
-    timeout_s: float = 30.0
-    memory_bytes: int = 2 * 1024**3  # of all queries together
-    max_bytes: int = 256 * 1024**2  # of an answer, as Arrow has it
-    max_rows: int = 1_000_000  # of an answer
-    max_cells: int = 20_000_000  # fields by rows of an answer in APL
-    threads: int = 0  # 0: as many as there are cores
-    concurrency: int = 4  # queries that run at once
 
 
 class Interrupt:

@@ -35,7 +35,6 @@ from tailrace.query.engines.engine import (
     Engine,
     Interrupt,
     OutOfMemory,
-    QueryLimits,
     Rows,
     Session,
     SqlRefused,
@@ -45,10 +44,11 @@ from tailrace.query.engines.engine import (
 )
 from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import Facts
+from tailrace.query.settings import QueryLimits
 
 RETRY_AFTER_S = 5
 KEPT_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
-FOREVER_S = 1e9  # the time of a query is watched here
+FOREVER_S = 86_400.0  # the longest that a limit may be; the time of a query is watched here
 # How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
 ENDS_OF_MEMORY = (0, signal.SIGABRT, signal.SIGSEGV)
 

@@ -1,17 +1,6 @@
-"""How tables are maintained, and what was done."""
+"""What the maintenance of tables did: counters since the start."""
 
 import threading
-
-from msgspec import Struct
-
-
-class MaintenanceSettings(Struct, frozen=True):
-    compact_files: int = 16  # of about the same size and of one day, that are made one; 0 for no compaction
-    compact_bytes: int = 128 * 1024 * 1024  # a file of this size is left as it is, none is made larger
-    compact_bytes_per_s: int = 32 * 1024 * 1024  # written by compaction
-    verify_bytes_per_s: int = 1024 * 1024  # of files read to see whether they are as they were written; 0 for none
-    keep_removed_s: float = 3600.0  # how long a file stays on disk once it is no part of its table
-    every_s: float = 60.0
 
 
 class MaintenanceCounters:

@@ -1,0 +1,87 @@
+"""The schema of the settings: their names, and the struct of structs that they are the leaves of."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields, replace
+
+from tailrace.config.setting import Setting, annotation_of, setting_of
+
+ENV_PREFIX = "TAILRACE_"
+
+T = TypeVar("T", bound=Struct)
+
+
+class Schema(Generic[T]):
+    """Every setting of a struct that others are in, by name, with the defaults that it has.
+
+    A setting is called after its field, behind the prefix of the struct that the field is in. That is the name of the
+    struct, `_` after it, or `extra["prefix"]` of its `Meta`. A dictionary holds structs by name.
+    """
+
+    def __init__(self, defaults: T, removed: Mapping[str, str] | None = None) -> None:
+        """Take the defaults, and names that earlier versions had, each with what to do instead."""
+        self.defaults = defaults
+        self.removed = removed or {}
+        self.settings: dict[str, Setting] = {}
+        self._places: dict[str, tuple[str, ...]] = {}  # names of the structs that a setting is in, and of its field
+        self._add(defaults, "", ())
+
+    def value(self, settings: T, name: str) -> object:
+        """Return the value of the setting `name`."""
+        found: Any = settings
+        for step in self._places[name]:
+            found = found[step] if isinstance(found, dict) else getattr(found, step)
+        return found
+
+    def build(self, values: Mapping[str, object]) -> T:
+        """Return the settings of checked values by name; of what is not among them the default."""
+        given: dict[tuple[str, ...], dict[str, object]] = {}
+        for name, value in values.items():
+            *structs, field = self._places[name]
+            given.setdefault(tuple(structs), {})[field] = value
+        return _changed(self.defaults, (), given)
+
+    def _add(self, struct: Struct, prefix: str, place: tuple[str, ...]) -> None:
+        for field in fields(struct):
+            value, here = getattr(struct, field.name), (*place, field.name)
+            if isinstance(value, Struct):
+                self._add(value, _prefix(field), here)
+            elif isinstance(value, dict):
+                for name, inner in value.items():
+                    self._add(inner, f"{name}_", (*here, name))
+            else:
+                name = prefix + field.encode_name
+                if name in self.settings:
+                    raise ValueError(f"two settings are called {name}")
+                self.settings[name] = setting_of(name, field.type, value)
+                self._places[name] = here
+
+
+def _prefix(field: FieldInfo) -> str:
+    _, meta = annotation_of(field.type)
+    prefix: str = (meta.extra or {}).get("prefix", f"{field.name}_")
+    return prefix
+
+
+def _changed(struct: T, place: tuple[str, ...], given: Mapping[tuple[str, ...], Mapping[str, object]]) -> T:
+    """Return a struct with what is given for its fields and for those of the structs in it."""
+    changes: dict[str, Any] = dict(given.get(place, {}))
+    for name in struct.__struct_fields__:
+        value, here = getattr(struct, name), (*place, name)
+        if isinstance(value, Struct):
+            changes[name] = _changed(value, here, given)
+        elif isinstance(value, dict):
+            changes[name] = {key: _changed(inner, (*here, key), given) for key, inner in value.items()}
+    return replace(struct, **changes)
+
+
+def environment_variable(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return ENV_PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """Return the command line flag of the setting `name`."""
+    return "--" + name.replace("_", "-")

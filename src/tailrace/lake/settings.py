@@ -1,0 +1,102 @@
+"""The settings of the lake: when it commits, what earns a column, and how its tables are maintained."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+class MaintenanceSettings(Struct, frozen=True):
+    """Settings of compaction, verification and the removal of old files."""
+
+    compact_files: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="Files of one day and of about the same size that are made one; 0 turns compaction off.",
+            extra={"unit": "files"},
+        ),
+    ] = 16
+    compact_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024,
+            le=16 * GIB,
+            description="Size of a file that compaction leaves as it is; it makes none larger.",
+        ),
+    ] = 128 * MIB
+    verify_bytes_per_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Bytes of tables' files read a second to see whether they are as they were written; 0 for "
+            "none.",
+        ),
+    ] = MIB
+    compact_bytes_per_s: Annotated[
+        int, Meta(ge=64 * 1024, description="Most bytes a second that compaction writes.")
+    ] = 32 * MIB
+    every_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86400,
+            description="Time between two rounds of compaction, retention and removal of old files.",
+        ),
+    ] = field(default=60.0, name="maintenance_every_s")
+    keep_removed_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=365 * 86_400,
+            description="Time that a file stays on disk once it is no part of its table, for engines that read the "
+            "table as it was; at least 4 times `query_timeout_s`.",
+        ),
+    ] = 3600.0
+
+
+class LakeSettings(Struct, frozen=True):
+    """Settings of all datasets together."""
+
+    commit_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024,
+            le=16 * GIB,
+            description="Events not yet in a table that start a commit of their dataset.",
+        ),
+    ] = 64 * MIB  # of raw events in memory
+    commit_age_s: Annotated[
+        float,
+        Meta(gt=0, le=86400, description="Age of the oldest event not yet in a table that starts a commit."),
+    ] = 30.0
+    shred_backlog_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            description="Most acknowledged bytes waiting to become columns; beyond, ingest is refused with 429.",
+        ),
+    ] = 256 * MIB
+    columns_per_dataset: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Most columns of one table; further fields are kept together in `_rest`.",
+            extra={"unit": "columns"},
+        ),
+    ] = 256
+    column_density: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of recent events that must have a field for it to earn a column.",
+            extra={"unit": "share, 0 to 1"},
+        ),
+    ] = 0.01
+    max_datasets: Annotated[int, Meta(ge=1, description="Most datasets.", extra={"unit": "datasets"})] = 10_000
+    maintenance: Annotated[MaintenanceSettings, Meta(extra={"prefix": ""})] = MaintenanceSettings()

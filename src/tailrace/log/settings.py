@@ -1,0 +1,27 @@
+"""The settings of the log: how large its files are, and when it takes no more."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+class LogSettings(Struct, frozen=True):
+    """Settings of a log in a directory."""
+
+    segment_bytes: Annotated[
+        int, Meta(ge=64 * 1024, le=16 * GIB, description="Size at which the log starts its next segment file.")
+    ] = 64 * MIB
+    min_free_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Free disk space below which ingest is refused with 503, until there is 1.1 times as much.",
+        ),
+    ] = 512 * MIB
+    max_queued_bytes: Annotated[
+        int,
+        Meta(ge=MIB, description="Most bytes waiting to be written to the log; beyond, ingest is refused with 429."),
+    ] = 128 * MIB

@@ -1,0 +1,13 @@
+"""The layout of a data directory: where it is by default, and what the files in it are called."""
+
+from pathlib import Path
+
+DEFAULT_DATA = Path("tailrace-data")
+LAKE_DIRECTORY = "lake"
+LOG_DIRECTORY = "log"
+TEMPORARY_DIRECTORY = "temporary"
+LOCK_FILE = "lock"
+OWNER_TOKEN_FILE = "owner-token"
+RESERVE_FILE = "reserve"
+SERVER_FILE = "server.json"
+SESSIONS_FILE = "sessions.key"
