@@ -1,0 +1,6 @@
+"""SQL as people send it: one read-only statement over datasets, rewritten to read their files and hot rows."""
+
+from tailrace.query.sql.plan import Plan, Source, no_view, plan
+from tailrace.query.sql.statement import DIALECT, MAX_SQL_BYTES, parse
+
+__all__ = ["DIALECT", "MAX_SQL_BYTES", "Plan", "Source", "no_view", "parse", "plan"]
