@@ -184,11 +184,13 @@ def test_a_change_stands_and_is_told_in_the_log_where_the_trail_cannot_be_writte
 
 def test_every_route_that_changes_something_has_an_act() -> None:
     for route in ROUTES:
-        reads = route.method == "GET" or (route.method == "POST" and route.inside == QUERY and route.need == ANY_TOKEN)
-        assert (route.act is None) == reads, route.path
-        if route.act is not None:
-            assert re.fullmatch("[a-z][A-Za-z]+", route.act.action), route.act
-            assert re.fullmatch("[a-z][A-Za-z]+", route.act.resource), route.act
+        reads = route.method == "GET" or (
+            route.method == "POST" and route.further_permission == QUERY and route.permission == ANY_TOKEN
+        )
+        assert (route.audit is None) == reads, route.path
+        if route.audit is not None:
+            assert re.fullmatch("[a-z][A-Za-z]+", route.audit.action), route.audit
+            assert re.fullmatch("[a-z][A-Za-z]+", route.audit.resource), route.audit
 
 
 @pytest.mark.parametrize("name", ["axiom-audit", "axiom-audit.other"])

@@ -11,15 +11,15 @@ from support import http
 from support.waiting import wait_until
 
 from tailrace.access.capabilities import DATASET_CAPABILITIES, ORG_CAPABILITIES
-from tailrace.api import ROUTES, ApiRoute, Need
+from tailrace.api import ROUTES, ApiRoute, Permission
 from tailrace.api.route import ANY_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
+GUARDED = [route for route in ROUTES if route.permission is not PUBLIC]
 WITH_IDS = [route for route in GUARDED if "{" in route.path]
-OF_THE_SERVER = [route for route in GUARDED if route.need == Need("server", "read")]
+OF_THE_SERVER = [route for route in GUARDED if route.permission == Permission("server", "read")]
 LISTS = [route for route in GUARDED if route.method == "GET" and route not in WITH_IDS and route not in OF_THE_SERVER]
 OURS = "ours-alone"  # in the name of all that the first organisation has here
 
@@ -152,7 +152,7 @@ def test_what_is_of_the_whole_server_is_for_the_first_organisation(world: World,
         assert world.call(route, token).status_code == 403
 
 
-@pytest.mark.parametrize("route", [route for route in GUARDED if route.need != ANY_TOKEN], ids=name)
+@pytest.mark.parametrize("route", [route for route in GUARDED if route.permission != ANY_TOKEN], ids=name)
 def test_a_token_without_the_capability_is_403(world: World, route: ApiRoute) -> None:
     assert world.call(route, world.weak).status_code == 403
 

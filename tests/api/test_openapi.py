@@ -217,7 +217,7 @@ class Page(HTMLParser):
 
 
 def test_what_comes_from_the_document_is_text_on_the_page() -> None:
-    spoiled = json.loads(json.dumps(DOCUMENT).replace("Make a dataset;", "<script>alert(1)</script>"))
+    spoiled = json.loads(json.dumps(DOCUMENT).replace("Create a dataset;", "<script>alert(1)</script>"))
 
     assert b"<script>" not in page.render(spoiled)
     assert b"&lt;script&gt;alert(1)" in page.render(spoiled)

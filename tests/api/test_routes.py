@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
 PUBLIC_PATHS = {"/docs", "/healthz", "/openapi.json", "/readyz"}
-GUARDED = [route for route in ROUTES if route.need is not PUBLIC]
+GUARDED = [route for route in ROUTES if route.permission is not PUBLIC]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_every_route_served_is_in_the_table_with_its_need(unused_services: Servi
 
     assert sorted(served) == sorted((route.method, route.path) for route in ROUTES)
     assert all(type(route) is Route for route in build(unused_services).routes)
-    assert {route.path for route in ROUTES if route.need is PUBLIC} == PUBLIC_PATHS
+    assert {route.path for route in ROUTES if route.permission is PUBLIC} == PUBLIC_PATHS
 
 
 def test_the_routes_of_every_module_are_in_the_table() -> None:
@@ -103,13 +103,13 @@ def test_without_a_valid_token_every_guarded_route_is_401(server: "Server", rout
     assert answer.json()["code"] == 401
 
 
-@pytest.mark.parametrize("route", [route for route in GUARDED if route.need != ANY_TOKEN], ids=name)
+@pytest.mark.parametrize("route", [route for route in GUARDED if route.permission != ANY_TOKEN], ids=name)
 def test_without_its_capability_a_token_is_403(server: "Server", dataset: str, route: ApiRoute) -> None:
     answer = call(server, route, server.api_token(dataset, query=True))
 
     assert answer.status_code == 403
-    assert route.need is not None
-    assert f"{route.need.capability}:{route.need.action}" in answer.json()["message"]
+    assert route.permission is not None
+    assert f"{route.permission.capability}:{route.permission.action}" in answer.json()["message"]
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 ORIGIN = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
 CREDENTIAL_PATHS = sorted(
-    {route.path.replace("{id}", "x") for route in ROUTES if route.need and route.need.capability == "apiTokens"}
+    {
+        route.path.replace("{id}", "x")
+        for route in ROUTES
+        if route.permission and route.permission.capability == "apiTokens"
+    }
 )
 
 

@@ -3,7 +3,7 @@ the audit trail says of them. OpenAPI is made from those.
 """
 
 from tailrace.api.application import Services, build
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.routes import ROUTES
 
-__all__ = ["ROUTES", "Act", "ApiRoute", "Need", "Services", "build"]
+__all__ = ["ROUTES", "ApiRoute", "AuditAction", "Permission", "Services", "build"]

@@ -1,4 +1,4 @@
-"""Annotations over HTTP: what happened when, marked on the charts of datasets."""
+"""Annotations over HTTP: marks on the charts of datasets, at a time or over one."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require_own
 from tailrace.access.tokens import rfc3339
 from tailrace.api.collection import Collection, new_id
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.times import with_plus
 from tailrace.events import BadRequest, checked_text
@@ -30,7 +30,7 @@ MAX_DATASETS = 1_000
 
 
 class NewAnnotation(Struct, rename="camel"):
-    """What makes one; null is for what is not set, and the time then is now."""
+    """An annotation to create; null counts as not given, and the time is then now."""
 
     type: str
     datasets: list[str]
@@ -42,7 +42,7 @@ class NewAnnotation(Struct, rename="camel"):
 
 
 class AnnotationChange(Struct, rename="camel"):
-    """What changes of one; null leaves what is."""
+    """A change of an annotation; null leaves a member as it is."""
 
     type: str | None = None
     datasets: list[str] | None = None
@@ -67,7 +67,7 @@ class Annotation(Struct, frozen=True, rename="camel"):
 
 
 async def list_annotations(request: Request, services: Services, grant: Grant) -> Response:
-    """Those of the datasets and of the time asked for, which is any where it is not given."""
+    """Return the annotations of some datasets and of a time; of any where these are not given."""
     query = request.query_params
     wanted = {name for value in query.getlist("datasets") for name in value.split(",") if name}
     starts = query.getlist("start")
@@ -79,7 +79,7 @@ async def list_annotations(request: Request, services: Services, grant: Grant) -
 
 
 async def create_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Make one. Its datasets may go, and it stays."""
+    """Create an annotation. It stays when its datasets are dropped."""
     wanted = await read_json(request, NewAnnotation)
     now = datetime.now(UTC)
     body = _validated_body(
@@ -100,12 +100,12 @@ async def create_annotation(request: Request, services: Services, grant: Grant) 
 
 
 async def get_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them."""
+    """Return an annotation."""
     return json_response(_annotation(await _document(request, services, grant)))
 
 
 async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Change what is given of it."""
+    """Update an annotation: members that are not given stay."""
     wanted = await read_json(request, AnnotationChange)
     changes: dict[str, Any] = {
         name: value
@@ -126,7 +126,7 @@ async def update_annotation(request: Request, services: Services, grant: Grant) 
 
 
 async def delete_annotation(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it."""
+    """Delete an annotation."""
     await Collection(COLLECTION, services, grant).delete(request.path_params["id"])
     return no_content()
 
@@ -136,7 +136,7 @@ async def _document(request: Request, services: Services, grant: Grant) -> Docum
 
 
 def _validated_body(annotation: Annotation, grant: Grant) -> dict[str, Any]:
-    """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
+    """Return the body to store; raise BadRequest for a value that Axiom's API does not allow."""
     if not TYPE.fullmatch(annotation.type) or len(annotation.type) > MAX_TYPE_LENGTH:
         raise BadRequest(
             f"type {annotation.type[:MAX_TYPE_LENGTH]!r} is not valid: "
@@ -166,7 +166,7 @@ def _end_time(text: str | None) -> str | UnsetType:
 
 
 def _time(text: str | None, name: str) -> datetime | None:
-    """Return a time in UTC, None for none given or for Go's zero time; raise BadRequest."""
+    """Return a time in UTC, None where it is missing or Go's zero time; raise BadRequest."""
     return given_time(text or "", name)
 
 
@@ -179,7 +179,7 @@ def _instant(text: str) -> datetime:
 
 
 def _is_within(each: Annotation, datasets: set[str], start: datetime | None, end: datetime | None) -> bool:
-    """Whether it is of one of the datasets, any if none are named, and overlaps the time."""
+    """Return whether an annotation is of one of the datasets, if any are given, and overlaps the time."""
     last = _instant(each.end_time or each.time)
     return (
         (not datasets or not datasets.isdisjoint(each.datasets))
@@ -197,7 +197,7 @@ ROUTES = (
         "GET",
         "/v2/annotations",
         list_annotations,
-        Need("annotations", "read"),
+        Permission("annotations", "read"),
         answer=list[Annotation],
         parameters=(DATASETS, START, END),
     ),
@@ -205,8 +205,8 @@ ROUTES = (
         "POST",
         "/v2/annotations",
         create_annotation,
-        Need("annotations", "create"),
-        act=Act("createAnnotation", "annotation"),
+        Permission("annotations", "create"),
+        audit=AuditAction("createAnnotation", "annotation"),
         body=NewAnnotation,
         example={
             "type": "deployment",
@@ -217,13 +217,13 @@ ROUTES = (
         answer=Annotation,
         refusals=(404,),
     ),
-    ApiRoute("GET", "/v2/annotations/{id}", get_annotation, Need("annotations", "read"), answer=Annotation),
+    ApiRoute("GET", "/v2/annotations/{id}", get_annotation, Permission("annotations", "read"), answer=Annotation),
     ApiRoute(
         "PUT",
         "/v2/annotations/{id}",
         update_annotation,
-        Need("annotations", "update"),
-        act=Act("updateAnnotation", "annotation"),
+        Permission("annotations", "update"),
+        audit=AuditAction("updateAnnotation", "annotation"),
         body=AnnotationChange,
         example={"title": "Version 1.4 is out"},
         answer=Annotation,
@@ -232,8 +232,8 @@ ROUTES = (
         "DELETE",
         "/v2/annotations/{id}",
         delete_annotation,
-        Need("annotations", "delete"),
-        act=Act("deleteAnnotation", "annotation"),
+        Permission("annotations", "delete"),
+        audit=AuditAction("deleteAnnotation", "annotation"),
         answer=None,
     ),
 )

@@ -429,7 +429,7 @@ _QUERY = ApiRoute(
     answer=(LegacyAnswer, TabularAnswer),
     parameters=(FORMAT, SAVE, TOTALS, CURSOR),
     refusals=(404, 406, 422, 429),
-    inside=QUERY,
+    further_permission=QUERY,
     media=TABLES,
 )
 
@@ -453,7 +453,7 @@ ROUTES = (
             answer=LegacyAnswer,
             parameters=(SAVE, CURSOR, STREAMING),
             refusals=(422, 429, 503),
-            inside=QUERY,
+            further_permission=QUERY,
         ),
     ),
     msgspec.structs.replace(_QUERY, path="/v1/query/_apl", handler=query_edge),
@@ -465,7 +465,7 @@ ROUTES = (
         body=list[BatchItem],
         example=[{"queryId": "by-level", "aplRequest": _EXAMPLE}],
         parameters=(CONCURRENCY,),
-        inside=QUERY,
+        further_permission=QUERY,
         media={"text/event-stream": str},
     ),
 )

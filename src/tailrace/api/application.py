@@ -1,4 +1,4 @@
-"""The Starlette application made of the table of routes."""
+"""The Starlette application over the table of routes."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(table: Sequence[ApiRoute], services: Services) -> list[Route]:
-    """One Starlette route a path, for all its methods, so that a wrong method is told the right ones."""
+    """Return one Starlette route for each path, so that a 405 lists all methods of the path."""
     by_path: dict[str, dict[str, ApiRoute]] = {}
     for route in table:
         by_path.setdefault(route.path, {})[route.method] = route
@@ -40,7 +40,7 @@ def routes(table: Sequence[ApiRoute], services: Services) -> list[Route]:
 
 
 def build(services: Services) -> Starlette:
-    """Return the application; every answer of it, errors included, is JSON in Axiom's shape unless asked otherwise."""
+    """Return the application; its answers, errors included, are JSON in Axiom's shape unless a route says otherwise."""
     app = Starlette(
         routes=routes(ROUTES, services),
         exception_handlers={
@@ -59,7 +59,7 @@ def build(services: Services) -> Starlette:
 
 
 def _document(protocols: Sequence[Protocol]) -> Mapping[str, Any]:
-    # Few servers are ever asked for it, and the schemas of every type are made at the import.
+    # Imported late: importing it builds the schemas of all types, which most servers never need.
     from tailrace.api import openapi
 
     return openapi.document(ROUTES, protocols)
@@ -73,28 +73,28 @@ def _page(document: Mapping[str, Any]) -> bytes:
 
 def _endpoint(methods: dict[str, ApiRoute], services: Services) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        # Starlette answers HEAD wherever there is GET.
+        # Starlette routes HEAD to GET.
         method = "GET" if request.method == "HEAD" else request.method
         route = methods[method]
         outcome_of(request.scope).route = route.path
         grant = _grant(route, request, services)
-        if route.act is None or grant is None:
+        if route.audit is None or grant is None:
             return await route.handler(request, services, grant)
         who = await audit.actor(services, grant)
         response = await route.handler(request, services, grant)
         if response.status_code < 400:
-            await audit.record(route.act, who, request, services, grant, response)
+            await audit.record(route.audit, who, request, services, grant, response)
         return response
 
     return endpoint
 
 
 def _grant(route: ApiRoute, request: Request, services: Services) -> Grant | None:
-    if route.need is None:
+    if route.permission is None:
         return None
     grant = services.authenticate(request)
-    if route.need != ANY_TOKEN:
-        require(grant, capability=route.need.capability, action=route.need.action)
+    if route.permission != ANY_TOKEN:
+        require(grant, capability=route.permission.capability, action=route.permission.action)
     closed = services.closed()
     if closed is not None:
         raise closed
@@ -123,7 +123,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _os_error(request: Request, error: Exception) -> Response:
-    """Answer for a disk that is full, or that takes no writes, alike everywhere."""
+    """Return the same error from every route for a full or read-only disk."""
     fault = disk_fault(error)
     if fault is None:
         raise error
@@ -132,18 +132,18 @@ async def _os_error(request: Request, error: Exception) -> Response:
 
 
 def _path_of(request: Request) -> str:
-    """Return the path, as the table of routes has it, of a route that was found but does not have the method."""
+    """Return the path template of the matched route, which lacks the method."""
     endpoint = request.scope["endpoint"]
     return next(str(route.path) for route in request.app.routes if route.endpoint is endpoint)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:
     outcome_of(request.scope).reason = CLIENT_GONE
-    return Response(status_code=499)  # nobody reads it; the number is nginx's for a client that closed its request
+    return Response(status_code=499)  # not read by anyone; 499 is nginx's "client closed request"
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again after this answer; it is logged where it arrives.
+    # Starlette raises the error again after this response, and the server logs it.
     return await _tailrace_error(request, TailraceError("internal error"))
 
 

@@ -1,4 +1,4 @@
-"""What the audit trail says of a request that changed something: the act, who did it and to what."""
+"""The entry that a request which changed something adds to the audit trail."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.access.audit import Actor, AuditEntry, AuditResource
-from tailrace.api.route import Act
+from tailrace.api.route import AuditAction
 from tailrace.api.services import Services
 
 
@@ -21,25 +21,27 @@ class _AuditNote(Struct):
 
 
 class _CreatedResource(Struct):
-    """What of an answer says which thing it is about."""
+    """The members of a response that identify the resource it is about."""
 
     id: str = ""
     name: str = ""
 
 
 def note(request: Request, *, resource: str = "", changed: bool = True, **properties: Any) -> None:
-    """Say more of an act than its path and its answer do; nothing was changed where `changed` is false."""
+    """Add details to the audit entry of a request; there is no entry where `changed` is false."""
     request.state.audit = _AuditNote(resource, properties, changed)
 
 
 async def actor(services: Services, grant: Grant) -> Actor:
-    """Who acts. Asked before the act, so that a store that does not answer stops the act, not its record."""
+    """Return who makes a change. Read before the change, so that a database error prevents it, not its audit entry."""
     name, email = await asyncio.to_thread(services.access.users.creator, grant.user_id)
     return Actor(grant.kind, grant.token_id, grant.user_id, name, email)
 
 
-async def record(act: Act, who: Actor, request: Request, services: Services, grant: Grant, response: Response) -> None:
-    """Put an act that succeeded into the trail of the organisation; return once it is durable."""
+async def record(
+    action: AuditAction, who: Actor, request: Request, services: Services, grant: Grant, response: Response
+) -> None:
+    """Append the entry of a successful change to the audit trail of the organisation; return once it is durable."""
     audit_note: _AuditNote = getattr(request.state, "audit", None) or _AuditNote("", {}, changed=True)
     if not audit_note.changed:
         return
@@ -52,9 +54,9 @@ async def record(act: Act, who: Actor, request: Request, services: Services, gra
     await services.record(
         AuditEntry(
             organisation=grant.organisation,
-            action=act.action,
+            action=action.action,
             actor=who,
-            resource=AuditResource(act.resource, resource, created.name or inner),
+            resource=AuditResource(action.resource, resource, created.name or inner),
             properties=audit_note.properties,
             method=request.method,
             path=request.url.path,
@@ -68,5 +70,5 @@ async def record(act: Act, who: Actor, request: Request, services: Services, gra
 def _created_resource(response: Response) -> _CreatedResource:
     try:
         return msgspec.json.decode(response.body, type=_CreatedResource)
-    except msgspec.DecodeError:  # an answer that is no object with an id, such as a list
+    except msgspec.DecodeError:  # a response without an id, such as a list
         return _CreatedResource()

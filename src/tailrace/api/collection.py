@@ -1,4 +1,4 @@
-"""What resources do alike: the documents of one area, such as the annotations, of the organisation asked for."""
+"""A collection: the documents of one resource, such as the annotations, of one organisation."""
 
 import asyncio
 import secrets
@@ -14,28 +14,28 @@ from tailrace.api.services import Services
 from tailrace.events import NotFound
 from tailrace.storage.documents import Document
 
-ID_LENGTH = 20  # characters, beside the prefix
+ID_LENGTH = 20  # characters after the prefix
 _ALPHABET = string.ascii_letters + string.digits
 
 
 class Collection(Struct, frozen=True, eq=False):
-    """Reads and changes them, as `DocumentStore` does, from the event loop and for who asks."""
+    """The methods of `DocumentStore`, called from the event loop for the organisation and user of a grant."""
 
     name: str
     services: Services
     grant: Grant
-    unique: str = ""  # member of the body that no two of them have in common
+    unique: str = ""  # member of the body that is unique in the collection
 
     async def all(self) -> list[Document]:
-        """Return all, oldest first."""
+        """Return all documents, oldest first."""
         return await asyncio.to_thread(self.services.documents.list_in, self.grant.organisation, self.name)
 
     async def get(self, document_id: str) -> Document:
-        """Return one; raise NotFound."""
+        """Return a document; raise NotFound."""
         return await asyncio.to_thread(self.services.documents.get, self.grant.organisation, self.name, document_id)
 
     async def add(self, body: Mapping[str, Any], document_id: str | None = None) -> Document:
-        """Add a new one; raise BadRequest, Conflict."""
+        """Create a document; raise BadRequest, Conflict."""
         return await asyncio.to_thread(
             self.services.documents.add,
             self.grant.organisation,
@@ -49,7 +49,7 @@ class Collection(Struct, frozen=True, eq=False):
     async def replace(
         self, document_id: str, change: Callable[[Document], Mapping[str, Any]], version: int | None = None
     ) -> Document:
-        """Put what `change` makes of one in its place; raise NotFound, VersionMismatch, Conflict."""
+        """Replace the body of a document with what `change` returns; raise NotFound, VersionMismatch, Conflict."""
         return await asyncio.to_thread(
             self.services.documents.replace,
             self.grant.organisation,
@@ -62,19 +62,19 @@ class Collection(Struct, frozen=True, eq=False):
         )
 
     async def delete(self, document_id: str) -> None:
-        """Delete one; raise NotFound."""
+        """Delete a document; raise NotFound."""
         await asyncio.to_thread(self.services.documents.delete, self.grant.organisation, self.name, document_id)
 
 
 def new_id(prefix: str = "") -> str:
-    """Return an id that nobody guesses."""
+    """Return a random id that cannot be guessed."""
     return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH))
 
 
 def require_on(grant: Grant, *, capability: str, action: str, dataset: str, missing: str) -> None:
-    """Raise Forbidden where what is of a dataset, of any for "", is not the token's to act on.
+    """Raise Forbidden unless the grant covers an action on a resource of a dataset, "" for any dataset.
 
-    Raise NotFound with `missing` where it may not even read it, so that nobody learns what there is beside their own.
+    Raise NotFound with the message `missing` unless it covers reading, so that existence is not disclosed.
     """
     of = dataset or EVERY_DATASET
     if not allows(grant, capability=capability, action="read", dataset=of):

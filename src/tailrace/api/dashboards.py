@@ -1,4 +1,4 @@
-"""Dashboards over HTTP: documents with a version, so that two who change one do not overwrite each other."""
+"""Dashboards over HTTP: documents with a version, against lost updates."""
 
 import re
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from starlette.responses import Response
 from tailrace.access import Grant, require
 from tailrace.api.collection import Collection, new_id
 from tailrace.api.paging import LIMIT, OFFSET, page
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Conflict, NotFound, checked_text
 from tailrace.storage.documents import Document, VersionMismatch
 
 COLLECTION = "dashboards"
-EVERYONE = "X-AXIOM-EVERYONE"  # as the owner of a dashboard: all of the organisation see it
+EVERYONE = "X-AXIOM-EVERYONE"  # owner of a dashboard that the whole organisation sees
 UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_NAME_LENGTH = 100  # characters
 MAX_CHARTS = 200
@@ -26,17 +26,17 @@ MAX_DEPTH = 50  # of a patch
 
 
 class DashboardWrite(Struct):
-    """What makes a dashboard or takes its place."""
+    """A dashboard to create or replace."""
 
     dashboard: dict[str, Any]
     uid: str | None = None
-    version: int | None = None  # that is replaced; 0 counts as none, which Go sends for it
-    overwrite: bool = False  # whatever the version
+    version: int | None = None  # to be replaced; Go clients send 0 for none
+    overwrite: bool = False  # regardless of the version
     message: str | None = None  # of the change
 
 
 class ChartPatch(Struct):
-    """What changes of one chart."""
+    """A change of one chart."""
 
     chart: dict[str, Any]  # a merge patch, RFC 7396
     version: int | None = None
@@ -58,14 +58,14 @@ class Dashboard(Struct, frozen=True, rename="camel"):
 
 
 class IntegrationDashboard(Struct, frozen=True):
-    """A dashboard that came with an integration, whose kind is its owner."""
+    """A dashboard of an integration, whose kind is its owner."""
 
     id: str
     owner: str
 
 
 class DashboardWritten(Struct, frozen=True, omit_defaults=True):
-    """The answer to a change."""
+    """The answer to a dashboard that was created or replaced."""
 
     status: str  # created or updated
     dashboard: Dashboard
@@ -73,7 +73,7 @@ class DashboardWritten(Struct, frozen=True, omit_defaults=True):
 
 
 class DashboardConflict(Struct, frozen=True, rename="camel"):
-    """The answer to a change that another one came before."""
+    """The answer to a change whose dashboard exists or has another version."""
 
     code: str
     message: str
@@ -83,19 +83,19 @@ class DashboardConflict(Struct, frozen=True, rename="camel"):
 
 
 async def list_dashboards(request: Request, services: Services, grant: Grant) -> Response:
-    """Those that the token may see: a user's own, those of everyone, and for owners, admins and API tokens all."""
+    """Return the dashboards that the token may see: of its user and of everyone; for owners, admins, API tokens all."""
     documents = await Collection(COLLECTION, services, grant).all()
     return json_response(page(request, [_dashboard(each) for each in documents if _is_visible(each, grant)]))
 
 
 async def list_integrations(request: Request, services: Services, grant: Grant) -> Response:
-    """Return the dashboards that an integration brings along, of which there are none here: Axiom's MCP server asks."""
+    """Return the dashboards of integrations, of which there are none; Axiom's MCP server lists them."""
     no_dashboards: list[IntegrationDashboard] = []
     return json_response(no_dashboards)
 
 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Make one (201), or changes the one of the `uid` where `overwrite` or its `version` is given."""
+    """Create a dashboard (201), or replace the one of the `uid` if `overwrite` or its `version` is given."""
     wanted = await read_json(request, DashboardWrite)
     body = _validated_body(wanted.dashboard)
     uid = _requested_uid(wanted)
@@ -113,19 +113,19 @@ async def create_dashboard(request: Request, services: Services, grant: Grant) -
     try:
         document = await Collection(COLLECTION, services, grant).add(body, made)
     except Conflict:
-        # Made meanwhile, or one that this token does not see.
+        # Created meanwhile, or not visible to this token.
         current = await Collection(COLLECTION, services, grant).get(made)
         return _conflict_response(current, 409, "already_exists", "there is a dashboard of that uid already")
     return json_response(DashboardWritten("created", _dashboard(document)), 201)
 
 
 async def get_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them, by its `uid`."""
+    """Return a dashboard, by its `uid`."""
     return json_response(_dashboard(await _visible_document(services, grant, request.path_params["uid"])))
 
 
 async def update_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place: 412 where `version` is not the one there is, unless `overwrite` is true."""
+    """Replace a dashboard: 412 where `version` is not its current version, unless `overwrite` is true."""
     before = await _visible_document(services, grant, request.path_params["uid"])
     wanted = await read_json(request, DashboardWrite)
     body = _validated_body(wanted.dashboard)
@@ -137,14 +137,14 @@ async def update_dashboard(request: Request, services: Services, grant: Grant) -
 
 
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it."""
+    """Delete a dashboard."""
     before = await _visible_document(services, grant, request.path_params["uid"])
     await Collection(COLLECTION, services, grant).delete(before.id)
     return no_content()
 
 
 async def update_dashboard_chart(request: Request, services: Services, grant: Grant) -> Response:
-    """Change one chart by a merge patch: null removes a member, objects merge, the rest of the dashboard stays."""
+    """Update one chart by a merge patch (RFC 7396); the rest of the dashboard stays."""
     uid, chart = request.path_params["uid"], request.path_params["chart"]
     await _visible_document(services, grant, uid)
     wanted = await read_json(request, ChartPatch)
@@ -184,7 +184,7 @@ async def _replace(
     overwrite: bool,
 ) -> Response:
     def seen(before: Document) -> dict[str, Any]:
-        if not _is_visible(before, grant):  # another request may have given it to somebody
+        if not _is_visible(before, grant):  # its owner may have changed meanwhile
             raise NotFound(f"{uid!r} not found in {COLLECTION}")
         return change(before)
 
@@ -205,7 +205,7 @@ def _conflict_response(current: Document, status: int, reason: str, message: str
 
 
 def _requested_uid(wanted: DashboardWrite) -> str:
-    """Return the uid that is asked for, "" for none; raise BadRequest."""
+    """Return the uid of the request, "" for none; raise BadRequest."""
     inner = wanted.dashboard.get("uid") or ""
     uid = wanted.uid or inner
     if uid and (not isinstance(uid, str) or not UID.fullmatch(uid)):
@@ -216,9 +216,9 @@ def _requested_uid(wanted: DashboardWrite) -> str:
 
 
 def _validated_body(dashboard: dict[str, Any]) -> dict[str, Any]:
-    """Return the body to be stored; raise BadRequest where a member that every dashboard has cannot be one.
+    """Return the body to store; raise BadRequest for a bad value of a member that every dashboard has.
 
-    The rest is stored as it is: charts are drawn by those who read them.
+    The rest is stored as it is; the clients interpret it.
     """
     name = dashboard.get("name")
     if not isinstance(name, str):
@@ -246,7 +246,7 @@ def _validated_body(dashboard: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merge_patched(target: Any, patch: Any, depth: int = 0) -> Any:
-    """Return a merge patch applied, RFC 7396."""
+    """Return the target with a merge patch (RFC 7396) applied."""
     if not isinstance(patch, dict):
         return patch
     if depth > MAX_DEPTH:
@@ -292,7 +292,7 @@ ROUTES = (
         "GET",
         "/v2/dashboards",
         list_dashboards,
-        Need("dashboards", "read"),
+        Permission("dashboards", "read"),
         answer=list[Dashboard],
         parameters=(LIMIT, OFFSET),
     ),
@@ -300,21 +300,21 @@ ROUTES = (
         "POST",
         "/v2/dashboards",
         create_dashboard,
-        Need("dashboards", "create"),
-        act=Act("createDashboard", "dashboard"),
+        Permission("dashboards", "create"),
+        audit=AuditAction("createDashboard", "dashboard"),
         body=DashboardWrite,
         example=_EXAMPLE,
         answer=DashboardWritten,
         status=201,
         failures=_FAILURES,
     ),
-    ApiRoute("GET", "/v2/dashboards/uid/{uid}", get_dashboard, Need("dashboards", "read"), answer=Dashboard),
+    ApiRoute("GET", "/v2/dashboards/uid/{uid}", get_dashboard, Permission("dashboards", "read"), answer=Dashboard),
     ApiRoute(
         "PUT",
         "/v2/dashboards/uid/{uid}",
         update_dashboard,
-        Need("dashboards", "update"),
-        act=Act("updateDashboard", "dashboard"),
+        Permission("dashboards", "update"),
+        audit=AuditAction("updateDashboard", "dashboard"),
         body=DashboardWrite,
         example=_EXAMPLE,
         answer=DashboardWritten,
@@ -324,16 +324,16 @@ ROUTES = (
         "DELETE",
         "/v2/dashboards/uid/{uid}",
         delete_dashboard,
-        Need("dashboards", "delete"),
-        act=Act("deleteDashboard", "dashboard"),
+        Permission("dashboards", "delete"),
+        audit=AuditAction("deleteDashboard", "dashboard"),
         answer=None,
     ),
     ApiRoute(
         "PATCH",
         "/v2/dashboards/uid/{uid}/charts/{chart}",
         update_dashboard_chart,
-        Need("dashboards", "update"),
-        act=Act("updateDashboard", "dashboard"),
+        Permission("dashboards", "update"),
+        audit=AuditAction("updateDashboard", "dashboard"),
         body=ChartPatch,
         example={"chart": {"name": "Errors an hour"}, "version": 1},
         answer=DashboardWritten,
@@ -343,7 +343,7 @@ ROUTES = (
         "GET",
         "/api/internal/integrations/dashboards",
         list_integrations,
-        Need("dashboards", "read"),
+        Permission("dashboards", "read"),
         answer=list[IntegrationDashboard],
     ),
 )

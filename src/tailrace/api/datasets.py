@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, is_audit, is_foreign, may_query, require_changeable, require_no_audit, require_own
 from tailrace.api.audit import note
-from tailrace.api.route import Act, ApiRoute, Need, under
+from tailrace.api.route import ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, DiskFull, StorageUnavailable, checked_text
 from tailrace.events.times import rfc3339
@@ -26,7 +26,7 @@ _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DatasetAnswer(Struct, frozen=True, rename="camel"):
-    """A dataset as Axiom's clients decode it, strictly."""
+    """A dataset as Axiom's clients decode it; they reject other types."""
 
     id: str
     name: str
@@ -39,25 +39,25 @@ class DatasetAnswer(Struct, frozen=True, rename="camel"):
     use_retention_period: bool
     retention_days: int
     map_fields: list[str]
-    unavailable: str | UnsetType = UNSET  # why it cannot be opened; only where that is so
+    unavailable: str | UnsetType = UNSET  # why it cannot be opened; left out otherwise
     edge_deployment: str | UnsetType = UNSET  # as it was given; left out where it was not
     region: str | UnsetType = UNSET  # the same, as v1 calls it
 
 
 class NewDataset(Struct, rename="camel"):
-    """What a client sends to create one; members that are not known are passed over."""
+    """A dataset to create; unknown members are ignored."""
 
     name: str
     description: str | None = None
     kind: str | None = None  # one of KINDS
-    retention_days: int | None = None  # 0 keeps events for good
-    use_retention_period: bool | None = None  # null is whether `retentionDays` is more than 0
-    edge_deployment: str | None = None  # kept and shown; there is one place here
+    retention_days: int | None = None  # 0: no retention
+    use_retention_period: bool | None = None  # null: true where `retentionDays` is more than 0
+    edge_deployment: str | None = None  # stored and answered, without effect
     region: str | None = None  # the same, as v1 calls it
 
 
 class DatasetChange(Struct, rename="camel"):
-    """What changes of one; null leaves what is."""
+    """A change of a dataset; null leaves a member as it is."""
 
     description: str | None = None
     retention_days: int | None = None
@@ -69,7 +69,7 @@ class EmptyObject(Struct, frozen=True):
 
 
 async def list_datasets(request: Request, services: Services, grant: Grant) -> Response:
-    """Every dataset of the organisation, by name; one that cannot be opened says why."""
+    """Return the datasets of the organisation, by name, with the reason for any that cannot be opened."""
     map_fields = await asyncio.to_thread(services.fields.all_map_fields)
     infos: list[tuple[DatasetInfo, str | UnsetType]] = [(info, UNSET) for info in services.lake.datasets()]
     infos += [(dataset.info, dataset.reason) for dataset in services.lake.unavailable()]
@@ -83,7 +83,7 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
 
 
 async def create_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a dataset; 409 where there is one of that name, 400 for a name that cannot be one."""
+    """Create a dataset; 409 where the name is taken, 400 for an invalid name."""
     wanted = await read_json(request, NewDataset)
     require_no_audit(wanted.name)
     if not services.lake.has(wanted.name):
@@ -103,7 +103,7 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
 
 
 async def get_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """One dataset."""
+    """Return a dataset."""
     name = request.path_params["id"]
     require_own(grant, name)
     if not _is_visible(grant, name):
@@ -113,7 +113,7 @@ async def get_dataset(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def update_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Change the description or the retention; what is not given stays."""
+    """Update the description or the retention; members that are not given stay."""
     name = request.path_params["id"]
     require_changeable(grant, name)
     wanted = await read_json(request, DatasetChange)
@@ -132,7 +132,7 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
 async def delete_dataset_v1(request: Request, services: Services, grant: Grant) -> Response:
     """Drop a dataset, its events and its virtual fields; the answer is an empty object."""
     await delete_dataset(request, services, grant)
-    # Axiom's asynchronous client for Python decodes the answer to every request.
+    # Axiom's asynchronous Python client decodes every response as JSON.
     return json_response(EmptyObject())
 
 
@@ -144,7 +144,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     try:
         await asyncio.to_thread(_drop_field_metadata, services, name)
     except (DiskFull, StorageUnavailable) as error:
-        # The dataset is gone, which is what was asked for; the next of its name begins without them.
+        # The dataset is dropped, as requested; they are deleted before one of its name is created.
         logger.error(
             "what is said of fields of the dropped dataset %r stays until one of its name is made: %s",
             name,
@@ -154,7 +154,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
 
 
 def _drop_field_metadata(services: Services, name: str) -> None:
-    """Forget what users noted of a dataset that is gone. Raise DiskFull, StorageUnavailable."""
+    """Delete the virtual fields, map fields and notes of a dropped dataset. Raise DiskFull, StorageUnavailable."""
     services.fields.drop_dataset(name)
 
 
@@ -190,7 +190,7 @@ def _checked_deployment(wanted: NewDataset) -> str:
 
 
 def _use_retention_period(given: bool | None, days: int | None) -> bool | None:
-    """Whether events end with the retention period; days that are given alone are meant to be kept to."""
+    """Return whether retention is on; days given alone turn it on."""
     return days > 0 if given is None and days is not None else given
 
 
@@ -216,25 +216,25 @@ def _dataset_answer(info: DatasetInfo, map_fields: list[str], *, unavailable: st
 ROUTES = (
     *under(
         ("/v1", "/v2", "/api/v1"),
-        ApiRoute("GET", "/datasets", list_datasets, Need("datasets", "read"), answer=list[DatasetAnswer]),
+        ApiRoute("GET", "/datasets", list_datasets, Permission("datasets", "read"), answer=list[DatasetAnswer]),
         ApiRoute(
             "POST",
             "/datasets",
             create_dataset,
-            Need("datasets", "create"),
-            act=Act("createDataset", "dataset"),
+            Permission("datasets", "create"),
+            audit=AuditAction("createDataset", "dataset"),
             body=NewDataset,
             example={"name": "shop", "description": "What the shop logs"},
             answer=DatasetAnswer,
             refusals=(409,),
         ),
-        ApiRoute("GET", "/datasets/{id}", get_dataset, Need("datasets", "read"), answer=DatasetAnswer),
+        ApiRoute("GET", "/datasets/{id}", get_dataset, Permission("datasets", "read"), answer=DatasetAnswer),
         ApiRoute(
             "PUT",
             "/datasets/{id}",
             update_dataset,
-            Need("datasets", "update"),
-            act=Act("updateDataset", "dataset"),
+            Permission("datasets", "update"),
+            audit=AuditAction("updateDataset", "dataset"),
             body=DatasetChange,
             example={"description": "What the shop logs", "retentionDays": 30},
             answer=DatasetAnswer,
@@ -246,8 +246,8 @@ ROUTES = (
             "DELETE",
             "/datasets/{id}",
             delete_dataset_v1,
-            Need("datasets", "delete"),
-            act=Act("deleteDataset", "dataset"),
+            Permission("datasets", "delete"),
+            audit=AuditAction("deleteDataset", "dataset"),
             answer=EmptyObject,
         ),
     ),
@@ -255,8 +255,8 @@ ROUTES = (
         "DELETE",
         "/v2/datasets/{id}",
         delete_dataset,
-        Need("datasets", "delete"),
-        act=Act("deleteDataset", "dataset"),
+        Permission("datasets", "delete"),
+        audit=AuditAction("deleteDataset", "dataset"),
         answer=None,
     ),
 )

@@ -1,4 +1,4 @@
-"""The API's document over HTTP: as OpenAPI, and as a page to be read."""
+"""The documentation of the API over HTTP: as OpenAPI, and as an HTML page."""
 
 import asyncio
 import re
@@ -12,9 +12,9 @@ from tailrace.api.route import PUBLIC, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events.outcome import FORWARDED_HOST
 
-# Nothing in it means anything to a shell, where the examples are pasted.
+# Without characters that a shell interprets, as the examples are pasted into one.
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-# The page has no script, and nothing of it comes from elsewhere.
+# The page has no script and loads nothing.
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
@@ -25,14 +25,14 @@ async def openapi(request: Request, services: Services, grant: Grant | None) -> 
 
 
 def _base_url(request: Request) -> str:
-    """Return the address that the page is read from; empty where it is none that a shell takes as it is."""
+    """Return the URL of the server in the request; empty where a shell would interpret characters of it."""
     host = request.scope.get(FORWARDED_HOST) or request.headers.get("host", "")
     return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
 
 
 async def page_of_routes(request: Request, services: Services, grant: Grant | None) -> Response:
     """Return this document as a page."""
-    # Only here: a start does without it.
+    # Imported late, for a fast start.
     from tailrace.api import page
 
     content = await asyncio.to_thread(request.app.state.page)

@@ -1,16 +1,16 @@
-"""Errors as Axiom's clients read them, with the place in the query where there is one."""
+"""Errors as Axiom's clients read them, with the position of an error in APL."""
 
 from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events import TailraceError
 from tailrace.query.apl.errors import AplError
 
-COMPILE_ERROR = 1  # `errorType`: the query cannot be run as written
+COMPILE_ERROR = 1  # `errorType` of a query that does not compile
 _COMPILE_CODES = {"syntax": 1, "name": 2, "type": 16, "limit": 17}  # of the list that Axiom's document has
 
 
 class ErrorDetail(Struct, frozen=True, rename="camel"):
-    """Where in its text a query is wrong: line and column from 1, 0 where unknown."""
+    """The position of an error in a query: line and column from 1, 0 where unknown."""
 
     error_type: int
     compile_error_code: int
@@ -28,7 +28,7 @@ class Error(Struct, frozen=True):
 
 
 def error_body(error: TailraceError) -> Error:
-    """Return the error as it is answered, and for an error in APL where it is."""
+    """Return the body of an error, with the position of one in APL."""
     if not isinstance(error, AplError):
         return Error(error.status, error.message)
     detail = ErrorDetail(

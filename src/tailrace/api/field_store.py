@@ -1,4 +1,4 @@
-"""What users say of the fields of datasets: virtual fields, map fields, notes on a field."""
+"""Metadata of the fields of datasets: virtual fields, map fields, notes on a field."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_MAP_FIELD_NAME_LENGTH = 1024  # characters
 
 
 class VirtualField(Struct, frozen=True):
-    """A field of a dataset that an APL expression makes."""
+    """A field of a dataset that an APL expression computes."""
 
     id: str
     dataset: str
@@ -30,7 +30,7 @@ class VirtualField(Struct, frozen=True):
 
 
 class FieldNote(Struct, frozen=True):
-    """What users say of a field."""
+    """The unit, visibility and description that users gave to a field."""
 
     unit: str = ""
     hidden: bool = False
@@ -38,7 +38,7 @@ class FieldNote(Struct, frozen=True):
 
 
 class FieldStore:
-    """What a database says of fields. Thread-safe; what every query asks for is cached."""
+    """The metadata of fields in a database. Thread-safe; what every query reads is cached."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -57,7 +57,7 @@ class FieldStore:
             return [_virtual_field(row) for row in rows]
 
     def virtual_field(self, field_id: str) -> VirtualField:
-        """Return one; raise NotFound."""
+        """Return a virtual field; raise NotFound."""
         with self._database.reading() as connection:
             row = connection.execute(select(virtual_fields).where(virtual_fields.c.id == field_id)).first()
         if row is None:
@@ -65,7 +65,7 @@ class FieldStore:
         return _virtual_field(row)
 
     def create_virtual_field(self, field: VirtualField) -> VirtualField:
-        """Add a new one, whose id is made here. Raise BadRequest, or Conflict where the name is taken."""
+        """Create a virtual field with a new id. Raise BadRequest, or Conflict where the name is taken."""
         made = VirtualField(
             str(uuid.uuid4()), field.dataset, field.name, field.expression, field.description, field.type, field.unit
         )
@@ -81,9 +81,9 @@ class FieldStore:
     def update_virtual_field(
         self, field: VirtualField, check: Callable[[VirtualField], None] = lambda before: None
     ) -> VirtualField:
-        """Put one in place of that of the same id. Raise NotFound, or Conflict where the name is taken.
+        """Replace the virtual field of the same id. Raise NotFound, or Conflict where the name is taken.
 
-        `check` gets the one that goes, and raises where it may not.
+        `check` is called with the old one, and raises where it may not be replaced.
         """
         with self._invalidation.changing() as connection:
             there = virtual_fields.c.id == field.id
@@ -96,7 +96,7 @@ class FieldStore:
         return field
 
     def delete_virtual_field(self, field_id: str) -> None:
-        """Delete one; raise NotFound."""
+        """Delete a virtual field; raise NotFound."""
         with self._invalidation.changing() as connection:
             if not connection.execute(delete(virtual_fields).where(virtual_fields.c.id == field_id)).rowcount:
                 raise NotFound(f"virtual field {field_id!r} not found")
@@ -124,7 +124,7 @@ class FieldStore:
         return found
 
     def set_map_fields(self, dataset: str, names: Sequence[str]) -> list[str]:
-        """Put these in place of the ones there are; raise BadRequest for a name that cannot be one or comes twice."""
+        """Replace the map fields of a dataset; raise BadRequest for an invalid or repeated name."""
         for name in names:
             _check_field_name(name)
             if names.count(name) > 1:
@@ -140,13 +140,13 @@ class FieldStore:
         return list(names)
 
     def shown_map_fields(self) -> Mapping[str, list[str]]:
-        """Return by dataset the fields whose objects are one column: those that are map fields, and that were once."""
+        """Return, by dataset, the fields whose objects are one column: present and former map fields."""
         self._invalidation.check()
         found = self._shown_map_fields
         return found if found is not None else self._invalidation.read(_shown_map_fields, self._put_shown_map_fields)
 
     def add_map_field(self, dataset: str, name: str) -> None:
-        """Add one. Raise BadRequest for a name that cannot be one, Conflict where it is there already."""
+        """Add a map field. Raise BadRequest for an invalid name, Conflict where it exists."""
         _check_field_name(name)
         with self._invalidation.changing() as connection:
             names = list(connection.scalars(select(map_fields.c.name).where(map_fields.c.dataset == dataset)))
@@ -157,7 +157,7 @@ class FieldStore:
             connection.execute(insert(map_fields).values(dataset=dataset, name=name))
 
     def delete_map_field(self, dataset: str, name: str) -> None:
-        """Delete one; raise NotFound."""
+        """Delete a map field; raise NotFound."""
         one = (map_fields.c.dataset == dataset) & (map_fields.c.name == name)
         with self._invalidation.changing() as connection:
             if not connection.execute(delete(map_fields).where(one)).rowcount:
@@ -173,7 +173,7 @@ class FieldStore:
             return {row.name: FieldNote(row.unit, row.hidden, row.description) for row in rows}
 
     def note_field(self, dataset: str, name: str, change: Callable[[FieldNote], FieldNote]) -> FieldNote:
-        """Put what `change` makes of the note on a field in its place; return that."""
+        """Replace the note on a field with what `change` returns; return it."""
         one = (field_notes.c.dataset == dataset) & (field_notes.c.name == name)
         with self._database.changing() as connection:
             row = connection.execute(select(field_notes).where(one)).first()
@@ -186,10 +186,10 @@ class FieldStore:
             )
         return note
 
-    # All of a dataset
+    # Whole datasets
 
     def drop_dataset(self, dataset: str) -> None:
-        """Delete all that is said of the fields of a dataset; where that is nothing, nothing is written."""
+        """Delete all metadata of a dataset's fields; write nothing where there is none."""
         tables = (virtual_fields, map_fields, former_map_fields, field_notes)
         with self._database.reading() as connection:
             if not any(
@@ -244,7 +244,7 @@ def _virtual_field(row: Row[Any]) -> VirtualField:
 
 
 def _add_former(connection: Connection, dataset: str, names: Sequence[str]) -> None:
-    """Note which fields were map fields."""
+    """Record the names as former map fields."""
     known = set(connection.scalars(select(former_map_fields.c.name).where(former_map_fields.c.dataset == dataset)))
     new = [{"dataset": dataset, "name": name} for name in names if name not in known]
     if new:
@@ -252,7 +252,7 @@ def _add_former(connection: Connection, dataset: str, names: Sequence[str]) -> N
 
 
 def _check_field_name(name: str) -> None:
-    # What the API's own tests send as a name that must be refused.
+    # The invalid name that the tests of Axiom's clients send.
     if name == "__invalid__":
         raise BadRequest(f"{name!r} is no name of a field")
     checked_text(name, "the name of a map field", least=1, most=MAX_MAP_FIELD_NAME_LENGTH)

@@ -1,4 +1,4 @@
-"""The fields of a dataset over HTTP: what users say of them, and which hold maps."""
+"""The fields of a dataset over HTTP: their metadata, and which are map fields."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_changeable, require_own, require_query
 from tailrace.api.field_store import FieldNote
-from tailrace.api.route import ANY_TOKEN, QUERY, Act, ApiRoute, Need
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.statistics import FieldAnswer, fields_of
 from tailrace.events import Conflict, NotFound, checked_text
@@ -18,7 +18,7 @@ MAX_DESCRIPTION_LENGTH = 4096  # characters
 
 
 class FieldChange(Struct):
-    """What users say of a field; null leaves what is. The name and the type are the events' own."""
+    """A change of a field's metadata; null leaves a member as it is. Name and type cannot change."""
 
     unit: str | None = None
     hidden: bool | None = None
@@ -26,20 +26,20 @@ class FieldChange(Struct):
 
 
 class MapField(Struct):
-    """A field that holds a map."""
+    """A field whose objects are stored as one column."""
 
     name: str
 
 
 async def get_field(request: Request, services: Services, grant: Grant) -> Response:
-    """One field of a dataset."""
+    """Return a field of a dataset."""
     name = request.path_params["id"]
     require_query(grant, name)
     return json_response(await asyncio.to_thread(_field, services, name, request.path_params["field"]))
 
 
 async def update_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Change the unit, the description, or whether the field is hidden."""
+    """Update the unit, the description, or whether the field is hidden."""
     wanted = await read_json(request, FieldChange)
     name, field = request.path_params["id"], request.path_params["field"]
     require_changeable(grant, name)
@@ -72,21 +72,21 @@ async def list_map_fields(request: Request, services: Services, grant: Grant) ->
 
 
 async def replace_map_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """Put the names given in place of the ones there are."""
+    """Replace the map fields of a dataset."""
     names = await read_json(request, list[str])
     dataset = _dataset(request, services, grant)
     return json_response(await asyncio.to_thread(services.fields.set_map_fields, dataset, names))
 
 
 async def create_map_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Add a map field; 409 where it is one already."""
+    """Add a map field; 409 where it exists."""
     wanted = await read_json(request, MapField)
     await asyncio.to_thread(services.fields.add_map_field, _dataset(request, services, grant), wanted.name)
     return json_response(wanted)
 
 
 async def delete_map_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a field a map field no longer; its events stay as they are."""
+    """Remove a map field; its events stay as they are."""
     dataset = _dataset(request, services, grant)
     await asyncio.to_thread(services.fields.delete_map_field, dataset, request.path_params["field"])
     return no_content()
@@ -107,25 +107,32 @@ def _field(services: Services, dataset: str, name: str) -> FieldAnswer:
 
 
 ROUTES = (
-    ApiRoute("GET", "/v2/datasets/{id}/fields/{field:path}", get_field, ANY_TOKEN, answer=FieldAnswer, inside=QUERY),
+    ApiRoute(
+        "GET",
+        "/v2/datasets/{id}/fields/{field:path}",
+        get_field,
+        ANY_TOKEN,
+        answer=FieldAnswer,
+        further_permission=QUERY,
+    ),
     ApiRoute(
         "PUT",
         "/v2/datasets/{id}/fields/{field:path}",
         update_field,
-        Need("datasets", "update"),
-        act=Act("updateField", "dataset"),
+        Permission("datasets", "update"),
+        audit=AuditAction("updateField", "dataset"),
         body=FieldChange,
         example={"unit": "ms", "description": "How long the answer took"},
         answer=FieldAnswer,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/datasets/{id}/mapfields", list_map_fields, Need("datasets", "read"), answer=list[str]),
+    ApiRoute("GET", "/v2/datasets/{id}/mapfields", list_map_fields, Permission("datasets", "read"), answer=list[str]),
     ApiRoute(
         "PUT",
         "/v2/datasets/{id}/mapfields",
         replace_map_fields,
-        Need("datasets", "update"),
-        act=Act("updateMapFields", "dataset"),
+        Permission("datasets", "update"),
+        audit=AuditAction("updateMapFields", "dataset"),
         body=list[str],
         example=["attributes"],
         answer=list[str],
@@ -134,8 +141,8 @@ ROUTES = (
         "POST",
         "/v2/datasets/{id}/mapfields",
         create_map_field,
-        Need("datasets", "update"),
-        act=Act("createMapField", "dataset"),
+        Permission("datasets", "update"),
+        audit=AuditAction("createMapField", "dataset"),
         body=MapField,
         example={"name": "attributes"},
         answer=MapField,
@@ -145,8 +152,8 @@ ROUTES = (
         "DELETE",
         "/v2/datasets/{id}/mapfields/{field:path}",
         delete_map_field,
-        Need("datasets", "update"),
-        act=Act("deleteMapField", "dataset"),
+        Permission("datasets", "update"),
+        audit=AuditAction("deleteMapField", "dataset"),
         answer=None,
     ),
 )

@@ -1,4 +1,4 @@
-"""What a supervisor and a monitoring system ask: alive, ready, metrics."""
+"""Liveness, readiness and metrics."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
-from tailrace.api.route import PUBLIC, ApiRoute, Need
+from tailrace.api.route import PUBLIC, ApiRoute, Permission
 from tailrace.api.services import Services, json_response
 from tailrace.events.outcome import outcome_of
 
@@ -16,20 +16,20 @@ NOT_READY = "not_ready"  # for the counter of refusals
 
 
 class Health(Struct, frozen=True):
-    """That all is well."""
+    """The answer of a live process."""
 
     status: str = "ok"
 
 
 class Readiness(Struct, frozen=True, omit_defaults=True):
-    """That events are taken and queries answered; `degraded` names what cannot be used, where the status says so."""
+    """The answer of a ready server; `degraded` names what cannot be used, where that is the status."""
 
     status: Literal["ok", "degraded"]
     degraded: list[str] = []
 
 
 class Unready(Struct, frozen=True):
-    """Why events are not taken, or queries not answered."""
+    """Why the server is not ready."""
 
     message: str
     status: str = "unavailable"
@@ -37,12 +37,12 @@ class Unready(Struct, frozen=True):
 
 
 async def alive(request: Request, services: Services, grant: Grant | None) -> Response:
-    """200 while the process answers at all."""
+    """Return 200 while the process responds."""
     return json_response(Health())
 
 
 async def ready(request: Request, services: Services, grant: Grant | None) -> Response:
-    """200 when events are taken and queries answered, with what is degraded, else 503 with the reason."""
+    """Return 200 when the server ingests and queries, with what is degraded; else 503 with the reason."""
     health = await services.health()
     if health.reason:
         outcome = outcome_of(request.scope)
@@ -52,12 +52,12 @@ async def ready(request: Request, services: Services, grant: Grant | None) -> Re
 
 
 async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:
-    """All counters in the Prometheus text format."""
+    """Return all metrics in the Prometheus text format."""
     return Response(services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 ROUTES = (
     ApiRoute("GET", "/healthz", alive, PUBLIC, answer=Health),
     ApiRoute("GET", "/readyz", ready, PUBLIC, answer=Readiness, failures={503: Unready}),
-    ApiRoute("GET", "/metrics", metrics, Need("server", "read"), media={"text/plain": str}),
+    ApiRoute("GET", "/metrics", metrics, Permission("server", "read"), media={"text/plain": str}),
 )

@@ -1,4 +1,4 @@
-"""Keys of the other protocols over HTTP: list, create, get, revoke."""
+"""Ingest keys of the protocols over HTTP: list, create, get, revoke."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,41 +11,41 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, KeyRecord, require
 from tailrace.access.capabilities import EVERY_DATASET
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import DatasetExists, TailraceError
 from tailrace.protocols.registry import PROTOCOLS
 
-EXAMPLE_DATASET = "logs"  # in a command to try a key that may send to every one
+EXAMPLE_DATASET = "logs"  # in the usage of a key for all datasets
 
 
 class NewKey(Struct, rename="camel", forbid_unknown_fields=True):
-    """What creates one; a member misspelt is an error, for it may have been meant to end or to bound the key."""
+    """A key to create; unknown members are errors, as a misspelt one could have limited the key."""
 
     name: str
     protocol: str = ""
-    dialect: str = ""  # what 0.1.0 calls `protocol`
-    datasets: list[str] | None = None  # those it may send to; ["*"] is every one
-    dataset: str | None = None  # the one that it may send to
+    dialect: str = ""  # the name of `protocol` in version 0.1
+    datasets: list[str] | None = None  # it may send to; ["*"] for all
+    dataset: str | None = None  # it may send to
     destination: str | None = None  # system.application.environment
     expires_at: str | None = None  # RFC 3339; null for no end
-    key: str | None = None  # one that the clients have already
+    key: str | None = None  # a key that clients already have
 
 
 class CreatedKey(KeyRecord, frozen=True, kw_only=True):
-    """A key with its secret, which is shown this once."""
+    """A new key with its secret, which is not stored."""
 
     key: str
     usage: list[str]  # lines on how to use it, in which {url} and {key} stand for the server's URL and the key
 
 
 async def list_keys(request: Request, services: Services, grant: Grant) -> Response:
-    """Every key, without secrets."""
+    """Return all keys, without secrets."""
     return json_response(await asyncio.to_thread(services.access.keys.list_keys, grant.organisation))
 
 
 async def create_key(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a key, and its datasets where there are none; the answer is the only place where the key is shown."""
+    """Create a key, and its datasets where they are missing; the secret is in this answer only."""
     wanted = await read_json(request, NewKey)
     record, secret = await asyncio.to_thread(_create, services, grant, wanted)
     return json_response(
@@ -55,14 +55,14 @@ async def create_key(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def get_key(request: Request, services: Services, grant: Grant) -> Response:
-    """One key, without its secret."""
+    """Return a key, without its secret."""
     return json_response(
         await asyncio.to_thread(services.access.keys.get_key, request.path_params["id"], grant.organisation)
     )
 
 
 async def delete_key(request: Request, services: Services, grant: Grant) -> Response:
-    """Revokes a key: its next use is refused."""
+    """Revoke a key, from its next use on."""
     await asyncio.to_thread(services.access.keys.delete_key, request.path_params["id"], grant.organisation)
     return no_content()
 
@@ -99,38 +99,38 @@ def _datasets_of(record: KeyRecord) -> list[str]:
 
 
 def _make_datasets(services: Services, grant: Grant, names: Sequence[str]) -> None:
-    """Make those that are missing, so that no first event is refused for want of one."""
+    """Create the datasets that are missing, so that the first events are accepted."""
     missing = [name for name in names if name != EVERY_DATASET and not services.lake.has(name)]
     if missing:
         require(grant, capability="datasets", action="create")
     for name in missing:
-        with suppress(DatasetExists):  # made by another request meanwhile
+        with suppress(DatasetExists):  # created meanwhile
             services.lake.create(name, who=grant.user_id, organisation=grant.organisation)
 
 
 _OF_ONE_DATASET = next(each.name for each in PROTOCOLS if each.key and each.key.scope == "dataset")
 
 ROUTES = (
-    ApiRoute("GET", "/tailrace/v1/keys", list_keys, Need("apiTokens", "read"), answer=list[KeyRecord]),
+    ApiRoute("GET", "/tailrace/v1/keys", list_keys, Permission("apiTokens", "read"), answer=list[KeyRecord]),
     ApiRoute(
         "POST",
         "/tailrace/v1/keys",
         create_key,
-        Need("apiTokens", "create"),
-        act=Act("createKey", "key"),
+        Permission("apiTokens", "create"),
+        audit=AuditAction("createKey", "key"),
         body=NewKey,
         example={"protocol": _OF_ONE_DATASET, "name": "shop", "dataset": "shop-api"},
         answer=CreatedKey,
         status=201,
         refusals=(404, 409),
     ),
-    ApiRoute("GET", "/tailrace/v1/keys/{id}", get_key, Need("apiTokens", "read"), answer=KeyRecord),
+    ApiRoute("GET", "/tailrace/v1/keys/{id}", get_key, Permission("apiTokens", "read"), answer=KeyRecord),
     ApiRoute(
         "DELETE",
         "/tailrace/v1/keys/{id}",
         delete_key,
-        Need("apiTokens", "delete"),
-        act=Act("deleteKey", "key"),
+        Permission("apiTokens", "delete"),
+        audit=AuditAction("deleteKey", "key"),
         answer=None,
     ),
 )

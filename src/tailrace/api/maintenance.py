@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require, require_query
 from tailrace.api import running
 from tailrace.api.audit import note
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.times import time_range
 from tailrace.events import BadRequest, Conflict, Overloaded
@@ -176,12 +176,12 @@ ROUTES = (
             "/datasets/{id}/trim",
             trim_counted,
             ANY_TOKEN,
-            act=Act("trimDataset", "dataset"),
+            audit=AuditAction("trimDataset", "dataset"),
             body=Trim,
             example=_EXAMPLE,
             answer=Trimmed,
             refusals=(409, 429, 503),
-            inside=TRIM,
+            further_permission=TRIM,
         ),
     ),
     ApiRoute(
@@ -189,33 +189,33 @@ ROUTES = (
         "/v2/datasets/{id}/trim",
         trim,
         ANY_TOKEN,
-        act=Act("trimDataset", "dataset"),
+        audit=AuditAction("trimDataset", "dataset"),
         body=Trim,
         example=_EXAMPLE,
         answer=None,
         refusals=(409, 429, 503),
-        inside=TRIM,
+        further_permission=TRIM,
     ),
     ApiRoute(
         "POST",
         "/v2/datasets/{id}/vacuum",
         vacuum,
         ANY_TOKEN,
-        act=Act("vacuumDataset", "dataset"),
+        audit=AuditAction("vacuumDataset", "dataset"),
         answer=Vacuumed,
         refusals=(429, 503),
-        inside="vacuum:update on the dataset",
+        further_permission="vacuum:update on the dataset",
     ),
     ApiRoute(
         "POST",
         "/v2/datasets/_apl/delete",
         delete_matching,
         ANY_TOKEN,
-        act=Act("aplDelete", "dataset"),
+        audit=AuditAction("aplDelete", "dataset"),
         body=DeleteBody,
         example={"apl": "demo | where level == 'debug'", "endTime": "now-7d", "commit": False},
         answer=Deleted,
-        inside="query:read and data:delete on the dataset",
+        further_permission="query:read and data:delete on the dataset",
         refusals=(404, 409, 422, 429, 503),
     ),
 )

@@ -1,4 +1,4 @@
-"""Which of the media types that an answer can have a client accepts."""
+"""Content negotiation: the media types of a table of results."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,9 +17,9 @@ FORMATS: Mapping[str, Callable[[Result], bytes]] = {JSON: to_json, **PLAIN}
 
 
 def accepted(header: str) -> str:
-    """Return the media type that an answer can have and that an Accept header weighs most, of equals the first named.
+    """Return the supported media type with the highest weight in an Accept header, the first of equals.
 
-    A header without any is as none. Raise NotAcceptable where it names only others.
+    An empty header accepts any. Raise NotAcceptable where it names unsupported types only.
     """
     best, most = "", 0.0
     named = [[piece.strip().lower() for piece in part.split(";")] for part in header.split(",") if part.strip()]
@@ -34,7 +34,7 @@ def accepted(header: str) -> str:
 
 
 def _first_of(media_range: str) -> str:
-    """Return the media type of an answer that a range such as `text/*` means first; "" where it means none."""
+    """Return the first supported media type of a range such as `text/*`; "" for none."""
     if media_range in ("*/*", "*"):
         return JSON
     if media_range.endswith("/*"):

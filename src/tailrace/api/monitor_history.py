@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.monitor_bodies import RUN_FIELDS, AlertAnswer, HistoryEntryAnswer, MonitorStatusAnswer, RunHistory
-from tailrace.api.route import ApiRoute, Need
+from tailrace.api.route import ApiRoute, Permission
 from tailrace.api.services import Services, json_response
 from tailrace.api.stored_monitors import COLLECTION, monitor_document, stored_monitor
 from tailrace.api.times import moment, with_plus
@@ -138,7 +138,7 @@ ROUTES = (
         "GET",
         "/v2/monitors/{id}/history",
         get_history,
-        Need("monitors", "read"),
+        Permission("monitors", "read"),
         answer=list[AlertAnswer],
         parameters=(START_TIME, END_TIME),
     ),
@@ -146,7 +146,7 @@ ROUTES = (
         "GET",
         "/api/internal/monitors/history",
         get_run_histories,
-        Need("monitors", "read"),
+        Permission("monitors", "read"),
         answer=RunHistory,
         parameters=(MONITOR_IDS,),
         refusals=(404,),
@@ -155,7 +155,7 @@ ROUTES = (
         "GET",
         "/tailrace/v1/monitors/{id}",
         get_status,
-        Need("monitors", "read"),
+        Permission("monitors", "read"),
         answer=MonitorStatusAnswer,
         parameters=(START_TIME, END_TIME),
     ),

@@ -15,7 +15,7 @@ from tailrace.api import notifiers
 from tailrace.api.collection import Collection, new_id
 from tailrace.api.monitor_bodies import MonitorAnswer, MonitorBody
 from tailrace.api.notifiers import rfc3339_or_none
-from tailrace.api.route import QUERY, Act, ApiRoute, Need
+from tailrace.api.route import QUERY, ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.api.stored_monitors import COLLECTION, StoredMonitor, monitor_document, stored_monitor
 from tailrace.api.views import readable_view
@@ -192,38 +192,38 @@ _EXAMPLE = {
 }
 
 ROUTES = (
-    ApiRoute("GET", "/v2/monitors", list_monitors, Need("monitors", "read"), answer=list[MonitorAnswer]),
+    ApiRoute("GET", "/v2/monitors", list_monitors, Permission("monitors", "read"), answer=list[MonitorAnswer]),
     ApiRoute(
         "POST",
         "/v2/monitors",
         create_monitor,
-        Need("monitors", "create"),
-        act=Act("createMonitor", "monitor"),
+        Permission("monitors", "create"),
+        audit=AuditAction("createMonitor", "monitor"),
         body=MonitorBody,
         example=_EXAMPLE,
         answer=MonitorAnswer,
         refusals=(403,),
-        inside=QUERY,
+        further_permission=QUERY,
     ),
-    ApiRoute("GET", "/v2/monitors/{id}", get_monitor, Need("monitors", "read"), answer=MonitorAnswer),
+    ApiRoute("GET", "/v2/monitors/{id}", get_monitor, Permission("monitors", "read"), answer=MonitorAnswer),
     ApiRoute(
         "PUT",
         "/v2/monitors/{id}",
         update_monitor,
-        Need("monitors", "update"),
-        act=Act("updateMonitor", "monitor"),
+        Permission("monitors", "update"),
+        audit=AuditAction("updateMonitor", "monitor"),
         body=MonitorBody,
         example=_EXAMPLE,
         answer=MonitorAnswer,
         refusals=(403,),
-        inside=QUERY,
+        further_permission=QUERY,
     ),
     ApiRoute(
         "DELETE",
         "/v2/monitors/{id}",
         delete_monitor,
-        Need("monitors", "delete"),
-        act=Act("deleteMonitor", "monitor"),
+        Permission("monitors", "delete"),
+        audit=AuditAction("deleteMonitor", "monitor"),
         answer=None,
     ),
 )

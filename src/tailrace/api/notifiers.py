@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tailrace.access import Grant
 from tailrace.access.tokens import rfc3339
 from tailrace.api.collection import Collection, new_id
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
 from tailrace.monitors import Notifier, read_notifier
@@ -105,24 +105,24 @@ def _notifier_answer(document: Document) -> NotifierAnswer:
 _EXAMPLE = {"name": "Hook", "properties": {"webhook": {"url": "https://example.com/alerts"}}}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/notifiers", list_notifiers, Need("notifiers", "read"), answer=list[NotifierAnswer]),
+    ApiRoute("GET", "/v2/notifiers", list_notifiers, Permission("notifiers", "read"), answer=list[NotifierAnswer]),
     ApiRoute(
         "POST",
         "/v2/notifiers",
         create_notifier,
-        Need("notifiers", "create"),
-        act=Act("createNotifier", "notifier"),
+        Permission("notifiers", "create"),
+        audit=AuditAction("createNotifier", "notifier"),
         body=NotifierBody,
         example=_EXAMPLE,
         answer=NotifierAnswer,
     ),
-    ApiRoute("GET", "/v2/notifiers/{id}", get_notifier, Need("notifiers", "read"), answer=NotifierAnswer),
+    ApiRoute("GET", "/v2/notifiers/{id}", get_notifier, Permission("notifiers", "read"), answer=NotifierAnswer),
     ApiRoute(
         "PUT",
         "/v2/notifiers/{id}",
         update_notifier,
-        Need("notifiers", "update"),
-        act=Act("updateNotifier", "notifier"),
+        Permission("notifiers", "update"),
+        audit=AuditAction("updateNotifier", "notifier"),
         body=NotifierBody,
         example=_EXAMPLE,
         answer=NotifierAnswer,
@@ -131,8 +131,8 @@ ROUTES = (
         "DELETE",
         "/v2/notifiers/{id}",
         delete_notifier,
-        Need("notifiers", "delete"),
-        act=Act("deleteNotifier", "notifier"),
+        Permission("notifiers", "delete"),
+        audit=AuditAction("deleteNotifier", "notifier"),
         answer=None,
     ),
 )

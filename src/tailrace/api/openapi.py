@@ -1,4 +1,4 @@
-"""The OpenAPI document of everything that the server answers, made from the tables of routes and their types."""
+"""The OpenAPI document, generated from the tables of routes and their types."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ from tailrace.protocols.http import BodyDoc, ParameterDoc, Protocol, Route
 
 OPENAPI = "3.1.0"
 REFERENCE = "#/components/schemas/{name}"
-NEEDS = "x-tailrace-needs"  # member of an operation: what its token must be allowed
+NEEDS = "x-tailrace-needs"  # member of an operation: the permission of its token
 ABOUT = """\
 Events come in over the protocols of {every}, and are queried and managed by {api}'s API.
 
@@ -111,7 +111,7 @@ def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
     good: dict[str, Any] = {} if route.answer in (UNSET, None) else {JSON: route.answer}
     status = HTTPStatus.NO_CONTENT if route.answer is None else route.status
     refused = set(route.refusals)
-    if route.need is not None:
+    if route.permission is not None:
         refused |= {401, 403, 503}
     if "{" in route.path:
         refused.add(404)
@@ -125,7 +125,7 @@ def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
         _area(route),
         _first_line(route.handler),
         _needs(route),
-        () if route.need is None else tokens,
+        () if route.permission is None else tokens,
         route.parameters,
         {} if route.body is None else {JSON: BodyDoc(route.body, route.example)},
         {
@@ -161,12 +161,12 @@ def _of_protocol(route: Route, protocol: Protocol) -> Operation:
 
 
 def _needs(route: ApiRoute) -> str:
-    if route.need is None:
+    if route.permission is None:
         return ""
-    if route.need == ANY_TOKEN:
-        return route.inside or "any valid token"
-    needed = f"{route.need.capability}:{route.need.action}"
-    return f"{needed}, {route.inside}" if route.inside else needed
+    if route.permission == ANY_TOKEN:
+        return route.further_permission or "any valid token"
+    needed = f"{route.permission.capability}:{route.permission.action}"
+    return f"{needed}, {route.further_permission}" if route.further_permission else needed
 
 
 def _area(route: ApiRoute) -> str:
@@ -198,7 +198,7 @@ def _credentials(protocols: Sequence[Protocol]) -> dict[str, Any]:
 
 
 def _types(operation: Operation) -> Iterator[Any]:
-    """Every type of an operation that msgspec is asked for."""
+    """Yield every type of an operation that needs a schema."""
     kinds = [each.type for each in operation.parameters]
     kinds += [body.type for body in operation.bodies.values()]
     kinds += [kind for answer in operation.answers.values() for kind in answer.values()]
@@ -207,9 +207,9 @@ def _types(operation: Operation) -> Iterator[Any]:
 
 
 def _schemas(kinds: Sequence[Any]) -> tuple[Types, dict[str, Any]]:
-    """Return what gives the schema of a type, and the schemas that those refer to."""
+    """Return a function from a type to its schema, and the component schemas that those refer to."""
     schemas, components = _with_short_names(*msgspec.json.schema_components(kinds, ref_template=REFERENCE))
-    known = dict(zip(map(repr, kinds), schemas, strict=True))  # not all of them can be hashed
+    known = dict(zip(map(repr, kinds), schemas, strict=True))  # by repr, as some cannot be hashed
 
     def schema(kind: Any) -> dict[str, Any]:
         if isinstance(kind, tuple):

@@ -7,17 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, Organisation, allows
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.events import NotFound
 
 PLAN = "enterprise"  # a name outside of Axiom's list breaks its command line
 UNLIMITED = 0  # in a limit of the license
-ZERO_TIME = "0001-01-01T00:00:00Z"  # Go's, for a time that there is none of
+ZERO_TIME = "0001-01-01T00:00:00Z"  # Go's zero time, for none
 
 
 class License(Struct, frozen=True, rename="camel"):
-    """What an organisation may use; nothing is limited here but by the server's settings, so that 0 is no limit."""
+    """The limits of an organisation; all are 0, no limit: the server's settings limit it."""
 
     id: str
     issuer: str
@@ -63,30 +63,30 @@ class Org(Struct, frozen=True, rename="camel"):
 
 
 class OrgName(Struct):
-    """What an organisation is to be called."""
+    """The new name of an organisation."""
 
     name: str
 
 
 async def list_organisations(request: Request, services: Services, grant: Grant) -> Response:
-    """Return the organisations of the token's user; of an API token the one that it is for."""
+    """Return the organisations of the token's user, or the one of an API token."""
     return json_response(await asyncio.to_thread(_visible_orgs, services, grant))
 
 
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
-    """Make an organisation, which the token's user owns. Only an owner of the first one may."""
+    """Create an organisation, owned by the token's user, who must be an owner of the first one."""
     wanted = await read_json(request, OrgName)
     made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, actor=grant)
     return json_response(await asyncio.to_thread(_org, services, made, "owner"))
 
 
 async def get_organisation(request: Request, services: Services, grant: Grant) -> Response:
-    """One of the organisations that `list_organisations` has."""
+    """Return an organisation of the token's user."""
     return json_response(await asyncio.to_thread(_find_org, services, grant, request.path_params["id"]))
 
 
 async def update_organisation(request: Request, services: Services, grant: Grant) -> Response:
-    """Call the organisation that the token is used for something else; its id stays."""
+    """Rename the organisation of the request; its id stays."""
     wanted = await read_json(request, OrgName)
     name = request.path_params["id"]
     if name != grant.organisation:
@@ -150,20 +150,20 @@ ROUTES = (
         "/v2/orgs",
         create_organisation,
         ANY_TOKEN,
-        act=Act("createOrg", "org"),
+        audit=AuditAction("createOrg", "org"),
         body=OrgName,
         example=_EXAMPLE,
         answer=Org,
         refusals=(409,),
-        inside="an owner of the first organisation",
+        further_permission="an owner of the first organisation",
     ),
     ApiRoute("GET", "/v2/orgs/{id}", get_organisation, ANY_TOKEN, answer=Org),
     ApiRoute(
         "PUT",
         "/v2/orgs/{id}",
         update_organisation,
-        Need("billing", "update"),
-        act=Act("updateOrg", "org"),
+        Permission("billing", "update"),
+        audit=AuditAction("updateOrg", "org"),
         body=OrgName,
         example=_EXAMPLE,
         answer=Org,

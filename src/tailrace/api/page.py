@@ -1,4 +1,4 @@
-"""The API's document as one page of HTML, which needs no script and nothing from elsewhere."""
+"""The OpenAPI document as one HTML page, without scripts or other files."""
 
 import html
 import json
@@ -11,7 +11,7 @@ from tailrace.api.media import JSON
 
 Document = Mapping[str, Any]
 
-URL = "http://127.0.0.1:8080"  # of the examples, where it is not known which address the page is read from
+URL = "http://127.0.0.1:8080"  # in the examples, where the server's URL is not known
 _CODE = re.compile(r"`([^`]+)`")
 _NAME = re.compile(r"{(\w+)}")
 _STYLE = """
@@ -144,7 +144,7 @@ def curl(method: str, path: str, operation: Mapping[str, Any], document: Documen
 
 
 def _quoted(url: str) -> str:
-    """In quotes, whatever the address that is put in later: an IPv6 one has brackets."""
+    """Return the URL in quotes, as the server's URL that replaces URL later may have brackets (IPv6)."""
     quoted = shlex.quote(url)
     return quoted if quoted != url else f"'{url}'"
 
@@ -169,7 +169,7 @@ def _object(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return what a schema takes, in words, as HTML."""
+    """Return a description of a schema as HTML."""
     if "$ref" in schema:
         name = html.escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#object-{name}">{name}</a>'
@@ -187,5 +187,5 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """Prose with code between backquotes, as HTML."""
+    """Return text with code in backquotes as HTML."""
     return _CODE.sub(r"<code>\1</code>", html.escape(text))

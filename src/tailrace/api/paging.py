@@ -1,4 +1,4 @@
-"""The part of a list that `limit` and `offset` of the query string ask for."""
+"""Paging of lists by `limit` and `offset` in the query string."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def page(request: Request, items: Sequence[T]) -> list[T]:
-    """Raise BadRequest for a limit beyond 1 to MAX_LIMIT, or an offset below 0."""
+    """Return the page of the items; raise BadRequest for a limit outside 1 to MAX_LIMIT or an offset below 0."""
     offset = _number(request, "offset", 0, least=0)
     limit = _number(request, "limit", DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
     return list(items[offset : offset + limit])
@@ -30,7 +30,7 @@ def _number(request: Request, name: str, default: int, *, least: int, most: int 
     text = request.query_params.get(name)
     if text is None:
         return default
-    # Not more digits than the greatest integer of 64 bits has.
+    # At most as many digits as a 64-bit integer has.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
     if number < least or (most is not None and number > most):
         raise BadRequest(f"{name} is {text[:40]!r}, but it may be {least} to {most or 'any number'}")

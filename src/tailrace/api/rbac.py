@@ -8,30 +8,30 @@ from starlette.responses import Response
 from tailrace.access import Grant, GroupBody, RoleBody
 from tailrace.access.rbac import CustomRole, UserGroup
 from tailrace.api.audit import note
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 
 
 async def list_roles(request: Request, services: Services, grant: Grant) -> Response:
-    """Return the roles that the organisation made; the built-in ones, such as admin, are not among them."""
+    """Return the custom roles of the organisation, without built-in ones such as admin."""
     return json_response(await asyncio.to_thread(services.access.rbac.list_roles, grant.organisation))
 
 
 async def create_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a role, which may not allow more than the token does."""
+    """Create a role, which may not allow more than the token does."""
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, actor=grant))
 
 
 async def get_role(request: Request, services: Services, grant: Grant) -> Response:
-    """One role."""
+    """Return a role."""
     role = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.rbac.get_role, role, grant.organisation))
 
 
 async def update_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place, in force from the next use of its users' tokens on."""
+    """Replace a role, from the next use of its users' tokens on."""
     wanted = await read_json(request, RoleBody)
     note(request, members=wanted.members or [])
     role = request.path_params["id"]
@@ -39,7 +39,7 @@ async def update_role(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def delete_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it: users whose role it was have the role none then."""
+    """Delete a role: users with it get the role none."""
     await asyncio.to_thread(services.access.rbac.delete_role, request.path_params["id"], actor=grant)
     return no_content()
 
@@ -50,20 +50,20 @@ async def list_groups(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def create_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a group, whose members have its roles beside their own."""
+    """Create a group, whose members have its roles in addition to their own."""
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
     return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, actor=grant))
 
 
 async def get_group(request: Request, services: Services, grant: Grant) -> Response:
-    """One group."""
+    """Return a group."""
     group = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.rbac.get_group, group, grant.organisation))
 
 
 async def update_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place: members and roles that are not given any more are gone."""
+    """Replace a group, with its members and roles."""
     wanted = await read_json(request, GroupBody)
     note(request, members=wanted.members or [], roles=wanted.roles or [])
     group = request.path_params["id"]
@@ -71,7 +71,7 @@ async def update_group(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def delete_group(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it; its members keep their own roles."""
+    """Delete a group; its members keep their own roles."""
     await asyncio.to_thread(services.access.rbac.delete_group, request.path_params["id"], actor=grant)
     return no_content()
 
@@ -80,25 +80,25 @@ _ROLE_BODY_EXAMPLE = {"name": "Reader of the shop", "datasetCapabilities": {"dem
 _GROUP_BODY_EXAMPLE = {"name": "On call", "members": [], "roles": []}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/rbac/roles", list_roles, Need("rbac", "read"), answer=list[CustomRole]),
+    ApiRoute("GET", "/v2/rbac/roles", list_roles, Permission("rbac", "read"), answer=list[CustomRole]),
     ApiRoute(
         "POST",
         "/v2/rbac/roles",
         create_role,
-        Need("rbac", "create"),
-        act=Act("createRole", "role"),
+        Permission("rbac", "create"),
+        audit=AuditAction("createRole", "role"),
         body=RoleBody,
         example=_ROLE_BODY_EXAMPLE,
         answer=CustomRole,
         refusals=(404, 409),
     ),
-    ApiRoute("GET", "/v2/rbac/roles/{id}", get_role, Need("rbac", "read"), answer=CustomRole),
+    ApiRoute("GET", "/v2/rbac/roles/{id}", get_role, Permission("rbac", "read"), answer=CustomRole),
     ApiRoute(
         "PUT",
         "/v2/rbac/roles/{id}",
         update_role,
-        Need("rbac", "update"),
-        act=Act("updateRole", "role"),
+        Permission("rbac", "update"),
+        audit=AuditAction("updateRole", "role"),
         body=RoleBody,
         example=_ROLE_BODY_EXAMPLE,
         answer=CustomRole,
@@ -108,30 +108,30 @@ ROUTES = (
         "DELETE",
         "/v2/rbac/roles/{id}",
         delete_role,
-        Need("rbac", "delete"),
-        act=Act("deleteRole", "role"),
+        Permission("rbac", "delete"),
+        audit=AuditAction("deleteRole", "role"),
         answer=None,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/rbac/groups", list_groups, Need("rbac", "read"), answer=list[UserGroup]),
+    ApiRoute("GET", "/v2/rbac/groups", list_groups, Permission("rbac", "read"), answer=list[UserGroup]),
     ApiRoute(
         "POST",
         "/v2/rbac/groups",
         create_group,
-        Need("rbac", "create"),
-        act=Act("createGroup", "group"),
+        Permission("rbac", "create"),
+        audit=AuditAction("createGroup", "group"),
         body=GroupBody,
         example=_GROUP_BODY_EXAMPLE,
         answer=UserGroup,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/rbac/groups/{id}", get_group, Need("rbac", "read"), answer=UserGroup),
+    ApiRoute("GET", "/v2/rbac/groups/{id}", get_group, Permission("rbac", "read"), answer=UserGroup),
     ApiRoute(
         "PUT",
         "/v2/rbac/groups/{id}",
         update_group,
-        Need("rbac", "update"),
-        act=Act("updateGroup", "group"),
+        Permission("rbac", "update"),
+        audit=AuditAction("updateGroup", "group"),
         body=GroupBody,
         example=_GROUP_BODY_EXAMPLE,
         answer=UserGroup,
@@ -141,8 +141,8 @@ ROUTES = (
         "DELETE",
         "/v2/rbac/groups/{id}",
         delete_group,
-        Need("rbac", "delete"),
-        act=Act("deleteGroup", "group"),
+        Permission("rbac", "delete"),
+        audit=AuditAction("deleteGroup", "group"),
         answer=None,
         refusals=(409,),
     ),

@@ -1,17 +1,17 @@
-"""The requests that the server refused of late, for who runs it."""
+"""The requests that the server refused lately, for its operator."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant
 from tailrace.api.paging import LIMIT, OFFSET, page
-from tailrace.api.route import ApiRoute, Need
+from tailrace.api.route import ApiRoute, Permission
 from tailrace.api.services import Services, json_response
 from tailrace.events.outcome import Refusal
 
 
 async def list_refusals(request: Request, services: Services, grant: Grant) -> Response:
-    """Return the requests refused since the server started, as a whole or some of their events; the latest first."""
+    """Return the latest requests that were refused, or some of whose events were, latest first."""
     return json_response(page(request, services.refusals()))
 
 
@@ -20,7 +20,7 @@ ROUTES = (
         "GET",
         "/tailrace/v1/refusals",
         list_refusals,
-        Need("server", "read"),
+        Permission("server", "read"),
         answer=list[Refusal],
         parameters=(LIMIT, OFFSET),
     ),

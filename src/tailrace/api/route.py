@@ -1,4 +1,4 @@
-"""What a route of the API is: a method and a path, what answers it, what it needs, and how it is documented."""
+"""A route of the API: its method, path and handler, the permission it needs, its audit action and documentation."""
 
 from typing import Any
 
@@ -9,27 +9,27 @@ from tailrace.api.services import Handler
 from tailrace.protocols.http import ParameterDoc
 
 
-class Need(Struct, frozen=True):
-    """What a token must be allowed on the organisation, as in Axiom's `orgCapabilities`."""
+class Permission(Struct, frozen=True):
+    """What a token must be allowed to do in the organisation, as in Axiom's `orgCapabilities`."""
 
     capability: str
     action: str
 
 
-class Act(Struct, frozen=True):
-    """What the audit trail calls a change."""
+class AuditAction(Struct, frozen=True):
+    """What the audit trail says of a change."""
 
     action: str  # as Axiom's trail has it, such as createDataset
-    resource: str  # what sort of thing is changed, such as dataset
+    resource: str  # the type of what is changed, such as dataset
 
 
-ANY_TOKEN = Need("", "")  # a valid token; the handler looks at what it may do where that depends on the request
+ANY_TOKEN = Permission("", "")  # any valid token; the handler checks permissions that depend on the request
 PUBLIC = None  # no token
-QUERY = "query:read on the datasets"  # as what a handler asks of the token
+QUERY = "query:read on the datasets"  # as `further_permission`
 
 
 class ApiRoute(Struct, frozen=True):
-    """A method and a path, what answers it, what a token needs for it, and what goes in and out.
+    """A method and a path with a handler, the permission it needs, and the types of its body and answer.
 
     The handler's docstring is its summary. The statuses that follow from the rest need not be given: 400, 408, 413 and
     429 of a body, 401 and 403 of a token, 404 of a parameter in the path.
@@ -38,17 +38,17 @@ class ApiRoute(Struct, frozen=True):
     method: str
     path: str  # a segment in braces is a parameter
     handler: Handler
-    need: Need | None
-    act: Act | None = None  # what a good answer adds to the audit trail; None where nothing is changed
-    body: Any = None  # the type that the handler decodes its JSON body to; None where it takes none
-    example: Any = UNSET  # of the body, as the document shows it
-    answer: Any = UNSET  # the type of its JSON answer, a tuple of several, None for one without a body
-    status: int = 200  # of a good answer; one without a body is 204
+    permission: Permission | None
+    audit: AuditAction | None = None  # of a successful request; None where nothing is changed
+    body: Any = None  # the type of its JSON body; None for none
+    example: Any = UNSET  # of the body, in the documentation
+    answer: Any = UNSET  # the type of its JSON answer, a tuple of types, None for no body
+    status: int = 200  # of success; without a body it is 204
     parameters: tuple[ParameterDoc, ...] = ()  # of the query string and the headers
-    refusals: tuple[int, ...] = ()  # statuses of errors that do not follow from the rest
+    refusals: tuple[int, ...] = ()  # further statuses of errors
     media: dict[str, Any] = {}  # further answers by media type, each with its type or JSON Schema
-    failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
-    inside: str = ""  # what the handler itself asks of the token, where that depends on the request
+    failures: dict[int, Any] = {}  # types of errors with another body than usual, by status
+    further_permission: str = ""  # that the handler checks, in words
 
 
 def under(prefixes: tuple[str, ...], *routes: ApiRoute) -> tuple[ApiRoute, ...]:

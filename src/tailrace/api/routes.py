@@ -1,4 +1,4 @@
-"""Every route of the API, from the modules that answer them."""
+"""The table of all routes of the API."""
 
 from tailrace.api import (
     annotations,
@@ -28,8 +28,8 @@ from tailrace.api import (
 )
 from tailrace.api.route import ApiRoute
 
-# In the order of the document. The first route that fits a request answers it: those of names that a dataset could
-# have, as in /v1/datasets/_fields, are before those of one dataset.
+# In the order of the documentation. The first match wins: fixed paths that could be the name of a dataset, such as
+# /v1/datasets/_fields, come before those with a dataset in the path.
 ROUTES: tuple[ApiRoute, ...] = (
     *apl.ROUTES,
     *statistics.ROUTES,

@@ -1,4 +1,4 @@
-"""The queries that users saved by running them."""
+"""Queries that were saved as they were run."""
 
 import time
 import uuid
@@ -12,15 +12,15 @@ from tailrace.events import NotFound
 from tailrace.storage.database import Database
 from tailrace.storage.tables import query_history, timestamp
 
-MAX_HISTORY = 10_000  # saved queries; the oldest give way
+MAX_HISTORY = 10_000  # saved queries; beyond it the oldest are deleted
 
 
 class SavedQuery(Struct, frozen=True, rename="camel"):
-    """A query as it was sent, with the kind that the client gave it."""
+    """A query as it was sent, with its kind as the client named it."""
 
     id: str
     kind: str
-    dataset: str  # that it was sent to; "" where the query itself names them
+    dataset: str  # in the path of the request; "" where the query names its datasets
     who: str  # id of the user
     created: str  # RFC 3339, UTC
     query: dict[str, Any]
@@ -34,7 +34,7 @@ class SavedQueryStore:
         self._clock = clock
 
     def save(self, kind: str, query: Mapping[str, Any], *, dataset: str, who: str) -> str:
-        """Save a query and return its id; of more than MAX_HISTORY the oldest give way."""
+        """Save a query and return its id; delete the oldest beyond MAX_HISTORY."""
         query_id = str(uuid.uuid4())
         created = timestamp(self._clock())
         with self._database.changing() as connection:
@@ -50,7 +50,7 @@ class SavedQueryStore:
         return query_id
 
     def get(self, query_id: str, *, who: str) -> SavedQuery:
-        """Return a query that the user saved; raise NotFound."""
+        """Return a saved query of a user; raise NotFound."""
         mine = (query_history.c.id == query_id) & (query_history.c.who == who)
         with self._database.reading() as connection:
             row = connection.execute(select(query_history).where(mine)).first()

@@ -1,4 +1,4 @@
-"""What the API's handlers work with, and how they read a request and write an answer."""
+"""The parts of the server that handlers use, and functions that read a request and write an answer."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -30,21 +30,21 @@ T = TypeVar("T")
 
 
 class ServerHealth(Struct, frozen=True):
-    """Whether the server can take events and answer queries, and why not."""
+    """Whether the server can ingest and query, and why not."""
 
     reason: str = ""  # empty when it can
-    degraded: tuple[str, ...] = ()  # what of it cannot be used, while all else can
+    degraded: tuple[str, ...] = ()  # parts that cannot be used
 
 
 class Monitoring(Struct, frozen=True, eq=False):
-    """What the API needs of the monitors that run."""
+    """The interface of the running monitors to the API."""
 
     store: MonitorStore
-    changed: Callable[[str], None]  # takes note of a monitor, by its id, that was made, changed or deleted
+    changed: Callable[[str], None]  # called with the id of a monitor that was created, updated or deleted
 
 
 class Services(Struct, frozen=True, eq=False):
-    """The parts of the server that the API speaks with."""
+    """The parts of the server that handlers use."""
 
     access: Access
     lake: Lake
@@ -53,7 +53,7 @@ class Services(Struct, frozen=True, eq=False):
     running: set[Interrupt]  # of the queries under way
     health: Callable[[], Awaitable[ServerHealth]]
     metrics: Callable[[], bytes]  # in the Prometheus text format
-    closed: Callable[[], TailraceError | None]  # why datasets cannot be read or changed now
+    closed: Callable[[], TailraceError | None]  # why datasets cannot be used now, None where they can
     documents: DocumentStore
     fields: FieldStore
     saved_queries: SavedQueryStore
@@ -62,8 +62,8 @@ class Services(Struct, frozen=True, eq=False):
     monitoring: Monitoring
     record: Callable[[AuditEntry], Awaitable[None]]  # into the audit trail
     protocols: Sequence[Protocol] = PROTOCOLS
-    refusals: Callable[[], Sequence[Refusal]] = tuple  # of requests, the latest first
-    vacuuming: set[str] = set()  # names of datasets
+    refusals: Callable[[], Sequence[Refusal]] = tuple  # latest first
+    vacuuming: set[str] = set()  # names of the datasets being vacuumed
 
     def snapshot(self, dataset: str) -> Snapshot:
         """Return a snapshot of a dataset, within the time of a query; raise TailraceError."""
@@ -76,7 +76,7 @@ class Services(Struct, frozen=True, eq=False):
         return self.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
 
 
-# A public route has no grant, every other one has.
+# The grant is None for public routes only.
 Handler = Callable[[Request, Services, Any], Awaitable[Response]]
 
 
@@ -96,7 +96,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:
-    """JSON as `kind`; raise BadRequest for what does not fit it."""
+    """Return JSON as `kind`; raise BadRequest for what does not fit it."""
     try:
         return msgspec.json.decode(body, type=kind)
     except RecursionError as error:

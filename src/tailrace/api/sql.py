@@ -54,7 +54,7 @@ ROUTES = (
         example={"sql": "SELECT level, count(*) AS n FROM demo GROUP BY ALL ORDER BY n DESC"},
         answer=Answer,
         refusals=(404, 406, 422, 429),
-        inside=QUERY,
+        further_permission=QUERY,
         media=TABLES,
     ),
 )

@@ -1,4 +1,4 @@
-"""Saved queries over HTTP: what Axiom's API calls starred queries."""
+"""Starred queries over HTTP: queries that users save under a name."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from tailrace.access import Grant, allows, require
 from tailrace.access.capabilities import EVERY_DATASET
 from tailrace.api.collection import Collection, require_on
 from tailrace.api.paging import LIMIT, OFFSET, page
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, under
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, NotFound, checked_text
 from tailrace.protocols.http import ParameterDoc
@@ -23,37 +23,37 @@ CAPABILITY = "starredQueries"
 KIND = "apl"
 MAX_NAME_LENGTH = 256  # characters
 MAX_QUERY_LENGTH = 500_000  # characters of its APL, as Axiom's document of dashboards has it
-ALL = "all"  # as `who`: everybody's
-TEAM = "team"  # as `who`: everybody's but one's own
+ALL = "all"  # as `who`: of all users
+TEAM = "team"  # as `who`: of all other users
 
 
 class StarredQueryBody(Struct):
-    """What a client sends; null for what is not set."""
+    """A starred query to create or replace; null counts as not given."""
 
     name: str
     query: dict[str, Any]  # at least its "apl"
     kind: str = KIND
-    dataset: str | None = None  # where the query itself names its datasets: none
-    who: str | None = None  # whose it is; null for the token's user
+    dataset: str | None = None  # none where the query names its datasets
+    who: str | None = None  # id of the user that owns it; null for the token's user
     metadata: dict[str, Any] | None = None
 
 
 class StarredQuery(Struct, frozen=True):
-    """A saved query as Axiom's clients have it."""
+    """A starred query as Axiom's clients have it."""
 
     id: str
     kind: str
     name: str
-    who: str  # id of the user whose it is
+    who: str  # id of the user that owns it
     dataset: str
     query: dict[str, Any]
     metadata: dict[str, Any]
 
 
 async def list_starred_queries(request: Request, services: Services, grant: Grant) -> Response:
-    """One's own, or those of `who`: a user's id, "team" for the others', "all".
+    """Return the user's own starred queries, or those of `who`: the id of a user, "team" for all others, "all".
 
-    `dataset` and `qs`, a part of the name or of the APL, choose among them.
+    `dataset` and `qs`, a part of the name or of the APL, filter them.
     """
     parameters = request.query_params
     who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
@@ -70,7 +70,7 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
 
 
 async def create_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Keep one, of the token's user unless `who` names another."""
+    """Create a starred query, owned by the token's user unless `who` names another."""
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_validated_body, wanted, services, grant, grant.user_id)
     _require_on_dataset(grant, "create", body["dataset"])
@@ -79,19 +79,19 @@ async def create_starred_query(request: Request, services: Services, grant: Gran
 
 
 async def get_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them."""
+    """Return a starred query."""
     return json_response(await _find(request, services, grant, "read"))
 
 
 async def update_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place."""
+    """Replace a starred query."""
     before = await _find(request, services, grant, "update")
     wanted = await read_json(request, StarredQueryBody)
     body = await asyncio.to_thread(_validated_body, wanted, services, grant, before.who)
     _require_on_dataset(grant, "update", body["dataset"])
 
     def changed(now: Document) -> dict[str, Any]:
-        _require_on_dataset(grant, "update", now.body["dataset"])  # another request may have moved it
+        _require_on_dataset(grant, "update", now.body["dataset"])  # it may have moved to another dataset meanwhile
         return body if wanted.who else {**body, "who": now.body["who"]}
 
     document = await Collection(COLLECTION, services, grant).replace(before.id, changed)
@@ -99,14 +99,14 @@ async def update_starred_query(request: Request, services: Services, grant: Gran
 
 
 async def delete_starred_query(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it."""
+    """Delete a starred query."""
     query = await _find(request, services, grant, "delete")
     await Collection(COLLECTION, services, grant).delete(query.id)
     return no_content()
 
 
 def _allows_on_dataset(grant: Grant, action: str, dataset: str) -> bool:
-    # A query that names its datasets itself may be of any of them.
+    # A query without a dataset of its own may name any.
     return allows(grant, capability=CAPABILITY, action=action, dataset=dataset or EVERY_DATASET)
 
 
@@ -129,7 +129,7 @@ async def _find(request: Request, services: Services, grant: Grant, action: str)
 
 
 def _validated_body(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
-    """Return the body to be stored; raise BadRequest for what is against the rules of Axiom's document."""
+    """Return the body to store; raise BadRequest for a value that Axiom's API does not allow."""
     apl = wanted.query.get("apl")
     if wanted.kind != KIND:
         raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")
@@ -154,7 +154,7 @@ def _validated_body(wanted: StarredQueryBody, services: Services, grant: Grant, 
 
 def _starred_query(document: Document) -> StarredQuery:
     query = document.body["query"]
-    query = {**query, "queryOptions": query.get("queryOptions") or {}}  # which Axiom's clients read from every one
+    query = {**query, "queryOptions": query.get("queryOptions") or {}}  # Axiom's clients require it
     return msgspec.convert({"id": document.id, **document.body, "query": query}, StarredQuery)
 
 
@@ -173,18 +173,18 @@ ROUTES = (
             ANY_TOKEN,
             answer=list[StarredQuery],
             parameters=(WHO, OF_DATASET, TEXT, LIMIT, OFFSET),
-            inside="starredQueries:read on the dataset",
+            further_permission="starredQueries:read on the dataset",
         ),
         ApiRoute(
             "POST",
             "/apl-starred-queries",
             create_starred_query,
             ANY_TOKEN,
-            act=Act("createStarredQuery", "starredQuery"),
+            audit=AuditAction("createStarredQuery", "starredQuery"),
             body=StarredQueryBody,
             example=_EXAMPLE,
             answer=StarredQuery,
-            inside="starredQueries:create on the dataset",
+            further_permission="starredQueries:create on the dataset",
         ),
         ApiRoute(
             "GET",
@@ -192,27 +192,27 @@ ROUTES = (
             get_starred_query,
             ANY_TOKEN,
             answer=StarredQuery,
-            inside="starredQueries:read on the dataset",
+            further_permission="starredQueries:read on the dataset",
         ),
         ApiRoute(
             "PUT",
             "/apl-starred-queries/{id}",
             update_starred_query,
             ANY_TOKEN,
-            act=Act("updateStarredQuery", "starredQuery"),
+            audit=AuditAction("updateStarredQuery", "starredQuery"),
             body=StarredQueryBody,
             example=_EXAMPLE,
             answer=StarredQuery,
-            inside="starredQueries:update on the dataset",
+            further_permission="starredQueries:update on the dataset",
         ),
         ApiRoute(
             "DELETE",
             "/apl-starred-queries/{id}",
             delete_starred_query,
             ANY_TOKEN,
-            act=Act("deleteStarredQuery", "starredQuery"),
+            audit=AuditAction("deleteStarredQuery", "starredQuery"),
             answer=None,
-            inside="starredQueries:delete on the dataset",
+            further_permission="starredQueries:delete on the dataset",
         ),
     ),
 )

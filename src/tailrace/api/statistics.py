@@ -1,4 +1,4 @@
-"""What datasets hold, over HTTP: their fields, and figures of their size and time."""
+"""Fields and statistics of datasets over HTTP."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ class DatasetFields(Struct, frozen=True, rename="camel"):
 
 
 class DatasetInfoAnswer(Struct, frozen=True, rename="camel"):
-    """Figures of a dataset.
+    """Statistics of a dataset.
 
     Of the input is told what was received since the dataset was made, that included which was deleted: events, and
     their bytes as lines of JSON. The others are of what it holds; compressed is what its files take up on the disk.
@@ -66,7 +66,7 @@ class DatasetInfoAnswer(Struct, frozen=True, rename="camel"):
 
 
 class StatisticsAnswer(Struct, frozen=True, rename="camel"):
-    """Figures of all datasets that the token may query, and their sums."""
+    """Statistics of all datasets that the token may query, and their sums."""
 
     datasets: list[DatasetInfoAnswer]
     num_blocks: int
@@ -78,7 +78,7 @@ class StatisticsAnswer(Struct, frozen=True, rename="camel"):
 
 
 class FieldsBody(Struct, rename="camel"):
-    """Which datasets are asked for; none is all."""
+    """The names of datasets; none for all."""
 
     datasets: list[str] | None = None
 
@@ -89,7 +89,7 @@ async def all_fields(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def chosen_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """Return the fields of the datasets in the body, of all where it names none."""
+    """Return the fields of the datasets in the body, or of all that the token may query."""
     body = await read_json(request, FieldsBody | None)  # type: ignore[arg-type]
     return json_response(await asyncio.to_thread(_fields_of, services, grant, body.datasets if body else None))
 
@@ -101,21 +101,21 @@ async def dataset_fields(request: Request, services: Services, grant: Grant) -> 
 
 
 async def info(request: Request, services: Services, grant: Grant) -> Response:
-    """Figures of a dataset: events, bytes, times, fields."""
+    """Return statistics of a dataset: events, bytes, times, fields."""
     name = request.path_params["id"]
     require_query(grant, name)
     return json_response(await asyncio.to_thread(_info, services, name))
 
 
 async def stats(request: Request, services: Services, grant: Grant) -> Response:
-    """Figures of every dataset that the token may query, and their sums."""
+    """Return statistics of every dataset that the token may query, and their sums."""
 
     def collect() -> StatisticsAnswer:
         found = []
         for name in _readable(services, grant):
             try:
                 found.append(_info(services, name))
-            except TailraceError:  # dropped, or not to be opened, meanwhile
+            except TailraceError:  # dropped or damaged meanwhile
                 continue
         stored, compressed = sum(each.input_bytes for each in found), sum(each.compressed_bytes for each in found)
         return StatisticsAnswer(
@@ -210,7 +210,7 @@ def _info(services: Services, name: str) -> DatasetInfoAnswer:
 
 
 def _human(size: int) -> str:
-    """Return a size for people, in powers of 1000."""
+    """Return a size as text, in powers of 1000."""
     amount = float(size)
     for unit in _UNITS[:-1]:
         if amount < 1000:
@@ -222,7 +222,9 @@ def _human(size: int) -> str:
 ROUTES = (
     *under(
         ("/v1", "/api/v1"),
-        ApiRoute("GET", "/datasets/_fields", all_fields, ANY_TOKEN, answer=list[DatasetFields], inside=QUERY),
+        ApiRoute(
+            "GET", "/datasets/_fields", all_fields, ANY_TOKEN, answer=list[DatasetFields], further_permission=QUERY
+        ),
         ApiRoute(
             "POST",
             "/datasets/_fields",
@@ -232,10 +234,12 @@ ROUTES = (
             example={"datasets": ["demo"]},
             answer=list[DatasetFields],
             refusals=(404,),
-            inside=QUERY,
+            further_permission=QUERY,
         ),
-        ApiRoute("GET", "/datasets/_stats", stats, ANY_TOKEN, answer=StatisticsAnswer, inside=QUERY),
-        ApiRoute("GET", "/datasets/{id}/info", info, ANY_TOKEN, answer=DatasetInfoAnswer, inside=QUERY),
+        ApiRoute("GET", "/datasets/_stats", stats, ANY_TOKEN, answer=StatisticsAnswer, further_permission=QUERY),
+        ApiRoute("GET", "/datasets/{id}/info", info, ANY_TOKEN, answer=DatasetInfoAnswer, further_permission=QUERY),
     ),
-    ApiRoute("GET", "/v2/datasets/{id}/fields", dataset_fields, ANY_TOKEN, answer=list[FieldAnswer], inside=QUERY),
+    ApiRoute(
+        "GET", "/v2/datasets/{id}/fields", dataset_fields, ANY_TOKEN, answer=list[FieldAnswer], further_permission=QUERY
+    ),
 )

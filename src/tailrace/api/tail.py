@@ -1,4 +1,4 @@
-"""Live tail over HTTP: the events of a dataset, as server-sent events, from when they are acknowledged."""
+"""Live tail over HTTP: the events of a dataset as server-sent events, as soon as they are acknowledged."""
 
 import asyncio
 import math
@@ -22,14 +22,14 @@ from tailrace.tail import Missed, Reader, message
 
 T = TypeVar("T")
 
-CHECK_S = 0.5  # between two looks whether the token is still good and the dataset still there
+CHECK_S = 0.5  # between two checks that the token is valid and the dataset exists
 WHERE = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
-OVER = "end"  # the name of the last event of a stream that the server ends
+OVER = "end"  # name of the event before the server ends a stream
 MISSED = "missed"
 
 
 async def tail(request: Request, services: Services, grant: Grant) -> Response:
-    """Events of a dataset as they are acknowledged, filtered by a condition in APL."""
+    """Stream the events of a dataset as they are acknowledged, filtered by a condition in APL."""
     dataset = request.path_params["dataset"]
     require_query(grant, dataset)
     services.lake.check(dataset)
@@ -42,14 +42,14 @@ async def tail(request: Request, services: Services, grant: Grant) -> Response:
 
 
 class TailResponse(Response):
-    """The stream; it ends when the client hangs up, the token or the dataset is no more, or the server stops."""
+    """The stream; it ends when the client disconnects, the token or the dataset is gone, or the server stops."""
 
     media_type = "text/event-stream"
 
     def __init__(
         self, request: Request, services: Services, grant: Grant, dataset: str, predicate: Predicate | None
     ) -> None:
-        # The last is for nginx, which would keep the events back.
+        # The last is for nginx, which would buffer the stream.
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._request = request
@@ -89,7 +89,7 @@ class TailResponse(Response):
             if over:
                 break
         if not gone.done():
-            # A client that does not read does not get to see it, and holds nothing up.
+            # A client that does not read must not delay this.
             last = asyncio.ensure_future(_send(send, message(OVER, {"reason": over}), more=False))
             await asyncio.wait({last}, timeout=CHECK_S)
             last.cancel()
@@ -111,9 +111,7 @@ class TailResponse(Response):
         *,
         timeout_s: float = math.inf,
     ) -> tuple[str, T | None]:
-        """Return what the work returns, None where it is not done in time; before that, why the stream is over, if it
-        is.
-        """
+        """Return why the stream is over, "" if it is not, and the result of the work, None at a timeout."""
         doing = asyncio.ensure_future(work)
         end_s = time.monotonic() + timeout_s
         try:
@@ -132,7 +130,7 @@ class TailResponse(Response):
             doing.cancel()
 
     def _over(self, reader: Reader, gone: "asyncio.Future[None]") -> str:
-        """Why the stream is over, empty while it is not."""
+        """Return why the stream is over, "" while it is not."""
         if gone.done():
             return "the client hung up"
         if reader.ended.done():
@@ -144,7 +142,7 @@ class TailResponse(Response):
         return ""
 
     def _check(self) -> None:
-        """Raise what a new request of the kind would be refused with."""
+        """Raise the error that a new request for this stream would get."""
         require_query(self._services.authenticate(self._request), self._dataset)
         if self._services.lake.get(self._dataset).created_ns != self._generation:
             raise _Replaced(f"dataset {self._dataset!r} is another one now")
@@ -155,7 +153,7 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
 
 
 class _Replaced(TailraceError):
-    """The dataset was dropped, and there is a new one of its name."""
+    """The dataset was dropped and created again."""
 
 
 ROUTES = (
@@ -166,7 +164,7 @@ ROUTES = (
         ANY_TOKEN,
         parameters=(WHERE,),
         refusals=(400, 429, 503),
-        inside=QUERY,
+        further_permission=QUERY,
         media={"text/event-stream": str},
     ),
 )

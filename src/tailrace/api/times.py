@@ -8,8 +8,8 @@ from tailrace.events.times import EXAMPLE
 from tailrace.query.apl.times import SECOND, datetime_ns
 from tailrace.query.legacy import duration_ns
 
-ZERO_TIME = "0001-01-01T00:00:00"  # Go's, which its client sends for a time that is not set
-# What follows a day and a time of day, or `now`, where a plus in a query string was not encoded.
+ZERO_TIME = "0001-01-01T00:00:00"  # Go's zero time, which its client sends for none
+# A space before an offset, from a plus in a query string that was not encoded.
 _LOST_PLUS = re.compile(r"^(now|[^\sT]*+T\S*+) (?=\d\S*+$)")
 _RELATIVE = re.compile(r"(?:qr-)?now(?:([+-])(.+))?")
 _WEEKS = re.compile(r"(\d+(?:\.\d+)?)w")
@@ -17,7 +17,7 @@ _DAY_NS = 24 * 3600 * SECOND
 
 
 def time_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
-    """Return the bounds of a request in Unix nanoseconds, None for one that it has not. Raise BadRequest."""
+    """Return the time range of a request in Unix nanoseconds, None for a missing bound. Raise BadRequest."""
     now_ns = time.time_ns()
     start_ns, end_ns = moment("startTime", start, now_ns), moment("endTime", end, now_ns)
     if start_ns is not None and end_ns is not None and start_ns > end_ns:
@@ -26,9 +26,9 @@ def time_range(start: str | None, end: str | None) -> tuple[int | None, int | No
 
 
 def moment(name: str, text: str | None, now_ns: int) -> int | None:
-    """Unix nanoseconds of a time that a request has, RFC 3339 or relative (`now-1h`); None where it has none.
+    """Return a time of a request, RFC 3339 or relative (`now-1h`), in Unix nanoseconds; None for none.
 
-    An offset with a `Z` after it, as the Python client sends, is that offset. Raise BadRequest.
+    A `Z` after an offset, which the Python client sends, is ignored. Raise BadRequest.
     """
     text = (text or "").strip()
     if not text or text.startswith(ZERO_TIME):
@@ -51,7 +51,7 @@ def moment(name: str, text: str | None, now_ns: int) -> int | None:
 
 
 def with_plus(text: str) -> str:
-    """Return the time that a query string has, with a plus again where one that was not encoded became a space."""
+    """Return a time of a query string with the plus that became a space because it was not encoded."""
     return _LOST_PLUS.sub(r"\1+", text)
 
 

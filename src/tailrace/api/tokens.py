@@ -1,4 +1,4 @@
-"""Tokens over HTTP: API tokens, the ingest tokens of before 2022, and the personal tokens of users."""
+"""Tokens over HTTP: API tokens, legacy ingest tokens, and personal tokens."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Capabilities, Grant, PersonalToken, TokenRecord, TokenSpec
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need, under
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Forbidden
 
 
 class NewToken(Struct, rename="camel"):
-    """What a client sends to create one; Axiom's Python client sends null for what is not set."""
+    """An API token to create; null counts as not given."""
 
     name: str
     description: str | None = None
@@ -25,7 +25,7 @@ class NewToken(Struct, rename="camel"):
 
 
 class TokenChange(Struct, rename="camel"):
-    """What changes of an advanced token; null leaves what is."""
+    """A change of an API token; null leaves a member as it is."""
 
     name: str | None = None
     description: str | None = None
@@ -35,7 +35,7 @@ class TokenChange(Struct, rename="camel"):
 
 
 class Regeneration(Struct, rename="camel"):
-    """When the token that there is ends, and when the new one does: RFC 3339, null for no end of the new one.
+    """When the old token expires, and when the new one does: RFC 3339; null for never.
 
     A `newToken` says what the new one is to be, which otherwise is like the old one; an `expiresAt` in it comes first.
     """
@@ -46,7 +46,7 @@ class Regeneration(Struct, rename="camel"):
 
 
 class CreatedToken(Struct, rename="camel"):
-    """A token with its secret, which is shown this once."""
+    """A new token with its secret, which is not stored."""
 
     id: str
     name: str
@@ -59,7 +59,7 @@ class CreatedToken(Struct, rename="camel"):
 
 
 class NewIngestToken(Struct):
-    """What makes a token of the sort of before 2022: the datasets that it may send to are its scopes."""
+    """A legacy ingest token to create; its scopes are the datasets it may send to."""
 
     name: str
     description: str | None = None
@@ -67,7 +67,7 @@ class NewIngestToken(Struct):
 
 
 class IngestToken(Struct, omit_defaults=True):
-    """An ingest token; its secret is there in the answer that makes it only."""
+    """A legacy ingest token; its secret is in the answer that creates it only."""
 
     id: str
     name: str
@@ -77,7 +77,7 @@ class IngestToken(Struct, omit_defaults=True):
 
 
 class NewPersonalToken(Struct, rename="camel"):
-    """What makes a personal token."""
+    """A personal token to create."""
 
     name: str
     description: str | None = None
@@ -85,7 +85,7 @@ class NewPersonalToken(Struct, rename="camel"):
 
 
 class CreatedPersonalToken(Struct, rename="camel"):
-    """A personal token with its secret, which is shown this once."""
+    """A new personal token with its secret, which is not stored."""
 
     id: str
     name: str
@@ -96,12 +96,12 @@ class CreatedPersonalToken(Struct, rename="camel"):
 
 
 async def list_tokens(request: Request, services: Services, grant: Grant) -> Response:
-    """Every API token, without secrets."""
+    """Return all API tokens, without secrets."""
     return json_response(await asyncio.to_thread(services.access.tokens.list_tokens, grant.organisation))
 
 
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Make an API token; the answer is the only place where its secret is shown."""
+    """Create an API token; its secret is in this answer only."""
     wanted = await read_json(request, NewToken)
     _refuse_views(wanted)
     record, secret = await asyncio.to_thread(
@@ -117,13 +117,13 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def get_token(request: Request, services: Services, grant: Grant) -> Response:
-    """One API token, without its secret."""
+    """Return an API token, without its secret."""
     token_id = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.tokens.get_token, token_id, grant.organisation))
 
 
 async def update_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Change an advanced API token, in force from its next use on. Basic ones do not change."""
+    """Update an API token, from its next use on. Basic ones, which only ingest, cannot change."""
     wanted = await read_json(request, TokenChange)
     record = await asyncio.to_thread(
         services.access.tokens.update_token,
@@ -139,9 +139,9 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
 
 
 async def regenerate_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a token like this one, or as `newToken` says, with a new id and secret; this one ends at the time given.
+    """Create a token like this one, or as `newToken` says, with a new id and secret; this one ends at the time given.
 
-    A `newToken` takes the right to make tokens too, and gives no right that the request's own token lacks.
+    A `newToken` needs the permission to create tokens, and gives no permission that the request's token lacks.
     """
     wanted = await read_json(request, Regeneration)
     new = wanted.new_token
@@ -161,19 +161,19 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
 
 
 async def delete_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Revokes an API token: its next use is refused."""
+    """Revoke an API token, from its next use on."""
     await asyncio.to_thread(services.access.tokens.delete_token, request.path_params["id"], grant.organisation)
     return no_content()
 
 
 async def list_ingest_tokens(request: Request, services: Services, grant: Grant) -> Response:
-    """Every API token that only ingests, without secrets."""
+    """Return all API tokens that only ingest, without secrets."""
     tokens = await asyncio.to_thread(services.access.tokens.list_tokens, grant.organisation)
     return json_response([_ingest_token(each) for each in tokens if _is_basic(each)])
 
 
 async def create_ingest_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a token that only ingests, into the datasets that are its scopes."""
+    """Create a token that only ingests, into the datasets that are its scopes."""
     wanted = await read_json(request, NewIngestToken)
     record, secret = await asyncio.to_thread(
         services.access.tokens.create_token,
@@ -195,13 +195,13 @@ async def list_own_tokens(request: Request, services: Services, grant: Grant) ->
 
 
 async def create_own_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Make another personal token of the token's user."""
+    """Create a personal token for the token's user."""
     _require_personal(grant)
     return await _create_personal(request, services, grant, grant.user_id)
 
 
 async def delete_own_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Revokes a personal token of the token's user."""
+    """Revoke a personal token of the token's user."""
     _require_personal(grant)
     token_id = request.path_params["id"]
     await asyncio.to_thread(services.access.tokens.delete_personal_token, grant.user_id, token_id, actor=grant)
@@ -215,12 +215,12 @@ async def list_user_tokens(request: Request, services: Services, grant: Grant) -
 
 
 async def create_user_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Make a personal token for a user; one that is in several organisations makes theirs themselves."""
+    """Create a personal token for a user who is in no other organisation."""
     return await _create_personal(request, services, grant, request.path_params["id"])
 
 
 async def delete_user_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Revokes a personal token of a user."""
+    """Revoke a personal token of a user."""
     user_id, token_id = request.path_params["id"], request.path_params["token"]
     await asyncio.to_thread(services.access.tokens.delete_personal_token, user_id, token_id, actor=grant)
     return no_content()
@@ -245,7 +245,7 @@ def _require_personal(grant: Grant) -> None:
 
 
 def _refuse_views(wanted: NewToken) -> None:
-    # Rather than a token that may less than its maker believes.
+    # Rather than a token with fewer rights than its author expects.
     if any(held for held in (wanted.view_capabilities or {}).values() if held and any(held.values())):
         raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
@@ -266,24 +266,24 @@ def _ingest_token(record: TokenRecord, secret: str = "") -> IngestToken:
 _EXAMPLE = {"name": "laptop"}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/tokens", list_tokens, Need("apiTokens", "read"), answer=list[TokenRecord]),
+    ApiRoute("GET", "/v2/tokens", list_tokens, Permission("apiTokens", "read"), answer=list[TokenRecord]),
     ApiRoute(
         "POST",
         "/v2/tokens",
         create_token,
-        Need("apiTokens", "create"),
-        act=Act("createAPIToken", "apiToken"),
+        Permission("apiTokens", "create"),
+        audit=AuditAction("createAPIToken", "apiToken"),
         body=NewToken,
         example={"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
         answer=CreatedToken,
     ),
-    ApiRoute("GET", "/v2/tokens/{id}", get_token, Need("apiTokens", "read"), answer=TokenRecord),
+    ApiRoute("GET", "/v2/tokens/{id}", get_token, Permission("apiTokens", "read"), answer=TokenRecord),
     ApiRoute(
         "PUT",
         "/v2/tokens/{id}",
         update_token,
-        Need("apiTokens", "update"),
-        act=Act("updateAPIToken", "apiToken"),
+        Permission("apiTokens", "update"),
+        audit=AuditAction("updateAPIToken", "apiToken"),
         body=TokenChange,
         example={"description": "Of the shop"},
         answer=TokenRecord,
@@ -292,29 +292,31 @@ ROUTES = (
         "DELETE",
         "/v2/tokens/{id}",
         delete_token,
-        Need("apiTokens", "delete"),
-        act=Act("deleteAPIToken", "apiToken"),
+        Permission("apiTokens", "delete"),
+        audit=AuditAction("deleteAPIToken", "apiToken"),
         answer=None,
     ),
     ApiRoute(
         "POST",
         "/v2/tokens/{id}/regenerate",
         regenerate_token,
-        Need("apiTokens", "update"),
-        act=Act("regenerateAPIToken", "apiToken"),
+        Permission("apiTokens", "update"),
+        audit=AuditAction("regenerateAPIToken", "apiToken"),
         body=Regeneration,
         example={"existingTokenExpiresAt": "2100-01-02T00:00:00Z", "newTokenExpiresAt": None},
         answer=CreatedToken,
     ),
     *under(
         ("/v1", "/api/v1"),
-        ApiRoute("GET", "/tokens/ingest", list_ingest_tokens, Need("apiTokens", "read"), answer=list[IngestToken]),
+        ApiRoute(
+            "GET", "/tokens/ingest", list_ingest_tokens, Permission("apiTokens", "read"), answer=list[IngestToken]
+        ),
         ApiRoute(
             "POST",
             "/tokens/ingest",
             create_ingest_token,
-            Need("apiTokens", "create"),
-            act=Act("createAPIToken", "apiToken"),
+            Permission("apiTokens", "create"),
+            audit=AuditAction("createAPIToken", "apiToken"),
             body=NewIngestToken,
             example={"name": "shop", "scopes": ["demo"]},
             answer=IngestToken,
@@ -325,38 +327,42 @@ ROUTES = (
             list_own_tokens,
             ANY_TOKEN,
             answer=list[PersonalToken],
-            inside="a personal token",
+            further_permission="a personal token",
         ),
         ApiRoute(
             "POST",
             "/tokens/personal",
             create_own_token,
             ANY_TOKEN,
-            act=Act("createPersonalToken", "personalToken"),
+            audit=AuditAction("createPersonalToken", "personalToken"),
             body=NewPersonalToken,
             example=_EXAMPLE,
             answer=CreatedPersonalToken,
-            inside="a personal token",
+            further_permission="a personal token",
         ),
         ApiRoute(
             "DELETE",
             "/tokens/personal/{id}",
             delete_own_token,
             ANY_TOKEN,
-            act=Act("deletePersonalToken", "personalToken"),
+            audit=AuditAction("deletePersonalToken", "personalToken"),
             answer=None,
-            inside="a personal token",
+            further_permission="a personal token",
         ),
     ),
     ApiRoute(
-        "GET", "/tailrace/v1/users/{id}/tokens", list_user_tokens, Need("users", "read"), answer=list[PersonalToken]
+        "GET",
+        "/tailrace/v1/users/{id}/tokens",
+        list_user_tokens,
+        Permission("users", "read"),
+        answer=list[PersonalToken],
     ),
     ApiRoute(
         "POST",
         "/tailrace/v1/users/{id}/tokens",
         create_user_token,
-        Need("users", "update"),
-        act=Act("createPersonalToken", "personalToken"),
+        Permission("users", "update"),
+        audit=AuditAction("createPersonalToken", "personalToken"),
         body=NewPersonalToken,
         example=_EXAMPLE,
         answer=CreatedPersonalToken,
@@ -365,8 +371,8 @@ ROUTES = (
         "DELETE",
         "/tailrace/v1/users/{id}/tokens/{token}",
         delete_user_token,
-        Need("users", "update"),
-        act=Act("deletePersonalToken", "personalToken"),
+        Permission("users", "update"),
+        audit=AuditAction("deletePersonalToken", "personalToken"),
         answer=None,
     ),
 )

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, Role, User, allows
 from tailrace.api.audit import note
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute, Need, under
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import Forbidden
 
@@ -27,20 +27,20 @@ class CurrentUserV1(Struct, frozen=True):
 
 
 class UserChange(Struct):
-    """What changes of the current user; null leaves what is."""
+    """A change of the current user; null leaves a member as it is."""
 
     name: str | None = None
     email: str | None = None
 
 
 class UserName(Struct):
-    """What a user of the organisation is to be called."""
+    """The new name of a user."""
 
     name: str
 
 
 class NewUser(Struct):
-    """Who is added to the organisation; the role is a built-in one, such as user, or the id of one made."""
+    """A user to add to the organisation; the role is a built-in one, such as user, or the id of a custom one."""
 
     name: str
     email: str
@@ -54,12 +54,12 @@ class RoleChange(Struct):
 
 
 async def current_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Who the token belongs to; of an API token, who made it, as far as it may read users."""
+    """Return the user of the token; of an API token its author, without name and email unless it may read users."""
     return json_response(await asyncio.to_thread(_current, services, grant))
 
 
 async def current_user_v1(request: Request, services: Services, grant: Grant) -> Response:
-    """Who the token belongs to, in the older shape."""
+    """Return the user of the token, in the shape of v1."""
     user = await asyncio.to_thread(_current, services, grant)
     permissions = [f"{capability}:{action}" for capability, actions in grant.org.items() for action in actions]
     emails = [user.email] if user.email else []
@@ -67,7 +67,7 @@ async def current_user_v1(request: Request, services: Services, grant: Grant) ->
 
 
 async def update_current_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Change the name or the email of the token's user; an API token, which is not its maker, may not."""
+    """Update the name or the email of the token's user; not for API tokens."""
     wanted = await read_json(request, UserChange)
     if grant.kind != "personal":
         raise Forbidden("only a personal token changes its user")
@@ -83,9 +83,9 @@ async def list_users(request: Request, services: Services, grant: Grant) -> Resp
 
 
 async def create_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Add a user to the organisation, who has no token yet; one of another organisation with the email joins it.
+    """Add a user, who has no token yet, to the organisation; a user of another organisation with the email joins it.
 
-    Only somebody who is in both adds that one: a personal token of theirs is needed.
+    The latter takes a personal token of a user who is in both organisations.
     """
     wanted = await read_json(request, NewUser)
     user = await asyncio.to_thread(
@@ -95,27 +95,27 @@ async def create_user(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def get_user(request: Request, services: Services, grant: Grant) -> Response:
-    """One user of the organisation."""
+    """Return a user of the organisation."""
     return json_response(
         await asyncio.to_thread(services.access.users.get_user, request.path_params["id"], grant.organisation)
     )
 
 
 async def update_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Call a user something else; one who is in several organisations does that themselves, by `PUT /v2/user`."""
+    """Rename a user who is in no other organisation; others rename themselves, by `PUT /v2/user`."""
     wanted = await read_json(request, UserName)
     user_id = request.path_params["id"]
     return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, wanted.name, actor=grant))
 
 
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove a user from the organisation; the API tokens that they made stay."""
+    """Remove a user from the organisation; API tokens that they created stay."""
     await asyncio.to_thread(services.access.users.delete_user, request.path_params["id"], actor=grant)
     return no_content()
 
 
 async def set_role(request: Request, services: Services, grant: Grant) -> Response:
-    """Give a user another role, in force from the next use of their tokens on."""
+    """Change the role of a user, from the next use of their tokens on."""
     wanted = await read_json(request, RoleChange)
     note(request, role=wanted.role)
     user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], wanted.role, actor=grant)
@@ -125,7 +125,7 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
 def _current(services: Services, grant: Grant) -> User:
     if grant.kind == "personal":
         return services.access.users.get_user(grant.user_id, grant.organisation)
-    # An API token may what it was given, whatever its maker may. Many sit in browsers: they tell nothing of people.
+    # API tokens are often public, in browsers: they must not disclose personal data of their author.
     if allows(grant, capability="users", action="read"):
         name, email = services.access.users.creator(grant.user_id)
     else:
@@ -144,34 +144,34 @@ ROUTES = (
         "/v2/user",
         update_current_user,
         ANY_TOKEN,
-        act=Act("updateUserSettings", "user"),
+        audit=AuditAction("updateUserSettings", "user"),
         body=UserChange,
         example={"name": "Ada"},
         answer=User,
         refusals=(409,),
-        inside="a personal token",
+        further_permission="a personal token",
     ),
     *under(
         ("/v1", "/v2", "/api/v1"),
-        ApiRoute("GET", "/users", list_users, Need("users", "read"), answer=list[User]),
+        ApiRoute("GET", "/users", list_users, Permission("users", "read"), answer=list[User]),
         ApiRoute(
             "POST",
             "/users",
             create_user,
-            Need("users", "create"),
-            act=Act("createUser", "user"),
+            Permission("users", "create"),
+            audit=AuditAction("createUser", "user"),
             body=NewUser,
             example={"name": "Ada", "email": "ada@example.com", "role": "user"},
             answer=User,
             refusals=(409,),
         ),
-        ApiRoute("GET", "/users/{id}", get_user, Need("users", "read"), answer=User),
+        ApiRoute("GET", "/users/{id}", get_user, Permission("users", "read"), answer=User),
         ApiRoute(
             "PUT",
             "/users/{id}",
             update_user,
-            Need("users", "update"),
-            act=Act("updateUser", "user"),
+            Permission("users", "update"),
+            audit=AuditAction("updateUser", "user"),
             body=UserName,
             example={"name": "Ada"},
             answer=User,
@@ -180,8 +180,8 @@ ROUTES = (
             "DELETE",
             "/users/{id}",
             delete_user,
-            Need("users", "delete"),
-            act=Act("removeUserFromOrg", "user"),
+            Permission("users", "delete"),
+            audit=AuditAction("removeUserFromOrg", "user"),
             answer=None,
             refusals=(409,),
         ),
@@ -189,8 +189,8 @@ ROUTES = (
             "PUT",
             "/users/{id}/role",
             set_role,
-            Need("users", "update"),
-            act=Act("updateUserRole", "user"),
+            Permission("users", "update"),
+            audit=AuditAction("updateUserRole", "user"),
             body=RoleChange,
             example={"role": "read-only"},
             answer=User,

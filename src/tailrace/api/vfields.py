@@ -1,4 +1,4 @@
-"""Virtual fields over HTTP: fields of a dataset that APL expressions make."""
+"""Virtual fields over HTTP: fields of a dataset that APL expressions compute."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tailrace.access import Grant, require
 from tailrace.api.collection import require_on
 from tailrace.api.field_store import VirtualField
-from tailrace.api.route import ANY_TOKEN, Act, ApiRoute
+from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, checked_text
 from tailrace.protocols.http import ParameterDoc
@@ -26,7 +26,7 @@ MAX_WORD_LENGTH = 64  # characters of a type or a unit
 
 
 class VirtualFieldBody(Struct):
-    """What a client sends; null for what is not set."""
+    """A virtual field to create or replace; null counts as not given."""
 
     dataset: str
     name: str
@@ -37,7 +37,7 @@ class VirtualFieldBody(Struct):
 
 
 async def list_virtual_fields(request: Request, services: Services, grant: Grant) -> Response:
-    """Those of the dataset that `dataset` of the query string names."""
+    """Return the virtual fields of a dataset."""
     dataset = request.query_params.get("dataset")
     if not dataset:
         raise BadRequest("the parameter dataset is missing: /v2/vfields?dataset=NAME")
@@ -47,7 +47,7 @@ async def list_virtual_fields(request: Request, services: Services, grant: Grant
 
 
 async def create_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Make one; 409 where the dataset has one of that name. Its expression may name fields that are still to come."""
+    """Create a virtual field; 409 where the name is taken. Its expression may name fields that do not exist yet."""
     field = _validated(await read_json(request, VirtualFieldBody), "")
     _require(grant, "create", field.dataset)
     services.lake.check(field.dataset)
@@ -55,25 +55,25 @@ async def create_virtual_field(request: Request, services: Services, grant: Gran
 
 
 async def get_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them."""
+    """Return a virtual field."""
     return json_response(await _find(request, services, grant, "read"))
 
 
 async def update_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place."""
+    """Replace a virtual field."""
     before = await _find(request, services, grant, "update")
     field = _validated(await read_json(request, VirtualFieldBody), before.id)
     _require(grant, "update", field.dataset)
     services.lake.check(field.dataset)
 
     def check(now: VirtualField) -> None:
-        _require(grant, "update", now.dataset)  # another request may have moved it
+        _require(grant, "update", now.dataset)  # it may have moved to another dataset meanwhile
 
     return json_response(await asyncio.to_thread(services.fields.update_virtual_field, field, check))
 
 
 async def delete_virtual_field(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it."""
+    """Delete a virtual field."""
     field = await _find(request, services, grant, "delete")
     await asyncio.to_thread(services.fields.delete_virtual_field, field.id)
     return no_content()
@@ -91,7 +91,7 @@ async def _find(request: Request, services: Services, grant: Grant, action: str)
 
 
 def _validated(body: VirtualFieldBody, field_id: str) -> VirtualField:
-    """Raise BadRequest for a name that is too long, AplError for an expression that is none."""
+    """Return the field of a body; raise BadRequest for a bad value, AplError for a bad expression."""
     checked_text(body.name, "name", least=1, most=MAX_VIRTUAL_FIELD_NAME_LENGTH)
     checked_text(body.expression, "expression", least=1, most=MAX_EXPRESSION_LENGTH, lines=True)
     checked_text(body.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
@@ -126,19 +126,19 @@ ROUTES = (
         answer=list[VirtualField],
         parameters=(DATASET,),
         refusals=(404,),
-        inside="virtualFields:read on the dataset",
+        further_permission="virtualFields:read on the dataset",
     ),
     ApiRoute(
         "POST",
         "/v2/vfields",
         create_virtual_field,
         ANY_TOKEN,
-        act=Act("createVirtualField", "virtualField"),
+        audit=AuditAction("createVirtualField", "virtualField"),
         body=VirtualFieldBody,
         example=_EXAMPLE,
         answer=VirtualField,
         refusals=(404, 409),
-        inside="virtualFields:create on the dataset",
+        further_permission="virtualFields:create on the dataset",
     ),
     ApiRoute(
         "GET",
@@ -146,27 +146,27 @@ ROUTES = (
         get_virtual_field,
         ANY_TOKEN,
         answer=VirtualField,
-        inside="virtualFields:read on the dataset",
+        further_permission="virtualFields:read on the dataset",
     ),
     ApiRoute(
         "PUT",
         "/v2/vfields/{id}",
         update_virtual_field,
         ANY_TOKEN,
-        act=Act("updateVirtualField", "virtualField"),
+        audit=AuditAction("updateVirtualField", "virtualField"),
         body=VirtualFieldBody,
         example=_EXAMPLE,
         answer=VirtualField,
         refusals=(409,),
-        inside="virtualFields:update on the dataset",
+        further_permission="virtualFields:update on the dataset",
     ),
     ApiRoute(
         "DELETE",
         "/v2/vfields/{id}",
         delete_virtual_field,
         ANY_TOKEN,
-        act=Act("deleteVirtualField", "virtualField"),
+        audit=AuditAction("deleteVirtualField", "virtualField"),
         answer=None,
-        inside="virtualFields:delete on the dataset",
+        further_permission="virtualFields:delete on the dataset",
     ),
 )

@@ -1,6 +1,6 @@
-"""Views over HTTP: named APL queries, which are sources of other queries like datasets.
+"""Views over HTTP: named APL queries, which other queries read like datasets.
 
-View of the rights: Axiom's page on views. Who may read a view sees what it shows, whatever else they may read.
+Source: Axiom's page on views. Who may read a view may read its result, whatever its datasets are.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, allows_view, require_own, require_query
 from tailrace.api.collection import Collection
-from tailrace.api.route import Act, ApiRoute, Need
+from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, DatasetNotFound, checked_text
 from tailrace.query import AplRequest
@@ -32,7 +32,7 @@ MAX_DATASETS = 1_000
 
 
 class ViewBody(Struct, rename="camel"):
-    """What a client sends; null for what is not set."""
+    """A view to create or replace; null counts as not given."""
 
     name: str
     apl_query: str
@@ -51,26 +51,26 @@ class ViewAnswer(Struct, frozen=True, rename="camel"):
 
 
 async def list_views(request: Request, services: Services, grant: Grant) -> Response:
-    """Every view of the organisation."""
+    """Return the views of the organisation."""
     documents = await _collection(services, grant).all()
     return json_response([_view_answer(each) for each in documents])
 
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Make one; 409 where there is one of that name, 400 for a query that is no APL."""
+    """Create a view; 409 where the name is taken, 400 for a query that does not compile."""
     body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
     document = await _collection(services, grant).add(body)
     return json_response(_view_answer(document))
 
 
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
-    """One of them."""
+    """Return a view."""
     wanted = request.path_params["id"]
     return json_response(_view_answer(await _collection(services, grant).get(wanted)))
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Put another in its place."""
+    """Replace a view."""
     wanted = request.path_params["id"]
     await _collection(services, grant).get(wanted)
     body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
@@ -80,7 +80,7 @@ async def update_view(request: Request, services: Services, grant: Grant) -> Res
 
 
 async def delete_view(request: Request, services: Services, grant: Grant) -> Response:
-    """Remove it."""
+    """Delete a view."""
     await _collection(services, grant).delete(request.path_params["id"])
     return no_content()
 
@@ -104,9 +104,9 @@ def find_view(documents: DocumentStore, grant: Grant, name: str) -> ViewSource |
 
 
 def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] | None:
-    """Return the datasets that a view may show, being read by who defines it; None where one of them is not there yet.
+    """Return the datasets that a view reads, all readable by its author; None where one does not exist yet.
 
-    Raise Forbidden for one that they may not read, AplError for a query that can never run.
+    Raise Forbidden for one that its author may not read, AplError for a query that does not compile.
     """
 
     check = partial(require_query, grant)
@@ -119,7 +119,7 @@ def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] 
 
 
 def _validated_body(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
-    """Return the body to be stored; raise BadRequest, AplError for a query that cannot be read, Forbidden."""
+    """Return the body to store; raise BadRequest, AplError, Forbidden."""
     checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
     checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
     checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
@@ -150,31 +150,36 @@ def _view_answer(document: Document) -> ViewAnswer:
 _EXAMPLE = {"name": "errors", "aplQuery": "demo | where level == 'error'", "datasets": ["demo"]}
 
 ROUTES = (
-    ApiRoute("GET", "/v2/views", list_views, Need("views", "read"), answer=list[ViewAnswer]),
+    ApiRoute("GET", "/v2/views", list_views, Permission("views", "read"), answer=list[ViewAnswer]),
     ApiRoute(
         "POST",
         "/v2/views",
         create_view,
-        Need("views", "create"),
-        act=Act("createView", "view"),
+        Permission("views", "create"),
+        audit=AuditAction("createView", "view"),
         body=ViewBody,
         example=_EXAMPLE,
         answer=ViewAnswer,
         refusals=(409,),
     ),
-    ApiRoute("GET", "/v2/views/{id}", get_view, Need("views", "read"), answer=ViewAnswer),
+    ApiRoute("GET", "/v2/views/{id}", get_view, Permission("views", "read"), answer=ViewAnswer),
     ApiRoute(
         "PUT",
         "/v2/views/{id}",
         update_view,
-        Need("views", "update"),
-        act=Act("updateView", "view"),
+        Permission("views", "update"),
+        audit=AuditAction("updateView", "view"),
         body=ViewBody,
         example=_EXAMPLE,
         answer=ViewAnswer,
         refusals=(409,),
     ),
     ApiRoute(
-        "DELETE", "/v2/views/{id}", delete_view, Need("views", "delete"), act=Act("deleteView", "view"), answer=None
+        "DELETE",
+        "/v2/views/{id}",
+        delete_view,
+        Permission("views", "delete"),
+        audit=AuditAction("deleteView", "view"),
+        answer=None,
     ),
 )

@@ -60,7 +60,7 @@ SAME_ORIGIN = tuple(
         {
             route.path.partition("/{")[0]
             for route in ROUTES
-            if "/tokens" in route.path or (route.need and route.need.capability == "apiTokens")
+            if "/tokens" in route.path or (route.permission and route.permission.capability == "apiTokens")
         }
     )
 )
