@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,20 @@ def test_queries_know_of_the_lake_the_snapshot_alone() -> None:
     # It is data, and imports nothing of the lake itself.
     snapshot = (SOURCE / "lake" / "snapshot.py").read_text()
     assert not [module for _, module in imported_modules(snapshot) if module not in SEAM]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    files = {_module_name(path): path for path in SOURCE.rglob("*.py")}
+    imports = {
+        name: {module for _, module in imported_modules(path.read_text()) if module in files} - {name}
+        for name, path in files.items()
+    }
+    TopologicalSorter(imports).prepare()  # raises CycleError, with the modules of a circle
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def test_every_kind_of_import_is_seen() -> None:

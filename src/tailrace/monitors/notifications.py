@@ -52,6 +52,15 @@ class HttpCall(Struct, frozen=True):
     headers: dict[str, str]
 
 
+class DeliveryFailed(Exception):
+    """A notification was not delivered; `retryable` tells whether another attempt may help."""
+
+    def __init__(self, reason: str, *, retryable: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+
+
 class NotDelivered(Exception):
     """A notification that is not to be delivered, and why."""
 

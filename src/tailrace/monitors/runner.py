@@ -16,7 +16,7 @@ from msgspec import Struct
 from tailrace.access import Grant
 from tailrace.events import DiskFull, StorageUnavailable, TailraceError
 from tailrace.monitors import observation
-from tailrace.monitors.delivery import DeliveryFailed, NotificationSender
+from tailrace.monitors.delivery import NotificationSender
 from tailrace.monitors.evaluation import (
     MAX_MATCHES,
     MonitorState,
@@ -28,7 +28,7 @@ from tailrace.monitors.evaluation import (
     evaluate,
 )
 from tailrace.monitors.monitor import Monitor
-from tailrace.monitors.notifications import NotDelivered, Notification, email, http_call
+from tailrace.monitors.notifications import DeliveryFailed, NotDelivered, Notification, email, http_call
 from tailrace.monitors.notifier import Notifier
 from tailrace.monitors.store import HistoryEntry, HistoryKind, MonitorStatus, MonitorStore, PendingNotification
 from tailrace.query import AplResult

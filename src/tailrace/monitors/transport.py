@@ -5,7 +5,8 @@ import ssl
 import httpx
 
 from tailrace import __version__
-from tailrace.monitors.delivery import DeliveryFailed, Resolve, is_public, system_resolve
+from tailrace.monitors.addresses import Resolve, is_public, system_resolve
+from tailrace.monitors.notifications import DeliveryFailed
 
 
 def client(tls: ssl.SSLContext, *, private: bool, resolve: Resolve, timeout_s: float) -> httpx.AsyncClient:

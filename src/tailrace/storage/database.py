@@ -48,7 +48,7 @@ class Database:
         """
         database = cls(open_engine(path_or_url), is_shared=isinstance(path_or_url, str))
         try:
-            migrations.upgrade(database)
+            migrations.upgrade(database.reading, database.changing)
         except BaseException:
             database.close()
             raise

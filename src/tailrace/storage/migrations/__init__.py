@@ -1,6 +1,8 @@
 """Migrations: they bring a database of any version to the tables that the code expects."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,9 @@ from tailrace.storage.tables import changes, metadata, organisations
 if TYPE_CHECKING:
     from alembic.config import Config
 
-    from tailrace.storage.database import Database
-
 LOCATION = Path(__file__).parent
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
 VERSION_TABLE = "access_version"  # named when a database held users and tokens only
 BASELINE = "0001"  # the tables of databases that were made before there were migrations
 HEAD = "0005"  # the newest
@@ -27,16 +29,16 @@ class UpgradeFailed(Exception):
     """The database is of a version that this code does not know."""
 
 
-def upgrade(database: "Database") -> None:
+def upgrade(reading: Transaction, changing: Transaction) -> None:
     """Run what is missing, in one transaction: a database that fails to upgrade is as it was before.
 
     Nothing is written to one that has the newest tables: a server starts on a full disk too. Raise UpgradeFailed for
     one of a later version, and what the database raises.
     """
-    with database.reading() as connection:
+    with reading() as connection:
         if _is_newest(connection):
             return
-    with database.changing() as connection:
+    with changing() as connection:
         tables = set(inspect(connection).get_table_names())
         if _is_newest(connection):  # by another process, meanwhile
             return
