@@ -4,9 +4,9 @@ import asyncio
 import signal
 import socket
 
+from tailrace.server.asgi import Message, Receive, Scope, Send
 from tailrace.server.http import MAX_CONNECTIONS, HttpServer
 from tailrace.server.listener import LISTEN_BACKLOG
-from tailrace.server.receiving import Message, Receive, Scope, Send
 
 BODY = b"{}"
 START: Message = {

@@ -24,8 +24,8 @@ from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine
 from tailrace.server import app
-from tailrace.server.receiving import Receiving
-from tailrace.server.sending import Sending
+from tailrace.server.request_body import RequestBacklog
+from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import schema_of
 from tailrace.storage.database import Database
 from tailrace.storage.documents import DocumentStore
@@ -98,8 +98,8 @@ async def serving(
                     api_paths=[route.path for route in api.ROUTES],
                     protocol_of=parts.access.protocol_of,
                 ),
-                receiving=Receiving(settings.receiving),
-                sending=Sending(settings.sending),
+                request_backlog=RequestBacklog(settings.request_body),
+                response_backlog=ResponseBacklog(settings.response_body),
             )
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(application),

@@ -1,4 +1,4 @@
-"""The one ASGI application: ingest routes answered directly, everything else by the API's application."""
+"""The ASGI application: it answers the routes of the protocols itself, and all others by the API's application."""
 
 import contextlib
 import logging
@@ -17,35 +17,26 @@ from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound,
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of
 from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
+from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.metrics import Metrics
-from tailrace.server.receiving import (
-    Application,
-    ClientGone,
-    Incoming,
-    Message,
-    Receive,
-    Receiving,
-    RequestBody,
-    Scope,
-    Send,
-)
-from tailrace.server.sending import UNREAD, OutgoingAnswer, Sending
+from tailrace.server.request_body import ClientGone, RequestBacklog, RequestBody, RequestReceiver
+from tailrace.server.response_body import ANSWER_UNREAD, ResponseBacklog, ResponseSender
 from tailrace.storage.faults import disk_fault
 
 logger = logging.getLogger(__name__)
 
 TRACE_ID_BITS = 128
-API = "api"  # what the answers of no protocol's route are counted as
-OLD_HTTP = ("1", "1.0")  # whose requests need no header Host
+API = "api"  # under which answers of the API are counted
+HTTP_1_0 = ("1", "1.0")  # whose requests need no header Host
 # A name or an address, with a port or without (RFC 3986, section 3.2.2); it may be empty.
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 SERVER = (b"server", b"tailrace")
-NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # a value that someone sent must not become a page
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # so that no browser takes a value that someone sent for a page
 ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
 ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 MAX_AGE = (b"access-control-max-age", b"86400")
-# Headers that a page of another origin may send, and read, beside those of the protocols.
+# Headers that a page of another origin may send and read, in addition to those of the protocols.
 REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
 RESPONSE_HEADERS = (
     "X-Axiom-Trace-Id",
@@ -54,7 +45,7 @@ RESPONSE_HEADERS = (
     "X-Tailrace-Messages",
     "X-Tailrace-Error",
 )
-# Of the API: no page of another origin may use these, where what is sent or answered makes or manages credentials.
+# Paths of the API that create or manage credentials, which no page of another origin may use.
 SAME_ORIGIN = tuple(
     sorted(
         {
@@ -67,26 +58,26 @@ SAME_ORIGIN = tuple(
 
 
 class CrossOrigin(Struct, frozen=True):
-    """What pages of other origins may do: everywhere the same, but where credentials are made."""
+    """What pages of other origins may do (CORS): the same on every path but those that create credentials."""
 
-    asked: bytes  # the headers that may be sent, where a preflight asks for none by name
-    headers: tuple[tuple[bytes, bytes], ...]  # of every answer that they may read
-    same_origin: tuple[str, ...]  # prefixes of paths that are closed to them
+    allowed: bytes  # the headers that may be sent, for a preflight that names none
+    headers: tuple[tuple[bytes, bytes], ...]  # of every response that they may read
+    same_origin: tuple[str, ...]  # prefixes of the paths that they may not use
 
     def answer(self, path: str) -> tuple[tuple[bytes, bytes], ...]:
-        """Return what an answer for a path has beside its own headers."""
+        """Return the CORS headers of a response for a path."""
         return () if path.startswith(self.same_origin) else self.headers
 
     def preflight(self, path: str, headers: Headers) -> Response:
-        """Return the one answer to every OPTIONS: what a browser asks to be allowed is."""
+        """Return the response to OPTIONS, which allows the headers that the browser asks for."""
         if path.startswith(self.same_origin):
             return Response(204)
-        asked = headers.get(b"access-control-request-headers") or self.asked
-        return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", asked), MAX_AGE))
+        allowed = headers.get(b"access-control-request-headers") or self.allowed
+        return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", allowed), MAX_AGE))
 
 
 def cross_origin(protocols: Sequence[Protocol]) -> CrossOrigin:
-    """Return what a server with some protocols lets pages of other origins do."""
+    """Return what pages of other origins may do on a server with these protocols."""
     sent = [*REQUEST_HEADERS, *(name for protocol in protocols for name in protocol.request_headers)]
     read = [*RESPONSE_HEADERS, *(name for protocol in protocols for name in protocol.response_headers)]
     return CrossOrigin(
@@ -106,8 +97,8 @@ def build(
     metrics: Metrics,
     api: Application,
     router: Router,
-    receiving: Receiving,
-    sending: Sending,
+    request_backlog: RequestBacklog,
+    response_backlog: ResponseBacklog,
 ) -> Application:
     """Return the application over the ingest service and the API's."""
     clock = time.perf_counter
@@ -116,7 +107,7 @@ def build(
     async def app(scope: Scope, receive: Receive, send_message: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
-        send = OutgoingAnswer(send_message, sending)
+        send = ResponseSender(send_message, response_backlog)
         began = clock()
         scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
@@ -131,8 +122,8 @@ def build(
         fault = _host_fault(scope) or fault
         if fault is not None:
             handler = partial(_refuse, fault)
-        incoming = Incoming(receive, receiving)
-        body = RequestBody(incoming, _length(headers), receiving)
+        receiver = RequestReceiver(receive, request_backlog)
+        body = RequestBody(receiver, _length(headers), request_backlog)
         try:
             if handler is None:
                 if scope["method"] == "OPTIONS":
@@ -141,8 +132,8 @@ def build(
                 handler = _refusal(match, scope["method"])
                 if handler is None:
                     outcome.protocol = API
-                    await _to_api(match, api, scope, headers, incoming, body, send, origins)
-                    if not match.path.startswith(TAIL):  # which lasts as long as its reader likes
+                    await _call_api(match, api, scope, headers, receiver, body, send, origins)
+                    if not match.path.startswith(TAIL):  # which lasts as long as its client reads
                         metrics.observe(API, clock() - began)
                     return
             request = Request(
@@ -161,14 +152,14 @@ def build(
             response = await _answer(handler(request, service), match, outcome)
             if match.protocol.finish is not None:
                 response = match.protocol.finish(request, service, response)
-            if not body.complete and not _is_withheld(headers, incoming):
+            if not body.complete and not _waits_for_continue(headers, receiver):
                 with contextlib.suppress(BodyTimeout):
                     await body.drain()
             await _send(send, response, match.path, scope, origins)
             metrics.observe(match.protocol.name, clock() - began)
         except ClientGone:
             outcome.reason = CLIENT_GONE
-            # Broken chunks look like this too, and then the client is still there.
+            # Malformed chunks look like this too, and then the client is still there.
             broken = match.protocol.render_error(BadRequest("the body broke off, or its chunks are malformed"))
             with contextlib.suppress(RuntimeError, OSError):
                 await _send(send, broken, match.path, scope, origins)
@@ -178,7 +169,7 @@ def build(
         finally:
             body.release()
             if send.fault:
-                outcome.reason, outcome.message = UNREAD, send.fault
+                outcome.reason, outcome.message = ANSWER_UNREAD, send.fault
 
     return app
 
@@ -213,12 +204,12 @@ async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: Reque
 
 
 def _host_fault(scope: Scope) -> BadRequest | None:
-    """Return what is wrong with the Host of a request, None where nothing is (RFC 9112, section 3.2)."""
+    """Return what is wrong with the header Host of a request, None if nothing is (RFC 9112, section 3.2)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
         return BadRequest("the request has more than one header Host")
-    # Granian adds an empty one where there is none; with neither is the request for a URI of http.
-    if (not hosts or not hosts[0]) and scope["http_version"] not in OLD_HTTP:
+    # Granian adds an empty one where there is none; neither is valid for a URI of http.
+    if (not hosts or not hosts[0]) and scope["http_version"] not in HTTP_1_0:
         return BadRequest("the request has no header Host, or an empty one")
     if hosts and not HOST.fullmatch(hosts[0]):
         return BadRequest("the header Host is not a host name with or without a port")
@@ -229,13 +220,13 @@ async def _refuse(fault: TailraceError, request: Request, service: IngestService
     raise fault
 
 
-def _is_withheld(headers: Headers, incoming: Incoming) -> bool:
-    """Whether the client waits to be asked for its body, and was not: then it need not send it for nothing."""
-    return not incoming.started and headers.get(b"expect", b"").lower() == b"100-continue"
+def _waits_for_continue(headers: Headers, receiver: RequestReceiver) -> bool:
+    """Return whether the client waits for 100 Continue, which was not sent: its body need not be read."""
+    return not receiver.started and headers.get(b"expect", b"").lower() == b"100-continue"
 
 
 def _refusal(match: RouteMatch, method: str) -> Handler | None:
-    """Return what answers a request that no route of its protocol takes; None where it is for the API."""
+    """Return the handler of a request that matches no route of its protocol; None where it is for the API."""
     if match.handlers:
         if method == "HEAD" and "GET" in match.handlers:
             return match.handlers["GET"]  # the HTTP server leaves the body out
@@ -246,7 +237,7 @@ def _refusal(match: RouteMatch, method: str) -> Handler | None:
 
 
 def _allowed(match: RouteMatch) -> list[str]:
-    """Return the methods that a path has an answer to."""
+    """Return the methods of a path."""
     return sorted({*match.handlers, *(("HEAD",) if "GET" in match.handlers else ())})
 
 
@@ -258,12 +249,12 @@ async def _refuse_path(request: Request, service: IngestService) -> Response:
     raise NotFound(f"{request.path} not found")
 
 
-async def _to_api(
+async def _call_api(
     match: RouteMatch,
     api: Application,
     scope: Scope,
     headers: Headers,
-    incoming: Incoming,
+    receiver: RequestReceiver,
     body: RequestBody,
     send: Send,
     origins: CrossOrigin,
@@ -278,14 +269,14 @@ async def _to_api(
         if (
             message["type"] == "http.response.start"
             and has_body
-            and not incoming.complete
-            and not _is_withheld(headers, incoming)
+            and not receiver.complete
+            and not _waits_for_continue(headers, receiver)
         ):
             with contextlib.suppress(BodyTimeout, ClientGone):
                 await body.drain()
         await _send_with_common_headers(send, path, scope, message, origins)
 
-    await api(scope, incoming, answer)
+    await api(scope, receiver, answer)
 
 
 async def _send(send: Send, response: Response, path: str, scope: Scope, origins: CrossOrigin) -> None:

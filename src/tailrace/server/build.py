@@ -21,15 +21,16 @@ from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine, Facts, Interrupt, Spawner
 from tailrace.server import app
+from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, warm_up
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import Gauges, Metrics, exposition
 from tailrace.server.readiness import health
-from tailrace.server.receiving import Application, Receiving
 from tailrace.server.recorder import Recorder, Refusals
-from tailrace.server.sending import Sending
+from tailrace.server.request_body import RequestBacklog
+from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import Settings
 from tailrace.server.stores import Stores
 from tailrace.tail import Tails
@@ -179,8 +180,8 @@ def _application(
         metrics=metrics,
         api=api.build(services),
         router=router,
-        receiving=Receiving(settings.receiving),
-        sending=Sending(settings.sending),
+        request_backlog=RequestBacklog(settings.request_body),
+        response_backlog=ResponseBacklog(settings.response_body),
     )
 
 

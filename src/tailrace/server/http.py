@@ -9,7 +9,7 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
-from tailrace.server.receiving import Application
+from tailrace.server.asgi import Application
 
 MAX_CONNECTIONS = 4096  # at the same time; further ones wait in the kernel
 RESERVED_DESCRIPTORS = 256  # for files, and for connections that the server opens itself

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Refusal, RequestOutcome
 from tailrace.events.times import rfc3339
+from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
-from tailrace.server.receiving import Application, Message, Receive, Scope, Send
 
 RequestLog = Literal["off", "refused", "all"]
 

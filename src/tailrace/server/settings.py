@@ -17,8 +17,8 @@ from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 from tailrace.server.layout import DEFAULT_DATA
-from tailrace.server.receiving import ReceivingLimits
-from tailrace.server.sending import SendingLimits
+from tailrace.server.request_body import RequestBodyLimits
+from tailrace.server.response_body import ResponseBodyLimits
 from tailrace.tail.settings import TailLimits
 
 # Settings of earlier versions, and what to do instead.
@@ -94,8 +94,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The effective settings of a server, by the part that they are handed to."""
 
     server: Annotated[ServerSettings, UNPREFIXED] = ServerSettings()
-    receiving: Annotated[ReceivingLimits, UNPREFIXED] = ReceivingLimits()
-    sending: Annotated[SendingLimits, Meta(extra={"prefix": "answer_"})] = SendingLimits()
+    request_body: Annotated[RequestBodyLimits, UNPREFIXED] = RequestBodyLimits()
+    response_body: Annotated[ResponseBodyLimits, Meta(extra={"prefix": "answer_"})] = ResponseBodyLimits()
     parsing: Annotated[Limits, UNPREFIXED] = Limits()
     log: LogSettings = LogSettings()
     lake: Annotated[LakeSettings, UNPREFIXED] = LakeSettings()

@@ -1,28 +1,22 @@
-"""Bodies on their way in: how long one may take to come, and how much of them all may be in memory."""
+"""Bodies of requests: how slowly one may arrive, and how much of all of them may be in memory."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from tailrace.events import BodyTimeout, Overloaded, TooLarge
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Scope = MutableMapping[str, Any]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]  # of ASGI
+from tailrace.server.asgi import Message, Receive
 
 MIB = 1024**2
 GIB = 1024**3
 
-# A body that comes slower than this, over all of its time but body_timeout_s, is not waited for.
-LEAST_BYTES_PER_S = 500
-LOOK_EVERY_S = 0.5
+# A body that arrives more slowly, beyond body_timeout_s, is refused.
+MIN_BYTES_PER_S = 500
+CHECK_EVERY_S = 0.5
 RETRY_AFTER_S = 1
-# A refused request's body is read to its end, as far as this, so that the client is still there for the answer.
+# At most so much of a refused request's body is read to its end, so that the client is there for the answer.
 DRAIN_BYTES = 256 * 1024 * 1024
 
 
@@ -30,7 +24,7 @@ class ClientGone(Exception):
     """The client hung up before its request was complete."""
 
 
-class ReceivingLimits(Struct, frozen=True):
+class RequestBodyLimits(Struct, frozen=True):
     """Limits on bodies as they are sent; a refusal names the limit and its value."""
 
     max_wire_bytes: Annotated[int, Meta(ge=1024, le=GIB, description="Largest request body as sent.")] = 64 * MIB
@@ -53,44 +47,44 @@ class ReceivingLimits(Struct, frozen=True):
     ] = 512 * MIB
 
 
-class Receiving:
-    """What the bodies of all requests share. Used by the event loop's thread alone."""
+class RequestBacklog:
+    """The bodies of all requests that are not yet answered. To be used on the event loop."""
 
-    def __init__(self, limits: ReceivingLimits) -> None:
+    def __init__(self, limits: RequestBodyLimits) -> None:
         self.limits = limits
-        self.bytes = 0  # of bodies of which the requests are not yet answered
-        self._waiting: set[Incoming] = set()
-        self._looking = False
+        self.bytes = 0  # in memory
+        self._waiting: set[RequestReceiver] = set()
+        self._is_checking = False
 
-    def await_more(self, incoming: "Incoming") -> None:
-        """End the wait of this body when it takes too long."""
-        self._waiting.add(incoming)
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+    def await_more(self, receiver: "RequestReceiver") -> None:
+        """Give up on this body when its deadline passes, until `stop_waiting`."""
+        self._waiting.add(receiver)
+        if not self._is_checking:
+            self._is_checking = True
+            asyncio.get_running_loop().call_later(CHECK_EVERY_S, self._check)
 
-    def came(self, incoming: "Incoming") -> None:
-        """Something came for this body, or its wait is over otherwise."""
-        self._waiting.discard(incoming)
+    def stop_waiting(self, receiver: "RequestReceiver") -> None:
+        """End the wait for this body: some of it arrived, or the request was cancelled."""
+        self._waiting.discard(receiver)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = time.monotonic()
-        for each in [each for each in self._waiting if each.deadline_s < now_s]:
-            each.give_up()
-        self._looking = bool(self._waiting)
-        if self._looking:
-            asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
+        for receiver in [receiver for receiver in self._waiting if receiver.deadline_s < now_s]:
+            receiver.give_up()
+        self._is_checking = bool(self._waiting)
+        if self._is_checking:
+            asyncio.get_running_loop().call_later(CHECK_EVERY_S, self._check)
 
 
-class Incoming:
-    """The `receive` of one request, which ends with BodyTimeout when the body does not come.
+class RequestReceiver:
+    """The `receive` of one request, which raises BodyTimeout when the body arrives too slowly.
 
-    Once the body is complete it waits as long as it takes: then it tells whether the client hangs up.
+    Once the body is complete it waits without an end, as it then reports that the client has hung up.
     """
 
     __slots__ = ("_latest_s", "_overdue", "_pending", "_receive", "_shared", "complete", "deadline_s", "started")
 
-    def __init__(self, receive: Receive, shared: Receiving) -> None:
+    def __init__(self, receive: Receive, shared: RequestBacklog) -> None:
         self._receive = receive
         self._shared = shared
         self.complete = False
@@ -115,42 +109,42 @@ class Incoming:
                 raise self._too_slow() from None
             raise
         finally:
-            self._shared.came(self)
+            self._shared.stop_waiting(self)
         self.complete = not message.get("more_body")
         if not self.complete:
-            self._latest_s += len(message["body"]) / LEAST_BYTES_PER_S
+            self._latest_s += len(message["body"]) / MIN_BYTES_PER_S
             self.deadline_s = min(time.monotonic() + self._shared.limits.body_timeout_s, self._latest_s)
         return message
 
     def give_up(self) -> None:
-        """Wait no longer."""
+        """Stop waiting for the body: `receive` raises BodyTimeout."""
         self._overdue = True
         self._pending.cancel()
 
     def _too_slow(self) -> BodyTimeout:
         return BodyTimeout(
             f"nothing more of the body came in body_timeout_s = {self._shared.limits.body_timeout_s:g} s, "
-            f"or less than {LEAST_BYTES_PER_S} bytes a second"
+            f"or less than {MIN_BYTES_PER_S} bytes a second"
         )
 
 
 class RequestBody:
     """The body of one request, read at most once."""
 
-    __slots__ = ("_held", "_receive", "_shared", "complete", "length")
+    __slots__ = ("_counted_bytes", "_receive", "_shared", "complete", "length")
 
-    def __init__(self, receive: Incoming, length: int, shared: Receiving) -> None:
-        """Begin a body of `length` bytes as declared, -1 when it is chunked."""
+    def __init__(self, receive: RequestReceiver, length: int, shared: RequestBacklog) -> None:
+        """`length` is as declared, in bytes; -1 when the body is chunked."""
         self._receive = receive
         self.length = length
         self._shared = shared
-        self._held = 0
+        self._counted_bytes = 0
         self.complete = False
 
     async def read(self) -> bytes:
         """Return the whole body as sent.
 
-        Raise TooLarge as soon as it is known to be, ClientGone when it breaks off, BodyTimeout when it does not come,
+        Raise TooLarge as soon as that is known, ClientGone when it breaks off, BodyTimeout when it arrives too slowly,
         Overloaded when all bodies together are too large.
         """
         length = self.length
@@ -160,7 +154,7 @@ class RequestBody:
         if message["type"] != "http.request":
             raise ClientGone
         body: bytes = message["body"]
-        self._hold(len(body))
+        self._count(len(body))
         # With a length there is no need to ask again for the end.
         if len(body) == length or not message.get("more_body"):
             self.complete = True
@@ -175,7 +169,7 @@ class RequestBody:
                 raise ClientGone
             chunks.append(message["body"])
             total += len(message["body"])
-            self._hold(len(message["body"]))
+            self._count(len(message["body"]))
             if not message.get("more_body"):
                 break
         if total > self._shared.limits.max_wire_bytes:
@@ -184,7 +178,7 @@ class RequestBody:
         return b"".join(chunks)
 
     async def drain(self) -> None:
-        """Read and forget the rest of the body, as far as DRAIN_BYTES; raise ClientGone, BodyTimeout."""
+        """Read and drop the rest of the body, up to DRAIN_BYTES; raise ClientGone, BodyTimeout."""
         left = DRAIN_BYTES
         while left > 0:
             message = await self._receive()
@@ -195,15 +189,15 @@ class RequestBody:
                 return
 
     def release(self) -> None:
-        """Free the place of the body of a request that is answered."""
-        self._shared.bytes -= self._held
-        self._held = 0
+        """Count the body no more, once the request is answered."""
+        self._shared.bytes -= self._counted_bytes
+        self._counted_bytes = 0
 
-    def _hold(self, size: int) -> None:
-        self._held += size
+    def _count(self, size: int) -> None:
+        self._counted_bytes += size
         self._shared.bytes += size
         most = self._shared.limits.receive_backlog_bytes
-        if self._shared.bytes > most and self._held < self._shared.bytes:
+        if self._shared.bytes > most and self._counted_bytes < self._shared.bytes:
             self.release()
             raise Overloaded(
                 f"the bodies of all requests together are larger than {most} bytes "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tailrace.server.receiving import LEAST_BYTES_PER_S, Incoming, Message, Receiving, ReceivingLimits
+from tailrace.server.asgi import Message
+from tailrace.server.request_body import MIN_BYTES_PER_S, RequestBacklog, RequestBodyLimits, RequestReceiver
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -73,19 +74,21 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 
 def test_what_comes_buys_time_up_to_the_longest_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("tailrace.server.receiving.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("tailrace.server.request_body.time.monotonic", lambda: clock[0])
 
     async def deadlines() -> list[float]:
-        incoming = Incoming(receive, Receiving(ReceivingLimits(body_timeout_s=30, receive_backlog_bytes=MIB)))
-        found = [incoming.deadline_s]
+        receiver = RequestReceiver(
+            receive, RequestBacklog(RequestBodyLimits(body_timeout_s=30, receive_backlog_bytes=MIB))
+        )
+        found = [receiver.deadline_s]
         for now_s in (120.0, 139.0):
             clock[0] = now_s
-            await incoming()
-            found.append(incoming.deadline_s)
+            await receiver()
+            found.append(receiver.deadline_s)
         return found
 
     async def receive() -> Message:
-        size = 10 * LEAST_BYTES_PER_S if clock[0] == 120 else MIB
+        size = 10 * MIN_BYTES_PER_S if clock[0] == 120 else MIB
         return {"type": "http.request", "body": b" " * size, "more_body": True}
 
     assert asyncio.run(deadlines()) == [130, 140, 169]
@@ -100,10 +103,10 @@ def test_whether_the_client_hangs_up_is_awaited_as_long_as_it_takes() -> None:
         return next(messages)
 
     async def types() -> list[str]:
-        incoming = Incoming(
-            receive, Receiving(ReceivingLimits(body_timeout_s=-1, receive_backlog_bytes=MIB))
+        receiver = RequestReceiver(
+            receive, RequestBacklog(RequestBodyLimits(body_timeout_s=-1, receive_backlog_bytes=MIB))
         )  # whatever waits is overdue
-        return [(await incoming())["type"] for _ in range(2)]
+        return [(await receiver())["type"] for _ in range(2)]
 
     assert asyncio.run(types()) == ["http.request", "http.disconnect"]
 

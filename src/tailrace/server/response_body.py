@@ -1,4 +1,4 @@
-"""Answers on their way out: how long a client may take nothing of one, and how much of them all may be in memory."""
+"""Bodies of responses: how long a client may leave one unread, and how much of all of them may be in memory."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tailrace.server.receiving import Message, Send
+from tailrace.server.asgi import Message, Send
 
-CHUNK_BYTES = 64 * 1024  # handed to the HTTP server at a time, which takes a few of them before the client does
-UNREAD = "answer_unread"  # the reason where a client did not take its answer
+CHUNK_BYTES = 64 * 1024  # given to the HTTP server at a time, which buffers a few of them
+ANSWER_UNREAD = "answer_unread"  # reason: the client did not read its answer
 
 
-class SendingLimits(Struct, frozen=True):
+class ResponseBodyLimits(Struct, frozen=True):
     """Limits on answers that are not small; a refusal names the limit and its value."""
 
     timeout_s: Annotated[
@@ -35,49 +35,49 @@ class SendingLimits(Struct, frozen=True):
     ] = 1024**3
 
 
-class Sending:
-    """What the answers to all requests share. Used by the event loop's thread alone."""
+class ResponseBacklog:
+    """The long responses that clients have not read yet. To be used on the event loop."""
 
-    def __init__(self, limits: SendingLimits) -> None:
+    def __init__(self, limits: ResponseBodyLimits) -> None:
         self.limits = limits
-        self._held: dict[OutgoingAnswer, int] = {}  # bytes of the answers that are not small, the oldest first
+        self._unread_bytes: dict[ResponseSender, int] = {}  # oldest first
 
     @property
     def bytes(self) -> int:
-        """How much is in memory of answers that their clients have not read."""
-        return sum(self._held.values())
+        """How much is in memory of responses that their clients have not read."""
+        return sum(self._unread_bytes.values())
 
     @contextlib.contextmanager
-    def held(self, outgoing: "OutgoingAnswer", size: int) -> Iterator[None]:
-        """Count an answer; where they are too much together, those are broken off that are on their way longest."""
-        others = [each for each in self._held if not each.fault]
-        total = size + sum(self._held[each] for each in others)
+    def counted(self, sender: "ResponseSender", size: int) -> Iterator[None]:
+        """Count a response; where all together are too large, break off the oldest."""
+        others = [other for other in self._unread_bytes if not other.fault]
+        total = size + sum(self._unread_bytes[other] for other in others)
         most = self.limits.backlog_bytes
         for other in others:
             if total <= most:
                 break
             other.break_off(f"answers of more than answer_backlog_bytes = {most} bytes waited for their clients")
-            total -= self._held[other]
-        self._held[outgoing] = size
+            total -= self._unread_bytes[other]
+        self._unread_bytes[sender] = size
         try:
             yield
         finally:
-            del self._held[outgoing]
+            del self._unread_bytes[sender]
 
 
-class OutgoingAnswer:
-    """The `send` of one request, as fast as its client reads. What is broken off is not sent to its end."""
+class ResponseSender:
+    """The `send` of one request, which sends a long body as fast as its client reads it."""
 
-    __slots__ = ("_limit", "_send", "_shared", "fault")
+    __slots__ = ("_send", "_shared", "_timeout", "fault")
 
-    def __init__(self, send: Send, shared: Sending) -> None:
+    def __init__(self, send: Send, shared: ResponseBacklog) -> None:
         self._send = send
         self._shared = shared
-        self._limit: asyncio.Timeout | None = None  # of a long body
+        self._timeout: asyncio.Timeout | None = None  # of a long body
         self.fault = ""  # why the rest of the answer was not sent
 
     def __call__(self, message: Message) -> Awaitable[None]:
-        """Send a message, a long body piece by piece."""
+        """Send a message, a long body in chunks."""
         if not self.fault and len(message.get("body", b"")) <= CHUNK_BYTES:
             return self._send(message)  # itself, as a coroutine around it costs a small answer a share of its time
         return self._send_long(message)
@@ -87,9 +87,9 @@ class OutgoingAnswer:
             return
         body = message["body"]
         try:
-            with self._shared.held(self, len(body)):
-                async with asyncio.timeout(self._shared.limits.timeout_s) as self._limit:
-                    await self._send_pieces(message, self._limit)
+            with self._shared.counted(self, len(body)):
+                async with asyncio.timeout(self._shared.limits.timeout_s) as self._timeout:
+                    await self._send_chunks(message, self._timeout)
         except TimeoutError:
             self.fault = self.fault or (
                 f"the client took nothing of its answer in answer_timeout_s = {self._shared.limits.timeout_s:g} s"
@@ -98,10 +98,10 @@ class OutgoingAnswer:
     def break_off(self, fault: str) -> None:
         """Send no more of a long body."""
         self.fault = fault
-        if self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
-    async def _send_pieces(self, message: Message, limit: asyncio.Timeout) -> None:
+    async def _send_chunks(self, message: Message, limit: asyncio.Timeout) -> None:
         body = message["body"]
         clock = asyncio.get_running_loop().time
         for start in range(0, len(body), CHUNK_BYTES):

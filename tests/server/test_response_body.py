@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.waiting import wait_until
 
-from tailrace.server.receiving import Message
-from tailrace.server.sending import CHUNK_BYTES, OutgoingAnswer, Sending, SendingLimits
+from tailrace.server.asgi import Message
+from tailrace.server.response_body import CHUNK_BYTES, ResponseBacklog, ResponseBodyLimits, ResponseSender
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -41,9 +41,12 @@ def test_a_long_answer_comes_whole_and_in_pieces() -> None:
     body = bytes(range(256)) * 2000  # 512,000 bytes: seven pieces of 64 KiB and a rest
 
     async def sent(*, more: bool) -> list[Message]:
-        client, sending = Client(takes=100), Sending(SendingLimits(timeout_s=1, backlog_bytes=MIB))
-        await OutgoingAnswer(client, sending)({"type": "http.response.body", "body": body, "more_body": more})
-        assert (client.body, sending.bytes) == (body, 0)
+        client, response_backlog = (
+            Client(takes=100),
+            ResponseBacklog(ResponseBodyLimits(timeout_s=1, backlog_bytes=MIB)),
+        )
+        await ResponseSender(client, response_backlog)({"type": "http.response.body", "body": body, "more_body": more})
+        assert (client.body, response_backlog.bytes) == (body, 0)
         return client.got
 
     assert [message["more_body"] for message in asyncio.run(sent(more=False))] == [*[True] * 7, False]
@@ -52,11 +55,14 @@ def test_a_long_answer_comes_whole_and_in_pieces() -> None:
 
 def test_a_client_that_takes_nothing_for_too_long_gets_no_more() -> None:
     async def sent() -> tuple[str, int, int]:
-        client, sending = Client(takes=2), Sending(SendingLimits(timeout_s=0.05, backlog_bytes=MIB))
-        outgoing = OutgoingAnswer(client, sending)
-        await outgoing({"type": "http.response.body", "body": bytes(5 * CHUNK_BYTES), "more_body": True})
-        await outgoing({"type": "http.response.body", "body": b"the end"})
-        return outgoing.fault, len(client.body), sending.bytes
+        client, response_backlog = (
+            Client(takes=2),
+            ResponseBacklog(ResponseBodyLimits(timeout_s=0.05, backlog_bytes=MIB)),
+        )
+        sender = ResponseSender(client, response_backlog)
+        await sender({"type": "http.response.body", "body": bytes(5 * CHUNK_BYTES), "more_body": True})
+        await sender({"type": "http.response.body", "body": b"the end"})
+        return sender.fault, len(client.body), response_backlog.bytes
 
     fault, taken, held = asyncio.run(sent())
     assert "answer_timeout_s = 0.05" in fault
@@ -65,23 +71,23 @@ def test_a_client_that_takes_nothing_for_too_long_gets_no_more() -> None:
 
 def test_past_the_most_bytes_the_oldest_answer_is_broken_off() -> None:
     async def sent() -> tuple[list[str], list[int]]:
-        sending = Sending(SendingLimits(timeout_s=60, backlog_bytes=20 * CHUNK_BYTES))
+        response_backlog = ResponseBacklog(ResponseBodyLimits(timeout_s=60, backlog_bytes=20 * CHUNK_BYTES))
         clients = [Client(takes=n) for n in (1, 1, 100)]
-        outgoing = [OutgoingAnswer(client, sending) for client in clients]
+        senders = [ResponseSender(client, response_backlog) for client in clients]
 
         def begin(n: int) -> Awaitable[None]:
             message = {"type": "http.response.body", "body": bytes(10 * CHUNK_BYTES), "more_body": False}
-            return asyncio.ensure_future(outgoing[n](message))
+            return asyncio.ensure_future(senders[n](message))
 
         oldest, second = begin(0), begin(1)
         await asyncio.sleep(0)
-        assert sending.bytes == 20 * CHUNK_BYTES
+        assert response_backlog.bytes == 20 * CHUNK_BYTES
         await begin(2)
         await oldest
-        assert sending.bytes == 10 * CHUNK_BYTES
+        assert response_backlog.bytes == 10 * CHUNK_BYTES
         clients[1].reading.set()
         await second
-        return [each.fault for each in outgoing], [len(client.body) // CHUNK_BYTES for client in clients]
+        return [sender.fault for sender in senders], [len(client.body) // CHUNK_BYTES for client in clients]
 
     faults, taken = asyncio.run(sent())
     assert "answer_backlog_bytes" in faults[0]
