@@ -10,7 +10,7 @@ import numpy as np
 
 from tailrace.api.services import ServerHealth
 from tailrace.events import Batch
-from tailrace.query import Facts
+from tailrace.query import ReferenceData
 from tailrace.server.build import build
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
@@ -38,7 +38,7 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
         with listening(HOST, 0) as listener:
             url = f"http://{HOST}:{listener.getsockname()[1]}"
             server = build(
-                settings, stores, Facts(), None, listener, stopping=stopping, metrics=metrics, descriptors=1024
+                settings, stores, ReferenceData(), None, listener, stopping=stopping, metrics=metrics, descriptors=1024
             )
             assert server.url == url
             check = partial(health, stopping, server.service, stores, server.queries.engine)

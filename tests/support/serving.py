@@ -12,10 +12,10 @@ from msgspec import Struct
 from support.ingest import ROOT_TOKEN, Parts, open_service
 from tailrace import api
 from tailrace.access import Access
+from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Monitoring, ServerHealth
-from tailrace.api.turns import Turns
 from tailrace.config import load
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
@@ -59,7 +59,7 @@ def services_of(
         documents=DocumentStore(database),
         fields=FieldStore(database),
         saved_queries=SavedQueryStore(database),
-        turns=Turns(1, running=1, waiting=0),
+        query_limiter=ConcurrencyLimiter(1, running=1, waiting=0),
         tails=Tails(TailLimits(), lambda limits: engine),
         monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
         **more,

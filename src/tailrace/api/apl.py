@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tailrace.access import Grant, require_own, require_query
-from tailrace.api import running, views
+from tailrace.api import execution, views
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, TABLES, accepted
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
@@ -113,7 +113,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         messages = result.status.messages
         return encode(result)
 
-    content = await running.run(request, services, grant, work)
+    content = await execution.run(request, services, grant, work)
     headers = {"content-type": media_type}
     if media_type != JSON and messages:
         headers[MESSAGES_HEADER] = _messages_header(messages)
@@ -162,7 +162,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
         require_query(grant, dataset)
         content = await _held(request, services, grant, dataset, work, hold_s, end_ns)
     else:
-        content, _ = await running.run(request, services, grant, work)
+        content, _ = await execution.run(request, services, grant, work)
     headers = {"content-type": JSON}
     if kind is not None:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
@@ -182,7 +182,7 @@ async def query_batch(request: Request, services: Services, grant: Grant) -> Res
     if len(set(ids)) < len(ids):
         raise BadRequest("two queries of the batch have the same queryId")
     # Queries beyond the token's limit wait here instead of being refused.
-    slots = asyncio.Semaphore(min(concurrency, services.turns.limit))
+    slots = asyncio.Semaphore(min(concurrency, services.query_limiter.limit))
 
     async def one(item: BatchItem, gone: "asyncio.Future[None]") -> bytes:
         async with slots:
@@ -208,12 +208,12 @@ async def _held(
     """
     clock = asyncio.get_running_loop()
     until_s = clock.time() + hold_s
-    async with running.hang_up(request) as gone:
+    async with execution.disconnection(request) as gone:
         with services.tails.reader(dataset, grant.token_id) as reader:
             while True:
                 while reader.take() is not None:  # what came until now is in the answer
                     pass
-                content, found = await running.run_one(services, grant, work, gone)
+                content, found = await execution.run_until(services, grant, work, gone)
                 left_s = until_s - clock.time()
                 if found or left_s <= 0:
                     return content
@@ -242,7 +242,7 @@ class BatchResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with running.hang_up(self._request) as gone:
+        async with execution.disconnection(self._request) as gone:
             tasks = [asyncio.ensure_future(make(gone)) for make in self._work]
             try:
                 for done in asyncio.as_completed(tasks):
@@ -269,7 +269,7 @@ async def _batch_answer(
         def work(interrupt: Interrupt) -> bytes:
             return to_tabular(_run(services, grant, wanted, interrupt))
 
-        content = await running.run_one(services, grant, work, gone)
+        content = await execution.run_until(services, grant, work, gone)
     except TailraceError as error:
         outcome.parts.append(error)
         return BatchAnswer(item.query_id, error.status, error=error_body(error))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require, require_query
-from tailrace.api import running
+from tailrace.api import execution
 from tailrace.api.audit import note
 from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -140,10 +140,10 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     if body.commit:
         # It goes on when its client hangs up: what was deleted is to be in the audit trail, whoever waits for it.
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        found = await running.run_one(services, grant, work, never, is_limited=False)
+        found = await execution.run_until(services, grant, work, never, is_limited=False)
     else:
-        async with running.hang_up(request) as gone:
-            found = await running.run_one(services, grant, work, gone, is_limited=False)
+        async with execution.disconnection(request) as gone:
+            found = await execution.run_until(services, grant, work, gone, is_limited=False)
     note(
         request,
         resource=named[0],

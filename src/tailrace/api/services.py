@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access, AuditEntry, Grant
+from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
-from tailrace.api.turns import Turns
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
 from tailrace.lake import Lake, Snapshot
@@ -57,7 +57,7 @@ class Services(Struct, frozen=True, eq=False):
     documents: DocumentStore
     fields: FieldStore
     saved_queries: SavedQueryStore
-    turns: Turns
+    query_limiter: ConcurrencyLimiter
     tails: Tails
     monitoring: Monitoring
     record: Callable[[AuditEntry], Awaitable[None]]  # into the audit trail

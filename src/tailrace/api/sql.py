@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Grant, require_own, require_query
-from tailrace.api import apl, running
+from tailrace.api import apl, execution
 from tailrace.api.media import FORMATS, JSON, TABLES, accepted
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services, read_json
@@ -40,7 +40,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         )
         return FORMATS[media_type](result)
 
-    content = await running.run(request, services, grant, work)
+    content = await execution.run(request, services, grant, work)
     return Response(content, headers={"content-type": media_type})
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tailrace.access import Grant, require_query
-from tailrace.api import running
+from tailrace.api import execution
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events import Batch, TailraceError
@@ -37,7 +37,7 @@ async def tail(request: Request, services: Services, grant: Grant) -> Response:
     predicate: Predicate | None = None
     if where:
         fields = await asyncio.to_thread(services.fields.expressions)
-        predicate = await asyncio.to_thread(Predicate, dataset, where, fields, services.engine.facts)
+        predicate = await asyncio.to_thread(Predicate, dataset, where, fields, services.engine.reference_data)
     return TailResponse(request, services, grant, dataset, predicate)
 
 
@@ -63,7 +63,7 @@ class TailResponse(Response):
         tails = self._services.tails
         with tails.reader(self._dataset, self._grant.token_id) as reader:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async with running.hang_up(self._request) as gone:
+            async with execution.disconnection(self._request) as gone:
                 await self._stream(reader, gone, send)
 
     async def _stream(self, reader: Reader, gone: "asyncio.Future[None]", send: Send) -> None:

@@ -130,10 +130,10 @@ def show_config(
     settings, origins = _load(config, flags)
     if settings.reference.model_prices or settings.reference.geo_database:
         # Only then: it brings the query engine along.
-        from tailrace.server.engines import facts_of
+        from tailrace.server.engines import reference_data_of
 
         try:
-            facts_of(settings)
+            reference_data_of(settings)
         except ConfigError as error:
             raise CommandError(str(error), USAGE) from error
     schema = _schema()

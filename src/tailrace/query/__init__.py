@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tailrace.query.engines.engine import Engine, Interrupt
     from tailrace.query.engines.processes import QueryProcesses
     from tailrace.query.engines.spawner import Spawner
-    from tailrace.query.functions import Facts, UnusableFile, read_facts
+    from tailrace.query.functions import ReferenceData, UnusableFile, read_reference_data
     from tailrace.query.lookup import State, Stored, current_states, stored_values
     from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
     from tailrace.query.run import run_apl
@@ -25,10 +25,10 @@ __all__ = [
     "AplResult",
     "DuckDB",
     "Engine",
-    "Facts",
     "Interrupt",
     "QueryLimits",
     "QueryProcesses",
+    "ReferenceData",
     "ReferenceFiles",
     "Result",
     "Spawner",
@@ -36,7 +36,7 @@ __all__ = [
     "Stored",
     "UnusableFile",
     "current_states",
-    "read_facts",
+    "read_reference_data",
     "run_apl",
     "run_sql",
     "stored_values",

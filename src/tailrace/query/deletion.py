@@ -72,7 +72,7 @@ class RowsMatched:
             variables=request.variables,
             virtual_fields=request.virtual_fields,
             map_fields=request.map_fields,
-            facts=self._engine.facts,
+            reference_data=self._engine.reference_data,
         )
         with _located(request.apl):
             compiler = ProgramCompiler(asked, snapshot, others.names)

@@ -16,7 +16,7 @@ from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, reference
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.engines.engine import Engine, rendered
-from tailrace.query.functions import Facts
+from tailrace.query.functions import ReferenceData
 from tailrace.query.values import MAX_DATETIME_US
 
 COLUMNS = ("_time", "_sysTime", "_rest")
@@ -34,12 +34,16 @@ class Predicate:
     """
 
     def __init__(
-        self, dataset: str, text: str, virtual_fields: Mapping[str, Sequence[tuple[str, str]]], facts: Facts
+        self,
+        dataset: str,
+        text: str,
+        virtual_fields: Mapping[str, Sequence[tuple[str, str]]],
+        reference_data: ReferenceData,
     ) -> None:
         self._dataset = dataset
         self._text = text
         self._virtual_fields = virtual_fields
-        self._facts = facts
+        self._reference_data = reference_data
         try:
             self._tree = parse_expression(text)
             now_ns = time.time_ns()
@@ -67,7 +71,7 @@ class Predicate:
             now_ns=now_ns,
             end_ns=(MAX_DATETIME_US + 1) * 1000,
             virtual_fields=self._virtual_fields,
-            facts=self._facts,
+            reference_data=self._reference_data,
         )
         snapshot = Snapshot(self._dataset, (), (_SAMPLE,), _ANY_FIELD)
         at = self._tree.at

@@ -85,7 +85,7 @@ def _compiler(
         map_fields=request.map_fields,
         view=request.view,
         notes=request.notes,
-        facts=engine.facts,
+        reference_data=engine.reference_data,
         check=interrupt.check,
         partial=partial,
     )

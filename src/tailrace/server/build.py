@@ -11,15 +11,15 @@ from pathlib import Path
 from msgspec import Struct
 
 from tailrace import api
+from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
-from tailrace.api.turns import Turns
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
-from tailrace.query import Engine, Facts, Interrupt, Spawner
+from tailrace.query import Engine, Interrupt, ReferenceData, Spawner
 from tailrace.server import app
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, warm_up
@@ -45,7 +45,7 @@ class Queries(Struct, frozen=True, eq=False):
     engine: Engine
     threads: ThreadPoolExecutor
     running: set[Interrupt]  # of the running queries
-    turns: Turns
+    query_limiter: ConcurrencyLimiter
     tails: Tails
     lookups: Lookups
 
@@ -65,7 +65,7 @@ class Server(Struct, frozen=True, eq=False):
 def build(
     settings: Settings,
     stores: Stores,
-    facts: Facts,
+    reference_data: ReferenceData,
     spawner: Spawner | None,
     listener: socket.socket,
     *,
@@ -77,7 +77,7 @@ def build(
 
     `stopping` is set when the server is to stop; `descriptors` is the process's limit of open files.
     """
-    queries = _queries(settings, stores.data, facts, spawner)
+    queries = _queries(settings, stores.data, reference_data, spawner)
     service = _service(settings, stores, queries, metrics)
     runner = Runner(
         stores.monitors,
@@ -92,7 +92,7 @@ def build(
         service,
         runner,
         health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
-        metrics=lambda: exposition(metrics, _gauges(stores, queries.turns, runner)),
+        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner)),
         refusals=refusals,
     )
     recorder = Recorder(
@@ -107,16 +107,18 @@ def build(
     return Server(settings, stores, queries, service, runner, http, url)
 
 
-def _queries(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None) -> Queries:
+def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:
     limits = settings.query
-    make_engine = partial(query_engine, settings, data, facts, spawner)
+    make_engine = partial(query_engine, settings, data, reference_data, spawner)
     engine = make_engine(limits)
     warm_up(engine)
     # More threads than concurrent queries: a query that waits in the queue holds one too.
     threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * limits.concurrency, "tailrace-query")
-    turns = Turns(limits.concurrency_per_token, running=limits.concurrency, waiting=limits.queue)
+    limiter = ConcurrencyLimiter(limits.concurrency_per_token, running=limits.concurrency, waiting=limits.queue)
     tails = Tails(settings.tail, make_engine)
-    return Queries(engine, threads, set(), turns, tails, Lookups(lambda: lookup_engine(settings, data, facts)))
+    return Queries(
+        engine, threads, set(), limiter, tails, Lookups(lambda: lookup_engine(settings, data, reference_data))
+    )
 
 
 def _service(settings: Settings, stores: Stores, queries: Queries, metrics: Metrics) -> LogIngestService:
@@ -157,7 +159,7 @@ def _services(
         documents=stores.documents,
         fields=stores.fields,
         saved_queries=stores.saved_queries,
-        turns=queries.turns,
+        query_limiter=queries.query_limiter,
         tails=queries.tails,
         monitoring=Monitoring(stores.monitors, runner.changed),
         record=service.record,
@@ -185,7 +187,7 @@ def _application(
     )
 
 
-def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
+def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner) -> Gauges:
     log, lake = stores.log, stores.lake
     damage = list(log.damage)
     lag = lake.lag()
@@ -193,8 +195,8 @@ def _gauges(stores: Stores, turns: Turns, runner: Runner) -> Gauges:
         free_disk_bytes=shutil.disk_usage(stores.data).free,
         uncommitted_events=lag.events,
         uncommitted_age_s=lag.age_s,
-        running_queries=turns.running,
-        waiting_queries=turns.waiting,
+        running_queries=limiter.running,
+        waiting_queries=limiter.waiting,
         log_bytes=log.size_bytes,
         log_damage=len(damage),
         log_missing_positions=sum(gap.missing_positions for gap in damage),

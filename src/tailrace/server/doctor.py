@@ -23,7 +23,7 @@ from tailrace.events import TailraceError
 from tailrace.lake.inspection import dataset_directories, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
-from tailrace.server.engines import facts_of
+from tailrace.server.engines import reference_data_of
 from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
 from tailrace.server.settings import Settings
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
@@ -61,7 +61,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one thing after the other."""
     data = settings.server.data.absolute()
     yield _versions()
-    yield from _facts(settings)
+    yield from _reference_data(settings)
     yield _clock(data)
     if not data.is_dir():
         yield Finding(
@@ -109,9 +109,9 @@ def _versions() -> Finding:
     return Finding("ok", "version", f"tailrace {__version__}, Python {python}, {engines}")
 
 
-def _facts(settings: Settings) -> Iterator[Finding]:
+def _reference_data(settings: Settings) -> Iterator[Finding]:
     try:
-        facts_of(settings)
+        reference_data_of(settings)
     except ConfigError as error:
         for line in str(error).splitlines():
             yield Finding("wrong", "settings", line, "correct the file, or leave the setting empty")

@@ -12,12 +12,12 @@ from tailrace.lake import table_root
 from tailrace.query import (
     DuckDB,
     Engine,
-    Facts,
     QueryLimits,
     QueryProcesses,
+    ReferenceData,
     Spawner,
     UnusableFile,
-    read_facts,
+    read_reference_data,
 )
 from tailrace.server.layout import LAKE_DIRECTORY, TEMPORARY_DIRECTORY
 from tailrace.server.settings import Settings
@@ -25,24 +25,24 @@ from tailrace.server.settings import Settings
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 
 
-def facts_of(settings: Settings) -> Facts:
-    """Return the facts of the files that settings name.
+def reference_data_of(settings: Settings) -> ReferenceData:
+    """Return the reference data of the files that settings name.
 
     Raise ConfigError for files that cannot be used, with a line for each.
     """
-    prices = places = Facts()
+    model_prices = geo_database = ReferenceData()
     wrong = []
     try:
-        prices = read_facts(prices=settings.reference.model_prices)
+        model_prices = read_reference_data(model_prices=settings.reference.model_prices)
     except UnusableFile as error:
         wrong.append(f"setting model_prices: {error}")
     try:
-        places = read_facts(places=settings.reference.geo_database)
+        geo_database = read_reference_data(geo_database=settings.reference.geo_database)
     except UnusableFile as error:
         wrong.append(f"setting geo_database: {error}")
     if wrong:
         raise ConfigError("\n".join(wrong))
-    return replace(prices, places=places.places)
+    return replace(model_prices, geo_database=geo_database.geo_database)
 
 
 def fork_spawner() -> Spawner | None:
@@ -50,16 +50,18 @@ def fork_spawner() -> Spawner | None:
     return Spawner.forked() if sys.platform == "linux" else None
 
 
-def query_engine(settings: Settings, data: Path, facts: Facts, spawner: Spawner | None, limits: QueryLimits) -> Engine:
+def query_engine(
+    settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None, limits: QueryLimits
+) -> Engine:
     """Make an engine for what people query; with a spawner one of processes."""
     if spawner is None:
-        return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, facts)
+        return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)
     return QueryProcesses(
         spawner,
         table_root(data / LAKE_DIRECTORY),
         data / TEMPORARY_DIRECTORY,
         limits,
-        facts,
+        reference_data,
         model_prices=settings.reference.model_prices,
         geo_database=settings.reference.geo_database,
     )
@@ -71,11 +73,11 @@ def warm_up(engine: Engine) -> None:
         threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
 
 
-def lookup_engine(settings: Settings, data: Path, facts: Facts) -> DuckDB:
+def lookup_engine(settings: Settings, data: Path, reference_data: ReferenceData) -> DuckDB:
     """Make an engine for what the ingest service looks up."""
     limits = replace(
         settings.query,
         memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query.memory_bytes),
         concurrency=LOOKUP_THREADS,
     )
-    return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, facts)
+    return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)

@@ -14,12 +14,12 @@ from typing import NoReturn
 import uvloop
 
 from tailrace.events import TailraceError
-from tailrace.query import Facts, Spawner
+from tailrace.query import ReferenceData, Spawner
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import Server, build
 from tailrace.server.data_directory import locked, remove_address, write_address
-from tailrace.server.engines import facts_of, fork_spawner
+from tailrace.server.engines import fork_spawner, reference_data_of
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
@@ -41,18 +41,18 @@ def serve(settings: Settings) -> None:
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
     _spare_the_collector()
-    facts = facts_of(settings)
+    reference_data = reference_data_of(settings)
     # Before there are threads, which a fork would not take along, and before any file is open.
     spawner = fork_spawner()
     data = settings.server.data.absolute()
     with locked(data), listening(settings.server.host, settings.server.port) as listener:
         logs.configure(settings.server.log_level, settings.server.log_format)
-        uvloop.run(_serve(settings, facts, data, listener, spawner))
+        uvloop.run(_serve(settings, reference_data, data, listener, spawner))
     _end()
 
 
 async def _serve(
-    settings: Settings, facts: Facts, data: Path, listener: socket.socket, spawner: Spawner | None
+    settings: Settings, reference_data: ReferenceData, data: Path, listener: socket.socket, spawner: Spawner | None
 ) -> None:
     stopping = asyncio.Event()
     descriptors = raise_descriptor_limit()
@@ -60,7 +60,7 @@ async def _serve(
     metrics = Metrics()
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
-        settings, stores, facts, spawner, listener, stopping=stopping, metrics=metrics, descriptors=descriptors
+        settings, stores, reference_data, spawner, listener, stopping=stopping, metrics=metrics, descriptors=descriptors
     )
     write_address(data, server.url)
     serving = asyncio.create_task(server.http.serve())

@@ -128,9 +128,9 @@ class Compiler:
             max_bin_auto_groups=self.request.max_bin_auto_groups,
             bin_auto_ns=bin_ns,
             columns=columns,
-            prices=self.request.facts.prices,
+            prices=self.request.reference_data.model_prices,
             metadata=self._metadata,
-            geo=self.request.facts.places is not None,
+            geo=self.request.reference_data.geo_database is not None,
         )
 
     def _metadata(self, field: str, dataset: str | None) -> Mapping[str, str] | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from tailrace.query.functions import Facts
+from tailrace.query.functions import ReferenceData
 
 
 class ViewSource(Struct, frozen=True):
@@ -39,6 +39,6 @@ class CompileRequest(Struct, frozen=True, kw_only=True):
     map_fields: Mapping[str, Sequence[str]] = {}
     view: Views = no_views
     notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
-    facts: Facts = Facts()
+    reference_data: ReferenceData = ReferenceData()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
     partial: bool = False  # whether a pattern leaves out, with a remark, datasets that cannot be used

@@ -52,10 +52,14 @@ class DuckDB(Engine):
     """One in-memory DuckDB that may read what is beneath `tables` and nothing else. Thread-safe."""
 
     def __init__(
-        self, tables: TableRoot, temporary: Path, limits: QueryLimits, facts: functions.Facts = functions.Facts()
+        self,
+        tables: TableRoot,
+        temporary: Path,
+        limits: QueryLimits,
+        reference_data: functions.ReferenceData = functions.ReferenceData(),
     ) -> None:
         self.limits = limits
-        self.facts = facts
+        self.reference_data = reference_data
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
         self._settings: dict[str, str | int | bool | list[str]] = {
@@ -83,8 +87,8 @@ class DuckDB(Engine):
         instance.execute("SET lock_configuration = true")
         self._functions = sql_policy.functions(instance)
         # After that: people's SQL calls what DuckDB itself has.
-        places = self.facts.places
-        functions.register(instance, [] if places is None else [functions.with_database(places)])
+        database = self.reference_data.geo_database
+        functions.register(instance, [] if database is None else [functions.with_database(database)])
         return instance
 
     def close(self) -> None:

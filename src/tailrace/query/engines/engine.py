@@ -17,7 +17,7 @@ from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
 from tailrace.events import QueryFailed, QueryInvalid
-from tailrace.query.functions import Facts
+from tailrace.query.functions import ReferenceData
 from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.sql import DIALECT, Plan
@@ -110,7 +110,7 @@ class Engine(ABC):
     """Runs queries over files of tables and rows that it is given. Thread-safe."""
 
     limits: QueryLimits
-    facts: Facts
+    reference_data: ReferenceData
 
     def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
         """Return the answer as an Arrow table; a VARIANT column comes as JSON text.

@@ -43,7 +43,7 @@ from tailrace.query.engines.engine import (
     rendered,
 )
 from tailrace.query.engines.spawner import Spawner
-from tailrace.query.functions import Facts
+from tailrace.query.functions import ReferenceData
 from tailrace.query.settings import QueryLimits
 
 RETRY_AFTER_S = 5
@@ -104,13 +104,13 @@ class QueryProcesses(Engine):
         tables: TableRoot,
         temporary: Path,
         limits: QueryLimits,
-        facts: Facts = Facts(),
+        reference_data: ReferenceData = ReferenceData(),
         *,
         model_prices: str = "",
         geo_database: str = "",
     ) -> None:
         self.limits = limits
-        self.facts = facts
+        self.reference_data = reference_data
         self._spawner = spawner
         self._temporary = temporary
         own = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)

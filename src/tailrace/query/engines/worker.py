@@ -20,7 +20,7 @@ from tailrace.query.engines.channel import (
 )
 from tailrace.query.engines.duckdb import DuckDB
 from tailrace.query.engines.engine import Interrupt, OutOfMemory
-from tailrace.query.functions import read_facts
+from tailrace.query.functions import read_reference_data
 
 SPARE_BYTES = 64 * 1024 * 1024  # beside what DuckDB counts as its own
 FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out, of -1000 to 1000
@@ -32,8 +32,8 @@ def work(connection: socket.socket, shared: int, setup: Setup) -> None:
     """Answer until the other end is gone."""
     channel = Channel(connection)
     reader = SharedReader(shared)
-    facts = read_facts(setup.model_prices, setup.geo_database)
-    engine = DuckDB(setup.tables, Path(setup.temporary), setup.limits, facts)
+    reference_data = read_reference_data(setup.model_prices, setup.geo_database)
+    engine = DuckDB(setup.tables, Path(setup.temporary), setup.limits, reference_data)
     _confine(setup.limits.memory_bytes + SPARE_BYTES)
     channel.send(Done())
     while True:

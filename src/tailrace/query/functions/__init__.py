@@ -23,7 +23,6 @@ from tailrace.query.functions import (
     types,
 )
 from tailrace.query.functions.conversion import converted
-from tailrace.query.functions.facts import Facts, read_facts
 from tailrace.query.functions.geo import UnusableFile, with_database
 from tailrace.query.functions.operators import (
     between,
@@ -33,6 +32,7 @@ from tailrace.query.functions.operators import (
     membership,
     unary,
 )
+from tailrace.query.functions.reference_data import ReferenceData, read_reference_data
 from tailrace.query.functions.table import CallInvalid, Context, Function, Parameter, Price, find, invoke
 from tailrace.query.functions.udf import register
 from tailrace.query.values import Value
@@ -42,10 +42,10 @@ __all__ = [
     "GROUPS",
     "CallInvalid",
     "Context",
-    "Facts",
     "Function",
     "Parameter",
     "Price",
+    "ReferenceData",
     "UnusableFile",
     "between",
     "binary",
@@ -54,7 +54,7 @@ __all__ = [
     "has_any",
     "index",
     "membership",
-    "read_facts",
+    "read_reference_data",
     "register",
     "unary",
     "with_database",

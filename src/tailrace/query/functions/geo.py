@@ -10,7 +10,7 @@ from tailrace.query.values import DYNAMIC, STRING
 
 
 class UnusableFile(Exception):
-    """A file of facts is not what its setting says; the message tells why."""
+    """A file of reference data is not what its setting says; the message tells why."""
 
 
 Lookup = Callable[[str], dict[str, Any] | None]

@@ -1,4 +1,4 @@
-"""What functions know of the world: the prices of language models, and where addresses are. Read from files."""
+"""Reference data of functions, read from files: the prices of language models, and where IP addresses are."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -11,18 +11,18 @@ from tailrace.query.functions.geo import Lookup, UnusableFile, open_database
 from tailrace.query.functions.table import Price
 
 
-class Facts(Struct, frozen=True):
+class ReferenceData(Struct, frozen=True):
     """Both are optional: functions that need what is missing answer null."""
 
-    prices: Mapping[str, Price] = {}  # of language models, by name
-    places: Lookup | None = None  # of IP addresses
+    model_prices: Mapping[str, Price] = {}  # by name of the model
+    geo_database: Lookup | None = None  # of IP addresses
 
 
-def read_facts(prices: str = "", places: str = "") -> Facts:
-    """Return the facts of the files at these paths, if any. Raise UnusableFile for a file that cannot be used."""
-    return Facts(
-        prices=read_prices(Path(prices)) if prices else {},
-        places=open_database(Path(places)) if places else None,
+def read_reference_data(model_prices: str = "", geo_database: str = "") -> ReferenceData:
+    """Return what the files at these paths have, if any. Raise UnusableFile for a file that cannot be used."""
+    return ReferenceData(
+        model_prices=read_prices(Path(model_prices)) if model_prices else {},
+        geo_database=open_database(Path(geo_database)) if geo_database else None,
     )
 
 

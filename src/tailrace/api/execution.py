@@ -22,11 +22,11 @@ async def run(request: Request, services: Services, grant: Grant, work: Callable
 
     The time of a query runs from this call, waiting for a thread included.
     """
-    async with hang_up(request) as gone:
-        return await run_one(services, grant, work, gone)
+    async with disconnection(request) as gone:
+        return await run_until(services, grant, work, gone)
 
 
-async def run_one(
+async def run_until(
     services: Services,
     grant: Grant,
     work: Callable[[Interrupt], T],
@@ -40,7 +40,7 @@ async def run_one(
     """
     timeout_s = services.engine.limits.timeout_s
     interrupt = Interrupt(timeout_s if is_limited else None)
-    with services.turns.one(grant.token_id):
+    with services.query_limiter.acquire(grant.token_id):
         begun = services.query_threads.submit(work, interrupt)
         running = asyncio.wrap_future(begun)
         services.running.add(interrupt)
@@ -68,16 +68,16 @@ async def run_one(
 
 
 @asynccontextmanager
-async def hang_up(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
+async def disconnection(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
     """Yield a future that is done when the client hangs up; the request's body must have been read."""
-    waiting = asyncio.create_task(_hang_up(request))
+    waiting = asyncio.create_task(_disconnected(request))
     try:
         yield waiting
     finally:
         waiting.cancel()
 
 
-async def _hang_up(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""Files of facts: what is read of them, and that queries have it."""
+"""Files of reference data: what is read of them, and that queries have it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import pytest
 from query.functions.test_calls import PLACE, RECORD, database_file
 
 from tailrace.lake import Lake, table_root
-from tailrace.query import AplRequest, DuckDB, Facts, QueryLimits, UnusableFile, read_facts, run_apl
+from tailrace.query import AplRequest, DuckDB, QueryLimits, ReferenceData, UnusableFile, read_reference_data, run_apl
 
 TOML = '"gpt-4o" = {input = 2.5, output = 10}\n[small]\ninput = 1\noutput = 2\n'
 JSON = '{"gpt-4o": {"input": 2.5, "output": 10}, "small": {"input": 1, "output": 2}}'
 
 
-def answer(root: Path, facts: Facts, apl: str) -> Any:
+def answer(root: Path, data: ReferenceData, apl: str) -> Any:
     lake = Lake.open(root / "lake")
-    engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits(), facts)
+    engine = DuckDB(table_root(root / "lake"), root / "temporary", QueryLimits(), data)
     try:
         table = run_apl(lake, engine, AplRequest(apl=apl), check=lambda name: None).tables[0]
         return table.rows[0].to_pylist()[0]
@@ -28,23 +28,23 @@ def answer(root: Path, facts: Facts, apl: str) -> Any:
 def test_a_query_knows_the_prices_of_a_file(tmp_path: Path, name: str, text: str) -> None:
     file = tmp_path / name
     file.write_text(text)
-    facts = read_facts(str(file))
+    data = read_reference_data(str(file))
 
-    assert answer(tmp_path, facts, "print genai_cost('gpt-4o', 1000000, 100000)") == 3.5
-    assert answer(tmp_path, facts, "print genai_cost('unknown', 1000000, 100000)") is None
+    assert answer(tmp_path, data, "print genai_cost('gpt-4o', 1000000, 100000)") == 3.5
+    assert answer(tmp_path, data, "print genai_cost('unknown', 1000000, 100000)") is None
 
 
-def test_a_query_knows_the_places_of_a_database(tmp_path: Path) -> None:
+def test_a_query_knows_where_the_addresses_of_a_database_are(tmp_path: Path) -> None:
     file = tmp_path / "city.mmdb"
     file.write_bytes(database_file(RECORD))
-    facts = read_facts(places=str(file))
+    data = read_reference_data(geo_database=str(file))
 
-    assert answer(tmp_path, facts, "print tostring(geo_info_from_ip_address('10.1.2.3').city)") == PLACE["city"]
+    assert answer(tmp_path, data, "print tostring(geo_info_from_ip_address('10.1.2.3').city)") == PLACE["city"]
 
 
 def test_without_files_both_are_null(tmp_path: Path) -> None:
-    assert answer(tmp_path, read_facts(), "print genai_cost('gpt-4o', 1000, 1000)") is None
-    assert answer(tmp_path, read_facts(), "print geo_info_from_ip_address('10.1.2.3')") is None
+    assert answer(tmp_path, read_reference_data(), "print genai_cost('gpt-4o', 1000, 1000)") is None
+    assert answer(tmp_path, read_reference_data(), "print geo_info_from_ip_address('10.1.2.3')") is None
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_a_file_without_prices_is_told(tmp_path: Path, name: str, text: str, sai
     (tmp_path / name).write_bytes(text.encode("latin-1"))
 
     with pytest.raises(UnusableFile, match=said):
-        read_facts(str(tmp_path / name))
+        read_reference_data(str(tmp_path / name))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match="cannot be read"):
-        read_facts(str(tmp_path / "none.toml"))
+        read_reference_data(str(tmp_path / "none.toml"))
