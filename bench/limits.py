@@ -13,9 +13,9 @@ from tailrace.events import Batch
 from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart, joined
-from tailrace.lake.lake import SHRED_BYTES
 from tailrace.lake.parquet import write_files
 from tailrace.lake.shred import Shredder
+from tailrace.lake.shredding import SHRED_BYTES
 from tailrace.lake.snapshot import FieldsView
 from tailrace.lake.table_storage import TableStorage
 from tailrace.parsing import Limits, TimeRule, parse_json

@@ -83,7 +83,7 @@ def operate(lake: Lake, operation: str, bound_ns: int) -> None:
         case "delete":
             lake.delete_where(DATASET, odd)
         case "retention":
-            lake._datasets[DATASET].maintenance.expire(bound_ns // 1000)
+            lake._state.datasets[DATASET].maintenance.expire(bound_ns // 1000)
     lake.sweep(DATASET)
 
 

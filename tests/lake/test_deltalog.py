@@ -79,7 +79,7 @@ def test_a_commit_that_fails_at_any_step_is_made_once_with_what_came_meanwhile(
         has_failed = count() > step
         put(lake, 3)
         assert seen(lake) == [1, 2, 3]
-        lake._datasets["d"].maintenance.sweep(0)
+        lake._state.datasets["d"].maintenance.sweep(0)
         assert seen(lake) == [1, 2, 3]
         assert lake.commit_failures <= has_failed
         lake.commit_now("d")
@@ -217,7 +217,7 @@ def test_a_table_whose_protocol_another_engine_has_raised_is_not_written_to(lake
     lake.commit_now("d")
 
     assert lake.commit_failures == 1
-    assert "another engine has raised" in lake._datasets["d"].commit_failure
+    assert "another engine has raised" in lake._state.datasets["d"].commit_failure
     assert seen(lake) == [1, 2]
 
 
@@ -230,7 +230,7 @@ def test_columns_come_with_the_rows_that_brought_them(lake: Lake) -> None:
     put(lake, 2, text="é", size=1.5)
     lake.commit_now("d")
 
-    assert lake._datasets["d"].table.version == 2
+    assert lake._state.datasets["d"].table.version == 2
     read = pl.read_delta(str(lake.root / "d")).sort("n")
     assert read.select("n", "text", "size").rows() == [(1, None, None), (2, "é", 1.5)]
     delta = DeltaTable(lake.root / "d")
@@ -379,7 +379,7 @@ def test_the_files_of_a_version_that_was_set_aside_stay_until_it_is_removed(lake
     torn(version_path(lake, 2), "empty")
 
     lake = Lake.open(lake.root, BY_HAND)
-    maintenance = lake._datasets["d"].maintenance
+    maintenance = lake._state.datasets["d"].maintenance
     maintenance.sweep(0)
     assert maintenance.sweep(10**9) == 0
     assert set((lake.root / "d").glob("_day=*/*")) == files

@@ -37,7 +37,7 @@ def files(lake: Lake) -> list[DataFile]:
 
 
 def verify(lake: Lake, *, now_ms: int = DAY_MS) -> None:
-    lake._datasets["d"].maintenance.verify(2**40, lambda read: None, now_ms)
+    lake._state.datasets["d"].maintenance.verify(2**40, lambda read: None, now_ms)
 
 
 def flip(location: str, bit: int) -> None:

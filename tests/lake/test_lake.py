@@ -353,7 +353,7 @@ def test_a_damaged_dataset_is_unavailable_and_keeps_its_files_and_its_log(
 def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tailrace.lake.lake.REOPEN_RETRY_S", 0.02)
+    monkeypatch.setattr("tailrace.lake.replay.REOPEN_RETRY_S", 0.02)
     log = [(1, batch([{"n": 1}], "bad")), (2, batch([{"n": 2}], "good")), (3, batch([{"n": 3}], "bad"))]
     told: list[int] = []
     lake = Lake.open(tmp_path, NEVER)
@@ -390,7 +390,7 @@ def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has
 
 
 def test_what_was_dropped_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.lake.lake.REOPEN_RETRY_S", 0.02)
+    monkeypatch.setattr("tailrace.lake.replay.REOPEN_RETRY_S", 0.02)
     lake = Lake.open(tmp_path, NEVER)
     lake.create("bad")
     lake.create("worse")
@@ -527,7 +527,7 @@ def test_ingest_lists_and_queries_go_on_while_a_dataset_is_being_written_to_the_
 
 
 def test_names_are_read_without_the_lock(lake: Lake) -> None:
-    with ThreadPoolExecutor(1) as threads, lake._lock:
+    with ThreadPoolExecutor(1) as threads, lake._state.lock:
         assert [info.name for info in threads.submit(lake.datasets).result(timeout=20)] == ["d"]
         assert threads.submit(lake.get, "d").result(timeout=20).name == "d"
         threads.submit(lake.check, "d").result(timeout=20)
@@ -651,7 +651,7 @@ def test_a_dataset_whose_files_cannot_be_removed_can_be_dropped_again(
 
 
 def test_shredding_goes_on_once_there_are_descriptors_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    shredder = lake._datasets["d"].shredder
+    shredder = lake._state.datasets["d"].shredder
     shred, scarce = shredder.shred, threading.Event()
     scarce.set()
 

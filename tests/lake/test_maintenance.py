@@ -270,7 +270,7 @@ def test_files_are_removed_when_their_time_is_over_and_a_restart_does_not_begin_
     lake.close()
 
     lake = Lake.open(tmp_path, BY_HAND)
-    maintenance = lake._datasets["d"].maintenance
+    maintenance = lake._state.datasets["d"].maintenance
     at_ms = min(removed.values())
     assert maintenance.sweep(at_ms + 3_599_000) == 0
     assert maintenance.sweep(max(removed.values()) + 3_600_000) == 3
@@ -287,7 +287,7 @@ def test_what_a_crash_left_is_removed_when_its_time_is_over_and_no_other_file(la
     orphan.write_bytes(b"half of a file")
     (directory / "_day=1999-01-01").mkdir()
     (directory / "_day=1999-01-01/part-x.zstd.parquet").write_bytes(b"")
-    maintenance = lake._datasets["d"].maintenance
+    maintenance = lake._state.datasets["d"].maintenance
 
     assert maintenance.sweep(1_000_000) == 0
     assert maintenance.sweep(1_000_000 + 3_599_999) == 0
@@ -302,7 +302,7 @@ def test_a_spoiled_list_of_removed_files_is_set_aside_and_costs_time_only(lake: 
     lake.compact("d")
     kept = lake.root / "d" / "_tailrace" / "removed.json"
     kept.write_bytes(b"")
-    maintenance = lake._datasets["d"].maintenance
+    maintenance = lake._state.datasets["d"].maintenance
 
     assert maintenance.sweep(1_000_000) == 0
     assert maintenance.sweep(1_000_000 + 3_600_000) == 2
@@ -351,7 +351,7 @@ def test_retention_takes_whole_files_that_are_past_it(tmp_path: Path) -> None:
 def test_without_retention_nothing_expires(lake: Lake) -> None:
     fill(lake, 2, first_ns=DAY_NS)
     info = lake.update("d", retention_days=1, use_retention_period=False)
-    lake._datasets["d"].maintenance.run_due(info, lambda written: None, FIRST_TIME_NS // 1_000_000)
+    lake._state.datasets["d"].maintenance.run_due(info, lambda written: None, FIRST_TIME_NS // 1_000_000)
 
     assert sorted(numbers(lake)) == [1, 2]
 

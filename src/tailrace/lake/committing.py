@@ -1,0 +1,134 @@
+"""The thread that commits hot rows to their tables, and tells the log what it may release."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from tailrace.events import DatasetUnavailable
+from tailrace.lake import catalog
+from tailrace.lake.dropped import DroppedDatasets
+from tailrace.lake.fields import store_fields
+from tailrace.lake.hot import joined
+from tailrace.lake.open_dataset import OpenDataset
+from tailrace.lake.priority import lower_priority
+from tailrace.lake.settings import LakeSettings
+from tailrace.lake.snapshot import Received
+from tailrace.lake.state import LakeState
+from tailrace.storage.faults import reason_of
+
+COMMIT_CHECK_S = 0.5
+COMMIT_RETRY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class CommitThread:
+    """Commits a dataset once it has enough in memory, or what it has is old enough.
+
+    `acknowledge(position)` is called with the log position up to which all batches are in their tables, once it rises.
+    """
+
+    def __init__(
+        self,
+        state: LakeState,
+        settings: LakeSettings,
+        dropped: DroppedDatasets,
+        acknowledge: Callable[[int], None],
+    ) -> None:
+        self.commits = 0
+        self.failures = 0
+        self._state = state
+        self._settings = settings
+        self._dropped = dropped
+        self._acknowledge = acknowledge
+        self._acknowledged = 0
+        self._thread = threading.Thread(target=self._run, name="tailrace-commit", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        lower_priority()
+        state = self._state
+        while True:
+            with state.lock:
+                due = self._due()
+                if not due and not self._dropped.is_due():
+                    if state.is_closing:
+                        return
+                    state.commit_due.wait(COMMIT_CHECK_S)
+                    due = self._due()
+                if state.is_closing:
+                    return
+            for dataset in due:
+                self.commit(dataset)
+            if due or self._dropped.is_due():
+                self.acknowledge_committed()
+
+    def _due(self) -> list[OpenDataset]:
+        now = time.monotonic()
+        settings = self._settings
+        return [
+            dataset
+            for dataset in self._state.datasets.values()
+            if dataset.hot
+            and now >= dataset.retry_at_s
+            and (dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s)
+        ]
+
+    def commit(self, dataset: OpenDataset) -> None:
+        """Put the hot rows of a dataset into its table. A failure is logged and counted."""
+        with dataset.commit_lock:
+            if dataset.dropped or not dataset.hot:
+                return
+            try:
+                self._commit_hot(dataset)
+            except Exception as error:
+                logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
+                with self._state.lock:
+                    self.failures += 1
+                    dataset.failed_commits += 1
+                    dataset.commit_failure = reason_of(error)
+                    dataset.hot = [*dataset.committing, *dataset.hot]
+                    dataset.committing = []
+                    dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
+                return
+            with self._state.lock:
+                self.commits += 1
+                dataset.failed_commits = 0
+
+    def _commit_hot(self, dataset: OpenDataset) -> None:
+        """Put the hot rows of a dataset into its table; the commit lock is held."""
+        if not dataset.table.exists():
+            raise DatasetUnavailable(dataset.gone_message)
+        # An attempt that failed may have been made all the same: what of it is in the table must not go there again.
+        dataset.table.refresh()
+        self._state.adopt_table(dataset)
+        with self._state.lock:
+            parts = dataset.hot
+            if not parts:
+                return
+            dataset.hot, dataset.committing = [], parts
+            view = dataset.view
+        if view != dataset.stored_view:
+            # Before the rows: a column must never be in a table without the registry knowing it.
+            store_fields(catalog.fields_path(dataset.table.storage.directory), view)
+            dataset.stored_view = view
+        received = sum((part.received for part in parts), Received())
+        dataset.table.commit(joined(parts), view, parts[-1].position, received)
+        self._state.adopt_table(dataset)
+
+    def acknowledge_committed(self) -> None:
+        """Tell the log up to which position all is in its table, once what was dropped is stored."""
+        position = self._state.committed_position()
+        if not self._dropped.store():
+            return
+        with self._state.lock:
+            if position <= self._acknowledged:
+                return
+            self._acknowledged = position
+        self._acknowledge(position)

@@ -1,0 +1,216 @@
+"""The datasets of a lake: made, changed, dropped, and opened from their directories."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import duckdb
+from msgspec.structs import replace
+
+from tailrace.events import Conflict, DatasetExists
+from tailrace.lake import catalog
+from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.dropped import DroppedDatasets
+from tailrace.lake.fields import Fields
+from tailrace.lake.maintenance import TableMaintenance
+from tailrace.lake.maintenance_counters import MaintenanceCounters
+from tailrace.lake.open_dataset import OpenDataset, StoredDataset, UnavailableDataset, known_info, read_dataset
+from tailrace.lake.priority import lower_priority
+from tailrace.lake.settings import LakeSettings
+from tailrace.lake.shred import Shredder
+from tailrace.lake.state import LakeState, unavailable_error
+from tailrace.lake.table import Table
+from tailrace.lake.table_storage import TableStorage
+from tailrace.storage.faults import reason_of
+from tailrace.storage.files import flush
+
+OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
+DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
+
+logger = logging.getLogger(__name__)
+
+
+class Datasets:
+    """Makes, changes and drops datasets; one call at a time for each name. `lend()` is `Reserve.lent`."""
+
+    def __init__(
+        self,
+        state: LakeState,
+        settings: LakeSettings,
+        counters: MaintenanceCounters,
+        dropped: DroppedDatasets,
+        lend: Callable[[], AbstractContextManager[bool]],
+    ) -> None:
+        self.set_aside = 0  # files of tables' logs that could not be read when they were opened
+        self._state = state
+        self._settings = settings
+        self._counters = counters
+        self._dropped = dropped
+        self._lend = lend
+        self._names = threading.Condition(state.lock)  # for those that create, change and drop datasets
+        self._names_reserved: set[str] = set()
+        self._creating: set[str] = set()  # that count as datasets already
+        # Its threads are started, and so niced, by the thread that opens it.
+        with ThreadPoolExecutor(1, initializer=lower_priority) as niced:
+            self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
+
+    def close(self) -> None:
+        """End what shreds, once nothing is shredded any more."""
+        self._duckdb.close()
+
+    # From their directories
+
+    def open_all(self) -> None:
+        """Open what the lake's directory holds; what cannot be opened is unavailable."""
+        root, state = self._state.root, self._state
+        with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
+            readings = {
+                directory: opening.submit(read_dataset, directory) for directory in catalog.dataset_directories(root)
+            }
+            for directory, reading in readings.items():
+                try:
+                    state.datasets[directory.name] = self.opened(reading.result())
+                except Exception as error:
+                    logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
+                    state.unavailable[directory.name] = UnavailableDataset(known_info(directory), reason_of(error))
+
+    def opened(self, stored: StoredDataset) -> OpenDataset:
+        """Return a dataset that takes events, which is not one of the lake's yet."""
+        settings = self._settings
+        fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
+        dataset = OpenDataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
+        with self._state.lock:
+            self.set_aside += len(stored.table.set_aside)
+        return dataset
+
+    def _maintenance_of(self, dataset: OpenDataset) -> TableMaintenance:
+        return TableMaintenance(
+            dataset.table,
+            self._settings.maintenance,
+            self._counters,
+            commit_lock=dataset.commit_lock,
+            publish=partial(self._state.adopt_table, dataset),
+        )
+
+    @contextmanager
+    def reserved(self, name: str) -> Iterator[None]:
+        """Be alone with a name: to create, change or drop its dataset, without holding the lock while on the disk."""
+        with self._state.lock:
+            self._names.wait_for(lambda: name not in self._names_reserved)
+            self._names_reserved.add(name)
+        try:
+            yield
+        finally:
+            with self._state.lock:
+                self._names_reserved.discard(name)
+                self._names.notify_all()
+
+    # Made, changed, dropped
+
+    def create(self, info: DatasetInfo) -> DatasetInfo:
+        """Make an empty dataset; when it is made is known here. Raise as `Lake.create` does."""
+        state, name = self._state, info.name
+        catalog.check_name(name)
+        is_counted = info.kind != catalog.AUDIT_KIND
+        with self.reserved(name):
+            with state.lock:
+                self._check_new(name, is_counted=is_counted)
+                info = replace(info, created_ns=time.time_ns(), created_position=state.accepted)
+                if is_counted:
+                    self._creating.add(name)
+            try:
+                dataset = self._made(info)
+                with state.lock:
+                    state.datasets[name] = dataset
+                    state.orphaned.pop(name, None)
+            except OSError as error:
+                raise unavailable_error(f"dataset {name!r} cannot be stored", error) from error
+            finally:
+                with state.lock:
+                    self._creating.discard(name)
+            return info
+
+    def _check_new(self, name: str, *, is_counted: bool) -> None:
+        """Raise DatasetExists for a name that is taken, and Conflict where there are enough; the lock is held."""
+        state = self._state
+        if name in state.datasets:
+            raise DatasetExists(f"dataset {name!r} exists already")
+        count = sum(1 for each in state.datasets.values() if each.info.kind != catalog.AUDIT_KIND)
+        count += len(self._creating)
+        if is_counted and count >= self._settings.max_datasets:
+            raise Conflict(f"there are {count} datasets, the limit max_datasets")
+        if name in state.unavailable:
+            reason = state.unavailable[name].reason
+            raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {reason}")
+
+    def _made(self, info: DatasetInfo) -> OpenDataset:
+        """Return a new dataset on disk: there with all that it needs, or not at all."""
+        root = self._state.root
+        directory = root / info.name
+        new = root / f"{catalog.NEW_PREFIX}{info.name}"
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            Table.create(TableStorage(new))
+            catalog.store_info(new, info)
+            new.rename(directory)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        try:
+            flush(root)
+            return self.opened(read_dataset(directory, info))
+        except BaseException:
+            # Or the name would be taken, by a dataset that nobody was told of.
+            try:
+                catalog.remove(directory)
+            except OSError:
+                logger.exception("%s, whose dataset could not be made, cannot be removed", directory)
+            raise
+
+    def update(self, name: str, changes: dict[str, str | int | bool]) -> DatasetInfo:
+        """Change members of what a dataset says of itself, durably. Raise as `Lake.update` does."""
+        with self.reserved(name):
+            dataset = self._state.dataset(name)
+            info = replace(dataset.info, **changes, updated_ns=time.time_ns())
+            try:
+                catalog.store_info(dataset.table.storage.directory, info)
+            except OSError as error:
+                raise unavailable_error(f"dataset {name!r} cannot be changed", error) from error
+            dataset.info = info
+            return info
+
+    def drop(self, name: str) -> None:
+        """Remove a dataset and all its events. Raise as `Lake.drop` does."""
+        state = self._state
+        with self._lend(), self.reserved(name):
+            dataset = None if name in state.unavailable else state.dataset(name)
+            with state.lock:
+                self._dropped.add(name)
+                state.orphaned.pop(name, None)
+                state.unavailable.pop(name, None)
+                if dataset is not None:
+                    dataset.dropped = True
+                    del state.datasets[name]
+                    state.backlog_bytes -= dataset.waiting_bytes
+                    dataset.waiting.clear()
+                    state.progress.notify_all()
+            # Before its files go: without this, its batches in the log would be waited for after a crash. On a full
+            # disk that is tried again, as only its files going may free space.
+            self._dropped.store()
+            try:
+                with (
+                    dataset.maintenance.lock if dataset is not None else nullcontext(),
+                    dataset.commit_lock if dataset is not None else nullcontext(),
+                ):
+                    catalog.remove(state.root / name)
+            except OSError as error:
+                info = known_info(state.root / name) if dataset is None else dataset.info
+                reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
+                with state.lock:
+                    state.unavailable[name] = UnavailableDataset(info, reason, is_dropped=True)
+                raise unavailable_error(f"dataset {name!r} cannot be dropped", error) from error

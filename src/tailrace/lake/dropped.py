@@ -1,0 +1,61 @@
+"""What is remembered of datasets that were dropped: up to which log position their batches went with them."""
+
+import logging
+import threading
+import time
+
+from tailrace.lake import catalog
+from tailrace.lake.state import LakeState
+
+RETRY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class DroppedDatasets:
+    """The datasets that were dropped. Without what is stored, their batches in the log were waited for after a crash.
+
+    That is stored by the thread that drops or commits, never by the log's.
+    """
+
+    def __init__(self, state: LakeState) -> None:
+        self._state = state
+        self._positions = catalog.load_dropped(state.root)
+        self._is_stored = True  # as `_positions` has it
+        self._retry_at_s = 0.0
+        self._file_lock = threading.Lock()  # taken before the lake's
+
+    def position(self, name: str) -> int:
+        """Return the log position up to which the batches of a name went with it."""
+        return self._positions.get(name, 0)
+
+    def highest_position(self) -> int:
+        """Return the highest log position that is known of a dropped dataset; the lock is held."""
+        return max(self._positions.values(), default=0)
+
+    def add(self, name: str) -> None:
+        """Drop what was accepted so far of a name; the lock is held."""
+        self._positions[name] = self._state.accepted
+        self._is_stored = False
+
+    def is_due(self) -> bool:
+        """Whether there is something to be stored by now."""
+        return not self._is_stored and time.monotonic() >= self._retry_at_s
+
+    def store(self) -> bool:
+        """Store what was dropped, where it is not; return whether that is done."""
+        with self._file_lock:
+            with self._state.lock:
+                if self._is_stored:
+                    return True
+                self._is_stored = True
+                positions = dict(self._positions)
+            try:
+                catalog.store_dropped(self._state.root, positions)
+            except OSError as error:
+                with self._state.lock:
+                    self._is_stored = False
+                    self._retry_at_s = time.monotonic() + RETRY_S
+                logger.error("what was dropped cannot be stored (%s): the log keeps its events until it is", error)
+                return False
+            return True

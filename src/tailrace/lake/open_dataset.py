@@ -1,0 +1,156 @@
+"""A dataset while a server runs: its table, what waits to be shredded, and what waits to be committed."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tailrace.events import Batch
+from tailrace.lake import catalog
+from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.fields import Fields, load_fields
+from tailrace.lake.hot import HotPart
+from tailrace.lake.maintenance import TableMaintenance
+from tailrace.lake.shred import Shredder
+from tailrace.lake.snapshot import FieldsView
+from tailrace.lake.table import Table
+from tailrace.lake.table_storage import TableStorage
+
+BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
+
+logger = logging.getLogger(__name__)
+
+
+class StoredDataset(Struct, frozen=True, eq=False):
+    """A dataset as its directory holds it."""
+
+    info: DatasetInfo
+    table: Table
+    view: FieldsView
+    is_view_stored: bool
+    position: int  # of the table
+
+
+class UnavailableDataset(Struct, frozen=True):
+    """A dataset whose directory is there and whose files cannot be used."""
+
+    info: DatasetInfo  # of which only the name is sure
+    reason: str
+    is_dropped: bool = False  # and waits to be dropped again
+
+    @property
+    def message(self) -> str:
+        return f"dataset {self.info.name!r} cannot be used: {self.reason}"
+
+
+class PendingBatch(Struct, frozen=True, eq=False):
+    """A batch that is in the log and waits to be shredded."""
+
+    position: int
+    batch: Batch
+    since_s: float  # monotonic seconds when it was accepted
+
+
+class OpenDataset:
+    """One dataset that takes events and answers queries. Its state is guarded by the lake's lock."""
+
+    def __init__(
+        self,
+        stored: StoredDataset,
+        fields: Fields,
+        shredder: Shredder,
+        maintenance: Callable[["OpenDataset"], TableMaintenance],
+    ) -> None:
+        self.info = stored.info
+        self.table = stored.table
+        self.fields = fields
+        self.view = fields.view()
+        self.shredder = shredder
+        self.waiting: deque[PendingBatch] = deque()
+        self.waiting_bytes = 0
+        self.shredding: list[PendingBatch] = []
+        self.hot: list[HotPart] = []
+        self.hot_bytes = 0
+        self.committing: list[HotPart] = []
+        self.files = stored.table.files
+        self.received = stored.table.received  # of what is in the table
+        self.stored_view = self.view if stored.is_view_stored else None
+        self.committed = max(stored.position, stored.info.created_position)
+        self.accepted = self.committed
+        self.shredded = self.committed
+        self.uncommitted_events = 0
+        self.retry_at_s = 0.0
+        self.failed_commits = 0  # since the last that succeeded
+        self.commit_failure = ""
+        self.demanded = False  # by a query, which waits for what was accepted
+        self.dropped = False
+        self.commit_lock = threading.Lock()
+        self.maintenance = maintenance(self)
+
+    def enqueue(self, batches: Iterable[tuple[int, Batch]], now_s: float | None = None) -> int:
+        """Have batches shredded, but those that it has already; return what they add to its waiting bytes."""
+        since_s = time.monotonic() if now_s is None else now_s
+        before = self.waiting_bytes
+        for position, batch in batches:
+            if position <= self.accepted:
+                continue
+            self.accepted = position
+            self.waiting.append(PendingBatch(position, batch, since_s))
+            self.waiting_bytes += len(batch.events) + BATCH_OVERHEAD_BYTES
+            self.uncommitted_events += batch.count
+        return self.waiting_bytes - before
+
+    def take_waiting(self, max_bytes: int) -> list[PendingBatch]:
+        """Take the batches that are shredded next, of about so many bytes, out of those that wait."""
+        taken: list[PendingBatch] = []
+        size = 0
+        while self.waiting and size < max_bytes:
+            taken.append(self.waiting.popleft())
+            size += len(taken[-1].batch.events) + BATCH_OVERHEAD_BYTES
+        self.waiting_bytes -= size
+        self.shredding = taken
+        return taken
+
+    def adopt_table(self) -> None:
+        """Take over the files of the table, and let go of the rows that are in them."""
+        position = self.table.position
+        parts = [*self.committing, *self.hot]
+        stored = [part for part in parts if part.position <= position]
+        self.committing, self.hot = [], parts[len(stored) :]
+        self.files = self.table.files
+        self.received = self.table.received
+        self.committed = max(self.committed, position)
+        self.hot_bytes -= sum(part.raw_bytes for part in stored)
+        self.uncommitted_events -= sum(part.rows.num_rows for part in stored)
+
+    @property
+    def gone_message(self) -> str:
+        """What is said where its files are not there any more."""
+        return f"dataset {self.info.name!r} cannot be used: its directory is gone or incomplete"
+
+
+def read_dataset(directory: Path, info: DatasetInfo | None = None) -> StoredDataset:
+    """Read a dataset. Raise whatever is wrong with its files."""
+    info = info or catalog.load_info(directory)
+    table = Table.open(TableStorage(directory))
+    path = catalog.fields_path(directory)
+    view, is_view_stored = load_fields(path), path.exists()
+    if not is_view_stored and (view := table.fields()).columns:
+        logger.warning("%s is missing: it is made anew from the table's columns", path)
+    return StoredDataset(info, table, view, is_view_stored, table.position)
+
+
+def known_info(directory: Path) -> DatasetInfo:
+    """Return what a dataset that cannot be opened says of itself; where it says nothing it is the first
+    organisation's.
+    """
+    try:
+        return replace(catalog.load_info(directory), name=directory.name)
+    except (OSError, msgspec.MsgspecError):
+        return DatasetInfo(directory.name, 0, 0)

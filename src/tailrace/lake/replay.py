@@ -1,0 +1,109 @@
+"""What the log has of datasets that are not open: they are tried again until they are, with that."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+
+from tailrace.events import Batch
+from tailrace.lake.datasets import Datasets
+from tailrace.lake.dropped import DroppedDatasets
+from tailrace.lake.open_dataset import read_dataset
+from tailrace.lake.priority import lower_priority
+from tailrace.lake.state import LakeState
+from tailrace.storage.faults import reason_of
+
+REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
+
+ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
+"""Gives the batches of the log from a position on, in order."""
+
+logger = logging.getLogger(__name__)
+
+
+class Replay:
+    """Settles batches that have no table to go to, while the log is replayed and after."""
+
+    def __init__(self, state: LakeState, datasets: Datasets, dropped: DroppedDatasets) -> None:
+        self._state = state
+        self._datasets = datasets
+        self._dropped = dropped
+        self._is_under_way = True
+        self._thread: threading.Thread | None = None
+
+    def accept_orphaned(self, position: int, name: str) -> None:
+        """Settle a batch of a dataset that was dropped, or whose directory is missing and may come back; the lock is
+        held.
+        """
+        state = self._state
+        if position <= self._dropped.position(name) or name in state.orphaned:
+            return
+        if self._is_under_way or name in state.unavailable:
+            logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
+            state.orphaned[name] = position
+        else:
+            # It was dropped between this batch's check and its flush. The committing thread stores that, as this one
+            # is the log's; until then the log keeps the batch.
+            self._dropped.add(name)
+            state.commit_due.notify()
+
+    def end(self, read: ReadLog | None) -> None:
+        """Take what is accepted from now on for new; with `read`, begin to try again what could not be opened."""
+        with self._state.lock:
+            self._is_under_way = False
+            if read is not None and self._unopened():
+                self._thread = threading.Thread(
+                    target=self._reopen_all, args=(read,), name="tailrace-reopen", daemon=True
+                )
+                self._thread.start()
+
+    def join(self) -> None:
+        """Wait until nothing is tried again any more, at the end."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _unopened(self) -> list[str]:
+        """Return the names of the datasets that could not be opened."""
+        return [name for name, each in self._state.unavailable.items() if not each.is_dropped]
+
+    def _reopen_all(self, read: ReadLog) -> None:
+        lower_priority()
+        state = self._state
+        delay_s = REOPEN_RETRY_S
+        while True:
+            with state.lock:
+                names = self._unopened()
+                if not names or state.progress.wait_for(lambda: state.is_closing, delay_s):
+                    return
+            for name in names:
+                self._reopen(name, read)
+            delay_s = min(2 * delay_s, MAX_REOPEN_RETRY_S)
+
+    def _reopen(self, name: str, read: ReadLog) -> None:
+        state = self._state
+        with self._datasets.reserved(name):
+            with state.lock:
+                before = state.unavailable.get(name)
+                if before is None or before.is_dropped:
+                    return
+                # Nothing came for it since the replay, as it takes no events.
+                first, last = state.orphaned.get(name), state.accepted
+            try:
+                dataset = self._datasets.opened(read_dataset(state.root / name))
+                if first is not None:
+                    dataset.enqueue(each for each in read(first) if each[0] <= last and each[1].dataset == name)
+            except Exception as error:
+                reason = reason_of(error)
+                if reason != before.reason:
+                    logger.exception("dataset %r still cannot be used", name)
+                with state.lock:
+                    state.unavailable[name] = replace(before, reason=reason)
+                return
+            with state.lock:
+                state.datasets[name] = dataset
+                state.backlog_bytes += dataset.waiting_bytes
+                del state.unavailable[name]
+                state.orphaned.pop(name, None)
+                state.work.notify()
+            logger.warning("dataset %r can be used again", name)

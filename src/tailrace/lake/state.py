@@ -1,0 +1,100 @@
+"""What the threads of a lake share: its datasets, how far they are, and what waits for that."""
+
+import threading
+from pathlib import Path
+
+from tailrace.events import (
+    DatasetNotFound,
+    DatasetUnavailable,
+    Overloaded,
+    ShuttingDown,
+    TailraceError,
+)
+from tailrace.lake.open_dataset import OpenDataset, UnavailableDataset
+from tailrace.storage.faults import disk_full, is_full, reason_of
+
+
+class LakeState:
+    """Everything in it, and the state of each dataset, is guarded by `lock`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.lock = threading.RLock()
+        # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
+        self.work = threading.Condition(self.lock)  # for the shredding thread
+        self.commit_due = threading.Condition(self.lock)  # for the committing thread
+        self.progress = threading.Condition(self.lock)  # for snapshots and replay
+        self.datasets: dict[str, OpenDataset] = {}
+        self.unavailable: dict[str, UnavailableDataset] = {}
+        self.orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
+        self.accepted = 0  # the log position up to which batches were
+        self.backlog_bytes = 0  # of batches that are not shredded yet
+        self.is_closing = False
+        self.shredding_error: BaseException | None = None  # that ended the shredding thread
+        self.shredding_trouble = ""  # why shredding does not go on at the moment
+
+    def dataset(self, name: str) -> OpenDataset:
+        """Return an open dataset. Raise DatasetNotFound, DatasetUnavailable."""
+        dataset = self.datasets.get(name)
+        if dataset is None:
+            if name in self.unavailable:
+                raise DatasetUnavailable(self.unavailable[name].message)
+            raise DatasetNotFound(f"dataset {name!r} not found")
+        return dataset
+
+    def check(self) -> None:
+        """Raise DatasetUnavailable where nothing is shredded any more, ShuttingDown at the end."""
+        if self.shredding_error is not None:
+            raise DatasetUnavailable("events cannot be read: the shredding thread has failed") from self.shredding_error
+        if self.is_closing:
+            raise ShuttingDown("the server is shutting down")
+
+    def shredded(self, name: str, timeout_s: float) -> OpenDataset:
+        """Return the dataset once everything accepted so far is shredded; the lock is held.
+
+        Raise DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown.
+        """
+        dataset = self.dataset(name)
+        due = dataset.accepted
+        if dataset.shredded >= due:
+            return dataset
+        dataset.demanded = True
+        self.work.notify()
+        self.progress.wait_for(
+            lambda: (
+                dataset.shredded >= due
+                or dataset.dropped
+                or self.shredding_error
+                or self.shredding_trouble
+                or self.is_closing
+            ),
+            timeout_s,
+        )
+        self.check()
+        if dataset.dropped:
+            raise DatasetNotFound(f"dataset {name!r} not found")
+        if dataset.shredded < due and self.shredding_trouble:
+            raise DatasetUnavailable(f"events of {name!r} cannot be read at the moment: {self.shredding_trouble}")
+        if dataset.shredded < due:
+            raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
+        return dataset
+
+    def adopt_table(self, dataset: OpenDataset) -> None:
+        """Have a dataset take over the files of its table; its commit lock is held."""
+        with self.lock:
+            dataset.adopt_table()
+            self.work.notify()
+
+    def committed_position(self) -> int:
+        """Return the log position up to which every batch is in its table."""
+        with self.lock:
+            behind = [d.committed for d in self.datasets.values() if d.committed < d.accepted]
+            behind += [position - 1 for position in self.orphaned.values()]
+            return min(behind, default=self.accepted)
+
+
+def unavailable_error(what: str, error: Exception) -> TailraceError:
+    """Return what is raised where something cannot be done to a dataset for a fault of the disk."""
+    if is_full(error):
+        return disk_full()
+    return DatasetUnavailable(f"{what}: {reason_of(error)}")
