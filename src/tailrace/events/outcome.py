@@ -1,4 +1,4 @@
-"""What became of a request, noted by whoever answers it, for the counters and for who runs the server."""
+"""The outcome of a request, which the layers that handle it fill in, for the metrics and for the operator."""
 
 from collections import Counter
 from collections.abc import Iterable, MutableMapping
@@ -9,13 +9,13 @@ from msgspec import Struct, field
 from tailrace.events import Rejection, TailraceError
 
 KEY = "tailrace.outcome"  # in the scope of a request
-FORWARDED_HOST = "tailrace.forwarded_host"  # in the scope: the Host that a trusted proxy was asked for
+FORWARDED_HOST = "tailrace.forwarded_host"  # in the scope: the Host of the request to a trusted proxy
 CLIENT_GONE = "client_gone"  # the reason where the client hung up before its request was complete
-UNKNOWN_ROUTE = "unknown"  # of a path that no route has, so that paths as sent are no labels of a counter
+UNKNOWN_ROUTE = "unknown"  # of an unknown path: paths as sent must not become labels of a metric
 
 
 class RequestOutcome(Struct):
-    """What a request was taken for, and why it, or some of its events, were refused."""
+    """The protocol and route of a request, and why it, or some of its events, were refused."""
 
     protocol: str = "unknown"
     route: str = UNKNOWN_ROUTE  # with its parameters in braces
@@ -25,18 +25,18 @@ class RequestOutcome(Struct):
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
 
     def refuse(self, error: TailraceError) -> None:
-        """Note that the request is refused as a whole."""
+        """Record that the request is refused as a whole."""
         self.reason, self.message = error.code, error.message
 
     def reject(self, rejections: Iterable[Rejection]) -> None:
-        """Note events that were refused."""
+        """Record refused events."""
         for rejection in rejections:
             self.rejections[rejection.code] += 1
             self.message = self.message or rejection.reason
 
 
 class Refusal(Struct, rename="camel"):
-    """A request that was refused, or of which events were; alike ones are one."""
+    """A request that was refused, or some of whose events were, with its repetitions."""
 
     time: str  # RFC 3339: of the last one
     first: str  # and of the first
@@ -47,7 +47,7 @@ class Refusal(Struct, rename="camel"):
     status: int  # of the answer; 0 where there was none
     reason: str  # as in the metrics
     message: str
-    protocol: str  # of the route, else by how the path looks
+    protocol: str  # of the route, else guessed from the path
     events: int  # refused ones in all; 0 where the requests were refused as a whole
     address: str  # of the client
     user_agent: str
@@ -55,7 +55,7 @@ class Refusal(Struct, rename="camel"):
 
 
 def outcome_of(scope: MutableMapping[str, Any]) -> RequestOutcome:
-    """Return where to note what becomes of the request of an ASGI scope."""
+    """Return the outcome of the request of an ASGI scope, which is new if there is none."""
     outcome: RequestOutcome | None = scope.get(KEY)
     if outcome is None:
         outcome = scope[KEY] = RequestOutcome()

@@ -1,4 +1,4 @@
-"""The outermost layer: every request is counted, and what was refused can be seen by who runs the server."""
+"""The outermost ASGI application: counts and logs every request, and keeps the latest refusals for the operator."""
 
 import logging
 import re
@@ -18,17 +18,17 @@ from tailrace.server.metrics import Metrics
 
 RequestLog = Literal["off", "refused", "all"]
 
-MAX_REFUSALS = 1000  # alike ones are one
-MAX_PATH = 256  # characters that are kept of what a client sent
+MAX_REFUSALS = 1000  # different ones
+MAX_PATH = 256  # characters
 MAX_AGENT = 128
 MAX_MESSAGE = 300
-LOG_REFUSAL_EVERY_S = 60.0  # the same refusal again is one line a minute, with how often it came meanwhile
-LOG_REFUSALS_PER_S = 20  # and all together no more lines than these
+LOG_REFUSAL_EVERY_S = 60.0  # between two lines of the same refusal, which say how often it was repeated
+LOG_REFUSALS_PER_S = 20  # lines of all refusals
 
 # What may be a credential: tokens of Axiom, JSON web tokens, and long runs of letters and digits.
 _SECRET = re.compile(r"\bxa(?:at|pt|it)-[^\s/?&\"']+|\beyJ[\w-]+(?:\.[\w-]*)*|[A-Za-z0-9+_=-]{40,}", re.IGNORECASE)
-# Whose client it is that sends to a path that no route has, by how the path begins or ends.
-_GUESSES = (
+# The protocol of a client that sends to an unknown path, guessed from the path.
+_PROTOCOLS_BY_PATH = (
     (re.compile(r"/loki/api/"), "loki"),
     (re.compile(r"/services/collector"), "splunk"),
     (re.compile(r"/_bulk$|/_doc(/|$)|/_msearch$|/_search$|/_cluster/|/_cat/|/_license$|/_xpack"), "elasticsearch"),
@@ -44,8 +44,8 @@ _GUESSES = (
 log = logging.getLogger("tailrace.requests")
 
 
-class _Seen(Struct):
-    """Requests that differ in nothing but their time."""
+class _RepeatedRefusal(Struct):
+    """Refused requests that differ only in their time."""
 
     refusal: Refusal
     logged_s: float = float("-inf")
@@ -53,38 +53,38 @@ class _Seen(Struct):
 
 
 class Refusals:
-    """The refusals of late, alike ones as one, so that a client that tries again and again leaves room for others."""
+    """The latest refusals; repeated ones are one, so that a client that retries does not displace the others."""
 
-    def __init__(self, most: int = MAX_REFUSALS) -> None:
-        self._most = most
-        self._seen: OrderedDict[tuple[object, ...], _Seen] = OrderedDict()  # by what alike ones share; the latest last
+    def __init__(self, max_refusals: int = MAX_REFUSALS) -> None:
+        self._max_refusals = max_refusals
+        self._repeated: OrderedDict[tuple[object, ...], _RepeatedRefusal] = OrderedDict()  # the latest last
 
-    def add(self, refusal: Refusal) -> _Seen:
-        """Remember a refusal of now; the one that was longest not seen gives way past the most."""
+    def add(self, refusal: Refusal) -> _RepeatedRefusal:
+        """Add a refusal; beyond the maximum the one whose last time is oldest is dropped."""
         key = (refusal.method, refusal.path, refusal.status, refusal.reason, refusal.address, refusal.user_agent)
-        seen = self._seen.get(key)
-        if seen is None:
-            seen = self._seen[key] = _Seen(refusal)
-            if len(self._seen) > self._most:
-                self._seen.popitem(last=False)
-            return seen
-        before = seen.refusal
+        repeated = self._repeated.get(key)
+        if repeated is None:
+            repeated = self._repeated[key] = _RepeatedRefusal(refusal)
+            if len(self._repeated) > self._max_refusals:
+                self._repeated.popitem(last=False)
+            return repeated
+        before = repeated.refusal
         refusal.first, refusal.count, refusal.events = (
             before.first,
             before.count + 1,
             before.events + refusal.events,
         )
-        seen.refusal = refusal
-        self._seen.move_to_end(key)
-        return seen
+        repeated.refusal = refusal
+        self._repeated.move_to_end(key)
+        return repeated
 
     def latest(self) -> Sequence[Refusal]:
-        """Return them, the last first."""
-        return [seen.refusal for seen in reversed(self._seen.values())]
+        """Return the refusals, the latest first."""
+        return [repeated.refusal for repeated in reversed(self._repeated.values())]
 
 
 class Recorder:
-    """An ASGI application around the server's: notes what becomes of each request. Used by the event loop alone."""
+    """An ASGI application around the server's that records each request's outcome. To be used on the event loop."""
 
     def __init__(
         self,
@@ -104,31 +104,31 @@ class Recorder:
         self._request_log = request_log
         self._clock = clock
         self._now_ns = now_ns
-        self._second = 0  # of the clock, in which `_lines` were logged
+        self._second = 0  # of the clock, in which `_lines` lines were logged
         self._lines = 0
-        self._left_out = 0
+        self._unlogged = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request by the application within."""
+        """Pass a request to the inner application, and record its outcome."""
         self._proxies.apply(scope)
         outcome = scope[KEY] = RequestOutcome()
         began_s = self._clock()
         status = 0
 
-        def noting(message: Message) -> Awaitable[None]:
+        def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             return send(message)
 
         try:
-            await self._application(scope, receive, noting)
+            await self._application(scope, receive, send_and_note)
         finally:
             self._note(scope, outcome, status, self._clock() - began_s)
 
     def _note(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
         if not status and not outcome.reason:
-            outcome.reason = CLIENT_GONE  # nothing was answered, and nobody says why
+            outcome.reason = CLIENT_GONE  # nothing was answered, for no other reason
         self._metrics.count_request(outcome.protocol, outcome.route, status)
         if outcome.rejections:
             self._metrics.count_rejections(outcome.protocol, outcome.route, outcome.rejections)
@@ -141,33 +141,33 @@ class Recorder:
         if outcome.reason or outcome.rejections or outcome.parts:
             self._note_refusal(scope, outcome, status, took_s)
         elif self._request_log == "all":
-            log.info("%s", _Line(_refusal(scope, outcome, status, self._now_ns()), took_s))
+            log.info("%s", _LogLine(_refusal(scope, outcome, status, self._now_ns()), took_s))
 
     def _note_refusal(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
-        seen = self._refusals.add(_refusal(scope, outcome, status, self._now_ns()))
+        repeated = self._refusals.add(_refusal(scope, outcome, status, self._now_ns()))
         if self._request_log == "all":
-            log.info("%s", _Line(seen.refusal, took_s))
+            log.info("%s", _LogLine(repeated.refusal, took_s))
         elif self._request_log == "refused":
             now_s = self._clock()
-            if now_s - seen.logged_s < LOG_REFUSAL_EVERY_S or not self._may_log(int(now_s)):
-                seen.unlogged += 1
+            if now_s - repeated.logged_s < LOG_REFUSAL_EVERY_S or not self._may_log(int(now_s)):
+                repeated.unlogged += 1
                 return
-            log.info("%s", _Line(seen.refusal, took_s, seen.unlogged))
-            seen.logged_s, seen.unlogged = now_s, 0
+            log.info("%s", _LogLine(repeated.refusal, took_s, repeated.unlogged))
+            repeated.logged_s, repeated.unlogged = now_s, 0
 
     def _may_log(self, second: int) -> bool:
         if second != self._second:
-            if self._left_out:
-                log.info("%d more refused requests were not logged; GET /tailrace/v1/refusals", self._left_out)
-            self._second, self._lines, self._left_out = second, 0, 0
+            if self._unlogged:
+                log.info("%d more refused requests were not logged; GET /tailrace/v1/refusals", self._unlogged)
+            self._second, self._lines, self._unlogged = second, 0, 0
         self._lines += 1
         if self._lines > LOG_REFUSALS_PER_S:
-            self._left_out += 1
+            self._unlogged += 1
         return self._lines <= LOG_REFUSALS_PER_S
 
 
-class _Line(Struct, frozen=True):
-    """A line of the request log: as text, and with `fields` for JSON."""
+class _LogLine(Struct, frozen=True):
+    """A line of the request log, as text or as the fields of a JSON object."""
 
     refusal: Refusal
     took_s: float
@@ -175,34 +175,34 @@ class _Line(Struct, frozen=True):
 
     @property
     def fields(self) -> dict[str, object]:
-        """What a line in JSON has beside its time and level."""
-        said = self.refusal
-        found: dict[str, object] = {
-            "method": said.method,
-            "path": said.path,
-            "route": said.route,
-            "status": said.status,
-            "reason": said.reason,
-            "detail": said.message,
-            "protocol": said.protocol,
-            "events_refused": said.events,
-            "address": said.address,
-            "user_agent": said.user_agent,
-            "trace_id": said.trace_id,
+        """The members of a line in JSON in addition to its time and level."""
+        refusal = self.refusal
+        fields: dict[str, object] = {
+            "method": refusal.method,
+            "path": refusal.path,
+            "route": refusal.route,
+            "status": refusal.status,
+            "reason": refusal.reason,
+            "detail": refusal.message,
+            "protocol": refusal.protocol,
+            "events_refused": refusal.events,
+            "address": refusal.address,
+            "user_agent": refusal.user_agent,
+            "trace_id": refusal.trace_id,
             "duration_ms": round(self.took_s * 1000, 3),
             "repeated": self.unlogged,
         }
-        return {name: value for name, value in found.items() if value not in ("", 0) or name == "status"}
+        return {name: value for name, value in fields.items() if value not in ("", 0) or name == "status"}
 
     def __str__(self) -> str:
-        said = self.refusal
-        parts = [f"{said.method} {said.path} {said.status}"]
-        if said.reason:
-            parts.append(said.reason + (f" ({said.events} events)" if said.events else ""))
-        parts.append(f"{said.protocol} {said.address} {said.user_agent!r} {self.took_s * 1000:.1f} ms")
+        refusal = self.refusal
+        parts = [f"{refusal.method} {refusal.path} {refusal.status}"]
+        if refusal.reason:
+            parts.append(refusal.reason + (f" ({refusal.events} events)" if refusal.events else ""))
+        parts.append(f"{refusal.protocol} {refusal.address} {refusal.user_agent!r} {self.took_s * 1000:.1f} ms")
         if self.unlogged:
             parts.append(f"and {self.unlogged} times before")
-        return " ".join(parts) + (f": {said.message}" if said.message else "")
+        return " ".join(parts) + (f": {refusal.message}" if refusal.message else "")
 
 
 def _refusal(scope: Scope, outcome: RequestOutcome, status: int, now_ns: int) -> Refusal:
@@ -210,7 +210,7 @@ def _refusal(scope: Scope, outcome: RequestOutcome, status: int, now_ns: int) ->
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").decode("latin-1")
     protocol = outcome.protocol
     if outcome.route == UNKNOWN_ROUTE:
-        protocol = next((name for pattern, name in _GUESSES if pattern.search(path)), protocol)
+        protocol = next((name for pattern, name in _PROTOCOLS_BY_PATH if pattern.search(path)), protocol)
     message, reason = outcome.message, outcome.reason or _main_reason(outcome.rejections)
     if outcome.parts and not reason:
         reason, message = outcome.parts[0].code, outcome.parts[0].message
@@ -234,7 +234,7 @@ def _refusal(scope: Scope, outcome: RequestOutcome, status: int, now_ns: int) ->
 
 
 def without_secrets(text: str) -> str:
-    """Return the text without what may be a credential, and on one line."""
+    """Return the text on one line, without anything that may be a credential."""
     return _SECRET.sub("…", "".join(each if each.isprintable() else " " for each in text))
 
 
@@ -243,7 +243,7 @@ def _main_reason(rejections: Counter[str]) -> str:
 
 
 def _name_of(status: int) -> str:
-    """Return what a refusal is counted as that says no more than its status: "not_found"."""
+    """Return the reason of a refusal that has no other than its status, such as "not_found"."""
     try:
         return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_").replace("'", "")
     except ValueError:
