@@ -1,4 +1,4 @@
-"""What a server prints: that it is ready, with lines to try it, and that it stops."""
+"""The banner: what a server prints when it is ready, with command lines to try it, and when it stops."""
 
 import contextlib
 
@@ -7,13 +7,13 @@ from tailrace.server.owner_token import OwnerToken
 
 
 def say(text: str) -> None:
-    """Print a line, unless the terminal is gone: then the server stops in good order all the same."""
+    """Print a line; a closed terminal is no error, so that the server can still stop in order."""
     with contextlib.suppress(OSError):
         print(text, flush=True)
 
 
 def print_banner(url: str, token: OwnerToken, dataset: str) -> None:
-    """Print where the server is, the owner's token, and command lines that send an event to a dataset and query it."""
+    """Print the URL, where the owner's token is, and command lines that send an event to a dataset and query it."""
     authorization = f'-H "Authorization: Bearer {token.shell}"'
     event = '[{"message":"hello","level":"info"}]'
     query = f'{{"apl":"{dataset} | limit 10"}}'

@@ -1,4 +1,4 @@
-"""The data directory: the files in it, its lock, and refusals to start where it cannot be used."""
+"""The data directory: its lock, its address file, and refusals to start where it cannot be used."""
 
 import contextlib
 import fcntl
@@ -32,9 +32,9 @@ def refuse(reason: str) -> NoReturn:
 
 @contextlib.contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Make the data directory where it is missing, and hold it for this process alone.
+    """Create the data directory if missing, and lock it for this process.
 
-    Raise SystemExit where it cannot be made or written, or where another server holds it.
+    Raise SystemExit where it cannot be created or written, or where another server has locked it.
     """
     try:
         make_directories(data)
@@ -56,10 +56,10 @@ def locked(data: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
-    """Refuse to start, in a line, where a part of the data directory cannot be used."""
+    """Refuse to start, with a reason of one line, where a part of the data directory cannot be used."""
     try:
         yield
-    except (LogVersionError, ImportRefused, ValueError) as error:  # which say all themselves
+    except (LogVersionError, ImportRefused, ValueError) as error:  # whose messages are complete
         refuse(str(error))
     except OSError as error:
         if not error.filename:
@@ -73,9 +73,9 @@ def opening(path: Path) -> Iterator[None]:
 
 
 def remove_temporary(data: Path) -> None:
-    """Remove what queries spilled to disk before a kill; where that cannot be, they report it once they spill.
+    """Remove what queries of a killed server spilled to disk; where that fails, a query that spills reports it.
 
-    Engines make the directory anew.
+    Engines create the directory again.
     """
     directory = data / TEMPORARY_DIRECTORY
     shutil.rmtree(directory, ignore_errors=True)
@@ -84,13 +84,13 @@ def remove_temporary(data: Path) -> None:
 
 
 def write_address(data: Path, url: str) -> None:
-    """Write where the server is, for the commands on this machine; it runs without that too, such as on a full disk."""
+    """Write the server's URL for the commands on this machine; the server runs without it, such as on a full disk."""
     file = data / SERVER_FILE
     try:
         replace_durably(file, json.dumps({"url": url, "pid": os.getpid()}).encode() + b"\n")
     except OSError as error:
         logger.error("%s cannot be written (%s): commands need --url", file, error)
-        file.unlink(missing_ok=True)  # of a server before this one
+        file.unlink(missing_ok=True)  # of an earlier run
 
 
 def remove_address(data: Path) -> None:

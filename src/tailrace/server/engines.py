@@ -1,4 +1,4 @@
-"""The engines of a server: for what people query, and for what the ingest service looks up; the files they read."""
+"""The engines of a server: for queries, and for look-ups of the ingest service; and their reference data."""
 
 import sys
 import threading
@@ -26,7 +26,7 @@ LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 
 
 def reference_data_of(settings: Settings) -> ReferenceData:
-    """Return the reference data of the files that settings name.
+    """Return the reference data in the files of the settings.
 
     Raise ConfigError for files that cannot be used, with a line for each.
     """
@@ -46,14 +46,14 @@ def reference_data_of(settings: Settings) -> ReferenceData:
 
 
 def fork_spawner() -> Spawner | None:
-    """Fork what query processes come from, where there are such; before there are threads, and any file is open."""
+    """Fork the spawner of query processes, on Linux; before there are threads, and before any file is open."""
     return Spawner.forked() if sys.platform == "linux" else None
 
 
 def query_engine(
     settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None, limits: QueryLimits
 ) -> Engine:
-    """Make an engine for what people query; with a spawner one of processes."""
+    """Return an engine for queries; with a spawner it runs them in processes."""
     if spawner is None:
         return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)
     return QueryProcesses(
@@ -68,13 +68,13 @@ def query_engine(
 
 
 def warm_up(engine: Engine) -> None:
-    """Start an engine's processes, beside what else a start does."""
+    """Start an engine's processes in the background."""
     if isinstance(engine, QueryProcesses):
         threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
 
 
 def lookup_engine(settings: Settings, data: Path, reference_data: ReferenceData) -> DuckDB:
-    """Make an engine for what the ingest service looks up."""
+    """Return an engine for look-ups of the ingest service."""
     limits = replace(
         settings.query,
         memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query.memory_bytes),

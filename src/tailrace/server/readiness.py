@@ -13,13 +13,13 @@ from tailrace.server.stores import Stores
 from tailrace.storage.faults import reason_of
 
 PROBE_FILE = "probe"
-FAULTS_LISTED = 3  # of datasets, in full in the answer
+FAULTS_LISTED = 3  # of datasets; the others are a number
 
 
 async def health(
     stopping: asyncio.Event, service: LogIngestService, stores: Stores, engine: Engine, *, min_free_bytes: int
 ) -> ServerHealth:
-    """Return what is wrong with the server, the disk of its log, its tables and its queries."""
+    """Return whether the server, its log's disk, its tables and its query engine work."""
     if stopping.is_set():
         return ServerHealth("the server is shutting down")
     if service.closed is not None:
@@ -30,7 +30,7 @@ async def health(
 
 
 def _examine(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> ServerHealth:
-    """Ask the disk, the tables and the queries, which may block."""
+    """Check the disk, the tables and the query engine, which may block."""
     reason = _disk_fault(log_directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
     damage = lake.damage()
     listed = list(damage.values())[:FAULTS_LISTED]
@@ -49,8 +49,8 @@ def _disk_fault(directory: Path, min_free_bytes: int) -> str:
     """Return why the log's disk cannot be written, empty when it can."""
     probe = directory / PROBE_FILE
     try:
-        found = os.statvfs(directory)
-        if found.f_bavail * found.f_frsize < min_free_bytes:
+        file_system = os.statvfs(directory)
+        if file_system.f_bavail * file_system.f_frsize < min_free_bytes:
             return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log"
         probe.write_bytes(b"ok")
         probe.unlink()

@@ -1,4 +1,4 @@
-"""The stores of a server: its database and what is in it, its lake and its log; opened, replayed and closed."""
+"""The stores of a server: database, lake and log; opened, replayed and closed."""
 
 import os
 import time
@@ -33,7 +33,7 @@ SNAPSHOT_TIMEOUTS = 4  # a query waits for its turn and runs, each for one at mo
 
 
 class Stores(Struct, frozen=True, eq=False):
-    """What a server stores, open."""
+    """The open stores of a server."""
 
     data: Path
     is_first_start: bool  # on this directory
@@ -51,9 +51,9 @@ class Stores(Struct, frozen=True, eq=False):
 
 
 def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
-    """Open what a data directory and the database hold; SystemExit where a part cannot be used.
+    """Open the stores of a data directory; raise SystemExit where one cannot be used.
 
-    The log's flushes are counted. What it has is not replayed yet.
+    The log's flushes are timed in `flushes`. It is not replayed yet.
     """
     reserve = Reserve(data / RESERVE_FILE)
     with opening(data / RESERVE_FILE):
@@ -88,7 +88,7 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
 
 
 def replay(log: Log, lake: Lake, max_backlog_bytes: int) -> None:
-    """Give the lake what the log holds; it passes over what its tables have already."""
+    """Give the lake the batches in the log; it skips those that its tables have already."""
     for position, batch in log.read(lake.committed_position() + 1):
         lake.wait_for_capacity(max_backlog_bytes)
         lake.accept(position, batch)
@@ -106,7 +106,7 @@ def close_stores(stores: Stores) -> None:
 
 
 def open_database(url: str, data: Path) -> Database:
-    """Open the database of a URL, without one that in the data directory; SystemExit where it cannot be used."""
+    """Open the database at a URL, or without one in the data directory; raise SystemExit where it cannot be used."""
     if not url:
         with opening(data / DATABASE_FILE):
             import_legacy(data)
@@ -134,7 +134,7 @@ def _open_log(settings: LogSettings, directory: Path, subscription: Subscription
 
 
 def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], None]:
-    """Return a call on a file descriptor whose duration is counted."""
+    """Return a call on a file descriptor whose duration is observed."""
 
     def timed(descriptor: int) -> None:
         began_s = time.perf_counter()
