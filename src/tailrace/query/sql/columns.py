@@ -6,17 +6,17 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from sqlglot.optimizer.scope import Scope
 
-from tailrace.query.field_views import (
+from tailrace.query.fields import FieldReader, View
+from tailrace.query.sources import SYSTEM_TYPES
+from tailrace.query.sql.field_views import (
     compares_by_type,
     is_shown,
     name_of,
-    place,
     refused,
     resolve_aliases,
     sorted_by,
+    view_of,
 )
-from tailrace.query.fields import FieldReader, View
-from tailrace.query.sources import SYSTEM_TYPES
 from tailrace.query.sql.statement import DIALECT
 
 SYSTEM_FIELDS = tuple(SYSTEM_TYPES)
@@ -152,7 +152,7 @@ class ColumnRewriter:
             other.meta["named"] = name_of(column)
             return other
 
-        view = place(column, scope, reader, field, names.meaning, read)
+        view = view_of(column, scope, reader, field, names.meaning, read)
         if not scope.is_root and is_shown(column) and reader.is_varied(field):
             projection = _projection(column)
             self._varied[projection.alias_or_name if projection is not None else name_of(column)] = field

@@ -9,10 +9,10 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.events import DatasetNotFound, Forbidden
 from tailrace.lake.snapshot import Snapshot
-from tailrace.query.field_views import refused, sorts_the_star
 from tailrace.query.fields import FieldReader, View, cast
 from tailrace.query.sources import HotRows, arrow_types, current_columns, duckdb_types, hot_rows, newest, rows
 from tailrace.query.sql.columns import ColumnRewriter, ExposedColumns, FieldView
+from tailrace.query.sql.field_views import refused, sorts_the_star
 from tailrace.query.sql.statement import as_query_invalid
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import sqlglot.expressions as exp
+from msgspec import Struct
 from sqlglot.optimizer.scope import Scope
 
 from tailrace.events import QueryInvalid
@@ -116,55 +117,40 @@ def name_of(column: exp.Column) -> str:
     return str(column.meta.get("named", column.name))
 
 
-def place(column: exp.Column, scope: Scope, reader: FieldReader, field: str, meaning: Meaning, read: Read) -> View:
-    """As what a column is wanted where it stands; the statement around it may be rewritten.
+class _Occurrence(Struct, frozen=True, eq=False):
+    """A column where it stands in a statement, and the field that it means."""
+
+    column: exp.Column
+    scope: Scope
+    reader: FieldReader
+    field: str
+    meaning: Meaning
+    read: Read
+    node: exp.Expr  # the column with its parentheses
+    parent: exp.Expr | None  # what that stands in
+    select: exp.Select | None  # around it
+
+    @property
+    def is_in_answer(self) -> bool:
+        """Whether the SELECT that it stands in makes the rows of the answer."""
+        return self.scope.is_root and self.select is self.scope.expression
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the field has numbers alone."""
+        return self.reader.is_numeric(self.field)
+
+
+def view_of(column: exp.Column, scope: Scope, reader: FieldReader, field: str, meaning: Meaning, read: Read) -> View:
+    """Return as what a column is wanted where it stands; the statement around it may be rewritten.
 
     Raise QueryInvalid where DuckDB would compare the values by type.
     """
-    select = column.find_ancestor(exp.Select)
     node, parent = _around(column)
-    is_output = scope.is_root and select is scope.expression and _is_item(node)
+    at = _Occurrence(column, scope, reader, field, meaning, read, node, parent, column.find_ancestor(exp.Select))
     if not reader.is_split(field):
-        return _of_one_kind(column, parent, reader, field, meaning, is_output=is_output and not _groups(select))
-    numeric = reader.is_numeric(field)
-    if select is not None and _groups(select) and _is_after(column, select):
-        view = _of_group(column, scope, select, field, read, numeric=numeric)
-        if view is not None:
-            return view
-    if is_output and not _is_alias_used(node, column, select):
-        return "exact"
-    if _is_item(node) and select is not None and isinstance(_around(select)[1], exp.SetOperation):
-        return "plain" if numeric else "group"
-    if isinstance(parent, exp.Ordered):
-        return _ordered(parent)
-    if isinstance(parent, exp.Window):
-        return "key"  # PARTITION BY
-    if isinstance(parent, exp.Distinct) and isinstance(parent.parent, exp.Count) and len(parent.expressions) == 1:
-        return "key"
-    if isinstance(parent, (exp.ArgMax, exp.ArgMin)) and node.arg_key == "expression":
-        return "key"
-    if isinstance(parent, (exp.Max, exp.Min)) and not parent.expressions:
-        return _extreme(column, parent, scope, select, field, read, numeric=numeric)
-    if isinstance(parent, exp.Anonymous) and parent.name == "to_json":
-        return "sent"
-    if isinstance(parent, _AS_SENT) or (isinstance(parent, exp.Is) and isinstance(parent.expression, exp.Null)):
-        return "sent"
-    if isinstance(parent, _REAL_FUNCTIONS):
-        return "double"
-    if isinstance(parent, _EXACT_ARITHMETIC):
-        return "double" if any(_is_real(other) for other in parent.iter_expressions()) else "number"
-    if isinstance(parent, _TEXT_OPERATORS):
-        return "text"
-    if isinstance(parent, (*_COMPARISONS, exp.Between, exp.In)):
-        view = _compared(node, parent, meaning, read, numeric=numeric)
-        if view == "plain" and reader.is_varied(field):
-            raise refused(field)
-        return view
-    if reader.is_varied(field) and (
-        isinstance(parent, _BY_TYPE) or (isinstance(parent, exp.Case) and node.arg_key == "this")
-    ):
-        raise refused(field)
-    return "plain"
+        return _of_one_kind(at)
+    return _of_group(at) or _of_select_list(at) or _of_order(at) or _of_operation(at)
 
 
 def refused(field: str) -> QueryInvalid:
@@ -177,15 +163,14 @@ def refused(field: str) -> QueryInvalid:
     )
 
 
-def _of_one_kind(
-    column: exp.Column, parent: exp.Expr | None, reader: FieldReader, field: str, meaning: Meaning, *, is_output: bool
-) -> View:
-    """Return a field of one type, or of types among which there is nothing to convert."""
+def _of_one_kind(at: _Occurrence) -> View:
+    """Return the view of a field of one type, or of types among which there is nothing to convert."""
+    parent, meaning = at.parent, at.meaning
     if isinstance(parent, _COMPARISONS) and any(_is_split(other, meaning) for other in parent.iter_expressions()):
         return "key"
-    if not reader.is_mixed(field):
+    if not at.reader.is_mixed(at.field):
         return "plain"
-    if is_output:
+    if at.is_in_answer and _is_item(at.node) and not _groups(at.select):
         return "exact"
     if isinstance(parent, exp.Ordered) and isinstance(parent.parent, exp.Order):
         sorts_rows = isinstance(parent.parent.parent, exp.Select) and not _groups(parent.parent.parent)
@@ -195,7 +180,7 @@ def _of_one_kind(
     if isinstance(parent, _TEXT_OPERATORS):
         return "text"
     if isinstance(parent, (*_COMPARISONS, exp.Between, exp.In)):
-        others = [other for other in parent.iter_expressions() if id(other) != id(column)]
+        others = [other for other in parent.iter_expressions() if id(other) != id(at.column)]
         if others and all(_is_number(other) for other in others):
             return "number"
         if others and all(_is_text(other) for other in others):
@@ -203,34 +188,93 @@ def _of_one_kind(
     return "plain"
 
 
-def _of_group(
-    column: exp.Column, scope: Scope, select: exp.Select, field: str, read: Read, *, numeric: bool
-) -> View | None:
-    """Return a column that is read after equal values became one row; None where it is not one of the groups."""
-    node, parent = _around(column)
+def _of_group(at: _Occurrence) -> View | None:
+    """Return the view of a column that is read after equal values became one row; None where it is not one of the
+    groups.
+    """
+    column, select, node, parent = at.column, at.select, at.node, at.parent
+    if select is None or not _groups(select) or not _is_after(column, select):
+        return None
     group = select.args.get("group")
     if group is None:
-        if _is_item(node):
-            merged: View = "group" if scope.is_root and select is scope.expression else "plain"
-            return merged if numeric and not _is_alias_used(node, column, select) else "plain" if numeric else "group"
-        return "key" if _is_in_distinct(node) else None
+        return _of_distinct(at, select)
     if not _is_group_of(column, select, group):
         return None
     unusual = any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")) or group.find(
         exp.Rollup, exp.Cube, exp.GroupingSets
     )
-    exact = scope.is_root and select is scope.expression and not unusual and _is_only_shown(column, select)
-    if numeric and not exact:
+    exact = at.is_in_answer and not unusual and _is_only_shown(column, select)
+    if at.is_numeric and not exact:
         return "plain"
     if isinstance(parent, exp.Ordered):
         if unusual:
-            raise refused(field)
+            raise refused(at.field)
         # All values of a group have the same key.
-        parent.set("this", exp.AnyValue(this=read("key")))
+        parent.set("this", exp.AnyValue(this=at.read("key")))
         return "key"
     if not (_is_item(node) or _is_in_group(node) or isinstance(parent, (*_AS_SENT, exp.Is, exp.Window))):
-        raise refused(field)
+        raise refused(at.field)
     return "group"
+
+
+def _of_distinct(at: _Occurrence, select: exp.Select) -> View | None:
+    if not _is_item(at.node):
+        return "key" if _is_in_distinct(at.node) else None
+    if not at.is_numeric:
+        return "group"
+    return "group" if at.is_in_answer and not _is_alias_used(at.node, at.column, select) else "plain"
+
+
+def _of_select_list(at: _Occurrence) -> View | None:
+    """Return the view of an item of a select list whose values are the answer's, or are compared with others'."""
+    node, select = at.node, at.select
+    if select is None or not _is_item(node):
+        return None
+    if at.is_in_answer and not _is_alias_used(node, at.column, select):
+        return "exact"
+    if isinstance(_around(select)[1], exp.SetOperation):
+        return "plain" if at.is_numeric else "group"
+    return None
+
+
+def _of_order(at: _Occurrence) -> View | None:
+    """Return the view of what sorts, parts or tells apart."""
+    node, parent = at.node, at.parent
+    if isinstance(parent, exp.Ordered):
+        return _ordered(parent)
+    if isinstance(parent, exp.Window):
+        return "key"  # PARTITION BY
+    if isinstance(parent, exp.Distinct) and isinstance(parent.parent, exp.Count) and len(parent.expressions) == 1:
+        return "key"
+    if isinstance(parent, (exp.ArgMax, exp.ArgMin)) and node.arg_key == "expression":
+        return "key"
+    if isinstance(parent, (exp.Max, exp.Min)) and not parent.expressions:
+        return _extreme(at, parent)
+    return None
+
+
+def _of_operation(at: _Occurrence) -> View:
+    """Return the view of an operand or an argument."""
+    node, parent = at.node, at.parent
+    if isinstance(parent, exp.Anonymous) and parent.name == "to_json":
+        return "sent"
+    if isinstance(parent, _AS_SENT) or (isinstance(parent, exp.Is) and isinstance(parent.expression, exp.Null)):
+        return "sent"
+    if isinstance(parent, _REAL_FUNCTIONS):
+        return "double"
+    if isinstance(parent, _EXACT_ARITHMETIC):
+        return "double" if any(_is_real(other) for other in parent.iter_expressions()) else "number"
+    if isinstance(parent, _TEXT_OPERATORS):
+        return "text"
+    if isinstance(parent, (*_COMPARISONS, exp.Between, exp.In)):
+        view = _compared(node, parent, at.meaning, at.read, numeric=at.is_numeric)
+        if view == "plain" and at.reader.is_varied(at.field):
+            raise refused(at.field)
+        return view
+    by_type = isinstance(parent, _BY_TYPE) or (isinstance(parent, exp.Case) and node.arg_key == "this")
+    if by_type and at.reader.is_varied(at.field):
+        raise refused(at.field)
+    return "plain"
 
 
 def _is_group_of(column: exp.Column, select: exp.Select, group: exp.Expr) -> bool:
@@ -286,34 +330,25 @@ def _ordered(parent: exp.Expr) -> View:
     return "key"
 
 
-def _extreme(
-    column: exp.Column,
-    parent: exp.Expr,
-    scope: Scope,
-    select: exp.Expr | None,
-    field: str,
-    read: Read,
-    *,
-    numeric: bool,
-) -> View:
-    """Return the largest or the smallest value, as it was sent."""
-    node, around = _around(parent)
+def _extreme(at: _Occurrence, call: exp.Expr) -> View:
+    """Return the view of a column whose largest or smallest value is asked for, as it was sent."""
+    node, around = _around(call)
     if isinstance(around, exp.Ordered):
         return "key"
     if isinstance(around, _COMPARISONS):
-        if not numeric:
-            raise refused(field)
+        if not at.is_numeric:
+            raise refused(at.field)
         for other in list(around.iter_expressions()):
             if other is not node:
                 _replace(other, key_of)
         return "key"
     if isinstance(around, exp.Filter):
         node, around = _around(around)
-    shown = scope.is_root and select is scope.expression and _is_item(node) and not _is_alias_used(node, column, select)
-    if numeric and not shown:
+    shown = at.is_in_answer and _is_item(node) and not _is_alias_used(node, at.column, at.select)
+    if at.is_numeric and not shown:
         return "plain"
-    function = "arg_max" if isinstance(parent, exp.Max) else "arg_min"
-    parent.replace(exp.Anonymous(this=function, expressions=[column, read("key")]))
+    function = "arg_max" if isinstance(call, exp.Max) else "arg_min"
+    call.replace(exp.Anonymous(this=function, expressions=[at.column, at.read("key")]))
     return "sent"
 
 
