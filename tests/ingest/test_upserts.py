@@ -51,7 +51,7 @@ class Table:
             lambda before, change: {**before, **change},
             self.ingest,
             dataset="d",
-            by="id",
+            primary_key="id",
             generation=1,
             received_ns=1,
         )
@@ -100,7 +100,7 @@ def test_a_failure_leaves_no_trace() -> None:
 def test_what_is_not_in_memory_is_read_again() -> None:
     async def run() -> None:
         table = Table()
-        states = states_of(table, max_kept_bytes=1000)
+        states = states_of(table, max_cached_bytes=1000)
         for number in range(20):
             await table.send(states, f"u{number}", n=number)
         for number in range(20):
@@ -156,7 +156,7 @@ def test_a_large_state_is_merged_beside_the_event_loop_in_slices() -> None:
             lambda before, change: {**before, **change},
             table.ingest,
             dataset="d",
-            by="id",
+            primary_key="id",
             generation=1,
             received_ns=2,
         )

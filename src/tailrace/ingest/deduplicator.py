@@ -1,7 +1,7 @@
-"""Events with an id of their own are stored once in a window of time, whatever comes twice, at once or after a restart.
+"""Deduplication: an event with an id is stored once in a window of time, also when it is sent twice or after a restart.
 
-What was stored is known from memory, which is filled from the dataset itself when it is first needed: there is no
-second store that could say otherwise than the events do.
+The stored ids are in memory, and are read from the dataset itself when they are first needed: there is no second store
+that could contradict the events.
 """
 
 import asyncio
@@ -13,32 +13,32 @@ from msgspec import Struct
 from tailrace.events import ParsedBatch, Receipt
 from tailrace.query import Stored
 
-MAX_REMEMBERED = 1_000_000  # ids, in equal shares of the datasets; what is older is asked of the dataset
-MIN_SHARE = 10_000  # ids of one dataset, however many there are
-MAX_FORGOTTEN = 200_000  # ids at a time, so that no request waits for very many of them
+MAX_REMEMBERED = 1_000_000  # ids, in equal shares of the datasets; older ones are looked up in the dataset
+MIN_SHARE = 10_000  # ids of one dataset, however many datasets there are
+MAX_EVICTED = 200_000  # ids at a time, which bounds the time that it takes from one request
 
 Ingest = Callable[[ParsedBatch], Awaitable[Receipt]]
 Read = Callable[[str, int, Collection[str]], Awaitable[list[Stored]]]
-"""The ids stored in a dataset since a moment (ns), oldest first: the newest MAX_REMEMBERED, or those among some."""
+"""Reads the ids stored in a dataset since a time (ns), oldest first: the newest MAX_REMEMBERED, or those given."""
 
 
-class _Seen(Struct, eq=False):
-    """What is known of a dataset's ids."""
+class _KnownIds(Struct, eq=False):
+    """The known ids of a dataset."""
 
-    generation: int  # of the dataset: another one of its name has another
+    generation: int  # of the dataset: a later one of the same name has another
     received_ns: dict[str, int] = {}  # by id, oldest first
-    filled: "asyncio.Task[None] | None" = None
+    filling: "asyncio.Task[None] | None" = None
     since_ns: int = 0  # every id stored from then on is known
     in_flight: dict[str, "asyncio.Future[None]"] = {}  # ids that a request is storing
 
 
 class Deduplicator:
-    """Which ids were stored, by dataset. Used on the event loop's thread only."""
+    """The ids that were stored, by dataset. To be used on the event loop."""
 
     def __init__(self, read: Read, *, max_remembered: int = MAX_REMEMBERED) -> None:
         self._read = read
         self._max_remembered = max_remembered
-        self._datasets: dict[str, _Seen] = {}
+        self._datasets: dict[str, _KnownIds] = {}
         self._storing: set[asyncio.Task[Receipt]] = set()
 
     async def ingest(
@@ -52,41 +52,41 @@ class Deduplicator:
         window_ns: int,
         received_ns: int,
     ) -> Receipt:
-        """Ingest the events but those whose id was stored less than the window ago, or is another's before it.
+        """Ingest the events, but not those whose id was stored less than the window ago or is repeated in the batch.
 
-        What another request is storing is waited for: it counts once it is durable, and not if it fails. Raises what
-        `ingest` raises, or a query.
+        Ids that another request is storing are waited for: they count once they are durable, and not if it fails.
+        Raise what `ingest` raises, or a query.
         """
-        seen = await self._seen(dataset, generation, received_ns - window_ns)
-        wanted = {each for each in ids if each}
-        while not seen.in_flight.keys().isdisjoint(wanted):
-            await asyncio.wait([seen.in_flight[each] for each in wanted & seen.in_flight.keys()])
+        known = await self._known_ids(dataset, generation, received_ns - window_ns)
+        batch_ids = {each for each in ids if each}
+        while not known.in_flight.keys().isdisjoint(batch_ids):
+            await asyncio.wait([known.in_flight[each] for each in batch_ids & known.in_flight.keys()])
         oldest_ns = received_ns - window_ns
-        _forget(seen, oldest_ns)
+        _evict_older(known, oldest_ns)
         stored = set()
-        if not seen.received_ns.keys().isdisjoint(wanted):
-            stored = {each for each in wanted & seen.received_ns.keys() if seen.received_ns[each] >= oldest_ns}
-        fresh = wanted - stored
+        if not known.received_ns.keys().isdisjoint(batch_ids):
+            stored = {each for each in batch_ids & known.received_ns.keys() if known.received_ns[each] >= oldest_ns}
+        new_ids = batch_ids - stored
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        seen.in_flight.update(dict.fromkeys(fresh, done))
-        # A task of its own: what is on its way to the disk gets there, also when the client hangs up meanwhile.
+        known.in_flight.update(dict.fromkeys(new_ids, done))
+        # A task of its own, which a client that hangs up does not cancel: ids that are stored must become known.
         storing = asyncio.create_task(
-            self._store(seen, dataset, fresh, oldest_ns, received_ns, done, parsed, ids, ingest)
+            self._store(known, dataset, new_ids, oldest_ns, received_ns, done, parsed, ids, ingest)
         )
         self._storing.add(storing)
-        storing.add_done_callback(self._forget_task)
+        storing.add_done_callback(self._discard_task)
         return await asyncio.shield(storing)
 
-    def _forget_task(self, storing: asyncio.Task[Receipt]) -> None:
+    def _discard_task(self, storing: asyncio.Task[Receipt]) -> None:
         self._storing.discard(storing)
         if not storing.cancelled():
             storing.exception()
 
     async def _store(
         self,
-        seen: _Seen,
+        known: _KnownIds,
         dataset: str,
-        fresh: set[str],
+        new_ids: set[str],
         oldest_ns: int,
         received_ns: int,
         done: "asyncio.Future[None]",
@@ -95,73 +95,77 @@ class Deduplicator:
         ingest: Ingest,
     ) -> Receipt:
         try:
-            new = fresh
-            if fresh and seen.since_ns > oldest_ns:
-                found = await self._read(dataset, oldest_ns, fresh)
-                new = fresh - {each.value for each in found if each.received_ns >= oldest_ns}
-            receipt = await ingest(_only(parsed, ids, new))
-            for each in new & seen.received_ns.keys():
-                del seen.received_ns[each]  # so that it gets a place at the end
-            seen.received_ns.update(dict.fromkeys(new, received_ns))
-            self._shorten(seen)
+            unstored = new_ids
+            if new_ids and known.since_ns > oldest_ns:
+                rows = await self._read(dataset, oldest_ns, new_ids)
+                unstored = new_ids - {each.value for each in rows if each.received_ns >= oldest_ns}
+            receipt = await ingest(_select(parsed, ids, unstored))
+            for each in unstored & known.received_ns.keys():
+                del known.received_ns[each]  # it is inserted at the end again
+            known.received_ns.update(dict.fromkeys(unstored, received_ns))
+            self._evict(known)
             return receipt
         finally:
-            for each in fresh:
-                del seen.in_flight[each]
+            for each in new_ids:
+                del known.in_flight[each]
             done.set_result(None)
 
-    async def _seen(self, dataset: str, generation: int, oldest_ns: int) -> _Seen:
-        seen = self._datasets.get(dataset)
-        if seen is None or seen.generation != generation:
-            seen = self._datasets[dataset] = _Seen(generation)
-            seen.filled = asyncio.create_task(self._fill(seen, dataset, oldest_ns))
-        if seen.filled is not None:
-            await asyncio.shield(seen.filled)
-        return seen
+    async def _known_ids(self, dataset: str, generation: int, oldest_ns: int) -> _KnownIds:
+        known = self._datasets.get(dataset)
+        if known is None or known.generation != generation:
+            known = self._datasets[dataset] = _KnownIds(generation)
+            known.filling = asyncio.create_task(self._fill(known, dataset, oldest_ns))
+        if known.filling is not None:
+            await asyncio.shield(known.filling)
+        return known
 
-    async def _fill(self, seen: _Seen, dataset: str, oldest_ns: int) -> None:
+    async def _fill(self, known: _KnownIds, dataset: str, oldest_ns: int) -> None:
         try:
-            found = await self._read(dataset, oldest_ns, ())
+            rows = await self._read(dataset, oldest_ns, ())
         except BaseException:
             # The next request tries again.
-            if self._datasets.get(dataset) is seen:
+            if self._datasets.get(dataset) is known:
                 del self._datasets[dataset]
             raise
-        seen.received_ns = await asyncio.to_thread(_by_id, found)
-        seen.since_ns = oldest_ns if len(found) < self._max_remembered else found[0].received_ns + 1
-        seen.filled = None
+        known.received_ns = await asyncio.to_thread(_by_id, rows)
+        known.since_ns = oldest_ns if len(rows) < self._max_remembered else rows[0].received_ns + 1
+        known.filling = None
 
-    def _shorten(self, seen: _Seen) -> None:
+    def _evict(self, known: _KnownIds) -> None:
         share = max(self._max_remembered // len(self._datasets), min(MIN_SHARE, self._max_remembered))
-        for _ in range(min(len(seen.received_ns) - share, MAX_FORGOTTEN)):
-            first = next(iter(seen.received_ns))
-            seen.since_ns = max(seen.since_ns, seen.received_ns.pop(first) + 1)
+        for _ in range(min(len(known.received_ns) - share, MAX_EVICTED)):
+            first = next(iter(known.received_ns))
+            known.since_ns = max(known.since_ns, known.received_ns.pop(first) + 1)
 
 
-def _by_id(found: Sequence[Stored]) -> dict[str, int]:
-    return {each.value: each.received_ns for each in found}
+def _by_id(rows: Sequence[Stored]) -> dict[str, int]:
+    return {each.value: each.received_ns for each in rows}
 
 
-def _forget(seen: _Seen, oldest_ns: int) -> None:
-    for _ in range(min(len(seen.received_ns), MAX_FORGOTTEN)):
-        first = next(iter(seen.received_ns))
-        if seen.received_ns[first] >= oldest_ns:
+def _evict_older(known: _KnownIds, oldest_ns: int) -> None:
+    for _ in range(min(len(known.received_ns), MAX_EVICTED)):
+        first = next(iter(known.received_ns))
+        if known.received_ns[first] >= oldest_ns:
             return
-        del seen.received_ns[first]
+        del known.received_ns[first]
 
 
-def _only(parsed: ParsedBatch, ids: Sequence[str | None], new: set[str]) -> ParsedBatch:
-    """Return the events without an id, and of each new id the first."""
+def _select(parsed: ParsedBatch, ids: Sequence[str | None], new: set[str]) -> ParsedBatch:
+    """Return the events without an id, and the first event of each new id."""
     if len(new) == len(ids) - ids.count(None):
         return parsed
     left = set(new)
-    kept = []
+    positions = []
     for position, each in enumerate(ids):
         if not each or each in left:
-            kept.append(position)
+            positions.append(position)
             left.discard(each or "")
     lines = parsed.events.split(b"\n")
-    events = b"".join(lines[position] + b"\n" for position in kept)
+    events = b"".join(lines[position] + b"\n" for position in positions)
     return ParsedBatch(
-        events, parsed.times[np.array(kept, dtype=np.intp)], len(kept), parsed.processed_bytes, parsed.rejections
+        events,
+        parsed.times[np.array(positions, dtype=np.intp)],
+        len(positions),
+        parsed.processed_bytes,
+        parsed.rejections,
     )

@@ -1,4 +1,4 @@
-"""What ingest asks of stored events: in threads and by an engine of its own, so that no query holds it up."""
+"""Look-ups of the ingest service in stored events, in threads and an engine of their own, apart from queries."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ RETRY_AFTER_S = 5
 
 
 class Lookups:
-    """Runs the queries of ingest. `engine` is made by the first of them, as most servers need none."""
+    """Runs look-ups. `engine` is called for the first of them, as most servers need none."""
 
     def __init__(self, engine: Callable[[], DuckDB]) -> None:
         self._open = engine
@@ -25,7 +25,7 @@ class Lookups:
         self._threads = ThreadPoolExecutor(THREADS, "tailrace-lookup")
 
     async def run(self, query: Callable[[DuckDB], T]) -> T:
-        """Return what `query` returns. Raise Overloaded where it meets a limit, as the request may come again."""
+        """Return what `query` returns. Raise Overloaded where it exceeds a limit, as the request can be retried."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
         except QueryFailed as error:
@@ -39,5 +39,5 @@ class Lookups:
         return query(engine)
 
     def close(self) -> None:
-        """Take no further queries; those that wait are dropped."""
+        """Accept no further look-ups, and drop those that wait."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -241,7 +241,7 @@ class LogIngestService:
             merge,
             partial(self._store, dataset, outcome, received_ns, NO_LABELS),
             dataset=dataset.name,
-            by=dataset.primary_key,
+            primary_key=dataset.primary_key,
             generation=dataset.created_ns,
             received_ns=received_ns,
         )

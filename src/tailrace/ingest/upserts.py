@@ -1,7 +1,7 @@
-"""Datasets of current states: an upsert appends the whole merged state of its id, and queries see the newest.
+"""Upserts: each appends the whole merged state of its id to the dataset, and queries see the newest state.
 
-The requests for one dataset that come together are merged one after the other and appended together; the next ones
-wait for that. So no update is lost, and no state is built on one that did not become durable.
+Concurrent requests for one dataset are merged in order and appended together; later ones wait for that. So no update is
+lost, and no state is based on one that did not become durable.
 """
 
 import asyncio
@@ -22,29 +22,29 @@ from tailrace.query import State
 
 logger = logging.getLogger(__name__)
 
-MAX_KEPT_BYTES = 64 * 1024 * 1024  # of states in memory, about
+MAX_CACHED_BYTES = 64 * 1024 * 1024  # of states in memory, approximately
 MAX_GROUP = 10_000  # upserts appended together
 STATE_OVERHEAD_BYTES = 300
-SLICE_BYTES = 4 * 1024 * 1024  # of states that are merged at a stretch
+SLICE_BYTES = 4 * 1024 * 1024  # of states that are merged before other requests have a turn
 
 T = TypeVar("T")
 
 Read = Callable[[str, Collection[str]], Awaitable[dict[str, State]]]
-"""The states of those ids that a dataset has."""
+"""Reads the states of ids from a dataset."""
 
 
 class Offload(Protocol):
-    """Runs some work, beside the event loop when it is as much as many bytes of events are."""
+    """Runs work, in a thread when its `size` in bytes of events is large."""
 
     async def __call__(self, work: Callable[[], T], size: int) -> T: ...
 
 
-async def at_once(work: Callable[[], T], size: int) -> T:
-    """Run the work on the event loop's thread."""
+async def run_inline(work: Callable[[], T], size: int) -> T:
+    """Run the work on the event loop."""
     return work()
 
 
-class _Request(Struct, frozen=True, eq=False):
+class _UpsertRequest(Struct, frozen=True, eq=False):
     upserts: Sequence[Upsert]
     merge: Merge
     ingest: Callable[[ParsedBatch], Awaitable[Receipt]]
@@ -53,32 +53,32 @@ class _Request(Struct, frozen=True, eq=False):
     done: "asyncio.Future[None]"
 
 
-class _Dataset(Struct, eq=False):
+class _UpsertDataset(Struct, eq=False):
     name: str
-    by: str  # its id field
-    generation: int  # another dataset of the name has another
-    waiting: list[_Request] = []
-    working: "asyncio.Task[None] | None" = None
+    primary_key: str
+    generation: int  # a later dataset of the same name has another
+    waiting: list[_UpsertRequest] = []
+    worker: "asyncio.Task[None] | None" = None
 
 
 class UpsertStore:
-    """What datasets of current states hold, as far as it was needed lately. Used on the event loop's thread only."""
+    """Merges upserts, with a cache of the states used last. To be used on the event loop."""
 
     def __init__(
         self,
         read: Read,
         *,
         max_event_bytes: int,
-        max_kept_bytes: int = MAX_KEPT_BYTES,
-        offload: Offload = at_once,
+        max_cached_bytes: int = MAX_CACHED_BYTES,
+        offload: Offload = run_inline,
     ) -> None:
         self._read = read
         self._offload = offload
         self._max_bytes = min(max_event_bytes, MAX_STATE_BYTES)
-        self._max_kept_bytes = max_kept_bytes
-        self._datasets: dict[str, _Dataset] = {}
-        self._kept: OrderedDict[tuple[str, int, str], tuple[State, int]] = OrderedDict()  # with its size
-        self._kept_bytes = 0
+        self._max_cached_bytes = max_cached_bytes
+        self._datasets: dict[str, _UpsertDataset] = {}
+        self._cache: OrderedDict[tuple[str, int, str], tuple[State, int]] = OrderedDict()  # with its size
+        self._cached_bytes = 0
 
     async def upsert(
         self,
@@ -87,31 +87,31 @@ class UpsertStore:
         ingest: Callable[[ParsedBatch], Awaitable[Receipt]],
         *,
         dataset: str,
-        by: str,
+        primary_key: str,
         generation: int,
         received_ns: int,
     ) -> list[Rejection]:
         """Merge each upsert into the state of its id; once all are durable, return those whose state is too large.
 
-        Raises what `ingest` raises, or a query.
+        Raise what `ingest` raises, or a query.
         """
         if not upserts:
             return []
-        found = self._datasets.get(dataset)
-        if found is None or found.generation != generation:
-            found = self._datasets[dataset] = _Dataset(dataset, by, generation)
+        target = self._datasets.get(dataset)
+        if target is None or target.generation != generation:
+            target = self._datasets[dataset] = _UpsertDataset(dataset, primary_key, generation)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = _Request(upserts, merge, ingest, received_ns, [], done)
-        found.waiting.append(request)
-        if found.working is None:
-            found.working = asyncio.create_task(self._work(found))
-        # Shielded: a client that hangs up must not take the others' answer with it.
+        request = _UpsertRequest(upserts, merge, ingest, received_ns, [], done)
+        target.waiting.append(request)
+        if target.worker is None:
+            target.worker = asyncio.create_task(self._work(target))
+        # Shielded: a client that hangs up must not cancel what others wait for.
         await asyncio.shield(done)
         return request.rejections
 
-    async def _work(self, dataset: _Dataset) -> None:
+    async def _work(self, dataset: _UpsertDataset) -> None:
         while dataset.waiting:
-            group: list[_Request] = []
+            group: list[_UpsertRequest] = []
             size = 0
             while dataset.waiting and size < MAX_GROUP:
                 group.append(dataset.waiting.pop(0))
@@ -126,23 +126,23 @@ class UpsertStore:
             else:
                 for request in group:
                     request.done.set_result(None)
-        dataset.working = None
+        dataset.worker = None
 
-    async def _store(self, dataset: _Dataset, group: list[_Request]) -> None:
+    async def _store(self, dataset: _UpsertDataset, group: list[_UpsertRequest]) -> None:
         wanted = {upsert.id for request in group for upsert in request.upserts}
         states: dict[str, State] = {}
         sizes: dict[str, int] = {}
         for each in wanted:
-            if (kept := self._kept.get((*_key(dataset), each))) is not None:
-                states[each], sizes[each] = kept
+            if (cached := self._cache.get((*_key(dataset), each))) is not None:
+                states[each], sizes[each] = cached
         if missing := wanted - states.keys():
-            found = await self._read(dataset.name, missing)
-            states |= found
-            sizes |= {each: sum(map(len, state.members.values())) for each, state in found.items()}
+            stored = await self._read(dataset.name, missing)
+            states |= stored
+            sizes |= {each: sum(map(len, state.members.values())) for each, state in stored.items()}
         changed: dict[str, bytes] = {}
-        # A large state that is changed many times is much work for a small request.
+        # In parts: a large state that is changed many times is much work for a small request.
         for part, size in _slices(group, sizes):
-            await self._offload(partial(_merge, part, states, changed, dataset.by, self._max_bytes), size)
+            await self._offload(partial(_merge, part, states, changed, dataset.primary_key, self._max_bytes), size)
         if not changed:
             return
         received_ns = max(request.received_ns for request in group)
@@ -151,33 +151,35 @@ class UpsertStore:
         try:
             await group[-1].ingest(ParsedBatch(events, times, len(changed), len(events)))
         except BaseException:
-            # What is on disk now only the dataset itself can tell.
+            # Whether they were stored is not known: the next request reads them from the dataset.
             for each in changed:
-                self._drop((*_key(dataset), each))
+                self._evict((*_key(dataset), each))
             raise
         for each, line in changed.items():
-            self._keep((*_key(dataset), each), states[each], len(line))
+            self._cache_state((*_key(dataset), each), states[each], len(line))
 
-    def _keep(self, key: tuple[str, int, str], state: State, size: int) -> None:
+    def _cache_state(self, key: tuple[str, int, str], state: State, size: int) -> None:
         size += STATE_OVERHEAD_BYTES
-        self._drop(key)
-        self._kept_bytes += size
-        # Copied, so that no state holds on to the body of the request that it came with.
+        self._evict(key)
+        self._cached_bytes += size
+        # Copied, or each state would keep the whole body of its request in memory.
         members = {name: Raw(bytes(value)) for name, value in state.members.items()}
-        self._kept[key] = (State(state.revision, members), size)
-        while self._kept_bytes > self._max_kept_bytes:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self._kept_bytes -= freed
+        self._cache[key] = (State(state.revision, members), size)
+        while self._cached_bytes > self._max_cached_bytes:
+            _, (_, freed) = self._cache.popitem(last=False)
+            self._cached_bytes -= freed
 
-    def _drop(self, key: tuple[str, int, str]) -> None:
-        before = self._kept.pop(key, None)
+    def _evict(self, key: tuple[str, int, str]) -> None:
+        before = self._cache.pop(key, None)
         if before is not None:
-            self._kept_bytes -= before[1]
+            self._cached_bytes -= before[1]
 
 
-def _slices(group: Sequence[_Request], sizes: dict[str, int]) -> Iterator[tuple[list[tuple[_Request, Upsert]], int]]:
-    """Yield the upserts in order, some at a time, and about how many bytes of states they change."""
-    part: list[tuple[_Request, Upsert]] = []
+def _slices(
+    group: Sequence[_UpsertRequest], sizes: dict[str, int]
+) -> Iterator[tuple[list[tuple[_UpsertRequest, Upsert]], int]]:
+    """Yield the upserts in order, in parts, with the approximate size of the states that each part changes."""
+    part: list[tuple[_UpsertRequest, Upsert]] = []
     size = 0
     for request in group:
         for upsert in request.upserts:
@@ -193,17 +195,17 @@ def _slices(group: Sequence[_Request], sizes: dict[str, int]) -> Iterator[tuple[
 
 
 def _merge(
-    part: Sequence[tuple[_Request, Upsert]],
+    part: Sequence[tuple[_UpsertRequest, Upsert]],
     states: dict[str, State],
     changed: dict[str, bytes],
-    by: str,
+    primary_key: str,
     max_bytes: int,
 ) -> None:
     """Merge the upserts into the states, and put the rows to be written into `changed`."""
     for request, upsert in part:
         before = states.get(upsert.id, State(0, {}))
         after = State(before.revision + 1, request.merge(before.members, upsert.members))
-        line = _line(by, upsert.id, after)
+        line = _line(primary_key, upsert.id, after)
         if len(line) > max_bytes or len(after.members) > MAX_STATE_FIELDS:
             reason = (
                 f"the state of {upsert.id[:100]!r} would have {len(line)} bytes and {len(after.members)} values; "
@@ -215,15 +217,15 @@ def _merge(
         changed[upsert.id] = line
 
 
-def _fail(group: list[_Request], error: Exception) -> None:
+def _fail(group: list[_UpsertRequest], error: Exception) -> None:
     for request in group:
         request.done.set_exception(error)
-        request.done.exception()  # taken note of, should nobody wait any more
+        request.done.exception()  # marks it as retrieved, if nobody waits any more
 
 
-def _line(by: str, identity: str, state: State) -> bytes:
-    return msgspec.json.encode({by: identity, REVISION: state.revision, **state.members})
+def _line(primary_key: str, identity: str, state: State) -> bytes:
+    return msgspec.json.encode({primary_key: identity, REVISION: state.revision, **state.members})
 
 
-def _key(dataset: _Dataset) -> tuple[str, int]:
+def _key(dataset: _UpsertDataset) -> tuple[str, int]:
     return dataset.name, dataset.generation

@@ -18,7 +18,7 @@ HEADER_TIMEOUT_MS = 30_000
 
 
 def raise_descriptor_limit() -> int:
-    """Let the process open as many files as it may at most; return how many."""
+    """Raise the limit of open files as far as the system allows; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -27,7 +27,7 @@ def raise_descriptor_limit() -> int:
 
 
 def max_connections(descriptors: int) -> int:
-    """Return how many connections leave enough of so many descriptors for files."""
+    """Return the most connections that leave enough descriptors for files."""
     return min(MAX_CONNECTIONS, max(descriptors - RESERVED_DESCRIPTORS, descriptors // 4))
 
 
@@ -44,13 +44,13 @@ class HttpServer(Server):
             http=HTTPModes.http1,  # where it may be HTTP/2 too, a connection that sends nothing is never closed
             websockets=False,
             backlog=backlog,
-            backpressure=connections,  # each holds a place from when it is accepted until it is closed
+            backpressure=connections,  # counted from the accept to the close
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
             log_enabled=False,
         )
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
-        # Granian would bind the address itself, such that a second server may share it. It closes what it is given.
+        # Granian would bind the address itself, so that a second server could share it. It closes this socket.
         self._shd: Any = SocketHolder(self._listener.detach(), False, self.backlog)  # type: ignore[call-arg]
         self._sfd: Any = self._shd.get_fd()

@@ -1,4 +1,4 @@
-"""`serve`: opens a server's stores, builds it, runs it until a signal, and stops it in good order."""
+"""`serve`: opens a server's stores, builds it, runs it until a signal, and stops it gracefully."""
 
 import asyncio
 import contextlib
@@ -27,9 +27,9 @@ from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 
 DEMO_DATASET = "demo"
-GC_NEW_OBJECTS = 50_000  # container objects made, less those freed, that start a collection of the young ones
-GC_YOUNG_COLLECTIONS = 20  # that start one of the middle-aged
-GC_MIDDLE_COLLECTIONS = 100  # that start one of all
+GC_NEW_OBJECTS = 50_000  # allocations of containers less deallocations, which start a young collection
+GC_YOUNG_COLLECTIONS = 20  # which start a middle one
+GC_MIDDLE_COLLECTIONS = 100  # which start a full one
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +40,15 @@ def serve(settings: Settings) -> None:
     Raise SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
-    _spare_the_collector()
+    _tune_garbage_collector()
     reference_data = reference_data_of(settings)
-    # Before there are threads, which a fork would not take along, and before any file is open.
+    # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
     data = settings.server.data.absolute()
     with locked(data), listening(settings.server.host, settings.server.port) as listener:
         logs.configure(settings.server.log_level, settings.server.log_format)
         uvloop.run(_serve(settings, reference_data, data, listener, spawner))
-    _end()
+    _exit()
 
 
 async def _serve(
@@ -56,7 +56,7 @@ async def _serve(
 ) -> None:
     stopping = asyncio.Event()
     descriptors = raise_descriptor_limit()
-    _heed_signals(stopping)
+    _handle_signals(stopping)
     metrics = Metrics()
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
@@ -69,7 +69,7 @@ async def _serve(
 
 
 async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Event) -> None:
-    """Start a server that answers already, and return once it is to stop, or serves no more."""
+    """Start the parts of a server that listens already, and return once it is to stop or has failed."""
     starting = asyncio.create_task(_start(server))
     signalled = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,7 +84,7 @@ async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Ev
 
 
 async def _start(server: Server) -> None:
-    """Replay the log, make the dataset of a first start, and let events through."""
+    """Replay the log, create the dataset of a first start, and accept events."""
     lake = server.stores.lake
     await asyncio.to_thread(replay, server.stores.log, lake, server.settings.lake.shred_backlog_bytes)
     if server.stores.is_first_start:
@@ -96,7 +96,7 @@ async def _start(server: Server) -> None:
 
 
 async def _stop(server: Server, serving: asyncio.Task[None]) -> None:
-    """Answer what is in flight, commit what is in memory, close everything."""
+    """Answer the requests in flight, commit the rows in memory, close everything."""
     say("Stopping: answering what is in flight, committing what is in memory")
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
@@ -113,15 +113,15 @@ async def _stop(server: Server, serving: asyncio.Task[None]) -> None:
     say("Stopped")
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", grace_s)
-        # Connections that hang would hold up an orderly end of the HTTP server's threads; all is on disk by now.
-        _end()
+        # Hanging connections would keep the HTTP server's threads from ending; everything is on disk by now.
+        _exit()
     serving.result()
 
 
-def _heed_signals(stopping: asyncio.Event) -> None:
-    """Have SIGTERM and SIGINT stop the server, and SIGHUP where it says that the terminal is gone.
+def _handle_signals(stopping: asyncio.Event) -> None:
+    """Stop the server at SIGTERM and SIGINT, and at SIGHUP where its terminal was closed.
 
-    Without a terminal there is nothing that SIGHUP could mean.
+    Without a terminal SIGHUP is ignored.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,33 +132,33 @@ def _heed_signals(stopping: asyncio.Event) -> None:
     def ignore() -> None:
         logger.info("SIGHUP is ignored: settings are read at the start; SIGTERM stops the server")
 
-    def leave() -> None:
+    def stop() -> None:
         logger.info("SIGHUP: the terminal is gone, the server stops")
         stopping.set()
 
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
-    loop.add_signal_handler(signal.SIGHUP, leave if has_terminal else ignore)
+    loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else ignore)
 
 
-def _spare_the_collector() -> None:
-    """Take what lives as long as the server from Python's cyclic garbage collector.
+def _tune_garbage_collector() -> None:
+    """Exclude what lives as long as the server from Python's cyclic garbage collector, and let it run less often.
 
     With its default thresholds it took 40 % of the event loop's time under small requests, and paused it for 0.1 s at
-    a time, walking over modules and waiting batches, none of which can be garbage.
+    a time, walking over modules and queued batches, none of which can be garbage.
     """
     gc.freeze()
     gc.set_threshold(GC_NEW_OBJECTS, GC_YOUNG_COLLECTIONS, GC_MIDDLE_COLLECTIONS)
     gc.enable()
 
 
-def _end() -> NoReturn:
-    """End the process once everything is closed and on disk.
+def _exit() -> NoReturn:
+    """Exit the process once everything is closed and on disk.
 
-    The interpreter's own end would wait for threads of queries that were asked to stop, and DuckDB's binding would
-    print a list of what it finds alive then.
+    A regular exit would wait for threads of queries that were interrupted, and DuckDB's binding would print a list of
+    the objects that are alive then.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # of a terminal that is gone
+        with contextlib.suppress(OSError):  # of a closed terminal
             stream.flush()
     os._exit(0)

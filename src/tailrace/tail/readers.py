@@ -1,4 +1,4 @@
-"""Readers of live tails: what waits for each, within bounds, and how it becomes server-sent events."""
+"""Readers of live tails: a bounded queue of batches for each, and how they become server-sent events."""
 
 import asyncio
 import functools
@@ -23,9 +23,9 @@ from tailrace.query.results import shown
 from tailrace.tail.settings import TailLimits
 
 THREADS = 2
-RENDER_BYTES = 4 * 1024 * 1024  # of events that are looked at in one go, or one batch
+RENDER_BYTES = 4 * 1024 * 1024  # of events that are rendered together, or one batch
 ENGINE_LIMITS = QueryLimits(
-    timeout_s=10.0,  # for those
+    timeout_s=10.0,  # to filter them
     memory_bytes=512 * 1024 * 1024,
     max_rows=2**31,
     threads=1,
@@ -38,23 +38,23 @@ _encode = msgspec.json.Encoder()
 
 
 class Missed(Struct):
-    """A gap in what a reader was given."""
+    """A gap in the events of a reader, whose queue was full."""
 
-    count: int  # of events, of which nobody looked whether the condition holds for them
+    count: int  # of events, whether they match the condition or not
 
 
 class Reader:
-    """What waits for one reader. Used on the event loop's thread only."""
+    """The queue of one reader. To be used on the event loop."""
 
     def __init__(self, queue_bytes: int) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # with the reason
         self._queue_bytes = queue_bytes
         self._waiting: deque[Batch | Missed] = deque()
         self._bytes = 0
-        self._there = asyncio.Event()
+        self._has_waiting = asyncio.Event()
 
     def put(self, batch: Batch) -> None:
-        """Add a batch, or counts its events as missed where as much as may be waits already."""
+        """Add a batch, or count its events as missed where the queue is full."""
         last = self._waiting[-1] if self._waiting else None
         if self._bytes and self._bytes + len(batch.events) > self._queue_bytes:
             if isinstance(last, Missed):
@@ -64,14 +64,14 @@ class Reader:
         else:
             self._waiting.append(batch)
             self._bytes += len(batch.events)
-        self._there.set()
+        self._has_waiting.set()
 
     async def wait(self) -> bool:
-        """Return True once something waits."""
-        return await self._there.wait()
+        """Return True once something is in the queue."""
+        return await self._has_waiting.wait()
 
     def take(self) -> list[Batch] | Missed | None:
-        """Return the next batches, about RENDER_BYTES at most, or the gap that comes next; None where nothing waits."""
+        """Return the next batches, about RENDER_BYTES at most, or the gap that comes next; None where there is none."""
         taken: list[Batch] = []
         size = 0
         while self._waiting:
@@ -88,17 +88,17 @@ class Reader:
             size += len(first.events)
         self._bytes -= size
         if not self._waiting:
-            self._there.clear()
+            self._has_waiting.clear()
         return taken or None
 
 
 class Tails:
-    """All readers of live tails. Used on the event loop's thread only, but for `render`."""
+    """All readers of live tails. To be used on the event loop, except `render`."""
 
     def __init__(self, limits: TailLimits, make_engine: Callable[[QueryLimits], Engine]) -> None:
         self.limits = limits
-        self.is_read = False  # whether there is any reader: all that ingest looks at while nobody reads
-        # Behind those that answer clients; and of their own, so that a tail does not wait for a query.
+        self.is_read = False  # whether there is any reader: what ingest checks for each batch
+        # Of their own, so that a tail does not wait for a query; with a lower priority than what answers clients.
         self.threads = ThreadPoolExecutor(THREADS, "tailrace-tail", initializer=lower_priority)
         self._readers: dict[str, list[Reader]] = {}
         self._per_token: Counter[str] = Counter()
@@ -137,12 +137,12 @@ class Tails:
             self.is_read = bool(self._readers)
 
     def publish(self, batch: Batch) -> None:
-        """Hands a durable batch to the readers of its dataset; never waits."""
+        """Add a durable batch to the queues of its dataset's readers; never blocks."""
         for reader in self._readers.get(batch.dataset, ()):
             reader.put(batch)
 
     def close(self) -> None:
-        """End every reader's stream; there will be no further ones."""
+        """End every reader's stream, and refuse new readers."""
         self._closed = True
         for reader in [each for readers in self._readers.values() for each in readers]:
             if not reader.ended.done():
@@ -150,7 +150,7 @@ class Tails:
         self.threads.shutdown(wait=False)
 
     def render(self, batches: Sequence[Batch], predicate: Predicate | None) -> bytes:
-        """Return the events that a condition holds for as server-sent events; for a thread. Raise QueryFailed."""
+        """Return the events that match a condition as server-sent events; may block. Raise QueryFailed."""
         rows = events_as_rest(batches)
         if predicate is not None:
             with self._lock:
@@ -160,8 +160,8 @@ class Tails:
             return b""
         times, received = (shown(rows[name].combine_chunks()) for name in COLUMNS[:2])
         events = pc.utf8_trim_whitespace(rows[COLUMNS[2]].combine_chunks().cast(pa.large_string()))
-        if _have_no_times(events):
-            return _laid_out(times, received, events)
+        if _can_prepend_times(events):
+            return _render_arrays(times, received, events)
         shown_events = (
             {COLUMNS[0]: time, COLUMNS[1]: at, **_without_times(event)}
             for time, at, event in zip(
@@ -176,19 +176,19 @@ class Tails:
 
 
 def message(name: str, content: dict[str, Any]) -> bytes:
-    """Return a server-sent event of a name of its own."""
+    """Return a server-sent event with a name."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), _encode.encode(content))
 
 
-def _have_no_times(events: pa.Array) -> bool:
-    """Whether no event can have a member that is shown in place of its own, and none is empty."""
+def _can_prepend_times(events: pa.Array) -> bool:
+    """Return whether no event is empty or can have a member named as one of the times."""
     names = "|".join(COLUMNS[:2])
     own = pc.match_substring_regex(events, rf'"({names})"|\\u005[fF]')  # or one written with an escape
     return not pc.any(own).as_py() and pc.all(pc.starts_with(events, '{"')).as_py()
 
 
-def _laid_out(times: pa.Array, received: pa.Array, events: pa.Array) -> bytes:
-    """Server-sent events that begin with the times, made without a look at each."""
+def _render_arrays(times: pa.Array, received: pa.Array, events: pa.Array) -> bytes:
+    """Return server-sent events with the times as their first members, without parsing each event."""
     parts = (
         f'data: {{"{COLUMNS[0]}":"', times, f'","{COLUMNS[1]}":"', received, '",',
         pc.utf8_slice_codeunits(events, 1), "\n\n", "",
