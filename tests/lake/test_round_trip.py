@@ -160,7 +160,7 @@ def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_s
     lines = b'{"f":0.5}\n{"f":1e-400}\n{"f":-1e-400}\n{"f":0.12345678901234567890}\n{"f":1.8e308}\n{"f":-1e999}\n'
     sent = Batch("d", lines, batch([{}] * 6).times, 6, 1)
 
-    for _ in range(2):  # the first time the exact way, then past the guard
+    for _ in range(2):  # the first time the exact path, then the fast one
         table = shredder.shred([sent])
         assert table["f"].to_pylist() == [0.5, 0.0, -0.0, 0.12345678901234568, None, None]
         assert table["_rest"].to_pylist() == [None, None, None, None, '{"f":1.8e308}', '{"f":-1e999}']

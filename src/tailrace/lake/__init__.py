@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tailrace.lake.shred import events_as_rest
     from tailrace.lake.snapshot import (
         REVISION,
-        Column,
         DataFile,
         FieldsView,
+        PhysicalColumn,
         Received,
         RowFilter,
         RowNumbers,
@@ -31,7 +31,6 @@ else:
 __all__ = [
     "AUDIT_KIND",
     "REVISION",
-    "Column",
     "DataFile",
     "DatasetInfo",
     "Deletion",
@@ -40,6 +39,7 @@ __all__ = [
     "LakeSettings",
     "MaintenanceCounters",
     "MaintenanceSettings",
+    "PhysicalColumn",
     "Received",
     "RowFilter",
     "RowNumbers",

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog
+from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.fields import store_fields
 from tailrace.lake.hot import joined
-from tailrace.lake.open_dataset import OpenDataset
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.snapshot import Received
@@ -69,7 +69,7 @@ class CommitThread:
             if due or self._dropped.is_due():
                 self.acknowledge_committed()
 
-    def _due(self) -> list[OpenDataset]:
+    def _due(self) -> list[DatasetState]:
         now = time.monotonic()
         settings = self._settings
         return [
@@ -80,7 +80,7 @@ class CommitThread:
             and (dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s)
         ]
 
-    def commit(self, dataset: OpenDataset) -> None:
+    def commit(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table. A failure is logged and counted."""
         with dataset.commit_lock:
             if dataset.dropped or not dataset.hot:
@@ -101,7 +101,7 @@ class CommitThread:
                 self.commits += 1
                 dataset.failed_commits = 0
 
-    def _commit_hot(self, dataset: OpenDataset) -> None:
+    def _commit_hot(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table; the commit lock is held."""
         if not dataset.table.exists():
             raise DatasetUnavailable(dataset.gone_message)

@@ -15,16 +15,16 @@ from msgspec.structs import replace
 from tailrace.events import Conflict, DatasetExists
 from tailrace.lake import catalog
 from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.dataset_state import DatasetState, StoredDataset, UnavailableDataset, known_info, read_dataset
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.fields import Fields
 from tailrace.lake.maintenance import TableMaintenance
 from tailrace.lake.maintenance_counters import MaintenanceCounters
-from tailrace.lake.open_dataset import OpenDataset, StoredDataset, UnavailableDataset, known_info, read_dataset
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder
 from tailrace.lake.state import LakeState, unavailable_error
-from tailrace.lake.table import Table
+from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import flush
@@ -79,16 +79,16 @@ class Datasets:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     state.unavailable[directory.name] = UnavailableDataset(known_info(directory), reason_of(error))
 
-    def opened(self, stored: StoredDataset) -> OpenDataset:
+    def opened(self, stored: StoredDataset) -> DatasetState:
         """Return a dataset that takes events, which is not one of the lake's yet."""
         settings = self._settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
-        dataset = OpenDataset(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
+        dataset = DatasetState(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
         with self._state.lock:
             self.set_aside += len(stored.table.set_aside)
         return dataset
 
-    def _maintenance_of(self, dataset: OpenDataset) -> TableMaintenance:
+    def _maintenance_of(self, dataset: DatasetState) -> TableMaintenance:
         return TableMaintenance(
             dataset.table,
             self._settings.maintenance,
@@ -148,14 +148,14 @@ class Datasets:
             reason = state.unavailable[name].reason
             raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {reason}")
 
-    def _made(self, info: DatasetInfo) -> OpenDataset:
+    def _made(self, info: DatasetInfo) -> DatasetState:
         """Return a new dataset on disk: there with all that it needs, or not at all."""
         root = self._state.root
         directory = root / info.name
         new = root / f"{catalog.NEW_PREFIX}{info.name}"
         shutil.rmtree(new, ignore_errors=True)
         try:
-            Table.create(TableStorage(new))
+            DatasetTable.create(TableStorage(new))
             catalog.store_info(new, info)
             new.rename(directory)
         except BaseException:

@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 import msgspec
 from msgspec import Struct
 
-from tailrace.lake.snapshot import Column, FieldsView, ValueType
+from tailrace.lake.snapshot import FieldsView, PhysicalColumn, ValueType
 from tailrace.storage.files import read_bytes, replace_durably
 
 RestType = Literal["boolean", "integer", "float", "string", "array", "number", "map"]
@@ -28,8 +28,10 @@ RECENT_EVENTS = 50_000  # past this many the counts that density is judged by ar
 SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parquet column without column mapping
 
 
-class _Stored(Struct):
-    columns: list[Column]
+class StoredFields(Struct):
+    """The registry as its file has it."""
+
+    columns: list[PhysicalColumn]
     rest: dict[str, list[str]]
     rest_overflow: bool
     nesting: dict[str, tuple[str, ...]] = {}
@@ -52,13 +54,13 @@ class Fields:
         view = view or FieldsView()
         self.max_columns = max_columns
         self.density = density
-        self.columns: list[Column] = []
+        self.columns: list[PhysicalColumn] = []
         self.version = 0  # grows with every change of the columns or the null paths
         self.rest: dict[str, set[str]] = {path: set(types) for path, types in view.rest.items()}
         self.rest_overflow = view.rest_overflow
         self.nesting: dict[str, tuple[str, ...]] = dict(view.nesting)
         self.null_paths: set[tuple[str, ...]] = set()
-        self._by_path_type: dict[tuple[str, str], Column] = {}
+        self._by_path_type: dict[tuple[str, str], PhysicalColumn] = {}
         self._keys_of: dict[str, tuple[str, ...]] = {}
         self._folded_names = {name.casefold() for name in SYSTEM_COLUMNS}
         self._folded_keys: dict[tuple[tuple[str, ...], str], str] = {}
@@ -77,12 +79,12 @@ class Fields:
         rest = {path: frozenset(types) for path, types in self.rest.items()}
         return FieldsView(tuple(self.columns), rest, self.rest_overflow, dict(self.nesting))
 
-    def column(self, path: str, value_type: str) -> Column | None:
+    def column(self, path: str, value_type: str) -> PhysicalColumn | None:
         """Return the column that holds values of this type at this path, or None if `_rest` does."""
         return self._by_path_type.get((path, value_type))
 
     def keys_of(self, path: str) -> tuple[str, ...] | None:
-        """Return the nesting by which the columns of a path are read on the fast way."""
+        """Return the nesting by which the columns of a path are read on the fast path."""
         return self._keys_of.get(path)
 
     def note_rest(self, path: str, value_type: str, keys: tuple[str, ...] = ()) -> None:
@@ -98,13 +100,13 @@ class Fields:
             self.rest_overflow = True
 
     def note_nulls(self, paths: Iterable[tuple[str, ...]]) -> None:
-        """Remember paths that were null, so that a null there does not cost an event the fast way."""
+        """Remember paths that were null, so that a null there does not cost an event the fast path."""
         for keys in paths:
             if len(self.null_paths) >= MAX_NULL_PATHS:
                 return
-            # A null at the path of a column that is nested otherwise hides that column's value: not for the fast way.
+            # A null at the path of a column that is nested otherwise hides that column's value: not for the fast path.
             own = self._keys_of.get(".".join(keys), keys)
-            if keys not in self.null_paths and own == keys and can_guard(keys):
+            if keys not in self.null_paths and own == keys and fits_fast_path(keys):
                 self.null_paths.add(keys)
                 self.version += 1
 
@@ -121,7 +123,9 @@ class Fields:
             if key in self._seen or len(self._seen) < MAX_REST_PATHS:
                 self._seen[key] += n
 
-    def promote(self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int) -> list[Column]:
+    def promote(
+        self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int
+    ) -> list[PhysicalColumn]:
         """Give columns to what is dense enough, counting a sample of `sample` out of `events` new events.
 
         Returns the columns that are new.
@@ -142,7 +146,7 @@ class Fields:
                 self._seen.pop((keys, value_type), None)
         return added
 
-    def _earn(self, keys: tuple[str, ...], value_type: str) -> Column | None:
+    def _earn(self, keys: tuple[str, ...], value_type: str) -> PhysicalColumn | None:
         path = ".".join(keys)
         if value_type not in get_args(ValueType) or (path, value_type) in self._by_path_type:
             return None
@@ -151,11 +155,11 @@ class Fields:
         own = self._keys_of.get(path)
         if own is None and not self._can_own(path, keys):
             return None
-        column = Column(self._free_name(path, value_type), path, own or keys, cast(ValueType, value_type))
+        column = PhysicalColumn(self._free_name(path, value_type), path, own or keys, cast(ValueType, value_type))
         self._add(column)
         if value_type == "float" and (path, "integer") not in self._by_path_type:
             # A client writes 3.0 as 3, so what is a float in one event is an integer in the next.
-            self._add(Column(self._free_name(path, "integer"), path, column.keys, "integer"))
+            self._add(PhysicalColumn(self._free_name(path, "integer"), path, column.keys, "integer"))
         return column
 
     def _can_own(self, path: str, keys: tuple[str, ...]) -> bool:
@@ -178,7 +182,7 @@ class Fields:
             self._folded_keys[parent, key.casefold()] = key
         return True
 
-    def _add(self, column: Column) -> None:
+    def _add(self, column: PhysicalColumn) -> None:
         self.columns.append(column)
         self._by_path_type[column.path, column.type] = column
         self._keys_of.setdefault(column.path, column.keys)
@@ -192,13 +196,13 @@ def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
     """Whether SQL, DuckDB's structures, Delta and Spark can all hold a column of this name."""
     return (
         len(name.encode()) <= MAX_COLUMN_PATH_BYTES
-        and can_guard(keys)
+        and fits_fast_path(keys)
         and name.isprintable()
         and not SPARK_REFUSES.intersection(name)
     )
 
 
-def can_guard(keys: tuple[str, ...]) -> bool:
+def fits_fast_path(keys: tuple[str, ...]) -> bool:
     """Whether msgspec's structs and DuckDB's structures can be made for these keys."""
     return len(keys) <= MAX_COLUMN_DEPTH and all(
         key and key.isprintable() and '"' not in key and "\\" not in key for key in keys
@@ -210,7 +214,7 @@ def load_fields(path: Path) -> FieldsView:
     raw = read_bytes(path)
     if raw is None:
         return FieldsView()
-    stored = msgspec.json.decode(raw, type=_Stored)
+    stored = msgspec.json.decode(raw, type=StoredFields)
     rest = {name: frozenset(types) for name, types in stored.rest.items()}
     return FieldsView(tuple(stored.columns), rest, stored.rest_overflow, stored.nesting)
 
@@ -219,5 +223,5 @@ def store_fields(path: Path, view: FieldsView) -> None:
     """Keep the registry at `path`, durably: a reader finds the old one or this one, never a part."""
     rest = {name: sorted(types) for name, types in view.rest.items()}
     replace_durably(
-        path, msgspec.json.encode(_Stored(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))
+        path, msgspec.json.encode(StoredFields(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))
     )

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable
 from tailrace.lake.committing import CommitThread
+from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.delta import DeltaError
 from tailrace.lake.maintenance import Deletion, MaintenanceStopped
-from tailrace.lake.open_dataset import OpenDataset
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.snapshot import RowFilter
 from tailrace.lake.state import LakeState, unavailable_error
@@ -76,7 +76,7 @@ class FileChanges:
             return dataset.maintenance.sweep(_now_ms())
 
     @contextmanager
-    def _committed(self, name: str) -> Iterator[OpenDataset]:
+    def _committed(self, name: str) -> Iterator[DatasetState]:
         """Yield the dataset, with everything that was accepted before in its table."""
         with self._state.lock:
             due = self._state.dataset(name).accepted
@@ -91,7 +91,7 @@ class FileChanges:
             yield dataset
 
     @contextmanager
-    def _files_of(self, dataset: OpenDataset) -> Iterator[OpenDataset]:
+    def _files_of(self, dataset: DatasetState) -> Iterator[DatasetState]:
         """Yield a dataset whose files are there; what stops work on them becomes one of our errors."""
         name = dataset.info.name
         try:
@@ -107,7 +107,7 @@ class FileChanges:
             logger.exception("the files of %r cannot be changed", name)
             raise unavailable_error(f"the files of dataset {name!r} cannot be changed", error) from error
 
-    def _pace_of(self, dataset: OpenDataset) -> Pace:
+    def _pace_of(self, dataset: DatasetState) -> Pace:
         def pace(written: int) -> None:
             if self._state.is_closing or dataset.dropped:
                 raise MaintenanceStopped

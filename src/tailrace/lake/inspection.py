@@ -12,7 +12,7 @@ from tailrace.lake.delta import DeltaError
 from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.fields import load_fields
 from tailrace.lake.snapshot import DataFile
-from tailrace.lake.table import Table
+from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage
 
 UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
@@ -48,7 +48,7 @@ def _read(storage: TableStorage) -> tuple[str, tuple[DataFile, ...]]:
     try:
         catalog.load_info(storage.directory)
         load_fields(catalog.fields_path(storage.directory))
-        return "", Table.checked(storage).files
+        return "", DatasetTable.checked(storage).files
     except DatasetUnavailable as error:
         return error.message, ()
     except UNREADABLE as error:

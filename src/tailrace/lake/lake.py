@@ -13,13 +13,13 @@ from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.lake import health
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.committing import CommitThread
+from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.datasets import Datasets
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S, FileChanges
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.maintenance_thread import MaintainedTable, MaintenanceThread
-from tailrace.lake.open_dataset import UnavailableDataset
 from tailrace.lake.preload import preload
 from tailrace.lake.replay import ReadLog, Replay
 from tailrace.lake.settings import LakeSettings

@@ -1,4 +1,4 @@
-"""The exact way through one event: its values by flattened path, each with its type and its text."""
+"""The exact path through one event: its values by flattened path, each with its type and its text."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ from tailrace.lake.parquet import NewFile
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
-from tailrace.lake.table import Table
+from tailrace.lake.table import DatasetTable
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class TableMaintenance:
 
     def __init__(
         self,
-        table: Table,
+        table: DatasetTable,
         settings: MaintenanceSettings,
         counters: MaintenanceCounters,
         *,

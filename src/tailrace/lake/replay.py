@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from tailrace.events import Batch
+from tailrace.lake.dataset_state import read_dataset
 from tailrace.lake.datasets import Datasets
 from tailrace.lake.dropped import DroppedDatasets
-from tailrace.lake.open_dataset import read_dataset
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.state import LakeState
 from tailrace.storage.faults import reason_of

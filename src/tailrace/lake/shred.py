@@ -1,8 +1,8 @@
 """NDJSON to Arrow columns, exactly: every value comes out with its type, at any mix of types.
 
-The fast way takes whole batches through native calls (see `guard`). What the guard refuses takes the exact way, event
-by event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The registry
-learns from those, so that what is common is soon on the fast way.
+The fast path takes whole batches through native calls (see `fast_path`). What its schema refuses takes the exact path,
+event by event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The
+registry learns from those, so that what is common is soon on the fast path.
 """
 
 import re
@@ -18,10 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tailrace.events import Batch
+from tailrace.lake.fast_path import EVENTS, FastPathSchema
 from tailrace.lake.fields import REST, SYSTEM_TIME, TIME, Fields
-from tailrace.lake.guard import EVENTS, Guard
 from tailrace.lake.leaves import Leaf, leaves, value_of
-from tailrace.lake.snapshot import Column
+from tailrace.lake.snapshot import PhysicalColumn
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
@@ -36,7 +36,7 @@ ROWS_PER_SLICE = 8_192  # of the Arrow table that DuckDB reads: what its threads
 SAMPLE_EVENTS = 500
 LEARN_SHARE = 10  # the registry is looked over when a tenth more events have come, at most SAMPLE_EVENTS
 GROUP_LINES = 64  # decoded at once while looking for the lines that do not fit
-WORTH_PASSING = 0.5  # share of lines that the guard must pass to be taken apart from the others
+WORTH_PASSING = 0.5  # share of lines that the schema must pass to be taken apart from the others
 
 _EMPTY_OBJECT = re.compile(rb"\{\s*\}")
 _encode = msgspec.json.Encoder()
@@ -48,7 +48,7 @@ class Shredder:
     def __init__(self, fields: Fields, connection: duckdb.DuckDBPyConnection) -> None:
         self._fields = fields
         self._connection = connection
-        self._guard: Guard | None = None  # built when it is needed: most datasets of a start may stay idle
+        self._schema: FastPathSchema | None = None  # built when it is needed: most datasets of a start may stay idle
         self._unlearned = 0  # events since the registry was last looked over
 
     def shred(self, batches: Sequence[Batch]) -> pa.Table:
@@ -74,12 +74,12 @@ class Shredder:
             if self._learn(lines) and not odd:
                 encoded = self._prove(events)
         self._fields.count_events(count)
-        return self._split(lines, odd) if encoded is None else self._fast(self._current_guard(), encoded, count)
+        return self._split(lines, odd) if encoded is None else self._fast(self._current_schema(), encoded, count)
 
     def _prove(self, events: bytes) -> bytes | None:
         """Return the same events written anew, with no key doubled, if the registry has a column for every value."""
         try:
-            return _encode.encode_lines(self._current_guard().decoder.decode_lines(events))
+            return _encode.encode_lines(self._current_schema().decoder.decode_lines(events))
         except msgspec.DecodeError:
             return None
 
@@ -104,21 +104,21 @@ class Shredder:
         return self._fields.version != before
 
     def _split(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """Fast columns for the lines that the guard passes; for the others what `_beside` finds; back in order."""
-        guard = self._current_guard()
-        passed, passed_at = _decode_fitting(guard.decoder, lines, odd)
+        """Fast columns for the lines that the schema passes; for the others what `_beside` finds; back in order."""
+        schema = self._current_schema()
+        passed, passed_at = _decode_fitting(schema.decoder, lines, odd)
         if len(passed) < len(lines) * WORTH_PASSING:
             return self._beside(lines, odd)
         refused_at = sorted(set(range(len(lines))).difference(passed_at))
         beside = self._beside(
             [lines[index] for index in refused_at], {row for row, index in enumerate(refused_at) if index in odd}
         )
-        return _interleave(self._fast(guard, _encode.encode_lines(passed), len(passed)), passed_at, beside, refused_at)
+        return _interleave(self._fast(schema, _encode.encode_lines(passed), len(passed)), passed_at, beside, refused_at)
 
     def _beside(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
         """Fast columns and a rest for the lines whose types fit, exact columns for the others, back in order."""
-        guard = self._current_guard()
-        fitting, fitting_at = _decode_fitting(guard.open_decoder, lines, odd)
+        schema = self._current_schema()
+        fitting, fitting_at = _decode_fitting(schema.open_decoder, lines, odd)
         rests, unfit = self._rests([lines[index] for index in fitting_at]) if fitting else ([], set())
         kept = [row for row in range(len(fitting)) if row not in unfit]
         fast_at = [fitting_at[row] for row in kept]
@@ -126,23 +126,23 @@ class Shredder:
         exact = self._exact([lines[index] for index in exact_at])
         if not kept:
             return exact
-        fast = self._fast(guard, _encode.encode_lines([fitting[row] for row in kept]), len(kept))
+        fast = self._fast(schema, _encode.encode_lines([fitting[row] for row in kept]), len(kept))
         if any(rests[row] for row in kept):
             fast[REST] = pa.array([rests[row] for row in kept], pa.string())
         return _interleave(fast, fast_at, exact, exact_at)
 
     def _rests(self, lines: list[bytes]) -> tuple[list[str | None], set[int]]:
-        """Return what the columns do not hold of each line, as JSON, and the lines that must go the exact way after
+        """Return what the columns do not hold of each line, as JSON, and the lines that must go the exact path after
         all.
 
-        Those have a value at the path of a column that the guard did not see: a doubled key, or a key with a dot in it.
+        Those have a value at the path of a column that the schema did not see: a doubled key, or one with a dot in it.
         """
         fields = self._fields
         with self._events(b"\n".join(lines) + b"\n"):
-            left = self._connection.sql(self._current_guard().rest_sql).to_arrow_table()["rest"].to_pylist()
+            left = self._connection.sql(self._current_schema().rest_sql).to_arrow_table()["rest"].to_pylist()
         nothing = {"{}"}
         rests: list[str | None] = []
-        unfit = self._current_guard().may_double_objects(lines)
+        unfit = self._current_schema().may_double_objects(lines)
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
         nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
         for row, text in enumerate(left):
@@ -167,38 +167,38 @@ class Shredder:
         fields.note_nulls(nulls)
         return rests, unfit
 
-    def _current_guard(self) -> Guard:
-        guard = self._guard
-        if guard is None or guard.version != self._fields.version:
-            guard = self._guard = Guard(self._fields)
-        return guard
+    def _current_schema(self) -> FastPathSchema:
+        schema = self._schema
+        if schema is None or schema.version != self._fields.version:
+            schema = self._schema = FastPathSchema(self._fields)
+        return schema
 
     @contextmanager
     def _events(self, events: bytes) -> Iterator[None]:
-        """Yield the events as the table that the guard's SQL reads."""
+        """Yield the events as the table that the schema's SQL reads."""
         self._connection.register(EVENTS, _event_column(events))
         try:
             yield
         finally:
             self._connection.unregister(EVENTS)
 
-    def _fast(self, guard: Guard, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
-        if guard.sql is None:
+    def _fast(self, schema: FastPathSchema, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        if schema.sql is None:
             return {}
         with self._events(events):
-            table = self._connection.sql(guard.sql).to_arrow_table()
+            table = self._connection.sql(schema.sql).to_arrow_table()
         if table.num_rows != count:
             raise AssertionError(f"{count} events became {table.num_rows} rows")
         return {
             column.name: _plain(values)
-            for column, values in zip(guard.columns, table.columns, strict=True)
+            for column, values in zip(schema.columns, table.columns, strict=True)
             if values.null_count < count
         }
 
     def _exact(self, lines: list[bytes]) -> dict[str, pa.ChunkedArray | pa.Array]:
         fields = self._fields
         values: dict[str, list[Any]] = {}
-        columns: dict[str, Column] = {}
+        columns: dict[str, PhysicalColumn] = {}
         rests: list[str | None] = []
         unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
         nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
@@ -309,7 +309,7 @@ def _decode_fitting(
 
 
 def _lines_with_empty_objects(events: bytes) -> set[int]:
-    """Lines that may hold an empty object, which the structs of the guard would take for one with no value."""
+    """Lines that may hold an empty object, which the structs of the schema would take for one with no value."""
     found = [match.start() for match in _EMPTY_OBJECT.finditer(events)]
     if not found:
         return set()

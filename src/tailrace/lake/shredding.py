@@ -7,8 +7,8 @@ from typing import Literal
 
 import duckdb
 
+from tailrace.lake.dataset_state import BATCH_OVERHEAD_BYTES, DatasetState, PendingBatch
 from tailrace.lake.hot import HotPart
-from tailrace.lake.open_dataset import BATCH_OVERHEAD_BYTES, OpenDataset, PendingBatch
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import whole_events_as_rest
@@ -65,7 +65,7 @@ class ShreddingThread:
                 self._state.progress.notify_all()
             raise
 
-    def _next_work(self) -> tuple[OpenDataset, list[PendingBatch]] | None:
+    def _next_work(self) -> tuple[DatasetState, list[PendingBatch]] | None:
         state = self._state
         with state.lock:
             while not state.is_closing:
@@ -85,13 +85,13 @@ class ShreddingThread:
         self._state.work.wait(timeout_s)
         self._waits = ""
 
-    def _most_urgent(self) -> OpenDataset | None:
+    def _most_urgent(self) -> DatasetState | None:
         limit = HOT_COMMITS * self._settings.commit_bytes
         ready = [d for d in self._state.datasets.values() if d.waiting and d.hot_bytes < limit]
         demanded = [d for d in ready if d.demanded]
         return min(demanded or ready, key=lambda d: d.waiting[0].since_s, default=None)
 
-    def _shred_until_done(self, dataset: OpenDataset, pending: list[PendingBatch]) -> None:
+    def _shred_until_done(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
         """Shred, again and again where the process lacks something: these events are acknowledged."""
         state = self._state
         delay_s = SHRED_RETRY_S
@@ -110,7 +110,7 @@ class ShreddingThread:
                 state.shredding_trouble = ""
                 return
 
-    def _shred(self, dataset: OpenDataset, pending: list[PendingBatch]) -> None:
+    def _shred(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
         state = self._state
         batches = [each.batch for each in pending]
         try:

@@ -22,7 +22,7 @@ RowNumbers = npt.NDArray[np.int64]
 """Numbers of rows of a file, from 0, in the file's order."""
 
 
-class Column(Struct, frozen=True):
+class PhysicalColumn(Struct, frozen=True):
     """One physical column: the values of one type at one path."""
 
     name: str  # in Parquet and Delta
@@ -34,14 +34,14 @@ class Column(Struct, frozen=True):
 class FieldsView(Struct, frozen=True):
     """What the registry knew at one moment; safe to share between threads."""
 
-    columns: tuple[Column, ...] = ()
+    columns: tuple[PhysicalColumn, ...] = ()
     rest: Mapping[str, frozenset[str]] = {}  # path to the types its values in `_rest` had
     rest_overflow: bool = False  # `_rest` has paths that are not in `rest`
     nesting: Mapping[str, tuple[str, ...]] = {}  # of paths in `_rest` whose keys have dots: how they are nested
 
-    def by_path(self) -> dict[str, list[Column]]:
+    def by_path(self) -> dict[str, list[PhysicalColumn]]:
         """Columns of each path, the owner of the plain name first."""
-        paths: dict[str, list[Column]] = {}
+        paths: dict[str, list[PhysicalColumn]] = {}
         for column in self.columns:
             paths.setdefault(column.path, []).append(column)
         return paths

@@ -10,7 +10,7 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
-from tailrace.lake.open_dataset import OpenDataset, UnavailableDataset
+from tailrace.lake.dataset_state import DatasetState, UnavailableDataset
 from tailrace.storage.faults import disk_full, is_full, reason_of
 
 
@@ -24,7 +24,7 @@ class LakeState:
         self.work = threading.Condition(self.lock)  # for the shredding thread
         self.commit_due = threading.Condition(self.lock)  # for the committing thread
         self.progress = threading.Condition(self.lock)  # for snapshots and replay
-        self.datasets: dict[str, OpenDataset] = {}
+        self.datasets: dict[str, DatasetState] = {}
         self.unavailable: dict[str, UnavailableDataset] = {}
         self.orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self.accepted = 0  # the log position up to which batches were
@@ -33,7 +33,7 @@ class LakeState:
         self.shredding_error: BaseException | None = None  # that ended the shredding thread
         self.shredding_trouble = ""  # why shredding does not go on at the moment
 
-    def dataset(self, name: str) -> OpenDataset:
+    def dataset(self, name: str) -> DatasetState:
         """Return an open dataset. Raise DatasetNotFound, DatasetUnavailable."""
         dataset = self.datasets.get(name)
         if dataset is None:
@@ -49,7 +49,7 @@ class LakeState:
         if self.is_closing:
             raise ShuttingDown("the server is shutting down")
 
-    def shredded(self, name: str, timeout_s: float) -> OpenDataset:
+    def shredded(self, name: str, timeout_s: float) -> DatasetState:
         """Return the dataset once everything accepted so far is shredded; the lock is held.
 
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown.
@@ -79,7 +79,7 @@ class LakeState:
             raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
         return dataset
 
-    def adopt_table(self, dataset: OpenDataset) -> None:
+    def adopt_table(self, dataset: DatasetState) -> None:
         """Have a dataset take over the files of its table; its commit lock is held."""
         with self.lock:
             dataset.adopt_table()

@@ -25,7 +25,7 @@ from tailrace.lake.deltalog import (
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME
 from tailrace.lake.parquet import NewFile, columns_of, statistics, write_files
-from tailrace.lake.snapshot import Column, DataFile, FieldsView, Received
+from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
@@ -57,7 +57,7 @@ _DELTA_TYPES = {
 }
 
 
-class Table:
+class DatasetTable:
     """A dataset's Delta table. One thread at a time may commit, rewrite or refresh.
 
     Its versions are written here, not by delta-rs, which gives a version its name before its content is on the disk.
@@ -76,7 +76,7 @@ class Table:
         self._files_version = self.version
 
     @classmethod
-    def create(cls, storage: TableStorage) -> "Table":
+    def create(cls, storage: TableStorage) -> "DatasetTable":
         """Make an empty table, durably."""
         columns = [
             _delta_column(TIME, "timestamp"),
@@ -106,7 +106,7 @@ class Table:
         return cls(storage)
 
     @classmethod
-    def open(cls, storage: TableStorage) -> "Table":
+    def open(cls, storage: TableStorage) -> "DatasetTable":
         """Open a table. Raise DeltaError where there is none.
 
         What it holds is on disk then, so that the log may release what its position covers. What a power cut left of a
@@ -131,7 +131,7 @@ class Table:
         return table
 
     @classmethod
-    def checked(cls, storage: TableStorage) -> "Table":
+    def checked(cls, storage: TableStorage) -> "DatasetTable":
         """Read a table and change nothing of it. Raise DatasetUnavailable where its log has a version not readable."""
         check(storage)
         return cls(storage)
@@ -234,7 +234,7 @@ class Table:
     def fields(self) -> FieldsView:
         """Return what the table's own columns tell of the registry: not how keys are nested, nor what `_rest` has."""
         columns = [
-            Column(column["name"], path, tuple(path.split(".")), column["metadata"]["tailrace.type"])
+            PhysicalColumn(column["name"], path, tuple(path.split(".")), column["metadata"]["tailrace.type"])
             for column in self._delta.columns()
             if (path := column["metadata"].get("tailrace.path")) is not None
         ]

@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake.snapshot import Column, FieldsView
+from tailrace.lake.snapshot import FieldsView, PhysicalColumn
 from tailrace.query.values import REFUSAL
 
 View = Literal["plain", "exact", "number", "text", "json", "sent", "group", "double", "whole", "real", "key"]
@@ -91,7 +91,7 @@ class FieldReader:
         types = self.types(path)
         return "integer" in types and bool(types & {"float", "number"}) and bool(types - _NUMBERS)
 
-    def columns_read(self, path: str) -> list[Column]:
+    def columns_read(self, path: str) -> list[PhysicalColumn]:
         return self._columns.get(path, [])
 
     def expression(self, path: str, view: View) -> exp.Expr:
@@ -213,12 +213,12 @@ class FieldReader:
         ]
 
 
-def duckdb_type(column: Column) -> str:
+def duckdb_type(column: PhysicalColumn) -> str:
     """Return the SQL type of a physical column as it is stored (arrays as text)."""
     return "VARCHAR" if column.type == "array" else _DUCKDB_TYPES[column.type]
 
 
-def arrow_type(column: Column) -> pa.DataType:
+def arrow_type(column: PhysicalColumn) -> pa.DataType:
     """Return the Arrow type of a physical column as it is stored (arrays as text)."""
     return _ARROW_TYPES.get(column.type, pa.string())
 
@@ -287,11 +287,11 @@ def _quoted(path: str) -> str:
     return exp.to_identifier(path).sql("duckdb")
 
 
-def _column(column: Column) -> exp.Column:
+def _column(column: PhysicalColumn) -> exp.Column:
     return exp.column(column.name, quoted=True)
 
 
-def _as(kind: str, column: Column) -> exp.Expr:
+def _as(kind: str, column: PhysicalColumn) -> exp.Expr:
     if column.type == "array":
         value = cast(_column(column), "JSON")
         return value if kind == "JSON" else cast(value, "VARIANT")

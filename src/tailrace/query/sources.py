@@ -7,7 +7,7 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake.snapshot import REVISION, Column, DataFile
+from tailrace.lake.snapshot import REVISION, DataFile, PhysicalColumn
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
@@ -15,12 +15,12 @@ ROW_NUMBER = "file_row_number"  # a row's place in its Parquet file, from 0: Duc
 SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
 
 
-def duckdb_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, str]:
+def duckdb_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, str]:
     """Return the SQL types of physical columns, as they are stored, by name."""
     return {**{name: SYSTEM_TYPES[name] for name in system}, **{each.name: duckdb_type(each) for each in columns}}
 
 
-def arrow_types(columns: Iterable[Column], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, pa.DataType]:
+def arrow_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, pa.DataType]:
     """Return the same in Arrow."""
     return {**{name: SYSTEM_ARROW_TYPES[name] for name in system}, **{each.name: arrow_type(each) for each in columns}}
 
@@ -74,7 +74,7 @@ def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> HotRo
     return HotRows(tuple(hot), pa.schema(list(kinds.items()))) if hot else None
 
 
-def current_columns(reader: FieldReader, by: str) -> list[Column]:
+def current_columns(reader: FieldReader, by: str) -> list[PhysicalColumn]:
     """Return the physical columns that `newest` reads."""
     return [*reader.columns_read(by), *reader.columns_read(REVISION)]
 

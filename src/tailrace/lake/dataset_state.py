@@ -1,4 +1,4 @@
-"""A dataset while a server runs: its table, what waits to be shredded, and what waits to be committed."""
+"""The state of a dataset while a server runs: its table, what waits to be shredded, and what waits to be committed."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ from tailrace.lake.hot import HotPart
 from tailrace.lake.maintenance import TableMaintenance
 from tailrace.lake.shred import Shredder
 from tailrace.lake.snapshot import FieldsView
-from tailrace.lake.table import Table
+from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
 
 BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
@@ -31,7 +31,7 @@ class StoredDataset(Struct, frozen=True, eq=False):
     """A dataset as its directory holds it."""
 
     info: DatasetInfo
-    table: Table
+    table: DatasetTable
     view: FieldsView
     is_view_stored: bool
     position: int  # of the table
@@ -57,15 +57,15 @@ class PendingBatch(Struct, frozen=True, eq=False):
     since_s: float  # monotonic seconds when it was accepted
 
 
-class OpenDataset:
-    """One dataset that takes events and answers queries. Its state is guarded by the lake's lock."""
+class DatasetState:
+    """One dataset that takes events and answers queries. All of it is guarded by the lake's lock."""
 
     def __init__(
         self,
         stored: StoredDataset,
         fields: Fields,
         shredder: Shredder,
-        maintenance: Callable[["OpenDataset"], TableMaintenance],
+        maintenance: Callable[["DatasetState"], TableMaintenance],
     ) -> None:
         self.info = stored.info
         self.table = stored.table
@@ -138,7 +138,7 @@ class OpenDataset:
 def read_dataset(directory: Path, info: DatasetInfo | None = None) -> StoredDataset:
     """Read a dataset. Raise whatever is wrong with its files."""
     info = info or catalog.load_info(directory)
-    table = Table.open(TableStorage(directory))
+    table = DatasetTable.open(TableStorage(directory))
     path = catalog.fields_path(directory)
     view, is_view_stored = load_fields(path), path.exists()
     if not is_view_stored and (view := table.fields()).columns:

@@ -1,7 +1,7 @@
-"""The fast way's two halves, made from the registry: a guard that proves a batch, and the SQL that takes it apart.
+"""The schema of the fast path, made from the field registry: structs that validate events, and SQL that splits them up.
 
-The guard is a tree of msgspec structs that refuses any field and any type that the registry has no column for. What
-it has passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it
+The structs are a tree of msgspec's that refuses any field and any type that the registry has no column for. What they
+have passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it
 (DuckDB would take the first of them, JSON parsers the last). With that, `from_json` is exact: nothing it reads is
 missing from its structure or of another type.
 """
@@ -14,7 +14,7 @@ import msgspec
 
 from tailrace.lake.fields import TIME, Fields
 from tailrace.lake.leaves import INT64_MAX, INT64_MIN
-from tailrace.lake.snapshot import Column
+from tailrace.lake.snapshot import PhysicalColumn
 
 _Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
 _LEAF_TYPES: dict[str, Any] = {
@@ -37,30 +37,30 @@ _TAKE_APART = {
 EVENTS = "events"  # the name under which DuckDB finds the batch; its one column is `event`
 
 
-class _Node:
+class _FieldNode:
     """A key in the tree of the dataset's fields."""
 
     __slots__ = ("children", "columns")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node] = {}
-        self.columns: dict[str, Column] = {}
+        self.children: dict[str, _FieldNode] = {}
+        self.columns: dict[str, PhysicalColumn] = {}
 
-    def at(self, keys: tuple[str, ...]) -> "_Node":
+    def at(self, keys: tuple[str, ...]) -> "_FieldNode":
         node = self
         for key in keys:
-            node = node.children.setdefault(key, _Node())
+            node = node.children.setdefault(key, _FieldNode())
         return node
 
     def holds_columns(self) -> bool:
         return bool(self.columns) or any(child.holds_columns() for child in self.children.values())
 
 
-class Guard:
-    """Both halves for one state of the registry."""
+class FastPathSchema:
+    """Both, for one state of the registry."""
 
     def __init__(self, fields: Fields) -> None:
-        root = _Node()
+        root = _FieldNode()
         for keys in fields.null_paths:
             root.at(keys)
         for column in fields.columns:
@@ -69,10 +69,10 @@ class Guard:
         self.decoder = msgspec.json.Decoder(_struct(root, time=True, closed=True))
         self._root = root
         self._open_decoder: msgspec.json.Decoder[Any] | None = None
-        self.columns: list[Column] = []  # in the order of the columns that `sql` gives
+        self.columns: list[PhysicalColumn] = []  # in the order of the columns that `sql` gives
         self.sql = _sql(root, self.columns)
         self.rest_sql = _rest_sql(root)
-        self._doubled = _Doubled(root)
+        self._doubled = _DoubledKeys(root)
 
     @property
     def open_decoder(self) -> msgspec.json.Decoder[Any]:
@@ -91,10 +91,10 @@ _ANY_ESCAPE = re.compile(rb"\\u")
 _SPACED_COLON = re.compile(rb'"[ \t\r]+:')
 
 
-class _Doubled:
+class _DoubledKeys:
     """Finds keys that may stand twice by counting their text; what could hide one is taken for one."""
 
-    def __init__(self, root: _Node) -> None:
+    def __init__(self, root: _FieldNode) -> None:
         objects: set[str] = set()
         nodes = [root]
         while nodes:
@@ -118,7 +118,7 @@ class _Doubled:
         return found
 
 
-def _struct(node: _Node, *, time: bool, closed: bool) -> Any:
+def _struct(node: _FieldNode, *, time: bool, closed: bool) -> Any:
     members: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}
     children = [(key, _leaf(child, closed) | None | msgspec.UnsetType) for key, child in node.children.items()]
@@ -130,7 +130,7 @@ def _struct(node: _Node, *, time: bool, closed: bool) -> Any:
     return msgspec.defstruct("Event", members, rename=names, forbid_unknown_fields=closed, omit_defaults=True, gc=False)
 
 
-def _leaf(node: _Node, closed: bool) -> Any:
+def _leaf(node: _FieldNode, closed: bool) -> Any:
     kinds: list[Any] = [_LEAF_TYPES[value_type] for value_type in node.columns]
     if "float" in node.columns and "integer" not in node.columns:
         raise AssertionError("a float column always has an integer sibling: msgspec reads 1 as 1.0")
@@ -142,7 +142,7 @@ def _leaf(node: _Node, closed: bool) -> Any:
     return union
 
 
-def _sql(root: _Node, columns: list[Column]) -> str | None:
+def _sql(root: _FieldNode, columns: list[PhysicalColumn]) -> str | None:
     """Return the SELECT that turns `events` into columns, or None where the registry has none yet.
 
     A path with several types is read as JSON and taken apart by `json_type`; an object beside other types is read by a
@@ -150,7 +150,7 @@ def _sql(root: _Node, columns: list[Column]) -> str | None:
     """
     selects: list[str] = []
     structure = {}
-    later: list[tuple[str, _Node]] = [("event", root)]
+    later: list[tuple[str, _FieldNode]] = [("event", root)]
     source = EVENTS
     aliases = 0
     while later:
@@ -172,7 +172,7 @@ def _sql(root: _Node, columns: list[Column]) -> str | None:
 
 
 def _structure(
-    node: _Node, value: str, selects: list[str], columns: list[Column], later: list[tuple[str, _Node]]
+    node: _FieldNode, value: str, selects: list[str], columns: list[PhysicalColumn], later: list[tuple[str, _FieldNode]]
 ) -> dict[str, Any]:
     structure: dict[str, Any] = {}
     for key, child in node.children.items():
@@ -194,13 +194,13 @@ def _structure(
     return structure
 
 
-def _rest_sql(root: _Node) -> str:
+def _rest_sql(root: _FieldNode) -> str:
     """Return the SELECT that takes what has a column out of each event.
 
     An object whose members all have columns, or that the event does not have, is left empty.
     """
 
-    def patch(node: _Node) -> dict[str, Any]:
+    def patch(node: _FieldNode) -> dict[str, Any]:
         return {
             key: patch(child) if child.children else None
             for key, child in node.children.items()
