@@ -17,6 +17,7 @@ import sqlglot.expressions as exp
 from tailrace.query.apl import tree
 from tailrace.query.apl.parser import parse
 from tailrace.query.compile import aggregations
+from tailrace.query.compile.aggregation_builders import AggregationCall
 from tailrace.query.functions import FUNCTIONS, Context, binary, call, register, unary
 from tailrace.query.functions.keyvalues import KeyValueRule
 from tailrace.query.values import (
@@ -194,7 +195,7 @@ def aggregate_cases() -> Iterator[tuple[str, pa.Array, exp.Expr]]:
         for kind, values, shown in kinds:
             arguments = () if aggregation.most == 0 else (column(kind), *more.get(name, ()))
             made = aggregation.build(
-                aggregations.Call(name, arguments, ("a",), seconds=literal(60.0).sql, extremes=extremes)
+                AggregationCall(name, arguments, ("a",), seconds=literal(60.0).sql, extremes=extremes)
             )
             yield f"{name}{shown}", values, made.sql
 

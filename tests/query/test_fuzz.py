@@ -13,7 +13,7 @@ from support.rounds import rounds
 
 from tailrace.events import TailraceError
 from tailrace.query import AplRequest, run_apl
-from tailrace.query.compile.aggregations import AGGREGATIONS, Aggregation
+from tailrace.query.compile.aggregations import AGGREGATIONS, AggregationFunction
 from tailrace.query.functions import FUNCTIONS, Function
 
 FEW = settings(max_examples=rounds(150), suppress_health_check=list(HealthCheck))
@@ -50,7 +50,7 @@ def larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 expressions = st.recursive(atoms, larger, max_leaves=5)
 
 
-def aggregate(aggregation: Aggregation) -> st.SearchStrategy[str]:
+def aggregate(aggregation: AggregationFunction) -> st.SearchStrategy[str]:
     others = st.sampled_from(["1", "50", "dynamic([50])", "1h", "0.5", "id", "id > 2"])
     places = [expressions if n in (0, aggregation.predicate) else others for n in range(aggregation.least)]
     return st.tuples(*places).map(lambda given: f"{aggregation.name}({', '.join(given)})")

@@ -14,7 +14,7 @@ from support.events import FIRST_TIME_NS, batch
 
 from tailrace.query import AplRequest, AplResult, QueryLimits, run_apl
 from tailrace.query.answers import cells
-from tailrace.query.compile.combine import tallied
+from tailrace.query.compile.union import tallied
 from tailrace.query.engines import duckdb
 
 DATASETS = 6

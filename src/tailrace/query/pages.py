@@ -9,7 +9,6 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tailrace.query.compile.combine import LAST_TIMES, Found, United, tallied, tally
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.relation import (
     Emitter,
@@ -23,6 +22,7 @@ from tailrace.query.compile.relation import (
     reference,
 )
 from tailrace.query.compile.scan import Scan
+from tailrace.query.compile.union import LAST_TIMES, Found, United, tallied, tally
 from tailrace.query.cursors import Cursor
 from tailrace.query.values import cast, datetime_literal, fn
 

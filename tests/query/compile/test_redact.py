@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tailrace.query.compile.redact import spelled
+from tailrace.query.compile.regex_parts import spelled
 
 
 @pytest.mark.parametrize("rest", [r"\Q" * 20_000, r"\Q\E" * 20_000, "[" * 20_000 + "]", r"[[:alpha:]]" * 5_000])

@@ -179,9 +179,9 @@ class Compiler:
         """Make a remark."""
         self.notes.warn(code, text, priority)
 
-    def note_aggregate(self, column: Column, name: str, fields: tuple[str, ...], args: tuple[Any, ...]) -> None:
+    def note_aggregate(self, column: Column, note: AggregateNote) -> None:
         """Note how a column came to be."""
-        self.notes.aggregated[column.id] = AggregateNote(name, fields, args)
+        self.notes.aggregated[column.id] = note
 
     def note_groups(self, names: tuple[str, ...]) -> None:
         """Note the names of the groups of the last operator that made some."""

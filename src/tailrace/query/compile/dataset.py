@@ -1,7 +1,7 @@
 """A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -9,6 +9,7 @@ import sqlglot.expressions as exp
 
 from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
 from tailrace.query import sources
+from tailrace.query.compile.objects import _NO_MEMBERS, _keys_within, _nested, _unless_empty
 from tailrace.query.compile.relation import (
     Column,
     Emitter,
@@ -38,7 +39,6 @@ from tailrace.query.values import (
     DynamicParts,
     Type,
     Value,
-    case,
     cast,
     coalesce,
     datetime_literal,
@@ -441,38 +441,6 @@ def _cell_hash(name: str) -> exp.Expr:
 
 def _no_hash() -> exp.Expr:
     return cast(exp.Literal.number(0), "UBIGINT")
-
-
-_NO_MEMBERS = cast(text_node("{}"), "JSON")
-
-
-def _unless_empty(value: exp.Expr) -> exp.Expr:
-    return case((exp.Not(this=exp.Paren(this=value.eq(_NO_MEMBERS.copy()))), value))
-
-
-def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
-    """Return an object of values by their keys, less what is null."""
-    within: dict[str, dict[tuple[str, ...], exp.Expr]] = {}
-    for keys, value in leaves.items():
-        within.setdefault(keys[0], {})[keys[1:]] = value
-    pairs: list[exp.Expr] = []
-    for key, below in within.items():
-        own = below.pop((), None)
-        values = [*([own] if own is not None else []), *([_unless_empty(_nested(below))] if below else [])]
-        pairs += [
-            text_node(key),
-            values[0] if len(values) == 1 else exp.Coalesce(this=values[0], expressions=values[1:]),
-        ]
-    # A merge patch leaves out what is null.
-    return fn("json_merge_patch", _NO_MEMBERS.copy(), fn("json_object", *pairs))
-
-
-def _keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the keys below the object of this name; None where keys with dots let no such object be."""
-    for count in range(1, len(keys)):
-        if ".".join(keys[:count]) == name:
-            return tuple(keys[count:])
-    return None
 
 
 def _is_plain(rows: exp.Query) -> bool:

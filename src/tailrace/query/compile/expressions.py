@@ -9,9 +9,12 @@ from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.aggregations import AGGREGATIONS
+from tailrace.query.compile.chains import as_lists
 from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.equality import comparable
+from tailrace.query.compile.expression_size import binding_depth, node_count
 from tailrace.query.compile.relation import (
     Columns,
     Derived,
@@ -28,7 +31,6 @@ from tailrace.query.values import (
     BOOL,
     DATETIME,
     DYNAMIC,
-    LONG,
     NULL,
     NUMBERS,
     STRING,
@@ -37,15 +39,10 @@ from tailrace.query.values import (
     Type,
     Value,
     as_bool,
-    as_dynamic,
-    as_exact_long,
     as_predicate,
-    as_real,
     as_text,
     bool_,
-    canonical,
     coalesce,
-    coerce,
     datetime_literal,
     dynamic_literal,
     fn,
@@ -54,7 +51,6 @@ from tailrace.query.values import (
     is_not_null,
     list_filter,
     literal,
-    map_number,
     not_,
     null,
     number_node,
@@ -243,7 +239,10 @@ class Expressions:
         if value.parts is None:
             return self.add(value.type, value.sql)
         nodes = value.parts.expressions()
-        if sum(map(_size, nodes)) < MAX_PARTS_NODES and max(map(binding_depth, nodes), default=0) < MAX_BINDING_DEPTH:
+        if (
+            sum(map(node_count, nodes)) < MAX_PARTS_NODES
+            and max(map(binding_depth, nodes), default=0) < MAX_BINDING_DEPTH
+        ):
             return value
         return self.stored(value)
 
@@ -285,7 +284,7 @@ class Expressions:
             left = left.left
         operands.append(left)
         if len(operands) > SHORT_CHAIN and self.searching is None:
-            operands = _as_lists(node.operator, operands)
+            operands = as_lists(node.operator, operands)
         values = [self._operand(operand) for operand in reversed(operands)]
         while len(values) > 1:
             pairs = [values[n : n + 2] for n in range(0, len(values), 2)]
@@ -529,94 +528,6 @@ def unknown_function(node: tree.Call) -> AplError:
         return AplError(f"{name}() is an aggregation; it stands in summarize or make-series", node.at, kind="name")
     hint = suggestion(name, [*functions.FUNCTIONS, *AGGREGATIONS])
     return AplError(f"unknown function {name!r}{hint}", node.at, kind="name")
-
-
-def binding_depth(node: exp.Expr) -> int:
-    """How many of what DuckDB binds in exponential time stand inside of each other: lambdas, and NULLIF."""
-    deepest = 0
-    stack: list[tuple[object, int]] = [(node, 0)]
-    while stack:
-        each_, depth = stack.pop()
-        if isinstance(each_, exp.Expr):
-            depth += isinstance(each_, exp.Lambda) or (isinstance(each_, exp.Anonymous) and each_.this == "nullif")
-            deepest = max(deepest, depth)
-            stack += [(inner, depth) for inner in each_.args.values()]
-        elif isinstance(each_, list):
-            stack += [(inner, depth) for inner in each_]
-    return deepest
-
-
-_LISTED = {
-    ("or", "=="): "in", ("and", "!="): "!in", ("and", "<>"): "!in",
-    ("or", "=~"): "in~", ("and", "!~"): "!in~",
-    ("or", "has"): "has_any", ("and", "!has"): "!has_any",
-    ("or", "has_cs"): "has_any_cs", ("and", "!has_cs"): "!has_any_cs",
-}  # fmt: skip
-"""The operator of a list that says the same as a chain of comparisons with its elements."""
-
-
-def _as_lists(chained: str, operands: Sequence[tree.Expression]) -> list[tree.Expression]:
-    """Return the operands of a chain (from its end), where comparisons of one field with literals become one with a
-    list.
-    """
-    keys = [_list_key(chained, operand) for operand in operands]
-    lists: dict[tuple[object, ...], list[tree.Binary]] = {}
-    for key, operand in zip(keys, operands, strict=True):
-        if key and isinstance(operand, tree.Binary):
-            lists.setdefault(key, []).append(operand)
-    found: list[tree.Expression] = []
-    for key, operand in zip(keys, operands, strict=True):
-        alike = lists.get(key, [])
-        if len(alike) < 2:
-            found.append(operand)
-        elif operand is alike[0]:
-            items = tuple(each.right for each in alike)
-            found.append(tree.Membership(operand.at, _LISTED[chained, alike[0].operator], alike[0].left, items))
-    return found
-
-
-def _list_key(chained: str, node: tree.Expression) -> tuple[object, ...]:
-    """Return what comparisons that can be one list have in common; empty for what cannot be in one."""
-    if not isinstance(node, tree.Binary) or (chained, node.operator) not in _LISTED:
-        return ()
-    path, right = _path(node.left), node.right
-    if not path or not isinstance(right, tree.Constant) or right.kind not in ("long", "string") or right.value is None:
-        return ()
-    return (_LISTED[chained, node.operator], right.kind, *path)
-
-
-def _path(node: tree.Expression) -> tuple[object, ...]:
-    """Return what tells a field that is named from others; empty for another expression."""
-    if isinstance(node, tree.Name):
-        return (node.name, node.quoted)
-    if isinstance(node, tree.Member):
-        inner = _path(node.of)
-        return (*inner, node.key, node.bracketed) if inner else ()
-    return ()
-
-
-def _size(node: exp.Expr) -> int:
-    return sum(1 for _ in node.walk())
-
-
-def comparable(left: Value, right: Value) -> tuple[exp.Expr, exp.Expr]:
-    """Both sides of an equality that an engine can hash: of one SQL type, null where they can never be equal."""
-    kinds = {left.type, right.type}
-    for kind in (DATETIME, TIMESPAN):
-        if kind in kinds and BOOL not in kinds:
-            return coerce(left, kind).sql, coerce(right, kind).sql
-    if kinds == {DYNAMIC}:
-        return canonical(left).sql, canonical(right).sql
-    if left.type is right.type:
-        return left.sql, right.sql
-    if kinds == {DYNAMIC, LONG}:
-        return map_number(left, as_exact_long).sql, map_number(right, as_exact_long).sql
-    if kinds <= {DYNAMIC, *NUMBERS}:
-        return as_real(left).sql, as_real(right).sql
-    for kind in (STRING, BOOL):
-        if kinds == {DYNAMIC, kind}:
-            return coerce(left, kind).sql, coerce(right, kind).sql
-    return as_dynamic(left).sql, as_dynamic(right).sql
 
 
 _COMPILERS: dict[type, Callable[[Expressions, "tree.Expression"], Value]] = {

@@ -20,6 +20,7 @@ from tailrace.query.compile.relation import Columns, Empty, Relation
 from tailrace.query.compile.request import CompileRequest, ViewSource
 from tailrace.query.compile.scan import Scan
 from tailrace.query.compile.scope import Lets, Scope, TabularLet
+from tailrace.query.compile.union import united
 from tailrace.query.functions import Context, call
 from tailrace.query.values import NULL, STRING, TYPE_NAMES, Type, Value, as_text, literal, null
 from tailrace.query.wildcards import wildcard
@@ -134,7 +135,7 @@ class ProgramCompiler(Compiler):
             return self.query(source)
         if isinstance(source, tree.Table):
             members = self.tables(source.pattern)
-            return members[0][1] if len(members) == 1 else operators.united(self, members, None)
+            return members[0][1] if len(members) == 1 else united(self, members, None)
         return operators.from_source(self, source)
 
     def resolved(self, source: tree.Source) -> tree.Source:

@@ -12,7 +12,7 @@ from tailrace.query.compile.scan import Scan
 from tailrace.query.values import datetime_literal, fn, infix, number_node
 
 
-class Known(Struct, frozen=True, eq=False):
+class PartialAggregates(Struct, frozen=True, eq=False):
     """Aggregates over a dataset of which some files are known already and need not be read."""
 
     hot_name: str  # of the dataset
@@ -20,7 +20,7 @@ class Known(Struct, frozen=True, eq=False):
     defines: dict[str, exp.Expr]
 
 
-def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: Reading) -> Known | None:
+def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: Reading) -> PartialAggregates | None:
     """Return the aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
 
     `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
@@ -40,17 +40,17 @@ def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: R
     last = max(file.max_time_us for file in whole)
     made: dict[str, exp.Expr] = {}
     for name, node in wanted.items():
-        known = _with_known(node, parent, rows, first, last)
+        known = _with_metadata(node, parent, rows, first, last)
         if known is None:
             return None
         made[name] = known
     unread = tuple(file for file in files if not scan.is_within(file))
-    return Known(parent.hot_name, replace(scan, files=unread), made)
+    return PartialAggregates(parent.hot_name, replace(scan, files=unread), made)
 
 
-def _with_known(node: Definition, dataset: Dataset, rows: int, first_us: int, last_us: int) -> exp.Expr | None:
+def _with_metadata(node: Definition, dataset: Dataset, rows: int, first_us: int, last_us: int) -> exp.Expr | None:
     if isinstance(node, exp.Cast):
-        inner = _with_known(node.this, dataset, rows, first_us, last_us)
+        inner = _with_metadata(node.this, dataset, rows, first_us, last_us)
         return exp.Cast(this=inner, to=node.args["to"]) if inner is not None else None
     if isinstance(node, exp.Count) and isinstance(node.this, exp.Star):
         return infix(exp.Add, node, number_node(rows))

@@ -1,19 +1,14 @@
-"""Operators on texts: parse, parse-where, parse-kv, search; and the cells of a datatable."""
+"""Operators that take texts apart: parse, parse-where, parse-kv."""
 
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import sqlglot.expressions as exp
 
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, one_of
-from tailrace.query.apl.times import datetime_ns
 from tailrace.query.compile.columns import add_definition, define
-from tailrace.query.compile.combine import united
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import Empty, Layer, Relation
@@ -21,14 +16,11 @@ from tailrace.query.functions import CallInvalid, Context, call, converted
 from tailrace.query.functions.keyvalues import KeyValueRule
 from tailrace.query.values import (
     BOOL,
-    DATETIME,
     DYNAMIC,
     LONG,
     REAL,
     STRING,
-    TIMESPAN,
     TYPE_NAMES,
-    Type,
     Value,
     and_,
     as_text,
@@ -40,18 +32,12 @@ from tailrace.query.values import (
     literal,
     number_node,
     text_node,
-    to_json,
 )
 
 _SHAPES = {LONG: r"[+-]?\d+", REAL: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _QUANTIFIER = re.compile(r"(?<!\()[+*?]\??(?!-)")
 _KV_OPTIONS = ("pair_delimiter", "kv_delimiter", "quote", "escape", "greedy")
 MAX_COLUMNS = 100  # of one parse
-FEW_DATASETS = 4  # of a search; of more only those with a match go into its rows, whose columns are those of all
-SOURCE = "$table"  # the column that says from which dataset a row of a search is
-
-
-# parse
 
 
 def parse(compiler: Compiler, relation: Relation, operator: tree.Parse) -> Relation:
@@ -196,69 +182,3 @@ def _kv_rule(compiler: Compiler, operator: tree.ParseKv) -> KeyValueRule:
         greedy=given.get("greedy", [False])[-1],
     )
     return msgspec.structs.replace(rule, quotes=tuple(given["quote"])) if "quote" in given else rule
-
-
-# search
-
-
-def search(compiler: Compiler, relation: Relation, operator: tree.Search) -> Relation:
-    expressions = Expressions(compiler, relation)
-    expressions.searching = "_cs" if operator.case_sensitive else ""
-    found = expressions.searched(operator.predicate)
-    if found.constant is True:
-        return expressions.relation
-    compiler.notes.filtered = True
-    layer = Layer(expressions.relation)
-    layer.where.append(expressions.condition(found, operator.predicate))
-    return layer
-
-
-def search_source(compiler: Compiler, operator: tree.Search) -> Relation:
-    """Over the datasets named, or all; a column `$table` says where a row is from.
-
-    Each dataset is searched by itself: together they may have thousands of columns.
-    """
-    members: list[tuple[str, Relation]] = []
-    for pattern in operator.tables or (tree.Pattern(operator.at, ("", "")),):
-        members += compiler.tables(pattern)
-    found: list[tuple[str, Relation]] = []
-    for name, relation in members:
-        layer = Layer(relation)
-        define(compiler, layer, SOURCE, literal(name))
-        found.append((name, search(compiler, layer, operator)))
-    return united(compiler, found, SOURCE, only_occupied=len(found) > FEW_DATASETS)
-
-
-# datatable
-
-
-def cells(kind: Type, given: Sequence[tree.Constant]) -> pa.Array:
-    """Return the literals of a column of a datatable, of which each is read as the column's type."""
-    made = [_cell(kind, constant) for constant in given]
-    return pa.array(made, _ARROW[kind])
-
-
-_ARROW = {
-    BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
-    DATETIME: pa.timestamp("us", "UTC"), DYNAMIC: pa.string(),
-}  # fmt: skip
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _cell(kind: Type, constant: tree.Constant) -> Any:
-    value = constant.value
-    if value is None:
-        return None
-    if kind is DYNAMIC:
-        return to_json(value)
-    if kind is DATETIME and constant.kind == "string":
-        value = datetime_ns(value)
-        if value is not None:
-            return _EPOCH + timedelta(microseconds=value // 1000)
-    elif kind is DATETIME and constant.kind == "datetime":
-        return _EPOCH + timedelta(microseconds=value // 1000)
-    elif kind is REAL and constant.kind in ("long", "real"):
-        return float(value)
-    elif TYPE_NAMES[constant.kind] is kind:
-        return value
-    raise AplError(f"a {kind.value} is expected in this column, met a {constant.kind}", constant.at, kind="type")

@@ -1,0 +1,208 @@
+"""Operators that change which columns there are: extend and the kinds of project."""
+
+from collections.abc import Sequence
+
+import sqlglot.expressions as exp
+
+from tailrace.query.apl import tree
+from tailrace.query.apl.errors import AplError
+from tailrace.query.compile.columns import (
+    check_known,
+    default_name,
+    define,
+    distinct_name,
+    matcher,
+    name_of,
+    names_in,
+)
+from tailrace.query.compile.compiler import Compiler
+from tailrace.query.compile.expressions import Expressions
+from tailrace.query.compile.relation import Column, Layer, Relation
+from tailrace.query.values import (
+    DATETIME,
+    REAL,
+    TYPE_NAMES,
+    Value,
+    as_bool,
+    case,
+    cast,
+    coalesce,
+    fn,
+    number_node,
+    one_of,
+    text_node,
+    unified,
+)
+
+
+def extend(compiler: Compiler, relation: Relation, operator: tree.Extend) -> Relation:
+    expressions = Expressions(compiler, relation)
+    made: list[tuple[str, Value, tree.Named]] = []
+    for number, each in enumerate(operator.values, 1):
+        new = {name for name, _, _ in made}
+        if new and any(name in new and expressions.relation.find(name) is None for name in names_in(each.value)):
+            expressions = Expressions(compiler, _extended(compiler, expressions.relation, made))
+            made = []
+        value = expressions.value(each.value)
+        name = each.name or default_name(each.value, number)
+        if operator.only_valid:
+            value = _valid_or_old(expressions, name, value)
+        made.append((name, value, each))
+    return _extended(compiler, expressions.relation, made)
+
+
+def _extended(compiler: Compiler, relation: Relation, made: Sequence[tuple[str, Value, tree.Named]]) -> Layer:
+    layer = relation if isinstance(relation, Layer) and relation.is_plain else Layer(relation)
+    for name, value, each in made:
+        source = relation.find(name_of(each.value) or "") if name_of(each.value) else None
+        define(compiler, layer, name, value, source.types if source is not None else ())
+    return layer
+
+
+def _valid_or_old(expressions: Expressions, name: str, value: Value) -> Value:
+    """Return the new value where it is valid, else what the column had."""
+    column = expressions.relation.find(name)
+    old = column.value if column is not None else Value(value.type, exp.null())
+    kind, (new, before) = unified([value, old] if column is not None else [value, value])
+    if column is None:
+        return Value(kind, case((_is_valid(value), new.sql)))
+    return Value(kind, case((_is_valid(value), new.sql), otherwise=before.sql))
+
+
+def _is_valid(value: Value) -> exp.Expr:
+    sql = value.sql
+    if value.type is TYPE_NAMES["string"]:
+        found: exp.Expr = exp.NEQ(this=sql, expression=text_node(""))
+    elif value.type is REAL:
+        nonzero = exp.NEQ(this=sql, expression=number_node(0))
+        found = exp.And(this=fn("isfinite", sql), expression=nonzero)
+    elif value.type in (TYPE_NAMES["long"], TYPE_NAMES["timespan"]):
+        found = exp.NEQ(this=sql, expression=number_node(0))
+    elif value.type is TYPE_NAMES["bool"]:
+        found = as_bool(value).sql
+    elif value.type is DATETIME:
+        found = exp.Not(this=exp.Is(this=sql, expression=exp.null()))
+    else:
+        blank = one_of(cast(sql, "VARCHAR"), "{}", "[]", '""', "0", "0.0", "false")
+        found = exp.Not(this=blank)
+    return coalesce(exp.Paren(this=found), exp.false())
+
+
+def project(compiler: Compiler, relation: Relation, operator: tree.Project) -> Relation:
+    expressions = Expressions(compiler, relation)
+    made = []
+    taken: set[str] = set()
+    for number, each in enumerate(operator.values, 1):
+        if isinstance(each.value, tree.Star):
+            raise AplError("project takes names, no '*'; project-keep takes patterns", each.at)
+        value = expressions.value(each.value)
+        name = each.name or default_name(each.value, number)
+        if name in taken:
+            if each.name is not None or name_of(each.value) is not None:
+                raise AplError(f"the column {name!r} is there twice", each.at, kind="name")
+            name = distinct_name(name, taken)
+        taken.add(name)
+        made.append((name, value, each))
+    layer = Layer(expressions.relation, inherits=False)
+    for name, value, each in made:
+        source = relation.find(name_of(each.value) or "") if name_of(each.value) else None
+        define(compiler, layer, name, value, source.types if source is not None else ())
+    return layer
+
+
+def project_away(compiler: Compiler, relation: Relation, operator: tree.ProjectAway) -> Relation:
+    for pattern in operator.columns:
+        check_known(relation, pattern)
+    drops = matcher(operator.columns)
+    layer = Layer(relation)
+    layer.keeps = lambda name: not drops(name)
+    return layer
+
+
+def project_keep(compiler: Compiler, relation: Relation, operator: tree.ProjectKeep) -> Relation:
+    for pattern in operator.columns:
+        check_known(relation, pattern)
+    layer = Layer(relation)
+    layer.keeps = matcher(operator.columns)
+    listed = {column.name for column in relation.listed()}
+    for pattern in operator.columns:
+        # One that only `_rest` has is asked for by its name.
+        column = relation.find(pattern.text) if pattern.is_name and pattern.text not in listed else None
+        if column is not None:
+            layer.show(column)
+    return layer
+
+
+def project_rename(compiler: Compiler, relation: Relation, operator: tree.ProjectRename) -> Relation:
+    layer = Layer(relation)
+    expressions = Expressions(compiler, relation)
+    listed = {column.name for column in relation.listed()}
+    for each in operator.values:
+        old = name_of(each.value)
+        if old is None or each.name is None:
+            raise AplError("project-rename takes new = old, where old is a column", each.at)
+        column = relation.find(old)
+        if column is None:
+            column = Column(old, expressions.unknown(old, each.value.at))
+            define(compiler, layer, each.name, column.value)
+            continue
+        renamed = column.renamed(each.name)
+        layer.removed.add(old)
+        layer.show(renamed)
+        if old in listed:
+            layer.renames[old] = renamed
+    return layer
+
+
+def project_reorder(compiler: Compiler, relation: Relation, operator: tree.ProjectReorder) -> Relation:
+    for each in operator.columns:
+        check_known(relation, each.column)
+
+    def arranged(columns: list[Column]) -> list[Column]:
+        left = list(columns)
+        first: list[Column] = []
+        for each in operator.columns:
+            fits = matcher([each.column])
+            found = [column for column in left if fits(column.name)]
+            if each.order:
+                natural = each.order.startswith("granny")
+                found.sort(
+                    key=lambda column: _natural(column.name) if natural else [(0, 0, column.name)],
+                    reverse=each.order.endswith("desc"),
+                )
+            first += found
+            left = [column for column in left if not fits(column.name)]
+        return first + left
+
+    layer = Layer(relation)
+    for column in _unlisted(relation, [each.column for each in operator.columns]):
+        layer.show(column)
+    layer.arrange = arranged
+    layer.reordered = True
+    return layer
+
+
+def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[Column]:
+    """Return the fields without a column that patterns mean; where not all are known, those that are named alone."""
+    fits, names = matcher(patterns), relation.unlisted()
+    if names is None:
+        shown = {column.name for column in relation.listed()}
+        names = [pattern.text for pattern in patterns if pattern.is_name and pattern.text not in shown]
+    found = (relation.find(name) for name in sorted(names, key=str.encode) if fits(name))
+    return [column for column in found if column is not None]
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """So that a2 comes before a10."""
+    parts: list[tuple[int, int, str]] = []
+    digits = ""
+    for c in name + "\0":
+        if c.isascii() and c.isdigit():
+            digits += c
+            continue
+        if digits:
+            parts.append((0, int(digits), ""))
+            digits = ""
+        if c != "\0":
+            parts.append((1, 0, c))
+    return parts

@@ -1,0 +1,64 @@
+"""A regular expression in which every part is a group."""
+
+import re
+
+from tailrace.query.functions.regexes import fault, groups
+
+MAX_PARTS = 9  # of a regex, as a replacement of RE2 names no more groups
+
+_FLAGS = re.compile(r"(?:\(\?[a-zA-Z-]+\))*")
+_INSIDE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?!\?))", re.DOTALL)
+_PIECE = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|.", re.DOTALL)
+
+
+def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
+    """Return a regex of which every part is a group, in turn, and whether the part was one before.
+
+    None where the groups are no parts of it in turn: of alternatives, repeated, or inside of groups that do not
+    capture.
+    """
+    flags = _FLAGS.match(regex)
+    assert flags is not None
+    made, between, group, depth, captures = [flags[0]], "", "", 0, False
+    kinds: list[bool] = []
+    tokens = [found[0] for found in _PIECE.finditer(regex, flags.end())]
+    at = flags.end()
+    for n, token in enumerate(tokens):
+        if token == "(":
+            if depth == 0:
+                opened = regex.startswith("(?", at) and not re.match(r"\(\?P?<\w", regex[at:])
+                if opened and re.match(r"\(\?[a-zA-Z-]+\)", regex[at:]):
+                    return None
+                captures = not opened
+            depth += 1
+        elif token == "|" and depth == 0:
+            return None
+        at += len(token)
+        if depth == 0:
+            between += token
+            continue
+        group += token
+        if token == ")":
+            depth -= 1
+            if depth:
+                continue
+            if not captures:
+                if groups(group):
+                    return None
+                between, group = between + group, ""
+                continue
+            if n + 1 < len(tokens) and tokens[n + 1] in "*+?{":
+                return None
+            if between:
+                made.append(f"({between})")
+                kinds.append(False)
+            inside = _INSIDE.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], group)
+            made.append(f"({inside})")
+            kinds.append(True)
+            between, group = "", ""
+    if between:
+        made.append(f"({between})")
+        kinds.append(False)
+    found = "".join(made)
+    usable = True in kinds and len(kinds) <= MAX_PARTS and fault(found) is None
+    return (found, tuple(kinds)) if usable else None
