@@ -11,6 +11,7 @@ from tailrace.access.audit import is_audit, is_refused
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # actions by capability, such as {"ingest": ["create"]}
+GivenCapabilities = Mapping[str, Sequence[str] | None]  # the same as clients send it
 EVERY_DATASET = "*"
 FIRST_ORGANISATION = "tailrace"  # made at the first start; owns the datasets that name no owner
 
@@ -224,7 +225,7 @@ def require_all(grant: Grant, datasets: Mapping[str, Capabilities], org: Capabil
 
 
 def checked_dataset_capabilities(
-    given: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None,
+    given: Mapping[str, GivenCapabilities | None] | None,
 ) -> dict[str, Capabilities]:
     """Return the map without empty and null members, which clients send for capabilities not granted.
 
@@ -237,13 +238,13 @@ def checked_dataset_capabilities(
     return {dataset: capabilities for dataset, capabilities in kept.items() if capabilities}
 
 
-def checked_org_capabilities(given: Mapping[str, Sequence[str] | None] | None) -> Capabilities:
+def checked_org_capabilities(given: GivenCapabilities | None) -> Capabilities:
     """Return the map without empty and null members; raise BadRequest for what does not exist."""
     return _checked(given, ORG_CAPABILITIES, "orgCapabilities")
 
 
 def checked_view_capabilities(
-    given: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None,
+    given: Mapping[str, GivenCapabilities | None] | None,
 ) -> dict[str, Capabilities]:
     """Return the map, by view, without empty and null members; raise BadRequest for what does not exist."""
     if given and EVERY_DATASET in given:
@@ -255,9 +256,7 @@ def checked_view_capabilities(
     return {view: capabilities for view, capabilities in kept.items() if capabilities}
 
 
-def _checked(
-    given: Mapping[str, Sequence[str] | None] | None, known: Mapping[str, tuple[str, ...]], where: str
-) -> Capabilities:
+def _checked(given: GivenCapabilities | None, known: Mapping[str, tuple[str, ...]], where: str) -> Capabilities:
     kept: Capabilities = {}
     for capability, actions in (given or {}).items():
         if capability not in known:

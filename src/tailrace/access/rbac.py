@@ -1,7 +1,7 @@
 """Custom roles of an organisation, and groups of users that have roles: `/v2/rbac` of Axiom's API."""
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from msgspec import Struct
@@ -30,8 +30,6 @@ MAX_ROLES = 1_000  # of an organisation
 MAX_GROUPS = 1_000  # of an organisation
 MAX_MEMBERS = 10_000  # of a group
 RESERVED_PREFIX = "axiom-"  # of a role's name, as Axiom has it
-
-CapabilityMaps = Mapping[str, Mapping[str, Sequence[str] | None] | None]
 
 
 class CustomRole(Struct, frozen=True, rename="camel"):

@@ -1,7 +1,7 @@
 """API tokens and personal tokens in SQL: created, listed, updated, regenerated, revoked."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 
 from tailrace.access.capabilities import (
     Capabilities,
+    GivenCapabilities,
     Grant,
     checked_dataset_capabilities,
     checked_org_capabilities,
@@ -40,8 +41,8 @@ class TokenSpec(Struct, frozen=True):
     """A token to be created; null and empty members of the maps count as not given."""
 
     name: str
-    dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None
-    org_capabilities: Mapping[str, Sequence[str] | None] | None = None
+    dataset_capabilities: Mapping[str, GivenCapabilities | None] | None = None
+    org_capabilities: GivenCapabilities | None = None
     expires_at: str | datetime | None = None
     description: str | None = ""
 
@@ -70,8 +71,8 @@ class TokenStore:
     def create_token(
         self,
         name: str,
-        dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
-        org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
+        dataset_capabilities: Mapping[str, GivenCapabilities | None] | None = None,
+        org_capabilities: GivenCapabilities | None = None,
         expires_at: str | datetime | None = None,
         description: str | None = "",
         *,
@@ -124,8 +125,8 @@ class TokenStore:
         *,
         name: str | None = None,
         description: str | None = None,
-        dataset_capabilities: Mapping[str, Mapping[str, Sequence[str] | None] | None] | None = None,
-        org_capabilities: Mapping[str, Sequence[str] | None] | None = None,
+        dataset_capabilities: Mapping[str, GivenCapabilities | None] | None = None,
+        org_capabilities: GivenCapabilities | None = None,
         expires_at: str | datetime | None = None,
         actor: Grant,
     ) -> TokenRecord:
