@@ -10,7 +10,7 @@ from tailrace.api import ROUTES
 from tailrace.protocols.moesif import KEY_TAIL_LENGTH
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
-from tailrace.server.app import cross_origin
+from tailrace.server.cross_origin import cross_origin
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "routing.md"
 CREDENTIALS: list[dict[bytes, bytes]] = [

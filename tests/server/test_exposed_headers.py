@@ -5,7 +5,7 @@ import pytest
 from tailrace.api.apl import HISTORY_HEADER, MESSAGES_HEADER
 from tailrace.protocols.baselime import REASON
 from tailrace.protocols.registry import PROTOCOLS
-from tailrace.server.app import cross_origin
+from tailrace.server.cross_origin import cross_origin
 
 EXPOSED = dict(cross_origin(PROTOCOLS).headers)[b"access-control-expose-headers"].decode().lower().split(", ")
 

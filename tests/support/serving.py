@@ -23,7 +23,7 @@ from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine
-from tailrace.server import app
+from tailrace.server.app import ServerApplication
 from tailrace.server.request_body import RequestBacklog
 from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import schema_of
@@ -88,7 +88,7 @@ async def serving(
                 record=parts.service.record,
                 protocols=protocols,
             )
-            application = app.build(
+            application = ServerApplication(
                 service=parts.service,
                 options=settings.protocols,
                 metrics=parts.metrics,

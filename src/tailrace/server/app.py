@@ -5,19 +5,19 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tailrace.api import ROUTES
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of
-from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
+from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
+from tailrace.server.cross_origin import cross_origin
 from tailrace.server.metrics import Metrics
 from tailrace.server.request_body import ClientGone, RequestBacklog, RequestBody, RequestReceiver
 from tailrace.server.response_body import ANSWER_UNREAD, ResponseBacklog, ResponseSender
@@ -31,147 +31,165 @@ HTTP_1_0 = ("1", "1.0")  # whose requests need no header Host
 # A name or an address, with a port or without (RFC 3986, section 3.2.2); it may be empty.
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
-SERVER = (b"server", b"tailrace")
-NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # so that no browser takes a value that someone sent for a page
-ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
-ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-MAX_AGE = (b"access-control-max-age", b"86400")
-# Headers that a page of another origin may send and read, in addition to those of the protocols.
-REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
-RESPONSE_HEADERS = (
-    "X-Axiom-Trace-Id",
-    "Retry-After",
-    "X-Axiom-History-Query-Id",
-    "X-Tailrace-Messages",
-    "X-Tailrace-Error",
-)
-# Paths of the API that create or manage credentials, which no page of another origin may use.
-SAME_ORIGIN = tuple(
-    sorted(
-        {
-            route.path.partition("/{")[0]
-            for route in ROUTES
-            if "/tokens" in route.path or (route.permission and route.permission.capability == "apiTokens")
-        }
-    )
-)
-
-
-class CrossOrigin(Struct, frozen=True):
-    """What pages of other origins may do (CORS): the same on every path but those that create credentials."""
-
-    allowed: bytes  # the headers that may be sent, for a preflight that names none
-    headers: tuple[tuple[bytes, bytes], ...]  # of every response that they may read
-    same_origin: tuple[str, ...]  # prefixes of the paths that they may not use
-
-    def answer(self, path: str) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the CORS headers of a response for a path."""
-        return () if path.startswith(self.same_origin) else self.headers
-
-    def preflight(self, path: str, headers: Headers) -> Response:
-        """Return the response to OPTIONS, which allows the headers that the browser asks for."""
-        if path.startswith(self.same_origin):
-            return Response(204)
-        allowed = headers.get(b"access-control-request-headers") or self.allowed
-        return Response(204, headers=(ALLOW_METHODS, (b"access-control-allow-headers", allowed), MAX_AGE))
-
-
-def cross_origin(protocols: Sequence[Protocol]) -> CrossOrigin:
-    """Return what pages of other origins may do on a server with these protocols."""
-    sent = [*REQUEST_HEADERS, *(name for protocol in protocols for name in protocol.request_headers)]
-    read = [*RESPONSE_HEADERS, *(name for protocol in protocols for name in protocol.response_headers)]
-    return CrossOrigin(
-        ", ".join(sent).encode(),
-        (ALLOW_ORIGIN, (b"access-control-expose-headers", ", ".join(read).encode())),
-        (*(prefix for protocol in protocols for prefix in protocol.same_origin), *SAME_ORIGIN),
-    )
-
-
 TAIL = "/tailrace/v1/tail/"
 
+SERVER = (b"server", b"tailrace")
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")  # so that no browser takes a value that someone sent for a page
 
-def build(
-    *,
-    service: IngestService,
-    options: Mapping[str, Any],
-    metrics: Metrics,
-    api: Application,
-    router: Router,
-    request_backlog: RequestBacklog,
-    response_backlog: ResponseBacklog,
-) -> Application:
-    """Return the application over the ingest service and the API's."""
-    clock = time.perf_counter
-    origins = cross_origin(router.protocols)
 
-    async def app(scope: Scope, receive: Receive, send_message: Send) -> None:
+class _Exchange(Struct, eq=False):
+    """A request under way, and the sender of its response."""
+
+    scope: Scope
+    headers: Headers
+    match: RouteMatch
+    outcome: RequestOutcome
+    receiver: RequestReceiver
+    body: RequestBody
+    send: ResponseSender
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client waits for 100 Continue, which was not sent: its body need not be read."""
+        return not self.receiver.started and self.headers.get(b"expect", b"").lower() == b"100-continue"
+
+
+class ServerApplication:
+    """The ASGI application over the ingest service and the API's application."""
+
+    def __init__(
+        self,
+        *,
+        service: IngestService,
+        options: Mapping[str, Any],
+        metrics: Metrics,
+        api: Application,
+        router: Router,
+        request_backlog: RequestBacklog,
+        response_backlog: ResponseBacklog,
+    ) -> None:
+        """Take the `options` of the protocols by name."""
+        self._service = service
+        self._options = options
+        self._metrics = metrics
+        self._api = api
+        self._router = router
+        self._request_backlog = request_backlog
+        self._response_backlog = response_backlog
+        self._origins = cross_origin(router.protocols)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         if scope["type"] != "http":
             raise ValueError(f"no {scope['type']} here")
-        send = ResponseSender(send_message, response_backlog)
-        began = clock()
+        began_s = time.perf_counter()
+        exchange, fault = self._begin(scope, receive, send)
+        try:
+            part = await self._respond(exchange, fault)
+            if part:
+                self._metrics.observe(part, time.perf_counter() - began_s)
+        except ClientGone:
+            exchange.outcome.reason = CLIENT_GONE
+            # Malformed chunks look like this too, and then the client is still there.
+            broken = BadRequest("the body broke off, or its chunks are malformed")
+            with contextlib.suppress(RuntimeError, OSError):
+                await self._send(exchange, exchange.match.protocol.render_error(broken))
+        except Exception:
+            exchange.outcome.refuse(TailraceError("internal error"))
+            logger.exception("a request to %s failed", scope["path"])
+        finally:
+            exchange.body.release()
+            if exchange.send.fault:
+                exchange.outcome.reason, exchange.outcome.message = ANSWER_UNREAD, exchange.send.fault
+
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> tuple[_Exchange, TailraceError | None]:
+        """Return what a request begins with, and what is wrong with its head."""
         scope["trace_id"] = f"{random.getrandbits(TRACE_ID_BITS):032x}"
         headers: Headers = dict(scope["headers"])
         fault: TailraceError | None = None
         try:
-            match = router.match(scope["method"], scope["raw_path"], headers)
+            match = self._router.match(scope["method"], scope["raw_path"], headers)
         except TailraceError as error:
-            match, fault = router.unclaimed(scope["raw_path"]), error
+            match, fault = self._router.unclaimed(scope["raw_path"]), error
         outcome = outcome_of(scope)
         outcome.protocol, outcome.route = match.protocol.name, match.route
-        handler = match.handlers.get(scope["method"])
-        fault = _host_fault(scope) or fault
-        if fault is not None:
-            handler = partial(_refuse, fault)
-        receiver = RequestReceiver(receive, request_backlog)
-        body = RequestBody(receiver, _length(headers), request_backlog)
-        try:
-            if handler is None:
-                if scope["method"] == "OPTIONS":
-                    await _send(send, origins.preflight(match.path, headers), match.path, scope, origins)
-                    return
-                handler = _refusal(match, scope["method"])
-                if handler is None:
-                    outcome.protocol = API
-                    await _call_api(match, api, scope, headers, receiver, body, send, origins)
-                    if not match.path.startswith(TAIL):  # which lasts as long as its client reads
-                        metrics.observe(API, clock() - began)
-                    return
-            request = Request(
-                scope["method"],
-                match.path,
-                match.params,
-                scope["query_string"],
-                headers,
-                time.time_ns(),
-                body.read,
-                scope["headers"],
-                scope["client"][0],
-                outcome=outcome,
-                options=options[match.protocol.name],
-            )
-            response = await _answer(handler(request, service), match, outcome)
-            if match.protocol.finish is not None:
-                response = match.protocol.finish(request, service, response)
-            if not body.complete and not _waits_for_continue(headers, receiver):
-                with contextlib.suppress(BodyTimeout):
-                    await body.drain()
-            await _send(send, response, match.path, scope, origins)
-            metrics.observe(match.protocol.name, clock() - began)
-        except ClientGone:
-            outcome.reason = CLIENT_GONE
-            # Malformed chunks look like this too, and then the client is still there.
-            broken = match.protocol.render_error(BadRequest("the body broke off, or its chunks are malformed"))
-            with contextlib.suppress(RuntimeError, OSError):
-                await _send(send, broken, match.path, scope, origins)
-        except Exception:
-            outcome.refuse(TailraceError("internal error"))
-            logger.exception("a request to %s failed", scope["path"])
-        finally:
-            body.release()
-            if send.fault:
-                outcome.reason, outcome.message = ANSWER_UNREAD, send.fault
+        receiver = RequestReceiver(receive, self._request_backlog)
+        body = RequestBody(receiver, _length(headers), self._request_backlog)
+        sender = ResponseSender(send, self._response_backlog)
+        exchange = _Exchange(scope, headers, match, outcome, receiver, body, sender)
+        return exchange, _host_fault(scope) or fault
 
-    return app
+    async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
+        """Answer; return what the answer's duration is counted under, nothing where it is not."""
+        match, method = exchange.match, exchange.scope["method"]
+        handler = partial(_refuse, fault) if fault is not None else match.handlers.get(method)
+        if handler is None:
+            if method == "OPTIONS":
+                await self._send(exchange, self._origins.preflight(match.path, exchange.headers))
+                return ""
+            handler = _refusal(match, method)
+        if handler is None:
+            exchange.outcome.protocol = API
+            await self._call_api(exchange)
+            return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
+        request = self._request(exchange)
+        response = await _answer(handler(request, self._service), match, exchange.outcome)
+        if match.protocol.finish is not None:
+            response = match.protocol.finish(request, self._service, response)
+        if not exchange.body.complete and not exchange.waits_for_continue:
+            with contextlib.suppress(BodyTimeout):
+                await exchange.body.drain()
+        await self._send(exchange, response)
+        return match.protocol.name
+
+    def _request(self, exchange: _Exchange) -> Request:
+        scope, match = exchange.scope, exchange.match
+        return Request(
+            scope["method"],
+            match.path,
+            match.params,
+            scope["query_string"],
+            exchange.headers,
+            time.time_ns(),
+            exchange.body.read,
+            scope["headers"],
+            scope["client"][0],
+            outcome=exchange.outcome,
+            options=self._options[match.protocol.name],
+        )
+
+    async def _call_api(self, exchange: _Exchange) -> None:
+        scope, body = exchange.scope, exchange.body
+        path = exchange.match.path.rstrip("/") or "/"
+        if path != scope["path"]:
+            scope["path"] = path
+            scope["raw_path"] = path.encode()
+        has_body = body.length > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
+        common = (*_common_headers(scope), *self._origins.answer(path))
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if has_body and not exchange.receiver.complete and not exchange.waits_for_continue:
+                    with contextlib.suppress(BodyTimeout, ClientGone):
+                        await body.drain()
+                message["headers"] = [*message.get("headers", ()), *common]
+            await exchange.send(message)
+
+        await self._api(scope, exchange.receiver, send)
+
+    async def _send(self, exchange: _Exchange, response: Response) -> None:
+        headers = [
+            (b"content-type", response.content_type),
+            (b"content-length", b"%d" % len(response.body)),
+            *_common_headers(exchange.scope),
+            *self._origins.answer(exchange.match.path),
+        ]
+        if response.status in (204, 304):
+            del headers[:2]
+        if response.headers:
+            headers += response.headers
+        await exchange.send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await exchange.send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
 def _length(headers: Headers) -> int:
@@ -220,11 +238,6 @@ async def _refuse(fault: TailraceError, request: Request, service: IngestService
     raise fault
 
 
-def _waits_for_continue(headers: Headers, receiver: RequestReceiver) -> bool:
-    """Return whether the client waits for 100 Continue, which was not sent: its body need not be read."""
-    return not receiver.started and headers.get(b"expect", b"").lower() == b"100-continue"
-
-
 def _refusal(match: RouteMatch, method: str) -> Handler | None:
     """Return the handler of a request that matches no route of its protocol; None where it is for the API."""
     if match.handlers:
@@ -249,60 +262,6 @@ async def _refuse_path(request: Request, service: IngestService) -> Response:
     raise NotFound(f"{request.path} not found")
 
 
-async def _call_api(
-    match: RouteMatch,
-    api: Application,
-    scope: Scope,
-    headers: Headers,
-    receiver: RequestReceiver,
-    body: RequestBody,
-    send: Send,
-    origins: CrossOrigin,
-) -> None:
-    path = match.path.rstrip("/") or "/"
-    if path != scope["path"]:
-        scope["path"] = path
-        scope["raw_path"] = path.encode()
-    has_body = body.length > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
-
-    async def answer(message: Message) -> None:
-        if (
-            message["type"] == "http.response.start"
-            and has_body
-            and not receiver.complete
-            and not _waits_for_continue(headers, receiver)
-        ):
-            with contextlib.suppress(BodyTimeout, ClientGone):
-                await body.drain()
-        await _send_with_common_headers(send, path, scope, message, origins)
-
-    await api(scope, receiver, answer)
-
-
-async def _send(send: Send, response: Response, path: str, scope: Scope, origins: CrossOrigin) -> None:
-    headers = [
-        (b"content-type", response.content_type),
-        (b"content-length", b"%d" % len(response.body)),
-        _trace_id(scope),
-        SERVER,
-        NO_SNIFFING,
-        *origins.answer(path),
-    ]
-    if response.status in (204, 304):
-        del headers[:2]
-    if response.headers:
-        headers += response.headers
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body, "more_body": False})
-
-
-async def _send_with_common_headers(
-    send: Send, path: str, scope: Scope, message: Message, origins: CrossOrigin
-) -> None:
-    if message["type"] == "http.response.start":
-        message["headers"] = [*message.get("headers", ()), _trace_id(scope), SERVER, NO_SNIFFING, *origins.answer(path)]
-    await send(message)
-
-
-def _trace_id(scope: Scope) -> tuple[bytes, bytes]:
-    return (b"x-axiom-trace-id", scope["trace_id"].encode())
+def _common_headers(scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of every answer."""
+    return (b"x-axiom-trace-id", scope["trace_id"].encode()), SERVER, NO_SNIFFING

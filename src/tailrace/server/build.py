@@ -20,7 +20,7 @@ from tailrace.monitors import NotificationSender, Runner
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine, Interrupt, ReferenceData, Spawner
-from tailrace.server import app
+from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, warm_up
 from tailrace.server.forwarded import Proxies
@@ -176,7 +176,7 @@ def _application(
         hosts=_hosts(settings),
         protocol_of=stores.access.protocol_of,
     )
-    return app.build(
+    return ServerApplication(
         service=service,
         options=settings.protocols,
         metrics=metrics,

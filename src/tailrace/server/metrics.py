@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -20,7 +21,40 @@ from prometheus_client.registry import Collector
 from tailrace import __version__
 from tailrace.lake import MaintenanceCounters
 
-MAINTENANCE = (
+GAUGES = (  # member of `Gauges`, name and meaning of the metric
+    ("free_disk_bytes", "tailrace_free_disk_bytes", "Free bytes on the disk of the data directory."),
+    (
+        "uncommitted_events",
+        "tailrace_uncommitted_events",
+        "Events acknowledged, and so durable in the log, that are not in their tables yet.",
+    ),
+    ("uncommitted_age_s", "tailrace_uncommitted_age_seconds", "Age of the oldest of the uncommitted events."),
+    ("log_bytes", "tailrace_log_bytes", "Size of the log on disk."),
+    (
+        "unavailable_datasets",
+        "tailrace_unavailable_datasets",
+        "Datasets that are there and cannot be opened; /readyz and the list of datasets name them.",
+    ),
+    ("backlog_bytes", "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded."),
+    ("damaged_files", "tailrace_damaged_files", "Files of tables found not to be as they were written."),
+    ("log_damage", "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start."),
+    (
+        "log_missing_positions",
+        "tailrace_log_missing_positions",
+        "Positions (a batch each) in gaps of the log, whose segment files are missing.",
+    ),
+)
+COUNTERS = (  # the same, since the start
+    ("commits", "tailrace_commits", "Commits to tables since the start."),
+    ("commit_failures", "tailrace_commit_failures", "Commits to tables that failed and are tried again."),
+    ("shred_failures", "tailrace_shred_failures", "Shreddings that failed; their events are kept whole."),
+    (
+        "set_aside",
+        "tailrace_table_log_files_set_aside",
+        "Files of tables' logs that could not be read at the start and were set aside.",
+    ),
+)
+MAINTENANCE = (  # the same, members of `MaintenanceCounters`
     ("compactions", "tailrace_compactions", "Merges of files of a table into one."),
     ("files_before", "tailrace_compacted_files", "Files that were merged."),
     ("files_after", "tailrace_compacted_files_made", "Files that took their place."),
@@ -126,110 +160,95 @@ class _Collector(Collector):
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        metrics, gauges = self._metrics, self._gauges
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("tailrace_build", "The version of the server.", build)
-        events = CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["protocol"])
-        for protocol, count in metrics.events.items():
-            events.add_metric([protocol], count)
-        yield events
-        size = CounterMetricFamily(
+        yield from _request_counters(self._metrics)
+        yield from _latencies(self._metrics)
+        yield _labelled(
+            GaugeMetricFamily("tailrace_queries", "Queries under way: running, waiting.", labels=["state"]),
+            {("running",): self._gauges.running_queries, ("waiting",): self._gauges.waiting_queries},
+        )
+        for gauge, name, meaning in GAUGES:
+            yield GaugeMetricFamily(name, meaning, getattr(self._gauges, gauge))
+        for counter, name, meaning in COUNTERS:
+            yield CounterMetricFamily(name, meaning, getattr(self._gauges, counter))
+        for counter, name, meaning in MAINTENANCE:
+            yield CounterMetricFamily(name, meaning, getattr(self._gauges.maintenance, counter))
+        yield from _monitor_counters(self._gauges)
+
+
+def _request_counters(metrics: Metrics) -> Iterator[Metric]:
+    """Yield how many events and requests came, and what became of them."""
+    yield _labelled(
+        CounterMetricFamily("tailrace_ingested_events", "Events made durable.", labels=["protocol"]),
+        {(protocol,): count for protocol, count in metrics.events.items()},
+    )
+    yield _labelled(
+        CounterMetricFamily(
             "tailrace_ingested_bytes", "Decoded bytes of bodies whose events were made durable.", labels=["protocol"]
-        )
-        for protocol, count in metrics.bytes.items():
-            size.add_metric([protocol], count)
-        yield size
-        answered = CounterMetricFamily(
+        ),
+        {(protocol,): count for protocol, count in metrics.bytes.items()},
+    )
+    yield _labelled(
+        CounterMetricFamily(
             "tailrace_requests", "Requests answered, by status.", labels=["protocol", "route", "status"]
-        )
-        for (protocol, route, status), count in metrics.requests.items():
-            answered.add_metric([protocol, route, str(status)], count)
-        yield answered
-        rejected = CounterMetricFamily(
+        ),
+        metrics.requests,
+    )
+    yield _labelled(
+        CounterMetricFamily(
             "tailrace_rejected_events", "Events refused, by reason.", labels=["protocol", "reason", "route"]
-        )
-        for (protocol, route, code), count in metrics.rejections.items():
-            rejected.add_metric([protocol, code, route], count)
-        yield rejected
-        refused = CounterMetricFamily(
+        ),
+        {(protocol, code, route): count for (protocol, route, code), count in metrics.rejections.items()},
+    )
+    yield _labelled(
+        CounterMetricFamily(
             "tailrace_refused_requests",
             "Requests refused as a whole, by reason.",
             labels=["protocol", "reason", "route", "status"],
-        )
-        for (protocol, route, code, status), count in metrics.refusals.items():
-            refused.add_metric([protocol, code, route, str(status)], count)
-        yield refused
-        duration = HistogramMetricFamily(
-            "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]
-        )
-        for part, latency in metrics.latency.items():
-            duration.add_metric([part], latency.buckets(), latency.sum_s)
-        yield duration
-        yield HistogramMetricFamily(
-            "tailrace_log_flush_duration_seconds",
-            "Of flushing a group of batches to the disk of the log (fdatasync).",
-            metrics.flushes.buckets(),
-            metrics.flushes.sum_s,
-        )
-        queries = GaugeMetricFamily("tailrace_queries", "Queries under way: running, waiting.", labels=["state"])
-        queries.add_metric(["running"], gauges.running_queries)
-        queries.add_metric(["waiting"], gauges.waiting_queries)
-        yield queries
-        yield GaugeMetricFamily(
-            "tailrace_free_disk_bytes", "Free bytes on the disk of the data directory.", gauges.free_disk_bytes
-        )
-        yield GaugeMetricFamily(
-            "tailrace_uncommitted_events",
-            "Events acknowledged, and so durable in the log, that are not in their tables yet.",
-            gauges.uncommitted_events,
-        )
-        yield GaugeMetricFamily(
-            "tailrace_uncommitted_age_seconds", "Age of the oldest of the uncommitted events.", gauges.uncommitted_age_s
-        )
-        yield GaugeMetricFamily("tailrace_log_bytes", "Size of the log on disk.", gauges.log_bytes)
-        yield GaugeMetricFamily(
-            "tailrace_unavailable_datasets",
-            "Datasets that are there and cannot be opened; /readyz and the list of datasets name them.",
-            gauges.unavailable_datasets,
-        )
-        yield GaugeMetricFamily(
-            "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded.", gauges.backlog_bytes
-        )
-        yield CounterMetricFamily("tailrace_commits", "Commits to tables since the start.", gauges.commits)
-        yield CounterMetricFamily(
-            "tailrace_commit_failures", "Commits to tables that failed and are tried again.", gauges.commit_failures
-        )
-        yield CounterMetricFamily(
-            "tailrace_shred_failures", "Shreddings that failed; their events are kept whole.", gauges.shred_failures
-        )
-        yield CounterMetricFamily(
-            "tailrace_table_log_files_set_aside",
-            "Files of tables' logs that could not be read at the start and were set aside.",
-            gauges.set_aside,
-        )
-        yield GaugeMetricFamily(
-            "tailrace_damaged_files", "Files of tables found not to be as they were written.", gauges.damaged_files
-        )
-        for counter, name, meaning in MAINTENANCE:
-            yield CounterMetricFamily(name, meaning, getattr(gauges.maintenance, counter))
-        runs = CounterMetricFamily("tailrace_monitor_runs", "Runs of monitors: ok, error.", labels=["result"])
-        for result, count in gauges.monitor_runs.items():
-            runs.add_metric([result], count)
-        yield runs
-        told = CounterMetricFamily(
+        ),
+        {(protocol, code, route, status): count for (protocol, route, code, status), count in metrics.refusals.items()},
+    )
+
+
+def _latencies(metrics: Metrics) -> Iterator[Metric]:
+    """Yield how long requests and flushes of the log took."""
+    duration = HistogramMetricFamily(
+        "tailrace_request_duration_seconds", "From a request's head to its answer.", labels=["part"]
+    )
+    for part, latency in metrics.latency.items():
+        duration.add_metric([part], latency.buckets(), latency.sum_s)
+    yield duration
+    yield HistogramMetricFamily(
+        "tailrace_log_flush_duration_seconds",
+        "Of flushing a group of batches to the disk of the log (fdatasync).",
+        metrics.flushes.buckets(),
+        metrics.flushes.sum_s,
+    )
+
+
+def _monitor_counters(gauges: Gauges) -> Iterator[Metric]:
+    """Yield what monitors and notifiers did."""
+    yield _labelled(
+        CounterMetricFamily("tailrace_monitor_runs", "Runs of monitors: ok, error.", labels=["result"]),
+        {(result,): count for result, count in gauges.monitor_runs.items()},
+    )
+    yield _labelled(
+        CounterMetricFamily(
             "tailrace_notifications", "Messages to notifiers: delivered, failed, skipped.", labels=["result"]
-        )
-        for result, count in gauges.notifications.items():
-            told.add_metric([result], count)
-        yield told
-        yield GaugeMetricFamily(
-            "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start.", gauges.log_damage
-        )
-        yield GaugeMetricFamily(
-            "tailrace_log_missing_positions",
-            "Positions (a batch each) in gaps of the log, whose segment files are missing.",
-            gauges.log_missing_positions,
-        )
+        ),
+        {(result,): count for result, count in gauges.notifications.items()},
+    )
+
+
+_Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
+
+
+def _labelled(family: _Family, counts: Mapping[Any, float]) -> _Family:
+    """Return a family with a value for each tuple of its labels."""
+    for labels, count in counts.items():
+        family.add_metric([str(label) for label in labels], count)
+    return family
 
 
 def exposition(metrics: Metrics, gauges: Gauges) -> bytes:
