@@ -239,9 +239,9 @@ def _condition(filter: LegacyQueryFilter, where: str, depth: int = 1) -> Express
         raise AplError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels", kind="limit")
     if op in ("and", "or", "not"):
         children = [
-            found
+            condition
             for number, child in enumerate(filter.children or ())
-            if (found := _condition(child, f"{where}.children[{number}]", depth + 1)) is not None
+            if (condition := _condition(child, f"{where}.children[{number}]", depth + 1)) is not None
         ]
         if not children:
             return None
@@ -368,16 +368,16 @@ def _numbered(name: str, default: int) -> _Build:
 
 
 def _percentiles(given: LegacyQueryAggregation, where: str, conditional: bool) -> _Arguments:
-    wanted = given.argument
-    if conditional and isinstance(wanted, list):
-        wanted = wanted[:-1]
-    wanted = wanted if isinstance(wanted, list) else [wanted]
-    if not wanted or not all(isinstance(p, int | float) and not isinstance(p, bool) for p in wanted):
+    percentiles = given.argument
+    if conditional and isinstance(percentiles, list):
+        percentiles = percentiles[:-1]
+    percentiles = percentiles if isinstance(percentiles, list) else [percentiles]
+    if not percentiles or not all(isinstance(p, int | float) and not isinstance(p, bool) for p in percentiles):
         raise AplError(f"{where}.argument is {given.argument!r}, but {given.op} takes a list of numbers, 0 to 100")
     field = _of_field(given, where)
     if conditional:
-        return "percentiles_array", [field, _constant("dynamic", wanted)]
-    return "percentiles_array", [field, *(_literal(p, where) for p in wanted)]
+        return "percentiles_array", [field, _constant("dynamic", percentiles)]
+    return "percentiles_array", [field, *(_literal(p, where) for p in percentiles)]
 
 
 def _is_other(given: LegacyQueryAggregation) -> bool:

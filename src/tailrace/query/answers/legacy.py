@@ -135,8 +135,8 @@ def _groups(table: AplTable, ops: Mapping[str, str] | None, without: str | None 
     columns = list(cells.columns(table))
     for row in range(table.rows.num_rows):
         group = {names[n]: columns[n][row] for n in keys}
-        found = [LegacyAggregation(label, columns[n][row]) for label, n in zip(labels, values, strict=True)]
-        yield LegacyGroup(_identifier(group), group, found)
+        aggregations = [LegacyAggregation(label, columns[n][row]) for label, n in zip(labels, values, strict=True)]
+        yield LegacyGroup(_identifier(group), group, aggregations)
 
 
 def _identifier(group: dict[str, Any]) -> int:

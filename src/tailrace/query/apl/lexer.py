@@ -54,7 +54,7 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v
 
 def tokens(text: str) -> list[Token]:
     """All tokens, the last one END. Raise AplError."""
-    found: list[Token] = []
+    tokens: list[Token] = []
     at = 0
     match = _TOKEN.match
     size = len(text)
@@ -66,30 +66,30 @@ def tokens(text: str) -> list[Token]:
         end = here.end()
         written = here[0]
         if kind == "name" or kind == "operator":
-            found.append(Token(kind, written, None, at, end))
+            tokens.append(Token(kind, written, None, at, end))
         elif kind == "space":
             pass
         elif kind == "string":
-            found.append(Token(STRING, written, unescaped(written[1:-1], at + 1), at, end))
+            tokens.append(Token(STRING, written, unescaped(written[1:-1], at + 1), at, end))
         elif kind == "raw":
             quote = written[1]
-            found.append(Token(STRING, written, written[2:-1].replace(quote * 2, quote), at, end))
+            tokens.append(Token(STRING, written, written[2:-1].replace(quote * 2, quote), at, end))
         elif kind == "long":
-            found.append(Token(LONG, written, _long(written, 10, at), at, end))
+            tokens.append(Token(LONG, written, _long(written, 10, at), at, end))
         elif kind == "hex":
-            found.append(Token(LONG, written, _long(written, 16, at), at, end))
+            tokens.append(Token(LONG, written, _long(written, 16, at), at, end))
         elif kind == "real":
-            found.append(Token(REAL, written, float(written), at, end))
+            tokens.append(Token(REAL, written, float(written), at, end))
         elif kind == "timespan":
-            found.append(Token(TIMESPAN, written, timespan_ns(written), at, end))
+            tokens.append(Token(TIMESPAN, written, timespan_ns(written), at, end))
         else:
-            end = _wide_literal(found, text, here)
+            end = _wide_literal(tokens, text, here)
         at = end
-    found.append(Token(END, "", None, size, size))
-    return found
+    tokens.append(Token(END, "", None, size, size))
+    return tokens
 
 
-def _wide_literal(found: list[Token], text: str, here: "re.Match[str]") -> int:
+def _wide_literal(tokens: list[Token], text: str, here: "re.Match[str]") -> int:
     """`datetime(…)` or `timespan(…)`, whose inside is no APL."""
     content = _INSIDE.match(text, here.end())
     if content is None:
@@ -108,7 +108,7 @@ def _wide_literal(found: list[Token], text: str, here: "re.Match[str]") -> int:
                 else "a span such as 1.5h, 100ms or 1.02:03:04.5"
             )
             raise AplError(f"{text[here.start() : end]!r} is not {wanted}", here.start())
-    found.append(Token(kind, text[here.start() : end], value, here.start(), end))
+    tokens.append(Token(kind, text[here.start() : end], value, here.start(), end))
     return end
 
 

@@ -117,10 +117,10 @@ def parse_expression(text: str) -> Expression:
     """Return the tree of one scalar expression, as a virtual field has it. Raise AplError, located."""
     try:
         parser = Parser(text)
-        found = parser.expression()
+        expression = parser.expression()
         if parser.here.kind != END:
             parser.fail("an operator or the end of the expression")
-        return found
+        return expression
     except AplError as error:
         raise error.located(text) from None
 
@@ -180,10 +180,10 @@ class Parser:
         return self.next()
 
     def word(self, *words: str) -> str:
-        found = self.take_word(*words)
-        if found is None:
+        token = self.take_word(*words)
+        if token is None:
             self.fail(one_of([repr(word) for word in words]))
-        return found
+        return token
 
     def deeper(self) -> None:
         self.depth += 1
@@ -236,18 +236,18 @@ class Parser:
         self.next()
         self.next()
         self.symbol("(")
-        found = []
+        parameters = []
         while not self.is_symbol(")"):
             at = self.here.at
             name = self.name("a parameter's name")
             self.symbol(":", "and a type")
             kind = self.type_name()
             default = self.expression() if self.take_symbol("=") else None
-            found.append(Let(at, name, default, kind))
+            parameters.append(Let(at, name, default, kind))
             if not self.take_symbol(","):
                 break
         self.symbol(")", "or ','")
-        return found
+        return parameters
 
     def _set(self) -> bool:
         """Whether types are to be exact, which is all that can be set."""
@@ -463,10 +463,10 @@ class Parser:
         return ProjectKeep(at, self._column_patterns())
 
     def _column_patterns(self) -> tuple[Pattern, ...]:
-        found = [self.pattern("a column")]
+        patterns = [self.pattern("a column")]
         while self.take_symbol(","):
-            found.append(self.pattern("a column"))
-        return tuple(found)
+            patterns.append(self.pattern("a column"))
+        return tuple(patterns)
 
     def _project_rename(self, at: int) -> ProjectRename:
         values = self.named_list()
@@ -476,7 +476,7 @@ class Parser:
         return ProjectRename(at, values)
 
     def _project_reorder(self, at: int) -> ProjectReorder:
-        found = []
+        columns = []
         while True:
             column = self.pattern("a column")
             order = self.take_word("asc", "desc")
@@ -484,9 +484,9 @@ class Parser:
                 self.next()
                 self.symbol("-")
                 order = f"granny-{self.word('asc', 'desc')}"
-            found.append(Reordered(column.at, column, order))
+            columns.append(Reordered(column.at, column, order))
             if not self.take_symbol(","):
-                return ProjectReorder(at, tuple(found))
+                return ProjectReorder(at, tuple(columns))
 
     def _summarize(self, at: int) -> Summarize:
         values = () if self.is_word("by") and not self._is_named() else self.named_list()
@@ -508,7 +508,7 @@ class Parser:
 
         Where names follow that are written like options, what is no known option is left to them.
         """
-        found: dict[str, str] = {}
+        given: dict[str, str] = {}
         while self.here.kind == NAME:
             ahead = 1
             while self.peek(ahead).text == "." and self.peek(ahead + 1).kind == NAME:
@@ -536,8 +536,8 @@ class Parser:
                 raise AplError(
                     f"unknown {name.text} {shown!r}, expected {one_of(allowed)}{suggestion(shown, allowed)}", value.at
                 )
-            found[name.text] = shown
-        return found
+            given[name.text] = shown
+        return given
 
     def _is_option(self, known: dict[str, tuple[str, ...] | None], ahead: int) -> bool:
         value = self.peek(ahead + 1)
@@ -604,13 +604,13 @@ class Parser:
         values = []
         while True:
             value = self.named()
-            wanted = None
+            type_name = None
             if self.take_word("to"):
                 self.word("typeof")
                 self.symbol("(")
-                wanted = self.type_name()
+                type_name = self.type_name()
                 self.symbol(")")
-            values.append(Expanded(value.at, value, wanted))
+            values.append(Expanded(value.at, value, type_name))
             if not self.take_symbol(","):
                 break
         limit = None
@@ -639,8 +639,8 @@ class Parser:
                 parts.append(Skipped(self.next().at))
             elif token.kind == NAME or self.is_symbol("["):
                 name = self.name("a column")
-                wanted = self.type_name() if self.take_symbol(":") else "string"
-                parts.append(Captured(token.at, name, wanted))
+                type_name = self.type_name() if self.take_symbol(":") else "string"
+                parts.append(Captured(token.at, name, type_name))
             else:
                 break
         if not parts:
@@ -689,10 +689,10 @@ class Parser:
             self.symbol(")")
         columns = None
         if self.take_word("on"):
-            found = [self.expression()]
+            values = [self.expression()]
             while self.take_symbol(","):
-                found.append(self.expression())
-            columns = tuple(found)
+                values.append(self.expression())
+            columns = tuple(values)
         hashed = options.get("replaceHash") == "true"
         if hashed and "replaceToken" in options:
             raise AplError("replaceToken and replaceHash exclude each other", at)
@@ -706,8 +706,8 @@ class Parser:
             name = self.next().value if self.here.kind == STRING else self.name("a name")
             self.next()
         token = self.here
-        found = self._primary() if token.kind == STRING or self.is_word("dynamic") else None
-        value = found.value if isinstance(found, Constant) else None
+        literal = self._primary() if token.kind == STRING or self.is_word("dynamic") else None
+        value = literal.value if isinstance(literal, Constant) else None
         if isinstance(value, str):
             yield Labelled(token.at, name, value)
             return
@@ -835,19 +835,19 @@ class Parser:
         return Named(at, None, self.expression())
 
     def named_list(self) -> tuple[Named, ...]:
-        found = [self.named()]
+        items = [self.named()]
         while self.take_symbol(","):
-            found.append(self.named())
-        return tuple(found)
+            items.append(self.named())
+        return tuple(items)
 
     # Expressions
 
     def expression(self, level: int = 1) -> Expression:
         self.check()
         self.deeper()
-        found = self._operation(level)
+        expression = self._operation(level)
         self.depth -= 1
-        return found
+        return expression
 
     def _operation(self, level: int) -> Expression:
         left = self.unary()
@@ -945,19 +945,19 @@ class Parser:
             return self._operator_here() is None and self.here.text not in _AFTER_A_VALUE
         return self.here.kind in (STRING, LONG, REAL, TIMESPAN, DATETIME)
 
-    def _postfix(self, found: Expression) -> Expression:
-        if isinstance(found, Constant) and found.kind != "dynamic":
-            return found
+    def _postfix(self, value: Expression) -> Expression:
+        if isinstance(value, Constant) and value.kind != "dynamic":
+            return value
         for _ in range(MAX_CHAIN):
             token = self.here
             if token.kind != OPERATOR:
-                return found
+                return value
             if token.text == ".":
                 self.next()
                 if self.here.kind == NAME:
-                    found = Member(token.at, found, self.next().text)
+                    value = Member(token.at, value, self.next().text)
                 elif self.is_symbol("[") and self.peek().kind == STRING:
-                    found = Member(token.at, found, self.name("a key"), bracketed=True)
+                    value = Member(token.at, value, self.name("a key"), bracketed=True)
                 else:
                     self.fail("a key after '.'")
             elif token.text == "[":
@@ -965,11 +965,11 @@ class Parser:
                 index = self.expression()
                 self.symbol("]")
                 if isinstance(index, Constant) and index.kind == "string" and index.value is not None:
-                    found = Member(token.at, found, index.value, bracketed=True)
+                    value = Member(token.at, value, index.value, bracketed=True)
                 else:
-                    found = Index(token.at, found, index)
+                    value = Index(token.at, value, index)
             else:
-                return found
+                return value
         raise AplError(f"more than {MAX_CHAIN} keys, the limit", self.here.at, kind="limit")
 
     def _primary(self) -> Expression:
@@ -991,9 +991,9 @@ class Parser:
                     inner = self.query()
                     self.symbol(")", "at the end of the sub-query")
                     return Subquery(token.at, inner)
-                found = self.expression()
+                expression = self.expression()
                 self.symbol(")")
-                return found
+                return expression
             if token.text == "[" and self.peek().kind == STRING:
                 name = self.name("a column")
                 if self.is_symbol("(") and self.here.at == self.tokens[self.position - 1].end:
@@ -1077,9 +1077,9 @@ class Parser:
             self.depth = depth
             if not (self.is_symbol("{") or self.is_symbol("[")) or error.kind == "limit":
                 raise
-        made = self._packed()
+        packed = self._packed()
         self.symbol(")", "or an operator")
-        return made
+        return packed
 
     def _packed(self) -> Expression:
         """Return an element of `dynamic(…)` that may be any expression, or a dictionary or an array of such."""

@@ -22,11 +22,11 @@ def walk(node: Node, *, but: tuple[type[Node], ...] = ()) -> Iterator[Node]:
     """Yield a node and all inside of it, each before what is inside of it; nodes of the types `but` are left out."""
     stack = [node]
     while stack:
-        found = stack.pop()
-        if isinstance(found, but):
+        node = stack.pop()
+        if isinstance(node, but):
             continue
-        yield found
-        stack.extend(reversed(list(children(found))))
+        yield node
+        stack.extend(reversed(list(children(node))))
 
 
 def transform(node: Expression, change: Callable[[Expression], Expression | None]) -> Expression:
@@ -34,15 +34,15 @@ def transform(node: Expression, change: Callable[[Expression], Expression | None
     changed = change(node)
     if changed is not None:
         return changed
-    made: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name in node.__struct_fields__:
         value = getattr(node, name)
         if isinstance(value, Node):
-            made[name] = transform(cast(Expression, value), change)
+            fields[name] = transform(cast(Expression, value), change)
         elif isinstance(value, tuple):
             items = (transform(cast(Expression, item), change) if isinstance(item, Node) else item for item in value)
-            made[name] = tuple(items)
-    return replace(node, **made) if made else node
+            fields[name] = tuple(items)
+    return replace(node, **fields) if fields else node
 
 
 def has_subquery(node: Node) -> bool:

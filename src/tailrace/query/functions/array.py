@@ -201,7 +201,7 @@ def _array_sort_desc(values: Any) -> list[Any]:
 @udf("apl_array_split", [DYNAMIC, DYNAMIC], DYNAMIC)
 def _array_split(values: Any, places: Any) -> list[list[Any]]:
     size, done = len(_items(values)), 0
-    made: list[list[Any]] = []
+    parts: list[list[Any]] = []
     for place in places if isinstance(places, list) else [places]:
         if not is_number(place):
             raise TypeError("a place is a number")
@@ -209,10 +209,10 @@ def _array_split(values: Any, places: Any) -> list[list[Any]]:
         if place < 0:
             at = max(size + at, 0)
         end = max(min(at, size), done)
-        made.append(values[done:end])
+        parts.append(values[done:end])
         done = end
-    made.append(values[done:])
-    return made
+    parts.append(values[done:])
+    return parts
 
 
 @udf("apl_bag_has_key", [DYNAMIC, STRING], BOOL, otherwise=False)
@@ -293,11 +293,11 @@ def _concat(context: Context, *arrays: Value) -> Value:
     parts = [elements(each) for each in arrays]
 
     def joined(*lists: exp.Expr) -> exp.Expr:
-        made = lists[0]
+        array = lists[0]
         for part in lists[1:]:
             # The operator is null where a side is, list_concat() is not.
-            made = infix(exp.DPipe, made, part)
-        return fn("to_json", made)
+            array = infix(exp.DPipe, array, part)
+        return fn("to_json", array)
 
     return dynamic(joined(*parts))
 

@@ -58,19 +58,19 @@ def to_bool(value: Value) -> Value:
     """Return false for whatever does not mean true."""
     match value.type:
         case Type.BOOL:
-            found = value.sql
+            test = value.sql
         case Type.LONG | Type.REAL | Type.TIMESPAN:
-            found = infix(exp.NEQ, value.sql, number_node(0))
+            test = infix(exp.NEQ, value.sql, number_node(0))
         case Type.DATETIME:
             return bool_(is_not_null(value.sql))
         case Type.STRING:
-            found = one_of(value.sql, "1", "t", "T", "TRUE", "true", "True")
+            test = one_of(value.sql, "1", "t", "T", "TRUE", "true", "True")
         case Type.DYNAMIC:
             numbers = infix(exp.NEQ, as_real(value).sql, number_node(0))
-            found = coalesce(as_bool(value).sql, numbers, to_bool(as_string(value)).sql)
+            test = coalesce(as_bool(value).sql, numbers, to_bool(as_string(value)).sql)
         case _:
             return literal(False)
-    return bool_(coalesce(found, exp.false()))
+    return bool_(coalesce(test, exp.false()))
 
 
 def to_long(value: Value) -> Value:
@@ -158,10 +158,10 @@ def _toarray(value: Any) -> list[Any]:
 
 def type_named(kind: Value, where: str, index: int) -> Type:
     """Return the type that an argument names. Raise CallInvalid."""
-    wanted = TYPE_NAMES.get(str(kind.constant))
-    if wanted is None:
+    named = TYPE_NAMES.get(str(kind.constant))
+    if named is None:
         raise CallInvalid(f"{where} knows the types {', '.join(TYPE_NAMES)}, not {kind.constant!r}", index)
-    return wanted
+    return named
 
 
 def converted(value: Value, kind: Type) -> Value:
@@ -178,8 +178,8 @@ def _ensure_field(context: Context, name: Value, kind: Value) -> Value:
     field = constant_in(name, str)
     if field is None:
         raise CallInvalid("name of ensure_field() must be a string literal", 0)
-    wanted = type_named(kind, "ensure_field()", 1)
-    return coerce(context.columns[field], wanted) if field in context.columns else null(wanted)
+    field_type = type_named(kind, "ensure_field()", 1)
+    return coerce(context.columns[field], field_type) if field in context.columns else null(field_type)
 
 
 def _typeof(kind: Value) -> Value:

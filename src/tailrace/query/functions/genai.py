@@ -98,13 +98,13 @@ def _of_role(messages: Iterable[_ChatMessage], *roles: str) -> Iterator[_ChatMes
 
 def _calls(message: _ChatMessage) -> list[Any]:
     calls, call, content = message.tool_calls, message.function_call, message.content
-    found = calls if isinstance(calls, list) else []
+    all_calls = calls if isinstance(calls, list) else []
     if isinstance(call, dict):
-        found = [*found, call]
+        all_calls = [*all_calls, call]
     if isinstance(content, list):
         parts = [each for each in content if isinstance(each, dict) and each.get("type") in ("tool_use", "tool_call")]
-        found = found + parts
-    return found
+        all_calls = all_calls + parts
+    return all_calls
 
 
 @udf("apl_genai_concat", [STRING, STRING], STRING, otherwise="")

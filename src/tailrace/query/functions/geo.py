@@ -70,5 +70,5 @@ def place(record: dict[str, Any]) -> dict[str, Any]:
 
 def _english(named: dict[str, Any]) -> str:
     names = named.get("names")
-    found = names.get("en") if isinstance(names, dict) else None
-    return found if isinstance(found, str) else ""
+    english = names.get("en") if isinstance(names, dict) else None
+    return english if isinstance(english, str) else ""

@@ -200,10 +200,10 @@ def _has_some_ipv4(text: str) -> bool:
 
 @udf("apl_has_any_ipv4", [STRING, DYNAMIC], BOOL, otherwise=False)
 def _has_any_ipv4(text: str, addresses: Any) -> bool:
-    wanted = _addresses(_flat(addresses))
-    if len(wanted) <= _FEW and not any(map(text.__contains__, wanted)):
+    sought = _addresses(_flat(addresses))
+    if len(sought) <= _FEW and not any(map(text.__contains__, sought)):
         return False  # without a look at every address
-    return not wanted.isdisjoint(_ADDRESS.findall(text))
+    return not sought.isdisjoint(_ADDRESS.findall(text))
 
 
 _FEW = 16  # addresses or prefixes that are looked for one after the other
@@ -254,8 +254,8 @@ def _with_prefix(function: Udf, bits: int) -> Callable[..., Value]:
 
 def _or_empty(function: Udf) -> Callable[..., Value]:
     def build(context: Context, address: Value, prefix: Value | None) -> Value:
-        made = function(as_text(address), prefix or literal(32))
-        return string(coalesce(made.sql, text_node("")))
+        result = function(as_text(address), prefix or literal(32))
+        return string(coalesce(result.sql, text_node("")))
 
     return build
 

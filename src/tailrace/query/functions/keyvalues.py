@@ -32,22 +32,22 @@ def read_pairs(text: str, rule: KeyValueRule) -> list[str | None]:
     White space around keys and values is left out, but for what parts pairs. A quote that is not closed is a character
     like any other. The time it takes is in proportion to the text.
     """
-    found = _plain_pairs(text, rule)
-    if found is None:
-        found = scanned_pairs(text, rule)
-    return [*map(found.get, rule.keys)]
+    pairs = _plain_pairs(text, rule)
+    if pairs is None:
+        pairs = scanned_pairs(text, rule)
+    return [*map(pairs.get, rule.keys)]
 
 
 def scanned_pairs(text: str, rule: KeyValueRule) -> dict[str, str]:
     """Return the values of the keys that are wanted, by one scan."""
-    found: dict[str, str] = {}
-    wanted = set(rule.keys)
+    pairs: dict[str, str] = {}
+    keys = set(rule.keys)
     scan = _Scan(text, rule)
-    while len(found) < len(wanted) and (pair := scan.next_pair()) is not None:
+    while len(pairs) < len(keys) and (pair := scan.next_pair()) is not None:
         key, value = pair
-        if key in wanted:
-            found.setdefault(key, value)
-    return found
+        if key in keys:
+            pairs.setdefault(key, value)
+    return pairs
 
 
 _DEFAULT_QUOTES = ('"', "'")
@@ -69,15 +69,15 @@ def _plain_pairs(text: str, rule: KeyValueRule) -> dict[str, str] | None:
     if pair and kv:
         if any(quote[0] in text for quote in rule.quotes) or pair in kv or kv in pair:
             return None
-        found: dict[str, str] = {}
+        pairs: dict[str, str] = {}
         for part in text.split(pair):
             key, delimiter, value = part.partition(kv)
             if delimiter:
                 key = key.strip()
                 if not key:
                     return None  # the next delimiter may have one before it
-                found.setdefault(key, value.strip())
-        return found
+                pairs.setdefault(key, value.strip())
+        return pairs
     if pair or kv or rule.quotes != _DEFAULT_QUOTES or rule.escapes:
         return None
     printable = text.isprintable()
@@ -88,15 +88,15 @@ def _plain_pairs(text: str, rule: KeyValueRule) -> dict[str, str] | None:
         return None
     if '"' not in text:
         return dict(reversed((_PRINTABLE_BARE_PAIR if printable else _BARE_PAIR).findall(text)))
-    pairs = (_PRINTABLE_PAIR if printable else _PAIR).findall(text)
-    found = {}
+    matches = (_PRINTABLE_PAIR if printable else _PAIR).findall(text)
+    pairs = {}
     quotes = 0
-    for key, quoted, value in reversed(pairs):
+    for key, quoted, value in reversed(matches):
         if quoted:
             quotes += 2
             value = quoted[1:-1]
-        found[key] = value
-    return found if quotes == text.count('"') else None  # one is not around a value
+        pairs[key] = value
+    return pairs if quotes == text.count('"') else None  # one is not around a value
 
 
 class _Marks(Struct, frozen=True):
@@ -266,7 +266,7 @@ def _parse_kv(texts: pa.Array, rules: pa.Array) -> pa.Array:
     if rule is None:
         return pa.array([], pa.list_(pa.string()))
     encoded = texts.dictionary_encode()
-    made = [read_pairs(text, rule) for text in encoded.dictionary.to_pylist()]
-    if len(made) == len(texts):
-        return pa.array(made, pa.list_(pa.string()))
-    return pa.array(made, pa.list_(pa.string())).take(encoded.indices)
+    rows = [read_pairs(text, rule) for text in encoded.dictionary.to_pylist()]
+    if len(rows) == len(texts):
+        return pa.array(rows, pa.list_(pa.string()))
+    return pa.array(rows, pa.list_(pa.string())).take(encoded.indices)

@@ -163,9 +163,9 @@ def _rand(context: Context, limit: Value | None) -> Value:
     if limit is None:
         return real(fn("random"))
     # Not TRY, which refuses random(); the product of a factor below 1 stays within 64 bits.
-    made = fn("floor", infix(exp.Mul, fn("random"), cast(limit.sql, "DOUBLE")))
+    number = fn("floor", infix(exp.Mul, fn("random"), cast(limit.sql, "DOUBLE")))
     positive = infix(exp.GT, limit.sql, number_node(0))
-    return long(case((positive, try_cast(made, "BIGINT"))))
+    return long(case((positive, try_cast(number, "BIGINT"))))
 
 
 def _round(context: Context, value: Value, precision: Value | None) -> Value:
@@ -234,12 +234,12 @@ def _real_range(given: Sequence[Value], limit: int) -> exp.Expr:
 def _series(first: exp.Expr, last: exp.Expr, step: exp.Expr, limit: int) -> exp.Expr:
     """Return the whole numbers from first to last; null where there are too many."""
 
-    def made(a: exp.Expr, b: exp.Expr, s: exp.Expr) -> exp.Expr:
+    def numbers(a: exp.Expr, b: exp.Expr, s: exp.Expr) -> exp.Expr:
         span = infix(exp.Sub, cast(b, "HUGEINT"), a)
         count = infix(exp.IntDiv, span, fn("nullif", s, number_node(0)))
         return case((infix(exp.LT, count, number_node(limit)), fn("generate_series", a, b, s)))
 
-    return bind([first, last, step], made)
+    return bind([first, last, step], numbers)
 
 
 def _datetime_range(start: Value, stop: Value, step: Value) -> Value:
@@ -310,10 +310,10 @@ def _key(value: Any) -> Any:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    found: dict[Any, Any] = {}
+    distinct: dict[Any, Any] = {}
     for value in values:
-        found.setdefault(_key(value), value)
-    return list(found.values())
+        distinct.setdefault(_key(value), value)
+    return list(distinct.values())
 
 
 def _sets(arrays: Any) -> list[list[Any]]:

@@ -24,8 +24,8 @@ def _field_metadata(context: Context, name: Value, dataset: Value | None) -> Val
     place = None if dataset is None else constant_in(dataset, str)
     if dataset is not None and place is None:
         raise CallInvalid("dataset of field_metadata() must be a string literal", 1)
-    found = context.metadata(field, place)
-    return null(DYNAMIC) if found is None else dynamic_literal(dict(found))
+    known = context.metadata(field, place)
+    return null(DYNAMIC) if known is None else dynamic_literal(dict(known))
 
 
 def _ingestion_time(context: Context) -> Value:

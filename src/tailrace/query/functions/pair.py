@@ -18,8 +18,8 @@ def _parse_pair(text: str, separator: str) -> dict[str, str]:
 
 
 def _parsed(text: str, separator: str) -> dict[str, str]:
-    key, found, value = text.partition(separator) if separator else ("", "", text)
-    return {"key": key, "value": value, "separator": separator} if found else _whole(text, separator)
+    key, delimiter, value = text.partition(separator) if separator else ("", "", text)
+    return {"key": key, "value": value, "separator": separator} if delimiter else _whole(text, separator)
 
 
 def _whole(text: str, separator: str) -> dict[str, str]:

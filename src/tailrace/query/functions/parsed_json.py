@@ -31,14 +31,14 @@ def json_or_null(value: Value) -> Value:
 
 def _json_of(value: Value, function: str) -> Value:
     # Never DuckDB's own reading: it takes NaN, Infinity and closing commas for JSON, and keeps keys that come twice.
-    def made(text: exp.Expr) -> exp.Expr:
+    def parsed(text: exp.Expr) -> exp.Expr:
         return try_cast(fn(function, text), "JSON")
 
     if value.type is STRING:
-        return dynamic(made(value.sql))
+        return dynamic(parsed(value.sql))
     if value.type is not DYNAMIC:
         return as_dynamic(value)
     if value.parts is not None:
         text = value.parts.text
-        return value if text is None else dynamic(case((not_(is_null(text)), made(text)), otherwise=value.sql))
-    return dynamic(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), made(json_text(v))), otherwise=v)))
+        return value if text is None else dynamic(case((not_(is_null(text)), parsed(text)), otherwise=value.sql))
+    return dynamic(bind([value.sql], lambda v: case((json_kind(v).eq("VARCHAR"), parsed(json_text(v))), otherwise=v)))

@@ -20,19 +20,19 @@ def _phrases(counts: dict[str, int], most: int) -> list[str]:
     texts: dict[int, list[str]] = {}
     for text, count in counts.items():
         texts.setdefault(count, []).append(text)
-    found: Counter[tuple[str, ...]] = Counter()
+    counted: Counter[tuple[str, ...]] = Counter()
     for count, same in texts.items():
         phrases = _phrases_of("\n".join(same))
-        found.update(phrases if count == 1 else {phrase: n * count for phrase, n in phrases.items()})
+        counted.update(phrases if count == 1 else {phrase: n * count for phrase, n in phrases.items()})
     covered = {
         part
-        for phrase, count in found.items()
+        for phrase, count in counted.items()
         if len(phrase) > 1
         for part in (phrase[1:], phrase[:-1])
-        if found[part] == count
+        if counted[part] == count
     }
     ranked: dict[tuple[int, int], list[tuple[str, ...]]] = {}
-    for phrase, count in found.items():
+    for phrase, count in counted.items():
         if phrase not in covered:
             ranked.setdefault((count, len(phrase)), []).append(phrase)
     shown: list[str] = []
@@ -45,12 +45,12 @@ def _phrases(counts: dict[str, int], most: int) -> list[str]:
 def _phrases_of(text: str) -> Counter[tuple[str, ...]]:
     """How often each phrase of up to MAX_WORDS words is in the sentences of a text."""
     sentences = text.translate(_ASCII_BREAKS).split("\n") if text.isascii() else _BETWEEN_SENTENCES.split(text)
-    found: Counter[tuple[str, ...]] = Counter(zip(" ".join(sentences).split(), strict=True))
+    counted: Counter[tuple[str, ...]] = Counter(zip(" ".join(sentences).split(), strict=True))
     longer = [words for words in map(str.split, sentences) if len(words) > 1]
     for size in range(2, MAX_WORDS + 1):
         for words in longer:
-            found.update(zip(*(words[n:] for n in range(size)), strict=False))
-    return found
+            counted.update(zip(*(words[n:] for n in range(size)), strict=False))
+    return counted
 
 
 def _spotlight(fields: list[dict[str, Any]], selected: int, baseline: int) -> list[dict[str, Any]]:
@@ -88,13 +88,13 @@ def _numeric(name: str, inside: dict[str, int], outside: dict[str, int]) -> dict
 
 
 def _numbers(counts: dict[str, int]) -> list[tuple[float, int]]:
-    found = []
+    numbers = []
     for text, count in counts.items():
         try:
-            found.append((float(text), count))
+            numbers.append((float(text), count))
         except ValueError:
             continue  # a timespan, or what is not finite
-    return sorted(found)
+    return sorted(numbers)
 
 
 def _box(values: list[tuple[float, int]]) -> dict[str, Any]:

@@ -51,10 +51,10 @@ class _Template(Struct, frozen=True, gc=False):
         parts = self.parts
         if len(parts) == 2:
             return f"{parts[0]}{literals[self.numbers[0]]}{parts[1]}"
-        made = [""] * (2 * len(parts) - 1)
-        made[::2] = parts
-        made[1::2] = [literals[n] for n in self.numbers]
-        return "".join(made)
+        pieces = [""] * (2 * len(parts) - 1)
+        pieces[::2] = parts
+        pieces[1::2] = [literals[n] for n in self.numbers]
+        return "".join(pieces)
 
 
 def _template(text: str, mark: "re.Pattern[str]") -> _Template:
@@ -125,21 +125,21 @@ def _parsed_template(parts: tuple[str, ...]) -> _Template | None:
 
 
 def _tokens(parts: tuple[str, ...]) -> list[SqlToken]:
-    made: list[SqlToken] = []
+    tokens: list[SqlToken] = []
     literals = 0
     for n, part in enumerate(parts):
         if n % 2 == 0:
-            made += sql_tokens.tokens(part)
+            tokens += sql_tokens.tokens(part)
         elif part in _KINDS:
-            made.append(SqlToken(_KINDS[part], f"\0{literals}\0"))
+            tokens.append(SqlToken(_KINDS[part], f"\0{literals}\0"))
             literals += 1
         elif part:
             quote = part[0]
             name = part[1:-1].replace(quote * 2, quote)
             if not name or "\0" in name:
                 raise NotParsed("a name has characters, and no NUL")
-            made.append(SqlToken(quote, name))
-    return made
+            tokens.append(SqlToken(quote, name))
+    return tokens
 
 
 # Writing

@@ -53,12 +53,12 @@ class _SqlParser:
         kind = kinds.get(self._peek().word)
         if kind is None:
             raise NotParsed("a statement begins with select, insert, update or delete")
-        made = kind()
+        node = kind()
         while self._take(";"):
             pass
         if self._peek() is not END:
             raise NotParsed(f"{self._peek().text!r} is not expected")
-        return made
+        return node
 
     # Tokens
 
@@ -98,38 +98,38 @@ class _SqlParser:
         return self._peek().word in HINTS and self._peek(1).word in ("index", "key")
 
     def _listed(self, item: Callable[[], Any]) -> list[Any]:
-        made = [item()]
+        items = [item()]
         while self._take(","):
-            made.append(item())
-        return made
+            items.append(item())
+        return items
 
     def _in_parentheses(self, item: Callable[[], Any]) -> list[Any]:
         self._need("(")
-        made = self._listed(item)
+        items = self._listed(item)
         self._need(")")
-        return made
+        return items
 
     # Statements
 
     def _select(self) -> Node:
         self._need("select")
-        made: Node = {"type": "select"}
+        node: Node = {"type": "select"}
         if self._take("distinct"):
-            made["distinct"] = True
+            node["distinct"] = True
         else:
             self._take("all")
-        made["columns"] = self._listed(self._column)
+        node["columns"] = self._listed(self._column)
         if self._take("from"):
-            made["from"] = self._tables()
-        self._condition(made)
+            node["from"] = self._tables()
+        self._condition(node)
         if self._take("group", "by"):
-            made["group"] = self._listed(self._expression)
+            node["group"] = self._listed(self._expression)
         if self._take("having"):
-            made["having"] = self._expression()
-        self._ordering(made)
+            node["having"] = self._expression()
+        self._ordering(node)
         if self._take("for"):
-            made["lock"] = self._lock()
-        return made
+            node["lock"] = self._lock()
+        return node
 
     def _lock(self) -> str:
         mode = self._peek().word
@@ -145,125 +145,125 @@ class _SqlParser:
             return {"colname": "*"}
         return self._alias(self._expression())
 
-    def _condition(self, made: Node) -> None:
+    def _condition(self, node: Node) -> None:
         if self._take("where"):
-            made["where"] = self._expression()
+            node["where"] = self._expression()
 
-    def _ordering(self, made: Node) -> None:
+    def _ordering(self, node: Node) -> None:
         if self._take("order", "by"):
-            made["order"] = self._listed(self._order)
+            node["order"] = self._listed(self._order)
         if self._take("limit"):
-            made["limit"] = self._expression()
+            node["limit"] = self._expression()
             if self._take(","):
-                made["offset"], made["limit"] = made["limit"], self._expression()
-        if "offset" not in made and self._take("offset"):
-            made["offset"] = self._expression()
+                node["offset"], node["limit"] = node["limit"], self._expression()
+        if "offset" not in node and self._take("offset"):
+            node["offset"] = self._expression()
             if not self._take("rows"):
                 self._take("row")
 
     def _order(self) -> Node:
         expression = self._expression()
-        made = {"direction": "desc" if self._take("desc") else "asc", "expr": expression}
-        if made["direction"] == "asc":
+        node = {"direction": "desc" if self._take("desc") else "asc", "expr": expression}
+        if node["direction"] == "asc":
             self._take("asc")
         if self._take("nulls"):
-            made["nulls"] = "first" if self._take("first") else "last"
-            if made["nulls"] == "last":
+            node["nulls"] = "first" if self._take("first") else "last"
+            if node["nulls"] == "last":
                 self._need("last")
-        return made
+        return node
 
     def _insert(self) -> Node:
         self._need("insert")
-        made: Node = {"type": "insert"}
+        node: Node = {"type": "insert"}
         if self._take("ignore"):
-            made["ignore"] = True
+            node["ignore"] = True
         self._need("into")
-        made["into"] = [self._qualified("table")]
+        node["into"] = [self._qualified("table")]
         if self._peek().word == "(" and self._peek(1).word != "select":
-            made["columns"] = self._in_parentheses(self._bare_column)
+            node["columns"] = self._in_parentheses(self._bare_column)
         if self._take("values"):
-            made["values"] = self._listed(lambda: self._in_parentheses(self._expression))
+            node["values"] = self._listed(lambda: self._in_parentheses(self._expression))
         elif self._peek().word == "select":
-            made["select"] = self._nested(self._select)
+            node["select"] = self._nested(self._select)
         else:
             raise NotParsed("an insert has values or a select")
         if self._take("on", "duplicate", "key", "update"):
-            made["on_duplicate"] = self._listed(self._assignment)
+            node["on_duplicate"] = self._listed(self._assignment)
         elif self._take("on", "conflict"):
-            made["on_conflict"] = self._conflict()
-        self._returning(made)
-        return made
+            node["on_conflict"] = self._conflict()
+        self._returning(node)
+        return node
 
     def _conflict(self) -> Node:
-        made: Node = {}
+        node: Node = {}
         if self._peek().word == "(":
-            made["columns"] = self._in_parentheses(self._bare_column)
+            node["columns"] = self._in_parentheses(self._bare_column)
         self._need("do")
         if not self._take("nothing"):
             self._need("update", "set")
-            made["set"] = self._listed(self._assignment)
-            self._condition(made)
-        return made
+            node["set"] = self._listed(self._assignment)
+            self._condition(node)
+        return node
 
     def _update(self) -> Node:
         self._need("update")
-        made: Node = {"type": "update", "from": self._tables()}
+        node: Node = {"type": "update", "from": self._tables()}
         self._need("set")
-        made["set"] = self._listed(self._assignment)
+        node["set"] = self._listed(self._assignment)
         if self._take("from"):
-            made["using"] = self._tables()
-        self._condition(made)
-        self._ordering(made)
-        self._returning(made)
-        return made
+            node["using"] = self._tables()
+        self._condition(node)
+        self._ordering(node)
+        self._returning(node)
+        return node
 
     def _delete(self) -> Node:
         self._need("delete", "from")
-        made: Node = {"type": "delete", "from": self._tables()}
+        node: Node = {"type": "delete", "from": self._tables()}
         if self._take("using"):
-            made["using"] = self._tables()
-        self._condition(made)
-        self._ordering(made)
-        self._returning(made)
-        return made
+            node["using"] = self._tables()
+        self._condition(node)
+        self._ordering(node)
+        self._returning(node)
+        return node
 
-    def _returning(self, made: Node) -> None:
+    def _returning(self, node: Node) -> None:
         if self._take("returning"):
-            made["returning"] = self._listed(self._column)
+            node["returning"] = self._listed(self._column)
 
     def _assignment(self) -> Node:
-        made = self._qualified("colname")
+        node = self._qualified("colname")
         self._need("=")
-        return {**made, "expr": self._expression()}
+        return {**node, "expr": self._expression()}
 
     # Tables
 
     def _tables(self) -> list[Node]:
-        made = [self._table()]
+        tables = [self._table()]
         while True:
             if self._take(","):
-                made.append(self._table())
+                tables.append(self._table())
                 continue
             for words, join in JOINS.items():
                 if self._take(*words):
-                    made.append(self._joined({"join": join}))
+                    tables.append(self._joined({"join": join}))
                     break
             else:
-                return made
+                return tables
 
-    def _joined(self, made: Node) -> Node:
-        made = {**self._table(), **made}
+    def _joined(self, node: Node) -> Node:
+        node = {**self._table(), **node}
         if self._take("on"):
-            made["on"] = self._expression()
+            node["on"] = self._expression()
         elif self._take("using"):
-            made["using"] = self._in_parentheses(self._bare_column)
-        return made
+            node["using"] = self._in_parentheses(self._bare_column)
+        return node
 
     def _table(self) -> Node:
         if self._peek().word == "(":
-            made: Node = {"subquery": self._subquery()}
-            return self._alias(made)
-        made = self._alias(self._qualified("table"))
+            node: Node = {"subquery": self._subquery()}
+            return self._alias(node)
+        node = self._alias(self._qualified("table"))
         hints = []
         while self._is_hint():
             kind = self._peek().word
@@ -272,17 +272,17 @@ class _SqlParser:
             names = [] if self._peek().word == ")" else self._listed(self._index)
             self._need(")")
             hints.append({"type": kind, "indexes": names})
-        return {**made, "hints": hints} if hints else made
+        return {**node, "hints": hints} if hints else node
 
     def _index(self) -> str:
-        made: Node = {}
-        self._name(made, "index")
-        return str(made["index"])
+        node: Node = {}
+        self._name(node, "index")
+        return str(node["index"])
 
     def _bare_column(self) -> Node:
-        made: Node = {}
-        self._name(made, "colname")
-        return made
+        node: Node = {}
+        self._name(node, "colname")
+        return node
 
     def _qualified(self, last: str) -> Node:
         """Return a name with those before it: the table of a column, the schema of a table, the catalog of a schema."""
@@ -299,12 +299,12 @@ class _SqlParser:
         keys = ["catalog", "schema", "table", *(["colname"] if last == "colname" else [])][-len(names) :]
         if len(keys) < len(names):
             raise NotParsed("a name has too many parts")
-        made: Node = {}
+        node: Node = {}
         for key, name in zip(keys, names, strict=True):
-            made[key] = name["name"]
+            node[key] = name["name"]
             if "quoted" in name:
-                made.setdefault("quoted", {})[key] = name["quoted"]["name"]
-        return made
+                node.setdefault("quoted", {})[key] = name["quoted"]["name"]
+        return node
 
     # Expressions
 
@@ -312,19 +312,19 @@ class _SqlParser:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise NotParsed(f"a statement is nested at most {MAX_DEPTH} deep")
-        made = build()
+        result = build()
         self._depth -= 1
-        return made
+        return result
 
     def _subquery(self) -> Node:
         self._need("(")
-        made: Node = self._nested(self._select)
+        node: Node = self._nested(self._select)
         self._need(")")
-        return made
+        return node
 
     def _expression(self, least: int = 1) -> Node:
-        made: Node = self._nested(lambda: self._binary(least))
-        return made
+        node: Node = self._nested(lambda: self._binary(least))
+        return node
 
     def _binary(self, least: int) -> Node:
         """Return a Pratt parser: operators that bind at least so tightly."""
@@ -368,10 +368,10 @@ class _SqlParser:
         if word == "between":
             self._need("and")
             return {"operator": operator, "params": [left, first, self._expression(BITS_OR)]}
-        made: Node = {"operator": operator, "params": [left, first]}
+        node: Node = {"operator": operator, "params": [left, first]}
         if self._take("escape"):
-            made["escape"] = self._expression(BITS_OR)
-        return made
+            node["escape"] = self._expression(BITS_OR)
+        return node
 
     def _members(self) -> Node:
         if self._peek().kind == "placeholder":
@@ -404,9 +404,9 @@ class _SqlParser:
             members = self._in_parentheses(self._expression)
             return members[0] if len(members) == 1 else {"list": members}
         if token.kind == "word":
-            made = self._word(token)
-            if made is not None:
-                return made
+            node = self._word(token)
+            if node is not None:
+                return node
         return self._qualified("colname")
 
     def _word(self, token: SqlToken) -> Node | None:
@@ -431,9 +431,9 @@ class _SqlParser:
 
     def _case(self) -> Node:
         self._need("case")
-        made: Node = {}
+        node: Node = {}
         if self._peek().word != "when":
-            made["case"] = self._expression()
+            node["case"] = self._expression()
         whens = []
         while self._take("when"):
             condition = self._expression()
@@ -441,40 +441,40 @@ class _SqlParser:
             whens.append({"condition": condition, "result": self._expression()})
         if not whens:
             raise NotParsed("a case has a when")
-        made["when"] = whens
+        node["when"] = whens
         if self._take("else"):
-            made["else"] = self._expression()
+            node["else"] = self._expression()
         self._need("end")
-        return made
+        return node
 
     def _interval(self) -> Node:
         self._need("interval")
-        made: Node = {"interval": self._expression(BITS_OR)}
+        node: Node = {"interval": self._expression(BITS_OR)}
         unit = self._peek().word
         if unit in UNITS:
             self._at += 1
-            made["unit"] = unit
-        return made
+            node["unit"] = unit
+        return node
 
     def _function(self, name: SqlToken) -> Node:
         self._at += 1
-        made: Node = {"function": name.text}
+        node: Node = {"function": name.text}
         if name.word in QUANTIFIERS and self._peek(1).word == "select":
-            return {**made, "params": [{"subquery": self._subquery()}]}
+            return {**node, "params": [{"subquery": self._subquery()}]}
         self._need("(")
         if name.word == "extract" and self._peek().word in UNITS and self._peek(1).word == "from":
-            made["unit"] = self._peek().word
+            node["unit"] = self._peek().word
             self._at += 2
         if self._take("distinct"):
-            made["distinct"] = True
-        made["params"] = [] if self._peek().word == ")" else self._listed(self._argument)
+            node["distinct"] = True
+        node["params"] = [] if self._peek().word == ")" else self._listed(self._argument)
         if name.word == "cast":
             self._need("as")
-            made["totype"] = self._type()
+            node["totype"] = self._type()
         self._need(")")
         if self._peek().word == "over":
             raise NotParsed("window functions are not supported")
-        return made
+        return node
 
     def _argument(self) -> Node:
         return {"colname": "*"} if self._take("*") else self._expression()
@@ -485,14 +485,14 @@ class _SqlParser:
         if token.kind != "word" or token.word in RESERVED:
             raise NotParsed(f"a type is expected, not {token.text!r}")
         self._at += 1
-        made = token.word
-        if SECOND_WORDS.get(made) == self._peek().word:
-            made += f" {self._peek().word}"
+        name = token.word
+        if SECOND_WORDS.get(name) == self._peek().word:
+            name += f" {self._peek().word}"
             self._at += 1
         if self._take("("):
             sizes = self._listed(self._expression)
             self._need(")")
             if any(size.get("valtype") != "integer" for size in sizes):
                 raise NotParsed("a type has whole numbers")
-            made += f"({', '.join(size['value'] for size in sizes)})"
-        return made
+            name += f"({', '.join(size['value'] for size in sizes)})"
+        return name

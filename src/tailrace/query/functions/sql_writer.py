@@ -37,10 +37,10 @@ def quoted(text: str) -> str:
 
 
 def _escaped(match: "re.Match[str]") -> str:
-    found = match[0]
-    if len(found) == 2:
-        return found
-    return "''" if found == "'" else "\\\\"
+    part = match[0]
+    if len(part) == 2:
+        return part
+    return "''" if part == "'" else "\\\\"
 
 
 def _name(node: Node, key: str) -> str:
@@ -73,21 +73,21 @@ def _comma(write_one: Callable[[Any], str], nodes: list[Any]) -> str:
 
 
 def _select(model: Node) -> str:
-    made = ["select"]
+    words = ["select"]
     if model.get("distinct"):
-        made.append("distinct")
-    made.append(_comma(_column, model["columns"]))
+        words.append("distinct")
+    words.append(_comma(_column, model["columns"]))
     if "from" in model:
-        made += ["from", _tables(model["from"])]
-    made += _condition(model)
+        words += ["from", _tables(model["from"])]
+    words += _condition(model)
     if "group" in model:
-        made += ["group by", _comma(_expression, model["group"])]
+        words += ["group by", _comma(_expression, model["group"])]
     if "having" in model:
-        made += ["having", _expression(model["having"])]
-    made += _ordering(model)
+        words += ["having", _expression(model["having"])]
+    words += _ordering(model)
     if "lock" in model:
-        made.append(str(model["lock"]))
-    return " ".join(made)
+        words.append(str(model["lock"]))
+    return " ".join(words)
 
 
 def _condition(model: Node) -> list[str]:
@@ -95,57 +95,57 @@ def _condition(model: Node) -> list[str]:
 
 
 def _ordering(model: Node) -> list[str]:
-    made = ["order by", _comma(_order, model["order"])] if "order" in model else []
+    words = ["order by", _comma(_order, model["order"])] if "order" in model else []
     for key in ("limit", "offset"):
         if key in model:
-            made += [key, _expression(model[key])]
-    return made
+            words += [key, _expression(model[key])]
+    return words
 
 
 def _order(node: Node) -> str:
-    made = _expression(node["expr"])
+    text = _expression(node["expr"])
     if node.get("direction") == "desc":
-        made += " desc"
-    return f"{made} nulls {node['nulls']}" if "nulls" in node else made
+        text += " desc"
+    return f"{text} nulls {node['nulls']}" if "nulls" in node else text
 
 
 def _insert(model: Node) -> str:
-    made = ["insert ignore into" if model.get("ignore") else "insert into", _comma(_path, model["into"])]
+    words = ["insert ignore into" if model.get("ignore") else "insert into", _comma(_path, model["into"])]
     if "columns" in model:
-        made.append(f"({_comma(_path, model['columns'])})")
+        words.append(f"({_comma(_path, model['columns'])})")
     if "values" in model:
         rows = _comma(lambda row: f"({_comma(_expression, row)})", model["values"])
-        made.append(f"values {rows}")
+        words.append(f"values {rows}")
     else:
-        made.append(_select(model["select"]))
+        words.append(_select(model["select"]))
     if "on_duplicate" in model:
-        made += ["on duplicate key update", _comma(_assignment, model["on_duplicate"])]
+        words += ["on duplicate key update", _comma(_assignment, model["on_duplicate"])]
     if "on_conflict" in model:
-        made += _conflict(model["on_conflict"])
-    return " ".join(made + _returning(model))
+        words += _conflict(model["on_conflict"])
+    return " ".join(words + _returning(model))
 
 
 def _conflict(node: Node) -> list[str]:
-    made = ["on conflict"]
+    words = ["on conflict"]
     if "columns" in node:
-        made.append(f"({_comma(_path, node['columns'])})")
+        words.append(f"({_comma(_path, node['columns'])})")
     if "set" not in node:
-        return [*made, "do nothing"]
-    return [*made, "do update set", _comma(_assignment, node["set"]), *_condition(node)]
+        return [*words, "do nothing"]
+    return [*words, "do update set", _comma(_assignment, node["set"]), *_condition(node)]
 
 
 def _update(model: Node) -> str:
-    made = ["update", _tables(model["from"]), "set", _comma(_assignment, model["set"])]
+    words = ["update", _tables(model["from"]), "set", _comma(_assignment, model["set"])]
     if "using" in model:
-        made += ["from", _tables(model["using"])]
-    return " ".join(made + _condition(model) + _ordering(model) + _returning(model))
+        words += ["from", _tables(model["using"])]
+    return " ".join(words + _condition(model) + _ordering(model) + _returning(model))
 
 
 def _delete(model: Node) -> str:
-    made = ["delete from", _tables(model["from"])]
+    words = ["delete from", _tables(model["from"])]
     if "using" in model:
-        made += ["using", _tables(model["using"])]
-    return " ".join(made + _condition(model) + _ordering(model) + _returning(model))
+        words += ["using", _tables(model["using"])]
+    return " ".join(words + _condition(model) + _ordering(model) + _returning(model))
 
 
 def _returning(model: Node) -> list[str]:
@@ -163,31 +163,31 @@ _STATEMENTS = {"select": _select, "insert": _insert, "update": _update, "delete"
 
 
 def _tables(nodes: list[Node]) -> str:
-    made = _table(nodes[0])
+    text = _table(nodes[0])
     for node in nodes[1:]:
-        made += f" {node['join']} {_table(node)}" if "join" in node else f", {_table(node)}"
+        text += f" {node['join']} {_table(node)}" if "join" in node else f", {_table(node)}"
         if "on" in node:
-            made += f" on {_expression(node['on'])}"
+            text += f" on {_expression(node['on'])}"
         if "using" in node:
-            made += f" using ({_comma(_path, node['using'])})"
-    return made
+            text += f" using ({_comma(_path, node['using'])})"
+    return text
 
 
 def _table(node: Node) -> str:
-    made = f"({_select(node['subquery'])})" if "subquery" in node else _path(node)
+    text = f"({_select(node['subquery'])})" if "subquery" in node else _path(node)
     if "as" in node:
-        made += f" as {_name(node, 'as')}"
+        text += f" as {_name(node, 'as')}"
     for hint in node.get("hints", ()):
-        made += f" {hint['type']} index ({_comma(_as_name, hint['indexes'])})"
-    return made
+        text += f" {hint['type']} index ({_comma(_as_name, hint['indexes'])})"
+    return text
 
 
 # Expressions
 
 
 def _column(node: Node) -> str:
-    made = _expression(node)
-    return f"{made} as {_name(node, 'as')}" if "as" in node else made
+    text = _expression(node)
+    return f"{text} as {_name(node, 'as')}" if "as" in node else text
 
 
 def _expression(node: Node) -> str:
@@ -219,8 +219,8 @@ def _atom(node: Node) -> str:
     if "when" in node:
         return _case(node)
     if "interval" in node:
-        made = f"interval {_within(node['interval'], COMPARISON + 1)}"
-        return f"{made} {node['unit']}" if "unit" in node else made
+        text = f"interval {_within(node['interval'], COMPARISON + 1)}"
+        return f"{text} {node['unit']}" if "unit" in node else text
     return _function(node)
 
 
@@ -246,14 +246,14 @@ def _params(node: Node) -> str:
 
 
 def _case(node: Node) -> str:
-    made = ["case"]
+    words = ["case"]
     if "case" in node:
-        made.append(_expression(node["case"]))
+        words.append(_expression(node["case"]))
     for when in node["when"]:
-        made.append(f"when {_expression(when['condition'])} then {_expression(when['result'])}")
+        words.append(f"when {_expression(when['condition'])} then {_expression(when['result'])}")
     if "else" in node:
-        made.append(f"else {_expression(node['else'])}")
-    return " ".join([*made, "end"])
+        words.append(f"else {_expression(node['else'])}")
+    return " ".join([*words, "end"])
 
 
 def _operation(node: Node) -> tuple[str, int]:
@@ -284,9 +284,9 @@ def _compared(node: Node) -> tuple[str, int]:
     operator, params = node["operator"], node["params"]
     left = _within(params[0], COMPARISON)
     first = _within(params[1], COMPARISON + 1)
-    made = f"{left} {operator} {first}"
+    text = f"{left} {operator} {first}"
     if operator in ("between", "not between"):
-        made += f" and {_within(params[2], COMPARISON + 1)}"
+        text += f" and {_within(params[2], COMPARISON + 1)}"
     if "escape" in node:
-        made += f" escape {_within(node['escape'], COMPARISON + 1)}"
-    return made, COMPARISON
+        text += f" escape {_within(node['escape'], COMPARISON + 1)}"
+    return text, COMPARISON

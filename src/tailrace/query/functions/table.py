@@ -102,13 +102,13 @@ KINDS = {"text", "number", "any", "value", "constant", *TYPE_NAMES}
 
 def parameters(text: str) -> tuple[Parameter, ...]:
     """`text:string, start:long, length:long?` as parameters; `?` is optional, `*` any number of them."""
-    made = []
+    result = []
     for part in text.split(",") if text else ():
         match = _PARAMETER.fullmatch(part.strip())
         if match is None or match["kind"] not in KINDS:
             raise ValueError(f"not a parameter: {part!r}")
-        made.append(Parameter(match["name"], match["kind"], match["mark"] == "?", match["mark"] == "*"))
-    return tuple(made)
+        result.append(Parameter(match["name"], match["kind"], match["mark"] == "?", match["mark"] == "*"))
+    return tuple(result)
 
 
 def table(group: str) -> tuple[list[Function], Callable[..., None]]:
@@ -162,9 +162,9 @@ def _check_count(function: Function, count: int) -> None:
     many = len(single) < len(function.parameters)
     most = function.most if many else len(single)
     if count < least or (most is not None and count > most):
-        wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        noun = "argument" if wanted == "1" else "arguments"
-        raise CallInvalid(f"{function.name}() takes {wanted} {noun}, not {count}: {function.signature}")
+        expected = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        noun = "argument" if expected == "1" else "arguments"
+        raise CallInvalid(f"{function.name}() takes {expected} {noun}, not {count}: {function.signature}")
 
 
 def _fitted(function: Function, parameter: Parameter, value: Value, index: int) -> Value:

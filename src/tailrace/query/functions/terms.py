@@ -51,23 +51,23 @@ def term_in(text: exp.Expr, term: str, *, starts: bool, ends: bool, cased: bool)
     """Whether a text has the term. Null texts give null or false."""
     flags = "" if cased else "(?i)"
 
-    def found(text: exp.Expr, outside: str) -> exp.Expr:
+    def matches(text: exp.Expr, outside: str) -> exp.Expr:
         pattern = term_pattern(term, starts=starts, ends=ends, outside=outside)
         return fn("regexp_matches", text, text_node(flags + pattern))
 
     if not term or not term.isascii():
-        return found(text, OUTSIDE)
+        return matches(text, OUTSIDE)
 
     def quickly(text: exp.Expr) -> exp.Expr:
         # The search for a part is many times faster than a regex, and a regex of ASCII alone is compiled in no time.
         part = text_node(term if cased else term.lower())
         possible = fn("contains", text if cased else fn("lower", text), part)
         if term_pattern(term, starts=starts, ends=ends) == escaped(term):
-            return case((possible, found(text, OUTSIDE)), otherwise=exp.false())
+            return case((possible, matches(text, OUTSIDE)), otherwise=exp.false())
         sides = f"{'s' if starts else ''}{'e' if ends else ''}{'c' if cased else ''}"
         exactly = fn(has_term.name, text, text_node(term), text_node(sides))
         decided = case(
-            (found(text, _ASCII_OUTSIDE), exp.true()), (found(text, _NO_ASCII_TERM), exactly), otherwise=exp.false()
+            (matches(text, _ASCII_OUTSIDE), exp.true()), (matches(text, _NO_ASCII_TERM), exactly), otherwise=exp.false()
         )
         return case((possible, decided), otherwise=exp.false())
 

@@ -84,8 +84,8 @@ class Udf(Struct, frozen=True):
         nodes: list[exp.Expr] = []
         for argument, kind in zip(arguments, self.parameters, strict=True):
             nodes.append(cast(argument.sql, "VARCHAR") if kind is DYNAMIC else argument.sql)
-        made = fn(self.name, *nodes)
-        return Value(self.result, try_cast(made, "JSON") if self.result is DYNAMIC else made)
+        call = fn(self.name, *nodes)
+        return Value(self.result, try_cast(call, "JSON") if self.result is DYNAMIC else call)
 
 
 class ColumnUdf(Struct, frozen=True):
@@ -116,21 +116,21 @@ def udf(
 ) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
-    def made(row: Callable[..., Any]) -> Udf:
+    def register(row: Callable[..., Any]) -> Udf:
         UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, written, rows)
         return UDFS[name]
 
-    return made
+    return register
 
 
 def column_udf(name: str, parameters: Iterable[str], result: str) -> Callable[..., Callable[..., pa.Array]]:
     """Make a function of whole columns one that DuckDB knows by this name; its parameters are Arrow arrays."""
 
-    def made(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+    def register(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
         COLUMN_UDFS[name] = ColumnUdf(name, tuple(parameters), result, columns)
         return columns
 
-    return made
+    return register
 
 
 def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) -> None:
@@ -183,13 +183,13 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
         few = len(rows[0]) <= MAX_REMEMBERED and len(rows) == 1 and rows[0].nbytes <= MAX_REMEMBERED_BYTES
         if few:
             others = (varying, constants)
-            last, known = remembered[0]
+            last, known_results = remembered[0]
             if last != others:
-                known = {}
+                known_results = {}
             cells = rows[0].to_pylist()
-            new = [cell for cell in cells if cell not in known]
-            made = dict(zip(new, _results(function, varying, [new], constants), strict=True))
-            results = [made[cell] if cell in made else known[cell] for cell in cells]
+            new = [cell for cell in cells if cell not in known_results]
+            new_results = dict(zip(new, _results(function, varying, [new], constants), strict=True))
+            results = [new_results[cell] if cell in new_results else known_results[cell] for cell in cells]
             remembered[0] = (others, dict(zip(cells, results, strict=True)))
             array = _as_arrow(function, results)
         else:
@@ -234,8 +234,8 @@ def _results(function: Udf, varying: list[int], cells: list[list[Any]], constant
         return _computed(function, columns, size)
     results = [function.otherwise] * size
     present = [n for n, row in enumerate(zip(*columns, strict=True)) if None not in row]
-    found = _computed(function, [[column[n] for n in present] for column in columns], len(present))
-    for n, result in zip(present, found, strict=True):
+    computed = _computed(function, [[column[n] for n in present] for column in columns], len(present))
+    for n, result in zip(present, computed, strict=True):
         results[n] = result
     return results
 
@@ -376,8 +376,8 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-timespan_of = udf("apl_timespan", [STRING], TIMESPAN)(parse_timespan)
-text_of_timespan = udf("apl_timespan_text", [TIMESPAN], STRING)(timespan_text)
+udf("apl_timespan", [STRING], TIMESPAN)(parse_timespan)
+udf("apl_timespan_text", [TIMESPAN], STRING)(timespan_text)
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -444,9 +444,9 @@ def _timestamps(texts: pa.Array) -> pa.Array:
             continue
         if text not in known:
             known[text] = _timestamp_us(text)
-        found = known[text]
-        if found is not None:
-            us[row] = found
+        moment_us = known[text]
+        if moment_us is not None:
+            us[row] = moment_us
             done[row] = True
     return pa.array(us, pa.int64(), mask=~done).cast(pa.timestamp("us", "UTC"))
 
@@ -477,7 +477,7 @@ def _jsons_or_texts(texts: pa.Array) -> pa.Array:
 
 def _all_json(texts: pa.Array, otherwise: Callable[[str], str | None]) -> pa.Array:
     known: dict[str | None, str | None] = {None: None}
-    made: list[str | None] = []
+    jsons: list[str | None] = []
     for text in texts.to_pylist():
         if text not in known:
             try:
@@ -485,5 +485,5 @@ def _all_json(texts: pa.Array, otherwise: Callable[[str], str | None]) -> pa.Arr
                 known[text] = None if written == "null" else written
             except FAILURES:
                 known[text] = otherwise(text)
-        made.append(known[text])
-    return pa.array(made, pa.string())
+        jsons.append(known[text])
+    return pa.array(jsons, pa.string())

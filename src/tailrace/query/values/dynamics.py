@@ -108,12 +108,12 @@ _PARTS = (("whole", "BIGINT"), ("real", "DOUBLE"), ("text", "VARCHAR"), ("flag",
 def choose_parts(values: Sequence[Value], choose: Callable[[Sequence[exp.Expr]], exp.Expr], sql: exp.Expr) -> Value:
     """One of several DYNAMICs, which `choose` builds of what each has; `sql` is its JSON."""
     parts = [parts_of(value) for value in values]
-    made: dict[str, exp.Expr] = {}
+    chosen: dict[str, exp.Expr] = {}
     for name, kind in _PARTS:
-        found = [getattr(each, name) for each in parts]
-        if any(each is not None for each in found):
-            made[name] = choose([null_node(kind) if each is None else each for each in found])
-    return Value(DYNAMIC, sql, parts=DynamicParts(**made, incomplete=any(each.incomplete for each in parts)))
+        of_kind = [getattr(each, name) for each in parts]
+        if any(each is not None for each in of_kind):
+            chosen[name] = choose([null_node(kind) if each is None else each for each in of_kind])
+    return Value(DYNAMIC, sql, parts=DynamicParts(**chosen, incomplete=any(each.incomplete for each in parts)))
 
 
 def value_is_null(value: Value) -> exp.Expr:

@@ -99,10 +99,10 @@ def _fold(operator: str, left: int, right: int) -> int | None:
 
 
 def _real_arithmetic(operator: str, left: Value, right: Value) -> Value:
-    made = infix(_ARITHMETIC_NODES[operator], left.sql, right.sql)
+    number = infix(_ARITHMETIC_NODES[operator], left.sql, right.sql)
     if operator == "%":
-        made = fn("nullif", made, number_node(float("nan")))
-    return real(made)
+        number = fn("nullif", number, number_node(float("nan")))
+    return real(number)
 
 
 def _datetime_arithmetic(operator: str, left: Value, right: Value) -> Value:
@@ -143,14 +143,14 @@ def _timespan_arithmetic(operator: str, left: Value, right: Value) -> Value:
     if operator == "/":
         quotient = infix(exp.Div, cast(a.sql, "DOUBLE"), fn("nullif", cast(b.sql, "DOUBLE"), number_node(0)))
         return real(quotient)
-    made = _whole_arithmetic(operator, a, b)
-    return Value(TIMESPAN, made.sql, made.constant)
+    number = _whole_arithmetic(operator, a, b)
+    return Value(TIMESPAN, number.sql, number.constant)
 
 
 def _scale_timespan(operator: str, span: Value, number: Value) -> Value:
     if number.type is LONG:
-        made = _whole_arithmetic(operator, Value(LONG, span.sql, span.constant), number)
-        return Value(TIMESPAN, made.sql, made.constant)
+        scaled = _whole_arithmetic(operator, Value(LONG, span.sql, span.constant), number)
+        return Value(TIMESPAN, scaled.sql, scaled.constant)
     product = _real_arithmetic(operator, as_real(Value(LONG, span.sql, span.constant)), number)
     if isinstance(span.constant, int) and isinstance(number.constant, float):
         folded = _fold_real(operator, span.constant, number.constant)

@@ -46,10 +46,10 @@ def compare(operator: str, left: Value, right: Value) -> Value:
         return _compare_to_null(operator, right if left.type is NULL else left)
     if operator == "!=":
         return _compare_unequal(left, right)
-    made = _compared(operator, left, right)
+    test = _compared(operator, left, right)
     if operator == "==":
-        return literal(False) if made is None else bool_(coalesce(made, exp.false()))
-    return null(BOOL) if made is None else bool_(made)
+        return literal(False) if test is None else bool_(coalesce(test, exp.false()))
+    return null(BOOL) if test is None else bool_(test)
 
 
 def _compare_to_null(operator: str, value: Value) -> Value:
@@ -63,11 +63,11 @@ def _compare_unequal(left: Value, right: Value) -> Value:
     pair = _typed_alike(left, right)
     if pair is not None and DYNAMIC not in (left.type, right.type):
         return bool_(exp.Paren(this=exp.NullSafeNEQ(this=pair[0].sql, expression=pair[1].sql)))
-    made = _compared("==", left, right)
+    equal = _compared("==", left, right)
     if any(value.is_constant and value.constant is not None for value in (left, right)):
-        return literal(True) if made is None else bool_(not_(coalesce(made, exp.false())))
+        return literal(True) if equal is None else bool_(not_(coalesce(equal, exp.false())))
     some = not_(and_(value_is_null(left), value_is_null(right)))
-    return bool_(some if made is None else and_(not_(coalesce(made, exp.false())), some))
+    return bool_(some if equal is None else and_(not_(coalesce(equal, exp.false())), some))
 
 
 def _compared(operator: str, left: Value, right: Value) -> exp.Expr | None:
@@ -84,11 +84,11 @@ def _compared(operator: str, left: Value, right: Value) -> exp.Expr | None:
 
 
 def _compare_typed(operator: str, a: Value, b: Value) -> Value:
-    made = infix(_COMPARISON_NODES[operator], a.sql, b.sql)
+    test = infix(_COMPARISON_NODES[operator], a.sql, b.sql)
     # To DuckDB a NaN is the largest number, and equals itself.
     larger = {">": a, ">=": a, "<": b, "<=": b}.get(operator)
     if larger is None or larger.type is not REAL or larger.is_constant:
-        return bool_(made)
+        return bool_(test)
 
     def ordered(x: exp.Expr, y: exp.Expr) -> exp.Expr:
         return infix(exp.And, infix(_COMPARISON_NODES[operator], x, y), not_(fn("isnan", x if larger is a else y)))

@@ -24,13 +24,13 @@ FUNCTIONS, _add = table("series")
 
 
 def _map_elements(function: Callable[[Any], Any], values: list[Cell]) -> list[Any]:
-    made: list[Any] = []
+    results: list[Any] = []
     for value in values:
         try:
-            made.append(None if value is None else function(value))
+            results.append(None if value is None else function(value))
         except (ValueError, ArithmeticError):
-            made.append(None)
-    return made
+            results.append(None)
+    return results
 
 
 def _elementwise(name: str, function: Callable[[Any], Any]) -> Callable[..., Value]:
@@ -39,20 +39,20 @@ def _elementwise(name: str, function: Callable[[Any], Any]) -> Callable[..., Val
         return split_rows([*map(function, elements)], sizes)
 
     @udf(f"apl_{name}", [DYNAMIC], DYNAMIC, rows=rows)
-    def made(values: Any) -> list[Any]:
+    def over_elements(values: Any) -> list[Any]:
         return _map_elements(function, as_series(values))
 
-    return lambda context, values: made(values)
+    return lambda context, values: over_elements(values)
 
 
 def _map_pairs(function: Callable[[Any, Any], Any], left: Any, right: Any) -> list[Any]:
-    made: list[Any] = []
+    results: list[Any] = []
     for a, b in pairs_of(left, right):
         try:
-            made.append(None if a is None or b is None else function(a, b))
+            results.append(None if a is None or b is None else function(a, b))
         except (ValueError, ArithmeticError):
-            made.append(None)
-    return made
+            results.append(None)
+    return results
 
 
 def _map_pairs_of_rows(function: Callable[[Any, Any], Any]) -> Callable[[list[Any], list[Any]], list[Any]]:
@@ -60,9 +60,9 @@ def _map_pairs_of_rows(function: Callable[[Any, Any], Any]) -> Callable[[list[An
         try:
             lefts, rights, sizes = flatten_pairs(left, right)
         except LengthsDiffer:
-            made = [[*map(function, a, b)] for a, b in zip(left, right, strict=True)]
+            results = [[*map(function, a, b)] for a, b in zip(left, right, strict=True)]
             sizes = [*map(max, map(len, left), map(len, right))]
-            return [each + [None] * (size - len(each)) for each, size in zip(made, sizes, strict=True)]
+            return [each + [None] * (size - len(each)) for each, size in zip(results, sizes, strict=True)]
         return split_rows([*map(function, lefts, rights)], sizes)
 
     return rows
@@ -70,10 +70,10 @@ def _map_pairs_of_rows(function: Callable[[Any, Any], Any]) -> Callable[[list[An
 
 def _pairwise_function(name: str, function: Callable[[Any, Any], Any]) -> Callable[..., Value]:
     @udf(f"apl_{name}", [DYNAMIC, DYNAMIC], DYNAMIC, rows=_map_pairs_of_rows(function))
-    def made(left: Any, right: Any) -> list[Any]:
+    def over_pairs(left: Any, right: Any) -> list[Any]:
         return _map_pairs(function, left, right)
 
-    return lambda context, left, right: made(left, right)
+    return lambda context, left, right: over_pairs(left, right)
 
 
 def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Value]:

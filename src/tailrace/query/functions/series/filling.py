@@ -19,11 +19,11 @@ def _with_gaps(values: Any, missing: Any) -> list[Cell]:
 
 def _filled_forward(series: list[Cell]) -> list[Cell]:
     last: Cell = None
-    made = []
+    filled = []
     for each in series:
         last = each if each is not None else last
-        made.append(last)
-    return made
+        filled.append(last)
+    return filled
 
 
 @udf("apl_series_fill_const", [DYNAMIC, DYNAMIC, DYNAMIC], DYNAMIC, nulls=True)
@@ -49,17 +49,17 @@ def _fill_linear(values: Any, missing: Any, edges: bool | None, constant: Any) -
     known = [n for n, each in enumerate(series) if each is not None]
     if not known:
         return [constant] * len(series)
-    made: list[Any] = list(series)
+    filled: list[Any] = list(series)
     first, last = known[0], known[-1]
     if last - first >= len(known):
         for a, b in itertools.pairwise(known):
             for n in range(a + 1, b):
                 share = (n - a) / (b - a)
-                made[n] = float(made[a]) * (1 - share) + float(made[b]) * share
+                filled[n] = float(filled[a]) * (1 - share) + float(filled[b]) * share
     if edges is not False:
-        made[:first] = [made[first]] * first
-        made[last + 1 :] = [made[last]] * (len(made) - last - 1)
-    return made
+        filled[:first] = [filled[first]] * first
+        filled[last + 1 :] = [filled[last]] * (len(filled) - last - 1)
+    return filled
 
 
 # fmt: off

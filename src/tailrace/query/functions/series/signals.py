@@ -37,7 +37,7 @@ def _transforms(
         sizes = [max(len(a), len(b)) for a, b in zip(rows, others, strict=True)]
         rows = [row + [0.0] * (size - len(row)) for row, size in zip(rows, sizes, strict=True)]
         others = [row + [0.0] * (size - len(row)) for row, size in zip(others, sizes, strict=True)]
-    made: list[Any] = [None] * len(rows)
+    results: list[Any] = [None] * len(rows)
     for numbers, matrix in _by_length(rows):
         if not matrix.shape[1]:
             parts: Iterable[Any] = ([[], []] for _ in numbers)
@@ -45,11 +45,11 @@ def _transforms(
             if others:
                 [(_, imaginaries)] = _by_length([others[n] for n in numbers])
                 matrix = matrix + 1j * imaginaries
-            found = transform(matrix)
-            parts = map(list, zip(found.real.tolist(), found.imag.tolist(), strict=True))
+            transformed = transform(matrix)
+            parts = map(list, zip(transformed.real.tolist(), transformed.imag.tolist(), strict=True))
         for n, each in zip(numbers, parts, strict=True):
-            made[n] = each
-    return made
+            results[n] = each
+    return results
 
 
 def _fft_rows(real: list[Any], imaginary: list[Any]) -> list[Any]:
@@ -79,7 +79,7 @@ def _fir_rows(values: list[Any], coefficients: list[Any], normalize: list[bool],
     if only_value(normalize) and total:
         weights = weights / total
     start = (len(weights) - 1) // 2 if only_value(center) else 0
-    made: list[list[Any]] = [[] for _ in rows]
+    results: list[list[Any]] = [[] for _ in rows]
     for numbers, matrix in _by_length(rows):
         size = matrix.shape[1]
         filtered = np.zeros_like(matrix)
@@ -91,8 +91,8 @@ def _fir_rows(values: list[Any], coefficients: list[Any], normalize: list[bool],
                 else:
                     filtered[:, :shift] += weight * matrix[:, -shift:]
         for n, row in zip(numbers, filtered.tolist(), strict=True):
-            made[n] = row
-    return made
+            results[n] = row
+    return results
 
 
 @udf("apl_series_fir", [DYNAMIC, DYNAMIC, BOOL, BOOL], DYNAMIC, rows=_fir_rows)
@@ -106,33 +106,33 @@ _FEW_ROWS = 16  # below which a loop in Python is as fast as one over columns
 def _iir_rows(values: list[Any], numerators: list[Any], denominators: list[Any]) -> list[list[Any]]:
     rows = [*map(as_series, values)]
     ahead, back = numbers_of(only_value(numerators)), numbers_of(only_value(denominators))
-    made: list[list[Any]] = [[] for _ in rows]
+    results: list[list[Any]] = [[] for _ in rows]
     for numbers, matrix in _by_length(rows):
         if len(numbers) < _FEW_ROWS:
-            found = [_recursive(row, ahead, back) for row in matrix.tolist()]
+            filtered = [_recursive(row, ahead, back) for row in matrix.tolist()]
         else:
             with np.errstate(all="ignore"):
                 columns = _recursive([*matrix.T], ahead, back)
-            found = np.array(columns).T.tolist() if columns else [[] for _ in numbers]
-        for n, row in zip(numbers, found, strict=True):
-            made[n] = row
-    return made
+            filtered = np.array(columns).T.tolist() if columns else [[] for _ in numbers]
+        for n, row in zip(numbers, filtered, strict=True):
+            results[n] = row
+    return results
 
 
 def _recursive(series: list[Any], ahead: list[Number], back: list[Number]) -> list[Any]:
     """Return a filter over the elements of one series, or over the columns of many of one length."""
-    made: list[Any] = []
+    filtered: list[Any] = []
     for n in range(len(series)):
         total: Any = 0.0
         for k, weight in enumerate(ahead[: n + 1]):
             total = total + weight * series[n - k]
         fed_back: Any = 0.0
         for k, weight in enumerate(back[1 : n + 1], 1):
-            fed_back = fed_back + weight * made[n - k]
+            fed_back = fed_back + weight * filtered[n - k]
         if not back[0]:
             raise ZeroDivisionError("the first denominator is 0")
-        made.append((total - fed_back) / back[0])
-    return made
+        filtered.append((total - fed_back) / back[0])
+    return filtered
 
 
 @udf("apl_series_iir", [DYNAMIC, DYNAMIC, DYNAMIC], DYNAMIC, rows=_iir_rows)

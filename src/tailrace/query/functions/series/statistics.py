@@ -74,8 +74,8 @@ def _pearson_correlations(left: list[Any], right: list[Any]) -> list[Any]:
 @udf("apl_series_pearson_correlation", [DYNAMIC, DYNAMIC], REAL, rows=_pearson_correlations)
 def _pearson_correlation(left: Any, right: Any) -> float:
     pairs = _complete(left, right)
-    [found] = _pearson_correlations([[a for a, _ in pairs]], [[b for _, b in pairs]])
-    return float(found)
+    [correlation] = _pearson_correlations([[a for a, _ in pairs]], [[b for _, b in pairs]])
+    return float(correlation)
 
 
 @udf("apl_series_sum", [DYNAMIC], REAL)

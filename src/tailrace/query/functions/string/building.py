@@ -82,16 +82,16 @@ def _strcmp(context: Context, left: Value, right: Value) -> Value:
 
 
 def _strrep(context: Context, text: Value, count: Value, delimiter: Value | None) -> Value:
-    def repeated(t: exp.Expr, wanted: exp.Expr, d: exp.Expr) -> exp.Expr:
-        n = fn("least", wanted, number_node(MAX_REPEATS))
+    def repeated(t: exp.Expr, times: exp.Expr, d: exp.Expr) -> exp.Expr:
+        n = fn("least", times, number_node(MAX_REPEATS))
         size = infix(exp.Add, fn("strlen", t), fn("strlen", d))
         small = infix(exp.LTE, infix(exp.Mul, cast(size, "HUGEINT"), n), number_node(MAX_REPEATED_BYTES))
         fewer = infix(exp.Sub, n, number_node(1))
-        made = fn("concat", fn("repeat", fn("concat", t, d), fewer), t)
+        result = fn("concat", fn("repeat", fn("concat", t, d), fewer), t)
         return case(
-            (or_(is_null(t), is_null(wanted), is_null(d)), null_node("VARCHAR")),
-            (infix(exp.LTE, wanted, number_node(0)), text_node("")),
-            (small, made),
+            (or_(is_null(t), is_null(times), is_null(d)), null_node("VARCHAR")),
+            (infix(exp.LTE, times, number_node(0)), text_node("")),
+            (small, result),
         )
 
     return string(bind([text.sql, count.sql, (delimiter or literal("")).sql], repeated))

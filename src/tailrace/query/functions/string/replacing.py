@@ -71,12 +71,12 @@ def _trim_regex(name: str, before: bool, after: bool) -> Any:
             regexes.checked(regex, f"{name}()", 0)
 
         def trimmed(r: exp.Expr) -> exp.Expr:
-            made = text.sql
+            result = text.sql
             if before:
-                made = fn("regexp_replace", made, regexes.joined("^(?:", r, ")"), text_node(""))
+                result = fn("regexp_replace", result, regexes.joined("^(?:", r, ")"), text_node(""))
             if after:
-                made = fn("regexp_replace", made, regexes.joined("(?:", r, ")$"), text_node(""))
-            return made
+                result = fn("regexp_replace", result, regexes.joined("(?:", r, ")$"), text_node(""))
+            return result
 
         return string(with_regex(regex, f"{name}()", 0, trimmed))
 

@@ -62,14 +62,14 @@ def _url_of_parts(
         place = f"{place}:{port}"
     query = _formatted_query(query) if isinstance(query, dict) else _written_part(query)
     if not place:
-        made: str = urllib.parse.urlunsplit((scheme, place, path, query, fragment))
-        return made
+        url: str = urllib.parse.urlunsplit((scheme, place, path, query, fragment))
+        return url
     if path and not path.startswith("/"):
         path = "/" + path
-    made = f"{scheme}://{place}{path}" if scheme else f"//{place}{path}"
+    url = f"{scheme}://{place}{path}" if scheme else f"//{place}{path}"
     if query:
-        made = f"{made}?{query}"
-    return f"{made}#{fragment}" if fragment else made
+        url = f"{url}?{query}"
+    return f"{url}#{fragment}" if fragment else url
 
 
 def _written_part(value: Any) -> str:
@@ -82,11 +82,11 @@ _UNRESERVED_FIELDS = re.compile(r"[A-Za-z0-9_.~ -]*+=[A-Za-z0-9_.~ -]*+(?:&[A-Za
 def _formatted_query(query: dict[str, Any]) -> str:
     """As urllib.parse.urlencode() writes it, in a fraction of the time where nothing but blanks is to be encoded."""
     try:
-        made = "&".join(map("=".join, query.items()))
+        joined = "&".join(map("=".join, query.items()))
     except TypeError:  # a value is no text
         return urllib.parse.urlencode(query, doseq=True)
-    if made.count("=") == len(query) and _UNRESERVED_FIELDS.fullmatch(made):
-        return made.replace(" ", "+")
+    if joined.count("=") == len(query) and _UNRESERVED_FIELDS.fullmatch(joined):
+        return joined.replace(" ", "+")
     return urllib.parse.urlencode(query)
 
 
@@ -105,10 +105,10 @@ _PLAIN_URL = re.compile(
 
 @udf("apl_parse_url", [STRING], DYNAMIC, written=True)
 def parse_url(text: str) -> str:
-    found = _PLAIN_URL.fullmatch(text)
-    if found is None:
+    match = _PLAIN_URL.fullmatch(text)
+    if match is None:
         return _parsed_url(text)
-    scheme, username, password, host, port, path, query, name, value, other, second, fragment = found.groups("")
+    scheme, username, password, host, port, path, query, name, value, other, second, fragment = match.groups("")
     if port[:1] == "0":
         port = str(int(port))
     fields = ""
@@ -164,20 +164,20 @@ def _query(text: str) -> dict[str, Any]:
             simple = {}  # a field has two of them
         if len(simple) == len(parts):
             return simple
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part in parts:
         if not part:
             continue
         key, _, value = part.partition("=")
         if encoded:
             key, value = urllib.parse.unquote(key), urllib.parse.unquote(value)
-        if key not in found:
-            found[key] = value
-        elif isinstance(found[key], list):
-            found[key].append(value)
+        if key not in fields:
+            fields[key] = value
+        elif isinstance(fields[key], list):
+            fields[key].append(value)
         else:
-            found[key] = [found[key], value]
-    return found
+            fields[key] = [fields[key], value]
+    return fields
 
 
 @udf("apl_parse_urlquery", [STRING], DYNAMIC)
