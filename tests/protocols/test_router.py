@@ -403,8 +403,8 @@ def test_what_is_remembered_of_paths_and_hosts_is_bounded_in_bytes() -> None:
     for number in range(100):
         router.match("POST", b"/v1/%d" % number + b"x" * CACHED_PATH_BYTES, {b"host": b"y" * 2000 + b"%d" % number})
 
-    assert router._paths == {}
-    assert router._seen_hosts == {}
+    assert router._path_cache == {}
+    assert router._host_cache == {}
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ def test_the_paths_remembered_are_bounded() -> None:
         router.match("POST", f"/{number}".encode(), {})
 
     assert router.match("POST", b"/v1/ingest/a", {}).params == {"dataset": "a"}
-    assert len(router._paths) <= CACHED_PATHS
+    assert len(router._path_cache) <= CACHED_PATHS
 
 
 def test_a_429_has_the_full_set_of_limit_headers() -> None:

@@ -1,4 +1,4 @@
-"""Axiom's ingest protocol: JSON, NDJSON and CSV bodies for a dataset, answered with what became of them."""
+"""Axiom's ingest API: JSON, NDJSON and CSV bodies for a dataset."""
 
 import binascii
 import time
@@ -39,24 +39,24 @@ from tailrace.protocols.http import (
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
 JSON_TYPES = LINES_TYPES | {b"application/json"}
 CSV_TYPE = b"text/csv"
-# Of senders that say nothing of what they send, such as Cloudflare's Logpush: the first byte says it.
+# Of senders such as Cloudflare's Logpush, which do not declare JSON: the first byte decides.
 OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"})
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
-FIRST_BYTES = 1024  # of a body, in which its first one that is not white is looked for
+FIRST_BYTES = 1024  # of a body, in which its first byte that is not white space is searched
 TIME = "_time"
 DEFAULT_TIMES = TimeRule()
-RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
-ORGANISATION = b"x-axiom-org-id"  # which of its user's organisations a personal token is used for
+RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
+ORGANISATION = b"x-axiom-org-id"  # the organisation in which a personal token is used
 EVERY_DATASET = "*"  # in a token's capabilities
 _FIREHOSE_KEY = b"x-amz-firehose-access-key"
-_NOUNS = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
+_COLLECTIONS = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
 NO_LABELS: dict[str, Any] = {}
 
 
 class EventFailure(msgspec.Struct):
-    """One refused event, as the answer has it."""
+    """A refused event in an answer."""
 
-    timestamp: str  # RFC 3339, of the event where it is known, else when the request came
+    timestamp: str  # RFC 3339: of the event where it is known, else of the request
     error: str
 
 
@@ -79,13 +79,13 @@ class AxiomError(msgspec.Struct):
 
 
 async def ingest(request: Request, service: IngestService) -> Response:
-    """`POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
+    """Answer `POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
     grant = _grant(request, service)
     return await _ingest(request, service, grant, request.params["dataset"])
 
 
 async def ingest_edge(request: Request, service: IngestService) -> Response:
-    """`POST /v1/ingest/{dataset}`: as `ingest`, but for API tokens only, as Axiom's ingest endpoint is."""
+    """Answer `POST /v1/ingest/{dataset}` as `ingest` does, but for API tokens only, like Axiom's edge endpoint."""
     grant = _grant(request, service)
     if grant.kind != "api":
         raise Forbidden(
@@ -96,7 +96,7 @@ async def ingest_edge(request: Request, service: IngestService) -> Response:
 
 
 async def ingest_unnamed(request: Request, service: IngestService) -> Response:
-    """`POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
+    """Answer `POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
     grant = _grant(request, service)
     named = [name for name in grant.datasets if name != EVERY_DATASET]
     sendable = [name for name in named if allows(grant, capability="ingest", action="create", dataset=name)]
@@ -110,7 +110,7 @@ async def ingest_unnamed(request: Request, service: IngestService) -> Response:
 
 
 def _grant(request: Request, service: IngestService) -> Grant:
-    """Return what the token of a request may do, in the organisation that its header names; raise Unauthorized."""
+    """Return the grant of a request's token, in the organisation that its header names; raise Unauthorized."""
     organisation = request.header(ORGANISATION) or b""
     value = request.header(b"authorization")
     return service.access.authenticate(_password(value) or bearer(value), organisation.decode("latin-1"))
@@ -119,7 +119,7 @@ def _grant(request: Request, service: IngestService) -> Grant:
 def _password(value: bytes | None) -> str:
     """Return the password of Basic authentication, "" for any other.
 
-    In it a drain of Heroku has the token, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
+    A Heroku drain sends the token there, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
     """
     scheme, _, sent = (value or b"").partition(b" ")
     if scheme.lower() != b"basic":
@@ -197,7 +197,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
 
 
 def _is_csv(media: bytes) -> bool:
-    """Whether the body is CSV; raise UnsupportedMediaType for a type that is neither CSV nor JSON."""
+    """Return whether the body is CSV; raise UnsupportedMediaType for a type that is neither CSV nor JSON."""
     if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
         return False
     if media == CSV_TYPE:
@@ -206,7 +206,7 @@ def _is_csv(media: bytes) -> bool:
 
 
 def _is_lines(body: bytes, media: bytes) -> bool:
-    """Whether a body whose type says nothing is NDJSON, else a JSON array; raise UnsupportedMediaType for neither."""
+    """Return whether a body of an opaque type is NDJSON, not a JSON array; raise UnsupportedMediaType for neither."""
     first = body[:FIRST_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1] if body else b"["
     if first not in (b"{", b"["):
         raise _unsupported(media, ", or JSON by its first byte")
@@ -240,7 +240,7 @@ def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str
 
 
 def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
-    """Return the members of an X-Axiom-Event-Labels header, to which the rules for the fields of an event apply."""
+    """Return the members of an X-Axiom-Event-Labels header, which are checked like the fields of an event."""
     try:
         parsed = parse_json(value, times=DEFAULT_TIMES, limits=limits, received_ns=received_ns)
     except BadRequest as error:
@@ -264,7 +264,7 @@ def _failure(rejection: Rejection, received_ns: int) -> EventFailure:
 
 
 def render_error(error: TailraceError) -> Response:
-    """Return an error as Axiom's clients read it: `{"code", "message"}`, and when to come back."""
+    """Return an error as Axiom's clients read it: `{"code", "message"}`, and when to retry."""
     headers: list[tuple[bytes, bytes]] = []
     if error.retry_after_s is not None or error.retryable:
         wait_s = error.retry_after_s or RETRY_AFTER_S
@@ -306,8 +306,8 @@ _DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the A
 
 
 def claims(method: str, segments: Segments) -> PathClaim:
-    """Which paths under /v1 are Axiom's, beside those of its API."""
-    return PathClaim.OWN if len(segments) > 1 and segments[0] in _NOUNS else PathClaim.NONE
+    """Return whether a path under /v1 is Axiom's, in addition to those of its API."""
+    return PathClaim.OWN if len(segments) > 1 and segments[0] in _COLLECTIONS else PathClaim.NONE
 
 
 PROTOCOL = Protocol(

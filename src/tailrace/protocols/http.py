@@ -216,11 +216,11 @@ class Route(Struct, frozen=True):
 
 
 class PathClaim(IntEnum):
-    """How far a path under /v1 is a protocol's."""
+    """How strongly a protocol claims a path under /v1."""
 
     NONE = 0
-    ANY = 1  # it has this path as it has any other
-    OWN = 2  # a path of its documents; of two protocols that have it so, the one registered later
+    ANY = 1  # the path fits a pattern that any path fits
+    OWN = 2  # a path of its documents; of two protocols with the same, the one registered later has it
 
 
 Segments = tuple[str, ...]
@@ -232,40 +232,40 @@ def claims_nothing(method: str, segments: Segments) -> PathClaim:
 
 
 class Claims(Struct, frozen=True):
-    """By what a request for a path under /v1, which several protocols have, is known to be for this one.
+    """How a request for a path under /v1, which several protocols share, is recognised as one for this protocol.
 
     Header names are in lower case.
     """
 
     paths: Callable[[str, Segments], PathClaim] = claims_nothing  # of a method and the segments behind /v1
-    key_header: bytes = b""  # of its own, which carries a credential
-    bearer: bool = False  # whether the credential comes in Authorization too
+    key_header: bytes = b""  # its own header for a credential
+    bearer: bool = False  # whether the credential may be in Authorization too
     prefixes: tuple[bytes, ...] = ()  # of Authorization, which no other protocol's credential has
     headers: tuple[bytes, ...] = ()  # that only its clients send
-    instead: bytes = b""  # one of these, with the credential where Authorization is missing
-    absent: tuple[str, ...] = ()  # segments of what the vendor has there and this server has not
+    instead: bytes = b""  # one of these, which has the credential where Authorization is missing
+    absent: tuple[str, ...] = ()  # segments of the vendor's paths there that this server does not have
 
 
 class Protocol(Struct, frozen=True):
-    """A protocol: all that is its own."""
+    """A protocol: its routes, credentials, errors, options and documentation."""
 
     name: str
-    title: str  # as people write it
-    mount: str  # a path prefix under which every one of its routes is found too
+    title: str  # for people
+    mount: str  # a path prefix under which all of its routes are available too
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
     error: Any = None  # the type of the JSON body of its errors
     options: type[Struct] = NoOptions  # fields with a default, each Annotated with a Meta: its settings
     credentials: tuple[Credential, ...] = ()  # any one of them is enough
-    key: KeyKind | None = None  # what its keys are; None where it takes tokens
+    key: KeyKind | None = None  # the kind of its keys; None where it takes tokens
     key_usage: tuple[str, ...] = ()  # lines on how to use a key, with {url}, {key} and {target} to fill in
     own_paths: tuple[str, ...] = ()  # prefixes that no other protocol has
     hosts: tuple[str, ...] = ()  # the vendor's host names; "*.example.com" is every name under it
     claims: Claims = Claims()
     has_api: bool = False  # whether the management API is this protocol's: its paths, its tokens, its errors
-    fallback: Handler | None = None  # answers every path that no route has; without one it is 404
-    exact_slashes: bool = False  # an empty segment, also at the end, makes it another path
-    finish: Callable[[Request, IngestService, Response], Response] | None = None  # adds to every answer
+    fallback: Handler | None = None  # answers paths without a route; 404 without it
+    exact_slashes: bool = False  # whether an empty segment, also at the end, makes another path
+    finish: Callable[[Request, IngestService, Response], Response] | None = None  # completes every response
     request_headers: tuple[str, ...] = ()  # that pages of other origins may send
     response_headers: tuple[str, ...] = ()  # and read
-    same_origin: tuple[str, ...] = ()  # prefixes of paths where credentials are made, closed to other origins
+    same_origin: tuple[str, ...] = ()  # prefixes of paths that create credentials, closed to other origins
