@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _MAX_CACHED = 10_000  # credentials; a cache is emptied beyond
 
 
-class Credential(Struct, frozen=True):
+class CachedCredential(Struct, frozen=True):
     """A token or a key as it is cached."""
 
     hash: bytes
@@ -49,7 +49,7 @@ class Access:
         """`kinds` are the kinds of keys that can be created."""
         self._database = database
         self._clock = clock
-        self._credentials: dict[bytes, Credential] = {}  # by hash
+        self._credentials: dict[bytes, CachedCredential] = {}  # by hash
         self._unknown: set[bytes] = (
             set()
         )  # hashes that match no credential: a client with a revoked one goes on sending
@@ -122,7 +122,7 @@ class Access:
             return None
         return grant.protocol if isinstance(grant, KeyGrant) else ""
 
-    def _credential(self, secret: str, what: str) -> Credential:
+    def _credential(self, secret: str, what: str) -> CachedCredential:
         self._check_invalidation()
         digest = hash_of(secret)
         credential = self._credentials.get(digest)
@@ -136,11 +136,11 @@ class Access:
             raise Unauthorized(f"the {what} has expired")
         return credential
 
-    def _read_credential(self, connection: Connection, digest: bytes) -> Credential | None:
+    def _read_credential(self, connection: Connection, digest: bytes) -> CachedCredential | None:
         token = connection.execute(select(tokens).where(tokens.c.hash == digest)).first()
         if token is not None:
             grants = _token_grants(connection, token, self._owner_of)
-            return Credential(
+            return CachedCredential(
                 token.hash,
                 expiry_s(token.expires_at),
                 next(iter(grants.values())),
@@ -150,9 +150,9 @@ class Access:
         if key is None:
             return None
         grant = key_grant(key, self._owner_of)
-        return Credential(key.hash, grant.expires_s, grant)
+        return CachedCredential(key.hash, grant.expires_s, grant)
 
-    def _cache_credential(self, digest: bytes, credential: Credential | None) -> None:
+    def _cache_credential(self, digest: bytes, credential: CachedCredential | None) -> None:
         if credential is None:
             if len(self._unknown) >= _MAX_CACHED:
                 self._unknown.clear()
