@@ -13,7 +13,8 @@ SOURCE = Path(tailrace.__file__).parent
 OF_THE_API = ("access/", "api/", "cli/", "monitors/", "query/")
 OTHERS = {
     "__init__.py": "the first line of the package names whose clients it is for",
-    "server/app.py": "X-Axiom-Trace-Id and X-Axiom-History-Query-Id, headers of the API's answers",
+    "server/app.py": "X-Axiom-Trace-Id, a header of every answer",
+    "server/cross_origin.py": "X-Axiom-Trace-Id and X-Axiom-History-Query-Id, headers of the API's answers",
     "server/recorder.py": "how the API's tokens look, so that none is in a log",
     "events/errors.py": "the status of a query that is missing, by which a client of the API knows its token",
     "events/outcome.py": "X-Axiom-Trace-Id, a header of every answer",
