@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from support.pages import DOCS, run_commands
 
 from tailrace.access.sessions import BURST_S, MAX_DELAY_S, MAX_LIVE, RATE_BYTES_PER_S, SESSION_MS
-from tailrace.protocols.datamix import MAX_AGE_MS, MAX_AHEAD_MS, MAX_KEY_BODY_BYTES
+from tailrace.protocols.datamix import MAX_KEY_BODY_BYTES
+from tailrace.protocols.datamix_messages import MAX_AGE_MS, MAX_AHEAD_MS
 
 if TYPE_CHECKING:
     from conftest import Server

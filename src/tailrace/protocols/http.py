@@ -110,7 +110,7 @@ class IngestService(typing.Protocol):
         ...
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
-        """`work()`, run beside the event loop when it is as much as `size` bytes of sound events are."""
+        """Return `work()`, run beside the event loop when it is as much as `size` bytes of valid events are."""
         ...
 
     async def ingest(

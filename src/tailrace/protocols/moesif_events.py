@@ -26,7 +26,7 @@ MAX_EVENT_BYTES = 1024 * 1024  # Moesif's limit for one event: beyond, large bod
 MAX_TRANSACTION_ID_CHARS = 256  # as each is remembered; Moesif's have 36
 KEPT_BODY_BYTES = 450 * 1024  # of a body that is parsed, before base64
 
-_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _UNTIMED = TimeRule(field="_moesif_time")  # no event has this: times are read from request.time
 _TIMED = TimeRule(field="request.time")
 
@@ -161,7 +161,7 @@ def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], S
     heads: Sequence[Any] | None
     try:
         heads = kind.decoder.decode_lines(ndjson)
-    except _REFUSED:
+    except _DECODE_ERRORS:
         heads = None
     marked: set[int] = set()
     if heads is None:
@@ -184,7 +184,7 @@ def _most_bytes(limits: Limits) -> int:
 def _fits(line: bytes, kind: Kind) -> bool:
     try:
         kind.decoder.decode(line)
-    except _REFUSED:
+    except _DECODE_ERRORS:
         return False
     return True
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tailrace.events import BadRequest, ParsedBatch, TooLarge
 from tailrace.parsing import Limits
-from tailrace.protocols.datamix import Flaw, LogMessage, judge, read_logs
+from tailrace.protocols.datamix_messages import InvalidMessage, LogMessage, messages_to_batch, read_logs
 
 LIMITS = Limits()
 NOW_MS = 1_790_000_000_123
@@ -49,7 +49,7 @@ def as_form(messages: list[Any]) -> bytes:
 def parse(body: bytes, limits: Limits = LIMITS) -> ParsedBatch:
     sent = read_logs(body, limits)
     assert sent.logs is not None
-    return judge(sent.logs, sent.indexes, size=sent.size, received_ns=NOW_NS, limits=limits)
+    return messages_to_batch(sent.logs, sent.indexes, size=sent.size, received_ns=NOW_NS, limits=limits)
 
 
 def events(found: ParsedBatch) -> list[dict[str, Any]]:
@@ -496,7 +496,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
             sent = read_logs(given_body, LIMITS)
         except BadRequest:
             continue
-        assert all(isinstance(log, LogMessage | Flaw) for log in sent.logs or ())
+        assert all(isinstance(log, LogMessage | InvalidMessage) for log in sent.logs or ())
 
 
 @given(st.lists(st.fixed_dictionaries({"level": st.just("info"), "timestamp": times, "message": texts}), max_size=8))
