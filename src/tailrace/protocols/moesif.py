@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -10,15 +10,14 @@ from msgspec import Meta, Struct
 from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
 from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
+from tailrace.protocols import moesif_docs as docs
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
     WORST_CASE_FACTOR,
-    BodyDoc,
     Claims,
     Credential,
     Handler,
     IngestService,
-    ParameterDoc,
     PathClaim,
     Protocol,
     Request,
@@ -27,6 +26,7 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
 )
+from tailrace.protocols.moesif_docs import Accepted, Config, MoesifError, Probed, RefusedElement
 from tailrace.protocols.moesif_entities import (
     COMPANY,
     PRIMARY_KEY,
@@ -69,52 +69,7 @@ class MoesifOptions(Struct, frozen=True):
     ] = 0.0
 
 
-class RefusedElement(Struct, frozen=True):
-    """A refused element of an array, in an answer."""
-
-    index: int
-    reason: str
-
-
-class Accepted(Struct, frozen=True):
-    """The answer when all or some elements were stored."""
-
-    accepted: int
-    rejected: list[RefusedElement]
-
-
-class MoesifError(Struct, frozen=True, omit_defaults=True):
-    """The body of every error."""
-
-    error: str
-    message: str
-    rejected: list[RefusedElement] | None = None  # when the body was valid JSON, but no element was valid
-
-
-class Config(Struct, frozen=True):
-    """The configuration that SDKs fetch at their start; their strict decoders need every key, and integers."""
-
-    org_id: str
-    app_id: str
-    sample_rate: int = 100
-    block_bot_traffic: bool = False
-    user_sample_rate: dict[str, int] = {}
-    company_sample_rate: dict[str, int] = {}
-    user_rules: dict[str, Any] = {}
-    company_rules: dict[str, Any] = {}
-    ip_addresses_blocked_by_name: dict[str, str] = {}
-    regex_config: list[Any] = []
-    billing_config_jsons: dict[str, str] = {}
-
-
-class Probed(Struct, frozen=True):
-    """The answer of the health probe."""
-
-    status: bool
-    region: str
-
-
-class Tagged(Struct, frozen=True):
+class TaggedDocument(Struct, frozen=True):
     """A document that SDKs cache, with its entity tag."""
 
     body: bytes
@@ -122,13 +77,13 @@ class Tagged(Struct, frozen=True):
 
 
 @lru_cache(maxsize=10_000)
-def config_of(organisation: str, application: str) -> Tagged:
+def config_of(organisation: str, application: str) -> TaggedDocument:
     """Return the configuration of an application; the same in every run."""
     return _tagged(msgspec.json.encode(Config(organisation, application)))
 
 
-def _tagged(body: bytes) -> Tagged:
-    return Tagged(body, hashlib.sha256(body).hexdigest()[:TAG_LENGTH].encode())
+def _tagged(body: bytes) -> TaggedDocument:
+    return TaggedDocument(body, hashlib.sha256(body).hexdigest()[:TAG_LENGTH].encode())
 
 
 RULES = _tagged(b"[]")
@@ -282,7 +237,7 @@ async def answer(accepted: int, rejections: tuple[Rejection, ...], service: Inge
     """Return 201 where something was stored or nothing sent; 400 where all of it was refused."""
 
     def render() -> Response:
-        refused = [RefusedElement(each.index, each.reason) for each in rejections]
+        refused = [RefusedElement(rejection.index, rejection.reason) for rejection in rejections]
         if accepted or not refused:
             return Response(201, msgspec.json.encode(Accepted(accepted, refused)))
         first = refused[0]
@@ -304,7 +259,7 @@ async def rules(request: Request, service: IngestService) -> Response:
     return _unless_cached(request, RULES)
 
 
-def _unless_cached(request: Request, document: Tagged) -> Response:
+def _unless_cached(request: Request, document: TaggedDocument) -> Response:
     cached_tags = [
         tag.strip().removeprefix(b"W/").strip(b'"') for tag in (request.header(b"if-none-match") or b"").split(b",")
     ]
@@ -340,169 +295,27 @@ def render_error(error: TailraceError) -> Response:
     return Response(error.status, msgspec.json.encode(MoesifError(error.code, error.message)), headers=headers)
 
 
-class CallRequest(Struct):
-    """The request of an API call; other members are stored too. The client's address is taken where none is given."""
-
-    time: str
-    uri: str
-    verb: str
-    ip_address: str | None = None
-
-
-class CallResponse(Struct):
-    """The response of an API call."""
-
-    time: str
-    status: int | str
-
-
-class ApiCall(Struct):
-    """An API call; other members are stored too."""
-
-    request: CallRequest
-    response: CallResponse | None = None
-    transaction_id: str | None = None  # makes it idempotent
-    user_id: str | int | float | None = None
-    company_id: str | int | float | None = None
-
-
-class ActionRequest(Struct):
-    """The page of an action."""
-
-    uri: str
-    time: str | None = None
-
-
-class Action(Struct):
-    """A custom action; other members are stored too."""
-
-    action_name: str
-    request: ActionRequest
-    transaction_id: str | None = None  # makes it idempotent
-    user_id: str | int | float | None = None
-    company_id: str | int | float | None = None
-
-
-class UserState(Struct):
-    """A change of a user, with one of the two ids; other members are stored too."""
-
-    user_id: str | int | float | None = None
-    anonymous_id: str | int | float | None = None
-    company_id: str | int | float | None = None
-    metadata: dict[str, Any] | None = None
-
-
-class CompanyState(Struct):
-    """A change of a company; other members are stored too."""
-
-    company_id: str | int | float
-    metadata: dict[str, Any] | None = None
-
-
-class SubscriptionState(Struct):
-    """A change of a subscription; `status` is needed where it is sent alone. Other members are stored too."""
-
-    subscription_id: str | int | float
-    company_id: str | int | float
-    status: str | int | float | None = None
-    metadata: dict[str, Any] | None = None
-
-
-_CALL = {
-    "request": {"time": "2026-01-02T03:04:05Z", "uri": "https://api.example.com/items", "verb": "GET"},
-    "response": {"time": "2026-01-02T03:04:05.120Z", "status": 200},
-    "user_id": "u1",
-}
-_ACTION = {"action_name": "Signed Up", "request": {"uri": "https://example.com/"}, "user_id": "u1"}
-_USER = {"user_id": "u1", "company_id": "c1", "metadata": {"plan": "free"}}
-_COMPANY = {"company_id": "c1", "metadata": {"size": 12}}
-_SUBSCRIPTION = {"subscription_id": "s1", "company_id": "c1", "status": "active"}
-_REFUSALS = (400, 401, 404, 408, 413, 415, 429, 503)
-
-
-def _doc(about: str, kind: Any, example: dict[str, Any], *, single: bool) -> RouteDoc:
-    sent = BodyDoc(kind, example) if single else BodyDoc(list[kind], [example])
-    return RouteDoc(about, {201: Accepted}, {"application/json": sent}, _REFUSALS)
-
-
-def _doc_otlp(signal: Signal) -> RouteDoc:
-    resource = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}[signal]
-    return RouteDoc(
-        about=f"Takes OTLP {signal}.",
-        answers={200: dict[str, Any]},
-        bodies={
-            "application/json": BodyDoc(dict[str, Any], {resource: []}),
-            "application/x-protobuf": BodyDoc({"contentMediaType": "application/x-protobuf"}, ""),
-        },
-        refusals=_REFUSALS,
-        media={"application/x-protobuf": {}},
-    )
-
-
-_IF_NONE_MATCH = ParameterDoc("If-None-Match", "The tag of the document that the client has.", where="header")
-_DOC_CONFIG = RouteDoc("The configuration of the application.", {200: Config, 304: None}, {}, (401,), (_IF_NONE_MATCH,))
-_DOC_RULES = RouteDoc(
-    "The governance rules: there are none.", {200: list[Any], 304: None}, {}, (401,), (_IF_NONE_MATCH,)
-)
-_DOC_PROBE = RouteDoc("Whether events are let through.", {200: Probed}, refusals=(503,), credential=False)
-_DOC_EVENT = _doc("Takes one API call.", ApiCall, _CALL, single=True)
-_DOC_EVENTS = _doc("Takes several API calls.", ApiCall, _CALL, single=False)
-
 _ROUTES: tuple[tuple[str, str, Handler, RouteDoc], ...] = (
-    ("POST", "/events", events(CALL, single=True), _DOC_EVENT),
-    ("POST", "/events/batch", events(CALL, single=False), _DOC_EVENTS),
-    ("POST", "/actions", events(ACTION, single=True), _doc("Takes one custom action.", Action, _ACTION, single=True)),
-    (
-        "POST",
-        "/actions/batch",
-        events(ACTION, single=False),
-        _doc("Takes several custom actions.", Action, _ACTION, single=False),
-    ),
-    (
-        "POST",
-        "/users",
-        states(USER, single=True),
-        _doc("Creates a user, or changes what is sent of it.", UserState, _USER, single=True),
-    ),
-    (
-        "POST",
-        "/users/batch",
-        states(USER, single=False),
-        _doc("Creates users, or changes what is sent of them.", UserState, _USER, single=False),
-    ),
-    (
-        "POST",
-        "/companies",
-        states(COMPANY, single=True),
-        _doc("Creates a company, or changes what is sent of it.", CompanyState, _COMPANY, single=True),
-    ),
-    (
-        "POST",
-        "/companies/batch",
-        states(COMPANY, single=False),
-        _doc("Creates companies, or changes what is sent of them.", CompanyState, _COMPANY, single=False),
-    ),
-    (
-        "POST",
-        "/subscriptions",
-        states(SUBSCRIPTION, single=True),
-        _doc("Creates a subscription, or changes what is sent of it.", SubscriptionState, _SUBSCRIPTION, single=True),
-    ),
-    (
-        "POST",
-        "/subscriptions/batch",
-        states(SUBSCRIPTION, single=False),
-        _doc("Creates subscriptions, or changes what is sent of them.", SubscriptionState, _SUBSCRIPTION, single=False),
-    ),
-    ("POST", "/traces", otlp("traces"), _doc_otlp("traces")),
-    ("POST", "/logs", otlp("logs"), _doc_otlp("logs")),
+    ("POST", "/events", events(CALL, single=True), docs.CALL_DOC),
+    ("POST", "/events/batch", events(CALL, single=False), docs.CALLS_DOC),
+    ("POST", "/actions", events(ACTION, single=True), docs.ACTION_DOC),
+    ("POST", "/actions/batch", events(ACTION, single=False), docs.ACTIONS_DOC),
+    ("POST", "/users", states(USER, single=True), docs.USER_DOC),
+    ("POST", "/users/batch", states(USER, single=False), docs.USERS_DOC),
+    ("POST", "/companies", states(COMPANY, single=True), docs.COMPANY_DOC),
+    ("POST", "/companies/batch", states(COMPANY, single=False), docs.COMPANIES_DOC),
+    ("POST", "/subscriptions", states(SUBSCRIPTION, single=True), docs.SUBSCRIPTION_DOC),
+    ("POST", "/subscriptions/batch", states(SUBSCRIPTION, single=False), docs.SUBSCRIPTIONS_DOC),
+    ("POST", "/traces", otlp("traces"), docs.otlp_doc("traces")),
+    ("POST", "/logs", otlp("logs"), docs.otlp_doc("logs")),
     # Moesif's documents have the signal in the base address, to which exporters append it.
-    ("POST", "/traces/v1/traces", otlp("traces"), _doc_otlp("traces")),
-    ("POST", "/logs/v1/logs", otlp("logs"), _doc_otlp("logs")),
-    ("GET", "/config", config, _DOC_CONFIG),
-    ("GET", "/rules", rules, _DOC_RULES),
+    ("POST", "/traces/v1/traces", otlp("traces"), docs.otlp_doc("traces")),
+    ("POST", "/logs/v1/logs", otlp("logs"), docs.otlp_doc("logs")),
+    ("GET", "/config", config, docs.CONFIG_DOC),
+    ("GET", "/rules", rules, docs.RULES_DOC),
 )
 
+_small_batch = events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES)
 _KEY_EXAMPLE = r"{\"request\":{\"time\":\"$(date -u +%FT%TZ)\",\"verb\":\"GET\",\"uri\":\"https://example.com/\"}}"
 _COLLECTIONS = frozenset({"events", "actions", "users", "companies", "subscriptions"})
 _READ_PATHS = frozenset({"config", "rules"})
@@ -524,14 +337,14 @@ PROTOCOL = Protocol(
     title="Moesif",
     mount="/moesif",
     routes=(
-        Route("POST", "/moesifapi/events", events(CALL, single=True), _DOC_EVENT),
-        Route("POST", "/moesifapi/events/batch", events(CALL, single=False, max_bytes=SMALL_BATCH_BYTES), _DOC_EVENTS),
+        Route("POST", "/moesifapi/events", events(CALL, single=True), docs.CALL_DOC),
+        Route("POST", "/moesifapi/events/batch", _small_batch, docs.CALLS_DOC),
         *(
             Route(method, base + path, handler, doc)
             for base in ("/v1", "/collector/v1")
             for method, path, handler, doc in _ROUTES
         ),
-        Route("GET", "/health/probe", probe, _DOC_PROBE),
+        Route("GET", "/health/probe", probe, docs.PROBE_DOC),
     ),
     render_error=render_error,
     options=MoesifOptions,
