@@ -18,11 +18,12 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
     "values": {"apl"},
     "functions": {"apl", "wildcards", "values"},
     "fields": {"values"},
+    "arrow_json": set(),
     "sources": {"fields"},
     "sql": {"fields", "sources"},
     "compile": {"apl", "wildcards", "values", "functions", "fields", "sources"},
     "settings": set(),
-    "engines": {"settings", "values", "functions", "fields", "sources", "sql"},
+    "engines": {"settings", "arrow_json", "values", "functions", "fields", "sources", "sql"},
 }
 
 

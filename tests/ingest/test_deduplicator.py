@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.events import DiskFull, ParsedBatch, Receipt
 from tailrace.ingest.deduplicator import Deduplicator
-from tailrace.query import Stored
+from tailrace.query import StoredValue
 
 SECOND_NS = 1_000_000_000
 
@@ -17,7 +17,7 @@ class Log:
     """A dataset: what was taken, and whether taking waits or fails."""
 
     def __init__(self) -> None:
-        self.stored: list[Stored] = []
+        self.stored: list[StoredValue] = []
         self.lines: list[bytes] = []
         self.reads: list[int] = []  # how many ids each read was for; 0 for the newest
         self.now_ns = 0
@@ -32,10 +32,10 @@ class Log:
         lines = parsed.events.splitlines()
         assert len(lines) == parsed.count == len(parsed.times)
         self.lines += lines
-        self.stored += [Stored(line.decode(), self.now_ns) for line in lines]
+        self.stored += [StoredValue(line.decode(), self.now_ns) for line in lines]
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, 1)
 
-    async def read(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
+    async def read(self, dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         self.reads.append(len(among))
         await asyncio.sleep(0)
         recent = [each for each in self.stored if each.received_ns >= since_ns]
@@ -125,7 +125,7 @@ def test_a_client_that_hangs_up_leaves_nothing_half_done() -> None:
 def test_the_dataset_is_read_once_and_again_after_a_failure() -> None:
     async def run() -> None:
         log = Log()
-        log.stored = [Stored("old", -5 * SECOND_NS), Stored("gone", -11 * SECOND_NS)]
+        log.stored = [StoredValue("old", -5 * SECOND_NS), StoredValue("gone", -11 * SECOND_NS)]
         once = Deduplicator(log.read)
         failing = Deduplicator(fail)
         with pytest.raises(DiskFull):
@@ -136,7 +136,7 @@ def test_the_dataset_is_read_once_and_again_after_a_failure() -> None:
         assert log.reads == [0]
         assert sorted(texts(log)) == ["0", "1", "2", "3", "4", "gone"]
 
-    async def fail(dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
+    async def fail(dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         raise DiskFull("unreadable")
 
     asyncio.run(run())

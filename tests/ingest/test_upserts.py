@@ -11,7 +11,7 @@ from msgspec import Raw
 from tailrace.events import DiskFull, ParsedBatch, Receipt, Rejection
 from tailrace.events.upserts import Upsert
 from tailrace.ingest.upserts import UpsertStore
-from tailrace.query import State
+from tailrace.query import CurrentState
 
 
 class Table:
@@ -33,7 +33,7 @@ class Table:
         self.rows += [msgspec.json.decode(line) for line in parsed.events.splitlines()]
         return Receipt(parsed.count, (), parsed.processed_bytes, 1)
 
-    async def read(self, dataset: str, ids: Collection[str]) -> dict[str, State]:
+    async def read(self, dataset: str, ids: Collection[str]) -> dict[str, CurrentState]:
         self.reads.append(sorted(ids))
         await asyncio.sleep(0)
         found = {}
@@ -41,7 +41,7 @@ class Table:
             if row["id"] in ids:
                 members = {name: Raw(msgspec.json.encode(value)) for name, value in row.items()}
                 members.pop("id")
-                found[row["id"]] = State(msgspec.json.decode(members.pop("_revision")), members)
+                found[row["id"]] = CurrentState(msgspec.json.decode(members.pop("_revision")), members)
         return found
 
     async def send(self, states: UpsertStore, identity: str, **members: Any) -> list[Rejection]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from tailrace.events import Batch
 from tailrace.query.apl.times import datetime_ns
 from tailrace.query.apl_result import AplTable
-from tailrace.query.results import is_json
+from tailrace.query.arrow_json import is_json
 from tailrace.query.values import timespan_text
 
 DIRECTORY = Path(__file__).parent / "golden"

@@ -21,8 +21,8 @@ from support.events import batch
 from tailrace.query import QueryLimits
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplTable
+from tailrace.query.arrow_json import is_json
 from tailrace.query.reference import apl_reference
-from tailrace.query.results import is_json
 from tailrace.query.run import run_apl
 
 START = datetime(2026, 3, 5, 22, 58, 30, 250_000, UTC)

@@ -9,7 +9,7 @@ from query.kit import Desk
 
 from tailrace.query import AplRequest, AplResult, run_apl
 from tailrace.query.apl.errors import AplError
-from tailrace.query.results import is_json
+from tailrace.query.arrow_json import is_json
 
 MANY = 300
 ATTRS = {"a.b": 1, "c": {"d": "x", "e": {"f": True}}, "tags": [1, {"z": 2}]}

@@ -101,13 +101,13 @@ def test_a_limit_in_the_query_takes_the_same_rows(desk: Desk) -> None:
 
 def test_a_dataset_beyond_the_page_is_not_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    whole = duckdb._Session.whole
+    whole = duckdb.DuckDBSession.whole
 
-    def noted(self: duckdb._Session, text: str) -> pa.Table:
+    def noted(self: duckdb.DuckDBSession, text: str) -> pa.Table:
         asked.append(text)
         return whole(self, text)
 
-    monkeypatch.setattr(duckdb._Session, "whole", noted)
+    monkeypatch.setattr(duckdb.DuckDBSession, "whole", noted)
     run(desk, "union set* | project n, old", 5)
 
     assert "hot_4" in asked[-1]

@@ -11,14 +11,14 @@ import numpy as np
 from msgspec import Struct
 
 from tailrace.events import ParsedBatch, Receipt
-from tailrace.query import Stored
+from tailrace.query import StoredValue
 
 MAX_REMEMBERED = 1_000_000  # ids, in equal shares of the datasets; older ones are looked up in the dataset
 MIN_SHARE = 10_000  # ids of one dataset, however many datasets there are
 MAX_EVICTED = 200_000  # ids at a time, which bounds the time that it takes from one request
 
 Ingest = Callable[[ParsedBatch], Awaitable[Receipt]]
-Read = Callable[[str, int, Collection[str]], Awaitable[list[Stored]]]
+Read = Callable[[str, int, Collection[str]], Awaitable[list[StoredValue]]]
 """Reads the ids stored in a dataset since a time (ns), oldest first: the newest MAX_REMEMBERED, or those given."""
 
 
@@ -138,7 +138,7 @@ class Deduplicator:
             known.since_ns = max(known.since_ns, known.received_ns.pop(first) + 1)
 
 
-def _by_id(rows: Sequence[Stored]) -> dict[str, int]:
+def _by_id(rows: Sequence[StoredValue]) -> dict[str, int]:
     return {each.value: each.received_ns for each in rows}
 
 

@@ -46,7 +46,7 @@ from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import Log
 from tailrace.parsing import Limits
-from tailrace.query import DuckDB, State, Stored, current_states, stored_values
+from tailrace.query import CurrentState, DuckDB, StoredValue, current_states, stored_values
 from tailrace.tail import Tails
 
 T = TypeVar("T")
@@ -302,15 +302,15 @@ class LogIngestService:
             self._loop.call_soon(self._append_waiting)
         return await future
 
-    async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[Stored]:
-        def look_up(engine: DuckDB) -> list[Stored]:
+    async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
+        def look_up(engine: DuckDB) -> list[StoredValue]:
             return stored_values(
                 self._lake, engine, dataset, TRANSACTION_ID, since_ns=since_ns, most=MAX_REMEMBERED, among=among
             )
 
         return await self._lookups.run(look_up)
 
-    async def _current_states(self, dataset: str, ids: Collection[str]) -> dict[str, State]:
+    async def _current_states(self, dataset: str, ids: Collection[str]) -> dict[str, CurrentState]:
         return await self._lookups.run(lambda engine: current_states(self._lake, engine, dataset, ids))
 
     def uncommitted(self, dataset: str) -> int:

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from tailrace.events import ParsedBatch, Receipt, Rejection, TailraceError
 from tailrace.events.upserts import MAX_STATE_BYTES, MAX_STATE_FIELDS, Merge, Upsert
 from tailrace.lake import REVISION
-from tailrace.query import State
+from tailrace.query import CurrentState
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ SLICE_BYTES = 4 * 1024 * 1024  # of states that are merged before other requests
 
 T = TypeVar("T")
 
-Read = Callable[[str, Collection[str]], Awaitable[dict[str, State]]]
+Read = Callable[[str, Collection[str]], Awaitable[dict[str, CurrentState]]]
 """Reads the states of ids from a dataset."""
 
 
@@ -77,7 +77,7 @@ class UpsertStore:
         self._max_bytes = min(max_event_bytes, MAX_STATE_BYTES)
         self._max_cached_bytes = max_cached_bytes
         self._datasets: dict[str, _UpsertDataset] = {}
-        self._cache: OrderedDict[tuple[str, int, str], tuple[State, int]] = OrderedDict()  # with its size
+        self._cache: OrderedDict[tuple[str, int, str], tuple[CurrentState, int]] = OrderedDict()  # with its size
         self._cached_bytes = 0
 
     async def upsert(
@@ -130,7 +130,7 @@ class UpsertStore:
 
     async def _store(self, dataset: _UpsertDataset, group: list[_UpsertRequest]) -> None:
         wanted = {upsert.id for request in group for upsert in request.upserts}
-        states: dict[str, State] = {}
+        states: dict[str, CurrentState] = {}
         sizes: dict[str, int] = {}
         for each in wanted:
             if (cached := self._cache.get((*_key(dataset), each))) is not None:
@@ -158,13 +158,13 @@ class UpsertStore:
         for each, line in changed.items():
             self._cache_state((*_key(dataset), each), states[each], len(line))
 
-    def _cache_state(self, key: tuple[str, int, str], state: State, size: int) -> None:
+    def _cache_state(self, key: tuple[str, int, str], state: CurrentState, size: int) -> None:
         size += STATE_OVERHEAD_BYTES
         self._evict(key)
         self._cached_bytes += size
         # Copied, or each state would keep the whole body of its request in memory.
         members = {name: Raw(bytes(value)) for name, value in state.members.items()}
-        self._cache[key] = (State(state.revision, members), size)
+        self._cache[key] = (CurrentState(state.revision, members), size)
         while self._cached_bytes > self._max_cached_bytes:
             _, (_, freed) = self._cache.popitem(last=False)
             self._cached_bytes -= freed
@@ -196,15 +196,15 @@ def _slices(
 
 def _merge(
     part: Sequence[tuple[_UpsertRequest, Upsert]],
-    states: dict[str, State],
+    states: dict[str, CurrentState],
     changed: dict[str, bytes],
     primary_key: str,
     max_bytes: int,
 ) -> None:
     """Merge the upserts into the states, and put the rows to be written into `changed`."""
     for request, upsert in part:
-        before = states.get(upsert.id, State(0, {}))
-        after = State(before.revision + 1, request.merge(before.members, upsert.members))
+        before = states.get(upsert.id, CurrentState(0, {}))
+        after = CurrentState(before.revision + 1, request.merge(before.members, upsert.members))
         line = _line(primary_key, upsert.id, after)
         if len(line) > max_bytes or len(after.members) > MAX_STATE_FIELDS:
             reason = (
@@ -223,7 +223,7 @@ def _fail(group: list[_UpsertRequest], error: Exception) -> None:
         request.done.exception()  # marks it as retrieved, if nobody waits any more
 
 
-def _line(primary_key: str, identity: str, state: State) -> bytes:
+def _line(primary_key: str, identity: str, state: CurrentState) -> bytes:
     return msgspec.json.encode({primary_key: identity, REVISION: state.revision, **state.members})
 
 

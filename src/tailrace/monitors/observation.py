@@ -11,7 +11,7 @@ from tailrace.monitors.evaluation import MatchedEvent, Point
 from tailrace.monitors.template_functions import as_text
 from tailrace.query.answers import cells
 from tailrace.query.apl_result import AplTable
-from tailrace.query.results import is_json
+from tailrace.query.arrow_json import is_json
 
 TIME = "_time"
 _KEYS = frozenset({"string", "boolean"})  # types of columns that name a group where the groups are not known

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from tailrace.query.apl_request import AplRequest
     from tailrace.query.apl_result import AplResult
     from tailrace.query.engines.duckdb import DuckDB
-    from tailrace.query.engines.engine import Engine, Interrupt
+    from tailrace.query.engines.engine import Engine
+    from tailrace.query.engines.interrupt import Interrupt
     from tailrace.query.engines.processes import QueryProcesses
     from tailrace.query.engines.spawner import Spawner
     from tailrace.query.functions import ReferenceData, UnusableFile, read_reference_data
-    from tailrace.query.lookup import State, Stored, current_states, stored_values
+    from tailrace.query.lookup import CurrentState, StoredValue, current_states, stored_values
     from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
     from tailrace.query.run import run_apl
     from tailrace.query.run_select import run_sql
@@ -23,6 +24,7 @@ else:
 __all__ = [
     "AplRequest",
     "AplResult",
+    "CurrentState",
     "DuckDB",
     "Engine",
     "Interrupt",
@@ -32,8 +34,7 @@ __all__ = [
     "ReferenceFiles",
     "Result",
     "Spawner",
-    "State",
-    "Stored",
+    "StoredValue",
     "UnusableFile",
     "current_states",
     "read_reference_data",

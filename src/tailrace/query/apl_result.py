@@ -47,7 +47,7 @@ class AplTable(Struct, frozen=True, eq=False):
 
     `rows` has a column for each of `fields`, in order and under the same names (which are distinct): bool, int64,
     double, string, timestamp[us, UTC]; a timespan is an int64 (the unit is `tailrace.query.values`'); anything else is
-    JSON text, marked as `tailrace.query.results.is_json` tells.
+    JSON text, marked as `tailrace.query.arrow_json.is_json` tells.
     """
 
     name: str  # "0", or "_totals"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.compile.relation import Column
-from tailrace.query.engines.duckdb import JSON_FIELD
 from tailrace.query.values import Type
 
 _TEXTS = {

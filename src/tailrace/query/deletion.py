@@ -22,7 +22,8 @@ from tailrace.query.compile.relation import Emitter, Reading, Relation, referenc
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
-from tailrace.query.engines.engine import Engine, Interrupt
+from tailrace.query.engines.engine import Engine
+from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.sources import ROW_NUMBER
 
 CONDITIONS = (tree.Where, tree.Search)

@@ -10,9 +10,9 @@ from msgspec import Raw, Struct
 
 from tailrace.lake.snapshot import REVISION, Snapshot, SnapshotSource
 from tailrace.query import sql
+from tailrace.query.arrow_json import is_json
 from tailrace.query.engines.engine import Engine
 from tailrace.query.fields import FieldReader, cast
-from tailrace.query.results import is_json
 
 MAX_LISTED = 1_000  # values in one query
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -20,14 +20,14 @@ _TIMES = ("_time", "_sysTime")
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 
 
-class Stored(Struct, frozen=True):
+class StoredValue(Struct, frozen=True):
     """A value of a field, and when an event with it was received."""
 
     value: str
     received_ns: int  # to the microsecond
 
 
-class State(Struct, frozen=True):
+class CurrentState(Struct, frozen=True):
     """The newest row of an id."""
 
     revision: int
@@ -43,7 +43,7 @@ def stored_values(
     since_ns: int,
     most: int,
     among: Collection[str] = (),
-) -> list[Stored]:
+) -> list[StoredValue]:
     """Return the values of a field in events received since a moment, oldest first: the `most` newest, or those `among`
     some.
 
@@ -58,7 +58,7 @@ def stored_values(
     there = exp.column(field, quoted=True).is_(exp.null()).not_()
     rows = _select(dataset).where(recent).where(there)
     rows = rows.select(exp.alias_(cast(exp.column(field, quoted=True), "VARCHAR"), "value"), received.copy())
-    found: list[Stored] = []
+    found: list[StoredValue] = []
     if among:
         for some in _portions(sorted(among)):
             found += _stored(_run(engine, rows.where(_is_one_of(field, some)), snapshot))
@@ -67,13 +67,15 @@ def stored_values(
     return list(reversed(_stored(_run(engine, newest, snapshot))))
 
 
-def current_states(source: SnapshotSource, engine: Engine, dataset: str, ids: Collection[str]) -> dict[str, State]:
+def current_states(
+    source: SnapshotSource, engine: Engine, dataset: str, ids: Collection[str]
+) -> dict[str, CurrentState]:
     """Return the states of those ids that a dataset of current states has. Raise what a query raises."""
     snapshot = source.snapshot(dataset, timeout_s=engine.limits.timeout_s)
     by = snapshot.primary_key
     if not FieldReader(snapshot.fields).knows(by):
         return {}
-    states: dict[str, State] = {}
+    states: dict[str, CurrentState] = {}
     for some in _portions(sorted(ids)):
         rows = _select(dataset).select(exp.Star()).where(_is_one_of(by, some))
         states.update(_state(row, by) for row in _rows(_run(engine, rows, snapshot)))
@@ -97,9 +99,11 @@ def _run(engine: Engine, statement: exp.Select, snapshot: Snapshot) -> pa.Table:
     return engine.run(sql.plan(statement.copy(), lambda name: snapshot))
 
 
-def _stored(table: pa.Table) -> list[Stored]:
+def _stored(table: pa.Table) -> list[StoredValue]:
     received_us = table["_sysTime"].cast(pa.int64()).to_pylist()
-    return [Stored(value, us * 1000 + 999) for value, us in zip(table["value"].to_pylist(), received_us, strict=True)]
+    return [
+        StoredValue(value, us * 1000 + 999) for value, us in zip(table["value"].to_pylist(), received_us, strict=True)
+    ]
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Raw]]:
@@ -116,7 +120,7 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Raw]]:
         yield members
 
 
-def _state(members: dict[str, Raw], by: str) -> tuple[str, State]:
+def _state(members: dict[str, Raw], by: str) -> tuple[str, CurrentState]:
     identity = msgspec.json.decode(members.pop(by), type=str)
     revision = msgspec.json.decode(members.pop(REVISION), type=int)
-    return identity, State(revision, members)
+    return identity, CurrentState(revision, members)

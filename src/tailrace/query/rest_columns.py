@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from tailrace.events import QueryFailed
 from tailrace.query.apl_result import AplField
+from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.column_types import json_types
 from tailrace.query.compile.relation import Relation
-from tailrace.query.engines.duckdb import JSON_FIELD
 
 
 def add_rest_columns(

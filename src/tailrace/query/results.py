@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import sqlglot.expressions as exp
 from msgspec import Struct
 
+from tailrace.query.arrow_json import is_json
 from tailrace.query.fields import cast
 from tailrace.query.sql import DIALECT
 
@@ -62,11 +63,6 @@ def type_name(kind: pa.DataType) -> str:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "float"
     return "string"
-
-
-def is_json(field: pa.Field) -> bool:
-    """Whether the values of a column are JSON texts."""
-    return (field.metadata or {}).get(b"ARROW:extension:name") == b"arrow.json"
 
 
 def to_json(result: Result) -> bytes:

@@ -21,7 +21,8 @@ from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, ref
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
-from tailrace.query.engines.engine import Engine, Interrupt, rendered
+from tailrace.query.engines.engine import Engine, rendered
+from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.statistics import status_of
 
 

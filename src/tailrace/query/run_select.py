@@ -10,7 +10,8 @@ from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.datasets import Check, ReadableDatasets
-from tailrace.query.engines.engine import Engine, Interrupt
+from tailrace.query.engines.engine import Engine
+from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.results import Result
 from tailrace.query.run import rows_of
 

@@ -22,7 +22,7 @@ from tailrace.query.apl_result import (
     QueryMessage,
     TimeRange,
 )
-from tailrace.query.engines.duckdb import JSON_FIELD
+from tailrace.query.arrow_json import JSON_FIELD
 
 HOUR_NS = 3_600_000_000_000
 UTC_US = pa.timestamp("us", "UTC")

@@ -10,9 +10,9 @@ from query.kit import Desk
 
 from tailrace.query import AplRequest, QueryLimits, run_apl
 from tailrace.query.apl.parser import OPERATORS as PARSED
+from tailrace.query.arrow_json import is_json
 from tailrace.query.compile.aggregations import AGGREGATIONS
 from tailrace.query.compile.reference import OPERATORS, aggregations_reference, operators_reference
-from tailrace.query.results import is_json
 
 # The tabular operators and aggregations of Axiom's documentation.
 DOCUMENTED_OPERATORS = """

@@ -20,9 +20,9 @@ from support.waiting import wait_until
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
 from tailrace.lake import table_root
 from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
-from tailrace.query.engines.channel import SharedMemory
-from tailrace.query.engines.duckdb import JSON_FIELD
-from tailrace.query.engines.processes import _Process
+from tailrace.query.arrow_json import JSON_FIELD
+from tailrace.query.engines.processes import QueryProcess
+from tailrace.query.engines.shared_memory import SharedMemory
 from tailrace.query.engines.spawner import Kill
 
 pytestmark = pytest.mark.process
@@ -222,7 +222,7 @@ def test_of_queries_that_together_have_too_much_the_largest_ends(desk: Desk, mon
     with desk.engine.session() as one, desk.engine.session() as other:
         small, large = (session._process.pid for session in (one, other))  # type: ignore[attr-defined]
         sizes = {small: MEMORY_BYTES // 3, large: MEMORY_BYTES}
-        monkeypatch.setattr(_Process, "more_bytes", property(lambda process: sizes[process.pid]))
+        monkeypatch.setattr(QueryProcess, "more_bytes", property(lambda process: sizes[process.pid]))
         wait_until(lambda: not is_alive(large))
         sizes[large] = 0
 

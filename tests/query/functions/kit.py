@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 
 from tailrace.query.apl_result import AplTable
+from tailrace.query.arrow_json import is_json
 from tailrace.query.functions import register
-from tailrace.query.results import is_json
 from tailrace.query.values import Value, as_dynamic, timespan_text
 
 NOW_NS = 1_600_000_000_000_000_000

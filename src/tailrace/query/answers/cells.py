@@ -7,7 +7,8 @@ import msgspec
 import pyarrow as pa
 
 from tailrace.query.apl_result import AplTable
-from tailrace.query.results import is_json, shown
+from tailrace.query.arrow_json import is_json
+from tailrace.query.results import shown
 from tailrace.query.values import timespan_text
 
 TIMESPAN = "timespan"  # the type of a field whose values are integers of nanoseconds

@@ -16,18 +16,18 @@ import sqlglot.expressions as exp
 from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, TailraceError
 from tailrace.lake.snapshot import TableRoot
 from tailrace.query import functions
+from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.engines import sql_policy
 from tailrace.query.engines.engine import (
     Engine,
-    Interrupt,
     OutOfMemory,
     Rows,
     Session,
     SqlRefused,
     Statement,
-    Watch,
     rendered,
 )
+from tailrace.query.engines.interrupt import Interrupt, QueryWatch
 from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.values import REFUSAL
@@ -39,9 +39,6 @@ REMEMBERED_QUERIES = 1000
 LONG_QUERY_CHARACTERS = 5_000
 """From here on it costs more to bind a query twice, as DuckDB's relations do, than to copy the rows of its answer."""
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extra copy", UserWarning)
-
-JSON_FIELD = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
-"""Marks a text column whose values are JSON, as Arrow's canonical extension types do."""
 
 _PARQUET_ERROR = re.compile(
     "parquet|TProtocol|corrupt|out of buffer|know what type|prefetch registered|decompress", re.IGNORECASE
@@ -78,7 +75,7 @@ class DuckDB(Engine):
         self._tables = tables
         self._instance = self._opened()
         self._passed: set[tuple[str, int]] = set()
-        self._watch = Watch(limits.timeout_s)
+        self._watch = QueryWatch(limits.timeout_s)
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:")
@@ -105,7 +102,7 @@ class DuckDB(Engine):
     def session(self, interrupt: Interrupt | None = None) -> Iterator[Session]:
         interrupt = interrupt or Interrupt()
         with self._connected(interrupt, _compiled_refused) as connection:
-            yield _Session(connection, interrupt, self.limits)
+            yield DuckDBSession(connection, interrupt, self.limits)
 
     @contextmanager
     def _connected(
@@ -219,7 +216,7 @@ def _compiled_refused(error: duckdb.Error) -> TailraceError:
     return QueryFailed(f"the query cannot be run: {_first_line(error)}")
 
 
-class _Session(Session):
+class DuckDBSession(Session):
     """One connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, interrupt: Interrupt, limits: QueryLimits) -> None:

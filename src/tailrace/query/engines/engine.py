@@ -2,11 +2,9 @@
 
 import difflib
 import re
-import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import numpy as np
@@ -17,45 +15,13 @@ from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
 from tailrace.events import QueryFailed, QueryInvalid
+from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.functions import ReferenceData
 from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.sql import DIALECT, Plan
 
-WATCH_EVERY_S = 0.02
-
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "(?P<name>[^"]*)" not found')
-
-
-class Interrupt:
-    """Lets another thread stop one query, before or while it runs; its time runs from when this is made.
-
-    Without `timeout_s` each run of the engine has the engine's time for itself.
-    """
-
-    def __init__(self, timeout_s: float | None = None) -> None:
-        self.reason: str | None = None
-        self.timeout_s = timeout_s
-        self.deadline_s = None if timeout_s is None else time.monotonic() + timeout_s  # monotonic
-
-    def left_s(self, timeout_s: float) -> float:
-        """Return the time that is left to the query, of `timeout_s` where it has none of its own."""
-        return timeout_s if self.deadline_s is None else max(self.deadline_s - time.monotonic(), 0)
-
-    def stop(self, reason: str) -> None:
-        """Stop the query; it raises QueryFailed with this reason."""
-        self.reason = self.reason or reason
-
-    def expire(self, timeout_s: float) -> None:
-        """Stop the query because its time is over."""
-        self.stop(f"the query ran longer than query_timeout_s = {timeout_s:g} s")
-
-    def check(self) -> None:
-        """Raise QueryFailed where the query was stopped or its time is over."""
-        if self.deadline_s is not None and self.timeout_s is not None and time.monotonic() >= self.deadline_s:
-            self.expire(self.timeout_s)
-        if self.reason is not None:
-            raise QueryFailed(self.reason)
 
 
 class Statement(Struct, frozen=True):
@@ -143,58 +109,6 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop what the engine has running."""
-
-
-class _Running(Struct, eq=False):
-    stop: Callable[[], None]
-    interrupt: Interrupt
-    deadline_s: float  # monotonic
-
-
-class Watch:
-    """One thread that interrupts queries that were stopped or whose time is over."""
-
-    def __init__(self, timeout_s: float, look: Callable[[], None] = lambda: None) -> None:
-        self._timeout_s = timeout_s
-        self._look = look  # called over and over while something runs
-        self._changed = threading.Condition()
-        self._running: list[_Running] = []
-        self._closed = False
-        self._thread = threading.Thread(target=self._watch, name="tailrace-query-watch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    @contextmanager
-    def over(self, stop: Callable[[], None], interrupt: Interrupt, deadline_s: float) -> Iterator[None]:
-        """Call `stop()`, over and over, once what runs meanwhile is to end."""
-        running = _Running(stop, interrupt, deadline_s)
-        with self._changed:
-            self._running.append(running)
-            self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running.remove(running)
-
-    def _watch(self) -> None:
-        with self._changed:
-            while not self._closed:
-                now_s = time.monotonic()
-                for running in self._running:
-                    if now_s >= running.deadline_s:
-                        running.interrupt.expire(self._timeout_s)
-                    if running.interrupt.reason is not None:
-                        # Again and again: an interrupt between two calls of DuckDB is lost.
-                        running.stop()
-                if self._running:
-                    self._look()
-                self._changed.wait(WATCH_EVERY_S if self._running else None)
 
 
 def rendered(query: exp.Expr) -> str:

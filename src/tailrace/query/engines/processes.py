@@ -19,35 +19,34 @@ from tailrace import events
 from tailrace.events import Overloaded, QueryFailed, QueryProcessEnded, TailraceError
 from tailrace.lake.snapshot import TableRoot
 from tailrace.query.engines.channel import (
-    Answer,
-    Begin,
+    AnswerQuery,
+    AnswerStatement,
+    BeginSession,
     Channel,
+    ChannelMessage,
     Done,
-    End,
+    EndSession,
     Failed,
-    Message,
-    Query,
-    Register,
-    Setup,
-    SharedMemory,
+    ProcessSetup,
+    RegisterRows,
 )
 from tailrace.query.engines.engine import (
     Engine,
-    Interrupt,
     OutOfMemory,
     Rows,
     Session,
     SqlRefused,
     Statement,
-    Watch,
     rendered,
 )
+from tailrace.query.engines.interrupt import Interrupt, QueryWatch
+from tailrace.query.engines.shared_memory import SharedMemory
 from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import ReferenceData
 from tailrace.query.settings import QueryLimits
 
 RETRY_AFTER_S = 5
-KEPT_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
+REUSE_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
 FOREVER_S = 86_400.0  # the longest that a limit may be; the time of a query is watched here
 # How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
 ENDS_OF_MEMORY = (0, signal.SIGABRT, signal.SIGSEGV)
@@ -57,10 +56,10 @@ logger = logging.getLogger(__name__)
 _NUMBERS = itertools.count()  # of all processes, whichever engine they are of
 
 
-class _Process:
+class QueryProcess:
     """A query process and its channel."""
 
-    def __init__(self, spawner: Spawner, setup: Setup, shared: SharedMemory) -> None:
+    def __init__(self, spawner: Spawner, setup: ProcessSetup, shared: SharedMemory) -> None:
         self._spawner = spawner
         self.temporary = Path(setup.temporary)
         self.pid, connection = spawner.fork(setup, shared.descriptor)
@@ -114,16 +113,16 @@ class QueryProcesses(Engine):
         self._spawner = spawner
         self._temporary = temporary
         own = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
-        self._setup = Setup(tables, "", own, model_prices, geo_database)
+        self._setup = ProcessSetup(tables, "", own, model_prices, geo_database)
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
-        self._idle: list[_Process] = []
-        self._busy: set[_Process] = set()
+        self._idle: list[QueryProcess] = []
+        self._busy: set[QueryProcess] = set()
         self._closed = False
         self._trying = threading.Lock()
         self._trouble = ""  # why the last process could not be started
-        self._watch = Watch(limits.timeout_s, self._bound_memory)
+        self._watch = QueryWatch(limits.timeout_s, self._bound_memory)
 
     def warm_up(self) -> None:
         """Have a process ready, so that the first query need not wait for it."""
@@ -131,7 +130,7 @@ class QueryProcesses(Engine):
             self._make_ready()
 
     def _make_ready(self) -> None:
-        process = self._started()
+        process = self._start()
         with self._lock:
             if not self._closed:
                 self._idle.append(process)
@@ -173,23 +172,23 @@ class QueryProcesses(Engine):
     def answer(self, statement: Statement, hot: Mapping[str, Rows], interrupt: Interrupt) -> pa.Table:
         with self._process(interrupt) as process:
             shared = {name: self._shared.put(rows) for name, rows in hot.items()}
-            return self._table(process, Answer(statement, shared))
+            return self._table(process, AnswerStatement(statement, shared))
 
     @contextmanager
     def session(self, interrupt: Interrupt | None = None) -> Iterator[Session]:
         interrupt = interrupt or Interrupt()
         with self._process(interrupt) as process:
-            self._asked(process, Begin())
-            session = _Session(self, process, interrupt)
+            self._exchange(process, BeginSession())
+            session = ProcessSession(self, process, interrupt)
             try:
                 yield session
             finally:
                 if not session.is_over:
                     with suppress(OSError):  # it has ended, and is found so below
-                        process.channel.send(End())
+                        process.channel.send(EndSession())
 
     @contextmanager
-    def _process(self, interrupt: Interrupt) -> Iterator[_Process]:
+    def _process(self, interrupt: Interrupt) -> Iterator[QueryProcess]:
         """Yield a process with a slot of its own, watched over; its end becomes one of our errors."""
         left_s = interrupt.left_s(self.limits.timeout_s)
         deadline_s = time.monotonic() + left_s
@@ -200,26 +199,26 @@ class QueryProcesses(Engine):
             )
         try:
             interrupt.check()
-            process = self._taken()
+            process = self._acquire()
             try:
                 with self._watch.over(process.kill, interrupt, deadline_s):
                     yield process
             except (EOFError, ConnectionError) as error:
-                end = self._end_of(process) if interrupt.reason is None else QueryFailed(interrupt.reason)
+                end = self._error_of_end(process) if interrupt.reason is None else QueryFailed(interrupt.reason)
                 process.kill()
                 raise end from error
             finally:
-                self._given_back(process)
+                self._release(process)
         finally:
             self._slots.release()
 
-    def _table(self, process: _Process, message: Message) -> pa.Table:
-        table = self._asked(process, message)
+    def _table(self, process: QueryProcess, message: ChannelMessage) -> pa.Table:
+        table = self._exchange(process, message)
         if table is None:
             raise EOFError("no table came")
         return table
 
-    def _asked(self, process: _Process, message: Message) -> pa.Table | None:
+    def _exchange(self, process: QueryProcess, message: ChannelMessage) -> pa.Table | None:
         process.channel.send(message)
         reply, table = process.channel.receive()
         if isinstance(reply, Failed):
@@ -229,7 +228,7 @@ class QueryProcesses(Engine):
             raise EOFError("the reply is none")
         return table
 
-    def _end_of(self, process: _Process) -> TailraceError:
+    def _error_of_end(self, process: QueryProcess) -> TailraceError:
         """Return what a query is told whose process has ended."""
         if process.killed:  # by the watch over the memory of all
             return OutOfMemory(self.limits)
@@ -258,7 +257,7 @@ class QueryProcesses(Engine):
 
     # Processes
 
-    def _taken(self) -> _Process:
+    def _acquire(self) -> QueryProcess:
         with self._lock:
             process = self._idle.pop() if self._idle else None
             if process is not None:
@@ -266,16 +265,16 @@ class QueryProcesses(Engine):
         if process is None or not process.resident_bytes():
             if process is not None:  # it ended while nobody needed it
                 self._discard(process)
-            process = self._started()
+            process = self._start()
             with self._lock:
                 self._busy.add(process)
         return process
 
-    def _started(self) -> _Process:
+    def _start(self) -> QueryProcess:
         temporary = self._temporary / f"queries-{next(_NUMBERS)}"
         try:
             self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)  # DuckDB makes the last directory alone
-            process = _Process(
+            process = QueryProcess(
                 self._spawner, msgspec.structs.replace(self._setup, temporary=str(temporary)), self._shared
             )
             process.wait()
@@ -287,8 +286,8 @@ class QueryProcesses(Engine):
         self._trouble = ""
         return process
 
-    def _given_back(self, process: _Process) -> None:
-        kept = self.limits.memory_bytes // KEPT_SHARE
+    def _release(self, process: QueryProcess) -> None:
+        kept = self.limits.memory_bytes // REUSE_SHARE
         good = not process.killed and not process.exhausted and process.more_bytes < kept
         with self._lock:
             self._busy.discard(process)
@@ -297,7 +296,7 @@ class QueryProcesses(Engine):
                 return
         self._discard(process)
 
-    def _discard(self, process: _Process) -> None:
+    def _discard(self, process: QueryProcess) -> None:
         process.kill()
         process.channel.close()
         with self._lock:
@@ -314,8 +313,8 @@ class QueryProcesses(Engine):
             max(sizes, key=lambda process: sizes[process]).kill()
 
 
-class _Session(Session):
-    def __init__(self, engine: QueryProcesses, process: _Process, interrupt: Interrupt) -> None:
+class ProcessSession(Session):
+    def __init__(self, engine: QueryProcesses, process: QueryProcess, interrupt: Interrupt) -> None:
         self._engine = engine
         self._process = process
         self._interrupt = interrupt
@@ -325,18 +324,18 @@ class _Session(Session):
 
     def register(self, name: str, rows: Rows) -> None:
         self._held.append(rows)
-        self._process.channel.send(Register(name, self._engine._shared.put(rows)))
+        self._process.channel.send(RegisterRows(name, self._engine._shared.put(rows)))
 
     def table(self, query: exp.Expr | str) -> pa.Table:
-        return self._asked(query if isinstance(query, str) else rendered(query), is_whole=False)
+        return self._exchange(query if isinstance(query, str) else rendered(query), is_whole=False)
 
     def whole(self, text: str) -> pa.Table:
-        return self._asked(text, is_whole=True)
+        return self._exchange(text, is_whole=True)
 
-    def _asked(self, text: str, *, is_whole: bool) -> pa.Table:
+    def _exchange(self, text: str, *, is_whole: bool) -> pa.Table:
         self._interrupt.check()
         try:
-            return self._engine._table(self._process, Query(text, is_whole))
+            return self._engine._table(self._process, AnswerQuery(text, is_whole))
         except BaseException:
             self.is_over = True  # an error ends it there, too
             raise

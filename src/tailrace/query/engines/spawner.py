@@ -17,7 +17,7 @@ from typing import NoReturn
 import msgspec
 from msgspec import Struct
 
-from tailrace.query.engines.channel import Setup
+from tailrace.query.engines.channel import ProcessSetup
 
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 64 * 1024
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class Fork(Struct, frozen=True, tag=True):
     """With two descriptors: the process's end of its channel, and the shared memory. Answered by its process id."""
 
-    setup: Setup
+    setup: ProcessSetup
 
 
 class Kill(Struct, frozen=True, tag=True):
@@ -69,9 +69,9 @@ class Spawner:
     @classmethod
     def started(cls) -> "Spawner":
         """Start one as a program of its own."""
-        return cls(_started())
+        return cls(_start())
 
-    def fork(self, setup: Setup, shared: int) -> tuple[int, socket.socket]:
+    def fork(self, setup: ProcessSetup, shared: int) -> tuple[int, socket.socket]:
         """Return the process id and the channel of a new query process, which is not ready yet. Raise OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -107,7 +107,7 @@ class Spawner:
                     raise
                 logger.warning("the process that forks query processes has ended; another one is started")
                 self._connection.close()
-                self._connection = _started()
+                self._connection = _start()
                 return self._exchange(request, descriptors)
 
     def _exchange(self, request: Fork | Kill | Ended, descriptors: list[int]) -> int:
@@ -127,7 +127,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _started() -> socket.socket:
+def _start() -> socket.socket:
     ours, theirs = _pair()
     with theirs:
         command = [sys.executable, "-m", "tailrace.query.engines", str(theirs.fileno())]
@@ -189,7 +189,7 @@ def _run(connection: socket.socket) -> None:
             os.close(descriptor)
 
 
-def _become_worker(connection: socket.socket, shared: int, setup: Setup) -> NoReturn:
+def _become_worker(connection: socket.socket, shared: int, setup: ProcessSetup) -> NoReturn:
     try:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -8,18 +8,19 @@ from pathlib import Path
 
 from tailrace.events import TailraceError
 from tailrace.query.engines.channel import (
-    Answer,
-    Begin,
+    AnswerQuery,
+    AnswerStatement,
+    BeginSession,
     Channel,
     Done,
     Failed,
-    Query,
-    Register,
-    Setup,
-    SharedReader,
+    ProcessSetup,
+    RegisterRows,
 )
 from tailrace.query.engines.duckdb import DuckDB
-from tailrace.query.engines.engine import Interrupt, OutOfMemory
+from tailrace.query.engines.engine import OutOfMemory
+from tailrace.query.engines.interrupt import Interrupt
+from tailrace.query.engines.shared_memory import SharedReader
 from tailrace.query.functions import read_reference_data
 
 SPARE_BYTES = 64 * 1024 * 1024  # beside what DuckDB counts as its own
@@ -28,7 +29,7 @@ FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out
 logger = logging.getLogger(__name__)
 
 
-def work(connection: socket.socket, shared: int, setup: Setup) -> None:
+def work(connection: socket.socket, shared: int, setup: ProcessSetup) -> None:
     """Answer until the other end is gone."""
     channel = Channel(connection)
     reader = SharedReader(shared)
@@ -42,10 +43,10 @@ def work(connection: socket.socket, shared: int, setup: Setup) -> None:
         except (EOFError, OSError):
             return
         try:
-            if isinstance(message, Answer):
+            if isinstance(message, AnswerStatement):
                 hot = {name: reader.get(rows) for name, rows in message.hot.items()}
                 channel.send(Done(), engine.answer(message.statement, hot, Interrupt()))
-            elif isinstance(message, Begin):
+            elif isinstance(message, BeginSession):
                 _session(channel, reader, engine)
         except (EOFError, BrokenPipeError, ConnectionError):
             return
@@ -63,9 +64,9 @@ def _session(channel: Channel, reader: SharedReader, engine: DuckDB) -> None:
         channel.send(Done())
         while True:
             message, _ = channel.receive()
-            if isinstance(message, Register):
+            if isinstance(message, RegisterRows):
                 session.register(message.name, reader.get(message.rows))
-            elif isinstance(message, Query):
+            elif isinstance(message, AnswerQuery):
                 channel.send(Done(), session.whole(message.text) if message.is_whole else session.table(message.text))
             else:
                 return
