@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, MaintenanceSettings
-from tailrace.lake import catalog as catalog_module
 from tailrace.lake import maintenance as maintenance_module
 from tailrace.lake import rewrite as rewrite_module
+from tailrace.lake import sidecar as sidecar_module
 from tailrace.lake import table as table_module
 from tailrace.lake.table_storage import TableStorage
 
@@ -58,8 +58,8 @@ def after_parquet(function: Call) -> Call:
 MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "new file half written": (rewrite_module, "_next_rows", after),
     "new file written, not flushed": (rewrite_module, "new_file", before),
-    "new files written": (catalog_module, "store_removed", before),
-    "what is taken out noted": (catalog_module, "store_removed", after),
+    "new files written": (sidecar_module, "store_removed", before),
+    "what is taken out noted": (sidecar_module, "store_removed", after),
     "before the Delta commit": (table_module.DatasetTable, "rewrite", before),
     "after the Delta commit, not flushed": (TableStorage, "flush", before),
     "after the Delta commit, old files there": (table_module.DatasetTable, "rewrite", after),

@@ -1,10 +1,8 @@
 """The registry: what earns a column, under which name, and what stays in the rest."""
 
-from pathlib import Path
-
 import pytest
 
-from tailrace.lake.fields import Fields, load_fields, store_fields
+from tailrace.lake.fields import Fields, decode_fields, encode_fields
 
 
 def promote(fields: Fields, *seen: tuple[tuple[str, ...], str], events: int = 1) -> list[str]:
@@ -67,14 +65,12 @@ def test_what_few_recent_events_have_earns_no_column_until_more_do() -> None:
     assert promote(fields, (("rare",), "string"), events=1) == ["rare"]
 
 
-def test_the_registry_survives_a_restart(tmp_path: Path) -> None:
+def test_the_registry_survives_a_restart() -> None:
     fields = Fields()
     promote(fields, (("a",), "string"), (("b", "c"), "float"))
     fields.note_rest("r", "number")
 
-    store_fields(tmp_path / "fields.json", fields.view())
-
-    assert load_fields(tmp_path / "fields.json") == fields.view()
+    assert decode_fields(encode_fields(fields.view())) == fields.view()
     assert Fields(fields.view()).view() == fields.view()
 
 
@@ -96,12 +92,11 @@ def test_of_two_types_as_frequent_the_one_met_first_owns_the_plain_name() -> Non
         assert {column.type for column in fields.columns if column.name not in names} == {second}
 
 
-def test_how_keys_with_dots_are_nested_is_kept(tmp_path: Path) -> None:
+def test_how_keys_with_dots_are_nested_is_kept() -> None:
     fields = Fields()
     for keys in (("a", "b.c"), ("a", "b", "c"), ("d", "e"), ("f.g",)):
         fields.note_rest(".".join(keys), "string", keys)
-    store_fields(tmp_path / "fields.json", fields.view())
 
-    again = Fields(load_fields(tmp_path / "fields.json"))
+    again = Fields(decode_fields(encode_fields(fields.view())))
 
     assert again.view().nesting == fields.view().nesting == {"a.b.c": ("a", "b.c"), "f.g": ("f.g",)}

@@ -1,9 +1,11 @@
-"""The datasets there are: one directory each, with its table and what Tailrace knows about it."""
+"""The datasets there are: one directory each, with its table. What was dropped is remembered."""
 
 import logging
 import re
 import shutil
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -49,18 +51,6 @@ def check_name(name: str) -> None:
         )
 
 
-def info_path(directory: Path) -> Path:
-    return directory / OWN_DIRECTORY / "dataset.json"
-
-
-def fields_path(directory: Path) -> Path:
-    return directory / OWN_DIRECTORY / "fields.json"
-
-
-def store_info(directory: Path, info: DatasetInfo) -> None:
-    replace_durably(info_path(directory), msgspec.json.encode(info))
-
-
 def dataset_directories(root: Path) -> list[Path]:
     """Directories that are or should be datasets, by name. What an interrupted creation or drop left is removed."""
     found = []
@@ -77,63 +67,30 @@ def dataset_directories(root: Path) -> list[Path]:
     return found
 
 
-def load_info(directory: Path) -> DatasetInfo:
-    """Return what a dataset is. Raise OSError or msgspec's errors where that cannot be read."""
-    stored = msgspec.json.decode(info_path(directory).read_bytes())
-    if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
-        stored["primaryKey"] = former
-    return msgspec.convert(stored, DatasetInfo)
-
-
 def dropped_path(root: Path) -> Path:
     return root / OWN_DIRECTORY / "dropped.json"
 
 
 def load_dropped(root: Path) -> dict[str, int]:
     """Datasets that were dropped, each with the log position up to which its batches went with it."""
-    return _numbers(dropped_path(root), "events of dropped datasets that the log still has stay in it")
+    path = dropped_path(root)
+    without = "events of dropped datasets that the log still has stay in it"
+    return decode_numbers(read_bytes(path), str(path), without, partial(set_aside, path))
 
 
 def store_dropped(root: Path, dropped: dict[str, int]) -> None:
     replace_durably(dropped_path(root), msgspec.json.encode(dropped))
 
 
-def removed_path(directory: Path) -> Path:
-    return directory / OWN_DIRECTORY / "removed.json"
-
-
-def load_removed(directory: Path) -> dict[str, int]:
-    """Files that are no part of a table any more but still there, each with the ms since the Unix epoch it is so."""
-    return _numbers(removed_path(directory), "files that are due to be removed are so later")
-
-
-def store_removed(directory: Path, removed: dict[str, int]) -> None:
-    replace_durably(removed_path(directory), msgspec.json.encode(removed))
-
-
-def damaged_path(directory: Path) -> Path:
-    return directory / OWN_DIRECTORY / "damaged.json"
-
-
-def load_damaged(directory: Path) -> dict[str, int]:
-    """Files of a table that were found to be damaged, each with the ms since the Unix epoch of that."""
-    return _numbers(damaged_path(directory), "files that are damaged are found anew")
-
-
-def store_damaged(directory: Path, damaged: dict[str, int]) -> None:
-    replace_durably(damaged_path(directory), msgspec.json.encode(damaged))
-
-
-def _numbers(path: Path, without: str) -> dict[str, int]:
+def decode_numbers(raw: bytes | None, location: str, without: str, set_aside: Callable[[], object]) -> dict[str, int]:
     """Return the numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
-    raw = read_bytes(path)
     if raw is None:
         return {}
     try:
         return msgspec.json.decode(raw, type=dict[str, int])
     except msgspec.MsgspecError as error:
-        logger.error("%s is damaged (%s) and is set aside: %s", path, error, without)
-        set_aside(path)
+        logger.error("%s is damaged (%s) and is set aside: %s", location, error, without)
+        set_aside()
         return {}
 
 

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import catalog
+from tailrace.lake import sidecar
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.dropped import DroppedDatasets
-from tailrace.lake.fields import store_fields
 from tailrace.lake.hot import joined
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
@@ -116,7 +115,7 @@ class CommitThread:
             view = dataset.view
         if view != dataset.stored_view:
             # Before the rows: a column must never be in a table without the registry knowing it.
-            store_fields(catalog.fields_path(dataset.table.storage.directory), view)
+            sidecar.store_fields(dataset.table.storage, view)
             dataset.stored_view = view
         received = sum((part.received for part in parts), Received())
         dataset.table.commit(joined(parts), view, parts[-1].position, received)

@@ -5,16 +5,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.events import Batch
-from tailrace.lake import catalog
+from tailrace.lake import sidecar
 from tailrace.lake.catalog import DatasetInfo
-from tailrace.lake.fields import Fields, load_fields
+from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart
 from tailrace.lake.maintenance import TableMaintenance
 from tailrace.lake.shred import Shredder
@@ -135,22 +134,24 @@ class DatasetState:
         return f"dataset {self.info.name!r} cannot be used: its directory is gone or incomplete"
 
 
-def read_dataset(directory: Path, info: DatasetInfo | None = None) -> StoredDataset:
+def read_dataset(storage: TableStorage, info: DatasetInfo | None = None) -> StoredDataset:
     """Read a dataset. Raise whatever is wrong with its files."""
-    info = info or catalog.load_info(directory)
-    table = DatasetTable.open(TableStorage(directory))
-    path = catalog.fields_path(directory)
-    view, is_view_stored = load_fields(path), path.exists()
-    if not is_view_stored and (view := table.fields()).columns:
-        logger.warning("%s is missing: it is made anew from the table's columns", path)
-    return StoredDataset(info, table, view, is_view_stored, table.position)
+    info = info or sidecar.load_info(storage)
+    table = DatasetTable.open(storage)
+    view = sidecar.load_fields(storage)
+    if view is not None:
+        return StoredDataset(info, table, view, True, table.position)
+    view = table.fields()
+    if view.columns:
+        logger.warning("%s is missing: it is made anew from the table's columns", storage.location(sidecar.FIELDS))
+    return StoredDataset(info, table, view, False, table.position)
 
 
-def known_info(directory: Path) -> DatasetInfo:
+def known_info(storage: TableStorage, name: str) -> DatasetInfo:
     """Return what a dataset that cannot be opened says of itself; where it says nothing it is the first
     organisation's.
     """
     try:
-        return replace(catalog.load_info(directory), name=directory.name)
+        return replace(sidecar.load_info(storage), name=name)
     except (OSError, msgspec.MsgspecError):
-        return DatasetInfo(directory.name, 0, 0)
+        return DatasetInfo(name, 0, 0)

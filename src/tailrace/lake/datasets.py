@@ -13,7 +13,7 @@ import duckdb
 from msgspec.structs import replace
 
 from tailrace.events import Conflict, DatasetExists
-from tailrace.lake import catalog
+from tailrace.lake import catalog, sidecar
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.dataset_state import DatasetState, StoredDataset, UnavailableDataset, known_info, read_dataset
 from tailrace.lake.dropped import DroppedDatasets
@@ -70,14 +70,17 @@ class Datasets:
         root, state = self._state.root, self._state
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
             readings = {
-                directory: opening.submit(read_dataset, directory) for directory in catalog.dataset_directories(root)
+                directory: opening.submit(read_dataset, TableStorage(directory))
+                for directory in catalog.dataset_directories(root)
             }
             for directory, reading in readings.items():
                 try:
                     state.datasets[directory.name] = self.opened(reading.result())
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
-                    state.unavailable[directory.name] = UnavailableDataset(known_info(directory), reason_of(error))
+                    state.unavailable[directory.name] = UnavailableDataset(
+                        known_info(TableStorage(directory), directory.name), reason_of(error)
+                    )
 
     def opened(self, stored: StoredDataset) -> DatasetState:
         """Return a dataset that takes events, which is not one of the lake's yet."""
@@ -156,14 +159,14 @@ class Datasets:
         shutil.rmtree(new, ignore_errors=True)
         try:
             DatasetTable.create(TableStorage(new))
-            catalog.store_info(new, info)
+            sidecar.store_info(TableStorage(new), info)
             new.rename(directory)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
         try:
             flush(root)
-            return self.opened(read_dataset(directory, info))
+            return self.opened(read_dataset(TableStorage(directory), info))
         except BaseException:
             # Or the name would be taken, by a dataset that nobody was told of.
             try:
@@ -178,7 +181,7 @@ class Datasets:
             dataset = self._state.dataset(name)
             info = replace(dataset.info, **changes, updated_ns=time.time_ns())
             try:
-                catalog.store_info(dataset.table.storage.directory, info)
+                sidecar.store_info(dataset.table.storage, info)
             except OSError as error:
                 raise unavailable_error(f"dataset {name!r} cannot be changed", error) from error
             dataset.info = info
@@ -209,7 +212,7 @@ class Datasets:
                 ):
                     catalog.remove(state.root / name)
             except OSError as error:
-                info = known_info(state.root / name) if dataset is None else dataset.info
+                info = known_info(TableStorage(state.root / name), name) if dataset is None else dataset.info
                 reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
                 with state.lock:
                     state.unavailable[name] = UnavailableDataset(info, reason, is_dropped=True)

@@ -240,7 +240,7 @@ def checkpoint(storage: TableStorage) -> None:
                 scratch.flush(name)
                 storage.replace(f"{beneath}/{name}", name)
         storage.flush(DELTA_LOG)
-        storage.replace_durably(LAST_CHECKPOINT, scratch.read(LAST_CHECKPOINT))
+        storage.replace_durably(LAST_CHECKPOINT, scratch.read(LAST_CHECKPOINT), mode=0o666)
     finally:
         with suppress(OSError):
             storage.remove_directory(beneath)

@@ -2,17 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import msgspec
 from msgspec import Struct
 
 from tailrace.lake.snapshot import FieldsView, PhysicalColumn, ValueType
-from tailrace.storage.files import read_bytes, replace_durably
-
-RestType = Literal["boolean", "integer", "float", "string", "array", "number", "map"]
-"""Types of a value in `_rest`: those of columns, numbers beyond 64 bits, and the empty object."""
 
 TIME = "_time"
 SYSTEM_TIME = "_sysTime"
@@ -209,19 +204,14 @@ def fits_fast_path(keys: tuple[str, ...]) -> bool:
     )
 
 
-def load_fields(path: Path) -> FieldsView:
-    """Return the registry kept at `path`, empty if there is none."""
-    raw = read_bytes(path)
-    if raw is None:
-        return FieldsView()
+def decode_fields(raw: bytes) -> FieldsView:
+    """Return the registry that a file has. Raise msgspec's errors where it is not one."""
     stored = msgspec.json.decode(raw, type=StoredFields)
     rest = {name: frozenset(types) for name, types in stored.rest.items()}
     return FieldsView(tuple(stored.columns), rest, stored.rest_overflow, stored.nesting)
 
 
-def store_fields(path: Path, view: FieldsView) -> None:
-    """Keep the registry at `path`, durably: a reader finds the old one or this one, never a part."""
+def encode_fields(view: FieldsView) -> bytes:
+    """Return the registry as a file has it."""
     rest = {name: sorted(types) for name, types in view.rest.items()}
-    replace_durably(
-        path, msgspec.json.encode(StoredFields(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))
-    )
+    return msgspec.json.encode(StoredFields(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))

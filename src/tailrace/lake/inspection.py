@@ -7,10 +7,9 @@ import pyarrow as pa
 from msgspec import Struct
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import catalog
+from tailrace.lake import catalog, sidecar
 from tailrace.lake.delta import DeltaError
 from tailrace.lake.deltalog import has_version_set_aside
-from tailrace.lake.fields import load_fields
 from tailrace.lake.snapshot import DataFile
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage
@@ -46,8 +45,8 @@ def inspect(directory: Path) -> Inspection:
 def _read(storage: TableStorage) -> tuple[str, tuple[DataFile, ...]]:
     """Return why a dataset cannot be opened, empty where it can, and its files."""
     try:
-        catalog.load_info(storage.directory)
-        load_fields(catalog.fields_path(storage.directory))
+        sidecar.load_info(storage)
+        sidecar.load_fields(storage)
         return "", DatasetTable.checked(storage).files
     except DatasetUnavailable as error:
         return error.message, ()

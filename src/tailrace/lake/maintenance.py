@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import catalog
+from tailrace.lake import sidecar
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.compaction import next_merge
 from tailrace.lake.deltalog import has_version_set_aside
@@ -75,7 +75,7 @@ class TableMaintenance:
         self._compacted: tuple[DataFile, ...] | None = None
         self._compact_again_ms = 0
         self._to_verify: list[DataFile] = []
-        damaged = catalog.load_damaged(table.storage.directory)
+        damaged = sidecar.load_damaged(table.storage)
         self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
         self._verifying_since_ms = -VERIFY_AGAIN_MS
 
@@ -140,7 +140,6 @@ class TableMaintenance:
         What an interrupted commit or compaction left behind counts from when it is first met. Nothing of that goes
         while a version of the table is set aside: it may be what that version put into the table.
         """
-        directory = self.table.storage.directory
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
         with self._working():
             with self._commit_lock:  # no file is being made that is not in the table yet
@@ -148,7 +147,7 @@ class TableMaintenance:
                 self._publish()
                 live = {file.name for file in self.table.files}
                 found = [name for name in self.table.storage.data_file_names() if name not in live]
-            known = catalog.load_removed(directory)
+            known = sidecar.load_removed(self.table.storage)
             spares_unknown = has_version_set_aside(self.table.storage)
             removed: dict[str, int] = {}
             due: list[str] = []
@@ -162,7 +161,7 @@ class TableMaintenance:
                     removed[name] = since_ms
             self.table.storage.remove_data_files(due)
             if removed != known:
-                catalog.store_removed(directory, removed)
+                sidecar.store_removed(self.table.storage, removed)
             if due:
                 with self._commit_lock:
                     self.table.storage.remove_empty_days()
@@ -213,9 +212,9 @@ class TableMaintenance:
         now_ms = time.time_ns() // US_PER_MS // 1_000
         names = dict.fromkeys(self.damaged, now_ms)
         try:
-            catalog.store_damaged(self.table.storage.directory, names)
+            sidecar.store_damaged(self.table.storage, names)
         except OSError as error:
-            logger.error("what is damaged of %s cannot be noted (%s)", self.table.storage.directory, error)
+            logger.error("what is damaged of %s cannot be noted (%s)", self.table.storage, error)
 
     # When asked
 
@@ -298,11 +297,10 @@ class TableMaintenance:
             yield
 
     def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
-        directory = self.table.storage.directory
         now_ms = time.time_ns() // 1_000_000
-        removed = catalog.load_removed(directory)
+        removed = sidecar.load_removed(self.table.storage)
         removed |= {file.name: now_ms for file in gone}
-        catalog.store_removed(directory, removed)
+        sidecar.store_removed(self.table.storage, removed)
         with self._commit_lock:
             # Should it fail, the new files stay: it may have got as far as the commit.
             self._is_sure = False

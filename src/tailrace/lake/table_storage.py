@@ -17,7 +17,15 @@ import pyarrow.parquet as pq
 from tailrace.lake.fields import DAY
 from tailrace.lake.hashes import SUFFIX, HashingFile, damage
 from tailrace.lake.snapshot import DataFile, TableRoot
-from tailrace.storage.files import flush, flush_all, make_directories, replace_durably, write_flushed
+from tailrace.storage.files import (
+    flush,
+    flush_all,
+    make_directories,
+    read_bytes,
+    replace_durably,
+    set_aside,
+    write_flushed,
+)
 
 DELTA_LOG = "_delta_log"
 OWN_DIRECTORY = "_tailrace"  # Delta readers pass over names with an underscore
@@ -29,7 +37,7 @@ class TableStorage:
     """The files of one table. Thread-safe but for two that write, replace or remove the same file."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self._directory = directory
         self._flushed_days: set[Path] = set()  # directories of which the name is on the disk
 
     def __str__(self) -> str:
@@ -38,89 +46,97 @@ class TableStorage:
     @property
     def uri(self) -> str:
         """Where the table is, as engines are told."""
-        return str(self.directory)
+        return str(self._directory)
 
     def location(self, name: str) -> str:
         """Return what a reader opens for a file: a path, or a URL."""
-        return str(self.directory / name)
+        return str(self._directory / name)
 
     def beneath(self, name: str) -> "TableStorage":
         """Return the storage of a table in a directory of this one."""
-        return TableStorage(self.directory / name)
+        return TableStorage(self._directory / name)
 
     def is_table(self) -> bool:
         """Whether there is a table's log."""
-        return os.path.isdir(self.directory / DELTA_LOG)
+        return os.path.isdir(self._directory / DELTA_LOG)
 
     # Any file
 
     def exists(self, name: str) -> bool:
         """Whether there is a file, or a directory."""
-        return os.path.exists(self.directory / name)
+        return os.path.exists(self._directory / name)
 
     def names(self, directory: str) -> list[str]:
         """Return the names of what is in a directory, in no order; none where it is not there."""
         try:
-            with os.scandir(self.directory / directory) as entries:
+            with os.scandir(self._directory / directory) as entries:
                 return [f"{directory}/{entry.name}" for entry in entries]
         except FileNotFoundError:
             return []
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        return (self.directory / name).read_bytes()
+        return (self._directory / name).read_bytes()
+
+    def read_if_there(self, name: str) -> bytes | None:
+        """Return the content of a file, None where there is none."""
+        return read_bytes(self._directory / name)
 
     def write_flushed(self, name: str, content: bytes) -> None:
         """Write a new file and flush its content, not its name; where that fails there is none."""
-        write_flushed(self.directory / name, content)
+        write_flushed(self._directory / name, content)
 
     def link(self, name: str, other: str) -> None:
         """Give a file another name, too. Raise FileExistsError where that is taken."""
-        os.link(self.directory / name, self.directory / other)
+        os.link(self._directory / name, self._directory / other)
 
     def replace(self, name: str, other: str) -> None:
         """Give a file another name instead, taking it from the file that has it."""
-        (self.directory / name).replace(self.directory / other)
+        (self._directory / name).replace(self._directory / other)
 
-    def replace_durably(self, name: str, content: bytes) -> None:
+    def replace_durably(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
         """Put content at a name in one step that a crash cannot split; both are on the disk when this returns."""
-        replace_durably(self.directory / name, content, mode=0o666)
+        replace_durably(self._directory / name, content, mode=mode)
 
     def remove(self, name: str) -> None:
         """Remove a file. Raise FileNotFoundError where there is none."""
-        (self.directory / name).unlink()
+        (self._directory / name).unlink()
 
     def make_directories(self, name: str) -> None:
         """Make a directory, durably, and those above it."""
-        make_directories(self.directory / name)
+        make_directories(self._directory / name)
 
     def make_scratch(self, name: str) -> None:
         """Make a directory, and those above it, that need not survive a power cut."""
-        (self.directory / name).mkdir(parents=True)
+        (self._directory / name).mkdir(parents=True)
 
     def remove_directory(self, name: str) -> None:
         """Remove a directory with all that is in it."""
-        shutil.rmtree(self.directory / name)
+        shutil.rmtree(self._directory / name)
 
     def flush(self, name: str) -> None:
         """Flush a file's content, or the names in a directory."""
-        flush(self.directory / name)
+        flush(self._directory / name)
 
     # What cannot be read
 
     def set_aside(self, name: str) -> str:
         """Move a file to where unreadable ones are, durably; return its name there."""
         self.make_directories(UNREADABLE_DIRECTORY)
-        path = self.directory / name
+        path = self._directory / name
         aside = f"{UNREADABLE_DIRECTORY}/{path.name}.{time.time_ns()}"
-        path.rename(self.directory / aside)
+        path.rename(self._directory / aside)
         self.flush(UNREADABLE_DIRECTORY)
         flush(path.parent)
         return aside
 
     def put_back(self, aside: str, name: str) -> None:
         """Undo that."""
-        (self.directory / aside).rename(self.directory / name)
+        (self._directory / aside).rename(self._directory / name)
+
+    def mark_damaged(self, name: str) -> None:
+        """Rename a file that holds nothing sound, where that can be done, so that it can be looked at."""
+        set_aside(self._directory / name)
 
     # Data files
 
@@ -130,7 +146,7 @@ class TableStorage:
 
         Were they left, attempts on a full disk would use up whatever becomes free.
         """
-        new = NewDataFiles(self.directory, self._flushed_days)
+        new = NewDataFiles(self._directory, self._flushed_days)
         try:
             yield new
             new.flush()
@@ -145,28 +161,28 @@ class TableStorage:
     def remove_data_files(self, names: Iterable[str]) -> None:
         """Remove data files; one that is not there is removed already."""
         for name in names:
-            (self.directory / name).unlink(missing_ok=True)
+            (self._directory / name).unlink(missing_ok=True)
 
     def remove_empty_days(self) -> None:
         """Remove the directories of days that have no file."""
         for day in self._days():
             if not self.names(day):
-                (self.directory / day).rmdir()
+                (self._directory / day).rmdir()
 
     def parquet(self, name: str) -> pq.ParquetFile:
         """Open a data file to be read; whoever does closes it."""
-        return pq.ParquetFile(self.directory / name)
+        return pq.ParquetFile(self._directory / name)
 
     def size_bytes(self, name: str) -> int:
         """Return the size of a file."""
-        return (self.directory / name).stat().st_size
+        return (self._directory / name).stat().st_size
 
     def damage(self, file: DataFile, *, of_disk: bool = False) -> str:
         """Return why a data file is not what was written, "" where it is; see `hashes.damage`."""
-        return damage(self.directory / file.name, file.bytes, of_disk=of_disk)
+        return damage(self._directory / file.name, file.bytes, of_disk=of_disk)
 
     def _days(self) -> list[str]:
-        with os.scandir(self.directory) as entries:
+        with os.scandir(self._directory) as entries:
             return [entry.name for entry in entries if entry.name.startswith(f"{DAY}=")]
 
 

@@ -1,0 +1,62 @@
+"""What Tailrace keeps beside a table: what its dataset is, its fields, which of its files are removed or damaged."""
+
+import msgspec
+
+from tailrace.lake.catalog import DatasetInfo, decode_numbers
+from tailrace.lake.fields import decode_fields, encode_fields
+from tailrace.lake.snapshot import FieldsView
+from tailrace.lake.table_storage import OWN_DIRECTORY, TableStorage
+
+INFO = f"{OWN_DIRECTORY}/dataset.json"
+FIELDS = f"{OWN_DIRECTORY}/fields.json"
+REMOVED = f"{OWN_DIRECTORY}/removed.json"
+DAMAGED = f"{OWN_DIRECTORY}/damaged.json"
+
+
+def load_info(storage: TableStorage) -> DatasetInfo:
+    """Return what a dataset is. Raise OSError or msgspec's errors where that cannot be read."""
+    stored = msgspec.json.decode(storage.read(INFO))
+    if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
+        stored["primaryKey"] = former
+    return msgspec.convert(stored, DatasetInfo)
+
+
+def store_info(storage: TableStorage, info: DatasetInfo) -> None:
+    """Store what a dataset is, durably."""
+    storage.replace_durably(INFO, msgspec.json.encode(info))
+
+
+def load_fields(storage: TableStorage) -> FieldsView | None:
+    """Return the registry of a table's fields, None where there is none. Raise OSError or msgspec's errors."""
+    raw = storage.read_if_there(FIELDS)
+    return None if raw is None else decode_fields(raw)
+
+
+def store_fields(storage: TableStorage, view: FieldsView) -> None:
+    """Store the registry, durably: a reader finds the old one or this one, never a part."""
+    storage.replace_durably(FIELDS, encode_fields(view))
+
+
+def load_removed(storage: TableStorage) -> dict[str, int]:
+    """Files that are no part of a table any more but still there, each with the ms since the Unix epoch it is so."""
+    return _numbers(storage, REMOVED, "files that are due to be removed are so later")
+
+
+def store_removed(storage: TableStorage, removed: dict[str, int]) -> None:
+    """Store that, durably."""
+    storage.replace_durably(REMOVED, msgspec.json.encode(removed))
+
+
+def load_damaged(storage: TableStorage) -> dict[str, int]:
+    """Files of a table that were found to be damaged, each with the ms since the Unix epoch of that."""
+    return _numbers(storage, DAMAGED, "files that are damaged are found anew")
+
+
+def store_damaged(storage: TableStorage, damaged: dict[str, int]) -> None:
+    """Store that, durably."""
+    storage.replace_durably(DAMAGED, msgspec.json.encode(damaged))
+
+
+def _numbers(storage: TableStorage, name: str, without: str) -> dict[str, int]:
+    raw = storage.read_if_there(name)
+    return decode_numbers(raw, storage.location(name), without, lambda: storage.mark_damaged(name))
