@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from tailrace.query.arrow_json import JSON_FIELD
-from tailrace.query.compile.relation import Column
+from tailrace.query.compile.relation import RelationColumn
 from tailrace.query.values import Type
 
 _TEXTS = {
@@ -16,7 +16,7 @@ _STORED = {"number": "integer"}  # beyond 64 bits
 _JSON_STARTS = {"[": "array", "{": "map", '"': "string", "t": "boolean", "f": "boolean"}
 
 
-def type_text(column: Column, values: pa.ChunkedArray) -> str:
+def type_text(column: RelationColumn, values: pa.ChunkedArray) -> str:
     """Return the type that answers show: of a dynamic what its values are."""
     kind = column.value.type
     if kind in _TEXTS:
@@ -37,7 +37,7 @@ def json_types(texts: Iterable[str | None]) -> str:
     return "|".join(sorted(found)) or "unknown"
 
 
-def arrow_field(name: str, column: Column) -> pa.Field:
+def arrow_field(name: str, column: RelationColumn) -> pa.Field:
     """Return a column of an answer as Arrow has it: what has no type there is JSON text, marked as such."""
     kind = column.value.type
     return pa.field(name, _ARROW.get(kind, pa.string()), metadata=JSON_FIELD if kind not in _ARROW else None)

@@ -22,7 +22,7 @@ from tailrace.query.compile.relation import (
     reference,
 )
 from tailrace.query.compile.scan import Scan
-from tailrace.query.compile.union import LAST_TIMES, Found, United, tallied, tally
+from tailrace.query.compile.union import LAST_TIMES, MemberRows, United, tallied, tally
 from tailrace.query.cursors import Cursor
 from tailrace.query.values import cast, datetime_literal, fn
 
@@ -206,7 +206,7 @@ class UnitedPage(Struct, frozen=True, eq=False):
             }
         return Reading(scans, members={self.union: there}), rows
 
-    def _found(self, run: Run) -> Mapping[int, Found]:
+    def _found(self, run: Run) -> Mapping[int, MemberRows]:
         known = self.union.found
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known

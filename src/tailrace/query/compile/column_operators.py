@@ -17,7 +17,7 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Column, Layer, Relation
+from tailrace.query.compile.relation import Layer, Relation, RelationColumn
 from tailrace.query.values import (
     DATETIME,
     REAL,
@@ -143,7 +143,7 @@ def project_rename(compiler: Compiler, relation: Relation, operator: tree.Projec
             raise AplError("project-rename takes new = old, where old is a column", each.at)
         column = relation.find(old)
         if column is None:
-            column = Column(old, expressions.unknown(old, each.value.at))
+            column = RelationColumn(old, expressions.unknown(old, each.value.at))
             define(compiler, layer, each.name, column.value)
             continue
         renamed = column.renamed(each.name)
@@ -158,9 +158,9 @@ def project_reorder(compiler: Compiler, relation: Relation, operator: tree.Proje
     for each in operator.columns:
         check_known(relation, each.column)
 
-    def arranged(columns: list[Column]) -> list[Column]:
+    def arranged(columns: list[RelationColumn]) -> list[RelationColumn]:
         left = list(columns)
-        first: list[Column] = []
+        first: list[RelationColumn] = []
         for each in operator.columns:
             fits = matcher([each.column])
             found = [column for column in left if fits(column.name)]
@@ -182,7 +182,7 @@ def project_reorder(compiler: Compiler, relation: Relation, operator: tree.Proje
     return layer
 
 
-def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[Column]:
+def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[RelationColumn]:
     """Return the fields without a column that patterns mean; where not all are known, those that are named alone."""
     fits, names = matcher(patterns), relation.unlisted()
     if names is None:

@@ -8,7 +8,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.walk import walk
 from tailrace.query.compile.compiler import Compiler
-from tailrace.query.compile.relation import Column, Derived, Key, Layer, Relation, RowLimit
+from tailrace.query.compile.relation import Derived, Key, Layer, Relation, RelationColumn, RowLimit
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 from tailrace.query.wildcards import wildcard
 
@@ -19,18 +19,18 @@ NAMED_BY_ARGUMENT = ("bin", "bin_auto", "floor", "ceiling", "round", "tostring",
 MAX_UNLISTED = 500  # fields without columns that '*' stands for
 
 
-def define(compiler: Compiler, layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+def define(compiler: Compiler, layer: Layer, name: str, value: Value, types: tuple[str, ...] = ()) -> RelationColumn:
     """Return a column of this value, the last one of the layer; a mere reference is shown as it is."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node(DUCKDB_TYPES[DYNAMIC]))
     if isinstance(value.sql, exp.Column):
-        column = Column(name, value, types)
+        column = RelationColumn(name, value, types)
         layer.show(column)
         return column
     parts = None
     if value.parts is not None:
         parts = value.parts.map_computed(lambda kind, node: add_definition(compiler, layer, Value(kind, node)).sql)
-    return layer.define(Column(name, Value(value.type, compiler.ids.fresh(), parts=parts), types), value.sql)
+    return layer.define(RelationColumn(name, Value(value.type, compiler.ids.fresh(), parts=parts), types), value.sql)
 
 
 def add_definition(compiler: Compiler, layer: Layer, value: Value | Derived, like: Value | None = None) -> Value:
@@ -111,7 +111,7 @@ def first_rows(relation: Relation, count: int) -> Layer:
     return layer
 
 
-def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UNLISTED) -> list[Column]:
+def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UNLISTED) -> list[RelationColumn]:
     """Return what `*` stands for: all columns, and the fields that have none as long as they are not more than
     `most`.
     """
@@ -134,5 +134,5 @@ def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UN
     return found
 
 
-def key_on(name: str, column: Column, *, descending: bool, nulls_first: bool = False) -> Key:
+def key_on(name: str, column: RelationColumn, *, descending: bool, nulls_first: bool = False) -> Key:
     return Key(name, column.value, descending, nulls_first, computed=not column.types)

@@ -12,7 +12,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.dataset import SYSTEM_TIME, TIME, Dataset
 from tailrace.query.compile.notes import AggregateNote, AnswerNotes
-from tailrace.query.compile.relation import Column, Columns, Emitter, Ids, Relation, RenderedQuery, references
+from tailrace.query.compile.relation import Columns, Emitter, Ids, Relation, RelationColumn, RenderedQuery, references
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compile.scan import extent_us
 from tailrace.query.compile.scope import Scope, TabularLet
@@ -179,7 +179,7 @@ class Compiler:
         """Make a remark."""
         self.notes.warn(code, text, priority)
 
-    def note_aggregate(self, column: Column, note: AggregateNote) -> None:
+    def note_aggregate(self, column: RelationColumn, note: AggregateNote) -> None:
         """Note how a column came to be."""
         self.notes.aggregated[column.id] = note
 

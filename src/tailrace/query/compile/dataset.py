@@ -11,12 +11,12 @@ from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
 from tailrace.query import sources
 from tailrace.query.compile.objects import _NO_MEMBERS, _keys_within, _nested, _unless_empty
 from tailrace.query.compile.relation import (
-    Column,
     Emitter,
     Ids,
     Key,
     Reading,
     Relation,
+    RelationColumn,
     identifier,
     named,
     nothing,
@@ -98,16 +98,16 @@ class Dataset(Relation):
         self._all = FieldReader(snapshot.fields)
         self._there = _present_columns(snapshot)
         self._reader = FieldReader(_restricted(snapshot.fields, self._there))
-        self._columns: dict[str, Column | None] = {}
+        self._columns: dict[str, RelationColumn | None] = {}
         self._stored: dict[str, exp.Expr | Callable[[], exp.Expr]] = {}  # by identifier, over physical columns
         self._computed: dict[str, exp.Expr] = {}  # by identifier, over other identifiers
         self._virtual = {name: text for name, text in virtual if name not in (TIME, SYSTEM_TIME)}
         self._compile_virtual = compile_virtual
         self._maps = frozenset(maps)  # fields whose objects are shown as one column each
         self._compiling: set[str] = set()  # virtual fields
-        self._rest: Column | None = None
-        self._row_hash: Column | None = None
-        self._row_number: Column | None = None
+        self._rest: RelationColumn | None = None
+        self._row_hash: RelationColumn | None = None
+        self._row_number: RelationColumn | None = None
         self.event_time = self.time = self._system(TIME)
         self.system_time = self._system(SYSTEM_TIME)
         self.scan = self
@@ -115,7 +115,7 @@ class Dataset(Relation):
 
     # Columns
 
-    def _system(self, name: str) -> Column:
+    def _system(self, name: str) -> RelationColumn:
         column = self._ids.column(name, DATETIME, types=("datetime",))
         self._columns[name] = column
         self._define(column.value.sql, exp.column(name, quoted=True))
@@ -133,20 +133,20 @@ class Dataset(Relation):
             found = self._stored[name] = found()
         return found
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         if name in self._compiling:
             return self._made(name)
         if name not in self._columns:
             self._columns[name] = self._made(name)
         return self._columns[name]
 
-    def _made(self, name: str) -> Column | None:
+    def _made(self, name: str) -> RelationColumn | None:
         if name in self._virtual and name not in self._compiling and self._compile_virtual is not None:
             self._compiling.add(name)  # so that it does not find itself
             value = self._compile_virtual(self, self._virtual[name])
             self._compiling.discard(name)
             parts = value.parts.map_computed(self._computed_part) if value.parts is not None else None
-            column = Column(name, Value(value.type, self._ids.fresh(), parts=parts))
+            column = RelationColumn(name, Value(value.type, self._ids.fresh(), parts=parts))
             self._computed[column.id] = value.sql
             return column
         reader = self._reader
@@ -174,7 +174,7 @@ class Dataset(Relation):
         self.compute(identifier(target), definition)
         return target
 
-    def _field(self, name: str) -> Column:
+    def _field(self, name: str) -> RelationColumn:
         reader = self._reader
         types = reader.types(name)
         shown = tuple(sorted(types))
@@ -193,7 +193,7 @@ class Dataset(Relation):
         in_rest = reader.rest_types(name)
         incomplete = in_rest is None or bool((types | in_rest) & _WITHOUT_PART)
         whole = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
-        return Column(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), shown)
+        return RelationColumn(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), shown)
 
     def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
         """Return the values of one kind that a field of several types has, `rest` of them in `_rest`; None without
@@ -212,7 +212,7 @@ class Dataset(Relation):
         self.compute(identifier(target), coalesce(*own, *read_rest))
         return target
 
-    def _object(self, name: str) -> Column | None:
+    def _object(self, name: str) -> RelationColumn | None:
         """Return what was an object when it was ingested, put together again from the fields inside it."""
         whole = self._whole(name)
         if whole is None:
@@ -221,7 +221,7 @@ class Dataset(Relation):
         self._define(column.value.sql, whole)
         return column
 
-    def _map(self, name: str) -> Column | None:
+    def _map(self, name: str) -> RelationColumn | None:
         """Return the objects of a map field, and what else events have there."""
         whole = self._whole(name)
         if whole is None:
@@ -278,7 +278,7 @@ class Dataset(Relation):
                 end = name.find(".", end + 1)
         return names
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         shown = {path for path in self._reader.paths if not self._is_mapped(path)}
         names = sorted({TIME, SYSTEM_TIME, *shown, *self._maps} - set(self._virtual), key=str.encode)
         found = [self.find(name) for name in [*names, *self._virtual]]
@@ -295,14 +295,14 @@ class Dataset(Relation):
         return True
 
     @property
-    def rest(self) -> Column | None:
+    def rest(self) -> RelationColumn | None:
         if self._rest is None and REST in self._there:
             self._rest = self._ids.column(REST, DYNAMIC)
             self._define(self._rest.value.sql, cast(exp.column(REST, quoted=True), "JSON"))
         return self._rest
 
     @property
-    def row_hash(self) -> Column:
+    def row_hash(self) -> RelationColumn:
         """A number made of all that a row holds, wherever it is stored: columns without a value do not count."""
         if self._row_hash is None:
             names = [column.name for column in self.snapshot.fields.columns if column.name in self._there]
@@ -312,14 +312,14 @@ class Dataset(Relation):
         return self._row_hash
 
     @property
-    def row_number(self) -> Column:
+    def row_number(self) -> RelationColumn:
         """The place of a row in its file, from 0; the hot rows have none, so that it is only for files."""
         if self._row_number is None:
             self._row_number = self._ids.column("", LONG)
             self._define(self._row_number.value.sql, exp.column(sources.ROW_NUMBER, quoted=True))
         return self._row_number
 
-    def definition(self, column: Column) -> exp.Expr:
+    def definition(self, column: RelationColumn) -> exp.Expr:
         """Return what a column that is no virtual field is, in terms of what is stored."""
         return self._node(column.id)
 

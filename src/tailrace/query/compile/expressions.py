@@ -1,6 +1,5 @@
 """Scalar expressions: names to columns, calls to functions, operators to values."""
 
-import re
 from collections.abc import Callable, Sequence
 
 import sqlglot.expressions as exp
@@ -13,19 +12,18 @@ from tailrace.query.compile.chains import as_lists
 from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
-from tailrace.query.compile.equality import comparable
-from tailrace.query.compile.expression_size import binding_depth, node_count
+from tailrace.query.compile.expression_size import are_small, is_shallow
 from tailrace.query.compile.relation import (
     Columns,
     Derived,
-    Emitter,
     Empty,
     Layer,
     Relation,
-    RowLimit,
     identifier,
     references,
 )
+from tailrace.query.compile.search_terms import has_term
+from tailrace.query.compile.subqueries import first_column, first_value, is_among
 from tailrace.query.functions import CallInvalid, Context
 from tailrace.query.values import (
     BOOL,
@@ -48,7 +46,6 @@ from tailrace.query.values import (
     fn,
     from_parts,
     infix,
-    is_not_null,
     list_filter,
     literal,
     not_,
@@ -60,8 +57,6 @@ from tailrace.query.values import (
 
 SHORT_CHAIN = 8  # operands; DuckDB takes time of the square, or worse, of the length of a long one
 MAX_ANY_COLUMNS = 2_000  # that `*` stands for
-MAX_BINDING_DEPTH = 4
-MAX_PARTS_NODES = 100
 SEPARATOR = "\x1f"  # no part of a term
 INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
 SYSTEM = ("_time", "_sysTime")
@@ -235,16 +230,10 @@ class Expressions:
         if value.is_constant or isinstance(value.sql, exp.Column):
             return value
         if value.type is not DYNAMIC:
-            return value if binding_depth(value.sql) < MAX_BINDING_DEPTH else self.add(value.type, value.sql)
+            return value if is_shallow(value.sql) else self.add(value.type, value.sql)
         if value.parts is None:
             return self.add(value.type, value.sql)
-        nodes = value.parts.expressions()
-        if (
-            sum(map(node_count, nodes)) < MAX_PARTS_NODES
-            and max(map(binding_depth, nodes), default=0) < MAX_BINDING_DEPTH
-        ):
-            return value
-        return self.stored(value)
+        return value if are_small(value.parts.expressions()) else self.stored(value)
 
     def stored(self, value: Value) -> Value:
         """Return the value, or the parts of a DYNAMIC, as columns."""
@@ -413,7 +402,7 @@ class Expressions:
     def _anywhere(self, pattern: str) -> Value:
         inner = pattern.strip("*")
         plain = not set(inner) & {"*", "?", SEPARATOR}
-        return self.any_of(lambda value: self._matches(value, pattern), joined=plain)
+        return self.any_of(lambda value: has_term(value, pattern, self.searching or ""), joined=plain)
 
     def _searched_field(self, node: tree.Binary) -> Value:
         right = node.right
@@ -421,21 +410,8 @@ class Expressions:
             text = str(right.value)
             if text.strip("*") == "" and text:
                 return functions.call("isnotempty", [self.value(node.left)], self.context)
-            return self._matches(self.value(node.left), text)
+            return has_term(self.value(node.left), text, self.searching or "")
         raise AplError("after ':' a text in quotes is expected", right.at)
-
-    def _matches(self, value: Value, pattern: str) -> Value:
-        cased = self.searching or ""
-        inner = pattern.strip("*")
-        if "*" in inner or "?" in inner:
-            body = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in inner)
-            starts = "" if pattern.startswith("*") else r"\b"
-            ends = "" if pattern.endswith("*") else r"\b"
-            regex = f"(?s{'' if cased else 'i'}){starts}{body}{ends}"
-            return functions.binary("matches regex", as_text(value), literal(regex))
-        before, after = pattern.startswith("*"), pattern.endswith("*")
-        operator = "contains" if before and after else "hassuffix" if before else "hasprefix" if after else "has"
-        return functions.binary(operator + cased, value, literal(inner))
 
     # Sub-queries
 
@@ -463,44 +439,18 @@ class Expressions:
     def _in_subquery(self, node: tree.Membership, query: tree.Query) -> Value:
         """`x in (query)`: whether x is among the values of the query's first column."""
         name = node.operator.removeprefix("!")
-        inner = self.compiler.subquery(query)
-        columns = inner.listed()
-        if not columns:
-            raise AplError("the sub-query has no column", query.at)
-        first = columns[0].value
+        rows = self.compiler.subquery(query)
+        first = first_column(rows, query.at)
         of = self.operand(node.of)
         if name in ("has_any", "has_any_cs", "has_all"):
             raise AplError(f"{name} takes a list, no sub-query", node.at)
-        left, right = comparable(of, first)
-        if name == "in~":
-            left, right = fn("lower", as_text(of).sql), fn("lower", as_text(first).sql)
-
-        def build(out: Emitter) -> exp.Expr:
-            target = exp.Alias(this=right, alias=exp.to_identifier("value"))
-            rows = inner.emit(references([right]), out)
-            select = exp.Select(
-                expressions=[target],
-                from_=exp.From(this=out.table(rows)),
-                where=exp.Where(this=is_not_null(right)),
-            )
-            return coalesce(exp.Paren(this=exp.In(this=left, query=exp.Subquery(this=select))), exp.false())
-
-        found = self.add(BOOL, Derived((left,), build))
+        found = self.add(BOOL, is_among(rows, first, of, any_case=name == "in~"))
         return functions.unary("not", found) if node.operator.startswith("!") else found
 
     def _scalar_subquery(self, node: tree.Subquery) -> Value:
-        inner = self.compiler.subquery(node.query)
-        columns = inner.listed()
-        if not columns:
-            raise AplError("the sub-query has no column", node.at)
-        layer = Layer(inner)
-        layer.limit = RowLimit(1, inner.order)
-        first = columns[0].value
-
-        def build(out: Emitter) -> exp.Expr:
-            return exp.Subquery(this=layer.emit(references([first.sql]), out))
-
-        return self.add(first.type, Derived((), build))
+        rows = self.compiler.subquery(node.query)
+        first = first_column(rows, node.at)
+        return self.add(first.type, first_value(rows, first))
 
     # Literals
 

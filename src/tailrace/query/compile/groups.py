@@ -8,7 +8,7 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.metadata_pushdown import from_metadata
-from tailrace.query.compile.relation import Column, Emitter, Key, Layer, Relation, identifier
+from tailrace.query.compile.relation import Emitter, Key, Layer, Relation, RelationColumn, identifier
 from tailrace.query.values import (
     DYNAMIC,
     NULL,
@@ -35,7 +35,7 @@ class Groups(Layer):
         self.order = ()
         self.grouped = True
         self.group = []
-        self.by: list[Column] = []
+        self.by: list[RelationColumn] = []
         self.first_bin = False
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
@@ -48,7 +48,9 @@ class Groups(Layer):
         return self._select(needed, {**self.defines, **known.defines}, out.scanning(known.hot_name, known.scan))
 
 
-def group_by(compiler: Compiler, groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()) -> Column:
+def group_by(
+    compiler: Compiler, groups: Groups, name: str, value: Value, types: tuple[str, ...] = ()
+) -> RelationColumn:
     """Return a column by which rows are grouped; one of several types is put together by `whole_groups`."""
     if value.type is NULL:
         value = Value(DYNAMIC, null_node("JSON"))
@@ -60,7 +62,7 @@ def group_by(compiler: Compiler, groups: Groups, name: str, value: Value, types:
         made = from_parts(parts.map(lambda part: group_key(compiler, groups, part)))
     else:
         made = Value(value.type, group_key(compiler, groups, value.sql))
-    column = Column(name, made, types)
+    column = RelationColumn(name, made, types)
     groups.show(column)
     groups.by.append(column)
     return column
@@ -86,7 +88,7 @@ def whole_groups(compiler: Compiler, groups: Groups, result: Layer) -> Layer:
     return layer
 
 
-def keys_on(compiler: Compiler, layer: Layer, name: str, column: Column, *, descending: bool) -> list[Key]:
+def keys_on(compiler: Compiler, layer: Layer, name: str, column: RelationColumn, *, descending: bool) -> list[Key]:
     columns = [
         each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
         for each in order_keys(column.value)

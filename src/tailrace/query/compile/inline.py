@@ -17,7 +17,7 @@ from tailrace.query.compile.columns import (
 )
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Column, Emitter, Empty, Layer, Relation, named, nothing, table_named
+from tailrace.query.compile.relation import Emitter, Empty, Layer, Relation, RelationColumn, named, nothing, table_named
 from tailrace.query.functions.math import MAX_CONSTANT_RANGE
 from tailrace.query.values import (
     BOOL,
@@ -39,16 +39,16 @@ from tailrace.query.values import (
 class Inline(Relation):
     """An Arrow table; its columns go by the names i0, i1, … there."""
 
-    def __init__(self, table: str, columns: list[Column]) -> None:
+    def __init__(self, table: str, columns: list[RelationColumn]) -> None:
         super().__init__()
         self._table = table
         self._columns = columns
         self._numbers = {column.id: n for n, column in enumerate(columns)}
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         return next((column for column in self._columns if column.name == name), None)
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         return list(self._columns)
 
     def has(self, name: str) -> bool:

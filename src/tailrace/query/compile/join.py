@@ -12,11 +12,11 @@ from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.equality import comparable
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.relation import (
-    Column,
     Emitter,
     Key,
     Layer,
     Relation,
+    RelationColumn,
     nothing,
     reference,
     references,
@@ -51,7 +51,7 @@ class Joined(Relation):
         self._hidden = hidden  # columns of the right that are the same as the left's
         self._only_left = kind in ("ANTI", "SEMI")
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         found = self.left.find(name)
         if found is not None or self._only_left:
             return found
@@ -63,7 +63,7 @@ class Joined(Relation):
             return None
         return self.right.find(name)
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         found = self.left.listed()
         if self._only_left:
             return found
@@ -82,7 +82,7 @@ class Joined(Relation):
         return self.left.has(name) or (not self._only_left and self.right.has(name))
 
     @property
-    def rest(self) -> Column | None:
+    def rest(self) -> RelationColumn | None:
         return self.left.rest
 
     @property
@@ -174,7 +174,7 @@ def _join(
     return result
 
 
-def _in_places(names: Sequence[str]) -> Callable[[list[Column]], list[Column]]:
+def _in_places(names: Sequence[str]) -> Callable[[list[RelationColumn]], list[RelationColumn]]:
     places = {name: n for n, name in enumerate(names)}
     return lambda columns: sorted(columns, key=lambda column: places.get(column.name, len(places)))
 

@@ -19,7 +19,7 @@ from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.groups import Groups, group_by, keys_on, whole_groups
 from tailrace.query.compile.notes import AggregateNote
-from tailrace.query.compile.relation import Column, Layer, Relation
+from tailrace.query.compile.relation import Layer, Relation, RelationColumn
 from tailrace.query.values import (
     DATETIME,
     DYNAMIC,
@@ -214,7 +214,7 @@ def _series(
 def _arrays(
     compiler: Compiler,
     points: Relation,
-    by: Sequence[Column],
+    by: Sequence[RelationColumn],
     index: exp.Expr,
     series: Sequence[Series],
     axis: Axis,

@@ -2,9 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import sqlglot.expressions as exp
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable, Forbidden
 from tailrace.lake.snapshot import Snapshot
@@ -14,6 +11,7 @@ from tailrace.query.apl.parser import parse, parse_expression
 from tailrace.query.compile import operators
 from tailrace.query.compile.compiler import US, Compiler, Evaluate
 from tailrace.query.compile.dataset import Dataset
+from tailrace.query.compile.expression_size import is_larger
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.notes import message_code
 from tailrace.query.compile.relation import Columns, Empty, Relation
@@ -88,7 +86,7 @@ class ProgramCompiler(Compiler):
         empty, read = Empty(), len(self.datasets)
         expressions = Expressions(self, empty)
         compiled = expressions.value(value)
-        if _is_larger(compiled.sql, MAX_LET_NODES):
+        if is_larger(compiled.sql, MAX_LET_NODES):
             raise AplError(f"{let.name!r} stands for too long an expression", let.at, kind="limit")
         if expressions.relation is empty:
             return compiled
@@ -273,18 +271,3 @@ def _table_query(name: tree.Name) -> tree.Query:
 def fits(pattern: tree.Pattern, name: str) -> bool:
     """Whether a name is one of the pattern's."""
     return wildcard(pattern.parts).fullmatch(name) is not None
-
-
-def _is_larger(node: exp.Expr, limit: int) -> bool:
-    stack: list[Any] = [node]
-    count = 0
-    while stack:
-        each = stack.pop()
-        if isinstance(each, exp.Expr):
-            count += 1
-            if count > limit:
-                return True
-            stack.extend(each.args.values())
-        elif isinstance(each, list):
-            stack.extend(each)
-    return False

@@ -7,7 +7,8 @@ from tailrace.query.apl.errors import AplError
 from tailrace.query.compile.columns import define, everything, name_of
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.regex_parts import MAX_PARTS, spelled
+from tailrace.query.compile.redaction import Replacement, redacted
+from tailrace.query.compile.regex_parts import MAX_PARTS
 from tailrace.query.compile.relation import Layer, Relation
 from tailrace.query.functions.regexes import fault, groups
 from tailrace.query.values import (
@@ -22,14 +23,10 @@ from tailrace.query.values import (
     infix,
     is_not_null,
     list_filter,
-    list_transform,
     list_value,
     number_node,
     text_node,
 )
-
-_BEGIN, _END, _CUT = "\ufdd0", "\ufdd1", "\ufdd2"
-"""Around a match, and around its groups: code points that Unicode keeps for use inside of a program."""
 
 
 def redact(compiler: Compiler, relation: Relation, operator: tree.Redact) -> Relation:
@@ -100,71 +97,21 @@ def _hits(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
 
 def _redacted(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
     """Return a text after one regex after the other."""
+    replacement = _replacement(operator)
     for regex in operator.regexes:
-        text = bind([text], lambda t, regex=regex: _without(t, regex.pattern, operator))
+        text = bind([text], lambda t, regex=regex: redacted(
+            t, regex.pattern, replacement, only_groups=operator.groups))  # fmt: skip
     return text
 
 
-def _without(text: exp.Expr, pattern: str, operator: tree.Redact) -> exp.Expr:
-    """Return a text in which each match, or what its groups hold, is replaced."""
-    parts = spelled(pattern) if operator.groups else None
-    count = 0 if not operator.groups or parts is not None else groups(pattern)
-    if parts is not None:
-        pattern, are_groups = parts
-        inner = "".join(f"{_CUT}\\{n}{_CUT}" if is_group else f"\\{n}" for n, is_group in enumerate(are_groups, 1))
-    else:
-        inner = "".join(["\\0", *(f"{_CUT}\\{n}" for n in range(1, min(count, MAX_PARTS) + 1))])
+def _replacement(operator: tree.Redact) -> Replacement:
+    """Return what stands for a match: its hash, a longer token, or each of its characters as a token of one."""
+    token = "*" if operator.token is None else operator.token
 
     def replaced(match: exp.Expr) -> exp.Expr:
-        if operator.hashed:
-            made = fn("md5", match)
-        else:
-            token = "*" if operator.token is None else operator.token
-            if len(token) == 1:
-                return fn("repeat", text_node(token), fn("length", match))
-            made = text_node(token)
-        return case((infix(exp.NEQ, match, text_node("")), made), otherwise=text_node(""))
+        if not operator.hashed and len(token) == 1:
+            return fn("repeat", text_node(token), fn("length", match))
+        whole = fn("md5", match) if operator.hashed else text_node(token)
+        return case((infix(exp.NEQ, match, text_node("")), whole), otherwise=text_node(""))
 
-    def of_parts(match: exp.Expr) -> exp.Expr:
-        """Of the parts in turn each second one is a group."""
-        cut = fn("string_split", match, text_node(_CUT))
-        numbers = fn("range", number_node(1), infix(exp.Add, fn("len", cut), number_node(1)))
-
-        def part(n: exp.Expr) -> exp.Expr:
-            one = fn("list_extract", cut, n)
-            is_group = infix(exp.EQ, infix(exp.Mod, n, number_node(2)), number_node(0))
-            return case((is_group, replaced(one)), otherwise=one)
-
-        return fn("array_to_string", list_transform(numbers, part), text_node(""))
-
-    def of_groups(match: exp.Expr) -> exp.Expr:
-        """Wherever in the match what a group holds stands."""
-        made = fn("split_part", match, text_node(_CUT), number_node(1))
-        for n in range(min(count, MAX_PARTS)):
-            one = fn("split_part", match, text_node(_CUT), number_node(n + 2))
-            there = infix(exp.NEQ, one, text_node(""))
-            made = bind([made, one], lambda whole, group, there=there: case(
-                (there, fn("replace", whole, group, replaced(group))), otherwise=whole))  # fmt: skip
-        return made
-
-    def rest(piece: exp.Expr) -> exp.Expr:
-        """Return a match and what follows it."""
-        match = fn("split_part", piece, text_node(_END), number_node(1))
-        after = fn("split_part", piece, text_node(_END), number_node(2))
-        shown = of_parts if parts is not None else of_groups if count else replaced
-        return fn("concat", bind([match], shown), after)
-
-    def joined(pieces: exp.Expr) -> exp.Expr:
-        following = fn("list_slice", pieces, number_node(2), fn("len", pieces))
-        return fn(
-            "concat", fn("list_extract", pieces, number_node(1)),
-            fn("array_to_string", list_transform(following, rest), text_node("")),
-        )  # fmt: skip
-
-    marked = fn(
-        "regexp_replace", text, text_node(pattern), text_node(f"{_BEGIN}{inner}{_END}"), text_node("g")
-    )  # fmt: skip
-    made = bind([fn("string_split", marked, text_node(_BEGIN))], joined)
-    # A text that has such a code point itself could not be told apart, and is replaced as a whole.
-    doubtful = fn("regexp_matches", text, text_node(f"[{_BEGIN}{_END}{_CUT}]"))
-    return case((doubtful, replaced(text)), (is_not_null(text), made))
+    return replaced

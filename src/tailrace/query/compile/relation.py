@@ -14,7 +14,7 @@ from tailrace.query.compile.scan import Scan
 from tailrace.query.values import Type, Value, nan_as_null
 
 
-class Column(Struct, frozen=True, eq=False):
+class RelationColumn(Struct, frozen=True, eq=False):
     """A named value of each row. Its SQL is a reference to an identifier."""
 
     name: str
@@ -25,8 +25,8 @@ class Column(Struct, frozen=True, eq=False):
     def id(self) -> str:
         return identifier(self.value.sql)
 
-    def renamed(self, name: str) -> "Column":
-        return Column(name, self.value, self.types)
+    def renamed(self, name: str) -> "RelationColumn":
+        return RelationColumn(name, self.value, self.types)
 
 
 class Key(Struct, frozen=True, eq=False):
@@ -166,13 +166,13 @@ class Relation:
     settled = False
     reordered = False  # whether the query says in which order columns come
     limited = False  # whether the query says how many rows it wants
-    time: Column | None = None
+    time: RelationColumn | None = None
     scan: "Relation | None" = None  # the dataset whose rows these are, if a condition on them may reach its files
 
     def __init__(self) -> None:
         self.order: tuple[Key, ...] = ()
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         """Return the column of this name, if there is one."""
         raise NotImplementedError
 
@@ -180,7 +180,7 @@ class Relation:
         """Whether it is worth asking for this name; sooner told than what the column is."""
         return True
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         """All columns, in order, but those that only `_rest` knows."""
         raise NotImplementedError
 
@@ -198,7 +198,7 @@ class Relation:
         return False
 
     @property
-    def rest(self) -> Column | None:
+    def rest(self) -> RelationColumn | None:
         """A JSON object with the fields that have no column."""
         return None
 
@@ -232,7 +232,7 @@ class Layer(Relation):
         self.time = parent.time
         self.order = parent.order
         self.scan = parent.scan
-        self.own: dict[str, Column] = {}
+        self.own: dict[str, RelationColumn] = {}
         self.removed: set[str] = set()
         self.keeps: Callable[[str], bool] | None = None  # which of the inherited names
         self.without_rest = False  # as all of it has become columns
@@ -242,20 +242,20 @@ class Layer(Relation):
         self.group: list[exp.Expr] | None = None
         self.grouped = False  # whether its rows are the groups of a summarize
         self.limit = RowLimit()
-        self.renames: dict[str, Column] = {}  # by the old name, in its place
-        self.arrange: Callable[[list[Column]], list[Column]] | None = None
+        self.renames: dict[str, RelationColumn] = {}  # by the old name, in its place
+        self.arrange: Callable[[list[RelationColumn]], list[RelationColumn]] | None = None
 
-    def define(self, column: Column, definition: Definition) -> Column:
+    def define(self, column: RelationColumn, definition: Definition) -> RelationColumn:
         """Add a column at the end; one of the same name that was there gives way."""
         self.defines[column.id] = definition
         self.show(column)
         return column
 
-    def show(self, column: Column) -> None:
+    def show(self, column: RelationColumn) -> None:
         self.own.pop(column.name, None)
         self.own[column.name] = column
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         if name in self.own:
             return self.own[name]
         if self.inherits and self._passes(name):
@@ -268,7 +268,7 @@ class Layer(Relation):
     def _passes(self, name: str) -> bool:
         return name not in self.removed and (self.keeps is None or self.keeps(name))
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         found = []
         for column in self.parent.listed() if self.inherits else ():
             if column.name in self.renames:
@@ -285,7 +285,7 @@ class Layer(Relation):
         return name in self.defines or (self.group is None and self.parent.has(name))
 
     @property
-    def rest(self) -> Column | None:
+    def rest(self) -> RelationColumn | None:
         return self.parent.rest if self.inherits and not self.without_rest else None
 
     def unlisted(self) -> list[str] | None:
@@ -381,10 +381,10 @@ class Columns(Mapping[str, Value]):
 class Empty(Relation):
     """One row without columns, as `print` and `let` have it."""
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         return None
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         return []
 
     def has(self, name: str) -> bool:
@@ -404,6 +404,6 @@ class Ids:
         self._last += 1
         return reference(f"c{self._last}")
 
-    def column(self, name: str, kind: Type, *, types: tuple[str, ...] = ()) -> Column:
+    def column(self, name: str, kind: Type, *, types: tuple[str, ...] = ()) -> RelationColumn:
         """Return a new column, not yet defined."""
-        return Column(name, Value(kind, self.fresh()), types)
+        return RelationColumn(name, Value(kind, self.fresh()), types)

@@ -29,7 +29,7 @@ from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.groups import Groups, group_by, keys_on, note_matched_rows, whole_groups
 from tailrace.query.compile.notes import AggregateNote
-from tailrace.query.compile.relation import Column, Key, Layer, Relation
+from tailrace.query.compile.relation import Key, Layer, Relation, RelationColumn
 from tailrace.query.values import (
     DATETIME,
     LONG,
@@ -192,7 +192,9 @@ def _seconds(compiler: Compiler, operator: tree.Summarize, bin_ns: int | None) -
     return seconds_of(end - start)
 
 
-def _default_order(compiler: Compiler, groups: Groups, result: Layer, aggregates: Sequence[Column]) -> tuple[Key, ...]:
+def _default_order(
+    compiler: Compiler, groups: Groups, result: Layer, aggregates: Sequence[RelationColumn]
+) -> tuple[Key, ...]:
     """Return bins of time first, then the largest of the first aggregate, then the groups."""
     keys: list[Key] = []
     for column in groups.by:

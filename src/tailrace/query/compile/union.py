@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from tailrace.query.apl import tree
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.relation import (
-    Column,
     Definition,
     Emitter,
     Key,
     Layer,
     Reading,
     Relation,
+    RelationColumn,
     RenderedQuery,
     identifier,
     named,
@@ -41,7 +41,7 @@ from tailrace.query.values import (
 LAST_TIMES = 1_000  # that are looked for where it is not known yet how many rows an answer has
 
 
-class Found(Struct, frozen=True, eq=False):
+class MemberRows(Struct, frozen=True, eq=False):
     """The rows of one relation of several: how many, and the times of the last of them, where they have times."""
 
     rows: int
@@ -67,8 +67,8 @@ class United(Relation):
         self._members = [relation for _, relation in members]
         self._names = [name for name, _ in members]
         self._only_occupied = only_occupied
-        self.found: Mapping[int, Found] | None = None  # by number, once that was asked for `only_occupied`
-        self._made: dict[str, Column | None] = {}
+        self.found: Mapping[int, MemberRows] | None = None  # by number, once that was asked for `only_occupied`
+        self._made: dict[str, RelationColumn | None] = {}
         self._values: dict[str, list[Definition]] = {}  # of an identifier, one of each member
         self._source_column = source_column
         self.events = any(relation.events for relation in self._members)
@@ -83,7 +83,7 @@ class United(Relation):
             self.time = self._from("", [column.value for column in times if column is not None])
             self.order = (Key("_time", self.time.value, True, False),)
         rests = [relation.rest for relation in self._members]
-        self._rest: Column | None = None
+        self._rest: RelationColumn | None = None
         if any(rests):
             self._rest = compiler.ids.column("_rest", DYNAMIC)
             self._values[self._rest.id] = [null_node("JSON") if each is None else each.value.sql for each in rests]
@@ -120,7 +120,7 @@ class United(Relation):
         if self._rest is not None and all(map(_is_absent, self._values[self._rest.id])):
             self._rest = None
 
-    def find(self, name: str) -> Column | None:
+    def find(self, name: str) -> RelationColumn | None:
         if name not in self._made:
             self._settle()
             found = [relation.find(name) if relation.may_find(name) else None for relation in self._members]
@@ -129,10 +129,10 @@ class United(Relation):
                 values = [column.value if column is not None else Value(NULL, exp.null()) for column in found]
                 types = sorted({kind for column in found if column is not None for kind in column.types})
                 column = self._from(name, values)
-                self._made[name] = Column(name, column.value, tuple(types))
+                self._made[name] = RelationColumn(name, column.value, tuple(types))
         return self._made[name]
 
-    def _from(self, name: str, values: Sequence[Value]) -> Column:
+    def _from(self, name: str, values: Sequence[Value]) -> RelationColumn:
         kinds = {value.type for value in values} - {NULL}
         ids = self._compiler.ids
         if len(kinds) == 1 and DYNAMIC not in kinds:
@@ -151,9 +151,9 @@ class United(Relation):
             self._values[identifier(target)] = list(found)
             return target
 
-        return Column(name, choose_parts(values, chosen, whole))
+        return RelationColumn(name, choose_parts(values, chosen, whole))
 
-    def listed(self) -> list[Column]:
+    def listed(self) -> list[RelationColumn]:
         self._settle()
         names = dict.fromkeys(column.name for relation in self._members for column in relation.listed())
         if self._source_column is not None:
@@ -171,7 +171,7 @@ class United(Relation):
         return any(relation.is_open for relation in self._members)
 
     @property
-    def rest(self) -> Column | None:
+    def rest(self) -> RelationColumn | None:
         self._settle()
         return self._rest
 
@@ -260,11 +260,11 @@ def tally(
     return out.finished(query)
 
 
-def tallied(answer: pa.Table) -> dict[int, Found]:
+def tallied(answer: pa.Table) -> dict[int, MemberRows]:
     """Return what the answer to a `tally` says, by number."""
     # Never as Python's numbers: there may be as many times of each relation as an answer may have rows.
     times = [np.zeros(0, np.int64)] * answer.num_rows
     if "times" in answer.column_names:
         times = [cell.values.to_numpy() for cell in answer["times"]]
     rows = zip(answer["n"].to_pylist(), answer["rows"].to_pylist(), times, strict=True)
-    return {n: Found(count, last_us) for n, count, last_us in rows}
+    return {n: MemberRows(count, last_us) for n, count, last_us in rows}

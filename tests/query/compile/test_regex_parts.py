@@ -1,4 +1,4 @@
-"""How redact takes a regex apart."""
+"""How a regular expression is taken apart for redact."""
 
 import time
 
