@@ -1,0 +1,185 @@
+"""Commits: when they are due, what is in their files, and what comes of one that fails."""
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.events import batch
+from support.lakes import NEVER, numbers
+from support.waiting import wait_until
+
+from tailrace.lake import Lake, LakeSettings
+from tailrace.lake.parquet import write_files
+from tailrace.lake.table_storage import TableStorage
+
+
+def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    [rows] = lake.snapshot("d").hot
+    lake.close(commit=False)
+    write_files(TableStorage(tmp_path / "d"), rows)  # and the process ends here
+
+    lake = Lake.open(tmp_path, NEVER)
+    lake.accept(1, batch([{"n": 1}]))
+    lake.commit_now()
+
+    assert numbers(lake.snapshot("d")) == [1]
+    lake.close()
+
+
+def test_commits_by_size(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(commit_bytes=1000, commit_age_s=1e9))
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    lake.snapshot("d")
+    assert lake.uncommitted("d") == 1
+
+    lake.accept(2, batch([{"n": n} for n in range(1000)]))
+
+    wait_until(lambda: lake.uncommitted("d") == 0)
+    assert lake.snapshot("d").hot == ()
+    lake.close()
+
+
+def test_commits_by_age(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(commit_age_s=0.05))
+    lake.create("d")
+
+    lake.accept(1, batch([{"n": 1}]))
+
+    wait_until(lambda: lake.uncommitted("d") == 0)
+    lake.close()
+
+
+def test_commits_on_close(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    lake.close()
+
+    lake = Lake.open(tmp_path, NEVER)
+    assert lake.highest_position() == 1
+    assert numbers(lake.snapshot("d")) == [1]
+    lake.close()
+
+
+def test_tells_the_position_up_to_which_all_datasets_are_committed(tmp_path: Path) -> None:
+    told: list[int] = []
+    lake = Lake.open(tmp_path, NEVER)
+    lake.subscription.bind(told.append)
+    lake.create("a")
+    lake.create("b")
+    lake.accept_all([(1, batch([{}], "a")), (2, batch([{}], "b")), (3, batch([{}], "a"))])
+
+    lake.commit_now("a")
+    assert lake.committed_position() == 0
+    lake.commit_now("b")
+
+    assert lake.committed_position() == 3
+    assert told == [3]
+    lake.close()
+
+
+def test_one_file_a_day_sorted_by_time(lake: Lake) -> None:
+    day_ns = 86_400 * 10**9
+    for position, first_ns in enumerate((5 * day_ns, 3 * day_ns, 5 * day_ns - 2_000_000), start=1):
+        lake.accept(position, batch([{"n": position}, {"n": position}, {"n": position}], first_ns=first_ns))
+
+    lake.commit_now()
+
+    files = lake.snapshot("d").files
+    assert [file.name.partition("/")[0] for file in files] == ["_day=1970-01-04", "_day=1970-01-05", "_day=1970-01-06"]
+    for file in files:
+        times = pq.ParquetFile(file.location).read()["_time"].to_pylist()
+        assert times == sorted(times)
+
+
+def test_a_failed_commit_keeps_the_rows_and_is_tried_again(lake: Lake, tmp_path: Path) -> None:
+    lake.accept(1, batch([{"n": 1}]))
+    away = tmp_path / "away"
+    (tmp_path / "d").rename(away)
+
+    lake.commit_now("d")
+    assert lake.commit_failures == 1
+    assert numbers(lake.snapshot("d")) == [1]
+
+    shutil.rmtree(tmp_path / "d", ignore_errors=True)
+    away.rename(tmp_path / "d")
+    lake.commit_now("d")
+    assert lake.uncommitted("d") == 0
+    assert numbers(lake.snapshot("d")) == [1]
+
+
+def test_commits_that_fail_again_are_a_fault_until_one_succeeds(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.create("other")
+    lake.accept(1, batch([{"n": 1}]))
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                raise RuntimeError("file metadata is only available after writer close")  # as pyarrow's writer does
+
+        patched.setattr("tailrace.lake.table.write_files", fail)
+        lake.commit_now("d")
+        assert lake.faults() == {}
+        lake.commit_now("d")
+        assert list(lake.faults()) == ["d"]
+        assert "no space is left on the disk" in lake.faults()["d"]
+
+    lake.commit_now("d")
+    assert lake.faults() == {}
+    assert lake.commit_failures == 2
+
+
+def test_a_commit_that_cannot_be_written_leaves_no_file(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_days = [{"n": 1}, {"n": 2}]
+    first = batch(two_days[:1])
+    second = batch(two_days[1:], first_ns=int(first.times[0]) + 86_400_000_000_000)
+    lake.accept_all([(1, first), (2, second)])
+    write = pq.write_table
+    written = []
+    with monkeypatch.context() as patched:
+
+        def fail_at_the_second(table: pa.Table, file: BinaryIO, **options: Any) -> None:
+            written.append(file)
+            write(table, file, **options)
+            if len(written) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr("tailrace.lake.parquet.pq.write_table", fail_at_the_second)
+        lake.commit_now("d")
+        assert len(written) == 2
+        assert [path for path in (tmp_path / "d").rglob("*.parquet") if "_delta_log" not in path.parts] == []
+
+    lake.commit_now("d")
+    assert numbers(lake.snapshot("d")) == [1, 2]
+    assert lake.uncommitted("d") == 0
+
+
+def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.accept(1, batch([{"n": 1}]))
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object) -> None:
+            raise OSError("the disk is gone")
+
+        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
+        lake.commit_now("d")
+        assert lake.commit_failures == 1
+
+    lake.commit_now("d")
+
+    assert lake.uncommitted("d") == 0
+    assert numbers(lake.snapshot("d")) == [1]
