@@ -1,21 +1,14 @@
 """Finding the server and its token, and what the client does with refusals."""
 
-import io
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tailrace.cli.client import MAX_ATTEMPTS, MAX_WAIT_S, Target, find_server, send_with_retries
 from tailrace.cli.errors import CommandError
-from tailrace.cli.ingest import Failure, read_chunks, read_outcome
 from tailrace.cli.output import printable
-from tailrace.cli.tokens import parse_expiry, parse_rights
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -131,65 +124,5 @@ def test_a_request_whose_connection_broke_is_not_sent_again() -> None:
         answers.run()
 
 
-def test_failures_are_numbered_within_the_file() -> None:
-    answer = {
-        "ingested": 5,
-        "failed": 2,
-        "failures": [
-            {"timestamp": "2030-01-01T00:00:00Z", "error": "event 3: too\nlarge"},
-            {"timestamp": "2030-01-01T00:00:00Z", "error": "too large"},
-        ],
-    }
-    outcome = read_outcome(answer, 100)
-    assert outcome.ingested == 5
-    assert outcome.failed == 2
-    assert outcome.failures == (
-        Failure("event 103", 1, "too\nlarge"),
-        Failure("an event of 2030-01-01T00:00:00Z", 1, "too large"),
-    )
-
-
-def test_an_answer_that_is_no_ingest_answer_is_an_error() -> None:
-    with pytest.raises(CommandError, match="not one to an ingest request"):
-        read_outcome({"ok": True}, 0)
-
-
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31mé\u202e\n") == "a\\x1b[31mé\\u202e\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "dataset", "rights"),
-    [
-        ("logs", "logs", {"ingest": ["create"], "query": ["read"]}),
-        ("logs:ingest", "logs", {"ingest": ["create"]}),
-        ("*:query, ingest", "*", {"query": ["read"], "ingest": ["create"]}),
-    ],
-)
-def test_rights_are_read(text: str, dataset: str, rights: dict[str, list[str]]) -> None:
-    assert parse_rights(text) == (dataset, rights)
-
-
-@pytest.mark.parametrize("text", ["", ":ingest", "logs:", "logs:write"])
-def test_what_are_no_rights_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"dataset|right"):
-        parse_rights(text)
-
-
-def test_an_expiry_is_a_time_or_a_duration_from_now() -> None:
-    now = datetime(2030, 1, 1, tzinfo=UTC)
-    assert parse_expiry("90d", now) == "2030-04-01T00:00:00Z"
-    for text in ("2031-01-01T00:00:00+02:00", "1 Jan 2031", "soon"):
-        assert parse_expiry(text, now) == text  # for the server to read
-    for text, words in (("90x", "no duration"), ("99999999999d", "no duration"), ("2031", "no unit"), ("1.5", "unit")):
-        with pytest.raises(ValueError, match=words):
-            parse_expiry(text, now)
-
-
-@given(st.lists(st.binary(max_size=400), min_size=1, max_size=3), st.integers(min_value=1, max_value=30))
-def test_a_zstd_file_is_read_whole_and_one_cut_off_is_refused(parts: list[bytes], lost: int) -> None:
-    packed = [zstandard.ZstdCompressor().compress(part) for part in parts]
-    assert b"".join(read_chunks(io.BytesIO(b"".join(packed)))) == b"".join(parts)
-    cut = b"".join(packed)[: -min(lost, len(packed[-1]) - 1)]
-    with pytest.raises(EOFError):
-        list(read_chunks(io.BytesIO(cut), ".zst"))

@@ -60,7 +60,7 @@ MEDIA_TYPES = {
 }
 
 
-class Question(Struct, frozen=True):
+class QueryRequest(Struct, frozen=True):
     """What is sent."""
 
     path: str
@@ -97,16 +97,16 @@ def query(
 
     An answer by bins of time is drawn as a small bar chart too, on a terminal.
     """
-    question = _question(apl, sql, start, end, context.args)
+    request = _query_request(apl, sql, start, end, context.args)
     terminal = stdout_is_terminal()
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form is AnswerFormat.ARROW and terminal:
         raise typer.BadParameter("arrow is binary: send standard output to a file", param_hint="--format")
-    with server.connect() as client, shown_place(question.body.get("apl") or question.body.get("sql", "")):
+    with server.connect() as client, shown_place(request.body.get("apl") or request.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
             with client.stream(
-                "POST", question.path, params=question.params, json=question.body, headers=headers
+                "POST", request.path, params=request.params, json=request.body, headers=headers
             ) as answer:
                 if not answer.is_success or form is AnswerFormat.TABLE:
                     answer.read()
@@ -152,20 +152,22 @@ def caret(message: str, text: str) -> str:
     return f"\n  {shown}\n  {' ' * (column - 1 - begin)}^"
 
 
-def _question(apl: str | None, sql: str | None, start: str | None, end: str | None, more: list[str]) -> Question:
+def _query_request(
+    apl: str | None, sql: str | None, start: str | None, end: str | None, more: list[str]
+) -> QueryRequest:
     if sql is not None:
         if apl is not None or more:
             raise typer.BadParameter("give the query in APL or by --sql, not both", param_hint="--sql")
         if start is not None or end is not None:
             raise typer.BadParameter("only for APL: in SQL, compare _time", param_hint="--start / --end")
-        return Question(SQL_PATH, {}, {"sql": sql})
+        return QueryRequest(SQL_PATH, {}, {"sql": sql})
     if apl is None or more:
         raise typer.BadParameter(
             "give the query as one argument: tailrace query \"['demo'] | limit 10\"", param_hint="APL"
         )
     if apl.split(maxsplit=1)[:1] and apl.split(maxsplit=1)[0].lower() in SQL_WORDS:
         raise typer.BadParameter("this is SQL: give it by --sql", param_hint="APL")
-    return Question(APL_PATH, {"format": "tabular", "totals": "false"}, {"apl": apl, **time_range(start, end)})
+    return QueryRequest(APL_PATH, {"format": "tabular", "totals": "false"}, {"apl": apl, **time_range(start, end)})
 
 
 def time_range(start: str | None, end: str | None) -> dict[str, str]:

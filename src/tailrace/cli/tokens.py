@@ -133,16 +133,10 @@ def create(
 
       tailrace token create grafana --role viewer
     """
-    capabilities, organisation = role_rights(role) if role else ({}, {})
     if not (dataset or org or role):
         raise typer.BadParameter("say what it may do: --dataset web:ingest, --role viewer, --org monitors:read")
     try:
-        for text in dataset or ():
-            named, rights = parse_rights(text)
-            capabilities.setdefault(named, {}).update(rights)
-        for text in org or ():
-            capability, _, actions = text.partition(":")
-            organisation[capability] = [action.strip() for action in actions.split(",")] if actions else ["read"]
+        capabilities, organisation = _rights(role, dataset or (), org or ())
         end = parse_expiry(expires, datetime.now(UTC)) if expires else None
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -160,6 +154,20 @@ def create(
             print(f"tailrace: warning: {line}", file=sys.stderr)
     print(f"token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
     print(made["token"])
+
+
+def _rights(
+    role: TokenRole | None, on_datasets: Iterable[str], on_organisation: Iterable[str]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, list[str]]]:
+    """Return the capabilities on datasets and on the organisation that options give together; raise ValueError."""
+    capabilities, organisation = role_rights(role) if role else ({}, {})
+    for text in on_datasets:
+        dataset, rights = parse_rights(text)
+        capabilities.setdefault(dataset, {}).update(rights)
+    for text in on_organisation:
+        capability, _, actions = text.partition(":")
+        organisation[capability] = [action.strip() for action in actions.split(",")] if actions else ["read"]
+    return capabilities, organisation
 
 
 def _missing(client: httpx.Client, names: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,40 @@
+"""The interruption of a command by a signal, so that it ends its work in good order."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM)  # of Ctrl-C, and of `timeout` and supervisors
+_SIGNALLED = 128  # and the signal's number: exit code of what a signal ended, as shells have it
+
+
+class Interruption(threading.Event):
+    """Is set where a signal ends the reading."""
+
+    number = 0  # of the signal
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that the signal ended."""
+        return _SIGNALLED + self.number
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Ctrl-C and SIGTERM set the event, so that what was read is still sent; a second one ends the command at once."""
+    stop = Interruption()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.number = number
+        stop.set()
+
+    before = [signal.signal(number, interrupt) for number in ENDING]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(ENDING, before, strict=True):
+            signal.signal(number, handler)
