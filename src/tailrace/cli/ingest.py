@@ -70,14 +70,13 @@ def ingest(
         "timestamp-format": timestamp_format,
         "csv-delimiter": csv_delimiter if csv_delimiter != "," else None,
     }
-    target = server.find()
     totals = IngestTotals()
     with server.connect() as client, interruptible() as interruption:
         sender = PieceSender(
             client,
             f"/v1/datasets/{quoted(dataset)}/ingest",
             {name: value for name, value in params.items() if value},
-            compress=not is_loopback(target.url),
+            compress=not is_loopback(server.find().url),
         )
         _send_files(sources, sender, totals, interruption)
     print(totals.summary())
