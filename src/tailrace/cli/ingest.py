@@ -64,7 +64,7 @@ def ingest(
       tail -f access.log | tailrace ingest web --format combined -
     """
     _check_options(files, csv_delimiter, encoding)
-    sources = [_Source(file, form or _format_by_name(file), csv_delimiter, encoding) for file in files]
+    sources = [_InputFile(file, form or _format_by_name(file), csv_delimiter, encoding) for file in files]
     params = {
         "timestamp-field": timestamp_field,
         "timestamp-format": timestamp_format,
@@ -86,7 +86,7 @@ def ingest(
         raise typer.Exit(FAILED)
 
 
-class _Source(Struct, frozen=True):
+class _InputFile(Struct, frozen=True):
     """A file that is sent, and how it is read."""
 
     file: Path
@@ -121,7 +121,7 @@ def _format_by_name(file: Path) -> Format | None:
 
 
 def _send_files(
-    sources: Sequence[_Source], sender: PieceSender, totals: IngestTotals, interruption: Interruption
+    sources: Sequence[_InputFile], sender: PieceSender, totals: IngestTotals, interruption: Interruption
 ) -> None:
     """Send files one after the other; raise CommandError, which says what was sent before it."""
     with _progress() as progress:
@@ -138,7 +138,7 @@ def _send_files(
 
 
 def _send_file(
-    source: _Source, sender: PieceSender, totals: IngestTotals, progress: Progress, interruption: Interruption
+    source: _InputFile, sender: PieceSender, totals: IngestTotals, progress: Progress, interruption: Interruption
 ) -> None:
     """Send a file in pieces; what cannot be read to its end is reported and counted."""
     task = progress.add_task(shown_name(source.file), total=_size(source.file), events=0)
@@ -156,7 +156,7 @@ def _send_file(
     report.end()
 
 
-def _pieces(raw: BinaryIO, source: _Source, interruption: Interruption, report: FileReport) -> Iterator[Piece]:
+def _pieces(raw: BinaryIO, source: _InputFile, interruption: Interruption, report: FileReport) -> Iterator[Piece]:
     """Yield the bodies that a file makes, in the format given or the one that it seems to have."""
     form = source.form
     if form is Format.PARQUET:
