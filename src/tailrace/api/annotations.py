@@ -69,33 +69,33 @@ class Annotation(Struct, frozen=True, rename="camel"):
 async def list_annotations(request: Request, services: Services, grant: Grant) -> Response:
     """Return the annotations of some datasets and of a time; of any where these are not given."""
     query = request.query_params
-    wanted = {name for value in query.getlist("datasets") for name in value.split(",") if name}
+    datasets = {name for value in query.getlist("datasets") for name in value.split(",") if name}
     starts = query.getlist("start")
     ends = query.getlist("end") or starts[1:]  # Axiom's Go client sends the end as a second start
     start, end = _bound(starts[:1], "start"), _bound(ends[:1], "end")
     documents = await Collection(COLLECTION, services, grant).all()
-    found = [_annotation(each) for each in documents]
-    return json_response([each for each in found if _is_within(each, wanted, start, end)])
+    annotations = [_annotation(each) for each in documents]
+    return json_response([each for each in annotations if _is_within(each, datasets, start, end)])
 
 
 async def create_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Create an annotation. It stays when its datasets are dropped."""
-    wanted = await read_json(request, NewAnnotation)
+    body = await read_json(request, NewAnnotation)
     now = datetime.now(UTC)
-    body = _validated_body(
+    content = _validated_body(
         Annotation(
             id="",
-            type=wanted.type,
-            datasets=wanted.datasets,
-            time=rfc3339(_time(wanted.time, "time") or now),
-            title=wanted.title or "",
-            description=wanted.description or "",
-            url=wanted.url or "",
-            end_time=_end_time(wanted.end_time),
+            type=body.type,
+            datasets=body.datasets,
+            time=rfc3339(_time(body.time, "time") or now),
+            title=body.title or "",
+            description=body.description or "",
+            url=body.url or "",
+            end_time=_end_time(body.end_time),
         ),
         grant,
     )
-    document = await Collection(COLLECTION, services, grant).add(body, new_id("ann_"))
+    document = await Collection(COLLECTION, services, grant).add(content, new_id("ann_"))
     return json_response(_annotation(document))
 
 
@@ -106,17 +106,17 @@ async def get_annotation(request: Request, services: Services, grant: Grant) -> 
 
 async def update_annotation(request: Request, services: Services, grant: Grant) -> Response:
     """Update an annotation: members that are not given stay."""
-    wanted = await read_json(request, AnnotationChange)
+    body = await read_json(request, AnnotationChange)
     changes: dict[str, Any] = {
         name: value
         for name in ("type", "datasets", "title", "description", "url")
-        if (value := getattr(wanted, name)) is not None
+        if (value := getattr(body, name)) is not None
     }
-    time = _time(wanted.time, "time")
+    time = _time(body.time, "time")
     if time is not None:
         changes["time"] = rfc3339(time)
-    if wanted.end_time is not None:
-        changes["end_time"] = _end_time(wanted.end_time)
+    if body.end_time is not None:
+        changes["end_time"] = _end_time(body.end_time)
 
     def changed(before: Document) -> dict[str, Any]:
         return _validated_body(msgspec.structs.replace(_annotation(before), **changes), grant)
@@ -151,9 +151,9 @@ def _validated_body(annotation: Annotation, grant: Grant) -> dict[str, Any]:
     checked_text(annotation.url, "url", most=MAX_TEXT_LENGTH)
     if annotation.end_time and _instant(annotation.end_time) < _instant(annotation.time):
         raise BadRequest(f"endTime {annotation.end_time} is before time {annotation.time}")
-    body: dict[str, Any] = msgspec.to_builtins(annotation)
-    del body["id"]
-    return body
+    content: dict[str, Any] = msgspec.to_builtins(annotation)
+    del content["id"]
+    return content
 
 
 def _annotation(document: Document) -> Annotation:

@@ -96,25 +96,25 @@ async def list_integrations(request: Request, services: Services, grant: Grant) 
 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Create a dashboard (201), or replace the one of the `uid` if `overwrite` or its `version` is given."""
-    wanted = await read_json(request, DashboardWrite)
-    body = _validated_body(wanted.dashboard)
-    uid = _requested_uid(wanted)
+    body = await read_json(request, DashboardWrite)
+    content = _validated_body(body.dashboard)
+    uid = _requested_uid(body)
     if uid:
         try:
             before = await _visible_document(services, grant, uid)
         except NotFound:
             before = None
         if before is not None:
-            if not wanted.overwrite and not wanted.version:
+            if not body.overwrite and not body.version:
                 return _conflict_response(before, 409, "already_exists", "there is a dashboard of that uid already")
             require(grant, capability="dashboards", action="update")
-            return await _replace(services, grant, uid, lambda _: body, wanted.version, wanted.overwrite)
-    made = uid or new_id()
+            return await _replace(services, grant, uid, lambda _: content, body.version, body.overwrite)
+    new_uid = uid or new_id()
     try:
-        document = await Collection(COLLECTION, services, grant).add(body, made)
+        document = await Collection(COLLECTION, services, grant).add(content, new_uid)
     except Conflict:
         # Created meanwhile, or not visible to this token.
-        current = await Collection(COLLECTION, services, grant).get(made)
+        current = await Collection(COLLECTION, services, grant).get(new_uid)
         return _conflict_response(current, 409, "already_exists", "there is a dashboard of that uid already")
     return json_response(DashboardWritten("created", _dashboard(document)), 201)
 
@@ -127,13 +127,13 @@ async def get_dashboard(request: Request, services: Services, grant: Grant) -> R
 async def update_dashboard(request: Request, services: Services, grant: Grant) -> Response:
     """Replace a dashboard: 412 where `version` is not its current version, unless `overwrite` is true."""
     before = await _visible_document(services, grant, request.path_params["uid"])
-    wanted = await read_json(request, DashboardWrite)
-    body = _validated_body(wanted.dashboard)
-    if _requested_uid(wanted) not in ("", before.id):
-        raise BadRequest(f"uid {_requested_uid(wanted)!r} of the body is not {before.id!r} of the path")
-    if not wanted.overwrite and not wanted.version:
+    body = await read_json(request, DashboardWrite)
+    content = _validated_body(body.dashboard)
+    if _requested_uid(body) not in ("", before.id):
+        raise BadRequest(f"uid {_requested_uid(body)!r} of the body is not {before.id!r} of the path")
+    if not body.overwrite and not body.version:
         raise BadRequest("version, the one that is replaced, is missing; or let overwrite be true")
-    return await _replace(services, grant, before.id, lambda _: body, wanted.version, wanted.overwrite)
+    return await _replace(services, grant, before.id, lambda _: content, body.version, body.overwrite)
 
 
 async def delete_dashboard(request: Request, services: Services, grant: Grant) -> Response:
@@ -147,19 +147,19 @@ async def update_dashboard_chart(request: Request, services: Services, grant: Gr
     """Update one chart by a merge patch (RFC 7396); the rest of the dashboard stays."""
     uid, chart = request.path_params["uid"], request.path_params["chart"]
     await _visible_document(services, grant, uid)
-    wanted = await read_json(request, ChartPatch)
-    if wanted.chart.get("id", chart) != chart:
-        raise BadRequest(f"id {str(wanted.chart['id'])[:100]!r} of the patch is not {chart!r} of the path")
+    body = await read_json(request, ChartPatch)
+    if body.chart.get("id", chart) != chart:
+        raise BadRequest(f"id {str(body.chart['id'])[:100]!r} of the patch is not {chart!r} of the path")
 
     def changed(before: Document) -> dict[str, Any]:
         charts = list(before.body["dashboard"]["charts"])
-        found = [number for number, each in enumerate(charts) if each.get("id") == chart]
-        if not found:
+        position = next((number for number, each in enumerate(charts) if each.get("id") == chart), None)
+        if position is None:
             raise NotFound(f"chart {chart!r} of dashboard {uid!r} not found")
-        charts[found[0]] = _merge_patched(charts[found[0]], wanted.chart)
+        charts[position] = _merge_patched(charts[position], body.chart)
         return _validated_body({**before.body["dashboard"], "charts": charts})
 
-    return await _replace(services, grant, uid, changed, wanted.version or None, wanted.overwrite)
+    return await _replace(services, grant, uid, changed, body.version or None, body.overwrite)
 
 
 async def _visible_document(services: Services, grant: Grant, uid: str) -> Document:
@@ -183,14 +183,14 @@ async def _replace(
     version: int | None,
     overwrite: bool,
 ) -> Response:
-    def seen(before: Document) -> dict[str, Any]:
+    def change_if_visible(before: Document) -> dict[str, Any]:
         if not _is_visible(before, grant):  # its owner may have changed meanwhile
             raise NotFound(f"{uid!r} not found in {COLLECTION}")
         return change(before)
 
     try:
         document = await Collection(COLLECTION, services, grant).replace(
-            uid, seen, version=None if overwrite else version
+            uid, change_if_visible, version=None if overwrite else version
         )
     except VersionMismatch as error:
         current = error.current
@@ -204,10 +204,10 @@ def _conflict_response(current: Document, status: int, reason: str, message: str
     return json_response(DashboardConflict(str(status), message, current.version, reason, current.id), status)
 
 
-def _requested_uid(wanted: DashboardWrite) -> str:
+def _requested_uid(body: DashboardWrite) -> str:
     """Return the uid of the request, "" for none; raise BadRequest."""
-    inner = wanted.dashboard.get("uid") or ""
-    uid = wanted.uid or inner
+    inner = body.dashboard.get("uid") or ""
+    uid = body.uid or inner
     if uid and (not isinstance(uid, str) or not UID.fullmatch(uid)):
         raise BadRequest(f"uid {str(uid)[:140]!r} is not valid: 1 to 128 ASCII letters, digits, '_' and '-'")
     if inner and inner != uid:

@@ -76,7 +76,7 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
     return json_response(
         [
             _dataset_answer(info, map_fields.get(info.name, []), unavailable=reason)
-            for info, reason in sorted(infos, key=lambda found: found[0].name)
+            for info, reason in sorted(infos, key=lambda pair: pair[0].name)
             if _is_visible(grant, info.name)
         ]
     )
@@ -84,20 +84,20 @@ async def list_datasets(request: Request, services: Services, grant: Grant) -> R
 
 async def create_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """Create a dataset; 409 where the name is taken, 400 for an invalid name."""
-    wanted = await read_json(request, NewDataset)
-    require_no_audit(wanted.name)
-    if not services.lake.has(wanted.name):
-        await asyncio.to_thread(_drop_field_metadata, services, wanted.name)
+    body = await read_json(request, NewDataset)
+    require_no_audit(body.name)
+    if not services.lake.has(body.name):
+        await asyncio.to_thread(_drop_field_metadata, services, body.name)
     info = await asyncio.to_thread(
         services.lake.create,
-        wanted.name,
-        description=_checked_description(wanted.description or ""),
-        kind=_checked_kind(wanted.kind or DEFAULT_KIND),
-        retention_days=_checked_days(wanted.retention_days) or 0,
-        use_retention_period=bool(_use_retention_period(wanted.use_retention_period, wanted.retention_days)),
+        body.name,
+        description=_checked_description(body.description or ""),
+        kind=_checked_kind(body.kind or DEFAULT_KIND),
+        retention_days=_checked_days(body.retention_days) or 0,
+        use_retention_period=bool(_use_retention_period(body.use_retention_period, body.retention_days)),
         who=grant.user_id,
         organisation=grant.organisation,
-        edge_deployment=_checked_deployment(wanted),
+        edge_deployment=_checked_deployment(body),
     )
     return json_response(_dataset_answer(info, []))
 
@@ -116,15 +116,15 @@ async def update_dataset(request: Request, services: Services, grant: Grant) -> 
     """Update the description or the retention; members that are not given stay."""
     name = request.path_params["id"]
     require_changeable(grant, name)
-    wanted = await read_json(request, DatasetChange)
-    given = {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+    body = await read_json(request, DatasetChange)
+    given = {name: getattr(body, name) for name in body.__struct_fields__}
     note(request, **{name: value for name, value in given.items() if value is not None})
     info = await asyncio.to_thread(
         services.lake.update,
         name,
-        description=None if wanted.description is None else _checked_description(wanted.description),
-        retention_days=_checked_days(wanted.retention_days),
-        use_retention_period=_use_retention_period(wanted.use_retention_period, wanted.retention_days),
+        description=None if body.description is None else _checked_description(body.description),
+        retention_days=_checked_days(body.retention_days),
+        use_retention_period=_use_retention_period(body.use_retention_period, body.retention_days),
     )
     return json_response(_dataset_answer(info, await asyncio.to_thread(services.fields.map_fields, name)))
 
@@ -146,7 +146,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     except (DiskFull, StorageUnavailable) as error:
         # The dataset is dropped, as requested; they are deleted before one of its name is created.
         logger.error(
-            "what is said of fields of the dropped dataset %r stays until one of its name is made: %s",
+            "the field metadata of the dropped dataset %r stays until one of its name is created: %s",
             name,
             error,
         )
@@ -180,10 +180,10 @@ def _checked_description(description: str) -> str:
     return checked_text(description, "the description", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
 
-def _checked_deployment(wanted: NewDataset) -> str:
-    deployment = wanted.edge_deployment or wanted.region or ""
-    if wanted.region and wanted.region != deployment:
-        raise BadRequest(f"edgeDeployment {deployment[:100]!r} and region {wanted.region[:100]!r} are not the same")
+def _checked_deployment(body: NewDataset) -> str:
+    deployment = body.edge_deployment or body.region or ""
+    if body.region and body.region != deployment:
+        raise BadRequest(f"edgeDeployment {deployment[:100]!r} and region {body.region[:100]!r} are not the same")
     if deployment and not _DEPLOYMENT.fullmatch(deployment):
         raise BadRequest(f"edgeDeployment {deployment[:100]!r} is none: it is like 'cloud.us-east-1.aws'")
     return deployment

@@ -66,7 +66,7 @@ class FieldStore:
 
     def create_virtual_field(self, field: VirtualField) -> VirtualField:
         """Create a virtual field with a new id. Raise BadRequest, or Conflict where the name is taken."""
-        made = VirtualField(
+        new = VirtualField(
             str(uuid.uuid4()), field.dataset, field.name, field.expression, field.description, field.type, field.unit
         )
         with self._invalidation.changing() as connection:
@@ -74,9 +74,9 @@ class FieldStore:
             count = connection.scalar(select(func.count()).select_from(virtual_fields).where(mine)) or 0
             if count >= MAX_VIRTUAL_FIELDS:
                 raise BadRequest(f"dataset {field.dataset!r} has {count} virtual fields, which is the limit")
-            _require_free(connection, made)
-            connection.execute(insert(virtual_fields).values(**_values(made)))
-        return made
+            _require_free(connection, new)
+            connection.execute(insert(virtual_fields).values(**_values(new)))
+        return new
 
     def update_virtual_field(
         self, field: VirtualField, check: Callable[[VirtualField], None] = lambda before: None
@@ -86,13 +86,13 @@ class FieldStore:
         `check` is called with the old one, and raises where it may not be replaced.
         """
         with self._invalidation.changing() as connection:
-            there = virtual_fields.c.id == field.id
-            row = connection.execute(select(virtual_fields).where(there)).first()
+            is_field = virtual_fields.c.id == field.id
+            row = connection.execute(select(virtual_fields).where(is_field)).first()
             if row is None:
                 raise NotFound(f"virtual field {field.id!r} not found")
             check(_virtual_field(row))
             _require_free(connection, field)
-            connection.execute(update(virtual_fields).where(there).values(**_values(field)))
+            connection.execute(update(virtual_fields).where(is_field).values(**_values(field)))
         return field
 
     def delete_virtual_field(self, field_id: str) -> None:
@@ -104,24 +104,24 @@ class FieldStore:
     def expressions(self) -> Mapping[str, list[tuple[str, str]]]:
         """Return the names and expressions of all virtual fields, by dataset."""
         self._invalidation.check()
-        found = self._expressions
-        return found if found is not None else self._invalidation.read(_expressions, self._put_expressions)
+        cached = self._expressions
+        return cached if cached is not None else self._invalidation.read(_expressions, self._put_expressions)
 
     # Map fields
 
     def map_fields(self, dataset: str) -> list[str]:
         """Return the map fields of a dataset, in the order in which they were given."""
         with self._database.reading() as connection:
-            found = select(map_fields.c.name).where(map_fields.c.dataset == dataset).order_by(map_fields.c.number)
-            return list(connection.scalars(found))
+            names = select(map_fields.c.name).where(map_fields.c.dataset == dataset).order_by(map_fields.c.number)
+            return list(connection.scalars(names))
 
     def all_map_fields(self) -> dict[str, list[str]]:
         """Return the map fields of every dataset that has some."""
-        found: dict[str, list[str]] = {}
+        names: dict[str, list[str]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(select(map_fields).order_by(map_fields.c.number)):
-                found.setdefault(row.dataset, []).append(row.name)
-        return found
+                names.setdefault(row.dataset, []).append(row.name)
+        return names
 
     def set_map_fields(self, dataset: str, names: Sequence[str]) -> list[str]:
         """Replace the map fields of a dataset; raise BadRequest for an invalid or repeated name."""
@@ -142,8 +142,8 @@ class FieldStore:
     def shown_map_fields(self) -> Mapping[str, list[str]]:
         """Return, by dataset, the fields whose objects are one column: present and former map fields."""
         self._invalidation.check()
-        found = self._shown_map_fields
-        return found if found is not None else self._invalidation.read(_shown_map_fields, self._put_shown_map_fields)
+        cached = self._shown_map_fields
+        return cached if cached is not None else self._invalidation.read(_shown_map_fields, self._put_shown_map_fields)
 
     def add_map_field(self, dataset: str, name: str) -> None:
         """Add a map field. Raise BadRequest for an invalid name, Conflict where it exists."""
@@ -200,29 +200,29 @@ class FieldStore:
             for table in tables:
                 connection.execute(delete(table).where(table.c.dataset == dataset))
 
-    def _put_expressions(self, found: Mapping[str, list[tuple[str, str]]]) -> None:
-        self._expressions = found
+    def _put_expressions(self, expressions: Mapping[str, list[tuple[str, str]]]) -> None:
+        self._expressions = expressions
 
-    def _put_shown_map_fields(self, found: Mapping[str, list[str]]) -> None:
-        self._shown_map_fields = found
+    def _put_shown_map_fields(self, names: Mapping[str, list[str]]) -> None:
+        self._shown_map_fields = names
 
     def _clear(self) -> None:
         self._expressions = self._shown_map_fields = None
 
 
 def _expressions(connection: Connection) -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = {}
+    expressions: dict[str, list[tuple[str, str]]] = {}
     for row in connection.execute(select(virtual_fields).order_by(virtual_fields.c.number)):
-        found.setdefault(row.dataset, []).append((row.name, row.expression))
-    return found
+        expressions.setdefault(row.dataset, []).append((row.name, row.expression))
+    return expressions
 
 
 def _shown_map_fields(connection: Connection) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for table in (map_fields, former_map_fields):
         for row in connection.execute(select(table.c.dataset, table.c.name).order_by(table.c.number)):
-            found.setdefault(row.dataset, []).append(row.name)
-    return found
+            names.setdefault(row.dataset, []).append(row.name)
+    return names
 
 
 def _require_free(connection: Connection, field: VirtualField) -> None:

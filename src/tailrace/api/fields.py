@@ -40,25 +40,25 @@ async def get_field(request: Request, services: Services, grant: Grant) -> Respo
 
 async def update_field(request: Request, services: Services, grant: Grant) -> Response:
     """Update the unit, the description, or whether the field is hidden."""
-    wanted = await read_json(request, FieldChange)
+    body = await read_json(request, FieldChange)
     name, field = request.path_params["id"], request.path_params["field"]
     require_changeable(grant, name)
-    checked_text(wanted.unit or "", "unit", most=MAX_UNIT_LENGTH)
-    checked_text(wanted.description or "", "description", most=MAX_DESCRIPTION_LENGTH, lines=True)
+    checked_text(body.unit or "", "unit", most=MAX_UNIT_LENGTH)
+    checked_text(body.description or "", "description", most=MAX_DESCRIPTION_LENGTH, lines=True)
 
     def noted(before: FieldNote) -> FieldNote:
         return FieldNote(
-            before.unit if wanted.unit is None else wanted.unit,
-            before.hidden if wanted.hidden is None else wanted.hidden,
-            before.description if wanted.description is None else wanted.description,
+            before.unit if body.unit is None else body.unit,
+            before.hidden if body.hidden is None else body.hidden,
+            before.description if body.description is None else body.description,
         )
 
     def change() -> FieldAnswer:
         if any(each.name == field for each in services.fields.virtual_fields(name)):
             raise Conflict(f"{field!r} is a virtual field: change it by PUT /v2/vfields/{{id}}")
-        there = _field(services, name, field)
+        field_type = _field(services, name, field)
         note = services.fields.note_field(name, field, noted)
-        return FieldAnswer(there.name, there.type, note.unit, note.hidden, note.description)
+        return FieldAnswer(field_type.name, field_type.type, note.unit, note.hidden, note.description)
 
     return json_response(await asyncio.to_thread(change))
 
@@ -80,9 +80,9 @@ async def replace_map_fields(request: Request, services: Services, grant: Grant)
 
 async def create_map_field(request: Request, services: Services, grant: Grant) -> Response:
     """Add a map field; 409 where it exists."""
-    wanted = await read_json(request, MapField)
-    await asyncio.to_thread(services.fields.add_map_field, _dataset(request, services, grant), wanted.name)
-    return json_response(wanted)
+    body = await read_json(request, MapField)
+    await asyncio.to_thread(services.fields.add_map_field, _dataset(request, services, grant), body.name)
+    return json_response(body)
 
 
 async def delete_map_field(request: Request, services: Services, grant: Grant) -> Response:

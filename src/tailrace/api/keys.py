@@ -46,8 +46,8 @@ async def list_keys(request: Request, services: Services, grant: Grant) -> Respo
 
 async def create_key(request: Request, services: Services, grant: Grant) -> Response:
     """Create a key, and its datasets where they are missing; the secret is in this answer only."""
-    wanted = await read_json(request, NewKey)
-    record, secret = await asyncio.to_thread(_create, services, grant, wanted)
+    body = await read_json(request, NewKey)
+    record, secret = await asyncio.to_thread(_create, services, grant, body)
     return json_response(
         msgspec.convert({**msgspec.to_builtins(record), "key": secret, "usage": _usage(services, record)}, CreatedKey),
         201,
@@ -67,15 +67,15 @@ async def delete_key(request: Request, services: Services, grant: Grant) -> Resp
     return no_content()
 
 
-def _create(services: Services, grant: Grant, wanted: NewKey) -> tuple[KeyRecord, str]:
+def _create(services: Services, grant: Grant, body: NewKey) -> tuple[KeyRecord, str]:
     record, secret = services.access.keys.create_key(
-        wanted.protocol or wanted.dialect,
-        wanted.name,
-        datasets=wanted.datasets,
-        dataset=wanted.dataset,
-        destination=wanted.destination,
-        expires_at=wanted.expires_at,
-        key=wanted.key,
+        body.protocol or body.dialect,
+        body.name,
+        datasets=body.datasets,
+        dataset=body.dataset,
+        destination=body.destination,
+        expires_at=body.expires_at,
+        key=body.key,
         actor=grant,
     )
     try:

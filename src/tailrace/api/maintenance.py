@@ -80,14 +80,14 @@ async def _trim(request: Request, services: Services, grant: Grant) -> int:
     name = request.path_params["id"]
     require(grant, capability="trim", action="update", dataset=name)
     primary_key = services.lake.get(name).primary_key
-    wanted = await read_json(request, Trim)
-    age_ns = duration_ns(wanted.max_duration)
+    body = await read_json(request, Trim)
+    age_ns = duration_ns(body.max_duration)
     if age_ns is None:
-        raise BadRequest(f"maxDuration is {wanted.max_duration!r}, but it is a duration such as 1h0m0s, 30m or 7d")
+        raise BadRequest(f"maxDuration is {body.max_duration!r}, but it is a duration such as 1h0m0s, 30m or 7d")
     if primary_key:
         raise Conflict(f"dataset {name!r} holds the current state of each {primary_key}; it is not trimmed by age")
     deleted = await asyncio.to_thread(services.lake.trim, name, time.time_ns() - age_ns)
-    note(request, max_duration=wanted.max_duration, rows_deleted=deleted)
+    note(request, max_duration=body.max_duration, rows_deleted=deleted)
     return deleted
 
 
@@ -118,7 +118,7 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     """Delete the events that an APL query matches, all of them or none; without `commit` it only counts them."""
     body = await read_json(request, DeleteBody)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
-    wanted = AplRequest(
+    query = AplRequest(
         apl=body.apl,
         start_ns=start_ns,
         end_ns=end_ns,
@@ -131,7 +131,7 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     check = partial(require_query, grant)
 
     def work(interrupt: Interrupt) -> Deletion:
-        matched = RowsMatched(services.lake, services.engine, wanted, check=check, interrupt=interrupt)
+        matched = RowsMatched(services.lake, services.engine, query, check=check, interrupt=interrupt)
         require(grant, capability="data", action="delete", dataset=matched.dataset)
         named.append(matched.dataset)
         matched.compiled()  # so that a query that is wrong is refused where there are no files to ask it of
@@ -140,10 +140,10 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
     if body.commit:
         # It goes on when its client hangs up: what was deleted is to be in the audit trail, whoever waits for it.
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        found = await execution.run_until(services, grant, work, never, is_limited=False)
+        deletion = await execution.run_until(services, grant, work, never, is_limited=False)
     else:
         async with execution.disconnection(request) as gone:
-            found = await execution.run_until(services, grant, work, gone, is_limited=False)
+            deletion = await execution.run_until(services, grant, work, gone, is_limited=False)
     note(
         request,
         resource=named[0],
@@ -151,16 +151,16 @@ async def delete_matching(request: Request, services: Services, grant: Grant) ->
         apl=body.apl,
         start_time=body.start_time,
         end_time=body.end_time,
-        rows_deleted=found.rows_deleted,
+        rows_deleted=deletion.rows_deleted,
     )
     return json_response(
         Deleted(
             dry_run=not body.commit,
-            rows_matched=found.rows_matched,
-            rows_deleted=found.rows_deleted,
-            blocks_matched=found.files_removed + found.files_rewritten,
-            first_matched_event=None if found.first_ns is None else rfc3339(found.first_ns),
-            last_matched_event=None if found.last_ns is None else rfc3339(found.last_ns),
+            rows_matched=deletion.rows_matched,
+            rows_deleted=deletion.rows_deleted,
+            blocks_matched=deletion.files_removed + deletion.files_rewritten,
+            first_matched_event=None if deletion.first_ns is None else rfc3339(deletion.first_ns),
+            last_matched_event=None if deletion.last_ns is None else rfc3339(deletion.last_ns),
         )
     )
 

@@ -75,9 +75,9 @@ async def list_organisations(request: Request, services: Services, grant: Grant)
 
 async def create_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """Create an organisation, owned by the token's user, who must be an owner of the first one."""
-    wanted = await read_json(request, OrgName)
-    made = await asyncio.to_thread(services.access.organisations.create_organisation, wanted.name, actor=grant)
-    return json_response(await asyncio.to_thread(_org, services, made, "owner"))
+    body = await read_json(request, OrgName)
+    organisation = await asyncio.to_thread(services.access.organisations.create_organisation, body.name, actor=grant)
+    return json_response(await asyncio.to_thread(_org, services, organisation, "owner"))
 
 
 async def get_organisation(request: Request, services: Services, grant: Grant) -> Response:
@@ -87,13 +87,13 @@ async def get_organisation(request: Request, services: Services, grant: Grant) -
 
 async def update_organisation(request: Request, services: Services, grant: Grant) -> Response:
     """Rename the organisation of the request; its id stays."""
-    wanted = await read_json(request, OrgName)
+    body = await read_json(request, OrgName)
     name = request.path_params["id"]
     if name != grant.organisation:
         raise NotFound(f"organisation {name!r} not found; name it in the header X-Axiom-Org-Id too")
 
     def update() -> Org:
-        services.access.organisations.update_organisation(name, name=wanted.name)
+        services.access.organisations.update_organisation(name, name=body.name)
         return _find_org(services, grant, name)
 
     return json_response(await asyncio.to_thread(update))

@@ -19,9 +19,9 @@ async def list_roles(request: Request, services: Services, grant: Grant) -> Resp
 
 async def create_role(request: Request, services: Services, grant: Grant) -> Response:
     """Create a role, which may not allow more than the token does."""
-    wanted = await read_json(request, RoleBody)
-    note(request, members=wanted.members or [])
-    return json_response(await asyncio.to_thread(services.access.rbac.create_role, wanted, actor=grant))
+    body = await read_json(request, RoleBody)
+    note(request, members=body.members or [])
+    return json_response(await asyncio.to_thread(services.access.rbac.create_role, body, actor=grant))
 
 
 async def get_role(request: Request, services: Services, grant: Grant) -> Response:
@@ -32,10 +32,10 @@ async def get_role(request: Request, services: Services, grant: Grant) -> Respon
 
 async def update_role(request: Request, services: Services, grant: Grant) -> Response:
     """Replace a role, from the next use of its users' tokens on."""
-    wanted = await read_json(request, RoleBody)
-    note(request, members=wanted.members or [])
+    body = await read_json(request, RoleBody)
+    note(request, members=body.members or [])
     role = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, wanted, actor=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.update_role, role, body, actor=grant))
 
 
 async def delete_role(request: Request, services: Services, grant: Grant) -> Response:
@@ -51,9 +51,9 @@ async def list_groups(request: Request, services: Services, grant: Grant) -> Res
 
 async def create_group(request: Request, services: Services, grant: Grant) -> Response:
     """Create a group, whose members have its roles in addition to their own."""
-    wanted = await read_json(request, GroupBody)
-    note(request, members=wanted.members or [], roles=wanted.roles or [])
-    return json_response(await asyncio.to_thread(services.access.rbac.create_group, wanted, actor=grant))
+    body = await read_json(request, GroupBody)
+    note(request, members=body.members or [], roles=body.roles or [])
+    return json_response(await asyncio.to_thread(services.access.rbac.create_group, body, actor=grant))
 
 
 async def get_group(request: Request, services: Services, grant: Grant) -> Response:
@@ -64,10 +64,10 @@ async def get_group(request: Request, services: Services, grant: Grant) -> Respo
 
 async def update_group(request: Request, services: Services, grant: Grant) -> Response:
     """Replace a group, with its members and roles."""
-    wanted = await read_json(request, GroupBody)
-    note(request, members=wanted.members or [], roles=wanted.roles or [])
+    body = await read_json(request, GroupBody)
+    note(request, members=body.members or [], roles=body.roles or [])
     group = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, wanted, actor=grant))
+    return json_response(await asyncio.to_thread(services.access.rbac.update_group, group, body, actor=grant))
 
 
 async def delete_group(request: Request, services: Services, grant: Grant) -> Response:

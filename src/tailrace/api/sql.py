@@ -23,7 +23,7 @@ class Sql(Struct):
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
     """Answers one SELECT, which stops when its client hangs up."""
-    wanted = await read_json(request, Sql)
+    body = await read_json(request, Sql)
     media_type = accepted(request.headers.get("accept", JSON))
 
     check = partial(require_query, grant)
@@ -32,7 +32,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         result = run_sql(
             services.lake,
             services.engine,
-            wanted.sql,
+            body.sql,
             check=check,
             views=apl.with_ours(AplRequest(apl=""), services, grant),
             own=partial(require_own, grant),

@@ -58,7 +58,7 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
     parameters = request.query_params
     who, dataset, text = parameters.get("who"), parameters.get("dataset"), parameters.get("qs", "").lower()
     documents = await Collection(COLLECTION, services, grant).all()
-    found = [
+    queries = [
         query
         for query in map(_starred_query, documents)
         if _allows_on_dataset(grant, "read", query.dataset)
@@ -66,15 +66,15 @@ async def list_starred_queries(request: Request, services: Services, grant: Gran
         and (not dataset or query.dataset == dataset)
         and (text in query.name.lower() or text in query.query["apl"].lower())
     ]
-    return json_response(page(request, found))
+    return json_response(page(request, queries))
 
 
 async def create_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Create a starred query, owned by the token's user unless `who` names another."""
-    wanted = await read_json(request, StarredQueryBody)
-    body = await asyncio.to_thread(_validated_body, wanted, services, grant, grant.user_id)
-    _require_on_dataset(grant, "create", body["dataset"])
-    document = await Collection(COLLECTION, services, grant).add(body)
+    body = await read_json(request, StarredQueryBody)
+    content = await asyncio.to_thread(_validated_body, body, services, grant, grant.user_id)
+    _require_on_dataset(grant, "create", content["dataset"])
+    document = await Collection(COLLECTION, services, grant).add(content)
     return json_response(_starred_query(document))
 
 
@@ -86,13 +86,13 @@ async def get_starred_query(request: Request, services: Services, grant: Grant) 
 async def update_starred_query(request: Request, services: Services, grant: Grant) -> Response:
     """Replace a starred query."""
     before = await _find(request, services, grant, "update")
-    wanted = await read_json(request, StarredQueryBody)
-    body = await asyncio.to_thread(_validated_body, wanted, services, grant, before.who)
-    _require_on_dataset(grant, "update", body["dataset"])
+    body = await read_json(request, StarredQueryBody)
+    content = await asyncio.to_thread(_validated_body, body, services, grant, before.who)
+    _require_on_dataset(grant, "update", content["dataset"])
 
     def changed(now: Document) -> dict[str, Any]:
         _require_on_dataset(grant, "update", now.body["dataset"])  # it may have moved to another dataset meanwhile
-        return body if wanted.who else {**body, "who": now.body["who"]}
+        return content if body.who else {**content, "who": now.body["who"]}
 
     document = await Collection(COLLECTION, services, grant).replace(before.id, changed)
     return json_response(_starred_query(document))
@@ -121,22 +121,22 @@ def _is_owned_by(query: StarredQuery, who: str | None, user: str) -> bool:
 
 
 async def _find(request: Request, services: Services, grant: Grant, action: str) -> StarredQuery:
-    wanted = request.path_params["id"]
-    query = _starred_query(await Collection(COLLECTION, services, grant).get(wanted))
-    missing = f"{wanted!r} not found in {COLLECTION}"
+    query_id = request.path_params["id"]
+    query = _starred_query(await Collection(COLLECTION, services, grant).get(query_id))
+    missing = f"{query_id!r} not found in {COLLECTION}"
     require_on(grant, capability=CAPABILITY, action=action, dataset=query.dataset, missing=missing)
     return query
 
 
-def _validated_body(wanted: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
+def _validated_body(body: StarredQueryBody, services: Services, grant: Grant, owner: str) -> dict[str, Any]:
     """Return the body to store; raise BadRequest for a value that Axiom's API does not allow."""
-    apl = wanted.query.get("apl")
-    if wanted.kind != KIND:
-        raise BadRequest(f"kind {wanted.kind[:40]!r} is not known; it is {KIND!r}")
-    checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
+    apl = body.query.get("apl")
+    if body.kind != KIND:
+        raise BadRequest(f"kind {body.kind[:40]!r} is not known; it is {KIND!r}")
+    checked_text(body.name, "name", least=1, most=MAX_NAME_LENGTH)
     if not isinstance(apl, str) or not apl.strip() or len(apl) > MAX_QUERY_LENGTH:
         raise BadRequest(f"query.apl is text of 1 to {MAX_QUERY_LENGTH} characters")
-    who = wanted.who or owner
+    who = body.who or owner
     if who not in (owner, grant.user_id):
         try:
             services.access.users.get_user(who, grant.organisation)
@@ -144,11 +144,11 @@ def _validated_body(wanted: StarredQueryBody, services: Services, grant: Grant, 
             raise BadRequest(f"who is the id of a user of the organisation, {who[:100]!r} is none") from error
     return {
         "kind": KIND,
-        "name": wanted.name,
+        "name": body.name,
         "who": who,
-        "dataset": wanted.dataset or "",
-        "query": wanted.query,
-        "metadata": wanted.metadata or {},
+        "dataset": body.dataset or "",
+        "query": body.query,
+        "metadata": body.metadata or {},
     }
 
 

@@ -96,8 +96,8 @@ async def chosen_fields(request: Request, services: Services, grant: Grant) -> R
 
 async def dataset_fields(request: Request, services: Services, grant: Grant) -> Response:
     """Return the fields of a dataset, stored and virtual."""
-    [found] = await asyncio.to_thread(_fields_of, services, grant, [request.path_params["id"]])
-    return json_response(found.fields)
+    [fields] = await asyncio.to_thread(_fields_of, services, grant, [request.path_params["id"]])
+    return json_response(fields.fields)
 
 
 async def info(request: Request, services: Services, grant: Grant) -> Response:
@@ -111,17 +111,17 @@ async def stats(request: Request, services: Services, grant: Grant) -> Response:
     """Return statistics of every dataset that the token may query, and their sums."""
 
     def collect() -> StatisticsAnswer:
-        found = []
+        infos = []
         for name in _readable(services, grant):
             try:
-                found.append(_info(services, name))
+                infos.append(_info(services, name))
             except TailraceError:  # dropped or damaged meanwhile
                 continue
-        stored, compressed = sum(each.input_bytes for each in found), sum(each.compressed_bytes for each in found)
+        stored, compressed = sum(each.input_bytes for each in infos), sum(each.compressed_bytes for each in infos)
         return StatisticsAnswer(
-            datasets=found,
-            num_blocks=sum(each.num_blocks for each in found),
-            num_events=sum(each.num_events for each in found),
+            datasets=infos,
+            num_blocks=sum(each.num_blocks for each in infos),
+            num_events=sum(each.num_events for each in infos),
             input_bytes=stored,
             compressed_bytes=compressed,
             input_bytes_human=_human(stored),
@@ -168,11 +168,11 @@ def _fields(services: Services, snapshot: Snapshot) -> list[FieldAnswer]:
             types.setdefault(name, set()).add("map")
         for path in inside:
             del types[path]
-    found = {path: noted(path, "|".join(sorted(met))) for path, met in types.items()}
-    found |= {name: noted(name, "datetime") for name in (TIME, SYSTEM_TIME)}
+    fields = {path: noted(path, "|".join(sorted(met))) for path, met in types.items()}
+    fields |= {name: noted(name, "datetime") for name in (TIME, SYSTEM_TIME)}
     virtual: list[VirtualField] = services.fields.virtual_fields(snapshot.dataset)
     hidden = {each.name for each in virtual}
-    stored = [found[name] for name in sorted(found, key=str.encode) if name not in hidden]
+    stored = [fields[name] for name in sorted(fields, key=str.encode) if name not in hidden]
     return stored + [
         FieldAnswer(each.name, each.type or "unknown", each.unit, False, each.description) for each in virtual
     ]

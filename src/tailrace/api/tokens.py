@@ -102,15 +102,15 @@ async def list_tokens(request: Request, services: Services, grant: Grant) -> Res
 
 async def create_token(request: Request, services: Services, grant: Grant) -> Response:
     """Create an API token; its secret is in this answer only."""
-    wanted = await read_json(request, NewToken)
-    _refuse_views(wanted)
+    body = await read_json(request, NewToken)
+    _refuse_views(body)
     record, secret = await asyncio.to_thread(
         services.access.tokens.create_token,
-        wanted.name,
-        wanted.dataset_capabilities,
-        wanted.org_capabilities,
-        wanted.expires_at,
-        wanted.description,
+        body.name,
+        body.dataset_capabilities,
+        body.org_capabilities,
+        body.expires_at,
+        body.description,
         actor=grant,
     )
     return json_response(_created_token(record, secret))
@@ -124,15 +124,15 @@ async def get_token(request: Request, services: Services, grant: Grant) -> Respo
 
 async def update_token(request: Request, services: Services, grant: Grant) -> Response:
     """Update an API token, from its next use on. Basic ones, which only ingest, cannot change."""
-    wanted = await read_json(request, TokenChange)
+    body = await read_json(request, TokenChange)
     record = await asyncio.to_thread(
         services.access.tokens.update_token,
         request.path_params["id"],
-        name=wanted.name,
-        description=wanted.description,
-        dataset_capabilities=wanted.dataset_capabilities,
-        org_capabilities=wanted.org_capabilities,
-        expires_at=wanted.expires_at,
+        name=body.name,
+        description=body.description,
+        dataset_capabilities=body.dataset_capabilities,
+        org_capabilities=body.org_capabilities,
+        expires_at=body.expires_at,
         actor=grant,
     )
     return json_response(record)
@@ -143,15 +143,15 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
 
     A `newToken` needs the permission to create tokens, and gives no permission that the request's token lacks.
     """
-    wanted = await read_json(request, Regeneration)
-    new = wanted.new_token
+    body = await read_json(request, Regeneration)
+    new = body.new_token
     if new is not None:
         _refuse_views(new)
     record, secret = await asyncio.to_thread(
         services.access.tokens.regenerate_token,
         request.path_params["id"],
-        existing_expires_at=wanted.existing_token_expires_at,
-        new_expires_at=wanted.new_token_expires_at,
+        existing_expires_at=body.existing_token_expires_at,
+        new_expires_at=body.new_token_expires_at,
         replacement=None
         if new is None
         else TokenSpec(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
@@ -174,12 +174,12 @@ async def list_ingest_tokens(request: Request, services: Services, grant: Grant)
 
 async def create_ingest_token(request: Request, services: Services, grant: Grant) -> Response:
     """Create a token that only ingests, into the datasets that are its scopes."""
-    wanted = await read_json(request, NewIngestToken)
+    body = await read_json(request, NewIngestToken)
     record, secret = await asyncio.to_thread(
         services.access.tokens.create_token,
-        wanted.name,
-        {scope: {"ingest": ["create"]} for scope in wanted.scopes},
-        description=wanted.description,
+        body.name,
+        {scope: {"ingest": ["create"]} for scope in body.scopes},
+        description=body.description,
         kind="ingest",
         actor=grant,
     )
@@ -227,13 +227,13 @@ async def delete_user_token(request: Request, services: Services, grant: Grant) 
 
 
 async def _create_personal(request: Request, services: Services, grant: Grant, user_id: str) -> Response:
-    wanted = await read_json(request, NewPersonalToken)
+    body = await read_json(request, NewPersonalToken)
     record, secret = await asyncio.to_thread(
         services.access.tokens.create_personal_token,
         user_id,
-        wanted.name,
-        wanted.expires_at,
-        wanted.description,
+        body.name,
+        body.expires_at,
+        body.description,
         actor=grant,
     )
     return json_response(msgspec.convert({**msgspec.to_builtins(record), "token": secret}, CreatedPersonalToken))
@@ -244,9 +244,9 @@ def _require_personal(grant: Grant) -> None:
         raise Forbidden("this takes a personal token, for it is about the user that it belongs to")
 
 
-def _refuse_views(wanted: NewToken) -> None:
+def _refuse_views(body: NewToken) -> None:
     # Rather than a token with fewer rights than its author expects.
-    if any(held for held in (wanted.view_capabilities or {}).values() if held and any(held.values())):
+    if any(held for held in (body.view_capabilities or {}).values() if held and any(held.values())):
         raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
 

@@ -68,11 +68,11 @@ async def current_user_v1(request: Request, services: Services, grant: Grant) ->
 
 async def update_current_user(request: Request, services: Services, grant: Grant) -> Response:
     """Update the name or the email of the token's user; not for API tokens."""
-    wanted = await read_json(request, UserChange)
+    body = await read_json(request, UserChange)
     if grant.kind != "personal":
         raise Forbidden("only a personal token changes its user")
     user = await asyncio.to_thread(
-        services.access.users.update_user, grant.user_id, grant.organisation, name=wanted.name, email=wanted.email
+        services.access.users.update_user, grant.user_id, grant.organisation, name=body.name, email=body.email
     )
     return json_response(user)
 
@@ -87,10 +87,8 @@ async def create_user(request: Request, services: Services, grant: Grant) -> Res
 
     The latter takes a personal token of a user who is in both organisations.
     """
-    wanted = await read_json(request, NewUser)
-    user = await asyncio.to_thread(
-        services.access.users.create_user, wanted.name, wanted.email, wanted.role, actor=grant
-    )
+    body = await read_json(request, NewUser)
+    user = await asyncio.to_thread(services.access.users.create_user, body.name, body.email, body.role, actor=grant)
     return json_response(user)
 
 
@@ -103,9 +101,9 @@ async def get_user(request: Request, services: Services, grant: Grant) -> Respon
 
 async def update_user(request: Request, services: Services, grant: Grant) -> Response:
     """Rename a user who is in no other organisation; others rename themselves, by `PUT /v2/user`."""
-    wanted = await read_json(request, UserName)
+    body = await read_json(request, UserName)
     user_id = request.path_params["id"]
-    return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, wanted.name, actor=grant))
+    return json_response(await asyncio.to_thread(services.access.users.rename_user, user_id, body.name, actor=grant))
 
 
 async def delete_user(request: Request, services: Services, grant: Grant) -> Response:
@@ -116,9 +114,9 @@ async def delete_user(request: Request, services: Services, grant: Grant) -> Res
 
 async def set_role(request: Request, services: Services, grant: Grant) -> Response:
     """Change the role of a user, from the next use of their tokens on."""
-    wanted = await read_json(request, RoleChange)
-    note(request, role=wanted.role)
-    user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], wanted.role, actor=grant)
+    body = await read_json(request, RoleChange)
+    note(request, role=body.role)
+    user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], body.role, actor=grant)
     return json_response(user)
 
 

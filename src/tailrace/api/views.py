@@ -58,24 +58,24 @@ async def list_views(request: Request, services: Services, grant: Grant) -> Resp
 
 async def create_view(request: Request, services: Services, grant: Grant) -> Response:
     """Create a view; 409 where the name is taken, 400 for a query that does not compile."""
-    body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
-    document = await _collection(services, grant).add(body)
+    content = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
+    document = await _collection(services, grant).add(content)
     return json_response(_view_answer(document))
 
 
 async def get_view(request: Request, services: Services, grant: Grant) -> Response:
     """Return a view."""
-    wanted = request.path_params["id"]
-    return json_response(_view_answer(await _collection(services, grant).get(wanted)))
+    view_id = request.path_params["id"]
+    return json_response(_view_answer(await _collection(services, grant).get(view_id)))
 
 
 async def update_view(request: Request, services: Services, grant: Grant) -> Response:
     """Replace a view."""
-    wanted = request.path_params["id"]
-    await _collection(services, grant).get(wanted)
-    body = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
+    view_id = request.path_params["id"]
+    await _collection(services, grant).get(view_id)
+    content = await asyncio.to_thread(_validated_body, await read_json(request, ViewBody), services, grant)
 
-    document = await _collection(services, grant).replace(wanted, lambda _: body)
+    document = await _collection(services, grant).replace(view_id, lambda _: content)
     return json_response(_view_answer(document))
 
 
@@ -118,26 +118,26 @@ def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] 
         return None
 
 
-def _validated_body(wanted: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
+def _validated_body(body: ViewBody, services: Services, grant: Grant) -> dict[str, Any]:
     """Return the body to store; raise BadRequest, AplError, Forbidden."""
-    checked_text(wanted.name, "name", least=1, most=MAX_NAME_LENGTH)
-    checked_text(wanted.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
-    checked_text(wanted.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
-    datasets = wanted.datasets or []
+    checked_text(body.name, "name", least=1, most=MAX_NAME_LENGTH)
+    checked_text(body.apl_query, "aplQuery", least=1, most=MAX_QUERY_LENGTH, lines=True)
+    checked_text(body.description or "", "description", most=MAX_TEXT_LENGTH, lines=True)
+    datasets = body.datasets or []
     if len(datasets) > MAX_DATASETS:
         raise BadRequest(f"{len(datasets)} datasets are more than a view may have, {MAX_DATASETS}")
     for dataset in datasets:
         require_own(grant, dataset)
     try:
-        reads = _readable_datasets(wanted.apl_query, services, grant)
+        reads = _readable_datasets(body.apl_query, services, grant)
     except RecursionError as error:
         raise BadRequest("aplQuery is nested too deeply") from error
     except AplError as error:
-        raise error.located(wanted.apl_query) from error
+        raise error.located(body.apl_query) from error
     return {
-        "name": wanted.name,
-        "aplQuery": wanted.apl_query,
-        "description": wanted.description or "",
+        "name": body.name,
+        "aplQuery": body.apl_query,
+        "description": body.description or "",
         "datasets": datasets,
         "reads": reads,
     }
