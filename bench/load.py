@@ -84,27 +84,83 @@ def run(
         raise ValueError(f"{address[0]} is not a loopback address")
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS:g}")
-    body_sizes = [len(r) - r.index(b"\r\n\r\n") - 4 for r in requests]
-    epoll = select.epoll()
-    open_connections: dict[int, _Connection] = {}
-    statuses: Counter[int] = Counter()
-    latencies: list[float] = []
-    body_bytes = 0
-    clock = time.perf_counter
-    started = 0
+    run = _Run(requests, seconds, max_requests)
+    try:
+        cpu_began_s = time.process_time()
+        for _ in range(min(connections, max_requests)):
+            run.connect(address)
+        run.finish()
+        return run.load(time.process_time() - cpu_began_s)
+    finally:
+        run.close()
 
-    def start(connection: _Connection) -> None:
-        nonlocal started
-        turn = started % len(requests)
-        started += 1
-        connection.body_bytes = body_sizes[turn]
+
+class _Run:
+    """A load run under way."""
+
+    def __init__(self, requests: Sequence[bytes], seconds: float, max_requests: int) -> None:
+        self._requests = requests
+        self._body_sizes = [len(request) - request.index(b"\r\n\r\n") - 4 for request in requests]
+        self._max_requests = max_requests
+        self._epoll = select.epoll()
+        self._connections: dict[int, _Connection] = {}
+        self._statuses: Counter[int] = Counter()
+        self._latencies_s: list[float] = []
+        self._body_bytes = 0
+        self._started = 0  # requests
+        self._began_s = time.perf_counter()
+        self._deadline_s = self._began_s + seconds
+
+    def connect(self, address: tuple[str, int]) -> None:
+        """Open a connection and send its first request."""
+        connection = _Connection(address)
+        self._connections[connection.sock.fileno()] = connection
+        self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+        self._start(connection)
+
+    def finish(self) -> None:
+        """Send and receive until the time is over and the last request is answered."""
+        is_running = True
+        busy = self._started
+        while busy:
+            for fd, event in self._epoll.poll(1.0):
+                connection = self._connections[fd]
+                if event & select.EPOLLOUT:
+                    self._push(connection)
+                if not event & ~select.EPOLLOUT or not self._receive(connection):
+                    continue
+                if time.perf_counter() >= self._deadline_s or self._started >= self._max_requests:
+                    is_running = False
+                if is_running:
+                    self._start(connection)
+                else:
+                    busy -= 1
+            if is_running and time.perf_counter() > self._deadline_s + MAX_SECONDS:
+                raise TimeoutError("the server stopped answering")
+
+    def load(self, cpu_s: float) -> Load:
+        """Return what was done until now."""
+        elapsed_s = time.perf_counter() - self._began_s
+        answered = len(self._latencies_s)
+        return Load(answered, elapsed_s, self._body_bytes, dict(self._statuses), self._latencies_s, cpu_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for connection in self._connections.values():
+            connection.sock.close()
+        self._epoll.close()
+
+    def _start(self, connection: _Connection) -> None:
+        turn = self._started % len(self._requests)
+        self._started += 1
+        connection.body_bytes = self._body_sizes[turn]
         connection.chunks.clear()
         connection.received, connection.need = 0, -1
-        connection.started = clock()
-        connection.sent = memoryview(requests[turn])
-        push(connection)
+        connection.started = time.perf_counter()
+        connection.sent = memoryview(self._requests[turn])
+        self._push(connection)
 
-    def push(connection: _Connection) -> None:
+    def _push(self, connection: _Connection) -> None:
         try:
             count = connection.sock.send(connection.sent)
         except BlockingIOError:
@@ -113,53 +169,23 @@ def run(
         waiting = len(connection.sent) > 0
         if waiting != connection.writing:
             connection.writing = waiting
-            epoll.modify(connection.sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if waiting else 0))
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | (select.EPOLLOUT if waiting else 0))
 
-    try:
-        began = clock()
-        cpu_began = time.process_time()
-        for _ in range(min(connections, max_requests)):
-            connection = _Connection(address)
-            open_connections[connection.sock.fileno()] = connection
-            epoll.register(connection.sock.fileno(), select.EPOLLIN)
-            start(connection)
-        deadline = began + seconds
-        running = True
-        busy = started
-        while busy:
-            for fd, event in epoll.poll(1.0):
-                connection = open_connections[fd]
-                if event & select.EPOLLOUT:
-                    push(connection)
-                if not event & ~select.EPOLLOUT:
-                    continue
-                data = connection.sock.recv(RECEIVE_BYTES)
-                if not data:
-                    raise ConnectionError("the server closed a connection")
-                connection.chunks.append(data)
-                connection.received += len(data)
-                if connection.need < 0:
-                    connection.need = _answer_bytes(connection)
-                if connection.received < connection.need or connection.need < 0:
-                    continue
-                now = clock()
-                statuses[int(connection.chunks[0][9:12])] += 1
-                latencies.append(now - connection.started)
-                body_bytes += connection.body_bytes
-                if running and (now >= deadline or started >= max_requests):
-                    running = False
-                if running:
-                    start(connection)
-                else:
-                    busy -= 1
-            if running and clock() > deadline + MAX_SECONDS:
-                raise TimeoutError("the server stopped answering")
-        cpu_s = time.process_time() - cpu_began
-        return Load(len(latencies), clock() - began, body_bytes, dict(statuses), latencies, cpu_s)
-    finally:
-        for connection in open_connections.values():
-            connection.sock.close()
-        epoll.close()
+    def _receive(self, connection: _Connection) -> bool:
+        """Receive what is there; return whether that ends the answer, which is counted then."""
+        data = connection.sock.recv(RECEIVE_BYTES)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        connection.chunks.append(data)
+        connection.received += len(data)
+        if connection.need < 0:
+            connection.need = _answer_bytes(connection)
+        if connection.received < connection.need or connection.need < 0:
+            return False
+        self._statuses[int(connection.chunks[0][9:12])] += 1
+        self._latencies_s.append(time.perf_counter() - connection.started)
+        self._body_bytes += connection.body_bytes
+        return True
 
 
 def _answer_bytes(connection: _Connection) -> int:

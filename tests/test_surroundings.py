@@ -1,7 +1,10 @@
-"""What stands around the code says what the code is: CI, hooks, templates, the list of changes."""
+"""What stands around the code says what the code is: CI, hooks, templates, list of changes, sizes, names."""
 
+import ast
 import re
 import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,12 @@ import yaml
 from tailrace import __version__
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "tailrace"
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 60
+LONG_FILES = {  # and why
+    "query/apl/parser.py": "one recursive descent, whose functions call one another",
+}
 MADE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -68,3 +77,38 @@ def test_the_files_of_the_lock_name_the_same_versions() -> None:
     assert pinned["run.txt"].items() <= pinned["dev.txt"].items()
     for name, version in pinned["build.txt"].items():
         assert pinned["dev.txt"].get(name, version) == version
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each module."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield str(path.relative_to(SOURCE)), path.read_text()
+
+
+def test_a_file_is_short_or_has_a_reason() -> None:
+    long = {name for name, text in sources() if text.count("\n") > MAX_FILE_LINES}
+
+    assert long == set(LONG_FILES)
+
+
+def test_a_function_is_short_or_has_a_reason() -> None:
+    wrong = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, text in sources()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+        and "# long: " not in text.splitlines()[node.lineno - 1]
+    ]
+
+    assert wrong == [], "split them by what they do, or say `# long: why` at the def"
+
+
+def test_a_name_is_that_of_one_class() -> None:
+    found = defaultdict(list)
+    for name, text in sources():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(name)
+
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}

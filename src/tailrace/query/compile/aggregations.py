@@ -55,7 +55,7 @@ def _arguments_refused(call: AggregationCall) -> Value:
 DATA = 'datatable (s: string, x: long) ["a", 1, "a", 3, "b", 8]'
 
 
-def _table() -> Mapping[str, AggregationFunction]:
+def _table() -> Mapping[str, AggregationFunction]:  # long: a table of data
     made: dict[str, AggregationFunction] = {}
 
     def add(
