@@ -25,8 +25,8 @@ from tailrace.query.compile.relation import (
 )
 from tailrace.query.compile.scan import Scan
 from tailrace.query.fields import FieldReader
+from tailrace.query.functions.rest_objects import rest_object
 from tailrace.query.functions.udf import CELL_HASH
-from tailrace.query.functions.udf import inside as inside_of
 from tailrace.query.values import (
     BOOL,
     DATETIME,
@@ -258,7 +258,7 @@ class Dataset(Relation):
                     if path.startswith(prefix) and (within := _keys_within(name, keys))
                 }
                 text = msgspec.json.encode(nesting).decode()
-                there = inside_of(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
+                there = rest_object(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
                 rest = exp.Coalesce(this=cast(there.sql, "JSON"), expressions=[rest])
             return _unless_empty(fn("json_merge_patch", rest, _nested(leaves)))
 

@@ -16,10 +16,12 @@ from tailrace.query.functions import (
     metadata,
     pair,
     reports,  # noqa: F401 - registers what the aggregations phrases and spotlight call
+    rest_objects,  # noqa: F401 - registers what fields of events call
     rounding,
     series,
     sql,
     string,
+    time_texts,  # noqa: F401 - registers what conversions of values call
     types,
 )
 from tailrace.query.functions.conversion import converted

@@ -65,7 +65,7 @@ def _template(text: str, mark: "re.Pattern[str]") -> _Template:
 # Parsing
 
 
-@udf("apl_parse_sql", [STRING], DYNAMIC, written=True)
+@udf("apl_parse_sql", [STRING], DYNAMIC, returns_json=True)
 def _parse_sql(text: str) -> str | None:
     if len(text) > MAX_SQL_CHARACTERS:
         return None

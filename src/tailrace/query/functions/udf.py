@@ -4,10 +4,8 @@ A row's failure is that row's null: such a function may raise any of FAILURES, a
 types of JSON come and go as JSON text; what cannot be written as JSON is null.
 """
 
-import functools
 import inspect
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,22 +13,17 @@ import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from duckdb.func import FunctionNullHandling, PythonUDFType
 from msgspec import Struct
 
-from tailrace.events.timestamps import TimeMismatch, by_length, read_iso, timestamp_ns
 from tailrace.query.values import (
     BOOL,
     DUCKDB_TYPES,
     DYNAMIC,
     LONG,
-    MAX_DATETIME_US,
     MAX_LONG,
-    MIN_DATETIME_US,
     MIN_LONG,
-    NS_PER_US,
     REAL,
     STRING,
     TIMESPAN,
@@ -38,8 +31,6 @@ from tailrace.query.values import (
     Value,
     cast,
     fn,
-    parse_timespan,
-    timespan_text,
     to_json,
     try_cast,
 )
@@ -54,9 +45,9 @@ FAILURES = (
     msgspec.MsgspecError,
 )
 
-MAX_REMEMBERED = 256  # results of a function that stay for the next block of rows
-MANY = 128  # rows whose lists and dictionaries are there at once: those of more cost the collector more than the loop
-MAX_REMEMBERED_BYTES = 64 * 1024  # of the values on which these results depend
+MAX_CACHED_RESULTS = 256  # of a function, that stay for the next block of rows
+DECODED_ROWS = 128  # whose lists and dictionaries are there at once: more cost the collector more than the loop
+MAX_CACHED_BYTES = 64 * 1024  # of the values on which these results depend
 
 _ARROW = {BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
           DYNAMIC: pa.string()}  # fmt: skip
@@ -76,7 +67,7 @@ class Udf(Struct, frozen=True):
     row: Callable[..., Any]
     nulls: bool = False
     otherwise: Any = None
-    written: bool = False  # whether the result is JSON text already
+    returns_json: bool = False  # whether the result is JSON text already
     rows: Callable[..., list[Any]] | None = None
 
     def __call__(self, *arguments: Value) -> Value:
@@ -111,26 +102,26 @@ def udf(
     *,
     nulls: bool = False,
     otherwise: Any = None,
-    written: bool = False,
+    returns_json: bool = False,
     rows: Callable[..., list[Any]] | None = None,
 ) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
-    def register(row: Callable[..., Any]) -> Udf:
-        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, written, rows)
+    def decorate(row: Callable[..., Any]) -> Udf:
+        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, returns_json, rows)
         return UDFS[name]
 
-    return register
+    return decorate
 
 
 def column_udf(name: str, parameters: Iterable[str], result: str) -> Callable[..., Callable[..., pa.Array]]:
     """Make a function of whole columns one that DuckDB knows by this name; its parameters are Arrow arrays."""
 
-    def register(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+    def decorate(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
         COLUMN_UDFS[name] = ColumnUdf(name, tuple(parameters), result, columns)
         return columns
 
-    return register
+    return decorate
 
 
 def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) -> None:
@@ -165,7 +156,7 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
     once.
     """
     # Which parameter varied in the last block and the values of the others, and the results by its values.
-    remembered: list[tuple[Any, dict[Any, Any]]] = [((), {})]
+    cache: list[tuple[Any, dict[Any, Any]]] = [((), {})]
 
     def run(*columns: pa.ChunkedArray) -> pa.Array:
         size = len(columns[0])
@@ -177,30 +168,30 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
             varying = [0]
         constants = tuple(distinct[n].dictionary[0].as_py() for n in range(len(columns)) if n not in varying)
         if len(varying) > 1:
-            rows, places = _distinct_rows([distinct[n] for n in varying])
+            rows, indices = _distinct_rows([distinct[n] for n in varying])
         else:
-            rows, places = [distinct[varying[0]].dictionary], distinct[varying[0]].indices
-        few = len(rows[0]) <= MAX_REMEMBERED and len(rows) == 1 and rows[0].nbytes <= MAX_REMEMBERED_BYTES
+            rows, indices = [distinct[varying[0]].dictionary], distinct[varying[0]].indices
+        few = len(rows[0]) <= MAX_CACHED_RESULTS and len(rows) == 1 and rows[0].nbytes <= MAX_CACHED_BYTES
         if few:
-            others = (varying, constants)
-            last, known_results = remembered[0]
-            if last != others:
-                known_results = {}
+            key = (varying, constants)
+            cached_key, cached = cache[0]
+            if cached_key != key:
+                cached = {}
             cells = rows[0].to_pylist()
-            new = [cell for cell in cells if cell not in known_results]
-            new_results = dict(zip(new, _results(function, varying, [new], constants), strict=True))
-            results = [new_results[cell] if cell in new_results else known_results[cell] for cell in cells]
-            remembered[0] = (others, dict(zip(cells, results, strict=True)))
+            new = [cell for cell in cells if cell not in cached]
+            computed = dict(zip(new, _results(function, varying, [new], constants), strict=True))
+            results = [computed[cell] if cell in computed else cached[cell] for cell in cells]
+            cache[0] = (key, dict(zip(cells, results, strict=True)))
             array = _as_arrow(function, results)
         else:
             lists = [column.to_pylist() for column in rows]
-            portion = MANY if DYNAMIC in (function.result, *function.parameters) else len(lists[0])
+            portion = DECODED_ROWS if DYNAMIC in (function.result, *function.parameters) else len(lists[0])
             arrays = [
                 _as_arrow(function, _results(function, varying, [cells[n : n + portion] for cells in lists], constants))
                 for n in range(0, len(lists[0]), portion)
             ]
             array = pa.concat_arrays(arrays)
-        return array if len(array) == size else array.take(places)
+        return array if len(array) == size else array.take(indices)
 
     return _counted(run, len(function.parameters))
 
@@ -270,7 +261,7 @@ def _computed(function: Udf, columns: list[list[Any]], size: int) -> list[Any]:
 def _as_arrow(function: Udf, results: list[Any]) -> pa.Array:
     kind = function.result
     try:
-        if kind is DYNAMIC and not function.written:
+        if kind is DYNAMIC and not function.returns_json:
             return _json_array(results)
         return pa.array(results, _ARROW[kind])
     except (*FAILURES, pa.ArrowException):
@@ -296,13 +287,13 @@ def _json_array(values: list[Any]) -> pa.Array:
 def _fitting(function: Udf, result: Any) -> Any:
     """Return a result as the function's type; null where it does not fit into it."""
     try:
-        return _fitted(result, function.result, written=function.written)
+        return _fitted(result, function.result, returns_json=function.returns_json)
     except FAILURES:
-        return _fitted(function.otherwise, function.result, written=function.written)
+        return _fitted(function.otherwise, function.result, returns_json=function.returns_json)
 
 
-def _fitted(value: Any, kind: Type, *, written: bool) -> Any:
-    if value is None or (kind is DYNAMIC and written):
+def _fitted(value: Any, kind: Type, *, returns_json: bool) -> Any:
+    if value is None or (kind is DYNAMIC and returns_json):
         return value
     if kind is DYNAMIC:
         return to_json(value)
@@ -352,138 +343,6 @@ def from_json(text: str) -> Any:
         return None
 
 
-def strict_json(text: str) -> Any:
-    """JSON text as Python values; of a key that comes twice the last is kept, as on ingest.
-
-    Raise ValueError (msgspec's errors are some) or RecursionError for what is not JSON.
-    """
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.ValidationError:  # a number beyond the doubles
-        return json.loads(text, parse_constant=_no_number)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def is_number(value: Any) -> bool:
     """Whether a decoded JSON value is a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-udf("apl_timespan", [STRING], TIMESPAN)(parse_timespan)
-udf("apl_timespan_text", [TIMESPAN], STRING)(timespan_text)
-
-
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-@udf("apl_inside", [STRING, STRING, STRING], STRING)
-def inside(rest: str, name: str, nesting: str) -> str | None:
-    """Return the object of a name out of the JSON text of an event's rest, whose keys are whole paths; null where it
-    has none.
-
-    `nesting` is a JSON object: the keys below the name of each path that does not end at its dots.
-    """
-    tree: dict[str, Any] = {}
-    _gather(_members.decode(rest), name, _keys_of(nesting), tree)
-    return msgspec.json.encode(tree).decode() if tree else None
-
-
-@functools.lru_cache(maxsize=16)
-def _keys_of(nesting: str) -> dict[str, list[str]]:
-    return msgspec.json.decode(nesting, type=dict[str, list[str]])
-
-
-def _gather(members: dict[str, msgspec.Raw], name: str, nesting: dict[str, list[str]], tree: dict[str, Any]) -> None:
-    prefix = name + "."
-    for path in sorted(members):  # so that a value stands before what is below its name
-        raw = members[path]
-        is_object = bytes(raw)[:1] == b"{"
-        if path.startswith(prefix):
-            _place(tree, nesting.get(path) or path.removeprefix(prefix).split("."), raw)
-        elif path == name and is_object:
-            for key, value in _members.decode(raw).items():
-                _place(tree, [key], value)
-        elif is_object and name.startswith(path + "."):  # an event that is kept as it came
-            _gather(_members.decode(raw), name.removeprefix(path + "."), nesting, tree)
-
-
-def _place(tree: dict[str, Any], keys: list[str], raw: msgspec.Raw) -> None:
-    for depth, key in enumerate(keys[:-1]):
-        below = tree.setdefault(key, {})
-        if not isinstance(below, dict):
-            tree[".".join(keys[depth:])] = raw
-            return
-        tree = below
-    tree[keys[-1]] = raw
-
-
-@column_udf("apl_timestamp", ["VARCHAR"], "TIMESTAMPTZ")
-def _timestamps(texts: pa.Array) -> pa.Array:
-    """Return the times that texts mean, in microseconds; null for what is none or outside of the years 1 to 9999."""
-    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    starts = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts)]
-    data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
-    us = np.zeros(len(texts), dtype=np.int64)
-    done = np.zeros(len(texts), dtype=np.bool_)
-    # An array of texts of one length is read in place where it fills its buffer.
-    for rows, columns in by_length(data, starts.astype(np.int64), lengths, least=_FEW, longest=_LONGEST_IN_BULK):
-        ns, readable = read_iso(columns)
-        us[rows] = ns // NS_PER_US
-        done[rows] = readable
-    left = np.flatnonzero(~done)
-    known: dict[str, int | None] = {}
-    for row, text in zip(left.tolist(), texts.take(pa.array(left)).to_pylist(), strict=True):
-        if text is None:
-            continue
-        if text not in known:
-            known[text] = _timestamp_us(text)
-        moment_us = known[text]
-        if moment_us is not None:
-            us[row] = moment_us
-            done[row] = True
-    return pa.array(us, pa.int64(), mask=~done).cast(pa.timestamp("us", "UTC"))
-
-
-_FEW = 12  # texts; below it the set-up of the vectorised way costs more than it saves
-_LONGEST_IN_BULK = 48  # bytes
-
-
-def _timestamp_us(text: str) -> int | None:
-    try:
-        us = timestamp_ns(text) // NS_PER_US
-    except TimeMismatch:
-        return None
-    return us if MIN_DATETIME_US <= us <= MAX_DATETIME_US else None
-
-
-@column_udf("apl_json", ["VARCHAR"], "VARCHAR")
-def _jsons(texts: pa.Array) -> pa.Array:
-    """JSON texts written anew: the same value is the same text; null for what is no JSON, and for null."""
-    return _all_json(texts, otherwise=lambda text: None)
-
-
-@column_udf("apl_parse_json", ["VARCHAR"], "VARCHAR")
-def _jsons_or_texts(texts: pa.Array) -> pa.Array:
-    """As `apl_json`, but what is no JSON is a JSON string."""
-    return _all_json(texts, otherwise=to_json)
-
-
-def _all_json(texts: pa.Array, otherwise: Callable[[str], str | None]) -> pa.Array:
-    known: dict[str | None, str | None] = {None: None}
-    jsons: list[str | None] = []
-    for text in texts.to_pylist():
-        if text not in known:
-            try:
-                written = to_json(strict_json(text))
-                known[text] = None if written == "null" else written
-            except FAILURES:
-                known[text] = otherwise(text)
-        jsons.append(known[text])
-    return pa.array(jsons, pa.string())

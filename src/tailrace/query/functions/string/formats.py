@@ -94,7 +94,7 @@ def _parse_csv(text: str) -> list[str]:
         raise ValueError(str(error)) from error
 
 
-@udf("apl_parse_path", [STRING], DYNAMIC, written=True)
+@udf("apl_parse_path", [STRING], DYNAMIC, returns_json=True)
 def _parse_path(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:

@@ -103,7 +103,7 @@ _PLAIN_URL = re.compile(
 """URLs whose parts are as they stand in the text, and the same in the quotes of JSON."""
 
 
-@udf("apl_parse_url", [STRING], DYNAMIC, written=True)
+@udf("apl_parse_url", [STRING], DYNAMIC, returns_json=True)
 def parse_url(text: str) -> str:
     match = _PLAIN_URL.fullmatch(text)
     if match is None:
