@@ -1,4 +1,4 @@
-"""The thread that commits hot rows to their tables, and tells the log what it may release."""
+"""The thread that commits hot rows to their tables, and acknowledges their positions to the log."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class CommitThread:
-    """Commits a dataset once it has enough in memory, or what it has is old enough.
+    """Commits a dataset once it has enough rows in memory, or they are old enough.
 
     `acknowledge(position)` is called with the log position up to which all batches are in their tables, once it rises.
     """
@@ -104,7 +104,7 @@ class CommitThread:
         """Put the hot rows of a dataset into its table; the commit lock is held."""
         if not dataset.table.exists():
             raise DatasetUnavailable(dataset.gone_message)
-        # An attempt that failed may have been made all the same: what of it is in the table must not go there again.
+        # A commit that failed may have been written nevertheless: rows that are in the table must not be written again.
         dataset.table.refresh()
         self._state.adopt_table(dataset)
         with self._state.lock:
@@ -122,7 +122,7 @@ class CommitThread:
         self._state.adopt_table(dataset)
 
     def acknowledge_committed(self) -> None:
-        """Tell the log up to which position all is in its table, once what was dropped is stored."""
+        """Acknowledge the position up to which all batches are in their tables, once what was dropped is stored."""
         position = self._state.committed_position()
         if not self._dropped.store():
             return

@@ -1,4 +1,4 @@
-"""The state of a dataset while a server runs: its table, what waits to be shredded, and what waits to be committed."""
+"""The state of an open dataset: its table, the batches to be shredded, and the rows to be committed."""
 
 import logging
 import threading
@@ -21,13 +21,13 @@ from tailrace.lake.snapshot import FieldsView
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
 
-BATCH_OVERHEAD_BYTES = 256  # what a waiting batch costs beside its events
+BATCH_OVERHEAD_BYTES = 256  # of a waiting batch, in addition to its events
 
 logger = logging.getLogger(__name__)
 
 
 class StoredDataset(Struct, frozen=True, eq=False):
-    """A dataset as its directory holds it."""
+    """A dataset as it is in its directory."""
 
     info: DatasetInfo
     table: DatasetTable
@@ -37,9 +37,9 @@ class StoredDataset(Struct, frozen=True, eq=False):
 
 
 class UnavailableDataset(Struct, frozen=True):
-    """A dataset whose directory is there and whose files cannot be used."""
+    """A dataset that has a directory, but whose files cannot be used."""
 
-    info: DatasetInfo  # of which only the name is sure
+    info: DatasetInfo  # only the name is certain
     reason: str
     is_dropped: bool = False  # and waits to be dropped again
 

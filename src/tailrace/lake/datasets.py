@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Datasets:
-    """Makes, changes and drops datasets; one call at a time for each name. `lend()` is `Reserve.lent`."""
+    """Creates, changes and drops datasets, one call at a time for each name. `lend()` is `Reserve.lent`."""
 
     def __init__(
         self,
@@ -54,28 +54,28 @@ class Datasets:
         self._lend = lend
         self._names = threading.Condition(state.lock)  # for those that create, change and drop datasets
         self._names_reserved: set[str] = set()
-        self._creating: set[str] = set()  # that count as datasets already
-        # Its threads are started, and so niced, by the thread that opens it.
-        with ThreadPoolExecutor(1, initializer=lower_priority) as niced:
-            self._duckdb = niced.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
+        self._creating: set[str] = set()  # names that count as datasets already
+        # DuckDB's threads inherit the low priority of the thread that opens it.
+        with ThreadPoolExecutor(1, initializer=lower_priority) as low_priority_thread:
+            self._duckdb = low_priority_thread.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
 
     def close(self) -> None:
-        """End what shreds, once nothing is shredded any more."""
+        """Close DuckDB, once nothing is shredded any more."""
         self._duckdb.close()
 
-    # From their directories
+    # Opening
 
     def open_all(self) -> None:
-        """Open what the lake's directory holds; what cannot be opened is unavailable."""
+        """Open the datasets in the lake's directory; those that cannot be opened are unavailable."""
         root, state = self._state.root, self._state
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
-            readings = {
+            reads = {
                 directory: opening.submit(read_dataset, TableStorage(directory))
                 for directory in catalog.dataset_directories(root)
             }
-            for directory, reading in readings.items():
+            for directory, read in reads.items():
                 try:
-                    state.datasets[directory.name] = self.opened(reading.result())
+                    state.datasets[directory.name] = self.opened(read.result())
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     state.unavailable[directory.name] = UnavailableDataset(
@@ -83,7 +83,7 @@ class Datasets:
                     )
 
     def opened(self, stored: StoredDataset) -> DatasetState:
-        """Return a dataset that takes events, which is not one of the lake's yet."""
+        """Return the state of a dataset, which is not yet among the lake's."""
         settings = self._settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
         dataset = DatasetState(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
@@ -102,7 +102,7 @@ class Datasets:
 
     @contextmanager
     def reserved(self, name: str) -> Iterator[None]:
-        """Be alone with a name: to create, change or drop its dataset, without holding the lock while on the disk."""
+        """Reserve a name while its dataset is created, changed or dropped, without holding the lock during I/O."""
         with self._state.lock:
             self._names.wait_for(lambda: name not in self._names_reserved)
             self._names_reserved.add(name)
@@ -113,10 +113,10 @@ class Datasets:
                 self._names_reserved.discard(name)
                 self._names.notify_all()
 
-    # Made, changed, dropped
+    # Creating, changing, dropping
 
     def create(self, info: DatasetInfo) -> DatasetInfo:
-        """Make an empty dataset; when it is made is known here. Raise as `Lake.create` does."""
+        """Create an empty dataset, with the time and position of now. Raise as `Lake.create` does."""
         state, name = self._state, info.name
         catalog.check_name(name)
         is_counted = info.kind != catalog.AUDIT_KIND
@@ -127,7 +127,7 @@ class Datasets:
                 if is_counted:
                     self._creating.add(name)
             try:
-                dataset = self._made(info)
+                dataset = self._create_on_disk(info)
                 with state.lock:
                     state.datasets[name] = dataset
                     state.orphaned.pop(name, None)
@@ -139,7 +139,7 @@ class Datasets:
             return info
 
     def _check_new(self, name: str, *, is_counted: bool) -> None:
-        """Raise DatasetExists for a name that is taken, and Conflict where there are enough; the lock is held."""
+        """Raise DatasetExists for a name that is taken, and Conflict at the limit; the lock is held."""
         state = self._state
         if name in state.datasets:
             raise DatasetExists(f"dataset {name!r} exists already")
@@ -151,8 +151,8 @@ class Datasets:
             reason = state.unavailable[name].reason
             raise DatasetExists(f"dataset {name!r} exists already, but cannot be used: {reason}")
 
-    def _made(self, info: DatasetInfo) -> DatasetState:
-        """Return a new dataset on disk: there with all that it needs, or not at all."""
+    def _create_on_disk(self, info: DatasetInfo) -> DatasetState:
+        """Return a new dataset, which is on disk completely or not at all."""
         root = self._state.root
         directory = root / info.name
         new = root / f"{catalog.NEW_PREFIX}{info.name}"
@@ -168,7 +168,7 @@ class Datasets:
             flush(root)
             return self.opened(read_dataset(TableStorage(directory), info))
         except BaseException:
-            # Or the name would be taken, by a dataset that nobody was told of.
+            # Otherwise the name would be taken by a dataset whose creation was answered with an error.
             try:
                 catalog.remove(directory)
             except OSError:
@@ -176,7 +176,7 @@ class Datasets:
             raise
 
     def update(self, name: str, changes: dict[str, str | int | bool]) -> DatasetInfo:
-        """Change members of what a dataset says of itself, durably. Raise as `Lake.update` does."""
+        """Change members of a dataset's info, durably. Raise as `Lake.update` does."""
         with self.reserved(name):
             dataset = self._state.dataset(name)
             info = replace(dataset.info, **changes, updated_ns=time.time_ns())
@@ -202,8 +202,8 @@ class Datasets:
                     state.backlog_bytes -= dataset.waiting_bytes
                     dataset.waiting.clear()
                     state.progress.notify_all()
-            # Before its files go: without this, its batches in the log would be waited for after a crash. On a full
-            # disk that is tried again, as only its files going may free space.
+            # Before its files are removed: or after a crash its batches would stay in the log for good. On a full disk
+            # that is retried later, as perhaps only removing the files frees space.
             self._dropped.store()
             try:
                 with (

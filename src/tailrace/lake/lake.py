@@ -1,4 +1,4 @@
-"""The lake: takes batches from the log, shreds them, keeps them queryable at once, and commits them to tables."""
+"""The lake: accepts batches from the log, shreds them, makes them queryable at once, and commits them to tables."""
 
 import logging
 import time
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Lake:
     """All datasets of a data directory. Thread-safe.
 
-    By its `subscription` it gets the batches of a log, and acknowledges positions up to which all are in their tables.
+    Its `subscription` receives the batches of a log, and acknowledges the position up to which all are in their tables.
     """
 
     def __init__(self, root: Path, settings: LakeSettings, reserve: Reserve | None = None) -> None:
@@ -46,15 +46,19 @@ class Lake:
         self.maintenance = MaintenanceCounters()
         self._state = state = LakeState(root)
         self._dropped = DroppedDatasets(state)
-        self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lent)
+        self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lend_reserve)
         self._replay = Replay(state, self._datasets, self._dropped)
         self._datasets.open_all()
         self.subscription = Subscription(self.accept_all, floor=self.highest_position())
         self._shredding = ShreddingThread(state, settings)
         self._commits = CommitThread(state, settings, self._dropped, self.subscription.acknowledge)
-        self._changes = FileChanges(state, self._commits, self._lent)
+        self._changes = FileChanges(state, self._commits, self._lend_reserve)
         self._maintenance_thread = MaintenanceThread(
-            settings.maintenance, self.maintenance, self._maintained, self._shredding.is_behind, self._lent
+            settings.maintenance,
+            self.maintenance,
+            self._maintained_tables,
+            self._shredding.is_behind,
+            self._lend_reserve,
         )
 
     @classmethod
@@ -64,13 +68,13 @@ class Lake:
         settings: LakeSettings | None = None,
         reserve: Reserve | None = None,
     ) -> "Lake":
-        """Open the lake kept in a directory, which is created when missing, and start its threads.
+        """Open the lake in a directory, which is created if missing, and start its threads.
 
-        What frees space on a full disk is lent the `reserve`.
+        Operations that free space on a full disk may use the `reserve`.
         """
         preload()
         make_directories(root)
-        # A process that was killed may have made it, and named a dataset in it, without that.
+        # A process that was killed may have created it, or a dataset in it, without flushing the names.
         flush(root.parent)
         flush(root)
         lake = cls(root, settings or LakeSettings(), reserve)
@@ -79,7 +83,7 @@ class Lake:
         return lake
 
     def close(self, *, commit: bool = True) -> None:
-        """Stop the threads; before that commit what is in memory unless told not to (the log has it)."""
+        """Commit the rows in memory, unless `commit` is false (they are in the log), and stop the threads."""
         state = self._state
         self._maintenance_thread.close()
         try:
@@ -109,7 +113,7 @@ class Lake:
         organisation: str = "",
         edge_deployment: str = "",
     ) -> DatasetInfo:
-        """Make an empty dataset; the arguments are as in `DatasetInfo`.
+        """Create an empty dataset; the arguments are as in `DatasetInfo`.
 
         Raise InvalidName, DatasetExists, or Conflict past `max_datasets`.
         """
@@ -136,7 +140,7 @@ class Lake:
         retention_days: int | None = None,
         use_retention_period: bool | None = None,
     ) -> DatasetInfo:
-        """Change what a dataset says of itself, durably; None leaves a member as it is. Raise DatasetNotFound."""
+        """Change a dataset's info, durably; None leaves a member as it is. Raise DatasetNotFound."""
         given = {
             "description": description,
             "retention_days": retention_days,
@@ -153,17 +157,17 @@ class Lake:
         self._commits.acknowledge_committed()
 
     def organisation(self, name: str) -> str | None:
-        """Whose a dataset is, "" for the first organisation; None where there is no such dataset."""
+        """Return the organisation of a dataset, "" for the first one; None where there is no such dataset."""
         dataset = self._state.datasets.get(name) or self._state.unavailable.get(name)
         return dataset.info.organisation if dataset else None
 
     def datasets(self) -> list[DatasetInfo]:
-        """All datasets, by name."""
-        # Without the lock, as `get` and `has`: who lists does not wait for who writes.
+        """Return all datasets, by name."""
+        # Without the lock, like `get` and `has`: readers do not wait for writers.
         return sorted((dataset.info for dataset in list(self._state.datasets.values())), key=lambda info: info.name)
 
     def unavailable(self) -> list[UnavailableDataset]:
-        """Datasets that are there and cannot be opened, by name. They take no events and answer no query."""
+        """Return the datasets that cannot be opened, by name. They accept no events and answer no query."""
         with self._state.lock:
             return [self._state.unavailable[name] for name in sorted(self._state.unavailable)]
 
@@ -173,7 +177,7 @@ class Lake:
         return sorted(info.name for info in infos)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a dataset of this name, one that cannot be opened included."""
+        """Return whether there is a dataset of this name, including those that cannot be opened."""
         return name in self._state.datasets or name in self._state.unavailable
 
     def get(self, name: str) -> DatasetInfo:
@@ -183,19 +187,19 @@ class Lake:
     def has(self, name: str) -> bool:
         return name in self._state.datasets
 
-    # The way in
+    # Ingest
 
     def check(self, name: str) -> None:
-        """Raise DatasetNotFound or DatasetUnavailable for a dataset that takes no events."""
+        """Raise DatasetNotFound or DatasetUnavailable for a dataset that accepts no events."""
         if name not in self._state.datasets:
             self._state.dataset(name)
 
     def accept(self, position: int, batch: Batch) -> None:
-        """Take a durable batch from the log. Positions must rise; a batch that its table has already is passed over."""
+        """Accept a durable batch from the log. Positions must rise; a batch that is in its table already is skipped."""
         self.accept_all([(position, batch)])
 
     def accept_all(self, batches: Iterable[tuple[int, Batch]]) -> None:
-        """Take durable batches from the log, in order."""
+        """Accept durable batches from the log, in order."""
         now = time.monotonic()
         state = self._state
         with state.lock:
@@ -209,14 +213,14 @@ class Lake:
             self._shredding.notify()
 
     def replayed(self, read: ReadLog | None = None) -> None:
-        """Take what is accepted from now on for new: the log has been replayed.
+        """End the replay: what is accepted from now on is new.
 
-        With `read`, datasets that could not be opened are tried again until they can, with what the log has of them.
+        With `read`, datasets that could not be opened are retried until they can be, with their batches in the log.
         """
         self._replay.end(read)
 
     def wait_for_capacity(self, limit_bytes: int) -> None:
-        """Block until the backlog is under a limit: for replay, which has no client to send away."""
+        """Block until the backlog is below a limit: for the replay, which cannot refuse its batches."""
         state = self._state
         with state.lock:
             state.progress.wait_for(
@@ -224,7 +228,7 @@ class Lake:
             )
             state.check()
 
-    # The way out
+    # Read and commit
 
     def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
         """Return the dataset with everything that was accepted before the call.
@@ -239,18 +243,18 @@ class Lake:
             files = dataset.files
             if damaged := dataset.maintenance.damaged:
                 files = tuple(replace(file, damage=damaged.get(file.name, "")) for file in files)
-            found = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
-        if found.files and not dataset.table.exists() and not dataset.dropped:
+            snapshot = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
+        if snapshot.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(dataset.gone_message)
-        return found
+        return snapshot
 
     def commit_now(self, name: str | None = None) -> None:
         """Shred and commit everything accepted so far, of one dataset or of all. A failure is logged and counted."""
         names = [name] if name else [info.name for info in self.datasets()]
-        for each in names:
+        for dataset_name in names:
             try:
                 with self._state.lock:
-                    dataset = self._state.shredded(each, DRAIN_TIMEOUT_S)
+                    dataset = self._state.shredded(dataset_name, DRAIN_TIMEOUT_S)
             except DatasetNotFound:
                 if name:
                     raise
@@ -278,79 +282,79 @@ class Lake:
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events of a dataset whose `_time` is before a moment (ns since the Unix epoch).
 
-        Covers what was accepted before the call. Return how many were deleted. They are in no answer from then on;
-        their files stay on disk for `keep_removed_s`, or not at all where the disk is full. Raise DatasetNotFound,
-        DatasetUnavailable, DiskFull, Overloaded, ShuttingDown; then all of it was done or, nearly always, nothing, and
-        it can be asked for again.
+        Includes what was accepted before the call. Return how many were deleted. No query reads them from then on;
+        their files stay on disk for `keep_removed_s`, or are removed at once where the disk is full. Raise
+        DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded, ShuttingDown; then nothing was deleted or, in rare
+        cases, everything, and the call can be repeated.
         """
         return self._changes.trim(name, -(-older_than_ns // 1000))
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
         """Delete the events of a dataset that a filter matches, all or none of them; with `dry_run` only count them.
 
-        Covers what was accepted before the call: that is committed first, so that the filter is asked about files only,
-        once for each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
+        Includes what was accepted before the call: that is committed first, so that the filter is applied to files
+        only, once to each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
         """
         return self._changes.delete_where(name, matching, dry_run=dry_run)
 
     def compact(self, name: str) -> None:
         """Commit what a dataset has in memory and merge its files as far as `compact_bytes` allows, without throttling.
 
-        Answers do not change. Raises as `trim` does.
+        The results of queries do not change. Raise as `trim` does.
         """
         self._changes.compact(name)
 
     def sweep(self, name: str) -> int:
-        """Remove from the disk what has been no part of a dataset's table for `keep_removed_s`; return how many files.
+        """Delete the files that have not been part of a dataset's table for `keep_removed_s`; return how many.
 
-        The background does so by itself. Raise DatasetNotFound, DatasetUnavailable.
+        The maintenance thread does so regularly. Raise DatasetNotFound, DatasetUnavailable.
         """
         return self._changes.sweep(name)
 
-    def _maintained(self) -> list[MaintainedTable]:
+    def _maintained_tables(self) -> list[MaintainedTable]:
         with self._state.lock:
             datasets = list(self._state.datasets.values())
         return [(each.info, each.maintenance, partial(getattr, each, "dropped")) for each in datasets]
 
-    def _lent(self) -> AbstractContextManager[bool]:
+    def _lend_reserve(self) -> AbstractContextManager[bool]:
         return nullcontext(False) if self._reserve is None else self._reserve.lent()
 
     # Health
 
     @property
     def failure(self) -> str:
-        """Why nothing is shredded any more, empty while all is well."""
+        """Why shredding has stopped, empty while it works."""
         return health.failure(self._state)
 
     def faults(self) -> dict[str, str]:
-        """Datasets that cannot be opened, committed or read, each with the reason. Asks the disk: may block."""
+        """Return the datasets that cannot be opened, committed or read, with the reasons. May block on the disk."""
         return health.faults(self._state)
 
     def damage(self) -> dict[str, str]:
-        """Datasets of which files are known to be damaged, each with the files, named beneath its directory."""
+        """Return the datasets with files that are known to be damaged, with the paths of those below its directory."""
         return health.damage(self._state)
 
     def damaged_files(self) -> int:
-        """Files of tables that are known not to be as they were written."""
+        """Return the number of files that are known to be damaged."""
         return health.damaged_files(self._state)
 
     def lag(self) -> health.Lag:
-        """Return what is durable in the log and not in its table yet."""
+        """Return how far the tables are behind the log."""
         return health.lag(self._state)
 
     @property
     def backlog_bytes(self) -> int:
-        """Bytes of batches that are on disk but not yet shredded."""
+        """The size of the batches that are durable but not yet shredded."""
         return self._state.backlog_bytes
 
     def uncommitted(self, name: str) -> int:
-        """Events of a dataset that are not in its table yet."""
+        """Return the number of events of a dataset that are not in its table yet."""
         dataset = self._state.datasets.get(name)
         return dataset.uncommitted_events if dataset else 0
 
     @property
     def commits(self) -> int:
-        """Commits since the start, as the counters that follow."""
+        """The number of commits since the start, like the following counters."""
         return self._commits.commits
 
     @property
@@ -359,10 +363,10 @@ class Lake:
 
     @property
     def shred_failures(self) -> int:
-        """Batches that were kept whole in `_rest`."""
+        """The number of batches whose events were stored whole in `_rest`."""
         return self._shredding.failures
 
     @property
     def set_aside(self) -> int:
-        """Files of tables' logs that could not be read when they were opened."""
+        """The number of files of tables' logs that could not be read when they were opened."""
         return self._datasets.set_aside

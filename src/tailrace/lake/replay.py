@@ -1,4 +1,4 @@
-"""What the log has of datasets that are not open: they are tried again until they are, with that."""
+"""Replay of the log: batches of datasets that are not open, which are opened again until they can be."""
 
 import logging
 import threading
@@ -18,41 +18,39 @@ from tailrace.storage.faults import reason_of
 REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
 
 ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
-"""Gives the batches of the log from a position on, in order."""
+"""Reads the batches of the log from a position on, in order."""
 
 logger = logging.getLogger(__name__)
 
 
 class Replay:
-    """Settles batches that have no table to go to, while the log is replayed and after."""
+    """Handles batches that have no table, during the replay of the log and after it."""
 
     def __init__(self, state: LakeState, datasets: Datasets, dropped: DroppedDatasets) -> None:
         self._state = state
         self._datasets = datasets
         self._dropped = dropped
-        self._is_under_way = True
+        self._is_replaying = True
         self._thread: threading.Thread | None = None
 
     def accept_orphaned(self, position: int, name: str) -> None:
-        """Settle a batch of a dataset that was dropped, or whose directory is missing and may come back; the lock is
-        held.
-        """
+        """Handle a batch of a dataset that was dropped, or whose directory is missing for now; the lock is held."""
         state = self._state
         if position <= self._dropped.position(name) or name in state.orphaned:
             return
-        if self._is_under_way or name in state.unavailable:
+        if self._is_replaying or name in state.unavailable:
             logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
             state.orphaned[name] = position
         else:
-            # It was dropped between this batch's check and its flush. The committing thread stores that, as this one
-            # is the log's; until then the log keeps the batch.
+            # It was dropped between this batch's check and its flush. The commit thread stores that, as this is the
+            # log's thread; until then the log keeps the batch.
             self._dropped.add(name)
             state.commit_due.notify()
 
     def end(self, read: ReadLog | None) -> None:
-        """Take what is accepted from now on for new; with `read`, begin to try again what could not be opened."""
+        """End the replay; with `read`, start to retry the datasets that could not be opened."""
         with self._state.lock:
-            self._is_under_way = False
+            self._is_replaying = False
             if read is not None and self._unopened():
                 self._thread = threading.Thread(
                     target=self._reopen_all, args=(read,), name="tailrace-reopen", daemon=True
@@ -60,7 +58,7 @@ class Replay:
                 self._thread.start()
 
     def join(self) -> None:
-        """Wait until nothing is tried again any more, at the end."""
+        """Wait for the end of the retries, when the lake is closed."""
         if self._thread is not None:
             self._thread.join()
 
@@ -88,7 +86,7 @@ class Replay:
                 before = state.unavailable.get(name)
                 if before is None or before.is_dropped:
                     return
-                # Nothing came for it since the replay, as it takes no events.
+                # It has no later batches than those of the replay, as it accepts no events.
                 first, last = state.orphaned.get(name), state.accepted
             try:
                 dataset = self._datasets.opened(read_dataset(TableStorage(state.root / name)))

@@ -1,4 +1,4 @@
-"""The thread that shreds what datasets were handed, and the order in which it does."""
+"""The thread that shreds the batches of the datasets, and the order in which it does."""
 
 import logging
 import threading
@@ -15,25 +15,27 @@ from tailrace.lake.shred import whole_events_as_rest
 from tailrace.lake.state import LakeState
 from tailrace.storage.faults import reason_of
 
-SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON taken in one shredding
-LINGER_BYTES = 64 * 1024 * 1024  # with less than this (or a commit's worth) waiting, shredding waits for more:
-LINGER_S = 1.0  # at most this long, and not at all when a query waits; a burst is acknowledged before it is shredded
-HOT_COMMITS = 4  # shredding of a dataset pauses while it has this many commits' worth in memory
+SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON shredded at a time
+# With less than this, or than a commit, in the backlog, shredding waits for more, so that a burst is acknowledged
+# first; but not longer than this, and not while a query waits.
+SHRED_WAIT_BYTES = 64 * 1024 * 1024
+SHRED_WAIT_S = 1.0
+MAX_HOT_COMMITS = 4  # times commit_bytes in memory, at which the shredding of a dataset pauses
 SHRED_RETRY_S, MAX_SHRED_RETRY_S = 0.1, 5.0  # between attempts
-SCARCITY = (OSError, MemoryError, ImportError, duckdb.IOException, duckdb.OutOfMemoryException)
-"""What is the process's fault, not the events': descriptors, memory, disk."""
+RESOURCE_ERRORS = (OSError, MemoryError, ImportError, duckdb.IOException, duckdb.OutOfMemoryException)
+"""Errors from a lack of descriptors, memory or disk space, which the events did not cause."""
 
 logger = logging.getLogger(__name__)
 
 
 class ShreddingThread:
-    """Shreds the batches that wait, dataset by dataset: those first that a query waits for, then the oldest."""
+    """Shreds the waiting batches, dataset by dataset: first where a query waits for it, then the oldest."""
 
     def __init__(self, state: LakeState, settings: LakeSettings) -> None:
         self.failures = 0  # batches kept whole in `_rest`
         self._state = state
         self._settings = settings
-        self._linger_bytes = min(LINGER_BYTES, settings.commit_bytes)
+        self._wait_bytes = min(SHRED_WAIT_BYTES, settings.commit_bytes)
         self._waits: Literal["for work", "for more", ""] = ""
         self._thread = threading.Thread(target=self._run, name="tailrace-shred", daemon=True)
 
@@ -44,12 +46,12 @@ class ShreddingThread:
         self._thread.join()
 
     def is_behind(self) -> bool:
-        """Whether more waits than is left to wait for more."""
-        return self._state.backlog_bytes > self._linger_bytes
+        """Return whether the backlog is larger than what shredding lets wait."""
+        return self._state.backlog_bytes > self._wait_bytes
 
     def notify(self) -> None:
-        """Wake the thread where what waits now is what it waits for; the lock is held."""
-        enough = self._state.backlog_bytes >= self._linger_bytes
+        """Wake the thread if it waits for as much as there is now; the lock is held."""
+        enough = self._state.backlog_bytes >= self._wait_bytes
         if self._waits == "for work" or (enough and self._waits == "for more"):
             self._state.work.notify()
 
@@ -74,8 +76,8 @@ class ShreddingThread:
                     self._wait("for work")
                     continue
                 age = time.monotonic() - dataset.waiting[0].since_s
-                if not dataset.demanded and state.backlog_bytes < self._linger_bytes and age < LINGER_S:
-                    self._wait("for more", LINGER_S - age)
+                if not dataset.demanded and state.backlog_bytes < self._wait_bytes and age < SHRED_WAIT_S:
+                    self._wait("for more", SHRED_WAIT_S - age)
                     continue
                 return dataset, dataset.take_waiting(SHRED_BYTES)
             return None
@@ -86,13 +88,13 @@ class ShreddingThread:
         self._waits = ""
 
     def _most_urgent(self) -> DatasetState | None:
-        limit = HOT_COMMITS * self._settings.commit_bytes
-        ready = [d for d in self._state.datasets.values() if d.waiting and d.hot_bytes < limit]
-        demanded = [d for d in ready if d.demanded]
-        return min(demanded or ready, key=lambda d: d.waiting[0].since_s, default=None)
+        limit = MAX_HOT_COMMITS * self._settings.commit_bytes
+        ready = [dataset for dataset in self._state.datasets.values() if dataset.waiting and dataset.hot_bytes < limit]
+        demanded = [dataset for dataset in ready if dataset.demanded]
+        return min(demanded or ready, key=lambda dataset: dataset.waiting[0].since_s, default=None)
 
     def _shred_until_done(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
-        """Shred, again and again where the process lacks something: these events are acknowledged."""
+        """Shred, and retry while resources are lacking: these events are acknowledged and must not be lost."""
         state = self._state
         delay_s = SHRED_RETRY_S
         while True:
@@ -115,7 +117,7 @@ class ShreddingThread:
         batches = [each.batch for each in pending]
         try:
             rows = dataset.shredder.shred(batches)
-        except SCARCITY:
+        except RESOURCE_ERRORS:
             raise
         except Exception:
             logger.exception("events of %r could not be shredded and are kept whole in _rest", dataset.info.name)

@@ -29,20 +29,20 @@ from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Receive
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
-INPUT_BYTES = "tailrace-input-bytes"  # of those that hold what was received since the table was made
+INPUT_BYTES = "tailrace-input-bytes"  # of those that hold what was received since the table was created
 INPUT_EVENTS = "tailrace-input-events"
 READER_VERSION = 1  # of the Delta protocol
 WRITER_VERSION = 2
-CONFLICTS = 10  # with other writers, one after the other, after which a commit is given up for now
+CONFLICTS = 10  # with other writers in succession, after which a commit fails for now
 CHECKPOINT_VERSIONS = 100  # between two checkpoints
 INDEXED_COLUMNS = "delta.dataSkippingNumIndexedCols"
 ALL_COLUMNS = "-1"
 PROPERTIES = {
-    # What Delta's defaults keep for 30 and 7 days would be 100,000 files to list, and as many names in each checkpoint.
+    # Delta's defaults of 30 and 7 days would mean 100,000 files to list, and as many names in each checkpoint.
     "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": "interval 1 days",
     "delta.checkpointInterval": str(CHECKPOINT_VERSIONS),
-    # Of the columns of the schema past this number delta-rs gives no statistics, which tell what columns a file has.
+    # Beyond this number of columns delta-rs returns no statistics, which say what columns a file has.
     INDEXED_COLUMNS: ALL_COLUMNS,
 }
 
@@ -60,12 +60,12 @@ _DELTA_TYPES = {
 class DatasetTable:
     """A dataset's Delta table. One thread at a time may commit, rewrite or refresh.
 
-    Its versions are written here, not by delta-rs, which gives a version its name before its content is on the disk.
-    delta-rs reads them, and makes the checkpoints.
+    Its versions are written here, not by delta-rs, which names a version before its content is durable. delta-rs reads
+    them, and writes the checkpoints.
     """
 
     def __init__(self, storage: TableStorage) -> None:
-        """Read the table, whose log is whole. Raise DeltaError where there is none."""
+        """Read a table whose log is complete. Raise DeltaError where there is none."""
         self.storage = storage
         self.set_aside: tuple[str, ...] = ()  # files of its log that could not be read when it was opened
         self._delta = DeltaReader(storage.uri)
@@ -77,7 +77,7 @@ class DatasetTable:
 
     @classmethod
     def create(cls, storage: TableStorage) -> "DatasetTable":
-        """Make an empty table, durably."""
+        """Create an empty table, durably."""
         columns = [
             _delta_column(TIME, "timestamp"),
             _delta_column(SYSTEM_TIME, "timestamp"),
@@ -109,8 +109,9 @@ class DatasetTable:
     def open(cls, storage: TableStorage) -> "DatasetTable":
         """Open a table. Raise DeltaError where there is none.
 
-        What it holds is on disk then, so that the log may release what its position covers. What a power cut left of a
-        newest version or a checkpoint is set aside: the rows of the first are in the log, the second is one to spare.
+        Its content is durable then, so that the log may release what its position covers. A newest version or
+        checkpoint that a power cut damaged is set aside: the rows of the version are in the log, and a checkpoint can
+        be missing.
         """
         set_aside = recover(storage)
         try:
@@ -132,27 +133,27 @@ class DatasetTable:
 
     @classmethod
     def checked(cls, storage: TableStorage) -> "DatasetTable":
-        """Read a table and change nothing of it. Raise DatasetUnavailable where its log has a version not readable."""
+        """Read a table without changing it. Raise DatasetUnavailable where a version of its log cannot be read."""
         check(storage)
         return cls(storage)
 
     def exists(self) -> bool:
-        """Whether the table's log is still where it was."""
+        """Return whether the table's log still exists."""
         return self.storage.is_table()
 
     @property
     def position(self) -> int:
-        """The log position up to which this table has every batch of its dataset; 0 before the first commit."""
+        """The log position up to which the table has every batch of its dataset; 0 before the first commit."""
         return self._delta.transaction(APPLICATION) or 0
 
     @property
     def received(self) -> Received:
-        """What was received of the events up to `position`, those included that were deleted since.
+        """The events and bytes that were received up to `position`, including those that were deleted since.
 
-        Of a table whose commits did not count yet, what it has is what there is to go by.
+        For a table of a version that did not count them, those of its files.
         """
         version = self.version
-        if self._received[0] != version:  # delta-rs reads through the versions for each
+        if self._received[0] != version:  # for each, delta-rs reads all versions
             events = self._delta.transaction(INPUT_EVENTS)
             size = self._delta.transaction(INPUT_BYTES)
             if events is None or size is None:
@@ -165,11 +166,11 @@ class DatasetTable:
         return self._delta.version
 
     def commit(self, rows: pa.Table, view: FieldsView, position: int, received: Received = Received()) -> None:
-        """Write rows as Parquet, one file a day touched, and make them part of the table in one Delta commit.
+        """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
 
-        `received` is what was received for these rows; the commit has the sum of it, so that it is kept with the rows.
-        Everything is on the disk when this returns. When it raises, `refresh` and then `position` tell whether the
-        commit was made; where it was not, its files may be left, to which nothing refers.
+        `received` counts what was received for these rows; the commit stores the new total with them. Everything is
+        durable when this returns. When it raises, `refresh` and then `position` tell whether the commit was written; if
+        not, unreferenced files may be left.
         """
         self.refresh()
         if self.position >= position:
@@ -194,14 +195,14 @@ class DatasetTable:
             if self._log.is_sure:
                 self.storage.remove_data_files(data_file.name for _, data_file in added)
             raise
-        self._made((*self.files, *(data_file for _, data_file in added)))
+        self._adopt_files((*self.files, *(data_file for _, data_file in added)))
 
     def rewrite(self, gone: Sequence[DataFile], added: Sequence[NewFile], *, what: str, changes_data: bool) -> None:
-        """Put new files in the place of others in one Delta commit, which leaves the log position as it is.
+        """Replace files by new ones in one Delta commit, which leaves the log position as it is.
 
-        The old files stay on disk. `changes_data` tells Delta whether the rows are others than before; `what` names the
-        operation in the table's history. Everything is flushed when this returns. When it raises, `refresh` tells
-        whether the commit was made.
+        The old files stay on disk. `changes_data` tells Delta whether the rows have changed; `what` names the operation
+        in the table's history. Everything is durable when this returns. When it raises, `refresh` tells whether the
+        commit was written.
         """
         now_ms = _now_ms()
         removed = [
@@ -229,10 +230,10 @@ class DatasetTable:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         replaced = {file.name for file in gone}
         kept = [file for file in self.files if file.name not in replaced]
-        self._made(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
+        self._adopt_files(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
 
     def fields(self) -> FieldsView:
-        """Return what the table's own columns tell of the registry: not how keys are nested, nor what `_rest` has."""
+        """Return a registry of the table's columns: without how keys are nested, and without what is in `_rest`."""
         columns = [
             PhysicalColumn(column["name"], path, tuple(path.split(".")), column["metadata"]["tailrace.type"])
             for column in self._delta.columns()
@@ -241,15 +242,15 @@ class DatasetTable:
         return FieldsView(tuple(columns), rest_overflow=bool(columns))
 
     def refresh(self) -> None:
-        """Learn of commits whose success was not known; what `files` and `position` tell of then is on the disk."""
+        """Read commits whose success was unknown; `files` and `position` are durable then."""
         self._log.settle()
         self._delta.update()
         if self.version != self._files_version:
             self.files = tuple(_data_files(self.storage, self._delta))
             self._files_version = self.version
 
-    def _made(self, files: tuple[DataFile, ...]) -> None:
-        """Note the files after a version was written: unless others wrote too there is no need to ask."""
+    def _adopt_files(self, files: tuple[DataFile, ...]) -> None:
+        """Set the files after a version was written; they are read again only if another writer wrote too."""
         expected = self._files_version + 1
         self._delta.update()
         if self.version == expected:
@@ -262,10 +263,10 @@ class DatasetTable:
         try:
             checkpoint(self.storage)
         except (OSError, DeltaError):
-            logger.exception("no checkpoint of %s could be made; the next is tried later", self.storage)
+            logger.exception("no checkpoint of %s could be written; the next is tried later", self.storage)
 
     def _append(self, actions: Sequence[Action]) -> bool:
-        """Write the version after the one that is known; False where another writer has."""
+        """Write the next version; return False where another writer already has."""
         reader, writer = self._delta.protocol()
         if reader > READER_VERSION or writer > WRITER_VERSION:
             raise DatasetUnavailable(
@@ -292,7 +293,7 @@ class DatasetTable:
         ]
 
     def _new_metadata(self, new_columns: Sequence[dict[str, Any]]) -> list[Action]:
-        """Return the change of what the table says of itself, none where it says all."""
+        """Return the change of the table's metadata, none if it is up to date."""
         if not new_columns and _has_all_statistics(self._delta):
             return []
         metadata = {
@@ -304,7 +305,7 @@ class DatasetTable:
 
 
 def _delta_column(name: str, kind: str, metadata: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return a column as the Delta protocol has it."""
+    """Return a column of a Delta schema."""
     return {"name": name, "type": kind, "nullable": True, "metadata": metadata or {}}
 
 
@@ -336,20 +337,20 @@ def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
     actions = delta.add_actions()
     if not actions.num_rows:
         return []
-    counted = "null_count."
+    null_count = "null_count."
     is_counted = _has_all_statistics(delta)
-    wanted = ["path", "size_bytes", "num_records", "modification_time", f"min.{TIME}", f"max.{TIME}"]
-    wanted += [name for name in actions.column_names if name.startswith(counted)]
+    selected = ["path", "size_bytes", "num_records", "modification_time", f"min.{TIME}", f"max.{TIME}"]
+    selected += [name for name in actions.column_names if name.startswith(null_count)]
     files = []
-    for row in actions.select(wanted).to_pylist():
+    for row in actions.select(selected).to_pylist():
         low, high = row[f"min.{TIME}"], row[f"max.{TIME}"]
         rows = row["num_records"]
         name = unquote(row["path"])
         if is_counted:
             columns = frozenset(
-                column.removeprefix(counted)
+                column.removeprefix(null_count)
                 for column, nulls in row.items()
-                if column.startswith(counted) and nulls is not None and nulls < rows
+                if column.startswith(null_count) and nulls is not None and nulls < rows
             )
         else:
             columns = _columns_in(storage, name, delta)
@@ -359,14 +360,12 @@ def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
 
 
 def _has_all_statistics(delta: DeltaReader) -> bool:
-    """Whether the statistics that delta-rs gives of a table's files are of all of their columns."""
+    """Return whether the table's statistics include all columns of its files."""
     return delta.configuration().get(INDEXED_COLUMNS) == ALL_COLUMNS
 
 
 def _columns_in(storage: TableStorage, name: str, delta: DeltaReader) -> frozenset[str]:
-    """Return the columns that have a value in a file by its own account; all where it cannot be read: a query then says
-    so.
-    """
+    """Return the columns that have a value, from the file's own metadata; all if it cannot be read, as a query says."""
     try:
         with storage.parquet(name) as file:
             metadata = file.metadata
