@@ -31,7 +31,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"({moesif.SMALL_BATCH_BYTES // 1024} KiB)" in PAGE
     assert f"at most {moesif.MAX_REQUEST_BYTES // 1024**2} MiB" in PAGE
     assert f"past {moesif_events.MAX_EVENT_BYTES // 1024**2} MiB" in PAGE
-    assert f"{moesif_events.KEPT_BODY_BYTES // 1024} KiB is cut" in PAGE.replace("\n", " ")
+    assert f"{moesif_events.TRUNCATED_BODY_BYTES // 1024} KiB is cut" in PAGE.replace("\n", " ")
     assert f"last {moesif.MoesifOptions().window_s / 3600:g} hours" in PAGE
 
 

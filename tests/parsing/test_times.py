@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tailrace.events import BadRequest
 from tailrace.parsing import TimeRule
-from tailrace.parsing.times import pull, read_times
+from tailrace.parsing.times import read_times, time_values
 
 RECEIVED_NS = 1_700_000_000_000_000_000
 NS = 1_000_000_000
@@ -206,8 +206,8 @@ def test_a_dotted_field_is_a_key_or_else_a_path() -> None:
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     events = [b'{"m.t":1,"m":{"t":2}}', b'{"m":{"t":2}}', b'{"m":3}', b'{"m":{"x":1}}', b"{}"]
 
-    assert pull([decoder.decode(event) for event in events], "m.t") == [b"1", b"2", b"", b"", b""]
-    assert pull([decoder.decode(b'{"a.b":{"c":4}}')], "a.b.c") == [b"4"]
+    assert time_values([decoder.decode(event) for event in events], "m.t") == [b"1", b"2", b"", b"", b""]
+    assert time_values([decoder.decode(b'{"a.b":{"c":4}}')], "a.b.c") == [b"4"]
 
 
 @given(

@@ -2,7 +2,7 @@
 
 
 class TailraceError(Exception):
-    """An error that a client is told about; the protocol decides in which shape."""
+    """An error that is the answer to a client; the protocol decides in which shape."""
 
     status = 500
     code = "internal_error"
@@ -137,7 +137,7 @@ class QueryProcessEnded(TailraceError):
 
 
 class DiskFull(TailraceError):
-    """There is no room for what is to be kept; nothing of it was."""
+    """The disk has too little free space; nothing of what was sent is stored."""
 
     status = 503
     code = "disk_full"

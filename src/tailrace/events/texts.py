@@ -14,9 +14,9 @@ def checked_text(text: str, what: str, *, least: int = 0, most: int, lines: bool
     """
     if len(text) > most or (least and len(text.strip()) < least):
         raise BadRequest(f"{what} has {len(text)} characters, but it may have {least} to {most}, not all blank")
-    found = next((c for c in text if is_control(c) and not (lines and c in _LINES)), None)
-    if found is not None:
-        raise BadRequest(f"{what} has the control character U+{ord(found):04X}")
+    control = next((c for c in text if is_control(c) and not (lines and c in _LINES)), None)
+    if control is not None:
+        raise BadRequest(f"{what} has the control character U+{ord(control):04X}")
     return text
 
 

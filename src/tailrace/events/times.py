@@ -8,7 +8,7 @@ from tailrace.events.timestamps import TimeMismatch, timestamp_ns
 
 EXAMPLE = "2030-01-31T00:00:00Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_SHOWN_CHARACTERS = 100
+_MAX_QUOTED_CHARACTERS = 100
 
 
 def rfc3339(time_ns: int) -> str:
@@ -35,5 +35,5 @@ def given_time(text: str, name: str) -> datetime | None:
         reason = "it is outside the years 1 to 9999"
     else:
         return None if time.year == 1 else time
-    shown = repr(text[:_MAX_SHOWN_CHARACTERS])
-    raise BadRequest(f"{name} is {shown}, which is no time: {reason}; RFC 3339 writes one like {EXAMPLE}")
+    quoted = repr(text[:_MAX_QUOTED_CHARACTERS])
+    raise BadRequest(f"{name} is {quoted}, which is no time: {reason}; RFC 3339 writes one like {EXAMPLE}")

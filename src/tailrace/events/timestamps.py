@@ -41,7 +41,7 @@ ZONES_S = {
 }  # fmt: skip
 """Seconds east of UTC, of the zones whose names mean one zone in practice; EST to PDT are those of RFC 5322."""
 
-# A number without a unit is told by its size: the next unit would put it before 1973 or after 5138.
+# The unit of a number is known by its size: the next unit would put it before 1973 or after 5138.
 MAGNITUDES = ((10**11, NS_PER_S), (10**14, 1_000_000), (10**17, 1000))
 
 MAX_CHARACTERS = 100  # of a text that may be a time

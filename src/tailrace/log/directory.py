@@ -329,7 +329,7 @@ class SegmentDirectory:
         """Take the frames of a failed group out of the segment and go on in a new one.
 
         After a failed flush the kernel may count pages as written that are not, so the file is not written to
-        again. Until this succeeds the log is broken: frames that nobody was told of could otherwise come back
+        again. Until this succeeds the log is broken: frames that were not acknowledged could otherwise come back
         at replay.
         """
         try:

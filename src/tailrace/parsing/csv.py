@@ -41,15 +41,15 @@ def parse_csv(
     check_rule(times)
     if len(body) > limits.max_body_bytes:
         raise TooLarge(f"the body has {len(body)} bytes; max_body_bytes is {limits.max_body_bytes}")
-    mark = _NAMED_DELIMITERS.get(delimiter, delimiter)
-    if len(mark) != 1 or mark in '"\r\n ':
+    separator = _NAMED_DELIMITERS.get(delimiter, delimiter)
+    if len(separator) != 1 or separator in '"\r\n ':
         raise BadRequest(f"csv-delimiter {delimiter[:20]!r} is not one character that can part cells")
-    clean = is_utf8(body)
-    text = body.decode("utf-8", "strict" if clean else "surrogateescape").removeprefix(_BOM)
+    is_valid_utf8 = is_utf8(body)
+    text = body.decode("utf-8", "strict" if is_valid_utf8 else "surrogateescape").removeprefix(_BOM)
     named = _SEPARATOR.match(text)
     if named is not None:
-        mark, text = named[1], text[named.end() :]
-    rows = _Rows(text, mark, first_line=1 if named is None else 2)
+        separator, text = named[1], text[named.end() :]
+    rows = _Rows(text, separator, first_line=1 if named is None else 2)
     header: Sequence[str] | None = fields
     events: list[dict[str, str]] = []
     indexes: list[int] = []
@@ -76,11 +76,11 @@ def parse_csv(
             sent = rows.sent().encode("utf-8", "surrogateescape")
             rejections.append(Rejection(index, f"malformed CSV: {problem}", "invalid_csv", event=sent))
             continue
-        if not clean or max(map(len, cells)) * 4 > limits.max_string_bytes:
+        if not is_valid_utf8 or max(map(len, cells)) * 4 > limits.max_string_bytes:
             cells = [_sanitized(cell, limits) for cell in cells]
         events.append(dict(zip(names, cells, strict=False)))
         indexes.append(index)
-    return _timed(events, indexes, rejections, len(body), _time_name(times.field), times, limits, received_ns)
+    return _with_times(events, indexes, rejections, len(body), _time_name(times.field), times, limits, received_ns)
 
 
 class _Rows:
@@ -121,8 +121,8 @@ def _names(cells: Sequence[str], limits: Limits) -> list[str]:
                 f"the CSV name {name[:40] + '…'!r} has {size} bytes; max_name_bytes is {limits.max_name_bytes}"
             )
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadRequest(f"the row of CSV names has {twice!r} twice")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise BadRequest(f"the row of CSV names has {duplicate!r} twice")
     for at, name in enumerate(names):
         if name in RESERVED:
             stored = "_user" + name
@@ -142,7 +142,7 @@ def _sanitized(cell: str, limits: Limits) -> str:
     return TOO_LONG[1:-1].decode() if len(cell.encode()) > limits.max_string_bytes else cell
 
 
-def _timed(
+def _with_times(
     events: list[dict[str, str]],
     indexes: list[int],
     rejections: list[Rejection],
@@ -153,23 +153,23 @@ def _timed(
     received_ns: int,
 ) -> ParsedBatch:
     cells = [event.get(time_name, "").strip() or None for event in events]
-    found = read_times(_RAW_LIST.decode(_encode(cells)), rule, received_ns)
-    refused = {position: (reason, "invalid_time") for position, reason in found.unreadable.items()}
+    read = read_times(_RAW_LIST.decode(_encode(cells)), rule, received_ns)
+    refused = {position: (reason, "invalid_time") for position, reason in read.unreadable.items()}
     if processed_bytes > limits.max_event_bytes:
         for position, event in enumerate(events):
             size = len(_encode(event))
             if size > limits.max_event_bytes:
                 reason = f"the event has {size} bytes; max_event_bytes is {limits.max_event_bytes}"
                 refused[position] = (reason, "event_too_large")
-    ns = found.ns
+    ns = read.ns
     if refused:
         for position, (reason, code) in refused.items():
             time_ns = int(ns[position]) if code != "invalid_time" and cells[position] is not None else None
             rejections.append(
                 Rejection(indexes[position], reason, code, time_ns=time_ns, event=_encode(events[position]))
             )
-        kept = [position for position in range(len(events)) if position not in refused]
-        events, ns = [events[position] for position in kept], ns[kept]
+        good = [position for position in range(len(events)) if position not in refused]
+        events, ns = [events[position] for position in good], ns[good]
     return ParsedBatch(
         events=msgspec.json.Encoder().encode_lines(events),
         times=np.asarray(ns, dtype=np.int64),

@@ -55,8 +55,8 @@ class Layout(Struct, frozen=True):
     has_date: bool  # month and day, or day of the year
 
 
-class _Reading:
-    """What was read so far of one value."""
+class _TimeFields:
+    """The fields of a time that were read so far."""
 
     __slots__ = ("day", "hour", "minute", "month", "nanos", "offset_s", "pm", "second", "yday", "year")
 
@@ -108,22 +108,22 @@ def parse_time(layout: Layout, value: str, received_ns: int) -> int:
 
     Raise TimeMismatch.
     """
-    reading = _Reading()
+    fields = _TimeFields()
     rest = value
     for index, (literal, element) in enumerate(layout.steps):
         rest = _skip(rest, literal)
         if element:
             follows = layout.steps[index + 1]
-            rest = _READERS[element[:1] if element[0] in ".," else element](reading, rest, element, follows)
+            rest = _READERS[element[:1] if element[0] in ".," else element](fields, rest, element, follows)
     if rest:
         raise TimeMismatch(f"extra text {rest[:20]!r}")
     if layout.has_year or not layout.has_date:
-        return _instant(reading, reading.year)
+        return _instant(fields, fields.year)
     latest_ns = received_ns + 86_400 * NS_PER_S
     this_year = date.fromordinal(latest_ns // (86_400 * NS_PER_S) + EPOCH_DAY).year
     for year in range(this_year, this_year - 8, -1):  # as far back as the last 29 February
         try:
-            time_ns = _instant(reading, year)
+            time_ns = _instant(fields, year)
         except TimeMismatch:
             continue
         if time_ns <= latest_ns:
@@ -131,26 +131,26 @@ def parse_time(layout: Layout, value: str, received_ns: int) -> int:
     raise TimeMismatch("there is no such day")
 
 
-def _instant(reading: _Reading, year: int) -> int:
-    hour = reading.hour
-    if reading.pm and hour < 12:
+def _instant(fields: _TimeFields, year: int) -> int:
+    hour = fields.hour
+    if fields.pm and hour < 12:
         hour += 12
-    elif reading.pm is False and hour == 12:
+    elif fields.pm is False and hour == 12:
         hour = 0
     try:
-        if reading.yday:
-            found = date.fromordinal(date(year, 1, 1).toordinal() + reading.yday - 1)
-            day_exists = found.year == year and reading.month in (0, found.month) and reading.day in (0, found.day)
+        if fields.yday:
+            found = date.fromordinal(date(year, 1, 1).toordinal() + fields.yday - 1)
+            day_exists = found.year == year and fields.month in (0, found.month) and fields.day in (0, found.day)
         else:
-            found = date(year, reading.month or 1, reading.day or 1)
+            found = date(year, fields.month or 1, fields.day or 1)
             day_exists = True
     except (ValueError, OverflowError):
         day_exists = False
     if not day_exists:
         raise TimeMismatch("there is no such day")
     days = found.toordinal()
-    seconds = (days - EPOCH_DAY) * 86_400 + hour * 3600 + reading.minute * 60 + reading.second
-    return (seconds - (reading.offset_s or 0)) * NS_PER_S + reading.nanos
+    seconds = (days - EPOCH_DAY) * 86_400 + hour * 3600 + fields.minute * 60 + fields.second
+    return (seconds - (fields.offset_s or 0)) * NS_PER_S + fields.nanos
 
 
 def _skip(value: str, literal: str) -> str:
@@ -188,37 +188,37 @@ def _number(value: str, *, fixed: bool, low: int, high: int, name: str) -> tuple
 
 
 Step = tuple[str, str]
-_Reader = Callable[[_Reading, str, str, Step], str]
+_ReadElement = Callable[[_TimeFields, str, str, Step], str]
 
 
-def _long_year(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _long_year(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     if not (value[:4].isdecimal() and value[:4].isascii() and len(value) >= 4):
         raise TimeMismatch("year is missing")
-    reading.year = int(value[:4])
+    fields.year = int(value[:4])
     return value[4:]
 
 
-def _short_year(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _short_year(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     number, rest = _number(value, fixed=True, low=0, high=99, name="year")
-    reading.year = number + (1900 if number >= 69 else 2000)
+    fields.year = number + (1900 if number >= 69 else 2000)
     return rest
 
 
-def _month_number(reading: _Reading, value: str, element: str, follows: Step) -> str:
-    reading.month, rest = _number(value, fixed=element == "01", low=1, high=12, name="month")
+def _month_number(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
+    fields.month, rest = _number(value, fixed=element == "01", low=1, high=12, name="month")
     return rest
 
 
-def _month_name(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _month_name(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     for index, name in enumerate(_MONTHS):
         known = name if element == "January" else name[:3]
         if value[: len(known)].lower() == known:
-            reading.month = index + 1
+            fields.month = index + 1
             return value[len(known) :]
     raise TimeMismatch(f"month is missing before {value[:20]!r}")
 
 
-def _weekday(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _weekday(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     for name in _WEEKDAYS:
         known = name if element == "Monday" else name[:3]
         if value[: len(known)].lower() == known:
@@ -226,14 +226,14 @@ def _weekday(reading: _Reading, value: str, element: str, follows: Step) -> str:
     raise TimeMismatch(f"weekday is missing before {value[:20]!r}")
 
 
-def _day(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _day(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     if element == "_2" and value[:1] == " ":
         value = value[1:]
-    reading.day, rest = _number(value, fixed=element == "02", low=1, high=31, name="day")
+    fields.day, rest = _number(value, fixed=element == "02", low=1, high=31, name="day")
     return rest
 
 
-def _year_day(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _year_day(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     if element == "__2":
         value = value[len(value[:2]) - len(value[:2].lstrip(" ")) :]
     width = 0
@@ -241,56 +241,56 @@ def _year_day(reading: _Reading, value: str, element: str, follows: Step) -> str
         width += 1
     if width == 0 or (element == "002" and width < 3):
         raise TimeMismatch("day of the year is missing")
-    reading.yday = int(value[:width])
-    if not 1 <= reading.yday <= 366:
+    fields.yday = int(value[:width])
+    if not 1 <= fields.yday <= 366:
         raise TimeMismatch("day of the year out of range")
     return value[width:]
 
 
-def _hour(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _hour(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     high = 23 if element == "15" else 12
-    reading.hour, rest = _number(value, fixed=element == "03", low=0, high=high, name="hour")
+    fields.hour, rest = _number(value, fixed=element == "03", low=0, high=high, name="hour")
     return rest
 
 
-def _minute(reading: _Reading, value: str, element: str, follows: Step) -> str:
-    reading.minute, rest = _number(value, fixed=element == "04", low=0, high=59, name="minute")
+def _minute(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
+    fields.minute, rest = _number(value, fixed=element == "04", low=0, high=59, name="minute")
     return rest
 
 
-def _second(reading: _Reading, value: str, element: str, follows: Step) -> str:
-    reading.second, rest = _number(value, fixed=element == "05", low=0, high=59, name="second")
+def _second(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
+    fields.second, rest = _number(value, fixed=element == "05", low=0, high=59, name="second")
     fraction_is_next = follows[0] == "" and follows[1][:1] in (".", ",") and follows[1] != ""
     if rest[:1] in (".", ",") and _digit(rest, 1) and not fraction_is_next:
-        return _digits_of_fraction(reading, rest)
+        return _digits_of_fraction(fields, rest)
     return rest
 
 
-def _fraction(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _fraction(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     present = value[:1] in (".", ",") and _digit(value, 1)
     if element[1] == "9":
-        return _digits_of_fraction(reading, value) if present else value
+        return _digits_of_fraction(fields, value) if present else value
     width = len(element)
     digits = value[1:width]
     if not present or len(digits) != width - 1 or not (digits.isascii() and digits.isdecimal()):
         raise TimeMismatch(f"a fraction of {width - 1} digits is missing before {value[:20]!r}")
-    reading.nanos = int(digits[:9].ljust(9, "0"))
+    fields.nanos = int(digits[:9].ljust(9, "0"))
     return value[width:]
 
 
-def _digits_of_fraction(reading: _Reading, value: str) -> str:
+def _digits_of_fraction(fields: _TimeFields, value: str) -> str:
     end = 1
     while _digit(value, end):
         end += 1
-    reading.nanos = int(value[1:end][:9].ljust(9, "0"))
+    fields.nanos = int(value[1:end][:9].ljust(9, "0"))
     return value[end:]
 
 
-def _half(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _half(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     half = value[:2]
     if half.lower() not in ("am", "pm") or half != (half.upper() if element == "PM" else half.lower()):
         raise TimeMismatch(f"{element} is missing before {value[:20]!r}")
-    reading.pm = half.lower() == "pm"
+    fields.pm = half.lower() == "pm"
     return value[2:]
 
 
@@ -303,9 +303,9 @@ _OFFSETS = {
 }
 
 
-def _offset(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _offset(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     if element[0] == "Z" and value[:1] == "Z":
-        reading.offset_s = 0
+        fields.offset_s = 0
         return value[1:]
     found = _OFFSETS[element[1:]].match(value)
     if found is None:
@@ -314,7 +314,7 @@ def _offset(reading: _Reading, value: str, element: str, follows: Step) -> str:
     if int(hours) > 24 or int(minutes or 0) > 60 or int(seconds or 0) > 60:
         raise TimeMismatch("zone offset out of range")
     offset_s = int(hours) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
-    reading.offset_s = -offset_s if sign == "-" else offset_s
+    fields.offset_s = -offset_s if sign == "-" else offset_s
     return value[found.end() :]
 
 
@@ -324,7 +324,7 @@ _ZONE = re.compile(
 )
 
 
-def _zone(reading: _Reading, value: str, element: str, follows: Step) -> str:
+def _zone(fields: _TimeFields, value: str, element: str, follows: Step) -> str:
     found = _ZONE.match(value)
     if found is None:
         raise TimeMismatch(f"time zone is missing before {value[:20]!r}")
@@ -337,12 +337,12 @@ def _zone(reading: _Reading, value: str, element: str, follows: Step) -> str:
     else:
         # Go knows the abbreviations of the server's own zone and takes the rest as UTC.
         offset_s = ZONES_S.get(name, 0)
-    if reading.offset_s is None:  # a numeric offset in the same value says more than a name
-        reading.offset_s = offset_s
+    if fields.offset_s is None:  # a numeric offset in the same value says more than a name
+        fields.offset_s = offset_s
     return value[found.end() :]
 
 
-_READERS: dict[str, _Reader] = {
+_READERS: dict[str, _ReadElement] = {
     "2006": _long_year,
     "06": _short_year,
     "01": _month_number,

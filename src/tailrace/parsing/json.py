@@ -32,7 +32,7 @@ from tailrace.parsing.split_body import (
     joined,
     too_many,
 )
-from tailrace.parsing.times import TimeRule, check_rule, pull, read_times
+from tailrace.parsing.times import TimeRule, check_rule, read_times, time_values
 
 _SPACES = (b" ", b"\t", b"\r", b"\n", b"")
 
@@ -112,7 +112,7 @@ def _reader(field: str) -> _TimeReader:
         return list(map(attrgetter("time"), heads))
 
     def looked_up_values(heads: Sequence[Any], ndjson: bytes) -> Sequence[Raw | bytes]:
-        return pull(_DICTS.decode_lines(ndjson), "_user" + field if field in RESERVED else field)
+        return time_values(_DICTS.decode_lines(ndjson), "_user" + field if field in RESERVED else field)
 
     return _TimeReader(
         event=msgspec.json.Decoder(head),

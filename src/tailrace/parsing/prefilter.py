@@ -32,7 +32,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def unquoted(text: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Yield a text of JSON in parts: where each begins, its bytes with the escapes blotted out, and which are in a
+    """Yield a text of JSON in parts: where each begins, its bytes with the escapes overwritten, and which are in a
     string.
 
     Escapes count outside of strings too, as what stands there is no JSON anyway and may well be JSON written as text.
@@ -53,7 +53,7 @@ class Nested(Struct, frozen=True, eq=False):
     """A part of a text of JSON: for each byte whether it is in a string, its step in depth, the depth behind it."""
 
     at: int
-    codes: NDArray[np.uint8]  # with the escapes blotted out
+    codes: NDArray[np.uint8]  # with the escapes overwritten
     inside: NDArray[np.bool_]
     steps: NDArray[np.int8]  # 1 for what opens an object or array, -1 for what closes one
     depths: NDArray[np.int32]
@@ -85,14 +85,14 @@ def has_more_than(text: bytes, most: int, of: bytes) -> bool:
 
     For what a native decoder makes objects of, before it holds the interpreter and the memory for all of them.
     """
-    if sum(text.count(each) for each in of) <= most:
+    if sum(text.count(code) for code in of) <= most:
         return False
     counted = np.zeros(256, dtype=np.bool_)
     counted[list(of)] = True
-    found = 0
+    count = 0
     for _, codes, inside in unquoted(text):
-        found += int(np.count_nonzero(counted[codes] & ~inside))
-        if found > most:
+        count += int(np.count_nonzero(counted[codes] & ~inside))
+        if count > most:
             return True
     return False
 
@@ -102,7 +102,7 @@ def prefilter(ndjson: bytes, limits: Limits, ends: Positions | None = None) -> l
 
     `ndjson` is one valid JSON object a line, but for its strings being UTF-8; `ends` are its newlines, where known.
     """
-    if len(ndjson) <= _SMALL_BYTES and _all_good(ndjson, limits):
+    if len(ndjson) <= _SMALL_BYTES and _within_all_limits(ndjson, limits):
         return []
     text = np.frombuffer(ndjson, dtype=np.uint8)
     ends = line_ends(ndjson) if ends is None else ends
@@ -118,11 +118,11 @@ def prefilter(ndjson: bytes, limits: Limits, ends: Positions | None = None) -> l
     long_names = _long_names(ndjson, text, limits.max_name_bytes)
     if len(long_names):
         marked[np.searchsorted(ends, long_names)] = True
-    found: list[int] = np.flatnonzero(marked).tolist()
-    return found
+    positions: list[int] = np.flatnonzero(marked).tolist()
+    return positions
 
 
-def _all_good(ndjson: bytes, limits: Limits) -> bool:
+def _within_all_limits(ndjson: bytes, limits: Limits) -> bool:
     """Cheap, and wrong only towards False."""
     return (
         len(ndjson) <= min(limits.max_event_bytes, limits.max_string_bytes)
@@ -156,8 +156,8 @@ def _long_names(ndjson: bytes, text: NDArray[np.uint8], max_bytes: int) -> Posit
     opening, closing = quotes[0::2], quotes[1::2]
     long = closing[closing - opening - 1 > max_bytes]
     after = text[long + 1]
-    found: Positions = long[(after == _COLON) | (after <= 32)]
-    return found
+    names: Positions = long[(after == _COLON) | (after <= 32)]
+    return names
 
 
 _NONE = np.empty(0, dtype=np.intp)

@@ -33,7 +33,7 @@ _UNITS_NS = {
 }  # fmt: skip
 
 _FEW = 12  # values; below it the set-up of the vectorised way costs more than it saves
-_SHOWN_CHARS = 64
+_EXCERPT_CHARACTERS = 64
 
 Values = Sequence[bytes | bytearray | memoryview | msgspec.Raw]
 
@@ -70,27 +70,27 @@ def read_times(values: Values, rule: TimeRule, received_ns: int) -> Times:
     count = len(values)
     ns = np.full(count, received_ns, dtype=np.int64)
     if count > _FEW and rule.format in _BULK_FORMATS:
-        left: Sequence[int] = _read_bulk(values, ns, strict=bool(rule.format)).tolist()
+        remaining: Sequence[int] = _read_bulk(values, ns, strict=bool(rule.format)).tolist()
     else:
-        left = range(count)
+        remaining = range(count)
     unreadable: dict[int, str] = {}
-    for index in left:
+    for index in remaining:
         value = bytes(values[index])
         if not value or value == b"null":
             continue
         try:
-            found = parse(value, received_ns)
-            if not MIN_NS <= found <= MAX_NS:
+            time_ns = parse(value, received_ns)
+            if not MIN_NS <= time_ns <= MAX_NS:
                 raise TimeMismatch("it is outside the years 1677 to 2262, which int64 nanoseconds can hold")
-            ns[index] = found
+            ns[index] = time_ns
         except TimeMismatch as error:
-            unreadable[index] = f"invalid time {_shown(value)} in field {rule.field!r}: {error}"
+            unreadable[index] = f"invalid time {_excerpt(value)} in field {rule.field!r}: {error}"
     return Times(ns, unreadable)
 
 
-def _shown(value: bytes) -> str:
-    text = value[: _SHOWN_CHARS * 4].decode("utf-8", "replace")
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+def _excerpt(value: bytes) -> str:
+    text = value[: _EXCERPT_CHARACTERS * 4].decode("utf-8", "replace")
+    return text if len(text) <= _EXCERPT_CHARACTERS else text[:_EXCERPT_CHARACTERS] + "…"
 
 
 # One value at a time.
@@ -113,13 +113,13 @@ def _parser(format: str) -> _Parse:
     try:
         layout = parse_layout(format)
     except ValueError as error:
-        raise BadRequest(f"timestamp-format {format[:_SHOWN_CHARS]!r} is no layout: {error}") from None
+        raise BadRequest(f"timestamp-format {format[:_EXCERPT_CHARACTERS]!r} is no layout: {error}") from None
 
     def parse_by_layout(value: bytes, received_ns: int) -> int:
         try:
             return parse_time(layout, _text(value), received_ns)
         except TimeMismatch as error:
-            raise TimeMismatch(f"it does not match the layout {format[:_SHOWN_CHARS]!r}: {error}") from None
+            raise TimeMismatch(f"it does not match the layout {format[:_EXCERPT_CHARACTERS]!r}: {error}") from None
 
     return parse_by_layout
 
@@ -197,7 +197,7 @@ def _read_integers(columns: Bytes2) -> tuple[Int64s, Mask]:
 # Where in an event the time stands.
 
 
-def pull(events: Sequence[dict[str, msgspec.Raw]], field: str) -> list[Any]:
+def time_values(events: Sequence[dict[str, msgspec.Raw]], field: str) -> list[Any]:
     """Return the JSON text of `field` in each event, empty where it has none: a key, or else a path with dots."""
     return [_find(event, field) for event in events]
 

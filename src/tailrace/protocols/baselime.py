@@ -323,7 +323,7 @@ async def _store(
     def answer() -> bytes:
         partly = Partly(
             message="Request Accepted" if status == 202 else "Bad Request",
-            invalid=[_shown(rejection) for rejection in receipt.rejections],
+            invalid=[_as_sent(rejection) for rejection in receipt.rejections],
             errors=[RefusedEvent(rejection.index, rejection.reason) for rejection in receipt.rejections],
         )
         return msgspec.json.encode(partly)
@@ -332,7 +332,7 @@ async def _store(
     return Response(status, await service.offload(answer, size + REJECTION_WORK_BYTES * len(receipt.rejections)))
 
 
-def _shown(rejection: Rejection) -> Raw | str:
+def _as_sent(rejection: Rejection) -> Raw | str:
     """Return a refused event: its JSON, or its text where it is not JSON."""
     event = rejection.event or b""
     try:

@@ -32,12 +32,12 @@ from tailrace.protocols.moesif_entities import (
     PRIMARY_KEY,
     SUBSCRIPTION,
     USER,
-    Changes,
+    CheckedEntities,
     Entity,
     check_entities,
     merged,
 )
-from tailrace.protocols.moesif_events import ACTION, CALL, Checked, EventSender, Kind, check_events, in_order
+from tailrace.protocols.moesif_events import ACTION, CALL, CheckedEvents, EventKind, EventSender, check_events, in_order
 
 APPLICATION_ID = b"x-moesif-application-id"
 MIN_KEY_LENGTH = 50  # Moesif's Node client refuses shorter application ids
@@ -135,7 +135,7 @@ async def decoded(request: Request, service: IngestService, max_bytes: int) -> b
         raise TooLarge(f"the body is larger than {limit_bytes} bytes after content decoding{limit}") from None
 
 
-def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
+def events(kind: EventKind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> Handler:
     """Return the handler of a route for API calls or actions."""
 
     async def ingest(request: Request, service: IngestService) -> Response:
@@ -143,7 +143,7 @@ def events(kind: Kind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES) -> H
         body = await decoded(request, service, max_bytes)
         sender = EventSender(request.peer, request.received_ns, request.options.max_age_s)
 
-        def check() -> Checked:
+        def check() -> CheckedEvents:
             return check_events(body, kind, single=single, sender=sender, limits=service.limits)
 
         checked = await service.offload(check, WORST_CASE_FACTOR * len(body))
@@ -176,7 +176,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
         service.check_dataset(application)
         body = await decoded(request, service, MAX_REQUEST_BYTES)
 
-        def check() -> Changes:
+        def check() -> CheckedEntities:
             return check_entities(body, entity, single=single, limits=service.limits, received_ns=request.received_ns)
 
         changes = await service.offload(check, WORST_CASE_FACTOR * len(body))

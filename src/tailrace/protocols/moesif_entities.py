@@ -13,15 +13,15 @@ from tailrace.protocols.moesif_events import (
     EventRefused,
     Members,
     as_text,
+    event_indexes,
     in_order,
-    indexes_kept,
     parse_whole,
     text_of,
     within_limits,
 )
 
 PRIMARY_KEY = "_id"  # the field by which a state is found
-SESSION_TOKEN = "session_token"  # every one that was ever sent is kept
+SESSION_TOKEN = "session_token"  # every one that was ever sent stays in the state
 ANONYMOUS_PREFIX = "anonymous:"  # before the id of a user who has none but an anonymous one
 
 MAX_TOKENS_BYTES = 128 * 1024  # of a user's session tokens; then the oldest make way
@@ -33,7 +33,7 @@ _RAWS = msgspec.json.Decoder(list[Raw])
 
 
 class Entity(Struct, frozen=True):
-    """A kind of thing whose current state is kept."""
+    """A kind of thing of which the current state is stored."""
 
     name: str  # that its dataset's name ends with
     ids: tuple[str, ...]  # the first that is there is its id
@@ -46,14 +46,14 @@ COMPANY = Entity("companies", ("company_id",))
 SUBSCRIPTION = Entity("subscriptions", ("subscription_id",), ("company_id",), ("status",))
 
 
-class Changes(Struct, frozen=True):
+class CheckedEntities(Struct, frozen=True):
     """The valid changes of a body, and what was refused."""
 
     upserts: list[Upsert]
     rejections: tuple[Rejection, ...]
 
 
-def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits, received_ns: int) -> Changes:
+def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits, received_ns: int) -> CheckedEntities:
     """Parse a decoded body into changes, which is an array, or one object where `single`.
 
     Raise BadRequest for a body that is not that, TooLarge (`max_events`).
@@ -61,12 +61,12 @@ def check_entities(body: bytes, entity: Entity, *, single: bool, limits: Limits,
     parsed = parse_whole(body, single=single, limits=limits, received_ns=received_ns)
     upserts: list[Upsert] = []
     rejections = list(parsed.rejections)
-    for index, line in zip(indexes_kept(parsed), parsed.events.split(b"\n")[:-1], strict=True):
+    for index, line in zip(event_indexes(parsed), parsed.events.split(b"\n")[:-1], strict=True):
         try:
             upserts.append(_upsert(index, within_limits(line, limits), entity, single=single))
         except EventRefused as refused:
             rejections.append(Rejection(index, refused.reason, refused.code, event=line))
-    return Changes(upserts, in_order(rejections))
+    return CheckedEntities(upserts, in_order(rejections))
 
 
 def _upsert(index: int, line: bytes, entity: Entity, *, single: bool) -> Upsert:
@@ -94,8 +94,8 @@ def _identity(members: Members, entity: Entity) -> str:
         if found:
             return found if name == entity.ids[0] else ANONYMOUS_PREFIX + found
         if bytes(members.get(name, b"null")) not in (b"null", b'""'):
-            shown = bytes(members[name])[:40].decode("utf-8", "replace")
-            raise EventRefused(f"{name} is text, not {shown}", "invalid_field")
+            quoted = bytes(members[name])[:40].decode("utf-8", "replace")
+            raise EventRefused(f"{name} is text, not {quoted}", "invalid_field")
     raise EventRefused(f"{' or '.join(entity.ids)} is required", "missing_field")
 
 
@@ -126,7 +126,7 @@ def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
             sent = _EMPTY
         elif sent == b"null":
             continue
-        leaves[here] = Raw(sent)  # a copy: what is kept must not keep the body
+        leaves[here] = Raw(sent)  # a copy: what is cached must not hold the body in memory
         left -= len(here) + len(sent)
         if left < 0:
             raise EventRefused(f"its paths and values have more than {MAX_STATE_BYTES} bytes", "event_too_large")
@@ -138,7 +138,7 @@ def _put_leaves(members: Members, path: str, leaves: Members, left: int) -> int:
 def merged(before: Members, change: Members) -> Members:
     """Return the state after a change: objects are merged member by member, any other value is replaced.
 
-    Both are values by path. Session tokens gather in an array, of which the newest are kept.
+    Both are values by path. Session tokens gather in an array, of which the newest stay.
     """
     emptied = {path for path, value in change.items() if bytes(value) == _EMPTY}
     after = dict(before)
@@ -159,19 +159,19 @@ def merged(before: Members, change: Members) -> Members:
 
 def _newest(tokens: list[bytes]) -> list[bytes]:
     """Each token once, and of very many the last ones."""
-    once = list(dict.fromkeys(tokens))
-    size = sum(map(len, once))
+    distinct = list(dict.fromkeys(tokens))
+    size = sum(map(len, distinct))
     first = 0
-    while size > MAX_TOKENS_BYTES and first < len(once) - 1:
-        size -= len(once[first])
+    while size > MAX_TOKENS_BYTES and first < len(distinct) - 1:
+        size -= len(distinct[first])
         first += 1
-    return once[first:]
+    return distinct[first:]
 
 
 def _tokens(value: Raw | None) -> list[bytes]:
     sent = bytes(value or b"")
     if sent[:1] == b"[":
-        return [bytes(each) for each in _RAWS.decode(sent)]
+        return [bytes(token) for token in _RAWS.decode(sent)]
     return [sent] if sent else []
 
 

@@ -24,7 +24,7 @@ from tailrace.parsing.times import read_times
 
 MAX_EVENT_BYTES = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
 MAX_TRANSACTION_ID_CHARS = 256  # as each is remembered; Moesif's have 36
-KEPT_BODY_BYTES = 450 * 1024  # of a body that is parsed, before base64
+TRUNCATED_BODY_BYTES = 450 * 1024  # what is stored of a body that is truncated, before base64
 
 _DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _UNTIMED = TimeRule(field="_moesif_time")  # no event has this: times are read from request.time
@@ -43,7 +43,7 @@ class EventRefused(Exception):
         self.code = code
 
 
-class Checked(Struct, frozen=True, eq=False):
+class CheckedEvents(Struct, frozen=True, eq=False):
     """The valid events of a body, and what was refused."""
 
     parsed: ParsedBatch
@@ -107,7 +107,7 @@ class _Action(_Ids, gc=False, frozen=True, kw_only=True):
 IDS = ("transaction_id", "user_id", "company_id", "subscription_id", "anonymous_id", "session_token")
 
 
-class Kind(Struct, frozen=True, eq=False):
+class EventKind(Struct, frozen=True, eq=False):
     """API calls or actions."""
 
     name: str  # `event_type` of the events
@@ -116,24 +116,24 @@ class Kind(Struct, frozen=True, eq=False):
     needs_time: bool
 
 
-class _Changed(Struct, frozen=True):
-    """An event that was looked at on its own."""
+class _CompletedEvent(Struct, frozen=True):
+    """An event that was checked on its own, with what was missing filled in."""
 
     line: bytes
     time: bytes  # JSON text of request.time, empty where there is none
     transaction_id: str | None
 
 
-def check_events(body: bytes, kind: Kind, *, single: bool, sender: EventSender, limits: Limits) -> Checked:
+def check_events(body: bytes, kind: EventKind, *, single: bool, sender: EventSender, limits: Limits) -> CheckedEvents:
     """Parse a decoded body into valid events, which is an array, or one object where `single`.
 
     Raise BadRequest for a body that is not that, TooLarge (`max_events`).
     """
     parsed = parse_whole(body, single=single, limits=limits, received_ns=sender.received_ns)
-    marked, heads = _looked_over(parsed.events, kind, limits)
+    marked, heads = _prefilter(parsed.events, kind, limits)
     if not marked and heads is not None:
-        return _timed(parsed, heads, kind, sender)
-    return _one_by_one(parsed, marked, kind, sender, limits)
+        return _checked_in_bulk(parsed, heads, kind, sender)
+    return _checked_one_by_one(parsed, marked, kind, sender, limits)
 
 
 def parse_whole(body: bytes, *, single: bool, limits: Limits, received_ns: int) -> ParsedBatch:
@@ -142,11 +142,11 @@ def parse_whole(body: bytes, *, single: bool, limits: Limits, received_ns: int) 
     if not first:
         raise BadRequest(f"the body is empty; {_expected(single)} is expected")
     if (first == b"{") != single or first not in b"{[":
-        found = "an array" if first == b"[" else "an object" if first == b"{" else "neither an object nor an array"
-        raise BadRequest(f"the body is {found}; {_expected(single)} is expected here")
-    # Long texts are for the caller: a request's body is cut rather than replaced.
-    roomy = replace(limits, max_string_bytes=limits.max_body_bytes, max_event_bytes=limits.max_body_bytes)
-    parsed = parse_json(body, times=_UNTIMED, limits=roomy, received_ns=received_ns)
+        sent = "an array" if first == b"[" else "an object" if first == b"{" else "neither an object nor an array"
+        raise BadRequest(f"the body is {sent}; {_expected(single)} is expected here")
+    # Long texts are for the caller: a request's body is truncated rather than replaced.
+    larger_limits = replace(limits, max_string_bytes=limits.max_body_bytes, max_event_bytes=limits.max_body_bytes)
+    parsed = parse_json(body, times=_UNTIMED, limits=larger_limits, received_ns=received_ns)
     if single and parsed.count + len(parsed.rejections) != 1:
         raise BadRequest(f"the body holds {parsed.count + len(parsed.rejections)} objects; one is expected here")
     return parsed
@@ -156,8 +156,11 @@ def _expected(single: bool) -> str:
     return "one JSON object" if single else "a JSON array of objects"
 
 
-def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], Sequence[Any] | None]:
-    """Positions of the events that must be looked at, and the heads of all where none must be for its fields."""
+def _prefilter(ndjson: bytes, kind: EventKind, limits: Limits) -> tuple[set[int], Sequence[Any] | None]:
+    """Return the positions of the events that must be checked one by one, and the required fields of all.
+
+    The latter are None where those of an event are not valid.
+    """
     heads: Sequence[Any] | None
     try:
         heads = kind.decoder.decode_lines(ndjson)
@@ -171,8 +174,8 @@ def _looked_over(ndjson: bytes, kind: Kind, limits: Limits) -> tuple[set[int], S
     # In steps, for a pattern that ignores case is slow, and SDKs log another header of that prefix with every call.
     lowered = ndjson.lower()
     if b'"x-moesif-' in lowered and any(name in lowered for name in _COPIED_NAMES):
-        found = [match.start() for match in _COPIED.finditer(ndjson)]
-        marked.update(np.searchsorted(line_ends(ndjson), found).tolist() if found else ())
+        starts = [match.start() for match in _COPIED.finditer(ndjson)]
+        marked.update(np.searchsorted(line_ends(ndjson), starts).tolist() if starts else ())
     return marked, heads
 
 
@@ -181,7 +184,7 @@ def _most_bytes(limits: Limits) -> int:
     return min(MAX_EVENT_BYTES, limits.max_event_bytes, limits.max_string_bytes)
 
 
-def _fits(line: bytes, kind: Kind) -> bool:
+def _fits(line: bytes, kind: EventKind) -> bool:
     try:
         kind.decoder.decode(line)
     except _DECODE_ERRORS:
@@ -189,24 +192,26 @@ def _fits(line: bytes, kind: Kind) -> bool:
     return True
 
 
-def _timed(parsed: ParsedBatch, heads: Sequence[Any], kind: Kind, sender: EventSender) -> Checked:
-    """Events that are good but perhaps for their times."""
-    return _finished(
+def _checked_in_bulk(parsed: ParsedBatch, heads: Sequence[Any], kind: EventKind, sender: EventSender) -> CheckedEvents:
+    """Return the events, which are valid but perhaps for their times."""
+    return _with_times(
         parsed,
         times=list(map(attrgetter("request.time"), heads)),
         transaction_ids=list(map(attrgetter("transaction_id"), heads)),
-        indexes=indexes_kept(parsed),
+        indexes=event_indexes(parsed),
         kind=kind,
         sender=sender,
     )
 
 
-def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: EventSender, limits: Limits) -> Checked:
+def _checked_one_by_one(
+    parsed: ParsedBatch, marked: set[int], kind: EventKind, sender: EventSender, limits: Limits
+) -> CheckedEvents:
     lines = parsed.events.split(b"\n")[:-1]
-    indexes = indexes_kept(parsed)
+    indexes = event_indexes(parsed)
     rejections = list(parsed.rejections)
-    kept: list[bytes] = []
-    kept_indexes: list[int] = []
+    good: list[bytes] = []
+    good_indexes: list[int] = []
     times: list[bytes | Raw] = []
     ids: list[str | None] = []
     for position, line in enumerate(lines):
@@ -214,63 +219,63 @@ def _one_by_one(parsed: ParsedBatch, marked: set[int], kind: Kind, sender: Event
             head = kind.decoder.decode(line)
             times.append(head.request.time)
             ids.append(head.transaction_id)
-            kept.append(line)
+            good.append(line)
         else:
             try:
-                changed = _changed(line, kind, sender, limits)
+                changed = _completed(line, kind, sender, limits)
             except EventRefused as refused:
                 rejections.append(Rejection(indexes[position], refused.reason, refused.code, event=line))
                 continue
             times.append(changed.time)
             ids.append(changed.transaction_id)
-            kept.append(changed.line)
-        kept_indexes.append(indexes[position])
+            good.append(changed.line)
+        good_indexes.append(indexes[position])
     whole = ParsedBatch(
-        joined(kept), parsed.times[: len(kept)], len(kept), parsed.processed_bytes, in_order(rejections)
+        joined(good), parsed.times[: len(good)], len(good), parsed.processed_bytes, in_order(rejections)
     )
-    return _finished(whole, times=times, transaction_ids=ids, indexes=kept_indexes, kind=kind, sender=sender)
+    return _with_times(whole, times=times, transaction_ids=ids, indexes=good_indexes, kind=kind, sender=sender)
 
 
-def _finished(
+def _with_times(
     parsed: ParsedBatch,
     *,
     times: Sequence[bytes | Raw],
     transaction_ids: Sequence[str | None],
     indexes: Sequence[int],
-    kind: Kind,
+    kind: EventKind,
     sender: EventSender,
-) -> Checked:
+) -> CheckedEvents:
     """Return the events with their times; those whose time is missing, unreadable or too old are refused."""
-    found = read_times(times, _TIMED, sender.received_ns)
-    refused = {position: (reason, "invalid_time") for position, reason in found.unreadable.items()}
+    read = read_times(times, _TIMED, sender.received_ns)
+    refused = {position: (reason, "invalid_time") for position, reason in read.unreadable.items()}
     if kind.needs_time and b"null" in b"".join(times):
         missing = ("request.time is required", "missing_field")
         refused |= {position: missing for position, time in enumerate(times) if bytes(time) == b"null"}
     if sender.max_age_s:
         oldest = sender.received_ns - int(sender.max_age_s * 1_000_000_000)
         too_old = (f"the event is older than moesif_max_age_s = {sender.max_age_s:.15g} s", "too_old")
-        refused |= dict.fromkeys(np.flatnonzero(found.ns < oldest).tolist(), too_old)
+        refused |= dict.fromkeys(np.flatnonzero(read.ns < oldest).tolist(), too_old)
     if not refused:
-        timed = ParsedBatch(parsed.events, found.ns, parsed.count, parsed.processed_bytes, parsed.rejections)
-        return Checked(timed, transaction_ids)
+        timed = ParsedBatch(parsed.events, read.ns, parsed.count, parsed.processed_bytes, parsed.rejections)
+        return CheckedEvents(timed, transaction_ids)
     lines = parsed.events.split(b"\n")[:-1]
     rejections = [
         *parsed.rejections,
         *(Rejection(indexes[at], reason, code, event=lines[at]) for at, (reason, code) in refused.items()),
     ]
-    kept = [position for position in range(parsed.count) if position not in refused]
+    good = [position for position in range(parsed.count) if position not in refused]
     remaining = ParsedBatch(
-        joined([lines[position] for position in kept]),
-        found.ns[kept],
-        len(kept),
+        joined([lines[position] for position in good]),
+        read.ns[good],
+        len(good),
         parsed.processed_bytes,
         in_order(rejections),
     )
-    return Checked(remaining, [transaction_ids[position] for position in kept])
+    return CheckedEvents(remaining, [transaction_ids[position] for position in good])
 
 
-def indexes_kept(parsed: ParsedBatch) -> Sequence[int]:
-    """Return the index in what the client sent of each event of a parsed."""
+def event_indexes(parsed: ParsedBatch) -> Sequence[int]:
+    """Return the index in what the client sent of each event of a batch."""
     if not parsed.rejections:
         return range(parsed.count)
     refused = {rejection.index for rejection in parsed.rejections}
@@ -278,12 +283,12 @@ def indexes_kept(parsed: ParsedBatch) -> Sequence[int]:
 
 
 def joined(lines: Sequence[bytes]) -> bytes:
-    """Lines as NDJSON."""
+    """Return lines as NDJSON."""
     return b"\n".join(lines) + b"\n" if lines else b""
 
 
 def in_order(rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
-    """Rejections by index."""
+    """Return rejections by index."""
     return tuple(sorted(rejections, key=attrgetter("index")))
 
 
@@ -299,7 +304,7 @@ def without(parsed: ParsedBatch, dropped: Sequence[int]) -> ParsedBatch:
 # One event.
 
 
-def _changed(line: bytes, kind: Kind, sender: EventSender, limits: Limits) -> _Changed:
+def _completed(line: bytes, kind: EventKind, sender: EventSender, limits: Limits) -> _CompletedEvent:
     """Return an event with what is missing filled in. Raise EventRefused."""
     event = MEMBERS.decode(line)
     request = as_object(event, "request")
@@ -318,10 +323,10 @@ def _changed(line: bytes, kind: Kind, sender: EventSender, limits: Limits) -> _C
         event["_user_time"] = event.pop("_time")
     if len(line) > _most_bytes(limits):
         for name in ("request", "response"):
-            _parse_body(request if name == "request" else as_object(event, name), event, name, line, limits)
+            _truncate_body(request if name == "request" else as_object(event, name), event, name, line, limits)
     event["request"] = Raw(msgspec.json.encode(request))
     stored = within_limits(msgspec.json.encode(event), limits)
-    return _Changed(stored, bytes(request.get("time", b"")), transaction_id)
+    return _CompletedEvent(stored, bytes(request.get("time", b"")), transaction_id)
 
 
 def within_limits(line: bytes, limits: Limits) -> bytes:
@@ -352,8 +357,8 @@ def _check_action(event: Members, request: Members) -> None:
     _require_text(request, "request.uri")
 
 
-CALL = Kind("api_call", msgspec.json.Decoder(_Call), _check_call, needs_time=True)
-ACTION = Kind("action", msgspec.json.Decoder(_Action), _check_action, needs_time=False)
+CALL = EventKind("api_call", msgspec.json.Decoder(_Call), _check_call, needs_time=True)
+ACTION = EventKind("action", msgspec.json.Decoder(_Action), _check_action, needs_time=False)
 
 
 def _status(response: Members) -> int:
@@ -366,8 +371,8 @@ def _status(response: Members) -> int:
             raise ValueError(digits)
         return int(float(digits))
     except ValueError:
-        shown = sent[:40].decode("utf-8", "replace")
-        raise EventRefused(f"response.status is an HTTP status like 200, not {shown}", "invalid_field") from None
+        quoted = sent[:40].decode("utf-8", "replace")
+        raise EventRefused(f"response.status is an HTTP status like 200, not {quoted}", "invalid_field") from None
 
 
 _INTEGER = re.compile(r"-?\d{1,9}(\.0+)?")
@@ -384,8 +389,8 @@ def _require_text(members: Members, path: str) -> None:
     if _is_absent(members, name):
         raise EventRefused(f"{path} is required", "missing_field")
     if bytes(members[name])[:1] != b'"':
-        shown = bytes(members[name])[:40].decode("utf-8", "replace")
-        raise EventRefused(f"{path} is text, not {shown}", "invalid_field")
+        quoted = bytes(members[name])[:40].decode("utf-8", "replace")
+        raise EventRefused(f"{path} is text, not {quoted}", "invalid_field")
 
 
 def _is_absent(members: Members, name: str) -> bool:
@@ -425,7 +430,7 @@ def _raw(value: Any) -> Raw:
     return Raw(msgspec.json.encode(value))
 
 
-# What the proxy that came before the SDKs told by headers of the logged request.
+# What the proxy that came before the SDKs sent in headers of the logged request.
 _COPIES = {
     "x-moesif-tags": "tags",
     "x-moesif-user-id": "user_id",
@@ -449,20 +454,20 @@ def _copy_headers(event: Members, request: Members) -> None:
             into[field] = value
 
 
-def _parse_body(part: Members | None, event: Members, name: str, line: bytes, limits: Limits) -> None:
-    """Cuts the body of a request or a response where the event, or that body, is too large."""
+def _truncate_body(part: Members | None, event: Members, name: str, line: bytes, limits: Limits) -> None:
+    """Truncate the body of a request or a response where the event, or that body, is too large."""
     body = bytes(part.get("body", b"")) if part is not None else b""
-    too_large = len(line) > MAX_EVENT_BYTES and len(body) > KEPT_BODY_BYTES
+    too_large = len(line) > MAX_EVENT_BYTES and len(body) > TRUNCATED_BODY_BYTES
     too_long = body[:1] == b'"' and len(body) - 2 > limits.max_string_bytes
     if part is None or not (too_large or too_long):
         return
     text = msgspec.json.decode(body, type=str) if body[:1] == b'"' else None
     is_base64 = (text_of(part.get("transfer_encoding")) or "").lower() == "base64"
     if text is not None and is_base64:
-        kept = text[: KEPT_BODY_BYTES // 3 * 4]
+        beginning = text[: TRUNCATED_BODY_BYTES // 3 * 4]
     else:
-        kept = base64.b64encode((body if text is None else text.encode())[:KEPT_BODY_BYTES]).decode()
-    part["body"] = _raw(kept)
+        beginning = base64.b64encode((body if text is None else text.encode())[:TRUNCATED_BODY_BYTES]).decode()
+    part["body"] = _raw(beginning)
     part["transfer_encoding"] = _raw("base64")
     part["body_truncated"] = _raw(True)
     part["body_bytes"] = _raw(len(body) if text is None else len(text.encode()))  # as it was logged

@@ -82,10 +82,12 @@ class Router:
         self._hosts = {**vendors, **{_host_name(name): protocol for name, protocol in (hosts or {}).items()}}
         self._protocol_of = protocol_of
         claiming = list(reversed(protocols))
-        self._key_headers = tuple((each.claims.key_header, each.name) for each in claiming if each.claims.key_header)
-        self._bearers = [each.name for each in claiming if each.claims.bearer]
-        self._client_headers = frozenset(name for each in claiming for name in each.claims.headers)
-        self._instead = [each.claims.instead for each in claiming if each.claims.instead]
+        self._key_headers = tuple(
+            (protocol.claims.key_header, protocol.name) for protocol in claiming if protocol.claims.key_header
+        )
+        self._bearers = [protocol.name for protocol in claiming if protocol.claims.bearer]
+        self._client_headers = frozenset(name for protocol in claiming for name in protocol.claims.headers)
+        self._instead = [protocol.claims.instead for protocol in claiming if protocol.claims.instead]
         self._path_cache: dict[bytes, _CachedPath] = {}
         self._host_cache: dict[bytes, str | None] = {}
 
@@ -237,12 +239,12 @@ def _cache(memory: dict[bytes, T], key: bytes, value: T) -> None:
 
 def _match(protocol: Protocol, segments: Segments) -> RouteMatch:
     """Return the handlers by method of the first pattern that matches, and the values of its named segments."""
-    wanted = segments if protocol.exact_slashes else _without_trailing_slash(segments)
+    compared = segments if protocol.exact_slashes else _without_trailing_slash(segments)
     params: dict[str, str] | None = None
     handlers: dict[str, Handler] = {}
     name = UNKNOWN_ROUTE
     for route in protocol.routes:
-        values = _match_pattern(_segments(route.path.encode(), exact=protocol.exact_slashes), wanted)
+        values = _match_pattern(_segments(route.path.encode(), exact=protocol.exact_slashes), compared)
         if values is not None and (params is None or values == params):
             params = values
             name = name if handlers else route.path

@@ -144,7 +144,7 @@ class Tails:
     def close(self) -> None:
         """End every reader's stream, and refuse new readers."""
         self._closed = True
-        for reader in [each for readers in self._readers.values() for each in readers]:
+        for reader in [reader for readers in self._readers.values() for reader in readers]:
             if not reader.ended.done():
                 reader.ended.set_result("the server is shutting down")
         self.threads.shutdown(wait=False)
