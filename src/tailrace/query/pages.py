@@ -207,7 +207,7 @@ class UnitedPage(Struct, frozen=True, eq=False):
         return Reading(scans, members={self.union: there}), rows
 
     def _found(self, run: Run) -> Mapping[int, MemberRows]:
-        known = self.union.found
+        known = self.union.tallies
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known
         reading = Reading(limits=_unlimited(self.limit_layer))

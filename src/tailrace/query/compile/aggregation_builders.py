@@ -85,22 +85,22 @@ class AggregationCall(Struct, frozen=True, eq=False):
         return value.constant
 
     def whole(self, index: int, what: str, *, most: int) -> int:
-        found = self.constant(index, what)
-        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= most:
+        number = self.constant(index, what)
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
             raise AplError(f"{what} of {self.name}() must be a whole number of 1 to {most}", kind="type")
-        return found
+        return number
 
     def aggregate(self, function: str, *arguments: exp.Expr, distinct: bool = False) -> exp.Expr:
         """Return a SQL aggregate over the rows of the predicate."""
         given = [exp.Distinct(expressions=list(arguments))] if distinct else list(arguments)
         return self.filtered(exp.Anonymous(this=function, expressions=given))
 
-    def filtered(self, made: exp.Expr, condition: exp.Expr | None = None) -> exp.Expr:
-        conditions = [each for each in (self.predicate, condition) if each is not None]
+    def filtered(self, aggregate: exp.Expr, condition: exp.Expr | None = None) -> exp.Expr:
+        conditions = [one for one in (self.predicate, condition) if one is not None]
         if not conditions:
-            return made
+            return aggregate
         both = conditions[0] if len(conditions) == 1 else infix(exp.And, *conditions)
-        return exp.Filter(this=made, expression=exp.Where(this=both))
+        return exp.Filter(this=aggregate, expression=exp.Where(this=both))
 
     def collected(self, value: exp.Expr) -> exp.Expr:
         """`list(value)` without nulls, in the order of the rows where there is one."""
@@ -221,8 +221,8 @@ def _percentiles(call: AggregationCall) -> Value:
         percents += given if isinstance(given, list) else [given]
     if not percents:
         raise AplError(f"{call.name}() takes at least one percentile", kind="type")
-    found = [as_dynamic(_quantile(call, _share(call, percent))).sql for percent in percents]
-    return Value(DYNAMIC, fn("json_array", *found))
+    values = [as_dynamic(_quantile(call, _share(call, percent))).sql for percent in percents]
+    return Value(DYNAMIC, fn("json_array", *values))
 
 
 def _histogram(call: AggregationCall) -> Value:
@@ -245,16 +245,16 @@ def _histogram(call: AggregationCall) -> Value:
         return case((infix(exp.GT, w, number_node(0)), inside), otherwise=case((is_not_null(v), number_node(0))))
 
     counts = call.aggregate("histogram", bind([finite, width], place))
-    edges = [exp.Anonymous(this="any_value", expressions=[each_]) for each_ in (low, width)]
+    edges = [exp.Anonymous(this="any_value", expressions=[edge]) for edge in (low, width)]
 
-    def shown(table: exp.Expr, first: exp.Expr, step: exp.Expr) -> exp.Expr:
+    def buckets(table: exp.Expr, first: exp.Expr, step: exp.Expr) -> exp.Expr:
         def edge(n: exp.Expr) -> Value:
             at = infix(exp.Add, first, infix(exp.Mul, n, step))
             return Value(TIMESPAN, try_cast(fn("round", at), "BIGINT")) if is_span else Value(REAL, at)
 
         def bucket(n: exp.Expr) -> exp.Expr:
-            found = fn("list_extract", fn("map_extract", table, n), number_node(1))
-            count = Value(LONG, cast(coalesce(found, number_node(0)), "BIGINT"))
+            counted = fn("list_extract", fn("map_extract", table, n), number_node(1))
+            count = Value(LONG, cast(coalesce(counted, number_node(0)), "BIGINT"))
             following = infix(exp.Add, n, number_node(1))
             return dictionary([("from", edge(n)), ("to", edge(following)), ("count", count)]).sql
 
@@ -263,10 +263,10 @@ def _histogram(call: AggregationCall) -> Value:
         there = infix(exp.GT, fn("cardinality", table), number_node(0))
         return case((there, fn("to_json", list_transform(numbers, bucket))))
 
-    return Value(DYNAMIC, coalesce(bind([counts, *edges], shown), cast(text_node("[]"), "JSON")))
+    return Value(DYNAMIC, coalesce(bind([counts, *edges], buckets), cast(text_node("[]"), "JSON")))
 
 
-def _shown(items: exp.Expr) -> exp.Expr:
+def _json_list(items: exp.Expr) -> exp.Expr:
     """Return a list of JSON values as one, `[]` where there is none."""
     return coalesce(fn("to_json", items), cast(text_node("[]"), "JSON"))
 
@@ -274,11 +274,11 @@ def _shown(items: exp.Expr) -> exp.Expr:
 def _list(call: AggregationCall) -> Value:
     most = call.whole(1, "the size", most=MAX_ELEMENTS) if len(call.arguments) > 1 else MAX_ELEMENTS
     items = call.collected(as_dynamic(call.arguments[0]).sql)
-    return Value(DYNAMIC, _shown(_first(items, most)))
+    return Value(DYNAMIC, _json_list(_first(items, most)))
 
 
 def _merged(call: AggregationCall) -> Value:
-    return merged(Value(DYNAMIC, _shown(call.collected(as_dynamic(call.arguments[0]).sql))))
+    return merged(Value(DYNAMIC, _json_list(call.collected(as_dynamic(call.arguments[0]).sql))))
 
 
 def _set(default: int) -> Callable[[AggregationCall], Value]:
@@ -290,12 +290,16 @@ def _set(default: int) -> Callable[[AggregationCall], Value]:
             present = list_filter(distinct, is_not_null)
             keyed = fn("list_sort", list_transform(present, lambda v: pack_struct([*_keys(v), v])))
             last = len(_keys(exp.null()))
-            return Value(DYNAMIC, _shown(list_transform(_first(keyed, most), lambda entry: unpack_struct(entry, last))))
+            return Value(
+                DYNAMIC, _json_list(list_transform(_first(keyed, most), lambda entry: unpack_struct(entry, last)))
+            )
         # The values are sorted as what they are, not as texts.
         distinct = call.aggregate("list", value.sql, distinct=True)
         present = fn("list_sort", list_filter(distinct, is_not_null))
         kind = value.type
-        return Value(DYNAMIC, _shown(list_transform(_first(present, most), lambda v: as_dynamic(Value(kind, v)).sql)))
+        return Value(
+            DYNAMIC, _json_list(list_transform(_first(present, most), lambda v: as_dynamic(Value(kind, v)).sql))
+        )
 
     return build
 
@@ -323,13 +327,13 @@ def _topk(call: AggregationCall) -> Value:
 
     last = 1 + (len(_keys(exp.null())) if value.type is DYNAMIC else 0)
 
-    def shown(entry: exp.Expr) -> exp.Expr:
+    def frequency(entry: exp.Expr) -> exp.Expr:
         key = Value(value.type, unpack_struct(entry, last))
         count = Value(LONG, exp.Neg(this=unpack_struct(entry, 0)))
         return dictionary([("key", key), ("count", count), ("error", literal(0))]).sql
 
     best = _first(fn("list_sort", list_transform(fn("map_entries", counts), turned)), most)
-    return Value(DYNAMIC, _shown(list_transform(best, shown)))
+    return Value(DYNAMIC, _json_list(list_transform(best, frequency)))
 
 
 def _any(call: AggregationCall) -> Value:
@@ -383,8 +387,8 @@ def _spotlight(call: AggregationCall) -> Value:
     return reports.spotlight(Value(DYNAMIC, fn("json_array", *parts)), *counts)
 
 
-def _only(made: exp.Expr, condition: exp.Expr) -> exp.Expr:
-    return exp.Filter(this=made, expression=exp.Where(this=condition))
+def _only(aggregate: exp.Expr, condition: exp.Expr) -> exp.Expr:
+    return exp.Filter(this=aggregate, expression=exp.Where(this=condition))
 
 
 ARGUMENT_OF_EXTREME = ("arg_max", "arg_min")

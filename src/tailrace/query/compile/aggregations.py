@@ -56,7 +56,7 @@ DATA = 'datatable (s: string, x: long) ["a", 1, "a", 3, "b", 8]'
 
 
 def _table() -> Mapping[str, AggregationFunction]:  # long: a table of data
-    made: dict[str, AggregationFunction] = {}
+    functions: dict[str, AggregationFunction] = {}
 
     def add(
         signature: str,
@@ -72,7 +72,9 @@ def _table() -> Mapping[str, AggregationFunction]:  # long: a table of data
     ) -> None:
         name = signature.partition("(")[0]
         query = f"{DATA} | summarize {example or signature}"
-        made[name] = AggregationFunction(name, signature, shown_as, *arity, build, doc, query, result, predicate, note)
+        functions[name] = AggregationFunction(
+            name, signature, shown_as, *arity, build, doc, query, result, predicate, note
+        )
 
     # fmt: off
     add("any(value)", "computed", (1, 1), _any,
@@ -173,7 +175,7 @@ def _table() -> Mapping[str, AggregationFunction]:  # long: a table of data
     add("varianceif(value, predicate)", "varianceif", (2, 2), _spread("var_samp"),
         "The variance of the rows for which the predicate holds.", 2.0, 'varianceif(x, s == "a")', predicate=1)
     # fmt: on
-    return MappingProxyType(made)
+    return MappingProxyType(functions)
 
 
 AGGREGATIONS: Mapping[str, AggregationFunction] = _table()
@@ -184,6 +186,8 @@ def check_arguments(aggregation: AggregationFunction, count: int) -> None:
     """Raise AplError for a wrong number of arguments."""
     least, most = aggregation.least, aggregation.most
     if count < least or (most is not None and count > most):
-        wanted = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        noun = "argument" if wanted == "1" else "arguments"
-        raise AplError(f"{aggregation.name}() takes {wanted} {noun}, not {count}: {aggregation.signature}", kind="type")
+        expected = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        noun = "argument" if expected == "1" else "arguments"
+        raise AplError(
+            f"{aggregation.name}() takes {expected} {noun}, not {count}: {aggregation.signature}", kind="type"
+        )

@@ -22,15 +22,15 @@ def as_lists(chained: str, operands: Sequence[tree.Expression]) -> list[tree.Exp
     for key, operand in zip(keys, operands, strict=True):
         if key and isinstance(operand, tree.Binary):
             lists.setdefault(key, []).append(operand)
-    found: list[tree.Expression] = []
+    operands_left: list[tree.Expression] = []
     for key, operand in zip(keys, operands, strict=True):
         alike = lists.get(key, [])
         if len(alike) < 2:
-            found.append(operand)
+            operands_left.append(operand)
         elif operand is alike[0]:
-            items = tuple(each.right for each in alike)
-            found.append(tree.Membership(operand.at, _LISTED[chained, alike[0].operator], alike[0].left, items))
-    return found
+            items = tuple(comparison.right for comparison in alike)
+            operands_left.append(tree.Membership(operand.at, _LISTED[chained, alike[0].operator], alike[0].left, items))
+    return operands_left
 
 
 def _list_key(chained: str, node: tree.Expression) -> tuple[object, ...]:

@@ -37,24 +37,24 @@ from tailrace.query.values import (
 
 def extend(compiler: Compiler, relation: Relation, operator: tree.Extend) -> Relation:
     expressions = Expressions(compiler, relation)
-    made: list[tuple[str, Value, tree.Named]] = []
-    for number, each in enumerate(operator.values, 1):
-        new = {name for name, _, _ in made}
-        if new and any(name in new and expressions.relation.find(name) is None for name in names_in(each.value)):
-            expressions = Expressions(compiler, _extended(compiler, expressions.relation, made))
-            made = []
-        value = expressions.value(each.value)
-        name = each.name or default_name(each.value, number)
+    columns: list[tuple[str, Value, tree.Named]] = []
+    for number, item in enumerate(operator.values, 1):
+        new = {name for name, _, _ in columns}
+        if new and any(name in new and expressions.relation.find(name) is None for name in names_in(item.value)):
+            expressions = Expressions(compiler, _extended(compiler, expressions.relation, columns))
+            columns = []
+        value = expressions.value(item.value)
+        name = item.name or default_name(item.value, number)
         if operator.only_valid:
             value = _valid_or_old(expressions, name, value)
-        made.append((name, value, each))
-    return _extended(compiler, expressions.relation, made)
+        columns.append((name, value, item))
+    return _extended(compiler, expressions.relation, columns)
 
 
-def _extended(compiler: Compiler, relation: Relation, made: Sequence[tuple[str, Value, tree.Named]]) -> Layer:
+def _extended(compiler: Compiler, relation: Relation, columns: Sequence[tuple[str, Value, tree.Named]]) -> Layer:
     layer = relation if isinstance(relation, Layer) and relation.is_plain else Layer(relation)
-    for name, value, each in made:
-        source = relation.find(name_of(each.value) or "") if name_of(each.value) else None
+    for name, value, item in columns:
+        source = relation.find(name_of(item.value) or "") if name_of(item.value) else None
         define(compiler, layer, name, value, source.types if source is not None else ())
     return layer
 
@@ -72,40 +72,40 @@ def _valid_or_old(expressions: Expressions, name: str, value: Value) -> Value:
 def _is_valid(value: Value) -> exp.Expr:
     sql = value.sql
     if value.type is TYPE_NAMES["string"]:
-        found: exp.Expr = exp.NEQ(this=sql, expression=text_node(""))
+        condition: exp.Expr = exp.NEQ(this=sql, expression=text_node(""))
     elif value.type is REAL:
         nonzero = exp.NEQ(this=sql, expression=number_node(0))
-        found = exp.And(this=fn("isfinite", sql), expression=nonzero)
+        condition = exp.And(this=fn("isfinite", sql), expression=nonzero)
     elif value.type in (TYPE_NAMES["long"], TYPE_NAMES["timespan"]):
-        found = exp.NEQ(this=sql, expression=number_node(0))
+        condition = exp.NEQ(this=sql, expression=number_node(0))
     elif value.type is TYPE_NAMES["bool"]:
-        found = as_bool(value).sql
+        condition = as_bool(value).sql
     elif value.type is DATETIME:
-        found = exp.Not(this=exp.Is(this=sql, expression=exp.null()))
+        condition = exp.Not(this=exp.Is(this=sql, expression=exp.null()))
     else:
         blank = one_of(cast(sql, "VARCHAR"), "{}", "[]", '""', "0", "0.0", "false")
-        found = exp.Not(this=blank)
-    return coalesce(exp.Paren(this=found), exp.false())
+        condition = exp.Not(this=blank)
+    return coalesce(exp.Paren(this=condition), exp.false())
 
 
 def project(compiler: Compiler, relation: Relation, operator: tree.Project) -> Relation:
     expressions = Expressions(compiler, relation)
-    made = []
+    columns = []
     taken: set[str] = set()
-    for number, each in enumerate(operator.values, 1):
-        if isinstance(each.value, tree.Star):
-            raise AplError("project takes names, no '*'; project-keep takes patterns", each.at)
-        value = expressions.value(each.value)
-        name = each.name or default_name(each.value, number)
+    for number, item in enumerate(operator.values, 1):
+        if isinstance(item.value, tree.Star):
+            raise AplError("project takes names, no '*'; project-keep takes patterns", item.at)
+        value = expressions.value(item.value)
+        name = item.name or default_name(item.value, number)
         if name in taken:
-            if each.name is not None or name_of(each.value) is not None:
-                raise AplError(f"the column {name!r} is there twice", each.at, kind="name")
+            if item.name is not None or name_of(item.value) is not None:
+                raise AplError(f"the column {name!r} is there twice", item.at, kind="name")
             name = distinct_name(name, taken)
         taken.add(name)
-        made.append((name, value, each))
+        columns.append((name, value, item))
     layer = Layer(expressions.relation, inherits=False)
-    for name, value, each in made:
-        source = relation.find(name_of(each.value) or "") if name_of(each.value) else None
+    for name, value, item in columns:
+        source = relation.find(name_of(item.value) or "") if name_of(item.value) else None
         define(compiler, layer, name, value, source.types if source is not None else ())
     return layer
 
@@ -137,16 +137,16 @@ def project_rename(compiler: Compiler, relation: Relation, operator: tree.Projec
     layer = Layer(relation)
     expressions = Expressions(compiler, relation)
     listed = {column.name for column in relation.listed()}
-    for each in operator.values:
-        old = name_of(each.value)
-        if old is None or each.name is None:
-            raise AplError("project-rename takes new = old, where old is a column", each.at)
+    for item in operator.values:
+        old = name_of(item.value)
+        if old is None or item.name is None:
+            raise AplError("project-rename takes new = old, where old is a column", item.at)
         column = relation.find(old)
         if column is None:
-            column = RelationColumn(old, expressions.unknown(old, each.value.at))
-            define(compiler, layer, each.name, column.value)
+            column = RelationColumn(old, expressions.unknown(old, item.value.at))
+            define(compiler, layer, item.name, column.value)
             continue
-        renamed = column.renamed(each.name)
+        renamed = column.renamed(item.name)
         layer.removed.add(old)
         layer.show(renamed)
         if old in listed:
@@ -155,27 +155,27 @@ def project_rename(compiler: Compiler, relation: Relation, operator: tree.Projec
 
 
 def project_reorder(compiler: Compiler, relation: Relation, operator: tree.ProjectReorder) -> Relation:
-    for each in operator.columns:
-        check_known(relation, each.column)
+    for item in operator.columns:
+        check_known(relation, item.column)
 
     def arranged(columns: list[RelationColumn]) -> list[RelationColumn]:
         left = list(columns)
         first: list[RelationColumn] = []
-        for each in operator.columns:
-            fits = matcher([each.column])
-            found = [column for column in left if fits(column.name)]
-            if each.order:
-                natural = each.order.startswith("granny")
-                found.sort(
+        for item in operator.columns:
+            fits = matcher([item.column])
+            fitting = [column for column in left if fits(column.name)]
+            if item.order:
+                natural = item.order.startswith("granny")
+                fitting.sort(
                     key=lambda column: _natural(column.name) if natural else [(0, 0, column.name)],
-                    reverse=each.order.endswith("desc"),
+                    reverse=item.order.endswith("desc"),
                 )
-            first += found
+            first += fitting
             left = [column for column in left if not fits(column.name)]
         return first + left
 
     layer = Layer(relation)
-    for column in _unlisted(relation, [each.column for each in operator.columns]):
+    for column in _unlisted(relation, [item.column for item in operator.columns]):
         layer.show(column)
     layer.arrange = arranged
     layer.reordered = True
@@ -186,10 +186,10 @@ def _unlisted(relation: Relation, patterns: Sequence[tree.Pattern]) -> list[Rela
     """Return the fields without a column that patterns mean; where not all are known, those that are named alone."""
     fits, names = matcher(patterns), relation.unlisted()
     if names is None:
-        shown = {column.name for column in relation.listed()}
-        names = [pattern.text for pattern in patterns if pattern.is_name and pattern.text not in shown]
-    found = (relation.find(name) for name in sorted(names, key=str.encode) if fits(name))
-    return [column for column in found if column is not None]
+        listed = {column.name for column in relation.listed()}
+        names = [pattern.text for pattern in patterns if pattern.is_name and pattern.text not in listed]
+    columns = (relation.find(name) for name in sorted(names, key=str.encode) if fits(name))
+    return [column for column in columns if column is not None]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

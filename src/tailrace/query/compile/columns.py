@@ -77,20 +77,20 @@ def distinct_name(name: str, taken: set[str]) -> str:
 
 def names_in(node: tree.Expression) -> set[str]:
     """Return the plain names that an expression reads, sub-queries not looked into."""
-    found: set[str] = set()
+    names: set[str] = set()
     for inner in walk(node, but=(tree.Subquery, tree.Named)):
         if isinstance(inner, (tree.Name, tree.Member)):
             name = name_of(inner)
             if name is not None:
-                found.add(name)
-    return found
+                names.add(name)
+    return names
 
 
 def matcher(patterns: Sequence[tree.Pattern]) -> Callable[[str], bool]:
     """Whether a name is one of those that the patterns mean."""
     names = {pattern.text for pattern in patterns if pattern.is_name}
     wild = [wildcard(pattern.parts) for pattern in patterns if not pattern.is_name]
-    return lambda name: name in names or any(each.fullmatch(name) for each in wild)
+    return lambda name: name in names or any(regex.fullmatch(name) for regex in wild)
 
 
 def check_known(relation: Relation, pattern: tree.Pattern) -> None:
@@ -116,11 +116,11 @@ def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UN
     `most`.
     """
     names = relation.unlisted()
-    found = relation.listed()
+    columns = relation.listed()
     if names is None and most is None:
         compiler.warn("fields_left_out", "of the fields that few events have, only the first are known by name")
-        shown = {column.name for column in found}
-        names = [name for name in relation.known() if name not in shown]
+        listed = {column.name for column in columns}
+        names = [name for name in relation.known() if name not in listed]
     elif names is None or (most is not None and len(names) > most):
         compiler.warn(
             "fields_left_out", "of the fields that few events have, '*' holds only those that the query names"
@@ -129,9 +129,9 @@ def everything(compiler: Compiler, relation: Relation, most: int | None = MAX_UN
     for name in sorted(names, key=str.encode):
         column = relation.find(name)
         if column is not None:
-            later = (n for n, each in enumerate(found) if each.name.encode() > name.encode())
-            found.insert(len(found) if relation.reordered else next(later, len(found)), column)
-    return found
+            later = (n for n, other in enumerate(columns) if other.name.encode() > name.encode())
+            columns.insert(len(columns) if relation.reordered else next(later, len(columns)), column)
+    return columns
 
 
 def key_on(name: str, column: RelationColumn, *, descending: bool, nulls_first: bool = False) -> Key:

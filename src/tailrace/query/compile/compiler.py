@@ -109,8 +109,8 @@ class Compiler:
         source = out.table(relation.emit(references([value.sql]), out))
         cell = exp.Alias(this=value.sql, alias=exp.to_identifier("value"))
         query = out.finished(exp.Select(expressions=[cell], from_=exp.From(this=source)))
-        found = self._evaluate(self, query)["value"]
-        return _constant(value.type, found[0] if len(found) else None)
+        cells = self._evaluate(self, query)["value"]
+        return _constant(value.type, cells[0] if len(cells) else None)
 
     def evaluated(self, query: RenderedQuery) -> pa.Table | None:
         """Return the answer to a query over rows of this one; None where the engine cannot be asked."""
@@ -143,8 +143,8 @@ class Compiler:
         for snapshot in snapshots:
             types = {"datetime"} if field in (TIME, SYSTEM_TIME) else FieldReader(snapshot.fields).types(field)
             if types:
-                shown = "|".join(sorted({"float" if kind == "number" else kind for kind in types}))
-                return {"type": shown, **self.request.notes(snapshot.dataset).get(field, {})}
+                text = "|".join(sorted({"float" if kind == "number" else kind for kind in types}))
+                return {"type": text, **self.request.notes(snapshot.dataset).get(field, {})}
         return None
 
     def range_ns(self) -> tuple[int, int]:

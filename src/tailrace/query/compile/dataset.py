@@ -128,10 +128,10 @@ class Dataset(Relation):
 
     def _node(self, name: str) -> exp.Expr:
         """Return what an identifier is, in terms of what is stored."""
-        found = self._stored[name]
-        if not isinstance(found, exp.Expr):
-            found = self._stored[name] = found()
-        return found
+        node = self._stored[name]
+        if not isinstance(node, exp.Expr):
+            node = self._stored[name] = node()
+        return node
 
     def find(self, name: str) -> RelationColumn | None:
         if name in self._compiling:
@@ -177,11 +177,11 @@ class Dataset(Relation):
     def _field(self, name: str) -> RelationColumn:
         reader = self._reader
         types = reader.types(name)
-        shown = tuple(sorted(types))
+        names = tuple(sorted(types))
         if len(types) == 1 and not reader.overflows and types <= TYPE_OF.keys():
             [one] = types
             kind = TYPE_OF[one]
-            column = self._ids.column(name, kind, types=shown)
+            column = self._ids.column(name, kind, types=names)
             if reader.is_mixed(name):  # all of it is in `_rest`
                 self._define(column.value.sql, lambda: _from_json(kind, reader.expression(name, "json")))
             else:
@@ -193,17 +193,17 @@ class Dataset(Relation):
         in_rest = reader.rest_types(name)
         incomplete = in_rest is None or bool((types | in_rest) & _WITHOUT_PART)
         whole = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
-        return RelationColumn(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), shown)
+        return RelationColumn(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), names)
 
     def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
         """Return the values of one kind that a field of several types has, `rest` of them in `_rest`; None without
         any.
         """
         kinds, read = _PARTS[part]
-        columns = [each for each in self._reader.columns_read(name) if each.type in kinds]
+        columns = [column for column in self._reader.columns_read(name) if column.type in kinds]
         in_rest = self._reader.rest_types(name)
-        read_rest = [read(each) for each in rest] if in_rest is None or in_rest & kinds else []
-        own = [self._define(self._ids.fresh(), exp.column(each.name, quoted=True)) for each in columns]
+        read_rest = [read(value) for value in rest] if in_rest is None or in_rest & kinds else []
+        own = [self._define(self._ids.fresh(), exp.column(column.name, quoted=True)) for column in columns]
         if not own and not read_rest:
             return None
         if len(own) == 1 and not read_rest:
@@ -279,10 +279,10 @@ class Dataset(Relation):
         return names
 
     def listed(self) -> list[RelationColumn]:
-        shown = {path for path in self._reader.paths if not self._is_mapped(path)}
-        names = sorted({TIME, SYSTEM_TIME, *shown, *self._maps} - set(self._virtual), key=str.encode)
-        found = [self.find(name) for name in [*names, *self._virtual]]
-        return [column for column in found if column is not None]
+        paths = {path for path in self._reader.paths if not self._is_mapped(path)}
+        names = sorted({TIME, SYSTEM_TIME, *paths, *self._maps} - set(self._virtual), key=str.encode)
+        columns = [self.find(name) for name in [*names, *self._virtual]]
+        return [column for column in columns if column is not None]
 
     def known(self) -> list[str]:
         return [TIME, SYSTEM_TIME, *self._all.known(), *self._virtual]
@@ -326,8 +326,8 @@ class Dataset(Relation):
     def unlisted(self) -> list[str] | None:
         if self._reader.overflows:
             return None
-        shown = {TIME, SYSTEM_TIME, *self._reader.paths, *self._virtual, *self._maps}
-        return [name for name in self._reader.known() if name not in shown and not self._is_mapped(name)]
+        listed = {TIME, SYSTEM_TIME, *self._reader.paths, *self._virtual, *self._maps}
+        return [name for name in self._reader.known() if name not in listed and not self._is_mapped(name)]
 
     def hides(self, name: str) -> bool:
         """Return a field of `_rest` that some other column shows."""
@@ -390,12 +390,12 @@ class Dataset(Relation):
         return select
 
     def _with_what_they_read(self, computed: set[str]) -> set[str]:
-        found = set(computed)
-        new = found
+        names = set(computed)
+        new = names
         while new:
-            new = (references([self._computed[name] for name in new]) & self._computed.keys()) - found
-            found |= new
-        return found
+            new = (references([self._computed[name] for name in new]) & self._computed.keys()) - names
+            names |= new
+        return names
 
     def _bounds(self, scan: Scan) -> exp.Expr | None:
         has_hot = scan.hot and self.snapshot.hot
@@ -422,8 +422,8 @@ class Dataset(Relation):
         bounds = self._bounds(scan)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
-        found: int = run(out.finished(select).sql)["n"][0].as_py()
-        return found
+        count: int = run(out.finished(select).sql)["n"][0].as_py()
+        return count
 
     def hot_rows(self, names: Collection[str]) -> sources.HotRows | None:
         """Return the rows in memory with the physical columns of these names; None where there are none."""
@@ -463,12 +463,12 @@ def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:
 
 
 def _present_columns(snapshot: Snapshot) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for file in snapshot.files:
-        found |= file.columns
+        names |= file.columns
     for part in snapshot.hot:
-        found.update(name for name in part.column_names if part[name].null_count < part.num_rows)
-    return found
+        names.update(name for name in part.column_names if part[name].null_count < part.num_rows)
+    return names
 
 
 def _restricted(view: FieldsView, there: set[str]) -> FieldsView:

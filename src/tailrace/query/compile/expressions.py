@@ -99,31 +99,31 @@ class Expressions:
         """Return a condition for rows; what is no boolean is false. Raise AplError."""
         return self.condition(self.value(node), node)
 
-    def condition(self, found: Value, node: tree.Expression) -> exp.Expr:
+    def condition(self, value: Value, node: tree.Expression) -> exp.Expr:
         """Return the same of what is compiled already."""
-        if found.type not in (BOOL, DYNAMIC, NULL):
-            raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
-        return as_predicate(found)
+        if value.type not in (BOOL, DYNAMIC, NULL):
+            raise AplError(f"a condition is expected here, this is a {value.type.value}", node.at, kind="type")
+        return as_predicate(value)
 
     def constant(self, node: tree.Expression, what: str) -> Value:
         """Return a value that no row changes, as a literal: one, or what has one value before any row is read."""
         if all(map(self._is_let, names_in(node))):
             alone = Expressions(self.compiler, Empty())
-            found = self.compiler.settled(alone.value(node), alone.relation)
+            value = self.compiler.settled(alone.value(node), alone.relation)
         else:
-            found = self.value(node)
-        if not found.is_constant:
+            value = self.value(node)
+        if not value.is_constant:
             raise AplError(f"{what} must have one value for all rows", node.at, kind="type")
-        return found
+        return value
 
     def _is_let(self, name: str) -> bool:
         return self.relation.find(name) is None and self.compiler.scalar(name) is not None
 
     def whole_number(self, node: tree.Expression, what: str, *, least: int = 0, most: int = 2**62) -> int:
-        found = self.constant(node, what).constant
-        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+        number = self.constant(node, what).constant
+        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
             raise AplError(f"{what} must be a whole number of {least} to {most}", node.at, kind="type")
-        return found
+        return number
 
     # Names
 
@@ -140,8 +140,8 @@ class Expressions:
 
     def bound(self, name: str) -> Value | None:
         """Return the value of a `let`."""
-        found = self.compiler.scalar(name)
-        return found if found is None or isinstance(found, Value) else self.value(found)
+        meaning = self.compiler.scalar(name)
+        return meaning if meaning is None or isinstance(meaning, Value) else self.value(meaning)
 
     def unknown(self, name: str, at: int) -> Value:
         """Return null for a field that nobody has seen yet; raise AplError where columns are fixed."""
@@ -154,10 +154,10 @@ class Expressions:
             hint = suggestion(name, known)
             self.compiler.warn("missing_column", f"no event has a field {name!r} so far{hint}")
             return null(DYNAMIC)
-        shown = ", ".join(repr(each) for each in known[:10]) + (", …" if len(known) > 10 else "")
+        names = ", ".join(map(repr, known[:10])) + (", …" if len(known) > 10 else "")
         hint = suggestion(name, known)
         raise AplError(
-            f"there is no column {name!r} here{hint}" + (f"; there are {shown}" if known else ""), at, kind="name"
+            f"there is no column {name!r} here{hint}" + (f"; there are {names}" if known else ""), at, kind="name"
         )
 
     def member(self, node: tree.Member) -> Value:
@@ -180,10 +180,10 @@ class Expressions:
             return self._indexed(bound, keys)
         return self.unknown(".".join([base.name, *keys]) if self.relation.is_open else base.name, base.at)
 
-    def _indexed(self, found: Value, keys: Sequence[str]) -> Value:
+    def _indexed(self, value: Value, keys: Sequence[str]) -> Value:
         for key in keys:
-            found = functions.index(found, literal(key))
-        return found
+            value = functions.index(value, literal(key))
+        return value
 
     def index(self, node: tree.Index) -> Value:
         return functions.index(self.operand(node.of), self.operand(node.index))
@@ -192,9 +192,9 @@ class Expressions:
 
     def call(self, node: tree.Call) -> Value:
         if self.calls is not None:
-            found = self.calls(node)
-            if found is not None:
-                return found
+            value = self.calls(node)
+            if value is not None:
+                return value
         if node.name == "toscalar" and len(node.arguments) == 1 and isinstance(node.arguments[0], tree.Subquery):
             return self._scalar_subquery(node.arguments[0])
         if node.name not in functions.FUNCTIONS:
@@ -283,10 +283,10 @@ class Expressions:
     def _operand(self, node: tree.Expression) -> Value:
         if self.searching is not None:
             return self.searched(node)
-        found = self.value(node)
-        if found.type not in (BOOL, DYNAMIC, NULL):
-            raise AplError(f"a condition is expected here, this is a {found.type.value}", node.at, kind="type")
-        return found
+        value = self.value(node)
+        if value.type not in (BOOL, DYNAMIC, NULL):
+            raise AplError(f"a condition is expected here, this is a {value.type.value}", node.at, kind="type")
+        return value
 
     def _check_types(self, operator: str, left: Value, *others: Value) -> None:
         """Raise AplError for types that do not fit exactly, where the query sets stricttypes."""
@@ -296,8 +296,8 @@ class Expressions:
             kinds = {value.type for value in (left, right) if value.constant is not None} - {NULL}
             spans = {DATETIME, TIMESPAN} if operator in ("+", "-") else {TIMESPAN, *NUMBERS} if operator in "*/" else ()
             if len(kinds) > 1 and not kinds <= set(NUMBERS) and not kinds <= set(spans):
-                shown = " and ".join(sorted(f"a {kind.value}" for kind in kinds))
-                raise AplError(f"with stricttypes {operator!r} does not take {shown}; convert one of them", kind="type")
+                types = " and ".join(sorted(f"a {kind.value}" for kind in kinds))
+                raise AplError(f"with stricttypes {operator!r} does not take {types}; convert one of them", kind="type")
 
     def between(self, node: tree.Between) -> Value:
         of, low, high = self.operand(node.of), self.operand(node.low), self.operand(node.high)
@@ -317,27 +317,23 @@ class Expressions:
         if name in ("has_any", "has_any_cs", "has_all"):
             of = self.value(node.of)
             cased = name.endswith("_cs")
-            found = self._has_all(of, items) if name == "has_all" else functions.has_any(of, items, cased=cased)
-            return functions.unary("not", found) if operator.startswith("!") else found
+            holds = self._has_all(of, items) if name == "has_all" else functions.has_any(of, items, cased=cased)
+            return functions.unary("not", holds) if operator.startswith("!") else holds
         if isinstance(node.of, tree.Star):
             return self.any_of(lambda value: functions.membership(name, value, items), negated=operator != name)
         try:
             of = self.operand(node.of)
-            flat = [each for item in items for each in (item.constant if isinstance(item.constant, list) else [item])]
-            self._check_types(operator, of, *(each if isinstance(each, Value) else literal(each) for each in flat))
+            self._check_types(operator, of, *_elements(items))
             return functions.membership(operator, of, items)
         except CallInvalid as error:
             error.at = node.at if error.at is None else error.at
             raise
 
     def _has_all(self, of: Value, items: Sequence[Value]) -> Value:
-        flat: list[Value] = []
-        for item in items:
-            flat += [literal(each) for each in item.constant] if isinstance(item.constant, list) else [item]
-        found = literal(True)
-        for item in flat:
-            found = functions.binary("and", found, functions.binary("has", of, item))
-        return found
+        holds = literal(True)
+        for item in _elements(items):
+            holds = functions.binary("and", holds, functions.binary("has", of, item))
+        return holds
 
     # Any column
 
@@ -363,8 +359,8 @@ class Expressions:
                 leaves = fn("json_extract_string", rest.value.sql, text_node("$.*"))
                 texts.append(fn("array_to_string", leaves, text_node(SEPARATOR)))
             whole = self.add(STRING, fn("concat_ws", text_node(SEPARATOR), *texts)) if texts else literal("")
-            found = as_bool(test(whole))
-            return functions.unary("not", found) if negated else found
+            holds = as_bool(test(whole))
+            return functions.unary("not", holds) if negated else holds
         tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
         if rest is not None:
             leaves = fn("json_extract", rest.value.sql, text_node("$.*"))
@@ -394,10 +390,10 @@ class Expressions:
             return self._anywhere(str(node.value))
         if isinstance(node, tree.Call) and node.name == "not" and len(node.arguments) == 1:
             return functions.unary("not", self.searched(node.arguments[0]))
-        found = self.value(node)
-        if found.type not in (BOOL, DYNAMIC, NULL):
+        value = self.value(node)
+        if value.type not in (BOOL, DYNAMIC, NULL):
             raise AplError('search takes texts in quotes, field:"text", conditions, and, or, not()', node.at)
-        return found
+        return value
 
     def _anywhere(self, pattern: str) -> Value:
         inner = pattern.strip("*")
@@ -444,8 +440,8 @@ class Expressions:
         of = self.operand(node.of)
         if name in ("has_any", "has_any_cs", "has_all"):
             raise AplError(f"{name} takes a list, no sub-query", node.at)
-        found = self.add(BOOL, is_among(rows, first, of, any_case=name == "in~"))
-        return functions.unary("not", found) if node.operator.startswith("!") else found
+        holds = self.add(BOOL, is_among(rows, first, of, any_case=name == "in~"))
+        return functions.unary("not", holds) if node.operator.startswith("!") else holds
 
     def _scalar_subquery(self, node: tree.Subquery) -> Value:
         rows = self.compiler.subquery(node.query)
@@ -469,6 +465,14 @@ class Expressions:
 
     def subquery(self, node: tree.Subquery) -> Value:
         raise AplError("a query has no meaning here; it may stand after `in`, or in toscalar()", node.at)
+
+
+def _elements(items: Sequence[Value]) -> list[Value]:
+    """Return values, of a literal array its elements."""
+    values: list[Value] = []
+    for item in items:
+        values += [literal(element) for element in item.constant] if isinstance(item.constant, list) else [item]
+    return values
 
 
 def unknown_function(node: tree.Call) -> AplError:

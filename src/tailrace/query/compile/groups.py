@@ -59,10 +59,10 @@ def group_by(
     value = canonical(value)
     parts = value.parts
     if parts is not None and not parts.incomplete and parts.expressions():
-        made = from_parts(parts.map(lambda part: group_key(compiler, groups, part)))
+        key = from_parts(parts.map(lambda part: group_key(compiler, groups, part)))
     else:
-        made = Value(value.type, group_key(compiler, groups, value.sql))
-    column = RelationColumn(name, made, types)
+        key = Value(value.type, group_key(compiler, groups, value.sql))
+    column = RelationColumn(name, key, types)
     groups.show(column)
     groups.by.append(column)
     return column
@@ -90,11 +90,11 @@ def whole_groups(compiler: Compiler, groups: Groups, result: Layer) -> Layer:
 
 def keys_on(compiler: Compiler, layer: Layer, name: str, column: RelationColumn, *, descending: bool) -> list[Key]:
     columns = [
-        each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
-        for each in order_keys(column.value)
+        value if isinstance(value.sql, exp.Column) else add_definition(compiler, layer, value)
+        for value in order_keys(column.value)
     ]
     computed = not column.types
-    return [Key(name if n == 0 else "", each, descending, False, computed=computed) for n, each in enumerate(columns)]
+    return [Key(name if n == 0 else "", value, descending, False, computed=computed) for n, value in enumerate(columns)]
 
 
 def note_matched_rows(compiler: Compiler, groups: Groups, relation: Relation) -> None:

@@ -96,12 +96,12 @@ def print_row(compiler: Compiler, source: tree.Print) -> Relation:
     expressions = Expressions(compiler, Empty())
     values = []
     taken: set[str] = set()
-    for number, each in enumerate(source.values):
-        name = each.name or f"print_{number}"
+    for number, item in enumerate(source.values):
+        name = item.name or f"print_{number}"
         if name in taken:
-            raise AplError(f"the column {name!r} is there twice", each.at, kind="name")
+            raise AplError(f"the column {name!r} is there twice", item.at, kind="name")
         taken.add(name)
-        values.append((name, expressions.value(each.value)))
+        values.append((name, expressions.value(item.value)))
     layer = Layer(expressions.relation, inherits=False)
     for name, value in values:
         define(compiler, layer, name, value)
@@ -158,8 +158,8 @@ def _steps(start: Value, stop: Value, step: Value, at: int) -> tuple[Type, pa.Ar
 
 def cells(kind: Type, given: Sequence[tree.Constant]) -> pa.Array:
     """Return the literals of a column of a datatable, of which each is read as the column's type."""
-    made = [_cell(kind, constant) for constant in given]
-    return pa.array(made, _ARROW[kind])
+    values = [_cell(kind, constant) for constant in given]
+    return pa.array(values, _ARROW[kind])
 
 
 _ARROW = {

@@ -52,9 +52,9 @@ class Joined(Relation):
         self._only_left = kind in ("ANTI", "SEMI")
 
     def find(self, name: str) -> RelationColumn | None:
-        found = self.left.find(name)
-        if found is not None or self._only_left:
-            return found
+        column = self.left.find(name)
+        if column is not None or self._only_left:
+            return column
         if name.endswith("1") and name[:-1] not in self._hidden and self.left.find(name[:-1]) is not None:
             twin = self.right.find(name[:-1])
             if twin is not None:
@@ -64,10 +64,10 @@ class Joined(Relation):
         return self.right.find(name)
 
     def listed(self) -> list[RelationColumn]:
-        found = self.left.listed()
+        columns = self.left.listed()
         if self._only_left:
-            return found
-        taken = {column.name for column in found}
+            return columns
+        taken = {column.name for column in columns}
         for column in self.right.listed():
             if column.name in self._hidden:
                 continue
@@ -75,8 +75,8 @@ class Joined(Relation):
             while name in taken:
                 name += "1"
             taken.add(name)
-            found.append(column if name == column.name else column.renamed(name))
-        return found
+            columns.append(column if name == column.name else column.renamed(name))
+        return columns
 
     def has(self, name: str) -> bool:
         return self.left.has(name) or (not self._only_left and self.right.has(name))

@@ -20,13 +20,13 @@ class PartialAggregates(Struct, frozen=True, eq=False):
     defines: dict[str, exp.Expr]
 
 
-def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: Reading) -> PartialAggregates | None:
+def from_metadata(parent: Relation, aggregates: Mapping[str, Definition], reading: Reading) -> PartialAggregates | None:
     """Return the aggregates with what the files that lie whole in the range add to them; None where that helps nothing.
 
     `wanted` are aggregates without groups over all rows of `parent`. Times in the metadata are exact, as they are whole
     microseconds.
     """
-    if not isinstance(parent, Dataset) or parent.snapshot.primary_key or not wanted:
+    if not isinstance(parent, Dataset) or parent.snapshot.primary_key or not aggregates:
         return None
     scan = parent.scan_of(reading)
     if scan.condition is not None:
@@ -38,14 +38,14 @@ def from_metadata(parent: Relation, wanted: Mapping[str, Definition], reading: R
     rows = sum(file.rows for file in whole)
     first = min(file.min_time_us for file in whole)
     last = max(file.max_time_us for file in whole)
-    made: dict[str, exp.Expr] = {}
-    for name, node in wanted.items():
-        known = _with_metadata(node, parent, rows, first, last)
-        if known is None:
+    defines: dict[str, exp.Expr] = {}
+    for name, node in aggregates.items():
+        complete = _with_metadata(node, parent, rows, first, last)
+        if complete is None:
             return None
-        made[name] = known
+        defines[name] = complete
     unread = tuple(file for file in files if not scan.is_within(file))
-    return PartialAggregates(parent.hot_name, replace(scan, files=unread), made)
+    return PartialAggregates(parent.hot_name, replace(scan, files=unread), defines)
 
 
 def _with_metadata(node: Definition, dataset: Dataset, rows: int, first_us: int, last_us: int) -> exp.Expr | None:

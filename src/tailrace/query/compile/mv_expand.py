@@ -42,16 +42,16 @@ def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -
     limit = MAX_ELEMENTS
     if operator.limit is not None:
         limit = Expressions(compiler, Empty()).whole_number(operator.limit, "the limit", most=MAX_ELEMENTS)
-    found = []
-    for number, each_ in enumerate(operator.values, 1):
-        value = expressions.value(each_.value.value)
-        name = each_.value.name or default_name(each_.value.value, number)
-        source = relation.find(name_of(each_.value.value) or "")
+    columns = []
+    for number, item in enumerate(operator.values, 1):
+        value = expressions.value(item.value.value)
+        name = item.value.name or default_name(item.value.value, number)
+        source = relation.find(name_of(item.value.value) or "")
         lists = elements_of(as_dynamic(value), operator.kind)
-        found.append((name, source, fn("list_slice", lists, number_node(1), number_node(limit)), each_.type))
+        columns.append((name, source, fn("list_slice", lists, number_node(1), number_node(limit)), item.type))
     lists_layer = Layer(expressions.relation)
     targets = []
-    for _, _, lists, _ in found:
+    for _, _, lists, _ in columns:
         target = compiler.ids.fresh()
         lists_layer.defines[target.args["this"].args["this"]] = lists
         targets.append(target)
@@ -74,8 +74,8 @@ def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -
     values = [add_definition(compiler, there, dynamic(not_json_null(element))) for element in elements]
     result = Layer(there)
     places = [column.name for column in expressions.relation.listed()]
-    for (name, _, _, wanted), value in zip(found, values, strict=True):
-        define(compiler, result, name, _element(value, wanted))
+    for (name, _, _, kind), value in zip(columns, values, strict=True):
+        define(compiler, result, name, _element(value, kind))
     if index is not None:
         result.show(index)
     order = {name: n for n, name in enumerate(places)}
@@ -85,13 +85,13 @@ def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -
     return result
 
 
-def _element(value: Value, wanted: str | None) -> Value:
+def _element(value: Value, type_name: str | None) -> Value:
     """Return an element as a type, as tolong() and the like convert it; null stays null."""
-    kind = DYNAMIC if wanted is None else TYPE_NAMES[wanted]
+    kind = DYNAMIC if type_name is None else TYPE_NAMES[type_name]
     if kind is DYNAMIC:
         return value
-    made = as_text(value) if kind is STRING else converted(value, kind)
-    return Value(kind, case((is_not_null(value.sql), made.sql)))
+    converted_value = as_text(value) if kind is STRING else converted(value, kind)
+    return Value(kind, case((is_not_null(value.sql), converted_value.sql)))
 
 
 def elements_of(value: Value, kind: str) -> exp.Expr:
@@ -103,8 +103,8 @@ def elements_of(value: Value, kind: str) -> exp.Expr:
                 "replace", fn("replace", key, text_node("~"), text_node("~0")), text_node("/"), text_node("~1")
             )
             member = fn("json_extract", v, fn("concat", text_node("/"), escaped))
-            made = fn("json_object", key, member) if kind == "bag" else fn("json_array", key, member)
-            return cast(made, "JSON")
+            json_pair = fn("json_object", key, member) if kind == "bag" else fn("json_array", key, member)
+            return cast(json_pair, "JSON")
 
         single = list_value([v])
         return case(
@@ -113,5 +113,5 @@ def elements_of(value: Value, kind: str) -> exp.Expr:
             otherwise=single,
         )
 
-    made = bind([value.sql], expanded)
-    return coalesce(made, list_value([null_node("JSON")]))
+    elements = bind([value.sql], expanded)
+    return coalesce(elements, list_value([null_node("JSON")]))

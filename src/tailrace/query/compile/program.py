@@ -96,17 +96,19 @@ class ProgramCompiler(Compiler):
     def _parameter(self, let: tree.Let, kind: Type, *, given: bool) -> Value:
         """Return the value of a parameter: the request's, as the type that the query declares, or else the default."""
         if given:
-            found = literal(self.scope.variables[let.name])
+            given_value = literal(self.scope.variables[let.name])
         elif let.value is None or isinstance(let.value, tree.Query):
             raise AplError(f"the request gives no value for {let.name!r}, which has no default", let.at)
         else:
-            found = Expressions(self, Empty()).constant(let.value, f"the default of {let.name!r}")
-        if found.type is NULL:
+            given_value = Expressions(self, Empty()).constant(let.value, f"the default of {let.name!r}")
+        if given_value.type is NULL:
             return null(kind)
-        made = self.settled(_converted(found, kind, self.context(Columns(Empty()))), Empty())
-        if made.constant is None and found.constant is not None:
-            raise AplError(f"{let.name!r} is a {kind.value}, which {found.constant!r} is not", let.at, kind="type")
-        return made
+        value = self.settled(_converted(given_value, kind, self.context(Columns(Empty()))), Empty())
+        if value.constant is None and given_value.constant is not None:
+            raise AplError(
+                f"{let.name!r} is a {kind.value}, which {given_value.constant!r} is not", let.at, kind="type"
+            )
+        return value
 
     # Tables
 
@@ -152,19 +154,19 @@ class ProgramCompiler(Compiler):
         fitting = [name for name in self.scope.datasets() if fits(pattern, name)]
         if not fitting:
             raise AplError(f"no dataset fits {pattern.text!r}", pattern.at, kind="name")
-        found: list[tuple[str, Relation]] = []
+        members: list[tuple[str, Relation]] = []
         for name in fitting:
             try:
-                found.append((name, self.dataset(name, pattern.at)))
+                members.append((name, self.dataset(name, pattern.at)))
             except DatasetUnavailable as error:
                 if not self.request.partial:
                     raise
                 text = f"the answer is without {name!r}, which {pattern.text!r} fits: {error.message}"
                 self.notes.left_out.append(error)
                 self.warn(message_code(UNAVAILABLE), text)
-        if not found:
+        if not members:
             raise self.notes.left_out[-1]
-        return found
+        return members
 
     def table(self, name: str, at: int) -> Relation:
         """Return what a name means."""
@@ -201,12 +203,12 @@ class ProgramCompiler(Compiler):
             raise AplError(f"view {name!r}: {error.located(view.apl).message}", at, kind=error.kind) from error
 
     def _as_defined(self, reads: Sequence[str], granted: Callable[[str], Snapshot]) -> Callable[[str], Snapshot]:
-        shown = {name.casefold(): name for name in reads}
+        by_folded_name = {name.casefold(): name for name in reads}
         checked = self.scope.snapshot
 
         @functools.cache
         def snapshot(name: str) -> Snapshot:
-            there = name if name in reads else shown.get(name.casefold())
+            there = name if name in reads else by_folded_name.get(name.casefold())
             return checked(name) if there is None else granted(there)
 
         return snapshot

@@ -55,18 +55,18 @@ def redact(compiler: Compiler, relation: Relation, operator: tree.Redact) -> Rel
         text = as_text(value).sql
         if value.type is DYNAMIC:
             is_text = fn("json_type", value.sql).eq("VARCHAR")
-            made = Value(DYNAMIC, case((is_text, fn("to_json", _redacted(text, operator))), otherwise=value.sql))
+            replaced = Value(DYNAMIC, case((is_text, fn("to_json", _redacted(text, operator))), otherwise=value.sql))
             hits += [text_node(name), case((is_text, _hits(text, operator)))]
         elif value.type is STRING:
-            made = Value(STRING, _redacted(text, operator))
+            replaced = Value(STRING, _redacted(text, operator))
             hits += [text_node(name), _hits(text, operator)]
         else:
             continue
-        define(compiler, layer, name, made)
+        define(compiler, layer, name, replaced)
     if operator.audit is not None:
         # Merging drops the fields in which nothing was found.
-        found = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *hits))
-        define(compiler, layer, operator.audit, Value(DYNAMIC, found))
+        audit = fn("json_merge_patch", cast(text_node("{}"), "JSON"), fn("json_object", *hits))
+        define(compiler, layer, operator.audit, Value(DYNAMIC, audit))
     order = {name: n for n, name in enumerate(places)}
     layer.arrange = lambda columns: sorted(columns, key=lambda column: order.get(column.name, len(order)))
     return layer
@@ -91,8 +91,10 @@ def _hits(text: exp.Expr, operator: tree.Redact) -> exp.Expr:
             names.append(case((there, text_node(regex.name or regex.pattern))))
         return list_filter(list_value(names), is_not_null)
 
-    made = bind([text], named)
-    return bind([made], lambda names: case((infix(exp.GT, fn("len", names), number_node(0)), fn("to_json", names))))
+    names_hit = bind([text], named)
+    return bind(
+        [names_hit], lambda names: case((infix(exp.GT, fn("len", names), number_node(0)), fn("to_json", names)))
+    )
 
 
 def _redacted(text: exp.Expr, operator: tree.Redact) -> exp.Expr:

@@ -19,9 +19,9 @@ def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
     """
     flags = _FLAGS.match(regex)
     assert flags is not None
-    made, between, group, depth, captures = [flags[0]], "", "", 0, False
+    spelling, between, group, depth, captures = [flags[0]], "", "", 0, False
     kinds: list[bool] = []
-    tokens = [found[0] for found in _PIECE.finditer(regex, flags.end())]
+    tokens = [match[0] for match in _PIECE.finditer(regex, flags.end())]
     at = flags.end()
     for n, token in enumerate(tokens):
         if token == "(":
@@ -50,15 +50,15 @@ def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
             if n + 1 < len(tokens) and tokens[n + 1] in "*+?{":
                 return None
             if between:
-                made.append(f"({between})")
+                spelling.append(f"({between})")
                 kinds.append(False)
-            inside = _INSIDE.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], group)
-            made.append(f"({inside})")
+            inside = _INSIDE.sub(lambda match: "(?:" if match[0].startswith("(") else match[0], group)
+            spelling.append(f"({inside})")
             kinds.append(True)
             between, group = "", ""
     if between:
-        made.append(f"({between})")
+        spelling.append(f"({between})")
         kinds.append(False)
-    found = "".join(made)
-    usable = True in kinds and len(kinds) <= MAX_PARTS and fault(found) is None
-    return (found, tuple(kinds)) if usable else None
+    spelled_out = "".join(spelling)
+    usable = True in kinds and len(kinds) <= MAX_PARTS and fault(spelled_out) is None
+    return (spelled_out, tuple(kinds)) if usable else None

@@ -76,21 +76,21 @@ def reference(name: str) -> exp.Expr:
 
 def references(nodes: Iterable[Definition | None]) -> set[str]:
     """Return the identifiers that expressions name."""
-    found: set[str] = set()
+    names: set[str] = set()
     stack: list[object] = []
-    for each in nodes:
-        stack.extend(each.reads if isinstance(each, Derived) else (each,))
+    for definition in nodes:
+        stack.extend(definition.reads if isinstance(definition, Derived) else (definition,))
     while stack:
         node = stack.pop()
         if isinstance(node, exp.Column):
             name = identifier(node)
             if name[0] == "c" and name[1:].isdigit():  # others are parameters of a lambda
-                found.add(name)
+                names.add(name)
         elif isinstance(node, exp.Expr):
             stack.extend(node.args.values())
         elif isinstance(node, list):
             stack.extend(node)
-    return found
+    return names
 
 
 def table_named(name: str) -> exp.Table:
@@ -269,14 +269,14 @@ class Layer(Relation):
         return name not in self.removed and (self.keeps is None or self.keeps(name))
 
     def listed(self) -> list[RelationColumn]:
-        found = []
+        columns = []
         for column in self.parent.listed() if self.inherits else ():
             if column.name in self.renames:
-                found.append(self.renames[column.name])
+                columns.append(self.renames[column.name])
             elif column.name not in self.own and self._passes(column.name):
-                found.append(column)
-        found += [column for column in self.own.values() if column.name not in self._new_names()]
-        return self.arrange(found) if self.arrange else found
+                columns.append(column)
+        columns += [column for column in self.own.values() if column.name not in self._new_names()]
+        return self.arrange(columns) if self.arrange else columns
 
     def _new_names(self) -> set[str]:
         return {column.name for column in self.renames.values()}

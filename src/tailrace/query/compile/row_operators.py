@@ -35,11 +35,11 @@ MAX_KEYS = 32  # of an order, those that only break ties included
 
 def where(compiler: Compiler, relation: Relation, operator: tree.Where) -> Relation:
     expressions = Expressions(compiler, relation)
-    found = expressions.value(operator.predicate)
-    if found.constant is True:
+    predicate = expressions.value(operator.predicate)
+    if predicate.constant is True:
         compiler.warn(message_code(ALWAYS_TRUE), ALWAYS_TRUE)
         return expressions.relation
-    condition = expressions.condition(found, operator.predicate)
+    condition = expressions.condition(predicate, operator.predicate)
     if _narrow(expressions, operator.predicate):
         return expressions.relation
     compiler.notes.filtered = True
@@ -98,10 +98,10 @@ def _time_constant(expressions: Expressions, node: tree.Expression) -> int | Non
     """Microseconds since 1970, of what is the same for every row."""
     if not _is_fixed(expressions.compiler, node):
         return None
-    found = expressions.value(node)
-    if found.type is not DATETIME:
+    value = expressions.value(node)
+    if value.type is not DATETIME:
         return None
-    settled = expressions.compiler.settled(found, Empty())
+    settled = expressions.compiler.settled(value, Empty())
     return settled.constant if isinstance(settled.constant, int) else None
 
 
@@ -154,21 +154,21 @@ def _sorted(compiler: Compiler, relation: Relation, keys: Sequence[tree.Sorted])
     expressions = Expressions(compiler, relation)
     values = [(key, expressions.operand(key.value)) for key in keys]
     layer = Layer(expressions.relation)
-    found = []
+    sort_keys = []
     for key, value in values:
         name = name_of(key.value) or ""
         columns = [
-            each if isinstance(each.sql, exp.Column) else add_definition(compiler, layer, each)
-            for each in order_keys(value)
+            column if isinstance(column.sql, exp.Column) else add_definition(compiler, layer, column)
+            for column in order_keys(value)
         ]
         source = relation.find(name)
         computed = source is None or not source.types
-        found += [
-            Key(name if n == 0 else "", each, key.descending, key.nulls_first, computed=computed)
-            for n, each in enumerate(columns)
+        sort_keys += [
+            Key(name if n == 0 else "", column, key.descending, key.nulls_first, computed=computed)
+            for n, column in enumerate(columns)
         ]
-    ties = [Key("", each.value, each.descending, each.nulls_first, each.computed) for each in relation.order]
-    layer.order = (*found, *ties)[:MAX_KEYS]
+    ties = [Key("", column.value, column.descending, column.nulls_first, column.computed) for column in relation.order]
+    layer.order = (*sort_keys, *ties)[:MAX_KEYS]
     layer.settled = True
     return layer
 

@@ -17,12 +17,12 @@ SOURCE = "$table"  # the column that says from which dataset a row of a search i
 def search(compiler: Compiler, relation: Relation, operator: tree.Search) -> Relation:
     expressions = Expressions(compiler, relation)
     expressions.searching = "_cs" if operator.case_sensitive else ""
-    found = expressions.searched(operator.predicate)
-    if found.constant is True:
+    predicate = expressions.searched(operator.predicate)
+    if predicate.constant is True:
         return expressions.relation
     compiler.notes.filtered = True
     layer = Layer(expressions.relation)
-    layer.where.append(expressions.condition(found, operator.predicate))
+    layer.where.append(expressions.condition(predicate, operator.predicate))
     return layer
 
 
@@ -34,9 +34,9 @@ def search_source(compiler: Compiler, operator: tree.Search) -> Relation:
     members: list[tuple[str, Relation]] = []
     for pattern in operator.tables or (tree.Pattern(operator.at, ("", "")),):
         members += compiler.tables(pattern)
-    found: list[tuple[str, Relation]] = []
+    searched: list[tuple[str, Relation]] = []
     for name, relation in members:
         layer = Layer(relation)
         define(compiler, layer, SOURCE, literal(name))
-        found.append((name, search(compiler, layer, operator)))
-    return united(compiler, found, SOURCE, only_occupied=len(found) > FEW_DATASETS)
+        searched.append((name, search(compiler, layer, operator)))
+    return united(compiler, searched, SOURCE, only_occupied=len(searched) > FEW_DATASETS)

@@ -51,15 +51,15 @@ def parse(compiler: Compiler, relation: Relation, operator: tree.Parse) -> Relat
     _check_regex(pattern, operator.at)
     layer = Layer(expressions.relation)
     source = add_definition(compiler, layer, text)
-    found = Layer(layer)
+    matching = Layer(layer)
     names = list_value([text_node(f"g{n}") for n in range(len(captured))])
     groups: Value | None = None
     if captured:
-        made = fn("regexp_extract", source.sql, text_node(pattern), names)
-        groups = add_definition(compiler, found, Value(DYNAMIC, made))
+        extracted = fn("regexp_extract", source.sql, text_node(pattern), names)
+        groups = add_definition(compiler, matching, Value(DYNAMIC, extracted))
     hit = fn("regexp_matches", source.sql, text_node(pattern))
-    matched = add_definition(compiler, found, Value(BOOL, coalesce(hit, exp.false())))
-    typed = Layer(found)
+    matched = add_definition(compiler, matching, Value(BOOL, coalesce(hit, exp.false())))
+    typed = Layer(matching)
     values: list[tuple[str, Value]] = []
     for n, part in enumerate(captured):
         assert groups is not None
@@ -93,28 +93,28 @@ def _pattern(operator: tree.Parse) -> str:
     flags = "s" + "".join(flag for flag in operator.flags if flag in "imU") if simple else operator.flags
     if not set(flags) <= set("imsU"):
         raise AplError(f"unknown flags {operator.flags!r}, expected some of i, m, s, U", operator.at)
-    made = f"(?{flags})" if flags else ""
+    regex = f"(?{flags})" if flags else ""
     parts = operator.parts
     lazily, greedily = (".*", ".*?") if "U" in flags else (".*?", ".*")  # U swaps them
     if simple and not isinstance(parts[0], tree.Skipped):
-        made += "^"
+        regex += "^"
     for n, part in enumerate(parts):
         is_last = n + 1 == len(parts)
         if isinstance(part, tree.Skipped):
-            made += "" if is_last and simple else lazily
+            regex += "" if is_last and simple else lazily
         elif isinstance(part, tree.Constant):
-            made += _escaped(part.value) if simple else _ungrouped(part.value)
+            regex += _escaped(part.value) if simple else _ungrouped(part.value)
         else:
             shape = _SHAPES.get(TYPE_NAMES[part.type])
             if shape is not None and "U" in flags:
-                shape = _QUANTIFIER.sub(lambda found: f"{found[0]}?", shape)
+                shape = _QUANTIFIER.sub(lambda quantifier: f"{quantifier[0]}?", shape)
             # In regex mode a text goes as far as it can, unless U says otherwise; the last one always does.
             text = greedily if is_last else ".*" if operator.kind == "regex" else lazily
             typed = f"{shape}|{text}" if operator.kind == "relaxed" else shape
-            made += f"({text if shape is None else typed})"
+            regex += f"({text if shape is None else typed})"
     if simple and not isinstance(parts[-1], tree.Skipped):
-        made += "$"
-    return made
+        regex += "$"
+    return regex
 
 
 def _escaped(text: str) -> str:
@@ -126,7 +126,7 @@ _GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\((?:\?P?<\w+>|(?
 
 def _ungrouped(regex: str) -> str:
     """Return the regular expression with groups that capture nothing."""
-    return _GROUP.sub(lambda found: "(?:" if found[0].startswith("(") else found[0], regex)
+    return _GROUP.sub(lambda match: "(?:" if match[0].startswith("(") else match[0], regex)
 
 
 def _check_regex(pattern: str, at: int) -> None:
@@ -143,10 +143,10 @@ def parse_kv(compiler: Compiler, relation: Relation, operator: tree.ParseKv) -> 
     rule = _kv_rule(compiler, operator)
     layer = Layer(expressions.relation)
     source = add_definition(compiler, layer, text)
-    found = Layer(layer)
+    parsed = Layer(layer)
     written = text_node(msgspec.json.encode(rule).decode())
-    values = add_definition(compiler, found, Value(DYNAMIC, fn("apl_parse_kv", source.sql, written)))
-    result = Layer(found)
+    values = add_definition(compiler, parsed, Value(DYNAMIC, fn("apl_parse_kv", source.sql, written)))
+    result = Layer(parsed)
     for number, column in enumerate(operator.columns, start=1):
         kind = TYPE_NAMES[column.type]
         cell = Value(STRING, fn("list_extract", values.sql, number_node(number)))
@@ -159,20 +159,22 @@ def parse_kv(compiler: Compiler, relation: Relation, operator: tree.ParseKv) -> 
 
 def _kv_rule(compiler: Compiler, operator: tree.ParseKv) -> KeyValueRule:
     given: dict[str, list[Any]] = {}
-    for each in operator.options:
-        if each.name not in _KV_OPTIONS:
-            raise AplError(f"unknown option {each.name or ''!r}, expected {one_of(_KV_OPTIONS)}", each.at, kind="name")
-        value = Expressions(compiler, Empty()).constant(each.value, each.name).constant
-        wanted = bool if each.name == "greedy" else str
-        if not isinstance(value, wanted) or value == "":
+    for option in operator.options:
+        if option.name not in _KV_OPTIONS:
             raise AplError(
-                f"{each.name} must be {'true or false' if wanted is bool else 'a text'}", each.at, kind="type"
+                f"unknown option {option.name or ''!r}, expected {one_of(_KV_OPTIONS)}", option.at, kind="name"
             )
-        longest = {"quote": 2, "escape": 1}.get(each.name)
+        value = Expressions(compiler, Empty()).constant(option.value, option.name).constant
+        kind = bool if option.name == "greedy" else str
+        if not isinstance(value, kind) or value == "":
+            raise AplError(
+                f"{option.name} must be {'true or false' if kind is bool else 'a text'}", option.at, kind="type"
+            )
+        longest = {"quote": 2, "escape": 1}.get(option.name)
         if longest is not None and len(str(value)) > longest:
-            shown = "one character" if longest == 1 else "one character, or an opening and a closing one"
-            raise AplError(f"{each.name} must be {shown}, not {value!r}", each.at)
-        given.setdefault(each.name, []).append(value)
+            expected = "one character" if longest == 1 else "one character, or an opening and a closing one"
+            raise AplError(f"{option.name} must be {expected}, not {value!r}", option.at)
+        given.setdefault(option.name, []).append(value)
     keys = tuple(column.name for column in operator.columns)
     rule = KeyValueRule(
         keys,

@@ -67,7 +67,7 @@ class United(Relation):
         self._members = [relation for _, relation in members]
         self._names = [name for name, _ in members]
         self._only_occupied = only_occupied
-        self.found: Mapping[int, MemberRows] | None = None  # by number, once that was asked for `only_occupied`
+        self.tallies: Mapping[int, MemberRows] | None = None  # by number, once that was asked for `only_occupied`
         self._made: dict[str, RelationColumn | None] = {}
         self._values: dict[str, list[Definition]] = {}  # of an identifier, one of each member
         self._source_column = source_column
@@ -86,7 +86,9 @@ class United(Relation):
         self._rest: RelationColumn | None = None
         if any(rests):
             self._rest = compiler.ids.column("_rest", DYNAMIC)
-            self._values[self._rest.id] = [null_node("JSON") if each is None else each.value.sql for each in rests]
+            self._values[self._rest.id] = [
+                null_node("JSON") if member_rest is None else member_rest.value.sql for member_rest in rests
+            ]
 
     @property
     def members(self) -> Sequence[Relation]:
@@ -110,9 +112,9 @@ class United(Relation):
         answer = self._compiler.evaluated(tally(self, self._number, LAST_TIMES))
         if answer is None:
             return
-        found = tallied(answer)
-        there = sorted(found) or [0]
-        self.found = {n: found[number] for n, number in enumerate(there) if number in found}
+        tallies = tallied(answer)
+        there = sorted(tallies) or [0]
+        self.tallies = {n: tallies[number] for n, number in enumerate(there) if number in tallies}
         self._members = [self._members[number] for number in there]
         self._names = [self._names[number] for number in there]
         self._values = {name: [values[number] for number in there] for name, values in self._values.items()}
@@ -123,11 +125,11 @@ class United(Relation):
     def find(self, name: str) -> RelationColumn | None:
         if name not in self._made:
             self._settle()
-            found = [relation.find(name) if relation.may_find(name) else None for relation in self._members]
+            columns = [relation.find(name) if relation.may_find(name) else None for relation in self._members]
             self._made[name] = None
-            if any(found):
-                values = [column.value if column is not None else Value(NULL, exp.null()) for column in found]
-                types = sorted({kind for column in found if column is not None for kind in column.types})
+            if any(columns):
+                values = [column.value if column is not None else Value(NULL, exp.null()) for column in columns]
+                types = sorted({kind for column in columns if column is not None for kind in column.types})
                 column = self._from(name, values)
                 self._made[name] = RelationColumn(name, column.value, tuple(types))
         return self._made[name]
@@ -146,9 +148,9 @@ class United(Relation):
             null_node("JSON") if value.type is NULL else as_dynamic(value).sql for value in values
         ]
 
-        def chosen(found: Sequence[exp.Expr]) -> exp.Expr:
+        def chosen(nodes: Sequence[exp.Expr]) -> exp.Expr:
             target = ids.fresh()
-            self._values[identifier(target)] = list(found)
+            self._values[identifier(target)] = list(nodes)
             return target
 
         return RelationColumn(name, choose_parts(values, chosen, whole))
@@ -176,14 +178,14 @@ class United(Relation):
         return self._rest
 
     def unlisted(self) -> list[str] | None:
-        found: dict[str, None] = {}
+        names_found: dict[str, None] = {}
         listed = {column.name for column in self.listed()}
         for relation in self._members:
             names = relation.unlisted()
             if names is None:
                 return None
-            found.update(dict.fromkeys(name for name in names if name not in listed))
-        return list(found)
+            names_found.update(dict.fromkeys(name for name in names if name not in listed))
+        return list(names_found)
 
     def hides(self, name: str) -> bool:
         return all(relation.hides(name) for relation in self._members)
@@ -221,13 +223,13 @@ def union(compiler: Compiler, relation: Relation | None, operator: tree.Union) -
             members += compiler.inner().tables(table.pattern)
         else:
             members.append((f"union_arg{number}", compiler.inner().source(table)))
-    found: Relation = united(compiler, members, operator.source_column)
+    rows: Relation = united(compiler, members, operator.source_column)
     if operator.inner:
         common = set.intersection(*({column.name for column in member.listed()} for _, member in members))
-        layer = Layer(found)
+        layer = Layer(rows)
         layer.keeps = lambda name: name in common or name == operator.source_column
-        found = layer
-    return found
+        rows = layer
+    return rows
 
 
 def union_source(compiler: Compiler, operator: tree.Union) -> Relation:
