@@ -1,9 +1,8 @@
 """The schema of the fast path, made from the field registry: structs that validate events, and SQL that splits them up.
 
-The structs are a tree of msgspec's that refuses any field and any type that the registry has no column for. What they
-have passed is written out again by msgspec, so that a doubled key is gone by the time DuckDB's `from_json` reads it
-(DuckDB would take the first of them, JSON parsers the last). With that, `from_json` is exact: nothing it reads is
-missing from its structure or of another type.
+The msgspec structs refuse any field and any type that the registry has no column for. Events that they accept are
+encoded again, which removes duplicate keys before DuckDB's `from_json` reads them (DuckDB would take the first, JSON
+parsers the last). With that, `from_json` is exact: every value that it reads is in its structure, with the right type.
 """
 
 import json
@@ -26,7 +25,7 @@ _LEAF_TYPES: dict[str, Any] = {
 }
 _DUCKDB_TYPES = {"boolean": "BOOLEAN", "integer": "BIGINT", "string": "VARCHAR", "array": "JSON"}
 # TRY_CAST, because DuckDB may evaluate a branch of CASE for rows that do not take it.
-_TAKE_APART = {
+_EXTRACT_BY_TYPE = {
     "boolean": "CASE WHEN json_type({0}) = 'BOOLEAN' THEN TRY_CAST({0} AS BOOLEAN) END",
     "integer": "CASE WHEN json_type({0}) IN ('BIGINT', 'UBIGINT') THEN TRY_CAST({0} AS BIGINT) END",
     "float": "CASE WHEN json_type({0}) = 'DOUBLE' THEN TRY_CAST({0} AS DOUBLE) END",
@@ -57,7 +56,7 @@ class _FieldNode:
 
 
 class FastPathSchema:
-    """Both, for one state of the registry."""
+    """The structs and the SQL for one state of the registry."""
 
     def __init__(self, fields: Fields) -> None:
         root = _FieldNode()
@@ -72,18 +71,18 @@ class FastPathSchema:
         self.columns: list[PhysicalColumn] = []  # in the order of the columns that `sql` gives
         self.sql = _sql(root, self.columns)
         self.rest_sql = _rest_sql(root)
-        self._doubled = _DoubledKeys(root)
+        self._duplicate_keys = _DuplicateKeys(root)
 
     @property
     def open_decoder(self) -> msgspec.json.Decoder[Any]:
-        """Passes fields that the registry has no column for, and still refuses other types at those it has."""
+        """Accepts fields without a column, but refuses other types at those that have one."""
         if self._open_decoder is None:
             self._open_decoder = msgspec.json.Decoder(_struct(self._root, time=True, closed=False))
         return self._open_decoder
 
-    def may_double_objects(self, lines: list[bytes]) -> set[int]:
-        """Lines in which the key of an object may stand twice: `rest_sql` would look at the first of them only."""
-        return self._doubled.find(lines)
+    def may_duplicate_objects(self, lines: list[bytes]) -> set[int]:
+        """Return the lines in which the key of an object may be duplicate: `rest_sql` would read the first one only."""
+        return self._duplicate_keys.find(lines)
 
 
 _ASCII_ESCAPE = re.compile(rb"\\u00[0-7]")
@@ -91,8 +90,8 @@ _ANY_ESCAPE = re.compile(rb"\\u")
 _SPACED_COLON = re.compile(rb'"[ \t\r]+:')
 
 
-class _DoubledKeys:
-    """Finds keys that may stand twice by counting their text; what could hide one is taken for one."""
+class _DuplicateKeys:
+    """Finds keys that may be duplicate by counting their text; what could hide one counts as one."""
 
     def __init__(self, root: _FieldNode) -> None:
         objects: set[str] = set()
@@ -145,8 +144,8 @@ def _leaf(node: _FieldNode, closed: bool) -> Any:
 def _sql(root: _FieldNode, columns: list[PhysicalColumn]) -> str | None:
     """Return the SELECT that turns `events` into columns, or None where the registry has none yet.
 
-    A path with several types is read as JSON and taken apart by `json_type`; an object beside other types is read by a
-    `from_json` of its own, one level of sub-select out.
+    A path with several types is read as JSON and extracted by its `json_type`; an object among other types is read by
+    a `from_json` of its own, one level of sub-select out.
     """
     selects: list[str] = []
     structure = {}
@@ -186,7 +185,7 @@ def _structure(
         only = types[0] if len(types) == 1 and not child.children else None
         structure[key] = _DUCKDB_TYPES[only] if only else "JSON"
         for value_type, column in child.columns.items():
-            expression = reference if only else _TAKE_APART[value_type].format(reference)
+            expression = reference if only else _EXTRACT_BY_TYPE[value_type].format(reference)
             selects.append(f"{expression} AS c{len(columns)}")
             columns.append(column)
         if any(grandchild.holds_columns() for grandchild in child.children.values()):

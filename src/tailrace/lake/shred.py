@@ -1,8 +1,8 @@
-"""NDJSON to Arrow columns, exactly: every value comes out with its type, at any mix of types.
+"""Shredding of NDJSON to Arrow columns: exact, with the type of every value, at any mix of types.
 
-The fast path takes whole batches through native calls (see `fast_path`). What its schema refuses takes the exact path,
-event by event: an event with a field or a type that has no column, an empty object, an integer beyond 64 bits. The
-registry learns from those, so that what is common is soon on the fast path.
+The fast path handles whole batches by native calls (see `fast_path`). Events that its schema refuses take the exact
+path, one by one: those with a field or a type that has no column, an empty object, an integer beyond 64 bits. The
+registry learns from them, so that common fields are soon on the fast path.
 """
 
 import re
@@ -32,11 +32,11 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
-ROWS_PER_SLICE = 8_192  # of the Arrow table that DuckDB reads: what its threads share out
+ROWS_PER_SLICE = 8_192  # of the Arrow table that DuckDB reads, which its threads divide among them
 SAMPLE_EVENTS = 500
-LEARN_SHARE = 10  # the registry is looked over when a tenth more events have come, at most SAMPLE_EVENTS
-GROUP_LINES = 64  # decoded at once while looking for the lines that do not fit
-WORTH_PASSING = 0.5  # share of lines that the schema must pass to be taken apart from the others
+LEARN_SHARE = 10  # the registry learns after a tenth more events, but at the latest after SAMPLE_EVENTS
+GROUP_LINES = 64  # decoded together in the search for lines that do not fit
+MIN_FITTING_SHARE = 0.5  # least share of lines that must fit the schema to be shredded apart from the others
 
 _EMPTY_OBJECT = re.compile(rb"\{\s*\}")
 _encode = msgspec.json.Encoder()
@@ -48,8 +48,8 @@ class Shredder:
     def __init__(self, fields: Fields, connection: duckdb.DuckDBPyConnection) -> None:
         self._fields = fields
         self._connection = connection
-        self._schema: FastPathSchema | None = None  # built when it is needed: most datasets of a start may stay idle
-        self._unlearned = 0  # events since the registry was last looked over
+        self._schema: FastPathSchema | None = None  # built on demand: most datasets may be idle after a start
+        self._unlearned = 0  # events since the registry last learned
 
     def shred(self, batches: Sequence[Batch]) -> pa.Table:
         """Return the events of the batches, in order, as one table.
@@ -66,104 +66,108 @@ class Shredder:
         return pa.table(columns)
 
     def _columns(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
-        odd = _lines_with_empty_objects(events)
+        with_empty = _lines_with_empty_objects(events)
         lines: list[bytes] = []
-        encoded = None if odd else self._prove(events)
+        encoded = None if with_empty else self._reencode(events)
         if encoded is None:
             lines = events.split(b"\n")[:-1]
-            if self._learn(lines) and not odd:
-                encoded = self._prove(events)
+            if self._learn(lines) and not with_empty:
+                encoded = self._reencode(events)
         self._fields.count_events(count)
-        return self._split(lines, odd) if encoded is None else self._fast(self._current_schema(), encoded, count)
+        if encoded is None:
+            return self._split_by_schema(lines, with_empty)
+        return self._fast(self._current_schema(), encoded, count)
 
-    def _prove(self, events: bytes) -> bytes | None:
-        """Return the same events written anew, with no key doubled, if the registry has a column for every value."""
+    def _reencode(self, events: bytes) -> bytes | None:
+        """Return the events encoded again, without duplicate keys, if the registry has a column for every value."""
         try:
             return _encode.encode_lines(self._current_schema().decoder.decode_lines(events))
         except msgspec.DecodeError:
             return None
 
     def _learn(self, lines: list[bytes]) -> bool:
-        """Give columns to what a sample of the lines shows to be dense; whether the registry changed.
+        """Add columns for fields that are dense in a sample of the lines; return whether the registry changed.
 
-        Not for every small batch of a dataset that has seen much: only once as many events have come as it takes to
-        change what is dense.
+        Not for every small batch of a large dataset: only after as many events as it takes to change what is dense.
         """
         self._unlearned += len(lines)
         if self._unlearned < min(SAMPLE_EVENTS, self._fields.recent_events // LEARN_SHARE):
             return False
         self._unlearned = 0
-        step = max(1, len(lines) // SAMPLE_EVENTS) | 1  # odd: events that alternate are both met
+        # An odd step, so that the sample has both of two kinds of events that alternate.
+        step = max(1, len(lines) // SAMPLE_EVENTS) | 1
         sample = lines[::step]
-        seen: Counter[tuple[tuple[str, ...], str]] = Counter()
+        leaf_counts: Counter[tuple[tuple[str, ...], str]] = Counter()
         for line in sample:
-            seen.update((leaf.keys, leaf.type) for leaf in leaves(line).values())
+            leaf_counts.update((leaf.keys, leaf.type) for leaf in leaves(line).values())
         before = self._fields.version
-        self._fields.note_nulls(keys for keys, value_type in seen if value_type == "null")
-        self._fields.promote(seen, sample=len(sample), events=len(lines))
+        self._fields.note_nulls(keys for keys, value_type in leaf_counts if value_type == "null")
+        self._fields.promote(leaf_counts, sample=len(sample), events=len(lines))
         return self._fields.version != before
 
-    def _split(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """Fast columns for the lines that the schema passes; for the others what `_beside` finds; back in order."""
+    def _split_by_schema(self, lines: list[bytes], with_empty: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Return fast columns for the lines that fit the schema, and for the others what `_split_off_rest` returns."""
         schema = self._current_schema()
-        passed, passed_at = _decode_fitting(schema.decoder, lines, odd)
-        if len(passed) < len(lines) * WORTH_PASSING:
-            return self._beside(lines, odd)
-        refused_at = sorted(set(range(len(lines))).difference(passed_at))
-        beside = self._beside(
-            [lines[index] for index in refused_at], {row for row, index in enumerate(refused_at) if index in odd}
+        fitting, fitting_at = _decode_fitting(schema.decoder, lines, with_empty)
+        if len(fitting) < len(lines) * MIN_FITTING_SHARE:
+            return self._split_off_rest(lines, with_empty)
+        others_at = sorted(set(range(len(lines))).difference(fitting_at))
+        others = self._split_off_rest(
+            [lines[index] for index in others_at],
+            {row for row, index in enumerate(others_at) if index in with_empty},
         )
-        return _interleave(self._fast(schema, _encode.encode_lines(passed), len(passed)), passed_at, beside, refused_at)
+        return _interleave(
+            self._fast(schema, _encode.encode_lines(fitting), len(fitting)), fitting_at, others, others_at
+        )
 
-    def _beside(self, lines: list[bytes], odd: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """Fast columns and a rest for the lines whose types fit, exact columns for the others, back in order."""
+    def _split_off_rest(self, lines: list[bytes], with_empty: set[int]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Return fast columns and a rest for the lines whose types fit, and exact columns for the others, in order."""
         schema = self._current_schema()
-        fitting, fitting_at = _decode_fitting(schema.open_decoder, lines, odd)
+        fitting, fitting_at = _decode_fitting(schema.open_decoder, lines, with_empty)
         rests, unfit = self._rests([lines[index] for index in fitting_at]) if fitting else ([], set())
-        kept = [row for row in range(len(fitting)) if row not in unfit]
-        fast_at = [fitting_at[row] for row in kept]
+        kept_rows = [row for row in range(len(fitting)) if row not in unfit]
+        fast_at = [fitting_at[row] for row in kept_rows]
         exact_at = sorted(set(range(len(lines))).difference(fast_at))
         exact = self._exact([lines[index] for index in exact_at])
-        if not kept:
+        if not kept_rows:
             return exact
-        fast = self._fast(schema, _encode.encode_lines([fitting[row] for row in kept]), len(kept))
-        if any(rests[row] for row in kept):
-            fast[REST] = pa.array([rests[row] for row in kept], pa.string())
+        fast = self._fast(schema, _encode.encode_lines([fitting[row] for row in kept_rows]), len(kept_rows))
+        if any(rests[row] for row in kept_rows):
+            fast[REST] = pa.array([rests[row] for row in kept_rows], pa.string())
         return _interleave(fast, fast_at, exact, exact_at)
 
     def _rests(self, lines: list[bytes]) -> tuple[list[str | None], set[int]]:
-        """Return what the columns do not hold of each line, as JSON, and the lines that must go the exact path after
-        all.
+        """Return the rest of each line, as JSON, and the lines that must take the exact path after all.
 
-        Those have a value at the path of a column that the schema did not see: a doubled key, or one with a dot in it.
+        Those have a value at the path of a column that the schema did not see: a duplicate key, or one with a dot.
         """
         fields = self._fields
         with self._events(b"\n".join(lines) + b"\n"):
             left = self._connection.sql(self._current_schema().rest_sql).to_arrow_table()["rest"].to_pylist()
         nothing = {"{}"}
         rests: list[str | None] = []
-        unfit = self._current_schema().may_double_objects(lines)
-        unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
-        nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
+        unfit = self._current_schema().may_duplicate_objects(lines)
+        in_rest: Counter[tuple[tuple[str, ...], str]] = Counter()
+        nulls: dict[tuple[str, ...], None] = {}  # an ordered set
         for row, text in enumerate(left):
             if text in nothing or row in unfit:
                 rests.append(None)
                 continue
-            # An empty object is only what the columns left of one: lines that hold one are not here.
-            found = leaves(text.encode(), empty_objects=False).values()
-            if any(fields.keys_of(".".join(leaf.keys)) is not None for leaf in found):
+            # An empty object had only members with columns: lines with an empty object are not among these.
+            rest_leaves = leaves(text.encode(), empty_objects=False).values()
+            if any(fields.keys_of(".".join(leaf.keys)) is not None for leaf in rest_leaves):
                 unfit.add(row)
                 rests.append(None)
                 continue
-            nulls.update((leaf.keys, None) for leaf in found if leaf.type == "null")
-            left_over = [leaf for leaf in found if leaf.type != "null"]
+            nulls.update((leaf.keys, None) for leaf in rest_leaves if leaf.type == "null")
+            left_over = [leaf for leaf in rest_leaves if leaf.type != "null"]
             if not left_over:
                 nothing.add(text)
-            unplaced.update((leaf.keys, leaf.type) for leaf in left_over)
+            in_rest.update((leaf.keys, leaf.type) for leaf in left_over)
             rests.append(_rest(left_over))
-        for keys, value_type in unplaced:
+        for keys, value_type in in_rest:
             fields.note_rest(".".join(keys), value_type, keys)
-        fields.count_unplaced(unplaced)
+        fields.count_unplaced(in_rest)
         fields.note_nulls(nulls)
         return rests, unfit
 
@@ -190,7 +194,7 @@ class Shredder:
         if table.num_rows != count:
             raise AssertionError(f"{count} events became {table.num_rows} rows")
         return {
-            column.name: _plain(values)
+            column.name: _storage_of(values)
             for column, values in zip(schema.columns, table.columns, strict=True)
             if values.null_count < count
         }
@@ -200,8 +204,8 @@ class Shredder:
         values: dict[str, list[Any]] = {}
         columns: dict[str, PhysicalColumn] = {}
         rests: list[str | None] = []
-        unplaced: Counter[tuple[tuple[str, ...], str]] = Counter()
-        nulls: dict[tuple[str, ...], None] = {}  # a set in the order met
+        in_rest: Counter[tuple[tuple[str, ...], str]] = Counter()
+        nulls: dict[tuple[str, ...], None] = {}  # an ordered set
         for row, line in enumerate(lines):
             rest: list[Leaf] = []
             for path, leaf in leaves(line).items():
@@ -211,7 +215,7 @@ class Shredder:
                 column = fields.column(path, leaf.type)
                 if column is None:
                     rest.append(leaf)
-                    unplaced[leaf.keys, leaf.type] += 1
+                    in_rest[leaf.keys, leaf.type] += 1
                     fields.note_rest(path, leaf.type, leaf.keys)
                     continue
                 cells = values.get(column.name)
@@ -220,7 +224,7 @@ class Shredder:
                     columns[column.name] = column
                 cells[row] = value_of(leaf)
             rests.append(_rest(rest))
-        fields.count_unplaced(unplaced)
+        fields.count_unplaced(in_rest)
         fields.note_nulls(nulls)
         arrays = {name: pa.array(cells, ARROW_TYPES[columns[name].type]) for name, cells in values.items()}
         if any(rests):
@@ -228,18 +232,16 @@ class Shredder:
         return arrays
 
 
-def _rest(found: list[Leaf]) -> str | None:
-    """Return the JSON object kept in `_rest`, with whole paths as keys; None for nothing."""
-    if not found:
+def _rest(rest_leaves: list[Leaf]) -> str | None:
+    """Return the JSON object for `_rest`, with whole paths as keys; None for nothing."""
+    if not rest_leaves:
         return None
-    members = [_encode.encode(".".join(leaf.keys)) + b":" + leaf.raw for leaf in found]
+    members = [_encode.encode(".".join(leaf.keys)) + b":" + leaf.raw for leaf in rest_leaves]
     return (b"{" + b",".join(members) + b"}").decode()
 
 
 def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """Return the events untouched in `_rest`: the last resort that keeps an acknowledged event readable whatever
-    happens.
-    """
+    """Return the events as they are in `_rest`: the last resort, which keeps acknowledged events readable."""
     lines = [line for batch in batches for line in labelled(batch).split(b"\n")[:-1]]
     times = np.concatenate([batch.times for batch in batches])
     received = np.repeat(
@@ -250,9 +252,7 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
 
 def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """Return the events whole in `_rest`, as text over the batches' own bytes: for a look at them before they are
-    shredded.
-    """
+    """Return the events whole in `_rest`, as text over the batches' bytes, to filter them before they are shredded."""
     times = np.concatenate([batch.times for batch in batches])
     counts = [batch.count for batch in batches]
     received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
@@ -261,9 +261,7 @@ def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
 
 def labelled(batch: Batch) -> bytes:
-    """Return the batch's NDJSON with its labels as the first members of every event, where the event's own value
-    wins.
-    """
+    """Return the batch's NDJSON with its labels as the first members of every event; an event's own value prevails."""
     if not batch.labels:
         return batch.events
     flat = {path: msgspec.Raw(leaf.raw) for path, leaf in leaves(_encode.encode(batch.labels)).items()}
@@ -283,23 +281,23 @@ def labelled(batch: Batch) -> bytes:
 
 
 def _decode_fitting(
-    decoder: msgspec.json.Decoder[Any], lines: list[bytes], odd: set[int]
+    decoder: msgspec.json.Decoder[Any], lines: list[bytes], with_empty: set[int]
 ) -> tuple[list[Any], list[int]]:
-    """Return the lines that a decoder takes, decoded, and which they are; those in `odd` are not tried."""
+    """Return the decoded lines that fit a decoder, and their indexes; those in `with_empty` are not tried."""
     fitting: list[Any] = []
     fitting_at: list[int] = []
     for first in range(0, len(lines), GROUP_LINES):
         group = range(first, min(first + GROUP_LINES, len(lines)))
-        if odd.isdisjoint(group):
+        if with_empty.isdisjoint(group):
             try:
                 fitting += decoder.decode_lines(b"\n".join(lines[first : group.stop]))
             except msgspec.DecodeError:
-                pass  # one of them does not fit: find out which
+                pass  # one of them does not fit
             else:
                 fitting_at += group
                 continue
         for index in group:
-            if index not in odd:
+            if index not in with_empty:
                 try:
                     fitting.append(decoder.decode(lines[index]))
                 except msgspec.DecodeError:
@@ -309,16 +307,16 @@ def _decode_fitting(
 
 
 def _lines_with_empty_objects(events: bytes) -> set[int]:
-    """Lines that may hold an empty object, which the structs of the schema would take for one with no value."""
-    found = [match.start() for match in _EMPTY_OBJECT.finditer(events)]
-    if not found:
+    """Return the lines that may have an empty object, which the schema's structs cannot tell from a missing one."""
+    starts = [match.start() for match in _EMPTY_OBJECT.finditer(events)]
+    if not starts:
         return set()
     ends = np.flatnonzero(np.frombuffer(events, np.uint8) == 0x0A)
-    return set(np.searchsorted(ends, found).tolist())
+    return set(np.searchsorted(ends, starts).tolist())
 
 
 def _event_column(events: bytes) -> pa.Table:
-    """NDJSON as a string column laid over the same bytes, in slices that threads can share."""
+    """Return NDJSON as a string column over the same bytes, in slices for several threads."""
     data = np.frombuffer(events, np.uint8)
     ends = np.flatnonzero(data == 0x0A) + 1
     chunks = []
@@ -335,8 +333,8 @@ def _event_column(events: bytes) -> pa.Table:
     return pa.table({"event": pa.chunked_array(chunks)})
 
 
-def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """JSON columns as plain strings."""
+def _storage_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without its extension type: JSON as strings."""
     kind = values.type
     if isinstance(kind, pa.BaseExtensionType):
         return pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
@@ -353,12 +351,12 @@ def _interleave(
     exact: dict[str, pa.ChunkedArray | pa.Array],
     exact_at: list[int],
 ) -> dict[str, pa.ChunkedArray | pa.Array]:
-    """Columns of both ways in the order of the events."""
+    """Return the columns of both paths in the order of the events."""
     order = np.empty(len(fast_at) + len(exact_at), np.int64)
     order[fast_at] = np.arange(len(fast_at))
     order[exact_at] = np.arange(len(fast_at), len(order))
     names = list(dict.fromkeys([*fast, *exact]))
-    both = {}
+    columns = {}
     for name in names:
         kind = fast[name].type if name in fast else exact[name].type
         parts: list[pa.Array] = []
@@ -367,5 +365,5 @@ def _interleave(
                 parts.append(pa.nulls(rows, kind))
             else:
                 parts.extend(column.chunks if isinstance(column, pa.ChunkedArray) else [column])
-        both[name] = pa.chunked_array(parts, kind).take(pa.array(order))
-    return both
+        columns[name] = pa.chunked_array(parts, kind).take(pa.array(order))
+    return columns
