@@ -103,13 +103,13 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     body = _apl_body(await read_body(request))
     if not body.cursor:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
-    wanted = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
+    apl_request = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
 
     messages: tuple[QueryMessage, ...] = ()
 
     def work(interrupt: Interrupt) -> bytes:
         nonlocal messages
-        result = _run(services, grant, wanted, interrupt)
+        result = _run(services, grant, apl_request, interrupt)
         messages = result.status.messages
         return encode(result)
 
@@ -143,7 +143,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     body = decode_json(sent, LegacyQuery)
     compiled = compile_legacy(dataset, body)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
-    wanted = AplRequest(
+    apl_request = AplRequest(
         apl="",
         program=compiled.program,
         start_ns=start_ns,
@@ -154,7 +154,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     )
 
     def work(interrupt: Interrupt) -> tuple[bytes, bool]:
-        result = _run(services, grant, wanted, interrupt)
+        result = _run(services, grant, apl_request, interrupt)
         return to_legacy(result, compiled.ops), result.status.rows_matched > 0
 
     if hold_s:
@@ -264,10 +264,10 @@ async def _batch_answer(
             raise BadRequest("the query has no aplRequest; other languages are not answered")
         if not item.apl_request.apl.strip():
             raise QueryMissing("the query has no apl")
-        wanted = _request(item.apl_request, totals=True, match_cursors=False)
+        apl_request = _request(item.apl_request, totals=True, match_cursors=False)
 
         def work(interrupt: Interrupt) -> bytes:
-            return to_tabular(_run(services, grant, wanted, interrupt))
+            return to_tabular(_run(services, grant, apl_request, interrupt))
 
         content = await execution.run_until(services, grant, work, gone)
     except TailraceError as error:
@@ -276,10 +276,10 @@ async def _batch_answer(
     return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
 
 
-def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interrupt) -> AplResult:
+def _run(services: Services, grant: Grant, query: AplRequest, interrupt: Interrupt) -> AplResult:
     check = partial(require_query, grant)
 
-    whole = with_ours(wanted, services, grant)
+    whole = with_definitions(query, services, grant)
     return run_apl(
         services.lake,
         services.engine,
@@ -292,21 +292,21 @@ def _run(services: Services, grant: Grant, wanted: AplRequest, interrupt: Interr
 
 def _messages_header(messages: Sequence[QueryMessage]) -> str:
     """Return the messages as JSON in ASCII, as many of the first as a header may hold."""
-    told: list[str] = []
+    texts: list[str] = []
     size = len("[]")
     for message in messages:
         text = json.dumps(msgspec.to_builtins(message))
         size += len(text) + 1
         if size > MAX_MESSAGES_BYTES:
             break
-        told.append(text)
-    return f"[{','.join(told)}]"
+        texts.append(text)
+    return f"[{','.join(texts)}]"
 
 
-def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplRequest:
+def with_definitions(query: AplRequest, services: Services, grant: Grant) -> AplRequest:
     """Return a query with what the organisation keeps beside its events: virtual fields, map fields, views."""
     return msgspec.structs.replace(
-        wanted,
+        query,
         virtual_fields=services.fields.expressions(),
         map_fields=services.fields.shown_map_fields(),
         view=partial(views.readable_view, services, grant),
@@ -316,11 +316,11 @@ def with_ours(wanted: AplRequest, services: Services, grant: Grant) -> AplReques
 
 def _notes(services: Services, dataset: str) -> dict[str, dict[str, str]]:
     """Return the units and the descriptions of a dataset's fields, where they have any."""
-    given = {
+    notes = {
         name: {"unit": note.unit, "description": note.description}
         for name, note in services.fields.field_notes(dataset).items()
     }
-    return {name: {key: text for key, text in note.items() if text} for name, note in given.items()}
+    return {name: {key: text for key, text in note.items() if text} for name, note in notes.items()}
 
 
 def _plain(media_type: str) -> Encode:

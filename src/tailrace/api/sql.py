@@ -34,7 +34,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             services.engine,
             body.sql,
             check=check,
-            views=apl.with_ours(AplRequest(apl=""), services, grant),
+            views=apl.with_definitions(AplRequest(apl=""), services, grant),
             own=partial(require_own, grant),
             interrupt=interrupt,
         )

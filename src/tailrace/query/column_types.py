@@ -22,19 +22,19 @@ def type_text(column: RelationColumn, values: pa.ChunkedArray) -> str:
     if kind in _TEXTS:
         return _TEXTS[kind]
     if column.types:
-        return "|".join(sorted({_STORED.get(each, each) for each in column.types}))
+        return "|".join(sorted({_STORED.get(name, name) for name in column.types}))
     return json_types(values.to_pylist())
 
 
 def json_types(texts: Iterable[str | None]) -> str:
     """Return what a list of JSON texts holds, such as `integer|string`; `unknown` where there is nothing."""
-    found = set()
+    kinds = set()
     for text in texts:
         if text is None or text == "null":
             continue
         kind = _JSON_STARTS.get(text.lstrip()[:1])
-        found.add(kind or ("float" if set(text) & set(".eEnN") else "integer"))
-    return "|".join(sorted(found)) or "unknown"
+        kinds.add(kind or ("float" if set(text) & set(".eEnN") else "integer"))
+    return "|".join(sorted(kinds)) or "unknown"
 
 
 def arrow_field(name: str, column: RelationColumn) -> pa.Field:

@@ -38,10 +38,10 @@ def encode(cursor: Cursor) -> str:
 
 def decode(text: str) -> Cursor:
     """Return the cursor of a text; raise BadRequest for one that no answer gave."""
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
         raise BadRequest(f"the cursor {text[:100]!r} is not one that an answer of this server gave")
-    time, system_time, row_hash, number = (int(digits, 16) for digits in found.groups())
+    time, system_time, row_hash, number = (int(digits, 16) for digits in match.groups())
     descending = number > _LAST // 2
     return Cursor(time - _SIGN, system_time - _SIGN, row_hash, _LAST - number if descending else number, descending)
 

@@ -66,7 +66,7 @@ class RowsMatched:
         def snapshot(name: str) -> Snapshot:
             return self._source.snapshot(name, timeout_s=timeout_s) if name == self.dataset else others.snapshot(name)
 
-        asked = CompileRequest(
+        compile_request = CompileRequest(
             now_ns=self._now_ns,
             start_ns=request.start_ns,
             end_ns=request.end_ns,
@@ -76,7 +76,7 @@ class RowsMatched:
             reference_data=self._engine.reference_data,
         )
         with _located(request.apl):
-            compiler = ProgramCompiler(asked, snapshot, others.names)
+            compiler = ProgramCompiler(compile_request, snapshot, others.names)
             relation = compiler.program(self._program)
         scan = relation.scan
         if not isinstance(scan, Dataset):

@@ -107,7 +107,7 @@ class FieldReader:
             return cast(value, "JSON") if columns[0].type == "array" else value
         if view == "number" and self._has_only_whole(path):
             wholes = [_column(c) for c in columns if c.type == "integer"]
-            return _first([*wholes, *(_number_in(each, "BIGINT") for each in self.rest_values(path))], "BIGINT")
+            return _first([*wholes, *(_number_in(value, "BIGINT") for value in self.rest_values(path))], "BIGINT")
         if view == "whole":
             wholes = [_column(c) for c in columns if c.type == "integer"]
             return _first([*wholes, *map(_whole_in, self.rest_values(path))], "BIGINT")
@@ -118,11 +118,11 @@ class FieldReader:
             return self._exact_double(path)
         if view in ("number", "double"):
             fitting = [cast(_column(c), "DOUBLE") for c in columns if c.type in ("integer", "float")]
-            rest = [_number_in(each, "DOUBLE") for each in self.rest_values(path)]
+            rest = [_number_in(value, "DOUBLE") for value in self.rest_values(path)]
             return _first([*fitting, *rest], "DOUBLE")
         if view == "text":
             texts = [_column(c) for c in columns if c.type == "string"]
-            return _first([*texts, *(_text_in(each) for each in self.rest_values(path))], "VARCHAR")
+            return _first([*texts, *(_text_in(value) for value in self.rest_values(path))], "VARCHAR")
         if view == "plain" and self.is_numeric(path):
             return self.expression(path, "number")
         if view == "group" and self.is_split(path):
@@ -130,7 +130,7 @@ class FieldReader:
         # A VARIANT has no number beyond 64 bits, alone or in an array.
         kind = "JSON" if view == "exact" and self.types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
-        values += [each if kind == "JSON" else cast(each, "VARIANT") for each in self.rest_values(path)]
+        values += [value if kind == "JSON" else cast(value, "VARIANT") for value in self.rest_values(path)]
         return _first(values, kind)
 
     def _exact_double(self, path: str) -> exp.Expr:
@@ -153,8 +153,8 @@ class FieldReader:
         whole, real = self.expression(path, "whole"), self.expression(path, "real")
         is_whole = exp.EQ(this=exp.Anonymous(this="trunc", expressions=[real.copy()]), expression=real.copy())
         of_real = exp.Case(ifs=[exp.If(this=is_whole, true=exp.TryCast(this=real.copy(), to=_TYPES["BIGINT"].copy()))])
-        values = [exp.Coalesce(this=whole, expressions=[of_real]), real]
-        return _first([*(cast(each, "VARIANT") for each in values), self.expression(path, "sent")], "VARIANT")
+        numbers = [exp.Coalesce(this=whole, expressions=[of_real]), real]
+        return _first([*(cast(number, "VARIANT") for number in numbers), self.expression(path, "sent")], "VARIANT")
 
     def _key(self, path: str) -> exp.Expr:
         """Numbers by value, then texts, then the rest; comparable with the key of any other field.
@@ -178,9 +178,9 @@ class FieldReader:
         if self.is_mixed(path):
             return self.expression(path, view)
         kinds = {"whole": ("integer", "BIGINT"), "real": ("float", "DOUBLE"), "text": ("string", "VARCHAR")}
-        wanted, kind = kinds[view]
+        column_type, kind = kinds[view]
         [column] = self._columns[path]
-        return _column(column) if column.type == wanted else cast(exp.null(), kind)
+        return _column(column) if column.type == column_type else cast(exp.null(), kind)
 
     def types(self, path: str) -> set[str]:
         """Return the types that values at this path had; without those of an overflowing `_rest`, which are not
@@ -230,9 +230,9 @@ def cast(value: exp.Expr, kind: str) -> exp.Cast:
 
 def key_of(value: exp.Expr) -> exp.Expr:
     """Return the same key as a field has, of an expression of any type, which is moved into it."""
-    found = exp.column("v")
-    kind, written = _type_of(found), cast(found.copy(), "VARCHAR")
-    text = exp.Anonymous(this="json_extract_string", expressions=[found.copy(), exp.Literal.string("$")])
+    element = exp.column("v")
+    kind, written = _type_of(element), cast(element.copy(), "VARCHAR")
+    text = exp.Anonymous(this="json_extract_string", expressions=[element.copy(), exp.Literal.string("$")])
     whole = exp.Case(
         ifs=[
             exp.If(

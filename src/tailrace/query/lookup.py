@@ -54,15 +54,15 @@ def stored_values(
         return []
     since = (_EPOCH + timedelta(microseconds=since_ns // 1000)).isoformat()
     received = exp.column("_sysTime", quoted=True)
-    recent = exp.GTE(this=received.copy(), expression=cast(exp.Literal.string(since), "TIMESTAMPTZ"))
-    there = exp.column(field, quoted=True).is_(exp.null()).not_()
-    rows = _select(dataset).where(recent).where(there)
+    is_recent = exp.GTE(this=received.copy(), expression=cast(exp.Literal.string(since), "TIMESTAMPTZ"))
+    is_there = exp.column(field, quoted=True).is_(exp.null()).not_()
+    rows = _select(dataset).where(is_recent).where(is_there)
     rows = rows.select(exp.alias_(cast(exp.column(field, quoted=True), "VARCHAR"), "value"), received.copy())
-    found: list[StoredValue] = []
+    stored: list[StoredValue] = []
     if among:
-        for some in _portions(sorted(among)):
-            found += _stored(_run(engine, rows.where(_is_one_of(field, some)), snapshot))
-        return sorted(found, key=lambda each: each.received_ns)
+        for values in _portions(sorted(among)):
+            stored += _stored(_run(engine, rows.where(_is_one_of(field, values)), snapshot))
+        return sorted(stored, key=lambda value: value.received_ns)
     newest = rows.order_by(exp.Ordered(this=received.copy(), desc=True)).limit(min(most, engine.limits.max_rows))
     return list(reversed(_stored(_run(engine, newest, snapshot))))
 
@@ -76,8 +76,8 @@ def current_states(
     if not FieldReader(snapshot.fields).knows(by):
         return {}
     states: dict[str, CurrentState] = {}
-    for some in _portions(sorted(ids)):
-        rows = _select(dataset).select(exp.Star()).where(_is_one_of(by, some))
+    for values in _portions(sorted(ids)):
+        rows = _select(dataset).select(exp.Star()).where(_is_one_of(by, values))
         states.update(_state(row, by) for row in _rows(_run(engine, rows, snapshot)))
     return states
 
@@ -87,7 +87,7 @@ def _select(dataset: str) -> exp.Select:
 
 
 def _is_one_of(field: str, values: Sequence[str]) -> exp.Expr:
-    return exp.In(this=exp.column(field, quoted=True), expressions=[exp.Literal.string(each) for each in values])
+    return exp.In(this=exp.column(field, quoted=True), expressions=[exp.Literal.string(value) for value in values])
 
 
 def _portions(values: list[str]) -> Iterator[list[str]]:

@@ -67,7 +67,7 @@ class Predicate:
 
     def _compiled(self, now_ns: int) -> tuple[str, str]:
         """Return the name by which the rows must be known, and the SQL."""
-        asked = CompileRequest(
+        compile_request = CompileRequest(
             now_ns=now_ns,
             end_ns=(MAX_DATETIME_US + 1) * 1000,
             virtual_fields=self._virtual_fields,
@@ -76,7 +76,7 @@ class Predicate:
         snapshot = Snapshot(self._dataset, (), (_SAMPLE,), _ANY_FIELD)
         at = self._tree.at
         source = tree.Table(at, tree.Pattern(at, (self._dataset,)))
-        compiler = ProgramCompiler(asked, lambda name: snapshot, lambda: [self._dataset])
+        compiler = ProgramCompiler(compile_request, lambda name: snapshot, lambda: [self._dataset])
         relation = compiler.query(tree.Query(at, source, (tree.Where(at, self._tree),)))
         scan = relation.scan
         if not isinstance(scan, Dataset) or len(compiler.datasets) > 1 or compiler.inline:

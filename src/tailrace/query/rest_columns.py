@@ -26,16 +26,16 @@ def add_rest_columns(
     Raise QueryFailed where the answer would have more than `max_cells` values: a row each of names of its own make
     a table whose size is the square of theirs.
     """
-    found: dict[str, dict[int, str]] = {}  # by path, and by row
+    by_path: dict[str, dict[int, str]] = {}  # and by row
     count = len(rests)
     for row, text in enumerate(rests.to_pylist()):
         for path, value in _leaves(text) if text else ():
-            cells = found.get(path)
+            cells = by_path.get(path)
             if cells is None:
                 if path in names or relation.hides(path):
                     continue
-                cells = found[path] = {}
-                if (len(fields) + len(found)) * count > max_cells:
+                cells = by_path[path] = {}
+                if (len(fields) + len(by_path)) * count > max_cells:
                     raise QueryFailed(
                         f"the answer has more values (fields by rows) than query_max_cells = {max_cells}; "
                         "project the fields that you need, or take fewer rows"
@@ -44,11 +44,11 @@ def add_rest_columns(
     old = list(zip(fields, arrays, kinds, strict=True))
     merged: list[tuple[AplField, pa.ChunkedArray, pa.Field]] = []
     placed = 0
-    for path in sorted(found, key=str.encode):
+    for path in sorted(by_path, key=str.encode):
         while placed < len(old) and (relation.reordered or old[placed][0].name.encode() <= path.encode()):
             merged.append(old[placed])
             placed += 1
-        merged.append(_rest_column(path, found[path], count))
+        merged.append(_rest_column(path, by_path[path], count))
         names.add(path)
     merged += old[placed:]
     for whole, part in zip((fields, arrays, kinds), zip(*merged, strict=True), strict=True):

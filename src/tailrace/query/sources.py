@@ -17,12 +17,15 @@ SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timesta
 
 def duckdb_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, str]:
     """Return the SQL types of physical columns, as they are stored, by name."""
-    return {**{name: SYSTEM_TYPES[name] for name in system}, **{each.name: duckdb_type(each) for each in columns}}
+    return {**{name: SYSTEM_TYPES[name] for name in system}, **{column.name: duckdb_type(column) for column in columns}}
 
 
 def arrow_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTEM_TYPES) -> dict[str, pa.DataType]:
     """Return the same in Arrow."""
-    return {**{name: SYSTEM_ARROW_TYPES[name] for name in system}, **{each.name: arrow_type(each) for each in columns}}
+    return {
+        **{name: SYSTEM_ARROW_TYPES[name] for name in system},
+        **{column.name: arrow_type(column) for column in columns},
+    }
 
 
 def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:

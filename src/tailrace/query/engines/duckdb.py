@@ -74,7 +74,7 @@ class DuckDB(Engine):
             self._settings["threads"] = limits.threads
         self._tables = tables
         self._instance = self._opened()
-        self._passed: set[tuple[str, int]] = set()
+        self._checked: set[tuple[str, int]] = set()
         self._watch = QueryWatch(limits.timeout_s)
 
     def _opened(self) -> duckdb.DuckDBPyConnection:
@@ -175,7 +175,7 @@ class DuckDB(Engine):
         relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
         columns, types = relation.columns, [str(kind) for kind in relation.types]
         if len(statement.names) == len(columns):
-            columns = [given or own for given, own in zip(statement.names, columns, strict=True)]
+            columns = [name or column for name, column in zip(statement.names, columns, strict=True)]
         if any(_holds_json(kind) for kind in types):
             cells = (f"to_json(#{n})" if _holds_json(kind) else f"#{n}" for n, kind in enumerate(types, 1))
             relation = relation.project(", ".join(cells))
@@ -190,12 +190,12 @@ class DuckDB(Engine):
         return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
     def _check(self, connection: duckdb.DuckDBPyConnection, text: str, sources: list[str]) -> None:
-        if (text, len(sources)) in self._passed:
+        if (text, len(sources)) in self._checked:
             return
         sql_policy.check(connection, text, sources=sources, functions=self._functions)
-        if len(self._passed) >= REMEMBERED_QUERIES:
-            self._passed.clear()
-        self._passed.add((text, len(sources)))
+        if len(self._checked) >= REMEMBERED_QUERIES:
+            self._checked.clear()
+        self._checked.add((text, len(sources)))
 
 
 def _refused(error: duckdb.Error) -> TailraceError:

@@ -68,8 +68,8 @@ class Session(ABC):
 
     def integers(self, query: exp.Expr) -> npt.NDArray[np.int64]:
         """Return the one column of an answer of integers without nulls, of any number of rows."""
-        found: npt.NDArray[np.int64] = self.whole(rendered(query)).column(0).cast(pa.int64()).to_numpy()
-        return found
+        numbers: npt.NDArray[np.int64] = self.whole(rendered(query)).column(0).cast(pa.int64()).to_numpy()
+        return numbers
 
 
 class Engine(ABC):

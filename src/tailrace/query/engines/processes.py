@@ -112,8 +112,8 @@ class QueryProcesses(Engine):
         self.reference_data = reference_data
         self._spawner = spawner
         self._temporary = temporary
-        own = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
-        self._setup = ProcessSetup(tables, "", own, model_prices, geo_database)
+        process_limits = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
+        self._setup = ProcessSetup(tables, "", process_limits, model_prices, geo_database)
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
@@ -287,8 +287,8 @@ class QueryProcesses(Engine):
         return process
 
     def _release(self, process: QueryProcess) -> None:
-        kept = self.limits.memory_bytes // REUSE_SHARE
-        good = not process.killed and not process.exhausted and process.more_bytes < kept
+        reusable_bytes = self.limits.memory_bytes // REUSE_SHARE
+        good = not process.killed and not process.exhausted and process.more_bytes < reusable_bytes
         with self._lock:
             self._busy.discard(process)
             if good and not self._closed and process.resident_bytes():

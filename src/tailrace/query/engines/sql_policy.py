@@ -58,10 +58,8 @@ Names = frozenset[str]
 def functions(connection: duckdb.DuckDBPyConnection) -> Names:
     """Return the functions that a query may call: those of DuckDB that only compute."""
     kinds = ", ".join(f"'{kind}'" for kind in _FUNCTION_KINDS)
-    found = connection.execute(
-        f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ({kinds})"
-    )
-    names = {str(name).lower() for (name,) in found.fetchall()} | {"unnest"}
+    rows = connection.execute(f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ({kinds})")
+    names = {str(name).lower() for (name,) in rows.fetchall()} | {"unnest"}
     return frozenset(name for name in names if not _is_forbidden(name))
 
 
@@ -76,10 +74,10 @@ def check(connection: duckdb.DuckDBPyConnection, text: str, *, sources: Collecti
         raise QueryInvalid(f"SQL: {tree['error_message']}")
     if len(tree["statements"]) != 1:
         raise QueryInvalid(f"SQL: one statement is expected, {len(tree['statements'])} were sent")
-    _Walk(frozenset(sources), functions).walk(tree["statements"][0])
+    _SyntaxWalk(frozenset(sources), functions).walk(tree["statements"][0])
 
 
-class _Walk:
+class _SyntaxWalk:
     def __init__(self, sources: Names, functions: Names) -> None:
         self._sources = sources
         self._functions = functions
@@ -91,7 +89,7 @@ class _Walk:
         while self._waiting:
             node, visible, lambdas = self._waiting.pop()
             if isinstance(node, list):
-                self._waiting += [(each, visible, lambdas) for each in node]
+                self._waiting += [(child, visible, lambdas) for child in node]
             elif isinstance(node, dict):
                 self._node(node, visible, lambdas)
 
@@ -157,7 +155,7 @@ class _Walk:
             raise QueryInvalid(
                 f"SQL: there is no function {name[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
-        arguments = [each["expression"] for each in node["arguments"]]
+        arguments = [argument["expression"] for argument in node["arguments"]]
         if name in _FORMATTING and not _is_plain_format(arguments):
             raise QueryInvalid(f"SQL: the format of {name} must be a literal with widths below 1000")
         for size in _at(arguments, _SIZE_ARGUMENTS.get(name, ())):
