@@ -35,7 +35,7 @@ def test_a_batch_of_known_fields_is_shredded_without_a_look_at_single_events(mon
 
 
 @pytest.mark.parametrize("shape", ["array", "ndjson"])
-def test_a_good_body_is_cut_without_a_look_at_single_events(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+def test_a_valid_body_is_split_without_a_look_at_single_events(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     lines = batch(EVENTS).events
     body = lines if shape == "ndjson" else b"[" + lines[:-1].replace(b"\n", b",") + b"]"
 
@@ -43,7 +43,8 @@ def test_a_good_body_is_cut_without_a_look_at_single_events(monkeypatch: pytest.
         raise AssertionError("a single event was looked at")
 
     monkeypatch.setattr("tailrace.parsing.json.sanitize", fail)
-    monkeypatch.setattr("tailrace.parsing.json._is_event", fail)
+    for module in ("array", "malformed"):
+        monkeypatch.setattr(f"tailrace.parsing.{module}.is_event", fail)
 
     parsed = parse_json(body, times=TimeRule(), limits=Limits(), received_ns=RECEIVED_NS)
 
