@@ -71,7 +71,7 @@ class Page(Struct, frozen=True, eq=False):
 
     def read(self, run: Run) -> ReadRange:
         """Return what the query is to read for its page, no more than it needs; `run` asks the engine."""
-        looked_at, last_us, rows, partly = self._found(run)
+        looked_at, last_us, rows, partly = self._last_row(run)
         scan, after = self.scan.scanned, self.after
         if last_us is not None:
             scan = self._up_to(scan, last_us)
@@ -82,18 +82,18 @@ class Page(Struct, frozen=True, eq=False):
             limits[self.limit_layer] = replace(self.limit_layer.limit, by=self.keys, offset=self.skipped)
         return ReadRange(looked_at, rows, Reading({self.scan.hot_name: scan}, limits), partly)
 
-    def _found(self, run: Run) -> tuple[Scan, int | None, int | None, bool]:
+    def _last_row(self, run: Run) -> tuple[Scan, int | None, int | None, bool]:
         """Look for the last row of the page in ever more files.
 
         Return what was looked at, the time of that row where there is one, the rows that passed the filters where they
         were counted, and whether there may be others beyond.
         """
-        asked, after = self.scan.scanned, self.after
+        whole, after = self.scan.scanned, self.after
         if after is None and _rows_at_most(self.scan) <= self.limit:
-            return asked, None, None, False
-        looked_at, rows = asked, None
+            return whole, None, None, False
+        looked_at, rows = whole, None
         for step, bound_us in enumerate(self._steps()):
-            looked_at = asked if bound_us is None else self._up_to(asked, bound_us)
+            looked_at = whole if bound_us is None else self._up_to(whole, bound_us)
             if after is not None:
                 looked_at = self._from(looked_at, after.time_us)
             if bound_us is None and step > 0:
@@ -132,13 +132,13 @@ class Page(Struct, frozen=True, eq=False):
                 ends = [file.min_time_us for file in files]
                 beyond = list(accumulate(reversed(ends), min))[::-1]
             rows = 0
-            wanted = self.limit
+            enough = self.limit
             for number, file in enumerate(files[:-1]):
                 rows += file.rows
                 edge, nearest = edges[number], beyond[number + 1]
-                if rows >= wanted and (nearest < edge if self.descending else nearest > edge):
+                if rows >= enough and (nearest < edge if self.descending else nearest > edge):
                     yield edge
-                    wanted = rows * WIDEN
+                    enough = rows * WIDEN
         yield None
 
     def _last(self, run: Run, scan: Scan) -> tuple[int | None, int]:
@@ -154,12 +154,12 @@ class Page(Struct, frozen=True, eq=False):
         else:
             last = fn("list_max", fn("min", reference(time), count))
         cells = [_named(last, "last"), _named(exp.Count(this=exp.Star()), "rows")]
-        found = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
-        there: int = found["rows"][0].as_py()
-        if there < self.limit:
-            return None, there
-        last_us: int = found["last"].cast(pa.int64())[0].as_py()
-        return last_us, there
+        answer = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
+        count_there: int = answer["rows"][0].as_py()
+        if count_there < self.limit:
+            return None, count_there
+        last_us: int = answer["last"].cast(pa.int64())[0].as_py()
+        return last_us, count_there
 
     def _condition(self, after: Cursor) -> exp.Expr:
         """Rows at a place or beyond it, in terms of the dataset's own columns."""
@@ -167,7 +167,7 @@ class Page(Struct, frozen=True, eq=False):
         # From the other direction it is not known how many equal rows there are: none of them, or all.
         others = after.descending is not self.descending and not self.inclusive
         last = beyond if others else exp.LTE if self.descending else exp.GTE
-        time, system_time = (self.scan.definition(each) for each in (self.scan.event_time, self.scan.system_time))
+        time, system_time = (self.scan.definition(column) for column in (self.scan.event_time, self.scan.system_time))
         row_hash = self.scan.definition(self.scan.row_hash)
         last_key = last(this=row_hash, expression=_ubigint(after.hash))
         inner = _either(beyond, system_time, _time(after.system_time_us), last_key)
@@ -189,24 +189,24 @@ class UnitedPage(Struct, frozen=True, eq=False):
         """Return what the query is to read for its answer, no more than it needs, and the number of all rows that there
         are; `run` asks the engine.
         """
-        found = self._found(run)
-        rows = sum(each.rows for each in found.values())
-        times = np.concatenate([each.last_us for each in found.values()] or [np.zeros(0, np.int64)])
+        tallies = self._tallies(run)
+        rows = sum(member.rows for member in tallies.values())
+        times = np.concatenate([member.last_us for member in tallies.values()] or [np.zeros(0, np.int64)])
         scans: dict[str, Scan] = {}
-        there = set(found)
+        members = set(tallies)
         if rows > self.limit:
             nth = len(times) - self.limit if self.descending else self.limit - 1
             last_us = int(np.partition(times, nth)[nth])
             start_us, end_us = (last_us, None) if self.descending else (None, last_us + 1)
             scans = {scan.hot_name: scan.scanned.narrowed(start_us, end_us) for scan in self.scans}
-            there = {
+            members = {
                 n
-                for n, each in found.items()
-                if np.any(each.last_us >= last_us if self.descending else each.last_us <= last_us)
+                for n, member in tallies.items()
+                if np.any(member.last_us >= last_us if self.descending else member.last_us <= last_us)
             }
-        return Reading(scans, members={self.union: there}), rows
+        return Reading(scans, members={self.union: members}), rows
 
-    def _found(self, run: Run) -> Mapping[int, MemberRows]:
+    def _tallies(self, run: Run) -> Mapping[int, MemberRows]:
         known = self.union.tallies
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known
@@ -228,10 +228,10 @@ def page_of(
     layers, scan = _layers_of(relation)
     if not relation.events or not isinstance(scan, Dataset) or not _is_by_time(order, scan):
         return None
-    found = _limit_layer_of(layers, order, scan.event_time.id)
-    if found is None:
+    limited = _limit_layer_of(layers, order, scan.event_time.id)
+    if limited is None:
         return None
-    limit_layer, filtered = found
+    limit_layer, filtered = limited
     if limit_layer is not None and limit_layer.limit.count is not None:
         limit = min(limit, limit_layer.limit.count)
     if limit < 1:
@@ -246,8 +246,8 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
         return None
     if not _is_by(order, union.time.id):
         return None
-    found = _limit_layer_of(layers, order, union.time.id)
-    if found is None or any(map(_is_random, layers)):
+    limited = _limit_layer_of(layers, order, union.time.id)
+    if limited is None or any(map(_is_random, layers)):
         return None
     scans: list[Dataset] = []
     for member, time in zip(union.members, union.of_members(union.time.value.sql), strict=True):
@@ -257,7 +257,7 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
         if any(layer.limit.count is not None or _is_other(layer) or _is_random(layer) for layer in own):
             return None
         scans.append(scan)
-    limit_layer, filtered = found
+    limit_layer, filtered = limited
     if limit_layer is not None and limit_layer.limit.count is not None:
         limit = min(limit, limit_layer.limit.count)
     if limit < 1 or sum(map(_rows_at_most, scans)) <= limit:
