@@ -391,9 +391,6 @@ def _only(aggregate: exp.Expr, condition: exp.Expr) -> exp.Expr:
     return exp.Filter(this=aggregate, expression=exp.Where(this=condition))
 
 
-ARGUMENT_OF_EXTREME = ("arg_max", "arg_min")
-
-
 def predicate_of(value: Value) -> exp.Expr:
     if value.type not in (BOOL, DYNAMIC, NULL):
         raise AplError(f"the predicate is expected to be a condition, this is a {value.type.value}", kind="type")

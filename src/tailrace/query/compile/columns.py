@@ -8,7 +8,7 @@ from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.apl.walk import walk
 from tailrace.query.compile.compiler import Compiler
-from tailrace.query.compile.relation import Derived, Key, Layer, Relation, RelationColumn, RowLimit
+from tailrace.query.compile.relation import Derived, Key, Layer, Relation, RelationColumn, RowLimit, identifier
 from tailrace.query.values import DUCKDB_TYPES, DYNAMIC, NULL, Value, null_node
 from tailrace.query.wildcards import wildcard
 
@@ -37,7 +37,7 @@ def add_definition(compiler: Compiler, layer: Layer, value: Value | Derived, lik
     """Return a value of the layer that no name finds."""
     target = compiler.ids.fresh()
     definition = value if isinstance(value, Derived) else value.sql
-    layer.defines[target.args["this"].args["this"]] = definition
+    layer.defines[identifier(target)] = definition
     kind = value.type if isinstance(value, Value) else like.type if like is not None else DYNAMIC
     return Value(kind, target)
 

@@ -68,11 +68,13 @@ Calls = Callable[[tree.Call], Value | None]
 class Expressions:
     """Compiles expressions over one relation, to which columns may be added on the way."""
 
-    def __init__(self, compiler: Compiler, relation: Relation, calls: Calls | None = None) -> None:
+    def __init__(
+        self, compiler: Compiler, relation: Relation, calls: Calls | None = None, *, searching: str | None = None
+    ) -> None:
         self.compiler = compiler
         self.relation = relation
         self.calls = calls
-        self.searching: str | None = None  # "" or "_cs" inside of search
+        self._searching = searching  # inside of search what ends the names of its operators: "" or "_cs"
         self._context: Context | None = None
         self._added: Layer | None = None  # the last layer of columns that no name finds
 
@@ -272,7 +274,7 @@ class Expressions:
             operands.append(left.right)
             left = left.left
         operands.append(left)
-        if len(operands) > SHORT_CHAIN and self.searching is None:
+        if len(operands) > SHORT_CHAIN and self._searching is None:
             operands = as_lists(node.operator, operands)
         values = [self._operand(operand) for operand in reversed(operands)]
         while len(values) > 1:
@@ -281,7 +283,7 @@ class Expressions:
         return values[0]
 
     def _operand(self, node: tree.Expression) -> Value:
-        if self.searching is not None:
+        if self._searching is not None:
             return self.searched(node)
         value = self.value(node)
         if value.type not in (BOOL, DYNAMIC, NULL):
@@ -398,7 +400,7 @@ class Expressions:
     def _anywhere(self, pattern: str) -> Value:
         inner = pattern.strip("*")
         plain = not set(inner) & {"*", "?", SEPARATOR}
-        return self.any_of(lambda value: has_term(value, pattern, self.searching or ""), joined=plain)
+        return self.any_of(lambda value: has_term(value, pattern, self._searching or ""), joined=plain)
 
     def _searched_field(self, node: tree.Binary) -> Value:
         right = node.right
@@ -406,7 +408,7 @@ class Expressions:
             text = str(right.value)
             if text.strip("*") == "" and text:
                 return functions.call("isnotempty", [self.value(node.left)], self.context)
-            return has_term(self.value(node.left), text, self.searching or "")
+            return has_term(self.value(node.left), text, self._searching or "")
         raise AplError("after ':' a text in quotes is expected", right.at)
 
     # Sub-queries

@@ -101,7 +101,7 @@ def note_matched_rows(compiler: Compiler, groups: Groups, relation: Relation) ->
     """Let the answer carry how many events there were."""
     if relation.events and compiler.notes.matched is None and compiler.is_outermost:
         target = compiler.ids.fresh()
-        compiler.notes.matched = target.args["this"].args["this"]
+        compiler.notes.matched = identifier(target)
         total: exp.Expr = exp.Count(this=exp.Star())
         if groups.group:
             total = exp.Window(this=exp.Anonymous(this="sum", expressions=[total]))

@@ -17,6 +17,7 @@ from tailrace.query.compile.relation import (
     Layer,
     Relation,
     RelationColumn,
+    identifier,
     nothing,
     reference,
     references,
@@ -183,7 +184,7 @@ def _as_column(compiler: Compiler, layer: Layer, node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Column):
         return node
     target = compiler.ids.fresh()
-    layer.defines[target.args["this"].args["this"]] = node
+    layer.defines[identifier(target)] = node
     return target
 
 
@@ -226,7 +227,7 @@ def _first_of_each(compiler: Compiler, relation: Layer, keys: Sequence[exp.Expr]
     target = compiler.ids.fresh()
     order = exp.Order(expressions=[key.ordered() for key in relation.order]) if relation.order else None
     window = exp.Window(this=exp.Anonymous(this="row_number"), partition_by=list(keys), order=order)
-    numbered.defines[target.args["this"].args["this"]] = window
+    numbered.defines[identifier(target)] = window
     first = Layer(numbered)
     first.where.append(exp.EQ(this=target, expression=number_node(1)))
     return first

@@ -6,7 +6,7 @@ from tailrace.query.apl import tree
 from tailrace.query.compile.columns import add_definition, default_name, define, name_of
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.expressions import Expressions
-from tailrace.query.compile.relation import Empty, Layer, Relation
+from tailrace.query.compile.relation import Empty, Layer, Relation, identifier
 from tailrace.query.functions import converted
 from tailrace.query.values import (
     DYNAMIC,
@@ -53,14 +53,14 @@ def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -
     targets = []
     for _, _, lists, _ in columns:
         target = compiler.ids.fresh()
-        lists_layer.defines[target.args["this"].args["this"]] = lists
+        lists_layer.defines[identifier(target)] = lists
         targets.append(target)
     rows = Layer(lists_layer)
     rows.scan = None
     elements = []
     for target in targets:
         element = compiler.ids.fresh()
-        name = element.args["this"].args["this"]
+        name = identifier(element)
         rows.defines[name] = exp.Anonymous(this="unnest", expressions=[target])
         rows.always.add(name)
         elements.append(element)

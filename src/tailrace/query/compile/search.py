@@ -15,8 +15,7 @@ SOURCE = "$table"  # the column that says from which dataset a row of a search i
 
 
 def search(compiler: Compiler, relation: Relation, operator: tree.Search) -> Relation:
-    expressions = Expressions(compiler, relation)
-    expressions.searching = "_cs" if operator.case_sensitive else ""
+    expressions = Expressions(compiler, relation, searching="_cs" if operator.case_sensitive else "")
     predicate = expressions.searched(operator.predicate)
     if predicate.constant is True:
         return expressions.relation
