@@ -16,13 +16,13 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
     "apl": set(),
     "wildcards": set(),
     "values": {"apl"},
-    "functions": {"apl", "wildcards", "values"},
+    "settings": set(),
+    "functions": {"apl", "wildcards", "values", "settings"},
     "fields": {"values"},
     "arrow_json": set(),
     "sources": {"fields"},
     "sql": {"fields", "sources"},
     "compile": {"apl", "wildcards", "values", "functions", "fields", "sources"},
-    "settings": set(),
     "engines": {"settings", "arrow_json", "values", "functions", "fields", "sources", "sql"},
 }
 

@@ -33,11 +33,11 @@ def reference_data_of(settings: Settings) -> ReferenceData:
     model_prices = geo_database = ReferenceData()
     wrong = []
     try:
-        model_prices = read_reference_data(model_prices=settings.reference.model_prices)
+        model_prices = read_reference_data(replace(settings.reference, geo_database=""))
     except UnusableFile as error:
         wrong.append(f"setting model_prices: {error}")
     try:
-        geo_database = read_reference_data(geo_database=settings.reference.geo_database)
+        geo_database = read_reference_data(replace(settings.reference, model_prices=""))
     except UnusableFile as error:
         wrong.append(f"setting geo_database: {error}")
     if wrong:
@@ -62,8 +62,7 @@ def query_engine(
         data / TEMPORARY_DIRECTORY,
         limits,
         reference_data,
-        model_prices=settings.reference.model_prices,
-        geo_database=settings.reference.geo_database,
+        settings.reference,
     )
 
 

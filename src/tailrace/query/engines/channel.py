@@ -11,7 +11,7 @@ from tailrace.lake.snapshot import TableRoot
 from tailrace.query.engines.arrow_stream import deserialized, serialized
 from tailrace.query.engines.engine import Statement
 from tailrace.query.engines.shared_memory import SharedRows
-from tailrace.query.settings import QueryLimits
+from tailrace.query.settings import QueryLimits, ReferenceFiles
 
 _HEADER = struct.Struct("<QQ")  # bytes of the message, bytes of the table behind it
 
@@ -22,8 +22,7 @@ class ProcessSetup(Struct, frozen=True):
     tables: TableRoot
     temporary: str
     limits: QueryLimits
-    model_prices: str
-    geo_database: str
+    reference_files: ReferenceFiles
 
 
 class AnswerStatement(Struct, frozen=True, tag=True):

@@ -43,7 +43,7 @@ from tailrace.query.engines.interrupt import Interrupt, QueryWatch
 from tailrace.query.engines.shared_memory import SharedMemory
 from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import ReferenceData
-from tailrace.query.settings import QueryLimits
+from tailrace.query.settings import QueryLimits, ReferenceFiles
 
 RETRY_AFTER_S = 5
 REUSE_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
@@ -104,16 +104,14 @@ class QueryProcesses(Engine):
         temporary: Path,
         limits: QueryLimits,
         reference_data: ReferenceData = ReferenceData(),
-        *,
-        model_prices: str = "",
-        geo_database: str = "",
+        reference_files: ReferenceFiles = ReferenceFiles(),
     ) -> None:
         self.limits = limits
         self.reference_data = reference_data
         self._spawner = spawner
         self._temporary = temporary
         process_limits = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
-        self._setup = ProcessSetup(tables, "", process_limits, model_prices, geo_database)
+        self._setup = ProcessSetup(tables, "", process_limits, reference_files)
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()

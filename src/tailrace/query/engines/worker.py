@@ -33,7 +33,7 @@ def work(connection: socket.socket, shared: int, setup: ProcessSetup) -> None:
     """Answer until the other end is gone."""
     channel = Channel(connection)
     reader = SharedReader(shared)
-    reference_data = read_reference_data(setup.model_prices, setup.geo_database)
+    reference_data = read_reference_data(setup.reference_files)
     engine = DuckDB(setup.tables, Path(setup.temporary), setup.limits, reference_data)
     _confine(setup.limits.memory_bytes + SPARE_BYTES)
     channel.send(Done())

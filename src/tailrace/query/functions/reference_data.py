@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tailrace.query.functions.geo import Lookup, UnusableFile, open_database
 from tailrace.query.functions.table import Price
+from tailrace.query.settings import ReferenceFiles
 
 
 class ReferenceData(Struct, frozen=True):
@@ -18,11 +19,11 @@ class ReferenceData(Struct, frozen=True):
     geo_database: Lookup | None = None  # of IP addresses
 
 
-def read_reference_data(model_prices: str = "", geo_database: str = "") -> ReferenceData:
-    """Return what the files at these paths have, if any. Raise UnusableFile for a file that cannot be used."""
+def read_reference_data(files: ReferenceFiles) -> ReferenceData:
+    """Return what the files have, if any. Raise UnusableFile for a file that cannot be used."""
     return ReferenceData(
-        model_prices=read_prices(Path(model_prices)) if model_prices else {},
-        geo_database=open_database(Path(geo_database)) if geo_database else None,
+        model_prices=read_prices(Path(files.model_prices)) if files.model_prices else {},
+        geo_database=open_database(Path(files.geo_database)) if files.geo_database else None,
     )
 
 
