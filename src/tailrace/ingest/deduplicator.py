@@ -58,14 +58,15 @@ class Deduplicator:
         Raise what `ingest` raises, or a query.
         """
         known = await self._known_ids(dataset, generation, received_ns - window_ns)
-        batch_ids = {each for each in ids if each}
+        batch_ids = {event_id for event_id in ids if event_id}
         while not known.in_flight.keys().isdisjoint(batch_ids):
-            await asyncio.wait([known.in_flight[each] for each in batch_ids & known.in_flight.keys()])
+            await asyncio.wait([known.in_flight[event_id] for event_id in batch_ids & known.in_flight.keys()])
         oldest_ns = received_ns - window_ns
         _evict_older(known, oldest_ns)
         stored = set()
         if not known.received_ns.keys().isdisjoint(batch_ids):
-            stored = {each for each in batch_ids & known.received_ns.keys() if known.received_ns[each] >= oldest_ns}
+            repeated = batch_ids & known.received_ns.keys()
+            stored = {event_id for event_id in repeated if known.received_ns[event_id] >= oldest_ns}
         new_ids = batch_ids - stored
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         known.in_flight.update(dict.fromkeys(new_ids, done))
@@ -98,16 +99,16 @@ class Deduplicator:
             unstored = new_ids
             if new_ids and known.since_ns > oldest_ns:
                 rows = await self._read(dataset, oldest_ns, new_ids)
-                unstored = new_ids - {each.value for each in rows if each.received_ns >= oldest_ns}
+                unstored = new_ids - {row.value for row in rows if row.received_ns >= oldest_ns}
             receipt = await ingest(_select(parsed, ids, unstored))
-            for each in unstored & known.received_ns.keys():
-                del known.received_ns[each]  # it is inserted at the end again
+            for event_id in unstored & known.received_ns.keys():
+                del known.received_ns[event_id]  # it is inserted at the end again
             known.received_ns.update(dict.fromkeys(unstored, received_ns))
             self._evict(known)
             return receipt
         finally:
-            for each in new_ids:
-                del known.in_flight[each]
+            for event_id in new_ids:
+                del known.in_flight[event_id]
             done.set_result(None)
 
     async def _known_ids(self, dataset: str, generation: int, oldest_ns: int) -> _KnownIds:
@@ -139,7 +140,7 @@ class Deduplicator:
 
 
 def _by_id(rows: Sequence[StoredValue]) -> dict[str, int]:
-    return {each.value: each.received_ns for each in rows}
+    return {row.value: row.received_ns for row in rows}
 
 
 def _evict_older(known: _KnownIds, oldest_ns: int) -> None:
@@ -156,10 +157,10 @@ def _select(parsed: ParsedBatch, ids: Sequence[str | None], new: set[str]) -> Pa
         return parsed
     left = set(new)
     positions = []
-    for position, each in enumerate(ids):
-        if not each or each in left:
+    for position, event_id in enumerate(ids):
+        if not event_id or event_id in left:
             positions.append(position)
-            left.discard(each or "")
+            left.discard(event_id or "")
     lines = parsed.events.split(b"\n")
     events = b"".join(lines[position] + b"\n" for position in positions)
     return ParsedBatch(

@@ -129,16 +129,16 @@ class UpsertStore:
         dataset.worker = None
 
     async def _store(self, dataset: _UpsertDataset, group: list[_UpsertRequest]) -> None:
-        wanted = {upsert.id for request in group for upsert in request.upserts}
+        ids = {upsert.id for request in group for upsert in request.upserts}
         states: dict[str, CurrentState] = {}
         sizes: dict[str, int] = {}
-        for each in wanted:
-            if (cached := self._cache.get((*_key(dataset), each))) is not None:
-                states[each], sizes[each] = cached
-        if missing := wanted - states.keys():
+        for state_id in ids:
+            if (cached := self._cache.get((*_key(dataset), state_id))) is not None:
+                states[state_id], sizes[state_id] = cached
+        if missing := ids - states.keys():
             stored = await self._read(dataset.name, missing)
             states |= stored
-            sizes |= {each: sum(map(len, state.members.values())) for each, state in stored.items()}
+            sizes |= {state_id: sum(map(len, state.members.values())) for state_id, state in stored.items()}
         changed: dict[str, bytes] = {}
         # In parts: a large state that is changed many times is much work for a small request.
         for part, size in _slices(group, sizes):
@@ -152,11 +152,11 @@ class UpsertStore:
             await group[-1].ingest(ParsedBatch(events, times, len(changed), len(events)))
         except BaseException:
             # Whether they were stored is not known: the next request reads them from the dataset.
-            for each in changed:
-                self._evict((*_key(dataset), each))
+            for state_id in changed:
+                self._evict((*_key(dataset), state_id))
             raise
-        for each, line in changed.items():
-            self._cache_state((*_key(dataset), each), states[each], len(line))
+        for state_id, line in changed.items():
+            self._cache_state((*_key(dataset), state_id), states[state_id], len(line))
 
     def _cache_state(self, key: tuple[str, int, str], state: CurrentState, size: int) -> None:
         size += STATE_OVERHEAD_BYTES
