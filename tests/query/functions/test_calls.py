@@ -11,7 +11,7 @@ from query.functions.conftest import Ask
 from query.functions.kit import evaluate
 
 from tailrace.query.functions import CallInvalid, Context, Price, call, register
-from tailrace.query.functions.geo import UnusableFile, open_database, place, with_database
+from tailrace.query.functions.geo import UnusableFile, location, open_database, with_database
 from tailrace.query.functions.rounding import bin_auto_ns
 from tailrace.query.values import DYNAMIC, LONG, STRING, Value, literal, null
 
@@ -329,8 +329,8 @@ PLACE = {
 
 
 def test_a_place_of_a_record() -> None:
-    assert place(RECORD) == PLACE
-    assert place({}) == {**dict.fromkeys(PLACE, ""), "latitude": None, "longitude": None}
+    assert location(RECORD) == PLACE
+    assert location({}) == {**dict.fromkeys(PLACE, ""), "latitude": None, "longitude": None}
 
 
 def test_addresses_are_looked_up_in_a_database_file(tmp_path: Path) -> None:

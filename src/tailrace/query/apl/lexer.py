@@ -21,7 +21,7 @@ class Token(NamedTuple):
     end: int
 
     @property
-    def shown(self) -> str:
+    def in_message(self) -> str:
         """For a message."""
         if self.kind == END:
             return "the end of the query"

@@ -155,7 +155,7 @@ class Parser:
 
     def fail(self, expected: str) -> NoReturn:
         meant = ": to compare, write '=='" if self.is_symbol("=") else ""
-        raise AplError(f"met {self.here.shown}, expected {expected}{meant}", self.here.at)
+        raise AplError(f"met {self.here.in_message}, expected {expected}{meant}", self.here.at)
 
     def is_symbol(self, symbol: str) -> bool:
         return self.here.kind == OPERATOR and self.here.text == symbol
@@ -713,7 +713,7 @@ class Parser:
             return
         several = list(value.items()) if isinstance(value, dict) else [(None, each) for each in value or ()]
         if name is not None or not several or not all(isinstance(each, str) for _, each in several):
-            raise AplError(f"met {token.shown}, expected a regular expression as a string", token.at)
+            raise AplError(f"met {token.in_message}, expected a regular expression as a string", token.at)
         for label, each in several:
             yield Labelled(token.at, label, each)
 
@@ -1094,7 +1094,7 @@ class Parser:
             if closing == "}":
                 key = self.next()
                 if key.kind not in (STRING, NAME):
-                    raise AplError(f"met {key.shown}, expected a key in quotes", key.at)
+                    raise AplError(f"met {key.in_message}, expected a key in quotes", key.at)
                 items.append(Constant(key.at, "string", key.value if key.kind == STRING else key.text))
                 self.symbol(":")
             items.append(self._packed())
@@ -1149,7 +1149,7 @@ class Parser:
             while not self.is_symbol("}"):
                 key = self.next()
                 if key.kind not in (STRING, NAME):
-                    raise AplError(f"met {key.shown}, expected a key in quotes", key.at)
+                    raise AplError(f"met {key.in_message}, expected a key in quotes", key.at)
                 self.symbol(":")
                 pairs[key.value if key.kind == STRING else key.text] = self._json()
                 if not self.take_symbol(","):

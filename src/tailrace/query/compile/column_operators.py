@@ -31,7 +31,7 @@ from tailrace.query.values import (
     number_node,
     one_of,
     text_node,
-    unified,
+    unify,
 )
 
 
@@ -63,7 +63,7 @@ def _valid_or_old(expressions: Expressions, name: str, value: Value) -> Value:
     """Return the new value where it is valid, else what the column had."""
     column = expressions.relation.find(name)
     old = column.value if column is not None else Value(value.type, exp.null())
-    kind, (new, before) = unified([value, old] if column is not None else [value, value])
+    kind, (new, before) = unify([value, old] if column is not None else [value, value])
     if column is None:
         return Value(kind, case((_is_valid(value), new.sql)))
     return Value(kind, case((_is_valid(value), new.sql), otherwise=before.sql))

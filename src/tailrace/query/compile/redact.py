@@ -10,7 +10,7 @@ from tailrace.query.compile.expressions import Expressions
 from tailrace.query.compile.redaction import Replacement, redacted
 from tailrace.query.compile.regex_parts import MAX_PARTS
 from tailrace.query.compile.relation import Layer, Relation
-from tailrace.query.functions.regexes import fault, groups
+from tailrace.query.functions.regexes import count_groups, regex_error
 from tailrace.query.values import (
     DYNAMIC,
     STRING,
@@ -32,10 +32,10 @@ from tailrace.query.values import (
 def redact(compiler: Compiler, relation: Relation, operator: tree.Redact) -> Relation:
     """Return the matches of regular expressions replaced, in the texts of the columns named, or else of all."""
     for regex in operator.regexes:
-        problem = fault(regex.pattern)
+        problem = regex_error(regex.pattern)
         if problem is not None:
             raise AplError(f"{regex.pattern!r} is not a regular expression (RE2): {problem}", regex.at)
-        if operator.groups and groups(regex.pattern) > MAX_PARTS:
+        if operator.groups and count_groups(regex.pattern) > MAX_PARTS:
             raise AplError(f"a regular expression with more than {MAX_PARTS} groups, the limit", regex.at, kind="limit")
     expressions = Expressions(compiler, relation)
     if operator.on is None:

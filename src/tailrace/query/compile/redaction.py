@@ -5,7 +5,7 @@ from collections.abc import Callable
 import sqlglot.expressions as exp
 
 from tailrace.query.compile.regex_parts import MAX_PARTS, spelled
-from tailrace.query.functions.regexes import groups
+from tailrace.query.functions.regexes import count_groups
 from tailrace.query.values import (
     bind,
     case,
@@ -32,7 +32,7 @@ def redacted(text: exp.Expr, pattern: str, replacement: Replacement, *, only_gro
         marks = "".join(f"{_CUT}\\{n}{_CUT}" if is_group else f"\\{n}" for n, is_group in enumerate(are_groups, 1))
         replaced = _in_parts(replacement)
     else:
-        count = min(groups(pattern), MAX_PARTS) if only_groups else 0
+        count = min(count_groups(pattern), MAX_PARTS) if only_groups else 0
         marks = "".join(["\\0", *(f"{_CUT}\\{n}" for n in range(1, count + 1))])
         replaced = _in_groups(replacement, count) if count else replacement
 

@@ -2,7 +2,7 @@
 
 import re
 
-from tailrace.query.functions.regexes import fault, groups
+from tailrace.query.functions.regexes import count_groups, regex_error
 
 MAX_PARTS = 9  # of a regex, as a replacement of RE2 names no more groups
 
@@ -43,7 +43,7 @@ def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
             if depth:
                 continue
             if not captures:
-                if groups(group):
+                if count_groups(group):
                     return None
                 between, group = between + group, ""
                 continue
@@ -60,5 +60,5 @@ def spelled(regex: str) -> tuple[str, tuple[bool, ...]] | None:
         spelling.append(f"({between})")
         kinds.append(False)
     spelled_out = "".join(spelling)
-    usable = True in kinds and len(kinds) <= MAX_PARTS and fault(spelled_out) is None
+    usable = True in kinds and len(kinds) <= MAX_PARTS and regex_error(spelled_out) is None
     return (spelled_out, tuple(kinds)) if usable else None

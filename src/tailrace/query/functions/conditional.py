@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.table import CallInvalid, Context, table
-from tailrace.query.values import DYNAMIC, Value, as_bool, case, choose_parts, unified
+from tailrace.query.values import DYNAMIC, Value, as_bool, case, choose_parts, unify
 
 FUNCTIONS, _add = table("conditional")
 
@@ -13,7 +13,7 @@ FUNCTIONS, _add = table("conditional")
 def _case(context: Context, *arguments: Value) -> Value:
     if len(arguments) % 2 == 0:
         raise CallInvalid("case() takes pairs of a condition and a result, and a last result for all other rows")
-    kind, results = unified([*arguments[1::2], arguments[-1]])
+    kind, results = unify([*arguments[1::2], arguments[-1]])
     conditions = [as_bool(each).sql for each in arguments[:-1:2]]
 
     def chosen(found: Sequence[exp.Expr]) -> exp.Expr:

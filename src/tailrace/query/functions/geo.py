@@ -13,7 +13,7 @@ class UnusableFile(Exception):
     """A file of reference data is not what its setting says; the message tells why."""
 
 
-Lookup = Callable[[str], dict[str, Any] | None]
+AddressLookup = Callable[[str], dict[str, Any] | None]
 
 
 def _no_database(address: str) -> None:
@@ -24,12 +24,12 @@ GEO = Udf("apl_geo", (STRING,), DYNAMIC, _no_database)
 """Is registered only with a database."""
 
 
-def with_database(lookup: Lookup) -> Udf:
+def with_database(lookup: AddressLookup) -> Udf:
     """Return the function over a database."""
     return Udf(GEO.name, GEO.parameters, GEO.result, lookup)
 
 
-def open_database(path: Path) -> Lookup:
+def open_database(path: Path) -> AddressLookup:
     """Look up addresses in a file, which is held in memory; thread-safe.
 
     Raise UnusableFile where the package `maxminddb` is not installed or the file is no such database.
@@ -47,24 +47,24 @@ def open_database(path: Path) -> Lookup:
 
     def lookup(address: str) -> dict[str, Any] | None:
         record = reader.get(ipaddress.ip_address(address.strip()))
-        return place(record) if isinstance(record, dict) else None
+        return location(record) if isinstance(record, dict) else None
 
     return lookup
 
 
-def place(record: dict[str, Any]) -> dict[str, Any]:
+def location(record: dict[str, Any]) -> dict[str, Any]:
     """Return what APL shows of a record of the City or Country databases."""
     country = record.get("country") or record.get("registered_country") or {}
     states = record.get("subdivisions") or [{}]
-    location = record.get("location") or {}
+    coordinates = record.get("location") or {}
     return {
         "country": _english(country),
         "state": _english(states[0]),
         "city": _english(record.get("city") or {}),
-        "latitude": location.get("latitude"),
-        "longitude": location.get("longitude"),
+        "latitude": coordinates.get("latitude"),
+        "longitude": coordinates.get("longitude"),
         "country_iso": country.get("iso_code", ""),
-        "time_zone": location.get("time_zone", ""),
+        "time_zone": coordinates.get("time_zone", ""),
     }
 
 

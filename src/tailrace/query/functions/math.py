@@ -48,7 +48,7 @@ from tailrace.query.values import (
     parts_of,
     real,
     try_cast,
-    unified,
+    unify,
 )
 
 FUNCTIONS, _add = table("math")
@@ -127,7 +127,7 @@ def _is_whole(value: exp.Expr) -> exp.Expr:
 
 def _extreme(name: str, function: str) -> Callable[..., Value]:
     def build(context: Context, *arguments: Value) -> Value:
-        kind, values = unified(arguments)
+        kind, values = unify(arguments)
         if kind is DYNAMIC:
             return _extreme_of_kinds(function, arguments)
         if kind is NULL:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tailrace.query.functions.geo import Lookup, UnusableFile, open_database
+from tailrace.query.functions.geo import AddressLookup, UnusableFile, open_database
 from tailrace.query.functions.table import Price
 from tailrace.query.settings import ReferenceFiles
 
@@ -16,7 +16,7 @@ class ReferenceData(Struct, frozen=True):
     """Both are optional: functions that need what is missing answer null."""
 
     model_prices: Mapping[str, Price] = {}  # by name of the model
-    geo_database: Lookup | None = None  # of IP addresses
+    geo_database: AddressLookup | None = None  # of IP addresses
 
 
 def read_reference_data(files: ReferenceFiles) -> ReferenceData:

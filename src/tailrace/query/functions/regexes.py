@@ -20,20 +20,20 @@ def with_regex(value: Value, where: str, index: int | None, body: Callable[[exp.
     none.
     """
     if value.is_constant:
-        return body(text_node(checked(value, where, index)))
+        return body(text_node(checked_regex(value, where, index)))
     return opaque(as_text(value).sql, lambda regex: attempt(body(regex)))
 
 
-def checked(value: Value, where: str, index: int | None) -> str:
+def checked_regex(value: Value, where: str, index: int | None) -> str:
     """Return the text of a literal. Raise CallInvalid for one that is no regex."""
     regex = value.constant if isinstance(value.constant, str) else ""
-    problem = fault(regex)
+    problem = regex_error(regex)
     if problem is not None:
         raise CallInvalid(f"{where}: {regex!r} is not a regular expression (RE2): {problem}", index)
     return regex
 
 
-def fault(regex: str) -> str | None:
+def regex_error(regex: str) -> str | None:
     """Return what RE2 has against a regex; None for a good one."""
     try:
         pc.match_substring_regex(pa.array([""]), pattern=regex)
@@ -42,7 +42,7 @@ def fault(regex: str) -> str | None:
     return None
 
 
-def rewrite_fault(regex: str, rewrite: str) -> str | None:
+def rewrite_error(regex: str, rewrite: str) -> str | None:
     """Return what RE2 has against a replacement for a good regex, such as a group that there is not; None for a good
     one.
     """
@@ -56,13 +56,13 @@ def rewrite_fault(regex: str, rewrite: str) -> str | None:
 _PLACEHOLDER = re.compile(r"\$(?:(\$)|([0-9])|\{([0-9])\})")
 
 
-def rewrite_of(rewrite: str) -> str:
+def to_re2_rewrite(rewrite: str) -> str:
     """Return a replacement as RE2 writes it: `$1` or `${1}` is what the first group holds, `$0` the whole match, `$$` a
     dollar sign; RE2's own `\\1` stays."""
     return _PLACEHOLDER.sub(lambda found: "$" if found[1] else f"\\{found[2] or found[3]}", rewrite)
 
 
-def groups(regex: str) -> int:
+def count_groups(regex: str) -> int:
     """How many groups a regex has that capture."""
     count, n, in_class = 0, 0, False
     while n < len(regex):
@@ -85,7 +85,7 @@ def groups(regex: str) -> int:
     return count
 
 
-def joined(*parts: str | exp.Expr) -> exp.Expr:
+def concat(*parts: str | exp.Expr) -> exp.Expr:
     """Texts in one, a literal where all are: DuckDB compiles a regex that is no literal for each row again."""
     nodes = [text_node(part) if isinstance(part, str) else part for part in parts]
     if all(isinstance(node, exp.Literal) for node in nodes):
@@ -93,6 +93,6 @@ def joined(*parts: str | exp.Expr) -> exp.Expr:
     return fn("concat", *nodes)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a regex that matches just this text."""
     return "".join("\\" + character if character in _SPECIAL else character for character in text)

@@ -143,9 +143,9 @@ def invoke(function: Function, arguments: Sequence[Value], context: Context) -> 
     given: list[Value | None] = []
     for index, parameter in enumerate(function.parameters):
         if parameter.many:
-            given += [_fitted(function, parameter, each, n) for n, each in enumerate(arguments[index:], index)]
+            given += [_coerce_argument(function, parameter, each, n) for n, each in enumerate(arguments[index:], index)]
         elif index < len(arguments):
-            given.append(_fitted(function, parameter, arguments[index], index))
+            given.append(_coerce_argument(function, parameter, arguments[index], index))
         else:
             given.append(None)
     number = next((n for n, each in enumerate(function.parameters) if each.kind == "number"), len(given))
@@ -167,7 +167,7 @@ def _check_count(function: Function, count: int) -> None:
         raise CallInvalid(f"{function.name}() takes {expected} {noun}, not {count}: {function.signature}")
 
 
-def _fitted(function: Function, parameter: Parameter, value: Value, index: int) -> Value:
+def _coerce_argument(function: Function, parameter: Parameter, value: Value, index: int) -> Value:
     kind = parameter.kind
     if kind == "any":
         return value

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlglot.expressions as exp
 
-from tailrace.query.functions.regexes import escaped
+from tailrace.query.functions.regexes import escape
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import BOOL, STRING, bind, case, fn, text_node
 
@@ -25,14 +25,14 @@ def term_pattern(term: str, *, starts: bool, ends: bool, outside: str = OUTSIDE)
     """
     before = f"(?:^|{outside})" if starts and term[:1].isalnum() else ""
     after = f"(?:$|{outside})" if ends and term[-1:].isalnum() else ""
-    return f"{before}{escaped(term)}{after}"
+    return f"{before}{escape(term)}{after}"
 
 
 def patterns_of_any(terms: Sequence[str]) -> Iterator[str]:
     """Regexes of which one matches where any of the terms is in the text."""
     alike: dict[tuple[bool, bool], list[str]] = {}
     for term in terms:
-        alike.setdefault((term[0].isalnum(), term[-1].isalnum()), []).append(escaped(term))
+        alike.setdefault((term[0].isalnum(), term[-1].isalnum()), []).append(escape(term))
     for (starts, ends), patterns in alike.items():
         before = f"(?:^|{OUTSIDE})" if starts else ""
         after = f"(?:$|{OUTSIDE})" if ends else ""
@@ -62,7 +62,7 @@ def term_in(text: exp.Expr, term: str, *, starts: bool, ends: bool, cased: bool)
         # The search for a part is many times faster than a regex, and a regex of ASCII alone is compiled in no time.
         part = text_node(term if cased else term.lower())
         possible = fn("contains", text if cased else fn("lower", text), part)
-        if term_pattern(term, starts=starts, ends=ends) == escaped(term):
+        if term_pattern(term, starts=starts, ends=ends) == escape(term):
             return case((possible, matches(text, OUTSIDE)), otherwise=exp.false())
         sides = f"{'s' if starts else ''}{'e' if ends else ''}{'c' if cased else ''}"
         exactly = fn(has_term.name, text, text_node(term), text_node(sides))

@@ -140,7 +140,7 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
     for column in COLUMN_UDFS.values():
         instance.create_function(
             column.name,
-            _counted(_joined(column.columns), len(column.parameters)),
+            _with_parameters(_over_whole_arrays(column.columns), len(column.parameters)),
             list(column.parameters),
             column.result,
             type=PythonUDFType.ARROW,
@@ -193,7 +193,7 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
             array = pa.concat_arrays(arrays)
         return array if len(array) == size else array.take(indices)
 
-    return _counted(run, len(function.parameters))
+    return _with_parameters(run, len(function.parameters))
 
 
 def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], pa.Array]:
@@ -222,10 +222,10 @@ def _results(function: Udf, varying: list[int], cells: list[list[Any]], constant
             cell = next(fixed)
             columns.append([from_json(cell) if kind is DYNAMIC and cell is not None else cell] * size)
     if function.nulls or not any(None in column for column in columns):
-        return _computed(function, columns, size)
+        return _compute_rows(function, columns, size)
     results = [function.otherwise] * size
     present = [n for n, row in enumerate(zip(*columns, strict=True)) if None not in row]
-    computed = _computed(function, [[column[n] for n in present] for column in columns], len(present))
+    computed = _compute_rows(function, [[column[n] for n in present] for column in columns], len(present))
     for n, result in zip(present, computed, strict=True):
         results[n] = result
     return results
@@ -238,7 +238,7 @@ def _decoded(texts: list[str | None]) -> list[Any]:
         return [None if text is None else from_json(text) for text in texts]
 
 
-def _computed(function: Udf, columns: list[list[Any]], size: int) -> list[Any]:
+def _compute_rows(function: Udf, columns: list[list[Any]], size: int) -> list[Any]:
     if function.rows is not None and size:
         try:
             return function.rows(*columns)
@@ -265,7 +265,7 @@ def _as_arrow(function: Udf, results: list[Any]) -> pa.Array:
             return _json_array(results)
         return pa.array(results, _ARROW[kind])
     except (*FAILURES, pa.ArrowException):
-        return pa.array([_fitting(function, result) for result in results], _ARROW[kind])
+        return pa.array([_fit_or_default(function, result) for result in results], _ARROW[kind])
 
 
 def _json_array(values: list[Any]) -> pa.Array:
@@ -284,15 +284,15 @@ def _json_array(values: list[Any]) -> pa.Array:
     )
 
 
-def _fitting(function: Udf, result: Any) -> Any:
+def _fit_or_default(function: Udf, result: Any) -> Any:
     """Return a result as the function's type; null where it does not fit into it."""
     try:
-        return _fitted(result, function.result, returns_json=function.returns_json)
+        return _fit(result, function.result, returns_json=function.returns_json)
     except FAILURES:
-        return _fitted(function.otherwise, function.result, returns_json=function.returns_json)
+        return _fit(function.otherwise, function.result, returns_json=function.returns_json)
 
 
-def _fitted(value: Any, kind: Type, *, returns_json: bool) -> Any:
+def _fit(value: Any, kind: Type, *, returns_json: bool) -> Any:
     if value is None or (kind is DYNAMIC and returns_json):
         return value
     if kind is DYNAMIC:
@@ -308,7 +308,7 @@ def _fitted(value: Any, kind: Type, *, returns_json: bool) -> Any:
     return value
 
 
-def _joined(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+def _over_whole_arrays(columns: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
     def run(*arguments: pa.ChunkedArray) -> pa.Array:
         return columns(*(_one_array(argument) for argument in arguments))
 
@@ -319,7 +319,7 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _counted(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array]:
+def _with_parameters(run: Callable[..., pa.Array], count: int) -> Callable[..., pa.Array]:
     """Return the function with so many parameters, as DuckDB counts them."""
     parameters = [inspect.Parameter(f"a{n}", inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in range(count)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

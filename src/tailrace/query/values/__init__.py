@@ -26,7 +26,7 @@ from tailrace.query.values.conversions import (
     as_timespan,
     coerce,
     datetime_from_us,
-    unified,
+    unify,
 )
 from tailrace.query.values.dynamics import (
     array,
@@ -212,7 +212,7 @@ __all__ = [
     "timespan_text",
     "to_json",
     "try_cast",
-    "unified",
+    "unify",
     "unpack_struct",
     "value_is_null",
     "whole_of_json",

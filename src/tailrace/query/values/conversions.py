@@ -142,7 +142,7 @@ def coerce(value: Value, kind: Type) -> Value:
     return _COERCIONS[kind](value) if kind is not NULL else value
 
 
-def unified(values: Sequence[Value]) -> tuple[Type, list[Value]]:
+def unify(values: Sequence[Value]) -> tuple[Type, list[Value]]:
     """Values that take each other's place, as the branches of iff() do, as values of one type."""
     kinds = {value.type for value in values} - {NULL}
     if not kinds:

@@ -19,7 +19,7 @@ from tailrace.query.values import (
     nan_as_null,
     not_,
     text_node,
-    unified,
+    unify,
 )
 
 FUNCTIONS, _add = table("string")
@@ -35,7 +35,7 @@ def _is_empty(value: Value) -> exp.Expr:
 
 
 def _coalesce(context: Context, *arguments: Value) -> Value:
-    kind, values = unified(arguments)
+    kind, values = unify(arguments)
     if kind is STRING:
         filled = [fn("nullif", each.sql, text_node("")) for each in values[:-1]]
     elif kind is DYNAMIC:

@@ -31,19 +31,19 @@ FUNCTIONS, _add = table("string")
 
 @udf("apl_rewrite", [STRING], STRING)
 def _rewrite_udf(rewrite: str) -> str:
-    return regexes.rewrite_of(rewrite)
+    return regexes.to_re2_rewrite(rewrite)
 
 
 def _replace_regex(context: Context, regex: Value, rewrite: Value, text: Value) -> Value:
     given = rewrite.constant
-    known = literal(regexes.rewrite_of(given)) if isinstance(given, str) else _rewrite_udf(rewrite)
+    known = literal(regexes.to_re2_rewrite(given)) if isinstance(given, str) else _rewrite_udf(rewrite)
 
     def replaced(r: exp.Expr) -> exp.Expr:
         return fn("regexp_replace", text.sql, r, known.sql, text_node("g"))
 
     if regex.is_constant and isinstance(known.constant, str):
-        pattern = regexes.checked(regex, "replace_regex()", 0)
-        problem = regexes.rewrite_fault(pattern, known.constant)
+        pattern = regexes.checked_regex(regex, "replace_regex()", 0)
+        problem = regexes.rewrite_error(pattern, known.constant)
         if problem is not None:
             hint = "; a dollar sign itself is written $$" if "$" in given else ""
             raise CallInvalid(f"replace_regex(): {given!r} cannot replace {pattern!r}: {problem}{hint}", 1)
@@ -51,7 +51,7 @@ def _replace_regex(context: Context, regex: Value, rewrite: Value, text: Value) 
     if rewrite.is_constant:
         return string(with_regex(regex, "replace_regex()", 0, replaced))
     if regex.is_constant:
-        regexes.checked(regex, "replace_regex()", 0)
+        regexes.checked_regex(regex, "replace_regex()", 0)
     return string(opaque(as_text(regex).sql, lambda r: attempt(replaced(r))))
 
 
@@ -68,14 +68,14 @@ def _translate(context: Context, old: Value, new: Value, text: Value) -> Value:
 def _trim_regex(name: str, before: bool, after: bool) -> Any:
     def build(context: Context, regex: Value, text: Value) -> Value:
         if regex.is_constant:
-            regexes.checked(regex, f"{name}()", 0)
+            regexes.checked_regex(regex, f"{name}()", 0)
 
         def trimmed(r: exp.Expr) -> exp.Expr:
             result = text.sql
             if before:
-                result = fn("regexp_replace", result, regexes.joined("^(?:", r, ")"), text_node(""))
+                result = fn("regexp_replace", result, regexes.concat("^(?:", r, ")"), text_node(""))
             if after:
-                result = fn("regexp_replace", result, regexes.joined("(?:", r, ")$"), text_node(""))
+                result = fn("regexp_replace", result, regexes.concat("(?:", r, ")$"), text_node(""))
             return result
 
         return string(with_regex(regex, f"{name}()", 0, trimmed))

@@ -62,7 +62,7 @@ def _extract(context: Context, regex: Value, group: Value, text: Value, kind: Va
     if number is None or not 0 <= number <= 9:
         raise CallInvalid("group of extract() must be a literal from 0, the whole match, to 9", 1)
     result = STRING if kind is None else type_named(kind, "extract()", 3)
-    if regex.is_constant and number > regexes.groups(regexes.checked(regex, "extract()", 0)):
+    if regex.is_constant and number > regexes.count_groups(regexes.checked_regex(regex, "extract()", 0)):
         return null(result)
 
     def matched(r: exp.Expr) -> exp.Expr:
@@ -80,7 +80,7 @@ def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
     *given, text = others
     if len(given) > 1:
         raise CallInvalid(f"extract_all(regex, groups, text) takes 2 or 3 arguments, not {len(others) + 1}")
-    pattern = regexes.checked(regex, "extract_all()", 0) if regex.is_constant else None
+    pattern = regexes.checked_regex(regex, "extract_all()", 0) if regex.is_constant else None
     if given and constant_in(given[0], list) != []:
         numbers = constant_in(given[0], list)
         if not numbers or not all(isinstance(each, int) and 0 <= each <= 9 for each in numbers):
@@ -88,8 +88,8 @@ def _extract_all(context: Context, regex: Value, *others: Value) -> Value:
     elif pattern is None:
         raise CallInvalid("extract_all() needs its groups where the regex is no literal", 1)
     else:
-        numbers = list(range(1, min(regexes.groups(pattern), 9) + 1)) or [0]
-    if pattern is not None and max(numbers) > regexes.groups(pattern):
+        numbers = list(range(1, min(regexes.count_groups(pattern), 9) + 1)) or [0]
+    if pattern is not None and max(numbers) > regexes.count_groups(pattern):
         return null(DYNAMIC)
 
     def matched(r: exp.Expr) -> exp.Expr:
@@ -142,7 +142,7 @@ def _indexof_regex(
     def position(t: exp.Expr, r: exp.Expr) -> exp.Expr:
         """Return where the regex matches in `t`: the length of what comes before."""
         skipped: list[str | exp.Expr] = ["(?s:.*?)(?:", r, ")"] * (nth - 1)
-        whole = regexes.joined("^(", *skipped, "(?s:.*?))(?:", r, ")")
+        whole = regexes.concat("^(", *skipped, "(?s:.*?))(?:", r, ")")
         exact = fn("length", fn("regexp_extract", t, whole, number_node(1)))
         otherwise = case((fn("regexp_matches", t, r if nth == 1 else whole), exact), otherwise=_unless_null(-1, t))
         if nth > 1:
