@@ -1,4 +1,4 @@
-"""Queries beside the event loop, each of which stops when its client hangs up."""
+"""Execution of queries in threads; a query is stopped when its client disconnects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,9 +18,9 @@ RETRY_AFTER_S = 5
 
 
 async def run(request: Request, services: Services, grant: Grant, work: Callable[[Interrupt], T]) -> T:
-    """Return what `work` returns, which runs in a thread; raise ClientDisconnect when the client hangs up before.
+    """Run `work` in a thread and return its result; raise ClientDisconnect when the client disconnects before.
 
-    The time of a query runs from this call, waiting for a thread included.
+    The time limit of the query begins with this call, and includes the wait for a thread.
     """
     async with disconnection(request) as gone:
         return await run_until(services, grant, work, gone)
@@ -34,42 +34,42 @@ async def run_until(
     *,
     is_limited: bool = True,
 ) -> T:
-    """Return the same, where `gone` is done when the client has hung up.
+    """Do the same for a client whose disconnection is the future `gone`.
 
-    What is not `is_limited` may take any time once a thread has begun it, each of its queries the time of one.
+    Work that is not `is_limited` may take any time once a thread runs it; each of its queries has the time limit.
     """
     timeout_s = services.engine.limits.timeout_s
     interrupt = Interrupt(timeout_s if is_limited else None)
     with services.query_limiter.acquire(grant.token_id):
-        begun = services.query_threads.submit(work, interrupt)
-        running = asyncio.wrap_future(begun)
+        submitted = services.query_threads.submit(work, interrupt)
+        running = asyncio.wrap_future(submitted)
         services.running.add(interrupt)
         try:
-            either: set[asyncio.Future[T] | asyncio.Future[None]] = {running, gone}
-            done, _ = await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            futures: set[asyncio.Future[T] | asyncio.Future[None]] = {running, gone}
+            done, _ = await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                if begun.cancel():
+                if submitted.cancel():
                     raise Overloaded(
                         f"the query waited for its turn for query_timeout_s = {timeout_s:g} s",
                         retry_after_s=RETRY_AFTER_S,
                     )
                 if is_limited:
                     interrupt.expire(timeout_s)
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 raise ClientDisconnect
             return running.result()
         finally:
             services.running.discard(interrupt)
             if not running.done():
-                begun.cancel()
+                submitted.cancel()
                 running.add_done_callback(_forget)
                 interrupt.stop("the client hung up")
 
 
 @asynccontextmanager
 async def disconnection(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
-    """Yield a future that is done when the client hangs up; the request's body must have been read."""
+    """Yield a future that is done when the client disconnects; the request's body must have been read."""
     waiting = asyncio.create_task(_disconnected(request))
     try:
         yield waiting
@@ -83,6 +83,6 @@ async def _disconnected(request: Request) -> None:
 
 
 def _forget(running: "asyncio.Future[T]") -> None:
-    """Take note of how an abandoned query ended, which nobody waits for any more."""
+    """Retrieve the exception of an abandoned query, which nobody waits for."""
     if not running.cancelled():
         running.exception()

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 CHECK_S = 0.5  # between two checks that the token is valid and the dataset exists
 WHERE = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
-OVER = "end"  # name of the event before the server ends a stream
+END = "end"  # name of the event before the server ends a stream
 MISSED = "missed"
 
 
@@ -71,26 +71,26 @@ class TailResponse(Response):
         body = b": the events of %s from now on\n\n" % self._dataset.encode()
         while True:
             sent_s = time.monotonic()
-            over, _ = await self._until(_send(send, body), reader, gone)
+            end_reason, _ = await self._until(_send(send, body), reader, gone)
             body = b""
-            while not over and not body:
+            while not end_reason and not body:
                 left_s = max(sent_s + heartbeat_s - time.monotonic(), 0)
-                over, there = await self._until(reader.wait(), reader, gone, timeout_s=left_s)
-                if over:
+                end_reason, has_events = await self._until(reader.wait(), reader, gone, timeout_s=left_s)
+                if end_reason:
                     break
-                taken = reader.take() if there else None
+                taken = reader.take() if has_events else None
                 if taken is None:
                     body = b": heartbeat\n\n"
                 elif isinstance(taken, Missed):
                     body = message(MISSED, {"count": taken.count})
                 else:
-                    over, rendered = await self._until(self._rendered(taken), reader, gone)
+                    end_reason, rendered = await self._until(self._rendered(taken), reader, gone)
                     body = rendered or b""
-            if over:
+            if end_reason:
                 break
         if not gone.done():
             # A client that does not read must not delay this.
-            last = asyncio.ensure_future(_send(send, message(OVER, {"reason": over}), more=False))
+            last = asyncio.ensure_future(_send(send, message(END, {"reason": end_reason}), more=False))
             await asyncio.wait({last}, timeout=CHECK_S)
             last.cancel()
 
@@ -111,26 +111,26 @@ class TailResponse(Response):
         *,
         timeout_s: float = math.inf,
     ) -> tuple[str, T | None]:
-        """Return why the stream is over, "" if it is not, and the result of the work, None at a timeout."""
-        doing = asyncio.ensure_future(work)
+        """Return why the stream has ended, "" if it has not, and the result of the work, None at a timeout."""
+        task = asyncio.ensure_future(work)
         end_s = time.monotonic() + timeout_s
         try:
             while True:
                 left_s = end_s - time.monotonic()
-                ends: set[asyncio.Future[Any]] = {doing, gone, reader.ended}
+                ends: set[asyncio.Future[Any]] = {task, gone, reader.ended}
                 await asyncio.wait(ends, timeout=max(min(CHECK_S, left_s), 0), return_when=asyncio.FIRST_COMPLETED)
-                over = self._over(reader, gone)
-                if over:
-                    return over, None
-                if doing.done():
-                    return "", doing.result()
+                end_reason = self._end_reason(reader, gone)
+                if end_reason:
+                    return end_reason, None
+                if task.done():
+                    return "", task.result()
                 if time.monotonic() >= end_s:
                     return "", None
         finally:
-            doing.cancel()
+            task.cancel()
 
-    def _over(self, reader: Reader, gone: "asyncio.Future[None]") -> str:
-        """Return why the stream is over, "" while it is not."""
+    def _end_reason(self, reader: Reader, gone: "asyncio.Future[None]") -> str:
+        """Return why the stream has ended, "" while it has not."""
         if gone.done():
             return "the client hung up"
         if reader.ended.done():

@@ -1,4 +1,4 @@
-"""The datasets that a query may read, by the names that it has for them."""
+"""The datasets that a query may read, by name."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ Check = Callable[[str], None]
 
 
 class ReadableDatasets:
-    """Those that `check` lets through. Each name is looked up once, so that all of a query sees the same events.
+    """The datasets that `check` allows. Each name is looked up once, so that all of a query reads the same events.
 
-    `own` raises for a dataset that no view may show, being another organisation's; without it there is no `granted`.
+    `own` raises for a dataset of another organisation, which no view may read; without it `granted` is None.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class ReadableDatasets:
         self._snapshots: dict[str, Snapshot] = {}
 
     def names(self) -> Sequence[str]:
-        """Return all names, those of datasets that cannot be opened included, in order."""
+        """Return all names in order, including those of datasets that cannot be opened."""
         if self._names is None:
             self._names = tuple(name for name in self._source.names() if self._may_read(name))
         return self._names
 
     def snapshot(self, name: str) -> Snapshot:
-        """Return the dataset that a name means; what `resolve` raises, and what the source raises."""
+        """Return the snapshot of a name's dataset. Raise what `resolve` and the source raise."""
         snapshot = self._snapshots.get(name)
         if snapshot is None:
             snapshot = self._snapshots[name] = self._source.snapshot(self.resolve(name), timeout_s=self._timeout_s())
@@ -41,14 +41,14 @@ class ReadableDatasets:
 
     @property
     def granted(self) -> Callable[[str], Snapshot] | None:
-        """What a view shows to who may read the view, whether they may read the dataset or not."""
+        """The look-up of datasets for a view, whose readers need no right to read its datasets."""
         return None if self._own is None else self._granted
 
     def resolve(self, name: str) -> str:
-        """Return the dataset that a name means, which is the same or the only one that differs in case.
+        """Return the dataset of a name: the same name, or the only one that differs in case.
 
-        So is that of one that cannot be opened, which its reader is told. Raise Forbidden for a dataset that may not be
-        read, DatasetNotFound with a suggestion among those that may.
+        That may be one that cannot be opened, of which its reader must be told. Raise Forbidden for a dataset that may
+        not be read, DatasetNotFound with a suggestion among those that may.
         """
         if self._source.knows(name):
             self._check(name)
@@ -58,7 +58,7 @@ class ReadableDatasets:
         folded = [other for other in known if other.casefold() == name.casefold()]
         if len(folded) == 1:
             return folded[0]
-        self._check(name)  # so that nobody learns which datasets there are beside their own
+        self._check(name)  # so that nobody learns which datasets exist that they may not read
         near = difflib.get_close_matches(name, known, 1)
         raise DatasetNotFound(f"dataset {name!r} not found" + (f"; did you mean {near[0]!r}?" if near else ""))
 

@@ -1,4 +1,4 @@
-"""An APL query from request to answer."""
+"""Running an APL query: parse, compile, execute; or compile it only."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,11 +35,11 @@ def run_apl(
     own: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> AplResult:
-    """Run one APL query, every event acknowledged before included.
+    """Run one APL query over all events that were acknowledged before.
 
-    `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) pass over such
-    datasets, and, with a message, over those that cannot be used. `own(dataset)` raises for one that no view may show,
-    being another organisation's; without it a view shows what `check` lets be read. Raise AplError (400, with line and
+    `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) skip such datasets,
+    and, with a message, those that cannot be used. `own(dataset)` raises for a dataset of another organisation, which
+    no view may read; without `own`, a view reads what `check` allows. Raise AplError (400, with line and
     column), QueryFailed (a limit, which it names), DatasetNotFound, DatasetUnavailable, Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
@@ -74,9 +74,9 @@ def _compiler(
     *,
     partial: bool = False,
 ) -> Callable[[], ProgramCompiler]:
-    """Return what makes compilers of a request, which share what they have looked up."""
+    """Return a factory of compilers for a request, which share snapshots and evaluated constants."""
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
-    asked = CompileRequest(
+    compile_request = CompileRequest(
         now_ns=now_ns,
         start_ns=request.start_ns,
         end_ns=request.end_ns,
@@ -92,18 +92,18 @@ def _compiler(
     )
 
     datasets = ReadableDatasets(source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s), own=own)
-    answers: dict[str, pa.Table] = {}
+    results: dict[str, pa.Table] = {}
 
     def evaluate(compiler: Compiler, query: RenderedQuery) -> pa.Table:
         text = rendered(query.sql)
-        if text not in answers:
+        if text not in results:
             with engine.session(interrupt) as session:
                 register_rows(compiler, query, session)
-                answers[text] = session.table(query.sql)
-        return answers[text]
+                results[text] = session.table(query.sql)
+        return results[text]
 
     def new_compiler() -> ProgramCompiler:
-        return ProgramCompiler(asked, datasets.snapshot, datasets.names, evaluate, datasets.granted)
+        return ProgramCompiler(compile_request, datasets.snapshot, datasets.names, evaluate, datasets.granted)
 
     return new_compiler
 
@@ -114,14 +114,14 @@ def sql_of(
     names: Callable[[], Sequence[str]] = lambda: (),
     granted: Callable[[str], Snapshot] | None = None,
 ) -> str:
-    """Return the SQL that answers a query, which is not run; without its totals. Raise AplError."""
+    """Return the SQL of a query without its totals, and without running it. Raise AplError."""
     return rendered(_compiled_only(request, snapshot, names, granted).select().sql)
 
 
 def datasets_of(
     request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
 ) -> tuple[str, ...]:
-    """Return the datasets that a query reads, which is not run. Raise AplError, and what `snapshot` raises."""
+    """Return the datasets that a query reads, without running it. Raise AplError, and what `snapshot` raises."""
     compiler = _compiled_only(request, snapshot, names).compiler
     return tuple(dict.fromkeys(dataset.name for dataset in compiler.datasets))
 
@@ -135,10 +135,10 @@ def rows_of(
     own: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> pa.Table:
-    """All rows of a query, as a source of another: its columns under their names, JSON as text that says so.
+    """Return all rows of a query, as a source of another one: its columns by name, JSON as marked text.
 
-    Fields without columns are among them as long as they are not too many. Raises as `run_apl` does, and QueryFailed
-    past the engine's limit of rows.
+    Fields without columns are included unless they are too many. Raise as `run_apl` does, and QueryFailed past the
+    engine's limit of rows.
     """
     interrupt = interrupt or Interrupt()
     compiler = _compiler(source, engine, request, check, own, interrupt)()
@@ -163,17 +163,17 @@ def _compiled_only(
     names: Callable[[], Sequence[str]],
     granted: Callable[[str], Snapshot] | None = None,
 ) -> CompiledQuery:
-    asked = CompileRequest(
+    compile_request = CompileRequest(
         now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns, view=request.view
     )
     program = request.program or parse(request.apl)
-    return CompiledQuery(ProgramCompiler(asked, snapshot, names, granted=granted), program, request)
+    return CompiledQuery(ProgramCompiler(compile_request, snapshot, names, granted=granted), program, request)
 
 
 def _totals(
     program: tree.Program, compiler: Callable[[], ProgramCompiler], request: AplRequest
 ) -> CompiledQuery | None:
-    """Return the same groups over all time, where the query ends with a summarize by bins of time."""
+    """Return the query of the totals: the same groups without bins of time; None where it has no such bins."""
     operators = list(program.query.operators)
     while operators and isinstance(operators[-1], (tree.Order, tree.Take, tree.Top)):
         operators.pop()
@@ -188,7 +188,7 @@ def _totals(
     try:
         return CompiledQuery(compiler(), msgspec.structs.replace(program, query=query), request)
     except AplError:
-        return None  # what means something only by its bins, such as a rate without a range, has no total
+        return None  # an aggregation that needs the bins, such as a rate without a range, has no total
 
 
 def _is_bin(node: tree.Expression) -> bool:

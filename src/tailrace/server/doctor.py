@@ -1,4 +1,4 @@
-"""A look at a data directory, whether a server runs on it or not: what is wrong, and what to do. It changes nothing."""
+"""`doctor`: checks a data directory, whether a server runs on it or not, and says what is wrong. It changes nothing."""
 
 import fcntl
 import json
@@ -42,14 +42,14 @@ SECRET_FILES = (
 )
 LOW_SPACE = 4  # times `log_min_free_bytes`, below which the disk is soon full
 CLOCK_TOLERANCE_S = 60.0
-TOLD = 5  # of a list of faults
-EARLIEST_S = 1_767_225_600.0  # 2026: no clock that is right shows less
+MAX_FAULTS = 5  # of a kind that are listed
+EARLIEST_S = 1_767_225_600.0  # 2026: a clock before that is wrong
 
 Level = Literal["ok", "warning", "wrong"]
 
 
 class Finding(Struct, frozen=True):
-    """What was looked at, what was found, and what to do where it is not in order."""
+    """The result of one check, and what to do where something is wrong."""
 
     level: Level
     subject: str
@@ -58,7 +58,7 @@ class Finding(Struct, frozen=True):
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything, one thing after the other."""
+    """Run all checks, one after the other."""
     data = settings.server.data.absolute()
     yield _versions()
     yield from _reference_data(settings)
@@ -73,9 +73,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _directory(data)
     yield from _disk(data, settings)
     yield from _server(data, running, settings)
-    yield from _guarded("log", lambda: _log(data / "log", running))
-    yield from _guarded("lake", lambda: _lake(data / "lake"))
-    yield from _guarded("database", lambda: _database(data, settings))
+    yield from _catch_read_errors("log", lambda: _log(data / "log", running))
+    yield from _catch_read_errors("lake", lambda: _lake(data / "lake"))
+    yield from _catch_read_errors("database", lambda: _database(data, settings))
 
 
 def is_running(data: Path) -> bool:
@@ -93,10 +93,10 @@ def is_running(data: Path) -> bool:
     return False
 
 
-def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Yield what a look finds; what stops it is found too."""
+def _catch_read_errors(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of a check; an error that stops it is one too."""
     try:
-        yield from look()
+        yield from check()
     except OSError as error:
         yield Finding(
             "wrong", subject, f"cannot be read: {error}", "run it as the server's user; check the disk and its mount"
@@ -133,7 +133,7 @@ def _clock(data: Path) -> Finding:
 def _modified_s(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:  # gone meanwhile, or not there yet
+    except OSError:  # removed meanwhile, or not created yet
         return 0.0
 
 
@@ -154,7 +154,7 @@ def _directory(data: Path) -> Iterator[Finding]:
         if (data / name).exists() and (data / name).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
     ]
     if data.stat().st_mode & stat.S_IXOTH:
-        # A group may be meant to read the tables; everybody hardly is.
+        # A group may be allowed to read the tables on purpose; everybody hardly is.
         shown = [n for n in ("lake", "log") if (data / n).is_dir() and (data / n).stat().st_mode & stat.S_IROTH]
         if shown:
             names = " ".join(str(data / name) for name in shown)
@@ -169,14 +169,14 @@ def _directory(data: Path) -> Iterator[Finding]:
 def _disk(data: Path, settings: Settings) -> Iterator[Finding]:
     least = settings.log.min_free_bytes
     free = shutil.disk_usage(data).free
-    found = f"{free / 1e9:.1f} GB free"
+    space = f"{free / 1e9:.1f} GB free"
     advice = f"free some space, or trim a dataset; below {format_size(least)} (log_min_free_bytes) ingest is refused"
     if free < least:
-        yield Finding("wrong", "disk", found, advice)
+        yield Finding("wrong", "disk", space, advice)
     elif free < LOW_SPACE * least:
-        yield Finding("warning", "disk", found, advice)
+        yield Finding("warning", "disk", space, advice)
     else:
-        yield Finding("ok", "disk", found)
+        yield Finding("ok", "disk", space)
     nodes = os.statvfs(data)
     if nodes.f_files and not nodes.f_favail:
         yield Finding("wrong", "disk", "no inode is free: no file can be made", "remove files from this disk")
@@ -185,8 +185,8 @@ def _disk(data: Path, settings: Settings) -> Iterator[Finding]:
 def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
     if running:
         try:
-            known = json.loads((data / SERVER_FILE).read_bytes())
-            yield Finding("ok", "server", f"runs at {known['url']} (process {known['pid']})")
+            address = json.loads((data / SERVER_FILE).read_bytes())
+            yield Finding("ok", "server", f"runs at {address['url']} (process {address['pid']})")
         except (OSError, ValueError, KeyError, TypeError):
             yield Finding(
                 "warning", "server", "one is starting or stopping on this directory", "look again in a moment"
@@ -207,8 +207,8 @@ def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
 def _address(settings: Settings) -> Finding:
     where = f"{settings.server.host} port {settings.server.port}"
     try:
-        found = socket.getaddrinfo(settings.server.host, settings.server.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
+        infos = socket.getaddrinfo(settings.server.host, settings.server.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = infos[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -222,12 +222,12 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
     if not directory.is_dir():
         yield Finding("warning", "log", "there is none yet", "the first `tailrace serve` makes it")
         return
-    found = log_segments.list_segments(directory)
+    segments = log_segments.list_segments(directory)
     damage: list[Damage] = []
     torn = ""
     due = 0
-    for index, segment in enumerate(found):
-        is_last = index + 1 == len(found)
+    for index, segment in enumerate(segments):
+        is_last = index + 1 == len(segments)
         try:
             recovery = log_segments.recover(segment, FileCalls())
         except FileNotFoundError:  # its events are in their tables by now
@@ -245,14 +245,16 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
             end = recovery.end_bytes
             damage.append(Damage(segment.path.name, end, recovery.file_bytes - end, recovery.torn_reason))
         due = recovery.last_position + 1 if recovery.last_position and not recovery.torn_reason else 0
-    size = sum(segment.end_bytes for segment in found)
+    size = sum(segment.end_bytes for segment in segments)
     if damage:
-        told = "; ".join(f"{one.segment} at byte {one.offset_bytes}: {one.reason}" for one in damage[:TOLD])
-        more = f"; and {len(damage) - TOLD} more" if len(damage) > TOLD else ""
+        text = "; ".join(
+            f"{damaged.segment} at byte {damaged.offset_bytes}: {damaged.reason}" for damaged in damage[:MAX_FAULTS]
+        )
+        more = f"; and {len(damage) - MAX_FAULTS} more" if len(damage) > MAX_FAULTS else ""
         yield Finding(
             "wrong",
             "log",
-            told + more,
+            text + more,
             "the server skips it and goes on; put the file back from a backup if there is one, and check the disk",
         )
     elif torn:
@@ -263,7 +265,7 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
             "nothing to do: what was not acknowledged is cut off at the next start",
         )
     else:
-        yield Finding("ok", "log", f"segments: {len(found)}, {size / 1e6:.1f} MB, sound")
+        yield Finding("ok", "log", f"segments: {len(segments)}, {size / 1e6:.1f} MB, sound")
 
 
 def _lake(root: Path) -> Iterator[Finding]:
@@ -274,26 +276,26 @@ def _lake(root: Path) -> Iterator[Finding]:
     wrong: dict[str, str] = {}
     for directory in dataset_directories(root):
         datasets += 1
-        found = inspect(directory)
-        if found.fault:
-            found = inspect(directory)  # files may have been merged into others while they were looked at
-        if found.fault and directory.is_dir():
-            wrong[directory.name] = found.fault
-        files += found.files
-        rows += found.rows
-        if found.set_aside:
+        table = inspect(directory)
+        if table.fault:
+            table = inspect(directory)  # files may have been merged into others meanwhile
+        if table.fault and directory.is_dir():
+            wrong[directory.name] = table.fault
+        files += table.files
+        rows += table.rows
+        if table.set_aside:
             yield Finding(
                 "warning",
                 f"dataset {directory.name}",
-                f"a version of its table was not whole at a start and is in {found.set_aside}; its events came from "
+                f"a version of its table was not whole at a start and is in {table.set_aside}; its events came from "
                 "the log",
                 "see that they are there, then remove that directory; until then what a crash leaves stays too",
             )
-    for name, fault in list(wrong.items())[:TOLD]:
+    for name, fault in list(wrong.items())[:MAX_FAULTS]:
         advice = "put it back from a backup, or drop the dataset; its new events stay in the log meanwhile"
         yield Finding("wrong", f"dataset {name}", fault, advice)
-    if len(wrong) > TOLD:
-        yield Finding("wrong", "lake", f"{len(wrong) - TOLD} more datasets cannot be used", "see the others")
+    if len(wrong) > MAX_FAULTS:
+        yield Finding("wrong", "lake", f"{len(wrong) - MAX_FAULTS} more datasets cannot be used", "see the others")
     if not wrong:
         yield Finding("ok", "lake", f"datasets: {datasets}, files: {files}, events in tables: {rows}, all readable")
 
@@ -333,9 +335,9 @@ def _sqlite_fault(path: Path) -> str:
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         try:
-            [told] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            [text] = connection.execute("PRAGMA quick_check(1)").fetchone()
         finally:
             connection.close()
     except sqlite3.Error as error:
         return str(error)
-    return "" if told == "ok" else str(told)
+    return "" if text == "ok" else str(text)
