@@ -13,15 +13,7 @@ from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.expression_size import are_small, is_shallow
-from tailrace.query.compile.relation import (
-    Columns,
-    Derived,
-    Empty,
-    Layer,
-    Relation,
-    identifier,
-    references,
-)
+from tailrace.query.compile.relation import Columns, Derived, Empty, Layer, Relation, identifier, references
 from tailrace.query.compile.search_terms import has_term
 from tailrace.query.compile.subqueries import first_column, first_value, is_among
 from tailrace.query.functions import CallInvalid, Context
