@@ -85,11 +85,11 @@ class _Source:
             self.rows = len(times)
         self.schema = pa.schema([pa.field(field.name, field.type) for field in schema])
         self._sorted = bool(np.all(times[1:] >= times[:-1]))
-        self._kept: npt.NDArray[np.bool_] | None = None
+        self._is_left: npt.NDArray[np.bool_] | None = None
         if without is not None:
-            self._kept = np.ones(len(times), np.bool_)
-            self._kept[without] = False
-            times = times[self._kept]
+            self._is_left = np.ones(len(times), np.bool_)
+            self._is_left[without] = False
+            times = times[self._is_left]
         self.times = times if self._sorted else np.sort(times, kind="stable")
         self._batches = self._read()
         self._waiting: list[pa.RecordBatch] = []
@@ -113,13 +113,13 @@ class _Source:
             if self._sorted:
                 first = 0
                 for batch in file.iter_batches(READ_ROWS, use_threads=False):
-                    kept = None if self._kept is None else self._kept[first : first + batch.num_rows]
+                    is_left = None if self._is_left is None else self._is_left[first : first + batch.num_rows]
                     first += batch.num_rows
-                    yield batch if kept is None else batch.filter(pa.array(kept))
+                    yield batch if is_left is None else batch.filter(pa.array(is_left))
             else:
                 whole = file.read(use_threads=False)
-                if self._kept is not None:
-                    whole = whole.filter(pa.array(self._kept))
+                if self._is_left is not None:
+                    whole = whole.filter(pa.array(self._is_left))
                 yield from whole.take(pc.sort_indices(whole[TIME])).to_batches()
 
 

@@ -229,8 +229,8 @@ class DatasetTable:
         else:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         replaced = {file.name for file in gone}
-        kept = [file for file in self.files if file.name not in replaced]
-        self._adopt_files(tuple(sorted([*kept, *(data_file for _, data_file in added)], key=_order)))
+        others = [file for file in self.files if file.name not in replaced]
+        self._adopt_files(tuple(sorted([*others, *(data_file for _, data_file in added)], key=_order)))
 
     def fields(self) -> FieldsView:
         """Return a registry of the table's columns: without how keys are nested, and without what is in `_rest`."""
