@@ -8,6 +8,7 @@ from tailrace.query import functions
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.compile.aggregations import AGGREGATIONS
+from tailrace.query.compile.any_column import SEPARATOR, holds_for_any, joined_texts
 from tailrace.query.compile.chains import as_lists
 from tailrace.query.compile.columns import everything, names_in
 from tailrace.query.compile.compiler import Compiler
@@ -30,26 +31,15 @@ from tailrace.query.values import (
     Value,
     as_bool,
     as_predicate,
-    as_text,
-    bool_,
-    coalesce,
     datetime_literal,
     dynamic_literal,
-    fn,
     from_parts,
-    infix,
-    list_filter,
     literal,
-    not_,
     null,
-    number_node,
-    text_node,
     timespan_literal,
 )
 
 SHORT_CHAIN = 8  # operands; DuckDB takes time of the square, or worse, of the length of a long one
-MAX_ANY_COLUMNS = 2_000  # that `*` stands for
-SEPARATOR = "\x1f"  # no part of a term
 INSIDE = ("has", "hasprefix", "hassuffix", "contains")  # operators that do not look at where the text begins or ends
 SYSTEM = ("_time", "_sysTime")
 
@@ -343,30 +333,11 @@ class Expressions:
         With `joined` it is made once, of all texts together with separators between them, as it can be where it looks
         for something that no separator is part of.
         """
-        columns = [column.value for column in self.relation.listed() if column.name not in (*SYSTEM, "$table")]
-        if len(columns) > MAX_ANY_COLUMNS:
-            raise AplError(f"'*' stands for {len(columns)} columns, the limit is {MAX_ANY_COLUMNS}", kind="limit")
-        rest = self.relation.rest
-        if joined:
-            texts = [as_text(value).sql for value in columns]
-            if rest is not None:
-                leaves = fn("json_extract_string", rest.value.sql, text_node("$.*"))
-                texts.append(fn("array_to_string", leaves, text_node(SEPARATOR)))
-            whole = self.add(STRING, fn("concat_ws", text_node(SEPARATOR), *texts)) if texts else literal("")
-            holds = as_bool(test(whole))
-            return functions.unary("not", holds) if negated else holds
-        tests = [coalesce(as_bool(test(value)).sql, exp.false()) for value in columns]
-        if rest is not None:
-            leaves = fn("json_extract", rest.value.sql, text_node("$.*"))
-            hits = list_filter(leaves, lambda v: coalesce(as_bool(test(Value(DYNAMIC, v))).sql, exp.false()))
-            some = infix(exp.GT, fn("len", hits), number_node(0))
-            tests.append(coalesce(some, exp.false()))
-        if not tests:
-            return literal(negated)
-        while len(tests) > 1:
-            pairs = [tests[n : n + 2] for n in range(0, len(tests), 2)]
-            tests = [infix(exp.Or, *pair) if len(pair) > 1 else pair[0] for pair in pairs]
-        return bool_(not_(tests[0]) if negated else tests[0])
+        if not joined:
+            return holds_for_any(self.relation, test, negated=negated)
+        texts = joined_texts(self.relation)
+        holds = as_bool(test(literal("") if texts is None else self.add(STRING, texts)))
+        return functions.unary("not", holds) if negated else holds
 
     # Search
 
