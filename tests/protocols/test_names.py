@@ -16,9 +16,6 @@ OTHERS = {
     "server/app.py": "X-Axiom-Trace-Id, a header of every answer",
     "server/cross_origin.py": "X-Axiom-Trace-Id and X-Axiom-History-Query-Id, headers of the API's answers",
     "server/recorder.py": "how the API's tokens look, so that none is in a log",
-    "events/errors.py": "the status of a query that is missing, by which a client of the API knows its token",
-    "events/outcome.py": "X-Axiom-Trace-Id, a header of every answer",
-    "parsing/encodings.py": "a name of an encoding that a client of the API sends",
     "lake/catalog.py": "the default kind of a dataset and the rule for its name, as the API has them",
 }
 

@@ -30,7 +30,7 @@ class QueryInvalid(BadRequest):
 
 
 class QueryMissing(TailraceError):
-    """There is no query: Axiom answers 422, by which Grafana's data source knows that its token is good."""
+    """There is no query; by the status Grafana's data source knows that its token is good."""
 
     status = 422
     code = "query_missing"

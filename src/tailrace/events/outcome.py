@@ -51,7 +51,7 @@ class Refusal(Struct, rename="camel"):
     events: int  # refused ones in all; 0 where the requests were refused as a whole
     address: str  # of the client
     user_agent: str
-    trace_id: str  # of the last answer's header X-Axiom-Trace-Id
+    trace_id: str  # of the last answer, as in its header
 
 
 def outcome_of(scope: MutableMapping[str, Any]) -> RequestOutcome:

@@ -19,8 +19,8 @@ _MEMBER_BYTES = 4 * 1024  # read at once of a member after the first
 def decode_body(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """Decode `body` by the value of its `Content-Encoding` header; "" means that there was none.
 
-    Several codings, separated by commas, are undone from last to first (RFC 9110, 8.4). `1` is what axiom-py
-    sends for a body as it is. No step makes more than `max_bytes` and one chunk.
+    Several codings, separated by commas, are undone from last to first (RFC 9110, 8.4). `1` is what a
+    Python client of the API sends for a body as it is. No step makes more than `max_bytes` and one chunk.
 
     Raise UnsupportedEncoding, TooLarge (`max_body_bytes`), or BadRequest where the data is broken or ends early, or
     is compressed without being said to be.
