@@ -10,7 +10,6 @@ from tailrace.query.apl.errors import AplError, suggestion
 from tailrace.query.values import (
     DYNAMIC,
     NULL,
-    NUMBERS,
     TYPE_NAMES,
     Type,
     Value,
@@ -89,11 +88,11 @@ class Function(Struct, frozen=True):
 
     @property
     def signature(self) -> str:
-        shown = ", ".join(each.name + (", …" if each.many else "") for each in self.parameters if not each.optional)
+        text = ", ".join(each.name + (", …" if each.many else "") for each in self.parameters if not each.optional)
         optional = [each.name for each in self.parameters if each.optional]
         for name in optional:
-            shown += f"[, {name}" if shown else f"[{name}"
-        return f"{self.name}({shown}{']' * len(optional)})"
+            text += f"[, {name}" if text else f"[{name}"
+        return f"{self.name}({text}{']' * len(optional)})"
 
 
 _PARAMETER = re.compile(r"(?P<name>\w+):(?P<kind>\w+)(?P<mark>[?*]?)")
@@ -115,7 +114,7 @@ def table(group: str) -> tuple[list[Function], Callable[..., None]]:
     """Return an empty table of a group, and what adds to it: name, parameters, result, builder, doc, example, its
     result.
     """
-    made: list[Function] = []
+    functions: list[Function] = []
 
     def add(
         names: str,
@@ -129,30 +128,32 @@ def table(group: str) -> tuple[list[Function], Callable[..., None]]:
     ) -> None:
         first, *_ = names.split()
         for name in names.split():
-            shown = example.replace(f"{first}(", f"{name}(")
-            made.append(
-                Function(name, group, parameters(shape), str(result), build, doc, shown, example_result, **more)
+            own_example = example.replace(f"{first}(", f"{name}(")
+            functions.append(
+                Function(name, group, parameters(shape), str(result), build, doc, own_example, example_result, **more)
             )
 
-    return made, add
+    return functions, add
 
 
 def invoke(function: Function, arguments: Sequence[Value], context: Context) -> Value:
     """Return the call as a value. Raise CallInvalid for a wrong number of arguments, or one that can never fit."""
     _check_count(function, len(arguments))
-    given: list[Value | None] = []
+    values: list[Value | None] = []
     for index, parameter in enumerate(function.parameters):
         if parameter.many:
-            given += [_coerce_argument(function, parameter, each, n) for n, each in enumerate(arguments[index:], index)]
+            values += [
+                _coerce_argument(function, parameter, each, n) for n, each in enumerate(arguments[index:], index)
+            ]
         elif index < len(arguments):
-            given.append(_coerce_argument(function, parameter, arguments[index], index))
+            values.append(_coerce_argument(function, parameter, arguments[index], index))
         else:
-            given.append(None)
-    number = next((n for n, each in enumerate(function.parameters) if each.kind == "number"), len(given))
-    before, rest = given[:number], given[number:]
+            values.append(None)
+    number = next((n for n, each in enumerate(function.parameters) if each.kind == "number"), len(values))
+    before, rest = values[:number], values[number:]
     value = rest[0] if rest else None
     if value is None or value.type is not DYNAMIC:
-        return function.build(context, *given)
+        return function.build(context, *values)
     return map_number(value, lambda part: function.build(context, *before, part, *rest[1:]))
 
 
@@ -201,6 +202,3 @@ def constant_text(function: str, value: Value | None, index: int, accepted: Sequ
     if isinstance(given, str) and given.lower() in accepted:
         return given.lower()
     raise CallInvalid(f"{function}() does not know {given!r}; it knows {', '.join(accepted)}", index)
-
-
-__all__ = ["NUMBERS", "CallInvalid", "Context", "Function", "Parameter", "Price"]
