@@ -1,4 +1,4 @@
-"""Reading the settings from their four places, in rising order, and telling where each came from."""
+"""Loading the settings from defaults, file, environment and flags, with the origin of each."""
 
 import difflib
 import tomllib
@@ -13,7 +13,7 @@ CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE
 
 
 class ConfigError(Exception):
-    """The settings cannot be used; the message has one line for each thing that is wrong."""
+    """The settings cannot be used; the message has one line for each error."""
 
 
 def load(

@@ -1,4 +1,4 @@
-"""The schema of the settings: their names, and the struct of structs that they are the leaves of."""
+"""The schema of the settings: their names, and the nested structs whose fields they are."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -14,29 +14,29 @@ T = TypeVar("T", bound=Struct)
 
 
 class Schema(Generic[T]):
-    """Every setting of a struct that others are in, by name, with the defaults that it has.
+    """Every setting of nested structs, by name, with its default.
 
-    A setting is called after its field, behind the prefix of the struct that the field is in. That is the name of the
-    struct, `_` after it, or `extra["prefix"]` of its `Meta`. A dictionary holds structs by name.
+    The name of a setting is that of its field, with the prefix of the struct that the field is in: the name of the
+    struct and `_`, or `extra["prefix"]` of its `Meta`. A dictionary has structs by name.
     """
 
     def __init__(self, defaults: T, removed: Mapping[str, str] | None = None) -> None:
-        """Take the defaults, and names that earlier versions had, each with what to do instead."""
+        """Take the defaults, and the removed settings with what to do instead."""
         self.defaults = defaults
         self.removed = removed or {}
         self.settings: dict[str, Setting] = {}
-        self._places: dict[str, tuple[str, ...]] = {}  # names of the structs that a setting is in, and of its field
+        self._places: dict[str, tuple[str, ...]] = {}  # the names of the structs that a setting is in, and its field
         self._add(defaults, "", ())
 
     def value(self, settings: T, name: str) -> object:
         """Return the value of the setting `name`."""
-        found: Any = settings
+        value: Any = settings
         for step in self._places[name]:
-            found = found[step] if isinstance(found, dict) else getattr(found, step)
-        return found
+            value = value[step] if isinstance(value, dict) else getattr(value, step)
+        return value
 
     def build(self, values: Mapping[str, object]) -> T:
-        """Return the settings of checked values by name; of what is not among them the default."""
+        """Return settings with these checked values, by name, and defaults for the others."""
         given: dict[tuple[str, ...], dict[str, object]] = {}
         for name, value in values.items():
             *structs, field = self._places[name]
@@ -66,7 +66,7 @@ def _prefix(field: FieldInfo) -> str:
 
 
 def _changed(struct: T, place: tuple[str, ...], given: Mapping[tuple[str, ...], Mapping[str, object]]) -> T:
-    """Return a struct with what is given for its fields and for those of the structs in it."""
+    """Return a struct with new values for its fields and for those of the structs in it."""
     changes: dict[str, Any] = dict(given.get(place, {}))
     for name in struct.__struct_fields__:
         value, here = getattr(struct, name), (*place, name)

@@ -1,4 +1,4 @@
-"""What a setting is: its type, default, bounds and meaning, and how a value that someone gave is checked."""
+"""A setting: its type, default, bounds and description, and the check of a given value."""
 
 import re
 from collections.abc import Callable
@@ -36,13 +36,13 @@ class Setting(Struct, frozen=True):
 
     type: Any
     default: Any
-    meta: Meta  # its description, and between what its value lies
+    meta: Meta  # its description and bounds
     unit: str  # what it counts, empty for nothing
-    secret: str = ""  # of one whose value is never printed: in words, what values it takes
+    secret: str = ""  # of a setting that is never printed: its possible values, in words
 
     @property
     def description(self) -> str:
-        """What it means."""
+        """Its description."""
         return self.meta.description or ""
 
     def shown(self, value: object) -> str:
@@ -59,7 +59,7 @@ class Setting(Struct, frozen=True):
 
     @property
     def accepted(self) -> str:
-        """In words, what values it takes."""
+        """Its possible values, in words."""
         show: Callable[[Any], str] = str
         if self.secret:
             return self.secret
@@ -92,7 +92,7 @@ class Setting(Struct, frozen=True):
         return ", ".join([words, " and ".join(limits)] if limits else [words])
 
     def checked(self, value: object) -> object:
-        """Return the value as the setting has it, of what someone gave; raise ValueError."""
+        """Return a given value as the type of the setting; raise ValueError."""
         if self.unit in _READERS:
             value = _READERS[self.unit](value)
         elif get_origin(self.type) is Literal and all(isinstance(each, int) for each in get_args(self.type)):
@@ -102,11 +102,11 @@ class Setting(Struct, frozen=True):
                 raise ValueError("not a path")
             return Path(value)
         if isinstance(value, bool) and self.type in (int, float):
-            raise ValueError("not a number")  # which TOML tells from true and false
-        # Text from a variable or a flag counts as what it says, be it a number or true.
-        found = msgspec.convert(value, self.type, strict=False)
-        self._check_bounds(found)
-        return found
+            raise ValueError("not a number")  # TOML distinguishes numbers from true and false
+        # Not strict: variables and flags are text, such as "5" or "true".
+        converted = msgspec.convert(value, self.type, strict=False)
+        self._check_bounds(converted)
+        return converted
 
     def _check_bounds(self, value: Any) -> None:
         bounds = self.meta
@@ -134,7 +134,7 @@ def setting_of(name: str, annotation: Any, default: object) -> Setting:
 
 
 def annotation_of(annotation: Any) -> tuple[Any, Meta]:
-    """Return the type that is annotated, and what is said of it."""
+    """Return the annotated type and its `Meta`."""
     if get_origin(annotation) is not Annotated:
         return annotation, Meta()
     kind, *marks = get_args(annotation)

@@ -14,11 +14,11 @@ __all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogSettings", "LogVersionE
 
 
 class Log(Protocol):
-    """What the rest of the server needs of a log, wherever it is stored. Any thread may call its methods.
+    """A durable log, on whichever storage. Any thread may call its methods.
 
-    Positions are int64 ≥ 1, one a batch, strictly increasing, never given out twice. A log is opened with the
-    `Subscription` of its one subscriber, to which it delivers batches and whose `floor` it keeps, and binds its
-    `release` to that.
+    Positions are int64 ≥ 1, one for each batch, strictly increasing, never used twice. A log is opened with the
+    `Subscription` of its one subscriber: it delivers batches to that, uses no position up to its `floor`, and binds
+    its own `release` to it.
     """
 
     @property
@@ -28,12 +28,12 @@ class Log(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """What is stored and not deleted yet."""
+        """The size of what is stored and not deleted yet."""
         ...
 
     @property
     def damage(self) -> Sequence[Damage]:
-        """What cannot be read of it, as far as that was met; a stretch once."""
+        """The ranges that cannot be read, as far as they were found; each once."""
         ...
 
     def append(self, batch: Batch, done: Callable[[int | None, TailraceError | None], None]) -> None:
@@ -53,5 +53,5 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what waits, then stop; reading stays possible."""
+        """Write the queue, then stop; reading remains possible."""
         ...

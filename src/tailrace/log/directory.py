@@ -37,16 +37,16 @@ class SegmentDirectory:
 
     def __init__(self, path: Path, *, segment_bytes: int, calls: FileCalls) -> None:
         self.path = path
-        self.damage: list[Damage] = []  # each stretch once, in the order met
-        self.torn_bytes = 0  # cut off behind the last sound frame when the directory was opened
-        self.is_broken = False  # whether a failed write is still to be repaired before the next
+        self.damage: list[Damage] = []  # each range once, in the order in which they were found
+        self.torn_bytes = 0  # cut off after the last valid frame when the directory was opened
+        self.is_broken = False  # whether a failed write must be repaired before the next one
         self.durable_position = 0  # the highest one
 
         self._segment_bytes = segment_bytes
         self._calls = calls
         self._releasing = threading.Lock()  # taken before _writing
         self._writing = threading.Lock()  # held while the active segment is written to or replaced; before _lock
-        self._lock = threading.Lock()  # guards `damage` and which segments there are; held for moments only
+        self._lock = threading.Lock()  # guards `damage` and the list of segments; never held during I/O
         self._closed_segments: list[SegmentFile] = []
         self._active: SegmentFile
         self._fd: int  # of the active segment
@@ -55,13 +55,13 @@ class SegmentDirectory:
 
     @classmethod
     def open(cls, path: Path, *, floor: int, segment_bytes: int, calls: FileCalls) -> "SegmentDirectory":
-        """Open a directory, made where it is missing, and repair what a crash left behind.
+        """Open a directory, created if missing, and repair what a crash left behind.
 
         Positions up to `floor` are not given out. OSError when the directory or a file of it cannot be made or read;
         LogVersionError when a newer version wrote it.
         """
         segments.make_directory(path, calls)
-        # Names that a killed process gave without flushing them are about to be relied upon.
+        # File names that a killed process may have created without flushing them are relied upon from now on.
         segments.sync_directory(path.parent, calls)
         segments.sync_directory(path, calls)
         directory = cls(path, segment_bytes=segment_bytes, calls=calls)
@@ -70,7 +70,7 @@ class SegmentDirectory:
 
     @property
     def size_bytes(self) -> int:
-        """What the segments hold on disk."""
+        """The size of the segments on disk."""
         with self._lock:
             return sum(segment.end_bytes for segment in self._closed_segments) + self._active.end_bytes
 
@@ -95,8 +95,8 @@ class SegmentDirectory:
     def read(self, from_position: int) -> Iterator[tuple[int, Batch]]:
         """Return the batches from a position on, in order, up to what was durable at the time of this call.
 
-        May run while others append. Damage is passed over and added to `damage`; a segment released meanwhile
-        is passed over too. Memory is bounded by the largest batch.
+        Others may append meanwhile. Damage is skipped and added to `damage`; a segment that is released meanwhile
+        is skipped too. Memory is bounded by the largest batch.
         """
         with self._lock:
             present = [*self._closed_segments, self._active]
@@ -109,12 +109,12 @@ class SegmentDirectory:
         return self._read(to_read, from_position)
 
     def release(self, upto: int) -> None:
-        """Delete the segments that hold nothing above a position; another call meanwhile waits.
+        """Delete the segments that have no position above `upto`; concurrent calls wait for one another.
 
-        Waits for a write under way. What cannot be deleted is logged and stays for a later call.
+        Waits for a running write. A file that cannot be deleted is logged and stays for a later call.
 
-        The newest segment always stays, so that its name keeps positions from being given out again; when it
-        is released too and not small, an empty one takes its place.
+        The newest segment always stays, as its name records which positions are used; when it is released too and not
+        small, an empty one replaces it.
         """
         try:
             with self._releasing:
@@ -124,7 +124,7 @@ class SegmentDirectory:
                         self._roll()
                 for segment in self._released(upto):
                     segment.path.unlink(missing_ok=True)
-                    # Each before the next: after a power cut none may be missing between two that are there.
+                    # In order: after a power cut no segment may be missing between two that exist.
                     segments.sync_directory(self.path, self._calls)
                     with self._lock:
                         self._closed_segments.remove(segment)
@@ -132,7 +132,7 @@ class SegmentDirectory:
             logger.exception("segments up to position %d could not be deleted; a later release will", upto)
 
     def close(self) -> None:
-        """Close the active segment, after the last append; reading stays possible."""
+        """Close the active segment, after the last append; reading remains possible."""
         with self._writing:
             if not self._is_closed:
                 os.close(self._fd)
@@ -168,7 +168,7 @@ class SegmentDirectory:
         expected = (recovery.last_position or newest.first_position - 1) + 1
         self._next_position = max(expected, floor + 1)
         if recovery.torn_bytes:
-            # The frames cut off had positions, and so had those of their group that were not written at all.
+            # The frames that were cut off had positions, and so had unwritten frames of the same group.
             self._next_position += recovery.torn_bytes // HEADER_BYTES + MAX_GROUP_BATCHES
 
         self._active = SegmentFile(newest.path, newest.first_position, recovery.end_bytes)
@@ -180,7 +180,7 @@ class SegmentDirectory:
                 except OSError as error:
                     if not is_full(error):
                         raise
-                    # What is sound of it is read; it is repaired once space is free, before anything is appended.
+                    # Its valid frames can be read; it is repaired once there is free space, before any append.
                     logger.error("%s cannot be repaired, as the disk is full: appends are refused", newest.path)
                     self._calls.fsync(self._fd)
                     self.is_broken = True
@@ -191,7 +191,7 @@ class SegmentDirectory:
             raise
 
     def _continue_after_gap(self, expected: int, newest: SegmentFile, recovery: Recovery) -> None:
-        """Begin a segment whose name keeps the positions from `expected` on that are skipped from being given out."""
+        """Begin a segment after a gap, so that the positions from `expected` up to it are never used."""
         fresh, fd = segments.create_segment(self.path, self._next_position, self._calls)
         try:
             gap = [self._create_gap(expected)] if recovery.last_position else []
@@ -219,13 +219,11 @@ class SegmentDirectory:
             self._calls.ftruncate(fd, recovery.end_bytes)
         if not recovery.header_sound and not recovery.last_position:
             segments.write_file_header(fd, segment.first_position, self._calls)
-        # Frames that a killed process had written but not flushed are about to be read as durable.
+        # Frames that a killed process wrote without flushing them count as durable from now on.
         self._calls.fsync(fd)
 
     def _create_gap(self, first_position: int) -> SegmentFile:
-        """Return the empty segment which says that the positions from this one to those of the next segment were given
-        up.
-        """
+        """Return an empty segment, which records that the positions up to the next segment are unused."""
         try:
             segment, fd = segments.create_segment(self.path, first_position, self._calls)
         except FileExistsError:  # an earlier attempt to continue after the gap got as far as this
@@ -317,7 +315,7 @@ class SegmentDirectory:
         try:
             fresh, fd = segments.create_segment(self.path, self._next_position, self._calls)
         except BaseException:
-            # Should the file that could not be made sound still be there, the next one needs another name.
+            # If the file that could not be repaired still exists, the next one needs another name.
             self._next_position += 1
             raise
         os.close(self._fd)
@@ -326,11 +324,11 @@ class SegmentDirectory:
             self._active, self._fd = fresh, fd
 
     def _repair(self) -> None:
-        """Take the frames of a failed group out of the segment and go on in a new one.
+        """Remove the frames of a failed group from the segment, and continue in a new one.
 
-        After a failed flush the kernel may count pages as written that are not, so the file is not written to
-        again. Until this succeeds the log is broken: frames that were not acknowledged could otherwise come back
-        at replay.
+        After a failed flush the kernel may take pages for written that are not, so the file is not written to
+        again. Until this succeeds the log is broken: otherwise a replay could return frames that were not
+        acknowledged.
         """
         try:
             self._calls.ftruncate(self._fd, self._active.end_bytes)

@@ -1,4 +1,4 @@
-"""The frame: how one batch lies in a segment file.
+"""Frames: the encoding of a batch in a segment file.
 
 All integers are little endian:
 
@@ -45,7 +45,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Payload(Struct, frozen=True, eq=False):
-    """A batch made ready to be written: all of a frame that does not depend on its position."""
+    """A batch prepared for writing: everything in a frame that does not depend on its position."""
 
     names: bytes  # dataset, then labels
     times: NDArray[np.uint8]  # the batch's times as raw bytes
@@ -72,7 +72,7 @@ class Header(Struct, frozen=True):
 
 
 def prepare(batch: Batch) -> Payload:
-    """Lay a batch out for writing, without copying its events or times.
+    """Prepare a batch for writing, without copying its events or times.
 
     ValueError, TypeError or struct.error when the batch cannot be written: it must not reach the writer then,
     where it would take others with it.
@@ -97,7 +97,7 @@ def encode(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
 
 
 def read_header(buffer: Buffer, offset: int) -> Header | None:
-    """Return the header at an offset of a buffer that holds HEADER_BYTES from there; None when it is not sound."""
+    """Return the header at an offset of a buffer that holds HEADER_BYTES from there; None when it is not valid."""
     magic, crc = _START.unpack_from(buffer, offset)
     if magic != MAGIC or crc != crc32c(buffer, offset + _START.size, _FIELDS.size):
         return None

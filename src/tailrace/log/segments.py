@@ -1,11 +1,11 @@
-"""Segment files: their names and header, writing to one, and reading one whatever has become of it.
+"""Segment files: their names and header, writing one, and reading one even where it is damaged.
 
 A segment is named `{first_position:020d}.seg` and holds frames of rising positions, none below the one in its
 name. It starts with a header of 24 bytes, little endian: `TAILRACE`, format version (uint32), first position
 (int64), CRC32C of the 20 bytes before (uint32).
 
-The positions of a segment that holds frames go on in the next one. Where some were given up (what a crash tore off, a
-write that failed) an empty segment stands between: those from its name to the next name are not missing.
+The positions of a segment continue in the next one. Where some are unused (after a torn or failed write), an empty
+segment comes between: the positions from its name to the next name are not missing.
 """
 
 import errno
@@ -28,7 +28,7 @@ FILE_HEADER = struct.Struct("<8sIqI")
 SUFFIX = ".seg"
 
 WINDOW_BYTES = 1024 * 1024  # read at a time; a larger frame is read whole
-PAGE_BYTES = 4096  # what is skipped around a place that the disk cannot read
+PAGE_BYTES = 4096  # skipped around a position that the disk cannot read
 IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class LogVersionError(TailraceError):
 
 
 class FileCalls(Struct, frozen=True):
-    """The calls to the operating system on whose failure the log's promises hang."""
+    """The system calls whose failures the log's durability depends on."""
 
     pwritev: Callable[[int, Sequence[Buffer], int], int] = os.pwritev
     preadv: Callable[[int, Sequence[memoryview], int], int] = os.preadv
@@ -51,7 +51,7 @@ class FileCalls(Struct, frozen=True):
 
 
 class Damage(Struct, frozen=True):
-    """A stretch of a segment that holds no sound frame where there should be one, or segments that are not there."""
+    """A range of a segment without a valid frame, or missing segments."""
 
     segment: str  # file name; of missing segments, the next one's
     offset_bytes: int
@@ -61,14 +61,14 @@ class Damage(Struct, frozen=True):
 
 
 def gap(expected: int, following: "SegmentFile") -> Damage:
-    """Return what is missing when a segment does not begin with the position that is expected."""
+    """Return the missing positions before a segment that does not begin with the expected one."""
     last = following.first_position - 1
     reason = f"positions {expected} to {last} are missing: a segment file was deleted or lost"
     return Damage(following.path.name, 0, 0, reason, missing_positions=last - expected + 1)
 
 
 class Frame(Struct, frozen=True, eq=False):
-    """A sound frame in a segment."""
+    """A valid frame in a segment."""
 
     header: Header
     payload: memoryview  # only until the next frame is asked for
@@ -84,18 +84,18 @@ class SegmentFile(Struct, frozen=True):
 
 
 class Recovery(Struct, frozen=True):
-    """What a segment holds that may have been written to when the process ended."""
+    """The content of a segment that may have been written to when the process ended."""
 
-    last_position: int  # of its last sound frame, 0 without one
+    last_position: int  # of its last valid frame, 0 without one
     end_bytes: int  # where that frame ends, or the file header without one
     file_bytes: int
     damage: tuple[Damage, ...]  # before that end
-    torn_reason: str  # why what is behind that end is no frame; "" when nothing is there
+    torn_reason: str  # why the bytes after that end are no frame; "" when there are none
     header_sound: bool
 
     @property
     def torn_bytes(self) -> int:
-        """What is behind that end."""
+        """The number of bytes after that end."""
         return max(0, self.file_bytes - self.end_bytes)
 
 
@@ -113,7 +113,7 @@ def list_segments(directory: Path) -> list[SegmentFile]:
 
 
 def create_segment(directory: Path, first_position: int, calls: FileCalls) -> tuple[SegmentFile, int]:
-    """Make an empty segment, durable with its name, open for writing: the segment and its descriptor."""
+    """Create an empty segment, durable with its name; return it and its descriptor, open for writing."""
     path = segment_path(directory, first_position)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
@@ -134,7 +134,7 @@ def write_file_header(fd: int, first_position: int, calls: FileCalls) -> None:
 
 
 def sync_directory(directory: Path, calls: FileCalls) -> None:
-    """Make the names in a directory durable."""
+    """Flush the names in a directory."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         calls.fsync(fd)
@@ -143,19 +143,19 @@ def sync_directory(directory: Path, calls: FileCalls) -> None:
 
 
 def make_directory(directory: Path, calls: FileCalls) -> None:
-    """Make a directory and those above it that are missing, durable with their names."""
+    """Create a directory and its missing parents, durable with their names."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700)
         try:
             sync_directory(path.parent, calls)
         except BaseException:
-            path.rmdir()  # its name may be lost, and is given anew by the next attempt
+            path.rmdir()  # its name may be lost: the next attempt creates it again
             raise
 
 
 def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls) -> int:
-    """Write buffers one after the other from an offset, in as few calls as can be: the offset of the end."""
+    """Write buffers in order from an offset, in as few calls as possible; return the offset of the end."""
     pending = list(buffers)
     first = 0
     while first < len(pending):
@@ -172,7 +172,7 @@ def write_all(fd: int, buffers: Sequence[Buffer], offset: int, calls: FileCalls)
 
 
 class Window:
-    """A part of a file in memory, moved over it. What the disk cannot read appears as zeros."""
+    """A window over a file, which is read as needed. Bytes that the disk cannot read are zeros."""
 
     def __init__(self, path: Path, end: int, calls: FileCalls) -> None:
         self.path = path
@@ -190,19 +190,19 @@ class Window:
         os.close(self._fd)
 
     def load(self, offset: int, length: int) -> int:
-        """Have a stretch of the file, which must end by `end`, in the buffer; return its index there."""
+        """Read a range of the file, which must end by `end`, into the buffer; return its index there."""
         if offset < self._start or offset + length > self._start + self._length:
             self._fill(offset, min(max(length, WINDOW_BYTES), self.end - offset))
         return offset - self._start
 
     def header(self, offset: int) -> Header | None:
-        """Return the header of the frame at an offset; None when no sound one is there."""
+        """Return the header of the frame at an offset; None when there is no valid one."""
         if offset + HEADER_BYTES > self.end:
             return None
         return frames.read_header(self.buffer, self.load(offset, HEADER_BYTES))
 
     def payload(self, offset: int, header: Header) -> memoryview | None:
-        """Return the payload of the frame at an offset, valid until the window moves; None when it is not whole and
+        """Return the payload of the frame at an offset, valid until the window moves; None when it is not complete and
         sound.
         """
         if offset + HEADER_BYTES + header.payload_bytes > self.end:
@@ -213,7 +213,7 @@ class Window:
         return memoryview(self.buffer)[index : index + header.payload_bytes]
 
     def find(self, needle: bytes, offset: int) -> int:
-        """Return where some bytes are next, at or after an offset; -1 when nowhere."""
+        """Return the next offset of some bytes, at or after an offset; -1 when there is none."""
         while offset + len(needle) <= self.end:
             index = self.load(offset, len(needle))
             at = self.buffer.find(needle, index, self._length)
@@ -245,8 +245,8 @@ class Window:
 def scan(window: Window, start: int, *, first_position: int, from_position: int = 0) -> Iterator[Frame | Damage]:
     """Yield the frames of a segment in order, and the damage between them.
 
-    Frames before `from_position` are passed over, their payload unread. After a bad frame the next sound one
-    is found: by the bad one's length when its header is sound, else by searching for the magic of the next.
+    Frames before `from_position` are skipped without reading their payload. After an invalid frame the next valid one
+    is found by the length in its header, if that is valid, else by searching for the magic of the next.
     """
     offset = start
     min_position = first_position
@@ -294,9 +294,9 @@ def _next_frame(window: Window, bad: int, header: Header | None, min_position: i
 
 
 def file_header_fault(window: Window) -> str:
-    """Return what is wrong with the header of a segment, "" when it is sound.
+    """Return what is wrong with the header of a segment, "" when it is valid.
 
-    LogVersionError when it is sound but of a format that is not known here.
+    Raise LogVersionError when it is valid but of an unknown format.
     """
     if window.end < FILE_HEADER.size:
         return "the file header is incomplete"
@@ -313,9 +313,9 @@ def file_header_fault(window: Window) -> str:
 
 
 def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
-    """Read a whole segment to find where its last sound frame ends and what is damaged before that."""
+    """Read a whole segment; return where its last valid frame ends, and the damage before that."""
     damage: list[Damage] = []
-    trailing: list[Damage] = []  # with no sound frame behind it yet
+    trailing: list[Damage] = []  # with no valid frame after it so far
     last_position = 0
     with Window(segment.path, segment.end_bytes, calls) as window:
         fault = file_header_fault(window)

@@ -1,4 +1,4 @@
-"""The settings of the log: how large its files are, and when it takes no more."""
+"""The settings of the log: the size of its files, and when it refuses appends."""
 
 from typing import Annotated
 

@@ -9,11 +9,11 @@ Deliver = Callable[[list[tuple[int, Batch]]], None]
 
 
 class Subscription:
-    """What ties a log and its subscriber together. Made by the subscriber; a log is opened with it. Thread-safe.
+    """Connects a log with its subscriber, which creates it and opens the log with it. Thread-safe.
 
-    `deliver` gets each group of (position, batch) that became durable, in order, in a thread of the log, before the
-    `done` of any of them; what it raises for is delivered again, with what follows. Positions up to `floor`, which the
-    subscriber knows of from before, are never given out.
+    `deliver` is called with each group of (position, batch) that became durable, in order, in a thread of the log,
+    before the `done` of any of them; a group for which it raises is delivered again, with the following ones.
+    Positions up to `floor`, which the subscriber knows already, are never used.
     """
 
     def __init__(self, deliver: Deliver, *, floor: int = 0) -> None:
@@ -24,7 +24,7 @@ class Subscription:
         self._release: Callable[[int], None] | None = None
 
     def acknowledge(self, position: int) -> None:
-        """Release positions up to this one, which the subscriber has stored for good; once a log is open for it."""
+        """Release positions up to this one, which the subscriber has stored; later, if no log is open yet."""
         with self._lock:
             self._acknowledged = max(self._acknowledged, position)
             release = self._release
@@ -32,7 +32,7 @@ class Subscription:
             release(position)
 
     def bind(self, release: Callable[[int], None]) -> None:
-        """Have a log release what is acknowledged, and what was before: for the log, once it is open."""
+        """Set the `release` of the log, once it is open, and release what is acknowledged already."""
         with self._lock:
             self._release = release
             acknowledged = self._acknowledged
