@@ -1,4 +1,4 @@
-"""The datasets there are: one directory each, with its table. What was dropped is remembered."""
+"""The directories of the datasets, each with its table, and the file of dropped datasets."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from tailrace.lake.table_storage import OWN_DIRECTORY
 from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
 DEFAULT_KIND = "axiom:events:v1"
-AUDIT_KIND = "tailrace:audit:v1"  # that the server makes and writes itself; no limit counts it
+AUDIT_KIND = "tailrace:audit:v1"  # created and written by the server itself; not counted by the limit of datasets
 DROPPED_PREFIX = "_dropped-"
 NEW_PREFIX = "_new-"
 
@@ -26,24 +26,24 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DatasetInfo(Struct, frozen=True, rename="camel"):
-    """What a dataset is, as its owner described it."""
+    """The info of a dataset: its kind, owner, description and retention."""
 
     name: str
     created_ns: int  # ns since the Unix epoch
-    created_position: int  # of the log when it was made: older batches belonged to an earlier one of this name
+    created_position: int  # of the log at its creation: earlier batches belonged to an earlier dataset of this name
     description: str = ""
-    who: str = ""  # id of the user that made it
+    who: str = ""  # id of the user that created it
     kind: str = DEFAULT_KIND
     retention_days: int = 0  # 0 keeps events for good
     use_retention_period: bool = False
-    organisation: str = ""  # whose it is; "" is the first one, that a server begins with
-    updated_ns: int = 0  # ns since the Unix epoch of the last change of what stands here; 0 for none
+    organisation: str = ""  # its owner; "" is the first organisation
+    updated_ns: int = 0  # ns since the Unix epoch of the last change of this info; 0 for none
     primary_key: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
-    edge_deployment: str = ""  # where its owner says that it is; nothing here depends on it
+    edge_deployment: str = ""  # stored and returned, without effect
 
 
 def check_name(name: str) -> None:
-    """InvalidName unless it is one that Axiom's documents and clients use (1 to 128 of `A-Za-z0-9._-`)."""
+    """Raise InvalidName unless the name is 1 to 128 of `A-Za-z0-9._-`, as in Axiom's documents and clients."""
     if not NAME.fullmatch(name):
         raise InvalidName(
             f"dataset name {name[:140]!r} is not valid: 1 to 128 ASCII letters, digits, '-', '_' or '.', "
@@ -52,7 +52,7 @@ def check_name(name: str) -> None:
 
 
 def dataset_directories(root: Path) -> list[Path]:
-    """Directories that are or should be datasets, by name. What an interrupted creation or drop left is removed."""
+    """Return the directories of datasets, by name; remove what an interrupted creation or drop left."""
     found = []
     for directory in sorted(root.iterdir()):
         if directory.name.startswith((DROPPED_PREFIX, NEW_PREFIX)):
@@ -72,7 +72,7 @@ def dropped_path(root: Path) -> Path:
 
 
 def load_dropped(root: Path) -> dict[str, int]:
-    """Datasets that were dropped, each with the log position up to which its batches went with it."""
+    """Return the dropped datasets, each with the log position up to which its batches are dropped too."""
     path = dropped_path(root)
     without = "events of dropped datasets that the log still has stay in it"
     return decode_numbers(read_bytes(path), str(path), without, partial(set_aside, path))
@@ -83,7 +83,7 @@ def store_dropped(root: Path, dropped: dict[str, int]) -> None:
 
 
 def decode_numbers(raw: bytes | None, location: str, without: str, set_aside: Callable[[], object]) -> dict[str, int]:
-    """Return the numbers by name that a file has; one that is spoiled is set aside, `without` says what that costs."""
+    """Return the numbers by name in a file; a damaged one is set aside, and `without` says what that means."""
     if raw is None:
         return {}
     try:
@@ -107,7 +107,7 @@ def remove(directory: Path) -> None:
     try:
         flush(directory.parent)
     except BaseException:
-        # So that it is renamed anew the next time: this name may be lost.
+        # So that it is renamed again the next time: this name may not be durable.
         tombstone.rename(directory)
         raise
     try:

@@ -10,7 +10,7 @@ MAX_MERGED_FILES = 256  # into one
 MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
 SMALLEST_TIER_BYTES = 64 * 1024
 TIER_FACTOR = 8
-QUIET_MS = 3_600_000  # a day is closed once it has been over, and nothing new was written to it, for this long
+QUIET_MS = 3_600_000  # a day is closed this long after its end, and after the last write to it
 MS_PER_DAY = 86_400_000
 
 
@@ -63,7 +63,7 @@ def _is_closed(day: int, files: Iterable[DataFile], now_ms: int) -> bool:
 
 
 def _stretches(files: Iterable[DataFile], max_bytes: int) -> Iterator[list[DataFile]]:
-    """Yield stretches that can each be one file."""
+    """Yield runs of files that can each become one file."""
     stretch: list[DataFile] = []
     size = rows = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""The log of a Delta table: versions whose content is on the disk before their name can be.
+"""The log of a Delta table: versions whose content is durable before their name is.
 
 A version is a file `N.json` of one action a line, as the Delta protocol has it. It is written under another name,
 flushed, linked to its own name without overwriting (so that of two writers one is told), and its directory is flushed.
@@ -20,7 +20,7 @@ from tailrace.lake.table_storage import DELTA_LOG, OWN_DIRECTORY, UNREADABLE_DIR
 
 LAST_CHECKPOINT = f"{DELTA_LOG}/_last_checkpoint"
 SCRATCH_PREFIX = f"{OWN_DIRECTORY}/checkpoint-"
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = f"{DELTA_LOG}/_commit_", ".json.tmp"  # as delta-rs does: readers pass over them
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = f"{DELTA_LOG}/_commit_", ".json.tmp"  # as delta-rs names them: readers skip them
 DIGITS = 20  # of a version in a file's name
 
 Action = Mapping[str, Any]
@@ -34,12 +34,12 @@ class DeltaLog:
 
     def __init__(self, storage: TableStorage) -> None:
         self._storage = storage
-        self._unsure: dict[int, bytes] = {}  # versions that may have their name, but perhaps not on the disk
+        self._uncertain: dict[int, bytes] = {}  # versions whose name may exist, but may not be durable
 
     @property
     def is_sure(self) -> bool:
-        """Whether every version that `append` was asked for is either durable or not there at all."""
-        return not self._unsure
+        """Whether each version given to `append` is known to be durable, or known not to exist."""
+        return not self._uncertain
 
     def append(self, version: int, actions: Iterable[Action]) -> None:
         """Write a version, durably.
@@ -49,28 +49,28 @@ class DeltaLog:
         """
         content = b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
         temporary = _write_temporary(self._storage, content)
-        self._unsure[version] = content
+        self._uncertain[version] = content
         try:
             self._storage.link(temporary, version_name(version))
         except FileExistsError:
-            del self._unsure[version]
+            del self._uncertain[version]
             self._storage.remove(temporary)
             raise
         self._storage.flush(DELTA_LOG)
-        del self._unsure[version]
+        del self._uncertain[version]
         self._storage.remove(temporary)
 
     def settle(self) -> None:
-        """Make what is there of versions whose fate is not known durable: a name whose flush failed is made anew."""
-        if not self._unsure:
+        """Make the versions durable whose fate is unknown: a name whose flush failed is created again."""
+        if not self._uncertain:
             return
-        for version, content in self._unsure.items():
+        for version, content in self._uncertain.items():
             name = version_name(version)
             # Not that of another writer, which came first.
             if self._storage.exists(name) and self._storage.read(name) == content:
                 self._storage.replace(_write_temporary(self._storage, content), name)
         self._storage.flush(DELTA_LOG)
-        self._unsure.clear()
+        self._uncertain.clear()
         for temporary in _temporaries(self._storage):
             self._storage.remove(temporary)
 
@@ -95,7 +95,7 @@ def _temporaries(storage: TableStorage) -> list[str]:
 
 
 def recover(storage: TableStorage) -> list[str]:
-    """Make a table's log whole and durable as far as a crash or a power cut may have kept it from being so.
+    """Repair a table's log after a crash or a power cut, and make it durable.
 
     A newest version that is not whole is set aside: it never was durable, so the rows of it are in the log of events.
     Returns the names of the files that were. Raise OSError, and DatasetUnavailable for a version that must stay.
@@ -136,7 +136,7 @@ def check(storage: TableStorage) -> None:
 
 
 def set_aside_checkpoints(storage: TableStorage) -> list[tuple[str, str]]:
-    """Set aside the checkpoints that cannot be read, and what points to them: where each was and where it is now."""
+    """Set aside unreadable checkpoints and the pointer to them; return the old and new names."""
     unreadable = [name for name in checkpoints(storage) if not _is_parquet(storage, name)]
     if unreadable and storage.exists(LAST_CHECKPOINT):
         unreadable.append(LAST_CHECKPOINT)
@@ -144,17 +144,17 @@ def set_aside_checkpoints(storage: TableStorage) -> list[tuple[str, str]]:
 
 
 def has_version_set_aside(storage: TableStorage) -> bool:
-    """Whether a version of the table was set aside, and is there still to be looked at."""
+    """Return whether a version of the table was set aside, and still exists for inspection."""
     return any(_number(name) is not None for name in _names_set_aside(storage))
 
 
 def checkpoints(storage: TableStorage) -> list[str]:
-    """Return the names of a table's checkpoints, whole or not."""
+    """Return the names of a table's checkpoints, also of incomplete ones."""
     return [name for name in storage.names(DELTA_LOG) if ".checkpoint" in name and name.endswith(".parquet")]
 
 
 def flush_newest(storage: TableStorage, newest: int) -> None:
-    """Flush what another version of this program, or another engine, may have written last without doing so."""
+    """Flush the newest files, which another engine or an earlier version may have written without flushing."""
     for name in (version_name(newest - 1), version_name(newest), *checkpoints(storage), LAST_CHECKPOINT):
         if storage.exists(name):
             storage.flush(name)
@@ -162,7 +162,7 @@ def flush_newest(storage: TableStorage, newest: int) -> None:
 
 
 def _versions(storage: TableStorage) -> list[int]:
-    """Return the numbers of the versions that are there as JSON, in no order."""
+    """Return the numbers of the versions that exist as JSON, unordered."""
     numbers = (_number(name) for name in storage.names(DELTA_LOG) if name.endswith(".json"))
     return [number for number in numbers if number is not None]
 
@@ -176,7 +176,7 @@ TORN = "it is not whole"
 
 
 def _fault(content: bytes) -> str:
-    """Why a version cannot be read; `TORN` where it is as a power cut leaves a file: short, or with pages of zeros."""
+    """Return why a version cannot be read; `TORN` where it is truncated or has pages of zeros, as after a power cut."""
     if not content.strip() or b"\0" in content:
         return TORN
     for line in content.splitlines():
@@ -211,7 +211,7 @@ def _names_set_aside(storage: TableStorage) -> list[str]:
 
 
 def _set_aside(storage: TableStorage, name: str) -> str:
-    """Move a file out of the table's log, durably; its name there."""
+    """Move a file out of the table's log, durably; return its new name."""
     aside = storage.set_aside(name)
     logger.error("%s cannot be read and was set aside as %s", storage.location(name), storage.location(aside))
     return aside
@@ -221,7 +221,7 @@ def _set_aside(storage: TableStorage, name: str) -> str:
 
 
 def checkpoint(storage: TableStorage) -> None:
-    """Write a checkpoint of a table's newest version, and delete the versions that it makes needless.
+    """Write a checkpoint of a table's newest version, and delete the versions that it replaces.
 
     delta-rs makes it, but flushes nothing: it does so in a directory of its own, from which it is taken once flushed.
     Raise OSError, DeltaError.

@@ -1,4 +1,4 @@
-"""What is remembered of datasets that were dropped: up to which log position their batches went with them."""
+"""Dropped datasets, with the log position up to which their batches are dropped too."""
 
 import logging
 import threading
@@ -21,12 +21,12 @@ class DroppedDatasets:
     def __init__(self, state: LakeState) -> None:
         self._state = state
         self._positions = catalog.load_dropped(state.root)
-        self._is_stored = True  # as `_positions` has it
+        self._is_stored = True  # whether `_positions` is stored
         self._retry_at_s = 0.0
-        self._file_lock = threading.Lock()  # taken before the lake's
+        self._file_lock = threading.Lock()  # acquired before the lake's
 
     def position(self, name: str) -> int:
-        """Return the log position up to which the batches of a name went with it."""
+        """Return the log position up to which the batches of a name are dropped."""
         return self._positions.get(name, 0)
 
     def highest_position(self) -> int:
@@ -34,16 +34,16 @@ class DroppedDatasets:
         return max(self._positions.values(), default=0)
 
     def add(self, name: str) -> None:
-        """Drop what was accepted so far of a name; the lock is held."""
+        """Drop the batches of a name that were accepted so far; the lock is held."""
         self._positions[name] = self._state.accepted
         self._is_stored = False
 
     def is_due(self) -> bool:
-        """Whether there is something to be stored by now."""
+        """Return whether it is time to store something."""
         return not self._is_stored and time.monotonic() >= self._retry_at_s
 
     def store(self) -> bool:
-        """Store what was dropped, where it is not; return whether that is done."""
+        """Store the dropped datasets, if needed; return whether they are stored."""
         with self._file_lock:
             with self._state.lock:
                 if self._is_stored:

@@ -1,4 +1,4 @@
-"""The field registry of a dataset: which path, of which type, lives in which physical column."""
+"""The field registry of a dataset: the physical column of each path and type."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parque
 
 
 class StoredFields(Struct):
-    """The registry as its file has it."""
+    """The registry in its file."""
 
     columns: list[PhysicalColumn]
     rest: dict[str, list[str]]
@@ -83,7 +83,7 @@ class Fields:
         return self._keys_of.get(path)
 
     def note_rest(self, path: str, value_type: str, keys: tuple[str, ...] = ()) -> None:
-        """Remember that `_rest` holds a value of this type at this path, whose keys are nested like that."""
+        """Record that `_rest` has a value of this type at this path, with this nesting of keys."""
         if any("." in key for key in keys) and len(self.nesting) < MAX_REST_PATHS:
             self.nesting.setdefault(path, keys)
         types = self.rest.get(path)
@@ -95,7 +95,7 @@ class Fields:
             self.rest_overflow = True
 
     def note_nulls(self, paths: Iterable[tuple[str, ...]]) -> None:
-        """Remember paths that were null, so that a null there does not cost an event the fast path."""
+        """Record paths that were null, so that events with a null there can take the fast path."""
         for keys in paths:
             if len(self.null_paths) >= MAX_NULL_PATHS:
                 return
@@ -127,8 +127,8 @@ class Fields:
         """
         total = self._recent + events
         scale = events / sample if sample else 0.0
-        # What was seen before counts by itself too: a sample may miss what comes in every second event.
-        # Of two that come as often, the one met first is placed first.
+        # Earlier counts count by themselves too: a sample may miss fields of every second event. Of two fields of the
+        # same frequency, the one that came first gets its column first.
         keys_met = dict.fromkeys((*self._seen, *sampled))
         shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in keys_met})
         added = []
@@ -153,22 +153,22 @@ class Fields:
         column = PhysicalColumn(self._free_name(path, value_type), path, own or keys, cast(ValueType, value_type))
         self._add(column)
         if value_type == "float" and (path, "integer") not in self._by_path_type:
-            # A client writes 3.0 as 3, so what is a float in one event is an integer in the next.
+            # Clients write 3.0 as 3, so a float in one event may be an integer in the next.
             self._add(PhysicalColumn(self._free_name(path, "integer"), path, column.keys, "integer"))
         return column
 
     def _can_own(self, path: str, keys: tuple[str, ...]) -> bool:
-        """Whether a path without columns can have one, of its own name."""
+        """Return whether a path without columns can have one of its own name."""
         return can_name_column(path, keys) and path.casefold() not in self._folded_names and self._reserve_keys(keys)
 
     def _free_name(self, path: str, value_type: str) -> str:
         name = f"{path}#{value_type}" if path in self._keys_of else path
         while name.casefold() in self._folded_names:
-            name += "#"  # there is a field of the very name that the sibling would have
+            name += "#"  # a field has the name that the sibling would have
         return name
 
     def _reserve_keys(self, keys: tuple[str, ...]) -> bool:
-        """Whether DuckDB can hold these keys beside the present ones: none may differ from another only in case."""
+        """Return whether DuckDB can have these keys with the present ones: no two may differ only in case."""
         steps = [((*keys[:depth],), key) for depth, key in enumerate(keys)]
         for parent, key in steps:
             if not key or self._folded_keys.get((parent, key.casefold()), key) != key:
@@ -188,7 +188,7 @@ class Fields:
 
 
 def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
-    """Whether SQL, DuckDB's structures, Delta and Spark can all hold a column of this name."""
+    """Return whether SQL, DuckDB's structures, Delta and Spark can all have a column of this name."""
     return (
         len(name.encode()) <= MAX_COLUMN_PATH_BYTES
         and fits_fast_path(keys)
@@ -198,20 +198,20 @@ def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
 
 
 def fits_fast_path(keys: tuple[str, ...]) -> bool:
-    """Whether msgspec's structs and DuckDB's structures can be made for these keys."""
+    """Return whether msgspec's structs and DuckDB's structures can have these keys."""
     return len(keys) <= MAX_COLUMN_DEPTH and all(
         key and key.isprintable() and '"' not in key and "\\" not in key for key in keys
     )
 
 
 def decode_fields(raw: bytes) -> FieldsView:
-    """Return the registry that a file has. Raise msgspec's errors where it is not one."""
+    """Return the registry in a file's content. Raise msgspec's errors if it is invalid."""
     stored = msgspec.json.decode(raw, type=StoredFields)
     rest = {name: frozenset(types) for name, types in stored.rest.items()}
     return FieldsView(tuple(stored.columns), rest, stored.rest_overflow, stored.nesting)
 
 
 def encode_fields(view: FieldsView) -> bytes:
-    """Return the registry as a file has it."""
+    """Return the registry as the content of a file."""
     rest = {name: sorted(types) for name, types in view.rest.items()}
     return msgspec.json.encode(StoredFields(list(view.columns), rest, view.rest_overflow, dict(view.nesting)))

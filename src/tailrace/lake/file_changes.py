@@ -1,4 +1,4 @@
-"""Changes of a dataset's files that somebody asks for: trim, delete, compact, sweep."""
+"""Changes of a dataset's files on request: trim, delete, compact, sweep."""
 
 import logging
 import time
@@ -71,7 +71,7 @@ class FileChanges:
             dataset.maintenance.compact(self._pace_of(dataset), _now_ms(), whole=True)
 
     def sweep(self, name: str) -> int:
-        """Remove from the disk what has been no part of a table for `keep_removed_s`; return how many files."""
+        """Delete the files that have not been part of a table for `keep_removed_s`; return how many."""
         with self._files_of(self._state.dataset(name)) as dataset:
             return dataset.maintenance.sweep(_now_ms())
 
@@ -92,7 +92,7 @@ class FileChanges:
 
     @contextmanager
     def _files_of(self, dataset: DatasetState) -> Iterator[DatasetState]:
-        """Yield a dataset whose files are there; what stops work on them becomes one of our errors."""
+        """Yield a dataset whose files exist; errors of work on them are raised as TailraceError."""
         name = dataset.info.name
         try:
             if not dataset.table.exists() and not dataset.dropped:

@@ -1,4 +1,4 @@
-"""What is wrong with a lake, and how far its tables are behind the log."""
+"""The health of a lake: its faults, and how far its tables are behind the log."""
 
 import time
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tailrace.lake.state import LakeState
 
-COMMIT_FAILURES_NOTED = 2  # one after the other, of a dataset, that make it a fault of the lake
+COMMIT_FAILURES_NOTED = 2  # successive ones of a dataset, which make it a fault of the lake
 
 
 class Lag(Struct, frozen=True):
@@ -17,7 +17,7 @@ class Lag(Struct, frozen=True):
 
 
 def lag(state: LakeState) -> Lag:
-    """Return what is durable in the log and not in its table yet."""
+    """Return how much is durable in the log and not in its table yet."""
     with state.lock:
         datasets = list(state.datasets.values())
         events = sum(dataset.uncommitted_events for dataset in datasets)
@@ -31,7 +31,7 @@ def lag(state: LakeState) -> Lag:
 
 
 def failure(state: LakeState) -> str:
-    """Return why nothing is shredded any more, empty while all is well."""
+    """Return why shredding has stopped, empty while it works."""
     if state.shredding_error is not None:
         return f"the shredding thread has failed: {state.shredding_error!r}"
     return f"events cannot be shredded at the moment: {state.shredding_trouble}" if state.shredding_trouble else ""
@@ -54,7 +54,7 @@ def faults(state: LakeState) -> dict[str, str]:
 
 
 def damage(state: LakeState) -> dict[str, str]:
-    """Return the datasets of which files are known to be damaged, each with the files, named beneath its directory."""
+    """Return the datasets with files that are known to be damaged, with the paths of those below its directory."""
     found = {}
     for dataset in list(state.datasets.values()):
         if damaged := dataset.maintenance.damaged:
@@ -66,5 +66,5 @@ def damage(state: LakeState) -> dict[str, str]:
 
 
 def damaged_files(state: LakeState) -> int:
-    """Return the number of files of tables that are known not to be as they were written."""
+    """Return the number of files that are known to be damaged."""
     return sum(len(dataset.maintenance.damaged) for dataset in list(state.datasets.values()))

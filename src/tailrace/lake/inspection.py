@@ -1,4 +1,4 @@
-"""A look at a dataset's files on the disk, which changes nothing: are they what was written?"""
+"""Inspection of a dataset's files on the disk for damage, which changes nothing."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgs
 
 
 class Inspection(Struct, frozen=True):
-    """What was found of a dataset's files."""
+    """The result of inspecting a dataset's files."""
 
     fault: str = ""  # what is wrong with them, empty where nothing is; the counts are 0 then
     files: int = 0

@@ -25,8 +25,8 @@ from tailrace.lake.table import DatasetTable
 
 logger = logging.getLogger(__name__)
 
-VERIFY_AGAIN_MS = 86_400_000  # between two readings of a file, to see whether it is as it was written
-COMPACT_AGAIN_MS = 600_000  # at a table in which there was nothing to do and which has not changed
+VERIFY_AGAIN_MS = 86_400_000  # between two verifications of a file
+COMPACT_AGAIN_MS = 600_000  # for an unchanged table in which there was nothing to merge
 MS_PER_DAY = 86_400_000
 US_PER_MS = 1_000
 
@@ -39,13 +39,13 @@ class Deletion(Struct, frozen=True):
     files_removed: int  # of which every row matched
     files_rewritten: int
     rows_matched: int
-    rows_deleted: int  # 0 where it was only to be tried
+    rows_deleted: int  # 0 for a dry run
     first_ns: int | None = None
     last_ns: int | None = None
 
 
 class MaintenanceStopped(Exception):
-    """The maintenance in the background is to end; what it had begun is undone."""
+    """Background maintenance must stop; what it had begun is undone."""
 
 
 class TableMaintenance:
@@ -65,7 +65,7 @@ class TableMaintenance:
         publish: Callable[[], None],
     ) -> None:
         self.table = table
-        self.lock = threading.Lock()  # taken before the lock of commits, and held while files are written
+        self.lock = threading.Lock()  # acquired before the commit lock, and held while files are written
         self._settings = settings
         self._counters = counters
         self._commit_lock = commit_lock
@@ -82,7 +82,7 @@ class TableMaintenance:
     # In the background
 
     def run_due(self, info: DatasetInfo, pace: Pace, now_ms: int, *, is_disk_full: bool = False) -> None:
-        """Do whatever is due; with `is_disk_full` only what frees space.
+        """Do the maintenance that is due; with `is_disk_full` only what frees space.
 
         Raises what `pace` raises, and whatever is wrong with the files.
         """
@@ -99,7 +99,7 @@ class TableMaintenance:
             self.sweep(now_ms)
 
     def expire(self, older_than_us: int, what: str = "retention") -> int:
-        """Take out the files of which every event is older; return the number of events."""
+        """Remove the files whose events are all older from the table; return the number of events."""
         if not any(file.max_time_us < older_than_us for file in self.table.files):
             return 0
         with self._working():
@@ -133,7 +133,7 @@ class TableMaintenance:
             )
 
     def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
-        """Remove from the disk what has been no part of the table for `keep_removed_s`; return the number of files.
+        """Delete the files that have not been part of the table for `keep_removed_s`; return their number.
 
         With `at_once` all that is no part of it: space is worth more than a query that began before and still reads it.
 
@@ -142,7 +142,7 @@ class TableMaintenance:
         """
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
         with self._working():
-            with self._commit_lock:  # no file is being made that is not in the table yet
+            with self._commit_lock:  # so that no new file is being written that is not in the table yet
                 self.table.refresh()  # before files go that an older version of the table has
                 self._publish()
                 live = {file.name for file in self.table.files}
@@ -172,7 +172,7 @@ class TableMaintenance:
     # Damage
 
     def verify(self, max_bytes: int, pace: Pace, now_ms: int) -> int:
-        """See whether files are as they were written, those whose turn it is; return the number of bytes read.
+        """Verify the files whose turn it is; return the number of bytes read.
 
         Ends once more than `max_bytes` were. Each has its turn once in `VERIFY_AGAIN_MS`, a damaged one with each call.
         Those that are damaged are in `damaged` then, with the reason, for as long as they are part of the table and are
@@ -186,7 +186,7 @@ class TableMaintenance:
         while (files or self._to_verify) and read <= max_bytes:
             file = files.pop() if files else self._to_verify.pop()
             with self.lock:
-                # Nothing takes it out of the table or off the disk meanwhile.
+                # With the lock, so that it is not removed meanwhile.
                 if file.name in {each.name for each in self.table.files}:
                     self._is_sound(file, of_disk=True)
                     read += file.bytes
@@ -194,7 +194,7 @@ class TableMaintenance:
         return read
 
     def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
-        """Whether a file is as it was written; the lock is held."""
+        """Return whether a file is undamaged; the lock is held."""
         reason = self.table.storage.damage(file, of_disk=of_disk)
         self._counters.add(files_verified=1)
         known = self.damaged.get(file.name)
@@ -216,7 +216,7 @@ class TableMaintenance:
         except OSError as error:
             logger.error("what is damaged of %s cannot be noted (%s)", self.table.storage, error)
 
-    # When asked
+    # On request
 
     def trim(self, older_than_us: int, pace: Pace) -> int:
         """Delete the events that are older; return their number."""
@@ -231,7 +231,7 @@ class TableMaintenance:
         return self._delete(older, "trim", pace).rows_deleted
 
     def delete(self, matching: Callable[[DataFile], RowNumbers], pace: Pace, *, dry_run: bool = False) -> Deletion:
-        """Delete the rows that `matching` names of each file, all in one commit."""
+        """Delete the rows that `matching` returns for each file, all in one commit."""
         return self._delete(matching, "delete", pace, dry_run=dry_run)
 
     def _delete(
@@ -287,7 +287,7 @@ class TableMaintenance:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Alone at the files of the table, and sure of them; commits of new events go on meanwhile."""
+        """Lock the files of the table, and make sure of their state; new events are still committed."""
         with self.lock:
             if not self._is_sure:
                 with self._commit_lock:
@@ -302,7 +302,7 @@ class TableMaintenance:
         removed |= {file.name: now_ms for file in gone}
         sidecar.store_removed(self.table.storage, removed)
         with self._commit_lock:
-            # Should it fail, the new files stay: it may have got as far as the commit.
+            # If it fails, the new files stay: the commit may have been written.
             self._is_sure = False
             self._sweep_due_ms = 0
             self.table.rewrite(gone, new, what=what, changes_data=changes_data)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class MaintenanceThread:
-    """The thread that maintains all tables, one after the other, behind everything else.
+    """The thread that maintains all tables, one after the other, at a low priority.
 
     `tables()` gives them; `is_busy()` tells whether ingest needs the machine; `lend()` is `Reserve.lent`.
     """
@@ -50,7 +50,7 @@ class MaintenanceThread:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; what it was at is undone."""
+        """Stop the thread; unfinished work is undone."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -77,7 +77,7 @@ class MaintenanceThread:
                     return
 
     def _verify(self) -> None:
-        """Read files of all tables in turn, as many bytes as a round allows; what one takes more, others make up."""
+        """Verify files of all tables in turn, as many bytes as a round allows; later rounds make up for an excess."""
         round_bytes = int(self._settings.verify_bytes_per_s * self._settings.every_s)
         self._verify_bytes = min(self._verify_bytes, 0) + round_bytes
         tables = list(self._tables())

@@ -1,4 +1,4 @@
-"""The priority of the lake's threads: behind those that answer clients."""
+"""The priority of background threads: lower than of those that answer clients."""
 
 import os
 import sys
@@ -8,6 +8,6 @@ NICE = 10
 
 
 def lower_priority() -> None:
-    """Let this thread, and those that it starts, give way to the ones that answer clients."""
+    """Lower the priority of this thread, and of those that it starts."""
     if sys.platform == "linux":  # elsewhere a priority is the whole process's
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

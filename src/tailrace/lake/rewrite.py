@@ -1,4 +1,4 @@
-"""Parquet files written anew: those of a day merged into one in the order of time, or one without some of its rows."""
+"""Rewriting Parquet files: files of a day merged into one in the order of time, or a file without some rows."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ READ_ROWS = 16_384  # decoded at a time, of each file that is being read
 ROW_GROUP_BYTES = 64 * 1024 * 1024  # as Parquet's footers count them, before compression
 
 Pace = Callable[[int], None]
-"""Called with the bytes written since the last call; may wait, and may raise to end the writing."""
+"""Called with the bytes written since the last call; may wait, and may raise to stop the writing."""
 
 
 def merged(
@@ -72,7 +72,7 @@ def times_us(storage: TableStorage, name: str) -> npt.NDArray[np.int64]:
 
 
 class _Source:
-    """A file read from its front, without the rows to be left out."""
+    """A file that is read from its beginning, without the rows to be left out."""
 
     def __init__(self, storage: TableStorage, name: str, without: RowNumbers | None) -> None:
         self._storage = storage
@@ -108,7 +108,7 @@ class _Source:
         self._batches.close()
 
     def _read(self) -> Generator[pa.RecordBatch, None, None]:
-        # Opened at its first row and closed after its last: not all files of a day are open at once.
+        # Open from its first row to its last only: not all files of a day are open at once.
         with self._storage.parquet(self._name) as file:
             if self._sorted:
                 first = 0

@@ -1,4 +1,4 @@
-"""What Tailrace keeps beside a table: what its dataset is, its fields, which of its files are removed or damaged."""
+"""Files beside a table: its dataset's info, the field registry, the removed and the damaged files."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ DAMAGED = f"{OWN_DIRECTORY}/damaged.json"
 
 
 def load_info(storage: TableStorage) -> DatasetInfo:
-    """Return what a dataset is. Raise OSError or msgspec's errors where that cannot be read."""
+    """Return the info of a dataset. Raise OSError or msgspec's errors where it cannot be read."""
     stored = msgspec.json.decode(storage.read(INFO))
     if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
         stored["primaryKey"] = former
@@ -22,7 +22,7 @@ def load_info(storage: TableStorage) -> DatasetInfo:
 
 
 def store_info(storage: TableStorage, info: DatasetInfo) -> None:
-    """Store what a dataset is, durably."""
+    """Store the info of a dataset, durably."""
     storage.replace_durably(INFO, msgspec.json.encode(info))
 
 
@@ -38,7 +38,7 @@ def store_fields(storage: TableStorage, view: FieldsView) -> None:
 
 
 def load_removed(storage: TableStorage) -> dict[str, int]:
-    """Files that are no part of a table any more but still there, each with the ms since the Unix epoch it is so."""
+    """Return the removed files that still exist, with the ms since the Unix epoch of their removal."""
     return _numbers(storage, REMOVED, "files that are due to be removed are so later")
 
 
@@ -48,7 +48,7 @@ def store_removed(storage: TableStorage, removed: dict[str, int]) -> None:
 
 
 def load_damaged(storage: TableStorage) -> dict[str, int]:
-    """Files of a table that were found to be damaged, each with the ms since the Unix epoch of that."""
+    """Return the damaged files of a table, with the ms since the Unix epoch of the discovery."""
     return _numbers(storage, DAMAGED, "files that are damaged are found anew")
 
 

@@ -1,4 +1,4 @@
-"""What the threads of a lake share: its datasets, how far they are, and what waits for that."""
+"""The state that the threads of a lake share: its datasets, positions and conditions."""
 
 import threading
 from pathlib import Path
@@ -15,23 +15,23 @@ from tailrace.storage.faults import disk_full, is_full, reason_of
 
 
 class LakeState:
-    """Everything in it, and the state of each dataset, is guarded by `lock`."""
+    """The state of a lake, which `lock` guards, together with the state of each dataset."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.lock = threading.RLock()
-        # One condition a waiter: a wake-up of a thread that then finds nothing to do costs as much as a small request.
+        # One condition for each waiter: a needless wake-up of a thread costs as much as a small request.
         self.work = threading.Condition(self.lock)  # for the shredding thread
         self.commit_due = threading.Condition(self.lock)  # for the committing thread
         self.progress = threading.Condition(self.lock)  # for snapshots and replay
         self.datasets: dict[str, DatasetState] = {}
         self.unavailable: dict[str, UnavailableDataset] = {}
         self.orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
-        self.accepted = 0  # the log position up to which batches were
+        self.accepted = 0  # the log position up to which batches were accepted
         self.backlog_bytes = 0  # of batches that are not shredded yet
         self.is_closing = False
         self.shredding_error: BaseException | None = None  # that ended the shredding thread
-        self.shredding_trouble = ""  # why shredding does not go on at the moment
+        self.shredding_trouble = ""  # why shredding is interrupted at the moment
 
     def dataset(self, name: str) -> DatasetState:
         """Return an open dataset. Raise DatasetNotFound, DatasetUnavailable."""
@@ -43,7 +43,7 @@ class LakeState:
         return dataset
 
     def check(self) -> None:
-        """Raise DatasetUnavailable where nothing is shredded any more, ShuttingDown at the end."""
+        """Raise DatasetUnavailable if shredding has stopped, ShuttingDown when the lake is closing."""
         if self.shredding_error is not None:
             raise DatasetUnavailable("events cannot be read: the shredding thread has failed") from self.shredding_error
         if self.is_closing:
@@ -80,7 +80,7 @@ class LakeState:
         return dataset
 
     def adopt_table(self, dataset: DatasetState) -> None:
-        """Have a dataset take over the files of its table; its commit lock is held."""
+        """Update a dataset to the files of its table; its commit lock is held."""
         with self.lock:
             dataset.adopt_table()
             self.work.notify()
@@ -94,7 +94,7 @@ class LakeState:
 
 
 def unavailable_error(what: str, error: Exception) -> TailraceError:
-    """Return what is raised where something cannot be done to a dataset for a fault of the disk."""
+    """Return the error for an operation on a dataset that failed because of the disk."""
     if is_full(error):
         return disk_full()
     return DatasetUnavailable(f"{what}: {reason_of(error)}")

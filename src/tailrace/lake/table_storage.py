@@ -28,28 +28,28 @@ from tailrace.storage.files import (
 )
 
 DELTA_LOG = "_delta_log"
-OWN_DIRECTORY = "_tailrace"  # Delta readers pass over names with an underscore
+OWN_DIRECTORY = "_tailrace"  # Delta readers skip names with an underscore
 UNREADABLE_DIRECTORY = f"{OWN_DIRECTORY}/unreadable"  # what was set aside
 EPOCH = date(1970, 1, 1)
 
 
 class TableStorage:
-    """The files of one table. Thread-safe but for two that write, replace or remove the same file."""
+    """The files of one table. Thread-safe, except for concurrent changes of the same file."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._flushed_days: set[Path] = set()  # directories of which the name is on the disk
+        self._flushed_days: set[Path] = set()  # directories whose names are durable
 
     def __str__(self) -> str:
         return self.uri
 
     @property
     def uri(self) -> str:
-        """Where the table is, as engines are told."""
+        """The location of the table for engines."""
         return str(self._directory)
 
     def location(self, name: str) -> str:
-        """Return what a reader opens for a file: a path, or a URL."""
+        """Return the location of a file for readers: a path or a URL."""
         return str(self._directory / name)
 
     def beneath(self, name: str) -> "TableStorage":
@@ -57,17 +57,17 @@ class TableStorage:
         return TableStorage(self._directory / name)
 
     def is_table(self) -> bool:
-        """Whether there is a table's log."""
+        """Return whether there is a table's log."""
         return os.path.isdir(self._directory / DELTA_LOG)
 
     # Any file
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file, or a directory."""
+        """Return whether there is a file or a directory of a name."""
         return os.path.exists(self._directory / name)
 
     def names(self, directory: str) -> list[str]:
-        """Return the names of what is in a directory, in no order; none where it is not there."""
+        """Return the names in a directory, unordered; none if it does not exist."""
         try:
             with os.scandir(self._directory / directory) as entries:
                 return [f"{directory}/{entry.name}" for entry in entries]
@@ -83,19 +83,19 @@ class TableStorage:
         return read_bytes(self._directory / name)
 
     def write_flushed(self, name: str, content: bytes) -> None:
-        """Write a new file and flush its content, not its name; where that fails there is none."""
+        """Write a new file and flush its content, not its name; remove it if that fails."""
         write_flushed(self._directory / name, content)
 
     def link(self, name: str, other: str) -> None:
-        """Give a file another name, too. Raise FileExistsError where that is taken."""
+        """Give a file a second name. Raise FileExistsError where that is taken."""
         os.link(self._directory / name, self._directory / other)
 
     def replace(self, name: str, other: str) -> None:
-        """Give a file another name instead, taking it from the file that has it."""
+        """Rename a file, replacing the file of that name."""
         (self._directory / name).replace(self._directory / other)
 
     def replace_durably(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Put content at a name in one step that a crash cannot split; both are on the disk when this returns."""
+        """Replace the content of a file atomically and durably."""
         replace_durably(self._directory / name, content, mode=mode)
 
     def remove(self, name: str) -> None:
@@ -103,25 +103,25 @@ class TableStorage:
         (self._directory / name).unlink()
 
     def make_directories(self, name: str) -> None:
-        """Make a directory, durably, and those above it."""
+        """Create a directory and its parents, durably."""
         make_directories(self._directory / name)
 
     def make_scratch(self, name: str) -> None:
-        """Make a directory, and those above it, that need not survive a power cut."""
+        """Create a directory and its parents, which need not survive a power cut."""
         (self._directory / name).mkdir(parents=True)
 
     def remove_directory(self, name: str) -> None:
-        """Remove a directory with all that is in it."""
+        """Remove a directory and its content."""
         shutil.rmtree(self._directory / name)
 
     def flush(self, name: str) -> None:
         """Flush a file's content, or the names in a directory."""
         flush(self._directory / name)
 
-    # What cannot be read
+    # Unreadable files
 
     def set_aside(self, name: str) -> str:
-        """Move a file to where unreadable ones are, durably; return its name there."""
+        """Move a file to the directory of unreadable files, durably; return its new name."""
         self.make_directories(UNREADABLE_DIRECTORY)
         path = self._directory / name
         aside = f"{UNREADABLE_DIRECTORY}/{path.name}.{time.time_ns()}"
@@ -131,11 +131,11 @@ class TableStorage:
         return aside
 
     def put_back(self, aside: str, name: str) -> None:
-        """Undo that."""
+        """Move a file that was set aside back to its name."""
         (self._directory / aside).rename(self._directory / name)
 
     def mark_damaged(self, name: str) -> None:
-        """Rename a file that holds nothing sound, where that can be done, so that it can be looked at."""
+        """Rename a damaged file, if possible, so that it can be inspected."""
         set_aside(self._directory / name)
 
     # Data files
@@ -155,11 +155,11 @@ class TableStorage:
             raise
 
     def data_file_names(self) -> list[str]:
-        """Return the names of the data files that are there, whether the table has them or not."""
+        """Return the names of all data files, whether they are part of the table or not."""
         return [name for day in self._days() for name in self.names(day) if name.endswith(".parquet")]
 
     def remove_data_files(self, names: Iterable[str]) -> None:
-        """Remove data files; one that is not there is removed already."""
+        """Remove data files; missing ones are ignored."""
         for name in names:
             (self._directory / name).unlink(missing_ok=True)
 
@@ -170,7 +170,7 @@ class TableStorage:
                 (self._directory / day).rmdir()
 
     def parquet(self, name: str) -> pq.ParquetFile:
-        """Open a data file to be read; whoever does closes it."""
+        """Open a data file for reading; the caller closes it."""
         return pq.ParquetFile(self._directory / name)
 
     def size_bytes(self, name: str) -> int:
@@ -178,7 +178,7 @@ class TableStorage:
         return (self._directory / name).stat().st_size
 
     def damage(self, file: DataFile, *, of_disk: bool = False) -> str:
-        """Return why a data file is not what was written, "" where it is; see `hashes.damage`."""
+        """Return why a data file is damaged, "" if it is not; see `hashes.damage`."""
         return damage(self._directory / file.name, file.bytes, of_disk=of_disk)
 
     def _days(self) -> list[str]:
@@ -187,7 +187,7 @@ class TableStorage:
 
 
 class NewDataFiles:
-    """Data files that are being written, which are no part of their table yet."""
+    """Data files that are being written and are not part of their table yet."""
 
     def __init__(self, directory: Path, flushed_days: set[Path]) -> None:
         self._directory = directory
@@ -206,22 +206,22 @@ class NewDataFiles:
             yield HashingFile(opened)
 
     def name(self, file: HashingFile) -> str:
-        """Give the file that was begun last its name, which has its hash, and return that."""
+        """Rename the file that was begun last to its final name, which has its hash; return that."""
         self._paths[-1] = path = file.name(self._paths[-1])
         return path.relative_to(self._directory).as_posix()
 
     def flush(self) -> None:
-        """Flush the files and their names, for all together: events of 10,000 days are as many files."""
+        """Flush all files and their names together: events of 10,000 days are as many files."""
         flush_all(self._paths)
         days = {path.parent for path in self._paths}
         flush_all(days)
-        # That a directory is there does not tell that its name is on the disk: an earlier flush may have failed.
+        # A directory that exists may not have a durable name: an earlier flush may have failed.
         if not days <= self._flushed_days:
             flush(self._directory)
             self._flushed_days |= days
 
     def remove(self) -> None:
-        """Remove the files, and a day's directory where it is new: its name may be lost, and is given anew."""
+        """Remove the files, and new directories of days, whose names may not be durable."""
         for path in self._paths:
             path.unlink(missing_ok=True)
         for day in {path.parent for path in self._paths} - self._flushed_days:
@@ -230,10 +230,10 @@ class NewDataFiles:
 
 
 def day_name(day: int) -> str:
-    """Return a day since the Unix epoch as the name of its directory and the value of its partition have it."""
+    """Return the name of a day, given since the Unix epoch, in its directory and partition value."""
     return (EPOCH + timedelta(days=day)).isoformat()
 
 
 def table_root(directory: Path) -> TableRoot:
-    """Return where the tables in the directories of this one are."""
+    """Return the root of the tables in the subdirectories of a directory."""
     return TableRoot(f"{directory.resolve()}/")
