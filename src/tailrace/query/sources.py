@@ -38,8 +38,8 @@ def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, st
         if file.damage:
             raise DatasetUnavailable(f"a file of this time is damaged: {file.damage} (`tailrace doctor` names it)")
     parts: list[exp.Select] = []
-    for there, paths in _by_columns(files, kinds).items():
-        parts.append(exp.Select(expressions=list(_cells(kinds, there)), from_=exp.From(this=_parquet(paths))))
+    for present, paths in _by_columns(files, kinds).items():
+        parts.append(exp.Select(expressions=list(_cells(kinds, present)), from_=exp.From(this=_parquet(paths))))
     if hot_name is not None:
         hot = exp.From(this=exp.Table(this=exp.Identifier(this=hot_name, quoted=False)))
         parts.append(exp.Select(expressions=list(_cells(kinds, frozenset(kinds))), from_=hot))
@@ -59,8 +59,8 @@ class HotRows(Struct, frozen=True, eq=False):
 
     def columns_of(self, part: pa.Table) -> tuple[str, ...]:
         """Return the columns that a part has."""
-        there = set(part.column_names)
-        return tuple(name for name in self.schema.names if name in there)
+        present = set(part.column_names)
+        return tuple(name for name in self.schema.names if name in present)
 
     def table(self) -> pa.Table:
         """All of them with exactly the columns of the schema."""
@@ -98,11 +98,11 @@ def newest(reader: FieldReader, by: str) -> exp.Qualify:
 
 def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[frozenset[str], list[str]]:
     """Paths of files by which of the columns they have: so that no file must be opened to learn that."""
-    wanted = frozenset(kinds)
-    given = wanted & {ROW_NUMBER}
+    names = frozenset(kinds)
+    made_by_reader = names & {ROW_NUMBER}
     groups: dict[frozenset[str], list[str]] = {}
     for file in files:
-        groups.setdefault(wanted & file.columns | given, []).append(file.location)
+        groups.setdefault(names & file.columns | made_by_reader, []).append(file.location)
     return groups
 
 
@@ -112,11 +112,11 @@ def _parquet(paths: list[str]) -> exp.Table:
     return exp.Table(this=exp.Anonymous(this="read_parquet", expressions=[files, plain]))
 
 
-def _cells(kinds: Mapping[str, str], there: frozenset[str]) -> Iterator[exp.Expr]:
+def _cells(kinds: Mapping[str, str], present: frozenset[str]) -> Iterator[exp.Expr]:
     if not kinds:
         yield exp.Alias(this=exp.Literal.number(1), alias=exp.to_identifier("row"))
     for name, kind in kinds.items():
-        if name in there:
+        if name in present:
             yield exp.column(name, quoted=True)
         else:
             yield exp.Alias(this=cast(exp.null(), kind), alias=exp.to_identifier(name, quoted=True))
