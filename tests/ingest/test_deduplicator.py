@@ -14,7 +14,7 @@ SECOND_NS = 1_000_000_000
 
 
 class Log:
-    """A dataset: what was taken, and whether taking waits or fails."""
+    """A dataset: what was stored, and whether storing waits or fails."""
 
     def __init__(self) -> None:
         self.stored: list[StoredValue] = []
@@ -78,8 +78,8 @@ def test_a_second_request_waits_until_the_first_is_durable() -> None:
         assert not first.done()
         assert not second.done()
         log.may_go.set()
-        assert (await first).taken == 2
-        assert (await second).taken == 1
+        assert (await first).stored == 2
+        assert (await second).stored == 1
         assert texts(log) == ["a", "b", "c"]
 
     asyncio.run(run())
@@ -116,7 +116,7 @@ def test_a_client_that_hangs_up_leaves_nothing_half_done() -> None:
         first.cancel()
         await turns()
         log.may_go.set()
-        assert (await log.send(once, "a")).taken == 0
+        assert (await log.send(once, "a")).stored == 0
         assert texts(log) == ["a"]
 
     asyncio.run(run())
@@ -146,8 +146,8 @@ def test_an_id_ends_with_its_window() -> None:
     async def run() -> None:
         log = Log()
         once = Deduplicator(log.read)
-        for now_s, taken in ((0, 1), (10, 0), (10.001, 1), (15, 0), (20.001, 0), (20.002, 1)):
-            assert (await log.send(once, "a", now_s=now_s)).taken == taken, now_s
+        for now_s, stored in ((0, 1), (10, 0), (10.001, 1), (15, 0), (20.001, 0), (20.002, 1)):
+            assert (await log.send(once, "a", now_s=now_s)).stored == stored, now_s
 
     asyncio.run(run())
 
@@ -160,10 +160,10 @@ def test_what_memory_does_not_hold_is_asked_of_the_dataset() -> None:
         for number in range(9):
             await log.send(once, str(number), now_s=number / 10)
         for number in range(9):
-            assert (await log.send(once, str(number), "new" + str(number), now_s=1)).taken == 1
+            assert (await log.send(once, str(number), "new" + str(number), now_s=1)).stored == 1
         assert len(log.reads) > 1
         restarted = Deduplicator(log.read, max_remembered=5)
-        assert (await log.send(restarted, *map(str, range(9)), now_s=1)).taken == 0
+        assert (await log.send(restarted, *map(str, range(9)), now_s=1)).stored == 0
         # Past the window nothing older counts, and nothing is asked for any more.
         await log.send(restarted, "x", now_s=100)
         asked = len(log.reads)
@@ -179,6 +179,6 @@ def test_another_dataset_of_the_name_starts_anew() -> None:
         once = Deduplicator(log.read)
         await log.send(once, "a")
         log.stored.clear()
-        assert (await log.send(once, "a", generation=2)).taken == 1
+        assert (await log.send(once, "a", generation=2)).stored == 1
 
     asyncio.run(run())

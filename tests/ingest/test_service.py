@@ -27,7 +27,7 @@ def test_what_is_stored_is_read_and_counted_and_what_is_refused_is_noted(tmp_pat
             receipt = await parts.service.ingest(
                 one_event(REJECTED), dataset, outcome, received_ns=NOW_NS, labels={"a": "b"}
             )
-            assert (receipt.taken, receipt.rejections) == (1, (REJECTED,))
+            assert (receipt.stored, receipt.rejections) == (1, (REJECTED,))
             assert outcome.rejections == {"event_too_large": 1}
             assert parts.metrics.events == {"toy": 1}
             assert await asyncio.to_thread(parts.rows, "d") == [{"n": 1, "a": "b"}]

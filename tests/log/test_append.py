@@ -34,17 +34,17 @@ from tailrace.log.frames import Buffer
 @settings(max_examples=rounds(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(batches(), max_size=6), st.sampled_from([1, 10_000, 64 << 20]))
 def test_what_was_appended_is_read_back_in_order_after_reopening(
-    tmp_path_factory: pytest.TempPathFactory, wanted: list[Batch], segment_bytes: int
+    tmp_path_factory: pytest.TempPathFactory, written: list[Batch], segment_bytes: int
 ) -> None:
     directory = tmp_path_factory.mktemp("log")
-    given_out = fill(directory, wanted, segment_bytes=segment_bytes)
+    given_out = fill(directory, written, segment_bytes=segment_bytes)
 
     with open_log(directory) as log:
         found = list(log.read(0))
 
-    assert given_out == list(range(1, len(wanted) + 1))
+    assert given_out == list(range(1, len(written) + 1))
     assert [position for position, _ in found] == given_out
-    assert [fields_of(batch) for _, batch in found] == [fields_of(batch) for batch in wanted]
+    assert [fields_of(batch) for _, batch in found] == [fields_of(batch) for batch in written]
 
 
 def test_a_local_log_is_a_log(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_partial_writes_are_continued(tmp_path_factory: pytest.TempPathFactory, 
     def write_some(fd: int, buffers: Sequence[Buffer], offset: int) -> int:
         return os.pwrite(fd, b"".join(buffers)[: next(turn)], offset)
 
-    wanted = [make_batch(count=n, size=n * 7) for n in range(8)]
+    written = [make_batch(count=n, size=n * 7) for n in range(8)]
     directory = tmp_path_factory.mktemp("log")
-    fill(directory, wanted, calls=FileCalls(pwritev=write_some))
+    fill(directory, written, calls=FileCalls(pwritev=write_some))
     with open_log(directory) as log:
-        assert [fields_of(batch) for _, batch in log.read(0)] == [fields_of(batch) for batch in wanted]
+        assert [fields_of(batch) for _, batch in log.read(0)] == [fields_of(batch) for batch in written]
 
 
 def test_what_waits_during_a_flush_shares_the_next_one(tmp_path: Path) -> None:
@@ -275,18 +275,18 @@ def test_a_reader_sees_what_was_durable_when_it_asked(tmp_path: Path) -> None:
 
 
 def test_reading_while_others_write_sees_every_durable_batch(tmp_path: Path) -> None:
-    wanted = 400
+    batch_count = 400
     answers = Answers()
     with open_log(tmp_path, segment_bytes=5000) as log:
 
         def write() -> None:
-            for number in range(wanted):
+            for number in range(batch_count):
                 log.append(make_batch(n=number), answers)
 
         writer = threading.Thread(target=write)
         writer.start()
         seen = 0
-        while seen < wanted:
+        while seen < batch_count:
             durable = log.durable_position
             found = [(position, batch.labels["n"]) for position, batch in log.read(0)]
             assert found == [(n + 1, n) for n in range(len(found))]

@@ -19,14 +19,14 @@ from tailrace.log import FileCalls, LocalLog, LogVersionError, Subscription, fra
 from tailrace.log.frames import HEADER_BYTES
 from tailrace.log.segments import FILE_HEADER
 
-WANTED = [make_batch("demo", count=n + 1, size=5 * n, n=n) for n in range(7)]
-FRAME_BYTES = [frames.prepare(batch).frame_bytes for batch in WANTED]
-STARTS = [FILE_HEADER.size + sum(FRAME_BYTES[:n]) for n in range(len(WANTED))]
+BATCHES = [make_batch("demo", count=n + 1, size=5 * n, n=n) for n in range(7)]
+FRAME_BYTES = [frames.prepare(batch).frame_bytes for batch in BATCHES]
+STARTS = [FILE_HEADER.size + sum(FRAME_BYTES[:n]) for n in range(len(BATCHES))]
 
 
 def written(directory: Path) -> Path:
-    """Return the one segment of a log that holds WANTED."""
-    fill(directory, WANTED)
+    """Return the one segment of a log that holds BATCHES."""
+    fill(directory, BATCHES)
     (segment,) = segment_files(directory)
     assert segment.stat().st_size == FILE_HEADER.size + sum(FRAME_BYTES)
     return segment
@@ -40,11 +40,11 @@ def flip(path: Path, offset: int, mask: int = 0xFF) -> None:
         file.write(bytes([byte ^ mask]))
 
 
-def check_sound(log: LocalLog, wanted: list[int]) -> None:
-    """Assert that the log reads exactly these of WANTED, each whole."""
+def check_sound(log: LocalLog, written: list[int]) -> None:
+    """Assert that the log reads exactly these of BATCHES, each whole."""
     found = list(log.read(0))
-    assert [position for position, _ in found] == [n + 1 for n in wanted]
-    assert [fields_of(batch) for _, batch in found] == [fields_of(WANTED[n]) for n in wanted]
+    assert [position for position, _ in found] == [n + 1 for n in written]
+    assert [fields_of(batch) for _, batch in found] == [fields_of(BATCHES[n]) for n in written]
 
 
 @pytest.mark.costly
@@ -94,7 +94,7 @@ def test_a_flipped_byte_costs_one_frame_and_is_reported(
     flip(path, offset, mask)
     if closed:
         segments.create_segment(directory, 8, FileCalls())
-    hit = max(n for n in range(len(WANTED)) if STARTS[n] <= offset)
+    hit = max(n for n in range(len(BATCHES)) if STARTS[n] <= offset)
 
     with open_log(directory) as log:
         check_sound(log, [n for n in range(7) if n != hit])
@@ -188,7 +188,7 @@ def test_a_spoiled_file_header_is_reported_and_the_frames_are_read(tmp_path: Pat
 
 @pytest.mark.parametrize("size", [0, 1, FILE_HEADER.size - 1])
 def test_a_segment_whose_making_was_interrupted_is_used(tmp_path: Path, size: int) -> None:
-    fill(tmp_path, WANTED)
+    fill(tmp_path, BATCHES)
     path = segments.segment_path(tmp_path, 8)
     path.write_bytes(segment_files(tmp_path)[0].read_bytes()[:size])
     with open_log(tmp_path) as log:
@@ -209,8 +209,8 @@ def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_page_that_the_disk_cannot_read_costs_the_frames_in_it(tmp_path: Path) -> None:
-    wanted = [make_batch(size=3000, n=n) for n in range(20)]
-    fill(tmp_path, wanted)
+    written = [make_batch(size=3000, n=n) for n in range(20)]
+    fill(tmp_path, written)
     bad = range(5 * 4096, 6 * 4096)
 
     def read_some(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
@@ -222,7 +222,7 @@ def test_a_page_that_the_disk_cannot_read_costs_the_frames_in_it(tmp_path: Path)
     with open_log(tmp_path, calls=FileCalls(preadv=read_some)) as log:
         found = list(log.read(0))
         assert 20 - len(found) in (2, 3)
-        assert all(fields_of(batch) == fields_of(wanted[position - 1]) for position, batch in found)
+        assert all(fields_of(batch) == fields_of(written[position - 1]) for position, batch in found)
         assert log.damage
         assert append_now(log, make_batch()) == 21
 
@@ -261,7 +261,7 @@ def test_a_log_opened_and_closed_without_appends_stays_as_it_is(tmp_path: Path) 
 def test_files_that_are_no_segments_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "x.seg").write_text("mine")
-    fill(tmp_path, WANTED)
+    fill(tmp_path, BATCHES)
     with open_log(tmp_path) as log:
         check_sound(log, list(range(7)))
     assert (tmp_path / "x.seg").read_text() == "mine"
@@ -313,7 +313,7 @@ def test_positions_given_up_at_openings_are_not_missing(tmp_path: Path) -> None:
     fill(tmp_path, [make_batch(size=200)] * 4, segment_bytes=600, subscription=Subscription(discard, floor=40_000))
 
     with open_log(tmp_path) as log:
-        assert len(positions(log)) == len(WANTED) + 12
+        assert len(positions(log)) == len(BATCHES) + 12
         assert log.damage == []
 
 

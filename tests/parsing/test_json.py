@@ -104,8 +104,8 @@ def test_a_broken_line_costs_that_line() -> None:
 def test_a_spoiled_line_is_the_only_one_refused(line: bytes) -> None:
     found = parse(b'{"a":1}\n' + line + b'\n{"z":[{"y":1}]}\n')
 
-    taken = b'{"a":1}\n{"b":1}\n' if line.endswith(b'{"c"') else b'{"a":1}\n'
-    assert found.events == taken + b'{"z":[{"y":1}]}\n'
+    good = b'{"a":1}\n{"b":1}\n' if line.endswith(b'{"c"') else b'{"a":1}\n'
+    assert found.events == good + b'{"z":[{"y":1}]}\n'
     rejection = only(found)
     assert rejection.code == "invalid_json"
     assert rejection.reason.startswith("malformed JSON: ")

@@ -1,4 +1,4 @@
-"""Event times: what is read without being told, by a format, in bulk, and where in the event."""
+"""Event times: what is read without a format, by a format, in bulk, and where in the event."""
 
 from datetime import UTC, datetime, timedelta
 

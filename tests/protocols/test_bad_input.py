@@ -1,4 +1,4 @@
-"""What cannot be taken is refused by name, and the good events beside it are stored."""
+"""What cannot be stored is refused by name, and the good events beside it are stored."""
 
 import gzip
 import json

@@ -154,9 +154,9 @@ def test_a_missing_timestamp_is_told(message: Any) -> None:
     ["now", "2026-01-01T00:00:00Z", "1.5", f" {NOW_MS}", f"{NOW_MS}\n", "٣", "²", "1" * 20, "0x10", "1_000"],
 )
 def test_a_timestamp_of_other_text_is_rejected(timestamp: str) -> None:
-    wanted = f"Timestamp is not an integer of milliseconds: {timestamp}"
-    assert reason({**GOOD, "timestamp": timestamp}) == wanted
-    assert reason({**GOOD, "timestamp": timestamp}, as_form) == wanted
+    expected = f"Timestamp is not an integer of milliseconds: {timestamp}"
+    assert reason({**GOOD, "timestamp": timestamp}) == expected
+    assert reason({**GOOD, "timestamp": timestamp}, as_form) == expected
 
 
 @pytest.mark.parametrize(("timestamp", "shown"), [(1.5, "1.5"), (True, "true"), ([1], "an array"), ({}, "an object")])

@@ -36,7 +36,7 @@ class Clock:
 
 
 class MemoryIngestService:
-    """A service that keeps what it takes, and fails when told to."""
+    """A service that stores events in memory, and fails when it is set to."""
 
     def __init__(self, access: Access, sessions: Sessions, options: DatamixOptions) -> None:
         self.access = access
@@ -45,7 +45,7 @@ class MemoryIngestService:
         self.limits = Limits()
         self.closed: TailraceError | None = None
         self.failure: TailraceError | None = None
-        self.taken: list[dict[str, Any]] = []
+        self.stored: list[dict[str, Any]] = []
         self.took = asyncio.Event()
 
     async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
@@ -71,18 +71,18 @@ class MemoryIngestService:
         if self.failure is not None:
             raise self.failure
         for line, time_ns in zip(parsed.events.splitlines(), parsed.times.tolist(), strict=True):
-            self.taken.append(
+            self.stored.append(
                 {**json.loads(line), **labels, "timestamp": time_ns // 1_000_000, "dataset": dataset.name}
             )
         self.took.set()
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, 1)
 
     def uncommitted(self, dataset: str) -> int:
-        return len(self.taken)
+        return len(self.stored)
 
 
 class Service:
-    """The protocol over a store and an ingest service, at a time that passes when told to."""
+    """The protocol over a store and an ingest service, at a time that the test sets."""
 
     def __init__(self, path: Path, database: Database) -> None:
         self.clock = Clock()
@@ -92,11 +92,11 @@ class Service:
         self.ingest = self.restarted()
 
     def restarted(self, *, stale: Any = "reject", pace: Pace = Pace()) -> MemoryIngestService:
-        """Make the service anew, with only what is kept on disk, and return it."""
+        """Make the service anew, with only what is on disk, and return it."""
         sessions = Sessions.open(self.path / "sessions.key", pace=pace)
-        taken = self.ingest.taken if hasattr(self, "ingest") else []
+        stored = self.ingest.stored if hasattr(self, "ingest") else []
         self.ingest = MemoryIngestService(self.access, sessions, DatamixOptions(stale_token=stale))
-        self.ingest.taken = taken
+        self.ingest.stored = stored
         return self.ingest
 
     def key(self, destination: str = DESTINATION, **more: Any) -> tuple[str, str]:
@@ -143,7 +143,7 @@ class Service:
         return json.dumps({"session": token, "messages": messages}).encode()
 
     def stored(self) -> list[str]:
-        return [event["message"] for event in self.ingest.taken]
+        return [event["message"] for event in self.ingest.stored]
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_events_have_the_fields_of_their_destination_and_session(service: Servic
     token = next_token(service.send(service.body(token, "one")))
     next_token(service.send(service.body(token, "two")))
 
-    one, two = service.ingest.taken
+    one, two = service.ingest.stored
     session = one["session"]
     assert session not in token
     assert one == {

@@ -544,7 +544,7 @@ def test_the_server_s_own_limit_of_a_body_holds_too(make_server: "MakeServer") -
 
 
 MIB = 1024 * 1024
-KEPT = 450 * 1024
+TRUNCATED_BYTES = 450 * 1024
 
 
 def event_of(size: int, which: str) -> dict[str, Any]:
@@ -574,7 +574,7 @@ def test_an_event_of_1_mb_is_whole_and_a_larger_one_has_its_body_cut(application
     assert whole == flat({**exact, "event_type": "api_call"})
     assert small == flat({**call(), "event_type": "api_call"})
     sent = json.dumps(larger[which]["body"], separators=(",", ":")).encode()
-    assert base64.b64decode(parsed[f"{which}.body"]) == sent[:KEPT]
+    assert base64.b64decode(parsed[f"{which}.body"]) == sent[:TRUNCATED_BYTES]
     assert parsed[f"{which}.transfer_encoding"] == "base64"
     assert parsed[f"{which}.body_truncated"] == ("bool", True)
     assert parsed[f"{which}.body_bytes"] == ("int", len(sent))
@@ -590,8 +590,8 @@ def test_a_base64_body_and_a_text_are_cut_as_what_they_are(application: Applicat
     accepted(application.post("/v1/events/batch", body), 2)
 
     first, second = application.stored()
-    assert base64.b64decode(first["request.body"]) == data[:KEPT]
-    assert base64.b64decode(second["response.body"]) == ("é" * 800_000).encode()[:KEPT]
+    assert base64.b64decode(first["request.body"]) == data[:TRUNCATED_BYTES]
+    assert base64.b64decode(second["response.body"]) == ("é" * 800_000).encode()[:TRUNCATED_BYTES]
 
 
 def test_an_event_past_the_server_s_limit_is_refused_alone(make_server: "MakeServer") -> None:

@@ -289,6 +289,6 @@ def test_the_newest_session_tokens_are_kept() -> None:
     before: dict[str, msgspec.Raw] = {}
     for number in range(300):
         before = merged(before, {"session_token": msgspec.Raw(b'"%04d%s"' % (number, b"x" * 1000))})
-    kept = msgspec.json.decode(before["session_token"])
-    assert [int(token[:4]) for token in kept] == list(range(300 - len(kept), 300))
-    assert 120 < len(kept) < 135
+    tokens = msgspec.json.decode(before["session_token"])
+    assert [int(token[:4]) for token in tokens] == list(range(300 - len(tokens), 300))
+    assert 120 < len(tokens) < 135

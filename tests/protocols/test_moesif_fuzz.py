@@ -1,4 +1,4 @@
-"""Whatever a body holds: it is taken, refused element by element, or refused as a whole, and what is taken is JSON."""
+"""Whatever a body holds: it is stored, refused by element, or refused as a whole, and what is stored is JSON."""
 
 import copy
 import json

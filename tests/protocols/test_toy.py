@@ -110,8 +110,8 @@ def test_a_request_has_its_key_looked_up_once_and_its_dataset_checked_once(
 ) -> None:
     async def run() -> None:
         async with serving(tmp_path) as served:
-            wanted = {"protocol": "moesif", "name": "m", "dataset": "shop"}
-            key = (await served.client.post("/tailrace/v1/keys", json=wanted)).json()["key"]
+            new_key = {"protocol": "moesif", "name": "m", "dataset": "shop"}
+            key = (await served.client.post("/tailrace/v1/keys", json=new_key)).json()["key"]
             asked: list[str] = []
             access, service = served.parts.access, served.parts.service
             authenticate, check = access.authenticate_key, service.check_dataset

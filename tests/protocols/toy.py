@@ -57,7 +57,7 @@ async def lines(request: Request, service: IngestService) -> Response:
     receipt = await service.ingest(
         parsed, dataset, request.outcome, received_ns=request.received_ns, labels={"host": request.peer}
     )
-    return Response(200, msgspec.json.encode(ToyStored(receipt.taken)))
+    return Response(200, msgspec.json.encode(ToyStored(receipt.stored)))
 
 
 def render_error(error: TailraceError) -> Response:

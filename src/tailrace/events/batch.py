@@ -49,7 +49,7 @@ class Batch(Struct, frozen=True, eq=False, gc=False):
 class Receipt(Struct, frozen=True):
     """What became of one request: its events are durable once this exists."""
 
-    taken: int
+    stored: int  # events that are durable
     rejections: tuple[Rejection, ...]
     processed_bytes: int  # of the body after content decoding
     offset: int  # of the batch in the log; 0 when there was nothing to store

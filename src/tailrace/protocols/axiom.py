@@ -183,10 +183,10 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         return Response(
             200,
             b'{"ingested":%d,"failed":0,"failures":[],"processedBytes":%d,"blocksCreated":0,"walLength":%d}'
-            % (receipt.taken, processed, service.uncommitted(dataset)),
+            % (receipt.stored, processed, service.uncommitted(dataset)),
         )
     answer = Ingested(
-        ingested=receipt.taken,
+        ingested=receipt.stored,
         failed=len(receipt.rejections),
         failures=[_failure(rejection, request.received_ns) for rejection in receipt.rejections],
         processed_bytes=processed,

@@ -318,7 +318,7 @@ async def _store(
     receipt = await _stored(parsed, target, dataset, request, service)
     if not receipt.rejections:
         return Response(202, ACCEPTED)
-    status = request.options.partial if receipt.taken else 400
+    status = request.options.partial if receipt.stored else 400
 
     def answer() -> bytes:
         partly = Partly(

@@ -72,24 +72,24 @@ class Reader:
 
     def take(self) -> list[Batch] | Missed | None:
         """Return the next batches, about RENDER_BYTES at most, or the gap that comes next; None where there is none."""
-        taken: list[Batch] = []
+        batches: list[Batch] = []
         size = 0
         while self._waiting:
             first = self._waiting[0]
             if isinstance(first, Missed):
-                if not taken:
+                if not batches:
                     self._waiting.popleft()
                     return first
                 break
-            if taken and size + len(first.events) > RENDER_BYTES:
+            if batches and size + len(first.events) > RENDER_BYTES:
                 break
             self._waiting.popleft()
-            taken.append(first)
+            batches.append(first)
             size += len(first.events)
         self._bytes -= size
         if not self._waiting:
             self._has_waiting.clear()
-        return taken or None
+        return batches or None
 
 
 class Tails:
