@@ -16,11 +16,12 @@ from tailrace.storage.database import Database
 START = datetime(2030, 1, 1, tzinfo=UTC)
 KINDS = [protocol.key for protocol in registry.PROTOCOLS if protocol.key]
 PROTOCOLS = [kind.protocol for kind in KINDS]
-SCOPES: dict[str, dict[str, Any]] = {
-    "baselime": {"datasets": ["logs", "web"]},
-    "datamix": {"destination": "batch.publisher.staging"},
-    "moesif": {"dataset": "api"},
+OF_SCOPE: dict[str, dict[str, Any]] = {
+    "datasets": {"datasets": ["logs", "web"]},
+    "dataset": {"dataset": "api"},
+    "destination": {"destination": "batch.publisher.staging"},
 }
+SCOPES = {kind.protocol: OF_SCOPE[kind.scope] for kind in KINDS}
 
 
 def create(access: Access, owner: Grant, protocol: str, **more: Any) -> tuple[str, str]:
@@ -35,7 +36,8 @@ def test_a_key_says_where_it_may_send(access: Access, owner: Grant, protocol: st
 
     grant = access.authenticate_key(protocol, key)
 
-    names = {"baselime": ("logs", "web"), "datamix": ("batch.publisher.staging",), "moesif": ("api",)}[protocol]
+    [given] = SCOPES[protocol].values()
+    names = tuple(given) if isinstance(given, list) else (given,)
     assert (grant.key_id, grant.protocol, grant.datasets) == (key_id, protocol, names)
     assert grant.destination == SCOPES[protocol].get("destination", "")
     assert all(grant.may_send_to(name) for name in names)
