@@ -1,4 +1,4 @@
-"""What the server itself asks of a dataset: values stored lately, and the current states of some ids."""
+"""Look-ups of the server itself in a dataset: recently stored values, and current states of ids."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -107,7 +107,7 @@ def _stored(table: pa.Table) -> list[StoredValue]:
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Raw]]:
-    """Each row's values as JSON texts by path, those of `_rest` among them."""
+    """Return each row's values as JSON texts by path, including those in `_rest`."""
     columns = [(name, is_json(field)) for name, field in zip(table.column_names, table.schema, strict=True)]
     for row in table.to_pylist():
         members = {

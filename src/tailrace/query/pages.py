@@ -1,4 +1,4 @@
-"""Pages of raw events: which rows of a dataset an answer needs, found by their times before anything else is read."""
+"""Pages of raw events: the rows that a result needs are found by their times, before other columns are read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -26,26 +26,26 @@ from tailrace.query.compile.union import LAST_TIMES, MemberRows, United, tallied
 from tailrace.query.cursors import Cursor
 from tailrace.query.values import cast, datetime_literal, fn
 
-WIDEN = 4  # times as many rows are looked at where there were not enough for a page
+WIDEN = 4  # times as many rows are read next, where there were not enough for a page
 
 Run = Callable[[RenderedQuery], pa.Table]
 
 
 class ReadRange(Struct, frozen=True, eq=False):
-    """What was read to find a page, and what is to be read for it."""
+    """What was read to find a page, and what must be read for it."""
 
-    scan: Scan  # what was read, by its range of time
-    rows: int | None  # of it that passed the filters, where that is known
-    reading: Reading  # of the query that answers with the page
-    partly: bool = False  # whether there are rows beyond the range that may belong to the query, but not to the page
+    scan: Scan  # the range of time that was read
+    rows: int | None  # in it that passed the filters, if known
+    reading: Reading  # of the query for the page
+    partly: bool = False  # whether the query may have rows beyond the range, which are not on the page
 
 
 class Page(Struct, frozen=True, eq=False):
-    """A query whose rows are events of one dataset in the order of time, and the part of them to answer with."""
+    """A page of a query whose rows are events of one dataset in the order of time."""
 
     relation: Relation
     scan: Dataset
-    limit_layer: Layer | None  # what limits the rows within the query
+    limit_layer: Layer | None  # the layer that limits the rows within the query
     descending: bool
     limit: int  # rows of the answer
     is_filtered: bool
@@ -63,7 +63,7 @@ class Page(Struct, frozen=True, eq=False):
 
     @property
     def skipped(self) -> int:
-        """How many rows that are equal to the place `after` were answered before."""
+        """The number of rows equal to the cursor `after` that earlier pages had."""
         after = self.after
         if after is None or after.descending is not self.descending:
             return 0
@@ -83,7 +83,7 @@ class Page(Struct, frozen=True, eq=False):
         return ReadRange(looked_at, rows, Reading({self.scan.hot_name: scan}, limits), partly)
 
     def _last_row(self, run: Run) -> tuple[Scan, int | None, int | None, bool]:
-        """Look for the last row of the page in ever more files.
+        """Search for the last row of the page in more and more files.
 
         Return what was looked at, the time of that row where there is one, the rows that passed the filters where they
         were counted, and whether there may be others beyond.
@@ -107,11 +107,11 @@ class Page(Struct, frozen=True, eq=False):
         return looked_at, None, rows, False
 
     def _up_to(self, scan: Scan, last_us: int) -> Scan:
-        """Return the scan without what comes after this time in the order of the page."""
+        """Return the scan without the rows after this time in the order of the page."""
         return scan.narrowed(last_us, None) if self.descending else scan.narrowed(None, last_us + 1)
 
     def _from(self, scan: Scan, first_us: int) -> Scan:
-        """Return the scan without what comes before this time in the order of the page."""
+        """Return the scan without the rows before this time in the order of the page."""
         return scan.narrowed(None, first_us + 1) if self.descending else scan.narrowed(first_us, None)
 
     def _steps(self) -> Iterator[int | None]:
@@ -162,9 +162,9 @@ class Page(Struct, frozen=True, eq=False):
         return last_us, count_there
 
     def _condition(self, after: Cursor) -> exp.Expr:
-        """Rows at a place or beyond it, in terms of the dataset's own columns."""
+        """Return the condition for rows at a cursor or after it, over the dataset's own columns."""
         beyond = exp.LT if self.descending else exp.GT
-        # From the other direction it is not known how many equal rows there are: none of them, or all.
+        # In the other direction the number of equal rows is unknown: none of them, or all.
         others = after.descending is not self.descending and not self.inclusive
         last = beyond if others else exp.LTE if self.descending else exp.GTE
         time, system_time = (self.scan.definition(column) for column in (self.scan.event_time, self.scan.system_time))
@@ -175,12 +175,12 @@ class Page(Struct, frozen=True, eq=False):
 
 
 class UnitedPage(Struct, frozen=True, eq=False):
-    """A query whose rows are events of several datasets in the order of time: its first rows are its answer."""
+    """The first page of a query whose rows are events of several datasets in the order of time."""
 
     relation: Relation
     union: United
     scans: tuple[Dataset, ...]  # one of each member of the union
-    limit_layer: Layer | None  # what limits the rows within the query
+    limit_layer: Layer | None  # the layer that limits the rows within the query
     descending: bool
     limit: int  # rows of the answer
     is_filtered: bool  # above the union
@@ -272,7 +272,7 @@ def _rows_at_most(scan: Dataset) -> int:
 
 
 def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
-    """Return the layers of a relation, the last first, and what they read."""
+    """Return the layers of a relation, outermost first, and the relation that they read."""
     layers = []
     while isinstance(relation, Layer):
         layers.append(relation)
@@ -290,25 +290,25 @@ def _limit_layer_of(layers: Sequence[Layer], order: tuple[Key, ...], time: str) 
         if _is_other(layer):
             return None
         if layer.limit.count is not None:
-            # What filters or limits the rows that a limit leaves would have to see the same ones on each page.
+            # A filter or limit after a limit would need the same rows on each page.
             if limit_layer is not None or filtered:
                 return None
             if not _is_by(layer.limit.by, time) or layer.limit.by[0].descending is not order[0].descending:
                 return None
             limit_layer = layer
-        elif layer.scan is None and layer.parent.scan is not None:  # a random part of the rows
+        elif layer.scan is None and layer.parent.scan is not None:  # a sample of the rows
             return None
         filtered = filtered or bool(layer.where)
     return limit_layer, filtered
 
 
 def _is_other(layer: Layer) -> bool:
-    """Whether its rows are others than those that it reads."""
+    """Return whether the layer changes which rows there are."""
     return layer.group is not None or bool(layer.always) or bool(layer.limit.offset)
 
 
 def _is_random(layer: Layer) -> bool:
-    """Whether it has other rows each time they are read."""
+    """Return whether the layer has other rows each time it is read."""
     nodes = [*layer.where, *(node for node in layer.defines.values() if isinstance(node, exp.Expr))]
     return any(call.this == "random" for node in nodes for call in node.find_all(exp.Anonymous))
 
@@ -331,7 +331,7 @@ def _named(node: exp.Expr, name: str) -> exp.Expr:
 
 
 def _either(beyond: type[exp.Binary], key: exp.Expr, value: exp.Expr, inner: exp.Expr) -> exp.Expr:
-    """Beyond by this key, or level with it and beyond by the next."""
+    """Return the condition: after by the first key, or equal by it and after by the next ones."""
     level = exp.And(this=exp.EQ(this=key, expression=value), expression=exp.Paren(this=inner))
     return exp.Or(this=beyond(this=key, expression=value), expression=exp.Paren(this=level))
 

@@ -1,4 +1,4 @@
-"""Answers as clients read them: JSON, NDJSON, CSV, Arrow, Parquet."""
+"""Results in the formats of clients: JSON, NDJSON, CSV, Arrow, Parquet."""
 
 import atexit
 import functools
@@ -114,7 +114,7 @@ def to_parquet(result: Result) -> bytes:
 
 
 def _objects(table: pa.Table) -> list[bytes]:
-    """Each row as a JSON object."""
+    """Return each row as a JSON object."""
     cells: list[exp.Expr] = []
     for n, field in enumerate(table.schema):
         cell: exp.Expr = _column(n)
@@ -159,7 +159,7 @@ def _column(number: int) -> exp.Column:
 
 
 def _select(cells: list[exp.Expr], columns: list[pa.Array]) -> list[pa.Array]:
-    """Each cell's expression over the columns c0, c1, …, as text."""
+    """Return the SQL expression of each cell over the columns c0, c1, …"""
     named = [exp.alias_(cast(cell, "VARCHAR"), f"t{n}") for n, cell in enumerate(cells)]
     with _renderer().cursor() as connection:
         connection.register("answer", pa.table({f"c{n}": column for n, column in enumerate(columns)}))

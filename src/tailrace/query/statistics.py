@@ -1,4 +1,4 @@
-"""The figures of an answered query: rows examined and matched, files read and passed over."""
+"""The statistics of a query: rows examined and matched, files read and skipped."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ LOWER_BOUND = "rowsMatched is a lower bound, as no more events were read than th
 
 
 def status_of(compiled: CompiledQuery, session: Session, table: AplTable) -> AplStatus:
-    """Return the status of a query that was run, whose answer is `table`."""
+    """Return the status of a query whose result is `table`."""
     page, read = compiled.page, compiled.read_range
     if page is None or read is None:
         return _status(compiled, session, table, Reading())
@@ -122,7 +122,7 @@ def _count_matched(compiled: CompiledQuery, session: Session, reading: Reading) 
 
 
 def _rows_in_range(session: Session, dataset: Dataset, scan: Scan) -> int:
-    """Rows inside the range, in what was read; files that lie in it whole are not opened for that."""
+    """Return the number of rows within the range in what was read, without opening files that are within it."""
     files = scan.files_of(dataset.snapshot)
     whole = sum(file.rows for file in files if scan.is_within(file))
     partly = [file for file in files if not scan.is_within(file)]

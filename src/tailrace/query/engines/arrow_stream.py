@@ -1,4 +1,4 @@
-"""Tables as Arrow streams, which keep what is marked as JSON."""
+"""Tables as Arrow streams, which preserve the mark of JSON columns."""
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ def serialized(table: pa.Table) -> pa.Buffer:
 
 
 def deserialized(stream: pa.Buffer) -> pa.Table:
-    """Return the table of an Arrow stream, which lies in it."""
+    """Return the table of an Arrow stream, over the same memory."""
     table = pa.ipc.open_stream(stream).read_all()
     schema = as_marked(table.schema)
     if schema is table.schema:

@@ -13,11 +13,11 @@ from tailrace.query.engines.engine import Statement
 from tailrace.query.engines.shared_memory import SharedRows
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 
-_HEADER = struct.Struct("<QQ")  # bytes of the message, bytes of the table behind it
+_HEADER = struct.Struct("<QQ")  # bytes of the message, and of the table after it
 
 
 class ProcessSetup(Struct, frozen=True):
-    """What a query process needs to begin."""
+    """The first message: the limits and settings of a query process."""
 
     tables: TableRoot
     temporary: str
@@ -51,7 +51,7 @@ class EndSession(Struct, frozen=True, tag=True):
 
 
 class Done(Struct, frozen=True, tag=True):
-    """With a table behind it, where one was asked for."""
+    """Followed by a table, if one was requested."""
 
 
 class Failed(Struct, frozen=True, tag=True):
@@ -67,7 +67,7 @@ _decode = msgspec.msgpack.Decoder(ChannelMessage).decode
 
 
 class Channel:
-    """One end of the socket. Raises EOFError or OSError where the other end is gone."""
+    """One end of the socket. Raises EOFError or OSError if the other end is closed."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""DuckDB in this process: runs a plan within limits, and can be interrupted."""
+"""The engine in this process: DuckDB, within limits, and interruptible."""
 
 import logging
 import re
@@ -83,7 +83,7 @@ class DuckDB(Engine):
             instance.execute(f"SET {name} = $value", {"value": value})
         instance.execute("SET lock_configuration = true")
         self._functions = sql_policy.functions(instance)
-        # After that: people's SQL calls what DuckDB itself has.
+        # After that, as clients' SQL may call only DuckDB's own functions.
         database = self.reference_data.geo_database
         functions.register(instance, [] if database is None else [functions.with_database(database)])
         return instance
@@ -108,7 +108,7 @@ class DuckDB(Engine):
     def _connected(
         self, interrupt: Interrupt, refused: Callable[[duckdb.Error], TailraceError]
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection with a slot of its own, watched over; DuckDB's errors become ours."""
+        """Yield a watched connection in a free slot; raise DuckDB's errors as TailraceError."""
         limits = self.limits
         left_s = interrupt.left_s(limits.timeout_s)
         deadline_s = time.monotonic() + left_s
@@ -137,7 +137,7 @@ class DuckDB(Engine):
         except (duckdb.FatalException, duckdb.InternalException) as error:
             logger.exception("DuckDB failed and is opened anew")
             with self._lock:
-                # After such an error an instance answers nothing any more.
+                # After such an error a DuckDB instance is unusable.
                 if self._instance is instance:
                     self._instance = self._opened()
             raise QueryFailed("DuckDB met an error of its own, which the server's log has") from error
@@ -153,7 +153,7 @@ class DuckDB(Engine):
         text = str(error)
         is_temporary = str(self._settings["temp_directory"]) in text
         dataset = self._tables.dataset_in(text)
-        # The reader of Parquet raises errors that are of none of DuckDB's own classes.
+        # The Parquet reader raises errors of other classes than DuckDB's.
         is_parquet = type(error) is duckdb.Error and _PARQUET_ERROR.search(text) is not None
         if not (is_temporary or dataset or is_parquet or isinstance(error, duckdb.IOException)):
             return None
@@ -169,7 +169,7 @@ class DuckDB(Engine):
         max_rows = self.limits.max_rows
         text = statement.text
         self._check(connection, f"FROM (\n{text}\n)", list(statement.sources))
-        # Not materialized, so that conditions and columns reach down to the files.
+        # Not materialized, so that predicates and projections are pushed down to the files.
         ctes = ", ".join(f"{name} AS NOT MATERIALIZED ({select})" for name, select in statement.sources.items())
         sources = f"WITH {ctes} " if ctes else ""
         relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
@@ -244,12 +244,12 @@ class DuckDBSession(Session):
 
 
 def as_table(rows: Rows) -> pa.Table:
-    """Rows as one table."""
+    """Return the rows as one table."""
     return rows.table() if isinstance(rows, HotRows) else rows
 
 
 def check_bytes(table: pa.Table, limits: QueryLimits) -> None:
-    """Raise QueryFailed for an answer that is too large."""
+    """Raise QueryFailed for a result that is too large."""
     if table.nbytes > limits.max_bytes:
         raise QueryFailed(
             f"the answer has more bytes than query_max_bytes = {limits.max_bytes}; "
@@ -258,12 +258,12 @@ def check_bytes(table: pa.Table, limits: QueryLimits) -> None:
 
 
 def _holds_json(kind: str) -> bool:
-    """Whether a type is a VARIANT, or has a VARIANT or JSON inside, which Arrow would not show as JSON."""
+    """Return whether a type is a VARIANT, or contains a VARIANT or JSON, which Arrow would not mark as JSON."""
     return kind != "JSON" and ("VARIANT" in kind or "JSON" in kind)
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Column names made distinct, as in a JSON object they must be: the second `a` becomes `a_1`."""
+    """Return distinct column names, as a JSON object needs: the second `a` becomes `a_1`."""
     taken: set[str] = set()
     result = []
     for name in names:

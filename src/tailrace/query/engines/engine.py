@@ -1,4 +1,4 @@
-"""What every engine is: runs compiled queries within limits, and each can be stopped."""
+"""The interface of engines, which run compiled queries within limits; each query can be stopped."""
 
 import difflib
 import re
@@ -29,15 +29,15 @@ class Statement(Struct, frozen=True):
 
     text: str
     sources: dict[str, str]
-    names: tuple[str, ...]  # of the answer's columns, as a plan has them
+    names: tuple[str, ...]  # of the columns of the result
 
 
 class SqlRefused(QueryInvalid):
-    """DuckDB refuses people's SQL; the message is its own."""
+    """DuckDB refuses a client's SQL; the message is DuckDB's."""
 
 
 class OutOfMemory(QueryFailed):
-    """The query needs more memory than there is for it."""
+    """The query needs more memory than its limit."""
 
     def __init__(self, limits: QueryLimits) -> None:
         super().__init__(f"the query needs more than query_memory_bytes = {limits.memory_bytes}")
@@ -47,13 +47,13 @@ Rows: TypeAlias = pa.Table | HotRows
 
 
 class Session(ABC):
-    """Several compiled queries in a row, over rows that they share."""
+    """Several compiled queries, one after the other, over the same registered rows."""
 
     max_cells: int
 
     @abstractmethod
     def register(self, name: str, rows: Rows) -> None:
-        """Make rows known under a name."""
+        """Register rows under a name."""
 
     @abstractmethod
     def table(self, query: exp.Expr | str) -> pa.Table:
@@ -73,7 +73,7 @@ class Session(ABC):
 
 
 class Engine(ABC):
-    """Runs queries over files of tables and rows that it is given. Thread-safe."""
+    """Runs queries over files of tables and registered rows. Thread-safe."""
 
     limits: QueryLimits
     reference_data: ReferenceData
@@ -97,18 +97,18 @@ class Engine(ABC):
 
     @abstractmethod
     def session(self, interrupt: Interrupt | None = None) -> AbstractContextManager[Session]:
-        """Run several compiled queries in a row, as one towards the limits.
+        """Run several compiled queries, which count as one for the limits.
 
         Raise QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
 
     def fault(self) -> str:
-        """Return why no query can be run at the moment, empty while one can. May block."""
+        """Return why queries cannot be run now, empty if they can. May block."""
         return ""
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what the engine has running."""
+        """Stop the running queries."""
 
 
 def rendered(query: exp.Expr) -> str:
@@ -120,7 +120,7 @@ def rendered(query: exp.Expr) -> str:
 
 
 def _message(text: str, plan: Plan) -> str:
-    """DuckDB's message in terms of the query that was sent."""
+    """Return DuckDB's message in the terms of the query that was sent."""
     unknown = _UNKNOWN_COLUMN.search(text)
     if unknown is None:
         return text

@@ -1,4 +1,4 @@
-"""Stopping a query: what asks it to end, and the thread that ends it then."""
+"""Stopping a query: by request or at its deadline, by a thread that interrupts it."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ class Interrupt:
         self.deadline_s = None if timeout_s is None else time.monotonic() + timeout_s  # monotonic
 
     def left_s(self, timeout_s: float) -> float:
-        """Return the time that is left to the query, of `timeout_s` where it has none of its own."""
+        """Return the time until the query's deadline, or `timeout_s` if it has none."""
         return timeout_s if self.deadline_s is None else max(self.deadline_s - time.monotonic(), 0)
 
     def stop(self, reason: str) -> None:
@@ -32,11 +32,11 @@ class Interrupt:
         self.reason = self.reason or reason
 
     def expire(self, timeout_s: float) -> None:
-        """Stop the query because its time is over."""
+        """Stop the query because its time limit has passed."""
         self.stop(f"the query ran longer than query_timeout_s = {timeout_s:g} s")
 
     def check(self) -> None:
-        """Raise QueryFailed where the query was stopped or its time is over."""
+        """Raise QueryFailed if the query was stopped or its deadline has passed."""
         if self.deadline_s is not None and self.timeout_s is not None and time.monotonic() >= self.deadline_s:
             self.expire(self.timeout_s)
         if self.reason is not None:
@@ -50,11 +50,11 @@ class _WatchedQuery(Struct, eq=False):
 
 
 class QueryWatch:
-    """One thread that interrupts queries that were stopped or whose time is over."""
+    """The thread that interrupts queries that were stopped or whose deadline has passed."""
 
     def __init__(self, timeout_s: float, look: Callable[[], None] = lambda: None) -> None:
         self._timeout_s = timeout_s
-        self._look = look  # called over and over while something runs
+        self._check = look  # called repeatedly while a query runs
         self._changed = threading.Condition()
         self._running: list[_WatchedQuery] = []
         self._closed = False
@@ -69,7 +69,7 @@ class QueryWatch:
 
     @contextmanager
     def over(self, stop: Callable[[], None], interrupt: Interrupt, deadline_s: float) -> Iterator[None]:
-        """Call `stop()`, over and over, once what runs meanwhile is to end."""
+        """Watch what runs within: call `stop()` repeatedly once it must end."""
         running = _WatchedQuery(stop, interrupt, deadline_s)
         with self._changed:
             self._running.append(running)
@@ -88,8 +88,8 @@ class QueryWatch:
                     if now_s >= running.deadline_s:
                         running.interrupt.expire(self._timeout_s)
                     if running.interrupt.reason is not None:
-                        # Again and again: an interrupt between two calls of DuckDB is lost.
+                        # Repeatedly: an interrupt between two calls of DuckDB has no effect.
                         running.stop()
                 if self._running:
-                    self._look()
+                    self._check()
                 self._changed.wait(WATCH_EVERY_S if self._running else None)

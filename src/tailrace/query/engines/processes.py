@@ -1,4 +1,4 @@
-"""Queries in processes of their own: one that takes too much memory, or ends its process, costs nothing but itself."""
+"""The engine in processes: a query that takes too much memory or crashes its process affects no other."""
 
 import itertools
 import logging
@@ -46,14 +46,14 @@ from tailrace.query.functions import ReferenceData
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 
 RETRY_AFTER_S = 5
-REUSE_SHARE = 8  # a process that holds more than this part of its limit between queries is replaced
-FOREVER_S = 86_400.0  # the longest that a limit may be; the time of a query is watched here
+REUSE_SHARE = 8  # a process with more than this share of its limit between queries is replaced
+MAX_TIMEOUT_S = 86_400.0  # of the processes' own limit; the time of a query is watched here
 # How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
 ENDS_OF_MEMORY = (0, signal.SIGABRT, signal.SIGSEGV)
 
 logger = logging.getLogger(__name__)
 
-_NUMBERS = itertools.count()  # of all processes, whichever engine they are of
+_NUMBERS = itertools.count()  # of the processes of all engines
 
 
 class QueryProcess:
@@ -69,18 +69,18 @@ class QueryProcess:
         self.first_bytes = 0
 
     def wait(self) -> None:
-        """Return once it is ready. Raise EOFError."""
+        """Wait until it is ready. Raise EOFError."""
         self.channel.receive()
         self.first_bytes = self.resident_bytes()
 
     def kill(self) -> None:
         if not self.killed:
             self.killed = True
-            with suppress(OSError):  # the spawner is gone, and its children with it
+            with suppress(OSError):  # the spawner has ended, and its children with it
                 self._spawner.kill(self.pid)
 
     def resident_bytes(self) -> int:
-        """Return what it has in memory of its own; 0 once it has ended."""
+        """Return the size of its own memory; 0 once it has ended."""
         try:
             with open(f"/proc/{self.pid}/statm") as file:
                 _, resident, shared, *_ = file.read().split()
@@ -90,12 +90,12 @@ class QueryProcess:
 
     @property
     def more_bytes(self) -> int:
-        """What it took since it was ready."""
+        """The growth of its memory since it was ready."""
         return self.resident_bytes() - self.first_bytes
 
 
 class QueryProcesses(Engine):
-    """Runs each query in a process of its own, which the next one uses again."""
+    """Runs each query in a process of its own, which later queries reuse."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class QueryProcesses(Engine):
         self.reference_data = reference_data
         self._spawner = spawner
         self._temporary = temporary
-        process_limits = msgspec.structs.replace(limits, timeout_s=FOREVER_S, concurrency=1)
+        process_limits = msgspec.structs.replace(limits, timeout_s=MAX_TIMEOUT_S, concurrency=1)
         self._setup = ProcessSetup(tables, "", process_limits, reference_files)
         self._shared = SharedMemory()
         self._slots = threading.BoundedSemaphore(limits.concurrency)
@@ -119,11 +119,11 @@ class QueryProcesses(Engine):
         self._busy: set[QueryProcess] = set()
         self._closed = False
         self._trying = threading.Lock()
-        self._trouble = ""  # why the last process could not be started
+        self._start_error = ""  # why the last process could not be started
         self._watch = QueryWatch(limits.timeout_s, self._bound_memory)
 
     def warm_up(self) -> None:
-        """Have a process ready, so that the first query need not wait for it."""
+        """Start a process, so that the first query need not wait for it."""
         with self._trying:
             self._make_ready()
 
@@ -136,15 +136,15 @@ class QueryProcesses(Engine):
         self._discard(process)
 
     def fault(self) -> str:
-        """Return why no query process can be started; where none is ready, that is tried."""
+        """Return why no query process can be started, empty if one can; try it if none is ready."""
         with self._lock:
-            if self._closed or (self._busy and not self._trouble):
+            if self._closed or (self._busy and not self._start_error):
                 return ""
             idle = list(self._idle)
         if any(process.resident_bytes() for process in idle):
             return ""
-        if not self._trying.acquire(blocking=False):  # for another one who asks
-            return self._trouble
+        if not self._trying.acquire(blocking=False):  # as another caller does so already
+            return self._start_error
         try:
             self._make_ready()
         except events.DatasetUnavailable as error:
@@ -182,12 +182,12 @@ class QueryProcesses(Engine):
                 yield session
             finally:
                 if not session.is_over:
-                    with suppress(OSError):  # it has ended, and is found so below
+                    with suppress(OSError):  # it has ended, as is found below
                         process.channel.send(EndSession())
 
     @contextmanager
     def _process(self, interrupt: Interrupt) -> Iterator[QueryProcess]:
-        """Yield a process with a slot of its own, watched over; its end becomes one of our errors."""
+        """Yield a watched process in a free slot; raise its end as a TailraceError."""
         left_s = interrupt.left_s(self.limits.timeout_s)
         deadline_s = time.monotonic() + left_s
         if not self._slots.acquire(timeout=left_s):
@@ -227,8 +227,8 @@ class QueryProcesses(Engine):
         return table
 
     def _error_of_end(self, process: QueryProcess) -> TailraceError:
-        """Return what a query is told whose process has ended."""
-        if process.killed:  # by the watch over the memory of all
+        """Return the error of a query whose process has ended."""
+        if process.killed:  # by the watch over the total memory
             return OutOfMemory(self.limits)
         try:
             number = self._spawner.ended_by(process.pid)
@@ -261,7 +261,7 @@ class QueryProcesses(Engine):
             if process is not None:
                 self._busy.add(process)
         if process is None or not process.resident_bytes():
-            if process is not None:  # it ended while nobody needed it
+            if process is not None:  # it ended while it was idle
                 self._discard(process)
             process = self._start()
             with self._lock:
@@ -271,17 +271,17 @@ class QueryProcesses(Engine):
     def _start(self) -> QueryProcess:
         temporary = self._temporary / f"queries-{next(_NUMBERS)}"
         try:
-            self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)  # DuckDB makes the last directory alone
+            self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)  # DuckDB creates the last directory only
             process = QueryProcess(
                 self._spawner, msgspec.structs.replace(self._setup, temporary=str(temporary)), self._shared
             )
             process.wait()
         except (EOFError, OSError) as error:
-            if not self._trouble:  # which is the same with each one who asks
+            if not self._start_error:  # logged once
                 logger.exception("no query process can be started")
-            self._trouble = "no query process can be started; see the server's log"
-            raise events.DatasetUnavailable(self._trouble) from error
-        self._trouble = ""
+            self._start_error = "no query process can be started; see the server's log"
+            raise events.DatasetUnavailable(self._start_error) from error
+        self._start_error = ""
         return process
 
     def _release(self, process: QueryProcess) -> None:
@@ -302,10 +302,10 @@ class QueryProcesses(Engine):
         shutil.rmtree(process.temporary, ignore_errors=True)
 
     def _bound_memory(self) -> None:
-        """End the query that has most where all together have more than they may."""
+        """Kill the process with the most memory if all together exceed the limit."""
         with self._lock:
             if len(self._busy) < 2:
-                return  # the process's own limit holds
+                return  # the process's own limit is enough
             sizes = {process: process.more_bytes for process in self._busy}
         if sum(sizes.values()) > self.limits.memory_bytes:
             max(sizes, key=lambda process: sizes[process]).kill()
@@ -316,7 +316,7 @@ class ProcessSession(Session):
         self._engine = engine
         self._process = process
         self._interrupt = interrupt
-        self._held: list[Rows] = []  # the memory that they are in is theirs for as long as they live
+        self._held: list[Rows] = []  # keeps their shared memory allocated
         self.max_cells = engine.limits.max_cells
         self.is_over = False
 
@@ -335,5 +335,5 @@ class ProcessSession(Session):
         try:
             return self._engine._table(self._process, AnswerQuery(text, is_whole))
         except BaseException:
-            self.is_over = True  # an error ends it there, too
+            self.is_over = True  # an error ends it in the process, too
             raise

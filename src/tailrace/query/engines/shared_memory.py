@@ -17,7 +17,7 @@ REMEMBERED_BLOCKS = 4096
 
 
 class SharedBlock(Struct, frozen=True):
-    """Where in the shared memory a table lies, as an Arrow stream."""
+    """The place of a table in the shared memory, as an Arrow stream."""
 
     offset: int
     size: int
@@ -31,7 +31,7 @@ class SharedRows(Struct, frozen=True):
 
 
 class SharedMemory:
-    """Memory that query processes read and the server alone writes: each part of the hot rows is put there once.
+    """Memory that only the server writes and query processes read; each part of the hot rows is stored in it once.
 
     What was put there stays until the part is gone. Thread-safe.
     """
@@ -42,17 +42,17 @@ class SharedMemory:
         self._end = 0
         self._closed = False
         self._blocks: dict[tuple[int, tuple[str, ...]], SharedBlock] = {}
-        self._known: dict[int, list[tuple[int, tuple[str, ...]]]] = {}  # by part
+        self._keys_by_part: dict[int, list[tuple[int, tuple[str, ...]]]] = {}  # by the id of a part
 
     def put(self, rows: Rows) -> SharedRows:
-        """Return where the rows are. They are there for as long as the caller holds them."""
+        """Store the rows, if needed, and return their place, which is valid while the caller references them."""
         if isinstance(rows, pa.Table):
             return SharedRows([self._once(rows, tuple(rows.column_names))], bytes(rows.schema.serialize()))
         blocks = [self._once(part, rows.columns_of(part)) for part in rows.parts]
         return SharedRows(blocks, bytes(rows.schema.serialize()))
 
     def close(self) -> None:
-        """Give the memory back; nothing can be put any more."""
+        """Free the memory; nothing can be stored any more."""
         self._closed = True
         os.close(self.descriptor)
 
@@ -71,31 +71,31 @@ class SharedMemory:
                     view, at = view[count:], at + count
                 self._end += -(-block.size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
                 self._blocks[key] = block
-                if id(part) not in self._known:
-                    self._known[id(part)] = []
+                if id(part) not in self._keys_by_part:
+                    self._keys_by_part[id(part)] = []
                     weakref.finalize(part, self._forget, id(part)).atexit = False
-                self._known[id(part)].append(key)
+                self._keys_by_part[id(part)].append(key)
             return block
 
     def _forget(self, part: int) -> None:
-        # May be called wherever Python frees something, in a thread that holds the lock too: takes none.
+        # Called wherever Python frees an object, perhaps in a thread that holds the lock: it must not acquire it.
         if self._closed:
             return
-        for key in self._known.pop(part, ()):
+        for key in self._keys_by_part.pop(part, ()):
             block = self._blocks.pop(key)
             with mmap.mmap(self.descriptor, block.size, prot=mmap.PROT_WRITE, offset=block.offset) as memory:
                 memory.madvise(mmap.MADV_REMOVE)
 
 
 class SharedReader:
-    """The same memory as a query process sees it."""
+    """The same memory in a query process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()  # by offset, which is used once
 
     def get(self, shared: SharedRows) -> pa.Table:
-        """Return the rows, which are read where they lie."""
+        """Return the rows without copying them."""
         schema = as_marked(pa.ipc.read_schema(pa.py_buffer(shared.schema)))
         return assembled([self._table(block) for block in shared.blocks], schema)
 

@@ -1,4 +1,4 @@
-"""A small process that forks query processes: it has one thread, so that what it forks is whole.
+"""The spawner: a small process that forks query processes; it has one thread, so that forking is safe.
 
 The server forks it before it starts its own threads; where that one ended, a new one is started as a program.
 """
@@ -21,7 +21,7 @@ from tailrace.query.engines.channel import ProcessSetup
 
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 64 * 1024
-ANSWER_TIMEOUT_S = 30.0  # a program that starts anew imports what the server has
+ANSWER_TIMEOUT_S = 30.0  # a program that starts afresh imports all modules
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Spawner:
-    """The server's side. Thread-safe."""
+    """The server's side of the spawner. Thread-safe."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -58,7 +58,7 @@ class Spawner:
 
     @classmethod
     def forked(cls) -> "Spawner":
-        """Fork one off this process, which must have no threads of its own yet."""
+        """Fork a spawner from this process, which must not have threads yet."""
         ours, theirs = _pair()
         if os.fork() == 0:
             ours.close()
@@ -68,7 +68,7 @@ class Spawner:
 
     @classmethod
     def started(cls) -> "Spawner":
-        """Start one as a program of its own."""
+        """Start a spawner as a separate program."""
         return cls(_start())
 
     def fork(self, setup: ProcessSetup, shared: int) -> tuple[int, socket.socket]:
@@ -82,7 +82,7 @@ class Spawner:
                 raise
 
     def kill(self, pid: int) -> None:
-        """End a query process, if it has not ended yet."""
+        """Kill a query process, if it has not ended yet."""
         self._asked(Kill(pid), [])
 
     def ended_by(self, pid: int) -> int:
@@ -93,7 +93,7 @@ class Spawner:
         return self._asked(Ended(pid), [])
 
     def close(self) -> None:
-        """End it, and all query processes with it."""
+        """End the spawner, and all query processes with it."""
         with self._lock:
             self._closed = True
             self._connection.close()
@@ -136,11 +136,11 @@ def _start() -> socket.socket:
 
 
 def run(connection: socket.socket) -> NoReturn:
-    """Fork as asked until the server is gone; never returns."""
+    """Handle requests until the server has ended; never return."""
     try:
         _run(connection)
     except ConnectionError:
-        pass  # the server ended before it had its answer
+        pass  # the server ended before it received the reply
     except BaseException:
         logger.exception("the process that forks query processes has failed")
     finally:
@@ -150,16 +150,16 @@ def run(connection: socket.socket) -> NoReturn:
 def _run(connection: socket.socket) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # These are sent to all of a service; the server still answers then, and says when it is over.
+        # These are sent to all processes of a service; the server still answers requests then, and ends the spawner.
         signal.signal(number, signal.SIG_IGN)
-    # The server's standard output is for its own reader, who waits for its end.
+    # A reader of the server's standard output waits until all processes have closed it.
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.close(nothing)
     gc.freeze()
     children: set[int] = set()
-    ended: dict[int, int] = {}  # by which signal, 0 for none; those that nobody has asked about
+    ended: dict[int, int] = {}  # pid to signal, 0 for none; of those not yet asked about
     while True:
         body, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
         if not body:

@@ -1,4 +1,4 @@
-"""A query process: a DuckDB of its own that answers over a channel, within a limit of memory that holds."""
+"""A query process: DuckDB, which answers over a channel within a hard memory limit."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.engines.shared_memory import SharedReader
 from tailrace.query.functions import read_reference_data
 
-SPARE_BYTES = 64 * 1024 * 1024  # beside what DuckDB counts as its own
+SPARE_BYTES = 64 * 1024 * 1024  # in addition to the memory that DuckDB counts
 FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out, of -1000 to 1000
 
 logger = logging.getLogger(__name__)
 
 
 def work(connection: socket.socket, shared: int, setup: ProcessSetup) -> None:
-    """Answer until the other end is gone."""
+    """Answer until the other end is closed."""
     channel = Channel(connection)
     reader = SharedReader(shared)
     reference_data = read_reference_data(setup.reference_files)
