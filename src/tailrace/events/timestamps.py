@@ -81,13 +81,13 @@ def usual_ns(text: str) -> int | None:
     if not (20 <= len(text) <= 27 and text[-1] == "Z" and text[10] == "T" and text[4] == text[7] == "-"):
         return None
     try:
-        found = datetime.fromisoformat(text[:-1])
+        moment = datetime.fromisoformat(text[:-1])
     except ValueError:
         return None
-    if found.tzinfo is not None or text[13] != ":":
+    if moment.tzinfo is not None or text[13] != ":":
         return None
-    seconds = (found.toordinal() - EPOCH_DAY) * 86_400 + found.hour * 3600 + found.minute * 60 + found.second
-    return seconds * NS_PER_S + found.microsecond * 1000
+    seconds = (moment.toordinal() - EPOCH_DAY) * 86_400 + moment.hour * 3600 + moment.minute * 60 + moment.second
+    return seconds * NS_PER_S + moment.microsecond * 1000
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
@@ -175,8 +175,8 @@ def _of_year(shape: "re.Match[str]") -> _Day:
     first = _days(year, 1, 1)
     if not 1 <= day <= _days(year, 12, 31) - first + 1:
         raise TimeMismatch("there is no such day")
-    found = date.fromordinal(first + EPOCH_DAY + day - 1)
-    return year, found.month, found.day
+    calendar_day = date.fromordinal(first + EPOCH_DAY + day - 1)
+    return year, calendar_day.month, calendar_day.day
 
 
 def _month_only(shape: "re.Match[str]") -> _Day:

@@ -314,8 +314,8 @@ def _read_times(heads: Sequence[Any], reader: _FieldReader, received_ns: int) ->
             continue
         if len(present) < len(values):
             values = [values[position] for position in present]
-        found = read_times(values, TimeRule(field=name), received_ns)
-        unread = set(found.unreadable)
+        parsed = read_times(values, TimeRule(field=name), received_ns)
+        unread = set(parsed.unreadable)
         unread.update(
             position
             for position in np.flatnonzero(lengths[present] == 4).tolist()
@@ -324,7 +324,7 @@ def _read_times(heads: Sequence[Any], reader: _FieldReader, received_ns: int) ->
         good = np.ones(len(values), dtype=np.bool_)
         good[list(unread)] = False
         where = present if left is None else left[present]
-        times[where[good]] = found.ns[good]
+        times[where[good]] = parsed.ns[good]
         missing = lengths == 0
         missing[present[~good]] = True
         still = np.flatnonzero(missing)

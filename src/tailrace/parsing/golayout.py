@@ -139,16 +139,20 @@ def _instant(fields: _TimeFields, year: int) -> int:
         hour = 0
     try:
         if fields.yday:
-            found = date.fromordinal(date(year, 1, 1).toordinal() + fields.yday - 1)
-            day_exists = found.year == year and fields.month in (0, found.month) and fields.day in (0, found.day)
+            calendar_day = date.fromordinal(date(year, 1, 1).toordinal() + fields.yday - 1)
+            day_exists = (
+                calendar_day.year == year
+                and fields.month in (0, calendar_day.month)
+                and fields.day in (0, calendar_day.day)
+            )
         else:
-            found = date(year, fields.month or 1, fields.day or 1)
+            calendar_day = date(year, fields.month or 1, fields.day or 1)
             day_exists = True
     except (ValueError, OverflowError):
         day_exists = False
     if not day_exists:
         raise TimeMismatch("there is no such day")
-    days = found.toordinal()
+    days = calendar_day.toordinal()
     seconds = (days - EPOCH_DAY) * 86_400 + hour * 3600 + fields.minute * 60 + fields.second
     return (seconds - (fields.offset_s or 0)) * NS_PER_S + fields.nanos
 

@@ -188,8 +188,8 @@ _LINE_WITH_OBJECT = re.compile(rb"\n([ \t]*+)\{")
 
 
 def _skip_space(text: bytes, at: int) -> int:
-    found = _NOT_SPACE.search(text, at)
-    return len(text) if found is None else found.start()
+    character = _NOT_SPACE.search(text, at)
+    return len(text) if character is None else character.start()
 
 
 def _line_end(text: bytes, at: int) -> int:

@@ -165,13 +165,13 @@ def _read_bulk(values: Values, ns: Int64s, *, strict: bool) -> Int64s:
     done = lengths == 0
     for rows, columns in by_length(data, np.cumsum(lengths) - lengths, lengths, least=_FEW + 1, longest=_LONGEST):
         if len(columns) >= 21:
-            found, readable = read_iso(columns[1:-1], strict=strict)
+            column_ns, readable = read_iso(columns[1:-1], strict=strict)
             readable &= (columns[0] == _QUOTE) & (columns[-1] == _QUOTE)
         elif len(columns) <= 19 and not strict:
-            found, readable = _read_integers(columns)
+            column_ns, readable = _read_integers(columns)
         else:
             continue
-        ns[rows[readable]] = found[readable]
+        ns[rows[readable]] = column_ns[readable]
         done[rows] = readable
     return np.flatnonzero(~done)
 
@@ -183,15 +183,15 @@ def _read_integers(columns: Bytes2) -> tuple[Int64s, Mask]:
         digit = column - np.uint8(_ZERO)
         readable &= digit <= 9
         number = number * np.uint64(10) + digit
-    found = np.zeros(len(number), dtype=np.int64)
+    times_ns = np.zeros(len(number), dtype=np.int64)
     low = 0
     for bound, unit_ns in (*MAGNITUDES, (2**64 - 1, 1)):
         here = (number >= low) & (number < bound)
         fits = here & (number <= MAX_NS // unit_ns)
         readable &= fits | ~here
-        np.multiply(number.astype(np.int64), unit_ns, out=found, where=fits)
+        np.multiply(number.astype(np.int64), unit_ns, out=times_ns, where=fits)
         low = bound
-    return found, readable
+    return times_ns, readable
 
 
 # Where in an event the time stands.
@@ -210,9 +210,9 @@ def _find(event: dict[str, msgspec.Raw], field: str) -> bytes:
     while dot:
         inner = event.get(head)
         if inner is not None and bytes(inner)[:1] == b"{":
-            found = _find(_OBJECT.decode(inner), rest)
-            if found:
-                return found
+            nested = _find(_OBJECT.decode(inner), rest)
+            if nested:
+                return nested
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
     return b""

@@ -90,9 +90,9 @@ def _upsert(index: int, line: bytes, entity: Entity, *, single: bool) -> Upsert:
 
 def _identity(members: Members, entity: Entity) -> str:
     for name in entity.ids:
-        found = text_of(members.get(name))
-        if found:
-            return found if name == entity.ids[0] else ANONYMOUS_PREFIX + found
+        identity = text_of(members.get(name))
+        if identity:
+            return identity if name == entity.ids[0] else ANONYMOUS_PREFIX + identity
         if bytes(members.get(name, b"null")) not in (b"null", b'""'):
             quoted = bytes(members[name])[:40].decode("utf-8", "replace")
             raise EventRefused(f"{name} is text, not {quoted}", "invalid_field")
