@@ -15,12 +15,13 @@ from tailrace.lake.snapshot import FieldsView, PhysicalColumn
 from tailrace.query.values import REFUSAL
 
 View = Literal["plain", "exact", "number", "text", "json", "sent", "group", "double", "whole", "real", "key"]
-"""As what a field is wanted: for any use; digit by digit, for output; by a number; by a text; always as JSON; with the
-type of each row; the same, but equal numbers of one type; by a number, rounded; whole numbers; other numbers; as what
-sorts and compares by value.
+"""The form in which a field is read: `plain` for any use; `exact` with every digit, for output; `number` and `text` to
+be compared with one; `json` always as JSON; `sent` with the type of each row; `group` like that, but with one type for
+equal numbers; `double` as rounded numbers; `whole` and `real` as the whole and the other numbers; `key` to sort and
+compare by value.
 """
 
-EXACT_IN_A_DOUBLE = 2**53  # beyond it a double does not tell a whole number from its neighbours
+EXACT_IN_A_DOUBLE = 2**53  # beyond it a double cannot represent every whole number
 
 MAX_GUESSED_KEYS = 5  # of a dotted name: `_rest` is searched for every way to nest it
 
@@ -47,19 +48,19 @@ class FieldReader:
 
     @property
     def overflows(self) -> bool:
-        """Whether `_rest` has paths that are not known."""
+        """Whether `_rest` may have unknown paths."""
         return self._view.rest_overflow
 
     def knows(self, path: str) -> bool:
-        """Whether the dataset has, or may have, values at this path."""
+        """Return whether the dataset has, or may have, values at this path."""
         return path in self._columns or path in self._view.rest or self._view.rest_overflow
 
     def known(self) -> list[str]:
-        """All field names that are known, for suggestions."""
+        """Return all known field names, for suggestions."""
         return sorted({*self._columns, *self._view.rest})
 
     def resolve(self, name: str) -> str | None:
-        """Return the field that a name in SQL means: the same name, else the one column that differs only in case."""
+        """Return the field of a name in SQL: the same name, else the only column that differs in case."""
         if name in self._columns or name in self._view.rest:
             return name
         folded = [path for path in self._columns if path.casefold() == name.casefold()]
@@ -68,11 +69,11 @@ class FieldReader:
         return name if self._view.rest_overflow else None
 
     def is_mixed(self, path: str) -> bool:
-        """Whether one column of one type does not hold all of the field."""
+        """Return whether the field is more than one column of one type."""
         return len(self._columns.get(path, ())) != 1 or self._in_rest(path)
 
     def is_split(self, path: str) -> bool:
-        """Whether numbers of the field may stand beside values of another type, whole ones beside others included."""
+        """Return whether the field may have numbers and values of other types, or whole and other numbers."""
         types = self.types(path)
         if not self.is_mixed(path):
             return False
@@ -81,7 +82,7 @@ class FieldReader:
         return bool(types & _NUMBERS) and types != {"integer"} and not types <= {"float", "number"}
 
     def is_numeric(self, path: str) -> bool:
-        """Whether the field has numbers alone."""
+        """Return whether the field has only numbers."""
         return self.types(path) <= _NUMBERS and not self._view.rest_overflow
 
     def is_varied(self, path: str) -> bool:
@@ -127,14 +128,14 @@ class FieldReader:
             return self.expression(path, "number")
         if view == "group" and self.is_split(path):
             return self._canonical(path)
-        # A VARIANT has no number beyond 64 bits, alone or in an array.
+        # A VARIANT cannot have a number beyond 64 bits, alone or in an array.
         kind = "JSON" if view == "exact" and self.types(path) & {"number", "array"} else "VARIANT"
         values = [_as(kind, column) for column in columns]
         values += [value if kind == "JSON" else cast(value, "VARIANT") for value in self.rest_values(path)]
         return _first(values, kind)
 
     def _exact_double(self, path: str) -> exp.Expr:
-        """All numbers; a row with a whole number that no double is ends the query."""
+        """Return all numbers as doubles; a whole number that no double represents fails the query."""
         whole, real = self.expression(path, "whole"), self.expression(path, "real")
         reason = (
             f"field {path!r} has whole numbers beyond 2^53 among numbers of other types, which are read in double "
@@ -149,7 +150,7 @@ class FieldReader:
         return exp.Coalesce(this=real, expressions=[as_double])
 
     def _canonical(self, path: str) -> exp.Expr:
-        """As a VARIANT in which 2.0 is 2, so that equal numbers are equal."""
+        """Return the field as a VARIANT in which 2.0 is 2, so that equal numbers compare as equal."""
         whole, real = self.expression(path, "whole"), self.expression(path, "real")
         is_whole = exp.EQ(this=exp.Anonymous(this="trunc", expressions=[real.copy()]), expression=real.copy())
         of_real = exp.Case(ifs=[exp.If(this=is_whole, true=exp.TryCast(this=real.copy(), to=_TYPES["BIGINT"].copy()))])
@@ -193,7 +194,7 @@ class FieldReader:
         return None if self._view.rest_overflow else frozenset(self._view.rest.get(path, ()))
 
     def _has_only_whole(self, path: str) -> bool:
-        """Whether all numbers are whole and of 64 bits."""
+        """Return whether all numbers are whole and within 64 bits."""
         types = self.types(path)
         return "integer" in types and not types & {"float", "number"} and not self._view.rest_overflow
 
@@ -272,7 +273,7 @@ def _is_there(value: exp.Expr) -> exp.Expr:
 
 
 def _remainder(whole: exp.Expr) -> exp.Expr:
-    """By how much a whole number differs from the double nearest to it."""
+    """Return the difference between a whole number and the nearest double."""
     bound = exp.Literal.number(EXACT_IN_A_DOUBLE)
     is_far = exp.Not(this=exp.Paren(this=exp.Between(this=whole.copy(), low=exp.Neg(this=bound), high=bound.copy())))
     rounded = exp.TryCast(this=cast(whole.copy(), "DOUBLE"), to=_TYPES["HUGEINT"].copy())
@@ -335,7 +336,7 @@ def _text_in(value: exp.Expr) -> exp.Expr:
 
 
 def _pointers(path: str) -> list[str]:
-    """JSON pointers to where `_rest` may have a path: whole as one key, and nested in every way its dots allow."""
+    """Return JSON pointers to a path in `_rest`: as one key, and nested in every way that its dots allow."""
     parts = path.split(".")
     if len(parts) > MAX_GUESSED_KEYS:
         ways = [[path], parts]

@@ -142,7 +142,7 @@ class _Occurrence(Struct, frozen=True, eq=False):
 
 
 def view_of(column: exp.Column, scope: Scope, reader: FieldReader, field: str, meaning: Meaning, read: Read) -> View:
-    """Return as what a column is wanted where it stands; the statement around it may be rewritten.
+    """Return the form in which a column is read in its place; the statement around it may be rewritten.
 
     Raise QueryInvalid where DuckDB would compare the values by type.
     """
