@@ -1,4 +1,4 @@
-"""The HTTP client of the commands: which server, which token, and what its refusals mean to a person."""
+"""The HTTP client of the commands: server, token, and errors in words for people."""
 
 import difflib
 import functools
@@ -23,14 +23,14 @@ from tailrace.cli.errors import CommandError, NotFoundError, reason_of
 from tailrace.server.layout import DEFAULT_DATA, OWNER_TOKEN_FILE, SERVER_FILE
 
 CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 300.0  # a query may run long before its first row
+READ_TIMEOUT_S = 300.0  # a query may take long until its first row
 MAX_ATTEMPTS = 10
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
-RETRYABLE = frozenset({429, 503})  # both mean: nothing of the request was taken
+RETRYABLE = frozenset({429, 503})  # with both, nothing of the request was stored
 
 _NO_DATASET = re.compile(r"^dataset '([^']+)' not found")
-_MADE_OVER_HTTP = re.compile(r": POST /v2/datasets makes it$")  # of which a command is the shorter way
+_MADE_OVER_HTTP = re.compile(r": POST /v2/datasets makes it$")  # for which there is a command
 WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
@@ -73,7 +73,7 @@ class Target(Struct, frozen=True):
 
 
 class ServerChoice(Struct, frozen=True):
-    """Which server a command was told to talk to, by its options."""
+    """The server of a command, by its options."""
 
     url: str | None = None
     token: str | None = None
@@ -85,12 +85,12 @@ class ServerChoice(Struct, frozen=True):
         return find_server(self.url, self.token, self.data or DEFAULT_DATA)
 
     def connect(self) -> httpx.Client:
-        """Return a client of that server; raise CommandError."""
+        """Return a client of the server; raise CommandError."""
         return connect(self.find(), self.cafile)
 
 
 def server_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which server, which reach it as its argument `server`."""
+    """Add the options of the server to a command, which gets them as its argument `server`."""
 
     @functools.wraps(command)
     def run(*arguments: Any, **given: Any) -> None:
@@ -127,7 +127,7 @@ def find_server(url: str | None, token: str | None, data: Path) -> Target:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the URL's host is this machine by its name."""
+    """Return whether the URL's host is a name of this machine."""
     host = urlsplit(url).hostname or ""
     return host in {"localhost", "::1"} or host.startswith("127.")
 
@@ -189,7 +189,7 @@ def json_of(client: httpx.Client, answer: httpx.Response) -> Any:
 
 
 def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
-    """Return the error for a refusal, in words for a person."""
+    """Return the error for a refusal, in words for people."""
     message = message_of(answer)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotFoundError(_MADE_OVER_HTTP.sub("", message) + _about_dataset(client, message))
@@ -201,7 +201,7 @@ def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
 
 
 def _about_dataset(client: httpx.Client, message: str) -> str:
-    """Return what else helps where a dataset is not there: the name that was perhaps meant, and how to make one."""
+    """Return a hint for a missing dataset: a similar name, and how to create one."""
     found = _NO_DATASET.search(message)
     if found is None:
         return ""
@@ -211,7 +211,7 @@ def _about_dataset(client: httpx.Client, message: str) -> str:
             listed = client.get("/v2/datasets")
             names = [str(each["name"]) for each in listed.json()] if listed.is_success else []
         except (httpx.HTTPError, ValueError, TypeError, KeyError):
-            names = []  # the token may not list them; what the server said stands alone
+            names = []  # the token may not list them
         near = difflib.get_close_matches(found[1], names, 1)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"{meant} (`tailrace dataset list` shows them, `tailrace dataset create {found[1]}` makes it)"
@@ -247,7 +247,7 @@ def unreachable(client: httpx.Client, error: httpx.TransportError) -> CommandErr
 
 
 def _reason(error: httpx.TransportError) -> str:
-    """Return what the system said, without its number."""
+    """Return the system's message, without its number."""
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
 
 
@@ -264,7 +264,7 @@ def send_with_retries(
         try:
             answer = send()
         except httpx.ConnectError:
-            # The first attempt failing means a wrong address rather than a restart.
+            # If the first attempt fails, the address is wrong rather than the server restarting.
             if attempt in {1, MAX_ATTEMPTS}:
                 raise
         else:

@@ -1,4 +1,4 @@
-"""What a file or a pipe holds, in chunks: decompressed, as UTF-8, and as it comes."""
+"""The content of a file or a pipe in chunks: decompressed, as UTF-8, as soon as it can be read."""
 
 import codecs
 import gzip
@@ -18,8 +18,8 @@ from tailrace.cli.pieces import FLUSH
 
 READ_BYTES = 1024 * 1024
 READ_AHEAD = 4  # chunks
-FLUSH_AFTER_S = 0.25  # without anything to read, what was read is sent
-ZSTD_READ_BYTES = 16 * 1024  # compressed: what comes out of it at once may be far more
+FLUSH_AFTER_S = 0.25  # without new input, what was read is sent
+ZSTD_READ_BYTES = 16 * 1024  # compressed; decompressed it may be far more
 GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
 STDIN = Path("-")
@@ -28,7 +28,7 @@ UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError, UnicodeError)
 
 
 class Buffered(Protocol):
-    """What can be read as far as it is there."""
+    """A stream that can be read as far as data is available."""
 
     def read1(self, size: int, /) -> bytes:
         """Return at most so many bytes, none at the end."""
@@ -36,11 +36,11 @@ class Buffered(Protocol):
 
 @contextmanager
 def opened(file: Path) -> Iterator[BinaryIO]:
-    """Yield a file, or standard input."""
+    """Yield a file or standard input."""
     if file == STDIN:
         yield sys.stdin.buffer
         return
-    with file.open("rb", buffering=0) as raw:  # of a pipe, what is there and not a buffer full
+    with file.open("rb", buffering=0) as raw:  # unbuffered, so that a pipe returns what is available
         yield cast(BinaryIO, raw)
 
 
@@ -72,7 +72,7 @@ def _chunks(stream: Buffered) -> Iterator[bytes]:
 
 
 def _zstd_chunks(stream: Buffered) -> Iterator[bytes]:
-    # Not stream_reader: it takes a frame that is cut off for the end of the file.
+    # Not stream_reader: it takes a truncated frame for the end of the file.
     frame = None
     while chunk := stream.read1(ZSTD_READ_BYTES):
         while chunk:
@@ -87,7 +87,7 @@ def _zstd_chunks(stream: Buffered) -> Iterator[bytes]:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read to see what it is, from its beginning."""
+    """A stream whose first bytes were read already, from its beginning."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         super().__init__()
@@ -106,13 +106,13 @@ class _Rejoined(io.RawIOBase):
 
 
 def _read_some(stream: BinaryIO, size: int) -> bytes:
-    """Return what is there, at least a byte before the end."""
+    """Return what is available, at least one byte before the end."""
     read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     return read1(size)
 
 
 def decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Text in another encoding as UTF-8; raise UnicodeError for what it cannot be."""
+    """Convert text in another encoding to UTF-8; raise UnicodeError where it is invalid."""
     if codecs.lookup(encoding).name == "utf-8":
         yield from chunks
         return
@@ -123,7 +123,7 @@ def decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
-    """Yield the chunks, read by a thread, and FLUSH where none came for a while; ends early when `stop` is set."""
+    """Yield the chunks, which a thread reads, and FLUSH after a pause; end early when `stop` is set."""
     queue: Queue[bytes | Exception | None] = Queue(READ_AHEAD)
 
     def read() -> None:
@@ -155,5 +155,5 @@ def as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[byt
 
 
 def shown_name(file: Path) -> str:
-    """Return what a file is called in messages."""
+    """Return the name of a file in messages."""
     return "standard input" if file == STDIN else str(file)

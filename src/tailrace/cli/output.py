@@ -1,4 +1,4 @@
-"""How the commands print."""
+"""Output of the commands: tables, CSV, JSON, questions."""
 
 import csv
 import json
@@ -16,13 +16,13 @@ from tailrace.cli.errors import USAGE, CommandError
 
 OFF_TERMINAL_WIDTH = 1_000_000
 
-MAX_CELL_WIDTH = 40  # terminal columns, of a cell where a row has no room for all
+MAX_CELL_WIDTH = 40  # terminal columns of a cell, where a row is too wide
 MIN_LIST_CELL_WIDTH = 20  # to which the columns of a list are narrowed, but its first, by which its items are called
 GAP = "  "
 
 
 class ListFormat(StrEnum):
-    """How a list is printed."""
+    """The format of a list."""
 
     TABLE = "table"
     JSON = "json"
@@ -42,7 +42,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask first; needed
 def print_list(
     head: Sequence[str], rows: Iterable[Sequence[object]], items: Sequence[object], form: ListFormat | None
 ) -> None:
-    """Print what was listed: as a table or CSV of these rows, or the items themselves as JSON."""
+    """Print a list: as a table or CSV of these rows, or the items themselves as JSON."""
     match form:
         case ListFormat.JSON:
             print_json(items)
@@ -63,12 +63,12 @@ def print_json(value: object) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with what it counts, as `1 event` and `2 events`."""
+    """Return a number with its noun, such as `1 event` and `2 events`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def confirm(yes: bool, question: str, otherwise: str) -> None:
-    """Ask before what cannot be undone; raise CommandError unless it is wanted.
+    """Ask for confirmation of what cannot be undone; raise CommandError unless it is given.
 
     `otherwise` says what is not done, as `nothing was dropped: to drop web`; where nobody can be asked it goes on with
     how to say so.
@@ -127,7 +127,7 @@ def _cells(row: Sequence[object]) -> list[Text]:
 
 
 def _cut(text: Text, width: int) -> Text:
-    """Return the text on one line, with an ellipsis for what goes beyond the width."""
+    """Return the text on one line, with an ellipsis if it is longer than the width."""
     line = Text(text.plain.replace("\n", "\\n"), style=text.style, spans=[*text.spans])
     line.truncate(width, overflow="ellipsis")
     return line
@@ -144,17 +144,17 @@ def cell(value: object) -> Text:
 
 
 def printable(text: str) -> str:
-    """Return text with control characters escaped, so that an event cannot steer the terminal."""
+    """Return text with control characters escaped, so that an event cannot control the terminal."""
     return "".join(
         character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
     )
 
 
 def stdin_is_terminal() -> bool:
-    """Return whether a person can be asked."""
+    """Return whether a person can answer a question."""
     return sys.stdin.isatty()
 
 
 def stdout_is_terminal() -> bool:
-    """Return whether a person reads along."""
+    """Return whether a person reads the output."""
     return sys.stdout.isatty()

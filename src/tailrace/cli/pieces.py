@@ -1,4 +1,4 @@
-"""Cutting files of events into request bodies, at the ends of events, without holding a whole file where that can be.
+"""Splitting files of events into request bodies, at the ends of events, if possible without reading a whole file.
 
 Chunks are what was read of a file, cut anywhere; a piece is a body that can be sent by itself.
 """
@@ -22,7 +22,7 @@ MAX_PIECE_BYTES = 4 * 1024 * 1024
 MAX_PIECE_EVENTS = 10_000  # Axiom's limit of events in a request
 MAX_RECORD_BYTES = 64 * 1024 * 1024  # of a line or CSV record, so that a wrong file cannot fill the memory
 
-FLUSH = b""  # among the chunks: nothing more is there for now, so what is whole is to be sent
+FLUSH = b""  # among the chunks: there is nothing more to read for now, so that complete events are sent
 PARQUET_MAGIC = b"PAR1"
 SNIFFED_LINES = 20
 LOG_EXTENSIONS = (".log", ".txt")  # of files that may hold lines of any format
@@ -34,7 +34,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Format(StrEnum):
-    """What a file holds."""
+    """The format of a file."""
 
     JSON = "json"
     NDJSON = "ndjson"
@@ -52,12 +52,12 @@ class Piece(Struct, frozen=True):
     body: bytes
     events: int
     content_type: str
-    csv_delimiter: str = ""  # where the file itself names it
+    csv_delimiter: str = ""  # if the file itself names it
     unread: int = 0  # lines that are not in the file's format, and are sent as messages
 
 
 class BadFile(Exception):
-    """The file is not what its format says."""
+    """The file is not in its format."""
 
 
 def format_of(name: str) -> Format | None:
@@ -86,7 +86,7 @@ def pieces(
     max_bytes: int = MAX_PIECE_BYTES,
     max_events: int = MAX_PIECE_EVENTS,
 ) -> Iterator[Piece]:
-    """Cut a file into bodies of at most so many bytes (more only for a single larger event) and events.
+    """Split a file into bodies of at most so many bytes (more only for a single larger event) and events.
 
     All but JSON is read as it goes, and FLUSH among the chunks ends a body early. JSON, one array or objects in a row,
     is read whole unless each of its lines is an object, which makes it NDJSON. Raise BadFile.
@@ -126,7 +126,7 @@ def _lines(chunks: Iterable[bytes], max_bytes: int, max_events: int) -> Iterator
 
 def _lines_piece(body: bytes) -> Iterator[Piece]:
     events = body.count(b"\n") + (not body.endswith(b"\n"))
-    # Blank lines are no events; looking for them line by line is only worth it where there are any.
+    # Blank lines are no events; the file is read line by line only if there are any.
     if body[:1] in (b"\n", b"\r", b" ", b"") or b"\n\n" in body or b"\n\r" in body or b"\n " in body:
         events = sum(1 for line in body.split(b"\n") if line.strip())
     if events:
@@ -134,7 +134,7 @@ def _lines_piece(body: bytes) -> Iterator[Piece]:
 
 
 def _piece_end(pending: bytes, max_bytes: int, max_events: int) -> int:
-    """Return the end of the first full piece in what is pending; 0 when more must be read to know."""
+    """Return the end of the first full piece in the pending bytes; 0 when more must be read."""
     window = min(len(pending), max_bytes)
     if pending.count(b"\n", 0, window) >= max_events:
         end = 0
@@ -143,7 +143,7 @@ def _piece_end(pending: bytes, max_bytes: int, max_events: int) -> int:
         return end
     if len(pending) <= max_bytes:
         return 0
-    # A first line larger than a piece goes by itself.
+    # A first line that is larger than a piece is sent alone.
     return (pending.rfind(b"\n", 0, window) + 1) or (pending.find(b"\n", window) + 1)
 
 
@@ -161,7 +161,7 @@ def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: in
         text = head.decode()
     except UnicodeDecodeError as error:
         raise BadFile(f"the header row is not UTF-8 text: {error}") from error
-    # A binary file may be text by chance, and have no second line to be refused.
+    # A binary file may look like text, and have no second line that would be refused.
     if found := _CONTROL.search(text.replace(delimiter, "")):
         raise BadFile(f"the header row holds the control character {found[0]!r}: is it a CSV file?")
     if not all(next(csv.reader(io.StringIO(text), delimiter=delimiter), [])):
@@ -171,7 +171,7 @@ def _csv(chunks: Iterable[bytes], delimiter: str, max_bytes: int, max_events: in
 
 
 def _separator(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], str]:
-    """Take Excel's line `sep=;` off the beginning; return the rest, and the delimiter it names or nothing."""
+    """Remove Excel's first line `sep=;`; return the rest, and the delimiter that it names or nothing."""
     chunks = iter(chunks)
     head = b""
     for chunk in chunks:
@@ -185,7 +185,7 @@ def _separator(chunks: Iterable[bytes]) -> tuple[Iterator[bytes], str]:
 
 
 def _csv_records(chunks: Iterable[bytes], delimiter: str) -> Iterator[bytes]:
-    """Cut CSV at the line ends that are not inside quotes."""
+    """Split CSV at the line ends that are not within quotes."""
     closed, closing = _csv_patterns(delimiter)
     record: list[bytes] = []
     size = 0
@@ -208,7 +208,7 @@ def _csv_records(chunks: Iterable[bytes], delimiter: str) -> Iterator[bytes]:
 
 
 def _csv_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Patterns of a line that ends outside quotes, when it began outside them, and inside them."""
+    """Return patterns of a line that ends outside quotes, for one that begins outside and inside quotes."""
     comma = re.escape(delimiter.encode())
     # A quote opens a quoted value only as the first character of it (RFC 4180, section 2.5 to 2.7).
     quoted = rb'"(?:[^"]|"")*+"'
@@ -269,7 +269,7 @@ def _json(chunks: Iterable[bytes], max_bytes: int, max_events: int) -> Iterator[
 def _packed(
     records: Iterable[bytes], max_bytes: int, max_events: int, between: int = 0
 ) -> Iterator[tuple[list[bytes], int]]:
-    """Gather records, with so many bytes between two, into lists of at most so many bytes and records."""
+    """Group records, with so many bytes between two, into lists of at most so many bytes and records."""
     body: list[bytes] = []
     size = 0
     for record in records:
@@ -288,7 +288,7 @@ def _packed(
 
 
 def _records(chunks: Iterable[bytes], parse: Parse, max_bytes: int, max_events: int) -> Iterator[Piece]:
-    """Lines as events in NDJSON; one that the format does not explain is an event whose message it is."""
+    """Return lines as events in NDJSON; a line that is not in the format becomes the message of an event."""
     body: list[bytes] = []
     size = unread = 0
     for line in itertools.chain(_each_line(chunks), (FLUSH,)):
@@ -305,11 +305,11 @@ def _records(chunks: Iterable[bytes], parse: Parse, max_bytes: int, max_events: 
 
 
 def sniffed(head: bytes) -> Format:
-    """Return the format of a log file whose name does not tell it, by its first lines; raise BadFile for binary."""
+    """Return the format of a log file by its first lines; raise BadFile for a binary one."""
     lines = [line for line in head.split(b"\n")[:SNIFFED_LINES] if line.strip()]
     if head.startswith(PARQUET_MAGIC):
         return Format.PARQUET
-    if lines and all(_is_object(line) for line in lines[: max(len(lines) - 1, 1)]):  # the last may be cut off
+    if lines and all(_is_object(line) for line in lines[: max(len(lines) - 1, 1)]):  # the last one may be incomplete
         return Format.NDJSON
     texts = [line.decode(errors="replace").rstrip("\r") for line in lines]
     return Format(recognised(texts, datetime.now().astimezone()))
@@ -334,7 +334,7 @@ def parquet_pieces(
 
 
 def _text(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks, of which the first is looked at: raise BadFile for what is no text."""
+    """Yield the chunks; raise BadFile where the first one is not text."""
     chunks = iter(chunks)
     head = next(chunks, b"")
     if head.startswith(PARQUET_MAGIC):

@@ -9,7 +9,7 @@ Event = dict[str, Any]
 Parse = Callable[[str], Event | None]
 
 TIME_KEYS = ("time", "ts", "timestamp", "t")
-MAX_AHEAD = timedelta(days=1)  # a time without a year that is later than this was last year's
+MAX_AHEAD = timedelta(days=1)  # of a time without a year; a later one is of last year
 
 _PAIR = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(?!")(\S*))(?:\s+|$)')
 _ESCAPE = re.compile(r"\\(.)")
@@ -67,7 +67,7 @@ def logfmt(line: str) -> Event | None:
 
 
 def combined(line: str) -> Event | None:
-    """Return what a line of an access log in the common or combined format says, None for another line."""
+    """Return the fields of a line of an access log in the common or combined format, None for another line."""
     found = _ACCESS.fullmatch(line)
     if found is None:
         return None
@@ -119,7 +119,7 @@ def _with_year(text: str, now: datetime) -> str | None:
 
 
 def parsers(now: datetime) -> Mapping[str, Parse]:
-    """Return the ways to read a line, by the names of their formats."""
+    """Return the parsers of lines, by the names of their formats."""
     return {"raw": raw, "logfmt": logfmt, "combined": combined, "syslog": lambda line: syslog(line, now)}
 
 
