@@ -4,8 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-MIB = 1024**2
-GIB = 1024**3
+from tailrace.events.sizes import GIB, MIB
 
 
 class MaintenanceSettings(Struct, frozen=True):

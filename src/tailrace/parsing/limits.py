@@ -4,8 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MIB = 1024**2
-GIB = 1024**3
+from tailrace.events.sizes import GIB, MIB
 
 
 class Limits(Struct, frozen=True):

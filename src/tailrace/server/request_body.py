@@ -7,10 +7,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from tailrace.events import BodyTimeout, Overloaded, TooLarge
+from tailrace.events.sizes import GIB, MIB
 from tailrace.server.asgi import Message, Receive
-
-MIB = 1024**2
-GIB = 1024**3
 
 # A body that arrives more slowly, beyond body_timeout_s, is refused.
 MIN_BYTES_PER_S = 500

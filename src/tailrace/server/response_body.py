@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tailrace.events.sizes import GIB, MIB
 from tailrace.server.asgi import Message, Send
 
 CHUNK_BYTES = 64 * 1024  # given to the HTTP server at a time, which buffers a few of them
@@ -28,11 +29,11 @@ class ResponseBodyLimits(Struct, frozen=True):
     backlog_bytes: Annotated[
         int,
         Meta(
-            ge=1024**2,
+            ge=MIB,
             description="Most bytes of answers in memory that their clients have not read yet; beyond, those are "
             "broken off that have been on their way longest.",
         ),
-    ] = 1024**3
+    ] = GIB
 
 
 class ResponseBacklog:

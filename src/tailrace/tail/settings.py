@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MIB = 1024**2
+from tailrace.events.sizes import MIB
 
 
 class TailLimits(Struct, frozen=True):

@@ -1,0 +1,4 @@
+"""Sizes in bytes."""
+
+MIB = 1024**2
+GIB = 1024**3
