@@ -276,10 +276,10 @@ async def _batch_answer(
     return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
 
 
-def _run(services: Services, grant: Grant, query: AplRequest, interrupt: Interrupt) -> AplResult:
+def _run(services: Services, grant: Grant, apl_request: AplRequest, interrupt: Interrupt) -> AplResult:
     check = partial(require_query, grant)
 
-    whole = with_definitions(query, services, grant)
+    whole = with_definitions(apl_request, services, grant)
     return run_apl(
         services.lake,
         services.engine,
@@ -303,10 +303,10 @@ def _messages_header(messages: Sequence[QueryMessage]) -> str:
     return f"[{','.join(texts)}]"
 
 
-def with_definitions(query: AplRequest, services: Services, grant: Grant) -> AplRequest:
+def with_definitions(apl_request: AplRequest, services: Services, grant: Grant) -> AplRequest:
     """Return a query with what the organisation keeps beside its events: virtual fields, map fields, views."""
     return msgspec.structs.replace(
-        query,
+        apl_request,
         virtual_fields=services.fields.expressions(),
         map_fields=services.fields.shown_map_fields(),
         view=partial(views.readable_view, services, grant),
