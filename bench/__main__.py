@@ -87,7 +87,7 @@ Measured = dict[tuple[str, str], list[tuple[float, float]]]  # by figure and gen
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints it."""
+    """Measure what the command line asks for and print it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 30 s")
     parser.add_argument(
@@ -137,7 +137,7 @@ def main() -> None:
 def _measure(
     generator: Generator, bodies: Sequence[bytes], size: Size, directory: Path, wanted: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
-    """Server and limit of each figure, each pair measured close together."""
+    """Return server and limit of each figure, each pair measured close together."""
     rates = {}
     if "ack" in wanted or "through" in wanted:
         flushed = limits.decode_and_flush(bodies, directory / "flushed") if "ack" in wanted else 0.0
@@ -155,7 +155,7 @@ def _measure(
 
 
 def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_committed: bool) -> tuple[float, float]:
-    """Bytes a second that a server acknowledged, and that it committed when asked to (else 0).
+    """Return bytes a second that a server acknowledged, and that it committed when asked to (else 0).
 
     Both count from the first byte sent: to the last answer, and to the last commit of the dataset's table.
     """
@@ -190,7 +190,7 @@ def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_
 
 
 def _single_events(generator: Generator, data: Path, seconds: float) -> tuple[float, float]:
-    """Single-event requests a second: of the server, and of an empty handler for the same requests."""
+    """Return single-event requests a second: of the server, and of an empty handler for the same requests."""
     events = list(islice(generator.events(SEED), DISTINCT_EVENTS))
     with servers.tailrace(data) as server, servers.empty() as empty:
         server.create(generator.dataset)

@@ -34,7 +34,7 @@ class Generator(Struct, frozen=True):
     slots: Callable[[random.Random], Iterator[Slots]]  # without end, one an event
 
     def events(self, seed: int) -> Iterator[bytes]:
-        """Events without end, each one line of JSON without its newline; the same for the same seed."""
+        """Yield events without end, each one line of JSON without its newline; the same for the same seed."""
         source = random.Random(f"{self.name} {seed}")
         templates = self.templates(source)
         for slots in self.slots(source):

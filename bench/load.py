@@ -189,7 +189,7 @@ class _Run:
 
 
 def _answer_bytes(connection: _Connection) -> int:
-    """Length of the whole answer, -1 while its head is incomplete."""
+    """Return length of the whole answer, -1 while its head is incomplete."""
     if len(connection.chunks) > 1:
         connection.chunks[:] = [b"".join(connection.chunks)]
     data = connection.chunks[0]
@@ -207,7 +207,7 @@ def _answer_bytes(connection: _Connection) -> int:
 def run_processes(
     address: tuple[str, int], requests: Sequence[bytes], *, processes: int, connections: int, seconds: float
 ) -> Load:
-    """As `run`, from several client processes; `connections` is their sum."""
+    """Do as `run` does, from several client processes; `connections` is their sum."""
     if processes == 1:
         return run(address, requests, connections=connections, seconds=seconds)
     share = connections // processes
@@ -231,7 +231,7 @@ def run_processes(
 
 
 def main() -> None:
-    """Command line: one request, repeated."""
+    """Repeat one request from the command line, repeated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path")
     parser.add_argument("--host", default="127.0.0.1")

@@ -121,7 +121,7 @@ class Answered(Struct, frozen=True):
 
 
 def measure(seed: int, directory: Path, *, events: int, repeats: int, said: Callable[[str], None]) -> list[Answered]:
-    """Answers of a server with default settings, restarted since it took the events, and of DuckDB, in turn.
+    """Answer of a server with default settings, restarted since it took the events, and of DuckDB, in turn.
 
     Raise RuntimeError where the two answers differ.
     """

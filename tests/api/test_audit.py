@@ -22,7 +22,7 @@ def asked(server: "Server", apl: str, headers: dict[str, str] | None = None) -> 
 
 
 def acts(server: "Server", resource: str, *fields: str) -> list[list[Any]]:
-    """Fields of the acts on a resource, oldest first."""
+    """Return the fields of the acts on a resource, oldest first."""
     columns = ", ".join(f"['{field}'] = ['{field}']" for field in ("action", *fields))
     found = f"['axiom-audit'] | where ['resource.id'] == '{resource}' | order by _time asc"
     answer = asked(server, f"{found} | project {columns}")

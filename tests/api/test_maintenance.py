@@ -16,7 +16,7 @@ TIMES = [f"2026-03-0{day}T12:00:00Z" for day in range(1, 6)]
 
 
 def fill(server: "Server", dataset: str) -> None:
-    """Events 0 to 49, ten a day on five days; every fifth is an error, and one has a field of its own."""
+    """Send events 0 to 49, ten a day on five days; every fifth is an error, and one has a field of its own."""
     events: list[dict[str, Any]] = [
         {"_time": TIMES[n // 10], "n": n, "level": "error" if n % 5 == 0 else "info"} for n in range(50)
     ]

@@ -120,7 +120,7 @@ def elsewhere(started: dict[str, Any], batches: list[list[dict[str, Any]]]) -> s
 
 
 def stored(server: "Server", token: str) -> list[tuple[str, str]]:
-    """Level and message of what was stored after all, of the session whose last message is `token`."""
+    """Return level and message of what was stored after all, of the session whose last message is `token`."""
     rows = server.sql(
         f"""SELECT level, message FROM "{DESTINATION}"
         WHERE session IN (SELECT session FROM "{DESTINATION}" WHERE message = '{token}') ORDER BY _sysTime, _time"""

@@ -152,7 +152,7 @@ class Recorder:
         return written
 
     def _flush(self, descriptor: int) -> None:
-        """Stands for a flush, which need not be made: what would be on the disk is kept here."""
+        """Stand for a flush, which need not be made: what would be on the disk is kept here."""
         found = os.fstat(descriptor)
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         with self.lock:

@@ -96,7 +96,7 @@ def test_a_commit_that_fails_at_any_step_is_made_once_with_what_came_meanwhile(
 
 
 def failing_at(patched: pytest.MonkeyPatch, step: int, is_done: bool) -> Callable[[], int]:
-    """Has the call of this number, of those on which durability hangs, fail; gives how many there were."""
+    """Let the call of this number, of those on which durability hangs, fail; return how many there were."""
     calls = 0
 
     def failing(call: Callable[..., object]) -> Callable[..., object]:

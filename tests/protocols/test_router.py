@@ -95,7 +95,7 @@ def rows(methods: str, paths: str, *claims: tuple[dict[bytes, bytes], str]) -> l
 
 
 def anyone(methods: str, paths: str, protocol: str) -> list[Row]:
-    """Rows of paths that are one protocol's, whatever the credential."""
+    """Return the rows of paths that are one protocol's, whatever the credential."""
     return rows(methods, paths, *((headers, protocol) for headers in EVERY_CREDENTIAL))
 
 

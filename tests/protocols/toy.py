@@ -44,7 +44,7 @@ class ToyError(Struct, frozen=True):
 
 
 async def lines(request: Request, service: IngestService) -> Response:
-    """`POST /v1/lines`: the lines of a text, for the dataset of the key."""
+    """Answer `POST /v1/lines`: the lines of a text, for the dataset of the key."""
     secret = request.header(KEY_HEADER)
     if not secret:
         raise Unauthorized("no toy key")

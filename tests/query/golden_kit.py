@@ -53,7 +53,7 @@ def all_cases() -> list[Case]:
 
 
 def datasets() -> dict[str, list[bytes]]:
-    """Events by dataset, a line of JSON each."""
+    """Return events by dataset, a line of JSON each."""
     return {path.stem: path.read_bytes().splitlines() for path in sorted((DIRECTORY / "data").glob("*.ndjson"))}
 
 

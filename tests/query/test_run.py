@@ -249,7 +249,7 @@ def test_an_unknown_dataset_is_an_error_wherever_it_stands(desk: Desk, apl: str)
 
 
 def doubled(first: str, join: str, times: int) -> str:
-    """`let`s of which each stands for the one before it twice."""
+    """Return `let`s of which each stands for the one before it twice."""
     names = ["a", *(f"a{n}" for n in range(times))]
     lets = [f"let a = {first};"]
     lets += [f"let {name} = {join.format(before)};" for before, name in pairwise(names)]
@@ -306,7 +306,7 @@ def test_now_is_the_instant_of_the_request(desk: Desk) -> None:
 
 @pytest.fixture(scope="module")
 def sparse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Events with fields that have no columns: two names that differ in case, an object where a number was."""
+    """Yield events with fields that have no columns: two names that differ in case, an object where a number was."""
     made = Desk(Path(tmp_path_factory.mktemp("sparse")), QueryLimits())
     made.put("logs", *[{"n": n, "o": n, **({"a key": f"secret{n}"} if n == 3 else {})} for n in range(8)])
     made.put("logs", {"N": 1, "n": 99, "o": {"Deep": "secret"}})

@@ -39,7 +39,7 @@ class Application:
         return http.post(self.server.url + path, headers=headers, **content, **more)
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Asks for a document."""
+        """Ask for a document."""
         sent = {**self.headers, **(headers or {})}
         return http.get(self.server.url + path, headers=sent)
 

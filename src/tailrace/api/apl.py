@@ -91,7 +91,7 @@ FORMATS: Mapping[str, Encode] = {
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers an APL query, in the format that is asked for."""
+    """Answer an APL query, in the format that is asked for."""
     params = request.query_params
     form = params.get("format") or "legacy"
     if form not in FORMATS:
@@ -126,13 +126,13 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
 
 
 async def query_edge(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers an APL query, for API tokens only, as Axiom's edge endpoint does."""
+    """Answer an APL query, for API tokens only, as Axiom's edge endpoint does."""
     _require_api_token(grant)
     return await query(request, services, grant)
 
 
 async def query_dataset(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers a structured query over a dataset, as Axiom's clients had it before APL.
+    """Answer a structured query over a dataset, as Axiom's clients had it before APL.
 
     With a `streaming-duration` it waits so long at most for events that match, as long as there are none.
     """
@@ -172,7 +172,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
 
 
 async def query_batch(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers several APL queries, each by a server-sent event when it is done."""
+    """Answer several APL queries, each by a server-sent event when it is done."""
     _require_api_token(grant)
     concurrency = _concurrency(request.query_params.get("maxConcurrency"))
     items = await read_json(request, list[BatchItem])
@@ -362,7 +362,7 @@ def _within(name: str, value: int | None, most: int) -> None:
 
 
 def _hold_s(text: str | None) -> float:
-    """Seconds of a duration as Go's clients write it: `5s`, or nanoseconds; at most MAX_HOLD_S."""
+    """Return seconds of a duration as Go's clients write it: `5s`, or nanoseconds; at most MAX_HOLD_S."""
     if not text:
         return 0.0
     size_ns = int(text) if re.fullmatch("[0-9]{1,18}", text) else duration_ns(text)

@@ -22,7 +22,7 @@ class Sql(Struct):
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
-    """Answers one SELECT, which stops when its client hangs up."""
+    """Answer one SELECT, which stops when its client hangs up."""
     body = await read_json(request, Sql)
     media_type = accepted(request.headers.get("accept", JSON))
 

@@ -9,7 +9,7 @@ MIN_WIDTH = 20
 
 
 def chart(buckets: Sequence[tuple[int, float]], size_ns: int, width: int) -> list[str]:
-    """Lines of a chart of (start in Unix nanoseconds, value) pairs, `width` characters wide at most.
+    """Return lines of a chart of (start in Unix nanoseconds, value) pairs, `width` characters wide at most.
 
     A bucket that is missing counts as 0, and neighbours share a bar, as their sum, where there are too many. Returns
     nothing where there is nothing to draw: fewer than two buckets, or a value below 0.

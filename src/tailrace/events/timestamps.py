@@ -225,7 +225,7 @@ _SHAPES = (
 
 
 def _days(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01."""
+    """Return days since 1970-01-01."""
     try:
         return date(year, month, day).toordinal() - EPOCH_DAY
     except ValueError:
@@ -368,7 +368,7 @@ _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtyp
 def by_length(
     data: NDArray[np.uint8], starts: Int64s, lengths: Int64s, *, least: int, longest: int
 ) -> Iterator[tuple[Int64s, Bytes2]]:
-    """Texts in groups of one length: their positions, and their bytes.
+    """Yield texts in groups of one length: their positions, and their bytes.
 
     `data` holds all texts, each from its start; groups of fewer than `least` texts and texts that are empty or longer
     than `longest` bytes are left out.

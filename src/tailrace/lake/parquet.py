@@ -92,7 +92,7 @@ def columns_of(metadata: pq.FileMetaData, counts: Mapping[str, Any]) -> frozense
 
 
 def statistics(metadata: pq.FileMetaData) -> dict[str, Any]:
-    """Delta's statistics of a file (rows, null counts, bounds), taken from its Parquet footer."""
+    """Return Delta's statistics of a file (rows, null counts, bounds), taken from its Parquet footer."""
     nulls: dict[str, int] = {}
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}

@@ -40,7 +40,7 @@ class FieldsView(Struct, frozen=True):
     nesting: Mapping[str, tuple[str, ...]] = {}  # of paths in `_rest` whose keys have dots: how they are nested
 
     def by_path(self) -> dict[str, list[PhysicalColumn]]:
-        """Columns of each path, the owner of the plain name first."""
+        """Return columns of each path, the owner of the plain name first."""
         paths: dict[str, list[PhysicalColumn]] = {}
         for column in self.columns:
             paths.setdefault(column.path, []).append(column)

@@ -120,7 +120,7 @@ def decode(header: Header, payload: memoryview) -> Batch:
 
 
 def crc32c(buffer: Buffer, offset: int, length: int) -> int:
-    """CRC32C of a part of a buffer, without copying it."""
+    """Return the CRC32C of a part of a buffer, without copying it."""
     # The library refuses memoryview and bytearray, but takes an array laid over them.
     crc: int = google_crc32c.value(np.frombuffer(buffer, np.uint8, length, offset))
     return crc

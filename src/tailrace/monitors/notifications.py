@@ -172,7 +172,7 @@ def _custom_webhook(properties: Mapping[str, Any], notification: Notification) -
 
 
 def _pagerduty(properties: Mapping[str, Any], notification: Notification) -> HttpCall:
-    """Events API v2: https://developer.pagerduty.com/docs/events-api-v2/overview/"""
+    """Use the Events API v2: https://developer.pagerduty.com/docs/events-api-v2/overview/"""
     body: dict[str, Any] = {"routing_key": properties["routingKey"], "dedup_key": _incident_key(notification)}
     if notification.action == "Closed":
         return _json_call(PAGERDUTY_URL, body | {"event_action": "resolve"})
@@ -252,7 +252,7 @@ def _text(notification: Notification) -> str:
 
 
 def _escaped_for_slack(text: str) -> str:
-    """Slack's three control characters: https://api.slack.com/reference/surfaces/formatting#escaping"""
+    """Escape Slack's three control characters: https://api.slack.com/reference/surfaces/formatting#escaping"""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -265,7 +265,7 @@ def _json_bytes(content: Mapping[str, Any]) -> bytes:
 
 
 def _json_number(value: float | None) -> int | float | None:
-    """As JSON has it, whole numbers without a fraction."""
+    """Write a number as JSON has it, whole numbers without a fraction."""
     return None if value is None else json.loads(as_text(value))
 
 

@@ -78,7 +78,7 @@ _ZERO_WIDTH = 1_000  # the widest column and the most digits that a verb may ask
 
 
 def _printf(arguments: list[Any]) -> str:
-    """Go's Printf, for the verbs that a value of JSON has: https://pkg.go.dev/fmt"""
+    """Do as Go's Printf, for the verbs that a value of JSON has: https://pkg.go.dev/fmt"""
     format, values = as_text(arguments[0]), iter(arguments[1:])
     length = len(format)
 
@@ -118,7 +118,7 @@ def _formatted(flags: str, verb: str, value: Any) -> str:
 
 
 def _json_of(kind: type, otherwise: str) -> Callable[[list[Any]], str]:
-    """As JSON, and what stands for nothing; a template that pastes it in stays JSON."""
+    """Write as JSON, and what stands for nothing; a template that pastes it in stays JSON."""
 
     def written(arguments: list[Any]) -> str:
         value = arguments[0]

@@ -274,7 +274,7 @@ def _check_count(text: bytes, max_events: int) -> None:
 
 
 def _within_limits(split: SplitBody, limits: Limits) -> SplitBody:
-    """Events sanitized that break a limit of their parts; those refused that cannot be."""
+    """Return events sanitized that break a limit of their parts; those refused that cannot be."""
     marked = prefilter(split.ndjson, limits) if split.count else []
     lines: list[bytes | None] = [*split.ndjson.split(b"\n")[:-1]] if marked else []
     rejections = list(split.rejections)

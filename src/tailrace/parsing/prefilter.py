@@ -17,7 +17,7 @@ Positions = NDArray[np.intp]
 
 
 def line_ends(text: bytes) -> Positions:
-    """Positions of the newlines."""
+    """Return positions of the newlines."""
     return np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _NEWLINE)
 
 
@@ -98,7 +98,7 @@ def has_more_than(text: bytes, most: int, of: bytes) -> bool:
 
 
 def prefilter(ndjson: bytes, limits: Limits, ends: Positions | None = None) -> list[int]:
-    """Lines of `ndjson` that may break a limit or hold bad UTF-8, in order; a line not listed breaks none.
+    """Return lines of `ndjson` that may break a limit or hold bad UTF-8, in order; a line not listed breaks none.
 
     `ndjson` is one valid JSON object a line, but for its strings being UTF-8; `ends` are its newlines, where known.
     """

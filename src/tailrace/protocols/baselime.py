@@ -125,7 +125,7 @@ class Partly(Struct, frozen=True):
 
 
 async def ingest_namespace(request: Request, service: IngestService) -> Response:
-    """`POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
+    """Answer `POST /v1/{dataset}/{namespace}`, the first route: the dataset must be there."""
     grant = _grant(request, service)
     labels = _labels(_header(request, b"x-service"), request.params["namespace"])
     is_made = request.options.auto_create
@@ -134,7 +134,7 @@ async def ingest_namespace(request: Request, service: IngestService) -> Response
 
 
 async def ingest_service(request: Request, service: IngestService) -> Response:
-    """`POST /v1/{dataset}/{service}/{namespace}`, of 2023: the dataset must be there."""
+    """Answer `POST /v1/{dataset}/{service}/{namespace}`, of 2023: the dataset must be there."""
     grant = _grant(request, service)
     _refuse_if_strict(request)
     labels = _labels(request.params["service"], request.params["namespace"])
@@ -144,29 +144,29 @@ async def ingest_service(request: Request, service: IngestService) -> Response:
 
 
 async def ingest_dataset(request: Request, service: IngestService) -> Response:
-    """`POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
+    """Answer `POST /v1/{dataset}`, the last route: service and namespace are headers, the dataset comes into being."""
     grant = _grant(request, service)
     _refuse_if_strict(request)
     return await _ingest(request, service, grant, _by_headers(request, grant, request.params["dataset"]))
 
 
 async def ingest_unnamed(request: Request, service: IngestService) -> Response:
-    """`POST /v1` and `/`: OTLP, of traces where it does not tell, or an array for the dataset of `x-dataset`."""
+    """Answer `POST /v1` and `/`: OTLP, of traces where it does not tell, or an array for the dataset of `x-dataset`."""
     return await _ingest_either(request, service, "traces", _header(request, b"x-dataset"))
 
 
 async def ingest_traces(request: Request, service: IngestService) -> Response:
-    """`POST /v1/traces`: OTLP, or an array for the dataset of that name."""
+    """Answer `POST /v1/traces`: OTLP, or an array for the dataset of that name."""
     return await _ingest_either(request, service, "traces", "traces")
 
 
 async def ingest_logs(request: Request, service: IngestService) -> Response:
-    """`POST /v1/logs`: OTLP, or an array for the dataset of that name, which was the most used."""
+    """Answer `POST /v1/logs`: OTLP, or an array for the dataset of that name, which was the most used."""
     return await _ingest_either(request, service, "logs", "logs")
 
 
 async def ingest_metrics(request: Request, service: IngestService) -> Response:
-    """`POST /v1/metrics`: OTLP, or an array for the dataset of that name."""
+    """Answer `POST /v1/metrics`: OTLP, or an array for the dataset of that name."""
     return await _ingest_either(request, service, "metrics", "metrics")
 
 

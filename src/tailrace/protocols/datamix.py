@@ -101,7 +101,7 @@ class DatamixError(Struct):
 
 
 async def create_session(request: Request, service: IngestService) -> Response:
-    """`POST /sessions`: a session for the destination of the key, which comes in the body or in the query."""
+    """Answer `POST /sessions`: a session for the destination of the key, which comes in the body or in the query."""
     wire = await request.read()
     if len(wire) > MAX_KEY_BODY_BYTES:
         raise TooLarge(f"a request for a session has at most {MAX_KEY_BODY_BYTES} bytes")
@@ -124,7 +124,9 @@ async def create_session(request: Request, service: IngestService) -> Response:
 
 
 async def add_logs(request: Request, service: IngestService) -> Response:
-    """`POST /destinations/{system.application.environment}/logs`, with a session's token and a list of messages."""
+    """Answer `POST /destinations/{system.application.environment}/logs`, with a session's token and a list of
+    messages.
+    """
     destination = request.params["destination"]
     parts = _split(destination)
     wire = await request.read()

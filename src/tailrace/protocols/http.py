@@ -139,7 +139,8 @@ class IngestService(typing.Protocol):
         received_ns: int,
         labels: dict[str, Any],
     ) -> Receipt:
-        """`ingest`, but for the events whose id (None: it has none) was stored in the window before, by whomever.
+        """Do as `ingest` does, but for the events whose id (None: it has none) was stored in the window before, by
+        whomever.
 
         Of those with one id the first is taken. Return once what it stands for is durable, too.
         """

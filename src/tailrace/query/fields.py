@@ -158,7 +158,8 @@ class FieldReader:
         return _first([*(cast(number, "VARIANT") for number in numbers), self.expression(path, "sent")], "VARIANT")
 
     def _key(self, path: str) -> exp.Expr:
-        """Numbers by value, then texts, then the rest; comparable with the key of any other field.
+        """Return a key that sorts numbers by value, then texts, then the rest; comparable with the key of any other
+        field.
 
         A whole number is the double nearest to it, and what that differs from it by.
         """
@@ -225,7 +226,7 @@ def arrow_type(column: PhysicalColumn) -> pa.DataType:
 
 
 def cast(value: exp.Expr, kind: str) -> exp.Cast:
-    """`CAST(value AS kind)`; unlike sqlglot's, it parses no type and copies nothing."""
+    """Return `CAST(value AS kind)`; unlike sqlglot's, it parses no type and copies nothing."""
     return exp.Cast(this=value, to=_TYPES[kind].copy())
 
 

@@ -201,7 +201,9 @@ def _resolution(text: str | None) -> Constant | None:
 
 
 def duration_ns(text: str) -> int | None:
-    """Nanoseconds of a duration as Go writes it (`1h0m0s`) or APL (`1h`); None for what is none, or not above 0."""
+    """Return nanoseconds of a duration as Go writes it (`1h0m0s`) or APL (`1h`); None for what is none, or not above
+    0.
+    """
     total = 0
     rest = text.strip()
     while rest:

@@ -21,7 +21,7 @@ def add_rest_columns(
     kinds: list[pa.Field],
     max_cells: int,
 ) -> None:
-    """Fields without columns that these rows have, each in its place by name.
+    """Return fields without columns that these rows have, each in its place by name.
 
     Raise QueryFailed where the answer would have more than `max_cells` values: a row each of names of its own make
     a table whose size is the square of theirs.

@@ -66,7 +66,7 @@ def type_name(kind: pa.DataType) -> str:
 
 
 def to_json(result: Result) -> bytes:
-    """`{"fields": […], "rows": [{…}], "rowCount", "elapsedMs"}`."""
+    """Return `{"fields": […], "rows": [{…}], "rowCount", "elapsedMs"}`."""
     lines = _objects(result.table)
     rows = msgspec.Raw(b"[" + b",".join(lines) + b"]")
     return _json.encode(Answer(result.fields, rows, len(lines), round(result.elapsed_ms, 3)))
@@ -146,7 +146,7 @@ def shown(values: pa.Array) -> pa.Array:
 
 
 def _rfc3339(times: pa.Array) -> pa.Array:
-    """As Go prints times, which clients compare with: no more digits of the fraction than there are."""
+    """Write as Go prints times, which clients compare with: no more digits of the fraction than there are."""
     texts = times.cast(pa.timestamp(times.type.unit)).cast(pa.string())
     texts = pc.if_else(pc.starts_with(texts, "<"), pa.scalar(None, pa.string()), texts)  # infinity
     texts = pc.replace_substring(texts, " ", "T")

@@ -92,7 +92,7 @@ def column(name: str, kind: Type) -> Value:
 
 @st.composite
 def arguments(draw: st.DrawFn, count: int) -> tuple[list[Value], dict[str, Value]]:
-    """Arguments that are literals, or columns of any types, and the columns."""
+    """Return arguments that are literals, or columns of any types, and the columns."""
     given_arguments, columns = [], {}
     for n in range(count):
         kind = draw(st.sampled_from(list(VALUES)))

@@ -74,7 +74,7 @@ def test_a_datatable_and_a_literal_take_the_same_texts(ask: Ask) -> None:
 
 
 def on_ingest(text: str) -> int | None:
-    """Microseconds, or None."""
+    """Return microseconds, or None."""
     found = read_times([msgspec.json.encode(text)], TimeRule(), 0)
     return None if found.unreadable else int(found.ns[0]) // 1000
 

@@ -68,7 +68,7 @@ class LegacyAnswer(Struct, frozen=True, rename="camel"):
 
 
 def to_legacy(result: AplResult, ops: Mapping[str, str] | None = None) -> bytes:
-    """`format=legacy`. A structured query has fewer members; `ops` are its columns to show, with their names."""
+    """Return `format=legacy`. A structured query has fewer members; `ops` are its columns to show, with their names."""
     answer = LegacyAnswer(
         "legacy",
         status.to_status(result.status),

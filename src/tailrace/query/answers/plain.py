@@ -9,7 +9,7 @@ from tailrace.query.values import timespan_text
 
 
 def to_result(result: AplResult) -> Result:
-    """Its rows; timespans are written out."""
+    """Return its rows; timespans are written out."""
     table = result.tables[0]
     rows = table.rows
     for number, field in enumerate(table.fields):

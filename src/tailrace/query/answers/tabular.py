@@ -76,12 +76,12 @@ class TabularAnswer(Struct, frozen=True, rename="camel"):
 
 
 def to_tabular(result: AplResult) -> bytes:
-    """`format=tabular`: an array of values for each field."""
+    """Return `format=tabular`: an array of values for each field."""
     return _answer("tabular", result, [_table(table, by_rows=False) for table in result.tables])
 
 
 def to_tabular_rows(result: AplResult) -> bytes:
-    """`format=tabular-rows`: `rows` in place of `columns`, an array of values for each row."""
+    """Return `format=tabular-rows`: `rows` in place of `columns`, an array of values for each row."""
     return _answer("tabular-rows", result, [_table(table, by_rows=True) for table in result.tables])
 
 

@@ -41,13 +41,13 @@ class AplError(QueryInvalid):
 
 
 def place(text: str, at: int) -> Place:
-    """Line and column of an offset."""
+    """Return line and column of an offset."""
     before = text[: max(at, 0)]
     return Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing."""
+    """Return `; did you mean 'x'?`, or nothing."""
     choices = list(known)
     near = difflib.get_close_matches(name, choices, 1) or [
         each for each in choices if each.casefold() == name.casefold()

@@ -90,7 +90,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def _wide_literal(tokens: list[Token], text: str, here: "re.Match[str]") -> int:
-    """`datetime(…)` or `timespan(…)`, whose inside is no APL."""
+    """Read `datetime(…)` or `timespan(…)`, whose inside is no APL."""
     content = _INSIDE.match(text, here.end())
     if content is None:
         raise AplError(f"'{here[0].rstrip('( ')}(' without its ')'", here.start())

@@ -232,7 +232,7 @@ class Parser:
         return Let(at, name, self.expression())
 
     def _query_parameters(self) -> list[Let]:
-        """`declare query_parameters (name: type = default, …)`: lets whose values the request may give."""
+        """Parse `declare query_parameters (name: type = default, …)`: lets whose values the request may give."""
         self.next()
         self.next()
         self.symbol("(")
@@ -504,7 +504,7 @@ class Parser:
         return Union(at, tuple(tables), column, options.get("kind") == "inner")
 
     def options(self, known: dict[str, tuple[str, ...] | None], *, names_follow: bool = False) -> dict[str, str]:
-        """`name=value` pairs, where the values are words or literals; `hint.…` is passed over.
+        """Parse `name=value` pairs, where the values are words or literals; `hint.…` is passed over.
 
         Where names follow that are written like options, what is no known option is left to them.
         """
@@ -659,7 +659,7 @@ class Parser:
         return ParseKv(at, value, columns, given)
 
     def _typed_columns(self, default: str | None = None) -> tuple[Typed, ...]:
-        """`(name: type, …)`; a column without a type has the default one, if there is one."""
+        """Parse `(name: type, …)`; a column without a type has the default one, if there is one."""
         self.symbol("(")
         columns = []
         while not self.is_symbol(")"):
@@ -700,7 +700,7 @@ class Parser:
                       options.get("redactGroups") == "true", columns)  # fmt: skip
 
     def _labelled(self) -> Iterator[Labelled]:
-        """`"regex"`, `name="regex"`, or a dynamic array or dictionary of them."""
+        """Parse `"regex"`, `name="regex"`, or a dynamic array or dictionary of them."""
         name = None
         if self._is_named():
             name = self.next().value if self.here.kind == STRING else self.name("a name")
@@ -1035,7 +1035,7 @@ class Parser:
         return Call(token.at, text, tuple(arguments))
 
     def _typed_literal(self, token: Token) -> Expression:
-        """`long(5)`, `bool(true)`, `dynamic([…])`, `real(null)`."""
+        """Parse `long(5)`, `bool(true)`, `dynamic([…])`, `real(null)`."""
         kind = TYPES[token.text]
         self.next()
         if kind == "dynamic":

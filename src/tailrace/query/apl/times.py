@@ -27,7 +27,7 @@ _CLOCK = re.compile(r"(-?)(?:(\d+)\.)?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9})
 
 
 def timespan_ns(text: str) -> int | None:
-    """`1.5h`, `2` (days), `1.02:03:04.5`; None for what is no timespan or too long."""
+    """Read `1.5h`, `2` (days), `1.02:03:04.5`; None for what is no timespan or too long."""
     if len(text) > _MAX_CHARACTERS:
         return None
     if span := _SPAN.match(text):

@@ -103,7 +103,7 @@ class AggregationCall(Struct, frozen=True, eq=False):
         return exp.Filter(this=aggregate, expression=exp.Where(this=both))
 
     def collected(self, value: exp.Expr) -> exp.Expr:
-        """`list(value)` without nulls, in the order of the rows where there is one."""
+        """Return `list(value)` without nulls, in the order of the rows where there is one."""
         item: exp.Expr = value
         if self.order:
             item = exp.Order(this=value, expressions=[key.ordered() for key in self.order])

@@ -398,7 +398,7 @@ class Expressions:
         return Value(kind, target)
 
     def _in_subquery(self, node: tree.Membership, query: tree.Query) -> Value:
-        """`x in (query)`: whether x is among the values of the query's first column."""
+        """Return `x in (query)`: whether x is among the values of the query's first column."""
         name = node.operator.removeprefix("!")
         rows = self.compiler.subquery(query)
         first = first_column(rows, query.at)

@@ -37,7 +37,7 @@ MAX_ELEMENTS = 2_147_483_647
 
 
 def mv_expand(compiler: Compiler, relation: Relation, operator: tree.MvExpand) -> Relation:
-    """Several columns are expanded side by side, the shorter ones filled with null."""
+    """Expand several columns at once: expanded side by side, the shorter ones filled with null."""
     expressions = Expressions(compiler, relation)
     limit = MAX_ELEMENTS
     if operator.limit is not None:

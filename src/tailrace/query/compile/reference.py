@@ -223,7 +223,7 @@ def aggregations_reference() -> str:
 
 
 def deviations() -> list[tuple[str, str]]:
-    """Operators and how they differ from Kusto or from what Axiom documents, for the chapter on deviations."""
+    """Return operators and how they differ from Kusto or from what Axiom documents, for the chapter on deviations."""
     return [(f"`{name}`", each.note) for name, each in OPERATORS.items() if each.note]
 
 

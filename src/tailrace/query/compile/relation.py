@@ -203,7 +203,7 @@ class Relation:
         return None
 
     def unlisted(self) -> list[str] | None:
-        """Fields that only `rest` has, by name; None where some are not known."""
+        """Return fields that only `rest` has, by name; None where some are not known."""
         return []
 
     def hides(self, name: str) -> bool:
@@ -211,7 +211,7 @@ class Relation:
         return False
 
     def known(self) -> list[str]:
-        """Names for suggestions."""
+        """Return names for suggestions."""
         return [column.name for column in self.listed()]
 
 

@@ -53,7 +53,7 @@ def filtered(relation: Relation, condition: exp.Expr) -> Layer:
 
 
 def _narrow(expressions: Expressions, predicate: tree.Expression) -> bool:
-    """Conditions on the time, all of which must hold, say which files matter; tells whether there are no others."""
+    """Narrow the scan by the conditions on the time, all of which must hold; return whether there are no others."""
     scan: Any = expressions.relation.scan
     if scan is None:
         return False
@@ -95,7 +95,7 @@ def _is_time(expressions: Expressions, dataset: Dataset, node: tree.Expression) 
 
 
 def _time_constant(expressions: Expressions, node: tree.Expression) -> int | None:
-    """Microseconds since 1970, of what is the same for every row."""
+    """Return microseconds since 1970, of what is the same for every row."""
     if not _is_fixed(expressions.compiler, node):
         return None
     value = expressions.value(node)

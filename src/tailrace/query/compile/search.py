@@ -26,7 +26,7 @@ def search(compiler: Compiler, relation: Relation, operator: tree.Search) -> Rel
 
 
 def search_source(compiler: Compiler, operator: tree.Search) -> Relation:
-    """Over the datasets named, or all; a column `$table` says where a row is from.
+    """Search the datasets named, or all; a column `$table` says where a row is from.
 
     Each dataset is searched by itself: together they may have thousands of columns.
     """

@@ -123,7 +123,7 @@ def _key_as_bin(key: tree.Named) -> tree.Named:
 
 
 def _percentile_columns(values: Sequence[tree.Named]) -> Iterator[tree.Named]:
-    """`percentile(value, 50, 95)` as a column for each of them, percentile_value_50 and percentile_value_95."""
+    """Return `percentile(value, 50, 95)` as a column for each of them, percentile_value_50 and percentile_value_95."""
     for item in values:
         node = item.value
         if not (isinstance(node, tree.Call) and node.name == "percentile" and len(node.arguments) > 2):

@@ -175,7 +175,7 @@ def _array_slice(values: Any, start: int, end: int) -> list[Any]:
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    """Numbers come before strings, these before everything else."""
+    """Put numbers before strings, these before everything else."""
     if is_number(value):
         return 0, value
     return (1, value) if isinstance(value, str) else (2, 0)

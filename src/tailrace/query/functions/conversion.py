@@ -102,7 +102,7 @@ def _long_of_text(text: exp.Expr) -> exp.Expr:
 
 
 def _real_of_text(text: exp.Expr) -> exp.Expr:
-    """Finite numbers only, as DuckDB reads nan and inf too."""
+    """Return finite numbers only, as DuckDB reads nan and inf too."""
     number = fn("regexp_full_match", text, text_node(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*"))
     return case((number, try_cast(text, "DOUBLE")))
 

@@ -50,7 +50,7 @@ def plain(value: exp.Expr) -> exp.Expr:
 
 
 def _moved(moment: exp.Expr, part: str, count: exp.Expr) -> exp.Expr:
-    """Microseconds since 1970 of a TIMESTAMP moved by a count of a part; null where it is moved too far."""
+    """Return microseconds since 1970 of a TIMESTAMP moved by a count of a part; null where it is moved too far."""
     if part in _MONTHS:
 
         def by_months(t: exp.Expr, n: exp.Expr) -> exp.Expr:

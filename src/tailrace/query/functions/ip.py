@@ -41,7 +41,7 @@ def _v4(text: str) -> tuple[int, int]:
 
 
 def _address4(text: str) -> int:
-    """As ipaddress reads it, without zeros before a number, in a fraction of the time."""
+    """Do as ipaddress does, without zeros before a number, in a fraction of the time."""
     parts = text.split(".")
     if len(parts) != 4 or not text.isascii():
         raise ValueError("an address of version 4 has four numbers")

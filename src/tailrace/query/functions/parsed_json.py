@@ -60,7 +60,7 @@ def _jsons(texts: pa.Array) -> pa.Array:
 
 @column_udf("apl_parse_json", ["VARCHAR"], "VARCHAR")
 def _jsons_or_texts(texts: pa.Array) -> pa.Array:
-    """As `apl_json`, but what is no JSON is a JSON string."""
+    """Do as `apl_json` does, but what is no JSON is a JSON string."""
     return _all_json(texts, otherwise=to_json)
 
 

@@ -28,7 +28,7 @@ def read_reference_data(files: ReferenceFiles) -> ReferenceData:
 
 
 def read_prices(path: Path) -> dict[str, Price]:
-    """Prices in US dollars a million tokens, by model: `{"model": {"input": 2.5, "output": 10}}`.
+    """Return prices in US dollars a million tokens, by model: `{"model": {"input": 2.5, "output": 10}}`.
 
     A file whose name ends in `.json` is JSON, any other TOML. Raise UnusableFile for one that cannot be used.
     """

@@ -86,7 +86,7 @@ def count_groups(regex: str) -> int:
 
 
 def concat(*parts: str | exp.Expr) -> exp.Expr:
-    """Texts in one, a literal where all are: DuckDB compiles a regex that is no literal for each row again."""
+    """Join texts in one, a literal where all are: DuckDB compiles a regex that is no literal for each row again."""
     nodes = [text_node(part) if isinstance(part, str) else part for part in parts]
     if all(isinstance(node, exp.Literal) for node in nodes):
         return text_node("".join(node.this for node in nodes))

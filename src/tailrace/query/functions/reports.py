@@ -54,7 +54,7 @@ def _phrases_of(text: str) -> Counter[tuple[str, ...]]:
 
 
 def _spotlight(fields: list[dict[str, Any]], selected: int, baseline: int) -> list[dict[str, Any]]:
-    """Fields by how much they differ, at most by 1."""
+    """Return fields by how much they differ, at most by 1."""
     reports = []
     for field in fields:
         inside, outside = field["selected"] or {}, field["baseline"] or {}

@@ -108,7 +108,7 @@ _MARK = re.compile("\0(\\d+)\0")
 def _cached(
     build: Callable[[tuple[str, ...]], _Template | None],
 ) -> Callable[[tuple[str, ...], int], _Template | None]:
-    """Templates by what they are built of, so many that they take little memory."""
+    """Return templates by what they are built of, so many that they take little memory."""
     short, long = lru_cache(MAX_TEMPLATES)(build), lru_cache(MAX_LONG_TEMPLATES)(build)
     return lambda parts, size: long(parts) if size > LONG_CHARACTERS else short(parts)
 

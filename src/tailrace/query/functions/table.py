@@ -100,7 +100,7 @@ KINDS = {"text", "number", "any", "value", "constant", *TYPE_NAMES}
 
 
 def parameters(text: str) -> tuple[Parameter, ...]:
-    """`text:string, start:long, length:long?` as parameters; `?` is optional, `*` any number of them."""
+    """Read `text:string, start:long, length:long?` as parameters; `?` is optional, `*` any number of them."""
     result = []
     for part in text.split(",") if text else ():
         match = _PARAMETER.fullmatch(part.strip())

@@ -29,7 +29,7 @@ def term_pattern(term: str, *, starts: bool, ends: bool, outside: str = OUTSIDE)
 
 
 def patterns_of_any(terms: Sequence[str]) -> Iterator[str]:
-    """Regexes of which one matches where any of the terms is in the text."""
+    """Yield regexes of which one matches where any of the terms is in the text."""
     alike: dict[tuple[bool, bool], list[str]] = {}
     for term in terms:
         alike.setdefault((term[0].isalnum(), term[-1].isalnum()), []).append(escape(term))
@@ -89,7 +89,7 @@ def _compiled(term: str, sides: str) -> re.Pattern[str]:
 
 
 def _either_case(letter: str) -> str:
-    """As RE2 folds it, which Python does otherwise: it takes an i without its dot for an i."""
+    """Fold as RE2 does, which Python does otherwise: it takes an i without its dot for an i."""
     if not letter.isalpha():
         return re.escape(letter)
     lower = letter.lower()

@@ -269,7 +269,7 @@ def _as_arrow(function: Udf, results: list[Any]) -> pa.Array:
 
 
 def _json_array(values: list[Any]) -> pa.Array:
-    """Values as JSON texts; raises one of FAILURES where a value has to be written by itself."""
+    """Return values as JSON texts; raise one of FAILURES where a value has to be written by itself."""
     lines = _ENCODER.encode_lines(values)
     ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
     if len(ends) != len(values) or len(lines) > _MAX_ARROW_BYTES:

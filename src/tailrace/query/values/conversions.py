@@ -62,7 +62,7 @@ def _predicate(node: exp.Expr) -> exp.Expr:
 
 
 def as_string(value: Value) -> Value:
-    """Strings only."""
+    """Convert strings only."""
     if value.type is STRING:
         return value
     if value.type is DYNAMIC:
@@ -72,7 +72,7 @@ def as_string(value: Value) -> Value:
 
 
 def as_datetime(value: Value) -> Value:
-    """Numbers are nanoseconds since 1970, strings are read as ingest reads them."""
+    """Convert: numbers are nanoseconds since 1970, strings are read as ingest reads them."""
     if value.type is DATETIME:
         return value
     if value.type in NUMBERS:
@@ -109,7 +109,7 @@ def datetime_from_us(us: exp.Expr) -> Value:
 
 
 def as_timespan(value: Value) -> Value:
-    """Numbers are nanoseconds, strings are durations such as 1.5h, 1d2h or 1.02:30:00."""
+    """Convert: numbers are nanoseconds, strings are durations such as 1.5h, 1d2h or 1.02:30:00."""
     if value.type is TIMESPAN:
         return value
     if value.type is STRING:
@@ -143,7 +143,7 @@ def coerce(value: Value, kind: Type) -> Value:
 
 
 def unify(values: Sequence[Value]) -> tuple[Type, list[Value]]:
-    """Values that take each other's place, as the branches of iff() do, as values of one type."""
+    """Return values that take each other's place, as the branches of iff() do, as values of one type."""
     kinds = {value.type for value in values} - {NULL}
     if not kinds:
         return NULL, list(values)

@@ -7,7 +7,7 @@ from tailrace.query.values.nodes import and_, case, cast, fn, is_not_null, null_
 
 
 def json_kind(value: exp.Expr) -> exp.Expr:
-    """ARRAY, OBJECT, VARCHAR, BOOLEAN, BIGINT, UBIGINT, DOUBLE or NULL."""
+    """Return the kind: ARRAY, OBJECT, VARCHAR, BOOLEAN, BIGINT, UBIGINT, DOUBLE or NULL."""
     return fn("json_type", value)
 
 

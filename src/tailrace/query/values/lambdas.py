@@ -39,7 +39,7 @@ def _over_elements(function: str, values: exp.Expr, body: Callable[[exp.Expr], e
 
 
 def bind(arguments: Sequence[exp.Expr], body: Callable[..., exp.Expr]) -> exp.Expr:
-    """`body(*arguments)` where each argument is computed once, however often the body names it.
+    """Return `body(*arguments)` where each argument is computed once, however often the body names it.
 
     Without it, expressions grow exponentially with the depth of the query's. The body may name columns besides, but no
     long expression.
@@ -72,7 +72,9 @@ def bind(arguments: Sequence[exp.Expr], body: Callable[..., exp.Expr]) -> exp.Ex
 
 
 def opaque(value: exp.Expr, body: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-    """`body(value)`, where DuckDB does not see a constant: a constant regex that is none would fail the whole query."""
+    """Return `body(value)`, where DuckDB does not see a constant: a constant regex that is none would fail the whole
+    query.
+    """
     return fn("list_extract", list_transform(list_value([value]), body), number_node(1))
 
 
@@ -89,7 +91,7 @@ def _is_simple(value: exp.Expr) -> bool:
 
 
 def attempt(value: exp.Expr) -> exp.Expr:
-    """`TRY(value)`: null where it fails in a row. A block with one such row is slow: guard what fails often."""
+    """Return `TRY(value)`: null where it fails in a row. A block with one such row is slow: guard what fails often."""
     volatile = [node for node in value.find_all(exp.Anonymous) if node.this == "random"]
     if not volatile:
         return fn("try", value)

@@ -23,12 +23,12 @@ def fn(name: str, *arguments: exp.Expr) -> exp.Expr:
 
 
 def cast(value: exp.Expr, kind: str) -> exp.Expr:
-    """`CAST(value AS kind)`; only where no value can fail."""
+    """Return `CAST(value AS kind)`; only where no value can fail."""
     return exp.Cast(this=value, to=_TYPES[kind])
 
 
 def try_cast(value: exp.Expr, kind: str) -> exp.Expr:
-    """`TRY_CAST(value AS kind)`: null where it fails."""
+    """Return `TRY_CAST(value AS kind)`: null where it fails."""
     return exp.TryCast(this=value, to=_TYPES[kind])
 
 
@@ -91,7 +91,7 @@ def one_of(value: exp.Expr, *texts: str) -> exp.Expr:
 
 
 def in_range(value: exp.Expr, low: int, high: int) -> exp.Expr:
-    """`low <= value AND value <= high`, for integers."""
+    """Return `low <= value AND value <= high`, for integers."""
     return exp.Paren(this=exp.Between(this=value, low=number_node(low), high=number_node(high)))
 
 

@@ -93,7 +93,7 @@ def nan_as_null(value: Value) -> Value:
 
 
 def map_number(value: Value, build: Callable[[Value], Value]) -> Value:
-    """`build` of a number as the LONG or the REAL that it is in its row; null where it is none.
+    """Return `build` of a number as the LONG or the REAL that it is in its row; null where it is none.
 
     `build` makes null of null.
     """
@@ -105,7 +105,7 @@ def map_number(value: Value, build: Callable[[Value], Value]) -> Value:
 
 
 def map_numbers(left: Value, right: Value, build: Callable[[Value, Value], Value]) -> Value:
-    """`build` of two numbers: both LONG in rows where both are whole, else both REAL.
+    """Return `build` of two numbers: both LONG in rows where both are whole, else both REAL.
 
     It gets them as they are where neither is of both types.
     """
@@ -130,7 +130,7 @@ def _part(value: Value, part: Value) -> Value:
 
 
 def merge_exclusive(first: Value, second: Value) -> Value:
-    """Two values of which no row has both, as one."""
+    """Return two values of which no row has both, as one."""
     if first.type is second.type:
         return Value(first.type, coalesce(first.sql, second.sql))
     if (first.type, second.type) == (LONG, REAL):

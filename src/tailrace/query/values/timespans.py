@@ -23,7 +23,9 @@ _MAX_TIMESPAN_CHARACTERS = 100
 
 
 def parse_timespan(text: str) -> int | None:
-    """Nanoseconds of `1.5h`, `1d2h`, `100ms`, `10min`, or of `[d.]hh:mm[:ss[.fffffff]]`; None for anything else."""
+    """Return nanoseconds of `1.5h`, `1d2h`, `100ms`, `10min`, or of `[d.]hh:mm[:ss[.fffffff]]`; None for anything
+    else.
+    """
     text = text.strip()
     if len(text) > _MAX_TIMESPAN_CHARACTERS:
         return None
@@ -51,7 +53,7 @@ def _in_64_bits(number: int) -> int | None:
 
 
 def timespan_text(ns: int) -> str:
-    """Nanoseconds as Go writes a duration: `1h30m0s`, `1.5s`, `100ms`, `0s`."""
+    """Return nanoseconds as Go writes a duration: `1h30m0s`, `1.5s`, `100ms`, `0s`."""
     sign, rest = ("-", -ns) if ns < 0 else ("", ns)
     if rest < NS_PER_S:
         for unit_ns, name in ((1_000_000, "ms"), (1_000, "µs"), (1, "ns")):

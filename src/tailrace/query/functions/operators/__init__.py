@@ -31,7 +31,7 @@ LOGICAL = ("and", "or")
 
 
 def binary(operator: str, left: Value, right: Value) -> Value:
-    """`left operator right`, for every operator but the membership ones and between. Raise CallInvalid."""
+    """Return `left operator right`, for every operator but the membership ones and between. Raise CallInvalid."""
     if operator in LOGICAL:
         node = exp.And if operator == "and" else exp.Or
         return bool_(infix(node, as_bool(left).sql, as_bool(right).sql))
@@ -45,7 +45,7 @@ def binary(operator: str, left: Value, right: Value) -> Value:
 
 
 def unary(operator: str, value: Value) -> Value:
-    """`-value`, `+value` or `not value`. Raise CallInvalid."""
+    """Return `-value`, `+value` or `not value`. Raise CallInvalid."""
     if operator == "not":
         return bool_(not_(as_bool(value).sql))
     if operator not in ("-", "+"):

@@ -41,7 +41,7 @@ _COMPARISON_NODES: dict[str, type[exp.Binary]] = {
 
 
 def compare(operator: str, left: Value, right: Value) -> Value:
-    """`==`, `!=`, `<`, `<=`, `>`, `>=`. A null equals nothing; the order of a null and anything is null."""
+    """Compare by `==`, `!=`, `<`, `<=`, `>`, `>=`. A null equals nothing; the order of a null and anything is null."""
     if left.type is NULL or right.type is NULL:
         return _compare_to_null(operator, right if left.type is NULL else left)
     if operator == "!=":
@@ -113,7 +113,7 @@ def _typed_alike(left: Value, right: Value) -> tuple[Value, Value] | None:
 
 
 def _compare_dynamics(operator: str, left: Value, right: Value) -> exp.Expr | None:
-    """Numbers as numbers, texts as texts, booleans as such; anything else is equal where its JSON is."""
+    """Compare numbers as numbers, texts as texts, booleans as such; anything else is equal where its JSON is."""
     node = _COMPARISON_NODES[operator]
     a, b = parts_of(left), parts_of(right)
     tests = []
@@ -128,7 +128,9 @@ def _compare_dynamics(operator: str, left: Value, right: Value) -> exp.Expr | No
 
 
 def between(value: Value, low: Value, high: Value, *, negated: bool = False) -> Value:
-    """`value between (low .. high)`, both ends included; beside a datetime, a timespan as the end counts from low."""
+    """Return `value between (low .. high)`, both ends included; beside a datetime, a timespan as the end counts from
+    low.
+    """
     if high.type is TIMESPAN and DATETIME in (value.type, low.type):
         high = shift(as_datetime(low), high)
     inside = coalesce(and_(compare(">=", value, low).sql, compare("<=", value, high).sql), exp.false())

@@ -38,7 +38,7 @@ MEMBERSHIP = ("in", "!in", "in~", "!in~")
 
 
 def membership(operator: str, value: Value, items: Sequence[Value]) -> Value:
-    """`in`, `!in`, `in~`, `!in~` of a list; arrays in the list stand for their elements. Raise CallInvalid."""
+    """Return `in`, `!in`, `in~`, `!in~` of a list; arrays in the list stand for their elements. Raise CallInvalid."""
     if operator not in MEMBERSHIP:
         raise CallInvalid(f"there is no operator {operator!r}")
     folded = operator.endswith("~")

@@ -20,7 +20,7 @@ from tailrace.query.values import (
 
 
 def index(value: Value, key: Value) -> Value:
-    """`value[key]`: a dictionary's member by name, an array's element by number, negative ones from the end."""
+    """Return `value[key]`: a dictionary's member by name, an array's element by number, negative ones from the end."""
     if value.type is not DYNAMIC:
         return null(DYNAMIC)
     if isinstance(key.constant, str):

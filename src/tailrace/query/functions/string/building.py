@@ -47,7 +47,7 @@ def substring_offset(text: exp.Expr, start: exp.Expr) -> exp.Expr:
 
 
 def substring(text: exp.Expr, start: exp.Expr, length: exp.Expr | None) -> exp.Expr:
-    """`text` from a zero-based start; a length of None means all of it."""
+    """Return `text` from a zero-based start; a length of None means all of it."""
 
     def bounded(n: exp.Expr) -> exp.Expr:
         return case(

@@ -35,7 +35,7 @@ def _url_decode(text: str) -> str:
 
 
 def _unquoted(text: str, *, errors: str = "replace") -> str:
-    """As urllib.parse.unquote() gives it, in a fraction of the time where what is encoded is ASCII."""
+    """Decode as urllib.parse.unquote() does, in a fraction of the time where what is encoded is ASCII."""
     first, *others = text.split("%")
     try:
         return first + "".join([_ASCII_OF_HEX[each[:2]] + each[2:] for each in others])

@@ -117,7 +117,9 @@ def _indexof_udf(text: str, part: str, start: int, length: int, occurrence: int)
 
 
 def _window(size: int, start: int, length: int) -> tuple[int, int]:
-    """Offsets of the part that a search looks at; a negative start counts from the end, a negative length means all."""
+    """Return offsets of the part that a search looks at; a negative start counts from the end, a negative length means
+    all.
+    """
     begin = min(start, size) if start >= 0 else max(size + start, 0)
     return begin, size if length < 0 else min(begin + length, size)
 
