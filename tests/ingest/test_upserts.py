@@ -77,6 +77,22 @@ def test_requests_that_come_together_are_stored_together_and_in_order() -> None:
     asyncio.run(run())
 
 
+def test_states_that_are_stored_together_are_remembered_each_by_its_id() -> None:
+    async def run() -> None:
+        table = Table()
+        states = states_of(table)
+        await asyncio.gather(*(table.send(states, identity, first=identity) for identity in "abc"))
+        assert table.appends == 1
+        table.reads.clear()
+        await asyncio.gather(*(table.send(states, identity, second=identity) for identity in "cab"))
+
+        assert table.reads == []
+        for identity in "abc":
+            assert table.newest(identity) == {"id": identity, "_revision": 2, "first": identity, "second": identity}
+
+    asyncio.run(run())
+
+
 def test_a_failure_leaves_no_trace() -> None:
     async def run() -> None:
         table = Table()

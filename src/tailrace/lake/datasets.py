@@ -25,7 +25,7 @@ from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder
 from tailrace.lake.state import LakeState, unavailable_error
 from tailrace.lake.table import DatasetTable
-from tailrace.lake.table_storage import TableStorage
+from tailrace.lake.table_storage import storage_of
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import flush
 
@@ -70,7 +70,7 @@ class Datasets:
         root, state = self._state.root, self._state
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
             reads = {
-                directory: opening.submit(read_dataset, TableStorage(directory))
+                directory: opening.submit(read_dataset, storage_of(directory))
                 for directory in catalog.dataset_directories(root)
             }
             for directory, read in reads.items():
@@ -79,7 +79,7 @@ class Datasets:
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     state.unavailable[directory.name] = UnavailableDataset(
-                        known_info(TableStorage(directory), directory.name), reason_of(error)
+                        known_info(storage_of(directory), directory.name), reason_of(error)
                     )
 
     def opened(self, stored: StoredDataset) -> DatasetState:
@@ -158,15 +158,15 @@ class Datasets:
         new = root / f"{catalog.NEW_PREFIX}{info.name}"
         shutil.rmtree(new, ignore_errors=True)
         try:
-            DatasetTable.create(TableStorage(new))
-            sidecar.store_info(TableStorage(new), info)
+            DatasetTable.create(storage_of(new))
+            sidecar.store_info(storage_of(new), info)
             new.rename(directory)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
         try:
             flush(root)
-            return self.opened(read_dataset(TableStorage(directory), info))
+            return self.opened(read_dataset(storage_of(directory), info))
         except BaseException:
             # Otherwise the name would be taken by a dataset whose creation was answered with an error.
             try:
@@ -212,7 +212,7 @@ class Datasets:
                 ):
                     catalog.remove(state.root / name)
             except OSError as error:
-                info = known_info(TableStorage(state.root / name), name) if dataset is None else dataset.info
+                info = known_info(storage_of(state.root / name), name) if dataset is None else dataset.info
                 reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
                 with state.lock:
                     state.unavailable[name] = UnavailableDataset(info, reason, is_dropped=True)

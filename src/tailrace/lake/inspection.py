@@ -12,7 +12,7 @@ from tailrace.lake.delta import DeltaError
 from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.snapshot import DataFile
 from tailrace.lake.table import DatasetTable
-from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage
+from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage, storage_of
 
 UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
 
@@ -33,7 +33,7 @@ def dataset_directories(root: Path) -> list[Path]:
 
 def inspect(directory: Path) -> Inspection:
     """Read every file of a dataset."""
-    storage = TableStorage(directory)
+    storage = storage_of(directory)
     fault, files = _read(storage)
     fault = fault or next((fault for file in files if (fault := _fault(storage, file))), "")
     set_aside = storage.location(UNREADABLE_DIRECTORY) if has_version_set_aside(storage) else ""

@@ -12,7 +12,7 @@ from tailrace.lake.datasets import Datasets
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.state import LakeState
-from tailrace.lake.table_storage import TableStorage
+from tailrace.lake.table_storage import storage_of
 from tailrace.storage.faults import reason_of
 
 REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
@@ -89,7 +89,7 @@ class Replay:
                 # It has no later batches than those of the replay, as it accepts no events.
                 first, last = state.orphaned.get(name), state.accepted
             try:
-                dataset = self._datasets.opened(read_dataset(TableStorage(state.root / name)))
+                dataset = self._datasets.opened(read_dataset(storage_of(state.root / name)))
                 if first is not None:
                     dataset.enqueue(each for each in read(first) if each[0] <= last and each[1].dataset == name)
             except Exception as error:

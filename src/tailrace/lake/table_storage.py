@@ -234,6 +234,11 @@ def day_name(day: int) -> str:
     return (EPOCH + timedelta(days=day)).isoformat()
 
 
+def storage_of(directory: Path) -> TableStorage:
+    """Return the storage of the table in a directory: the one place that decides what kind it is."""
+    return TableStorage(directory)
+
+
 def table_root(directory: Path) -> TableRoot:
     """Return the root of the tables in the subdirectories of a directory."""
     return TableRoot(f"{directory.resolve()}/")
