@@ -285,7 +285,7 @@ def _run(services: Services, grant: Grant, apl_request: AplRequest, interrupt: I
         services.engine,
         whole,
         check=check,
-        own=partial(require_own, grant),
+        check_organisation=partial(require_own, grant),
         interrupt=interrupt,
     )
 

@@ -128,7 +128,7 @@ def _check_query_and_notifiers(monitor: Monitor, services: Services, grant: Gran
         services.lake,
         check,
         timeout_s=lambda: services.engine.limits.timeout_s,
-        own=partial(require_own, grant),
+        check_organisation=partial(require_own, grant),
     )
     now_ns = time.time_ns()
     request = AplRequest(
@@ -139,7 +139,7 @@ def _check_query_and_notifiers(monitor: Monitor, services: Services, grant: Gran
         view=partial(readable_view, services, grant),
     )
     try:
-        sql_of(request, datasets.snapshot, datasets.names, datasets.granted)
+        sql_of(request, datasets.snapshot, datasets.names, datasets.view_snapshot)
     except AplError as error:
         raise error.located(monitor.apl_query) from error
     except RecursionError as error:

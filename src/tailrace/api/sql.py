@@ -35,7 +35,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             body.sql,
             check=check,
             views=apl.with_definitions(AplRequest(apl=""), services, grant),
-            own=partial(require_own, grant),
+            check_organisation=partial(require_own, grant),
             interrupt=interrupt,
         )
         return FORMATS[media_type](result)

@@ -103,8 +103,14 @@ class MonitorSources(Struct, frozen=True, eq=False):
         interrupt = Interrupt()
         self.running.add(interrupt)
         try:
-            own = partial(require_own, query.reader)
-            result = run_apl(self.lake, self.engine, request, check=check, own=own, interrupt=interrupt)
+            result = run_apl(
+                self.lake,
+                self.engine,
+                request,
+                check=check,
+                check_organisation=partial(require_own, query.reader),
+                interrupt=interrupt,
+            )
         finally:
             self.running.discard(interrupt)
         if result.status.is_partial:  # nothing triggers, or resolves, by a part of what it looks at

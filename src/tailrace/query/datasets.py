@@ -13,16 +13,22 @@ Check = Callable[[str], None]
 class ReadableDatasets:
     """The datasets that `check` allows. Each name is looked up once, so that all of a query reads the same events.
 
-    `own` raises for a dataset of another organisation, which no view may read; without it `granted` is None.
+    `check_organisation` raises for a dataset of another organisation, which no view may read; without it
+    `view_snapshot` is None.
     """
 
     def __init__(
-        self, source: SnapshotSource, check: Check, *, timeout_s: Callable[[], float], own: Check | None = None
+        self,
+        source: SnapshotSource,
+        check: Check,
+        *,
+        timeout_s: Callable[[], float],
+        check_organisation: Check | None = None,
     ) -> None:
         self._source = source
         self._check = check
         self._timeout_s = timeout_s
-        self._own = own
+        self._check_organisation = check_organisation
         self._names: tuple[str, ...] | None = None
         self._snapshots: dict[str, Snapshot] = {}
 
@@ -40,9 +46,9 @@ class ReadableDatasets:
         return snapshot
 
     @property
-    def granted(self) -> Callable[[str], Snapshot] | None:
+    def view_snapshot(self) -> Callable[[str], Snapshot] | None:
         """The look-up of datasets for a view, whose readers need no right to read its datasets."""
-        return None if self._own is None else self._granted
+        return None if self._check_organisation is None else self._snapshot_for_view
 
     def resolve(self, name: str) -> str:
         """Return the dataset of a name: the same name, or the only one that differs in case.
@@ -62,9 +68,9 @@ class ReadableDatasets:
         near = difflib.get_close_matches(name, known, 1)
         raise DatasetNotFound(f"dataset {name!r} not found" + (f"; did you mean {near[0]!r}?" if near else ""))
 
-    def _granted(self, name: str) -> Snapshot:
-        assert self._own is not None
-        self._own(name)
+    def _snapshot_for_view(self, name: str) -> Snapshot:
+        assert self._check_organisation is not None
+        self._check_organisation(name)
         return self._source.snapshot(name, timeout_s=self._timeout_s())
 
     def _may_read(self, name: str) -> bool:

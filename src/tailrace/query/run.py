@@ -32,24 +32,32 @@ def run_apl(
     request: AplRequest,
     *,
     check: Check,
-    own: Check | None = None,
+    check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> AplResult:
     """Run one APL query over all events that were acknowledged before.
 
-    `check(dataset)` raises Forbidden for a dataset that may not be read; patterns (`union logs*`) skip such datasets,
-    and, with a message, those that cannot be used. `own(dataset)` raises for a dataset of another organisation, which
-    no view may read; without `own`, a view reads what `check` allows. Raise AplError (400, with line and
-    column), QueryFailed (a limit, which it names), DatasetNotFound, DatasetUnavailable, Forbidden, Overloaded.
+    `check(dataset)` is called for each dataset that the query names; it raises Forbidden where the grant may not read
+    it, DatasetNotFound where it is another organisation's. Patterns (`union logs*`) skip such datasets, and, with a
+    message, those that cannot be used.
+
+    `check_organisation(dataset)` takes its place for the datasets that a view was defined to read, for which the reader
+    of the view needs no right; it raises only for a dataset of another organisation. Without it, a view reads what
+    `check` allows.
+
+    Raise AplError (400, with line and column), QueryFailed (a limit, which it names), DatasetNotFound,
+    DatasetUnavailable, Forbidden, Overloaded.
     """
     started = time.perf_counter_ns()
     interrupt = interrupt or Interrupt()
-    compiler = _compiler(source, engine, request, check, own, interrupt, partial=True)
+    new_compiler = _compiler_factory(
+        source, engine, request, check, check_organisation, interrupt, skip_unavailable=True
+    )
     try:
         interrupt.check()
         program = request.program or parse(request.apl, check=interrupt.check)
-        compiled = CompiledQuery(compiler(), program, request)
-        totals = _totals(program, compiler, request) if request.totals else None
+        compiled = CompiledQuery(new_compiler(), program, request)
+        totals = _totals(program, new_compiler, request) if request.totals else None
         with engine.session(interrupt) as session:
             tables = [compiled.run(session)]
             if totals is not None and compiled.has_bins:
@@ -64,17 +72,20 @@ def run_apl(
     return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
 
 
-def _compiler(
+def _compiler_factory(
     source: SnapshotSource,
     engine: Engine,
     request: AplRequest,
     check: Check,
-    own: Check | None,
+    check_organisation: Check | None,
     interrupt: Interrupt,
     *,
-    partial: bool = False,
+    skip_unavailable: bool = False,
 ) -> Callable[[], ProgramCompiler]:
-    """Return a factory of compilers for a request, which share snapshots and evaluated constants."""
+    """Return a function that makes compilers for a request, which share snapshots and evaluated constants.
+
+    With `skip_unavailable` a pattern skips, with a message, the datasets that cannot be used.
+    """
     now_ns = time.time_ns() if request.now_ns is None else request.now_ns
     compile_request = CompileRequest(
         now_ns=now_ns,
@@ -88,10 +99,15 @@ def _compiler(
         notes=request.notes,
         reference_data=engine.reference_data,
         check=interrupt.check,
-        partial=partial,
+        skip_unavailable=skip_unavailable,
     )
 
-    datasets = ReadableDatasets(source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s), own=own)
+    datasets = ReadableDatasets(
+        source,
+        check,
+        timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s),
+        check_organisation=check_organisation,
+    )
     results: dict[str, pa.Table] = {}
 
     def evaluate(compiler: Compiler, query: RenderedQuery) -> pa.Table:
@@ -103,7 +119,7 @@ def _compiler(
         return results[text]
 
     def new_compiler() -> ProgramCompiler:
-        return ProgramCompiler(compile_request, datasets.snapshot, datasets.names, evaluate, datasets.granted)
+        return ProgramCompiler(compile_request, datasets.snapshot, datasets.names, evaluate, datasets.view_snapshot)
 
     return new_compiler
 
@@ -112,10 +128,10 @@ def sql_of(
     request: AplRequest,
     snapshot: Callable[[str], Snapshot],
     names: Callable[[], Sequence[str]] = lambda: (),
-    granted: Callable[[str], Snapshot] | None = None,
+    view_snapshot: Callable[[str], Snapshot] | None = None,
 ) -> str:
     """Return the SQL of a query without its totals, and without running it. Raise AplError."""
-    return rendered(_compiled_only(request, snapshot, names, granted).select().sql)
+    return rendered(_compiled_only(request, snapshot, names, view_snapshot).select().sql)
 
 
 def datasets_of(
@@ -132,7 +148,7 @@ def rows_of(
     request: AplRequest,
     *,
     check: Check,
-    own: Check | None = None,
+    check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> pa.Table:
     """Return all rows of a query, as a source of another one: its columns by name, JSON as marked text.
@@ -141,7 +157,7 @@ def rows_of(
     engine's limit of rows.
     """
     interrupt = interrupt or Interrupt()
-    compiler = _compiler(source, engine, request, check, own, interrupt)()
+    compiler = _compiler_factory(source, engine, request, check, check_organisation, interrupt)()
     relation = compiler.program(request.program or parse(request.apl, check=interrupt.check))
     columns = everything(compiler, relation)
     taken: set[str] = set()
@@ -161,17 +177,18 @@ def _compiled_only(
     request: AplRequest,
     snapshot: Callable[[str], Snapshot],
     names: Callable[[], Sequence[str]],
-    granted: Callable[[str], Snapshot] | None = None,
+    view_snapshot: Callable[[str], Snapshot] | None = None,
 ) -> CompiledQuery:
     compile_request = CompileRequest(
         now_ns=request.now_ns or time.time_ns(), start_ns=request.start_ns, end_ns=request.end_ns, view=request.view
     )
     program = request.program or parse(request.apl)
-    return CompiledQuery(ProgramCompiler(compile_request, snapshot, names, granted=granted), program, request)
+    compiler = ProgramCompiler(compile_request, snapshot, names, view_snapshot=view_snapshot)
+    return CompiledQuery(compiler, program, request)
 
 
 def _totals(
-    program: tree.Program, compiler: Callable[[], ProgramCompiler], request: AplRequest
+    program: tree.Program, new_compiler: Callable[[], ProgramCompiler], request: AplRequest
 ) -> CompiledQuery | None:
     """Return the query of the totals: the same groups without bins of time; None where it has no such bins."""
     operators = list(program.query.operators)
@@ -186,7 +203,7 @@ def _totals(
     operators[-1] = tree.Summarize(last.at, last.values, others)
     query = tree.Query(program.query.at, program.query.source, tuple(operators))
     try:
-        return CompiledQuery(compiler(), msgspec.structs.replace(program, query=query), request)
+        return CompiledQuery(new_compiler(), msgspec.structs.replace(program, query=query), request)
     except AplError:
         return None  # an aggregation that needs the bins, such as a rate without a range, has no total
 

@@ -25,14 +25,14 @@ def run_sql(
     *,
     check: Check,
     views: AplRequest | None = None,
-    own: Check | None = None,
+    check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> Result:
     """Run one SELECT over datasets, every event acknowledged before included.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read. A view is looked up and run as `views` says,
-    whose query does not count, with `own` as in `run_apl`; its rows are within the engine's limit of rows. Raises
-    QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
+    whose query does not count, with `check_organisation` as in `run_apl`; its rows are within the engine's limit of
+    rows. Raise QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
     """
     started = time.perf_counter()
     interrupt = interrupt or Interrupt()
@@ -43,7 +43,7 @@ def run_sql(
             return None
         program = Program(0, (), Query(0, Table(0, Pattern(0, (name,)))))
         rows = msgspec.structs.replace(views, apl=name, program=program, end_ns=ALL_TIME_NS)
-        return rows_of(source, engine, rows, check=check, own=own, interrupt=interrupt)
+        return rows_of(source, engine, rows, check=check, check_organisation=check_organisation, interrupt=interrupt)
 
     interrupt.check()
     statement = sql.parse(text)

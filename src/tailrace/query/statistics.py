@@ -49,7 +49,7 @@ def _status(
     if matched is None:
         matched = _count_matched(compiled, session, reading)
     times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
-    if compiled.request.end_ns is None and any(not dataset.scanned.asked_end for dataset in compiler.datasets):
+    if compiled.request.end_ns is None and any(not dataset.scanned.has_explicit_end for dataset in compiler.datasets):
         compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
     messages = tuple(
         QueryMessage(remark.priority, remark.code, remark.text, count)

@@ -80,8 +80,8 @@ def test_a_scan_only_narrows() -> None:
 
     assert astuple(scan.narrowed(50, 400)) == astuple(scan.narrowed(100, 300))
     assert (scan.narrowed(150, None).start_us, scan.narrowed(None, 200).end_us) == (150, 200)
-    assert not scan.narrowed(150, None).asked_end
-    assert scan.narrowed(None, 200).asked_end
+    assert not scan.narrowed(150, None).has_explicit_end
+    assert scan.narrowed(None, 200).has_explicit_end
 
 
 def test_a_rendering_says_which_columns_of_the_rows_in_memory_it_reads() -> None:

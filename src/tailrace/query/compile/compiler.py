@@ -153,7 +153,7 @@ class Compiler:
         for dataset in self.datasets:
             scan, (low, high) = dataset.scanned, extent_us(dataset.snapshot)
             start = scan.start_us if scan.start_us is not None else low
-            end = scan.end_us if scan.asked_end or high is None else min(scan.end_us or high + 1, high + 1)
+            end = scan.end_us if scan.has_explicit_end or high is None else min(scan.end_us or high + 1, high + 1)
             if start is not None:
                 starts.append(start)
             if end is not None:

@@ -1,4 +1,4 @@
-"""The way from a program to its rows: what `let` names, sources, datasets and views."""
+"""Compiles a parsed program to a relation: resolves `let` names, sources, datasets and views."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -28,15 +28,13 @@ MAX_DATASETS_READ = 500  # in all of a query
 MAX_LET_NODES = 5_000
 UNAVAILABLE = "dataset unavailable"
 
-Granted = Callable[[str], Snapshot]
-
 
 class ProgramCompiler(Compiler):
     """Compiles one program.
 
     `snapshot(name)` and `names()` are the datasets that may be read; `evaluate` asks the engine for what has one value
-    before any row is read, without it only literals are known. `granted(name)` is a dataset that a view shows to who
-    may read the view; without it a view shows what `snapshot` lets be read.
+    before any row is read, without it only literals are known. `view_snapshot(name)` is a dataset that a view shows to
+    who may read the view; without it a view shows what `snapshot` lets be read.
     """
 
     def __init__(
@@ -45,23 +43,23 @@ class ProgramCompiler(Compiler):
         snapshot: Callable[[str], Snapshot],
         names: Callable[[], Sequence[str]],
         evaluate: Evaluate | None = None,
-        granted: Granted | None = None,
+        view_snapshot: Callable[[str], Snapshot] | None = None,
     ) -> None:
         lets = {name: literal(value) for name, value in request.variables.items()}
         super().__init__(request, Scope(functools.cache(snapshot), names, request.variables, lets), evaluate)
-        self._granted = granted
+        self._view_snapshot = view_snapshot
         self._tables_opened: list[str] = []
 
     def program(self, program: tree.Program) -> Relation:
         """Raise AplError, DatasetNotFound, DatasetUnavailable, Forbidden."""
         compiler = self.scoped(is_strict=program.is_strict)
         for let in program.lets:
-            compiler = compiler.scoped(lets=compiler._declared(let), declared=compiler.scope.declared | {let.name})
+            compiler = compiler.scoped(lets=compiler._lets_with(let), declared=compiler.scope.declared | {let.name})
         return compiler.query(program.query)
 
     # Names
 
-    def _declared(self, let: tree.Let) -> Lets:
+    def _lets_with(self, let: tree.Let) -> Lets:
         """Return the names after a `let`. Raise AplError."""
         scope = self.scope
         if let.name in scope.declared:
@@ -72,10 +70,10 @@ class ProgramCompiler(Compiler):
         if given:
             return scope.lets  # the request's value takes the place of the query's own
         assert let.value is not None
-        return {**scope.lets, let.name: self._bound(let, let.value)}
+        return {**scope.lets, let.name: self._let_value(let, let.value)}
 
-    def _bound(self, let: tree.Let, value: tree.Expression | tree.Query) -> Value | tree.Expression | TabularLet:
-        """Return what a name means from then on."""
+    def _let_value(self, let: tree.Let, value: tree.Expression | tree.Query) -> Value | tree.Expression | TabularLet:
+        """Return what the name of a `let` means from then on."""
         lets = self.scope.lets
         if isinstance(value, tree.Query):
             return TabularLet(value, lets)
@@ -151,7 +149,7 @@ class ProgramCompiler(Compiler):
         """Return what a name or a pattern means, each with its name. Raise DatasetNotFound, DatasetUnavailable."""
         if pattern.is_name:
             return [(pattern.text, self.table(pattern.text, pattern.at))]
-        fitting = [name for name in self.scope.datasets() if fits(pattern, name)]
+        fitting = [name for name in self.scope.datasets() if matches(pattern, name)]
         if not fitting:
             raise AplError(f"no dataset fits {pattern.text!r}", pattern.at, kind="name")
         members: list[tuple[str, Relation]] = []
@@ -159,7 +157,7 @@ class ProgramCompiler(Compiler):
             try:
                 members.append((name, self.dataset(name, pattern.at)))
             except DatasetUnavailable as error:
-                if not self.request.partial:
+                if not self.request.skip_unavailable:
                     raise
                 text = f"the answer is without {name!r}, which {pattern.text!r} fits: {error.message}"
                 self.notes.left_out.append(error)
@@ -169,7 +167,7 @@ class ProgramCompiler(Compiler):
         return members
 
     def table(self, name: str, at: int) -> Relation:
-        """Return what a name means."""
+        """Return the rows of a tabular `let`, a dataset or a view, looked up in this order."""
         bound = self.scope.lets.get(name)
         if isinstance(bound, TabularLet):
             self._count_table(name, at)
@@ -194,22 +192,30 @@ class ProgramCompiler(Compiler):
             raise AplError(f"a view reads datasets, not another view such as {name!r}", at, kind="name")
         self._count_table(name, at)
         compiler = self.scoped(lets={}, declared=frozenset(), variables={}, in_view=True)
-        if view.reads is not None and self._granted is not None:
+        if view.reads is not None and self._view_snapshot is not None:
             reads = view.reads
-            compiler = compiler.scoped(snapshot=self._as_defined(reads, self._granted), datasets=lambda: reads)
+            compiler = compiler.scoped(
+                snapshot=self._view_snapshot_reader(reads, self._view_snapshot), datasets=lambda: reads
+            )
         try:
             return compiler.program(parse(view.apl))
         except AplError as error:
             raise AplError(f"view {name!r}: {error.located(view.apl).message}", at, kind=error.kind) from error
 
-    def _as_defined(self, reads: Sequence[str], granted: Callable[[str], Snapshot]) -> Callable[[str], Snapshot]:
+    def _view_snapshot_reader(
+        self, reads: Sequence[str], view_snapshot: Callable[[str], Snapshot]
+    ) -> Callable[[str], Snapshot]:
+        """Return the look-up of datasets in a view: those of `reads` without a check of the reader's rights.
+
+        All others are looked up as outside of the view.
+        """
         by_folded_name = {name.casefold(): name for name in reads}
-        checked = self.scope.snapshot
+        readable_snapshot = self.scope.snapshot
 
         @functools.cache
         def snapshot(name: str) -> Snapshot:
-            there = name if name in reads else by_folded_name.get(name.casefold())
-            return checked(name) if there is None else granted(there)
+            dataset = name if name in reads else by_folded_name.get(name.casefold())
+            return readable_snapshot(name) if dataset is None else view_snapshot(dataset)
 
         return snapshot
 
@@ -229,10 +235,11 @@ class ProgramCompiler(Compiler):
             snapshot,
             self.ids,
             hot_name=f"hot_{len(self.datasets)}",
+            # Events have whole microseconds: the first at or after a time is at that time rounded up.
             scan=Scan(
                 None if request.start_ns is None else -(-request.start_ns // US),
                 (request.now_ns // US) + 1 if request.end_ns is None else -(-request.end_ns // US),
-                asked_end=request.end_ns is not None,
+                has_explicit_end=request.end_ns is not None,
             ),
             virtual=request.virtual_fields.get(snapshot.dataset, ()),
             compile_virtual=self._virtual,
@@ -270,6 +277,6 @@ def _table_query(name: tree.Name) -> tree.Query:
     return tree.Query(name.at, tree.Table(name.at, tree.Pattern(name.at, (name.name,))))
 
 
-def fits(pattern: tree.Pattern, name: str) -> bool:
-    """Whether a name is one of the pattern's."""
+def matches(pattern: tree.Pattern, name: str) -> bool:
+    """Whether a pattern matches a name."""
     return wildcard(pattern.parts).fullmatch(name) is not None

@@ -41,4 +41,4 @@ class CompileRequest(Struct, frozen=True, kw_only=True):
     notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
     reference_data: ReferenceData = ReferenceData()
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
-    partial: bool = False  # whether a pattern leaves out, with a remark, datasets that cannot be used
+    skip_unavailable: bool = False  # whether a pattern leaves out, with a remark, datasets that cannot be used

@@ -10,9 +10,11 @@ from tailrace.lake.snapshot import DataFile, Snapshot
 
 
 class Scan(Struct, frozen=True, eq=False):
+    """Which rows of one dataset a query reads: those of a range of time, files and a condition."""
+
     start_us: int | None = None
     end_us: int | None = None  # exclusive
-    asked_end: bool = False  # whether the end is one that somebody gave
+    has_explicit_end: bool = False  # whether the request or the query gives the end
     files: tuple[DataFile, ...] | None = None  # None: all that can have rows of the range
     condition: exp.Expr | None = None  # on the columns as they are stored
     hot: bool = True  # whether the rows in memory are read, too
@@ -26,7 +28,7 @@ class Scan(Struct, frozen=True, eq=False):
         if end_us is None:
             return replace(self, start_us=start_us)
         end_us = end_us if self.end_us is None else min(self.end_us, end_us)
-        return replace(self, start_us=start_us, end_us=end_us, asked_end=True)
+        return replace(self, start_us=start_us, end_us=end_us, has_explicit_end=True)
 
     def may_have(self, file: DataFile) -> bool:
         """Whether a file can have rows of the range."""

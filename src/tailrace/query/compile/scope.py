@@ -20,6 +20,8 @@ Lets = Mapping[str, Value | tree.Expression | TabularLet]
 
 
 class Scope(Struct, frozen=True, eq=False):
+    """What names mean at one place of a query, and which rules hold there."""
+
     snapshot: Callable[[str], Snapshot]
     datasets: Callable[[], Sequence[str]]  # the names of those that may be read
     variables: Mapping[str, str | int | float | bool | None]  # of the request
