@@ -30,7 +30,7 @@ async def ingest(service: LogIngestService, number: int) -> int:
     """Return the position of an event of the dataset "d"."""
     dataset = service.check_dataset("d")
     receipt = await service.ingest(event(number), dataset, RequestOutcome("toy"), received_ns=NOW_NS, labels={})
-    return receipt.offset
+    return receipt.position
 
 
 def test_the_service_and_the_lake_work_over_a_log_in_memory(tmp_path: Path) -> None:

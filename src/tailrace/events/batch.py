@@ -52,4 +52,4 @@ class Receipt(Struct, frozen=True):
     stored: int  # events that are durable
     rejections: tuple[Rejection, ...]
     processed_bytes: int  # of the body after content decoding
-    offset: int  # of the batch in the log; 0 when there was nothing to store
+    position: int  # of the batch in the log; 0 when there was nothing to store

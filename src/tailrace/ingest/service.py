@@ -114,8 +114,9 @@ class LogIngestService:
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
-        self._durable: deque[tuple[asyncio.Future[int], Batch, int | None, TailraceError | None]] = deque()
-        self._woken = False
+        # What became of each appended batch: its future, the batch, its position or None, and why it has none or None.
+        self._outcomes: deque[tuple[asyncio.Future[int], Batch, int | None, TailraceError | None]] = deque()
+        self._wake_scheduled = False
         self._waiting: list[tuple[Batch, asyncio.Future[int]]] = []
 
     def open(self) -> None:
@@ -141,8 +142,9 @@ class LogIngestService:
         return self._open_dataset(name)
 
     async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
-        """Return the organisation's dataset, created if missing; with a primary key one that is upserted into.
+        """Return the organisation's dataset, created if missing; a creation goes into the audit trail.
 
+        With a `primary_key` it is a dataset of current states, into which `upsert` merges by the field of that name.
         `key` is the id of the key that sends. Raise what `check_dataset` raises, InvalidName, and Conflict at
         `max_datasets`, or where a dataset of the name has no such primary key or is another organisation's.
         """
@@ -195,7 +197,7 @@ class LogIngestService:
     ) -> Receipt:
         """Append the events to the log and return once they are flushed to disk; add the rejections to `outcome`.
 
-        A batch without events is not appended: its receipt has offset 0.
+        A batch without events is not appended: its receipt has position 0.
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
@@ -213,7 +215,11 @@ class LogIngestService:
         received_ns: int,
         labels: Labels,
     ) -> Receipt:
-        """Ingest the events whose id was not stored in the window before, each id once."""
+        """Ingest the events whose id was not stored in the window before, each id once; return as `ingest` does.
+
+        `ids` has one id for each event of `parsed`, in the same order; an event whose id is None or empty is always
+        ingested. The receipt counts only the events that are stored now. Raise what `ingest` raises, or a query.
+        """
         receipt = await self._deduplicator.ingest(
             parsed,
             ids,
@@ -235,7 +241,11 @@ class LogIngestService:
         *,
         received_ns: int,
     ) -> list[Rejection]:
-        """Merge each upsert into the current state of its id, and return once that is durable."""
+        """Merge each upsert into the current state of its id, and return once that is durable.
+
+        Return the rejections: the upserts whose merged state would be too large, which are not stored. Raise what
+        `ingest` raises, or a query.
+        """
         rejections = await self._upserts.upsert(
             upserts,
             merge,
@@ -251,6 +261,10 @@ class LogIngestService:
     async def _store(
         self, dataset: OpenDataset, outcome: RequestOutcome, received_ns: int, labels: Labels, parsed: ParsedBatch
     ) -> Receipt:
+        """Append a batch to the log and return once it is durable; count it, but not its rejections.
+
+        Raise DatasetNotFound where the dataset was dropped since `dataset` was opened, and what `ingest` raises.
+        """
         self._check_open()
         # While the body was read the dataset may have been dropped, and another one created under its name.
         if self._lake.get(dataset.name).created_ns != dataset.created_ns:
@@ -338,17 +352,18 @@ class LogIngestService:
         self, future: asyncio.Future[int], batch: Batch, position: int | None, error: TailraceError | None
     ) -> None:
         """Wake the event loop from the log's thread, which calls this once a batch, for the first of a group only."""
-        self._durable.append((future, batch, position, error))
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._wake)
+        self._outcomes.append((future, batch, position, error))
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon_threadsafe(self._resolve_outcomes)
 
-    def _wake(self) -> None:
+    def _resolve_outcomes(self) -> None:
+        """Give the waiting requests the positions of their batches, or the errors, and the batches to the tails."""
         # Before the queue is emptied: a batch that is appended after that wakes the loop again.
-        self._woken = False
-        durable = self._durable
-        while durable:
-            future, batch, position, error = durable.popleft()
+        self._wake_scheduled = False
+        outcomes = self._outcomes
+        while outcomes:
+            future, batch, position, error = outcomes.popleft()
             if position is not None and self._tails.is_read:
                 self._tails.publish(batch)
             if future.done():

@@ -1,4 +1,6 @@
-"""The thread that commits hot rows to their tables, and acknowledges their positions to the log."""
+"""The thread that commits hot rows (in memory, not yet in Parquet) to their tables, and acknowledges their positions to
+the log.
+"""
 
 import logging
 import threading

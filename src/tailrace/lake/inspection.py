@@ -47,7 +47,7 @@ def _read(storage: TableStorage) -> tuple[str, tuple[DataFile, ...]]:
     try:
         sidecar.load_info(storage)
         sidecar.load_fields(storage)
-        return "", DatasetTable.checked(storage).files
+        return "", DatasetTable.open_read_only(storage).files
     except DatasetUnavailable as error:
         return error.message, ()
     except UNREADABLE as error:

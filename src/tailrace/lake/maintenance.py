@@ -305,7 +305,7 @@ class TableMaintenance:
             # If it fails, the new files stay: the commit may have been written.
             self._is_sure = False
             self._sweep_due_ms = 0
-            self.table.rewrite(gone, new, what=what, changes_data=changes_data)
+            self.table.rewrite(gone, new, operation_name=what, changes_data=changes_data)
             self._publish()
             self._is_sure = True
         if self.damaged:

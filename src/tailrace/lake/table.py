@@ -1,4 +1,4 @@
-"""The Delta table of a dataset: Parquet files by day, and commits that carry the log position."""
+"""The Delta table of a dataset: Parquet files by day, and commits that carry the position in the event log."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ from tailrace.lake.parquet import NewFile, columns_of, statistics, write_files
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
 
-APPLICATION = "tailrace-log"  # of the transaction identifier that holds the log position
+APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the event log
 INPUT_BYTES = "tailrace-input-bytes"  # of those that hold what was received since the table was created
 INPUT_EVENTS = "tailrace-input-events"
 READER_VERSION = 1  # of the Delta protocol
@@ -65,11 +65,11 @@ class DatasetTable:
     """
 
     def __init__(self, storage: TableStorage) -> None:
-        """Read a table whose log is complete. Raise DeltaError where there is none."""
+        """Read a table whose Delta log is complete. Raise DeltaError where there is none."""
         self.storage = storage
-        self.set_aside: tuple[str, ...] = ()  # files of its log that could not be read when it was opened
+        self.set_aside: tuple[str, ...] = ()  # files of its Delta log that could not be read when it was opened
         self._delta = DeltaReader(storage.uri)
-        self._log = DeltaLog(storage)
+        self._delta_log = DeltaLog(storage)
         self._received = (-1, Received())  # as of a version
         self._checkpoint_at = _next_checkpoint(self.version)
         self.files: tuple[DataFile, ...] = tuple(_data_files(storage, self._delta))
@@ -109,19 +109,19 @@ class DatasetTable:
     def open(cls, storage: TableStorage) -> "DatasetTable":
         """Open a table. Raise DeltaError where there is none.
 
-        Its content is durable then, so that the log may release what its position covers. A newest version or
-        checkpoint that a power cut damaged is set aside: the rows of the version are in the log, and a checkpoint can
-        be missing.
+        Its content is durable then, so that the event log may release what its position covers. A newest version or
+        checkpoint that a power cut damaged is set aside: the rows of the version are in the event log, and a checkpoint
+        can be missing.
         """
         set_aside = recover(storage)
         try:
-            table = cls.checked(storage)
+            table = cls.open_read_only(storage)
         except Exception:
             moved = set_aside_checkpoints(storage)
             if not moved:
                 raise
             try:
-                table = cls.checked(storage)
+                table = cls.open_read_only(storage)
             except Exception:
                 for name, aside in moved:
                     storage.put_back(aside, name)
@@ -132,18 +132,18 @@ class DatasetTable:
         return table
 
     @classmethod
-    def checked(cls, storage: TableStorage) -> "DatasetTable":
-        """Read a table without changing it. Raise DatasetUnavailable where a version of its log cannot be read."""
+    def open_read_only(cls, storage: TableStorage) -> "DatasetTable":
+        """Open a table without changing it. Raise DatasetUnavailable where its Delta log cannot be read."""
         check(storage)
         return cls(storage)
 
     def exists(self) -> bool:
-        """Return whether the table's log still exists."""
+        """Return whether the table's Delta log still exists."""
         return self.storage.is_table()
 
     @property
     def position(self) -> int:
-        """The log position up to which the table has every batch of its dataset; 0 before the first commit."""
+        """The event log's position up to which the table has every batch of its dataset; 0 before the first commit."""
         return self._delta.transaction(APPLICATION) or 0
 
     @property
@@ -167,6 +167,8 @@ class DatasetTable:
 
     def commit(self, rows: pa.Table, view: FieldsView, position: int, received: Received = Received()) -> None:
         """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
+
+        Do nothing if the table has this position, or a later one, already.
 
         `received` counts what was received for these rows; the commit stores the new total with them. Everything is
         durable when this returns. When it raises, `refresh` and then `position` tell whether the commit was written; if
@@ -192,16 +194,18 @@ class DatasetTable:
             else:
                 raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         except BaseException:
-            if self._log.is_sure:
+            if self._delta_log.is_sure:
                 self.storage.remove_data_files(data_file.name for _, data_file in added)
             raise
         self._adopt_files((*self.files, *(data_file for _, data_file in added)))
 
-    def rewrite(self, gone: Sequence[DataFile], added: Sequence[NewFile], *, what: str, changes_data: bool) -> None:
-        """Replace files by new ones in one Delta commit, which leaves the log position as it is.
+    def rewrite(
+        self, old_files: Sequence[DataFile], added: Sequence[NewFile], *, operation_name: str, changes_data: bool
+    ) -> None:
+        """Replace files by new ones in one Delta commit, which leaves the position in the event log as it is.
 
-        The old files stay on disk. `changes_data` tells Delta whether the rows have changed; `what` names the operation
-        in the table's history. Everything is durable when this returns. When it raises, `refresh` tells whether the
+        The old files stay on disk. `changes_data` tells Delta whether the rows have changed; `operation_name` stands in
+        the table's history. Everything is durable when this returns. When it raises, `refresh` tells whether the
         commit was written.
         """
         now_ms = _now_ms()
@@ -216,19 +220,19 @@ class DatasetTable:
                     "size": file.bytes,
                 }
             }
-            for file in gone
+            for file in old_files
         ]
-        put = [{"add": {**action["add"], "dataChange": changes_data}} for action, _ in added]
+        added_actions = [{"add": {**action["add"], "dataChange": changes_data}} for action, _ in added]
         for _ in range(CONFLICTS):
             self.refresh()
-            if not {file.name for file in gone} <= {file.name for file in self.files}:
+            if not {file.name for file in old_files} <= {file.name for file in self.files}:
                 raise DeltaError("files to be replaced are no part of the table any more")
-            information = _commit_info("WRITE", {"mode": "Append"}, tailrace=what)
-            if self._append([information, *self._new_metadata([]), *put, *removed]):
+            information = _commit_info("WRITE", {"mode": "Append"}, tailrace=operation_name)
+            if self._append([information, *self._new_metadata([]), *added_actions, *removed]):
                 break
         else:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
-        replaced = {file.name for file in gone}
+        replaced = {file.name for file in old_files}
         others = [file for file in self.files if file.name not in replaced]
         self._adopt_files(tuple(sorted([*others, *(data_file for _, data_file in added)], key=_order)))
 
@@ -243,14 +247,17 @@ class DatasetTable:
 
     def refresh(self) -> None:
         """Read commits whose success was unknown; `files` and `position` are durable then."""
-        self._log.settle()
+        self._delta_log.settle()
         self._delta.update()
         if self.version != self._files_version:
             self.files = tuple(_data_files(self.storage, self._delta))
             self._files_version = self.version
 
     def _adopt_files(self, files: tuple[DataFile, ...]) -> None:
-        """Set the files after a version was written; they are read again only if another writer wrote too."""
+        """Set the files after a version was written; they are read again only if another writer wrote too.
+
+        Write a checkpoint where one is due.
+        """
         expected = self._files_version + 1
         self._delta.update()
         if self.version == expected:
@@ -274,7 +281,7 @@ class DatasetTable:
                 f"Tailrace writes {READER_VERSION} and {WRITER_VERSION}"
             )
         try:
-            self._log.append(self.version + 1, actions)
+            self._delta_log.append(self.version + 1, actions)
         except FileExistsError:
             return False
         return True

@@ -25,6 +25,7 @@ RESUME_FACTOR = 1.1  # times min_free_bytes must be free before a log that was f
 RETRY_AFTER_S = 1
 
 Done = Callable[[int | None, TailraceError | None], None]
+"""Called once for a batch: with its position once it is durable, else with the error; one of the two is None."""
 
 logger = logging.getLogger(__name__)
 
@@ -192,29 +193,29 @@ class LocalLog:
         while True:
             with self._state:
                 while not self._queue and not self._closing:
-                    refusing = self._disk_full or self._directory.is_broken or bool(self._undelivered)
-                    if not self._state.wait(DISK_CHECK_S if refusing else None) and refusing:
-                        break
+                    needs_retry = self._disk_full or self._directory.is_broken or bool(self._undelivered)
+                    if not self._state.wait(DISK_CHECK_S if needs_retry else None) and needs_retry:
+                        break  # with an empty group: the disk is checked, and batches are delivered again
                 if not self._queue and self._closing:
                     return
                 group, group_bytes = self._next_group()
             first_position = 0
-            error = self._refusal(group_bytes)
+            error = self._check_writable(group_bytes)
             if group and error is None:
                 try:
                     first_position = self._directory.append([queued.payload for queued in group])
                 except TailraceError as write_failed:
                     error = write_failed
             written = [] if error else [(first_position + index, queued.batch) for index, queued in enumerate(group)]
-            done_bytes = group_bytes
+            released_bytes = group_bytes
             if self._deliver(written):
-                done_bytes += self._undelivered_bytes
+                released_bytes += self._undelivered_bytes
                 self._undelivered_bytes = 0
             elif written:
-                done_bytes = 0
+                released_bytes = 0
                 self._undelivered_bytes += group_bytes
             with self._state:
-                self._queued_bytes -= done_bytes
+                self._queued_bytes -= released_bytes
             self._call_back(group, first_position, error)
 
     def _next_group(self) -> tuple[list[_QueuedBatch], int]:
@@ -228,8 +229,11 @@ class LocalLog:
             group_bytes += frame_bytes
         return group, group_bytes
 
-    def _refusal(self, group_bytes: int) -> TailraceError | None:
-        """Return why nothing can be written now, None where it can."""
+    def _check_writable(self, group_bytes: int) -> TailraceError | None:
+        """Return why nothing can be written now, else None.
+
+        Repair a broken directory before, and check the disk where that is due.
+        """
         if self._directory.is_broken:
             self._directory.repair()
             if self._directory.is_broken:
@@ -261,6 +265,8 @@ class LocalLog:
         """Deliver durable batches in order; where the subscriber fails, the same are delivered again before later ones.
 
         If they were skipped, the subscriber would take a later position to mean that it has all before it.
+
+        Return True once nothing is undelivered, False where the subscriber failed: they are kept for the next call.
         """
         due = [*self._undelivered, *written]
         if self._subscription is None or not due:
