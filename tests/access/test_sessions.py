@@ -180,16 +180,16 @@ def test_a_token_is_stale_once_it_was_used(sessions: Sessions) -> None:
 def test_only_the_last_token_with_the_same_body_is_a_repetition(sessions: Sessions) -> None:
     first = sessions.start(KEY, START_NS)
     live = live_of(sessions, first)
-    assert live.repeats(first, DIGEST) is None
+    assert live.last_use_if_retry(first, DIGEST) is None
     second = live.use(first, DIGEST, START_NS)
 
-    found = live.repeats(first, DIGEST)
+    found = live.last_use_if_retry(first, DIGEST)
     assert found is not None
-    assert found.following == second
-    assert live.repeats(first, b"other") is None
-    assert live.repeats(second, DIGEST) is None
+    assert found.next_token == second
+    assert live.last_use_if_retry(first, b"other") is None
+    assert live.last_use_if_retry(second, DIGEST) is None
     live.use(second, DIGEST, START_NS)
-    assert live.repeats(first, DIGEST) is None
+    assert live.last_use_if_retry(first, DIGEST) is None
 
 
 def test_a_session_goes_on_from_any_token_that_has_not_expired_after_a_restart(sessions: Sessions) -> None:

@@ -26,7 +26,7 @@ KEY_HEADER = b"x-toy-key"
 
 
 class ToyOptions(Struct, frozen=True):
-    """What an operator may choose."""
+    """The protocol's settings."""
 
     field: Annotated[str, Meta(min_length=1, description="Name of the field that has the line.")] = "line"
 

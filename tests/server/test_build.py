@@ -38,7 +38,14 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
         with listening(HOST, 0) as listener:
             url = f"http://{HOST}:{listener.getsockname()[1]}"
             server = build(
-                settings, stores, ReferenceData(), None, listener, stopping=stopping, metrics=metrics, descriptors=1024
+                settings,
+                stores,
+                ReferenceData(),
+                None,
+                listener,
+                stopping=stopping,
+                metrics=metrics,
+                max_open_files=1024,
             )
             assert server.url == url
             check = partial(health, stopping, server.service, stores, server.queries.engine)

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.access import bootstrap
 from tailrace.access.capabilities import Grant, OwnerOf, no_owner
-from tailrace.access.key_store import KeyStore, key_grant
+from tailrace.access.key_store import KeyStore
+from tailrace.access.key_store import key_grant as grant_of_row
 from tailrace.access.keys import KeyGrant, KeyKind
 from tailrace.access.organisations import OrganisationStore
 from tailrace.access.rbac import Rbac
@@ -50,9 +51,8 @@ class Access:
         self._database = database
         self._clock = clock
         self._credentials: dict[bytes, CachedCredential] = {}  # by hash
-        self._unknown: set[bytes] = (
-            set()
-        )  # hashes that match no credential: a client with a revoked one goes on sending
+        # Hashes that match no credential: a client with a revoked one goes on sending.
+        self._unknown: set[bytes] = set()
         self._keys_by_id: dict[str, KeyGrant] = {}
         self._organisation_ids: frozenset[str] | None = None
         self._owner_of: OwnerOf = no_owner
@@ -64,7 +64,10 @@ class Access:
         self.keys = KeyStore(database, self._invalidation, clock, kinds)
 
     def set_dataset_owners(self, owner_of: OwnerOf) -> None:
-        """Limit grants from now on to the datasets of their own organisation; call it before the first look-up."""
+        """Set the look-up of the organisation that owns a dataset, which limits grants to their own organisation's.
+
+        Call it before the first look-up: a cached grant keeps the look-up that it was made with.
+        """
         self._owner_of = owner_of
 
     def has_owner(self) -> bool:
@@ -78,9 +81,10 @@ class Access:
     def authenticate(self, secret: str, organisation: str = "") -> Grant:
         """Return the grant of a token; raise Unauthorized when it is unknown or has expired.
 
-        A personal token is valid in every organisation of its user: the grant is for the one named, else for the first
-        one joined. An API token belongs to one organisation, so the name is ignored. Raise Forbidden for another
-        organisation; but an unknown name means the only organisation of a user who has one.
+        A personal token is valid in every organisation of its user: the grant is for the organisation named, else for
+        the one that the user joined first. Raise Forbidden where the user is not in the organisation named; but where
+        there is no organisation of that name, and the user is in one only, the grant is for that one. An API token
+        belongs to one organisation, so the name is ignored.
         """
         credential = self._credential(secret, "token")
         grant = credential.grant
@@ -100,7 +104,7 @@ class Access:
         grant = self._credential(secret, "key").grant
         if not isinstance(grant, KeyGrant) or grant.protocol != protocol:
             raise Unauthorized(f"this is no {protocol} key")
-        return self._with_own_dataset(grant)
+        return self._require_own_dataset(grant)
 
     def key_grant(self, key_id: str) -> KeyGrant:
         """Return the current grant of a key, by its id; raise Unauthorized when it was revoked or has expired."""
@@ -112,7 +116,7 @@ class Access:
             )
         if self._clock() >= grant.expires_s:
             raise Unauthorized("the key has expired")
-        return self._with_own_dataset(grant)
+        return self._require_own_dataset(grant)
 
     def protocol_of(self, secret: str) -> str | None:
         """Return the protocol that a key is for, "" for a token; None for an unknown or expired one."""
@@ -149,7 +153,7 @@ class Access:
         key = connection.execute(select(keys).where(keys.c.hash == digest)).first()
         if key is None:
             return None
-        grant = key_grant(key, self._owner_of)
+        grant = grant_of_row(key, self._owner_of)
         return CachedCredential(key.hash, grant.expires_s, grant)
 
     def _cache_credential(self, digest: bytes, credential: CachedCredential | None) -> None:
@@ -166,7 +170,7 @@ class Access:
         row = connection.execute(select(keys).where(keys.c.id == key_id)).first()
         if row is None:
             raise Unauthorized("the key was revoked")
-        return key_grant(row, self._owner_of)
+        return grant_of_row(row, self._owner_of)
 
     def _cache_key(self, key_id: str, grant: KeyGrant) -> None:
         if len(self._keys_by_id) >= _MAX_CACHED:
@@ -180,7 +184,7 @@ class Access:
     def _cache_organisations(self, ids: frozenset[str]) -> None:
         self._organisation_ids = ids
 
-    def _with_own_dataset(self, grant: KeyGrant) -> KeyGrant:
+    def _require_own_dataset(self, grant: KeyGrant) -> KeyGrant:
         """Return the grant; raise Unauthorized where its one dataset has become another organisation's."""
         if self.keys.is_of_one_dataset(grant.protocol) and grant.is_foreign(grant.datasets[0]):
             raise Unauthorized("the dataset of the key is another organisation's")

@@ -79,7 +79,7 @@ class Use(Struct, frozen=True):
     nonce: bytes  # of its token
     digest: bytes  # of its body
     received_ns: int  # ns since the Unix epoch
-    following: SessionToken  # the token in its response
+    next_token: SessionToken  # the token in its response
 
 
 class Pace(Struct, frozen=True):
@@ -106,7 +106,7 @@ class LiveSession:
         self._level = pace.rate_bytes_per_s * pace.burst_s  # bytes left in the token bucket; negative after a burst
         self._level_s = clock()
 
-    def repeats(self, token: SessionToken, digest: bytes) -> Use | None:
+    def last_use_if_retry(self, token: SessionToken, digest: bytes) -> Use | None:
         """Return the last request if this is a retry of it: the same token, and a body of the same digest."""
         used = self.used
         return used if used is not None and used.nonce == token.nonce and used.digest == digest else None
@@ -118,9 +118,9 @@ class LiveSession:
     def use(self, token: SessionToken, digest: bytes, received_ns: int) -> SessionToken:
         """Mark a token as used, once its request was processed; return the next one."""
         self.sequence = max(self.sequence, token.sequence) + 1
-        following = replace(token, sequence=self.sequence, nonce=_nonce())
-        self.used = Use(token.nonce, digest, received_ns, following)
-        return following
+        next_token = replace(token, sequence=self.sequence, nonce=_nonce())
+        self.used = Use(token.nonce, digest, received_ns, next_token)
+        return next_token
 
     def check_pace(self, size: int) -> None:
         """Raise RateExceeded when the response to `size` more bytes would have to be delayed for too long.

@@ -75,7 +75,7 @@ REASON = b"x-tailrace-error"  # the documented bodies have no place for why
 
 
 class BaselimeOptions(Struct, frozen=True):
-    """What an operator may choose."""
+    """The protocol's settings."""
 
     partial: Annotated[
         Literal[202, 400],

@@ -43,7 +43,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class DatamixOptions(Struct, frozen=True):
-    """What an operator may choose."""
+    """The protocol's settings."""
 
     stale_token: Annotated[
         Literal["reject", "accept"],
@@ -59,7 +59,7 @@ class WrongDestination(Forbidden):
     code = "wrong_destination"
 
 
-class Started(Struct):
+class SessionResponse(Struct):
     """The answer to a new session."""
 
     system: str
@@ -82,7 +82,7 @@ class RejectedLog(Struct):
     message: str
 
 
-class Logged(Struct):
+class LogsResponse(Struct):
     """The answer to a request with logs."""
 
     session: str
@@ -119,7 +119,7 @@ async def create_session(request: Request, service: IngestService) -> Response:
     sessions = service.sessions
     sessions.forget_expired(request.received_ns)
     token = sessions.start(grant, request.received_ns)
-    answer = Started(*_split(grant.destination), token=sessions.sign(token), expires=token.expires_ms)
+    answer = SessionResponse(*_split(grant.destination), token=sessions.sign(token), expires=token.expires_ms)
     return Response(200, _ENCODER.encode(answer), headers=_NO_STORE)
 
 
@@ -150,12 +150,12 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             grant = service.access.key_grant(token.key_id)
         except Unauthorized as error:
             raise InvalidKey(f"the session has ended: {error.message}") from None
-        before = live.repeats(token, sent.digest)
-        if before is not None:
+        previous_use = live.last_use_if_retry(token, sent.digest)
+        if previous_use is not None:
             parsed = await service.offload(
-                partial(_to_batch, sent, before.received_ns, service.limits), WORST_CASE_FACTOR * sent.size
+                partial(_to_batch, sent, previous_use.received_ns, service.limits), WORST_CASE_FACTOR * sent.size
             )
-            following = before.following
+            next_token = previous_use.next_token
             delay_s = 0.0
         else:
             if live.is_stale(token) and request.options.stale_token == "reject":
@@ -168,13 +168,13 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
             dataset = await service.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
             await service.ingest(parsed, dataset, request.outcome, received_ns=request.received_ns, labels=labels)
-            following = live.use(token, sent.digest, request.received_ns)
+            next_token = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)
-    session = sessions.sign(following)
+    session = sessions.sign(next_token)
 
     def answer() -> bytes:
         rejected = [RejectedLog(str(rejection.index), rejection.reason) for rejection in parsed.rejections]
-        return _ENCODER.encode(Logged(session, *parts, processed=parsed.count, rejected=rejected))
+        return _ENCODER.encode(LogsResponse(session, *parts, processed=parsed.count, rejected=rejected))
 
     body = await service.offload(answer, REJECTION_WORK_BYTES * len(parsed.rejections))
     if delay_s > 0:
@@ -214,7 +214,7 @@ def render_error(error: TailraceError) -> Response:
 _FORM = "application/x-www-form-urlencoded"
 _DOC_SESSION = RouteDoc(
     about="Starts a session for the destination of a key.",
-    answers={200: Started},
+    answers={200: SessionResponse},
     bodies={"application/json": BodyDoc(SessionRequest, {"key": "KEY"}), _FORM: BodyDoc(SessionRequest, "key=KEY")},
     refusals=(400, 403, 408, 413, 415, 503),
     parameters=(ParameterDoc("key", "The key, where the body has none."),),
@@ -223,7 +223,7 @@ _DOC_SESSION = RouteDoc(
 _LOG = {"level": "info", "timestamp": 1767323045000, "message": "hello"}
 _DOC_LOGS = RouteDoc(
     about="Takes messages of a session; the answer has the session's next token.",
-    answers={200: Logged},
+    answers={200: LogsResponse},
     bodies={
         "application/json": BodyDoc(LogsBody, {"session": "TOKEN", "messages": [_LOG]}),
         _FORM: BodyDoc(

@@ -1,4 +1,4 @@
-"""The ASGI application: it answers the routes of the protocols itself, and all others by the API's application."""
+"""The ASGI application: answers the routes of the protocols, and passes other requests to the API's application."""
 
 import contextlib
 import logging
@@ -85,9 +85,9 @@ class ServerApplication:
         began_s = time.perf_counter()
         exchange, fault = self._begin(scope, receive, send)
         try:
-            part = await self._respond(exchange, fault)
-            if part:
-                self._metrics.observe(part, time.perf_counter() - began_s)
+            metric_label = await self._respond(exchange, fault)
+            if metric_label:
+                self._metrics.observe(metric_label, time.perf_counter() - began_s)
         except ClientGone:
             exchange.outcome.reason = CLIENT_GONE
             # Malformed chunks look like this too, and then the client is still there.
@@ -127,13 +127,13 @@ class ServerApplication:
             if method == "OPTIONS":
                 await self._send(exchange, self._origins.preflight(match.path, exchange.headers))
                 return ""
-            handler = _refusal(match, method)
+            handler = _unrouted_handler(match, method)
         if handler is None:
             exchange.outcome.protocol = API
             await self._call_api(exchange)
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
-        response = await _answer(handler(request, self._service), match, exchange.outcome)
+        response = await _call_handler(handler(request, self._service), match, exchange.outcome)
         if match.protocol.finish is not None:
             response = match.protocol.finish(request, self._service, response)
         if not exchange.body.complete and not exchange.waits_for_continue:
@@ -198,9 +198,10 @@ def _length(headers: Headers) -> int:
     return -1 if value is None else int(value)
 
 
-async def _answer(answer: Awaitable[Response], match: RouteMatch, outcome: RequestOutcome) -> Response:
+async def _call_handler(response: Awaitable[Response], match: RouteMatch, outcome: RequestOutcome) -> Response:
+    """Return what a handler answers; an error that it raises as the protocol renders it, noted in `outcome`."""
     try:
-        return await answer
+        return await response
     except TailraceError as error:
         outcome.refuse(error)
         refused = match.protocol.render_error(error)
@@ -238,7 +239,7 @@ async def _refuse(fault: TailraceError, request: Request, service: IngestService
     raise fault
 
 
-def _refusal(match: RouteMatch, method: str) -> Handler | None:
+def _unrouted_handler(match: RouteMatch, method: str) -> Handler | None:
     """Return the handler of a request that matches no route of its protocol; None where it is for the API."""
     if match.handlers:
         if method == "HEAD" and "GET" in match.handlers:

@@ -71,14 +71,15 @@ def build(
     *,
     stopping: asyncio.Event,
     metrics: Metrics,
-    descriptors: int,
+    max_open_files: int,
 ) -> Server:
     """Build a server on the running event loop.
 
-    `stopping` is set when the server is to stop; `descriptors` is the process's limit of open files.
+    `spawner` forks the processes that run queries; where it is None, queries run in the server's own process.
+    `stopping` is set when the server is to stop; `max_open_files` is the process's limit.
     """
     queries = _queries(settings, stores.data, reference_data, spawner)
-    service = _service(settings, stores, queries, metrics)
+    service = _ingest_service(settings, stores, queries, metrics)
     runner = Runner(
         stores.monitors,
         MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
@@ -86,7 +87,7 @@ def build(
         concurrency=settings.monitors.concurrency,
     )
     refusals = Refusals()
-    services = _services(
+    services = _api_services(
         stores,
         queries,
         service,
@@ -103,7 +104,7 @@ def build(
         request_log=settings.server.request_log,
     )
     url = url_of(settings.server.host, listener)
-    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(descriptors))
+    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(max_open_files))
     return Server(settings, stores, queries, service, runner, http, url)
 
 
@@ -121,7 +122,7 @@ def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spaw
     )
 
 
-def _service(settings: Settings, stores: Stores, queries: Queries, metrics: Metrics) -> LogIngestService:
+def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metrics: Metrics) -> LogIngestService:
     return LogIngestService(
         loop=asyncio.get_running_loop(),
         log=stores.log,
@@ -137,7 +138,7 @@ def _service(settings: Settings, stores: Stores, queries: Queries, metrics: Metr
     )
 
 
-def _services(
+def _api_services(
     stores: Stores,
     queries: Queries,
     service: LogIngestService,

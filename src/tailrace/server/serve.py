@@ -55,12 +55,19 @@ async def _serve(
     settings: Settings, reference_data: ReferenceData, data: Path, listener: socket.socket, spawner: Spawner | None
 ) -> None:
     stopping = asyncio.Event()
-    descriptors = raise_descriptor_limit()
+    max_open_files = raise_descriptor_limit()
     _handle_signals(stopping)
     metrics = Metrics()
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
-        settings, stores, reference_data, spawner, listener, stopping=stopping, metrics=metrics, descriptors=descriptors
+        settings,
+        stores,
+        reference_data,
+        spawner,
+        listener,
+        stopping=stopping,
+        metrics=metrics,
+        max_open_files=max_open_files,
     )
     write_address(data, server.url)
     serving = asyncio.create_task(server.http.serve())
