@@ -114,6 +114,18 @@ def test_after_a_restart(make_server: "MakeServer", end: str, options: tuple[str
     assert application.ids() == sorted(ids + more)
 
 
+def test_limits_of_queries_do_not_limit_which_ids_are_known_after_a_restart(make_server: "MakeServer") -> None:
+    running = make_server("--query-max-rows=5", "--query-max-bytes=1MiB").start()
+    application = Application(running)
+    ids = fresh(50)
+    accepts(application, calls(ids))
+    running.kill()
+    running.start()
+    accepts(application, calls(ids))
+
+    assert application.count() == 50
+
+
 def test_after_the_window_it_is_stored_again(make_server: "MakeServer") -> None:
     application = Application(make_server("--moesif-window-s=1").start())
     accepts(application, calls(["a"]))

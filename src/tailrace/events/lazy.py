@@ -12,14 +12,15 @@ from typing import Any
 def lazy_imports(package: str, file: str) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package that takes each name from where its `if TYPE_CHECKING:` imports it.
 
-    So the names are written once, where type checkers and readers look for them.
+    So the names are written once, where type checkers and readers look for them. The source of the package must be
+    there, and its imports give no other names (`as`).
     """
 
     @functools.cache
     def modules() -> dict[str, str]:
         return {
-            alias.asname or alias.name: node.module
-            for node in _body_for_types(ast.parse(Path(file).read_text()))
+            alias.name: node.module
+            for node in _body_for_types(ast.parse(Path(file).read_text(encoding="utf-8")))
             if isinstance(node, ast.ImportFrom) and node.module
             for alias in node.names
         }

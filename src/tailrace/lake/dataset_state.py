@@ -17,7 +17,7 @@ from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart
 from tailrace.lake.maintenance import TableMaintenance
 from tailrace.lake.shred import Shredder
-from tailrace.lake.snapshot import FieldsView
+from tailrace.lake.snapshot import FieldsView, Received
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
 
@@ -116,14 +116,13 @@ class DatasetState:
         self.shredding = taken
         return taken
 
-    def adopt_table(self) -> None:
-        """Take over the files of the table, and let go of the rows that are in them."""
-        position = self.table.position
+    def adopt_table(self, position: int, received: Received) -> None:
+        """Take over the table's files, position and totals, and let go of the rows that are in them."""
         parts = [*self.committing, *self.hot]
         stored = [part for part in parts if part.position <= position]
         self.committing, self.hot = [], parts[len(stored) :]
         self.files = self.table.files
-        self.received = self.table.received
+        self.received = received
         self.committed = max(self.committed, position)
         self.hot_bytes -= sum(part.raw_bytes for part in stored)
         self.uncommitted_events -= sum(part.rows.num_rows for part in stored)

@@ -75,7 +75,9 @@ class Datasets:
             }
             for directory, read in reads.items():
                 try:
-                    state.datasets[directory.name] = self.opened(read.result())
+                    stored = read.result()
+                    state.datasets[directory.name] = self.opened(stored)
+                    self.set_aside += len(stored.table.set_aside)
                 except Exception as error:
                     logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
                     state.unavailable[directory.name] = UnavailableDataset(
@@ -86,10 +88,7 @@ class Datasets:
         """Return the state of a dataset, which is not yet among the lake's."""
         settings = self._settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
-        dataset = DatasetState(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
-        with self._state.lock:
-            self.set_aside += len(stored.table.set_aside)
-        return dataset
+        return DatasetState(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
 
     def _maintenance_of(self, dataset: DatasetState) -> TableMaintenance:
         return TableMaintenance(

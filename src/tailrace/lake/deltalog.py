@@ -8,7 +8,6 @@ The other name goes last: where it is still there, that flush failed or never ca
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -242,8 +241,7 @@ def checkpoint(storage: TableStorage) -> None:
         storage.flush(DELTA_LOG)
         storage.replace_durably(LAST_CHECKPOINT, scratch.read(LAST_CHECKPOINT), mode=0o666)
     finally:
-        with suppress(OSError):
-            storage.remove_directory(beneath)
+        storage.remove_scratch(beneath)
     remove_old_versions(storage.uri)
 
 

@@ -89,7 +89,8 @@ class Replay:
                 # It has no later batches than those of the replay, as it accepts no events.
                 first, last = state.orphaned.get(name), state.accepted
             try:
-                dataset = self._datasets.opened(read_dataset(storage_of(state.root / name)))
+                stored = read_dataset(storage_of(state.root / name))
+                dataset = self._datasets.opened(stored)
                 if first is not None:
                     dataset.enqueue(each for each in read(first) if each[0] <= last and each[1].dataset == name)
             except Exception as error:
@@ -101,6 +102,7 @@ class Replay:
                 return
             with state.lock:
                 state.datasets[name] = dataset
+                self._datasets.set_aside += len(stored.table.set_aside)
                 state.backlog_bytes += dataset.waiting_bytes
                 del state.unavailable[name]
                 state.orphaned.pop(name, None)

@@ -37,8 +37,9 @@ class LakeState:
         """Return an open dataset. Raise DatasetNotFound, DatasetUnavailable."""
         dataset = self.datasets.get(name)
         if dataset is None:
-            if name in self.unavailable:
-                raise DatasetUnavailable(self.unavailable[name].message)
+            unavailable = self.unavailable.get(name)
+            if unavailable is not None:
+                raise DatasetUnavailable(unavailable.message)
             raise DatasetNotFound(f"dataset {name!r} not found")
         return dataset
 
@@ -81,8 +82,9 @@ class LakeState:
 
     def adopt_table(self, dataset: DatasetState) -> None:
         """Update a dataset to the files of its table; its commit lock is held."""
+        position, received = dataset.table.position, dataset.table.received  # files are read: not under the lock
         with self.lock:
-            dataset.adopt_table()
+            dataset.adopt_table(position, received)
             self.work.notify()
 
     def committed_position(self) -> int:

@@ -110,6 +110,10 @@ class TableStorage:
         """Create a directory and its parents, which need not survive a power cut."""
         (self._directory / name).mkdir(parents=True)
 
+    def remove_scratch(self, name: str) -> None:
+        """Remove as much of a directory and its content as can be."""
+        shutil.rmtree(self._directory / name, ignore_errors=True)
+
     def remove_directory(self, name: str) -> None:
         """Remove a directory and its content."""
         shutil.rmtree(self._directory / name)

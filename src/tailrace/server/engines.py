@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tailrace.config import ConfigError
+from tailrace.ingest.deduplicator import MAX_REMEMBERED
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.lake import table_root
 from tailrace.query import (
@@ -74,9 +75,12 @@ def warm_up(engine: Engine) -> None:
 
 def lookup_engine(settings: Settings, data: Path, reference_data: ReferenceData) -> DuckDB:
     """Return an engine for look-ups of the ingest service."""
-    limits = replace(
-        settings.query,
+    # How much a query of a person may read and answer does not bound them: an id left out would be stored again.
+    limits = QueryLimits(
+        timeout_s=settings.query.timeout_s,
         memory_bytes=min(LOOKUP_MEMORY_BYTES, settings.query.memory_bytes),
+        max_rows=MAX_REMEMBERED,
+        threads=settings.query.threads,
         concurrency=LOOKUP_THREADS,
     )
     return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)

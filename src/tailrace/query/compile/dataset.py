@@ -9,7 +9,7 @@ import sqlglot.expressions as exp
 
 from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
 from tailrace.query import sources
-from tailrace.query.compile.objects import _NO_MEMBERS, _keys_within, _nested, _unless_empty
+from tailrace.query.compile.objects import NO_MEMBERS, keys_within, nested, unless_empty
 from tailrace.query.compile.relation import (
     Emitter,
     Ids,
@@ -249,18 +249,18 @@ class Dataset(Relation):
             leaves = {}
             for path in inside:
                 keys = self._reader.columns_read(path)[0].keys
-                leaves[_keys_within(name, keys) or (path.removeprefix(prefix),)] = self._reader.expression(path, "json")
-            rest: exp.Expr = _NO_MEMBERS.copy()
+                leaves[keys_within(name, keys) or (path.removeprefix(prefix),)] = self._reader.expression(path, "json")
+            rest: exp.Expr = NO_MEMBERS.copy()
             if in_rest:
                 nesting = {
                     path: within
                     for path, keys in self.snapshot.fields.nesting.items()
-                    if path.startswith(prefix) and (within := _keys_within(name, keys))
+                    if path.startswith(prefix) and (within := keys_within(name, keys))
                 }
                 text = msgspec.json.encode(nesting).decode()
                 there = rest_object(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
                 rest = exp.Coalesce(this=cast(there.sql, "JSON"), expressions=[rest])
-            return _unless_empty(fn("json_merge_patch", rest, _nested(leaves)))
+            return unless_empty(fn("json_merge_patch", rest, nested(leaves)))
 
         return whole
 

@@ -11,14 +11,14 @@ from tailrace.query.values import (
     text_node,
 )
 
-_NO_MEMBERS = cast(text_node("{}"), "JSON")
+NO_MEMBERS = cast(text_node("{}"), "JSON")
 
 
-def _unless_empty(value: exp.Expr) -> exp.Expr:
-    return case((exp.Not(this=exp.Paren(this=value.eq(_NO_MEMBERS.copy()))), value))
+def unless_empty(value: exp.Expr) -> exp.Expr:
+    return case((exp.Not(this=exp.Paren(this=value.eq(NO_MEMBERS.copy()))), value))
 
 
-def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
+def nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
     """Return an object of values by their keys, less what is null."""
     within: dict[str, dict[tuple[str, ...], exp.Expr]] = {}
     for keys, value in leaves.items():
@@ -26,16 +26,16 @@ def _nested(leaves: Mapping[tuple[str, ...], exp.Expr]) -> exp.Expr:
     pairs: list[exp.Expr] = []
     for key, below in within.items():
         own = below.pop((), None)
-        values = [*([own] if own is not None else []), *([_unless_empty(_nested(below))] if below else [])]
+        values = [*([own] if own is not None else []), *([unless_empty(nested(below))] if below else [])]
         pairs += [
             text_node(key),
             values[0] if len(values) == 1 else exp.Coalesce(this=values[0], expressions=values[1:]),
         ]
     # A merge patch leaves out what is null.
-    return fn("json_merge_patch", _NO_MEMBERS.copy(), fn("json_object", *pairs))
+    return fn("json_merge_patch", NO_MEMBERS.copy(), fn("json_object", *pairs))
 
 
-def _keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
+def keys_within(name: str, keys: Sequence[str]) -> tuple[str, ...] | None:
     """Return the keys below the object of this name; None where keys with dots let no such object be."""
     for count in range(1, len(keys)):
         if ".".join(keys[:count]) == name:
