@@ -1,8 +1,8 @@
-"""JSON bodies parsed into events: arrays, single objects, NDJSON and concatenated objects, in bulk where they are good.
+"""Parsing of JSON bodies into events: arrays, single objects, NDJSON and concatenated objects.
 
-A good body is decoded once, natively, by a type that knows only the field with the time and the reserved names; that
-proves its syntax and yields the times. Only a body that this refuses (`malformed`), and lines that `prefilter` marks,
-are looked at one by one.
+A valid body is decoded once, in native code, each event to its head: a struct of only the time field, whose decoding
+fails at a reserved name. That checks the syntax and reads the times. Events are looked at one by one only where this
+decoding fails (`malformed`), and on the lines that `prefilter` marks.
 """
 
 import re
@@ -40,15 +40,17 @@ _SPACES = (b" ", b"\t", b"\r", b"\n", b"")
 def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> ParsedBatch:
     """Parse a decoded body into events.
 
-    A body that begins with `[` is one array, unless it is said to be `lines` and its first line is an array that
-    other lines follow; any other is objects with white space, or nothing, between them. An
-    object may span lines; where one is broken it costs its line, or itself where its extent can be told. Stray
-    closing braces or quote marks after the last object of a line hold no data and are passed over: published curl
-    examples have them. Events keep the bytes that they came with, but for the white space of events that span
-    lines, and for what the limits and the reserved names change (`sanitize`).
+    A body that begins with `[` is one array. Any other body is a sequence of objects, with or without white space
+    between them. With `lines` a body whose first line is a complete JSON value, and is followed by other lines, is a
+    sequence even if it begins with `[`.
 
-    Raise BadRequest for a malformed array, for a body that is one malformed event and nothing else, or a time
-    format that is none; TooLarge (`max_body_bytes`, `max_events`).
+    An object may span lines. Where one is malformed, its line is refused, or only the object where its end can be
+    found. Stray closing braces or quote marks after the last object of a line hold no data and are ignored: published
+    curl examples have them. Events keep their bytes, except for the white space of events that span lines, and for
+    what the limits and the reserved names change (`sanitize`).
+
+    Raise BadRequest for a malformed array, for a body that is only one malformed event, and for an invalid time
+    format; TooLarge past `max_body_bytes` or `max_events`.
     """
     check_rule(times)
     if len(body) > limits.max_body_bytes:
@@ -74,7 +76,7 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
 
 
 def _begins_with_line(text: bytes) -> bool:
-    """Whether the first line is JSON by itself, and not the whole text."""
+    """Return whether the first line is a JSON value by itself and other lines follow it."""
     end = text.find(b"\n", len(text) - len(text.lstrip(SPACE)))
     if end < 0 or not text[end:].strip(SPACE):
         return False
@@ -85,13 +87,13 @@ def _begins_with_line(text: bytes) -> bool:
     return True
 
 
-# Reading the field with the time, and meeting reserved names, in one native pass.
+# Heads: the time field of each event is read, and reserved names are found, in one native pass.
 
-_NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value is this: a reserved name fails the decoding
+_NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value fits this type, so that a reserved name fails the decoding
 
 
 class _TimeReader(Struct, frozen=True):
-    """Decoders of events of which only the field with the time is read."""
+    """Decoders of events to their heads, and what reads the times from these."""
 
     event: msgspec.json.Decoder[Any]
     array: msgspec.json.Decoder[list[Any]]
@@ -141,7 +143,7 @@ def _split_objects(text: bytes, limits: Limits, reader: _TimeReader) -> SplitBod
         raise too_many(limits.max_events)
     ndjson = text if text[-1:] == b"\n" else text + b"\n"
     ends = line_ends(ndjson) if count > 1 else None
-    if not _is_one_a_line(ndjson, count, ends):
+    if not _has_one_object_per_line(ndjson, count, ends):
         ends = None
         raws = RAW.decode_lines(text)
         ndjson = joined(raws)
@@ -150,8 +152,8 @@ def _split_objects(text: bytes, limits: Limits, reader: _TimeReader) -> SplitBod
     return SplitBody(ndjson, count, range(count), [], heads, ends)
 
 
-def _is_one_a_line(text: bytes, count: int, ends: Positions | None) -> bool:
-    """Whether each line of `text`, which is known to be `count` valid objects, is one of them; `ends` are its newlines.
+def _has_one_object_per_line(text: bytes, count: int, ends: Positions | None) -> bool:
+    """Return whether each line of `text`, which holds `count` valid objects, is one object; `ends` are its newlines.
 
     In valid JSON a newline stands between "}" and "{" only where one top-level object ends and the next begins. So
     when all do, each line holds whole objects, and as many lines as objects means one each.
@@ -181,12 +183,15 @@ def _split_array(text: bytes, limits: Limits, reader: _TimeReader) -> SplitBody:
 
 # Limits.
 
+# A body of at most this many bytes for each of `max_events` is decoded without its events being counted first: even
+# one of the smallest events becomes few enough Python objects.
 _UNCOUNTED_BYTES_PER_EVENT = 16
 
 
 def _within_limits(
     split: SplitBody, limits: Limits, reader: _TimeReader, times: TimeRule, received_ns: int
 ) -> SplitBody:
+    """Return the body with its events sanitized, and those past the limits rejected."""
     marked = prefilter(split.ndjson, limits, split.line_ends)
     if not marked:
         return split
@@ -246,6 +251,7 @@ def _time_of(event: bytes, reader: _TimeReader, rule: TimeRule, received_ns: int
 def _with_times(
     split: SplitBody, reader: _TimeReader, rule: TimeRule, received_ns: int
 ) -> tuple[SplitBody, NDArray[np.int64]]:
+    """Return the body with the events rejected whose time cannot be read, and the times of the others."""
     heads = reader.event.decode_lines(split.ndjson) if split.heads is None else split.heads
     times = read_times(reader.values(heads, split.ndjson), rule, received_ns)
     if not times.unreadable:

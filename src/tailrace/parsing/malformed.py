@@ -8,7 +8,7 @@ import msgspec
 
 from tailrace.events import BadRequest, Rejection
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.sanitize import ANY_STRING, Sanitized, number_fault, sanitize, skipping
+from tailrace.parsing.sanitize import ANY_STRING, Sanitized, number_fault, sanitize, skip_pattern
 from tailrace.parsing.split_body import (
     DECODE_ERRORS,
     RAW,
@@ -236,8 +236,8 @@ def split_array(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any])
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # What opens goes on over the name of a member, whose value opens again: one look at what is nested without end.
 _OPENING = rb'(?:[{\[][ \t\r\n]*+(?:"[^"\\{}\[\]\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?+)++'
-_INSIDE = re.compile(skipping(ANY_STRING, 2) + rb"(?:(%s|[}\]]++|\"))?" % _OPENING)
-_BETWEEN = re.compile(skipping(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
+_INSIDE = re.compile(skip_pattern(ANY_STRING, 2) + rb"(?:(%s|[}\]]++|\"))?" % _OPENING)
+_BETWEEN = re.compile(skip_pattern(ANY_STRING, 2, b",") + rb"(?:([{}\[\]\",]))?")
 
 
 def _elements(text: bytes) -> tuple[list[bytes], list[int]]:

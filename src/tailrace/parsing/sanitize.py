@@ -1,4 +1,4 @@
-"""One event, followed byte by byte: where it ends, which rules it breaks, and what it becomes by them."""
+"""Sanitizing of one event: find its end, replace what the limits forbid, rename reserved fields, or refuse it."""
 
 import re
 import sys
@@ -18,31 +18,36 @@ INVALID_DATA = b'"<invalid data>"'
 ANY_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"'
 
 
-def skipping(string: bytes, levels: int, apart: bytes = b"") -> bytes:
-    """Return a pattern of as much as can be passed over at once: strings of that pattern, what is no structure, and
-    objects and arrays of nothing but that, so many levels deep. `apart` are further bytes to stop at."""
+def skip_pattern(string: bytes, levels: int, stop_bytes: bytes = b"") -> bytes:
+    """Return a pattern that matches as much JSON as can be skipped at once.
+
+    It matches strings of the pattern `string`, everything that is no string and no bracket, and objects and arrays of
+    only these, nested up to `levels` deep. It stops at any other string or bracket, and outside of containers at each
+    of `stop_bytes`.
+    """
     plain = rb'[^"{}\[\]]++|%s' % string
     containers = b""
     for _ in range(levels):
         containers = rb"|\{(?:%s%s)*+\}|\[(?:%s%s)*+\]" % (plain, containers, plain, containers)
-    return rb'(?:[^"{}\[\]%s]++|%s%s)*+' % (apart, string, containers)
+    return rb'(?:[^"{}\[\]%s]++|%s%s)*+' % (stop_bytes, string, containers)
 
 
 class _TokenPatterns(Struct, frozen=True):
-    """Patterns of what is matched one by one: brackets, and the strings that a rule may be about."""
+    """Patterns that skip what no rule can be about, then match one token: a string, or a run of one bracket."""
 
-    wide: re.Pattern[bytes]  # passes over small containers too, which may be _SKIPPED_LEVELS deep
-    narrow: re.Pattern[bytes]
-    blind: re.Pattern[bytes]  # passes over all strings
+    wide: re.Pattern[bytes]  # skips harmless strings, and containers of them up to _SKIPPED_LEVELS deep
+    narrow: re.Pattern[bytes]  # skips harmless strings, but no containers: near `max_depth`
+    blind: re.Pattern[bytes]  # skips all strings: in a container that is replaced by null
 
 
 _SKIPPED_LEVELS = 2
-_MEMBER = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # the name of one whose value is next
+_MEMBER = rb'(?:"[^"\\{}\x00-\x1f]*+"[ \t\r\n]*+:[ \t\r\n]*+)?'  # a member's name, up to its value
 
 
 @lru_cache(maxsize=8)
 def _token_patterns(short_bytes: int) -> _TokenPatterns:
-    # Not those that start as the reserved names do, nor those whose text is not all there to be read.
+    """Return the patterns where no string of up to `short_bytes` is too long for a name or for a value."""
+    # A harmless string is short, is ASCII without `\u`, and does not begin with `_` as the reserved names do.
     plain = rb'[^"\\\x00-\x1f\x80-\xff]'
     string = rb'"(?!_)(?:%s{0,%d}+"' % (plain, short_bytes)
     run = (short_bytes - 12) // 7
@@ -51,9 +56,9 @@ def _token_patterns(short_bytes: int) -> _TokenPatterns:
     string += rb")"
     token = rb"(?:(%s)([ \t\r\n]*+:)?|(\{++|\[++|\}++|\]++|\"))?" % ANY_STRING
     return _TokenPatterns(
-        wide=re.compile(skipping(string, _SKIPPED_LEVELS) + token),
-        narrow=re.compile(skipping(string, 0) + token),
-        blind=re.compile(skipping(ANY_STRING, _SKIPPED_LEVELS) + token.replace(rb"\{++", rb"(?:\{%s)++" % _MEMBER)),
+        wide=re.compile(skip_pattern(string, _SKIPPED_LEVELS) + token),
+        narrow=re.compile(skip_pattern(string, 0) + token),
+        blind=re.compile(skip_pattern(ANY_STRING, _SKIPPED_LEVELS) + token.replace(rb"\{++", rb"(?:\{%s)++" % _MEMBER)),
     )
 
 
@@ -64,24 +69,26 @@ _CLOSER = {0x7B: b"}", 0x5B: b"]"}
 
 
 class Sanitized(Struct, frozen=True):
-    """What became of an event; `event` is None where it is refused or has no end."""
+    """What became of an event; `event` is None where it is refused or not closed."""
 
-    end: int  # of the event in the text; where it is not closed, as far as it was followed
+    end: int  # of the event in the text; where it is not closed, the place of the fault, or `until`
     event: bytes | None
-    closed: bool = True
+    closed: bool = True  # whether the end of the event was found
     reason: str = ""
     code: str = ""
-    tokens: int = 0  # that were matched one by one: what the work is in proportion to
+    tokens: int = 0  # that were matched one by one, to which the time that it took is proportional
 
 
 def sanitize(text: bytes, start: int, until: int, limits: Limits, *, max_tokens: int = sys.maxsize) -> Sanitized:
-    """Follow the object that begins at `start` to its end, no further than `until` and over no more than `max_tokens`
-    tokens that cannot be passed over in bulk.
+    """Return the object that begins at `start` as the rules change it.
 
-    A value that is too long or is not UTF-8 is replaced by a mark, a container below `max_depth` by null, a reserved
+    A string that is too long or is not UTF-8 is replaced by a mark, a container below `max_depth` by null, a reserved
     top-level name by its `_user_` name (with `_` after it as long as the event has that name already). A name that is
-    too long or not UTF-8 refuses the event. All else stays byte for byte, in order; whether it is JSON is not
-    asked here.
+    too long or not UTF-8 refuses the event. All else stays byte for byte, in order; whether it is valid JSON is not
+    checked here.
+
+    The object is not `closed` where its end does not come before `until` or within `max_tokens` tokens (strings and
+    brackets that cannot be skipped in bulk), where a string in it has no end, or where a closing bracket does not fit.
     """
     patterns = _token_patterns(min(limits.max_name_bytes, limits.max_string_bytes))
     closers = bytearray(b"}")
@@ -92,7 +99,7 @@ def sanitize(text: bytes, start: int, until: int, limits: Limits, *, max_tokens:
         skipped = len(closers) + _SKIPPED_LEVELS <= limits.max_depth
         pattern = patterns.blind if deep_at >= 0 else patterns.wide if skipped else patterns.narrow
         token = pattern.match(text, at, until)
-        assert token is not None  # the pattern matches nothing, too
+        assert token is not None  # the pattern matches the empty text, too
         at = token.end()
         kind = token.lastindex
         if kind is None:
@@ -125,14 +132,14 @@ def sanitize(text: bytes, start: int, until: int, limits: Limits, *, max_tokens:
 
 
 class _Edits:
-    """What the rules change in an event while it is followed, and why they refuse it."""
+    """The changes that the rules make to an event, collected while it is followed; or why they refuse it."""
 
     __slots__ = ("_edits", "_limits", "_names", "_refusal")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._edits: list[tuple[int, int, bytes]] = []
-        self._names: list[tuple[int, int, str]] = []  # at the top level
+        self._names: list[tuple[int, int, str]] = []  # of the top level, with their places
         self._refusal: tuple[str, str] | None = None
 
     def replace(self, start: int, end: int, replacement: bytes) -> None:
@@ -152,7 +159,7 @@ class _Edits:
             self._names.append((*token.span(_STRING), name))
 
     def sanitized(self, text: bytes, start: int, end: int, tokens: int) -> Sanitized:
-        """Return what the event that ends at `end` has become."""
+        """Return the event from `start` to `end` with the changes made, or its refusal."""
         if self._refusal is not None:
             reason, code = self._refusal
             return Sanitized(end, None, reason=reason, code=code, tokens=tokens)
@@ -174,6 +181,7 @@ def _edited(text: bytes, start: int, end: int, edits: list[tuple[int, int, bytes
 
 
 def _renamed(names: list[tuple[int, int, str]]) -> list[tuple[int, int, bytes]]:
+    """Return the edits that rename the reserved ones of an event's names."""
     reserved = {name for _, _, name in names} & set(RESERVED)
     if not reserved:
         return []
@@ -188,8 +196,9 @@ def _renamed(names: list[tuple[int, int, str]]) -> list[tuple[int, int, bytes]]:
 
 
 def _decoded(string: bytes) -> str | None:
-    """Return the text of a JSON string; None where that is not Unicode. A bad escape is left for the decoder to
-    refuse.
+    """Return the text of a JSON string; None where that is not Unicode, "" where an escape in it is no JSON.
+
+    The latter is refused later, when the event is decoded.
     """
     try:
         if b"\\" not in string:
@@ -210,6 +219,7 @@ def _decoded(string: bytes) -> str | None:
 
 
 def _sanitize_value(string: bytes, limits: Limits) -> bytes | None:
+    """Return what replaces a JSON string; None where it stays."""
     if string.isascii() and b"\\u" not in string and len(string) - 2 <= limits.max_string_bytes:
         return None
     text = _decoded(string)
@@ -221,6 +231,7 @@ def _sanitize_value(string: bytes, limits: Limits) -> bytes | None:
 
 
 def _read_name(string: bytes, limits: Limits) -> tuple[str, str, str]:
+    """Return a name, and the reason and the code of its refusal, both empty where it is allowed."""
     name = _decoded(string)
     if name is None:
         return "", f"a field name is not valid UTF-8: {string[:60].decode('utf-8', 'replace')}", "invalid_name"
@@ -232,9 +243,7 @@ def _read_name(string: bytes, limits: Limits) -> tuple[str, str, str]:
 
 
 def number_fault(text: bytes, error: BaseException) -> str | None:
-    """Return what to say of a NaN or an infinity where msgspec found a fault in a text; None where it is another
-    fault.
-    """
+    """Return the message for a NaN or an infinity at the place of msgspec's error; None for any other error."""
     position = _BYTE.search(str(error))
     number = _NO_NUMBER.match(text, max(int(position[1]) - 1, 0)) if position is not None else None
     if number is None:
