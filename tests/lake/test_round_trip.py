@@ -18,7 +18,7 @@ from tailrace.events import Batch
 from tailrace.lake import FieldsView, Lake, LakeSettings, Snapshot
 from tailrace.lake.fields import Fields
 from tailrace.lake.leaves import leaves
-from tailrace.lake.shred import Shredder, labelled
+from tailrace.lake.shred import Shredder, ndjson_with_labels
 
 
 def flat_rows(table: pa.Table, view: FieldsView) -> list[Flat]:
@@ -178,7 +178,7 @@ def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_s
 def test_labels_are_spliced_into_odd_lines_too() -> None:
     lines = b'{}\n { "a":1}\n{ }\n{"b":{}}\n'
 
-    result = labelled(Batch("d", lines, batch([{}] * 4).times, 4, 1, {"l": {"m": 1}}))
+    result = ndjson_with_labels(Batch("d", lines, batch([{}] * 4).times, 4, 1, {"l": {"m": 1}}))
 
     assert [json.loads(line) for line in result.splitlines()] == [
         {"l.m": 1},

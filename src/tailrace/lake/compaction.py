@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from tailrace.lake.settings import MaintenanceSettings
-from tailrace.lake.snapshot import DataFile
+from tailrace.lake.snapshot import MS_PER_DAY, DataFile
 
 MAX_MERGED_FILES = 256  # into one
 MAX_MERGED_ROWS = 16_000_000  # 24 bytes of memory each while they are sorted
 SMALLEST_TIER_BYTES = 64 * 1024
 TIER_FACTOR = 8
 QUIET_MS = 3_600_000  # a day is closed this long after its end, and after the last write to it
-MS_PER_DAY = 86_400_000
 
 
 def next_merge(

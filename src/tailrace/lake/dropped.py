@@ -13,9 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 class DroppedDatasets:
-    """The datasets that were dropped. Without what is stored, their batches in the log were waited for after a crash.
+    """The datasets that were dropped, stored in a file.
 
-    That is stored by the thread that drops or commits, never by the log's.
+    Without the file, their batches in the log would be waited for after a crash. It is written by the thread that drops
+    or commits, never by the log's.
     """
 
     def __init__(self, state: LakeState) -> None:

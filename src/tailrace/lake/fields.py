@@ -15,11 +15,11 @@ REST = "_rest"
 DAY = "_day"
 SYSTEM_COLUMNS = (TIME, SYSTEM_TIME, REST, DAY)
 
-MAX_COLUMN_PATH_BYTES = 200  # and some more for the name of a sibling
+MAX_COLUMN_PATH_BYTES = 200  # without the `#type` of a further column of the path
 MAX_COLUMN_DEPTH = 16
 MAX_REST_PATHS = 10_000
 MAX_NULL_PATHS = 1_000
-RECENT_EVENTS = 50_000  # past this many the counts that density is judged by are halved
+RECENT_EVENTS = 50_000  # past this many, the counts that are compared with `density` are halved
 SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parquet column without column mapping
 
 
@@ -33,10 +33,10 @@ class StoredFields(Struct):
 
 
 class Fields:
-    """The registry itself. It only ever grows. One thread (the shredding one) writes it.
+    """The registry itself, which only ever grows. Only the shredding thread writes it.
 
-    A path earns a column once the share of recent events that have it reaches `density`, while there are fewer than
-    `max_columns`; the first type of a path owns the plain name, another gets `path#type` beside it.
+    A path gets a column once the share of recent events that have it reaches `density`, while there are fewer than
+    `max_columns`; the first type of a path gets the plain name, another gets `path#type` beside it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Fields:
 
     @property
     def recent_events(self) -> int:
-        """The number of events that density is a share of."""
+        """The number of recent events, of which `density` is a share."""
         return self._recent
 
     def view(self) -> FieldsView:
@@ -100,13 +100,13 @@ class Fields:
             if len(self.null_paths) >= MAX_NULL_PATHS:
                 return
             # A null at the path of a column that is nested otherwise hides that column's value: not for the fast path.
-            own = self._keys_of.get(".".join(keys), keys)
-            if keys not in self.null_paths and own == keys and fits_fast_path(keys):
+            column_keys = self._keys_of.get(".".join(keys), keys)
+            if keys not in self.null_paths and column_keys == keys and fits_fast_path(keys):
                 self.null_paths.add(keys)
                 self.version += 1
 
     def count_events(self, events: int) -> None:
-        """Add to the number of recent events that density is a share of."""
+        """Add to the number of recent events, of which `density` is a share; past `RECENT_EVENTS` halve all counts."""
         self._recent += events
         if self._recent > RECENT_EVENTS:
             self._recent //= 2
@@ -127,48 +127,53 @@ class Fields:
         """
         total = self._recent + events
         scale = events / sample if sample else 0.0
-        # Earlier counts count by themselves too: a sample may miss fields of every second event. Of two fields of the
-        # same frequency, the one that came first gets its column first.
-        keys_met = dict.fromkeys((*self._seen, *sampled))
-        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in keys_met})
+        # Fields that were counted earlier are candidates too: a sample may miss those of every second event. Of two
+        # fields of the same frequency, the one that came first gets its column first.
+        candidates = dict.fromkeys((*self._seen, *sampled))
+        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in candidates})
         added = []
         for (keys, value_type), n in shares.most_common():
             if n < max(1.0, self.density * total):
                 break
-            column = self._earn(keys, value_type)
+            column = self._add_column_for(keys, value_type)
             if column is not None:
                 added.append(column)
                 self._seen.pop((keys, value_type), None)
         return added
 
-    def _earn(self, keys: tuple[str, ...], value_type: str) -> PhysicalColumn | None:
+    def _add_column_for(self, keys: tuple[str, ...], value_type: str) -> PhysicalColumn | None:
+        """Add a column for values of a type at a path and return it; None where there can be none, or is one."""
         path = ".".join(keys)
         if value_type not in get_args(ValueType) or (path, value_type) in self._by_path_type:
             return None
         if len(self.columns) >= self.max_columns:
             return None
-        own = self._keys_of.get(path)
-        if own is None and not self._can_own(path, keys):
+        column_keys = self._keys_of.get(path)
+        if column_keys is None and not self._reserve_path(path, keys):
             return None
-        column = PhysicalColumn(self._free_name(path, value_type), path, own or keys, cast(ValueType, value_type))
+        name = self._free_name(path, value_type)
+        column = PhysicalColumn(name, path, column_keys or keys, cast(ValueType, value_type))
         self._add(column)
         if value_type == "float" and (path, "integer") not in self._by_path_type:
             # Clients write 3.0 as 3, so a float in one event may be an integer in the next.
             self._add(PhysicalColumn(self._free_name(path, "integer"), path, column.keys, "integer"))
         return column
 
-    def _can_own(self, path: str, keys: tuple[str, ...]) -> bool:
-        """Return whether a path without columns can have one of its own name."""
+    def _reserve_path(self, path: str, keys: tuple[str, ...]) -> bool:
+        """Reserve the keys of a path without columns if a column can have its name; return whether one can."""
         return can_name_column(path, keys) and path.casefold() not in self._folded_names and self._reserve_keys(keys)
 
     def _free_name(self, path: str, value_type: str) -> str:
         name = f"{path}#{value_type}" if path in self._keys_of else path
         while name.casefold() in self._folded_names:
-            name += "#"  # a field has the name that the sibling would have
+            name += "#"  # a field already has this name
         return name
 
     def _reserve_keys(self, keys: tuple[str, ...]) -> bool:
-        """Return whether DuckDB can have these keys with the present ones: no two may differ only in case."""
+        """Reserve these keys if DuckDB can have them beside those reserved before; return whether it can.
+
+        No two keys of one object may differ only in case.
+        """
         steps = [((*keys[:depth],), key) for depth, key in enumerate(keys)]
         for parent, key in steps:
             if not key or self._folded_keys.get((parent, key.casefold()), key) != key:

@@ -363,7 +363,7 @@ class Lake:
 
     @property
     def shred_failures(self) -> int:
-        """The number of batches whose events were stored whole in `_rest`."""
+        """The number of shreddings that failed, whose events were stored whole in `_rest`."""
         return self._shredding.failures
 
     @property

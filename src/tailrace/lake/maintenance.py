@@ -20,14 +20,13 @@ from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.parquet import NewFile
 from tailrace.lake.rewrite import Pace, merged, times_us
 from tailrace.lake.settings import MaintenanceSettings
-from tailrace.lake.snapshot import US_PER_DAY, DataFile, RowNumbers
+from tailrace.lake.snapshot import MS_PER_DAY, US_PER_DAY, DataFile, RowNumbers
 from tailrace.lake.table import DatasetTable
 
 logger = logging.getLogger(__name__)
 
-VERIFY_AGAIN_MS = 86_400_000  # between two verifications of a file
-COMPACT_AGAIN_MS = 600_000  # for an unchanged table in which there was nothing to merge
-MS_PER_DAY = 86_400_000
+VERIFY_INTERVAL_MS = MS_PER_DAY  # between two verifications of a file
+COMPACT_RETRY_MS = 600_000  # for an unchanged table in which there was nothing to merge
 US_PER_MS = 1_000
 
 FOUND_BEFORE = "it was found damaged before a restart"
@@ -51,8 +50,8 @@ class MaintenanceStopped(Exception):
 class TableMaintenance:
     """The maintenance of one table. Thread-safe.
 
-    A file that is taken out of the table stays on disk for `keep_removed_s`: queries under way read it, and so may
-    other engines that opened the table before. When it was taken out is kept beside the table, over a restart too.
+    A file that is removed from the table stays on disk for `keep_removed_s`: running queries read it, and so may
+    other engines that opened the table before. The time of its removal is stored beside the table, for restarts.
     """
 
     def __init__(
@@ -71,13 +70,13 @@ class TableMaintenance:
         self._commit_lock = commit_lock
         self._publish = publish
         self._sweep_due_ms = 0
-        self._is_sure = True  # of the files of the table
+        self._is_commit_settled = True  # False while it is not known whether the last commit was written
         self._compacted: tuple[DataFile, ...] | None = None
-        self._compact_again_ms = 0
+        self._compact_due_ms = 0
         self._to_verify: list[DataFile] = []
         damaged = sidecar.load_damaged(table.storage)
         self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
-        self._verifying_since_ms = -VERIFY_AGAIN_MS
+        self._verifying_since_ms = -VERIFY_INTERVAL_MS
 
     # In the background
 
@@ -110,15 +109,15 @@ class TableMaintenance:
         return rows
 
     def compact(self, pace: Pace, now_ms: int, *, whole: bool = False) -> None:
-        """Merge small files until there is nothing to merge, as `next_merge` says."""
-        if self._compacted is self.table.files and now_ms < self._compact_again_ms and not whole:
+        """Merge small files until `next_merge` returns none; with `whole` each day into as few files as can be."""
+        if self._compacted is self.table.files and now_ms < self._compact_due_ms and not whole:
             return
         while True:
             with self._working():
                 sound = [file for file in self.table.files if file.name not in self.damaged]
                 files = next_merge(sound, self._settings, now_ms, whole=whole)
                 if not files:
-                    self._compacted, self._compact_again_ms = self.table.files, now_ms + COMPACT_AGAIN_MS
+                    self._compacted, self._compact_due_ms = self.table.files, now_ms + COMPACT_RETRY_MS
                     return
                 if [file for file in files if not self._is_sound(file)]:
                     continue
@@ -133,12 +132,14 @@ class TableMaintenance:
             )
 
     def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
-        """Delete the files that have not been part of the table for `keep_removed_s`; return their number.
+        """Delete data files that the table has not referenced for `keep_removed_s`; return the number deleted.
 
-        With `at_once` all that is no part of it: space is worth more than a query that began before and still reads it.
+        With `at_once` delete every unreferenced file now, even if a query that began earlier still reads it: for when
+        the disk is full.
 
-        What an interrupted commit or compaction left behind counts from when it is first met. Nothing of that goes
-        while a version of the table is set aside: it may be what that version put into the table.
+        A file without a recorded removal, as an interrupted commit or compaction leaves it, is kept for as long from
+        the first sweep that finds it. While an unreadable version of the table is set aside, such files are not
+        deleted at all: that version may have added them.
         """
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
         with self._working():
@@ -146,21 +147,21 @@ class TableMaintenance:
                 self.table.refresh()  # before files go that an older version of the table has
                 self._publish()
                 live = {file.name for file in self.table.files}
-                found = [name for name in self.table.storage.data_file_names() if name not in live]
-            known = sidecar.load_removed(self.table.storage)
-            spares_unknown = has_version_set_aside(self.table.storage)
+                unreferenced = [name for name in self.table.storage.data_file_names() if name not in live]
+            recorded = sidecar.load_removed(self.table.storage)
+            keeps_unrecorded = has_version_set_aside(self.table.storage)
             removed: dict[str, int] = {}
             due: list[str] = []
-            for name in found:
-                if spares_unknown and name not in known:
+            for name in unreferenced:
+                if keeps_unrecorded and name not in recorded:
                     continue
-                since_ms = min(known.get(name, now_ms), now_ms)
+                since_ms = min(recorded.get(name, now_ms), now_ms)
                 if now_ms - since_ms >= keep_ms:
                     due.append(name)
                 else:
                     removed[name] = since_ms
             self.table.storage.remove_data_files(due)
-            if removed != known:
+            if removed != recorded:
                 sidecar.store_removed(self.table.storage, removed)
             if due:
                 with self._commit_lock:
@@ -172,13 +173,12 @@ class TableMaintenance:
     # Damage
 
     def verify(self, max_bytes: int, pace: Pace, now_ms: int) -> int:
-        """Verify the files whose turn it is; return the number of bytes read.
+        """Verify the hashes of the files that are due, until more than `max_bytes` were read; return the bytes read.
 
-        Ends once more than `max_bytes` were. Each has its turn once in `VERIFY_AGAIN_MS`, a damaged one with each call.
-        Those that are damaged are in `damaged` then, with the reason, for as long as they are part of the table and are
-        not put back as they were.
+        Each file is due once in `VERIFY_INTERVAL_MS`, and a damaged one at every call. Damaged files are entered in
+        `damaged` with the reason. They stay there until they are restored, or are no longer part of the table.
         """
-        if not self._to_verify and now_ms - self._verifying_since_ms >= VERIFY_AGAIN_MS:
+        if not self._to_verify and now_ms - self._verifying_since_ms >= VERIFY_INTERVAL_MS:
             self._verifying_since_ms = now_ms
             self._to_verify = [file for file in self.table.files if is_hashed(file.name)]
         files = [file for file in self.table.files if file.name in self.damaged]
@@ -187,21 +187,21 @@ class TableMaintenance:
             file = files.pop() if files else self._to_verify.pop()
             with self.lock:
                 # With the lock, so that it is not removed meanwhile.
-                if file.name in {each.name for each in self.table.files}:
+                if file.name in {current.name for current in self.table.files}:
                     self._is_sound(file, of_disk=True)
                     read += file.bytes
             pace(0)
         return read
 
     def _is_sound(self, file: DataFile, *, of_disk: bool = False) -> bool:
-        """Return whether a file is undamaged; the lock is held."""
+        """Verify a file and note the result in `damaged`; return whether it is undamaged. The lock is held."""
         reason = self.table.storage.damage(file, of_disk=of_disk)
         self._counters.add(files_verified=1)
-        known = self.damaged.get(file.name)
-        if reason and reason != known:
+        known_reason = self.damaged.get(file.name)
+        if reason and reason != known_reason:
             logger.error("%s is damaged: %s; queries of it are refused", file.location, reason)
             self._note_damage({**self.damaged, file.name: reason})
-        elif known and not reason:
+        elif known_reason and not reason:
             logger.warning("%s is whole again", file.location)
             self._note_damage({name: why for name, why in self.damaged.items() if name != file.name})
         return not reason
@@ -209,7 +209,7 @@ class TableMaintenance:
     def _note_damage(self, damaged: dict[str, str]) -> None:
         live = {file.name for file in self.table.files}
         self.damaged = {name: why for name, why in damaged.items() if name in live}
-        now_ms = time.time_ns() // US_PER_MS // 1_000
+        now_ms = time.time_ns() // 1_000_000
         names = dict.fromkeys(self.damaged, now_ms)
         try:
             sidecar.store_damaged(self.table.storage, names)
@@ -221,14 +221,14 @@ class TableMaintenance:
     def trim(self, older_than_us: int, pace: Pace) -> int:
         """Delete the events that are older; return their number."""
 
-        def older(file: DataFile) -> RowNumbers | None:
+        def older_rows(file: DataFile) -> RowNumbers | None:
             if file.max_time_us < older_than_us:
                 return None
             if file.min_time_us >= older_than_us:
                 return np.empty(0, np.int64)
             return np.flatnonzero(times_us(self.table.storage, file.name) < older_than_us)
 
-        return self._delete(older, "trim", pace).rows_deleted
+        return self._delete(older_rows, "trim", pace).rows_deleted
 
     def delete(self, matching: Callable[[DataFile], RowNumbers], pace: Pace, *, dry_run: bool = False) -> Deletion:
         """Delete the rows that `matching` returns for each file, all in one commit."""
@@ -287,13 +287,13 @@ class TableMaintenance:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Lock the files of the table, and make sure of their state; new events are still committed."""
+        """Lock the files of the table, and read them anew if the last commit failed; new events are still committed."""
         with self.lock:
-            if not self._is_sure:
+            if not self._is_commit_settled:
                 with self._commit_lock:
                     self.table.refresh()
                     self._publish()
-                self._is_sure = True
+                self._is_commit_settled = True
             yield
 
     def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
@@ -303,11 +303,11 @@ class TableMaintenance:
         sidecar.store_removed(self.table.storage, removed)
         with self._commit_lock:
             # If it fails, the new files stay: the commit may have been written.
-            self._is_sure = False
+            self._is_commit_settled = False
             self._sweep_due_ms = 0
             self.table.rewrite(gone, new, operation_name=what, changes_data=changes_data)
             self._publish()
-            self._is_sure = True
+            self._is_commit_settled = True
         if self.damaged:
             self._note_damage(self.damaged)
         self._sweep_due_ms = min(removed.values()) + int(self._settings.keep_removed_s * 1000)

@@ -33,8 +33,9 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
 ROWS_PER_SLICE = 8_192  # of the Arrow table that DuckDB reads, which its threads divide among them
-SAMPLE_EVENTS = 500
-LEARN_SHARE = 10  # the registry learns after a tenth more events, but at the latest after SAMPLE_EVENTS
+SAMPLE_EVENTS = 500  # about as many of the events at hand are parsed one by one to learn their fields
+# The registry learns again once new events are 1/LEARN_SHARE of the recent ones, at the latest after SAMPLE_EVENTS.
+LEARN_SHARE = 10
 GROUP_LINES = 64  # decoded together in the search for lines that do not fit
 MIN_FITTING_SHARE = 0.5  # least share of lines that must fit the schema to be shredded apart from the others
 
@@ -57,7 +58,7 @@ class Shredder:
         Columns: `_time` and `_sysTime` (UTC microseconds), the registry's columns that have a value here, and `_rest`
         (JSON text or null) where any event has one.
         """
-        events = b"".join(labelled(batch) for batch in batches)
+        events = b"".join(ndjson_with_labels(batch) for batch in batches)
         times = np.concatenate([batch.times for batch in batches])
         counts = [batch.count for batch in batches]
         received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
@@ -88,13 +89,13 @@ class Shredder:
     def _learn(self, lines: list[bytes]) -> bool:
         """Add columns for fields that are dense in a sample of the lines; return whether the registry changed.
 
-        Not for every small batch of a large dataset: only after as many events as it takes to change what is dense.
+        Do nothing for a small batch of a large dataset: few events cannot change which fields are dense.
         """
         self._unlearned += len(lines)
         if self._unlearned < min(SAMPLE_EVENTS, self._fields.recent_events // LEARN_SHARE):
             return False
         self._unlearned = 0
-        # An odd step, so that the sample has both of two kinds of events that alternate.
+        # An odd step, so that of two kinds of events that alternate the sample has both.
         step = max(1, len(lines) // SAMPLE_EVENTS) | 1
         sample = lines[::step]
         leaf_counts: Counter[tuple[tuple[str, ...], str]] = Counter()
@@ -125,15 +126,15 @@ class Shredder:
         schema = self._current_schema()
         fitting, fitting_at = _decode_fitting(schema.open_decoder, lines, with_empty)
         rests, unfit = self._rests([lines[index] for index in fitting_at]) if fitting else ([], set())
-        kept_rows = [row for row in range(len(fitting)) if row not in unfit]
-        fast_at = [fitting_at[row] for row in kept_rows]
+        fast_rows = [row for row in range(len(fitting)) if row not in unfit]
+        fast_at = [fitting_at[row] for row in fast_rows]
         exact_at = sorted(set(range(len(lines))).difference(fast_at))
         exact = self._exact([lines[index] for index in exact_at])
-        if not kept_rows:
+        if not fast_rows:
             return exact
-        fast = self._fast(schema, _encode.encode_lines([fitting[row] for row in kept_rows]), len(kept_rows))
-        if any(rests[row] for row in kept_rows):
-            fast[REST] = pa.array([rests[row] for row in kept_rows], pa.string())
+        fast = self._fast(schema, _encode.encode_lines([fitting[row] for row in fast_rows]), len(fast_rows))
+        if any(rests[row] for row in fast_rows):
+            fast[REST] = pa.array([rests[row] for row in fast_rows], pa.string())
         return _interleave(fast, fast_at, exact, exact_at)
 
     def _rests(self, lines: list[bytes]) -> tuple[list[str | None], set[int]]:
@@ -143,14 +144,14 @@ class Shredder:
         """
         fields = self._fields
         with self._events(b"\n".join(lines) + b"\n"):
-            left = self._connection.sql(self._current_schema().rest_sql).to_arrow_table()["rest"].to_pylist()
-        nothing = {"{}"}
+            rest_texts = self._connection.sql(self._current_schema().rest_sql).to_arrow_table()["rest"].to_pylist()
+        texts_without_values = {"{}"}
         rests: list[str | None] = []
         unfit = self._current_schema().may_duplicate_objects(lines)
         in_rest: Counter[tuple[tuple[str, ...], str]] = Counter()
         nulls: dict[tuple[str, ...], None] = {}  # an ordered set
-        for row, text in enumerate(left):
-            if text in nothing or row in unfit:
+        for row, text in enumerate(rest_texts):
+            if text in texts_without_values or row in unfit:
                 rests.append(None)
                 continue
             # An empty object had only members with columns: lines with an empty object are not among these.
@@ -160,11 +161,11 @@ class Shredder:
                 rests.append(None)
                 continue
             nulls.update((leaf.keys, None) for leaf in rest_leaves if leaf.type == "null")
-            left_over = [leaf for leaf in rest_leaves if leaf.type != "null"]
-            if not left_over:
-                nothing.add(text)
-            in_rest.update((leaf.keys, leaf.type) for leaf in left_over)
-            rests.append(_rest(left_over))
+            rest_values = [leaf for leaf in rest_leaves if leaf.type != "null"]
+            if not rest_values:
+                texts_without_values.add(text)
+            in_rest.update((leaf.keys, leaf.type) for leaf in rest_values)
+            rests.append(_rest(rest_values))
         for keys, value_type in in_rest:
             fields.note_rest(".".join(keys), value_type, keys)
         fields.count_unplaced(in_rest)
@@ -241,8 +242,11 @@ def _rest(rest_leaves: list[Leaf]) -> str | None:
 
 
 def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """Return the events as they are in `_rest`: the last resort, which keeps acknowledged events readable."""
-    lines = [line for batch in batches for line in labelled(batch).split(b"\n")[:-1]]
+    """Return the events with each whole in `_rest`: the fallback when shredding fails, so that they stay readable.
+
+    The texts are copied, and bytes that are not UTF-8 replaced, as the result is stored.
+    """
+    lines = [line for batch in batches for line in ndjson_with_labels(batch).split(b"\n")[:-1]]
     times = np.concatenate([batch.times for batch in batches])
     received = np.repeat(
         np.array([batch.received_ns for batch in batches], np.int64), [batch.count for batch in batches]
@@ -252,15 +256,18 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
 
 def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
-    """Return the events whole in `_rest`, as text over the batches' bytes, to filter them before they are shredded."""
+    """Return the events with each whole in `_rest`, without copying the batches' bytes: for live tails.
+
+    They filter events before those are shredded; the result is never stored.
+    """
     times = np.concatenate([batch.times for batch in batches])
     counts = [batch.count for batch in batches]
     received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
-    chunks = [chunk for batch in batches for chunk in _event_column(labelled(batch))["event"].chunks]
+    chunks = [chunk for batch in batches for chunk in _event_column(ndjson_with_labels(batch))["event"].chunks]
     return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: pa.chunked_array(chunks)})
 
 
-def labelled(batch: Batch) -> bytes:
+def ndjson_with_labels(batch: Batch) -> bytes:
     """Return the batch's NDJSON with its labels as the first members of every event; an event's own value prevails."""
     if not batch.labels:
         return batch.events

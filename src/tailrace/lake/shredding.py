@@ -32,7 +32,7 @@ class ShreddingThread:
     """Shreds the waiting batches, dataset by dataset: first where a query waits for it, then the oldest."""
 
     def __init__(self, state: LakeState, settings: LakeSettings) -> None:
-        self.failures = 0  # batches kept whole in `_rest`
+        self.failures = 0  # shreddings that failed, whose events were stored whole in `_rest`
         self._state = state
         self._settings = settings
         self._wait_bytes = min(SHRED_WAIT_BYTES, settings.commit_bytes)
@@ -114,7 +114,7 @@ class ShreddingThread:
 
     def _shred(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
         state = self._state
-        batches = [each.batch for each in pending]
+        batches = [waiting.batch for waiting in pending]
         try:
             rows = dataset.shredder.shred(batches)
         except RESOURCE_ERRORS:

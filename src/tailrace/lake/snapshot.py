@@ -13,6 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 US_PER_DAY = 86_400_000_000
+MS_PER_DAY = 86_400_000
 REVISION = "_revision"  # of the row of a dataset of current states; it rises for each id
 
 ValueType = Literal["boolean", "integer", "float", "string", "array"]

@@ -88,7 +88,7 @@ class Gauges(Struct, frozen=True):
     backlog_bytes: int  # of accepted events that are not shredded yet
     commits: int  # since the start, as those that follow
     commit_failures: int
-    shred_failures: int  # batches kept whole in `_rest`
+    shred_failures: int  # shreddings whose events were stored whole in `_rest`
     set_aside: int  # files of tables' logs
     damaged_files: int  # of tables
     maintenance: MaintenanceCounters
