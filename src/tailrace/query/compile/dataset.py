@@ -1,4 +1,4 @@
-"""A dataset as a relation: its fields by their paths, of one type or several, over the files that can matter."""
+"""A dataset as a relation: its fields by path, each of one type or several, read from the files of a scan."""
 
 import functools
 from collections.abc import Callable, Collection, Sequence
@@ -59,22 +59,22 @@ TIME, SYSTEM_TIME, REST = "_time", "_sysTime", "_rest"
 MAX_CHILDREN = 500  # of an object that is put together again from its fields
 
 TYPE_OF = {"boolean": BOOL, "integer": LONG, "float": REAL, "string": STRING, "array": DYNAMIC}
-PARTS = ("whole", "real", "text", "flag")
+PARTS = ("whole", "real", "text", "flag")  # of a field of several types: integers, floats, strings, booleans
 _PARTS: dict[str, tuple[frozenset[str], Callable[[exp.Expr], exp.Expr]]] = {
     "whole": (frozenset({"integer"}), whole_of_json),
     "real": (frozenset({"float", "number"}), real_of_json),
     "text": (frozenset({"string"}), text_of_json),
     "flag": (frozenset({"boolean"}), flag_of_json),
 }
-"""The types of stored values that a part of a field holds, and how it is read from JSON."""
-_WITHOUT_PART = {"array", "map", "number"}
+"""For each part the types of stored values that it holds, and what reads it from JSON."""
+_WITHOUT_PART = {"array", "map", "number"}  # types of values that no part holds, or not in full
 
 Virtual = Callable[["Dataset", str], Value]
 """Compiles the expression of a virtual field."""
 
 
 class Dataset(Relation):
-    """All events of a dataset within a range of time, which only narrows."""
+    """The events of a dataset within a range of time, which can only be narrowed."""
 
     events = True
 
@@ -93,18 +93,18 @@ class Dataset(Relation):
         self.snapshot = snapshot
         self.name = snapshot.dataset
         self.hot_name = hot_name
-        self.scanned = scan  # what the query reads; a rendering may read less
+        self.scanned = scan  # the widest range that is read; a rendering may read less
         self._ids = ids
         self._all = FieldReader(snapshot.fields)
-        self._there = _present_columns(snapshot)
-        self._reader = FieldReader(_restricted(snapshot.fields, self._there))
+        self._present = _present_columns(snapshot)
+        self._reader = FieldReader(_restricted(snapshot.fields, self._present))
         self._columns: dict[str, RelationColumn | None] = {}
         self._stored: dict[str, exp.Expr | Callable[[], exp.Expr]] = {}  # by identifier, over physical columns
         self._computed: dict[str, exp.Expr] = {}  # by identifier, over other identifiers
         self._virtual = {name: text for name, text in virtual if name not in (TIME, SYSTEM_TIME)}
         self._compile_virtual = compile_virtual
         self._maps = frozenset(maps)  # fields whose objects are shown as one column each
-        self._compiling: set[str] = set()  # virtual fields
+        self._compiling: set[str] = set()  # virtual fields whose expressions are being compiled
         self._rest: RelationColumn | None = None
         self._row_hash: RelationColumn | None = None
         self._row_number: RelationColumn | None = None
@@ -122,12 +122,12 @@ class Dataset(Relation):
         return column
 
     def _define(self, target: exp.Expr, node: exp.Expr | Callable[[], exp.Expr]) -> exp.Expr:
-        """Say what an identifier is, or how that is made once it is needed."""
+        """Set the expression of an identifier over the stored columns, or what makes it; return the identifier."""
         self._stored[identifier(target)] = node
         return target
 
     def _node(self, name: str) -> exp.Expr:
-        """Return what an identifier is, in terms of what is stored."""
+        """Return the expression of an identifier over the stored columns; it is made at the first call."""
         node = self._stored[name]
         if not isinstance(node, exp.Expr):
             node = self._stored[name] = node()
@@ -135,12 +135,12 @@ class Dataset(Relation):
 
     def find(self, name: str) -> RelationColumn | None:
         if name in self._compiling:
-            return self._made(name)
+            return self._compile_column(name)
         if name not in self._columns:
-            self._columns[name] = self._made(name)
+            self._columns[name] = self._compile_column(name)
         return self._columns[name]
 
-    def _made(self, name: str) -> RelationColumn | None:
+    def _compile_column(self, name: str) -> RelationColumn | None:
         if name in self._virtual and name not in self._compiling and self._compile_virtual is not None:
             self._compiling.add(name)  # so that it does not find itself
             value = self._compile_virtual(self, self._virtual[name])
@@ -166,7 +166,7 @@ class Dataset(Relation):
         return self._object(name)
 
     def compute(self, name: str, definition: exp.Expr) -> None:
-        """Say what an identifier is in terms of others."""
+        """Set the expression of an identifier over other identifiers."""
         self._computed[name] = definition
 
     def _computed_part(self, kind: Type, definition: exp.Expr) -> exp.Expr:
@@ -179,8 +179,8 @@ class Dataset(Relation):
         types = reader.types(name)
         names = tuple(sorted(types))
         if len(types) == 1 and not reader.overflows and types <= TYPE_OF.keys():
-            [one] = types
-            kind = TYPE_OF[one]
+            [stored_type] = types
+            kind = TYPE_OF[stored_type]
             column = self._ids.column(name, kind, types=names)
             if reader.is_mixed(name):  # all of it is in `_rest`
                 self._define(column.value.sql, lambda: _from_json(kind, reader.expression(name, "json")))
@@ -192,13 +192,11 @@ class Dataset(Relation):
         parts = {part: self._part(name, part, rest) for part in PARTS}
         in_rest = reader.rest_types(name)
         incomplete = in_rest is None or bool((types | in_rest) & _WITHOUT_PART)
-        whole = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
-        return RelationColumn(name, Value(DYNAMIC, whole, parts=DynamicParts(**parts, incomplete=incomplete)), names)
+        as_json = self._define(self._ids.fresh(), lambda: reader.expression(name, "json"))
+        return RelationColumn(name, Value(DYNAMIC, as_json, parts=DynamicParts(**parts, incomplete=incomplete)), names)
 
     def _part(self, name: str, part: str, rest: Sequence[exp.Expr]) -> exp.Expr | None:
-        """Return the values of one kind that a field of several types has, `rest` of them in `_rest`; None without
-        any.
-        """
+        """Return one part of a field of several types, whose values in `_rest` are `rest`; None where it has none."""
         kinds, read = _PARTS[part]
         columns = [column for column in self._reader.columns_read(name) if column.type in kinds]
         in_rest = self._reader.rest_types(name)
@@ -213,30 +211,34 @@ class Dataset(Relation):
         return target
 
     def _object(self, name: str) -> RelationColumn | None:
-        """Return what was an object when it was ingested, put together again from the fields inside it."""
-        whole = self._whole(name)
-        if whole is None:
+        """Return an object as it was ingested, put together again from the fields inside it; None without any."""
+        build_object = self._object_builder(name)
+        if build_object is None:
             return None
         column = self._ids.column(name, DYNAMIC, types=("map",))
-        self._define(column.value.sql, whole)
+        self._define(column.value.sql, build_object)
         return column
 
     def _map(self, name: str) -> RelationColumn | None:
-        """Return the objects of a map field, and what else events have there."""
-        whole = self._whole(name)
-        if whole is None:
+        """Return the objects of a map field, and other values at its path; None where no field can be inside of it."""
+        build_object = self._object_builder(name)
+        if build_object is None:
             return None
-        reader, there = self._reader, self._reader.knows(name)
-        types = {"map", *reader.types(name)} if there else {"map"}
+        reader, has_values = self._reader, self._reader.knows(name)
+
+        def object_or_value() -> exp.Expr:
+            return exp.Coalesce(this=build_object(), expressions=[reader.expression(name, "json")])
+
+        types = {"map", *reader.types(name)} if has_values else {"map"}
         column = self._ids.column(name, DYNAMIC, types=tuple(sorted(types)))
-        self._define(
-            column.value.sql,
-            (lambda: exp.Coalesce(this=whole(), expressions=[reader.expression(name, "json")])) if there else whole,
-        )
+        self._define(column.value.sql, object_or_value if has_values else build_object)
         return column
 
-    def _whole(self, name: str) -> Callable[[], exp.Expr] | None:
-        """Return what makes the object of a name, nested as it was sent; None where no field can be inside of it."""
+    def _object_builder(self, name: str) -> Callable[[], exp.Expr] | None:
+        """Return a function that makes the expression of the object at a path, nested as it was sent.
+
+        None where no field can be inside of it.
+        """
         prefix = name + "."
         known = [path for path in self._reader.known() if path.startswith(prefix)]
         inside = [path for path in known if self._reader.columns_read(path)][:MAX_CHILDREN]
@@ -245,7 +247,7 @@ class Dataset(Relation):
         if not name or not (inside or in_rest):
             return None
 
-        def whole() -> exp.Expr:
+        def build_object() -> exp.Expr:
             leaves = {}
             for path in inside:
                 keys = self._reader.columns_read(path)[0].keys
@@ -258,18 +260,18 @@ class Dataset(Relation):
                     if path.startswith(prefix) and (within := keys_within(name, keys))
                 }
                 text = msgspec.json.encode(nesting).decode()
-                there = rest_object(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
-                rest = exp.Coalesce(this=cast(there.sql, "JSON"), expressions=[rest])
+                members = rest_object(Value(STRING, exp.column(REST, quoted=True)), literal(name), literal(text))
+                rest = exp.Coalesce(this=cast(members.sql, "JSON"), expressions=[rest])
             return unless_empty(fn("json_merge_patch", rest, nested(leaves)))
 
-        return whole
+        return build_object
 
     def may_find(self, name: str) -> bool:
         return self._all.overflows or name in self._names
 
     @functools.cached_property
     def _names(self) -> set[str]:
-        """Of all fields, and of the objects in which they are."""
+        """The names of all fields, and of the objects in which they are."""
         names = {*self.known(), *self._maps}
         for name in list(names):
             end = name.find(".")
@@ -296,7 +298,7 @@ class Dataset(Relation):
 
     @property
     def rest(self) -> RelationColumn | None:
-        if self._rest is None and REST in self._there:
+        if self._rest is None and REST in self._present:
             self._rest = self._ids.column(REST, DYNAMIC)
             self._define(self._rest.value.sql, cast(exp.column(REST, quoted=True), "JSON"))
         return self._rest
@@ -305,8 +307,8 @@ class Dataset(Relation):
     def row_hash(self) -> RelationColumn:
         """A number made of all that a row holds, wherever it is stored: columns without a value do not count."""
         if self._row_hash is None:
-            names = [column.name for column in self.snapshot.fields.columns if column.name in self._there]
-            parts = [_cell_hash(name) for name in (*names, *({REST} & self._there))]
+            names = [column.name for column in self.snapshot.fields.columns if column.name in self._present]
+            parts = [_cell_hash(name) for name in (*names, *({REST} & self._present))]
             self._row_hash = self._ids.column("", DYNAMIC)
             self._define(self._row_hash.value.sql, fn("list_bit_xor", fn("list_value", _no_hash(), *parts)))
         return self._row_hash
@@ -320,7 +322,7 @@ class Dataset(Relation):
         return self._row_number
 
     def definition(self, column: RelationColumn) -> exp.Expr:
-        """Return what a column that is no virtual field is, in terms of what is stored."""
+        """Return the expression over the stored columns of a column that is no virtual field."""
         return self._node(column.id)
 
     def unlisted(self) -> list[str] | None:
@@ -330,17 +332,17 @@ class Dataset(Relation):
         return [name for name in self._reader.known() if name not in listed and not self._is_mapped(name)]
 
     def hides(self, name: str) -> bool:
-        """Return a field of `_rest` that some other column shows."""
+        """Return whether another column already shows this field, so that `_rest` must not show it too."""
         return name in self._reader.paths or name in self._virtual or name in self._maps or self._is_mapped(name)
 
     def _is_mapped(self, path: str) -> bool:
-        """Whether a field is inside of a map field."""
+        """Return whether a field is inside of a map field."""
         return bool(self._maps) and any(path[:at] in self._maps for at in range(len(path)) if path[at] == ".")
 
     # Time
 
     def narrow(self, start_us: int | None, end_us: int | None) -> None:
-        """Every reader of these rows drops those outside of [start, end)."""
+        """Drop the rows outside of [start, end), for every reader of them."""
         self.scanned = self.scanned.narrowed(start_us, end_us)
 
     def scan_of(self, reading: Reading) -> Scan:
@@ -351,7 +353,7 @@ class Dataset(Relation):
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         scan = self.scan_of(out.reading)
-        computed = self._with_what_they_read(needed & self._computed.keys())
+        computed = self._with_dependencies(needed & self._computed.keys())
         read = references([self._computed[name] for name in computed])
         own = sorted((needed | read) & self._stored.keys())
         nodes = {name: self._node(name) for name in own}
@@ -379,17 +381,18 @@ class Dataset(Relation):
         bounds = self._bounds(scan)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
-        there = set(own)
+        available = set(own)  # identifiers of the innermost select
         while computed:  # those that read no other of them first
-            ready = sorted(name for name in computed if references([self._computed[name]]) <= there)
-            cells = [reference(name) for name in sorted(there)]
+            ready = sorted(name for name in computed if references([self._computed[name]]) <= available)
+            cells = [reference(name) for name in sorted(available)]
             cells += [named(self._computed[name], name) for name in ready]
             select = exp.Select(expressions=cells, from_=exp.From(this=out.table(select)))
-            there |= set(ready)
+            available |= set(ready)
             computed -= set(ready)
         return select
 
-    def _with_what_they_read(self, computed: set[str]) -> set[str]:
+    def _with_dependencies(self, computed: set[str]) -> set[str]:
+        """Return the computed identifiers, and those computed ones that they read, directly or not."""
         names = set(computed)
         new = names
         while new:
@@ -444,7 +447,7 @@ def _no_hash() -> exp.Expr:
 
 
 def _is_plain(rows: exp.Query) -> bool:
-    """Whether it names columns of one table, and nothing else."""
+    """Return whether a query names columns of one table, and does nothing else."""
     return (
         isinstance(rows, exp.Select)
         and not rows.args.keys() - {"expressions", "from_"}
@@ -463,6 +466,7 @@ def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:
 
 
 def _present_columns(snapshot: Snapshot) -> set[str]:
+    """Return the names of the physical columns that have a value in a file or in a hot row."""
     names: set[str] = set()
     for file in snapshot.files:
         names |= file.columns
@@ -471,9 +475,9 @@ def _present_columns(snapshot: Snapshot) -> set[str]:
     return names
 
 
-def _restricted(view: FieldsView, there: set[str]) -> FieldsView:
-    """Return what the registry knows, less what no file and no hot row has a value of."""
-    columns = tuple(column for column in view.columns if column.name in there)
-    if REST not in there:
+def _restricted(view: FieldsView, present: set[str]) -> FieldsView:
+    """Return the registry without the columns that are not `present`."""
+    columns = tuple(column for column in view.columns if column.name in present)
+    if REST not in present:
         return FieldsView(columns)
     return FieldsView(columns, view.rest, view.rest_overflow, view.nesting)

@@ -207,7 +207,7 @@ class Relation:
         return []
 
     def hides(self, name: str) -> bool:
-        """Whether a field of `rest` is not to be seen."""
+        """Return whether a field of `rest` is not shown."""
         return False
 
     def known(self) -> list[str]:

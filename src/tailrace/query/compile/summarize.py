@@ -92,7 +92,7 @@ def summarize(compiler: Compiler, relation: Relation, operator: tree.Summarize) 
             compiler.notes.bins[column.id] = size
             bin_ns = size if bin_ns is None else bin_ns
             groups.first_bin = groups.first_bin or number == 1
-    aggregating = AggregationCalls(compiler, inner, groups, _seconds(compiler, operator, bin_ns))
+    aggregating = AggregationCalls(compiler, inner, groups, _rate_seconds(compiler, operator, bin_ns))
     outer = Expressions(compiler, groups, aggregating)
     aggregates: list[AggregateColumn] = []
     for number, item in enumerate(_percentile_columns(operator.values), 1):
@@ -115,7 +115,7 @@ def summarize(compiler: Compiler, relation: Relation, operator: tree.Summarize) 
 
 
 def _key_as_bin(key: tree.Named) -> tree.Named:
-    """After `by`, `histogram(value, size)` is `bin(value, size)`."""
+    """Return a group key with `histogram(value, size)`, which means the same, written as `bin(value, size)`."""
     node = key.value
     if isinstance(node, tree.Call) and node.name == "histogram":
         return tree.Named(key.at, key.name, tree.Call(node.at, "bin", node.arguments))
@@ -123,7 +123,7 @@ def _key_as_bin(key: tree.Named) -> tree.Named:
 
 
 def _percentile_columns(values: Sequence[tree.Named]) -> Iterator[tree.Named]:
-    """Return `percentile(value, 50, 95)` as a column for each of them, percentile_value_50 and percentile_value_95."""
+    """Yield the items, with `percentile(value, 50, 95)` split into `percentile_value_50` and `percentile_value_95`."""
     for item in values:
         node = item.value
         if not (isinstance(node, tree.Call) and node.name == "percentile" and len(node.arguments) > 2):
@@ -152,7 +152,7 @@ def _aggregates(
     if isinstance(node, tree.Call) and node.name in ("arg_max", "arg_min"):
         return extreme_row(compiler, aggregating, node, item.name, taken)
     if not has_aggregation(node):
-        aggregating.inner.value(node)  # whose names may be wrong besides
+        aggregating.inner.value(node)  # reports a name that does not exist first
         raise AplError("an aggregation is expected here, such as count(); groups stand after by", node.at)
     value = outer.value(node)
     aggregation = aggregation_of(node)
@@ -182,8 +182,8 @@ def _bin_size(compiler: Compiler, expressions: Expressions, node: tree.Expressio
     return size.constant
 
 
-def _seconds(compiler: Compiler, operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
-    """Return what rate() divides by: the bin, or the whole range."""
+def _rate_seconds(compiler: Compiler, operator: tree.Summarize, bin_ns: int | None) -> exp.Expr | None:
+    """Return the seconds that rate() divides by: of a bin of time, else of the range of the query; None without one."""
     if bin_ns is not None:
         return seconds_of(bin_ns)
     if not compiler.datasets:
@@ -224,12 +224,12 @@ def take_groups(compiler: Compiler, relation: Layer, most: int) -> Relation:
     partition = [column.value.sql for column in others]
     total = exp.Window(this=exp.Anonymous(this="sum", expressions=[ranked.sql]), partition_by=partition)
     summed = add_definition(compiler, layer, Value(REAL, total))
-    place = Layer(layer)
+    ranked_layer = Layer(layer)
     ordered: list[exp.Expr] = [exp.Ordered(this=summed.sql, desc=True, nulls_first=False)]
     ordered += [exp.Ordered(this=column.value.sql, desc=False, nulls_first=False) for column in others]
     rank = exp.Window(this=exp.Anonymous(this="dense_rank"), order=exp.Order(expressions=ordered))
-    ranks = add_definition(compiler, place, Value(LONG, rank))
-    kept = Layer(place)
-    kept.limited = True
-    kept.where.append(exp.LTE(this=ranks.sql, expression=number_node(most)))
-    return kept
+    ranks = add_definition(compiler, ranked_layer, Value(LONG, rank))
+    result = Layer(ranked_layer)
+    result.limited = True
+    result.where.append(exp.LTE(this=ranks.sql, expression=number_node(most)))
+    return result

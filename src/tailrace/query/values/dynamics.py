@@ -20,7 +20,7 @@ from tailrace.query.values.types import BOOL, DYNAMIC, LONG, REAL, STRING, Dynam
 
 
 def as_dynamic(value: Value) -> Value:
-    """Any value in an array or a dictionary; datetimes and timespans are written out; what is not finite is null."""
+    """Return a value as a DYNAMIC: datetimes and timespans as texts, reals that are not finite as null."""
     match value.type:
         case Type.DYNAMIC:
             return value
@@ -52,6 +52,7 @@ def elements(value: Value) -> exp.Expr:
 
 
 def _of_kind(value: Value, *kinds: str) -> Value:
+    """Return a dynamic where it is of one of these JSON kinds, else NULL."""
     sql = bind([value.sql], lambda v: case((one_of(json_kind(v), *kinds), v)))
     return Value(DYNAMIC, sql)
 
@@ -63,7 +64,7 @@ def _as_array(value: Value) -> Value:
 
 
 def parts_of(value: Value) -> DynamicParts:
-    """Return a value of any type by kinds; times and timespans are the texts that they are written as."""
+    """Return the parts of a value of any type; datetimes and timespans are in the part of texts."""
     match value.type:
         case Type.LONG:
             return DynamicParts(whole=value.sql)
@@ -88,38 +89,40 @@ def parts_of(value: Value) -> DynamicParts:
 
 
 def from_numbers(whole: exp.Expr, real: exp.Expr) -> Value:
-    """Whole numbers (BIGINT) and others (DOUBLE), no row with both, as one DYNAMIC."""
+    """Return whole numbers (BIGINT) and others (DOUBLE), of which a row has at most one, as one DYNAMIC."""
     sql = coalesce(as_dynamic(Value(LONG, whole)).sql, as_dynamic(Value(REAL, real)).sql)
     return Value(DYNAMIC, sql, parts=DynamicParts(whole, real))
 
 
 def from_parts(parts: DynamicParts, sql: exp.Expr | None = None) -> Value:
-    """Return a DYNAMIC of these parts; `sql` is its JSON where there is more to it."""
+    """Return a DYNAMIC of these parts; `sql` is its JSON, needed where it has more than its parts."""
     if sql is None:
         kinds = ((LONG, parts.whole), (REAL, parts.real), (STRING, parts.text), (BOOL, parts.flag))
-        there = [as_dynamic(Value(kind, part)).sql for kind, part in kinds if part is not None]
-        sql = coalesce(*there) if there else null_node("JSON")
+        present = [as_dynamic(Value(kind, part)).sql for kind, part in kinds if part is not None]
+        sql = coalesce(*present) if present else null_node("JSON")
     return Value(DYNAMIC, sql, parts=parts)
 
 
+# The parts of a dynamic, with DuckDB's type of each.
 _PARTS = (("whole", "BIGINT"), ("real", "DOUBLE"), ("text", "VARCHAR"), ("flag", "BOOLEAN"))
 
 
 def choose_parts(values: Sequence[Value], choose: Callable[[Sequence[exp.Expr]], exp.Expr], sql: exp.Expr) -> Value:
-    """One of several DYNAMICs, which `choose` builds of what each has; `sql` is its JSON."""
-    parts = [parts_of(value) for value in values]
+    """Return one of several values as a DYNAMIC: `choose` makes each part from that part of all; `sql` is its JSON."""
+    all_parts = [parts_of(value) for value in values]
     chosen: dict[str, exp.Expr] = {}
     for name, kind in _PARTS:
-        of_kind = [getattr(each, name) for each in parts]
-        if any(each is not None for each in of_kind):
-            chosen[name] = choose([null_node(kind) if each is None else each for each in of_kind])
-    return Value(DYNAMIC, sql, parts=DynamicParts(**chosen, incomplete=any(each.incomplete for each in parts)))
+        nodes = [getattr(parts, name) for parts in all_parts]
+        if any(node is not None for node in nodes):
+            chosen[name] = choose([null_node(kind) if node is None else node for node in nodes])
+    incomplete = any(parts.incomplete for parts in all_parts)
+    return Value(DYNAMIC, sql, parts=DynamicParts(**chosen, incomplete=incomplete))
 
 
 def value_is_null(value: Value) -> exp.Expr:
-    """Whether a value is null."""
+    """Return the condition that a value is null."""
     parts = value.parts
     if parts is None or parts.incomplete:
         return is_null(value.sql)
-    there = [part for part in (parts.whole, parts.real, parts.text, parts.flag) if part is not None]
-    return and_(*map(is_null, there)) if there else exp.true()
+    present = [part for part in (parts.whole, parts.real, parts.text, parts.flag) if part is not None]
+    return and_(*map(is_null, present)) if present else exp.true()
