@@ -12,7 +12,7 @@ from tailrace.cli.client import (
 )
 from tailrace.cli.errors import options
 from tailrace.cli.output import FormatOption, YesOption, confirm, counted, print_list, print_table
-from tailrace.cli.query import shown_place, tell_of_fields, time_range
+from tailrace.cli.query import print_field_messages, time_range, with_caret
 
 app = typer.Typer(help="Create, list, look into, trim and drop datasets.", no_args_is_help=True)
 
@@ -175,8 +175,8 @@ def delete_events(
     Example: tailrace dataset delete-events "web | where user == 'u-17'" --start -30d
     """
     body: dict[str, object] = {"apl": apl, **time_range(start, end)}
-    with server.connect() as client, shown_place(apl):
-        tell_of_fields(client, apl, time_range(start, end))
+    with server.connect() as client, with_caret(apl):
+        print_field_messages(client, apl, time_range(start, end))
         found = call(client, "POST", "/v2/datasets/_apl/delete", body)
         events = counted(found["rowsMatched"], "event")
         if not found["rowsMatched"]:

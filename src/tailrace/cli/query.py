@@ -30,12 +30,12 @@ SQL_PATH = "/tailrace/v1/sql"
 APL_PATH = "/v1/datasets/_apl"
 SQL_WORDS = frozenset({"select", "with"})  # no APL query begins with these
 NUMERIC = frozenset({"integer", "float"})
-TOLD = frozenset({"warn", "error", "fatal"})  # priorities of messages
+PRINTED_PRIORITIES = frozenset({"warn", "error", "fatal"})  # of messages
 MESSAGES_HEADER = "X-Tailrace-Messages"  # JSON, beside formats that have no place for messages
 IMPLICIT_END = "apl_implicitendtimeofnowapplied_1"  # nobody at a terminal expects another end
 ADDABLE = frozenset({"count", "countif", "sum", "sumif", "rate"})  # aggregates of which groups may be summed
 NS_PER_US = 1_000
-OPTIONS = {"startTime": "--start", "endTime": "--end"}  # what a person gave, by how a body has it
+OPTIONS = {"startTime": "--start", "endTime": "--end"}  # by the member of a body that they become
 CARET_CONTEXT = 60  # characters of a line shown on each side of an error's place
 _PLACE = re.compile(r"\bline (\d+), column (\d+)")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,7 +61,7 @@ MEDIA_TYPES = {
 
 
 class QueryRequest(Struct, frozen=True):
-    """What is sent."""
+    """The request for a query."""
 
     path: str
     params: dict[str, str]
@@ -102,7 +102,7 @@ def query(
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form is AnswerFormat.ARROW and terminal:
         raise typer.BadParameter("arrow is binary: send standard output to a file", param_hint="--format")
-    with server.connect() as client, shown_place(request.body.get("apl") or request.body.get("sql", "")):
+    with server.connect() as client, with_caret(request.body.get("apl") or request.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
             with client.stream(
@@ -111,17 +111,17 @@ def query(
                 if not answer.is_success or form is AnswerFormat.TABLE:
                     answer.read()
                     check(client, answer)
-                    found = json_of(client, answer)
-                    _print_apl(found) if sql is None else _print_sql(found)
+                    result = json_of(client, answer)
+                    _print_apl(result) if sql is None else _print_sql(result)
                     return
                 if form is AnswerFormat.JSON:
                     content = answer.read()
                     sys.stdout.buffer.write(content)
-                    _tell(_messages(json.loads(content)))
+                    _print_messages(_messages(json.loads(content)))
                 else:
                     for part in answer.iter_bytes():
                         sys.stdout.buffer.write(part)
-                    _tell(json.loads(answer.headers.get(MESSAGES_HEADER, "[]")))
+                    _print_messages(json.loads(answer.headers.get(MESSAGES_HEADER, "[]")))
                 if form is AnswerFormat.JSON:
                     sys.stdout.buffer.write(b"\n")
                 sys.stdout.buffer.flush()
@@ -130,8 +130,8 @@ def query(
 
 
 @contextmanager
-def shown_place(text: str) -> Iterator[None]:
-    """Show the place in the query that an error names, with a caret beneath it."""
+def with_caret(text: str) -> Iterator[None]:
+    """Add to an error that names a place in the query that line of it, with a caret beneath the place."""
     try:
         with options(OPTIONS):
             yield
@@ -141,12 +141,12 @@ def shown_place(text: str) -> Iterator[None]:
 
 
 def caret(message: str, text: str) -> str:
-    """Return two lines to show below a message that begins with the place of an error in a query, else nothing."""
-    found = _PLACE.search(message)
+    """Return the line of a query that an error message names and a caret beneath its column; "" if it names none."""
+    place = _PLACE.search(message)
     lines = text.split("\n")
-    if found is None or int(found[1]) > len(lines):
+    if place is None or int(place[1]) > len(lines):
         return ""
-    line, column = printable(lines[int(found[1]) - 1]), int(found[2])
+    line, column = printable(lines[int(place[1]) - 1]), int(place[2])
     begin = max(column - CARET_CONTEXT, 0)
     shown = line[begin : column + CARET_CONTEXT].replace("\t", " ")
     return f"\n  {shown}\n  {' ' * (column - 1 - begin)}^"
@@ -171,13 +171,13 @@ def _query_request(
 
 
 def time_range(start: str | None, end: str | None) -> dict[str, str]:
-    """Return the members of a body that say from when and until when, for the options that were given."""
+    """Return the members of a body for the range of time of these options; none for an option that is not given."""
     times = {"startTime": start, "endTime": end}
     return {name: _since_now(time) for name, time in times.items() if time is not None}
 
 
 def _since_now(time: str) -> str:
-    """Return a time as the server takes it, which may be written as -1h."""
+    """Return a time as the server reads it: `-1h` as `now-1h`."""
     return f"now{time}" if re.match(r"[-+]\d", time) else time
 
 
@@ -196,33 +196,33 @@ def _print_apl(answer: dict[str, Any]) -> None:
     if console.is_terminal:
         for line in _chart(table, console.width):
             print(line)
-    _tell(_messages(answer))
+    _print_messages(_messages(answer))
     _print_count(len(rows), answer["status"]["elapsedTime"] / 1000)
 
 
-def tell_of_fields(client: httpx.Client, apl: str, times: Mapping[str, str]) -> None:
-    """Say what the server says of a query's names, such as that no event has a field, before it is used otherwise.
+def print_field_messages(client: httpx.Client, apl: str, times: Mapping[str, str]) -> None:
+    """Print the server's messages on a query's fields, such as that no event has one, before its other use.
 
-    Says nothing where the query cannot be run: the use itself tells why.
+    Print nothing where the query cannot be run: the other use reports why.
     """
     body = {"apl": f"{apl}\n| take 1", **times}
     try:
-        _tell(_messages(call(client, "POST", f"{APL_PATH}?format=tabular", body)))
+        _print_messages(_messages(call(client, "POST", f"{APL_PATH}?format=tabular", body)))
     except CommandError:
         return
 
 
 def _messages(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of an answer in JSON; SQL has none."""
-    found: list[dict[str, Any]] = answer.get("status", {}).get("messages", [])
-    return found
+    messages: list[dict[str, Any]] = answer.get("status", {}).get("messages", [])
+    return messages
 
 
-def _tell(messages: list[dict[str, Any]]) -> None:
-    """Say what the server has to say of the answer, on standard error whatever the format."""
+def _print_messages(messages: list[dict[str, Any]]) -> None:
+    """Print the server's messages on an answer to standard error, in every format."""
     sys.stdout.flush()
     for message in messages:
-        if message["priority"] in TOLD and message["code"] != IMPLICIT_END:
+        if message["priority"] in PRINTED_PRIORITIES and message["code"] != IMPLICIT_END:
             print(f"tailrace: {message['priority']}: {printable(message['msg'])}", file=sys.stderr)
 
 
@@ -231,7 +231,7 @@ def _print_count(rows: int, elapsed_ms: float) -> None:
 
 
 def _chart(table: dict[str, Any], width: int) -> list[str]:
-    """Return a chart of the first number that may be drawn, under its name; nothing where the answer is not by time."""
+    """Return the lines of a chart of the first aggregate that can be drawn; none where the answer is not by time."""
     buckets = table.get("buckets")
     groups = {group["name"] for group in table["groups"]}
     names = [field["name"] for field in table["fields"]]

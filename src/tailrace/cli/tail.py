@@ -26,7 +26,7 @@ from tailrace.cli.client import (
 )
 from tailrace.cli.errors import CommandError
 from tailrace.cli.output import printable, stdout_is_terminal
-from tailrace.cli.query import shown_place, tell_of_fields
+from tailrace.cli.query import print_field_messages, with_caret
 
 SILENCE_S = 90.0  # a server sends something more often than that, at least every 30 s
 FIRST_WAIT_S = 0.25
@@ -89,9 +89,9 @@ def tail(
 
     if where:
         with server.connect() as client:
-            tell_of_fields(client, f"['{dataset}'] | where {where}", {"startTime": "now-1h"})
+            print_field_messages(client, f"['{dataset}'] | where {where}", {"startTime": "now-1h"})
     try:
-        with shown_place(where):
+        with with_caret(where):
             _follow(lambda: _stream(server, dataset, where), show)
     except KeyboardInterrupt:
         return

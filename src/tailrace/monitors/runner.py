@@ -38,8 +38,9 @@ logger = logging.getLogger(__name__)
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 DAY_NS = 24 * 60 * MINUTE_NS
+NEVER_NS = 2**63 - 1  # the next start of a monitor that is disabled: later than any time
 RETRY_AFTER_S = (10, 60, 300)  # after the first attempt, the second, the third; the fourth is the last
-MAX_CATCH_UP_NS = DAY_NS  # that a match monitor looks back over where it could not run
+MAX_CATCH_UP_NS = DAY_NS  # how far a match monitor looks back after a time in which it could not run
 MAX_CONCURRENT_DELIVERIES = 8
 MAX_ROWS = 50_000  # of the result of a query
 STORE_RETRY_NS = 10 * SECOND_NS  # before a store that failed is tried again
@@ -112,7 +113,7 @@ class Runner:
 
     async def stop(self) -> None:
         """Start no more work and cancel what is running; the next start of the server catches up."""
-        tasks = [each for each in (self._scheduling, *self._tasks.values()) if each is not None]
+        tasks = [task for task in (self._scheduling, *self._tasks.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -126,21 +127,21 @@ class Runner:
         self._woken.set()
 
     async def tick(self) -> int | None:
-        """Start all that is due and not running; return when to call again, None where only a change makes more due."""
+        """Start everything that is due and not running; return when to call again, None if only after a change."""
         if self._monitors_changed:
             await self._reload()
         now_ns = self._clock_ns()
         for monitor_id, scheduled in self._monitors.items():
-            if monitor_id not in self._tasks and self._starts_ns(scheduled) <= now_ns:
+            if monitor_id not in self._tasks and self._next_start_ns(scheduled) <= now_ns:
                 self._begin(monitor_id, partial(self._run, scheduled, now_ns))
         if self._outbox_changed or (self._next_delivery_ns is not None and self._next_delivery_ns <= now_ns):
             await self._send_pending(now_ns)
         # What is running wakes the schedule when it ends.
-        waiting = [self._starts_ns(each) for each in self._monitors.values() if each.id not in self._tasks]
-        waiting = [each for each in waiting if each < NEVER_NS]
+        idle = [scheduled for monitor_id, scheduled in self._monitors.items() if monitor_id not in self._tasks]
+        times_ns = [start_ns for start_ns in map(self._next_start_ns, idle) if start_ns < NEVER_NS]
         if self._next_delivery_ns is not None:
-            waiting.append(self._next_delivery_ns)
-        return min(waiting, default=None)
+            times_ns.append(self._next_delivery_ns)
+        return min(times_ns, default=None)
 
     async def _schedule(self) -> None:
         while True:
@@ -168,20 +169,22 @@ class Runner:
             self._due_at_once |= changed
             raise
         # The next time of what is running is not in the store yet.
-        unstored = {each: self._due_ns[each] for each in self._tasks if isinstance(each, str) and each not in changed}
-        self._monitors = {each.id: each for each in scheduled}
+        running = [monitor_id for monitor_id in self._tasks if isinstance(monitor_id, str)]
+        unstored = {monitor_id: self._due_ns[monitor_id] for monitor_id in running if monitor_id not in changed}
+        self._monitors = {monitor.id: monitor for monitor in scheduled}
         # A run that began before a change may have written over it.
         self._due_ns = due | unstored | dict.fromkeys(changed, 0)
 
     def _read(self) -> tuple[list[ScheduledMonitor], dict[str, int]]:
         scheduled, due = self._sources.monitors(), self._store.due_times()
-        for each in scheduled:
-            if each.id not in due:  # stored by a version that made it due in a second transaction
-                self._store.make_due(each.id, each.organisation)
-                due[each.id] = 0
+        for monitor in scheduled:
+            if monitor.id not in due:  # stored by a version that made it due in a second transaction
+                self._store.make_due(monitor.id, monitor.organisation)
+                due[monitor.id] = 0
         return scheduled, due
 
-    def _starts_ns(self, scheduled: ScheduledMonitor) -> int:
+    def _next_start_ns(self, scheduled: ScheduledMonitor) -> int:
+        """Return when a monitor starts next, NEVER_NS while it is disabled."""
         monitor = scheduled.monitor
         if monitor.disabled:
             return NEVER_NS
@@ -290,9 +293,9 @@ class Runner:
         running = set(self._tasks)
         # More than there is capacity for, as some of them are being delivered.
         pending = await asyncio.to_thread(self._store.pending, now_ns, 2 * MAX_CONCURRENT_DELIVERIES)
-        waiting = [each for each in pending if each.number not in running]
-        for each in waiting[: max(capacity, 0)]:
-            self._begin(each.number, partial(self._send, each))
+        waiting = [notification for notification in pending if notification.number not in running]
+        for notification in waiting[: max(capacity, 0)]:
+            self._begin(notification.number, partial(self._send, notification))
         if any(isinstance(key, int) for key in self._tasks):
             self._next_delivery_ns = None  # the end of a delivery makes the outbox be read again
         else:
@@ -351,9 +354,6 @@ class Runner:
         except TailraceError as error:
             raise DeliveryFailed(error.message, retryable=False) from error
         return "delivered", f"{notification.action} to {notifier.name} ({notifier.kind})"
-
-
-NEVER_NS = 2**63 - 1
 
 
 def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:
