@@ -237,6 +237,7 @@ class TableMaintenance:
     def _delete(
         self, matching: Callable[[DataFile], RowNumbers | None], what: str, pace: Pace, *, dry_run: bool = False
     ) -> Deletion:
+        """Delete the rows that `matching` returns for each file, None for all of them; `what` names the commit."""
         gone: list[DataFile] = []
         new: list[NewFile] = []
         matched = removed = rewritten = 0
@@ -297,6 +298,7 @@ class TableMaintenance:
             yield
 
     def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
+        """Record when the files `gone` are removed, then commit `new` in their place; the lock is held."""
         now_ms = time.time_ns() // 1_000_000
         removed = sidecar.load_removed(self.table.storage)
         removed |= {file.name: now_ms for file in gone}

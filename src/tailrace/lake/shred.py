@@ -67,6 +67,7 @@ class Shredder:
         return pa.table(columns)
 
     def _columns(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Return the columns of `count` events: all on the fast path if they fit the schema."""
         with_empty = _lines_with_empty_objects(events)
         lines: list[bytes] = []
         encoded = None if with_empty else self._reencode(events)
@@ -188,6 +189,7 @@ class Shredder:
             self._connection.unregister(EVENTS)
 
     def _fast(self, schema: FastPathSchema, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Return the columns of events that all fit the schema, without those that have no value."""
         if schema.sql is None:
             return {}
         with self._events(events):
@@ -201,6 +203,7 @@ class Shredder:
         }
 
     def _exact(self, lines: list[bytes]) -> dict[str, pa.ChunkedArray | pa.Array]:
+        """Return the columns of lines that are read one by one, with `_rest` for the values that have no column."""
         fields = self._fields
         values: dict[str, list[Any]] = {}
         columns: dict[str, PhysicalColumn] = {}
