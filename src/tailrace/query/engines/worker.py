@@ -36,7 +36,10 @@ def work(connection: socket.socket, shared: int, setup: ProcessSetup) -> None:
     reference_data = read_reference_data(setup.reference_files)
     engine = DuckDB(setup.tables, Path(setup.temporary), setup.limits, reference_data)
     _confine(setup.limits.memory_bytes + SPARE_BYTES)
-    channel.send(Done())
+    try:
+        channel.send(Done())
+    except OSError:
+        return  # the server ended while this process started
     while True:
         try:
             message, _ = channel.receive()
