@@ -1,5 +1,6 @@
 """A disk without a free byte: what cannot be kept is refused with the reason, room can be made, a start succeeds."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,17 +44,18 @@ def filled(make_server: "MakeServer", disk: Path) -> "Server":
     return server
 
 
+# In place of # stands the number of the attempt.
 WRITES: tuple[tuple[str, str, Any], ...] = (
-    ("POST", "/v2/datasets", {"name": "new"}),
+    ("POST", "/v2/datasets", {"name": "new-#"}),
     ("PUT", "/v2/datasets/kept", {"description": "x" * 4096}),
-    ("POST", "/v2/tokens", {"name": "t", "datasetCapabilities": {"kept": {"ingest": ["create"]}}}),
-    ("POST", "/v1/tokens/personal", {"name": "t"}),
-    ("POST", "/tailrace/v1/keys", {"protocol": "moesif", "name": "k", "dataset": "kept"}),
-    ("POST", "/v2/users", {"name": "u", "email": "u@example.com", "role": "user"}),
+    ("POST", "/v2/tokens", {"name": "t#", "datasetCapabilities": {"kept": {"ingest": ["create"]}}}),
+    ("POST", "/v1/tokens/personal", {"name": "t#"}),
+    ("POST", "/tailrace/v1/keys", {"protocol": "moesif", "name": "k#", "dataset": "kept"}),
+    ("POST", "/v2/users", {"name": "u", "email": "u#@example.com", "role": "user"}),
     ("POST", "/v2/annotations", {"datasets": ["kept"], "type": "deploy"}),
-    ("POST", "/v2/vfields", {"dataset": "kept", "name": "v", "expression": "n + 1"}),
-    ("POST", "/v2/apl-starred-queries", {"kind": "apl", "dataset": "kept", "name": "q", "query": {"apl": "kept"}}),
-    ("POST", "/v2/notifiers", {"name": "n", "properties": {"email": {"emails": ["a@example.com"]}}}),
+    ("POST", "/v2/vfields", {"dataset": "kept", "name": "v#", "expression": "n + 1"}),
+    ("POST", "/v2/apl-starred-queries", {"kind": "apl", "dataset": "kept", "name": "q#", "query": {"apl": "kept"}}),
+    ("POST", "/v2/notifiers", {"name": "n#", "properties": {"email": {"emails": ["a@example.com"]}}}),
     ("PUT", "/v2/datasets/kept/mapfields", ["a" * 1000]),
     ("POST", "/v1/datasets/_apl?saveAsKind=apl", {"apl": "kept | count"}),
 )
@@ -66,8 +68,9 @@ def test_a_full_disk_refuses_writes_with_the_reason_and_room_can_be_made(make_se
     for method, path, body in WRITES:
         # Until one is refused: what a file of a database has room for is taken, and so is what the server gave back
         # since, such as a segment of the log that is in the tables.
-        for _ in range(200):
-            answer = server.client.request(method, path, json=body)
+        for attempt in range(200):
+            numbered = json.loads(json.dumps(body).replace("#", str(attempt)))
+            answer = server.client.request(method, path, json=numbered)
             if answer.status_code not in (200, 201):
                 break
             fill(disk)
