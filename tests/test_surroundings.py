@@ -104,6 +104,16 @@ def test_a_function_is_short_or_has_a_reason() -> None:
     assert wrong == [], "split them by what they do, or say `# long: why` at the def"
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "bench/README.md", "docs/architecture.md"])
+def test_the_modules_that_a_page_names_are_there(page: str) -> None:
+    files = [
+        path.relative_to(ROOT).as_posix() for top in ("src", "tests", "bench") for path in (ROOT / top).rglob("*.py")
+    ]
+    named = re.findall(r"`([a-z_/]+\.py)`", (ROOT / page).read_text())
+
+    assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
+
+
 def test_a_name_is_that_of_one_class() -> None:
     found = defaultdict(list)
     for name, text in sources():
