@@ -46,12 +46,12 @@ async def get_status(request: Request, services: Services, grant: Grant) -> Resp
         store = services.monitoring.store
         run = store.status(document.id)
         entries = store.history(document.id, start_ns=start_ns, end_ns=end_ns)
-        disabled = stored_monitor(document).monitor.disabled
+        monitor = stored_monitor(document).monitor
         return MonitorStatusAnswer(
             id=document.id,
-            name=stored_monitor(document).monitor.name,
+            name=monitor.name,
             last_run=rfc3339(run.last_ns) if run and run.last_ns else None,
-            next_run=rfc3339(run.next_ns) if run and run.next_ns and not disabled else None,
+            next_run=rfc3339(run.next_ns) if run and run.next_ns and not monitor.disabled else None,
             error=run.error if run else "",
             open=[group for group, state in run.state.groups.items() if state.check_id] if run else [],
             history=[_entry_answer(each) for each in entries],

@@ -34,6 +34,7 @@ class StoredDataset(Struct, frozen=True, eq=False):
     view: FieldsView
     is_view_stored: bool
     position: int  # of the table
+    received: Received  # of what is in the table
 
 
 class UnavailableDataset(Struct, frozen=True):
@@ -78,7 +79,7 @@ class DatasetState:
         self.hot_bytes = 0
         self.committing: list[HotPart] = []
         self.files = stored.table.files
-        self.received = stored.table.received  # of what is in the table
+        self.received = stored.received  # of what is in the table
         self.stored_view = self.view if stored.is_view_stored else None
         self.committed = max(stored.position, stored.info.created_position)
         self.accepted = self.committed
@@ -139,11 +140,11 @@ def read_dataset(storage: TableStorage, info: DatasetInfo | None = None) -> Stor
     table = DatasetTable.open(storage)
     view = sidecar.load_fields(storage)
     if view is not None:
-        return StoredDataset(info, table, view, True, table.position)
+        return StoredDataset(info, table, view, True, table.position, table.received)
     view = table.fields()
     if view.columns:
         logger.warning("%s is missing: it is made anew from the table's columns", storage.location(sidecar.FIELDS))
-    return StoredDataset(info, table, view, False, table.position)
+    return StoredDataset(info, table, view, False, table.position, table.received)
 
 
 def known_info(storage: TableStorage, name: str) -> DatasetInfo:

@@ -70,7 +70,8 @@ class DatasetTable:
         self.set_aside: tuple[str, ...] = ()  # files of its Delta log that could not be read when it was opened
         self._delta = DeltaReader(storage.uri)
         self._delta_log = DeltaLog(storage)
-        self._received = (-1, Received())  # as of a version
+        self._position = (-1, 0)  # as of a version
+        self._received = (-1, Received())  # likewise
         self._checkpoint_at = _next_checkpoint(self.version)
         self.files: tuple[DataFile, ...] = tuple(_data_files(storage, self._delta))
         self._files_version = self.version
@@ -144,7 +145,10 @@ class DatasetTable:
     @property
     def position(self) -> int:
         """The event log's position up to which the table has every batch of its dataset; 0 before the first commit."""
-        return self._delta.transaction(APPLICATION) or 0
+        version = self.version
+        if self._position[0] != version:  # for each, delta-rs reads all versions
+            self._position = version, self._delta.transaction(APPLICATION) or 0
+        return self._position[1]
 
     @property
     def received(self) -> Received:

@@ -152,7 +152,8 @@ class SegmentDirectory:
     def _recover(self, floor: int) -> None:
         present = segments.list_segments(self.path)
         for segment in present:
-            with Window(segment.path, segment.end_bytes, self._calls) as window:
+            header_end = min(segment.end_bytes, segments.FILE_HEADER.size)  # else a window reads a MiB
+            with Window(segment.path, header_end, self._calls) as window:
                 segments.file_header_fault(window)
         if not present:
             self._next_position = floor + 1
