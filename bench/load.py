@@ -204,6 +204,13 @@ def _answer_bytes(connection: _Connection) -> int:
     return end + 4 + int(head[at + 17 : line_end if line_end > 0 else end])
 
 
+def run_once(address: tuple[str, int], requests: Sequence[bytes], *, connections: int) -> Load:
+    """Send each request once; raise RuntimeError unless all are answered with 200."""
+    done = run(address, requests, connections=connections, seconds=MAX_SECONDS, max_requests=len(requests))
+    done.check()
+    return done
+
+
 def run_processes(
     address: tuple[str, int], requests: Sequence[bytes], *, processes: int, connections: int, seconds: float
 ) -> Load:

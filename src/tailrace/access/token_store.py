@@ -89,21 +89,8 @@ class TokenStore:
         new = _checked(TokenSpec(name, dataset_capabilities, org_capabilities, description=description), kind)
         require_all(actor, new.datasets, new.org)
         expiry = checked_expiry(expires_at, self._clock())
-        secret = new_secret(kind)
         with self._invalidation.changing() as connection:
-            token_id = insert_token(
-                connection,
-                kind,
-                secret,
-                created_at=timestamp(self._clock()),
-                organisation=actor.organisation,
-                user_id=actor.user_id,
-                name=new.name,
-                description=new.description,
-                expiry=expiry,
-                datasets=new.datasets,
-                org=new.org,
-            )
+            token_id, secret = self._insert(connection, new, actor.organisation, actor.user_id, expiry)
         return self.get_token(token_id), secret
 
     def list_tokens(self, organisation: str | None = None) -> list[TokenRecord]:
@@ -188,23 +175,30 @@ class TokenStore:
                 row.kind, row.name, row.description, row.dataset_capabilities, row.org_capabilities
             )
             require_all(actor, new.datasets, new.org)
-            secret = new_secret(new.kind)
             if end.timestamp() < expiry_s(row.expires_at):
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(expires_at=rfc3339(end)))
-            made = insert_token(
-                connection,
-                new.kind,
-                secret,
-                created_at=timestamp(self._clock()),
-                organisation=row.organisation,
-                user_id=actor.user_id,
-                name=new.name,
-                description=new.description,
-                expiry=expiry,
-                datasets=new.datasets,
-                org=new.org,
-            )
-        return self.get_token(made), secret
+            new_id, secret = self._insert(connection, new, row.organisation, actor.user_id, expiry)
+        return self.get_token(new_id), secret
+
+    def _insert(
+        self, connection: Connection, new: _CheckedToken, organisation: str, user_id: str, expiry: datetime | None
+    ) -> tuple[str, str]:
+        """Insert an API token; return its id and its new secret."""
+        secret = new_secret(new.kind)
+        token_id = insert_token(
+            connection,
+            new.kind,
+            secret,
+            created_at=timestamp(self._clock()),
+            organisation=organisation,
+            user_id=user_id,
+            name=new.name,
+            description=new.description,
+            expiry=expiry,
+            datasets=new.datasets,
+            org=new.org,
+        )
+        return token_id, secret
 
     def delete_token(self, token_id: str, organisation: str | None = None) -> None:
         """Revoke an API token: its next use is refused. Raise NotFound."""

@@ -71,10 +71,8 @@ def checked_overlap(given: str | None, now: datetime) -> datetime:
     return max(given_time(given, "existingTokenExpiresAt") or now, now)
 
 
-def rfc3339(time: datetime | None) -> str:
-    """Return a UTC time as Go's clients write it: fraction trimmed, `Z`; NO_EXPIRY for None."""
-    if time is None:
-        return NO_EXPIRY
+def rfc3339(time: datetime) -> str:
+    """Return a UTC time as Go's clients write it: fraction trimmed, `Z`."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S")
     return whole + (f".{time.microsecond:06d}".rstrip("0") if time.microsecond else "") + "Z"
 

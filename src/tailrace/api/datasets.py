@@ -87,7 +87,7 @@ async def create_dataset(request: Request, services: Services, grant: Grant) -> 
     body = await read_json(request, NewDataset)
     require_no_audit(body.name)
     if not services.lake.has(body.name):
-        await asyncio.to_thread(_drop_field_metadata, services, body.name)
+        await asyncio.to_thread(services.fields.drop_dataset, body.name)
     info = await asyncio.to_thread(
         services.lake.create,
         body.name,
@@ -142,7 +142,7 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
     require_changeable(grant, name)
     await asyncio.to_thread(services.lake.drop, name)
     try:
-        await asyncio.to_thread(_drop_field_metadata, services, name)
+        await asyncio.to_thread(services.fields.drop_dataset, name)
     except (DiskFull, StorageUnavailable) as error:
         # The dataset is dropped, as requested; they are deleted before one of its name is created.
         logger.error(
@@ -151,11 +151,6 @@ async def delete_dataset(request: Request, services: Services, grant: Grant) -> 
             error,
         )
     return no_content()
-
-
-def _drop_field_metadata(services: Services, name: str) -> None:
-    """Delete the virtual fields, map fields and notes of a dropped dataset. Raise DiskFull, StorageUnavailable."""
-    services.fields.drop_dataset(name)
 
 
 def _is_visible(grant: Grant, name: str) -> bool:

@@ -189,7 +189,10 @@ class FieldStore:
     # Whole datasets
 
     def drop_dataset(self, dataset: str) -> None:
-        """Delete all metadata of a dataset's fields; write nothing where there is none."""
+        """Delete all metadata of a dataset's fields; write nothing where there is none.
+
+        Raise DiskFull, StorageUnavailable.
+        """
         tables = (virtual_fields, map_fields, former_map_fields, field_notes)
         with self._database.reading() as connection:
             if not any(

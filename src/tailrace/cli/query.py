@@ -24,7 +24,7 @@ from tailrace.cli.client import (
     unreachable,
 )
 from tailrace.cli.errors import CommandError, options
-from tailrace.cli.output import print_table, printable, stdout_is_terminal
+from tailrace.cli.output import counted, print_table, printable, stdout_is_terminal
 
 SQL_PATH = "/tailrace/v1/sql"
 APL_PATH = "/v1/datasets/_apl"
@@ -227,7 +227,7 @@ def _print_messages(messages: list[dict[str, Any]]) -> None:
 
 
 def _print_count(rows: int, elapsed_ms: float) -> None:
-    print(f"{rows} {'row' if rows == 1 else 'rows'} in {elapsed_ms:g} ms", file=sys.stderr)
+    print(f"{counted(rows, 'row')} in {elapsed_ms:g} ms", file=sys.stderr)
 
 
 def _chart(table: dict[str, Any], width: int) -> list[str]:

@@ -51,7 +51,7 @@ def _read(storage: TableStorage) -> tuple[str, tuple[DataFile, ...]]:
     except DatasetUnavailable as error:
         return error.message, ()
     except UNREADABLE as error:
-        return f"cannot be opened: {_first_line(error)}", ()
+        return f"cannot be opened: {first_line(error)}", ()
 
 
 def _fault(storage: TableStorage, file: DataFile) -> str:
@@ -62,7 +62,7 @@ def _fault(storage: TableStorage, file: DataFile) -> str:
         with storage.parquet(file.name) as parquet:
             count = parquet.metadata.num_rows
     except UNREADABLE as error:
-        return f"{file.base_name} cannot be read: {_first_line(error)}"
+        return f"{file.base_name} cannot be read: {first_line(error)}"
     if count != file.rows:
         return f"{file.base_name} has {count} events, but {file.rows} were written"
     if fault := storage.damage(file):
@@ -70,5 +70,6 @@ def _fault(storage: TableStorage, file: DataFile) -> str:
     return ""
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

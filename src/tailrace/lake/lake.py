@@ -191,8 +191,7 @@ class Lake:
 
     def check(self, name: str) -> None:
         """Raise DatasetNotFound or DatasetUnavailable for a dataset that accepts no events."""
-        if name not in self._state.datasets:
-            self._state.dataset(name)
+        self._state.dataset(name)
 
     def accept(self, position: int, batch: Batch) -> None:
         """Accept a durable batch from the log. Positions must rise; a batch that is in its table already is skipped."""

@@ -59,12 +59,8 @@ class Shredder:
         (JSON text or null) where any event has one.
         """
         events = b"".join(ndjson_with_labels(batch) for batch in batches)
-        times = np.concatenate([batch.times for batch in batches])
-        counts = [batch.count for batch in batches]
-        received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
-        columns = self._columns(events, len(times))
-        columns = {TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), **columns}
-        return pa.table(columns)
+        times = _times_of(batches)
+        return pa.table({**times, **self._columns(events, len(times[TIME]))})
 
     def _columns(self, events: bytes, count: int) -> dict[str, pa.ChunkedArray | pa.Array]:
         """Return the columns of `count` events: all on the fast path if they fit the schema."""
@@ -250,12 +246,8 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
     The texts are copied, and bytes that are not UTF-8 replaced, as the result is stored.
     """
     lines = [line for batch in batches for line in ndjson_with_labels(batch).split(b"\n")[:-1]]
-    times = np.concatenate([batch.times for batch in batches])
-    received = np.repeat(
-        np.array([batch.received_ns for batch in batches], np.int64), [batch.count for batch in batches]
-    )
     rest = pa.array([line.decode(errors="replace") for line in lines], pa.string())
-    return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: rest})
+    return pa.table({**_times_of(batches), REST: rest})
 
 
 def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
@@ -263,11 +255,8 @@ def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
     They filter events before those are shredded; the result is never stored.
     """
-    times = np.concatenate([batch.times for batch in batches])
-    counts = [batch.count for batch in batches]
-    received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
     chunks = [chunk for batch in batches for chunk in _event_column(ndjson_with_labels(batch))["event"].chunks]
-    return pa.table({TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received), REST: pa.chunked_array(chunks)})
+    return pa.table({**_times_of(batches), REST: pa.chunked_array(chunks)})
 
 
 def ndjson_with_labels(batch: Batch) -> bytes:
@@ -349,6 +338,14 @@ def _storage_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if isinstance(kind, pa.BaseExtensionType):
         return pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
     return values
+
+
+def _times_of(batches: Sequence[Batch]) -> dict[str, pa.Array]:
+    """Return the columns `_time` and `_sysTime` of the events of batches, in order."""
+    times = np.concatenate([batch.times for batch in batches])
+    counts = [batch.count for batch in batches]
+    received = np.repeat(np.array([batch.received_ns for batch in batches], np.int64), counts)
+    return {TIME: _timestamps(times), SYSTEM_TIME: _timestamps(received)}
 
 
 def _timestamps(times_ns: NDArray[np.int64]) -> pa.Array:

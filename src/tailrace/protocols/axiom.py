@@ -150,8 +150,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         target = service.check_dataset(dataset)
     except DatasetNotFound as error:
         raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
-    content_type = request.header(b"content-type")
-    media = _media_type(content_type)
+    media = request.media_type
     csv = _is_csv(media)
     query = request.query_values() if request.query else {}
     times = _time_rule(query) if query else DEFAULT_TIMES
@@ -215,10 +214,6 @@ def _is_lines(body: bytes, media: bytes) -> bool:
 
 def _unsupported(media: bytes, more: str = "") -> UnsupportedMediaType:
     return UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}{more}")
-
-
-def _media_type(content_type: bytes | None) -> bytes:
-    return (content_type or b"").partition(b";")[0].strip().lower()
 
 
 def _time_rule(query: dict[str, str]) -> TimeRule:

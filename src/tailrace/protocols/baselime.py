@@ -26,6 +26,7 @@ from tailrace.events import (
 )
 from tailrace.parsing import ArrayFields, Copy, Signal, decode_body, otlp_answer, parse_array, parse_otlp
 from tailrace.protocols.http import (
+    PROTOBUF_TYPES,
     REJECTION_WORK_BYTES,
     WORST_CASE_FACTOR,
     BodyDoc,
@@ -58,7 +59,6 @@ FIELDS = ArrayFields(
 )
 
 OTLP_DATASET = "otel"  # where the header x-baselime-dataset names no other
-PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 
 ACCEPTED = b'{"message": "Request Accepted"}'
 MESSAGES = {
@@ -230,7 +230,7 @@ async def _ingest(request: Request, service: IngestService, grant: KeyGrant, tar
 async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
     """OTLP, or an array of events, as the body tells; the content type counts for protobuf only."""
     grant = _grant(request, service)
-    content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+    content_type = request.media_type
     protobuf = content_type in PROTOBUF_TYPES
     otlp = _by_headers(request, grant, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
     array = _by_headers(request, grant, array_dataset)

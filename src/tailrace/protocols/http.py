@@ -28,6 +28,7 @@ class NoOptions(Struct, frozen=True):
 
 # The work of a request, in bytes of valid events that are as much work.
 WORST_CASE_FACTOR = 32  # of each byte of the worst body, whose every element is refused
+PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 REJECTION_WORK_BYTES = 128  # of each rejection that an answer lists
 
 
@@ -63,6 +64,11 @@ class Request(Struct):
     def header_values(self, name: bytes) -> list[bytes]:
         """Return the values of a header that may be repeated, in order."""
         return [value for key, value in self.raw_headers if key == name]
+
+    @property
+    def media_type(self) -> bytes:
+        """The media type of the body in lower case, without its parameters; empty where none is sent."""
+        return (self.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
 
     def query_values(self) -> dict[str, str]:
         """Return the query's parameters, percent-decoded; of a repeated one the last."""

@@ -12,6 +12,7 @@ from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Una
 from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
 from tailrace.protocols import moesif_docs as docs
 from tailrace.protocols.http import (
+    PROTOBUF_TYPES,
     REJECTION_WORK_BYTES,
     WORST_CASE_FACTOR,
     Claims,
@@ -49,7 +50,6 @@ MAX_OTLP_BYTES = 16 * 1024 * 1024  # after content decoding; parsed it takes sev
 RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 REGION = "self-hosted"
 TAG_LENGTH = 32
-PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 OTLP_TYPES: dict[Signal, str] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
 
 
@@ -204,7 +204,7 @@ def otlp(signal: Signal) -> Handler:
     async def ingest(request: Request, service: IngestService) -> Response:
         dataset = service.check_dataset(grant_of(request, service).datasets[0])
         body = await decoded(request, service, MAX_OTLP_BYTES)
-        content_type = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+        content_type = request.media_type
         protobuf = content_type in PROTOBUF_TYPES
 
         def parse_body() -> tuple[Signal, ParsedBatch]:

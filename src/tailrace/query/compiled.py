@@ -62,6 +62,11 @@ class CompiledQuery:
                 yield Key(key.field, column.value, key.desc, not key.desc)
 
     @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that the query reads."""
+        return tuple(dict.fromkeys(dataset.name for dataset in self.compiler.datasets))
+
+    @property
     def has_bins(self) -> bool:
         """Whether bins of time are among the groups."""
         return any(column.id in self.compiler.notes.bins for column in self.columns)
@@ -117,7 +122,7 @@ class CompiledQuery:
             "0",
             tuple(fields),
             rows,
-            sources=tuple(dict.fromkeys(dataset.name for dataset in self.compiler.datasets)),
+            sources=self.datasets,
             order=tuple(FieldOrder(key.name, key.descending) for key in self.order if key.name in names),
             groups=tuple(name for name in self.compiler.notes.groups if name in names),
             range=self._time_range(),

@@ -68,8 +68,7 @@ def run_apl(
     except RecursionError as error:
         raise AplError("the query is nested too deeply", kind="limit") from error
     elapsed_us = max((time.perf_counter_ns() - started) // 1000, 1)
-    datasets = tuple(dict.fromkeys(dataset.name for dataset in compiled.compiler.datasets))
-    return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), datasets)
+    return AplResult(tuple(tables), msgspec.structs.replace(status, elapsed_us=elapsed_us), compiled.datasets)
 
 
 def _compiler_factory(
@@ -138,8 +137,7 @@ def datasets_of(
     request: AplRequest, snapshot: Callable[[str], Snapshot], names: Callable[[], Sequence[str]] = lambda: ()
 ) -> tuple[str, ...]:
     """Return the datasets that a query reads, without running it. Raise AplError, and what `snapshot` raises."""
-    compiler = _compiled_only(request, snapshot, names).compiler
-    return tuple(dict.fromkeys(dataset.name for dataset in compiler.datasets))
+    return _compiled_only(request, snapshot, names).datasets
 
 
 def rows_of(

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace import __version__
 from tailrace.config import ConfigError, format_size
 from tailrace.events import TailraceError
-from tailrace.lake.inspection import dataset_directories, inspect
+from tailrace.lake.inspection import dataset_directories, first_line, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
 from tailrace.server.engines import reference_data_of
@@ -300,10 +300,6 @@ def _lake(root: Path) -> Iterator[Finding]:
         yield Finding("ok", "lake", f"datasets: {datasets}, files: {files}, events in tables: {rows}, all readable")
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
 def _database(data: Path, settings: Settings) -> Iterator[Finding]:
     subject = "database"
     if settings.server.database_url:
@@ -312,7 +308,7 @@ def _database(data: Path, settings: Settings) -> Iterator[Finding]:
             engine.connect().close()
             engine.dispose()
         except (SQLAlchemyError, ImportError, TailraceError) as error:
-            reason = _first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            reason = first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
             yield Finding("wrong", subject, f"it cannot be reached: {reason}", "check the setting database_url")
         else:
             yield Finding("ok", subject, "that of database_url answers")
