@@ -91,7 +91,7 @@ def _stream(python: str, generator: Generator, bodies: list[bytes], data: Path, 
     """Add the CPU time of a start, and that of acknowledging, shredding and committing a load."""
     before = _ended_cpu_s()
     with servers.tailrace(data, python) as server:
-        started = _cpu_s(server)
+        started = cpu_s(server.process.pid)
         server.create(generator.dataset)
         requests = [server.ingest_request(generator, body) for body in bodies]
         done = load.run_once(server.address, requests, connections=BODY_CONNECTIONS)
@@ -109,10 +109,10 @@ def _single_events(python: str, generator: Generator, data: Path, seconds: float
         requests = [server.ingest_request(generator, event) for event in events]
         for connections in EVENT_CONNECTIONS:
             load.run(server.address, requests, connections=connections, seconds=WARM_UP_S)
-            before = _cpu_s(server)
+            before = cpu_s(server.process.pid)
             done = load.run(server.address, requests, connections=connections, seconds=seconds)
             done.check()
-            spent = _cpu_s(server) - before
+            spent = cpu_s(server.process.pid) - before
             figures[f"single event, µs, {connections} connections"].append(spent * 1e6 / done.requests)
 
 
@@ -135,8 +135,8 @@ def _ask(measured: dict[str, Figures], directory: Path, size: Size) -> None:
                     figures[f"query, ms on the clock, {question.name}"].append((time.perf_counter() - began) * 1e3)
 
 
-def _cpu_s(server: servers.Tailrace) -> float:
-    """Return the CPU time that a server and its processes have used, in seconds."""
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a server of this process id and its processes have used, in seconds."""
     ticks: dict[int, int] = {}
     children: dict[int, list[int]] = defaultdict(list)
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -148,7 +148,7 @@ def _cpu_s(server: servers.Tailrace) -> float:
         process = int(entry.parent.name)
         ticks[process] = sum(map(int, values[11:15]))
         children[int(values[1])].append(process)
-    total, waiting = 0, [server.process.pid]
+    total, waiting = 0, [pid]
     while waiting:
         process = waiting.pop()
         total += ticks.get(process, 0)

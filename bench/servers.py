@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bench.generate import Generator
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 120.0
 POLL_S = 0.02
+READY = "/readyz"
 
 
 class Tailrace(Struct, frozen=True):
@@ -65,12 +67,12 @@ def tailrace(data: Path, python: str = sys.executable) -> Iterator[Tailrace]:
         env=environment,
     )
     try:
-        url = httpx.URL(_ready_url(process, data / "server.json"))
+        url = httpx.URL(wait_until_ok(process, lambda: _ready_url(data / "server.json")).removesuffix(READY))
         token = (data / "owner-token").read_text().strip()
         assert url.port is not None
         yield Tailrace(data, (url.host, url.port), token, process)
     finally:
-        _end(process)
+        end(process)
 
 
 @contextmanager
@@ -93,26 +95,39 @@ def empty() -> Iterator[tuple[str, int]]:
         assert process.stdout is not None
         yield "127.0.0.1", int(process.stdout.readline())
     finally:
-        _end(process)
+        end(process)
 
 
-def _ready_url(process: subprocess.Popen[bytes], server_file: Path) -> str:
+def free_port() -> int:
+    """Return a port of the loopback address that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_until_ok(process: subprocess.Popen[bytes], url_of: Callable[[], str | None]) -> str:
+    """Return the URL of a server that is starting once it answers with 200 there; `url_of` may not know it yet."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with code {process.returncode} before it was ready")
-        if server_file.exists():
-            url: str = json.loads(server_file.read_text())["url"]
-            try:
-                if httpx.get(f"{url}/readyz", trust_env=False).status_code == httpx.codes.OK:
-                    return url
-            except httpx.TransportError:
-                pass  # not listening yet
+        url = url_of()
+        try:
+            if url is not None and httpx.get(url, trust_env=False).status_code == httpx.codes.OK:
+                return url
+        except httpx.TransportError:
+            pass  # not listening yet
         time.sleep(POLL_S)
     raise RuntimeError(f"the server was not ready after {START_TIMEOUT_S:g} s")
 
 
-def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def _ready_url(server_file: Path) -> str | None:
+    return f"{json.loads(server_file.read_text())['url']}{READY}" if server_file.exists() else None
+
+
+def end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """Kill a server that has not ended."""
     if process.poll() is None:
         process.kill()
         process.wait()
