@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
@@ -10,6 +10,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 ROUNDS ?= 10
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
+NATIVE := src/tailrace/native/_native.so
 JS := tests/clients/js
 # The last release with structured queries, beside the present one.
 AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
@@ -17,7 +18,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench wheels clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -62,8 +63,14 @@ docs: $(INSTALLED)
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench
 
+# For Linux with glibc and with musl and for macOS, x86-64 and arm64; and the source.
+wheels: .venv/.zig
+	rm -rf dist
+	$(BIN)/python hatch_build.py wheels dist
+	$(BIN)/python -m hatchling build --target sdist
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(JS)/node_modules
+	rm -rf $(NATIVE) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(JS)/node_modules
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
@@ -74,7 +81,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 	$(PIP) -r requirements/build.txt
 	touch $@
 
-$(INSTALLED): .venv/.made pyproject.toml requirements/run.txt
+# A C compiler as a package, where the machine has none that works, or is to build for others.
+.venv/.zig: .venv/.made requirements/zig.txt
+	$(PIP) -r requirements/zig.txt
+	touch $@
+
+$(NATIVE): .venv/.made hatch_build.py $(wildcard src/tailrace/native/*.[ch])
+	@$(BIN)/python hatch_build.py compiler || $(MAKE) .venv/.zig
+	$(BIN)/python hatch_build.py
+
+$(INSTALLED): .venv/.made pyproject.toml requirements/run.txt | $(NATIVE)
 	$(PIP) -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	touch $@
@@ -97,6 +113,7 @@ lock: .venv/bin/uv
 	$(LOCK) pyproject.toml --group dev --all-extras -o requirements/dev.txt >/dev/null
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt >/dev/null
 	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt >/dev/null
+	$(LOCK) requirements/zig.in -o requirements/zig.txt >/dev/null
 	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
 	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
 

@@ -82,7 +82,7 @@ def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
             (tmp_path / "source").mkdir(exist_ok=True)
             if (ROOT / source).is_dir():
                 shutil.copytree(ROOT / source, tmp_path / "source" / target)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         assert any(name in sources for sources, _ in copied())
         shutil.copy(ROOT / name, tmp_path / "source")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]

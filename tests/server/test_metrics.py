@@ -31,7 +31,7 @@ def test_the_version_the_process_and_the_disk_are_told(server: "Server") -> None
     told = figures(server)
 
     [build] = [name for name in told if name.startswith("tailrace_build_info")]
-    assert re.fullmatch(rf"tailrace_build_info python=3\.\d+\.\d+ version={re.escape(__version__)}", build)
+    assert re.fullmatch(rf"tailrace_build_info native=yes python=3\.\d+\.\d+ version={re.escape(__version__)}", build)
     assert told["process_resident_memory_bytes"] > 10_000_000
     assert told["process_cpu_seconds_total"] > 0
     assert 0 < told["process_open_fds"] < told["process_max_fds"]

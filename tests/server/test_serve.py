@@ -433,3 +433,13 @@ def test_a_server_stops_in_good_order_when_its_terminal_is_gone(make_server: "Ma
         process.kill()
         process.wait()
     assert not (server.data / "server.json").exists()
+
+
+def test_a_server_without_its_native_library_says_so_and_serves(make_server: "MakeServer") -> None:
+    server = make_server(env={"TAILRACE_NATIVE": "off"}).start()
+
+    server.ingest(server.create("slow"), EVENT)
+
+    assert server.sql('select count(*) as n from "slow"') == [{"n": 1}]
+    assert "the native library is not used" in server.errors.read_text()
+    assert 'native="no"' in server.client.get("/metrics").text

@@ -15,11 +15,12 @@ _SECTION = re.compile(r"(?<=^## The packages\n\n).*?(?=\n## )", re.DOTALL | re.M
 # In the order of the pipeline: none imports one that comes later.
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
+    "native": set(),
     "config": {"events"},
     "storage": {"events"},
-    "parsing": {"events"},
+    "parsing": {"events", "native"},
     "log": {"events", "storage"},
-    "lake": {"events", "storage", "log"},
+    "lake": {"events", "native", "storage", "log"},
     "query": {"events", "storage", "lake"},
     "access": {"events", "storage"},
     "tail": {"events", "lake", "query"},
@@ -41,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "server": {
         "events",
+        "native",
         "config",
         "storage",
         "parsing",

@@ -10,6 +10,7 @@ from tailrace.config.schema import ENV_PREFIX, Schema, T, environment_variable, 
 from tailrace.config.setting import Setting
 
 CLIENT_VARIABLES = frozenset({"TAILRACE_URL", "TAILRACE_TOKEN", "TAILRACE_CAFILE", "TAILRACE_CONFIG"})
+DIAGNOSIS_VARIABLES = frozenset({"TAILRACE_NATIVE"})  # which no setting is: a server should hardly run with one
 
 
 class ConfigError(Exception):
@@ -43,7 +44,7 @@ def load(
         if variable in variables:
             if text:
                 values[variables[variable]], origins[variables[variable]] = text, f"environment {variable}"
-        elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES:
+        elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES | DIAGNOSIS_VARIABLES:
             wrong.append(
                 f"unknown environment variable {variable}{_instead(variable, variables, schema.removed, ENV_PREFIX)}"
             )

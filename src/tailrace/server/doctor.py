@@ -23,6 +23,7 @@ from tailrace.events import TailraceError
 from tailrace.lake.inspection import dataset_directories, first_line, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
+from tailrace.native import why_missing
 from tailrace.server.engines import reference_data_of
 from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
 from tailrace.server.settings import Settings
@@ -61,6 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Run all checks, one after the other."""
     data = settings.server.data.absolute()
     yield _versions()
+    yield _native()
     yield from _reference_data(settings)
     yield _clock(data)
     if not data.is_dir():
@@ -107,6 +109,14 @@ def _versions() -> Finding:
     engines = ", ".join(f"{name} {version(name)}" for name in ENGINES)
     python = ".".join(map(str, sys.version_info[:3]))
     return Finding("ok", "version", f"tailrace {__version__}, Python {python}, {engines}")
+
+
+def _native() -> Finding:
+    reason = why_missing()
+    if reason is None:
+        return Finding("ok", "native library", "is used")
+    advice = "`make run` builds it; so does installing from a wheel for this platform, or with a C compiler"
+    return Finding("warning", "native library", f"is not used, so taking events in is slow: {reason}", advice)
 
 
 def _reference_data(settings: Settings) -> Iterator[Finding]:

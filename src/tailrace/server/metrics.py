@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from tailrace import __version__
 from tailrace.lake import MaintenanceCounters
+from tailrace.native import why_missing
 
 GAUGES = (  # member of `Gauges`, name and meaning of the metric
     ("free_disk_bytes", "tailrace_free_disk_bytes", "Free bytes on the disk of the data directory."),
@@ -160,8 +161,9 @@ class _Collector(Collector):
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        build = {"version": __version__, "python": platform.python_version()}
-        yield InfoMetricFamily("tailrace_build", "The version of the server.", build)
+        native = "no" if why_missing() else "yes"
+        build = {"version": __version__, "python": platform.python_version(), "native": native}
+        yield InfoMetricFamily("tailrace_build", "The version; whether the native library is used.", build)
         yield from _request_counters(self._metrics)
         yield from _latencies(self._metrics)
         yield _labelled(

@@ -14,6 +14,7 @@ from typing import NoReturn
 import uvloop
 
 from tailrace.events import TailraceError
+from tailrace.native import why_missing
 from tailrace.query import ReferenceData, Spawner
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
@@ -47,6 +48,8 @@ def serve(settings: Settings) -> None:
     data = settings.server.data.absolute()
     with locked(data), listening(settings.server.host, settings.server.port) as listener:
         logs.configure(settings.server.log_level, settings.server.log_format)
+        if reason := why_missing():
+            logger.warning("the native library is not used, so taking events in is slow: %s", reason)
         uvloop.run(_serve(settings, reference_data, data, listener, spawner))
     _exit()
 

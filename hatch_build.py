@@ -1,0 +1,162 @@
+"""The build: compiles the C files of `tailrace.native` into one shared object, here or for another platform.
+
+A build hook of hatchling, and a program: `python hatch_build.py` builds in place where something changed,
+`… compiler` exits with 0 where this machine has a C compiler, and `… wheels DIRECTORY` makes all wheels.
+"""
+
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).parent
+SOURCES = Path("src/tailrace/native")
+LIBRARY = "_native.so"
+IN_WHEEL = f"tailrace/native/{LIBRARY}"
+ZIG = "ziglang"  # a C compiler as a package
+TARGET_VARIABLE = "TAILRACE_BUILD_TARGET"  # a name of TARGETS; without one the build is for this machine
+MACOS = "11.0"
+
+# No choice of the processor: what a file does with newer instructions, it chooses as it runs.
+FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
+# Zig is for debugging and for this very machine unless told otherwise.
+ZIG_FLAGS = ("-mcpu=baseline", "-fno-sanitize=undefined", "-s")
+
+PROBE = "#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>\nint probe(void) { return 0; }\n"
+
+
+class Target(NamedTuple):
+    """A platform to build for: as Zig calls it, and as a wheel does."""
+
+    zig: str
+    tag: str
+
+
+TARGETS = {
+    "linux-x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
+    "linux-arm64": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
+    "musl-x86_64": Target("x86_64-linux-musl", "musllinux_1_2_x86_64"),
+    "musl-arm64": Target("aarch64-linux-musl", "musllinux_1_2_aarch64"),
+    "macos-arm64": Target(f"aarch64-macos.{MACOS}", "macosx_11_0_arm64"),
+    "macos-x86_64": Target(f"x86_64-macos.{MACOS}", "macosx_11_0_x86_64"),
+}
+
+
+class NativeBuildHook(BuildHookInterface[BuilderConfig]):
+    """Puts the shared object into a wheel; for an editable installation it stands beside its sources."""
+
+    def dependencies(self) -> list[str]:
+        """Ask for Zig only where it is needed: it is 400 MB."""
+        return [ZIG] if TARGET_VARIABLE in os.environ or not has_compiler() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build what is not built yet, and say for which platform the wheel is."""
+        target = os.environ.get(TARGET_VARIABLE)
+        if target:
+            self.scratch = tempfile.TemporaryDirectory()
+            path, tag = Path(self.scratch.name) / LIBRARY, TARGETS[target].tag
+            compile_library(Path(self.root), path, TARGETS[target])
+        else:
+            path, tag = build_in_place(Path(self.root)), _tag_of_this_machine()
+        if version == "standard":
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{tag}"
+            build_data["force_include"][str(path)] = IN_WHEEL
+
+
+def build_in_place(root: Path) -> Path:
+    """Return the shared object among its sources, built again where they or the way of building have changed."""
+    path = root / SOURCES / LIBRARY
+    if not (path.exists() and build_digest(root).encode() in path.read_bytes()):
+        compile_library(root, path)
+    return path
+
+
+def build_digest(root: Path, target: Target | None = None) -> str:
+    """Return a digest of all that the shared object depends on but the compiler's version, which is in the object."""
+    digest = hashlib.sha256(repr((FLAGS, target, sysconfig.get_platform())).encode())
+    for file in sorted((root / SOURCES).glob("*.[ch]")):
+        digest.update(b"\0%s\0%s" % (file.name.encode(), file.read_bytes()))
+    return digest.hexdigest()
+
+
+def compile_library(root: Path, path: Path, target: Target | None = None) -> None:
+    """Compile all C files into a shared object, which replaces the former one at once: a server may have that open."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as scratch:
+        command = _compiler(target)
+        made = Path(scratch) / LIBRARY
+        command += [*FLAGS, f'-DTAILRACE_NATIVE_BUILD="{build_digest(root, target)}"', "-o", str(made)]
+        command += map(str, sorted((root / SOURCES).glob("*.c")))
+        cache = {"ZIG_GLOBAL_CACHE_DIR": scratch, "ZIG_LOCAL_CACHE_DIR": scratch}
+        subprocess.run(command, check=True, env={**os.environ, **cache})
+        made.replace(path)
+
+
+def _compiler(target: Target | None) -> list[str]:
+    """Return how the compiler is called; Zig where it is for another platform or where there is no other."""
+    if target is None and has_compiler():
+        return _cc()
+    zig = [sys.executable, "-m", ZIG, "cc", *ZIG_FLAGS]
+    return [*zig, "-target", target.zig] if target else zig
+
+
+def _cc() -> list[str]:
+    return shlex.split(os.environ.get("CC", "cc"))
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Return whether this machine has a C compiler that works: a cc without headers, and the stub of macOS, do not."""
+    if not shutil.which(_cc()[0]):
+        return False
+    if sys.platform == "darwin" and subprocess.run(["xcode-select", "-p"], capture_output=True, check=False).returncode:
+        return False  # the stub would open a window
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [*_cc(), *FLAGS, "-x", "c", "-", "-o", str(Path(scratch) / LIBRARY)]
+        return subprocess.run(command, input=PROBE.encode(), capture_output=True, check=False).returncode == 0
+
+
+def _tag_of_this_machine() -> str:
+    if sys.platform == "darwin":
+        return f"macosx_{MACOS.replace('.', '_')}_{platform.machine()}"
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def build_wheels(directory: str, targets: list[str]) -> None:
+    """Make the wheel of each target."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    for target in targets:
+        os.environ[TARGET_VARIABLE] = target
+        for wheel in WheelBuilder(str(ROOT)).build(directory=directory, versions=["standard"]):
+            print(wheel, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program."""
+    match arguments:
+        case []:
+            build_in_place(ROOT).touch()  # for make, which goes by times
+        case ["compiler"]:
+            return 0 if has_compiler() else 1
+        case ["wheels", directory, *targets]:
+            build_wheels(directory, targets or list(TARGETS))
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
