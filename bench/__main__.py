@@ -185,7 +185,7 @@ def _stream(generator: Generator, bodies: Sequence[bytes], data: Path, *, until_
 def _single_events(generator: Generator, data: Path, seconds: float) -> tuple[float, float]:
     """Return single-event requests a second: of the server, and of an empty handler for the same requests."""
     events = list(islice(generator.events(SEED), DISTINCT_EVENTS))
-    with servers.tailrace(data) as server, servers.empty() as empty:
+    with servers.tailrace(data) as server, servers.empty() as (empty, _):
         server.create(generator.dataset)
         requests = [server.ingest_request(generator, event) for event in events]
         rates = []

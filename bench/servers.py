@@ -86,14 +86,14 @@ def directory_in(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def empty() -> Iterator[tuple[str, int]]:
-    """Yield the address of a server whose handler does nothing."""
+def empty(interface: str = "asgi") -> Iterator[tuple[tuple[str, int], int]]:
+    """Yield the address and the process id of a server whose handler reads the body and answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.empty"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bench.empty", interface], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
-        yield "127.0.0.1", int(process.stdout.readline())
+        yield ("127.0.0.1", int(process.stdout.readline())), process.pid
     finally:
         end(process)
 

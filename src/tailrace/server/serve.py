@@ -41,7 +41,7 @@ def serve(settings: Settings) -> None:
     Raise SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
-    _tune_garbage_collector()
+    tune_garbage_collector()
     reference_data = reference_data_of(settings)
     # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
@@ -150,7 +150,7 @@ def _handle_signals(stopping: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else ignore)
 
 
-def _tune_garbage_collector() -> None:
+def tune_garbage_collector() -> None:
     """Exclude what lives as long as the server from Python's cyclic garbage collector, and let it run less often.
 
     With its default thresholds it took 40 % of the event loop's time under small requests, and paused it for 0.1 s at
