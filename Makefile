@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
@@ -18,7 +18,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench wheels clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench fuzz wheels clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -62,6 +62,10 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench
+
+# The passes over bytes in C with libFuzzer and sanitizers, for FUZZ_SECONDS (600): needs clang.
+fuzz: $(INSTALLED_DEV)
+	PYTHONPATH=src:tests $(BIN)/python tests/native/fuzz/run.py
 
 # For Linux with glibc and with musl and for macOS, x86-64 and arm64; and the source.
 wheels: .venv/.zig
