@@ -43,9 +43,9 @@ enum {
 #define TO_NOWHERE (-2)
 
 typedef struct { /* a key in an object, with the objects around it; 0 is the event */
-    uint64_t hash;
-    uint64_t seen;         /* the last line that has it */
-    uint32_t parent, path;
+    uint64_t hash, path_hash[2];
+    uint64_t seen;          /* the last line that has it */
+    uint32_t parent, path;  /* path: 0 until it has a value of its own */
     uint32_t key, key_size; /* in the arena, with a quotation mark behind */
     uint32_t next, child;  /* the node that came last after it, or first within it */
     uint32_t first, last;  /* records of its value in the line `seen` */
@@ -59,8 +59,7 @@ typedef struct { /* a flattened path; 0 is none */
     uint64_t hash[2];
     uint64_t line; /* the last whose aliases were dropped */
     uint32_t node; /* the first that has it; 0 if none has yet */
-    uint32_t slots[KINDS];
-    uint32_t reserved;
+    uint32_t slot; /* the last that was added */
 } Path;
 
 typedef struct { /* a path and a type; 0 is none, for what was replaced */
@@ -68,7 +67,8 @@ typedef struct { /* a path and a type; 0 is none, for what was replaced */
     uint32_t count;  /* of this batch */
     uint32_t batch;  /* in which it was last seen */
     uint32_t recent; /* values in recent events */
-    uint32_t path;
+    /* next: slot of the same path */
+    uint32_t path, next;
     int32_t column, output;
     uint8_t kind;
     uint8_t told, offered; /* whether the binding has told it as one of the rest, or as one for a column */
@@ -103,10 +103,14 @@ typedef struct { /* an array that grows */
     size_t count, capacity, size; /* size: of one */
 } Vector;
 
+typedef struct { /* numbers of items, where the low bits of their hashes say, below the high bits */
+    uint64_t *entries;
+    size_t mask;
+} Table;
+
 typedef struct {
     Vector nodes, paths, slots, arena;
-    uint32_t *node_table, *path_table;
-    size_t node_mask, path_mask;
+    Table node_table, path_table;
 } Tables;
 
 typedef struct {
@@ -115,7 +119,7 @@ typedef struct {
     Vector touched, refused, outputs, untold;
     const uint8_t *text, *text_end;
     const uint64_t *powers; /* of five, 128 bits each, from 10^-342 on */
-    uint64_t base, path_bases[2];
+    uint64_t base, path_bases[2][4]; /* random, and its powers */
     uint64_t line; /* lines read, of all batches */
     uint64_t wide; /* bytes that the rest can need for the paths of this batch */
     uint32_t batch, max_nodes;
@@ -605,98 +609,112 @@ INLINE const uint8_t *read_number(const Shredder *s, const uint8_t *p, const uin
 
 #define PRIME ((UINT64_C(1) << 61) - 1)
 
-INLINE uint64_t times(uint64_t a, uint64_t b)
+/* Return the remainder of a number below 2^124. */
+INLINE uint64_t reduced(u128 number)
 {
-    u128 product = (u128)a * b;
-    uint64_t sum = (uint64_t)(product & PRIME) + (uint64_t)(product >> 61);
-    return sum >= PRIME ? sum - PRIME : sum;
+    uint64_t sum = (uint64_t)(number & PRIME) + (uint64_t)(number >> 61);
+    sum = (sum & PRIME) + (sum >> 61);
+    return sum == PRIME ? 0 : sum;
 }
 
-/* Return the hash of a key in an object, 7 bytes a coefficient. It stands in the arena, so that 8 can be read. */
+/* Return the hash of a key in an object, 7 bytes a coefficient. Up to 7 bytes behind the key are read. */
 static uint64_t hash_of_key(const Shredder *s, uint32_t parent, const uint8_t *key, size_t size)
 {
-    uint64_t hash = times(times(size + 1, s->base) + parent, s->base);
+    uint64_t hash = reduced((u128)(size + 1) * s->base + parent);
     for (size_t at = 0; at < size; at += 7) {
         size_t left = size - at < 7 ? size - at : 7;
-        hash = times(hash + (load64(key + at) & ((UINT64_C(1) << 8 * left) - 1)), s->base);
+        hash = reduced((u128)(hash + (load64(key + at) & ((UINT64_C(1) << 8 * left) - 1))) * s->base);
     }
     return hash;
 }
 
-/* Extend the hash of a text by more bytes. Two texts of a megabyte have the same two hashes once in 10^29 times. */
+/* Extend the hashes of a text by more bytes, four at a time, which gives what one at a time does. Two texts of a megabyte
+ * have the same two hashes once in 10^29 times. */
 static void extend_path_hash(const Shredder *s, uint64_t hash[2], const uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        hash[0] = times(hash[0], s->path_bases[0]) + bytes[i] + 1;
-        hash[1] = times(hash[1], s->path_bases[1]) + bytes[i] + 1;
+    for (int i = 0; i < 2; i++) {
+        const uint64_t *powers = s->path_bases[i];
+        uint64_t h = hash[i];
+        size_t at = 0;
+        for (; size - at >= 4; at += 4)
+            h = reduced((u128)h * powers[3] + (u128)powers[2] * (bytes[at] + 1u) + (u128)powers[1] * (bytes[at + 1] + 1u) +
+                        (u128)powers[0] * (bytes[at + 2] + 1u) + bytes[at + 3] + 1);
+        for (; at < size; at++)
+            h = reduced((u128)h * powers[0] + bytes[at] + 1);
+        hash[i] = h;
     }
 }
 
 /* ---- the tables ---- */
 
-/* Return a table of the items' numbers from 1 on, which stand where their hashes say; NULL without memory. */
-static uint32_t *make_table(const Vector *items, size_t slots)
+#define TAG(hash) ((hash) & ~UINT64_C(0xffffffff)) /* of a hash in a table, above the number */
+
+INLINE void enter(Table *table, uint64_t hash, uint32_t number)
 {
-    uint32_t *table = calloc(slots, sizeof *table);
-    for (size_t i = 1; table && i < items->count; i++) {
-        uint64_t hash;
-        memcpy(&hash, (const char *)items->items + i * items->size, sizeof hash); /* the first field */
-        size_t at = hash & (slots - 1);
-        while (table[at])
-            at = (at + 1) & (slots - 1);
-        table[at] = (uint32_t)i;
-    }
-    return table;
+    size_t at = hash & table->mask;
+    while (table->entries[at])
+        at = (at + 1) & table->mask;
+    table->entries[at] = TAG(hash) | number;
 }
 
-static int rehash(const Vector *items, uint32_t **table, size_t *mask)
+/* Make the table anew, with places for so many; return 0 without memory. An item begins with its hash. */
+static int rehash(const Vector *items, size_t room, Table *table)
 {
-    size_t slots = 16;
-    while (slots < 4 * (items->count + 1))
-        slots *= 2;
-    uint32_t *made = make_table(items, slots);
-    if (!made)
+    Table made = {.mask = 15};
+    while (made.mask < 2 * room)
+        made.mask = 2 * made.mask + 1;
+    made.entries = calloc(made.mask + 1, sizeof *made.entries);
+    if (!made.entries)
         return 0;
-    free(*table);
+    for (size_t i = 1; i < items->count; i++)
+        enter(&made, *(const uint64_t *)((const char *)items->items + i * items->size), (uint32_t)i);
+    free(table->entries);
     *table = made;
-    *mask = slots - 1;
     return 1;
 }
 
-/* Return whether the table has a place for one more, which stays less than half full. */
-static int has_place(const Vector *items, uint32_t **table, size_t *mask)
+/* Return whether there is room for one more, with which a third of the table is free; 0 without memory. */
+static int has_room(Vector *items, Table *table)
 {
-    return 2 * (items->count + 1) <= *mask || rehash(items, table, mask);
+    return (3 * (items->count + 1) <= 2 * table->mask || rehash(items, 2 * items->count, table)) && reserve(items, 1);
 }
 
-/* Return the path with that hash, a new one if need be; 0 without memory. */
+/* Return the first hash of a path as its table has it, where texts that differ at the end alone lie apart. */
+INLINE uint64_t place_of(const Shredder *s, const uint64_t hash[2])
+{
+    return reduced((u128)hash[0] * s->base);
+}
+
+/* Return the path of a text with these hashes, a new one if need be; 0 without memory. */
 static uint32_t path_of(Shredder *s, const uint64_t hash[2])
 {
-    size_t at = hash[0] & s->tables.path_mask;
-    for (uint32_t path; (path = s->tables.path_table[at]); at = (at + 1) & s->tables.path_mask)
-        if (PATHS(s)[path].hash[0] == hash[0] && PATHS(s)[path].hash[1] == hash[1])
-            return path;
-    if (!has_place(&s->tables.paths, &s->tables.path_table, &s->tables.path_mask) || !reserve(&s->tables.paths, 1))
+    Table *table = &s->tables.path_table;
+    uint64_t entry;
+    for (size_t at = hash[0] & table->mask; (entry = table->entries[at]); at = (at + 1) & table->mask) {
+        const Path *path = &PATHS(s)[(uint32_t)entry];
+        if (TAG(entry) == TAG(hash[0]) && path->hash[0] == hash[0] && path->hash[1] == hash[1])
+            return (uint32_t)entry;
+    }
+    if (!has_room(&s->tables.paths, table))
         return 0;
-    for (at = hash[0] & s->tables.path_mask; s->tables.path_table[at];)
-        at = (at + 1) & s->tables.path_mask;
-    uint32_t path = (uint32_t)s->tables.paths.count++;
-    PATHS(s)[path] = (Path){.hash = {hash[0], hash[1]}};
-    s->tables.path_table[at] = path;
-    return path;
+    uint32_t number = (uint32_t)s->tables.paths.count++;
+    PATHS(s)[number] = (Path){.hash = {hash[0], hash[1]}};
+    enter(table, hash[0], number);
+    return number;
 }
 
 /* Return the slot of a path and a type, a new one if need be; 0 without memory. */
 static uint32_t slot_of(Shredder *s, uint32_t path, int kind)
 {
-    uint32_t *slot = &PATHS(s)[path].slots[kind];
-    if (!*slot) {
-        if (!reserve(&s->tables.slots, 1))
-            return 0;
-        *slot = (uint32_t)s->tables.slots.count++;
-        SLOTS(s)[*slot] = (Slot){.path = path, .kind = (uint8_t)kind, .column = NO_COLUMN};
-    }
-    return *slot;
+    for (uint32_t slot = PATHS(s)[path].slot; slot; slot = SLOTS(s)[slot].next)
+        if (SLOTS(s)[slot].kind == kind)
+            return slot;
+    if (!reserve(&s->tables.slots, 1))
+        return 0;
+    uint32_t number = (uint32_t)s->tables.slots.count++;
+    SLOTS(s)[number] = (Slot){.path = path, .next = PATHS(s)[path].slot, .kind = (uint8_t)kind, .column = NO_COLUMN};
+    PATHS(s)[path].slot = number;
+    return number;
 }
 
 static uint32_t json_size_of(const uint8_t *key, size_t size)
@@ -707,67 +725,55 @@ static uint32_t json_size_of(const uint8_t *key, size_t size)
     return (uint32_t)total;
 }
 
-/* Let a node have a path, beside others that have it. */
-static void share_path(Node *nodes, Path *path, uint32_t number)
+/* Add the node of a key, for whose bytes and PAD more the arena has room. */
+static uint32_t new_node(Shredder *s, uint32_t parent, uint64_t key_hash, const uint8_t *key, uint32_t size)
 {
-    if (path->node) {
-        nodes[path->node].flags |= ALIASED;
-        nodes[number].flags |= ALIASED;
-    } else {
-        path->node = number;
-    }
-}
-
-/* Add the node of a key, whose bytes stand in the arena's spare room, as its last PAD bytes do. */
-static uint32_t new_node(Shredder *s, uint32_t parent, uint64_t key_hash, uint32_t size)
-{
-    const uint8_t *key = ARENA(s) + s->tables.arena.count;
-    if (!has_place(&s->tables.nodes, &s->tables.node_table, &s->tables.node_mask) || !reserve(&s->tables.nodes, 1))
+    if (!has_room(&s->tables.nodes, &s->tables.node_table))
         return 0;
     const Node *above = &NODES(s)[parent];
-    uint64_t hash[2] = {PATHS(s)[above->path].hash[0], PATHS(s)[above->path].hash[1]};
+    uint32_t number = (uint32_t)s->tables.nodes.count++, json_size = json_size_of(key, size);
+    Node *node = &NODES(s)[number];
+    *node = (Node){.hash = key_hash, .path_hash = {above->path_hash[0], above->path_hash[1]}, .parent = parent};
     if (parent)
-        extend_path_hash(s, hash, (const uint8_t *)".", 1);
-    extend_path_hash(s, hash, key, size);
-    uint32_t path = path_of(s, hash), json_size = json_size_of(key, size);
-    if (!path)
-        return 0;
-    Node node = {.hash = key_hash, .parent = parent, .path = path, .key = (uint32_t)s->tables.arena.count, .key_size = size};
-    node.json_size = parent ? above->json_size + 1 + json_size : json_size;
-    node.flags = json_size == size ? 0 : ESCAPED;
+        extend_path_hash(s, node->path_hash, (const uint8_t *)".", 1);
+    extend_path_hash(s, node->path_hash, key, size);
+    __builtin_prefetch(&s->tables.path_table.entries[place_of(s, node->path_hash) & s->tables.path_table.mask]);
+    node->key = (uint32_t)s->tables.arena.count;
+    node->key_size = size;
+    node->json_size = parent ? above->json_size + 1 + json_size : json_size;
+    node->flags = json_size == size ? 0 : ESCAPED;
     if (!parent && size == 5 && memcmp(key, "_time", 5) == 0)
-        node.flags |= IGNORED;
-    uint32_t number = (uint32_t)s->tables.nodes.count++;
-    NODES(s)[number] = node;
-    share_path(NODES(s), &PATHS(s)[path], number);
-    ARENA(s)[s->tables.arena.count + size] = '"';
+        node->flags |= IGNORED;
+    memmove(ARENA(s) + node->key, key, size);
+    ARENA(s)[node->key + size] = '"';
     s->tables.arena.count += size + 1;
-    size_t at = key_hash & s->tables.node_mask;
-    while (s->tables.node_table[at])
-        at = (at + 1) & s->tables.node_mask;
-    s->tables.node_table[at] = number;
+    enter(&s->tables.node_table, key_hash, number);
     return number;
 }
 
-/* Return the node of a key in an object, a new one if need be; 0 without memory. */
-static uint32_t node_of(Shredder *s, uint32_t parent, const uint8_t *key, size_t size, int has_escapes)
+/* Return the node of a key in an object, a new one if need be; 0 without memory. `key_end`: of what the key is part of. */
+static uint32_t node_of(Shredder *s, uint32_t parent, const uint8_t *key, size_t size, int has_escapes,
+                        const uint8_t *key_end)
 {
     if (!reserve(&s->tables.arena, size + PAD))
         return 0;
     uint8_t *spare = ARENA(s) + s->tables.arena.count;
     if (has_escapes)
         size = unescape(spare, key, size, s->text_end);
-    else
+    else if (key_end - key < (ptrdiff_t)size + 8)
         memcpy(spare, key, size);
+    else
+        spare = (uint8_t *)key;
     uint64_t hash = hash_of_key(s, parent, spare, size);
-    size_t at = hash & s->tables.node_mask;
-    for (uint32_t number; (number = s->tables.node_table[at]); at = (at + 1) & s->tables.node_mask) {
-        const Node *node = &NODES(s)[number];
-        if (node->hash == hash && node->parent == parent && node->key_size == size &&
+    const Table *table = &s->tables.node_table;
+    uint64_t entry;
+    for (size_t at = hash & table->mask; (entry = table->entries[at]); at = (at + 1) & table->mask) {
+        const Node *node = &NODES(s)[(uint32_t)entry];
+        if (TAG(entry) == TAG(hash) && node->hash == hash && node->parent == parent && node->key_size == size &&
             memcmp(ARENA(s) + node->key, spare, size) == 0)
-            return number;
+            return (uint32_t)entry;
     }
-    return new_node(s, parent, hash, (uint32_t)size);
+    return new_node(s, parent, hash, spare, (uint32_t)size);
 }
 
 /* ---- pass one ---- */
@@ -822,6 +828,23 @@ INLINE void begin_value(Shredder *s, Node *node)
     node->first = node->last = (uint32_t)s->record_count;
 }
 
+/* Let a node have its path, perhaps beside others. */
+static int find_path(Shredder *s, Node *node)
+{
+    uint32_t number = path_of(s, (uint64_t[]){place_of(s, node->path_hash), node->path_hash[1]});
+    if (!number)
+        return 0;
+    Path *path = &PATHS(s)[number];
+    if (path->node) {
+        NODES(s)[path->node].flags |= ALIASED;
+        node->flags |= ALIASED;
+    } else {
+        path->node = (uint32_t)(node - NODES(s));
+    }
+    node->path = number;
+    return 1;
+}
+
 static int find_slot(Shredder *s, Node *node, int kind)
 {
     node->slot = slot_of(s, node->path, kind);
@@ -843,6 +866,8 @@ static int touch(Shredder *s, uint32_t slot)
 /* Add the record of a node's value; return 0 without memory. */
 INLINE int add_record(Shredder *s, uint32_t row, Node *node, int kind, const uint8_t *start, size_t size, uint64_t value)
 {
+    if (UNLIKELY(!node->path) && !find_path(s, node))
+        return 0;
     if (UNLIKELY(node->flags & (ALIASED | IGNORED))) {
         if (node->flags & IGNORED)
             return 1;
@@ -888,7 +913,7 @@ INLINE uint32_t read_key(Shredder *s, const uint8_t **p, const uint8_t *stop, ui
     *p = end ? end + 1 : NULL;
     if (!end)
         return 0;
-    number = node_of(s, parent, key, (size_t)(end - key), escaped);
+    number = node_of(s, parent, key, (size_t)(end - key), escaped, s->text_end);
     if (number && !escaped)
         *(previous ? &NODES(s)[previous].next : &NODES(s)[parent].child) = number;
     return number;
@@ -1086,24 +1111,24 @@ static int read_lines(Shredder *s, int64_t most)
 static void free_tables(Tables *tables)
 {
     void *all[] = {tables->nodes.items, tables->paths.items, tables->slots.items,
-                   tables->arena.items, tables->node_table,  tables->path_table};
+                   tables->arena.items, tables->node_table.entries, tables->path_table.entries};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
 
-/* Make tables that hold nothing but number 0, which stands for none; return 0 without memory. */
-static int make_tables(Tables *tables)
+/* Make tables with room for so many nodes that hold nothing but number 0, which stands for none; return 0 without memory. */
+static int make_tables(Tables *tables, size_t room)
 {
     *tables = (Tables){.nodes.size = sizeof(Node), .paths.size = sizeof(Path), .slots.size = sizeof(Slot), .arena.size = 1};
     Vector *vectors[] = {&tables->nodes, &tables->paths, &tables->slots};
     for (int i = 0; i < 3; i++) {
-        if (!reserve(vectors[i], 1))
+        if (!reserve(vectors[i], room + 1))
             return 0;
         memset(vectors[i]->items, 0, vectors[i]->size);
         vectors[i]->count = 1;
     }
-    return reserve(&tables->arena, PAD) && rehash(&tables->nodes, &tables->node_table, &tables->node_mask) &&
-           rehash(&tables->paths, &tables->path_table, &tables->path_mask);
+    return reserve(&tables->arena, PAD) && rehash(&tables->nodes, room, &tables->node_table) &&
+           rehash(&tables->paths, room, &tables->path_table);
 }
 
 /* Return the node that an old one becomes, as do the objects around it; 0 without memory. */
@@ -1115,7 +1140,8 @@ static uint32_t move_node(Shredder *s, const Tables *old, uint32_t *moved, uint3
     uint32_t node = moved[number];
     while (depth) {
         const Node *from = (Node *)old->nodes.items + chain[--depth];
-        node = node_of(s, node, (const uint8_t *)old->arena.items + from->key, from->key_size, 0);
+        const uint8_t *key = (const uint8_t *)old->arena.items + from->key;
+        node = node_of(s, node, key, from->key_size, 0, key + from->key_size + PAD / 2);
         if (!node)
             return 0;
         moved[chain[depth]] = node;
@@ -1136,12 +1162,13 @@ static int move_slots(Shredder *s, const Tables *old, uint32_t *moved, uint32_t 
                 2 * s->tables.arena.count > s->max_arena)
                 continue;
             uint32_t node = move_node(s, old, moved, path->node);
-            slot.path = node ? NODES(s)[node].path : 0;
+            slot.path = node && (NODES(s)[node].path || find_path(s, &NODES(s)[node])) ? NODES(s)[node].path : 0;
         }
         uint32_t number = slot.path ? slot_of(s, slot.path, slot.kind) : 0;
         if (!number)
             return 0;
         slot.batch = 0;
+        slot.next = SLOTS(s)[number].next;
         SLOTS(s)[number] = slot;
     }
     return 1;
@@ -1164,7 +1191,7 @@ static int forget(Shredder *s)
 {
     Tables old = s->tables;
     uint32_t least = least_kept(s), *moved = calloc(old.nodes.count, sizeof *moved);
-    int is_moved = moved && make_tables(&s->tables) && move_slots(s, &old, moved, least);
+    int is_moved = moved && make_tables(&s->tables, s->max_nodes) && move_slots(s, &old, moved, least);
     free(moved);
     if (!is_moved) {
         if (moved)
@@ -1411,11 +1438,14 @@ EXPORT Shredder *tailrace_shred_new(const uint64_t *random, const uint64_t *powe
     s->outputs.size = sizeof(Column);
     s->powers = powers;
     s->base = random[0] % (PRIME - 512) + 512;
-    for (int i = 0; i < 2; i++)
-        s->path_bases[i] = random[i + 1] % (PRIME - 512) + 512;
+    for (int i = 0; i < 2; i++) {
+        uint64_t base = random[i + 1] % (PRIME - 512) + 512;
+        for (int power = 0; power < 4; power++)
+            s->path_bases[i][power] = power ? reduced((u128)s->path_bases[i][power - 1] * base) : base;
+    }
     s->max_nodes = max_nodes;
     s->max_arena = max_arena;
-    if (!make_tables(&s->tables)) {
+    if (!make_tables(&s->tables, 0)) {
         free_tables(&s->tables);
         free(s);
         return NULL;
@@ -1478,6 +1508,7 @@ EXPORT int tailrace_shred_place(Shredder *s, const uint8_t *path, uint64_t size,
         return INVALID;
     uint64_t hash[2] = {0, 0};
     extend_path_hash(s, hash, path, size);
+    hash[0] = place_of(s, hash);
     uint32_t number = path_of(s, hash), slot = number ? slot_of(s, number, (int)kind) : 0;
     if (!slot)
         return NO_MEMORY;

@@ -28,6 +28,7 @@ _SLOT = np.dtype(
         ("batch", "u4"),
         ("recent", "u4"),
         ("path", "u4"),
+        ("next", "u4"),
         ("column", "i4"),
         ("output", "i4"),
         ("kind", "u1"),
