@@ -1,11 +1,18 @@
 """The shredder in C: columns by path and type, exact, whatever the lines hold."""
 
+import struct
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.json_lines import EVENTS, NUMBERS, Values, rest_of, text_of, values_of
+from support.rounds import rounds
 
-from tailrace.native.shredder import NativeShredder, PathValues
+from tailrace.native.shredder import TYPES, NativeShredder, PathValues
+
+COLUMN_TYPES = TYPES[: TYPES.index("null")]
 
 
 def shredded(shredder: NativeShredder, *lines: bytes) -> tuple[dict[int, Any], list[str | None] | None]:
@@ -93,3 +100,72 @@ def test_the_types_of_columns_are_those_of_the_lake() -> None:
     shredder.read(b'{"a":1}\n', 1)
 
     assert shredder.columns()[0][0].type == pa.int64()
+
+
+def value_in_column(kind: str, text: str) -> Any:
+    match kind:
+        case "string":
+            return text_of(text)
+        case "integer":
+            return int(text)
+        case "float":
+            return struct.pack("d", float(text))
+        case "boolean":
+            return text == "true"
+    return text
+
+
+def rows_of(shredder: NativeShredder, lines: list[str], placed: dict[tuple[str, str], int]) -> list[tuple[Values, Any]]:
+    """Return each row's values by path and type, floats as bytes, and its rest."""
+    events = "".join(f"{line}\n" for line in lines).encode()
+    rows: list[tuple[Any, Any]] = []
+    while len(rows) < len(lines):
+        read = shredder.read(events, len(lines) - len(rows))
+        assert read.rows
+        assert read.refused == []
+        events = events[read.bytes :]
+        columns, rest = shredder.columns()
+        for array in (*columns.values(), *([] if rest is None else [rest])):
+            array.validate(full=True)
+        cells = {known: columns[number].to_pylist() for known, number in placed.items() if number in columns}
+        rests = [None] * read.rows if rest is None else rest.to_pylist()
+        for row in range(read.rows):
+            values = {known: column[row] for known, column in cells.items() if column[row] is not None}
+            rows.append(({known: _packed(value) for known, value in values.items()}, rests[row]))
+    return rows
+
+
+def _packed(value: Any) -> Any:
+    return struct.pack("d", value) if isinstance(value, float) else value
+
+
+def expected_row(line: str, placed: dict[tuple[str, str], int]) -> tuple[Any, Any]:
+    values = values_of(line)
+    in_columns = {
+        (path, kind): value_in_column(kind, text) for path, (kind, text) in values.items() if (path, kind) in placed
+    }
+    return in_columns, rest_of({path: value for path, value in values.items() if (path, value[0]) not in placed})
+
+
+@pytest.mark.rounds
+@settings(max_examples=rounds(500), deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=3), st.integers(0, 2**30), st.sampled_from([1, 4, 65_536]))
+def test_columns_and_rest_are_what_a_slow_reading_finds(lines: list[str], choice: int, max_nodes: int) -> None:
+    shredder = NativeShredder(max_nodes=max_nodes, max_key_bytes=64 * max_nodes)
+    known = {
+        (path, kind): None for line in lines for path, (kind, _) in values_of(line).items() if kind in COLUMN_TYPES
+    }
+    placed = {pair: shredder.place(*pair) for at, pair in enumerate(known) if choice >> at % 30 & 1}
+    for again in (lines, lines[::-1], lines):  # the keys are new, then known in another order, then predicted
+        assert rows_of(shredder, again, placed) == [expected_row(line, placed) for line in again]
+
+
+@pytest.mark.rounds
+@settings(max_examples=rounds(100), deadline=None)
+@given(st.lists(NUMBERS, min_size=10, max_size=30))
+def test_numbers_are_those_of_python_bit_by_bit(numbers: list[str]) -> None:
+    shredder = NativeShredder()
+    placed = {("a", kind): shredder.place("a", kind) for kind in ("integer", "float")}
+    lines = [f'{{"a":{number}}}' for number in numbers]
+
+    assert rows_of(shredder, lines, placed) == [expected_row(line, placed) for line in lines]

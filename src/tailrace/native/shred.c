@@ -67,12 +67,12 @@ typedef struct { /* a path and a type; 0 is none, for what was replaced */
     uint32_t count;  /* of this batch */
     uint32_t batch;  /* in which it was last seen */
     uint32_t recent; /* values in recent events */
-    /* next: slot of the same path */
-    uint32_t path, next;
+    uint32_t path;
     int32_t column, output;
     uint8_t kind;
     uint8_t told, offered; /* whether the binding has told it as one of the rest, or as one for a column */
     uint8_t unused;
+    uint32_t next; /* slot of the same path */
 } Slot;
 
 typedef struct { /* a value */

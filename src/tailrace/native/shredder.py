@@ -28,12 +28,12 @@ _SLOT = np.dtype(
         ("batch", "u4"),
         ("recent", "u4"),
         ("path", "u4"),
-        ("next", "u4"),
         ("column", "i4"),
         ("output", "i4"),
         ("kind", "u1"),
         ("told", "u1"),
         ("offered", "u1"),
+        ("next", "u4"),
     ],
     align=True,
 )
