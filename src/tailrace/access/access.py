@@ -51,6 +51,7 @@ class Access:
         self._database = database
         self._clock = clock
         self._credentials: dict[bytes, CachedCredential] = {}  # by hash
+        self._by_secret: dict[str, CachedCredential] = {}  # the same, so that no request computes a hash
         # Hashes that match no credential: a client with a revoked one goes on sending.
         self._unknown: set[bytes] = set()
         self._keys_by_id: dict[str, KeyGrant] = {}
@@ -128,6 +129,15 @@ class Access:
 
     def _credential(self, secret: str, what: str) -> CachedCredential:
         self._check_invalidation()
+        known = self._by_secret.get(secret)
+        credential = known or self._look_up(secret, what)
+        if self._clock() >= credential.expires_s:
+            raise Unauthorized(f"the {what} has expired")
+        return credential
+
+    def _look_up(self, secret: str, what: str) -> CachedCredential:
+        """Return the token or key of a secret by its hash; raise Unauthorized where there is none."""
+        generation = self._invalidation.generation
         digest = hash_of(secret)
         credential = self._credentials.get(digest)
         if credential is None and digest not in self._unknown:
@@ -136,8 +146,7 @@ class Access:
             )
         if credential is None or not hmac.compare_digest(credential.hash, digest):
             raise Unauthorized(f"the {what} is not valid")
-        if self._clock() >= credential.expires_s:
-            raise Unauthorized(f"the {what} has expired")
+        self._invalidation.put(generation, partial(self._cache_secret, secret, credential))
         return credential
 
     def _read_credential(self, connection: Connection, digest: bytes) -> CachedCredential | None:
@@ -155,6 +164,11 @@ class Access:
             return None
         grant = grant_of_row(key, self._owner_of)
         return CachedCredential(key.hash, grant.expires_s, grant)
+
+    def _cache_secret(self, secret: str, credential: CachedCredential) -> None:
+        if len(self._by_secret) >= _MAX_CACHED:
+            self._by_secret.clear()
+        self._by_secret[secret] = credential
 
     def _cache_credential(self, digest: bytes, credential: CachedCredential | None) -> None:
         if credential is None:
@@ -200,6 +214,7 @@ class Access:
 
     def _clear(self) -> None:
         self._credentials.clear()
+        self._by_secret.clear()
         self._unknown.clear()
         self._keys_by_id.clear()
         self._organisation_ids = None

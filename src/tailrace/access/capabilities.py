@@ -130,8 +130,13 @@ def allows(grant: Grant, *, capability: str, action: str, dataset: str | None = 
         if capability == "server" and grant.organisation != FIRST_ORGANISATION:
             return False  # it covers all organisations
         return grant.is_unlimited or action in grant.org.get(capability, ())
-    if is_foreign(grant.organisation, dataset, grant.owner_of):
-        return False
+    return not is_foreign(grant.organisation, dataset, grant.owner_of) and _allows_own(
+        grant, capability, action, dataset
+    )
+
+
+def _allows_own(grant: Grant, capability: str, action: str, dataset: str) -> bool:
+    """Return whether the grant covers an action on a dataset that is not another organisation's."""
     if is_audit(dataset):
         return _allows_audit(grant, capability, action, dataset)
     if grant.is_unlimited:
@@ -169,9 +174,12 @@ def require(grant: Grant, *, capability: str, action: str, dataset: str | None =
 
     A dataset of another organisation is not found, so that its existence is not disclosed.
     """
-    if dataset is not None:
+    if dataset is None:
+        allowed = allows(grant, capability=capability, action=action)
+    else:
         require_own(grant, dataset)
-    if not allows(grant, capability=capability, action=action, dataset=dataset):
+        allowed = _allows_own(grant, capability, action, dataset)
+    if not allowed:
         if dataset is not None and is_refused(dataset, capability, action):
             require_no_audit(dataset)
         where = "the organisation" if dataset is None else f"dataset {dataset!r}"

@@ -1,6 +1,5 @@
 """The outcome of a request, which the layers that handle it fill in, for the metrics and for the operator."""
 
-from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
@@ -21,7 +20,7 @@ class RequestOutcome(Struct):
     route: str = UNKNOWN_ROUTE  # with its parameters in braces
     reason: str = ""  # code of the error; empty where the request was not refused as a whole
     message: str = ""
-    rejections: Counter[str] = field(default_factory=Counter)  # refused events, by code
+    rejections: dict[str, int] = field(default_factory=dict)  # refused events, by code
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
 
     def refuse(self, error: TailraceError) -> None:
@@ -31,7 +30,7 @@ class RequestOutcome(Struct):
     def reject(self, rejections: Iterable[Rejection]) -> None:
         """Record refused events."""
         for rejection in rejections:
-            self.rejections[rejection.code] += 1
+            self.rejections[rejection.code] = self.rejections.get(rejection.code, 0) + 1
             self.message = self.message or rejection.reason
 
 

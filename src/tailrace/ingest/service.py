@@ -201,7 +201,8 @@ class LogIngestService:
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
-        outcome.reject(receipt.rejections)
+        if receipt.rejections:
+            outcome.reject(receipt.rejections)
         return receipt
 
     async def ingest_once(
@@ -308,13 +309,13 @@ class LogIngestService:
             self._counters.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
             logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
 
-    async def _append(self, batch: Batch) -> int:
-        """Return the position of a batch in the log, once it is durable."""
+    def _append(self, batch: Batch) -> "asyncio.Future[int]":
+        """Return what becomes the position of a batch in the log, once it is durable."""
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting.append((batch, future))
         if len(self._waiting) == 1:
             self._loop.call_soon(self._append_waiting)
-        return await future
+        return future
 
     async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         def look_up(engine: DuckDB) -> list[StoredValue]:

@@ -26,7 +26,6 @@ import google_crc32c
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from tailrace.events import Batch
 
@@ -38,8 +37,12 @@ _POSITION_FIELDS = struct.Struct("<IIq")
 _LENGTH_FIELDS = struct.Struct("<qIIQ")
 _FIELDS = struct.Struct("<IIqqIIQ")
 
+_TIME = np.dtype("<i8")
+
 HEADER_BYTES = _START.size + _FIELDS.size
 TIME_BYTES = 8
+
+JOINED_BYTES = 16 * 1024  # of a payload: below it copying costs less than a buffer for each part
 
 Buffer = bytes | bytearray | memoryview
 
@@ -47,9 +50,7 @@ Buffer = bytes | bytearray | memoryview
 class Payload(Struct, frozen=True, eq=False):
     """A batch prepared for writing: everything in a frame that does not depend on its position."""
 
-    names: bytes  # dataset, then labels
-    times: NDArray[np.uint8]  # the batch's times as raw bytes
-    events: bytes
+    parts: tuple[Buffer, ...]  # dataset, labels, times and events, in order; of a small batch joined
     count: int
     lengths: bytes  # the header's fields after the position
     frame_bytes: int
@@ -80,20 +81,27 @@ def prepare(batch: Batch) -> Payload:
     if batch.times.ndim != 1 or batch.times.size != batch.count:
         raise ValueError(f"a batch of {batch.count} events needs as many times, not {batch.times.shape}")
     dataset = batch.dataset.encode()
-    labels = msgspec.json.encode(batch.labels)
-    times = np.ascontiguousarray(batch.times, dtype="<i8").view(np.uint8)
+    labels = msgspec.json.encode(batch.labels) if batch.labels else b"{}"
     lengths = _LENGTH_FIELDS.pack(batch.received_ns, len(dataset), len(labels), len(batch.events))
-    frame_bytes = HEADER_BYTES + len(dataset) + len(labels) + times.nbytes + len(batch.events)
-    return Payload(dataset + labels, times, batch.events, batch.count, lengths, frame_bytes)
+    payload_bytes = len(dataset) + len(labels) + batch.count * TIME_BYTES + len(batch.events)
+    times = batch.times if batch.times.dtype == _TIME else batch.times.astype(_TIME)
+    parts: tuple[Buffer, ...]
+    if payload_bytes <= JOINED_BYTES:
+        parts = (b"".join((dataset, labels, times.tobytes(), batch.events)),)
+    else:
+        parts = (dataset + labels, np.ascontiguousarray(times).view(np.uint8).data, batch.events)
+    return Payload(parts, batch.count, lengths, HEADER_BYTES + payload_bytes)
 
 
-def encode(payload: Payload, position: int) -> tuple[bytes, memoryview, bytes]:
+def encode(payload: Payload, position: int) -> tuple[Buffer, ...]:
     """Return the buffers that make up the frame at a position, in order."""
-    extend = google_crc32c.extend
-    payload_crc = extend(extend(extend(0, payload.names), payload.times), payload.events)
+    first, *others = payload.parts
+    payload_crc = google_crc32c.value(first)
+    for part in others:
+        # The library refuses memoryview, but takes an array laid over it.
+        payload_crc = google_crc32c.extend(payload_crc, np.frombuffer(part, np.uint8))
     fields = _POSITION_FIELDS.pack(payload_crc, payload.count, position) + payload.lengths
-    start = _START.pack(MAGIC, google_crc32c.value(fields))
-    return start + fields + payload.names, payload.times.data, payload.events
+    return _START.pack(MAGIC, google_crc32c.value(fields)) + fields + first, *others
 
 
 def read_header(buffer: Buffer, offset: int) -> Header | None:

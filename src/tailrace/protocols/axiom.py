@@ -34,6 +34,9 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     Segments,
+    cached,
+    media_type_of,
+    query_values_of,
 )
 
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
@@ -111,17 +114,24 @@ async def ingest_unnamed(request: Request, service: IngestService) -> Response:
 
 def _grant(request: Request, service: IngestService) -> Grant:
     """Return the grant of a request's token, in the organisation that its header names; raise Unauthorized."""
-    organisation = request.header(ORGANISATION) or b""
-    value = request.header(b"authorization")
-    return service.access.authenticate(_password(value) or bearer(value), organisation.decode("latin-1"))
+    organisation = request.headers.get(ORGANISATION)
+    value = request.headers.get(b"authorization")
+    secret = bearer(value) if value is None else _secret(value)
+    return service.access.authenticate(secret, organisation.decode("latin-1") if organisation else "")
 
 
-def _password(value: bytes | None) -> str:
+@cached
+def _secret(value: bytes) -> str:
+    """Return the token of an Authorization header's value; raise Unauthorized where there is none."""
+    return _password(value) or bearer(value)
+
+
+def _password(value: bytes) -> str:
     """Return the password of Basic authentication, "" for any other.
 
     A Heroku drain sends the token there, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
     """
-    scheme, _, sent = (value or b"").partition(b" ")
+    scheme, _, sent = value.partition(b" ")
     if scheme.lower() != b"basic":
         return ""
     try:
@@ -150,14 +160,12 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         target = service.check_dataset(dataset)
     except DatasetNotFound as error:
         raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
-    media = request.media_type
-    csv = _is_csv(media)
-    query = request.query_values() if request.query else {}
-    times = _time_rule(query) if query else DEFAULT_TIMES
+    media, csv = _media(request.headers.get(b"content-type", b""))
+    times = _time_rule(request.query) if request.query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
     labels = _labels(label_header, service.limits, request.received_ns) if label_header else NO_LABELS
     encoding = request.header(b"content-encoding") or b""
-    delimiter, fields = _csv_options(request, query) if csv else ("", None)
+    delimiter, fields = _csv_options(request) if csv else ("", None)
     wire = await request.read()
 
     def parse_body() -> ParsedBatch:
@@ -195,12 +203,14 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     return Response(200, msgspec.json.encode(answer))
 
 
-def _is_csv(media: bytes) -> bool:
-    """Return whether the body is CSV; raise UnsupportedMediaType for a type that is neither CSV nor JSON."""
+@cached
+def _media(content_type: bytes) -> tuple[bytes, bool]:
+    """Return the media type, and whether it is CSV; raise UnsupportedMediaType where it is neither CSV nor JSON."""
+    media = media_type_of(content_type)
     if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
-        return False
+        return media, False
     if media == CSV_TYPE:
-        return True
+        return media, True
     raise _unsupported(media)
 
 
@@ -216,15 +226,17 @@ def _unsupported(media: bytes, more: str = "") -> UnsupportedMediaType:
     return UnsupportedMediaType(f"content type '{media.decode('latin-1')}' is not supported: send {ACCEPTED}{more}")
 
 
-def _time_rule(query: dict[str, str]) -> TimeRule:
+@cached
+def _time_rule(sent: bytes) -> TimeRule:
+    query = query_values_of(sent)
     return TimeRule(
         field=query.get("timestamp-field") or DEFAULT_TIMES.field,
         format=query.get("timestamp-format") or DEFAULT_TIMES.format,
     )
 
 
-def _csv_options(request: Request, query: dict[str, str]) -> tuple[str, list[str] | None]:
-    delimiter = query.get("csv-delimiter", "")
+def _csv_options(request: Request) -> tuple[str, list[str] | None]:
+    delimiter = request.query_values().get("csv-delimiter", "")
     names = request.header(b"x-axiom-csv-fields")
     if names is None or not names.strip():
         return delimiter, None

@@ -3,6 +3,7 @@
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,8 @@ class NoOptions(Struct, frozen=True):
 # The work of a request, in bytes of valid events that are as much work.
 WORST_CASE_FACTOR = 32  # of each byte of the worst body, whose every element is refused
 PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
+CACHED_VALUES = 1024  # of a header, or query strings
+CACHED_VALUE_BYTES = 1024  # longer ones are parsed each time, which bounds the size of a cache
 REJECTION_WORK_BYTES = 128  # of each rejection that an answer lists
 
 
@@ -68,13 +71,32 @@ class Request(Struct):
     @property
     def media_type(self) -> bytes:
         """The media type of the body in lower case, without its parameters; empty where none is sent."""
-        return (self.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        return media_type_of(self.headers.get(b"content-type", b""))
 
     def query_values(self) -> dict[str, str]:
         """Return the query's parameters, percent-decoded; of a repeated one the last."""
-        if not self.query:
-            return {}
-        return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True))
+        return query_values_of(self.query) if self.query else {}
+
+
+def cached(parse: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Return a function with a cache of what it returns for the values of a header or a query, which clients repeat."""
+    known = lru_cache(CACHED_VALUES)(parse)
+
+    @wraps(parse)
+    def look_up(value: bytes) -> T:
+        return known(value) if len(value) <= CACHED_VALUE_BYTES else parse(value)
+
+    return look_up
+
+
+def media_type_of(content_type: bytes) -> bytes:
+    """Return the media type of a header Content-Type in lower case, without its parameters."""
+    return content_type.partition(b";")[0].strip().lower()
+
+
+def query_values_of(query: bytes) -> dict[str, str]:
+    """Return the parameters of a query string, percent-decoded; of a repeated one the last."""
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 class IngestService(typing.Protocol):

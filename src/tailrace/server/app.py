@@ -31,6 +31,9 @@ HTTP_1_0 = ("1", "1.0")  # whose requests need no header Host
 # A name or an address, with a port or without (RFC 3986, section 3.2.2); it may be empty.
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
+CACHED_HOSTS = 4096
+CACHED_HOST_BYTES = 256
+
 TAIL = "/tailrace/v1/tail/"
 
 SERVER = (b"server", b"tailrace")
@@ -77,6 +80,7 @@ class ServerApplication:
         self._request_backlog = request_backlog
         self._response_backlog = response_backlog
         self._origins = cross_origin(router.protocols)
+        self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -117,7 +121,19 @@ class ServerApplication:
         body = RequestBody(receiver, _length(headers), self._request_backlog)
         sender = ResponseSender(send, self._response_backlog)
         exchange = _Exchange(scope, headers, match, outcome, receiver, body, sender)
-        return exchange, _host_fault(scope) or fault
+        return exchange, self._host_fault(scope, headers) or fault
+
+    def _host_fault(self, scope: Scope, headers: Headers) -> BadRequest | None:
+        """Return what is wrong with the header Host of a request, None where nothing is."""
+        host = headers.get(b"host")
+        if host in self._sound_hosts and len(headers) == len(scope["headers"]):  # so that none is repeated
+            return None
+        fault = host_fault(scope)
+        if fault is None and host and len(host) <= CACHED_HOST_BYTES:
+            if len(self._sound_hosts) >= CACHED_HOSTS:
+                self._sound_hosts.clear()
+            self._sound_hosts.add(host)
+        return fault
 
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
@@ -179,15 +195,14 @@ class ServerApplication:
 
     async def _send(self, exchange: _Exchange, response: Response) -> None:
         headers = [
-            (b"content-type", response.content_type),
-            (b"content-length", b"%d" % len(response.body)),
-            *_common_headers(exchange.scope),
+            (b"x-axiom-trace-id", exchange.scope["trace_id"].encode()),
+            SERVER,
+            NO_SNIFFING,
             *self._origins.answer(exchange.match.path),
+            *response.headers,
         ]
-        if response.status in (204, 304):
-            del headers[:2]
-        if response.headers:
-            headers += response.headers
+        if response.status not in (204, 304):
+            headers += ((b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body)))
         await exchange.send({"type": "http.response.start", "status": response.status, "headers": headers})
         await exchange.send({"type": "http.response.body", "body": response.body, "more_body": False})
 
@@ -222,7 +237,7 @@ async def _call_handler(response: Awaitable[Response], match: RouteMatch, outcom
         return match.protocol.render_error(failed)
 
 
-def _host_fault(scope: Scope) -> BadRequest | None:
+def host_fault(scope: Scope) -> BadRequest | None:
     """Return what is wrong with the header Host of a request, None if nothing is (RFC 9112, section 3.2)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, select, update
@@ -24,7 +25,7 @@ class Invalidation:
         self._clear = clear
         self._lock = threading.Lock()
         self._change_number: int | None = None  # of the last change when the caches were emptied
-        self._generation = 0
+        self.generation = 0  # another one after every change
 
     def check(self) -> None:
         """Empty the caches where another server made a change; asks the database only if it is shared."""
@@ -38,13 +39,17 @@ class Invalidation:
 
     def read(self, read: Callable[[Connection], T], put: Callable[[T], None]) -> T:
         """Return what `read` returns; `put` caches it, unless there was a change meanwhile."""
-        generation = self._generation
+        generation = self.generation
         with self._database.reading() as connection:
             value = read(connection)
-        with self._lock:
-            if generation == self._generation:
-                put(value)
+        self.put(generation, partial(put, value))
         return value
+
+    def put(self, generation: int, put: Callable[[], None]) -> None:
+        """Call `put`, which fills a cache with what was read in a generation, unless there was a change meanwhile."""
+        with self._lock:
+            if generation == self.generation:
+                put()
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
@@ -56,5 +61,5 @@ class Invalidation:
 
     def _invalidate(self) -> None:
         with self._lock:
-            self._generation += 1
+            self.generation += 1
             self._clear()
