@@ -29,6 +29,22 @@ def test_a_prepared_batch_knows_the_size_of_its_frame(batch: Batch) -> None:
     assert frames.prepare(batch).frame_bytes == len(frame(batch, 1))
 
 
+@pytest.mark.parametrize("count", [1, 16, 17, 5000])
+@pytest.mark.parametrize("layout", ["<i8", ">i8"])
+def test_a_large_batch_is_framed_as_a_small_one_is(count: int, layout: str) -> None:
+    events = b'{"text":"%b"}\n' % (b"x" * 1000) * count
+    batch = Batch("demo", events, np.arange(2 * count, dtype=layout)[::2], count, 1, {"label": 1})
+    assert (frames.prepare(batch).frame_bytes > frames.JOINED_BYTES) == (count > 16)
+
+    buffer = frame(batch, 7)
+    header = frames.read_header(buffer, 0)
+
+    assert header is not None
+    payload = memoryview(buffer)[frames.HEADER_BYTES :]
+    assert frames.crc32c(payload, 0, len(payload)) == header.payload_crc
+    assert fields_of(frames.decode(header, payload)) == fields_of(batch)
+
+
 def test_times_in_another_layout_are_stored_as_their_values() -> None:
     times = np.arange(6, dtype=">i8")[::2]
     batch = Batch("demo", b"{}\n" * 3, times, 3, 1)
