@@ -20,7 +20,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from bench import limits, load, queries, servers
+from bench import clickhouse, limits, load, native, queries, servers, stream
 from bench.generate import GENERATORS, Generator
 
 AIM = 0.5  # of the limit
@@ -32,7 +32,7 @@ DISTINCT_EVENTS = 2000  # that single-event requests repeat
 WARM_UP_S = 0.5
 MAX_REST_SHARE = 0.2  # of the events, that may have fields without a column
 FIGURES = ("ack", "through", "requests")
-QUERIES = "queries"
+QUERIES, NATIVE, STREAM = "queries", "native", "stream"
 UNITS = {"ack": "MB/s", "through": "MB/s", "requests": "requests/s"}
 TITLES = {"ack": "acknowledged", "through": "through to Delta", "requests": "single events"}
 LIMITS = {
@@ -81,6 +81,8 @@ class Report(Struct, frozen=True):
     libraries: dict[str, str]
     figures: list[Figure]
     queries: list[queries.Answered]
+    native: list[native.Passes]
+    streams: list[stream.Streamed]
 
 
 Measured = dict[tuple[str, str], list[tuple[float, float]]]  # by figure and generator: server and limit of each round
@@ -91,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under 30 s")
     parser.add_argument(
-        "--only", choices=(*FIGURES, QUERIES), action="append", help="this figure only; may be repeated"
+        "--only", choices=(*FIGURES, NATIVE, STREAM, QUERIES), action="append", help="this figure only; may be repeated"
     )
     parser.add_argument(
         "--directory",
@@ -99,7 +101,12 @@ def main() -> None:
         default=Path("/var/tmp"),
         help="where data is written, on the disk to be measured (default: %(default)s)",
     )
+    parser.add_argument(
+        "--beside", choices=("clickhouse",), help="ask this engine the queries, too; it needs `pip install chdb`"
+    )
     options = parser.parse_args()
+    if options.beside and not clickhouse.is_installed():
+        parser.error("--beside clickhouse needs `pip install chdb`")
     wanted = tuple(figure for figure in FIGURES if not options.only or figure in options.only)
     console = Console()
     if not console.is_terminal:
@@ -107,27 +114,44 @@ def main() -> None:
     measured: Measured = defaultdict(list)
     size = QUICK if options.quick else FULL
     answered: list[queries.Answered] = []
+    passes: list[native.Passes] = []
+    streams: dict[str, list[stream.Streamed]] = defaultdict(list)
+    is_streamed = not options.only or STREAM in options.only
     with console.status("making events") as status:
         bodies = {
             generator: generator.bodies(SEED, count=size.bodies, body_bytes=BODY_BYTES)
             for generator in GENERATORS
-            if wanted
+            if wanted or is_streamed
         }
-        for round_number in range(1, size.rounds + 1 if wanted else 1):
+        if not options.only or NATIVE in options.only:
+            passes = native.measure(size.rounds, status.update)
+        for round_number in range(1, size.rounds + 1 if bodies else 1):
             for generator in GENERATORS:
                 status.update(f"round {round_number} of {size.rounds}: {generator.name}")
                 sent = [bodies[generator][number % size.bodies] for number in range(size.sent_bodies)]
                 with servers.directory_in(options.directory) as directory:
                     for figure, rates in _measure(generator, sent, size, directory, wanted).items():
                         measured[figure, generator.name].append(rates)
+                if is_streamed:
+                    with servers.directory_in(options.directory) as directory:
+                        streams[generator.name].append(stream.measure(generator, sent, directory))
         if not options.only or QUERIES in options.only:
             with servers.directory_in(options.directory) as directory:
                 answered = queries.measure(
-                    SEED, directory, events=size.queried_events, repeats=size.query_repeats, said=status.update
+                    SEED,
+                    directory,
+                    events=size.queried_events,
+                    repeats=size.query_repeats,
+                    said=status.update,
+                    beside=clickhouse.measure if options.beside else None,
                 )
-    report = _report(measured, answered)
+    report = _report(measured, answered, passes, [stream.best(rounds) for rounds in streams.values()])
     if measured:
         _print(console, report, size)
+    if passes:
+        _print_passes(console, report)
+    if streams:
+        _print_streams(console, report)
     if answered:
         _print_queries(console, report, size)
     RESULTS.mkdir(exist_ok=True)
@@ -197,7 +221,12 @@ def _single_events(generator: Generator, data: Path, seconds: float) -> tuple[fl
         return rates[0], rates[1]
 
 
-def _report(measured: Measured, answered: list[queries.Answered]) -> Report:
+def _report(
+    measured: Measured,
+    answered: list[queries.Answered],
+    passes: list[native.Passes],
+    streams: list[stream.Streamed],
+) -> Report:
     figures = []
     for (figure, generator), rounds in measured.items():
         server, limit = max(rate for rate, _ in rounds), max(rate for _, rate in rounds)
@@ -209,6 +238,8 @@ def _report(measured: Measured, answered: list[queries.Answered]) -> Report:
         libraries={name: version(name) for name in LIBRARIES},
         figures=sorted(figures, key=lambda each: FIGURES.index(each.figure)),
         queries=answered,
+        native=passes,
+        streams=streams,
     )
 
 
@@ -234,12 +265,54 @@ def _print(console: Console, report: Report, size: Size) -> None:
     console.print(table)
 
 
+def _print_passes(console: Console, report: Report) -> None:
+    table = Table(
+        title=f"native passes, MB a CPU second; aims: {native.SHRED_AIM} of raw, {native.WORST_AIM:.0f} of worst"
+    )
+    table.add_column("lines", no_wrap=True)
+    for heading in ("msgspec, raw", "scan", "ratio", "shred", "ratio"):
+        table.add_column(heading, justify="right")
+    for each in report.native:
+        style = "green" if each.is_met else "red"
+        rates = f"{each.raw:,.0f}", f"{each.scan:,.0f}", f"{each.scan / each.raw:.2f}"
+        table.add_row(each.name, *rates, f"[{style}]{each.shred:,.0f}[/]", f"[{style}]{each.shred / each.raw:.2f}[/]")
+    console.print(table)
+
+
+def _print_streams(console: Console, report: Report) -> None:
+    table = Table(title="from the socket to the commit")
+    table.add_column("figure")
+    for each in report.streams:
+        table.add_column(each.generator, justify="right")
+    rows = {
+        "CPU ms a MB": [f"{each.cpu_ms_per_mb:.1f}" for each in report.streams],
+        **{
+            f"  of it {name}": [f"{each.split.get(name, 0.0):.1f}" for each in report.streams]
+            for name in dict.fromkeys(name for each in report.streams for name in each.split)
+        },
+        f"event loop late, p99 ms (aim {stream.DELAY_AIM_MS:g})": [
+            f"[{'green' if each.delay_p99_ms <= stream.DELAY_AIM_MS else 'red'}]{each.delay_p99_ms:.1f}[/]"
+            for each in report.streams
+        ],
+        "event loop late, most ms": [f"{each.delay_max_ms:.1f}" for each in report.streams],
+        "peak memory, MB": [f"{each.peak_mb:.0f}" for each in report.streams],
+        "bytes an event, stored": [f"{each.bytes_per_event:.0f}" for each in report.streams],
+        "bytes an event, sent": [f"{each.sent_bytes_per_event:.0f}" for each in report.streams],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    console.print(table)
+
+
 def _print_queries(console: Console, report: Report, size: Size) -> None:
     title = f"queries of {size.queried_events:,} events, best of {size.query_repeats}, {report.cores} cores"
     table = Table(title=title)
     table.add_column("query", no_wrap=True)
+    has_other = any(each.beside_ms is not None for each in report.queries)
     for heading in ("HTTP ms", "DuckDB", "ratio", "aim", "compile", "files read", "rows"):
         table.add_column(heading, justify="right")
+    if has_other:
+        table.add_column("ClickHouse", justify="right")
     for each in report.queries:
         style = "green" if each.server_ms <= each.aim_ms else "red"
         compile_style = "green" if each.compile_ms <= queries.COMPILE_AIM_MS else "red"
@@ -252,6 +325,7 @@ def _print_queries(console: Console, report: Report, size: Size) -> None:
             f"[{compile_style}]{each.compile_ms:.1f}[/]",
             f"{each.blocks_read} of {each.blocks_examined}",
             f"{each.rows_examined:,}",
+            *([f"{each.beside_ms:.1f}" if each.beside_ms is not None else ""] if has_other else []),
         )
     console.print(table)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,14 +54,18 @@ class Tailrace(Struct, frozen=True):
 
 
 @contextmanager
-def tailrace(data: Path, python: str = sys.executable) -> Iterator[Tailrace]:
-    """Yield a server with default settings on a data directory; killed at the end unless it was stopped.
+def tailrace(
+    data: Path, python: str = sys.executable, *, observed: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[Tailrace]:
+    """Yield a server on a data directory, with default settings but for `options`; killed at the end unless stopped.
 
-    `python` is the interpreter that it runs on, which another checkout's environment may have.
+    `python` is the interpreter that it runs on, which another checkout's environment may have. `observed` is where
+    `bench.observed` writes what the server did.
     """
+    program = ["-m", "tailrace"] if observed is None else ["-m", "bench.observed", str(observed)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     process = subprocess.Popen(
-        [python, "-m", "tailrace", "serve", "--data", str(data), "--port", "0"],
+        [python, *program, "serve", "--data", str(data), "--port", "0", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=environment,

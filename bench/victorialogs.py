@@ -29,7 +29,7 @@ FEED_TEXT = ("app.bsky.feed.post", "app.bsky.feed.repost", "app.bsky.feed.like")
 CREATED = "kind:=commit commit.operation:=create"
 POST = 'commit.collection:="app.bsky.feed.post"'
 
-# The questions of `queries.QUESTIONS`, and those that only these two are asked, in LogsQL.
+# The questions of `queries.QUESTIONS` that both can be asked, in LogsQL.
 LOGSQL: Mapping[str, str] = {
     "1 events by collection": "* | stats by (commit.collection) count() n | sort by (n desc)",
     "2 users by collection": (
@@ -50,11 +50,7 @@ LOGSQL: Mapping[str, str] = {
     "a substring": 'commit.record.text:~"offee" | stats count() n',
     "a rare substring": 'commit.cid:~"{rare}" | stats count() n',
 }
-APL: Mapping[str, str] = {
-    **{question.name: question.whole for question in queries.QUESTIONS if question.name in LOGSQL},
-    "a substring": f"['{BLUESKY.dataset}'] | where ['commit.record.text'] contains_cs 'offee' | count",
-    "a rare substring": f"['{BLUESKY.dataset}'] | where ['commit.cid'] contains_cs '{{rare}}' | count",
-}
+APL: Mapping[str, str] = {question.name: question.whole for question in queries.QUESTIONS if question.name in LOGSQL}
 
 
 class VictoriaLogs(Struct, frozen=True):
@@ -207,7 +203,7 @@ def _single_events(server: Server, generator: Generator, seconds: float, figures
 def _ask(options: argparse.Namespace, size: Size, measured: tuple[Figures, Figures]) -> None:
     """Add the time of each question, asked of both servers in turn, each restarted since it was fed."""
     lines = list(islice(BLUESKY.events(SEED), size.queried_events))
-    rare = lines[len(lines) // 2].partition(b'"cid":"')[2][20:32].decode()
+    rare = queries.rare_text(SEED, size.queried_events)
     with servers.directory_in(options.directory) as directory:
         with servers.tailrace(directory / "tailrace") as server:
             queries.fill(server, SEED, size.queried_events)
