@@ -56,6 +56,7 @@ class LocalLog:
         self._state = threading.Condition()
         self._queue: deque[_QueuedBatch] = deque()
         self._queued_bytes = 0  # waiting or being written
+        self._is_waiting = False  # whether the log's thread waits for a batch
         self._closing = False
         self._disk_full = False
 
@@ -159,7 +160,9 @@ class LocalLog:
                 )
             self._queue.append(_QueuedBatch(batch, payload, done))
             self._queued_bytes += payload.frame_bytes
-            self._state.notify()
+            if self._is_waiting:
+                self._is_waiting = False
+                self._state.notify()
 
     def read(self, from_position: int) -> Iterator[tuple[int, Batch]]:
         """Return the batches from a position on, in order, up to what was durable at the time of this call.
@@ -194,6 +197,7 @@ class LocalLog:
             with self._state:
                 while not self._queue and not self._closing:
                     needs_retry = self._disk_full or self._directory.is_broken or bool(self._undelivered)
+                    self._is_waiting = True
                     if not self._state.wait(DISK_CHECK_S if needs_retry else None) and needs_retry:
                         break  # with an empty group: the disk is checked, and batches are delivered again
                 if not self._queue and self._closing:

@@ -3,6 +3,7 @@
 import binascii
 import time
 from base64 import b64decode
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -166,24 +167,10 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     labels = _labels(label_header, service.limits, request.received_ns) if label_header else NO_LABELS
     encoding = request.header(b"content-encoding") or b""
     delimiter, fields = _csv_options(request) if csv else ("", None)
+    rule = _BodyRule(encoding.decode("latin-1"), media, times, csv, delimiter, fields)
     wire = await request.read()
-
-    def parse_body() -> ParsedBatch:
-        limits = service.limits
-        body = decode_body(wire, encoding.decode("latin-1"), limits.max_body_bytes)
-        if csv:
-            return parse_csv(
-                body,
-                fields=fields,
-                delimiter=delimiter,
-                times=times,
-                limits=limits,
-                received_ns=request.received_ns,
-            )
-        lines = media in LINES_TYPES or (media in OPAQUE_TYPES and _is_lines(body, media))
-        return parse_json(body, times=times, limits=limits, received_ns=request.received_ns, lines=lines)
-
-    parsed = await service.offload(parse_body, service.limits.max_body_bytes if encoding else len(wire))
+    parse = partial(_parse_body, wire, rule, service.limits, request.received_ns)
+    parsed = await service.offload(parse, service.limits.max_body_bytes if encoding else len(wire))
     receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:
@@ -201,6 +188,32 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         wal_length=service.uncommitted(dataset),
     )
     return Response(200, msgspec.json.encode(answer))
+
+
+class _BodyRule(msgspec.Struct, frozen=True):
+    """How a body is read."""
+
+    encoding: str  # of the content
+    media: bytes
+    times: TimeRule
+    is_csv: bool
+    delimiter: str
+    fields: list[str] | None  # of CSV without a header row
+
+
+def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int) -> ParsedBatch:
+    body = decode_body(wire, rule.encoding, limits.max_body_bytes)
+    if rule.is_csv:
+        return parse_csv(
+            body,
+            fields=rule.fields,
+            delimiter=rule.delimiter,
+            times=rule.times,
+            limits=limits,
+            received_ns=received_ns,
+        )
+    lines = rule.media in LINES_TYPES or (rule.media in OPAQUE_TYPES and _is_lines(body, rule.media))
+    return parse_json(body, times=rule.times, limits=limits, received_ns=received_ns, lines=lines)
 
 
 @cached

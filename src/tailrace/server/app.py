@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -149,7 +149,16 @@ class ServerApplication:
             await self._call_api(exchange)
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
-        response = await _call_handler(handler(request, self._service), match, exchange.outcome)
+        try:
+            response = await handler(request, self._service)
+        except TailraceError as error:
+            response = _refusal(error, match, exchange.outcome)
+        except ClientGone:
+            raise
+        except Exception as error:
+            logger.exception("a request to %s failed", match.path)
+            failed = disk_fault(error) or TailraceError("internal error")
+            response = _refusal(failed, match, exchange.outcome)
         if match.protocol.finish is not None:
             response = match.protocol.finish(request, self._service, response)
         if not exchange.body.complete and not exchange.waits_for_continue:
@@ -213,28 +222,18 @@ def _length(headers: Headers) -> int:
     return -1 if value is None else int(value)
 
 
-async def _call_handler(response: Awaitable[Response], match: RouteMatch, outcome: RequestOutcome) -> Response:
-    """Return what a handler answers; an error that it raises as the protocol renders it, noted in `outcome`."""
-    try:
-        return await response
-    except TailraceError as error:
-        outcome.refuse(error)
-        refused = match.protocol.render_error(error)
-        if (
-            isinstance(error, MethodNotAllowed)
-            and match.handlers
-            and not any(name == b"allow" for name, _ in refused.headers)
-        ):
-            allowed = ", ".join(_allowed(match)).encode()
-            refused = replace(refused, headers=(*refused.headers, (b"allow", allowed)))
-        return refused
-    except ClientGone:
-        raise
-    except Exception as error:
-        logger.exception("a request to %s failed", match.path)
-        failed = disk_fault(error) or TailraceError("internal error")
-        outcome.refuse(failed)
-        return match.protocol.render_error(failed)
+def _refusal(error: TailraceError, match: RouteMatch, outcome: RequestOutcome) -> Response:
+    """Return an error that a handler raised as the protocol renders it, noted in `outcome`."""
+    outcome.refuse(error)
+    refused = match.protocol.render_error(error)
+    if (
+        isinstance(error, MethodNotAllowed)
+        and match.handlers
+        and not any(name == b"allow" for name, _ in refused.headers)
+    ):
+        allowed = ", ".join(_allowed(match)).encode()
+        refused = replace(refused, headers=(*refused.headers, (b"allow", allowed)))
+    return refused
 
 
 def host_fault(scope: Scope) -> BadRequest | None:
