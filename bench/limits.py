@@ -16,7 +16,7 @@ from tailrace.lake.hot import HotPart, joined
 from tailrace.lake.parquet import write_files
 from tailrace.lake.shred import Shredder
 from tailrace.lake.shredding import SHRED_BYTES
-from tailrace.lake.snapshot import FieldsView
+from tailrace.lake.snapshot import FieldsView, HotTable
 from tailrace.lake.table_storage import TableStorage
 from tailrace.parsing import Limits, TimeRule, parse_json
 
@@ -63,7 +63,7 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
         began = time.perf_counter()
         for number, portion in enumerate(_portions(batches, SHRED_BYTES)):
             portion_bytes = sum(len(batch.events) for batch in portion)
-            hot.append(HotPart(shredder.shred(portion), number, portion_bytes, 0.0))
+            hot.append(HotPart(HotTable.of(shredder.shred(portion)), number, portion_bytes, 0.0))
             hot_bytes += portion_bytes
             if hot_bytes >= settings.commit_bytes:
                 write_files(storage, joined(hot))

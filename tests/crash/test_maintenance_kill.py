@@ -140,4 +140,4 @@ def compactions(server: "Server") -> int:
 def numbers(lake: Lake) -> list[int]:
     snapshot = lake.snapshot("d")
     parts = [pq.ParquetFile(file.location).read() for file in snapshot.files]
-    return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())
+    return sorted(n for part in (*parts, *(part.rows for part in snapshot.hot)) for n in part["n"].to_pylist())

@@ -207,8 +207,8 @@ def found(store: Store) -> Counter[int]:
         snapshot = store.lake.snapshot(info.name)
         for file in snapshot.files:
             numbers.update(pl.read_parquet(file.location, hive_partitioning=False)["n"].to_list())
-        for rows in snapshot.hot:
-            numbers.update(rows["n"].to_pylist())
+        for part in snapshot.hot:
+            numbers.update(part.rows["n"].to_pylist())
     return numbers
 
 

@@ -21,9 +21,9 @@ def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_pat
     lake = Lake.open(tmp_path, NEVER)
     lake.create("d")
     lake.accept(1, batch([{"n": 1}]))
-    [rows] = lake.snapshot("d").hot
+    [part] = lake.snapshot("d").hot
     lake.close(commit=False)
-    write_files(TableStorage(tmp_path / "d"), rows)  # and the process ends here
+    write_files(TableStorage(tmp_path / "d"), part.rows)  # and the process ends here
 
     lake = Lake.open(tmp_path, NEVER)
     lake.accept(1, batch([{"n": 1}]))

@@ -42,7 +42,7 @@ def numbers(directory: Path) -> list[int]:
 def seen(lake: Lake) -> list[int]:
     snapshot = lake.snapshot("d")
     parts = [pl.read_parquet(file.location, hive_partitioning=False)["n"].to_list() for file in snapshot.files]
-    return sorted(sum(parts, [n for rows in snapshot.hot for n in rows["n"].to_pylist()]))
+    return sorted(sum(parts, [n for part in snapshot.hot for n in part.rows["n"].to_pylist()]))
 
 
 def reopened(lake: Lake) -> Lake:

@@ -49,7 +49,7 @@ def fill(lake: Lake, commits: int, *, first: int = 1, first_ns: int = FIRST_TIME
 
 def rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     parts: list[pa.Table] = [pq.ParquetFile(file.location).read() for file in snapshot.files]
-    return [row for part in (*parts, *snapshot.hot) for row in part.to_pylist()]
+    return [row for part in (*parts, *(part.rows for part in snapshot.hot)) for row in part.to_pylist()]
 
 
 def numbers(lake: Lake) -> list[int]:

@@ -39,7 +39,7 @@ def flat_rows(table: pa.Table, view: FieldsView) -> list[Flat]:
 
 
 def flat_snapshot(snapshot: Snapshot) -> list[Flat]:
-    parts = [pq.ParquetFile(file.location).read() for file in snapshot.files] + list(snapshot.hot)
+    parts = [pq.ParquetFile(file.location).read() for file in snapshot.files] + [part.rows for part in snapshot.hot]
     return [event for part in parts for event in flat_rows(part, snapshot.fields)]
 
 

@@ -21,9 +21,9 @@ def test_what_cannot_be_shredded_is_kept_whole(lake: Lake, monkeypatch: pytest.M
     monkeypatch.setattr("tailrace.lake.shred.Shredder.shred", fail)
     lake.accept(1, batch([{"n": 1}]))
 
-    [rows] = lake.snapshot("d").hot
+    [part] = lake.snapshot("d").hot
 
-    assert rows["_rest"].to_pylist() == ['{"n":1}']
+    assert part.rows["_rest"].to_pylist() == ['{"n":1}']
     assert lake.shred_failures == 1
 
 

@@ -14,7 +14,7 @@ NEVER = LakeSettings(commit_age_s=1e9)
 def numbers(snapshot: Snapshot) -> list[int]:
     """Return the values of `n`, of committed and hot rows."""
     parts: list[pa.Table] = [pq.ParquetFile(file.location).read() for file in snapshot.files]
-    return sorted(n for part in (*parts, *snapshot.hot) for n in part["n"].to_pylist())
+    return sorted(n for part in (*parts, *(part.rows for part in snapshot.hot)) for n in part["n"].to_pylist())
 
 
 def failing_with(error: Exception) -> Callable[..., Any]:

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +12,7 @@ from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
 from tailrace.api.services import Services, json_response, read_json
 from tailrace.events import TailraceError
 from tailrace.events.times import rfc3339
-from tailrace.lake import FieldsView, Snapshot
+from tailrace.lake import DataFile, FieldsView, HotTable, Snapshot
 
 TIME, SYSTEM_TIME = "_time", "_sysTime"
 NS_PER_US = 1_000
@@ -183,12 +181,9 @@ def _info(services: Services, name: str) -> DatasetInfoAnswer:
     snapshot = services.snapshot(name)
     fields = _fields(services, snapshot)
     compressed = sum(file.bytes for file in snapshot.files)
-    times = [time for file in snapshot.files for time in (file.min_time_us, file.max_time_us)]
-    for part in snapshot.hot:
-        if part.num_rows:
-            extremes = pc.min_max(part[TIME].cast(pa.int64())).as_py()
-            times += [extremes["min"], extremes["max"]]
-    uncommitted = sum(part.num_rows for part in snapshot.hot)
+    parts: tuple[DataFile | HotTable, ...] = (*snapshot.files, *snapshot.hot)
+    times = [time for part in parts for time in (part.min_time_us, part.max_time_us)]
+    uncommitted = sum(part.rows.num_rows for part in snapshot.hot)
     return DatasetInfoAnswer(
         name=name,
         num_events=sum(file.rows for file in snapshot.files) + uncommitted,

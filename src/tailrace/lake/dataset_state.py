@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -127,6 +127,19 @@ class DatasetState:
         self.committed = max(self.committed, position)
         self.hot_bytes -= sum(part.raw_bytes for part in stored)
         self.uncommitted_events -= sum(part.rows.num_rows for part in stored)
+
+    def replace_last(self, parts: Sequence[HotPart], one: HotPart) -> bool:
+        """Replace the last parts of the hot rows by one with the same rows; return whether they were still there."""
+        last = self.hot[-len(parts) :]
+        if not self.may_merge or len(last) != len(parts) or any(a is not b for a, b in zip(last, parts, strict=True)):
+            return False
+        self.hot = [*self.hot[: -len(parts)], one]
+        return True
+
+    @property
+    def may_merge(self) -> bool:
+        """Whether parts may become one: not while a commit has failed, as some of them may be in the table."""
+        return not self.failed_commits
 
     @property
     def gone_message(self) -> str:

@@ -237,7 +237,7 @@ class Lake:
         with self._state.lock:
             dataset = self._state.shredded(name, timeout_s)
             parts = (*dataset.committing, *dataset.hot)
-            hot = tuple(part.rows for part in parts)
+            hot = tuple(part.table for part in parts)
             received = sum((part.received for part in parts), dataset.received)
             files = dataset.files
             if damaged := dataset.maintenance.damaged:

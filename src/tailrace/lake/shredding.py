@@ -8,10 +8,11 @@ from typing import Literal
 import duckdb
 
 from tailrace.lake.dataset_state import BATCH_OVERHEAD_BYTES, DatasetState, PendingBatch
-from tailrace.lake.hot import HotPart
+from tailrace.lake.hot import HotPart, mergeable, merged
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import whole_events_as_rest
+from tailrace.lake.snapshot import HotTable
 from tailrace.lake.state import LakeState
 from tailrace.storage.faults import reason_of
 
@@ -60,6 +61,7 @@ class ShreddingThread:
             lower_priority()
             while (work := self._next_work()) is not None:
                 self._shred_until_done(*work)
+                self._merge_parts(work[0])
         except BaseException as error:
             logger.exception("the shredding thread has failed")
             with self._state.lock:
@@ -125,7 +127,7 @@ class ShreddingThread:
             dataset.fields.rest_overflow = True
             rows = whole_events_as_rest(batches)
         raw_bytes = sum(len(batch.events) for batch in batches)
-        part = HotPart(rows, pending[-1].position, raw_bytes, pending[0].since_s)
+        part = HotPart(HotTable.of(rows), pending[-1].position, raw_bytes, pending[0].since_s)
         view = dataset.fields.view()
         with state.lock:
             dataset.shredding = []
@@ -139,3 +141,20 @@ class ShreddingThread:
             state.progress.notify_all()
             if dataset.hot_bytes >= self._settings.commit_bytes:
                 state.commit_due.notify()
+
+    def _merge_parts(self, dataset: DatasetState) -> None:
+        """Make one part of many small ones, which shredding a few events at a time leaves."""
+        lock = self._state.lock
+        while True:
+            with lock:
+                parts = mergeable(dataset.hot) if dataset.may_merge else ()
+            if not parts:
+                return
+            try:
+                one = merged(parts)
+            except MemoryError:
+                logger.exception("parts of %r in memory stay as small as they are", dataset.info.name)
+                return
+            with lock:
+                if not dataset.replace_last(parts, one):
+                    return

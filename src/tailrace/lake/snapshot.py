@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
 US_PER_DAY = 86_400_000_000
@@ -72,6 +73,23 @@ class DataFile(Struct, frozen=True):
         return self.name.rpartition("/")[2]
 
 
+class HotTable(Struct, frozen=True, eq=False, weakref=True):
+    """Rows that are in no file yet, at least one, and what queries ask about them before they read them."""
+
+    rows: pa.Table
+    min_time_us: int
+    max_time_us: int
+    columns: frozenset[str]  # those that have a value
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "HotTable":
+        """Return rows, which have `_time`, with what is asked about them."""
+        bounds = pc.min_max(rows["_time"].cast(pa.int64()))
+        columns = zip(rows.column_names, rows.columns, strict=True)
+        present = frozenset(name for name, values in columns if values.null_count < rows.num_rows)
+        return cls(rows, bounds["min"].as_py(), bounds["max"].as_py(), present)
+
+
 class Received(Struct, frozen=True):
     """What was received: events, and their bytes as lines of JSON, before any compression."""
 
@@ -87,7 +105,7 @@ class Snapshot(Struct, frozen=True, eq=False):
 
     dataset: str
     files: tuple[DataFile, ...]
-    hot: tuple[pa.Table, ...]  # rows that are in no file yet
+    hot: tuple[HotTable, ...]  # rows that are in no file yet
     fields: FieldsView
     primary_key: str = ""  # the id field of a dataset of current states
     received: Received = Received()  # since the dataset was made

@@ -267,7 +267,7 @@ def united_page_of(relation: Relation, order: tuple[Key, ...], limit: int) -> Un
 
 def _rows_at_most(scan: Dataset) -> int:
     in_files = sum(file.rows for file in scan.scanned.files_of(scan.snapshot))
-    hot: int = sum(part.num_rows for part in scan.snapshot.hot)
+    hot: int = sum(part.rows.num_rows for part in scan.snapshot.hot)
     return in_files + hot
 
 

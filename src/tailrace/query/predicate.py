@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake.snapshot import FieldsView, Snapshot
+from tailrace.lake.snapshot import FieldsView, HotTable, Snapshot
 from tailrace.query.apl import tree
 from tailrace.query.apl.errors import AplError
 from tailrace.query.apl.parser import parse_expression
@@ -17,14 +17,20 @@ from tailrace.query.compile.relation import Emitter, reference
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.functions import ReferenceData
-from tailrace.query.values import MAX_DATETIME_US
+from tailrace.query.values import MAX_DATETIME_US, MIN_DATETIME_US
 
 COLUMNS = ("_time", "_sysTime", "_rest")
 _LATER_NS = 3_600_000_000_000
 _ANY_FIELD = FieldsView(rest_overflow=True)  # every field of an event may be in its `_rest`, and is
 _TIMESTAMP = pa.timestamp("us", "UTC")
 _NOW = pa.array([datetime(2000, 1, 1, tzinfo=UTC)], _TIMESTAMP)
-_SAMPLE = pa.table({"_time": _NOW, "_sysTime": _NOW, "_rest": pa.array(["{}"], pa.string())})
+_SAMPLE = HotTable(
+    pa.table({"_time": _NOW, "_sysTime": _NOW, "_rest": pa.array(["{}"], pa.string())}),
+    MIN_DATETIME_US,
+    MAX_DATETIME_US,
+    frozenset(COLUMNS),
+)
+"""It stands for rows of any time."""
 
 
 class Predicate:

@@ -7,7 +7,8 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake.snapshot import REVISION, DataFile, PhysicalColumn
+from tailrace.lake.snapshot import REVISION, DataFile, HotTable, PhysicalColumn
+from tailrace.query.dictionaries import assembled, encoded
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
@@ -31,8 +32,15 @@ def arrow_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTE
 def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:
     """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
 
-    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raise DatasetUnavailable
-    for a file that is known to be damaged.
+    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raise as `parts_of` does.
+    """
+    return united(parts_of(files, hot_name, kinds), kinds)
+
+
+def parts_of(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> list[exp.Select]:
+    """Return the parts of which `rows` is made, each a SELECT from one table.
+
+    Raise DatasetUnavailable for a file that is known to be damaged.
     """
     for file in files:
         if file.damage:
@@ -43,6 +51,11 @@ def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, st
     if hot_name is not None:
         hot = exp.From(this=exp.Table(this=exp.Identifier(this=hot_name, quoted=False)))
         parts.append(exp.Select(expressions=list(_cells(kinds, frozenset(kinds))), from_=hot))
+    return parts
+
+
+def united(parts: Sequence[exp.Select], kinds: Mapping[str, str]) -> exp.Query:
+    """Return the rows of all parts."""
     if not parts:
         return exp.Select(expressions=list(_cells(kinds, frozenset()))).limit(0, copy=False)
     union: exp.Query = parts[0]
@@ -54,25 +67,19 @@ def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, st
 class HotRows(Struct, frozen=True, eq=False):
     """Rows in memory, in parts that may lack some of the columns."""
 
-    parts: tuple[pa.Table, ...]
+    parts: tuple[HotTable, ...]
     schema: pa.Schema
 
-    def columns_of(self, part: pa.Table) -> tuple[str, ...]:
-        """Return the columns that a part has."""
-        present = set(part.column_names)
-        return tuple(name for name in self.schema.names if name in present)
+    def columns_of(self, part: HotTable) -> list[str]:
+        """Return the columns that have a value in a part."""
+        return [name for name in self.schema.names if name in part.columns]
 
     def table(self) -> pa.Table:
-        """All of them with exactly the columns of the schema."""
-        return assembled([part.select(self.columns_of(part)) for part in self.parts], self.schema)
+        """All of them with exactly the columns of the schema, texts of few values as dictionaries."""
+        return assembled([encoded(part, self.columns_of(part)) for part in self.parts], self.schema)
 
 
-def assembled(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Return the rows of all parts with exactly the columns of a schema, which are null where a part lacks them."""
-    return pa.concat_tables([schema.empty_table(), *parts], promote_options="default").select(schema.names)
-
-
-def hot_rows(hot: Sequence[pa.Table], kinds: Mapping[str, pa.DataType]) -> HotRows | None:
+def hot_rows(hot: Sequence[HotTable], kinds: Mapping[str, pa.DataType]) -> HotRows | None:
     """Return the hot rows with exactly these columns; None where there are none."""
     return HotRows(tuple(hot), pa.schema(list(kinds.items()))) if hot else None
 

@@ -127,7 +127,10 @@ def _rows_in_range(session: Session, dataset: Dataset, scan: Scan) -> int:
     whole = sum(file.rows for file in files if scan.is_within(file))
     partly = [file for file in files if not scan.is_within(file)]
     for part in dataset.snapshot.hot:
-        whole += _count_between(part[TIME], scan.start_us, scan.end_us)
+        if scan.is_within(part):
+            whole += part.rows.num_rows
+        elif scan.may_have(part):
+            whole += _count_between(part.rows[TIME], scan.start_us, scan.end_us)
     if partly:
         whole += dataset.count_rows(session.table, partly, scan)
     return whole

@@ -1,10 +1,12 @@
 """What a rendering reads is given to it: a relation is rendered in any way, and stays what it was."""
 
+import re
+
 import pyarrow as pa
 import pytest
 from msgspec.structs import astuple
 
-from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
+from tailrace.lake.snapshot import DataFile, FieldsView, HotTable, Snapshot
 from tailrace.query.apl.parser import parse
 from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.program import ProgramCompiler
@@ -18,7 +20,7 @@ FILES = tuple(
     for n in range(3)
 )
 _TIME = pa.array([300], pa.timestamp("us", "UTC"))
-SNAPSHOT = Snapshot("logs", FILES, (pa.table({"_time": _TIME, "_sysTime": _TIME}),), FieldsView())
+SNAPSHOT = Snapshot("logs", FILES, (HotTable.of(pa.table({"_time": _TIME, "_sysTime": _TIME})),), FieldsView())
 
 
 def compiled(apl: str) -> Relation:
@@ -54,7 +56,7 @@ def test_a_rendering_reads_what_its_scan_says_and_the_next_what_the_query_says(s
     part = rendered(relation, Reading({dataset.hot_name: scan}))
 
     assert [f"/{n}.parquet" in part for n in range(3)] == [file in scan.files_of(SNAPSHOT) for file in FILES]
-    assert ("hot_0" in part) == scan.hot
+    assert ("hot_0" in part) == bool(scan.hot_of(SNAPSHOT))
     assert rendered(relation) == whole
 
 
@@ -90,3 +92,27 @@ def test_a_rendering_says_which_columns_of_the_rows_in_memory_it_reads() -> None
     query = out.finished(relation.emit({column.id for column in relation.listed()}, out))
 
     assert {name: set(columns) for name, columns in query.hot_columns.items()} == {"hot_0": {"_time"}}
+
+
+@pytest.mark.parametrize(
+    ("start_us", "end_us", "bounded"),
+    [
+        (None, None, []),
+        (50, None, ["0.parquet"]),
+        (0, 250, ["2.parquet"]),
+        (0, 300, []),
+        (0, 301, []),
+        (310, None, []),
+    ],
+)
+def test_only_what_reaches_into_the_range_is_compared_with_it(
+    start_us: int | None, end_us: int | None, bounded: list[str]
+) -> None:
+    relation = compiled("logs | project _time")
+    dataset_of(relation).narrow(start_us, end_us)
+
+    text = rendered(relation)
+
+    assert re.findall(r"/([0-9].parquet)'\], \S+ := FALSE\) WHERE", text) == bounded
+    assert text.count("WHERE") == len(bounded)
+    assert ("hot_0" in text) == ((start_us or 0) <= 300 and (end_us is None or end_us > 300))

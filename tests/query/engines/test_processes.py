@@ -18,12 +18,13 @@ from query.kit import Desk
 from support.waiting import wait_until
 
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
-from tailrace.lake import table_root
+from tailrace.lake import HotTable, table_root
 from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
 from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.engines.processes import QueryProcess
-from tailrace.query.engines.shared_memory import SharedMemory
+from tailrace.query.engines.shared_memory import SharedMemory, SharedReader
 from tailrace.query.engines.spawner import Kill
+from tailrace.query.sources import HotRows
 
 pytestmark = pytest.mark.process
 
@@ -254,16 +255,75 @@ def test_closing_ends_the_processes(desk: Desk) -> None:
     wait_until(lambda: not is_alive(worker))
 
 
-def test_hot_rows_are_shared_once_and_given_back() -> None:
+def test_rows_are_shared_once_and_given_back() -> None:
     memory = SharedMemory()
-    part = pa.table({"a": pa.array(range(100_000), pa.int64())})
-    [first] = memory.put(part).blocks
+    rows = pa.table({"a": pa.array(range(100_000), pa.int64())})
+    first = memory.put(rows).parts
 
-    assert memory.put(part).blocks == [first]
+    assert memory.put(rows).parts == first
     held = os.fstat(memory.descriptor).st_blocks
-    del part
+    del rows
     assert os.fstat(memory.descriptor).st_blocks < held / 100
     memory.close()
+
+
+def test_each_column_of_hot_rows_is_shared_once_and_given_back() -> None:
+    memory = SharedMemory()
+    reader = SharedReader(memory.descriptor)
+    part = hot_part(100_000)
+    some = HotRows((part,), pa.schema([("_time", part.rows.schema.field("_time").type), ("a", pa.int64())]))
+    more = HotRows((part,), pa.schema([*some.schema, pa.field("b", pa.string()), pa.field("c", pa.string())]))
+
+    [some_blocks], [more_blocks] = memory.put(some).parts, memory.put(more).parts
+
+    assert more_blocks[:2] == some_blocks
+    assert len(more_blocks) == 3
+    rows = reader.get(memory.put(more))
+    assert rows.column_names == ["_time", "a", "b", "c"]
+    assert rows.select(["_time", "a"]).equals(part.rows.select(["_time", "a"]))
+    assert rows["b"].to_pylist() == part.rows["b"].to_pylist()
+    assert rows["c"].null_count == 100_000
+    held = os.fstat(memory.descriptor).st_blocks * 512
+    assert held < part.rows.nbytes  # as texts of few values take less as a dictionary
+    del part, some, more
+    assert os.fstat(memory.descriptor).st_blocks * 512 < held / 100
+    memory.close()
+
+
+def test_small_parts_are_shared_whole_in_one_window_of_a_reader() -> None:
+    memory = SharedMemory()
+    reader = SharedReader(memory.descriptor)
+    parts = tuple(hot_part(n) for n in range(1, 300))
+    schema = pa.schema([("_time", parts[0].rows.schema.field("_time").type), ("b", pa.string())])
+    opened = len(os.listdir("/proc/self/fd"))
+
+    shared = memory.put(HotRows(parts, schema))
+    rows = reader.get(shared)
+
+    assert [len(blocks) for blocks in shared.parts] == [1] * len(parts)
+    assert rows["b"].to_pylist() == [text for part in parts for text in part.rows["b"].to_pylist()]
+    assert len(os.listdir("/proc/self/fd")) <= opened + 1
+    del parts
+    memory.close()
+
+
+def test_a_block_is_in_one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailrace.query.engines.shared_memory.WINDOW_BYTES", 64 * 1024)
+    memory = SharedMemory()
+    reader = SharedReader(memory.descriptor)
+    tables = [pa.table({"a": [bytes(size)]}) for size in (1_000, 60_000, 5_000, 200_000, 1_000)]
+
+    shared = [memory.put(table) for table in tables]
+
+    assert [reader.get(each).equals(table) for each, table in zip(shared, tables, strict=True)] == [True] * len(tables)
+    memory.close()
+
+
+def hot_part(rows: int) -> HotTable:
+    """Return rows with a number and a text of few values."""
+    times = pa.array(range(rows), pa.timestamp("us", "UTC"))
+    texts = pa.array([("GET", "POST", None)[n % 3] for n in range(rows)], pa.string())
+    return HotTable.of(pa.table({"_time": times, "a": pa.array(range(rows), pa.int64()), "b": texts}))
 
 
 def test_a_server_that_ends_before_an_answer_is_no_fault_of_the_spawner() -> None:

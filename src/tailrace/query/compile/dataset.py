@@ -1,13 +1,13 @@
 """A dataset as a relation: its fields by path, each of one type or several, read from the files of a scan."""
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 import sqlglot.expressions as exp
 
-from tailrace.lake.snapshot import DataFile, FieldsView, Snapshot
+from tailrace.lake.snapshot import DataFile, FieldsView, HotTable, Snapshot
 from tailrace.query import sources
 from tailrace.query.compile.objects import NO_MEMBERS, keys_within, nested, unless_empty
 from tailrace.query.compile.relation import (
@@ -23,7 +23,7 @@ from tailrace.query.compile.relation import (
     reference,
     references,
 )
-from tailrace.query.compile.scan import Scan
+from tailrace.query.compile.scan import Scan, present_columns
 from tailrace.query.fields import FieldReader
 from tailrace.query.functions.rest_objects import rest_object
 from tailrace.query.functions.udf import CELL_HASH
@@ -96,7 +96,7 @@ class Dataset(Relation):
         self.scanned = scan  # the widest range that is read; a rendering may read less
         self._ids = ids
         self._all = FieldReader(snapshot.fields)
-        self._present = _present_columns(snapshot)
+        self._present = present_columns(snapshot)
         self._reader = FieldReader(_restricted(snapshot.fields, self._present))
         self._columns: dict[str, RelationColumn | None] = {}
         self._stored: dict[str, exp.Expr | Callable[[], exp.Expr]] = {}  # by identifier, over physical columns
@@ -365,20 +365,26 @@ class Dataset(Relation):
             physical |= {column.name for column in sources.current_columns(self._all, by)}
         columns = [column for column in self.snapshot.fields.columns if column.name in physical]
         system = [name for name in sources.SYSTEM_TYPES if name in physical]
-        has_hot = scan.hot and bool(self.snapshot.hot)
-        if has_hot:
+        hot = scan.hot_of(self.snapshot)
+        if hot:
             out.reads_hot(self.hot_name, physical)
         kinds = sources.duckdb_types(columns, system)
         if self._row_number is not None and self._row_number.id in own:
             kinds[sources.ROW_NUMBER] = "BIGINT"
-        rows: exp.Query = sources.rows(scan.files_of(self.snapshot), self.hot_name if has_hot else None, kinds)
+        bounds = self._bounds(scan)
+        files = scan.files_of(self.snapshot)
+        parts: tuple[DataFile | HotTable, ...] = (*files, *hot)
+        rows: exp.Query
+        if bounds is None or by or scan.condition is not None or not any(map(scan.is_within, parts)):
+            rows = sources.rows(files, self.hot_name if hot else None, kinds)
+        else:  # of most parts not even the times must be read
+            rows, bounds = self._bounded(scan, bounds, kinds), None
         if by:
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
         cells = [named(node, name) for name, node in nodes.items()]
         source = rows.args["from_"] if _is_plain(rows) else exp.From(this=out.table(rows))
         select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=source)
-        bounds = self._bounds(scan)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
         available = set(own)  # identifiers of the innermost select
@@ -400,9 +406,24 @@ class Dataset(Relation):
             names |= new
         return names
 
+    def _bounded(self, scan: Scan, bounds: exp.Expr, kinds: Mapping[str, str]) -> exp.Query:
+        """Return the rows that are in the range of a scan, where `bounds` says which of a part that only reaches into
+        it.
+        """
+        files, hot = scan.files_of(self.snapshot), scan.hot_of(self.snapshot)
+        hot_name = self.hot_name if hot else None
+        is_hot_within = all(map(scan.is_within, hot))
+        within = [file for file in files if scan.is_within(file)]
+        parts = sources.parts_of(within, hot_name if is_hot_within else None, kinds)
+        others = [file for file in files if not scan.is_within(file)]
+        for part in sources.parts_of(others, None if is_hot_within else hot_name, kinds):
+            part.set("where", exp.Where(this=bounds.copy()))
+            parts.append(part)
+        return sources.united(parts, kinds)
+
     def _bounds(self, scan: Scan) -> exp.Expr | None:
-        has_hot = scan.hot and self.snapshot.hot
-        if scan.condition is None and not has_hot and all(map(scan.is_within, scan.files_of(self.snapshot))):
+        parts: tuple[DataFile | HotTable, ...] = (*scan.files_of(self.snapshot), *scan.hot_of(self.snapshot))
+        if scan.condition is None and all(map(scan.is_within, parts)):
             return None
         time = exp.column(TIME, quoted=True)
         limits: list[exp.Expr] = []
@@ -432,7 +453,7 @@ class Dataset(Relation):
         """Return the rows in memory with the physical columns of these names; None where there are none."""
         columns = [column for column in self.snapshot.fields.columns if column.name in names]
         system = [name for name in sources.SYSTEM_TYPES if name in names]
-        return sources.hot_rows(self.snapshot.hot, sources.arrow_types(columns, system))
+        return sources.hot_rows(self.scanned.hot_of(self.snapshot), sources.arrow_types(columns, system))
 
 
 _DUCKDB: dict[Type, str] = {BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STRING: "VARCHAR", DYNAMIC: "JSON"}
@@ -463,16 +484,6 @@ def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:
     if kind is STRING:
         return json_text(value)
     return value if kind is DYNAMIC else try_cast(cast(value, "VARCHAR"), _DUCKDB[kind])
-
-
-def _present_columns(snapshot: Snapshot) -> set[str]:
-    """Return the names of the physical columns that have a value in a file or in a hot row."""
-    names: set[str] = set()
-    for file in snapshot.files:
-        names |= file.columns
-    for part in snapshot.hot:
-        names.update(name for name in part.column_names if part[name].null_count < part.num_rows)
-    return names
 
 
 def _restricted(view: FieldsView, present: set[str]) -> FieldsView:

@@ -1,12 +1,10 @@
 """Which rows of a dataset are read: a range of time, and what narrows it further."""
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tailrace.lake.snapshot import DataFile, Snapshot
+from tailrace.lake.snapshot import DataFile, HotTable, Snapshot
 
 
 class Scan(Struct, frozen=True, eq=False):
@@ -30,16 +28,16 @@ class Scan(Struct, frozen=True, eq=False):
         end_us = end_us if self.end_us is None else min(self.end_us, end_us)
         return replace(self, start_us=start_us, end_us=end_us, has_explicit_end=True)
 
-    def may_have(self, file: DataFile) -> bool:
-        """Whether a file can have rows of the range."""
-        return (self.start_us is None or file.max_time_us >= self.start_us) and (
-            self.end_us is None or file.min_time_us < self.end_us
+    def may_have(self, part: DataFile | HotTable) -> bool:
+        """Whether a file, or rows in memory, can have rows of the range."""
+        return (self.start_us is None or part.max_time_us >= self.start_us) and (
+            self.end_us is None or part.min_time_us < self.end_us
         )
 
-    def is_within(self, file: DataFile) -> bool:
-        """Whether all rows of a file are in the range."""
-        return (self.start_us is None or file.min_time_us >= self.start_us) and (
-            self.end_us is None or file.max_time_us < self.end_us
+    def is_within(self, part: DataFile | HotTable) -> bool:
+        """Whether all of its rows are in the range."""
+        return (self.start_us is None or part.min_time_us >= self.start_us) and (
+            self.end_us is None or part.max_time_us < self.end_us
         )
 
     def files_of(self, snapshot: Snapshot) -> tuple[DataFile, ...]:
@@ -50,14 +48,26 @@ class Scan(Struct, frozen=True, eq=False):
             return snapshot.files
         return tuple(file for file in snapshot.files if self.may_have(file))
 
+    def hot_of(self, snapshot: Snapshot) -> tuple[HotTable, ...]:
+        """Return the rows in memory to read."""
+        if not self.hot or snapshot.primary_key:
+            return snapshot.hot if self.hot else ()
+        return tuple(part for part in snapshot.hot if self.may_have(part))
+
 
 def extent_us(snapshot: Snapshot) -> tuple[int | None, int | None]:
     """Return the first and the last time of a dataset's events."""
-    lows = [file.min_time_us for file in snapshot.files]
-    highs = [file.max_time_us for file in snapshot.files]
+    parts: tuple[DataFile | HotTable, ...] = (*snapshot.files, *snapshot.hot)
+    return min((part.min_time_us for part in parts), default=None), max(
+        (part.max_time_us for part in parts), default=None
+    )
+
+
+def present_columns(snapshot: Snapshot) -> set[str]:
+    """Return the names of the physical columns that have a value in a file or in a hot row."""
+    names: set[str] = set()
+    for file in snapshot.files:
+        names |= file.columns
     for part in snapshot.hot:
-        if part.num_rows:
-            bounds = pc.min_max(part["_time"].cast(pa.int64()))
-            lows.append(bounds["min"].as_py())
-            highs.append(bounds["max"].as_py())
-    return min(lows, default=None), max(highs, default=None)
+        names |= part.columns
+    return names
