@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import msgspec
 
 from bench.generate import Generator
@@ -55,22 +54,21 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
     settings = LakeSettings()
     directory.mkdir()
     storage = TableStorage(directory)
-    with duckdb.connect(":memory:", config={"enable_external_access": False}) as connection:
-        fields = Fields(FieldsView(()), max_columns=settings.columns_per_dataset, density=settings.column_density)
-        shredder = Shredder(fields, connection)
-        hot: list[HotPart] = []
-        hot_bytes = 0
-        began = time.perf_counter()
-        for number, portion in enumerate(_portions(batches, SHRED_BYTES)):
-            portion_bytes = sum(len(batch.events) for batch in portion)
-            hot.append(HotPart(HotTable.of(shredder.shred(portion)), number, portion_bytes, 0.0))
-            hot_bytes += portion_bytes
-            if hot_bytes >= settings.commit_bytes:
-                write_files(storage, joined(hot))
-                hot, hot_bytes = [], 0
-        if hot:
+    fields = Fields(FieldsView(()), max_columns=settings.columns_per_dataset, density=settings.column_density)
+    shredder = Shredder(fields)
+    hot: list[HotPart] = []
+    hot_bytes = 0
+    began = time.perf_counter()
+    for number, portion in enumerate(_portions(batches, SHRED_BYTES)):
+        portion_bytes = sum(len(batch.events) for batch in portion)
+        hot.append(HotPart(HotTable.of(shredder.shred(portion)), number, portion_bytes, 0.0))
+        hot_bytes += portion_bytes
+        if hot_bytes >= settings.commit_bytes:
             write_files(storage, joined(hot))
-        return sum(len(batch.events) for batch in batches) / (time.perf_counter() - began)
+            hot, hot_bytes = [], 0
+    if hot:
+        write_files(storage, joined(hot))
+    return sum(len(batch.events) for batch in batches) / (time.perf_counter() - began)
 
 
 def _portions(batches: Sequence[Batch], portion_bytes: int) -> list[list[Batch]]:

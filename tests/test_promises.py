@@ -3,13 +3,13 @@
 import ast
 from pathlib import Path
 
-import duckdb
 import pytest
 from support.events import RECEIVED_NS, batch
 
 import tailrace
 from tailrace.lake.fields import Fields
 from tailrace.lake.shred import Shredder
+from tailrace.native.shredder import NativeShredder
 from tailrace.parsing import Limits, TimeRule, parse_json
 
 EVENTS = [
@@ -21,15 +21,14 @@ READS_OR_WRITES = {"http", "httpx", "io", "os", "pathlib", "shutil", "socket", "
 
 def test_a_batch_of_known_fields_is_shredded_without_a_look_at_single_events(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = Fields()
-    shredder = Shredder(fields, duckdb.connect(":memory:"))
+    shredder = Shredder(fields, NativeShredder())
     for _ in range(2):
         shredder.shred([batch(EVENTS)])
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a single event was looked at")
 
-    monkeypatch.setattr("tailrace.lake.shred.leaves", fail)
-    monkeypatch.setattr("tailrace.lake.shred._decode_fitting", fail)
+    monkeypatch.setattr("tailrace.lake.exact.leaves", fail)
 
     assert shredder.shred([batch(EVENTS)]).num_rows == len(EVENTS)
 

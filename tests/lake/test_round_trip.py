@@ -5,37 +5,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.events import Flat, batch, conflicting, flat, objects, typed
+from support.events import Flat, batch, conflicting, flat, objects
+from support.lakes import flat_rows
 from support.rounds import rounds
 
 from tailrace.events import Batch
-from tailrace.lake import FieldsView, Lake, LakeSettings, Snapshot
+from tailrace.lake import Lake, LakeSettings, Snapshot
 from tailrace.lake.fields import Fields
 from tailrace.lake.leaves import leaves
-from tailrace.lake.shred import Shredder, ndjson_with_labels
-
-
-def flat_rows(table: pa.Table, view: FieldsView) -> list[Flat]:
-    """Return the events of a table, rebuilt from its columns and its rest."""
-    columns = {column.name: column for column in view.columns}
-    rows = []
-    for row in table.to_pylist():
-        event: Flat = {}
-        for name, value in row.items():
-            if name in columns and value is not None:
-                column = columns[name]
-                event[column.path] = typed(json.loads(value) if column.type == "array" else value)
-        for path, leaf in leaves((row.get("_rest") or "{}").encode()).items():
-            assert path not in event, f"{path} is both in a column and in the rest"
-            event[path] = typed(json.loads(leaf.raw))
-        rows.append(event)
-    return rows
+from tailrace.lake.shred import Shredder
 
 
 def flat_snapshot(snapshot: Snapshot) -> list[Flat]:
@@ -43,18 +25,11 @@ def flat_snapshot(snapshot: Snapshot) -> list[Flat]:
     return [event for part in parts for event in flat_rows(part, snapshot.fields)]
 
 
-@pytest.fixture(scope="module")
-def connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:")
-
-
 @given(st.lists(st.lists(objects | conflicting, min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 8))
-@settings(max_examples=rounds(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_events_come_back_from_shredding(
-    connection: duckdb.DuckDBPyConnection, batches: list[list[dict[str, Any]]], max_columns: int
-) -> None:
+@settings(max_examples=rounds(150))
+def test_any_events_come_back_from_shredding(batches: list[list[dict[str, Any]]], max_columns: int) -> None:
     fields = Fields(max_columns=max_columns, density=0.3)
-    shredder = Shredder(fields, connection)
+    shredder = Shredder(fields)
 
     for events in batches:
         table = shredder.shred([batch(events)])
@@ -63,13 +38,13 @@ def test_any_events_come_back_from_shredding(
 
 
 @given(st.lists(conflicting, min_size=1, max_size=6), conflicting)
-@settings(max_examples=rounds(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60))
 def test_labels_are_fields_of_every_event_and_an_events_own_value_wins(
-    connection: duckdb.DuckDBPyConnection, events: list[dict[str, Any]], labels: dict[str, Any]
+    events: list[dict[str, Any]], labels: dict[str, Any]
 ) -> None:
     fields = Fields()
 
-    table = Shredder(fields, connection).shred([batch(events, labels=labels)])
+    table = Shredder(fields).shred([batch(events, labels=labels)])
 
     kept = flat(labels)
     for event, row in zip(events, flat_rows(table, fields.view()), strict=True):
@@ -97,12 +72,12 @@ def test_any_events_come_back_hot_committed_and_after_a_restart(events: list[dic
         lake.close()
 
 
-def test_a_doubled_key_counts_as_json_parsers_count_it(connection: duckdb.DuckDBPyConnection) -> None:
+def test_a_doubled_key_counts_as_json_parsers_count_it() -> None:
     fields = Fields()
     lines = b'{"a":1,"a":2,"o":{"x":1,"x":"s"}}\n'
     doubled = Batch("d", lines, batch([{}]).times, 1, 1)
 
-    table = Shredder(fields, connection).shred([doubled])
+    table = Shredder(fields).shred([doubled])
 
     assert flat_rows(table, fields.view()) == [flat({"a": 2, "o": {"x": "s"}})]
 
@@ -118,11 +93,9 @@ def test_a_doubled_key_counts_as_json_parsers_count_it(connection: duckdb.DuckDB
         b'{"rare":1,"o":{"x":1},"rare":2,"x":3,"x":4}',
     ],
 )
-def test_doubled_objects_beside_rare_fields_count_as_json_parsers_count_them(
-    connection: duckdb.DuckDBPyConnection, line: bytes
-) -> None:
+def test_doubled_objects_beside_rare_fields_count_as_json_parsers_count_them(line: bytes) -> None:
     fields = Fields(density=0.5)
-    shredder = Shredder(fields, connection)
+    shredder = Shredder(fields)
     shredder.shred([batch([{"o": {"x": 1, "p": {"x": 1}}, "x": 1}] * 100)])
 
     table = shredder.shred([Batch("d", line + b"\n", batch([{}]).times, 1, 1)])
@@ -130,33 +103,29 @@ def test_doubled_objects_beside_rare_fields_count_as_json_parsers_count_them(
     assert flat_rows(table, fields.view()) == [flat(json.loads(line))]
 
 
-def test_an_object_that_the_columns_emptied_hides_no_value_of_the_same_path(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
+def test_an_object_that_the_columns_emptied_hides_no_value_of_the_same_path() -> None:
     fields = Fields(max_columns=1)
     events = [{"a.b": {"a": False}}, {"a": {"a": False, "b": False}}]
 
-    table = Shredder(fields, connection).shred([batch(events)])
+    table = Shredder(fields).shred([batch(events)])
 
     assert flat_rows(table, fields.view()) == [flat(event) for event in events]
 
 
-def test_numbers_beyond_64_bits_keep_every_digit(connection: duckdb.DuckDBPyConnection) -> None:
+def test_numbers_beyond_64_bits_keep_every_digit() -> None:
     fields = Fields()
     lines = b'{"n":123456789012345678901234567890,"f":1e400,"i":9223372036854775807,"u":9223372036854775808}\n'
 
-    table = Shredder(fields, connection).shred([Batch("d", lines, batch([{}]).times, 1, 1)])
+    table = Shredder(fields).shred([Batch("d", lines, batch([{}]).times, 1, 1)])
 
     rest = table["_rest"].to_pylist()[0]
     assert rest == '{"n":123456789012345678901234567890,"f":1e400,"u":9223372036854775808}'
     assert table["i"].to_pylist() == [2**63 - 1]
 
 
-def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_sent(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
+def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_sent() -> None:
     fields = Fields()
-    shredder = Shredder(fields, connection)
+    shredder = Shredder(fields)
     lines = b'{"f":0.5}\n{"f":1e-400}\n{"f":-1e-400}\n{"f":0.12345678901234567890}\n{"f":1.8e308}\n{"f":-1e999}\n'
     sent = Batch("d", lines, batch([{}] * 6).times, 6, 1)
 
@@ -165,7 +134,7 @@ def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_s
         assert table["f"].to_pylist() == [0.5, 0.0, -0.0, 0.12345678901234568, None, None]
         assert table["_rest"].to_pylist() == [None, None, None, None, '{"f":1.8e308}', '{"f":-1e999}']
     rare = Batch("d", lines.replace(b'"f"', b'"rare"'), sent.times, 6, 1)
-    table = Shredder(Fields(max_columns=0), connection).shred([rare])
+    table = Shredder(Fields(max_columns=0)).shred([rare])
     assert [json.loads(rest)["rare"] for rest in table["_rest"].to_pylist()[:4]] == [
         0.5,
         0.0,
@@ -173,16 +142,3 @@ def test_a_decimal_number_is_the_nearest_double_and_beyond_the_largest_kept_as_s
         0.12345678901234568,
     ]
     assert table["_rest"].to_pylist()[4:] == ['{"rare":1.8e308}', '{"rare":-1e999}']
-
-
-def test_labels_are_spliced_into_odd_lines_too() -> None:
-    lines = b'{}\n { "a":1}\n{ }\n{"b":{}}\n'
-
-    result = ndjson_with_labels(Batch("d", lines, batch([{}] * 4).times, 4, 1, {"l": {"m": 1}}))
-
-    assert [json.loads(line) for line in result.splitlines()] == [
-        {"l.m": 1},
-        {"l.m": 1, "a": 1},
-        {"l.m": 1},
-        {"l.m": 1, "b": {}},
-    ]

@@ -1,6 +1,7 @@
 """Events that cannot be shredded stay readable, and shredding goes on."""
 
 import errno
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -47,3 +48,13 @@ def test_shredding_goes_on_once_there_are_descriptors_again(lake: Lake, monkeypa
     wait_until(lambda: not lake.failure)
     assert numbers(lake.snapshot("d")) == [1]
     assert lake.shred_failures == 0
+
+
+def test_nothing_holds_the_bytes_of_a_batch_once_it_is_shredded(lake: Lake) -> None:
+    sent = batch([{"n": 1, "text": "x" * 100}])
+    references = sys.getrefcount(sent.events)
+    lake.accept(1, Batch("d", sent.events, sent.times, sent.count, sent.received_ns))
+
+    assert numbers(lake.snapshot("d")) == [1]
+
+    wait_until(lambda: sys.getrefcount(sent.events) == references)

@@ -7,11 +7,11 @@ from tailrace.events.lazy import lazy_imports
 if TYPE_CHECKING:
     from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
     from tailrace.lake.lake import Lake
+    from tailrace.lake.lines import events_as_rest
     from tailrace.lake.maintenance import Deletion
     from tailrace.lake.maintenance_counters import MaintenanceCounters
     from tailrace.lake.priority import lower_priority
     from tailrace.lake.settings import LakeSettings, MaintenanceSettings
-    from tailrace.lake.shred import events_as_rest
     from tailrace.lake.snapshot import (
         REVISION,
         DataFile,

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
-import duckdb
 from msgspec.structs import replace
 
 from tailrace.events import Conflict, DatasetExists
@@ -20,7 +19,6 @@ from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.fields import Fields
 from tailrace.lake.maintenance import TableMaintenance
 from tailrace.lake.maintenance_counters import MaintenanceCounters
-from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder
 from tailrace.lake.state import LakeState, unavailable_error
@@ -30,7 +28,6 @@ from tailrace.storage.faults import reason_of
 from tailrace.storage.files import flush
 
 OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
-DUCKDB_CONFIG: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": False}
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +52,6 @@ class Datasets:
         self._names = threading.Condition(state.lock)  # for those that create, change and drop datasets
         self._names_reserved: set[str] = set()
         self._creating: set[str] = set()  # names that count as datasets already
-        # DuckDB's threads inherit the low priority of the thread that opens it.
-        with ThreadPoolExecutor(1, initializer=lower_priority) as low_priority_thread:
-            self._duckdb = low_priority_thread.submit(duckdb.connect, ":memory:", config=DUCKDB_CONFIG).result()
-
-    def close(self) -> None:
-        """Close DuckDB, once nothing is shredded any more."""
-        self._duckdb.close()
 
     # Opening
 
@@ -88,7 +78,7 @@ class Datasets:
         """Return the state of a dataset, which is not yet among the lake's."""
         settings = self._settings
         fields = Fields(stored.view, max_columns=settings.columns_per_dataset, density=settings.column_density)
-        return DatasetState(stored, fields, Shredder(fields, self._duckdb.cursor()), self._maintenance_of)
+        return DatasetState(stored, fields, Shredder(fields), self._maintenance_of)
 
     def _maintenance_of(self, dataset: DatasetState) -> TableMaintenance:
         return TableMaintenance(

@@ -1,7 +1,6 @@
 """The field registry of a dataset: the physical column of each path and type."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import math
 from typing import cast, get_args
 
 import msgspec
@@ -16,11 +15,11 @@ DAY = "_day"
 SYSTEM_COLUMNS = (TIME, SYSTEM_TIME, REST, DAY)
 
 MAX_COLUMN_PATH_BYTES = 200  # without the `#type` of a further column of the path
-MAX_COLUMN_DEPTH = 16
+MAX_COLUMN_DEPTH = 16  # as deep nests the expression of a query that makes an object of columns again
 MAX_REST_PATHS = 10_000
-MAX_NULL_PATHS = 1_000
 RECENT_EVENTS = 50_000  # past this many, the counts that are compared with `density` are halved
 SPARK_REFUSES = frozenset(" ,;{}()\n\t=")  # Spark cannot name these in a Parquet column without column mapping
+READERS_MISTAKE = frozenset('"\\')  # engines differ in how these are escaped in a name
 
 
 class StoredFields(Struct):
@@ -50,162 +49,112 @@ class Fields:
         self.max_columns = max_columns
         self.density = density
         self.columns: list[PhysicalColumn] = []
-        self.version = 0  # grows with every change of the columns or the null paths
-        self.rest: dict[str, set[str]] = {path: set(types) for path, types in view.rest.items()}
-        self.rest_overflow = view.rest_overflow
-        self.nesting: dict[str, tuple[str, ...]] = dict(view.nesting)
-        self.null_paths: set[tuple[str, ...]] = set()
+        self._rest: dict[str, set[str]] = {path: set(types) for path, types in view.rest.items()}
+        self._rest_overflow = view.rest_overflow
+        self._nesting: dict[str, tuple[str, ...]] = dict(view.nesting)
+        self._view: FieldsView | None = None  # of the present state, where it was made already
         self._by_path_type: dict[tuple[str, str], PhysicalColumn] = {}
-        self._keys_of: dict[str, tuple[str, ...]] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}  # of the paths that have a column
         self._folded_names = {name.casefold() for name in SYSTEM_COLUMNS}
-        self._folded_keys: dict[tuple[tuple[str, ...], str], str] = {}
-        self._seen: Counter[tuple[tuple[str, ...], str]] = Counter()
         self._recent = 0
         for column in view.columns:
-            self._add(column)
-
-    @property
-    def recent_events(self) -> int:
-        """The number of recent events, of which `density` is a share."""
-        return self._recent
+            self._append(column)
 
     def view(self) -> FieldsView:
         """Return the present state, as an immutable value."""
-        rest = {path: frozenset(types) for path, types in self.rest.items()}
-        return FieldsView(tuple(self.columns), rest, self.rest_overflow, dict(self.nesting))
+        if self._view is None:
+            rest = {path: frozenset(types) for path, types in self._rest.items()}
+            self._view = FieldsView(tuple(self.columns), rest, self._rest_overflow, dict(self._nesting))
+        return self._view
 
     def column(self, path: str, value_type: str) -> PhysicalColumn | None:
         """Return the column that holds values of this type at this path, or None if `_rest` does."""
         return self._by_path_type.get((path, value_type))
 
-    def keys_of(self, path: str) -> tuple[str, ...] | None:
-        """Return the nesting by which the columns of a path are read on the fast path."""
-        return self._keys_of.get(path)
+    # What has no column
+
+    @property
+    def rest_overflow(self) -> bool:
+        """Whether `_rest` may have paths that are not known."""
+        return self._rest_overflow
 
     def note_rest(self, path: str, value_type: str, keys: tuple[str, ...] = ()) -> None:
         """Record that `_rest` has a value of this type at this path, with this nesting of keys."""
-        if any("." in key for key in keys) and len(self.nesting) < MAX_REST_PATHS:
-            self.nesting.setdefault(path, keys)
-        types = self.rest.get(path)
-        if types is not None:
+        if any("." in key for key in keys) and path not in self._nesting and len(self._nesting) < MAX_REST_PATHS:
+            self._nesting[path] = keys
+            self._view = None
+        types = self._rest.get(path)
+        if types is None and len(self._rest) >= MAX_REST_PATHS:
+            self.note_rest_overflow()
+        elif types is None:
+            self._rest[path] = {value_type}
+            self._view = None
+        elif value_type not in types:
             types.add(value_type)
-        elif len(self.rest) < MAX_REST_PATHS:
-            self.rest[path] = {value_type}
-        else:
-            self.rest_overflow = True
+            self._view = None
 
-    def note_nulls(self, paths: Iterable[tuple[str, ...]]) -> None:
-        """Record paths that were null, so that events with a null there can take the fast path."""
-        for keys in paths:
-            if len(self.null_paths) >= MAX_NULL_PATHS:
-                return
-            # A null at the path of a column that is nested otherwise hides that column's value: not for the fast path.
-            column_keys = self._keys_of.get(".".join(keys), keys)
-            if keys not in self.null_paths and column_keys == keys and fits_fast_path(keys):
-                self.null_paths.add(keys)
-                self.version += 1
+    def note_rest_overflow(self) -> None:
+        """Record that `_rest` has paths that are not known."""
+        if not self._rest_overflow:
+            self._rest_overflow = True
+            self._view = None
 
-    def count_events(self, events: int) -> None:
-        """Add to the number of recent events, of which `density` is a share; past `RECENT_EVENTS` halve all counts."""
+    # What gets one
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no path can get a column any more."""
+        return len(self.columns) >= self.max_columns
+
+    def least_count(self, events: int) -> int:
+        """Return how many of the recent events, with so many new ones, must have a field for it to get a column."""
+        return max(1, math.ceil(self.density * (self._recent + events)))
+
+    def count_events(self, events: int) -> bool:
+        """Add to the number of recent events. Past `RECENT_EVENTS` halve it and return true: so are all counts of what
+        they had.
+        """
         self._recent += events
-        if self._recent > RECENT_EVENTS:
-            self._recent //= 2
-            self._seen = Counter({key: n // 2 for key, n in self._seen.items() if n > 1})
-
-    def count_unplaced(self, seen: Mapping[tuple[tuple[str, ...], str], int]) -> None:
-        """Count values that had no column: (keys, type) to the number of recent events that had one."""
-        for key, n in seen.items():
-            if key in self._seen or len(self._seen) < MAX_REST_PATHS:
-                self._seen[key] += n
-
-    def promote(
-        self, sampled: Mapping[tuple[tuple[str, ...], str], int], *, sample: int, events: int
-    ) -> list[PhysicalColumn]:
-        """Give columns to what is dense enough, counting a sample of `sample` out of `events` new events.
-
-        Returns the columns that are new.
-        """
-        total = self._recent + events
-        scale = events / sample if sample else 0.0
-        # Fields that were counted earlier are candidates too: a sample may miss those of every second event. Of two
-        # fields of the same frequency, the one that came first gets its column first.
-        candidates = dict.fromkeys((*self._seen, *sampled))
-        shares = Counter({key: int(self._seen[key] + sampled.get(key, 0) * scale) for key in candidates})
-        added = []
-        for (keys, value_type), n in shares.most_common():
-            if n < max(1.0, self.density * total):
-                break
-            column = self._add_column_for(keys, value_type)
-            if column is not None:
-                added.append(column)
-                self._seen.pop((keys, value_type), None)
-        return added
-
-    def _add_column_for(self, keys: tuple[str, ...], value_type: str) -> PhysicalColumn | None:
-        """Add a column for values of a type at a path and return it; None where there can be none, or is one."""
-        path = ".".join(keys)
-        if value_type not in get_args(ValueType) or (path, value_type) in self._by_path_type:
-            return None
-        if len(self.columns) >= self.max_columns:
-            return None
-        column_keys = self._keys_of.get(path)
-        if column_keys is None and not self._reserve_path(path, keys):
-            return None
-        name = self._free_name(path, value_type)
-        column = PhysicalColumn(name, path, column_keys or keys, cast(ValueType, value_type))
-        self._add(column)
-        if value_type == "float" and (path, "integer") not in self._by_path_type:
-            # Clients write 3.0 as 3, so a float in one event may be an integer in the next.
-            self._add(PhysicalColumn(self._free_name(path, "integer"), path, column.keys, "integer"))
-        return column
-
-    def _reserve_path(self, path: str, keys: tuple[str, ...]) -> bool:
-        """Reserve the keys of a path without columns if a column can have its name; return whether one can."""
-        return can_name_column(path, keys) and path.casefold() not in self._folded_names and self._reserve_keys(keys)
-
-    def _free_name(self, path: str, value_type: str) -> str:
-        name = f"{path}#{value_type}" if path in self._keys_of else path
-        while name.casefold() in self._folded_names:
-            name += "#"  # a field already has this name
-        return name
-
-    def _reserve_keys(self, keys: tuple[str, ...]) -> bool:
-        """Reserve these keys if DuckDB can have them beside those reserved before; return whether it can.
-
-        No two keys of one object may differ only in case.
-        """
-        steps = [((*keys[:depth],), key) for depth, key in enumerate(keys)]
-        for parent, key in steps:
-            if not key or self._folded_keys.get((parent, key.casefold()), key) != key:
-                return False
-        for parent, key in steps:
-            self._folded_keys[parent, key.casefold()] = key
+        if self._recent <= RECENT_EVENTS:
+            return False
+        self._recent //= 2
         return True
 
-    def _add(self, column: PhysicalColumn) -> None:
+    def add(self, path: str, value_type: str, keys: tuple[str, ...]) -> list[PhysicalColumn]:
+        """Return the columns that values of a type at a path get: none where there is one or can be none."""
+        if value_type not in get_args(ValueType) or self.column(path, value_type) is not None or self.is_full:
+            return []
+        if path not in self._keys and (not can_name_column(path, keys) or path.casefold() in self._folded_names):
+            return []
+        added = [self._add(path, value_type, keys)]
+        if value_type == "float" and self.column(path, "integer") is None:
+            # Clients write 3.0 as 3, so a float in one event may be an integer in the next.
+            added.append(self._add(path, "integer", keys))
+        return added
+
+    def _add(self, path: str, value_type: str, keys: tuple[str, ...]) -> PhysicalColumn:
+        name = f"{path}#{value_type}" if path in self._keys else path
+        while name.casefold() in self._folded_names:
+            name += "#"  # a field already has this name
+        column = PhysicalColumn(name, path, self._keys.get(path, keys), cast(ValueType, value_type))
+        self._append(column)
+        return column
+
+    def _append(self, column: PhysicalColumn) -> None:
+        self._view = None
         self.columns.append(column)
         self._by_path_type[column.path, column.type] = column
-        self._keys_of.setdefault(column.path, column.keys)
-        self.null_paths = {k for k in self.null_paths if k == column.keys or ".".join(k) != column.path}
+        self._keys.setdefault(column.path, column.keys)
         self._folded_names.add(column.name.casefold())
-        self._reserve_keys(column.keys)
-        self.version += 1
 
 
-def can_name_column(name: str, keys: tuple[str, ...]) -> bool:
-    """Return whether SQL, DuckDB's structures, Delta and Spark can all have a column of this name."""
+def can_name_column(path: str, keys: tuple[str, ...]) -> bool:
+    """Return whether Delta, Spark and SQL can all have a column named as this path, and queries nest its keys."""
     return (
-        len(name.encode()) <= MAX_COLUMN_PATH_BYTES
-        and fits_fast_path(keys)
-        and name.isprintable()
-        and not SPARK_REFUSES.intersection(name)
-    )
-
-
-def fits_fast_path(keys: tuple[str, ...]) -> bool:
-    """Return whether msgspec's structs and DuckDB's structures can have these keys."""
-    return len(keys) <= MAX_COLUMN_DEPTH and all(
-        key and key.isprintable() and '"' not in key and "\\" not in key for key in keys
+        0 < len(path.encode()) <= MAX_COLUMN_PATH_BYTES
+        and len(keys) <= MAX_COLUMN_DEPTH
+        and path.isprintable()
+        and not (SPARK_REFUSES | READERS_MISTAKE).intersection(path)
     )
 
 

@@ -96,7 +96,6 @@ class Lake:
                     condition.notify_all()
             for thread in (self._shredding, self._commits, self._replay):
                 thread.join()
-            self._datasets.close()
 
     # Datasets
 

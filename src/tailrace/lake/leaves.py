@@ -1,8 +1,10 @@
-"""The exact path through one event: its values by flattened path, each with its type and its text."""
+"""The exact way through one event: its values by flattened path, each with its type and its text."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from tailrace.lake.fields import TIME
@@ -14,55 +16,84 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 INFINITIES = (float("inf"), float("-inf"))
 
 
+class PathsTooLong(ValueError):
+    """The paths of an event are so much longer than its text that they are not written out."""
+
+
 class Leaf(Struct, gc=False):
     """A value of an event that is not an object with members."""
 
     keys: tuple[str, ...]
     type: str  # a ValueType; "number" beyond 64 bits or beyond a double; "map" for {}; "null"
-    raw: bytes  # its JSON text
+    raw: bytes  # its JSON text; of an empty object without spaces
 
 
-def leaves(line: bytes, *, empty_objects: bool = True) -> dict[str, Leaf]:
-    """Return the values of an event by flattened path, in document order, without `_time`.
+def leaves(line: bytes, *, max_path_bytes: int | None = None) -> dict[str, Leaf]:
+    """Return the values of an event by flattened path, without `_time`; nulls are included, with type "null".
 
-    Where a path comes twice (a doubled key, or `{"a.b": 1, "a": {"b": 2}}`) the last one counts, as with JSON parsers.
-    Nulls are included, with type "null"; empty objects, if wanted, with type "map".
+    Of a doubled key the last value counts, with all that is in it and nothing of what was in the former one; then, of a
+    path that several nestings give (`{"a.b": 1, "a": {"b": 2}}`), the value that comes last in the text. Raise
+    PathsTooLong where the characters of all paths together are more than `max_path_bytes`.
     """
-    found: dict[str, Leaf] = {}
-    _walk(line, (), found, empty_objects)
+    found = _walk(line, max_path_bytes, in_order=False)
+    if found is None:
+        found = _walk(line, max_path_bytes, in_order=True) or {}
     found.pop(TIME, None)
     return found
 
 
-def _walk(raw: bytes, parent: tuple[str, ...], found: dict[str, Leaf], empty_objects: bool) -> None:
-    stack = [(raw, parent, iter(_object.decode(raw).items()))]
+def _walk(line: bytes, max_path_bytes: int | None, *, in_order: bool) -> dict[str, Leaf] | None:
+    """Return the values by path, the last of each; None where two have the same path and are not read `in_order`."""
+    found: dict[str, Leaf] = {}
+    left = max_path_bytes
+    stack: list[tuple[tuple[str, ...], Iterator[tuple[str, msgspec.Raw]]]] = [((), iter(_members(line, in_order)))]
     while stack:
-        _, parent, members = stack[-1]
+        parent, members = stack[-1]
         for key, value in members:
             text = bytes(value)
             keys = (*parent, key)
-            first = text[0]
-            if first == 0x7B:  # {
-                inner = _object.decode(text)
-                if inner:
-                    stack.append((text, keys, iter(inner.items())))
+            kind = _type_of(text)
+            if kind == "map":
+                if inner := _members(text, in_order):
+                    stack.append((keys, iter(inner)))
                     break
-                if not empty_objects:
-                    continue
-                kind = "map"
-            elif first == 0x22:  # "
-                kind = "string"
-            elif first == 0x5B:  # [
-                kind = "array"
-            elif first in b"tf":
-                kind = "boolean"
-            elif first == 0x6E:  # n
-                kind = "null"
-            else:
-                kind = _number_type(text)
-            found[".".join(keys)] = Leaf(keys, kind, text)
+                text = b"{}"
+            path = ".".join(keys)
+            if left is not None and (left := left - len(path)) < 0:
+                raise PathsTooLong(f"the paths of an event of {len(line)} bytes have more than {max_path_bytes}")
+            if path in found:
+                if not in_order:
+                    return None
+                del found[path]
+            found[path] = Leaf(keys, kind, text)
         else:
             stack.pop()
+    return found
+
+
+def _members(text: bytes, in_order: bool) -> list[tuple[str, msgspec.Raw]]:
+    """Return the members of an object: of a doubled key the last one, in the former one's place unless `in_order`."""
+    members = list(_object.decode(text).items())
+    if in_order:
+        # Each value is a view of the text: its address tells where it stands.
+        members.sort(key=lambda member: np.frombuffer(member[1], np.uint8).ctypes.data)
+    return members
+
+
+def _type_of(text: bytes) -> str:
+    match text[0]:
+        case 0x7B:  # {
+            return "map"
+        case 0x22:  # "
+            return "string"
+        case 0x5B:  # [
+            return "array"
+        case 0x74 | 0x66:  # t, f
+            return "boolean"
+        case 0x6E:  # n
+            return "null"
+        case _:
+            return _number_type(text)
 
 
 def _number_type(text: bytes) -> str:

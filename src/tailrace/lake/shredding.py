@@ -5,13 +5,11 @@ import threading
 import time
 from typing import Literal
 
-import duckdb
-
 from tailrace.lake.dataset_state import BATCH_OVERHEAD_BYTES, DatasetState, PendingBatch
 from tailrace.lake.hot import HotPart, mergeable, merged
+from tailrace.lake.lines import whole_events_as_rest
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
-from tailrace.lake.shred import whole_events_as_rest
 from tailrace.lake.snapshot import HotTable
 from tailrace.lake.state import LakeState
 from tailrace.storage.faults import reason_of
@@ -23,7 +21,7 @@ SHRED_WAIT_BYTES = 64 * 1024 * 1024
 SHRED_WAIT_S = 1.0
 MAX_HOT_COMMITS = 4  # times commit_bytes in memory, at which the shredding of a dataset pauses
 SHRED_RETRY_S, MAX_SHRED_RETRY_S = 0.1, 5.0  # between attempts
-RESOURCE_ERRORS = (OSError, MemoryError, ImportError, duckdb.IOException, duckdb.OutOfMemoryException)
+RESOURCE_ERRORS = (OSError, MemoryError, ImportError)
 """Errors from a lack of descriptors, memory or disk space, which the events did not cause."""
 
 logger = logging.getLogger(__name__)
@@ -59,15 +57,23 @@ class ShreddingThread:
     def _run(self) -> None:
         try:
             lower_priority()
-            while (work := self._next_work()) is not None:
-                self._shred_until_done(*work)
-                self._merge_parts(work[0])
+            while self._shred_next():
+                pass
         except BaseException as error:
             logger.exception("the shredding thread has failed")
             with self._state.lock:
                 self._state.shredding_error = error
                 self._state.progress.notify_all()
             raise
+
+    def _shred_next(self) -> bool:
+        """Wait for batches and shred them; nothing of them stays in memory but their rows. Return false at the end."""
+        work = self._next_work()
+        if work is None:
+            return False
+        self._shred_until_done(*work)
+        self._merge_parts(work[0])
+        return True
 
     def _next_work(self) -> tuple[DatasetState, list[PendingBatch]] | None:
         state = self._state
@@ -124,7 +130,7 @@ class ShreddingThread:
         except Exception:
             logger.exception("events of %r could not be shredded and are kept whole in _rest", dataset.info.name)
             self.failures += 1
-            dataset.fields.rest_overflow = True
+            dataset.fields.note_rest_overflow()
             rows = whole_events_as_rest(batches)
         raw_bytes = sum(len(batch.events) for batch in batches)
         part = HotPart(HotTable.of(rows), pending[-1].position, raw_bytes, pending[0].since_s)
