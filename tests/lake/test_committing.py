@@ -3,7 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,17 +146,17 @@ def test_a_commit_that_cannot_be_written_leaves_no_file(
     first = batch(two_days[:1])
     second = batch(two_days[1:], first_ns=int(first.times[0]) + 86_400_000_000_000)
     lake.accept_all([(1, first), (2, second)])
-    write = pq.write_table
+    write = pq.ParquetWriter.write_table
     written = []
     with monkeypatch.context() as patched:
 
-        def fail_at_the_second(table: pa.Table, file: BinaryIO, **options: Any) -> None:
-            written.append(file)
-            write(table, file, **options)
+        def fail_at_the_second(writer: pq.ParquetWriter, table: pa.Table, **options: Any) -> None:
+            written.append(table)
+            write(writer, table, **options)
             if len(written) == 2:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-        patched.setattr("tailrace.lake.parquet.pq.write_table", fail_at_the_second)
+        patched.setattr(pq.ParquetWriter, "write_table", fail_at_the_second)
         lake.commit_now("d")
         assert len(written) == 2
         assert [path for path in (tmp_path / "d").rglob("*.parquet") if "_delta_log" not in path.parts] == []

@@ -1,15 +1,18 @@
 """What a query reads: files by their times, columns by name, and nothing where the table's metadata knows."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from query.kit import T0_NS, Desk, ask_apl, column_of, put_at
 from support.rounds import rounds
 
+from tailrace.events import DatasetUnavailable
 from tailrace.query import QueryLimits
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplResult
@@ -236,3 +239,35 @@ def test_what_metadata_knows_is_what_reading_would_tell(
         assert found == ([min(kept), max(kept)] if kept else [None, None])
     finally:
         desk.close()
+
+
+def test_the_latest_rows_are_read_from_one_row_group_of_each_cluster(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = ("error", "info", "warn")
+    monkeypatch.setattr("tailrace.lake.parquet.group_rows_of", lambda columns: 4_096)
+    put_at(desk, *[{"at": n, "n": n, "level": levels[n % 3], "text": f"text {n}"} for n in range(30_000)])
+    desk.lake.commit_now()
+    [file] = desk.lake.snapshot("logs").files
+    first_of_latest = datetime.fromtimestamp(T0_NS / 1e9 + 29.9, UTC)
+    content = bytearray(Path(file.location).read_bytes())
+    unread = 0
+    with pq.ParquetFile(file.location) as opened:
+        for group in map(opened.metadata.row_group, range(opened.num_row_groups)):
+            chunks = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+            assert chunks["level"].statistics.min == chunks["level"].statistics.max
+            if chunks["_time"].statistics.max >= first_of_latest:
+                continue
+            unread += 1
+            for name in ("n", "text", "level", "_sysTime"):  # which then cannot be read
+                start = chunks[name].dictionary_page_offset or chunks[name].data_page_offset
+                content[start : start + chunks[name].total_compressed_size] = bytes(chunks[name].total_compressed_size)
+    Path(file.location).write_bytes(content)
+
+    result = ask_apl(desk, "logs | limit 100")
+
+    assert column_of(result, "n") == list(range(29_999, 29_899, -1))
+    assert column_of(result, "level")[0] == "warn"
+    assert unread >= 6
+    with pytest.raises(DatasetUnavailable):  # as what was to be left unread cannot be read
+        ask_apl(desk, "logs | summarize sum(n)")

@@ -120,7 +120,7 @@ class CommitThread:
             sidecar.store_fields(dataset.table.storage, view)
             dataset.stored_view = view
         received = sum((part.received for part in parts), Received())
-        dataset.table.commit(joined(parts), view, parts[-1].position, received)
+        dataset.table.commit(joined(parts), view, parts[-1].position, received, self._settings.maintenance)
         self._state.adopt_table(dataset)
 
     def acknowledge_committed(self) -> None:

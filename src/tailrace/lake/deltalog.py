@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tailrace.events import DatasetUnavailable
 from tailrace.lake.delta import create_checkpoint, remove_old_versions
-from tailrace.lake.table_storage import DELTA_LOG, OWN_DIRECTORY, UNREADABLE_DIRECTORY, TableStorage
+from tailrace.lake.table_storage import DELTA_LOG, OWN_DIRECTORY, SORT_PREFIX, UNREADABLE_DIRECTORY, TableStorage
 
 LAST_CHECKPOINT = f"{DELTA_LOG}/_last_checkpoint"
 SCRATCH_PREFIX = f"{OWN_DIRECTORY}/checkpoint-"
@@ -103,7 +103,7 @@ def recover(storage: TableStorage) -> list[str]:
     if not storage.is_table():
         return found
     for name in storage.names(OWN_DIRECTORY):
-        if name.startswith(SCRATCH_PREFIX):
+        if name.startswith((SCRATCH_PREFIX, SORT_PREFIX)):
             storage.remove_directory(name)
     newest = max(_versions(storage), default=None)
     if newest is not None and (fault := _fault(storage.read(version_name(newest)))):

@@ -18,7 +18,7 @@ from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.hashes import is_hashed
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.parquet import NewFile
-from tailrace.lake.rewrite import Pace, merged, times_us
+from tailrace.lake.rewrite import Pace, merged, sample_of_files, times_us
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import MS_PER_DAY, US_PER_DAY, DataFile, RowNumbers
 from tailrace.lake.table import DatasetTable
@@ -121,7 +121,10 @@ class TableMaintenance:
                     return
                 if [file for file in files if not self._is_sound(file)]:
                     continue
-                new = merged(self.table.storage, files, pace)
+                storage = self.table.storage
+                sample = sample_of_files(storage, [file.name for file in files])
+                clustering = self.table.clustering.renewed(sample, self._settings)
+                new = merged(storage, files, pace, clustering=clustering)
                 after = [] if new is None else [new]
                 self._replace(files, after, "compaction", changes_data=False)
             self._counters.add(
@@ -267,7 +270,8 @@ class TableMaintenance:
                     removed += count == file.rows
                     rewritten += count < file.rows
                     if rows is not None and count < file.rows and not dry_run:
-                        rest = merged(self.table.storage, [file], pace, {file.name: rows})
+                        clustering = self.table.clustering.current(file.columns, self._settings)
+                        rest = merged(self.table.storage, [file], pace, {file.name: rows}, clustering)
                         assert rest is not None
                         new.append(rest)
             except BaseException:

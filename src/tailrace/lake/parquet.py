@@ -1,67 +1,104 @@
-"""The data files of a table: Parquet, one for a day and its rows sorted by time, and what Delta is told of each."""
+"""The data files of a table: Parquet, each of a day, in the order of the clustering, and what Delta is told of them."""
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tailrace.lake.clustering import group_lengths, group_rows_of, row_order
 from tailrace.lake.deltalog import Action
+from tailrace.lake.encoding import Encodings, encodings_of, sample_of
 from tailrace.lake.fields import DAY, TIME
+from tailrace.lake.hashes import HashingFile
 from tailrace.lake.snapshot import US_PER_DAY, DataFile
 from tailrace.lake.table_storage import NewDataFiles, TableStorage, day_name
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
-ROW_GROUP_ROWS = 122_880
+PAGE_BYTES = 256 * 1024  # before compression: what a reader skips, and what it holds of each column
 STATISTICS_STRING_BYTES = 64  # a longer bound is left out of the statistics, not shortened
 
 NewFile = tuple[Action, DataFile]
 """A file that is written and flushed, and what Delta must be told for it to be part of the table."""
 
 
-def write_files(storage: TableStorage, rows: pa.Table) -> list[NewFile]:
-    """Sort rows by `_time` and write one Parquet file for each UTC day, flushed; return what Delta must be told.
+def write_files(storage: TableStorage, rows: pa.Table, clustering: Sequence[str] = ()) -> list[NewFile]:
+    """Write one Parquet file for each UTC day, flushed; return what Delta must be told.
 
-    When this fails no file is left.
+    The rows of each are in the order of the columns of the clustering, and then of `_time`; of equal ones in that
+    which they have. When this fails no file is left.
     """
-    rows = rows.take(pc.sort_indices(rows[TIME]))
     times = rows[TIME].cast(pa.int64()).to_numpy()
-    days = times // US_PER_DAY
-    starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist()]
-    stops = [*starts[1:], len(days)]
+    encodings = encodings_of(sample_of(rows), group_rows_of(rows.num_columns))
+    order = row_order(rows, times, clustering)
+    if order.indices is not None:
+        rows = rows.take(pa.array(order.indices))
+        times = times[order.indices]
+    clusters = order.starts
+    day_starts = clusters[np.flatnonzero(np.diff(times[clusters] // US_PER_DAY, prepend=-1 << 62))].tolist()
     with storage.new_data_files() as new:
         return [
-            _write_file(storage, new, rows.slice(start, stop - start), int(times[start]), int(times[stop - 1]))
-            for start, stop in zip(starts, stops, strict=True)
+            _write_file(
+                storage,
+                new,
+                rows.slice(start, stop - start),
+                times[start:stop],
+                np.diff(clusters[(clusters >= start) & (clusters < stop)], append=stop).tolist(),
+                encodings,
+            )
+            for start, stop in zip(day_starts, [*day_starts[1:], len(times)], strict=True)
         ]
 
 
 def _write_file(
-    storage: TableStorage, new: NewDataFiles, rows: pa.Table, min_time_us: int, max_time_us: int
+    storage: TableStorage,
+    new: NewDataFiles,
+    rows: pa.Table,
+    times_us: npt.NDArray[np.int64],
+    clusters: Iterable[int],
+    encodings: Encodings,
 ) -> NewFile:
-    """Write the rows of a day, which are sorted."""
+    """Write the rows of a day, which are in order; the clusters have so many of them each."""
     # Not a column of which every value is missing: a file need not have all columns of its table.
     rows = rows.select([n for n in rows.column_names if rows[n].null_count < rows.num_rows])
+    low, high = int(times_us.min()), int(times_us.max())
     metadata: list[pq.FileMetaData] = []
-    with new.begin(min_time_us // US_PER_DAY) as file:
-        pq.write_table(
-            rows,
-            file,
-            compression=COMPRESSION,
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROW_GROUP_ROWS,
-            store_schema=False,
-            metadata_collector=metadata,
-        )
+    with new.begin(low // US_PER_DAY) as file:
+        with writer(file, rows.schema, encodings, metadata) as written:
+            start = 0
+            for length in group_lengths(clusters, group_rows_of(rows.num_columns)):
+                written.write_table(rows.slice(start, length), row_group_size=length)
+                start += length
         size = file.tell()
         name = new.name(file)
-    return new_file(storage, name, size, metadata[0], min_time_us, max_time_us)
+    return new_file(storage, name, size, metadata[0], low, high)
+
+
+def writer(
+    file: HashingFile, schema: pa.Schema, encodings: Encodings, metadata: list[pq.FileMetaData]
+) -> AbstractContextManager[pq.ParquetWriter]:
+    """Return a writer of a data file, of which each table written is a row group; its metadata is appended at the
+    end.
+    """
+    opened: AbstractContextManager[pq.ParquetWriter] = pq.ParquetWriter(
+        file,
+        schema,
+        compression=COMPRESSION,
+        compression_level=COMPRESSION_LEVEL,
+        data_page_size=PAGE_BYTES,
+        store_schema=False,
+        write_page_checksum=True,
+        metadata_collector=metadata,
+        **encodings.options(schema.names),
+    )
+    return opened
 
 
 def new_file(

@@ -6,6 +6,8 @@ from msgspec import Meta, Struct, field
 
 from tailrace.events.sizes import GIB, MIB
 
+MAX_CLUSTER_COLUMNS = 3
+
 
 class MaintenanceSettings(Struct, frozen=True):
     """Settings of compaction, verification and the removal of old files."""
@@ -27,6 +29,23 @@ class MaintenanceSettings(Struct, frozen=True):
             description="Size of a file that compaction leaves as it is; it makes none larger.",
         ),
     ] = 128 * MIB
+    cluster_columns: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAX_CLUSTER_COLUMNS,
+            description="Most fields of few values by which the rows of a file are ordered, before their time; "
+            "0 for none.",
+            extra={"unit": "fields"},
+        ),
+    ] = MAX_CLUSTER_COLUMNS
+    cluster_by: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Fields by which they are ordered in the datasets that have one of them; in others, those that "
+            "are chosen by their values."
+        ),
+    ] = ()
     verify_bytes_per_s: Annotated[
         int,
         Meta(

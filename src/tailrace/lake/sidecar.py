@@ -1,4 +1,6 @@
-"""Files beside a table: its dataset's info, the field registry, the removed and the damaged files."""
+"""Files beside a table: its dataset's info, the field registry, its clustering, the removed and the damaged files."""
+
+import logging
 
 import msgspec
 
@@ -11,6 +13,9 @@ INFO = f"{OWN_DIRECTORY}/dataset.json"
 FIELDS = f"{OWN_DIRECTORY}/fields.json"
 REMOVED = f"{OWN_DIRECTORY}/removed.json"
 DAMAGED = f"{OWN_DIRECTORY}/damaged.json"
+CLUSTERING = f"{OWN_DIRECTORY}/clustering.json"
+
+logger = logging.getLogger(__name__)
 
 
 def load_info(storage: TableStorage) -> DatasetInfo:
@@ -35,6 +40,25 @@ def load_fields(storage: TableStorage) -> FieldsView | None:
 def store_fields(storage: TableStorage, view: FieldsView) -> None:
     """Store the registry, durably: a reader finds the old one or this one, never a part."""
     storage.replace_durably(FIELDS, encode_fields(view))
+
+
+def load_clustering(storage: TableStorage) -> tuple[str, ...]:
+    """Return the columns by which rows are clustered; none where none were chosen."""
+    raw = storage.read_if_there(CLUSTERING)
+    if raw is None:
+        return ()
+    try:
+        return msgspec.json.decode(raw, type=tuple[str, ...])
+    except msgspec.MsgspecError as error:
+        where = storage.location(CLUSTERING)
+        logger.error("%s is damaged (%s) and is set aside: the clustering is chosen anew", where, error)
+        storage.mark_damaged(CLUSTERING)
+        return ()
+
+
+def store_clustering(storage: TableStorage, columns: tuple[str, ...]) -> None:
+    """Store them, durably."""
+    storage.replace_durably(CLUSTERING, msgspec.json.encode(columns))
 
 
 def load_removed(storage: TableStorage) -> dict[str, int]:

@@ -25,7 +25,9 @@ from tailrace.lake.deltalog import (
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME
 from tailrace.lake.parquet import NewFile, columns_of, statistics, write_files
+from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
+from tailrace.lake.table_clustering import TableClustering
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the event log
@@ -67,6 +69,7 @@ class DatasetTable:
     def __init__(self, storage: TableStorage) -> None:
         """Read a table whose Delta log is complete. Raise DeltaError where there is none."""
         self.storage = storage
+        self.clustering = TableClustering(storage)
         self.set_aside: tuple[str, ...] = ()  # files of its Delta log that could not be read when it was opened
         self._delta = DeltaReader(storage.uri)
         self._delta_log = DeltaLog(storage)
@@ -169,7 +172,14 @@ class DatasetTable:
     def version(self) -> int:
         return self._delta.version
 
-    def commit(self, rows: pa.Table, view: FieldsView, position: int, received: Received = Received()) -> None:
+    def commit(
+        self,
+        rows: pa.Table,
+        view: FieldsView,
+        position: int,
+        received: Received = Received(),
+        settings: MaintenanceSettings = MaintenanceSettings(),
+    ) -> None:
         """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
 
         Do nothing if the table has this position, or a later one, already.
@@ -181,7 +191,7 @@ class DatasetTable:
         self.refresh()
         if self.position >= position:
             return
-        added = write_files(self.storage, rows)
+        added = write_files(self.storage, rows, self.clustering.of(rows, settings))
         now_ms = _now_ms()
         total = self.received + received
         numbers = ((APPLICATION, position), (INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes))

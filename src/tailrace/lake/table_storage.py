@@ -30,6 +30,7 @@ from tailrace.storage.files import (
 DELTA_LOG = "_delta_log"
 OWN_DIRECTORY = "_tailrace"  # Delta readers skip names with an underscore
 UNREADABLE_DIRECTORY = f"{OWN_DIRECTORY}/unreadable"  # what was set aside
+SORT_PREFIX = f"{OWN_DIRECTORY}/sort-"  # of directories in which rows are sorted
 EPOCH = date(1970, 1, 1)
 
 
@@ -110,6 +111,16 @@ class TableStorage:
         """Create a directory and its parents, which need not survive a power cut."""
         (self._directory / name).mkdir(parents=True)
 
+    @contextmanager
+    def sort_directory(self) -> Iterator[Path]:
+        """Yield a directory for files that need not survive a power cut, removed with them at the end."""
+        name = f"{SORT_PREFIX}{uuid.uuid4()}"
+        self.make_scratch(name)
+        try:
+            yield self._directory / name
+        finally:
+            self.remove_scratch(name)
+
     def remove_scratch(self, name: str) -> None:
         """Remove as much of a directory and its content as can be."""
         shutil.rmtree(self._directory / name, ignore_errors=True)
@@ -174,8 +185,8 @@ class TableStorage:
                 (self._directory / day).rmdir()
 
     def parquet(self, name: str) -> pq.ParquetFile:
-        """Open a data file for reading; the caller closes it."""
-        return pq.ParquetFile(self._directory / name)
+        """Open a data file for reading, by which the checksums of its pages are verified; the caller closes it."""
+        return pq.ParquetFile(self._directory / name, page_checksum_verification=True)
 
     def size_bytes(self, name: str) -> int:
         """Return the size of a file."""
