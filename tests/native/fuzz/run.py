@@ -13,7 +13,7 @@ from support.fuzz_targets import CORPUS, FUZZ, ROOT, SANITIZED, TARGETS, compile
 
 WORK = ROOT / ".venv" / "fuzz"
 SECONDS = int(os.environ.get("FUZZ_SECONDS") or 600)
-MAX_BYTES = 4096
+MAX_BYTES = 2048
 TIMEOUT_S = 10  # of one input
 # A function's type is not what the target declares of it: structs of its own stand for those of shred.c.
 FLAGS = ("-O2", *SANITIZED, "-fsanitize=fuzzer-no-link", "-fno-sanitize=function")

@@ -152,7 +152,7 @@ static void shred(const uint8_t *text, uint64_t size, uint8_t options, int fail_
 {
     const uint64_t seeds[3] = {1, 2, 3};
     failing = fail_at;
-    Shredder *s = tailrace_shred_new(seeds, POWERS, options & FEW_NODES ? 8 : 4096, options & SMALL_ARENA ? 64 : 65536);
+    Shredder *s = tailrace_shred_new(seeds, POWERS, options & FEW_NODES ? 8 : 512, options & SMALL_ARENA ? 64 : 16384);
     CHECK(s || fail_at);
     int32_t number = 0;
     for (int round = 0; s && round < 2; round++) {
