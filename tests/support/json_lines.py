@@ -159,8 +159,8 @@ def _joined(opening: str, items: list[str], closing: str, space: str) -> str:
 
 
 def _containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    items = st.lists(inner, max_size=4)
-    return st.builds(_joined, st.just("["), items, st.just("]"), _SPACES) | _objects(inner, 5)
+    items = st.lists(inner, max_size=3)
+    return st.builds(_joined, st.just("["), items, st.just("]"), _SPACES) | _objects(inner, 4)
 
 
 def _objects(inner: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]:
@@ -169,5 +169,5 @@ def _objects(inner: st.SearchStrategy[str], most: int) -> st.SearchStrategy[str]
 
 
 EVENTS = _objects(
-    st.recursive(st.sampled_from(["null", "true", "false"]) | NUMBERS | _STRINGS, _containers, max_leaves=8), 6
+    st.recursive(st.sampled_from(["null", "true", "false"]) | NUMBERS | _STRINGS, _containers, max_leaves=6), 5
 )

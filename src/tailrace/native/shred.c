@@ -27,7 +27,7 @@ typedef unsigned __int128 u128;
 enum { OK, NO_MEMORY, INVALID };                                     /* status of what is exported */
 enum { ROW_READ, ROW_REFUSED, ROW_NO_MEMORY };                       /* of one line */
 enum { BOOLEAN, INTEGER, FLOAT, STRING, ARRAY, NONE, MAP, NUMBER, KINDS };
-enum { ALIASED = 1, IGNORED = 2, ESCAPED = 4 };                      /* flags of a node */
+enum { ALIASED = 1, IGNORED = 2, ESCAPED = 4, HAS_MEMBERS = 8 };      /* flags of a node */
 enum {
     MAX_DEPTH = 512,
     STEP = 32,              /* bytes of a string looked at together */
@@ -599,7 +599,9 @@ static uint32_t json_size_of(const uint8_t *key, size_t size) {
 /* Add the node of a key, for whose bytes and PAD more the arena has room. */
 static uint32_t new_node(Shredder *s, uint32_t parent, uint64_t key_hash, const uint8_t *key, uint32_t size) {
     if (!has_room(&s->tables.nodes, &s->tables.node_table)) return 0;
-    const Node *above = &NODES(s)[parent];
+    Node *above = &NODES(s)[parent];
+    __builtin_prefetch(&s->tables.node_table.entries[key_hash & s->tables.node_table.mask], 1);
+    above->flags |= HAS_MEMBERS;
     uint32_t number = (uint32_t)s->tables.nodes.count++, json_size = json_size_of(key, size);
     Node *node = &NODES(s)[number];
     *node = (Node){.hash = key_hash, .path_hash = {above->path_hash[0], above->path_hash[1]}, .parent = parent};
@@ -629,7 +631,8 @@ static uint32_t node_of(Shredder *s, uint32_t parent, const uint8_t *key, size_t
     uint64_t hash = hash_of_key(s, parent, spare, size);
     const Table *table = &s->tables.node_table;
     uint64_t entry;
-    for (size_t at = hash & table->mask; (entry = table->entries[at]); at = (at + 1) & table->mask) {
+    size_t at = hash & table->mask;
+    for (; NODES(s)[parent].flags & HAS_MEMBERS && (entry = table->entries[at]); at = (at + 1) & table->mask) {
         const Node *node = &NODES(s)[(uint32_t)entry];
         if (TAG(entry) == TAG(hash) && node->hash == hash && node->parent == parent && node->key_size == size &&
             memcmp(ARENA(s) + node->key, spare, size) == 0)

@@ -14,7 +14,7 @@ from tailrace.native.library import load
 
 TYPES = ("boolean", "integer", "float", "string", "array", "null", "map", "number")  # as the kinds of shred.c
 ARROW_TYPES = (pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.string())
-MAX_NODES = 65_536  # keys in their objects that are remembered, before those without a column are forgotten
+MAX_NODES = 32_768  # keys in their objects that are remembered, before those without a column are forgotten
 MAX_KEY_BYTES = 16 * 1024 * 1024  # of those keys
 MAX_OFFERED = 1_000  # most that one call of `unplaced` returns
 REST = -1  # number of the column of what has no column
