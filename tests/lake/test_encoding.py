@@ -14,8 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rounds import rounds
 
-from tailrace.lake.encoding import SAMPLE_ROWS, encodings_of, expected_distinct, sample_of
+from tailrace.lake.encoding import (
+    FILTER_SHARE,
+    LEAST_FILTER_ROWS,
+    SAMPLE_ROWS,
+    encodings_of,
+    expected_distinct,
+    filter_bytes,
+    sample_of,
+)
 from tailrace.lake.parquet import write_files
+from tailrace.lake.rewrite import merged
 from tailrace.lake.table_storage import TableStorage
 
 ROWS = 20_000
@@ -159,3 +168,83 @@ def assert_same(found: pa.Table, expected: pa.Table) -> None:
         else:
             here, there = here.to_pylist(), there.to_pylist()
         assert here == there, name
+
+
+def id_rows(count: int) -> pa.Table:
+    """Return events with an id each, some with a second one, and other texts."""
+    random = np.random.default_rng(3)
+    ids = [f"{n:032x}" for n in random.integers(0, 1 << 62, count)]
+    return events(
+        trace=ids,
+        parent=[text[::-1] if n % 8 == 0 else None for n, text in enumerate(ids)],
+        level=random.choice(["info", "warn"], count),
+        message=[f"{text} " * 20 for text in ids],
+    )
+
+
+def filters_in(path: str) -> dict[str, int]:
+    """Return the bytes of the Bloom filters of each column in the first row group."""
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "SELECT path_in_schema, bloom_filter_length FROM parquet_metadata(?) WHERE row_group_id = 0", [path]
+        ).fetchall()
+    return {name: size for name, size in rows if size}
+
+
+def test_ids_have_filters_that_are_small_beside_the_rows(tmp_path: Path) -> None:
+    rows = id_rows(LEAST_FILTER_ROWS)
+
+    [(_, file)] = write_files(TableStorage(tmp_path), rows)
+
+    found = filters_in(file.location)
+    assert set(found) == {"trace", "parent"}
+    assert sum(found.values()) <= rows.nbytes * FILTER_SHARE * 1.1
+    assert filter_bytes(LEAST_FILTER_ROWS) <= found["trace"] <= filter_bytes(LEAST_FILTER_ROWS) + 64  # with a header
+
+
+def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_path: Path) -> None:
+    [(_, few)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS - 1))
+    [(_, small)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"]))
+
+    assert filters_in(few.location) == {}
+    assert filters_in(small.location) == {}
+
+
+def test_an_id_is_found_with_a_filter_and_not_where_it_is_not(tmp_path: Path) -> None:
+    rows = id_rows(2 * LEAST_FILTER_ROWS)
+    [(_, file)] = write_files(TableStorage(tmp_path), rows)
+
+    with duckdb.connect() as connection:
+        for name in ("trace", "parent"):
+            query = f"SELECT count(*) FROM read_parquet(?) WHERE {name} = ?"
+            texts = [text for text in rows[name].to_pylist()[::97] if text is not None]
+            counts = [connection.execute(query, [file.location, text]).fetchone() for text in [*texts, "0" * 32, ""]]
+            assert counts == [(1,)] * len(texts) + [(0,), (0,)]
+
+
+@pytest.mark.quirk("duckdb", "2.0.1")
+def test_duckdb_leaves_out_row_groups_by_their_filters(tmp_path: Path) -> None:
+    path = str(tmp_path / "filtered.parquet")
+    table = pa.table({"id": [f"{n * 7919 % 100_003:032x}" for n in range(50_000)]})
+    options = {"id": {"ndv": 1000, "fpp": 0.01}}
+    pq.write_table(table, path, row_group_size=1000, use_dictionary=False, bloom_filter_options=options)
+
+    with duckdb.connect() as connection:
+        probed = connection.execute(
+            "SELECT bloom_filter_excludes FROM parquet_bloom_probe(?, 'id', ?)", [path, f"{7919 * 3:032x}"]
+        ).fetchall()
+
+    assert [excludes for (excludes,) in probed].count(False) < 5
+    assert not probed[0][0]
+
+
+def test_merged_files_have_filters_too(tmp_path: Path) -> None:
+    storage = TableStorage(tmp_path)
+    rows = id_rows(2 * LEAST_FILTER_ROWS)
+    halves = [rows.slice(0, LEAST_FILTER_ROWS - 1), rows.slice(LEAST_FILTER_ROWS - 1)]
+    files = [file for half in halves for _, file in write_files(storage, half)]
+
+    one = merged(storage, files, lambda count: None)
+
+    assert one is not None
+    assert set(filters_in(one[1].location)) == {"trace", "parent"}

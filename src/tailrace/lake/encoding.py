@@ -1,7 +1,7 @@
 """How the columns of a data file are encoded: each by what a sample of its rows says of its values."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,10 @@ TEXT_DICTIONARY_SHARE = 1 / 2  # of a row group's values that are distinct, up t
 NUMBER_DICTIONARY_SHARE = 1 / 8  # likewise of numbers, which are small without one
 # Not BYTE_STREAM_SPLIT for doubles: the vectorized reader of Spark up to 4.1 refuses it.
 DELTA = "DELTA_BINARY_PACKED"
+FILTER_SHARE = 1 / 192  # of a row group before compression that Bloom filters may take: 2 to 3 % of what is written
+FALSE_POSITIVES = 0.1  # at most, of the row groups that are read in vain for a value that they do not have
+LEAST_FILTER_ROWS = 4_096  # in a row group that has filters
+ID_BYTES = range(8, 97)  # mean length of texts that are looked up whole; in longer ones is searched
 
 
 class Encodings(Struct, frozen=True):
@@ -21,14 +25,37 @@ class Encodings(Struct, frozen=True):
 
     dictionary: tuple[str, ...] = ()
     delta: tuple[str, ...] = ()
+    ids: Mapping[str, float] = {}  # columns of ids, with the share of rows that have one, nearly each another
+    row_bytes: float = 0.0  # before compression
 
-    def options(self, columns: Iterable[str]) -> dict[str, Any]:
-        """Return those of some columns as arguments of pyarrow's writer."""
+    def options(self, columns: Iterable[str], group_rows: int) -> dict[str, Any]:
+        """Return those of some columns as arguments of pyarrow's writer, for row groups of about so many rows."""
         names = set(columns)
+        filters = {name: values for name, values in self.filters(group_rows).items() if name in names}
         return {
+            "bloom_filter_options": {name: {"ndv": n, "fpp": FALSE_POSITIVES} for name, n in filters.items()},
             "use_dictionary": [name for name in self.dictionary if name in names],
             "column_encoding": {name: DELTA for name in self.delta if name in names},
         }
+
+    def filters(self, group_rows: int) -> dict[str, int]:
+        """Return the columns that have a Bloom filter in each row group, with the values that it is made for: those of
+        ids, the most frequent first, as far as their filters are small beside the rows.
+        """
+        filters: dict[str, int] = {}
+        left = FILTER_SHARE * self.row_bytes * group_rows if group_rows >= LEAST_FILTER_ROWS else 0
+        for name, share in sorted(self.ids.items(), key=lambda each: -each[1]):
+            values = max(1, round(share * group_rows))
+            if filter_bytes(values) <= left:
+                left -= filter_bytes(values)
+                filters[name] = values
+        return filters
+
+
+def filter_bytes(values: int) -> int:
+    """Return the size of a Bloom filter of Parquet, which is a power of two."""
+    size = -values / math.log(1 - FALSE_POSITIVES ** (1 / 8))
+    return int(2 ** math.ceil(math.log2(max(size, 32))))
 
 
 def sample_of(rows: pa.Table) -> pa.Table:
@@ -44,10 +71,12 @@ def sample_of(rows: pa.Table) -> pa.Table:
 def encodings_of(sample: pa.Table, group_rows: int) -> Encodings:
     """Return the encodings of a file whose row groups have so many rows, of which a sample is given.
 
-    Whole numbers and times of many values are stored as differences. Text has a dictionary where that is the smaller.
+    Whole numbers and times of many values are stored as differences. Text has a dictionary where that is the smaller,
+    and a short text without one is an id.
     """
     dictionary: list[str] = []
     delta: list[str] = []
+    ids: dict[str, float] = {}
     for name in sample.column_names:
         column = sample[name]
         kind = column.type
@@ -60,7 +89,9 @@ def encodings_of(sample: pa.Table, group_rows: int) -> Encodings:
             dictionary.append(name)
         elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
             delta.append(name)
-    return Encodings(tuple(dictionary), tuple(delta))
+        elif kind == pa.string() and values and pc.sum(pc.binary_length(column)).as_py() // values in ID_BYTES:
+            ids[name] = values / len(column)
+    return Encodings(tuple(dictionary), tuple(delta), ids, sample.nbytes / max(1, sample.num_rows))
 
 
 def expected_distinct(drawn: int, distinct: int, values: int) -> float:

@@ -71,9 +71,10 @@ def _write_file(
     low, high = int(times_us.min()), int(times_us.max())
     metadata: list[pq.FileMetaData] = []
     with new.begin(low // US_PER_DAY) as file:
-        with writer(file, rows.schema, encodings, metadata) as written:
+        lengths = group_lengths(clusters, group_rows_of(rows.num_columns))
+        with writer(file, rows.schema, encodings, metadata, rows.num_rows // len(lengths)) as written:
             start = 0
-            for length in group_lengths(clusters, group_rows_of(rows.num_columns)):
+            for length in lengths:
                 written.write_table(rows.slice(start, length), row_group_size=length)
                 start += length
         size = file.tell()
@@ -82,10 +83,10 @@ def _write_file(
 
 
 def writer(
-    file: HashingFile, schema: pa.Schema, encodings: Encodings, metadata: list[pq.FileMetaData]
+    file: HashingFile, schema: pa.Schema, encodings: Encodings, metadata: list[pq.FileMetaData], group_rows: int
 ) -> AbstractContextManager[pq.ParquetWriter]:
-    """Return a writer of a data file, of which each table written is a row group; its metadata is appended at the
-    end.
+    """Return a writer of a data file, of which each table written is a row group, of about so many rows; its metadata
+    is appended at the end.
     """
     opened: AbstractContextManager[pq.ParquetWriter] = pq.ParquetWriter(
         file,
@@ -96,7 +97,7 @@ def writer(
         store_schema=False,
         write_page_checksum=True,
         metadata_collector=metadata,
-        **encodings.options(schema.names),
+        **encodings.options(schema.names, group_rows),
     )
     return opened
 

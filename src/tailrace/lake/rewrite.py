@@ -58,7 +58,7 @@ def merged(
         metadata: list[pq.FileMetaData] = []
         new = stack.enter_context(storage.new_data_files())
         with new.begin(files[0].day) as file:
-            with writer(file, schema, encodings, metadata) as written:
+            with writer(file, schema, encodings, metadata, sum(lengths) // len(lengths)) as written:
                 reported = 0
                 for source_of in _divided(_source_of_rows(sources, clusters), lengths):
                     written.write_table(_next_rows(sources, source_of, schema), row_group_size=len(source_of))
