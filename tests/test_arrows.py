@@ -20,10 +20,24 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
     "functions": {"apl", "wildcards", "values", "settings"},
     "fields": {"values"},
     "arrow_json": set(),
-    "sources": {"fields"},
+    "row_groups": set(),
+    "dictionaries": set(),
+    "sources": {"dictionaries", "fields", "values"},
+    "answer_cache": {"sources"},
     "sql": {"fields", "sources"},
-    "compile": {"apl", "wildcards", "values", "functions", "fields", "sources"},
-    "engines": {"settings", "arrow_json", "values", "functions", "fields", "sources", "sql"},
+    "compile": {"apl", "wildcards", "values", "functions", "fields", "row_groups", "sources"},
+    "engines": {
+        "settings",
+        "answer_cache",
+        "arrow_json",
+        "dictionaries",
+        "values",
+        "functions",
+        "fields",
+        "row_groups",
+        "sources",
+        "sql",
+    },
 }
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from support import answers, http
 from support.moesif import Application, call
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -174,6 +175,20 @@ def test_the_members_of_a_request(server: "Server", logs: str) -> None:
     assert len(rows(server, query, **unknown)) == 14
     bins = tabular(server, f"['{logs}'] | summarize count() by bin_auto(_time)", maxBinAutoGroups=3, **RANGE).tables[0]
     assert 1 <= len(bins.rows()) <= 4
+
+
+def test_an_answer_is_given_again_unless_it_is_asked_for_anew(server: "Server", logs: str) -> None:
+    def cache_status(headers: dict[str, str] | None = None, **params: str) -> int:
+        body = {"apl": f"['{logs}'] | summarize count() by method", **RANGE}
+        params["format"] = "tabular"
+        answer = server.client.post("/v1/datasets/_apl", params=params, json=body, headers=headers)
+        return answers.tabular(answer.content).status.cache_status
+
+    assert cache_status() == 1
+    wait_until(lambda: cache_status() == 4)  # a commit in between makes it another set of files
+    assert cache_status({"cache-control": "no-cache"}) == 1
+    assert cache_status(nocache="True") == 1
+    assert cache_status({"authorization": f"Bearer {server.api_token(logs, query=True)}"}) == 1
 
 
 def test_stray_parameters_are_passed_over(server: "Server", logs: str) -> None:

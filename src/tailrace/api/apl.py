@@ -105,11 +105,12 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         body.cursor = params.get("cursor") or None  # where the JavaScript client has it
     apl_request = _request(body, totals=_flag(params.get("totals"), True), match_cursors=encode is to_legacy)
 
+    is_fresh = _is_fresh(request)
     messages: tuple[QueryMessage, ...] = ()
 
     def work(interrupt: Interrupt) -> bytes:
         nonlocal messages
-        result = _run(services, grant, apl_request, interrupt)
+        result = _run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
         messages = result.status.messages
         return encode(result)
 
@@ -153,8 +154,10 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
         include_cursor_field=True,
     )
 
+    is_fresh = _is_fresh(request)
+
     def work(interrupt: Interrupt) -> tuple[bytes, bool]:
-        result = _run(services, grant, apl_request, interrupt)
+        result = _run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
         return to_legacy(result, compiled.ops), result.status.rows_matched > 0
 
     if hold_s:
@@ -276,10 +279,13 @@ async def _batch_answer(
     return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
 
 
-def _run(services: Services, grant: Grant, apl_request: AplRequest, interrupt: Interrupt) -> AplResult:
+def _run(
+    services: Services, grant: Grant, apl_request: AplRequest, interrupt: Interrupt, *, is_fresh: bool = False
+) -> AplResult:
+    """Run a query; one that `is_fresh` is not answered by what was answered before."""
     check = partial(require_query, grant)
-
-    whole = with_definitions(apl_request, services, grant)
+    answers_of = "" if is_fresh else msgspec.json.encode([grant.organisation, grant.token_id]).decode()
+    whole = with_definitions(msgspec.structs.replace(apl_request, answers_of=answers_of), services, grant)
     return run_apl(
         services.lake,
         services.engine,
@@ -371,6 +377,12 @@ def _hold_s(text: str | None) -> float:
     return min(size_ns / SECOND, MAX_HOLD_S)
 
 
+def _is_fresh(request: Request) -> bool:
+    """Return whether a client wants no answer that was given before."""
+    directives = {part.strip().lower() for part in request.headers.get("cache-control", "").split(",")}
+    return bool(directives & {"no-cache", "no-store"}) or _flag(request.query_params.get("nocache"), False)
+
+
 def _flag(text: str | None, default: bool) -> bool:
     """Return a boolean of the query string; Python clients write `True`, and what is none is passed over."""
     return {"true": True, "1": True, "false": False, "0": False}.get((text or "").lower(), default)
@@ -403,6 +415,7 @@ FORMAT = ParameterDoc("format", "The shape of the answer; legacy where it is not
 SAVE = ParameterDoc(
     "saveAsKind", "Keeps the query; its id is in the header X-Axiom-History-Query-Id.", Literal[SAVED_KINDS]
 )
+NOCACHE = ParameterDoc("nocache", "true answers anew, as the header `Cache-Control: no-cache` does.")
 TOTALS = ParameterDoc("totals", "false leaves out the table _totals.")
 CURSOR = ParameterDoc("cursor", "Rows after this one, where the body has none.")
 STREAMING = ParameterDoc(
@@ -427,7 +440,7 @@ _QUERY = ApiRoute(
     body=AplBody,
     example=_EXAMPLE,
     answer=(LegacyAnswer, TabularAnswer),
-    parameters=(FORMAT, SAVE, TOTALS, CURSOR),
+    parameters=(FORMAT, SAVE, TOTALS, CURSOR, NOCACHE),
     refusals=(404, 406, 422, 429),
     further_permission=QUERY,
     media=TABLES,
@@ -451,7 +464,7 @@ ROUTES = (
                 "groupBy": ["level"],
             },
             answer=LegacyAnswer,
-            parameters=(SAVE, CURSOR, STREAMING),
+            parameters=(SAVE, CURSOR, STREAMING, NOCACHE),
             refusals=(422, 429, 503),
             further_permission=QUERY,
         ),

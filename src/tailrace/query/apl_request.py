@@ -37,6 +37,7 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     totals: bool = True  # a table `_totals` where a time bin is among the groups
     virtual_fields: Mapping[str, Sequence[tuple[str, str]]] = {}  # by dataset: name and APL expression
     map_fields: Mapping[str, Sequence[str]] = {}  # by dataset: fields whose objects are one column each
+    answers_of: str = ""  # whose earlier answers may be given again; "": nobody's, and this one is not kept
     now_ns: int | None = None  # the instant of `now()`; None: the present
     view: Views = no_views
     notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}

@@ -85,6 +85,7 @@ class AplStatus(Struct, frozen=True):
     min_cursor: str = ""
     max_cursor: str = ""
     messages: tuple[QueryMessage, ...] = ()
+    is_cached: bool = False  # whether it is an answer that was given before, over the same events
     is_partial: bool = False  # whether datasets that cannot be used are left out, as messages tell
 
 

@@ -166,11 +166,11 @@ class CompiledQuery:
 
 
 def register_rows(compiler: Compiler, query: RenderedQuery, session: Session) -> None:
-    """Tell a session of the rows in memory that a query reads."""
+    """Tell a session of the rows that a query reads beside files."""
     for dataset in compiler.datasets:
         columns = query.hot_columns.get(dataset.hot_name)
         hot = dataset.hot_rows(columns) if columns is not None else None
         if hot is not None:
             session.register(dataset.hot_name, hot)
-    for name, rows in compiler.inline.items():
+    for name, rows in (*compiler.inline.items(), *query.known.items()):
         session.register(name, rows)

@@ -24,7 +24,7 @@ from tailrace.query.compiled import register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine
 from tailrace.query.engines.interrupt import Interrupt
-from tailrace.query.sources import ROW_NUMBER
+from tailrace.query.sources import ROW_NUMBER, has_row_numbers
 
 CONDITIONS = (tree.Where, tree.Search)
 ROW_BY_ROW = (*CONDITIONS, tree.Extend, tree.Parse, tree.ParseKv)
@@ -95,7 +95,7 @@ class RowsMatched:
         compiler, relation, scan = self._over_files
         if not scan.scanned.may_have(file):
             return np.empty(0, np.int64)
-        if any(name.casefold() == ROW_NUMBER for name in file.columns):
+        if not has_row_numbers(file):
             raise Conflict(f"dataset {self.dataset!r} has a field {ROW_NUMBER}, and then rows cannot be told by number")
         number = scan.row_number.id
         out = Emitter(Reading({scan.hot_name: replace(scan.scanned, files=(file,), hot=False)}))

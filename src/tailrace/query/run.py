@@ -21,6 +21,7 @@ from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, ref
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.datasets import Check, ReadableDatasets
+from tailrace.query.engines.cached_session import cached_session
 from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.statistics import status_of
@@ -58,11 +59,12 @@ def run_apl(
         program = request.program or parse(request.apl, check=interrupt.check)
         compiled = CompiledQuery(new_compiler(), program, request)
         totals = _totals(program, new_compiler, request) if request.totals else None
-        with engine.session(interrupt) as session:
+        with cached_session(engine, interrupt, request.answers_of) as session:
             tables = [compiled.run(session)]
             if totals is not None and compiled.has_bins:
                 tables.append(msgspec.structs.replace(totals.run(session), name="_totals"))
             status = status_of(compiled, session, tables[0])
+            status = msgspec.structs.replace(status, is_cached=session.is_cached)
     except AplError as error:
         raise error.located(request.apl) from error
     except RecursionError as error:
@@ -97,6 +99,7 @@ def _compiler_factory(
         view=request.view,
         notes=request.notes,
         reference_data=engine.reference_data,
+        row_groups=engine.row_groups,
         check=interrupt.check,
         skip_unavailable=skip_unavailable,
     )
@@ -112,7 +115,7 @@ def _compiler_factory(
     def evaluate(compiler: Compiler, query: RenderedQuery) -> pa.Table:
         text = rendered(query.sql)
         if text not in results:
-            with engine.session(interrupt) as session:
+            with cached_session(engine, interrupt, request.answers_of) as session:
                 register_rows(compiler, query, session)
                 results[text] = session.table(query.sql)
         return results[text]

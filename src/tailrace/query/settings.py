@@ -40,6 +40,22 @@ class QueryLimits(Struct, frozen=True):
             extra={"unit": "values"},
         ),
     ] = 20_000_000
+    metadata_cache_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Most memory for what the footers of data files say of their row groups, by which queries "
+            "count rows without reading them.",
+        ),
+    ] = 64 * MIB
+    answer_cache_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Most memory for answers, which are given again to the same token for the same query over the "
+            "same events; 0 keeps none. A request with `Cache-Control: no-cache` or `nocache=true` is answered anew.",
+        ),
+    ] = 64 * MIB
     threads: Annotated[
         int,
         Meta(ge=0, le=1024, description="Threads that run queries; 0 takes one a core.", extra={"unit": "threads"}),

@@ -10,9 +10,11 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake.snapshot import REVISION, DataFile, HotTable, PhysicalColumn
 from tailrace.query.dictionaries import assembled, encoded
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
+from tailrace.query.values import in_range, or_
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
 ROW_NUMBER = "file_row_number"  # a row's place in its Parquet file, from 0: DuckDB's name for it
+WEIGHT = "known rows"  # how many rows a row stands for; no field has a name with a blank
 SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
 
 
@@ -29,15 +31,31 @@ def arrow_types(columns: Iterable[PhysicalColumn], system: Iterable[str] = SYSTE
     }
 
 
-def rows(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> exp.Query:
+def rows(
+    files: Sequence[DataFile],
+    hot_name: str | None,
+    kinds: Mapping[str, str],
+    *,
+    ranges: Mapping[str, Sequence[tuple[int, int]]] = {},
+    known_name: str | None = None,
+) -> exp.Query:
     """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
 
-    `hot_name` is the name by which the engine knows the hot rows; None where there are none. Raise as `parts_of` does.
+    `hot_name` and `known_name` are the names by which the engine knows the hot rows, and those that stand for others;
+    None where there are none. `ranges` has the numbers of the rows that are read of a file, by its name, where these
+    are not all. Raise as `parts_of` does.
     """
-    return united(parts_of(files, hot_name, kinds), kinds)
+    return united(parts_of(files, hot_name, kinds, ranges=ranges, known_name=known_name), kinds)
 
 
-def parts_of(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str, str]) -> list[exp.Select]:
+def parts_of(
+    files: Sequence[DataFile],
+    hot_name: str | None,
+    kinds: Mapping[str, str],
+    *,
+    ranges: Mapping[str, Sequence[tuple[int, int]]] = {},
+    known_name: str | None = None,
+) -> list[exp.Select]:
     """Return the parts of which `rows` is made, each a SELECT from one table.
 
     Raise DatasetUnavailable for a file that is known to be damaged.
@@ -46,11 +64,18 @@ def parts_of(files: Sequence[DataFile], hot_name: str | None, kinds: Mapping[str
         if file.damage:
             raise DatasetUnavailable(f"a file of this time is damaged: {file.damage} (`tailrace doctor` names it)")
     parts: list[exp.Select] = []
-    for present, paths in _by_columns(files, kinds).items():
+    whole = [file for file in files if file.name not in ranges]
+    for present, paths in _by_columns(whole, kinds).items():
         parts.append(exp.Select(expressions=list(_cells(kinds, present)), from_=exp.From(this=_parquet(paths))))
+    for file in files:
+        if file.name in ranges:
+            cells = list(_cells(kinds, frozenset(kinds) & file.columns))
+            rest = exp.Where(this=_within(ranges[file.name]))
+            parts.append(exp.Select(expressions=cells, from_=exp.From(this=_parquet([file.location])), where=rest))
     if hot_name is not None:
-        hot = exp.From(this=exp.Table(this=exp.Identifier(this=hot_name, quoted=False)))
-        parts.append(exp.Select(expressions=list(_cells(kinds, frozenset(kinds))), from_=hot))
+        parts.append(_registered(hot_name, kinds, frozenset(kinds) - {WEIGHT}))
+    if known_name is not None:
+        parts.append(_registered(known_name, kinds, frozenset(kinds)))
     return parts
 
 
@@ -62,6 +87,11 @@ def united(parts: Sequence[exp.Select], kinds: Mapping[str, str]) -> exp.Query:
     for part in parts[1:]:
         union = exp.Union(this=union, expression=part, distinct=False)
     return union
+
+
+def has_row_numbers(file: DataFile) -> bool:
+    """Return whether DuckDB numbers the rows of a file: not where a field has the name of that column."""
+    return all(name.casefold() != ROW_NUMBER for name in file.columns)
 
 
 class HotRows(Struct, frozen=True, eq=False):
@@ -113,6 +143,17 @@ def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[fro
     return groups
 
 
+def _registered(name: str, kinds: Mapping[str, str], present: frozenset[str]) -> exp.Select:
+    table = exp.Table(this=exp.Identifier(this=name, quoted=False))
+    return exp.Select(expressions=list(_cells(kinds, present)), from_=exp.From(this=table))
+
+
+def _within(ranges: Sequence[tuple[int, int]]) -> exp.Expr:
+    """Return the condition for rows of these numbers, by which DuckDB passes over the row groups of others."""
+    number = exp.column(ROW_NUMBER, quoted=True)
+    return or_(*(in_range(number, start, stop - 1) for start, stop in ranges))
+
+
 def _parquet(paths: list[str]) -> exp.Table:
     files = exp.Array(expressions=[exp.Literal.string(path) for path in paths])
     plain = exp.PropertyEQ(this=exp.to_identifier("hive_partitioning"), expression=exp.false())
@@ -125,5 +166,7 @@ def _cells(kinds: Mapping[str, str], present: frozenset[str]) -> Iterator[exp.Ex
     for name, kind in kinds.items():
         if name in present:
             yield exp.column(name, quoted=True)
+        elif name == WEIGHT:
+            yield exp.Alias(this=cast(exp.Literal.number(1), kind), alias=exp.to_identifier(name, quoted=True))
         else:
             yield exp.Alias(this=cast(exp.null(), kind), alias=exp.to_identifier(name, quoted=True))

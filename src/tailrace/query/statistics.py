@@ -1,9 +1,13 @@
 """The statistics of a query: rows examined and matched, files read and skipped."""
 
+from collections.abc import Mapping, Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot.expressions as exp
 
+from tailrace.lake.snapshot import DataFile
+from tailrace.query import sources
 from tailrace.query.apl_result import AplStatus, AplTable, QueryMessage
 from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.notes import message_code
@@ -11,6 +15,8 @@ from tailrace.query.compile.relation import Emitter, Layer, Reading
 from tailrace.query.compile.scan import Scan, extent_us
 from tailrace.query.compiled import CompiledQuery, register_rows
 from tailrace.query.engines.engine import Session
+from tailrace.query.row_groups import RowRange
+from tailrace.query.sources import has_row_numbers
 
 IMPLICIT_END = "implicit end time of now applied"
 LOWER_BOUND = "rowsMatched is a lower bound, as no more events were read than the answer needs"
@@ -122,18 +128,46 @@ def _count_matched(compiled: CompiledQuery, session: Session, reading: Reading) 
 
 
 def _rows_in_range(session: Session, dataset: Dataset, scan: Scan) -> int:
-    """Return the number of rows within the range in what was read, without opening files that are within it."""
-    files = scan.files_of(dataset.snapshot)
-    whole = sum(file.rows for file in files if scan.is_within(file))
-    partly = [file for file in files if not scan.is_within(file)]
+    """Return the number of rows within the range in what was read; no more rows are looked at than have to be."""
+    count = 0
+    cut: list[DataFile] = []
+    ranges: dict[str, tuple[RowRange, ...]] = {}
+    for file in scan.files_of(dataset.snapshot):
+        if scan.is_within(file):
+            count += file.rows
+            continue
+        groups = dataset.row_groups.of(file, {}) if dataset.row_groups is not None and has_row_numbers(file) else None
+        if groups is not None:
+            is_within, is_beyond = scan.places(groups)
+            count += int(groups.rows[is_within].sum())
+            ranges[file.name] = groups.ranges(~(is_within | is_beyond))
+        if groups is None or ranges[file.name]:
+            cut.append(file)
     for part in dataset.snapshot.hot:
         if scan.is_within(part):
-            whole += part.rows.num_rows
+            count += part.rows.num_rows
         elif scan.may_have(part):
-            whole += _count_between(part.rows[TIME], scan.start_us, scan.end_us)
-    if partly:
-        whole += dataset.count_rows(session.table, partly, scan)
-    return whole
+            count += _count_between(part.rows[TIME], scan.start_us, scan.end_us)
+    return count + _count_rows(session, dataset, cut, scan, ranges) if cut else count
+
+
+def _count_rows(
+    session: Session,
+    dataset: Dataset,
+    files: Sequence[DataFile],
+    scan: Scan,
+    ranges: Mapping[str, tuple[RowRange, ...]],
+) -> int:
+    """Return the rows of these files, or of ranges of them, that are in the range of a scan."""
+    out = Emitter()
+    rows = out.table(sources.rows(files, None, {TIME: sources.SYSTEM_TYPES[TIME]}, ranges=ranges))
+    total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
+    select = exp.Select(expressions=[total], from_=exp.From(this=rows))
+    bounds = dataset.bounds(scan)
+    if bounds is not None:
+        select.set("where", exp.Where(this=bounds))
+    count: int = session.table(out.finished(select).sql)["n"][0].as_py()
+    return count
 
 
 def _count_between(times: pa.ChunkedArray, start_us: int | None, end_us: int | None) -> int:

@@ -26,7 +26,7 @@ from tailrace.server.engines import lookup_engine, query_engine, warm_up
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
-from tailrace.server.metrics import Gauges, Metrics, exposition
+from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
 from tailrace.server.readiness import health
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.request_body import RequestBacklog
@@ -93,7 +93,7 @@ def build(
         service,
         runner,
         health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
-        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner)),
+        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner, queries.engine)),
         refusals=refusals,
     )
     recorder = Recorder(
@@ -188,7 +188,7 @@ def _application(
     )
 
 
-def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner) -> Gauges:
+def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine: Engine) -> Gauges:
     log, lake = stores.log, stores.lake
     damage = list(log.damage)
     lag = lake.lag()
@@ -209,6 +209,10 @@ def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner) -> Gaug
         set_aside=lake.set_aside,
         damaged_files=lake.damaged_files(),
         maintenance=lake.maintenance,
+        caches={
+            name: CacheFigures(cache.bytes, cache.hits, cache.misses)
+            for name, cache in (("metadata", engine.row_groups), ("answers", engine.answers))
+        },
         monitor_runs=runner.runs,
         notifications=runner.notifications,
     )

@@ -74,6 +74,14 @@ FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class CacheFigures(Struct, frozen=True):
+    """What a cache holds, and how often it had what was looked for since the start."""
+
+    bytes: int
+    hits: int
+    misses: int
+
+
 class Gauges(Struct, frozen=True):
     """What is measured when asked for."""
 
@@ -93,6 +101,7 @@ class Gauges(Struct, frozen=True):
     set_aside: int  # files of tables' logs
     damaged_files: int  # of tables
     maintenance: MaintenanceCounters
+    caches: Mapping[str, CacheFigures]  # of queries, by name
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
 
@@ -176,6 +185,7 @@ class _Collector(Collector):
             yield CounterMetricFamily(name, meaning, getattr(self._gauges, counter))
         for counter, name, meaning in MAINTENANCE:
             yield CounterMetricFamily(name, meaning, getattr(self._gauges.maintenance, counter))
+        yield from _caches(self._gauges.caches)
         yield from _monitor_counters(self._gauges)
 
 
@@ -226,6 +236,24 @@ def _latencies(metrics: Metrics) -> Iterator[Metric]:
         "Of flushing a group of batches to the disk of the log (fdatasync).",
         metrics.flushes.buckets(),
         metrics.flushes.sum_s,
+    )
+
+
+def _caches(caches: Mapping[str, CacheFigures]) -> Iterator[Metric]:
+    """Yield what the caches of queries hold, and how often that helps."""
+    yield _labelled(
+        GaugeMetricFamily("tailrace_query_cache_bytes", "Memory of the caches of queries.", labels=["cache"]),
+        {(name,): cache.bytes for name, cache in caches.items()},
+    )
+    yield _labelled(
+        CounterMetricFamily(
+            "tailrace_query_cache_lookups", "Look-ups in the caches of queries: hit, miss.", labels=["cache", "result"]
+        ),
+        {
+            (name, result): count
+            for name, cache in caches.items()
+            for result, count in (("hit", cache.hits), ("miss", cache.misses))
+        },
     )
 
 

@@ -6,7 +6,7 @@ from tailrace.events.times import rfc3339
 from tailrace.query.apl_result import AplStatus, QueryMessage
 
 NO_TIME = "0001-01-01T00:00:00Z"  # Go's zero time, where no row was read
-CACHE_MISS = 1  # a bit of `cacheStatus`; nothing is answered from a cache
+CACHE_MISS, CACHED_RESULTS = 1, 4  # bits of `cacheStatus`
 
 
 class Status(Struct, frozen=True, rename="camel"):
@@ -43,7 +43,7 @@ def to_status(status: AplStatus) -> Status:
         num_groups=status.num_groups,
         is_partial=status.is_partial,
         is_estimate=False,
-        cache_status=CACHE_MISS,
+        cache_status=CACHED_RESULTS if status.is_cached else CACHE_MISS,
         min_block_time=_time(status.min_time_ns),
         max_block_time=_time(status.max_time_ns),
         messages=status.messages,

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
-import pyarrow as pa
 import sqlglot.expressions as exp
+from msgspec import Struct
 
 from tailrace.lake.snapshot import DataFile, FieldsView, HotTable, Snapshot
 from tailrace.query import sources
@@ -27,13 +27,12 @@ from tailrace.query.compile.scan import Scan, present_columns
 from tailrace.query.fields import FieldReader
 from tailrace.query.functions.rest_objects import rest_object
 from tailrace.query.functions.udf import CELL_HASH
+from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.values import (
     BOOL,
     DATETIME,
     DYNAMIC,
     LONG,
-    MAX_DATETIME_US,
-    MIN_DATETIME_US,
     REAL,
     STRING,
     DynamicParts,
@@ -41,10 +40,8 @@ from tailrace.query.values import (
     Value,
     cast,
     coalesce,
-    datetime_literal,
     flag_of_json,
     fn,
-    infix,
     json_text,
     literal,
     null_node,
@@ -73,6 +70,14 @@ Virtual = Callable[["Dataset", str], Value]
 """Compiles the expression of a virtual field."""
 
 
+class StoredReads(Struct, frozen=True, eq=False):
+    """What identifiers of a dataset are made of."""
+
+    nodes: dict[str, exp.Expr]  # those over the stored columns, by identifier
+    computed: dict[str, exp.Expr]  # those over other identifiers
+    physical: set[str]  # the names of the stored columns
+
+
 class Dataset(Relation):
     """The events of a dataset within a range of time, which can only be narrowed."""
 
@@ -88,9 +93,11 @@ class Dataset(Relation):
         virtual: Sequence[tuple[str, str]] = (),
         compile_virtual: Virtual | None = None,
         maps: Sequence[str] = (),
+        row_groups: RowGroupCache | None = None,
     ) -> None:
         super().__init__()
         self.snapshot = snapshot
+        self.row_groups = row_groups  # what the files' footers say; None where it is not asked for
         self.name = snapshot.dataset
         self.hot_name = hot_name
         self.scanned = scan  # the widest range that is read; a rendering may read less
@@ -107,7 +114,7 @@ class Dataset(Relation):
         self._compiling: set[str] = set()  # virtual fields whose expressions are being compiled
         self._rest: RelationColumn | None = None
         self._row_hash: RelationColumn | None = None
-        self._row_number: RelationColumn | None = None
+        self._beside_fields: dict[str, RelationColumn] = {}  # what rows have beside fields, by the names of columns
         self.event_time = self.time = self._system(TIME)
         self.system_time = self._system(SYSTEM_TIME)
         self.scan = self
@@ -315,11 +322,19 @@ class Dataset(Relation):
 
     @property
     def row_number(self) -> RelationColumn:
-        """The place of a row in its file, from 0; the hot rows have none, so that it is only for files."""
-        if self._row_number is None:
-            self._row_number = self._ids.column("", LONG)
-            self._define(self._row_number.value.sql, exp.column(sources.ROW_NUMBER, quoted=True))
-        return self._row_number
+        """The place of a row in its file, from 0; the hot rows have none."""
+        return self._beside(sources.ROW_NUMBER)
+
+    @property
+    def weight(self) -> RelationColumn:
+        """How many rows a row stands for: itself, or those of a row group in which all that is read is the same."""
+        return self._beside(sources.WEIGHT)
+
+    def _beside(self, name: str) -> RelationColumn:
+        if name not in self._beside_fields:
+            column = self._beside_fields[name] = self._ids.column("", LONG)
+            self._define(column.value.sql, exp.column(name, quoted=True))
+        return self._beside_fields[name]
 
     def definition(self, column: RelationColumn) -> exp.Expr:
         """Return the expression over the stored columns of a column that is no virtual field."""
@@ -351,13 +366,19 @@ class Dataset(Relation):
 
     # Rendering
 
+    def reads(self, needed: set[str]) -> StoredReads:
+        """Return what these identifiers are made of, those that they read included."""
+        names = self._with_dependencies(needed & self._computed.keys())
+        computed = {name: self._computed[name] for name in names}
+        own = sorted((needed | references(computed.values())) & self._stored.keys())
+        nodes = {name: self._node(name) for name in own}
+        physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)}
+        return StoredReads(nodes, computed, physical)
+
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
         scan = self.scan_of(out.reading)
-        computed = self._with_dependencies(needed & self._computed.keys())
-        read = references([self._computed[name] for name in computed])
-        own = sorted((needed | read) & self._stored.keys())
-        nodes = {name: self._node(name) for name in own}
-        physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)} | {TIME}
+        reads = self.reads(needed)
+        nodes, computed, physical = reads.nodes, set(reads.computed), reads.physical | {TIME}
         if scan.condition is not None:
             physical |= {column.name for column in scan.condition.find_all(exp.Column)}
         by = self.snapshot.primary_key
@@ -369,16 +390,17 @@ class Dataset(Relation):
         if hot:
             out.reads_hot(self.hot_name, physical)
         kinds = sources.duckdb_types(columns, system)
-        if self._row_number is not None and self._row_number.id in own:
-            kinds[sources.ROW_NUMBER] = "BIGINT"
-        bounds = self._bounds(scan)
+        kinds |= {name: "BIGINT" for name in self._beside_fields if name in physical}
+        known_name = None if scan.known is None else out.reads_known(scan.known)
+        bounds = self.bounds(scan)
         files = scan.files_of(self.snapshot)
         parts: tuple[DataFile | HotTable, ...] = (*files, *hot)
         rows: exp.Query
         if bounds is None or by or scan.condition is not None or not any(map(scan.is_within, parts)):
-            rows = sources.rows(files, self.hot_name if hot else None, kinds)
+            hot_name = self.hot_name if hot else None
+            rows = sources.rows(files, hot_name, kinds, ranges=scan.ranges, known_name=known_name)
         else:  # of most parts not even the times must be read
-            rows, bounds = self._bounded(scan, bounds, kinds), None
+            rows, bounds = self._bounded(scan, bounds, kinds, known_name), None
         if by:
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
@@ -387,7 +409,7 @@ class Dataset(Relation):
         select: exp.Query = exp.Select(expressions=cells or [nothing()], from_=source)
         if bounds is not None:
             select.set("where", exp.Where(this=bounds))
-        available = set(own)  # identifiers of the innermost select
+        available = set(nodes)  # identifiers of the innermost select
         while computed:  # those that read no other of them first
             ready = sorted(name for name in computed if references([self._computed[name]]) <= available)
             cells = [reference(name) for name in sorted(available)]
@@ -406,7 +428,7 @@ class Dataset(Relation):
             names |= new
         return names
 
-    def _bounded(self, scan: Scan, bounds: exp.Expr, kinds: Mapping[str, str]) -> exp.Query:
+    def _bounded(self, scan: Scan, bounds: exp.Expr, kinds: Mapping[str, str], known_name: str | None) -> exp.Query:
         """Return the rows that are in the range of a scan, where `bounds` says which of a part that only reaches into
         it.
         """
@@ -414,40 +436,18 @@ class Dataset(Relation):
         hot_name = self.hot_name if hot else None
         is_hot_within = all(map(scan.is_within, hot))
         within = [file for file in files if scan.is_within(file)]
-        parts = sources.parts_of(within, hot_name if is_hot_within else None, kinds)
+        inside = hot_name if is_hot_within else None
+        parts = sources.parts_of(within, inside, kinds, ranges=scan.ranges, known_name=known_name)
         others = [file for file in files if not scan.is_within(file)]
-        for part in sources.parts_of(others, None if is_hot_within else hot_name, kinds):
-            part.set("where", exp.Where(this=bounds.copy()))
+        for part in sources.parts_of(others, None if is_hot_within else hot_name, kinds, ranges=scan.ranges):
+            part.where(bounds.copy(), copy=False)
             parts.append(part)
         return sources.united(parts, kinds)
 
-    def _bounds(self, scan: Scan) -> exp.Expr | None:
+    def bounds(self, scan: Scan) -> exp.Expr | None:
+        """Return the condition on the stored columns for rows of a scan; None where all that it reads are."""
         parts: tuple[DataFile | HotTable, ...] = (*scan.files_of(self.snapshot), *scan.hot_of(self.snapshot))
-        if scan.condition is None and all(map(scan.is_within, parts)):
-            return None
-        time = exp.column(TIME, quoted=True)
-        limits: list[exp.Expr] = []
-        if scan.start_us is not None:
-            limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(scan.start_us)).sql))
-        if scan.end_us is not None and scan.end_us <= MAX_DATETIME_US:
-            limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(scan.end_us)).sql))
-        if scan.condition is not None:
-            limits.append(exp.Paren(this=scan.condition))
-        if not limits:
-            return None
-        return functools.reduce(lambda left, right: infix(exp.And, left, right), limits)
-
-    def count_rows(self, run: Callable[[exp.Query], pa.Table], files: Sequence[DataFile], scan: Scan) -> int:
-        """Return the rows of files that are in the range of a scan; `run` asks the engine."""
-        out = Emitter()
-        rows = out.table(sources.rows(files, None, {TIME: sources.SYSTEM_TYPES[TIME]}))
-        total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
-        select = exp.Select(expressions=[total], from_=exp.From(this=rows))
-        bounds = self._bounds(scan)
-        if bounds is not None:
-            select.set("where", exp.Where(this=bounds))
-        count: int = run(out.finished(select).sql)["n"][0].as_py()
-        return count
+        return scan.bounds(exp.column(TIME, quoted=True), parts)
 
     def hot_rows(self, names: Collection[str]) -> sources.HotRows | None:
         """Return the rows in memory with the physical columns of these names; None where there are none."""
@@ -474,10 +474,6 @@ def _is_plain(rows: exp.Query) -> bool:
         and not rows.args.keys() - {"expressions", "from_"}
         and all(isinstance(cell, exp.Column) for cell in rows.expressions)
     )
-
-
-def _clamped(us: int) -> int:
-    return min(max(us, MIN_DATETIME_US), MAX_DATETIME_US)
 
 
 def _from_json(kind: Type, value: exp.Expr) -> exp.Expr:

@@ -39,10 +39,15 @@ class Groups(Layer):
         self.first_bin = False
 
     def emit(self, needed: set[str], out: Emitter) -> exp.Query:
-        if self.group or self.where or self.limit.count is not None:
+        if self.where or self.limit.count is not None:
             return super().emit(needed, out)
         needed = needed | self.always
-        known = from_metadata(self.parent, {name: self.defines[name] for name in needed}, out.reading)
+        by = {identifier(key) for key in self.group or ()} & self.defines.keys()
+        keys = {name: node for name in by if isinstance(node := self.defines[name], exp.Expr)}
+        if len(keys) < len(self.group or ()):
+            return super().emit(needed, out)
+        aggregates = {name: self.defines[name] for name in needed - by}
+        known = from_metadata(self.parent, keys, aggregates, out.reading)
         if known is None:
             return super().emit(needed, out)
         return self._select(needed, {**self.defines, **known.defines}, out.scanning(known.hot_name, known.scan))

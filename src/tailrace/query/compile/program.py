@@ -244,6 +244,7 @@ class ProgramCompiler(Compiler):
             virtual=request.virtual_fields.get(snapshot.dataset, ()),
             compile_virtual=self._virtual,
             maps=request.map_fields.get(snapshot.dataset, ()),
+            row_groups=request.row_groups,
         )
         self.datasets.append(dataset)
         return dataset

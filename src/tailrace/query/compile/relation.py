@@ -4,8 +4,10 @@ Each column has an identifier that is unique in the query (`c7`), so that names,
 part of the SQL.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
@@ -112,10 +114,11 @@ class Reading(Struct, frozen=True, eq=False):
 
 
 class RenderedQuery(Struct, frozen=True, eq=False):
-    """A query as an engine takes it, and which columns of the rows in memory it reads."""
+    """A query as an engine takes it, and what it reads beside files."""
 
     sql: exp.Query
-    hot_columns: Mapping[str, Collection[str]] = {}  # by the names of the rows
+    hot_columns: Mapping[str, Collection[str]] = {}  # of the rows in memory, by their names
+    known: Mapping[str, pa.Table] = {}  # rows that stand for others, by a name that no other rows have
 
 
 class Emitter:
@@ -125,12 +128,22 @@ class Emitter:
         self.reading = reading
         self._ctes: list[exp.CTE] = []
         self._hot_columns: dict[str, set[str]] = {}
+        self._known: dict[str, pa.Table] = {}
 
     def scanning(self, hot_name: str, scan: Scan) -> "Emitter":
         """Return an emitter of the same rendering that reads this of a dataset."""
         other = Emitter(replace(self.reading, scans={**self.reading.scans, hot_name: scan}))
-        other._ctes, other._hot_columns = self._ctes, self._hot_columns
+        other._ctes, other._hot_columns, other._known = self._ctes, self._hot_columns, self._known
         return other
+
+    def reads_known(self, rows: pa.Table) -> str:
+        """Note that rows are read which stand for others; return their name, which is made of all that they hold."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        name = f"known_{hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()}"
+        self._known[name] = rows
+        return name
 
     def reads_hot(self, hot_name: str, columns: Iterable[str]) -> None:
         """Note that rows in memory are read."""
@@ -147,7 +160,7 @@ class Emitter:
         """Return the last SELECT with all that it reads."""
         if self._ctes:
             query.set("with_", exp.With(expressions=self._ctes))
-        return RenderedQuery(query, self._hot_columns)
+        return RenderedQuery(query, self._hot_columns, self._known)
 
 
 def named(definition: Definition, name: str, out: "Emitter | None" = None) -> exp.Expr:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from tailrace.query.functions import ReferenceData
+from tailrace.query.row_groups import RowGroupCache
 
 
 class ViewSource(Struct, frozen=True):
@@ -40,5 +41,6 @@ class CompileRequest(Struct, frozen=True, kw_only=True):
     view: Views = no_views
     notes: Callable[[str], Mapping[str, Mapping[str, str]]] = lambda dataset: {}
     reference_data: ReferenceData = ReferenceData()
+    row_groups: RowGroupCache | None = None  # None: files are read whatever their footers say
     check: Callable[[], None] = lambda: None  # raises where the query is to stop
     skip_unavailable: bool = False  # whether a pattern leaves out, with a remark, datasets that cannot be used

@@ -1,10 +1,20 @@
 """Which rows of a dataset are read: a range of time, and what narrows it further."""
 
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.lake.snapshot import DataFile, HotTable, Snapshot
+from tailrace.query.row_groups import RowGroups, RowRange
+from tailrace.query.values import MAX_DATETIME_US, MIN_DATETIME_US, datetime_literal, infix
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Scan(Struct, frozen=True, eq=False):
@@ -16,6 +26,8 @@ class Scan(Struct, frozen=True, eq=False):
     files: tuple[DataFile, ...] | None = None  # None: all that can have rows of the range
     condition: exp.Expr | None = None  # on the columns as they are stored
     hot: bool = True  # whether the rows in memory are read, too
+    ranges: Mapping[str, tuple[RowRange, ...]] = {}  # by name of a file, where not all of its rows are read
+    known: pa.Table | None = None  # rows each of which stands for as many as its `sources.WEIGHT` says
 
     def narrowed(self, start_us: int | None, end_us: int | None) -> "Scan":
         """Return the scan without the rows outside of [start, end)."""
@@ -39,6 +51,32 @@ class Scan(Struct, frozen=True, eq=False):
         return (self.start_us is None or part.min_time_us >= self.start_us) and (
             self.end_us is None or part.max_time_us < self.end_us
         )
+
+    def bounds(self, time: exp.Expr, parts: Sequence[DataFile | HotTable]) -> exp.Expr | None:
+        """Return the condition for rows of these parts in the range, over their time as it is stored; None where all
+        are.
+        """
+        limits: list[exp.Expr] = []
+        if self.start_us is not None and any(part.min_time_us < self.start_us for part in parts):
+            limits.append(exp.GTE(this=time, expression=datetime_literal(_clamped(self.start_us)).sql))
+        is_cut = self.end_us is not None and any(part.max_time_us >= self.end_us for part in parts)
+        if self.end_us is not None and is_cut and self.end_us <= MAX_DATETIME_US:
+            limits.append(exp.LT(this=time, expression=datetime_literal(_clamped(self.end_us)).sql))
+        if self.condition is not None:
+            limits.append(exp.Paren(this=self.condition))
+        return functools.reduce(lambda left, right: infix(exp.And, left, right), limits) if limits else None
+
+    def places(self, groups: RowGroups) -> tuple[Mask, Mask]:
+        """Return which row groups of a file are in the range with all of their rows, and which with none."""
+        is_within = np.ones(len(groups.rows), np.bool_)
+        is_beyond = np.zeros(len(groups.rows), np.bool_)
+        if self.start_us is not None:
+            is_within &= groups.first_us >= self.start_us
+            is_beyond |= groups.last_us < self.start_us
+        if self.end_us is not None:
+            is_within &= groups.last_us < self.end_us
+            is_beyond |= groups.first_us >= self.end_us
+        return is_within, is_beyond
 
     def files_of(self, snapshot: Snapshot) -> tuple[DataFile, ...]:
         """Return the files to read."""
@@ -71,3 +109,7 @@ def present_columns(snapshot: Snapshot) -> set[str]:
     for part in snapshot.hot:
         names |= part.columns
     return names
+
+
+def _clamped(us: int) -> int:
+    return min(max(us, MIN_DATETIME_US), MAX_DATETIME_US)

@@ -16,6 +16,7 @@ import sqlglot.expressions as exp
 from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, TailraceError
 from tailrace.lake.snapshot import TableRoot
 from tailrace.query import functions
+from tailrace.query.answer_cache import AnswerCache
 from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.engines import sql_policy
 from tailrace.query.engines.engine import (
@@ -28,6 +29,7 @@ from tailrace.query.engines.engine import (
     rendered,
 )
 from tailrace.query.engines.interrupt import Interrupt, QueryWatch
+from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.values import REFUSAL
@@ -36,8 +38,6 @@ from tailrace.storage.faults import disk_full, is_full
 logger = logging.getLogger(__name__)
 
 REMEMBERED_QUERIES = 1000
-LONG_QUERY_CHARACTERS = 5_000
-"""From here on it costs more to bind a query twice, as DuckDB's relations do, than to copy the rows of its answer."""
 warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extra copy", UserWarning)
 
 _PARQUET_ERROR = re.compile(
@@ -57,6 +57,8 @@ class DuckDB(Engine):
     ) -> None:
         self.limits = limits
         self.reference_data = reference_data
+        self.row_groups = RowGroupCache(limits.metadata_cache_bytes)
+        self.answers = AnswerCache(limits.answer_cache_bytes)
         self._slots = threading.BoundedSemaphore(limits.concurrency)
         self._lock = threading.Lock()
         self._settings: dict[str, str | int | bool | list[str]] = {
@@ -238,8 +240,7 @@ class DuckDBSession(Session):
 
     def whole(self, text: str) -> pa.Table:
         self._interrupt.check()
-        if len(text) < LONG_QUERY_CHARACTERS:
-            return self._connection.sql(text).to_arrow_table()
+        # Not as a relation, which binds a query twice: that costs more than the copy of an answer's rows.
         return self._connection.execute(text).to_arrow_table()
 
 

@@ -15,8 +15,10 @@ from msgspec import Struct
 from sqlglot.errors import SqlglotError
 
 from tailrace.events import QueryFailed, QueryInvalid
+from tailrace.query.answer_cache import AnswerCache
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.functions import ReferenceData
+from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.settings import QueryLimits
 from tailrace.query.sources import HotRows
 from tailrace.query.sql import DIALECT, Plan
@@ -51,6 +53,11 @@ class Session(ABC):
 
     max_cells: int
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether all answers until now were known, so that the engine was not asked."""
+        return False
+
     @abstractmethod
     def register(self, name: str, rows: Rows) -> None:
         """Register rows under a name."""
@@ -77,6 +84,8 @@ class Engine(ABC):
 
     limits: QueryLimits
     reference_data: ReferenceData
+    row_groups: RowGroupCache
+    answers: AnswerCache
 
     def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
         """Return the answer as an Arrow table; a VARIANT column comes as JSON text.

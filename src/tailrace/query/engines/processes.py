@@ -18,6 +18,7 @@ import sqlglot.expressions as exp
 from tailrace import events
 from tailrace.events import Overloaded, QueryFailed, QueryProcessEnded, TailraceError
 from tailrace.lake.snapshot import TableRoot
+from tailrace.query.answer_cache import AnswerCache
 from tailrace.query.engines.channel import (
     AnswerQuery,
     AnswerStatement,
@@ -43,6 +44,7 @@ from tailrace.query.engines.interrupt import Interrupt, QueryWatch
 from tailrace.query.engines.shared_memory import SharedMemory
 from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import ReferenceData
+from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 
 RETRY_AFTER_S = 5
@@ -108,6 +110,8 @@ class QueryProcesses(Engine):
     ) -> None:
         self.limits = limits
         self.reference_data = reference_data
+        self.row_groups = RowGroupCache(limits.metadata_cache_bytes)
+        self.answers = AnswerCache(limits.answer_cache_bytes)
         self._spawner = spawner
         self._temporary = temporary
         process_limits = msgspec.structs.replace(limits, timeout_s=MAX_TIMEOUT_S, concurrency=1)

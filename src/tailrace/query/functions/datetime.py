@@ -25,6 +25,7 @@ from tailrace.query.values import (
     literal,
     long,
     number_node,
+    stepped,
     text_node,
     try_cast,
 )
@@ -92,7 +93,12 @@ def _datetime_part(context: Context, part: Value, moment: Value) -> Value:
 
 
 def _field(name: str) -> Callable[..., Value]:
-    return lambda context, moment: long(fn("date_part", text_node(name), plain(moment.sql)))
+    size_us = min(_US.get(name, _US["day"]), _US["day"])  # what is longer than a day begins with one
+
+    def build(context: Context, moment: Value) -> Value:
+        return long(stepped(fn("date_part", text_node(name), plain(moment.sql)), moment.sql, size_us))
+
+    return build
 
 
 def _starting(part: str) -> Callable[..., Value]:
@@ -122,7 +128,7 @@ def _start_us(part: str, moment: Value, offset: Value) -> exp.Expr:
         start = infix(exp.Sub, shifted, day)
     else:
         start = fn("date_trunc", text_node(part), plain(moment.sql))
-    return _moved(start, part, offset.sql)
+    return _moved(stepped(start, moment.sql, _US["day"]), part, offset.sql)
 
 
 def _now(context: Context, offset: Value | None) -> Value:

@@ -29,6 +29,7 @@ from tailrace.query.values import (
     map_numbers,
     number_node,
     real,
+    stepped,
     timespan_literal,
     try_cast,
 )
@@ -111,7 +112,7 @@ def _bin_datetime(value: Value, size: Value) -> Value:
                 floored = infix(exp.Sub, v, below)
                 return case((infix(exp.GTE, floored, number_node(MIN_DATETIME_US)), fn("make_timestamptz", floored)))
 
-            return Value(DATETIME, bind([fn("epoch_us", value.sql)], fast))
+            return Value(DATETIME, stepped(bind([fn("epoch_us", value.sql)], fast), value.sql, us))
     ns = infix(exp.Mul, cast(fn("epoch_us", value.sql), "HUGEINT"), number_node(NS_PER_US))
     floored = _floored(ns, size)
 

@@ -85,6 +85,7 @@ from tailrace.query.values.numbers import (
     nan_as_null,
 )
 from tailrace.query.values.ordering import EXACT_IN_A_DOUBLE, canonical, extreme_of, order_keys
+from tailrace.query.values.steps import constant_us, step_of, stepped
 from tailrace.query.values.texts import as_text, datetime_text
 from tailrace.query.values.timespans import parse_timespan, timespan_text
 from tailrace.query.values.types import (
@@ -162,6 +163,7 @@ __all__ = [
     "coalesce",
     "coerce",
     "constant_in",
+    "constant_us",
     "datetime_from_us",
     "datetime_literal",
     "datetime_text",
@@ -205,6 +207,8 @@ __all__ = [
     "real",
     "real_of_json",
     "refusal",
+    "step_of",
+    "stepped",
     "string",
     "text_node",
     "text_of_json",
