@@ -359,12 +359,6 @@ static uint8_t *write_escaped(uint8_t *to, const uint8_t *key, size_t size) {
 
 /* ---- numbers ---- */
 
-INLINE double double_of(uint64_t bits) {
-    double number;
-    memcpy(&number, &bits, 8);
-    return number;
-}
-
 INLINE uint64_t bits_of(double number) {
     uint64_t bits;
     memcpy(&bits, &number, 8);
