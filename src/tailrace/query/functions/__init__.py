@@ -11,7 +11,7 @@ from tailrace.query.functions import (
     genai,
     hashing,
     ip,
-    keyvalues,  # noqa: F401 - registers what the operator parse-kv calls
+    keyvalue_columns,  # noqa: F401 - registers what the operator parse-kv calls
     math,
     metadata,
     pair,

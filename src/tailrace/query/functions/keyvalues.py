@@ -6,11 +6,7 @@ Source: Kusto's page of the operator (learn.microsoft.com/kusto/query/parse-kv-o
 import re
 from functools import lru_cache
 
-import msgspec
-import pyarrow as pa
 from msgspec import Struct
-
-from tailrace.query.functions.udf import column_udf
 
 
 class KeyValueRule(Struct, frozen=True):
@@ -252,21 +248,3 @@ class _Scan:
         while self._text[at : at + 1].isspace():
             at += 1
         return at
-
-
-@lru_cache(maxsize=64)
-def _rule(written: str) -> KeyValueRule:
-    return msgspec.json.decode(written, type=KeyValueRule)
-
-
-@column_udf("apl_parse_kv", ["VARCHAR", "VARCHAR"], "VARCHAR[]")
-def _parse_kv(texts: pa.Array, rules: pa.Array) -> pa.Array:
-    """Return the values of a rule's keys in each text, in their order; `rules` holds one rule as JSON, in every row."""
-    rule = _rule(rules[0].as_py()) if len(rules) else None
-    if rule is None:
-        return pa.array([], pa.list_(pa.string()))
-    encoded = texts.dictionary_encode()
-    rows = [read_pairs(text, rule) for text in encoded.dictionary.to_pylist()]
-    if len(rows) == len(texts):
-        return pa.array(rows, pa.list_(pa.string()))
-    return pa.array(rows, pa.list_(pa.string())).take(encoded.indices)
