@@ -41,9 +41,8 @@ def test_a_valid_body_is_split_without_a_look_at_single_events(monkeypatch: pyte
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a single event was looked at")
 
-    monkeypatch.setattr("tailrace.parsing.json.sanitize", fail)
-    for module in ("array", "malformed"):
-        monkeypatch.setattr(f"tailrace.parsing.{module}.is_event", fail)
+    for function in ("sanitize", "is_event"):
+        monkeypatch.setattr(f"tailrace.parsing.malformed.{function}", fail)
 
     parsed = parse_json(body, times=TimeRule(), limits=Limits(), received_ns=RECEIVED_NS)
 

@@ -1,9 +1,9 @@
 """Request bodies to batches: content encodings, JSON, NDJSON, CSV, OTLP; limits on events; their times."""
 
-from tailrace.parsing.array import ArrayFields, Copy, parse_array
+from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
-from tailrace.parsing.json import parse_json
+from tailrace.parsing.json import ArrayFields, parse_array, parse_json
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.otlp import otlp_answer, parse_otlp
 from tailrace.parsing.otlp_events import Signal

@@ -10,8 +10,8 @@ import numpy as np
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TooLarge
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.prefilter import is_utf8
 from tailrace.parsing.sanitize import INVALID_DATA, RESERVED, TOO_LONG
+from tailrace.parsing.structure import is_utf8
 from tailrace.parsing.times import TimeRule, check_rule, read_times
 
 # The module's own limit is one of the process, not of a reader; ours are checked below.

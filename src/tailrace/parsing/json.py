@@ -1,40 +1,52 @@
 """Parsing of JSON bodies into events: arrays, single objects, NDJSON and concatenated objects.
 
-A valid body is decoded once, in native code, each event to its head: a struct of only the time field, whose decoding
-fails at a reserved name. That checks the syntax and reads the times. Events are looked at one by one only where this
-decoding fails (`malformed`), and on the lines that `prefilter` marks.
+A scan in native code proves that a body is strict JSON, finds its events and the fields that are read, and flags the
+events in which something may be forbidden. Only those are looked at one by one, and the bodies that it refuses
+(`malformed`).
 """
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Raw, Struct, UnsetType
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TooLarge
+from tailrace.native.scanner import HEAD_CELLS, ROW_END, ROW_FLAGS, ROW_START, SPANS_LINES, Scanned, Scanner
 from tailrace.parsing import malformed
+from tailrace.parsing.copies import Copy, with_copies
+from tailrace.parsing.fields import Columns, EventReader, event_reader, scanned_columns
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.prefilter import Positions, line_ends, prefilter
-from tailrace.parsing.sanitize import RESERVED, Sanitized, sanitize
+from tailrace.parsing.malformed import checked_element, checked_object, excerpt
+from tailrace.parsing.sanitize import RESERVED
 from tailrace.parsing.split_body import (
     BOM,
     DECODE_ERRORS,
-    RAW,
-    RAW_LIST,
     SPACE,
+    CheckedEvent,
     SplitBody,
     check_count,
     joined,
     too_many,
 )
-from tailrace.parsing.times import TimeRule, check_rule, read_times, time_values
+from tailrace.parsing.times import Texts, TimeRule, check_rule, read_time, read_times, time_values
 
-_SPACES = (b" ", b"\t", b"\r", b"\n", b"")
+_Judge = Callable[[bytes], CheckedEvent]  # of an event that a scan flags
+
+
+class ArrayFields(Struct, frozen=True):
+    """Which top-level fields of the elements are read."""
+
+    times: tuple[str, ...] = ("_time",)  # the first whose value can be read as a time is the event's
+    copies: tuple[Copy, ...] = ()
+
+
+# Bodies of which the syntax is one.
 
 
 def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> ParsedBatch:
@@ -52,27 +64,24 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
     Raise BadRequest for a malformed array, for a body that is only one malformed event, and for an invalid time
     format; TooLarge past `max_body_bytes` or `max_events`.
     """
-    check_rule(times)
-    if len(body) > limits.max_body_bytes:
-        raise TooLarge(f"the body has {len(body)} bytes; max_body_bytes is {limits.max_body_bytes}")
-    text = b"   " + body[3:] if body.startswith(BOM) else body  # of the same length, for positions in messages
-    first = text[:1] if text[:1] not in _SPACES else text.lstrip(SPACE)[:1]
-    if not first:
-        return ParsedBatch(events=b"", times=np.empty(0, dtype=np.int64), count=0, processed_bytes=len(body))
-    is_array = first == b"[" and not (lines and _begins_with_line(text))
-    if len(text) > _UNCOUNTED_BYTES_PER_EVENT * limits.max_events:
-        check_count(text, limits.max_events, b"{", is_array=is_array)
-    reader = _reader(times.field)
-    split = _split_array(text, limits, reader) if is_array else _split_objects(text, limits, reader)
-    split = _within_limits(split, limits, reader, times, received_ns)
+    reader = _time_reader(times, limits)
+    start, first = _first_of(body, limits)
+    is_array = first == b"[" and not (lines and _begins_with_line(body[start:]))
+    scanned = scan(body, start, reader.events, is_array=is_array)
+    if scanned is not None and scanned.count == 1 and not scanned.flags and not reader.is_looked_up:
+        parsed = _only_event(body, scanned, times, received_ns)
+        if parsed is not None:
+            return parsed
+    time_of = partial(_time_of, reader=reader, rule=times, received_ns=received_ns)
+    if scanned is not None:
+        judge = partial(checked_object, limits=limits, decoder=reader.events.decoder)
+        split = _split_scanned(body, scanned, reader.events, limits, judge, time_of)
+    elif not first:
+        split = SplitBody(b"", 0, ())
+    else:
+        split = _split_exactly(_unmarked(body), limits, reader, time_of, is_array=is_array)
     split, ns = _with_times(split, reader, times, received_ns)
-    return ParsedBatch(
-        events=split.ndjson,
-        times=ns,
-        count=split.count,
-        processed_bytes=len(body),
-        rejections=tuple(sorted(split.rejections, key=attrgetter("index"))),
-    )
+    return _parsed(split, split.ndjson, ns, body)
 
 
 def _begins_with_line(text: bytes) -> bool:
@@ -87,173 +96,68 @@ def _begins_with_line(text: bytes) -> bool:
     return True
 
 
-# Heads: the time field of each event is read, and reserved names are found, in one native pass.
+class _TimeReader(Struct, frozen=True, eq=False):
+    """Reads events, and the values of their time field."""
 
-_NEVER = Annotated[int, Meta(ge=1, le=0)]  # no value fits this type, so that a reserved name fails the decoding
-
-
-class _TimeReader(Struct, frozen=True):
-    """Decoders of events to their heads, and what reads the times from these."""
-
-    event: msgspec.json.Decoder[Any]
-    array: msgspec.json.Decoder[list[Any]]
-    values: Callable[[Sequence[Any], bytes], Sequence[Raw | bytes]]  # of the heads, and the events as NDJSON
+    events: EventReader
+    is_looked_up: bool  # whether the time is not a plain top-level field
+    values: Callable[[bytes], Texts | list[bytes]]  # of NDJSON
 
 
 @lru_cache(maxsize=256)
-def _reader(field: str) -> _TimeReader:
-    renamed = {f"reserved_{index}": name for index, name in enumerate(RESERVED)}
-    fields: list[Any] = [(attribute, _NEVER | UnsetType, msgspec.UNSET) for attribute in renamed]
-    plain = field not in RESERVED and "." not in field and re.search(r'["\\\x00-\x1f]', field) is None
-    if plain:
-        fields.insert(0, ("time", Raw, Raw(b"")))
-        renamed["time"] = field
-    head = msgspec.defstruct("Head", fields, rename=renamed, gc=False, frozen=True)
-
-    def struct_values(heads: Sequence[Any], ndjson: bytes) -> Sequence[Raw | bytes]:
-        return list(map(attrgetter("time"), heads))
-
-    def looked_up_values(heads: Sequence[Any], ndjson: bytes) -> Sequence[Raw | bytes]:
-        return time_values(_DICTS.decode_lines(ndjson), "_user" + field if field in RESERVED else field)
-
-    return _TimeReader(
-        event=msgspec.json.Decoder(head),
-        array=msgspec.json.Decoder(list[head]),  # type: ignore[valid-type]
-        values=struct_values if plain else looked_up_values,
-    )
+def _time_reader(rule: TimeRule, limits: Limits) -> _TimeReader:
+    check_rule(rule)
+    field = rule.field
+    if field not in RESERVED and "." not in field and re.search(r'["\\\x00-\x1f]', field) is None:
+        plain = event_reader((field,), limits)
+        return _TimeReader(plain, False, lambda ndjson: plain.decoded(ndjson)[0])
+    stored = "_user" + field if field in RESERVED else field
+    return _TimeReader(event_reader((), limits), True, lambda ndjson: time_values(_DICTS.decode_lines(ndjson), stored))
 
 
 _DICTS = msgspec.json.Decoder(dict[str, Raw])
 
 
-# Splitting.
+def _only_event(body: bytes, scanned: Scanned, rule: TimeRule, received_ns: int) -> ParsedBatch | None:
+    """Return the batch of a body that is one event which nothing is wrong with; None where its time is."""
+    start, end, _, time_start, time_end = scanned.cells[HEAD_CELLS : HEAD_CELLS + scanned.width].tolist()
+    time_ns = read_time(body[time_start:time_end], rule, received_ns)
+    if isinstance(time_ns, str):
+        return None
+    return ParsedBatch(_lines_of(body, start, end), np.array((time_ns,), dtype=np.int64), 1, len(body))
 
-
-def _split_objects(text: bytes, limits: Limits, reader: _TimeReader) -> SplitBody:
-    try:
-        heads = reader.event.decode_lines(text)
-    except DECODE_ERRORS:
-        split = malformed.split_objects(text, limits, reader.event)
-        only = split.rejections[0] if not split.count and len(split.rejections) == 1 else None
-        if only is not None and only.code in ("invalid_json", malformed.NOT_AN_OBJECT):
-            raise BadRequest(only.reason) from None
-        return split
-    count = len(heads)
-    if count > limits.max_events:
-        raise too_many(limits.max_events)
-    ndjson = text if text[-1:] == b"\n" else text + b"\n"
-    ends = line_ends(ndjson) if count > 1 else None
-    if not _has_one_object_per_line(ndjson, count, ends):
-        ends = None
-        raws = RAW.decode_lines(text)
-        ndjson = joined(raws)
-        if ndjson.count(b"\n") != count:
-            ndjson = joined(RAW_LIST.decode(msgspec.json.format(b"[" + b",".join(raws) + b"]", indent=-1)))
-    return SplitBody(ndjson, count, range(count), [], heads, ends)
-
-
-def _has_one_object_per_line(text: bytes, count: int, ends: Positions | None) -> bool:
-    """Return whether each line of `text`, which holds `count` valid objects, is one object; `ends` are its newlines.
-
-    In valid JSON a newline stands between "}" and "{" only where one top-level object ends and the next begins. So
-    when all do, each line holds whole objects, and as many lines as objects means one each.
-    """
-    if text[:1] != b"{" or text[-2:] != b"}\n":
-        return False
-    if ends is None:
-        return text.count(b"\n") == 1
-    codes = np.frombuffer(text, dtype=np.uint8)
-    return bool(len(ends) == count and (codes[ends - 1] == ord("}")).all() and (codes[ends[:-1] + 1] == ord("{")).all())
-
-
-def _split_array(text: bytes, limits: Limits, reader: _TimeReader) -> SplitBody:
-    try:
-        heads = reader.array.decode(text)
-        raws = RAW_LIST.decode(text)
-    except DECODE_ERRORS:
-        return malformed.split_array(text, limits, reader.event)
-    count = len(raws)
-    if count > limits.max_events:
-        raise too_many(limits.max_events)
-    ndjson = joined(raws)
-    if ndjson.count(b"\n") != count:
-        ndjson = joined(RAW_LIST.decode(msgspec.json.format(text, indent=-1)))
-    return SplitBody(ndjson, count, range(count), [], heads)
-
-
-# Limits.
 
 # A body of at most this many bytes for each of `max_events` is decoded without its events being counted first: even
 # one of the smallest events becomes few enough Python objects.
 _UNCOUNTED_BYTES_PER_EVENT = 16
 
 
-def _within_limits(
-    split: SplitBody, limits: Limits, reader: _TimeReader, times: TimeRule, received_ns: int
+def _split_exactly(
+    text: bytes, limits: Limits, reader: _TimeReader, time_of: malformed.TimeOf, *, is_array: bool
 ) -> SplitBody:
-    """Return the body with its events sanitized, and those past the limits rejected."""
-    marked = prefilter(split.ndjson, limits, split.line_ends)
-    if not marked:
-        return split
-    lines: list[bytes | None] = [*split.ndjson.split(b"\n")[:-1]]
-    rejections = list(split.rejections)
-    changed = False
-    for position in marked:
-        line = lines[position]
-        assert line is not None
-        if len(line) > limits.max_event_bytes:
-            sanitized = Sanitized(
-                end=len(line),
-                event=None,
-                reason=f"the event has {len(line)} bytes; max_event_bytes is {limits.max_event_bytes}",
-                code="event_too_large",
-            )
-        else:
-            sanitized = sanitize(line, 0, len(line), limits)
-        if sanitized.event == line:
-            continue
-        changed = True
-        lines[position] = sanitized.event
-        if sanitized.event is None:
-            rejections.append(
-                Rejection(
-                    split.indexes[position],
-                    sanitized.reason,
-                    sanitized.code,
-                    time_ns=_time_of(line, reader, times, received_ns),
-                    event=line,
-                )
-            )
-    if not changed:
-        return split
-    good = [position for position, line in enumerate(lines) if line is not None]
-    return SplitBody(
-        ndjson=joined([line for line in lines if line is not None]),
-        count=len(good),
-        indexes=[split.indexes[position] for position in good],
-        rejections=rejections,
-    )
+    if len(text) > _UNCOUNTED_BYTES_PER_EVENT * limits.max_events:
+        check_count(text, limits.max_events, b"{", is_array=is_array)
+    split = malformed.split_array if is_array else malformed.split_objects
+    return split(text, limits, reader.events.decoder, time_of)
 
 
 def _time_of(event: bytes, reader: _TimeReader, rule: TimeRule, received_ns: int) -> int | None:
     """Return the time that a refused event names, where that can be read."""
     try:
-        values = reader.values(reader.event.decode_lines(event), event)
+        reader.events.decoder.decode(event)
+        values = reader.values(event)
     except DECODE_ERRORS:
         return None
     times = read_times(values, rule, received_ns)
     return None if times.unreadable or not len(values[0]) else int(times.ns[0])
 
 
-# Times.
-
-
 def _with_times(
     split: SplitBody, reader: _TimeReader, rule: TimeRule, received_ns: int
 ) -> tuple[SplitBody, NDArray[np.int64]]:
     """Return the body with the events rejected whose time cannot be read, and the times of the others."""
-    heads = reader.event.decode_lines(split.ndjson) if split.heads is None else split.heads
-    times = read_times(reader.values(heads, split.ndjson), rule, received_ns)
+    values = split.columns[0] if split.columns else reader.values(split.ndjson)
+    times = read_times(values, rule, received_ns)
     if not times.unreadable:
         return split, times.ns
     lines = split.ndjson.split(b"\n")[:-1]
@@ -269,3 +173,184 @@ def _with_times(
         rejections=[*split.rejections, *refused],
     )
     return remaining, times.ns[good]
+
+
+# Arrays of which each element is judged alone.
+
+
+def parse_array(
+    body: bytes, *, fields: ArrayFields, limits: Limits, max_event_bytes: int, received_ns: int
+) -> ParsedBatch:
+    """Split a decoded body that is one array into events; an element that is no JSON object of at most
+    `max_event_bytes` as sent, without the white space around it, is a rejection with its bytes in `event`.
+
+    An event without a time that can be read has that of its receipt. Values that are too long, containers that are
+    too deep and reserved names are sanitized as `parse_json` does; text that is not UTF-8 is not JSON.
+
+    Raise BadRequest for a body that is empty, that is no array, or whose array does not end where the body does, and
+    TooLarge (`max_body_bytes`, `max_events`). Time and memory are in proportion to the body, whatever is in it.
+    """
+    reader = _array_reader(fields, limits, max_event_bytes)
+    start, first = _first_of(body, limits)
+    if not first:
+        raise BadRequest("the body is empty; send a JSON array of objects")
+    if first != b"[":
+        raise BadRequest(f"the body is no JSON array: it begins with {excerpt(_unmarked(body).lstrip(SPACE))}")
+    scanned = scan(body, start, reader.events, is_array=True)
+    if scanned is not None:
+        judge = partial(checked_element, limits=reader.limits, decoder=reader.events.decoder)
+        split = _split_scanned(body, scanned, reader.events, reader.limits, judge)
+    else:
+        text = _unmarked(body)
+        check_count(text, limits.max_events, b"{", is_array=True)
+        split = malformed.split_elements(text, reader.limits, reader.events.decoder)
+    columns = reader.events.decoded(split.ndjson) if split.columns is None else split.columns
+    ns = _first_times(columns[: len(reader.times)], reader.times, split.count, received_ns)
+    events = with_copies(split.ndjson, columns, reader.names, fields.copies, body) if fields.copies else split.ndjson
+    return _parsed(split, events, ns, body)
+
+
+class _ArrayReader(Struct, frozen=True, eq=False):
+    """Reads elements, and the fields asked for."""
+
+    events: EventReader
+    names: tuple[str, ...]  # of the fields, those of times first
+    times: tuple[TimeRule, ...]
+    limits: Limits
+
+
+@lru_cache(maxsize=16)
+def _array_reader(fields: ArrayFields, limits: Limits, max_event_bytes: int) -> _ArrayReader:
+    copied = [name for copy in fields.copies for name in (copy.source, *copy.own)]
+    names = tuple(dict.fromkeys((*fields.times, *copied)))
+    limits = replace(limits, max_event_bytes=min(limits.max_event_bytes, max_event_bytes))
+    return _ArrayReader(event_reader(names, limits), names, tuple(map(TimeRule, fields.times)), limits)
+
+
+def _first_times(columns: Columns, rules: tuple[TimeRule, ...], count: int, received_ns: int) -> NDArray[np.int64]:
+    """Return the time of each event: the first of its fields that can be read as one, else that of its receipt."""
+    if rules and count <= _FEW:
+        events = zip(*(column.all() if isinstance(column, Texts) else column for column in columns), strict=True)
+        return np.array([_first_time(values, rules, received_ns) for values in events], dtype=np.int64)
+    times = np.full(count, received_ns, dtype=np.int64)
+    left: NDArray[np.intp] = np.arange(count)  # positions without a time so far
+    for rule, column in zip(rules, columns, strict=True):
+        assert isinstance(column, Texts)
+        present = left[column.ends[left] > column.starts[left]]
+        if not len(present):
+            continue
+        values = column.at(present)
+        read = read_times(values, rule, received_ns)
+        good = np.ones(len(present), dtype=np.bool_)
+        good[[*read.unreadable, *_nulls(values)]] = False
+        times[present[good]] = read.ns[good]
+        left = np.setdiff1d(left, present[good], assume_unique=True)
+        if not len(left):
+            break
+    return times
+
+
+_FEW = 12  # events
+_NULL = b"null"
+
+
+def _first_time(values: Sequence[bytes], rules: Sequence[TimeRule], received_ns: int) -> int:
+    for value, rule in zip(values, rules, strict=True):
+        if value and value != _NULL:
+            time_ns = read_time(value, rule, received_ns)
+            if isinstance(time_ns, int):
+                return time_ns
+    return received_ns
+
+
+def _nulls(values: Texts) -> list[int]:
+    return [at for at in np.flatnonzero(values.ends - values.starts == len(_NULL)).tolist() if values[at] == _NULL]
+
+
+# Both.
+
+
+def _first_of(body: bytes, limits: Limits) -> tuple[int, bytes]:
+    """Return where a body begins, behind a byte order mark, and its first byte that is not white space, if any.
+
+    Raise TooLarge.
+    """
+    if len(body) > limits.max_body_bytes:
+        raise TooLarge(f"the body has {len(body)} bytes; max_body_bytes is {limits.max_body_bytes}")
+    first = body[:1]
+    if first == b"{" or first == b"[":
+        return 0, first
+    start = len(BOM) if body.startswith(BOM) else 0
+    found = _NOT_SPACE.search(body, start)
+    return start, b"" if found is None else found[0]
+
+
+_NOT_SPACE = re.compile(rb"[^ \t\r\n]")
+
+
+def _unmarked(body: bytes) -> bytes:
+    """Return the body without a byte order mark, of the same length, for positions in messages."""
+    return b"   " + body[3:] if body.startswith(BOM) else body
+
+
+def scan(body: bytes, start: int, reader: EventReader, *, is_array: bool) -> Scanned | None:
+    """Return what a scan tells of a body; None for one that goes the exact way."""
+    return None if reader.scanner is None else reader.scanner.scan(body, start=start, is_array=is_array)
+
+
+def _split_scanned(
+    body: bytes,
+    scanned: Scanned,
+    reader: EventReader,
+    limits: Limits,
+    judge: _Judge,
+    time_of: malformed.TimeOf | None = None,
+) -> SplitBody:
+    """Return the events of a body that a scan took: as they are, but for those that it flags."""
+    count = scanned.count
+    if count > limits.max_events:
+        raise too_many(limits.max_events)
+    if scanned.flags & ~SPANS_LINES:
+        return _split_flagged(body, scanned, judge, time_of)
+    assert reader.scanner is not None
+    return SplitBody(_ndjson(body, scanned, reader.scanner), count, range(count), (), scanned_columns(body, scanned))
+
+
+def _ndjson(body: bytes, scanned: Scanned, scanner: Scanner) -> bytes:
+    if not scanned.count:
+        return b""
+    if not scanned.is_lines:
+        return scanner.lines(body, scanned)
+    last = HEAD_CELLS + (scanned.count - 1) * scanned.width
+    return _lines_of(body, scanned.cells[HEAD_CELLS + ROW_START], scanned.cells[last + ROW_END])
+
+
+def _lines_of(body: bytes, start: int, end: int) -> bytes:
+    """Return what lies between start and end, which is lines but for the last newline."""
+    return body[start : end + 1] if body[end : end + 1] == b"\n" else body[start:end] + b"\n"
+
+
+def _split_flagged(body: bytes, scanned: Scanned, judge: _Judge, time_of: malformed.TimeOf | None) -> SplitBody:
+    lines: list[bytes] = []
+    indexes: list[int] = []
+    rejections: list[Rejection] = []
+    for index, (start, end, flags) in enumerate(scanned.rows()[:, : ROW_FLAGS + 1].tolist()):
+        sent = body[start:end]
+        checked = judge(sent) if flags else CheckedEvent(sent)
+        if checked.line is not None:
+            lines.append(checked.line)
+            indexes.append(index)
+        else:
+            time_ns = None if time_of is None else time_of(sent)
+            rejections.append(Rejection(index, checked.reason, checked.code, time_ns, event=sent))
+    return SplitBody(joined(lines), len(lines), indexes, rejections)
+
+
+def _parsed(split: SplitBody, events: bytes, times: NDArray[np.int64], body: bytes) -> ParsedBatch:
+    return ParsedBatch(
+        events=events,
+        times=times,
+        count=split.count,
+        processed_bytes=len(body),
+        rejections=tuple(sorted(split.rejections, key=attrgetter("index"))),
+    )

@@ -1,86 +1,166 @@
-"""Malformed JSON bodies: their good events found one by one, and why each of the others is refused."""
+"""The exact way: events of a body found and judged one by one, and why each of the others is refused.
+
+It is taken for what a native scan refuses, which malformed JSON is, for single events that such a scan flags, and for
+all where there is no native code.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, Rejection
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.sanitize import ANY_STRING, Sanitized, number_fault, sanitize, skip_pattern
+from tailrace.parsing.sanitize import (
+    ANY_STRING,
+    Sanitized,
+    is_within_limits,
+    number_fault,
+    sanitize,
+    skip_pattern,
+)
 from tailrace.parsing.split_body import (
     DECODE_ERRORS,
     RAW,
     RAW_LIST,
     SPACE,
+    CheckedEvent,
     SplitBody,
     check_count,
     is_event,
     joined,
     too_many,
 )
+from tailrace.parsing.structure import is_utf8, nested
+
+TimeOf = Callable[[bytes], int | None]  # the time that a refused event names, None where there is none to read
+NOT_AN_OBJECT = "not_an_object"
+
+
+# One event.
+
+
+def checked_object(
+    sent: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any], *, start: int | None = None
+) -> CheckedEvent:
+    """Return an object as the rules change it; `start` is its place in the body, for messages that name one."""
+    line = sent
+    if not is_event(sent, decoder):
+        sanitized = sanitize(sent, 0, len(sent), limits)
+        if sanitized.event is None:
+            return CheckedEvent(None, sanitized.reason, sanitized.code)
+        line = sanitized.event
+        try:
+            decoder.decode(line)
+        except DECODE_ERRORS as error:
+            return CheckedEvent(None, _syntax_fault(error, start if line == sent else None, line), "invalid_json")
+    if b"\n" in line:
+        line = msgspec.json.format(line, indent=-1)
+    if len(line) > limits.max_event_bytes:
+        reason = f"the event has {len(line)} bytes; max_event_bytes is {limits.max_event_bytes}"
+        return CheckedEvent(None, reason, "event_too_large")
+    return _within_limits(line, limits)
+
+
+def checked_element(element: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any]) -> CheckedEvent:
+    """Return an element of an array whose elements are judged alone: what is no UTF-8 is no JSON, sizes are as sent."""
+    if len(element) > limits.max_event_bytes:
+        return CheckedEvent(None, f"event is larger than {limits.max_event_bytes} bytes", "event_too_large")
+    if not element:
+        reason = "nothing stands between two commas, or between one and the end of the array"
+        return CheckedEvent(None, reason, "invalid_json")
+    if not is_utf8(element):
+        return CheckedEvent(None, "malformed JSON: it is not valid UTF-8", "invalid_json")
+    line = element
+    try:
+        decoder.decode(element)
+    except DECODE_ERRORS as error:
+        if element[:1] != b"{":
+            return _checked_other(element, 0)
+        sanitized = sanitize(element, 0, len(element), limits)
+        if sanitized.event is None and sanitized.closed:
+            return CheckedEvent(None, sanitized.reason, sanitized.code)
+        is_whole = sanitized.closed and sanitized.end == len(element)
+        if sanitized.event is None or not is_whole or not is_event(sanitized.event, decoder):
+            return CheckedEvent(None, _syntax_fault(error, 0, element), "invalid_json")
+        line = sanitized.event
+    if b"\n" in line:
+        line = msgspec.json.format(line, indent=-1)
+    return _within_limits(line, limits)
+
+
+def _checked_other(sent: bytes, start: int) -> CheckedEvent:
+    """Return why what begins at byte `start` and is no object is refused."""
+    try:
+        RAW.decode(sent)
+    except RecursionError:
+        pass
+    except DECODE_ERRORS as error:
+        return CheckedEvent(None, _syntax_fault(error, start, sent), "invalid_json")
+    return CheckedEvent(None, f"an event is a JSON object, not {excerpt(sent)}", NOT_AN_OBJECT)
+
+
+def _within_limits(line: bytes, limits: Limits) -> CheckedEvent:
+    if is_within_limits(line, limits):
+        return CheckedEvent(line)
+    sanitized = sanitize(line, 0, len(line), limits)
+    return CheckedEvent(sanitized.event, sanitized.reason, sanitized.code)
+
+
+def excerpt(text: bytes) -> str:
+    """Return the first bytes of a text, for a message."""
+    return repr(text[:_EXCERPT_BYTES].decode("utf-8", "replace"))
+
+
+_EXCERPT_BYTES = 20
+
+
+# Events of a body.
 
 
 class _EventCollector:
     """Events and rejections in the order in which they are met."""
 
-    def __init__(self, limits: Limits, decoder: msgspec.json.Decoder[Any], *, is_array: bool) -> None:
-        self.limits = limits
-        self.decoder = decoder
-        self.is_array = is_array  # whose syntax is that of the whole request
-        self.events: list[bytes] = []
-        self.indexes: list[int] = []
-        self.rejections: list[Rejection] = []
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lines: list[bytes] = []
+        self._indexes: list[int] = []
+        self._rejections: list[Rejection] = []
 
     def split(self) -> SplitBody:
-        return SplitBody(joined(self.events), len(self.events), self.indexes, self.rejections)
+        return SplitBody(joined(self._lines), len(self._lines), self._indexes, self._rejections)
 
-    def add(self, event: bytes) -> None:
-        self.indexes.append(self._next_index())
-        self.events.append(event)
-
-    def refuse(self, sent: bytes, reason: str, code: str) -> None:
-        if self.is_array and code == "invalid_json":
-            raise BadRequest(reason)
-        self.rejections.append(Rejection(self._next_index(), reason, code, event=sent.strip(SPACE)))
-
-    def refuse_other(self, sent: bytes, start: int) -> None:
-        """Refuse what begins at byte `start` of the body and is no object."""
-        try:
-            RAW.decode(sent)
-        except RecursionError:
-            pass
-        except DECODE_ERRORS as error:
-            self.refuse(sent, _syntax_fault(error, start, sent), "invalid_json")
+    def add(self, sent: bytes, checked: CheckedEvent, time_of: TimeOf | None = None) -> None:
+        """Add what became of an event, which was sent so."""
+        index = len(self._lines) + len(self._rejections)
+        if index >= self._limits.max_events:
+            raise too_many(self._limits.max_events)
+        if checked.line is not None:
+            self._indexes.append(index)
+            self._lines.append(checked.line)
             return
-        self.refuse(sent, f"an event is a JSON object, not {sent[:20].decode('utf-8', 'replace')!r}", NOT_AN_OBJECT)
-
-    def add_sanitized(self, sent: bytes, sanitized: Sanitized, start: int) -> None:
-        """Add what `sanitize` made of `sent`, which begins at byte `start` of the body, when that is JSON."""
-        event = sanitized.event
-        if event is None:
-            self.refuse(sent, sanitized.reason, sanitized.code)
-            return
-        try:
-            self.decoder.decode(event)
-        except DECODE_ERRORS as error:
-            self.refuse(sent, _syntax_fault(error, start if event == sent else None, event), "invalid_json")
-            return
-        if b"\n" in event:
-            event = msgspec.json.format(event, indent=-1)
-        self.add(event)
-
-    def _next_index(self) -> int:
-        index = len(self.events) + len(self.rejections)
-        if index >= self.limits.max_events:
-            raise too_many(self.limits.max_events)
-        return index
+        time_ns = time_of(sent) if time_of is not None else None
+        self._rejections.append(Rejection(index, checked.reason, checked.code, time_ns, event=sent.strip(SPACE)))
 
 
-def split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any]) -> SplitBody:
-    """Split objects with white space, or nothing, between them; `decoder` is that of an event."""
-    collected = _EventCollector(limits, decoder, is_array=False)
+def split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any], time_of: TimeOf) -> SplitBody:
+    """Split objects with white space, or nothing, between them; `decoder` is that of an event.
+
+    Raise BadRequest for a body that is only one malformed event.
+    """
+    split = _split_objects(text, limits, decoder, time_of)
+    only = split.rejections[0] if not split.count and len(split.rejections) == 1 else None
+    if only is not None and only.code in ("invalid_json", NOT_AN_OBJECT):
+        raise BadRequest(only.reason)
+    return split
+
+
+def _split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any], time_of: TimeOf) -> SplitBody:
+    collected = _EventCollector(limits)
     scanner = _ObjectScanner(text, limits)
     view = memoryview(text)
     line_end = content_end = 0
@@ -91,11 +171,11 @@ def split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any
             line_end = _line_end(text, at)
             content_end = at + len(text[at:line_end].rstrip(SPACE))
         if is_event(view[at:content_end], decoder):
-            collected.add(text[at:content_end])
+            collected.add(text[at:content_end], checked_object(text[at:content_end], limits, decoder), time_of)
             at = _skip_space(text, line_end)
             continue
         if text[at] != ord("{"):
-            collected.refuse_other(text[at:content_end], at)
+            collected.add(text[at:content_end], _checked_other(text[at:content_end], at))
             at = _skip_space(text, line_end)
             continue
         sanitized = scanner.decode(at) or scanner.match_brackets(at, line_end)
@@ -110,11 +190,11 @@ def split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any
                 sanitized = across_lines
             elif looks_open:
                 end = _next_line_with_object(text, at, line_end)
-                collected.refuse(text[at:end], across_lines.reason, across_lines.code)
+                collected.add(text[at:end], _refused(across_lines))
                 at = _skip_space(text, end)
                 continue
         if not sanitized.closed:
-            collected.refuse(text[at:content_end], sanitized.reason, sanitized.code)
+            collected.add(text[at:content_end], _refused(sanitized))
             at = _skip_space(text, line_end)
             continue
         last_line_end = line_end if sanitized.end <= line_end else _line_end(text, sanitized.end)
@@ -126,10 +206,11 @@ def split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any
             # within one that spans lines.
             end = last_line_end if last_line_end == line_end else _next_line_with_object(text, at, last_line_end)
             what = f"unexpected {rest.decode('ascii', 'replace')!r} after an object (byte {sanitized.end})"
-            collected.refuse(text[at:end], f"malformed JSON: {what}", "invalid_json")
+            collected.add(text[at:end], CheckedEvent(None, f"malformed JSON: {what}", "invalid_json"))
             at = _skip_space(text, end)
             continue
-        collected.add_sanitized(text[at : sanitized.end], sanitized, at)
+        checked = checked_object(text[at : sanitized.end], limits, decoder, start=at)
+        collected.add(text[at : sanitized.end], checked, time_of)
         at = _skip_space(text, sanitized.end if rest else last_line_end)
     return collected.split()
 
@@ -182,7 +263,6 @@ class _ObjectScanner:
 
 
 _STRAY = re.compile(rb"[ \t\r}']*+")  # after an object: holds no data
-NOT_AN_OBJECT = "not_an_object"
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 _LINE_WITH_OBJECT = re.compile(rb"\n([ \t]*+)\{")
 
@@ -207,10 +287,17 @@ def _next_line_with_object(text: bytes, at: int, line_end: int) -> int:
     return len(text)
 
 
-def split_array(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any]) -> SplitBody:
+def _refused(unclosed: Sanitized) -> CheckedEvent:
+    return CheckedEvent(None, unclosed.reason, unclosed.code)
+
+
+# An array that is all of one syntax.
+
+
+def split_array(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any], time_of: TimeOf) -> SplitBody:
     """Split an array; raise BadRequest where its own syntax is broken. `decoder` is that of an event."""
     check_count(text, limits.max_events, b",", is_array=True)
-    collected = _EventCollector(limits, decoder, is_array=True)
+    collected = _EventCollector(limits)
     starts: Sequence[int]
     try:
         elements = [bytes(raw) for raw in RAW_LIST.decode(text)]
@@ -223,14 +310,24 @@ def split_array(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any])
         elements, starts = _elements(text)
     for element, start in zip(elements, starts, strict=True):
         if element[:1] == b"{":
-            sanitized = sanitize(element, 0, len(element), limits)
-            if sanitized.closed and sanitized.end != len(element):
-                what = f"unexpected {element[sanitized.end :].lstrip(SPACE)[:1].decode('ascii', 'replace')!r}"
-                raise BadRequest(f"malformed JSON: {what} after an object (byte {start + sanitized.end})")
-            collected.add_sanitized(element, sanitized, start)
+            _check_end(element, start, limits, decoder)
+            checked = checked_object(element, limits, decoder, start=start)
         else:
-            collected.refuse_other(element, start)
+            checked = _checked_other(element, start)
+        if checked.code == "invalid_json":
+            raise BadRequest(checked.reason)
+        collected.add(element, checked, time_of)
     return collected.split()
+
+
+def _check_end(element: bytes, start: int, limits: Limits, decoder: msgspec.json.Decoder[Any]) -> None:
+    """Raise BadRequest where something follows an object in its element."""
+    if is_event(element, decoder):
+        return
+    sanitized = sanitize(element, 0, len(element), limits)
+    if sanitized.closed and sanitized.end != len(element):
+        what = f"unexpected {element[sanitized.end :].lstrip(SPACE)[:1].decode('ascii', 'replace')!r}"
+        raise BadRequest(f"malformed JSON: {what} after an object (byte {start + sanitized.end})")
 
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -269,6 +366,67 @@ def _elements(text: bytes) -> tuple[list[bytes], list[int]]:
     starts = [_skip_space(text, first) for first, _ in spans]
     return [text[first:last].rstrip(SPACE) for first, (_, last) in zip(starts, spans, strict=True)], starts
 
+
+# An array whose elements are judged alone: their ends are the commas directly in it, found without a look at what is
+# between them.
+
+
+def split_elements(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[Any]) -> SplitBody:
+    """Split an array so that an element that is no JSON costs only itself.
+
+    Raise BadRequest for a text that is no array, or whose array does not end where it does.
+    """
+    collected = _EventCollector(limits)
+    for start, end in _spans(text):
+        element = text[start:end].strip(SPACE)
+        collected.add(element, checked_element(element, limits, decoder))
+    return collected.split()
+
+
+class _Structure(Struct, frozen=True, eq=False):
+    """What ends elements in a part of the body."""
+
+    commas: NDArray[np.intp]  # positions in the body of those directly in the array
+    end: int | None  # position of the bracket that closes the array, where it is in this part
+
+
+def _structure(text: bytes) -> Iterator[_Structure]:
+    """Yield what ends elements, a part of the body after another; the last one is that with the array's end."""
+    for part in nested(text):
+        commas = np.flatnonzero((part.codes == ord(",")) & ~part.inside & (part.depths == 1))
+        # White space before the array has depth 0 as well.
+        closed = np.flatnonzero((part.depths == 0) & (part.steps == -1))
+        if len(closed):
+            yield _Structure(commas[commas < closed[0]] + part.at, part.at + int(closed[0]))
+            return
+        yield _Structure(commas + part.at, None)
+
+
+def _spans(text: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of each element with the white space around it. Raise BadRequest unless one array is all."""
+    ends: list[NDArray[np.intp]] = []
+    end: int | None = None
+    for part in _structure(text):
+        ends.append(part.commas)
+        end = part.end
+    if end is None:
+        raise BadRequest("malformed JSON: the array is not closed, or a bracket or quote mark in it is not")
+    if text[end : end + 1] != b"]":
+        raise BadRequest(f"malformed JSON: unexpected '}}' (byte {end})")
+    rest = text[end + 1 :].lstrip(SPACE)
+    if rest:
+        raise BadRequest(f"malformed JSON: {excerpt(rest)} follows the array (byte {len(text) - len(rest)})")
+    start = text.index(b"[") + 1
+    if sum(map(len, ends)) == 0 and not text[start:end].strip(SPACE):
+        return
+    for commas in ends:
+        for comma in commas.tolist():
+            yield start, comma
+            start = comma + 1
+    yield start, end
+
+
+# Messages.
 
 _POSITION = re.compile(r"\(byte (\d+)\)")
 

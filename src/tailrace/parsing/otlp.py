@@ -23,11 +23,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from tailrace.events import BadRequest, ParsedBatch, TooLarge
-from tailrace.parsing.array import ArrayFields, parse_array
+from tailrace.parsing.json import ArrayFields, parse_array
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.otlp_events import Signal, events_of, json_encoding, protobuf_encoding
 from tailrace.parsing.otlp_messages import EXPORT_REQUEST, ExportRequest
-from tailrace.parsing.prefilter import has_more_than
+from tailrace.parsing.structure import has_more_than
 
 _REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,

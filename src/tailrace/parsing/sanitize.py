@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.parsing.limits import Limits
+from tailrace.parsing.structure import is_utf8
 
 # The server's own columns. A client's field of such a name is stored as `_user_` and the name without its underscore.
 RESERVED = ("_blockInfo", "_cursor", "_rowID", "_source", "_sysTime")
@@ -66,6 +67,28 @@ _ESCAPE = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING, _COLON, _RUN = 1, 2, 3  # groups of a token
 _CLOSER = {0x7B: b"}", 0x5B: b"]"}
+
+
+def is_within_limits(event: bytes, limits: Limits) -> bool:
+    """Whether nothing in an event that is JSON and has no reserved name can break a limit: wrong only towards False."""
+    return (
+        len(event) <= min(limits.max_event_bytes, limits.max_string_bytes)
+        and is_utf8(event)
+        and event.count(b"{") + event.count(b"[") <= limits.max_depth
+        and (len(event) <= limits.max_name_bytes or not _may_hold_long_name(event, limits.max_name_bytes))
+    )
+
+
+def _may_hold_long_name(event: bytes, max_bytes: int) -> bool:
+    if b"\\" in event:
+        # Escapes out of the way, at the same length: what is a quote now is one that opens or closes.
+        event = event.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    return _long_name(max_bytes).search(event) is not None
+
+
+@lru_cache(maxsize=8)
+def _long_name(max_bytes: int) -> re.Pattern[bytes]:
+    return re.compile(rb'"[^"]{%d,}+"[ \t\r]*+:' % (max_bytes + 1))
 
 
 class Sanitized(Struct, frozen=True):

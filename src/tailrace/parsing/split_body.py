@@ -8,7 +8,8 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from tailrace.events import Rejection, TooLarge
-from tailrace.parsing.prefilter import Positions, nested
+from tailrace.parsing.fields import Columns
+from tailrace.parsing.structure import nested
 
 BOM = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
@@ -23,9 +24,16 @@ class SplitBody(Struct, frozen=True, eq=False):
     ndjson: bytes
     count: int
     indexes: Sequence[int]  # of each event in what the client sent
-    rejections: list[Rejection]
-    heads: Sequence[Any] | None = None  # of each event the fields that are read, where they were decoded
-    line_ends: Positions | None = None  # of `ndjson`, where they were sought
+    rejections: Sequence[Rejection] = ()
+    columns: Columns | None = None  # the fields that are read, where they are known
+
+
+class CheckedEvent(Struct, frozen=True):
+    """What became of one event of a body."""
+
+    line: bytes | None  # as it is kept; None where it is refused
+    reason: str = ""
+    code: str = ""
 
 
 def joined(events: Sequence[Raw | bytes]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tailrace.events import BadRequest
 from tailrace.events.timestamps import (
@@ -38,6 +39,35 @@ _EXCERPT_CHARACTERS = 64
 Values = Sequence[bytes | bytearray | memoryview | msgspec.Raw]
 
 
+class Texts(Struct, frozen=True, eq=False):
+    """Parts of one text: the values of a field, an event each, empty where it has none."""
+
+    data: bytes
+    starts: Int64s
+    ends: Int64s
+
+    @classmethod
+    def of(cls, values: Values) -> "Texts":
+        """Return texts that stand by themselves."""
+        lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
+        ends = np.cumsum(lengths)
+        return cls(b"".join(values), ends - lengths, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, position: int) -> bytes:
+        return self.data[self.starts[position] : self.ends[position]]
+
+    def at(self, positions: NDArray[np.intp]) -> "Texts":
+        """Return those at some positions."""
+        return Texts(self.data, self.starts[positions], self.ends[positions])
+
+    def all(self) -> list[bytes]:
+        """Return each by itself."""
+        return [self.data[start:end] for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+
+
 class TimeRule(Struct, frozen=True):
     """Where an event's time stands, and how it is written."""
 
@@ -57,7 +87,7 @@ def check_rule(rule: TimeRule) -> None:
     _parser(rule.format)
 
 
-def read_times(values: Values, rule: TimeRule, received_ns: int) -> Times:
+def read_times(values: Values | Texts, rule: TimeRule, received_ns: int) -> Times:
     """Read one time a value: the JSON text of the field in each event, empty where the event has none.
 
     None and `null` mean `received_ns`. Without a format, a string is read as everywhere (`timestamp_ns`), a number
@@ -70,22 +100,38 @@ def read_times(values: Values, rule: TimeRule, received_ns: int) -> Times:
     count = len(values)
     ns = np.full(count, received_ns, dtype=np.int64)
     if count > _FEW and rule.format in _BULK_FORMATS:
-        remaining: Sequence[int] = _read_bulk(values, ns, strict=bool(rule.format)).tolist()
+        texts = values if isinstance(values, Texts) else Texts.of(values)
+        remaining: Sequence[int] = _read_bulk(texts, ns, strict=bool(rule.format)).tolist()
     else:
         remaining = range(count)
     unreadable: dict[int, str] = {}
     for index in remaining:
-        value = bytes(values[index])
-        if not value or value == b"null":
-            continue
         try:
-            time_ns = parse(value, received_ns)
-            if not MIN_NS <= time_ns <= MAX_NS:
-                raise TimeMismatch("it is outside the years 1677 to 2262, which int64 nanoseconds can hold")
-            ns[index] = time_ns
+            ns[index] = _read(bytes(values[index]), parse, received_ns)
         except TimeMismatch as error:
-            unreadable[index] = f"invalid time {_excerpt(value)} in field {rule.field!r}: {error}"
+            unreadable[index] = _reason(bytes(values[index]), rule, error)
     return Times(ns, unreadable)
+
+
+def read_time(value: bytes, rule: TimeRule, received_ns: int) -> int | str:
+    """Return the time that one value is, or why it is none, as `read_times` has them."""
+    try:
+        return _read(value, _parser(rule.format), received_ns)
+    except TimeMismatch as error:
+        return _reason(value, rule, error)
+
+
+def _read(value: bytes, parse: "_Parse", received_ns: int) -> int:
+    if not value or value == b"null":
+        return received_ns
+    time_ns = parse(value, received_ns)
+    if not MIN_NS <= time_ns <= MAX_NS:
+        raise TimeMismatch("it is outside the years 1677 to 2262, which int64 nanoseconds can hold")
+    return time_ns
+
+
+def _reason(value: bytes, rule: TimeRule, error: TimeMismatch) -> str:
+    return f"invalid time {_excerpt(value)} in field {rule.field!r}: {error}"
 
 
 def _excerpt(value: bytes) -> str:
@@ -155,15 +201,15 @@ _QUOTE, _ZERO = ord('"'), ord("0")
 _LONGEST = 48  # of a value worth reading in bulk, in bytes
 
 
-def _read_bulk(values: Values, ns: Int64s, *, strict: bool) -> Int64s:
+def _read_bulk(texts: Texts, ns: Int64s, *, strict: bool) -> NDArray[np.intp]:
     """Write the times that can be read in bulk into `ns`; return the positions of the rest.
 
     `strict` is RFC 3339 as Go reads it: no numbers, no lower-case z.
     """
-    lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
-    data = np.frombuffer(b"".join(values), dtype=np.uint8)
+    lengths = texts.ends - texts.starts
+    data = np.frombuffer(texts.data, dtype=np.uint8)
     done = lengths == 0
-    for rows, columns in by_length(data, np.cumsum(lengths) - lengths, lengths, least=_FEW + 1, longest=_LONGEST):
+    for rows, columns in by_length(data, texts.starts, lengths, least=_FEW + 1, longest=_LONGEST):
         if len(columns) >= 21:
             column_ns, readable = read_iso(columns[1:-1], strict=strict)
             readable &= (columns[0] == _QUOTE) & (columns[-1] == _QUOTE)

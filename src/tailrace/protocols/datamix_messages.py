@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TooLarge
 from tailrace.parsing import Limits
-from tailrace.parsing.prefilter import has_more_than
+from tailrace.parsing.structure import has_more_than
 
 MAX_AGE_MS = 10 * 60 * 1000  # a timestamp may lie this far before the time at which the request was received
 MAX_AHEAD_MS = 10 * 1000  # and this far after it

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection
 from tailrace.parsing import Limits, TimeRule, parse_json
-from tailrace.parsing.prefilter import line_ends
 from tailrace.parsing.sanitize import sanitize
+from tailrace.parsing.structure import line_ends
 from tailrace.parsing.times import read_times
 
 MAX_EVENT_BYTES = 1024 * 1024  # Moesif's limit for one event: beyond, large bodies of it are cut
