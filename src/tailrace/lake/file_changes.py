@@ -1,13 +1,13 @@
 """Changes of a dataset's files on request: trim, delete, compact, sweep."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pyarrow as pa
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable
+from tailrace.lake.clock import time_ms
 from tailrace.lake.committing import CommitThread
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.delta import DeltaError
@@ -44,14 +44,14 @@ class FileChanges:
             with self._committed(name) as dataset:
                 deleted += dataset.maintenance.trim(older_than_us, self._pace_of(dataset))
                 if is_disk_full:
-                    dataset.maintenance.sweep(_now_ms(), at_once=True)
+                    dataset.maintenance.sweep(time_ms(), at_once=True)
         return deleted
 
     def _free_space(self, name: str, older_than_us: int) -> int:
         """Remove the files whose events are all older, before there may be space to commit; return their events."""
         with self._files_of(self._state.dataset(name)) as dataset:
             deleted = dataset.maintenance.expire(older_than_us, "trim")
-            dataset.maintenance.sweep(_now_ms(), at_once=True)
+            dataset.maintenance.sweep(time_ms(), at_once=True)
         return deleted
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool) -> Deletion:
@@ -62,18 +62,18 @@ class FileChanges:
                 lambda file: matching(file, dataset.view), self._pace_of(dataset), dry_run=dry_run
             )
             if is_disk_full and not dry_run:
-                dataset.maintenance.sweep(_now_ms(), at_once=True)
+                dataset.maintenance.sweep(time_ms(), at_once=True)
             return deletion
 
     def compact(self, name: str) -> None:
         """Merge the files of a dataset as far as `compact_bytes` allows, without throttling."""
         with self._committed(name) as dataset:
-            dataset.maintenance.compact(self._pace_of(dataset), _now_ms(), whole=True)
+            dataset.maintenance.compact(self._pace_of(dataset), time_ms(), whole=True)
 
     def sweep(self, name: str) -> int:
         """Delete the files that have not been part of a table for `keep_removed_s`; return how many."""
         with self._files_of(self._state.dataset(name)) as dataset:
-            return dataset.maintenance.sweep(_now_ms())
+            return dataset.maintenance.sweep(time_ms())
 
     @contextmanager
     def _committed(self, name: str) -> Iterator[DatasetState]:
@@ -113,7 +113,3 @@ class FileChanges:
                 raise MaintenanceStopped
 
         return pace
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import sidecar
 from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.clock import time_ms
 from tailrace.lake.compaction import next_merge
 from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.hashes import is_hashed
@@ -212,7 +212,7 @@ class TableMaintenance:
     def _note_damage(self, damaged: dict[str, str]) -> None:
         live = {file.name for file in self.table.files}
         self.damaged = {name: why for name, why in damaged.items() if name in live}
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = time_ms()
         names = dict.fromkeys(self.damaged, now_ms)
         try:
             sidecar.store_damaged(self.table.storage, names)
@@ -303,7 +303,7 @@ class TableMaintenance:
 
     def _replace(self, gone: Sequence[DataFile], new: Sequence[NewFile], what: str, *, changes_data: bool) -> None:
         """Record when the files `gone` are removed, then commit `new` in their place; the lock is held."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = time_ms()
         removed = sidecar.load_removed(self.table.storage)
         removed |= {file.name: now_ms for file in gone}
         sidecar.store_removed(self.table.storage, removed)

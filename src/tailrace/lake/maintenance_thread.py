@@ -2,11 +2,11 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.clock import time_ms
 from tailrace.lake.maintenance import MaintenanceStopped, TableMaintenance
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.priority import lower_priority
@@ -61,7 +61,7 @@ class MaintenanceThread:
             for info, maintenance, is_gone in self._tables():
                 try:
                     with self._lend() as is_disk_full:
-                        now_ms = time.time_ns() // 1_000_000
+                        now_ms = time_ms()
                         maintenance.run_due(info, self._pace(is_gone), now_ms, is_disk_full=is_disk_full)
                 except MaintenanceStopped:
                     if self._stop.is_set():
@@ -86,7 +86,7 @@ class MaintenanceThread:
             if self._verify_bytes <= 0:
                 return
             self._verify_turn += 1
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = time_ms()
             try:
                 self._verify_bytes -= maintenance.verify(self._verify_bytes, self._pace(is_gone), now_ms)
             except MaintenanceStopped:

@@ -1,7 +1,6 @@
 """The data files of a table: Parquet, each of a day, in the order of the clustering, and what Delta is told of them."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tailrace.lake.clock import time_ms
 from tailrace.lake.clustering import group_lengths, group_rows_of, row_order
 from tailrace.lake.deltalog import Action
 from tailrace.lake.encoding import Encodings, encodings_of, sample_of
@@ -108,7 +108,7 @@ def new_file(
     """Return what Delta and queries must know of a file that has been written."""
     counts = statistics(metadata)
     columns = columns_of(metadata, counts)
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = time_ms()
     location = storage.location(name)
     data_file = DataFile(name, location, size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
     stats = json.dumps(counts, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from tailrace import __version__
 from tailrace.events import DatasetUnavailable
+from tailrace.lake.clock import time_ms
 from tailrace.lake.delta import DeltaError, DeltaReader
 from tailrace.lake.deltalog import (
     Action,
@@ -96,7 +96,7 @@ class DatasetTable:
             "format": {"provider": "parquet", "options": {}},
             "schemaString": _schema_string(columns),
             "partitionColumns": [DAY],
-            "createdTime": _now_ms(),
+            "createdTime": time_ms(),
             "configuration": PROPERTIES,
         }
         DeltaLog(storage).append(
@@ -192,7 +192,7 @@ class DatasetTable:
         if self.position >= position:
             return
         added = write_files(self.storage, rows, self.clustering.of(rows, settings))
-        now_ms = _now_ms()
+        now_ms = time_ms()
         total = self.received + received
         numbers = ((APPLICATION, position), (INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes))
         transactions = [
@@ -222,7 +222,7 @@ class DatasetTable:
         the table's history. Everything is durable when this returns. When it raises, `refresh` tells whether the
         commit was written.
         """
-        now_ms = _now_ms()
+        now_ms = time_ms()
         removed = [
             {
                 "remove": {
@@ -341,17 +341,13 @@ def _next_checkpoint(version: int) -> int:
 def _commit_info(operation: str, parameters: dict[str, str], **more: str) -> Action:
     return {
         "commitInfo": {
-            "timestamp": _now_ms(),
+            "timestamp": time_ms(),
             "operation": operation,
             "operationParameters": parameters,
             "engineInfo": f"tailrace/{__version__}",
             **more,
         }
     }
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
