@@ -183,3 +183,19 @@ def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
 
     assert lake.uncommitted("d") == 0
     assert numbers(lake.snapshot("d")) == [1]
+
+
+def test_many_hot_rows_become_several_commits(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(commit_bytes=70_000, commit_age_s=1e9))
+    lake.create("d")
+    with lake._state.datasets["d"].commit_lock:  # so that nothing is committed meanwhile
+        for position in range(1, 13):
+            lake.accept(position, batch([{"n": 1_000 * position + n} for n in range(2_000)]))
+            lake.snapshot("d")
+
+    lake.commit_now("d")
+
+    assert sorted(file.rows for file in lake.snapshot("d").files) == [8_000, 16_000]  # as hot parts had become one
+    assert lake.uncommitted("d") == 0
+    assert len(numbers(lake.snapshot("d"))) == 24_000
+    lake.close()

@@ -11,7 +11,8 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake import sidecar
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.dropped import DroppedDatasets
-from tailrace.lake.hot import joined
+from tailrace.lake.hot import first_parts, joined
+from tailrace.lake.memory import release_memory
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.snapshot import Received
@@ -20,6 +21,7 @@ from tailrace.storage.faults import reason_of
 
 COMMIT_CHECK_S = 0.5
 COMMIT_RETRY_S = 5.0
+RELEASE_BYTES = 8 * 1024 * 1024  # of committed NDJSON, from which on it is worth to give memory back
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +84,18 @@ class CommitThread:
         ]
 
     def commit(self, dataset: DatasetState) -> None:
-        """Put the hot rows of a dataset into its table. A failure is logged and counted."""
+        """Put the hot rows of a dataset into its table. A failure is logged and counted.
+
+        More than `commit_bytes` of them become several commits, as a commit holds a copy of its rows.
+        """
         with dataset.commit_lock:
             if dataset.dropped or not dataset.hot:
                 return
+            hot_bytes = dataset.hot_bytes
+            due = dataset.hot[-1].position
             try:
-                self._commit_hot(dataset)
+                while dataset.hot and dataset.hot[0].position <= due:
+                    self._commit_hot(dataset)
             except Exception as error:
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._state.lock:
@@ -101,6 +109,8 @@ class CommitThread:
             with self._state.lock:
                 self.commits += 1
                 dataset.failed_commits = 0
+        if hot_bytes >= RELEASE_BYTES:
+            release_memory()
 
     def _commit_hot(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table; the commit lock is held."""
@@ -110,10 +120,10 @@ class CommitThread:
         dataset.table.refresh()
         self._state.adopt_table(dataset)
         with self._state.lock:
-            parts = dataset.hot
+            parts = first_parts(dataset.hot, self._settings.commit_bytes)
             if not parts:
                 return
-            dataset.hot, dataset.committing = [], parts
+            dataset.hot, dataset.committing = dataset.hot[len(parts) :], parts
             view = dataset.view
         if view != dataset.stored_view:
             # Before the rows: a column must never be in a table without the registry knowing it.

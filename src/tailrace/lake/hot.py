@@ -59,6 +59,18 @@ def merged(parts: Sequence[HotPart]) -> HotPart:
     return HotPart(HotTable.of(rows), parts[-1].position, raw_bytes, parts[0].since_s)
 
 
+def first_parts(parts: list[HotPart], commit_bytes: int) -> list[HotPart]:
+    """Return the parts of the next commit: about so many bytes of NDJSON, or all where little more would be left."""
+    if sum(part.raw_bytes for part in parts) <= commit_bytes * 3 // 2:
+        return parts
+    size = 0
+    for number, part in enumerate(parts, 1):
+        size += part.raw_bytes
+        if size >= commit_bytes:
+            return parts[:number]
+    return parts
+
+
 def joined(parts: list[HotPart]) -> pa.Table:
     """Return all rows of the parts, in order, with the columns of all of them."""
     return pa.concat_tables([part.rows for part in parts], promote_options="default")
