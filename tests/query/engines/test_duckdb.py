@@ -15,3 +15,18 @@ def test_an_answer_has_the_columns_and_rows_of_a_relation(desk: Desk) -> None:
         relation = connection.sql(query).to_arrow_table()
 
     assert answer.equals(relation.cast(answer.schema))
+
+
+def test_a_session_has_the_settings_of_its_engine(desk: Desk) -> None:
+    names = ("TimeZone", "parquet_metadata_cache", "python_enable_replacements", "enable_external_access")
+    with desk.engine.session() as session:
+        [row] = session.table(
+            "SELECT " + ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+        ).to_pylist()
+
+    assert row == {
+        "TimeZone": "UTC",
+        "parquet_metadata_cache": True,
+        "python_enable_replacements": False,
+        "enable_external_access": False,
+    }

@@ -82,7 +82,8 @@ class DuckDB(Engine):
     def _opened(self) -> duckdb.DuckDBPyConnection:
         instance = duckdb.connect(":memory:")
         for name, value in self._settings.items():
-            instance.execute(f"SET {name} = $value", {"value": value})
+            # Global, as a setting of this connection alone is none of the cursors that run the queries.
+            instance.execute(f"SET GLOBAL {name} = $value", {"value": value})
         instance.execute("SET lock_configuration = true")
         self._functions = sql_policy.functions(instance)
         # After that, as clients' SQL may call only DuckDB's own functions.
