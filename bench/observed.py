@@ -21,6 +21,7 @@ from msgspec import Struct
 from tailrace.cli import main
 
 EVERY_S = 0.005
+LOOKS_A_SNAPSHOT = 20
 EVENT_LOOP = "event loop"
 LAST_COMMIT = "last commit"  # which the loop's own executor does as the server ends
 OTHERS = "HTTP server, libraries"  # threads that Python does not know
@@ -30,6 +31,7 @@ class Observed(Struct, frozen=True):
     """What a server did until its end."""
 
     cpu_s: dict[str, float]  # by thread, without the numbers of equal ones
+    snapshots: list[tuple[float, dict[str, float]]]  # the same at earlier times
     delays: list[tuple[float, float]]  # when the loop looked at the clock, and how late that was, both in seconds
     peak_bytes: int  # of the server's own process
 
@@ -66,19 +68,21 @@ def _cpu_s() -> dict[str, float]:
     return dict(used)
 
 
-async def _delays(found: list[tuple[float, float]]) -> None:
+async def _look(delays: list[tuple[float, float]], snapshots: list[tuple[float, dict[str, float]]]) -> None:
     while True:
-        due_s = time.monotonic() + EVERY_S
-        await asyncio.sleep(EVERY_S)
-        found.append((time.time(), time.monotonic() - due_s))
+        for _ in range(LOOKS_A_SNAPSHOT):
+            due_s = time.monotonic() + EVERY_S
+            await asyncio.sleep(EVERY_S)
+            delays.append((time.time(), time.monotonic() - due_s))
+        snapshots.append((time.time(), _cpu_s()))
 
 
-async def _observed(server: Coroutine[Any, Any, Any], delays: list[tuple[float, float]]) -> None:
-    looking = asyncio.create_task(_delays(delays))
+async def _with(looking: Coroutine[Any, Any, Any], server: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.create_task(looking)
     try:
         await server
     finally:
-        looking.cancel()
+        task.cancel()
 
 
 def run(report: Path, arguments: list[str]) -> None:
@@ -88,9 +92,10 @@ def run(report: Path, arguments: list[str]) -> None:
 
     def run_observed(server: Coroutine[Any, Any, Any]) -> None:
         delays: list[tuple[float, float]] = []
-        run_loop(_observed(server, delays))
+        snapshots: list[tuple[float, dict[str, float]]] = []
+        run_loop(_with(_look(delays, snapshots), server))
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        report.write_bytes(msgspec.json.encode(Observed(_cpu_s(), delays, peak_bytes)))
+        report.write_bytes(msgspec.json.encode(Observed(_cpu_s(), snapshots, delays, peak_bytes)))
 
     uvloop.run = run_observed  # type: ignore[assignment]
     sys.argv[1:] = arguments

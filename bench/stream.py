@@ -15,13 +15,14 @@ from bench.generate import Generator
 from bench.observed import Observed
 
 CONNECTIONS = 4
+SETTLE_S = 0.5  # in which a started server comes to rest, and is looked at
 DELAY_AIM_MS = 5.0  # that 99 of 100 looks at the clock are not later than
 LEAST_SHARE = 0.01  # of the CPU time, below which a thread is not told by itself
 ELSE = "else"
 
 
 class Streamed(Struct, frozen=True):
-    """One load of one generator; the start of the server and its end without a load are taken off."""
+    """One load of one generator, from the first byte to the end of the server, which commits what is left."""
 
     generator: str
     cpu_ms_per_mb: float
@@ -35,10 +36,10 @@ class Streamed(Struct, frozen=True):
 
 def measure(generator: Generator, bodies: Sequence[bytes], directory: Path) -> Streamed:
     """Return what a load costs: sent, answered, and committed by an orderly stop."""
-    idle, _, _ = _served(generator, (), directory / "idle", directory / "idle.json")
     used, began, ended = _served(generator, bodies, directory / "loaded", directory / "loaded.json")
+    before = [cpu_s for at, cpu_s in used.snapshots if at <= began][-1]
     megabytes = sum(map(len, bodies)) / 1e6
-    split = {name: (seconds - idle.cpu_s.get(name, 0.0)) * 1e3 / megabytes for name, seconds in used.cpu_s.items()}
+    split = {name: (seconds - before.get(name, 0.0)) * 1e3 / megabytes for name, seconds in used.cpu_s.items()}
     total = sum(split.values())
     told = {name: cost for name, cost in split.items() if cost >= LEAST_SHARE * total}
     told[ELSE] = total - sum(told.values())
@@ -70,9 +71,9 @@ def _served(generator: Generator, bodies: Sequence[bytes], data: Path, report: P
     with servers.tailrace(data, observed=report) as server:
         server.create(generator.dataset)
         requests = [server.ingest_request(generator, body) for body in bodies]
+        time.sleep(SETTLE_S)
         began = time.time()
-        if requests:
-            load.run_once(server.address, requests, connections=CONNECTIONS)
+        load.run_once(server.address, requests, connections=CONNECTIONS)
         ended = time.time()
         server.stop()
     return msgspec.json.decode(report.read_bytes(), type=Observed), began, ended
