@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -149,3 +150,20 @@ def test_many_row_groups_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert bool(np.all(np.diff(times) >= 0))
     kept = {1000 * number + n for number in range(5) for n in range(300) if number != 2 or n % 2}
     assert sorted(opened.read()["n"].to_pylist()) == sorted(kept)
+
+
+@pytest.mark.quirk("duckdb", "2.0.1")
+def test_duckdb_passes_over_the_checksums_of_pages(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    table = pa.table({"n": np.arange(1_000, dtype=np.float64)})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    with pq.ParquetFile(path) as file:
+        chunk = file.metadata.row_group(0).column(0)
+    content[chunk.data_page_offset + chunk.total_compressed_size - 5] ^= 1
+    path.write_bytes(content)
+
+    found = duckdb.from_parquet(str(path)).to_arrow_table()
+
+    assert found.num_rows == 1_000
+    assert not found.equals(table)
