@@ -295,4 +295,9 @@ def test_answers_are_those_of_a_full_read(
     many_files.hot = tuple(hot_table(rows) for rows in hot)
     times = {name: (DAY + us) * 1000 for name, us in (("start_ns", start), ("end_ns", end)) if us is not None}
     for apl in asked:
-        assert repr(answered(many_files.ask(apl, **times))) == repr(answered(fully_read(many_files, apl, **times)))
+        assert shown(many_files.ask(apl, **times)) == shown(fully_read(many_files, apl, **times))
+
+
+def shown(result: AplResult) -> str:
+    """Return all of an answer as text; whether -0.0 or 0.0 is the least of both depends on the order of the rows."""
+    return repr(answered(result)).replace("-0.0", "0.0")
