@@ -313,7 +313,9 @@ def _split_scanned(
     if scanned.flags & ~SPANS_LINES:
         return _split_flagged(body, scanned, judge, time_of)
     assert reader.scanner is not None
-    return SplitBody(_ndjson(body, scanned, reader.scanner), count, range(count), (), scanned_columns(body, scanned))
+    # Of events that span lines the fields are read without their white space.
+    columns = None if scanned.flags else scanned_columns(body, scanned)
+    return SplitBody(_ndjson(body, scanned, reader.scanner), count, range(count), (), columns)
 
 
 def _ndjson(body: bytes, scanned: Scanned, scanner: Scanner) -> bytes:

@@ -58,6 +58,11 @@ def checked_object(
             decoder.decode(line)
         except DECODE_ERRORS as error:
             return CheckedEvent(None, _syntax_fault(error, start if line == sent else None, line), "invalid_json")
+    return _checked_line(line, limits)
+
+
+def _checked_line(line: bytes, limits: Limits) -> CheckedEvent:
+    """Return an object that is JSON and has no reserved name."""
     if b"\n" in line:
         line = msgspec.json.format(line, indent=-1)
     if len(line) > limits.max_event_bytes:
@@ -171,7 +176,7 @@ def _split_objects(text: bytes, limits: Limits, decoder: msgspec.json.Decoder[An
             line_end = _line_end(text, at)
             content_end = at + len(text[at:line_end].rstrip(SPACE))
         if is_event(view[at:content_end], decoder):
-            collected.add(text[at:content_end], checked_object(text[at:content_end], limits, decoder), time_of)
+            collected.add(text[at:content_end], _checked_line(text[at:content_end], limits), time_of)
             at = _skip_space(text, line_end)
             continue
         if text[at] != ord("{"):
