@@ -49,6 +49,7 @@ def exactly(parse: Callable[[], ParsedBatch]) -> Outcome:
 @example(body=b'{"_time":1,"_time":2}{"_time":"x"}', limits=Limits(), times=TimeRule(), lines=False)
 @example(body=b'\xef\xbb\xbf{"a":1}\r\n{"a": \n2}', limits=Limits(), times=TimeRule(), lines=False)
 @example(body=b'{"\\u005fsource":"\\ud83d"}', limits=Limits(), times=TimeRule(), lines=False)
+@example(body=b'[{"a":"\\ud83d\xff"},{}]', limits=Limits(), times=TimeRule(), lines=False)
 def test_the_scan_and_the_exact_way_make_the_same_of_a_body(
     body: bytes, limits: Limits, times: TimeRule, lines: bool
 ) -> None:

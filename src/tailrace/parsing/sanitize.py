@@ -236,7 +236,9 @@ def _decoded(string: bytes) -> str | None:
     rest = _ESCAPE.sub(lambda escape: b"x" if escape.group(1) else escape.group(), string)
     try:
         msgspec.json.decode(rest, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return None
+    except msgspec.DecodeError:
         return ""
     return None
 
