@@ -18,7 +18,7 @@ from tailrace.lake.snapshot import FieldsView
 from tailrace.query import AplRequest
 from tailrace.query.apl.parser import parse
 from tailrace.query.apl_result import AplResult
-from tailrace.query.compile import groups
+from tailrace.query.compile import groups, metadata_pushdown
 from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.request import CompileRequest
 from tailrace.query.compiled import CompiledQuery
@@ -113,11 +113,11 @@ def test_what_is_mixed_is_read_beside_what_is_known(files: FileDesk) -> None:
     mixed = [{"_time": DAY + n, "level": "info" if n % 3 else "warn"} for n in range(30)]
     files.write([same(30, level="info"), mixed, same(40, DAY + HOUR, level="warn")])
 
-    sql = files_sql(files, "logs | summarize count() by level")
+    sql = files_sql(files, "logs | summarize count() by toupper(level)")
 
     assert "BETWEEN 30 AND 59" in sql
-    assert counted(files.ask("logs | summarize n = count() by level")) == [
-        {"level": "info", "n": 50}, {"level": "warn", "n": 50},
+    assert counted(files.ask("logs | summarize n = count() by level = toupper(level)")) == [
+        {"level": "INFO", "n": 50}, {"level": "WARN", "n": 50},
     ]  # fmt: skip
 
 
@@ -151,6 +151,30 @@ def test_a_query_that_needs_each_row_reads_them_all(files: FileDesk, apl: str) -
     assert answered(files.ask(apl)) == full
 
     assert "known_" not in files_sql(files, apl)
+
+
+@pytest.mark.parametrize(
+    ("apl", "known", "mixed", "is_whole"),
+    [
+        ("logs | summarize count() by level", 89, 11, True),  # too many are left to group by what is stored
+        ("logs | summarize count() by level", 165, 11, False),
+        ("logs | where level has 'info' | count", 49, 51, True),  # or to compute anything
+        ("logs | where level has 'info' | count", 51, 49, False),
+        ("logs | where level has 'info' | summarize count() by flag", 165, 11, True),  # without a value: soon read
+        ("logs | summarize max(_time) by flag, level", 51, 49, False),  # but not where the times are read
+    ],
+)
+def test_a_file_of_which_passing_over_rows_saves_little_is_read_whole(
+    files: FileDesk, apl: str, known: int, mixed: int, *, is_whole: bool
+) -> None:
+    rows = [{"_time": DAY + n, "level": "info" if n % 3 else "warn", "flag": n % 2 == 0} for n in range(mixed)]
+    files.write([same(known, level="info"), rows])
+
+    sql = files_sql(files, apl)
+
+    assert ("BETWEEN" not in sql) is is_whole
+    assert ("known_" not in sql) is is_whole
+    assert answered(files.ask(apl)) == answered(fully_read(files, apl))
 
 
 def test_a_damaged_file_is_no_source_of_counts(files: FileDesk) -> None:
@@ -280,6 +304,7 @@ def many_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileDesk]:
     asked=st.lists(queries(), min_size=1, max_size=3),
     start=RANGES,
     end=RANGES,
+    is_always_worth=st.booleans(),
 )
 def test_answers_are_those_of_a_full_read(
     many_files: FileDesk,
@@ -288,6 +313,7 @@ def test_answers_are_those_of_a_full_read(
     asked: list[str],
     start: int | None,
     end: int | None,
+    is_always_worth: bool,
 ) -> None:
     many_files.clear()
     for table in tables:
@@ -295,7 +321,11 @@ def test_answers_are_those_of_a_full_read(
     many_files.hot = tuple(hot_table(rows) for rows in hot)
     times = {name: (DAY + us) * 1000 for name, us in (("start_ns", start), ("end_ns", end)) if us is not None}
     for apl in asked:
-        assert shown(many_files.ask(apl, **times)) == shown(fully_read(many_files, apl, **times))
+        with pytest.MonkeyPatch.context() as patch:
+            if is_always_worth:
+                patch.setattr(metadata_pushdown, "_is_worth", lambda *arguments: True)
+            found = shown(many_files.ask(apl, **times))
+        assert found == shown(fully_read(many_files, apl, **times))
 
 
 def shown(result: AplResult) -> str:

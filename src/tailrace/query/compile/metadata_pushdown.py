@@ -21,10 +21,12 @@ from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.relation import Definition, Layer, Reading, Relation, identifier, references
 from tailrace.query.compile.scan import Scan
 from tailrace.query.compile.time_steps import TimeSteps, time_steps
-from tailrace.query.row_groups import RowGroups, RowRange
+from tailrace.query.row_groups import ColumnValues, RowGroups, RowRange
 from tailrace.query.values import cast, coalesce, fn, number_node
 
 MAX_RANGES = 64  # of rows of a file; one of more is read whole
+MAX_LEFT = 0.5  # of a file's rows; where more are left to read, it is read whole
+MAX_LEFT_UNCOMPUTED = 1 / 16  # the same where values are only grouped, not computed with
 EXTREMES = ("min", "max")
 
 
@@ -44,6 +46,12 @@ class _Wanted(Struct, frozen=True, eq=False):
     kinds: dict[str, pa.DataType]  # of the stored columns, beside the time
     steps: TimeSteps
     extremes: bool  # whether the first and the last time are asked for
+    is_computed: bool  # whether anything is computed of each row, beside groups by values as they are stored
+
+    def reads_time_of(self, file: DataFile) -> bool:
+        """Return whether the time of each row of a file is looked at."""
+        has_steps = bool(self.steps.sizes_us or self.steps.cuts_us)
+        return has_steps or self.extremes or not self.scan.is_within(file)
 
 
 class _KnownRows:
@@ -169,7 +177,8 @@ def _wanted(
         nodes += plain
         needed = (needed - layer.defines.keys()) | references(plain)
     reads = dataset.reads(needed)
-    steps = time_steps([*nodes, *reads.computed.values()], time)
+    nodes += reads.computed.values()
+    steps = time_steps(nodes, time)
     kinds = sources.arrow_types(
         [column for column in dataset.snapshot.fields.columns if column.name in reads.physical],
         [name for name in sources.SYSTEM_TYPES if name in reads.physical],
@@ -177,7 +186,7 @@ def _wanted(
     if steps is None or reads.physical - kinds.keys():
         return None
     kinds.pop(TIME, None)
-    return _Wanted(dataset, scan, kinds, steps, extremes)
+    return _Wanted(dataset, scan, kinds, steps, extremes, not all(isinstance(node, exp.Column) for node in nodes))
 
 
 def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -231,8 +240,33 @@ def _left(file: DataFile, wanted: _Wanted, known: _KnownRows) -> tuple[RowRange,
     left = groups.ranges(~(is_known | is_beyond))
     if len(left) > MAX_RANGES or not is_known.any():
         return None
+    if left and not _is_worth(file, wanted, list(columns.values()), is_known, left):
+        return None
     _add(known, replace(groups, columns=columns), is_known, extremes=wanted.extremes)
     return left
+
+
+def _is_worth(
+    file: DataFile,
+    wanted: _Wanted,
+    columns: Sequence[ColumnValues],
+    is_known: npt.NDArray[np.bool_],
+    left: Sequence[RowRange],
+) -> bool:
+    """Return whether to read the rows that are left of a file takes less than to read it whole.
+
+    Rows by their numbers, beside others with weights, take more than as many rows of a whole file; and row groups in
+    which a column has no value take next to nothing.
+    """
+    reads_time = wanted.reads_time_of(file)
+    if not reads_time:
+        has_values = is_known.copy()
+        for column in columns:
+            has_values &= np.array([value is not None for value in column.values], np.bool_)
+        if not has_values.any():
+            return False
+    most = MAX_LEFT if reads_time or wanted.is_computed else MAX_LEFT_UNCOMPUTED
+    return sum(stop - start for start, stop in left) <= most * file.rows
 
 
 def _add(known: _KnownRows, groups: RowGroups, is_known: npt.NDArray[np.bool_], *, extremes: bool) -> None:
