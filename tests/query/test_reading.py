@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tailrace.events import DatasetUnavailable
 from tailrace.query import QueryLimits
 from tailrace.query.apl_request import AplRequest
 from tailrace.query.apl_result import AplResult
+from tailrace.query.engines.duckdb import DuckDBSession
 from tailrace.query.run import sql_of
 from tailrace.query.statistics import LOWER_BOUND
 
@@ -154,6 +156,61 @@ def test_without_a_condition_all_rows_of_the_range_match_though_few_are_read(fil
     assert (plain.status.blocks_matched, plain.status.rows_matched) == (1, FILES * PER_FILE)
     assert (ranged.status.blocks_matched, ranged.status.rows_matched) == (1, 350)
     assert LOWER_BOUND not in [each.msg for each in plain.status.messages]
+
+
+@pytest.mark.parametrize(
+    "apl",
+    [
+        "logs | limit 30",
+        "logs | order by _time asc | take 30",
+        "logs | where _time >= datetime(2026-03-05T10:00:00.020Z) | limit 30",
+        "logs | extend most = toscalar(logs | where even | count) | limit 30",
+        "logs | where even | limit 30",
+        "logs | where n < 30 | limit 30",
+    ],
+)
+def test_the_last_row_of_a_page_is_the_same_however_it_is_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, apl: str
+) -> None:
+    for part in range(3):  # four events at each time, two of them equal, in files that overlap
+        numbers = range(part, 240, 3)
+        put_at(desk, *[{"at": n // 4, "n": 10 + n // 2, "even": n % 4 == 0} for n in numbers])
+        if part < 2:
+            desk.lake.commit_now()
+
+    def pages() -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        cursor = ""
+        while not found or (found[-1][0] and len(found) < 5):
+            answer = ask_apl(desk, apl, cursor=cursor, now_ns=T0_NS + 10**12)
+            status = answer.status
+            cursor = status.min_cursor if "asc" not in apl else status.max_cursor
+            times = [str(time) for time in column_of(answer, "_time")]
+            found.append((times, column_of(answer, "n"), status.rows_examined, status.rows_matched, cursor))
+        return found
+
+    ordered = pages()
+    monkeypatch.setattr("tailrace.query.pages.MAX_ORDERED", 0)
+
+    assert ordered == pages()
+
+
+def test_the_last_row_of_an_unfiltered_page_is_the_first_in_an_order(
+    files: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answer = DuckDBSession.whole
+
+    def whole(session: DuckDBSession, text: str) -> pa.Table:
+        asked.append(text)
+        return answer(session, text)
+
+    monkeypatch.setattr(DuckDBSession, "whole", whole)
+
+    ask_apl(files, "logs | limit 20 | project n")
+    ask_apl(files, "logs | where even | limit 20 | project n")
+
+    assert ["LIST_MIN" in text for text in asked if "AS last" in text] == [False, True]
 
 
 def test_pages_read_no_file_that_lies_before_them(files: Desk) -> None:

@@ -26,6 +26,7 @@ from tailrace.query.compile.union import LAST_TIMES, MemberRows, United, tallied
 from tailrace.query.cursors import Cursor
 from tailrace.query.values import cast, datetime_literal, fn
 
+MAX_ORDERED = 1_000  # rows of a page that are the first in an order; the last of more is found as an aggregate
 WIDEN = 4  # times as many rows are read next, where there were not enough for a page
 
 Run = Callable[[RenderedQuery], pa.Table]
@@ -141,25 +142,26 @@ class Page(Struct, frozen=True, eq=False):
                     enough = rows * WIDEN
         yield None
 
-    def _last(self, run: Run, scan: Scan) -> tuple[int | None, int]:
+    def _last(self, run: Run, scan: Scan) -> tuple[int | None, int | None]:
         """Return the time of the last row of the page, None where there are not that many rows; and how many there
-        are.
+        are, None where they were not counted.
         """
         time = self.scan.event_time.id
         out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
         rows = out.table(self.relation.emit({time}, out))
-        count = exp.Literal.number(self.limit)
-        if self.descending:
-            last = fn("list_min", fn("max", reference(time), count))
+        is_counted = self.is_filtered or self.after is not None or self.limit > MAX_ORDERED
+        if is_counted:
+            last = _nth(time, self.limit, descending=self.descending)
         else:
-            last = fn("list_max", fn("min", reference(time), count))
+            rows = out.table(_first(rows, time, self.limit, descending=self.descending))
+            last = fn("min" if self.descending else "max", reference(time))
         cells = [_named(last, "last"), _named(exp.Count(this=exp.Star()), "rows")]
         answer = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
         count_there: int = answer["rows"][0].as_py()
         if count_there < self.limit:
             return None, count_there
         last_us: int = answer["last"].cast(pa.int64())[0].as_py()
-        return last_us, count_there
+        return last_us, count_there if is_counted else None
 
     def _condition(self, after: Cursor) -> exp.Expr:
         """Return the condition for rows at a cursor or after it, over the dataset's own columns."""
@@ -213,6 +215,21 @@ class UnitedPage(Struct, frozen=True, eq=False):
         reading = Reading(limits=_unlimited(self.limit_layer))
         query = tally(self.relation, self.union.number, self.limit, descending=self.descending, reading=reading)
         return tallied(run(query))
+
+
+def _nth(time: str, count: int, *, descending: bool) -> exp.Expr:
+    """Return the aggregate for the time of the row of this number, from 1, in the order of time."""
+    number = exp.Literal.number(count)
+    if descending:
+        return fn("list_min", fn("max", reference(time), number))
+    return fn("list_max", fn("min", reference(time), number))
+
+
+def _first(rows: exp.Table, time: str, count: int, *, descending: bool) -> exp.Query:
+    """Return the times of so many rows in the order of time, for which DuckDB passes over row groups beyond them."""
+    order = exp.Order(expressions=[exp.Ordered(this=reference(time), desc=descending)])
+    first = exp.Select(expressions=[reference(time)], from_=exp.From(this=rows), order=order)
+    return first.limit(count, copy=False)
 
 
 def _unlimited(layer: Layer | None) -> dict[Relation, RowLimit]:
