@@ -47,6 +47,18 @@ def test_a_cursor_of_the_instance_knows_them(database: duckdb.DuckDBPyConnection
         assert cursor.sql("SELECT apl_totitle('a b')").fetchall() == [("A B",)]
 
 
+def test_rows_whose_values_stand_in_each_others_columns_have_hashes_of_their_own(
+    database: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = database.sql(
+        f"SELECT xor({CELL_HASH}('src', src), {CELL_HASH}('dst', dst)),"
+        f" xor({CELL_HASH}('n', n), {CELL_HASH}('even', n = 0)) "
+        "FROM (VALUES ('a', 'b', 0), ('b', 'a', 1)) AS t(src, dst, n)"
+    ).fetchall()
+    assert rows[0][0] != rows[1][0]
+    assert rows[0][1] != rows[1][1]
+
+
 def test_null_and_what_fails_are_null_beside_good_rows(database: duckdb.DuckDBPyConnection) -> None:
     rows = database.sql(
         "SELECT apl_parse_ipv4(c) "
