@@ -46,7 +46,7 @@ class Size(Struct, frozen=True):
 FULL = Size(rounds=3, bodies=60, event_seconds=2.0, queried_events=300_000, query_repeats=20)
 QUICK = Size(rounds=1, bodies=20, event_seconds=1.0, queried_events=50_000, query_repeats=5)
 
-Figures = dict[str, list[float]]  # by name: one a round, lower is better
+Figures = dict[str, list[float]]  # by name: one a round
 
 
 def main() -> None:

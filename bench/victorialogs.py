@@ -21,7 +21,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load, queries, servers
-from bench.compare import BODY_BYTES, BODY_CONNECTIONS, DISTINCT_EVENTS, EVENT_CONNECTIONS, SEED, WARM_UP_S, cpu_s
+from bench.compare import (
+    BODY_BYTES,
+    BODY_CONNECTIONS,
+    DISTINCT_EVENTS,
+    EVENT_CONNECTIONS,
+    PARTS,
+    SEED,
+    WARM_UP_S,
+    Figures,
+    Size,
+    cpu_s,
+)
 from bench.generate import BLUESKY, GENERATORS, Generator
 
 SETTLE_S = 1.5  # VictoriaLogs shows events to queries at most a second late
@@ -91,20 +102,8 @@ def victorialogs(binary: str, data: Path) -> Iterator[VictoriaLogs]:
         servers.end(process)
 
 
-class Size(Struct, frozen=True):
-    """How much is measured."""
-
-    rounds: int
-    bodies: int
-    event_seconds: float
-    queried_events: int
-    repeats: int
-
-
-FULL = Size(rounds=3, bodies=250, event_seconds=2.0, queried_events=1_000_000, repeats=15)
-QUICK = Size(rounds=1, bodies=60, event_seconds=1.0, queried_events=100_000, repeats=5)
-
-Figures = dict[str, list[float]]  # by name: one a round
+FULL = Size(rounds=3, bodies=250, event_seconds=2.0, queried_events=1_000_000, query_repeats=15)
+QUICK = Size(rounds=1, bodies=60, event_seconds=1.0, queried_events=100_000, query_repeats=5)
 
 
 def main() -> None:
@@ -112,11 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.victorialogs", description=__doc__)
     parser.add_argument("binary", help="the victoria-logs program")
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--only", choices=("stream", "events", "queries"), action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="where data is written")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
-    parts = options.only or ("stream", "events", "queries")
+    parts = options.only or PARTS
     measured: tuple[Figures, Figures] = (defaultdict(list), defaultdict(list))
     console = Console(width=None if sys.stdout.isatty() else 120)
     with console.status("measuring"):
@@ -221,7 +220,7 @@ def _ask(options: argparse.Namespace, size: Size, measured: tuple[Figures, Figur
         ):
             time.sleep(SETTLE_S)
             for name, apl in APL.items():
-                for turn in range(size.repeats):
+                for turn in range(size.query_repeats):
                     for number in (0, 1) if turn % 2 else (1, 0):
                         began = time.perf_counter()
                         if number == 0:
@@ -240,7 +239,7 @@ def _logsql(client: httpx.Client, query: str) -> bytes:
 
 def _print(console: Console, measured: tuple[Figures, Figures], size: Size) -> None:
     """Print the best of all rounds."""
-    table = Table(title=f"best of {size.rounds} (queries of {size.repeats})")
+    table = Table(title=f"best of {size.rounds} (queries of {size.query_repeats})")
     table.add_column("figure", no_wrap=True)
     for heading in ("Tailrace", "VictoriaLogs", "times as good"):
         table.add_column(heading, justify="right")
