@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from support import http
+from support.directories import contents
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -241,11 +242,10 @@ def test_nothing_of_a_key_is_on_disk(server: "Server", protocol: str) -> None:
     brought = f"{next(_NUMBERS):010}".rjust(60, protocol[0])
     secrets = [create(server, protocol)["key"], create(server, protocol, key=brought)["key"]]
 
-    files = [path for path in server.data.rglob("*") if path.is_file()] + [server.errors]
-    stored = {path.name: path.read_bytes() for path in files}
+    stored = contents(server.data) | {server.errors: server.errors.read_bytes()}
 
-    assert "tailrace.db" in stored
-    assert not [name for name, content in stored.items() if any(secret.encode() in content for secret in secrets)]
+    assert server.data / "tailrace.db" in stored
+    assert not [path for path, content in stored.items() if any(secret.encode() in content for secret in secrets)]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.directories import contents
 from support.events import FIRST_TIME_NS, batch
 from support.lakes import NEVER
 
@@ -31,15 +32,12 @@ def test_a_whole_dataset_has_no_fault(directory: Path) -> None:
 
 
 def test_nothing_is_changed(directory: Path) -> None:
-    def content() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
     newest = max((directory / "_delta_log").glob("*.json"))
     newest.write_bytes(b"")
-    before = content()
+    before = contents(directory)
     inspect(directory)
 
-    assert content() == before
+    assert contents(directory) == before
 
 
 def test_a_missing_file_is_named(directory: Path) -> None:

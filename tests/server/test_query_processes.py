@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.processes import descendants, is_alive
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -17,25 +18,6 @@ BOMB = (
     "SELECT length(range(1000).list_transform("
     "lambda x: range(1000).list_transform(lambda y: repeat('x', 10000) || y))) AS n"
 )
-
-
-def descendants(pid: int) -> set[int]:
-    """Return the processes that a process made, and theirs."""
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            some = [int(child) for child in children.read_text().split()]
-            found.update(some)
-            waiting += some
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def most_resident_kib(pid: int) -> int:

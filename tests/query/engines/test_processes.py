@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 from query.kit import Desk
+from support.processes import is_alive
 from support.waiting import wait_until
 
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
@@ -78,14 +79,6 @@ def over_processes(desk: Desk, spawner: Spawner, limits: QueryLimits) -> Desk:
 def processes(desk: Desk) -> list[int]:
     engine: Any = desk.engine
     return [each.pid for each in (*engine._idle, *engine._busy)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
 
 
 def resident_bytes() -> int:

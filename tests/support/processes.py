@@ -1,0 +1,29 @@
+"""Processes as Linux tells of them."""
+
+from pathlib import Path
+
+# A process or a thread may end before its file is opened, or between that and the reading.
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: one that ended and that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except GONE:
+        return False
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that a process made, and theirs."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for children in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            try:
+                some = [int(child) for child in children.read_text().split()]
+            except GONE:
+                continue
+            found.update(some)
+            waiting += some
+    return found
