@@ -14,7 +14,7 @@ from support.rounds import ROUNDS, rounds
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-KILLS = rounds(10)
+KILLS = rounds(6)
 WRITERS = 4
 MAX_EVENTS = 40  # of one request
 PADDING = "x" * 200  # so that commits by size fall due many times between two kills

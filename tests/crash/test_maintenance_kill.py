@@ -24,7 +24,7 @@ from tailrace.lake import Lake
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
-KILLS = rounds(5)
+KILLS = rounds(3)
 MOST_KILLS = rounds(40)  # where no compaction was met by then
 COMPACTIONS = "tailrace_compactions_total "
 COMMITS = 8

@@ -105,7 +105,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 LAST_US = 253_402_300_799_999_999  # of the year 9999
 
 
-@settings(max_examples=rounds(40), deadline=None)
+@settings(max_examples=rounds(25), deadline=None)
 @given(
     lines=st.lists(
         st.tuples(

@@ -191,7 +191,7 @@ def test_a_merge_that_fails_or_is_stopped_leaves_no_file(lake: Lake, monkeypatch
     assert sorted(numbers(lake)) == [1, 2, 3]
 
 
-@settings(max_examples=rounds(30))
+@settings(max_examples=rounds(20))
 @given(parts=st.lists(st.lists(objects, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_any_events_are_the_same_after_compaction(parts: list[list[Any]], tmp_path_factory: Any) -> None:
     root = tmp_path_factory.mktemp("any")

@@ -26,7 +26,7 @@ def flat_snapshot(snapshot: Snapshot) -> list[Flat]:
 
 
 @given(st.lists(st.lists(objects | conflicting, min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 8))
-@settings(max_examples=rounds(150))
+@settings(max_examples=rounds(80))
 def test_any_events_come_back_from_shredding(batches: list[list[dict[str, Any]]], max_columns: int) -> None:
     fields = Fields(max_columns=max_columns, density=0.3)
     shredder = Shredder(fields)

@@ -154,7 +154,7 @@ def expected_row(line: str, placed: dict[tuple[str, str], int]) -> tuple[Any, An
 
 
 @pytest.mark.rounds
-@settings(max_examples=rounds(500), deadline=None)
+@settings(max_examples=rounds(200), deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=2), st.integers(0, 2**30), st.sampled_from([1, 4, 65_536]))
 def test_columns_and_rest_are_what_a_slow_reading_finds(lines: list[str], choice: int, max_nodes: int) -> None:
     shredder = NativeShredder(max_nodes=max_nodes, max_key_bytes=64 * max_nodes)

@@ -107,7 +107,7 @@ def is_object(text: str) -> bool:
         return False
 
 
-@settings(max_examples=rounds(100))
+@settings(max_examples=rounds(40))
 @given(before=elements(), after=elements(), one=OBJECTS, spoil=SPOILS, space=SPACE)
 def test_of_an_array_with_one_spoiled_element_exactly_that_is_refused(
     before: list[str], after: list[str], one: dict[str, Any], spoil: Any, space: str
@@ -145,7 +145,7 @@ SCRAPS = st.sampled_from([b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n"
 )
 
 
-@settings(max_examples=rounds(100))
+@settings(max_examples=rounds(40))
 @given(body=st.lists(SCRAPS, max_size=30).map(lambda scraps: b"[" + b"".join(scraps) + b"]"))
 def test_any_bytes_end_in_valid_events_and_rejections_or_an_error_of_ours(body: bytes) -> None:
     try:

@@ -44,7 +44,7 @@ def exactly(parse: Callable[[], ParsedBatch]) -> Outcome:
         return outcome(parse)
 
 
-@settings(max_examples=rounds(500))
+@settings(max_examples=rounds(300))
 @given(body=bodies(), limits=LIMITS, times=TIMES, lines=st.booleans())
 @example(body=b'{"_time":1,"_time":2}{"_time":"x"}', limits=Limits(), times=TimeRule(), lines=False)
 @example(body=b'\xef\xbb\xbf{"a":1}\r\n{"a": \n2}', limits=Limits(), times=TimeRule(), lines=False)
@@ -59,7 +59,7 @@ def test_the_scan_and_the_exact_way_make_the_same_of_a_body(
     assert outcome(parse) == exactly(parse)
 
 
-@settings(max_examples=rounds(500))
+@settings(max_examples=rounds(200))
 @given(body=bodies(), limits=LIMITS, max_event_bytes=st.sampled_from([30, 10**6]))
 def test_the_scan_and_the_exact_way_make_the_same_of_an_array(
     body: bytes, limits: Limits, max_event_bytes: int

@@ -72,7 +72,7 @@ part_texts = st.one_of(
 )
 
 
-@settings(max_examples=rounds(20))
+@settings(max_examples=rounds(10))
 @given(st.lists(st.tuples(part_texts, st.sampled_from([1, 3, MIN_ROWS - 1, MIN_ROWS, 2 * MIN_ROWS])), max_size=5))
 def test_an_engine_reads_the_same(parts: list[tuple[list[str | None] | None, int]]) -> None:
     tables = [part(texts, rows) for texts, rows in parts]

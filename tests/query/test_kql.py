@@ -294,7 +294,7 @@ QUERIES = [
     "summarize v = count() by n",
     "summarize v = sum(n) by b",
     "summarize v = make_set(svc) | project w = array_sort_asc(v)",
-    "summarize v = make_list(id)",
+    "summarize v = make_list(svc) | project w = array_sort_asc(v)",
     "summarize v = avg(n) / 2 by svc",
     "summarize v = max(n) - min(n)",
     "where id < 0 | summarize v = count(), w = sum(n)",

@@ -273,7 +273,7 @@ def test_counts_of_what_has_a_condition_read_the_files(files: Desk) -> None:
 COMMITS = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=4)
 
 
-@settings(max_examples=rounds(25))
+@settings(max_examples=rounds(15))
 @given(COMMITS, st.none() | st.integers(-1, 51), st.none() | st.integers(-1, 51))
 def test_what_metadata_knows_is_what_reading_would_tell(
     tmp_path_factory: pytest.TempPathFactory, commits: list[list[int]], start: int | None, end: int | None

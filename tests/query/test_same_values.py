@@ -176,7 +176,7 @@ def plain(cell: Any) -> Any:
 @pytest.mark.rounds
 @given(queries)
 @example("S | where w == x or k < 3 | summarize a = max(w), b = dcount(r) by g = bin(w, 3)")
-@settings(max_examples=rounds(60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(30), deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_same_values_give_the_same_answer_wherever_they_are(desk: Desk, query: str) -> None:
     try:
         wanted = answer(desk, query.replace("S", "(typed | where k >= 0)"))

@@ -297,7 +297,7 @@ def many_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileDesk]:
     desk.close()
 
 
-@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK)
+@settings(max_examples=rounds(40), deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=QUICK)
 @given(
     tables=st.lists(st.lists(row_groups(), min_size=1, max_size=4), min_size=1, max_size=3),
     hot=st.lists(row_groups(), max_size=1),
