@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import clickhouse, limits, load, native, queries, servers, stream
-from bench.generate import GENERATORS, Generator
+from bench.generators import GENERATORS, Generator
 
 AIM = 0.5  # of the limit
 SEED = 1

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load, queries, servers
-from bench.generate import GENERATORS, Generator
+from bench.generators import GENERATORS, Generator
 
 SEED = 1
 BODY_BYTES = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.generate import Generator
+from bench.generators import Generator
 from tailrace.events import Batch
 from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from bench import worst
-from bench.generate import GENERATORS
+from bench.generators import GENERATORS
 from tailrace.lake import LakeSettings
 from tailrace.native.scanner import Bounds, Names, Scanner, scanner
 from tailrace.native.shredder import TYPES, NativeShredder

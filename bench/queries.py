@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import servers
-from bench.generate import BLUESKY
+from bench.generators import BLUESKY
 from tailrace.lake import Lake, LakeSettings
 from tailrace.query import AplRequest
 from tailrace.query.run import sql_of

@@ -16,7 +16,7 @@ import httpx
 from msgspec import Struct
 
 from bench import load
-from bench.generate import Generator
+from bench.generators import Generator
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 120.0

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load, servers
-from bench.generate import GENERATORS, Generator
+from bench.generators import GENERATORS, Generator
 from tailrace.events import Batch, ParsedBatch
 from tailrace.log import frames
 from tailrace.parsing import Limits, TimeRule, parse_json

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from msgspec import Struct
 
 from bench import load, servers
-from bench.generate import Generator
+from bench.generators import Generator
 from bench.observed import Observed
 
 CONNECTIONS = 4

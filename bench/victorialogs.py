@@ -33,7 +33,7 @@ from bench.compare import (
     Size,
     cpu_s,
 )
-from bench.generate import BLUESKY, GENERATORS, Generator
+from bench.generators import BLUESKY, GENERATORS, Generator
 
 SETTLE_S = 1.5  # VictoriaLogs shows events to queries at most a second late
 FEED_TEXT = ("app.bsky.feed.post", "app.bsky.feed.repost", "app.bsky.feed.like")

@@ -1,145 +1,16 @@
-"""Seeded events to measure with: API logs, and events as a Bluesky relay sends them."""
+"""Events as a Bluesky relay sends them: of many shapes, with a path that is a text here and an object there."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-from msgspec import Struct
+from bench.generators.generator import START_US, TEMPLATES, WORDS, Generator, Slots, template
 
-TEMPLATES = 4096  # distinct events; times, identifiers and measurements differ in every event made of them
 DIDS = 20_000
 HALVES = 4096  # halves of content identifiers, joined at random
-START_US = int(datetime(2026, 3, 2, 6, tzinfo=UTC).timestamp()) * 1_000_000
 BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 BASE32_SORTED = "234567abcdefghijklmnopqrstuvwxyz"
-TEXT = (
-    "the a of to and in is it that this was for on with as but not be at by from have or an they one all we can more "
-    "if so what about time just like now people know good really today new love day think back see still make work "
-    "right sky blue morning coffee cat photo music game night year world happy great thanks read book way made much"
-)
-WORDS = TEXT.split()
-
-Slots = Mapping[bytes, bytes]
-
-
-class Generator(Struct, frozen=True):
-    """A kind of events."""
-
-    name: str
-    dataset: str
-    time_field: str  # at the top of an event
-    templates: Callable[[random.Random], list[bytes]]  # formats with the slots' names
-    slots: Callable[[random.Random], Iterator[Slots]]  # without end, one an event
-
-    def events(self, seed: int) -> Iterator[bytes]:
-        """Yield events without end, each one line of JSON without its newline; the same for the same seed."""
-        source = random.Random(f"{self.name} {seed}")
-        templates = self.templates(source)
-        for slots in self.slots(source):
-            yield templates[int(source.random() * len(templates))] % slots
-
-    def bodies(self, seed: int, *, count: int, body_bytes: int) -> list[bytes]:
-        """NDJSON bodies of whole events, each of at least `body_bytes` and less than one event more."""
-        events = self.events(seed)
-        bodies = []
-        for _ in range(count):
-            lines: list[bytes] = []
-            size = 0
-            while size < body_bytes:
-                line = next(events)
-                lines.append(line)
-                size += len(line) + 1
-            lines.append(b"")
-            bodies.append(b"\n".join(lines))
-        return bodies
-
-
-def _template(event: dict[str, Any]) -> bytes:
-    """Return the event as a format: text `<name>` becomes the slot of that name, text `<<name>>` one without quotes."""
-    text = msgspec.json.encode(event).replace(b"%", b"%%")
-    text = text.replace(b'"<<', b"%(").replace(b'>>"', b")b")
-    return text.replace(b"<", b"%(").replace(b">", b")b")
-
-
-# API logs.
-
-ROUTES = (
-    ("GET", "/v1/orders/{}"), ("GET", "/v1/users/{}"), ("GET", "/v1/products/{}/reviews"), ("POST", "/v1/orders"),
-    ("POST", "/v1/carts/{}/items"), ("PUT", "/v1/users/{}"), ("DELETE", "/v1/carts/{}"), ("GET", "/v1/search"),
-    ("POST", "/v1/sessions"), ("GET", "/healthz"),
-)  # fmt: skip
-SERVICES = ("gateway", "checkout", "catalog", "accounts", "search")
-STATUSES = (200, 200, 200, 200, 200, 200, 201, 204, 301, 400, 401, 404, 404, 429, 500, 503)
-REGIONS = ("eu-west-1", "eu-north-1", "us-east-1", "ap-southeast-2")
-TAGS = ("canary", "internal", "mobile", "retry", "cached", "beta")
-AGENTS = (
-    "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15",
-    "okhttp/4.12.0",
-    "python-httpx/0.28.1",
-)
-
-
-def _api_templates(source: random.Random) -> list[bytes]:
-    return [_template(_api_event(source)) for _ in range(TEMPLATES)]
-
-
-def _api_event(source: random.Random) -> dict[str, Any]:
-    method, route = source.choice(ROUTES)
-    status = source.choice(STATUSES)
-    path = route.format(source.randrange(1, 100_000))
-    event: dict[str, Any] = {
-        "_time": "<time>",
-        "level": "error" if status >= 500 else "warn" if status >= 400 else "info",
-        "message": f"{method} {path} answered {status}",
-        "service": source.choice(SERVICES),
-        "host": f"{source.choice(REGIONS)}-{source.randrange(40):02}",
-        "trace_id": "<trace>",
-        "duration_ms": "<<duration>>",
-        "status": status,
-        "request": {
-            "method": method,
-            "path": path,
-            "bytes": source.randrange(80, 20_000),
-            "user_agent": source.choice(AGENTS),
-        },
-        "user_id": source.randrange(1, 1_000_000),
-        "version": f"2.{source.randrange(10, 20)}.0",
-        "cached": source.random() < 0.3,
-        "tags": source.sample(TAGS, source.randrange(4)),
-    }
-    if status >= 500:
-        event["error"] = {"type": source.choice(("Timeout", "ConnectionReset")), "retryable": source.random() < 0.5}
-    if source.random() < 0.002:
-        event[f"experiment_{source.randrange(20)}"] = source.choice(("control", "treatment"))
-    return event
-
-
-def _api_slots(source: random.Random) -> Iterator[Slots]:
-    time_us = START_US
-    second, prefix = -1, ""
-    while True:
-        time_us += int(source.expovariate(1 / 120))
-        if time_us // 1_000_000 != second:
-            second = time_us // 1_000_000
-            prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        tenths = int(source.random() * 4000)
-        whole, rest = divmod(tenths, 10)
-        yield {
-            b"time": b"%b.%06dZ" % (prefix.encode(), time_us % 1_000_000),
-            b"trace": b"%032x" % source.getrandbits(128),
-            # As JavaScript writes numbers: a whole one has no fraction.
-            b"duration": b"%d.%d" % (whole, rest) if rest else b"%d" % whole,
-        }
-
-
-API_LOGS = Generator("API logs", "api-logs", "_time", _api_templates, _api_slots)
-
-
-# Bluesky.
-
 KINDS = (
     ("app.bsky.feed.like", 46), ("app.bsky.feed.post", 20), ("app.bsky.graph.follow", 14), ("app.bsky.feed.repost", 8),
     ("app.bsky.graph.block", 2), ("app.bsky.graph.listitem", 1), ("app.bsky.actor.profile", 1), ("delete", 6),
@@ -150,7 +21,7 @@ LANGUAGES = (["en"], ["en"], ["en"], ["ja"], ["pt"], ["de"], ["es"], ["en", "fr"
 
 def _bluesky_templates(source: random.Random) -> list[bytes]:
     names, weights = zip(*KINDS, strict=True)
-    return [_template(_bluesky_event(source, kind)) for kind in source.choices(names, weights, k=TEMPLATES)]
+    return [template(_bluesky_event(source, kind)) for kind in source.choices(names, weights, k=TEMPLATES)]
 
 
 def _bluesky_event(source: random.Random, kind: str) -> dict[str, Any]:
@@ -271,5 +142,3 @@ def _bluesky_slots(source: random.Random) -> Iterator[Slots]:
 
 
 BLUESKY = Generator("Bluesky", "bluesky", "time_us", _bluesky_templates, _bluesky_slots)
-
-GENERATORS = (API_LOGS, BLUESKY)
