@@ -202,6 +202,42 @@ def test_ids_have_filters_that_are_small_beside_the_rows(tmp_path: Path) -> None
     assert filter_bytes(LEAST_FILTER_ROWS) <= found["trace"] <= filter_bytes(LEAST_FILTER_ROWS) + 64  # with a header
 
 
+def test_sentences_have_no_filters_however_short(tmp_path: Path) -> None:
+    rows = id_rows(LEAST_FILTER_ROWS)
+    sentences = [
+        f"order {text[:12]} shipped" if n % 3 else text[:12] for n, text in enumerate(rows["trace"].to_pylist())
+    ]
+
+    [(_, file)] = write_files(TableStorage(tmp_path), rows.append_column("said", [sentences]))
+
+    assert set(filters_in(file.location)) == {"trace", "parent"}
+
+
+@pytest.mark.quirk("duckdb", "2.0.1")
+def test_duckdb_believes_a_damaged_filter_which_the_hash_of_its_file_tells(tmp_path: Path) -> None:
+    rows = id_rows(LEAST_FILTER_ROWS)
+    storage = TableStorage(tmp_path)
+    [(_, file)] = write_files(storage, rows)
+    path = Path(file.location)
+    text = rows["trace"][0].as_py()
+    query = "SELECT count(*) FROM read_parquet(?) WHERE trace = ?"
+    with duckdb.connect() as connection:
+        found = connection.execute(query, [file.location, text]).fetchall()
+        [(start, length)] = connection.execute(
+            "SELECT bloom_filter_offset, bloom_filter_length FROM parquet_metadata(?) WHERE path_in_schema = 'trace'",
+            [file.location],
+        ).fetchall()
+    content = bytearray(path.read_bytes())
+    content[start + 64 : start + length] = bytes(length - 64)  # behind the header, which stays as it is
+    path.write_bytes(content)
+
+    with duckdb.connect() as connection:
+        hidden = connection.execute(query, [file.location, text]).fetchall()
+
+    assert (found, hidden) == ([(1,)], [(0,)])
+    assert storage.damage(file)
+
+
 def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_path: Path) -> None:
     [(_, few)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS - 1))
     [(_, small)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"]))

@@ -72,7 +72,7 @@ def encodings_of(sample: pa.Table, group_rows: int) -> Encodings:
     """Return the encodings of a file whose row groups have so many rows, of which a sample is given.
 
     Whole numbers and times of many values are stored as differences. Text has a dictionary where that is the smaller,
-    and a short text without one is an id.
+    and a short text without one, of one word, is an id.
     """
     dictionary: list[str] = []
     delta: list[str] = []
@@ -89,9 +89,17 @@ def encodings_of(sample: pa.Table, group_rows: int) -> Encodings:
             dictionary.append(name)
         elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
             delta.append(name)
-        elif kind == pa.string() and values and pc.sum(pc.binary_length(column)).as_py() // values in ID_BYTES:
+        elif kind == pa.string() and values and _are_ids(column, values):
             ids[name] = values / len(column)
     return Encodings(tuple(dictionary), tuple(delta), ids, sample.nbytes / max(1, sample.num_rows))
+
+
+def _are_ids(column: pa.ChunkedArray, values: int) -> bool:
+    """Return whether texts, so many of which are there, are of the length of ids, and most without a blank."""
+    if pc.sum(pc.binary_length(column)).as_py() // values not in ID_BYTES:
+        return False
+    of_words: int = pc.sum(pc.match_substring(column, " ")).as_py()
+    return of_words <= values / 2
 
 
 def expected_distinct(drawn: int, distinct: int, values: int) -> float:
