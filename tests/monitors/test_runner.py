@@ -462,3 +462,21 @@ def test_the_schedule_sleeps_until_something_is_due_and_wakes_for_a_change(run_s
         await asyncio.to_thread(wait_until, lambda: "other" in [each.apl for each in world.asked])
 
     run_scene(scene)
+
+
+def test_a_schedule_that_is_woken_as_it_is_stopped_ends(run_scene: RunScene) -> None:
+    async def scene(world: World) -> None:
+        world.define()
+        await world.at(0)
+        for turns in range(8):  # of the event loop, between the waking and the stop
+            runner = world.started()
+            runner.start()
+            await asyncio.to_thread(runner._threads.submit(lambda: None).result)
+            runner.changed("m")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            stopping = asyncio.create_task(runner.stop())
+            ended, _ = await asyncio.wait([stopping], timeout=10)
+            assert ended
+
+    run_scene(scene)

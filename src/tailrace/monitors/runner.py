@@ -157,8 +157,10 @@ class Runner:
                 await self._woken.wait()
                 continue
             wait_s = max(next_ns - self._clock_ns(), 0) / SECOND_NS
+            # Not asyncio.wait_for, which before Python 3.12 may go on where it is cancelled just as it is woken.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._woken.wait()
 
     async def _reload(self) -> None:
         self._monitors_changed = False
