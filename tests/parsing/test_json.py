@@ -303,6 +303,26 @@ def test_a_lone_surrogate_is_replaced(body: bytes, escape: bytes) -> None:
     assert parse(body % escape).events == b'{"a":"<invalid data>","b":1}\n{"c":2}\n'
 
 
+@pytest.mark.parametrize(
+    ("string", "replacement"),
+    [
+        (b"\xff", b"<invalid data>"),
+        (b"\\n\xff", b"<invalid data>"),
+        (b"\\ud83d\xff", b"<invalid data>"),
+        (b"\xff\\ud83d", b"<invalid data>"),
+        (b"\\ud83d\xff\\q", None),
+        (b"\xff\\q", None),
+    ],
+)
+def test_a_text_with_bytes_and_escapes_that_mean_nothing_costs_itself_or_its_event(
+    string: bytes, replacement: bytes | None
+) -> None:
+    found = parse(b'{"a":1}\n{"a":"%s"}\n' % string)
+
+    assert found.events == b'{"a":1}\n' + (b'{"a":"%s"}\n' % replacement if replacement else b"")
+    assert [rejection.code for rejection in found.rejections] == ([] if replacement else ["invalid_json"])
+
+
 @pytest.mark.parametrize("name", [b"\xff", b"\\ud800"])
 def test_a_name_that_is_not_utf8_refuses_its_event(name: bytes) -> None:
     found = parse(b'{"a":1}\n{"' + name + b'":1}\n')

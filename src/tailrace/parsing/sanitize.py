@@ -223,21 +223,22 @@ def _decoded(string: bytes) -> str | None:
 
     The latter is refused later, when the event is decoded.
     """
+    # Which error a decoder raises for what is no UTF-8 is not the same in all its versions, so it gets none.
+    is_unicode = is_utf8(string)
+    if b"\\" not in string:
+        return string[1:-1].decode() if is_unicode else None
+    readable = string if is_unicode else string.decode(errors="replace").encode()
     try:
-        if b"\\" not in string:
-            return string[1:-1].decode()
-        return msgspec.json.decode(string, type=str)
-    except UnicodeDecodeError:
-        return None
+        text: str = msgspec.json.decode(readable, type=str)
     except msgspec.DecodeError:
         if _SURROGATE.search(string) is None:
             return ""
+    else:
+        return text if is_unicode else None
     # Without its surrogates the rest either is a string, or has a fault of its own.
-    rest = _ESCAPE.sub(lambda escape: b"x" if escape.group(1) else escape.group(), string)
+    rest = _ESCAPE.sub(lambda escape: b"x" if escape.group(1) else escape.group(), readable)
     try:
         msgspec.json.decode(rest, type=str)
-    except UnicodeDecodeError:
-        return None
     except msgspec.DecodeError:
         return ""
     return None
