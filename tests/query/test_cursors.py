@@ -186,6 +186,38 @@ def test_the_figures_of_a_page_are_of_what_was_read_for_it(desk: Desk) -> None:
     assert (second.status.rows_examined, second.status.rows_matched) == (9, 5)
 
 
+def test_only_events_of_equal_times_have_cursors_of_what_they_hold(desk: Desk) -> None:
+    put_at(desk, {"at": 0, "n": 0}, {"at": 1, "n": 1}, {"at": 2, "n": 2}, {"at": 3, "n": 3}, {"at": 3, "n": 4})
+
+    def are_alone(apl: str) -> list[bool]:
+        result = ask_apl(desk, apl, include_cursor_field=True)
+        return [decode(cursor).is_alone for cursor in column_of(result, "_cursor")]
+
+    assert are_alone("logs | order by _time asc | take 2") == [True, True]
+    assert are_alone("logs | order by _time asc | take 4") == [False] * 4
+    assert are_alone("logs | take 1") == [False]
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_an_event_that_comes_with_the_times_of_a_cursor_is_at_its_place(desk: Desk, is_committed: bool) -> None:
+    put_at(desk, *[{"at": n, "n": n} for n in range(6)])
+    cursor = column_of(ask_apl(desk, "logs | take 3", include_cursor_field=True), "_cursor")[-1]
+    assert decode(cursor).is_alone
+    at_us, system_us = decode(cursor).time_us, decode(cursor).system_time_us
+    if is_committed:
+        desk.lake.commit_now()
+    batch = Batch("logs", b'{"n":30}\n{"n":31}\n', np.array([at_us] * 2, np.int64) * 1000, 2, system_us * 1000)
+    desk.lake.accept(2, batch)
+
+    def numbers(apl: str, **options: bool) -> list[int]:
+        return column_of(ask_apl(desk, apl, cursor=cursor, **options), "n")
+
+    assert numbers("logs") == [2, 1, 0]
+    assert numbers("logs | order by _time asc") == [4, 5]
+    assert sorted(numbers("logs", include_cursor=True)[:3]) == [3, 30, 31]
+    assert sorted(numbers("logs | order by _time asc", include_cursor=True)[:3]) == [3, 30, 31]
+
+
 @pytest.mark.parametrize(
     "apl",
     [

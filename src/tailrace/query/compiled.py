@@ -17,7 +17,7 @@ from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, Key, Reading, RenderedQuery, identifier, reference, references
 from tailrace.query.cursors import RowCursors, decode
 from tailrace.query.engines.engine import Session
-from tailrace.query.pages import ReadRange, page_of, united_page_of
+from tailrace.query.pages import Page, ReadRange, page_of, united_page_of
 from tailrace.query.rest_columns import add_rest_columns
 
 
@@ -78,7 +78,7 @@ class CompiledQuery:
         if self.compiler.notes.matched is not None and self.relation.has(self.compiler.notes.matched):
             hidden.append(self.compiler.notes.matched)
         out = Emitter(reading or Reading())
-        order = self.order if self.page is None else self.page.keys
+        order = self.order if self.page is None else self._page_keys(self.page)
         if self.page is not None:
             hidden += [identifier(key.value.sql) for key in order if identifier(key.value.sql) not in shown]
         keys = [key for key in order if self.relation.has(identifier(key.value.sql))]
@@ -94,6 +94,9 @@ class CompiledQuery:
         if self.page is not None and self.page.limit_layer is None:
             select.set("offset", exp.Offset(expression=exp.Literal.number(self.page.skipped)))
         return out.finished(select)
+
+    def _page_keys(self, page: Page) -> tuple[Key, ...]:
+        return page.keys if self.read_range is None else self.read_range.keys
 
     def run(self, session: Session) -> AplTable:
         """Return the answer as a table."""
@@ -143,8 +146,15 @@ class CompiledQuery:
             return run(self.select())
         self.read_range = page.read(run)
         answer = run(self.select(self.read_range.reading))
-        keys = [answer[identifier(key.value.sql)] for key in page.keys]
-        self.row_cursors = RowCursors(*keys, descending=page.descending, after=page.after, skipped=page.skipped)
+        times, system_times, *hashes = (answer[identifier(key.value.sql)] for key in self.read_range.keys)
+        self.row_cursors = RowCursors(
+            times,
+            system_times,
+            hashes[0] if hashes else None,
+            descending=page.descending,
+            after=page.after,
+            skipped=page.skipped,
+        )
         return answer
 
     def _time_range(self) -> TimeRange | None:

@@ -3,6 +3,9 @@
 Events are in the order of `_time`, then `_sysTime`, then a hash of what they hold; events that are equal in all of it
 hold the same, and are told apart by how many of them come before. None of this changes when events are committed or
 compacted, or when others arrive, and none of it is stored.
+
+An event that is alone with its times has a cursor without the hash, for which all that it holds would have to be read.
+It is the place of whatever has these times, should more arrive.
 """
 
 import re
@@ -15,6 +18,7 @@ from msgspec import Struct
 from tailrace.events import BadRequest
 
 _SIGN = 2**63
+_ALONE = 0  # the number of an event that is alone with its times
 _LAST = 2**32 - 1  # where counting starts in an order from new to old, so that texts fall there too
 _TEXT = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{8})")
 
@@ -25,8 +29,13 @@ class Cursor(Struct, frozen=True):
     time_us: int
     system_time_us: int
     hash: int
-    number: int  # 1 for the first of equal events
+    number: int  # 1 for the first of equal events; 0 where there is no hash, as no other event has these times
     descending: bool
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other event had both times."""
+        return self.number == _ALONE
 
 
 def encode(cursor: Cursor) -> str:
@@ -53,18 +62,25 @@ class RowCursors:
         self,
         times: pa.ChunkedArray,
         system_times: pa.ChunkedArray,
-        hashes: pa.ChunkedArray,
+        hashes: pa.ChunkedArray | None,
         *,
         descending: bool,
         after: Cursor | None = None,
         skipped: int = 0,
     ) -> None:
-        """`skipped` rows that are equal to the place `after` come before the first row."""
+        """`skipped` rows that are equal to the place `after` come before the first row.
+
+        There are no `hashes` where each row is alone with its times.
+        """
         self._times = times.cast(pa.int64()).to_numpy()
         self._system_times = system_times.cast(pa.int64()).to_numpy()
-        self._hashes = hashes.to_numpy()
         self._descending = descending
-        self._numbers = self._counted(after, skipped)
+        if hashes is None:
+            self._hashes = np.zeros(len(self._times), np.uint64)
+            self._numbers = np.full(len(self._times), _ALONE, np.int64)
+        else:
+            self._hashes = hashes.to_numpy()
+            self._numbers = self._counted(after, skipped)
 
     def _counted(self, after: Cursor | None, skipped: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         count = len(self._times)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec import Struct
@@ -16,6 +17,7 @@ from tailrace.query.compile.relation import (
     Layer,
     Reading,
     Relation,
+    RelationColumn,
     RenderedQuery,
     RowLimit,
     identifier,
@@ -29,6 +31,7 @@ from tailrace.query.values import cast, datetime_literal, fn
 MAX_ORDERED = 1_000  # rows of a page that are the first in an order; the last of more is found as an aggregate
 WIDEN = 4  # times as many rows are read next, where there were not enough for a page
 
+Integers = npt.NDArray[np.int64]
 Run = Callable[[RenderedQuery], pa.Table]
 
 
@@ -38,7 +41,18 @@ class ReadRange(Struct, frozen=True, eq=False):
     scan: Scan  # the range of time that was read
     rows: int | None  # in it that passed the filters, if known
     reading: Reading  # of the query for the page
+    keys: tuple[Key, ...]  # by which the rows of the page are in order
     partly: bool = False  # whether the query may have rows beyond the range, which are not on the page
+
+
+class _Search(Struct, frozen=True, eq=False):
+    """What the search for the last row of a page found."""
+
+    scan: Scan  # what was looked at
+    last_us: int | None = None  # the time of that row, where there is one
+    rows: int | None = None  # that passed the filters, where they were counted
+    partly: bool = False  # whether there may be others beyond
+    are_alone: bool = False  # whether no two rows, of all that may be on the page or next to it, have the same times
 
 
 class Page(Struct, frozen=True, eq=False):
@@ -54,58 +68,61 @@ class Page(Struct, frozen=True, eq=False):
     inclusive: bool = False
 
     @property
+    def time_keys(self) -> tuple[Key, Key]:
+        """The order by times, which is total where no two rows have the same."""
+        return self._key(TIME, self.scan.event_time), self._key("", self.scan.system_time)
+
+    @property
     def keys(self) -> tuple[Key, ...]:
         """The total order."""
-        columns = (self.scan.event_time, self.scan.system_time, self.scan.row_hash)
-        return tuple(
-            Key(TIME if column is self.scan.event_time else "", column.value, self.descending, not self.descending)
-            for column in columns
-        )
+        return *self.time_keys, self._key("", self.scan.row_hash)
+
+    def _key(self, name: str, column: RelationColumn) -> Key:
+        return Key(name, column.value, self.descending, not self.descending)
 
     @property
     def skipped(self) -> int:
         """The number of rows equal to the cursor `after` that earlier pages had."""
         after = self.after
-        if after is None or after.descending is not self.descending:
+        if after is None or after.is_alone or after.descending is not self.descending:
             return 0
         return after.number - 1 if self.inclusive else after.number
 
     def read(self, run: Run) -> ReadRange:
         """Return what the query is to read for its page, no more than it needs; `run` asks the engine."""
-        looked_at, last_us, rows, partly = self._last_row(run)
+        search = self._last_row(run)
         scan, after = self.scan.scanned, self.after
-        if last_us is not None:
-            scan = self._up_to(scan, last_us)
+        if search.last_us is not None:
+            scan = self._up_to(scan, search.last_us)
+        keys = self.time_keys if search.are_alone else self.keys
         if after is not None:
             scan = replace(self._from(scan, after.time_us), condition=self._condition(after))
         limits: dict[Relation, RowLimit] = {}
         if self.limit_layer is not None:
-            limits[self.limit_layer] = replace(self.limit_layer.limit, by=self.keys, offset=self.skipped)
-        return ReadRange(looked_at, rows, Reading({self.scan.hot_name: scan}, limits), partly)
+            limits[self.limit_layer] = replace(self.limit_layer.limit, by=keys, offset=self.skipped)
+        reading = Reading({self.scan.hot_name: scan}, limits)
+        return ReadRange(search.scan, search.rows, reading, keys, search.partly)
 
-    def _last_row(self, run: Run) -> tuple[Scan, int | None, int | None, bool]:
-        """Search for the last row of the page in more and more files.
-
-        Return what was looked at, the time of that row where there is one, the rows that passed the filters where they
-        were counted, and whether there may be others beyond.
-        """
+    def _last_row(self, run: Run) -> _Search:
+        """Search for the last row of the page in more and more files."""
         whole, after = self.scan.scanned, self.after
         if after is None and _rows_at_most(self.scan) <= self.limit:
-            return whole, None, None, False
+            return _Search(whole)
         looked_at, rows = whole, None
         for step, bound_us in enumerate(self._steps()):
             looked_at = whole if bound_us is None else self._up_to(whole, bound_us)
             if after is not None:
                 looked_at = self._from(looked_at, after.time_us)
             if bound_us is None and step > 0:
-                return looked_at, None, None, False  # of so few rows found so far a look at all times is not worth it
+                return _Search(looked_at)  # of so few rows found so far a look at all times is not worth it
             beside = looked_at
             if after is not None:  # of those beside the place itself it is not known yet how many are needed
                 beside = self._from(looked_at, after.time_us - 1 if self.descending else after.time_us + 1)
-            last_us, rows = self._last(run, beside)
-            if last_us is not None:
-                return looked_at, last_us, rows, bound_us is not None
-        return looked_at, None, rows, False
+            found = self._last(run, beside) if self._is_counted else self._last_in_order(run, beside)
+            rows = found.rows
+            if found.last_us is not None:
+                return replace(found, scan=looked_at, partly=bound_us is not None)
+        return _Search(looked_at, rows=rows)
 
     def _up_to(self, scan: Scan, last_us: int) -> Scan:
         """Return the scan without the rows after this time in the order of the page."""
@@ -142,26 +159,48 @@ class Page(Struct, frozen=True, eq=False):
                     enough = rows * WIDEN
         yield None
 
-    def _last(self, run: Run, scan: Scan) -> tuple[int | None, int | None]:
-        """Return the time of the last row of the page, None where there are not that many rows; and how many there
-        are, None where they were not counted.
-        """
+    @property
+    def _is_counted(self) -> bool:
+        return self.is_filtered or self.after is not None or self.limit > MAX_ORDERED
+
+    def _last(self, run: Run, scan: Scan) -> _Search:
+        """Return the time of the last row of the page, if there are that many, and how many there are."""
         time = self.scan.event_time.id
         out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
         rows = out.table(self.relation.emit({time}, out))
-        is_counted = self.is_filtered or self.after is not None or self.limit > MAX_ORDERED
-        if is_counted:
-            last = _nth(time, self.limit, descending=self.descending)
-        else:
-            rows = out.table(_first(rows, time, self.limit, descending=self.descending))
-            last = fn("min" if self.descending else "max", reference(time))
+        last = _nth(time, self.limit, descending=self.descending)
         cells = [_named(last, "last"), _named(exp.Count(this=exp.Star()), "rows")]
         answer = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
         count_there: int = answer["rows"][0].as_py()
         if count_there < self.limit:
-            return None, count_there
-        last_us: int = answer["last"].cast(pa.int64())[0].as_py()
-        return last_us, count_there if is_counted else None
+            return _Search(scan, rows=count_there)
+        return _Search(scan, answer["last"].cast(pa.int64())[0].as_py(), count_there)
+
+    def _last_in_order(self, run: Run, scan: Scan) -> _Search:
+        """Return the same of rows that are not filtered by the first of them, which are counted only where they are too
+        few.
+        """
+        [times] = self._first_rows(run, scan, self.time_keys[:1])
+        if len(times) < self.limit:
+            return _Search(scan, rows=len(times))
+        last_us = int(times[self.limit - 1])
+        are_alone = not self.scan.snapshot.primary_key
+        if are_alone and _has_repeats(times):
+            are_alone = not _has_repeats(*self._first_rows(run, self._up_to(scan, last_us), self.time_keys))
+        return _Search(scan, last_us, are_alone=are_alone)
+
+    def _first_rows(self, run: Run, scan: Scan, keys: Sequence[Key]) -> list[Integers]:
+        """Return these keys of the rows of the page and the next one.
+
+        For rows in the order of one key, and so many of them, DuckDB passes over row groups beyond.
+        """
+        out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
+        ids = [identifier(key.value.sql) for key in keys]
+        rows = out.table(self.relation.emit(set(ids), out))
+        order = exp.Order(expressions=[key.ordered() for key in keys])
+        first = exp.Select(expressions=[reference(name) for name in ids], from_=exp.From(this=rows), order=order)
+        answer = run(out.finished(first.limit(self.limit + 1, copy=False)))
+        return [answer[name].cast(pa.int64()).to_numpy() for name in ids]
 
     def _condition(self, after: Cursor) -> exp.Expr:
         """Return the condition for rows at a cursor or after it, over the dataset's own columns."""
@@ -170,6 +209,11 @@ class Page(Struct, frozen=True, eq=False):
         others = after.descending is not self.descending and not self.inclusive
         last = beyond if others else exp.LTE if self.descending else exp.GTE
         time, system_time = (self.scan.definition(column) for column in (self.scan.event_time, self.scan.system_time))
+        if after.is_alone:
+            at_or_beyond = exp.LTE if self.descending else exp.GTE
+            last = at_or_beyond if self.inclusive else beyond
+            at_times = last(this=system_time, expression=_time(after.system_time_us))
+            return _either(beyond, time, _time(after.time_us), at_times)
         row_hash = self.scan.definition(self.scan.row_hash)
         last_key = last(this=row_hash, expression=_ubigint(after.hash))
         inner = _either(beyond, system_time, _time(after.system_time_us), last_key)
@@ -225,11 +269,9 @@ def _nth(time: str, count: int, *, descending: bool) -> exp.Expr:
     return fn("list_max", fn("min", reference(time), number))
 
 
-def _first(rows: exp.Table, time: str, count: int, *, descending: bool) -> exp.Query:
-    """Return the times of so many rows in the order of time, for which DuckDB passes over row groups beyond them."""
-    order = exp.Order(expressions=[exp.Ordered(this=reference(time), desc=descending)])
-    first = exp.Select(expressions=[reference(time)], from_=exp.From(this=rows), order=order)
-    return first.limit(count, copy=False)
+def _has_repeats(*keys: Integers) -> bool:
+    """Return whether two rows, which are in order, are the same by these keys."""
+    return bool(np.logical_and.reduce([key[1:] == key[:-1] for key in keys]).any())
 
 
 def _unlimited(layer: Layer | None) -> dict[Relation, RowLimit]:
