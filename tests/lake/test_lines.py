@@ -1,28 +1,72 @@
 """The lines of batches: with labels, in pieces, and whole as `_rest`."""
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.events import RECEIVED_NS, batch
+from support.rounds import rounds
 
 from tailrace.events import Batch
-from tailrace.lake.lines import events_as_rest, ndjson_with_labels, pieces_of, times_of, whole_events_as_rest
+from tailrace.lake.fields import Fields
+from tailrace.lake.lines import (
+    events_as_rest,
+    ndjson_with_labels,
+    pieces_of,
+    prefixed_exactly,
+    times_of,
+    whole_events_as_rest,
+)
+from tailrace.lake.shred import Shredder
+from tailrace.native.scanner import prefixed
 
 EVENTS = [{"n": number} for number in range(10)]
 
 
+ODD_LINES = b'{}\n { "a":1}\n{ }\n{"b":{}}\n\t{\r"c" : 1 } \n'
+
+
 def test_labels_are_spliced_into_odd_lines_too() -> None:
-    lines = b'{}\n { "a":1}\n{ }\n{"b":{}}\n'
+    result = ndjson_with_labels(Batch("d", ODD_LINES, batch([{}] * 5).times, 5, 1, {"l": {"m": 1}}))
 
-    result = ndjson_with_labels(Batch("d", lines, batch([{}] * 4).times, 4, 1, {"l": {"m": 1}}))
-
-    assert [json.loads(line) for line in result.splitlines()] == [
+    assert [json.loads(line) for line in bytes(result).splitlines()] == [
         {"l.m": 1},
         {"l.m": 1, "a": 1},
         {"l.m": 1},
         {"l.m": 1, "b": {}},
+        {"l.m": 1, "c": 1},
     ]
+
+
+SPACES = st.sampled_from(["", "", " ", "\t", " \r "])
+MEMBERS = st.sampled_from(["", "", '"a":1', '"b" : {}', '"c":"}{"', "} , {"])
+
+
+@pytest.mark.rounds
+@settings(max_examples=rounds(60))
+@given(st.lists(st.tuples(SPACES, SPACES, MEMBERS, SPACES), min_size=1, max_size=9))
+def test_labels_are_spliced_natively_as_they_are_exactly(parts: list[tuple[str, str, str, str]]) -> None:
+    lines = "".join(f"{before}{{{space}{members}}}{after}\n" for before, space, members, after in parts).encode()
+
+    native = prefixed(lines, len(parts), b'{"l":1')
+
+    assert native is not None
+    assert bytes(native) == prefixed_exactly(lines, b'{"l":1')
+
+
+def test_events_keep_their_own_values_beside_labels_of_these_names() -> None:
+    labels = {"a": "label", "b": {"c": "label"}, "d": "label", "n": "label"}
+    events: list[dict[str, Any]] = [{"a": 1, "b": {"c": {}}, "n": None}, {"b.c": [2], "d": {"e": 3}}] * 5
+
+    table = Shredder(Fields(max_columns=0)).shred([batch(events, labels=labels)])
+
+    assert [json.loads(rest) for rest in table["_rest"].to_pylist()] == [
+        {"d": "label", "a": 1, "b.c": {}},
+        {"a": "label", "n": "label", "b.c": [2], "d.e": 3},
+    ] * 5
 
 
 @pytest.mark.parametrize("labels", [{}, {"service": "x" * 100}])
@@ -34,7 +78,7 @@ def test_pieces_are_bounded_and_have_every_event_in_order(labels: dict[str, str]
     pieces = list(pieces_of(batches, max_bytes))
 
     assert b"".join(piece.events for piece in pieces) == whole
-    assert all(piece.events.count(b"\n") == piece.count > 0 for piece in pieces)
+    assert all(bytes(piece.events).count(b"\n") == piece.count > 0 for piece in pieces)
     longest = max(map(len, whole.splitlines(keepends=True)))
     assert all(len(piece.events) <= max_bytes + longest for piece in pieces)
 

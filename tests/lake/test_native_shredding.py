@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.events import Batch
-from tailrace.lake.exact import ExactShredder
+from tailrace.lake.exact import MIN_PATH_BYTES, ExactShredder
 from tailrace.lake.fields import Fields
-from tailrace.lake.shred import Shredder, line_shredder
+from tailrace.lake.shred import LineShredder, Shredder, line_shredder
 from tailrace.native.shredder import NativeShredder
 
 Pairs = list[tuple[str, Any]]  # the members of an object as they are sent, doubled ones too
@@ -93,15 +93,17 @@ def text_of(value: Any, escape: bool, space: str) -> str:
             return json.dumps(value, ensure_ascii=escape)
 
 
-def batch_of(events: list[Pairs], escape: bool, space: str) -> Batch:
+def batch_of(events: list[Pairs], escape: bool, space: str, labels: dict[str, Any]) -> Batch:
     lines = "".join(text_of(event, escape, space) + "\n" for event in events).encode()
-    return Batch("d", lines, np.arange(len(events), dtype=np.int64), len(events), 0)
+    return Batch("d", lines, np.arange(len(events), dtype=np.int64), len(events), 0, labels)
 
 
-def sequences(events: st.SearchStrategy[Pairs]) -> st.SearchStrategy[list[Batch]]:
+def sequences(
+    events: st.SearchStrategy[Pairs], labels: st.SearchStrategy[dict[str, Any]]
+) -> st.SearchStrategy[list[Batch]]:
     escapes, spaces = st.booleans(), st.sampled_from(["", "", " ", "\t\r "])
     return st.lists(
-        st.builds(batch_of, st.lists(events, min_size=1, max_size=3), escapes, spaces), min_size=1, max_size=3
+        st.builds(batch_of, st.lists(events, min_size=1, max_size=3), escapes, spaces, labels), min_size=1, max_size=3
     )
 
 
@@ -145,10 +147,12 @@ plain_keys = st.sampled_from(["a", "b", "c", "A", "x#integer", "", '"', "é", "_
     lambda key: key.replace(".", "")
 )
 dotted_keys = st.sampled_from(["a", "b", "a.b", "b.a", "a.b.a", "", ".", "_time", "\\", "n" * 24])
+no_labels: st.SearchStrategy[dict[str, Any]] = st.just({})
+some_labels: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {"a": "label", "b": {"a": 1}}])
 densities = st.sampled_from([0.01, 0.3, 0.6])
 
 
-@given(sequences(events_of(plain_keys, doubled=False)), st.sampled_from([0, 2, 256]), densities)
+@given(sequences(events_of(plain_keys, doubled=False), no_labels), st.sampled_from([0, 2, 256]), densities)
 @settings(max_examples=rounds(250))
 def test_the_native_way_gives_the_columns_and_the_registry_of_the_exact_one(
     batches: list[Batch], max_columns: int, density: float
@@ -156,7 +160,7 @@ def test_the_native_way_gives_the_columns_and_the_registry_of_the_exact_one(
     compare(batches, max_columns, density, by_name=True)
 
 
-@given(sequences(events_of(dotted_keys, doubled=True)), st.sampled_from([0, 256]), densities)
+@given(sequences(events_of(dotted_keys, doubled=True), some_labels), st.sampled_from([0, 256]), densities)
 @settings(max_examples=rounds(250))
 def test_of_doubled_and_of_alike_paths_both_ways_take_the_same_value(
     batches: list[Batch], max_columns: int, density: float
@@ -174,6 +178,29 @@ def test_floats_are_those_of_python(make: Callable[[], Any]) -> None:
     table = Shredder(Fields(), make()).shred([Batch("d", lines, np.zeros(len(numbers), np.int64), len(numbers), 0)])
 
     assert cells(table["f"]) == [struct.pack("d", float(number)) for number in numbers]
+
+
+@pytest.mark.parametrize("make", [NativeShredder, ExactShredder])
+def test_of_types_as_frequent_one_that_was_replaced_is_not_the_first(make: Callable[[], LineShredder]) -> None:
+    shredder = make()
+    shredder.read(b'{"a":1,"a":"x"}\n{"a":2}\n', 2)
+
+    assert [(values.type, values.count) for values in shredder.unplaced(1)] == [("string", 1), ("integer", 1)]
+
+
+@pytest.mark.parametrize("key", ["n" * 700, "\n" * 350, "é" * 350])
+@pytest.mark.parametrize("value", ["null", "1"])
+@pytest.mark.parametrize("count", [92, 93, 94])
+def test_both_ways_keep_an_event_whole_past_the_same_length_of_its_paths(key: str, value: str, count: int) -> None:
+    members = ",".join(f'"{number}":{value}' for number in range(100, 100 + count))
+    line = f'{{{json.dumps(key, ensure_ascii=False)}:{{{members}}},"a":1}}\n'.encode()
+    batches = [Batch("d", line, np.zeros(1, np.int64), 1, 0)]
+
+    tables = [Shredder(Fields(), lines).shred(batches) for lines in (NativeShredder(), ExactShredder())]
+
+    is_whole = count * 704 + 1 > MIN_PATH_BYTES
+    assert [table.column_names == ["_time", "_sysTime", "_rest"] for table in tables] == [is_whole] * 2
+    assert tables[0].to_pylist() == tables[1].to_pylist()
 
 
 def test_the_native_way_is_taken_where_it_can_be() -> None:

@@ -26,8 +26,8 @@ class Refusing(ExactShredder):
 
     MOST = 3
 
-    def read(self, events: bytes, count: int) -> ReadLines:
-        lines = events.splitlines(keepends=True)[: self.MOST]
+    def read(self, events: bytes | memoryview, count: int) -> ReadLines:
+        lines = bytes(events).splitlines(keepends=True)[: self.MOST]
         super().read(b"".join(lines[::2]), len(lines[::2]))
         self._count = len(lines)
         return ReadLines(len(lines), sum(map(len, lines)), list(range(1, len(lines), 2)))

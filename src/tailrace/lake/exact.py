@@ -43,11 +43,11 @@ class ExactShredder:
         self._rows: list[dict[str, Leaf] | bytes] = []  # what was read last; the text of an event that is kept whole
         self._keeps_whole = False  # one of them at least
 
-    def read(self, events: bytes, count: int) -> ReadLines:
+    def read(self, events: bytes | memoryview, count: int) -> ReadLines:
         """Read all `count` lines, and refuse none. Raise msgspec's errors where one is no JSON object."""
         if len(self._keys) > MAX_PATHS:
             self._forget()
-        self._rows = [_values(line) for line in events.split(b"\n")[:-1]]
+        self._rows = [_values(line) for line in bytes(events).split(b"\n")[:-1]]
         if len(self._rows) != count:
             raise AssertionError(f"{count} events have {len(self._rows)} lines")
         for row in self._rows:

@@ -11,6 +11,7 @@ from tailrace.lake.fields import TIME
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
+_encode = msgspec.json.Encoder().encode
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 INFINITIES = (float("inf"), float("-inf"))
@@ -33,7 +34,7 @@ def leaves(line: bytes, *, max_path_bytes: int | None = None) -> dict[str, Leaf]
 
     Of a doubled key the last value counts, with all that is in it and nothing of what was in the former one; then, of a
     path that several nestings give (`{"a.b": 1, "a": {"b": 2}}`), the value that comes last in the text. Raise
-    PathsTooLong where the characters of all paths together are more than `max_path_bytes`.
+    PathsTooLong where all paths together, as the texts of JSON strings, are more than `max_path_bytes`.
     """
     found = _walk(line, max_path_bytes, in_order=False)
     if found is None:
@@ -59,7 +60,7 @@ def _walk(line: bytes, max_path_bytes: int | None, *, in_order: bool) -> dict[st
                     break
                 text = b"{}"
             path = ".".join(keys)
-            if left is not None and (left := left - len(path)) < 0:
+            if left is not None and (left := left - len(_encode(path)) + 2) < 0:
                 raise PathsTooLong(f"the paths of an event of {len(line)} bytes have more than {max_path_bytes}")
             if path in found:
                 if not in_order:

@@ -1,7 +1,7 @@
 """The lines of batches: NDJSON with the batches' labels, and whole events as `_rest`."""
 
-import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -12,37 +12,41 @@ from numpy.typing import NDArray
 from tailrace.events import Batch
 from tailrace.lake.fields import REST, SYSTEM_TIME, TIME
 from tailrace.lake.leaves import leaves
+from tailrace.native.scanner import prefixed
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 NS_PER_US = 1_000
 NEWLINE = 0x0A
 MAX_PIECE_BYTES = 128 * 1024 * 1024  # a column of text has 2 GiB at most, and the paths in `_rest` are repeated there
 
-_EMPTY_OBJECT = re.compile(rb"\{\s*\}")
+_SPACE = b" \t\r"
+_FEW = 4  # events, which get their labels here sooner than in native code
 _encode = msgspec.json.Encoder()
+
+Text = bytes | memoryview
 
 
 class NdjsonPiece(Struct, frozen=True):
     """Lines that are shredded together."""
 
-    events: bytes
+    events: Text
     count: int
 
 
 def pieces_of(batches: Sequence[Batch], max_bytes: int = MAX_PIECE_BYTES) -> Iterator[NdjsonPiece]:
     """Yield the events of batches with their labels, in order, in pieces of `max_bytes` and at most one event more."""
-    texts: list[bytes] = []
+    texts: list[Text] = []
     size = count = 0
     for batch in _parts_of(batches, max_bytes):
         events = ndjson_with_labels(batch)
         if texts and size + len(events) > max_bytes:
-            yield NdjsonPiece(b"".join(texts), count)
+            yield NdjsonPiece(texts[0] if len(texts) == 1 else b"".join(texts), count)
             texts, size, count = [], 0, 0
         texts.append(events)
         size += len(events)
         count += batch.count
     if texts:
-        yield NdjsonPiece(b"".join(texts), count)
+        yield NdjsonPiece(texts[0] if len(texts) == 1 else b"".join(texts), count)
 
 
 def _parts_of(batches: Sequence[Batch], max_bytes: int) -> Iterator[Batch]:
@@ -63,28 +67,33 @@ def _parts_of(batches: Sequence[Batch], max_bytes: int) -> Iterator[Batch]:
             start, first = end, stop
 
 
-def line_ends(events: bytes) -> NDArray[np.int64]:
+def line_ends(events: Text) -> NDArray[np.int64]:
     """Return the position behind the end of each line."""
     return np.flatnonzero(np.frombuffer(events, np.uint8) == NEWLINE) + 1
 
 
-def ndjson_with_labels(batch: Batch) -> bytes:
+def ndjson_with_labels(batch: Batch) -> Text:
     """Return the batch's NDJSON with its labels as the first members of every event; an event's own value prevails."""
-    if not batch.labels:
+    prefix = _prefix_of(_encode.encode(batch.labels)) if batch.labels else b""
+    if not prefix:
         return batch.events
-    flat = {path: msgspec.Raw(leaf.raw) for path, leaf in leaves(_encode.encode(batch.labels)).items()}
-    if not flat:
-        return batch.events
-    prefix = _encode.encode(flat)[:-1]
-    opened = b"\n" + prefix + b","
-    if not _EMPTY_OBJECT.search(batch.events):
-        events = (b"\n" + batch.events[:-1]).replace(b"\n{", opened)
-        if len(events) == len(batch.events) + batch.count * len(prefix):
-            return events[1:] + b"\n"
-    lines = []
-    for line in batch.events.split(b"\n")[:-1]:
-        members = line.strip()[1:-1].strip()
-        lines.append(prefix + (b"," + members if members else b"") + b"}\n")
+    lines = prefixed(batch.events, batch.count, prefix) if batch.count > _FEW else None
+    return prefixed_exactly(batch.events, prefix) if lines is None else lines
+
+
+@lru_cache(maxsize=256)
+def _prefix_of(labels: bytes) -> bytes:
+    """Return labels as an object of flattened paths without its last brace; nothing where they have no value."""
+    flat = {path: msgspec.Raw(leaf.raw) for path, leaf in leaves(labels).items()}
+    return _encode.encode(flat)[:-1] if flat else b""
+
+
+def prefixed_exactly(events: bytes, prefix: bytes) -> bytes:
+    """Return what `prefixed` does, a line at a time."""
+    lines: list[bytes] = []
+    for line in events.split(b"\n")[:-1]:
+        members = line.lstrip(_SPACE)[1:].lstrip(_SPACE)
+        lines += (prefix, b"" if members.startswith(b"}") else b",", members, b"\n")
     return b"".join(lines)
 
 
@@ -93,7 +102,7 @@ def whole_events_as_rest(batches: Sequence[Batch]) -> pa.Table:
 
     The texts are copied, and bytes that are not UTF-8 replaced, as the result is stored.
     """
-    lines = [line for batch in batches for line in ndjson_with_labels(batch).split(b"\n")[:-1]]
+    lines = [line for batch in batches for line in bytes(ndjson_with_labels(batch)).split(b"\n")[:-1]]
     rest = pa.array([line.decode(errors="replace") for line in lines], pa.string())
     return pa.table({**times_of(batches), REST: rest})
 
@@ -107,7 +116,7 @@ def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
     return pa.table({**times_of(batches), REST: pa.chunked_array(chunks, pa.large_string())})
 
 
-def _line_array(events: bytes) -> pa.Array:
+def _line_array(events: Text) -> pa.Array:
     """Return the lines as strings over the same bytes, each with its newline."""
     offsets = np.concatenate(([0], line_ends(events)))
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(events)]

@@ -25,7 +25,7 @@ class LineShredder(Protocol):
     aside.
     """
 
-    def read(self, events: bytes, count: int) -> ReadLines:
+    def read(self, events: bytes | memoryview, count: int) -> ReadLines:
         """Read lines, each a JSON object ended by "\\n": all `count` of them, or as many as the tables have space for.
 
         What has no column is counted among what recent events had.
@@ -83,7 +83,7 @@ class Shredder:
     def _parts(self, batches: Sequence[Batch]) -> Iterator[tuple[dict[str, pa.Array], int]]:
         """Yield the columns of the events in order, usually of all at once, and how many events they are of."""
         for piece in pieces_of(batches):
-            events, count = piece.events, piece.count
+            events, count = memoryview(piece.events), piece.count
             while True:
                 read = self._lines.read(events, count)
                 yield self._columns_of(events, read), read.rows
@@ -92,7 +92,7 @@ class Shredder:
                     break
                 events = events[read.bytes :]
 
-    def _columns_of(self, events: bytes, read: ReadLines) -> dict[str, pa.Array]:
+    def _columns_of(self, events: memoryview, read: ReadLines) -> dict[str, pa.Array]:
         """Return the columns of the lines that were read, by name."""
         if read.refused:
             ends = line_ends(events)

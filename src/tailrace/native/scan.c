@@ -55,24 +55,9 @@ typedef struct {
     uint8_t closers[MAX_DEPTH];
 } Scan;
 
-static const int8_t HEX[256] = {
-    ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
-    ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
-}; /* one more than the digit, 0 for what is none */
-
-static inline int byte_at(const uint8_t *p, const uint8_t *end) { return p < end ? *p : 0; }
-
-static inline int is_digit(int c) { return c >= '0' && c <= '9'; }
-
-static inline int is_high(int32_t unit) { return (unit & 0xFC00) == 0xD800; }
-
-static inline int is_low(int32_t unit) { return (unit & 0xFC00) == 0xDC00; }
-
 /* White space. */
 
-static inline const uint8_t *skip_space(Scan *s, const uint8_t *p)
-{
+static inline const uint8_t *skip_space(Scan *s, const uint8_t *p) {
     for (; p < s->end && *p <= ' '; p++) {
         if (*p == '\n')
             s->flags |= SPANS_LINES;
@@ -84,23 +69,18 @@ static inline const uint8_t *skip_space(Scan *s, const uint8_t *p)
 
 /* UTF-8. */
 
-static inline int is_continued(const uint8_t *p, int count, int lowest, int highest)
-{
-    if (p[1] < lowest || p[1] > highest)
-        return 0;
+static inline int is_continued(const uint8_t *p, int count, int lowest, int highest) {
+    if (p[1] < lowest || p[1] > highest) return 0;
     for (int i = 2; i <= count; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
+        if ((p[i] & 0xC0) != 0x80) return 0;
     return 1;
 }
 
 /* Bytes of the character that begins at p, which is not ASCII; 0 where it is none (RFC 3629, section 4). */
-static inline int character_bytes(const uint8_t *p, const uint8_t *end)
-{
+static inline int character_bytes(const uint8_t *p, const uint8_t *end) {
     const int c = *p;
     const ptrdiff_t left = end - p;
-    if (c >= 0xC2 && c <= 0xDF)
-        return left > 1 && is_continued(p, 1, 0x80, 0xBF) ? 2 : 0;
+    if (c >= 0xC2 && c <= 0xDF) return left > 1 && is_continued(p, 1, 0x80, 0xBF) ? 2 : 0;
     if (c >= 0xE0 && c <= 0xEF)
         return left > 2 && is_continued(p, 2, c == 0xE0 ? 0xA0 : 0x80, c == 0xED ? 0x9F : 0xBF) ? 3 : 0;
     if (c >= 0xF0 && c <= 0xF4)
@@ -108,8 +88,7 @@ static inline int character_bytes(const uint8_t *p, const uint8_t *end)
     return 0;
 }
 
-static int is_utf8(const uint8_t *p, const uint8_t *end)
-{
+static int is_utf8(const uint8_t *p, const uint8_t *end) {
     while (p < end) {
         uint64_t eight;
         if (end - p >= 8 && (memcpy(&eight, p, 8), (eight & 0x8080808080808080u) == 0)) {
@@ -118,8 +97,7 @@ static int is_utf8(const uint8_t *p, const uint8_t *end)
             p++;
         } else {
             const int bytes = character_bytes(p, end);
-            if (!bytes)
-                return 0;
+            if (!bytes) return 0;
             p += bytes;
         }
     }
@@ -128,26 +106,8 @@ static int is_utf8(const uint8_t *p, const uint8_t *end)
 
 /* Strings. */
 
-/* The code unit of four hexadecimal digits, of which `end` may come too early; -1 where they are none. */
-static inline int32_t code_unit(const uint8_t *p, const uint8_t *end)
-{
-    if (end - p < 4)
-        return -1;
-    const int a = HEX[p[0]], b = HEX[p[1]], c = HEX[p[2]], d = HEX[p[3]];
-    if (!a || !b || !c || !d)
-        return -1;
-    return (a - 1) << 12 | (b - 1) << 8 | (c - 1) << 4 | (d - 1);
-}
-
-/* The code unit of the escape \uXXXX at p, -1 where that is none. */
-static inline int32_t escaped_unit(const uint8_t *p, const uint8_t *end)
-{
-    return end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? code_unit(p + 2, end) : -1;
-}
-
 /* Return the place behind the escape whose backslash is at p; NULL where it is none. */
-static const uint8_t *escape_end(Scan *s, const uint8_t *p)
-{
+static const uint8_t *escape_end(Scan *s, const uint8_t *p) {
     switch (byte_at(p + 1, s->end)) {
     case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
         return p + 2;
@@ -157,19 +117,15 @@ static const uint8_t *escape_end(Scan *s, const uint8_t *p)
         return NULL;
     }
     const int32_t unit = escaped_unit(p, s->end);
-    if (unit < 0)
-        return NULL;
-    if (is_high(unit) && is_low(escaped_unit(p + 6, s->end)))
-        return p + 12;
-    if (is_high(unit) || is_low(unit))
-        s->flags |= HAS_SURROGATE;
+    if (unit < 0) return NULL;
+    if (is_high(unit) && is_low(escaped_unit(p + 6, s->end))) return p + 12;
+    if (is_high(unit) || is_low(unit)) s->flags |= HAS_SURROGATE;
     return p + 6;
 }
 
 /* Return the first of quote mark, backslash and control character from p on, or the end; whether anything before it is
  * not ASCII is added to `wide`. */
-static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end, uint32_t *wide)
-{
+static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end, uint32_t *wide) {
 #ifdef HAS_SSE2
     const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1F);
     for (; end - p >= 16; p += 16) {
@@ -198,80 +154,62 @@ static inline const uint8_t *plain_end(const uint8_t *p, const uint8_t *end, uin
         *wide |= (block & highs) != 0;
     }
 #endif
-    for (; p < end && *p >= 0x20 && *p != '"' && *p != '\\'; p++)
-        *wide |= *p & 0x80;
+    for (; p < end && *p >= 0x20 && *p != '"' && *p != '\\'; p++) *wide |= *p & 0x80;
     return p;
 }
 
 /* Return the place of the quote mark that ends the string whose text begins at p; NULL where no such string is. */
-static inline const uint8_t *string_end(Scan *s, const uint8_t *p)
-{
+static inline const uint8_t *string_end(Scan *s, const uint8_t *p) {
     const uint8_t *text = p;
     uint32_t wide = 0;
     s->has_escapes = 0;
     for (;;) {
         p = plain_end(p, s->end, &wide);
-        if (p == s->end || *p < 0x20)
-            return NULL;
-        if (*p == '"')
-            break;
+        if (p == s->end || *p < 0x20) return NULL;
+        if (*p == '"') break;
         s->has_escapes = 1;
         p = escape_end(s, p);
-        if (!p)
-            return NULL;
+        if (!p) return NULL;
     }
-    if (wide && !is_utf8(text, p))
-        s->flags |= IS_NOT_UTF8;
+    if (wide && !is_utf8(text, p)) s->flags |= IS_NOT_UTF8;
     return p;
 }
 
 /* Numbers and literals. */
 
-static inline const uint8_t *digits_end(const uint8_t *p, const uint8_t *end)
-{
-    while (p < end && is_digit(*p))
-        p++;
+static inline const uint8_t *digits_end(const uint8_t *p, const uint8_t *end) {
+    while (p < end && is_digit(*p)) p++;
     return p;
 }
 
 /* Return the place behind the number at p; NULL where none is. */
-static inline const uint8_t *number_end(const uint8_t *p, const uint8_t *end)
-{
-    if (byte_at(p, end) == '-')
-        p++;
-    if (!is_digit(byte_at(p, end)))
-        return NULL;
+static inline const uint8_t *number_end(const uint8_t *p, const uint8_t *end) {
+    if (byte_at(p, end) == '-') p++;
+    if (!is_digit(byte_at(p, end))) return NULL;
     p = *p == '0' ? p + 1 : digits_end(p, end);
     if (byte_at(p, end) == '.') {
-        if (!is_digit(byte_at(p + 1, end)))
-            return NULL;
+        if (!is_digit(byte_at(p + 1, end))) return NULL;
         p = digits_end(p + 1, end);
     }
     if ((byte_at(p, end) | 0x20) == 'e') {
         p++;
-        if (byte_at(p, end) == '+' || byte_at(p, end) == '-')
-            p++;
-        if (!is_digit(byte_at(p, end)))
-            return NULL;
+        if (byte_at(p, end) == '+' || byte_at(p, end) == '-') p++;
+        if (!is_digit(byte_at(p, end))) return NULL;
         p = digits_end(p, end);
     }
     return p;
 }
 
-static inline const uint8_t *literal_end(const uint8_t *p, const uint8_t *end, const char *literal, ptrdiff_t bytes)
-{
+static inline const uint8_t *literal_end(const uint8_t *p, const uint8_t *end, const char *literal, ptrdiff_t bytes) {
     return end - p >= bytes && memcmp(p, literal, (size_t)bytes) == 0 ? p + bytes : NULL;
 }
 
-static inline const uint8_t *scalar_end(Scan *s, const uint8_t *p)
-{
+static inline const uint8_t *scalar_end(Scan *s, const uint8_t *p) {
     switch (*p) {
     case '"': {
         const uint8_t *quote = string_end(s, p + 1);
-        if (!quote)
-            return NULL;
-        if (quote - p - 1 > s->rules->max_string_bytes)
-            s->flags |= HAS_LONG_STRING;
+        if (!quote) return NULL;
+        if (quote - p - 1 > s->rules->max_string_bytes) s->flags |= HAS_LONG_STRING;
         return quote + 1;
     }
     case 't':
@@ -287,55 +225,20 @@ static inline const uint8_t *scalar_end(Scan *s, const uint8_t *p)
 
 /* Names. */
 
-static int put_character(uint8_t *out, int32_t code)
-{
-    if (code < 0x80) {
-        out[0] = (uint8_t)code;
-        return 1;
-    }
-    const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    static const uint8_t LEADS[] = {0, 0xC0, 0xE0, 0xF0};
-    out[0] = (uint8_t)(LEADS[more] | code >> 6 * more);
-    for (int i = 1; i <= more; i++)
-        out[i] = (uint8_t)(0x80 | (code >> 6 * (more - i) & 0x3F));
-    return more + 1;
-}
-
-/* Write what a name with escapes means; return its bytes, -1 where it is longer than any that is looked for, or no
- * Unicode. */
-static int64_t unescape(const uint8_t *p, const uint8_t *end, uint8_t out[MAX_NAME_BYTES + 4])
-{
+/* Write what a name with escapes means; return its bytes, -1 where it is longer than any that is looked for. */
+static int64_t unescape(const uint8_t *p, const uint8_t *end, uint8_t out[MAX_NAME_BYTES + 4]) {
     int64_t bytes = 0;
     while (p < end && bytes <= MAX_NAME_BYTES) {
-        if (*p != '\\') {
+        if (*p == '\\')
+            bytes = write_utf8(out + bytes, escaped_character(&p, end)) - out;
+        else
             out[bytes++] = *p++;
-            continue;
-        }
-        int32_t code = escaped_unit(p, end);
-        if (code < 0) {
-            const int c = byte_at(p + 1, end);
-            out[bytes++] = (uint8_t)(c == 'b' ? 8 : c == 'f' ? 12 : c == 'n' ? 10 : c == 'r' ? 13 : c == 't' ? 9 : c);
-            p += 2;
-            continue;
-        }
-        p += 6;
-        if (is_high(code)) {
-            const int32_t low = escaped_unit(p, end);
-            if (!is_low(low))
-                return -1;
-            code = 0x10000 + ((code & 0x3FF) << 10) + (low & 0x3FF);
-            p += 6;
-        } else if (is_low(code)) {
-            return -1;
-        }
-        bytes += put_character(out + bytes, code);
     }
     return bytes <= MAX_NAME_BYTES ? bytes : -1;
 }
 
 /* Note the top-level name from p to `end`; return where its value is to be noted, NULL where it was not asked for. */
-static inline int64_t *value_of(Scan *s, const uint8_t *p, const uint8_t *end)
-{
+static inline int64_t *value_of(Scan *s, const uint8_t *p, const uint8_t *end) {
     const Rules *rules = s->rules;
     uint8_t unescaped[MAX_NAME_BYTES + 4];
     int64_t bytes = end - p;
@@ -343,13 +246,11 @@ static inline int64_t *value_of(Scan *s, const uint8_t *p, const uint8_t *end)
         bytes = unescape(p, end, unescaped);
         p = unescaped;
     }
-    if (bytes < 0 || bytes > MAX_NAME_BYTES)
-        return NULL;
+    if (bytes < 0 || bytes > MAX_NAME_BYTES) return NULL;
     int64_t *value = NULL;
     for (int i = rules->first[bytes]; i < rules->first[bytes + 1]; i++) {
         const uint8_t *name = rules->text[i];
-        if (bytes && (name[bytes - 1] != p[bytes - 1] || memcmp(name, p, (size_t)bytes) != 0))
-            continue;
+        if (bytes && (name[bytes - 1] != p[bytes - 1] || memcmp(name, p, (size_t)bytes) != 0)) continue;
         if (rules->column[i] == NO_COLUMN)
             s->flags |= IS_RESERVED;
         else
@@ -361,49 +262,37 @@ static inline int64_t *value_of(Scan *s, const uint8_t *p, const uint8_t *end)
 /* Events. */
 
 /* Return the place behind the name whose quote mark is at p, and its colon; NULL where none is. */
-static inline const uint8_t *name_end(Scan *s, const uint8_t *p, int64_t depth, int64_t **value)
-{
+static inline const uint8_t *name_end(Scan *s, const uint8_t *p, int64_t depth, int64_t **value) {
     p = skip_space(s, p);
-    if (byte_at(p, s->end) != '"')
-        return NULL;
+    if (byte_at(p, s->end) != '"') return NULL;
     const uint8_t *quote = string_end(s, p + 1);
-    if (!quote)
-        return NULL;
-    if (quote - p - 1 > s->rules->max_name_bytes)
-        s->flags |= HAS_LONG_NAME;
-    if (depth == 1)
-        *value = value_of(s, p + 1, quote);
+    if (!quote) return NULL;
+    if (quote - p - 1 > s->rules->max_name_bytes) s->flags |= HAS_LONG_NAME;
+    if (depth == 1) *value = value_of(s, p + 1, quote);
     p = skip_space(s, quote + 1);
     return byte_at(p, s->end) == ':' ? p + 1 : NULL;
 }
 
 /* Return the place behind the object whose brace is at p; NULL where it is no JSON, or deeper than MAX_DEPTH. */
-static const uint8_t *object_end(Scan *s, const uint8_t *p)
-{
+static const uint8_t *object_end(Scan *s, const uint8_t *p) {
     int64_t depth = 0;
     int64_t *value = NULL; /* where that of the top-level member is to be noted */
     int c;
 at_value:
     p = skip_space(s, p);
-    if (depth == 1 && value)
-        value[0] = p - s->body;
+    if (depth == 1 && value) value[0] = p - s->body;
     c = byte_at(p, s->end);
     if (c == '{' || c == '[') {
         const int closer = c + 2; /* in ASCII */
-        if (depth == MAX_DEPTH)
-            return NULL;
+        if (depth == MAX_DEPTH) return NULL;
         s->closers[depth++] = (uint8_t)closer;
-        if (depth > s->rules->max_depth)
-            s->flags |= IS_DEEP;
+        if (depth > s->rules->max_depth) s->flags |= IS_DEEP;
         p = skip_space(s, p + 1);
-        if (byte_at(p, s->end) == closer)
-            goto at_closer;
-        if (c == '[')
-            goto at_value;
+        if (byte_at(p, s->end) == closer) goto at_closer;
+        if (c == '[') goto at_value;
         goto at_name;
     }
-    if (p == s->end || !(p = scalar_end(s, p)))
-        return NULL;
+    if (p == s->end || !(p = scalar_end(s, p))) return NULL;
 behind_value:
     if (depth == 1 && value) {
         value[1] = p - s->body;
@@ -413,21 +302,17 @@ behind_value:
     c = byte_at(p, s->end);
     if (c == ',') {
         p++;
-        if (s->closers[depth - 1] == ']')
-            goto at_value;
+        if (s->closers[depth - 1] == ']') goto at_value;
         goto at_name;
     }
-    if (c != s->closers[depth - 1])
-        return NULL;
+    if (c != s->closers[depth - 1]) return NULL;
 at_closer:
     p++;
-    if (--depth)
-        goto behind_value;
+    if (--depth) goto behind_value;
     return p;
 at_name:
     p = name_end(s, p, depth, &value);
-    if (!p)
-        return NULL;
+    if (!p) return NULL;
     goto at_value;
 }
 
@@ -435,12 +320,10 @@ at_name:
 
 /* Read rules: four limits, then names, the shortest first, each after one byte of its length and one of its column.
  * Return whether they are that. */
-static int read_rules(Rules *rules, const uint8_t *p, int64_t bytes)
-{
+static int read_rules(Rules *rules, const uint8_t *p, int64_t bytes) {
     int64_t limits[4];
     const uint8_t *end = p + bytes;
-    if (bytes < (int64_t)sizeof limits)
-        return 0;
+    if (bytes < (int64_t)sizeof limits) return 0;
     memcpy(limits, p, sizeof limits);
     rules->max_depth = limits[0];
     rules->max_name_bytes = limits[1];
@@ -450,16 +333,12 @@ static int read_rules(Rules *rules, const uint8_t *p, int64_t bytes)
     int count = 0;
     size_t lengths = 0; /* for which `first` is known */
     for (p += sizeof limits; p < end; p += p[0] + 2) {
-        if (count == MAX_NAMES || end - p < 2 || end - p - 2 < p[0] || p[0] + 1u < lengths)
-            return 0;
-        if (p[1] != NO_COLUMN && p[1] >= MAX_NAMES)
-            return 0;
-        for (; lengths <= p[0]; lengths++)
-            rules->first[lengths] = (uint8_t)count;
+        if (count == MAX_NAMES || end - p < 2 || end - p - 2 < p[0] || p[0] + 1u < lengths) return 0;
+        if (p[1] != NO_COLUMN && p[1] >= MAX_NAMES) return 0;
+        for (; lengths <= p[0]; lengths++) rules->first[lengths] = (uint8_t)count;
         rules->text[count] = p + 2;
         rules->column[count++] = p[1];
-        if (p[1] != NO_COLUMN && p[1] >= rules->columns)
-            rules->columns = p[1] + 1;
+        if (p[1] != NO_COLUMN && p[1] >= rules->columns) rules->columns = p[1] + 1;
     }
     memset(rules->first + lengths, count, sizeof rules->first - lengths);
     return 1;
@@ -467,28 +346,22 @@ static int read_rules(Rules *rules, const uint8_t *p, int64_t bytes)
 
 /* Read events up to the end of the body or, of an array, behind its bracket; return how many, REFUSED where one is
  * none. As many rows are written as there is room for. */
-static int64_t read_events(Scan *s, const uint8_t *p, int in_array, int64_t *head, int64_t room)
-{
+static int64_t read_events(Scan *s, const uint8_t *p, int in_array, int64_t *head, int64_t room) {
     const int64_t width = ROW_VALUES + 2 * s->rules->columns;
     const uint8_t *last = NULL; /* end of the event before */
     int64_t unused[ROW_VALUES + 2 * MAX_NAMES];
     int64_t count = 0;
     for (;; count++) {
         p = skip_space(s, p);
-        if (!in_array && p == s->end)
-            return count;
-        if (byte_at(p, s->end) != '{')
-            return REFUSED;
+        if (!in_array && p == s->end) return count;
+        if (byte_at(p, s->end) != '{') return REFUSED;
         s->flags = 0;
         s->row = count < room ? head + HEAD_CELLS + count * width : unused;
         memset(s->row, 0, (size_t)width * sizeof *s->row);
         const uint8_t *end = object_end(s, p);
-        if (!end)
-            return REFUSED;
-        if (end - p > s->rules->max_event_bytes)
-            s->flags |= IS_LARGE;
-        if ((s->flags & SPANS_LINES) || (last && (p - last != 1 || *last != '\n')))
-            head[HEAD_IS_LINES] = 0;
+        if (!end) return REFUSED;
+        if (end - p > s->rules->max_event_bytes) s->flags |= IS_LARGE;
+        if ((s->flags & SPANS_LINES) || (last && (p - last != 1 || *last != '\n'))) head[HEAD_IS_LINES] = 0;
         head[HEAD_FLAGS] |= s->flags;
         head[HEAD_LINE_BYTES] += end - p + 1;
         s->row[ROW_START] = p - s->body;
@@ -498,10 +371,8 @@ static int64_t read_events(Scan *s, const uint8_t *p, int in_array, int64_t *hea
         if (in_array) {
             p = skip_space(s, p);
             const int c = byte_at(p, s->end);
-            if (c == ']')
-                return skip_space(s, p + 1) == s->end ? count + 1 : REFUSED;
-            if (c != ',')
-                return REFUSED;
+            if (c == ']') return skip_space(s, p + 1) == s->end ? count + 1 : REFUSED;
+            if (c != ',') return REFUSED;
             p++;
         }
     }
@@ -510,14 +381,12 @@ static int64_t read_events(Scan *s, const uint8_t *p, int in_array, int64_t *hea
 /* Scan a body from `start` on; return its events, REFUSED where it is not strict JSON, BAD_CALL. `cells` gets what is
  * told of all events, then as many rows as there is room for. */
 EXPORT int64_t tailrace_scan(const uint8_t *body, int64_t bytes, int64_t start, int64_t is_array, const uint8_t *rules,
-                             int64_t rules_bytes, int64_t *cells, int64_t cell_count)
-{
+                             int64_t rules_bytes, int64_t *cells, int64_t cell_count) {
     Rules read;
     Scan s;
     if (!body || bytes < 0 || start < 0 || start > bytes || !rules || !cells || cell_count < HEAD_CELLS)
         return BAD_CALL;
-    if (!read_rules(&read, rules, rules_bytes))
-        return BAD_CALL;
+    if (!read_rules(&read, rules, rules_bytes)) return BAD_CALL;
     s.body = body;
     s.end = body + bytes;
     s.rules = &read;
@@ -528,11 +397,9 @@ EXPORT int64_t tailrace_scan(const uint8_t *body, int64_t bytes, int64_t start, 
     const uint8_t *p = body + start;
     if (is_array) {
         p = skip_space(&s, p);
-        if (byte_at(p, s.end) != '[')
-            return REFUSED;
+        if (byte_at(p, s.end) != '[') return REFUSED;
         p = skip_space(&s, p + 1);
-        if (byte_at(p, s.end) == ']')
-            return skip_space(&s, p + 1) == s.end ? 0 : REFUSED;
+        if (byte_at(p, s.end) == ']') return skip_space(&s, p + 1) == s.end ? 0 : REFUSED;
     }
     return read_events(&s, p, is_array != 0, cells, room);
 }
@@ -540,8 +407,7 @@ EXPORT int64_t tailrace_scan(const uint8_t *body, int64_t bytes, int64_t start, 
 /* Lines. */
 
 /* Copy JSON without the white space outside of its strings; return the end of the copy, which is no longer. */
-static uint8_t *copy_compact(uint8_t *out, const uint8_t *p, const uint8_t *end)
-{
+static uint8_t *copy_compact(uint8_t *out, const uint8_t *p, const uint8_t *end) {
     int is_text = 0;
     while (p < end) {
         const uint8_t c = *p++;
@@ -550,8 +416,7 @@ static uint8_t *copy_compact(uint8_t *out, const uint8_t *p, const uint8_t *end)
         else if (c <= ' ' && !is_text)
             continue;
         *out++ = c;
-        if (c == '\\' && p < end)
-            *out++ = *p++;
+        if (c == '\\' && p < end) *out++ = *p++;
     }
     return out;
 }
@@ -559,8 +424,7 @@ static uint8_t *copy_compact(uint8_t *out, const uint8_t *p, const uint8_t *end)
 /* Write events as NDJSON, those that span lines without their white space; `cells` are those of `tailrace_scan`.
  * Return the bytes written, BAD_CALL where there are no such rows or no such room. */
 EXPORT int64_t tailrace_scan_lines(const uint8_t *body, int64_t bytes, const int64_t *cells, int64_t cell_count,
-                                   int64_t width, int64_t count, uint8_t *lines, int64_t lines_bytes)
-{
+                                   int64_t width, int64_t count, uint8_t *lines, int64_t lines_bytes) {
     uint8_t *out = lines;
     if (!body || !cells || !lines || width < ROW_VALUES || count < 0 || cell_count < HEAD_CELLS ||
         count > (cell_count - HEAD_CELLS) / width)
@@ -578,4 +442,31 @@ EXPORT int64_t tailrace_scan_lines(const uint8_t *body, int64_t bytes, const int
         *out++ = '\n';
     }
     return out - lines;
+}
+
+static inline const uint8_t *line_space_end(const uint8_t *p, const uint8_t *stop) {
+    while (p < stop && (*p == ' ' || *p == '\t' || *p == '\r')) p++;
+    return p;
+}
+
+/* Write lines, each an object, with the members of `prefix` as their first: it is an object without its last brace, and
+ * not empty. Return the bytes written, BAD_CALL where there is no room. */
+EXPORT int64_t tailrace_scan_prefixed(const uint8_t *lines, int64_t bytes, const uint8_t *prefix, int64_t prefix_bytes,
+                                      uint8_t *out, int64_t out_bytes) {
+    const uint8_t *end = lines + bytes;
+    const uint8_t *begin = out;
+    for (const uint8_t *p = lines; p < end;) {
+        const uint8_t *newline = memchr(p, '\n', (size_t)(end - p)), *stop = newline ? newline : end;
+        p = line_space_end(p, stop);
+        p = line_space_end(p < stop ? p + 1 : p, stop); /* behind the brace */
+        if (out_bytes - (out - begin) - prefix_bytes - (stop - p) < 2) return BAD_CALL;
+        memcpy(out, prefix, (size_t)prefix_bytes);
+        out += prefix_bytes;
+        if (byte_at(p, stop) != '}') *out++ = ',';
+        memcpy(out, p, (size_t)(stop - p));
+        out += stop - p;
+        *out++ = '\n';
+        p = stop + 1;
+    }
+    return out - begin;
 }

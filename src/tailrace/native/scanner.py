@@ -120,6 +120,23 @@ class Scanner:
         return count
 
 
+def prefixed(lines: bytes, count: int, prefix: bytes) -> memoryview | None:
+    """Return `count` lines, each an object, with the members of `prefix` as their first ones; None where there is no
+    shared object.
+
+    A prefix is an object without its last brace, and not empty. White space between a line's begin and its first member
+    is left out.
+    """
+    functions = _functions()
+    if functions is None:
+        return None
+    out = np.empty(len(lines) + count * len(prefix), dtype=np.uint8)
+    written = functions.prefixed(lines, len(lines), prefix, len(prefix), out.ctypes.data, len(out))
+    if written < 0:
+        raise ValueError(f"{len(lines)} bytes are not {count} lines, each an object")
+    return out[:written].data
+
+
 def scanner(names: Names, bounds: Bounds, *, max_events: int) -> Scanner | None:
     """Return a scanner; None where there is no shared object, or where the names are more than can be looked for."""
     functions = _functions()
@@ -133,6 +150,7 @@ class _Functions(Struct, frozen=True):
     scan: Callable[..., int]
     scan_locked: Callable[..., int]  # which keeps the interpreter lock
     lines: Callable[..., int]
+    prefixed: Callable[..., int]
 
 
 @cache
@@ -147,12 +165,16 @@ def _functions() -> _Functions | None:
     lines = library.tailrace_scan_lines
     lines.restype = ctypes.c_int64
     lines.argtypes = _LINES_ARGUMENTS
-    return _Functions(library.tailrace_scan, locking.tailrace_scan, lines)
+    prefixing = library.tailrace_scan_prefixed
+    prefixing.restype = ctypes.c_int64
+    prefixing.argtypes = _PREFIXED_ARGUMENTS
+    return _Functions(library.tailrace_scan, locking.tailrace_scan, lines, prefixing)
 
 
 _INT = ctypes.c_int64
 _SCAN_ARGUMENTS = (ctypes.c_char_p, _INT, _INT, _INT, ctypes.c_char_p, _INT, ctypes.c_void_p, _INT)
 _LINES_ARGUMENTS = (ctypes.c_char_p, _INT, ctypes.c_void_p, _INT, _INT, _INT, ctypes.c_void_p, _INT)
+_PREFIXED_ARGUMENTS = (ctypes.c_char_p, _INT, ctypes.c_char_p, _INT, ctypes.c_void_p, _INT)
 
 
 class _Kept(threading.local):

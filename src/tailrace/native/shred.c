@@ -64,6 +64,7 @@ typedef struct { /* a flattened path; 0 is none */
 
 typedef struct { /* a path and a type; 0 is none, for what was replaced */
     uint64_t bytes;  /* of this batch, as sent */
+    uint64_t since;  /* orders slots by the first of their values that was not replaced */
     uint32_t count;  /* of this batch */
     uint32_t batch;  /* in which it was last seen */
     uint32_t recent; /* values in recent events */
@@ -121,7 +122,8 @@ typedef struct {
     const uint64_t *powers; /* of five, 128 bits each, from 10^-342 on */
     uint64_t base, path_bases[2][4]; /* random, and its powers */
     uint64_t line; /* lines read, of all batches */
-    uint64_t wide; /* bytes that the rest can need for the paths of this batch */
+    uint64_t since, since_before; /* the last that a slot has, and had before this batch */
+    uint64_t wide; /* bytes of the paths of all values of this batch, nulls and those replaced too */
     uint32_t batch, max_nodes;
     size_t max_arena;
     Record *records;
@@ -268,54 +270,6 @@ INLINE int is_same(const uint8_t *a, const uint8_t *b, size_t size) {
     return size == at || (load64(a + at) ^ load64(b + at)) << (64 - 8 * (size - at)) == 0;
 }
 
-static unsigned hex4(const uint8_t *p) {
-    unsigned code = 0;
-    for (int i = 0; i < 4; i++) code = code << 4 | ((p[i] <= '9' ? p[i] - '0' : (p[i] | 32) - 'a' + 10) & 15u);
-    return code;
-}
-
-static uint8_t *write_utf8(uint8_t *to, uint32_t code) {
-    if (code < 0x80) {
-        *to++ = (uint8_t)code;
-        return to;
-    }
-    int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    *to++ = (uint8_t)(0xf0u << (3 - more) | code >> 6 * more);
-    while (more--) *to++ = (uint8_t)(0x80 | (code >> 6 * more & 63));
-    return to;
-}
-
-/* Write the character of an escape that begins at `*p` and return what follows it; a lone surrogate is U+FFFD. */
-static uint8_t *unescape_one(uint8_t *to, const uint8_t **p, const uint8_t *end) {
-    static const char names[] = "bfnrt", controls[] = "\b\f\n\r\t";
-    const uint8_t *at = *p + 2;
-    if (at > end) { /* a lone backslash, which strict JSON has not */
-        *p = end;
-        return to;
-    }
-    if (at[-1] != 'u') {
-        const char *name = memchr(names, at[-1], 5);
-        *to++ = name ? (uint8_t)controls[name - names] : at[-1];
-    } else if (end - at < 4) {
-        at = end;
-    } else {
-        uint32_t code = hex4(at);
-        at += 4;
-        if ((code & 0xf800) == 0xd800) {
-            uint32_t low = code < 0xdc00 && end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2) : 0;
-            if ((low & 0xfc00) == 0xdc00) {
-                code = 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
-                at += 6;
-            } else {
-                code = 0xfffd;
-            }
-        }
-        to = write_utf8(to, code);
-    }
-    *p = at;
-    return to;
-}
-
 /* Write a string's characters, never more bytes than it has, and return how many. PAD bytes behind may be touched. */
 static size_t unescape(uint8_t *to, const uint8_t *p, size_t size, const uint8_t *text_end) {
     uint8_t *begin = to;
@@ -328,7 +282,7 @@ static size_t unescape(uint8_t *to, const uint8_t *p, size_t size, const uint8_t
             to += part;
             p += part;
         } else {
-            to = unescape_one(to, &p, end);
+            to = write_utf8(to, escaped_character(&p, end));
         }
     }
     return (size_t)(to - begin);
@@ -640,8 +594,8 @@ static uint32_t node_of(Shredder *s, uint32_t parent, const uint8_t *key, size_t
 static void drop(Shredder *s, Record *record) {
     if (record->slot) {
         Slot *slot = &SLOTS(s)[record->slot];
-        slot->count--;
         slot->bytes -= record->size;
+        if (--slot->count == 0 && slot->since > s->since_before) slot->since = 0;
         record->slot = 0;
         record->size = 1;
     }
@@ -699,17 +653,22 @@ static int find_slot(Shredder *s, Node *node, int kind) {
     return node->slot != 0;
 }
 
-static int touch(Shredder *s, uint32_t slot) {
-    if (!push(&s->touched, slot)) return 0;
-    Slot *touched = &SLOTS(s)[slot];
-    touched->batch = s->batch;
-    touched->count = 0;
-    touched->bytes = 0;
+/* Note that a slot has its first value of this batch, or has one again. */
+static int touch(Shredder *s, uint32_t number) {
+    Slot *slot = &SLOTS(s)[number];
+    if (slot->batch != s->batch) {
+        if (!push(&s->touched, number)) return 0;
+        slot->batch = s->batch;
+        slot->count = 0;
+        slot->bytes = 0;
+    }
+    if (!slot->since) slot->since = ++s->since;
     return 1;
 }
 
 /* Add the record of a node's value; return 0 without memory. */
 INLINE int add_record(Shredder *s, uint32_t row, Node *node, int kind, const uint8_t *start, size_t size, uint64_t value) {
+    s->wide += node->json_size;
     if (UNLIKELY(!node->path) && !find_path(s, node)) return 0;
     if (UNLIKELY(node->flags & (ALIASED | IGNORED))) {
         if (node->flags & IGNORED) return 1;
@@ -721,10 +680,9 @@ INLINE int add_record(Shredder *s, uint32_t row, Node *node, int kind, const uin
         return 0;
     if (UNLIKELY(node->kind != kind || !node->slot) && !find_slot(s, node, kind)) return 0;
     Slot *slot = &SLOTS(s)[node->slot];
-    if (UNLIKELY(slot->batch != s->batch) && !touch(s, node->slot)) return 0;
+    if (UNLIKELY(slot->batch != s->batch || !slot->count) && !touch(s, node->slot)) return 0;
     slot->count++;
     slot->bytes += size;
-    s->wide += node->json_size;
     s->records[s->record_count++] = (Record){row, node->slot, (uint32_t)(start - s->text), (uint32_t)size, value};
     node->last = (uint32_t)s->record_count;
     return 1;
@@ -1217,6 +1175,7 @@ EXPORT int tailrace_shred_read(Shredder *s, const uint8_t *text, uint64_t size, 
     s->touched.count = s->refused.count = s->outputs.count = s->record_count = s->text_size = 0;
     s->wide = 0;
     s->batch++;
+    s->since_before = s->since;
     s->text = text;
     s->text_end = text + size;
     if (is_full(s) && !forget(s)) return NO_MEMORY;

@@ -21,9 +21,11 @@ REST = -1  # number of the column of what has no column
 
 _OK, _NO_MEMORY = 0, 1
 _NULL = TYPES.index("null")
+_NOTHING = np.zeros(0, np.uint8)
 _SLOT = np.dtype(
     [
         ("bytes", "u8"),
+        ("since", "u8"),
         ("count", "u4"),
         ("batch", "u4"),
         ("recent", "u4"),
@@ -87,7 +89,7 @@ class NativeShredder:
         if not self._handle:
             raise MemoryError("no memory for a shredder")
         self._result = _Result.from_address(self._handle)
-        self._events = b""
+        self._text = _NOTHING  # what was read
         self._columns = 0
         self._untold: list[int] = []
 
@@ -96,17 +98,18 @@ class NativeShredder:
         if handle:
             self._library.tailrace_shred_free(handle)
 
-    def read(self, events: bytes, count: int) -> ReadLines:
+    def read(self, events: bytes | memoryview, count: int) -> ReadLines:
         """Read `count` lines of JSON, each an object with a newline after it; count their values by path and type.
 
         Raise ValueError for another number of lines.
         """
-        self._events = b""
-        self._check(self._library.tailrace_shred_read(self._handle, events, len(events), count))
+        text = np.frombuffer(events, np.uint8)
+        self._text = _NOTHING
+        self._check(self._library.tailrace_shred_read(self._handle, text.ctypes.data, len(text), count))
         result = self._result
-        if (result.rows == count) != (result.bytes == len(events)):
-            raise ValueError(f"{len(events)} bytes are not {count} lines")
-        self._events = events
+        if (result.rows == count) != (result.bytes == len(text)):
+            raise ValueError(f"{len(text)} bytes are not {count} lines")
+        self._text = text
         refused = _array(result.refused, result.refused_count, np.dtype("u4")).tolist()
         return ReadLines(result.rows, result.bytes, refused)
 
@@ -122,8 +125,8 @@ class NativeShredder:
             & (slots["offered"] == 0)
             & (slots["kind"] != _NULL)
         )
-        counts = slots["recent"][found]
-        found = found[np.argsort(-counts.astype(np.int64), kind="stable")][:MAX_OFFERED]
+        counts = slots["recent"][found].astype(np.int64)
+        found = found[np.lexsort((slots["since"][found], -counts))][:MAX_OFFERED]
         slots["offered"][found] = 1
         return [self._values_of(slot, int(slots["recent"][slot])) for slot in found.tolist()]
 
@@ -140,8 +143,9 @@ class NativeShredder:
         self._check(self._library.tailrace_shred_plan(self._handle))
         result = self._result
         out = pa.allocate_buffer(result.total)
-        events, self._events = self._events, b""
-        self._check(self._library.tailrace_shred_fill(self._handle, events, len(events), out.address, out.size))
+        text, self._text = self._text, _NOTHING
+        address = text.ctypes.data
+        self._check(self._library.tailrace_shred_fill(self._handle, address, len(text), out.address, out.size))
         self._untold = _array(result.untold, result.untold_count, np.dtype("u4")).tolist()
         columns = {}
         rest = None
@@ -216,9 +220,9 @@ def _functions() -> ctypes.CDLL:
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "new": (handle, [handle, handle, ctypes.c_uint32, size]),
         "free": (None, [handle]),
-        "read": (ctypes.c_int, [handle, ctypes.c_char_p, size, ctypes.c_uint32]),
+        "read": (ctypes.c_int, [handle, handle, size, ctypes.c_uint32]),
         "plan": (ctypes.c_int, [handle]),
-        "fill": (ctypes.c_int, [handle, ctypes.c_char_p, size, handle, size]),
+        "fill": (ctypes.c_int, [handle, handle, size, handle, size]),
         "place": (ctypes.c_int, [handle, ctypes.c_char_p, size, ctypes.c_uint32, ctypes.c_int32]),
         "keys": (size, [handle, ctypes.c_uint32, handle, size]),
     }

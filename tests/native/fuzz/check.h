@@ -31,5 +31,7 @@ int64_t tailrace_scan(const uint8_t *body, int64_t bytes, int64_t start, int64_t
                       int64_t rules_bytes, int64_t *cells, int64_t cell_count);
 int64_t tailrace_scan_lines(const uint8_t *body, int64_t bytes, const int64_t *cells, int64_t cell_count, int64_t width,
                             int64_t count, uint8_t *lines, int64_t lines_bytes);
+int64_t tailrace_scan_prefixed(const uint8_t *lines, int64_t bytes, const uint8_t *prefix, int64_t prefix_bytes,
+                               uint8_t *out, int64_t out_bytes);
 
 #endif

@@ -78,6 +78,22 @@ static void check_lines(const uint8_t *body, int64_t bytes, const int64_t *cells
     free(lines);
 }
 
+/* Whatever lines are, each gets the prefix, within the room that there is for it. */
+static void check_prefixed(const uint8_t *lines, int64_t bytes)
+{
+    static const uint8_t PREFIX[] = {'{', '"', 'l', '"', ':', '1'};
+    int64_t room = bytes;
+    for (int64_t i = 0; i <= bytes; i++)
+        if (i == bytes || lines[i] == '\n')
+            room += (int64_t)sizeof PREFIX + 2;
+    uint8_t *out = exactly((size_t)room);
+    const int64_t written = tailrace_scan_prefixed(lines, bytes, PREFIX, sizeof PREFIX, out, room);
+    CHECK(written >= 0 && written <= room);
+    if (written)
+        CHECK(tailrace_scan_prefixed(lines, bytes, PREFIX, sizeof PREFIX, out, written - 1) < 0);
+    free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size)
@@ -97,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_rows(body, bytes, cells, count, width);
         check_lines(body, bytes, cells, cell_count, count, width);
     }
+    check_prefixed(body, bytes);
     free(cells);
     free(body);
     return 0;

@@ -7,6 +7,7 @@
 enum { FEW_NODES = 1, SMALL_ARENA = 2, ONE_LINE = 4, PLACE_LATE = 8, PLACE_FEW = 16 };
 enum { BOOLEAN, INTEGER, FLOAT, STRING, ARRAY, NONE, MAP, NUMBER };
 enum { OK, NO_MEMORY, INVALID };
+enum { MAX_READS = 16 }; /* of a text, each of which copies all that is left of it */
 
 typedef struct Shredder Shredder;
 
@@ -15,7 +16,7 @@ typedef struct {
 } Column;
 
 typedef struct {
-    uint64_t bytes;
+    uint64_t bytes, since;
     uint32_t count, batch, recent, path;
     int32_t column, output;
     uint8_t kind, told, offered, unused;
@@ -156,7 +157,8 @@ static void shred(const uint8_t *text, uint64_t size, uint8_t options, int fail_
     CHECK(s || fail_at);
     int32_t number = 0;
     for (int round = 0; s && round < 2; round++) {
-        for (uint64_t at = 0; at < size;) {
+        uint64_t at = 0;
+        for (int reads = 0; at < size && reads < MAX_READS; reads++) {
             uint8_t *portion = exactly(size - at);
             memcpy(portion, text + at, size - at);
             const int status = shred_portion(s, portion, size - at, options, round, &number);
