@@ -12,7 +12,7 @@ from tailrace.events import Batch
 from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart, joined
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.shred import Shredder
 from tailrace.lake.shredding import SHRED_BYTES
 from tailrace.lake.snapshot import FieldsView, HotTable
@@ -64,10 +64,10 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
         hot.append(HotPart(HotTable.of(shredder.shred(portion)), number, portion_bytes, 0.0))
         hot_bytes += portion_bytes
         if hot_bytes >= settings.commit_bytes:
-            write_files(storage, joined(hot))
+            write_files(storage, in_order(joined(hot)))
             hot, hot_bytes = [], 0
     if hot:
-        write_files(storage, joined(hot))
+        write_files(storage, in_order(joined(hot)))
     return sum(len(batch.events) for batch in batches) / (time.perf_counter() - began)
 
 

@@ -24,7 +24,7 @@ from bench.generators import API_LOGS, BLUESKY, LOG_LINES, Generator
 from bench.generators.own_texts import API_MESSAGES, BLUESKY_POSTS
 from tailrace.events import Batch
 from tailrace.lake.fields import Fields
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.shred import Shredder
@@ -201,7 +201,7 @@ def _merged(generator: Generator, events: int, directory: Path) -> tuple[Path, f
     clustering = TableClustering(storage)
     files = []
     for rows in _tables(generator, events):
-        files += [file for _, file in write_files(storage, rows, clustering.of(rows, settings))]
+        files += [file for _, file in write_files(storage, in_order(rows, clustering.of(rows, settings)))]
     began = time.process_time()
     one = merged(storage, files, lambda count: None, clustering=clustering.columns)
     spent_s = time.process_time() - began

@@ -17,7 +17,7 @@ from support.lakes import NEVER, numbers
 from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
 from tailrace.lake.clustering import GROUP_ROWS, LEAST_GROUP_ROWS, choose, fits, group_lengths, group_rows_of
 from tailrace.lake.encoding import SAMPLE_ROWS
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.settings import MAX_CLUSTER_COLUMNS
 from tailrace.lake.sidecar import load_clustering
 from tailrace.lake.snapshot import US_PER_DAY
@@ -84,7 +84,7 @@ def test_row_groups_of_a_wide_file_have_more_rows() -> None:
 
 
 def test_row_groups_have_one_value_of_each_column_and_a_range_of_times(tmp_path: Path) -> None:
-    [(_, file)] = write_files(TableStorage(tmp_path), logs(100_000), ("level", "status"))
+    [(_, file)] = write_files(TableStorage(tmp_path), in_order(logs(100_000), ("level", "status")))
 
     groups = bounds(file.location)
     assert all(low == high for group in groups for low, high in (group["level"], group["status"]))
@@ -101,7 +101,7 @@ def test_each_day_is_ordered_by_itself(tmp_path: Path) -> None:
     times = RANDOM.permutation(np.arange(10_000) % 5 * US_PER_DAY + np.arange(10_000))
     rows = rows.set_column(0, "_time", pa.array(times, pa.timestamp("us", "UTC")))
 
-    added = write_files(TableStorage(tmp_path), rows, ("level",))
+    added = write_files(TableStorage(tmp_path), in_order(rows, ("level",)))
 
     assert [file.day for _, file in added] == [0, 1, 2, 3, 4]
     for _, file in added:

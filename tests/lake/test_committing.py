@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.events import batch
-from support.lakes import NEVER, numbers
+from support.lakes import NEVER, failing_with, numbers
 from support.waiting import wait_until
 
 from tailrace.lake import Lake, LakeSettings
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
+from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
 
 
@@ -23,7 +24,7 @@ def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_pat
     lake.accept(1, batch([{"n": 1}]))
     [part] = lake.snapshot("d").hot
     lake.close(commit=False)
-    write_files(TableStorage(tmp_path / "d"), part.rows)  # and the process ends here
+    write_files(TableStorage(tmp_path / "d"), in_order(part.rows))  # and the process ends here
 
     lake = Lake.open(tmp_path, NEVER)
     lake.accept(1, batch([{"n": 1}]))
@@ -199,3 +200,65 @@ def test_many_hot_rows_become_several_commits(tmp_path: Path) -> None:
     assert lake.uncommitted("d") == 0
     assert len(numbers(lake.snapshot("d"))) == 24_000
     lake.close()
+
+
+def test_the_largest_dataset_is_committed_where_all_together_take_too_much_memory(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(uncommitted_bytes=40_000, commit_age_s=1e9))
+    for name in "abc":
+        lake.create(name)
+    lake.accept(1, batch([{"n": n} for n in range(100)], "a"))
+    lake.accept(2, batch([{"n": n} for n in range(200)], "b"))
+    lake.snapshot("a"), lake.snapshot("b")
+    assert lake.commits == 0
+
+    lake.accept(3, batch([{"n": n} for n in range(2_000)], "c"))
+
+    wait_until(lambda: lake.commits == 1)
+    assert [lake.uncommitted(name) for name in "abc"] == [100, 200, 0]
+    lake.close()
+
+
+def test_the_bytes_in_memory_are_none_once_all_is_committed_or_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    batches = {name: batch([{"n": n} for n in range(100)], name) for name in ("kept", "dropped", "failed")}
+    for position, (name, events) in enumerate(batches.items(), 1):
+        lake.create(name)
+        lake.accept(position, events)
+        lake.snapshot(name)
+    assert lake.uncommitted_bytes == sum(len(events.events) for events in batches.values())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetTable, "commit", failing_with(OSError("no answer")))
+        lake.commit_now("failed")
+    lake.drop("dropped")
+    lake.commit_now("kept")
+    assert lake.uncommitted_bytes == len(batches["failed"].events)
+    lake.drop("failed")
+
+    assert (lake.uncommitted_bytes, lake.excess_bytes) == (0, -NEVER.max_waiting_bytes)
+    lake.close()
+
+
+def test_rows_are_read_once_while_they_are_written_in_another_order_and_after_that_failed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.accept(1, batch([{"n": 1}, {"n": 2}], first_ns=2_000_000_000))
+    lake.accept(2, batch([{"n": 3}, {"n": 4}], first_ns=1_000_000_000))
+    read: list[list[int]] = []
+
+    def fail(*_: object) -> None:
+        read.append([n for part in lake.snapshot("d").hot for n in part.rows["n"].to_pylist()])
+        raise OSError("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetTable, "commit", fail)
+        lake.commit_now("d")
+    lake.accept(3, batch([{"n": 5}]))
+
+    assert read == [[3, 4, 1, 2]]
+    assert numbers(lake.snapshot("d")) == [1, 2, 3, 4, 5]
+    lake.commit_now("d")
+    assert numbers(lake.snapshot("d")) == [1, 2, 3, 4, 5]
+    assert lake.snapshot("d").hot == ()

@@ -23,7 +23,7 @@ from tailrace.lake.encoding import (
     filter_bytes,
     sample_of,
 )
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
 from tailrace.lake.table_storage import TableStorage
 
@@ -58,7 +58,7 @@ def test_each_column_has_the_encoding_that_its_values_ask_for(tmp_path: Path) ->
         }
     )
 
-    [(_, file)] = write_files(TableStorage(tmp_path), rows)
+    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
 
     found = encodings_in(file.location)
     for name in ("_sysTime", "http.status", "level", "did"):
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_by_every_reader(
     columns = {n: pa.array(v, t) for (n, t), v in zip(kinds.items(), zip(*lines, strict=True), strict=True)}
     rows = pa.table({**columns, "row": pa.array(range(len(lines)), pa.int64())})
 
-    added = write_files(TableStorage(tmp_path_factory.mktemp("written")), rows, clustering)
+    added = write_files(TableStorage(tmp_path_factory.mktemp("written")), in_order(rows, clustering))
 
     def key(line: tuple[Any, ...]) -> tuple[Any, ...]:
         by_name = dict(zip(kinds, line, strict=True))
@@ -194,7 +194,7 @@ def filters_in(path: str) -> dict[str, int]:
 def test_ids_have_filters_that_are_small_beside_the_rows(tmp_path: Path) -> None:
     rows = id_rows(LEAST_FILTER_ROWS)
 
-    [(_, file)] = write_files(TableStorage(tmp_path), rows)
+    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
 
     found = filters_in(file.location)
     assert set(found) == {"trace", "parent"}
@@ -208,7 +208,7 @@ def test_sentences_have_no_filters_however_short(tmp_path: Path) -> None:
         f"order {text[:12]} shipped" if n % 3 else text[:12] for n, text in enumerate(rows["trace"].to_pylist())
     ]
 
-    [(_, file)] = write_files(TableStorage(tmp_path), rows.append_column("said", [sentences]))
+    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows.append_column("said", [sentences])))
 
     assert set(filters_in(file.location)) == {"trace", "parent"}
 
@@ -217,7 +217,7 @@ def test_sentences_have_no_filters_however_short(tmp_path: Path) -> None:
 def test_duckdb_believes_a_damaged_filter_which_the_hash_of_its_file_tells(tmp_path: Path) -> None:
     rows = id_rows(LEAST_FILTER_ROWS)
     storage = TableStorage(tmp_path)
-    [(_, file)] = write_files(storage, rows)
+    [(_, file)] = write_files(storage, in_order(rows))
     path = Path(file.location)
     text = rows["trace"][0].as_py()
     query = "SELECT count(*) FROM read_parquet(?) WHERE trace = ?"
@@ -239,8 +239,8 @@ def test_duckdb_believes_a_damaged_filter_which_the_hash_of_its_file_tells(tmp_p
 
 
 def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_path: Path) -> None:
-    [(_, few)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS - 1))
-    [(_, small)] = write_files(TableStorage(tmp_path), id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"]))
+    [(_, few)] = write_files(TableStorage(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS - 1)))
+    [(_, small)] = write_files(TableStorage(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"])))
 
     assert filters_in(few.location) == {}
     assert filters_in(small.location) == {}
@@ -248,7 +248,7 @@ def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_
 
 def test_an_id_is_found_with_a_filter_and_not_where_it_is_not(tmp_path: Path) -> None:
     rows = id_rows(2 * LEAST_FILTER_ROWS)
-    [(_, file)] = write_files(TableStorage(tmp_path), rows)
+    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
 
     with duckdb.connect() as connection:
         for name in ("trace", "parent"):
@@ -278,7 +278,7 @@ def test_merged_files_have_filters_too(tmp_path: Path) -> None:
     storage = TableStorage(tmp_path)
     rows = id_rows(2 * LEAST_FILTER_ROWS)
     halves = [rows.slice(0, LEAST_FILTER_ROWS - 1), rows.slice(LEAST_FILTER_ROWS - 1)]
-    files = [file for half in halves for _, file in write_files(storage, half)]
+    files = [file for half in halves for _, file in write_files(storage, in_order(half))]
 
     one = merged(storage, files, lambda count: None)
 

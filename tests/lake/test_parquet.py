@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tailrace.lake import table_storage
-from tailrace.lake.parquet import statistics, write_files
+from tailrace.lake.parquet import in_order, statistics, write_files
 from tailrace.lake.snapshot import US_PER_DAY
 from tailrace.lake.table_storage import TableStorage
 from tailrace.storage import files
@@ -38,7 +38,7 @@ def test_every_file_and_directory_is_flushed_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files, "flush", flush)
     monkeypatch.setattr(table_storage, "flush", flush)
 
-    added = write_files(TableStorage(tmp_path), rows(days))
+    added = write_files(TableStorage(tmp_path), in_order(rows(days)))
 
     assert len(added) == days
     written = list(tmp_path.rglob("*.parquet"))
@@ -53,7 +53,7 @@ def test_a_flush_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(files, "flush", fail)
 
     with pytest.raises(OSError, match="No space left"):
-        write_files(TableStorage(tmp_path), rows(5))
+        write_files(TableStorage(tmp_path), in_order(rows(5)))
     assert list(tmp_path.rglob("*.parquet")) == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.lake import DataFile
-from tailrace.lake.parquet import write_files
+from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
 from tailrace.lake.table_storage import TableStorage
 
@@ -116,7 +116,7 @@ def test_a_changed_byte_is_found_when_files_are_merged(tmp_path: Path) -> None:
     times = np.arange(5_000)
     table = pa.table({"_time": pa.array(times, pa.timestamp("us", "UTC")), "n": np.random.default_rng(1).random(5_000)})
     storage = TableStorage(tmp_path)
-    [(_, file)] = write_files(storage, table)
+    [(_, file)] = write_files(storage, in_order(table))
     path = Path(file.location)
     content = bytearray(path.read_bytes())
     with pq.ParquetFile(path) as read:

@@ -17,6 +17,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.config import load
+from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.http import Protocol
@@ -100,6 +101,7 @@ async def serving(
                 ),
                 request_backlog=RequestBacklog(settings.request_body),
                 response_backlog=ResponseBacklog(settings.response_body),
+                hold=AnswerHold(parts.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=lambda: False),
             )
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(application),

@@ -14,12 +14,13 @@ UNKNOWN_ROUTE = "unknown"  # of an unknown path: paths as sent must not become l
 
 
 class RequestOutcome(Struct):
-    """The protocol and route of a request, and why it, or some of its events, were refused."""
+    """The protocol and route of a request, what it stored, and why it, or some of its events, were refused."""
 
     protocol: str = "unknown"
     route: str = UNKNOWN_ROUTE  # with its parameters in braces
     reason: str = ""  # code of the error; empty where the request was not refused as a whole
     message: str = ""
+    stored_bytes: int = 0  # decoded, of bodies whose events became durable
     rejections: dict[str, int] = field(default_factory=dict)  # refused events, by code
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
 

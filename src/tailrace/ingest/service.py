@@ -282,6 +282,7 @@ class LogIngestService:
             labels=labels,
         )
         position = await self._append(batch)
+        outcome.stored_bytes += parsed.processed_bytes
         self._counters.count_ingested(outcome.protocol, parsed.count, parsed.processed_bytes)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 

@@ -11,7 +11,7 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake import sidecar
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.dropped import DroppedDatasets
-from tailrace.lake.hot import first_parts, joined
+from tailrace.lake.hot import first_parts, joined, with_rows
 from tailrace.lake.memory import release_memory
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
@@ -75,13 +75,15 @@ class CommitThread:
     def _due(self) -> list[DatasetState]:
         now = time.monotonic()
         settings = self._settings
-        return [
+        ready = [each for each in self._state.datasets.values() if each.hot and now >= each.retry_at_s]
+        due = [
             dataset
-            for dataset in self._state.datasets.values()
-            if dataset.hot
-            and now >= dataset.retry_at_s
-            and (dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s)
+            for dataset in ready
+            if dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s
         ]
+        if not due and ready and self._state.committable_hot_bytes() >= settings.relief_bytes:
+            return [max(ready, key=lambda dataset: dataset.hot_bytes)]
+        return due
 
     def commit(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table. A failure is logged and counted.
@@ -105,10 +107,13 @@ class CommitThread:
                     dataset.hot = [*dataset.committing, *dataset.hot]
                     dataset.committing = []
                     dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
+                    if not dataset.dropped:
+                        self._state.uncommittable.add(dataset)
                 return
             with self._state.lock:
                 self.commits += 1
                 dataset.failed_commits = 0
+                self._state.uncommittable.discard(dataset)
         if hot_bytes >= RELEASE_BYTES:
             release_memory()
 
@@ -120,7 +125,7 @@ class CommitThread:
         dataset.table.refresh()
         self._state.adopt_table(dataset)
         with self._state.lock:
-            parts = first_parts(dataset.hot, self._settings.commit_bytes)
+            parts = first_parts(dataset.hot, min(self._settings.commit_bytes, self._settings.relief_bytes))
             if not parts:
                 return
             dataset.hot, dataset.committing = dataset.hot[len(parts) :], parts
@@ -129,8 +134,17 @@ class CommitThread:
             # Before the rows: a column must never be in a table without the registry knowing it.
             sidecar.store_fields(dataset.table.storage, view)
             dataset.stored_view = view
+        position = parts[-1].position
         received = sum((part.received for part in parts), Received())
-        dataset.table.commit(joined(parts), view, parts[-1].position, received, self._settings.maintenance)
+        ordered = dataset.table.in_order(joined(parts), self._settings.maintenance)
+        one = with_rows(parts, ordered.rows)
+        # Queries read the ordered rows from now on, so that there are not two copies of them while they are written.
+        with self._state.lock:
+            dataset.committing = [one]
+        del parts
+        if one.raw_bytes >= RELEASE_BYTES:
+            release_memory()
+        dataset.table.commit(ordered, view, position, received)
         self._state.adopt_table(dataset)
 
     def acknowledge_committed(self) -> None:

@@ -189,6 +189,8 @@ class Datasets:
                     dataset.dropped = True
                     del state.datasets[name]
                     state.backlog_bytes -= dataset.waiting_bytes
+                    state.hot_bytes -= dataset.hot_bytes
+                    state.uncommittable.discard(dataset)
                     dataset.waiting.clear()
                     state.progress.notify_all()
             # Before its files are removed: or after a crash its batches would stay in the log for good. On a full disk

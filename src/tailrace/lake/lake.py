@@ -345,6 +345,32 @@ class Lake:
         """The size of the batches that are durable but not yet shredded."""
         return self._state.backlog_bytes
 
+    @property
+    def uncommitted_bytes(self) -> int:
+        """The size of the batches that are durable and not yet in their tables."""
+        return self._state.backlog_bytes + self._state.hot_bytes
+
+    @property
+    def excess_bytes(self) -> int:
+        """The bytes in memory above `uncommitted_bytes`, negative below it, that commits under way will free.
+
+        What a dataset has whose commits fail is none of them, and nothing is while events cannot be shredded.
+        """
+        state = self._state
+        excess = self._excess(state.backlog_bytes, state.hot_bytes)
+        if excess <= 0:
+            return excess
+        with state.lock:
+            if state.is_closing or state.shredding_error or state.shredding_trouble:
+                return 0
+            stuck = state.uncommittable
+            backlog = state.backlog_bytes - sum(dataset.waiting_bytes for dataset in stuck)
+            return self._excess(backlog, state.committable_hot_bytes())
+
+    def _excess(self, backlog: int, hot: int) -> int:
+        settings = self.settings
+        return max(backlog + hot - settings.uncommitted_bytes, backlog - settings.max_waiting_bytes)
+
     def uncommitted(self, name: str) -> int:
         """Return the number of events of a dataset that are not in its table yet."""
         dataset = self._state.datasets.get(name)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from tailrace.lake.clock import time_ms
 from tailrace.lake.clustering import group_lengths, group_rows_of, row_order
@@ -29,11 +30,19 @@ NewFile = tuple[Action, DataFile]
 """A file that is written and flushed, and what Delta must be told for it to be part of the table."""
 
 
-def write_files(storage: TableStorage, rows: pa.Table, clustering: Sequence[str] = ()) -> list[NewFile]:
-    """Write one Parquet file for each UTC day, flushed; return what Delta must be told.
+class OrderedRows(Struct, frozen=True, eq=False):
+    """Rows in the order in which they are written."""
 
-    The rows of each are in the order of the columns of the clustering, and then of `_time`; of equal ones in that
-    which they have. When this fails no file is left.
+    rows: pa.Table
+    times_us: npt.NDArray[np.int64]  # of `_time`
+    cluster_starts: npt.NDArray[np.int64]  # of the clusters of each day
+    encodings: Encodings
+
+
+def in_order(rows: pa.Table, clustering: Sequence[str] = ()) -> OrderedRows:
+    """Return rows by UTC day, the columns of the clustering, and then `_time`; equal ones in the order they have.
+
+    They are copied, unless they are in that order already.
     """
     times = rows[TIME].cast(pa.int64()).to_numpy()
     encodings = encodings_of(sample_of(rows), group_rows_of(rows.num_columns))
@@ -41,7 +50,15 @@ def write_files(storage: TableStorage, rows: pa.Table, clustering: Sequence[str]
     if order.indices is not None:
         rows = rows.take(pa.array(order.indices))
         times = times[order.indices]
-    clusters = order.starts
+    return OrderedRows(rows, times, order.starts, encodings)
+
+
+def write_files(storage: TableStorage, ordered: OrderedRows) -> list[NewFile]:
+    """Write one Parquet file for each UTC day, flushed; return what Delta must be told.
+
+    When this fails no file is left.
+    """
+    rows, times, clusters = ordered.rows, ordered.times_us, ordered.cluster_starts
     day_starts = clusters[np.flatnonzero(np.diff(times[clusters] // US_PER_DAY, prepend=-1 << 62))].tolist()
     with storage.new_data_files() as new:
         return [
@@ -51,7 +68,7 @@ def write_files(storage: TableStorage, rows: pa.Table, clustering: Sequence[str]
                 rows.slice(start, stop - start),
                 times[start:stop],
                 np.diff(clusters[(clusters >= start) & (clusters < stop)], append=stop).tolist(),
-                encodings,
+                ordered.encodings,
             )
             for start, stop in zip(day_starts, [*day_starts[1:], len(times)], strict=True)
         ]

@@ -86,7 +86,7 @@ class LakeSettings(Struct, frozen=True):
             le=16 * GIB,
             description="Events not yet in a table that start a commit of their dataset.",
         ),
-    ] = 64 * MIB  # of raw events in memory
+    ] = 32 * MIB  # of raw events in memory
     commit_age_s: Annotated[
         float,
         Meta(gt=0, le=86400, description="Age of the oldest event not yet in a table that starts a commit."),
@@ -98,6 +98,24 @@ class LakeSettings(Struct, frozen=True):
             description="Most acknowledged bytes waiting to become columns; beyond, ingest is refused with 429.",
         ),
     ] = 256 * MIB
+    uncommitted_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=1024 * GIB,
+            description="Most bytes of events, of all datasets, that are durable but in no table yet; beyond, or with "
+            "a quarter of it in no columns yet, answers to ingest wait. Commits start at half of it.",
+        ),
+    ] = 64 * MIB
+    uncommitted_wait_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="Longest time that an answer waits for less than `uncommitted_bytes`, its events being stored; "
+            "0 for no wait.",
+        ),
+    ] = 5.0
     columns_per_dataset: Annotated[
         int,
         Meta(
@@ -118,3 +136,13 @@ class LakeSettings(Struct, frozen=True):
     ] = 0.01
     max_datasets: Annotated[int, Meta(ge=1, description="Most datasets.", extra={"unit": "datasets"})] = 10_000
     maintenance: Annotated[MaintenanceSettings, Meta(extra={"prefix": ""})] = MaintenanceSettings()
+
+    @property
+    def max_waiting_bytes(self) -> int:
+        """Bytes waiting to become columns beyond which answers wait."""
+        return self.uncommitted_bytes // 4
+
+    @property
+    def relief_bytes(self) -> int:
+        """Bytes in memory, of all datasets, at which the one with most of them is committed."""
+        return self.uncommitted_bytes // 2

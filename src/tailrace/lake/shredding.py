@@ -17,7 +17,7 @@ from tailrace.storage.faults import reason_of
 SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON shredded at a time
 # With less than this, or than a commit, in the backlog, shredding waits for more, so that a burst is acknowledged
 # first; but not longer than this, and not while a query waits.
-SHRED_WAIT_BYTES = 64 * 1024 * 1024
+SHRED_WAIT_BYTES = SHRED_BYTES
 SHRED_WAIT_S = 1.0
 MAX_HOT_COMMITS = 4  # times commit_bytes in memory, at which the shredding of a dataset pauses
 SHRED_RETRY_S, MAX_SHRED_RETRY_S = 0.1, 5.0  # between attempts
@@ -34,7 +34,7 @@ class ShreddingThread:
         self.failures = 0  # shreddings that failed, whose events were stored whole in `_rest`
         self._state = state
         self._settings = settings
-        self._wait_bytes = min(SHRED_WAIT_BYTES, settings.commit_bytes)
+        self._wait_bytes = min(SHRED_WAIT_BYTES, settings.commit_bytes, settings.max_waiting_bytes // 2)
         self._waits: Literal["for work", "for more", ""] = ""
         self._thread = threading.Thread(target=self._run, name="tailrace-shred", daemon=True)
 
@@ -140,12 +140,14 @@ class ShreddingThread:
             dataset.view = view
             dataset.hot.append(part)
             dataset.hot_bytes += raw_bytes
+            if not dataset.dropped:
+                state.hot_bytes += raw_bytes
             dataset.shredded = part.position
             if not dataset.waiting:
                 dataset.demanded = False
             state.backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
             state.progress.notify_all()
-            if dataset.hot_bytes >= self._settings.commit_bytes:
+            if dataset.hot_bytes >= self._settings.commit_bytes or state.hot_bytes >= self._settings.relief_bytes:
                 state.commit_due.notify()
 
     def _merge_parts(self, dataset: DatasetState) -> None:

@@ -29,6 +29,8 @@ class LakeState:
         self.orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
         self.accepted = 0  # the log position up to which batches were accepted
         self.backlog_bytes = 0  # of batches that are not shredded yet
+        self.hot_bytes = 0  # of the NDJSON of rows that are in memory and not in their tables
+        self.uncommittable: set[DatasetState] = set()  # whose last commit failed
         self.is_closing = False
         self.shredding_error: BaseException | None = None  # that ended the shredding thread
         self.shredding_trouble = ""  # why shredding is interrupted at the moment
@@ -84,7 +86,10 @@ class LakeState:
         """Update a dataset to the files of its table; its commit lock is held."""
         position, received = dataset.table.position, dataset.table.received  # files are read: not under the lock
         with self.lock:
+            before = dataset.hot_bytes
             dataset.adopt_table(position, received)
+            if not dataset.dropped:
+                self.hot_bytes -= before - dataset.hot_bytes
             self.work.notify()
 
     def committed_position(self) -> int:
@@ -93,6 +98,13 @@ class LakeState:
             behind = [d.committed for d in self.datasets.values() if d.committed < d.accepted]
             behind += [position - 1 for position in self.orphaned.values()]
             return min(behind, default=self.accepted)
+
+    def committable_hot_bytes(self) -> int:
+        """Return `hot_bytes` but for those of datasets whose last commit failed."""
+        if not self.uncommittable:
+            return self.hot_bytes
+        with self.lock:
+            return self.hot_bytes - sum(dataset.hot_bytes for dataset in self.uncommittable)
 
 
 def unavailable_error(what: str, error: Exception) -> TailraceError:

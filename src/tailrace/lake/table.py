@@ -24,7 +24,7 @@ from tailrace.lake.deltalog import (
     set_aside_checkpoints,
 )
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME
-from tailrace.lake.parquet import NewFile, columns_of, statistics, write_files
+from tailrace.lake.parquet import NewFile, OrderedRows, columns_of, in_order, statistics, write_files
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_clustering import TableClustering
@@ -172,14 +172,11 @@ class DatasetTable:
     def version(self) -> int:
         return self._delta.version
 
-    def commit(
-        self,
-        rows: pa.Table,
-        view: FieldsView,
-        position: int,
-        received: Received = Received(),
-        settings: MaintenanceSettings = MaintenanceSettings(),
-    ) -> None:
+    def in_order(self, rows: pa.Table, settings: MaintenanceSettings = MaintenanceSettings()) -> OrderedRows:
+        """Return rows in the order in which they are committed."""
+        return in_order(rows, self.clustering.of(rows, settings))
+
+    def commit(self, ordered: OrderedRows, view: FieldsView, position: int, received: Received = Received()) -> None:
         """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
 
         Do nothing if the table has this position, or a later one, already.
@@ -191,7 +188,7 @@ class DatasetTable:
         self.refresh()
         if self.position >= position:
             return
-        added = write_files(self.storage, rows, self.clustering.of(rows, settings))
+        added = write_files(self.storage, ordered)
         now_ms = time_ms()
         total = self.received + received
         numbers = ((APPLICATION, position), (INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes))
@@ -201,7 +198,7 @@ class DatasetTable:
         try:
             for _ in range(CONFLICTS):
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
-                new_metadata = self._new_metadata(self._new_columns(rows, view))
+                new_metadata = self._new_metadata(self._new_columns(ordered.rows, view))
                 if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of
+from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
@@ -70,6 +71,7 @@ class ServerApplication:
         router: Router,
         request_backlog: RequestBacklog,
         response_backlog: ResponseBacklog,
+        hold: AnswerHold,
     ) -> None:
         """Take the `options` of the protocols by name."""
         self._service = service
@@ -79,6 +81,7 @@ class ServerApplication:
         self._router = router
         self._request_backlog = request_backlog
         self._response_backlog = response_backlog
+        self._hold = hold
         self._origins = cross_origin(router.protocols)
         self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
@@ -159,6 +162,8 @@ class ServerApplication:
             logger.exception("a request to %s failed", match.path)
             failed = disk_fault(error) or TailraceError("internal error")
             response = _refusal(failed, match, exchange.outcome)
+        if self._hold.is_due(exchange.outcome.stored_bytes):
+            await self._hold.wait(exchange.outcome.stored_bytes, exchange.receiver.disconnected())
         if match.protocol.finish is not None:
             response = match.protocol.finish(request, self._service, response)
         if not exchange.body.complete and not exchange.waits_for_continue:

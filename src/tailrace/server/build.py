@@ -14,6 +14,7 @@ from tailrace import api
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
+from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
@@ -87,17 +88,18 @@ def build(
         concurrency=settings.monitors.concurrency,
     )
     refusals = Refusals()
+    hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=stopping.is_set)
     services = _api_services(
         stores,
         queries,
         service,
         runner,
         health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
-        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner, queries.engine)),
+        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner, queries.engine, hold)),
         refusals=refusals,
     )
     recorder = Recorder(
-        _application(settings, stores, service, services, metrics),
+        _application(settings, stores, service, services, metrics, hold),
         metrics=metrics,
         refusals=refusals,
         proxies=Proxies(settings.server.trusted_proxies),
@@ -169,7 +171,12 @@ def _api_services(
 
 
 def _application(
-    settings: Settings, stores: Stores, service: LogIngestService, services: api.Services, metrics: Metrics
+    settings: Settings,
+    stores: Stores,
+    service: LogIngestService,
+    services: api.Services,
+    metrics: Metrics,
+    hold: AnswerHold,
 ) -> Application:
     router = Router(
         PROTOCOLS,
@@ -185,10 +192,11 @@ def _application(
         router=router,
         request_backlog=RequestBacklog(settings.request_body),
         response_backlog=ResponseBacklog(settings.response_body),
+        hold=hold,
     )
 
 
-def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine: Engine) -> Gauges:
+def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine: Engine, hold: AnswerHold) -> Gauges:
     log, lake = stores.log, stores.lake
     damage = list(log.damage)
     lag = lake.lag()
@@ -203,6 +211,10 @@ def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine:
         log_missing_positions=sum(gap.missing_positions for gap in damage),
         unavailable_datasets=len(lake.unavailable()),
         backlog_bytes=lake.backlog_bytes,
+        uncommitted_bytes=lake.uncommitted_bytes,
+        held_answers=hold.waiting,
+        answers_held=hold.held,
+        answers_held_s=hold.held_s,
         commits=lake.commits,
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,

@@ -37,6 +37,8 @@ GAUGES = (  # member of `Gauges`, name and meaning of the metric
         "Datasets that are there and cannot be opened; /readyz and the list of datasets name them.",
     ),
     ("backlog_bytes", "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded."),
+    ("uncommitted_bytes", "tailrace_uncommitted_bytes", "Bytes of the uncommitted events, as lines of JSON."),
+    ("held_answers", "tailrace_held_answers", "Answers that wait for fewer uncommitted bytes (uncommitted_bytes)."),
     ("damaged_files", "tailrace_damaged_files", "Files of tables found not to be as they were written."),
     ("log_damage", "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start."),
     (
@@ -48,6 +50,8 @@ GAUGES = (  # member of `Gauges`, name and meaning of the metric
 COUNTERS = (  # the same, since the start
     ("commits", "tailrace_commits", "Commits to tables since the start."),
     ("commit_failures", "tailrace_commit_failures", "Commits to tables that failed and are tried again."),
+    ("answers_held", "tailrace_answers_held", "Answers that have waited for fewer uncommitted bytes."),
+    ("answers_held_s", "tailrace_answers_held_seconds", "Time for which they have waited, together."),
     ("shred_failures", "tailrace_shred_failures", "Shreddings that failed; their events are kept whole."),
     (
         "set_aside",
@@ -95,6 +99,10 @@ class Gauges(Struct, frozen=True):
     waiting_queries: int
     unavailable_datasets: int  # that cannot be opened
     backlog_bytes: int  # of accepted events that are not shredded yet
+    uncommitted_bytes: int  # of those, and of the rows that are not in their tables yet
+    held_answers: int  # that wait now
+    answers_held: int  # since the start
+    answers_held_s: float  # together
     commits: int  # since the start, as those that follow
     commit_failures: int
     shred_failures: int  # shreddings whose events were stored whole in `_rest`

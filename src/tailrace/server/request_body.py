@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -113,6 +114,12 @@ class RequestReceiver:
             self._latest_s += len(message["body"]) / MIN_BYTES_PER_S
             self.deadline_s = min(time.monotonic() + self._shared.limits.body_timeout_s, self._latest_s)
         return message
+
+    async def disconnected(self) -> None:
+        """Return once the client has hung up; what else comes of its body is dropped."""
+        with suppress(BodyTimeout):
+            while (await self())["type"] != "http.disconnect":
+                pass
 
     def give_up(self) -> None:
         """Stop waiting for the body: `receive` raises BodyTimeout."""
