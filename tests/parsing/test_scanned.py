@@ -1,6 +1,7 @@
 """What is parsed by way of a scan is what the exact way makes of it, and a flagged event costs only itself."""
 
 from collections.abc import Callable
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -10,7 +11,7 @@ from support.bodies import bodies
 from support.rounds import rounds
 
 from tailrace.events import ParsedBatch, TailraceError
-from tailrace.parsing import ArrayFields, Copy, Limits, TimeRule, parse_array, parse_json
+from tailrace.parsing import ArrayFields, Copy, ExactWayNeeded, Limits, TimeRule, parse_array, parse_json
 from tailrace.parsing.sanitize import Sanitized, sanitize
 
 RECEIVED_NS = 7
@@ -39,6 +40,14 @@ def outcome(parse: Callable[[], ParsedBatch]) -> Outcome:
     return (parsed.events, parsed.times.tolist(), parsed.count, parsed.processed_bytes, parsed.rejections)
 
 
+def in_bulk(parse: Callable[[], ParsedBatch]) -> Outcome | None:
+    """Return the outcome of what parses in bulk, None where it needs the exact way."""
+    try:
+        return outcome(parse)
+    except ExactWayNeeded:
+        return None
+
+
 def exactly(parse: Callable[[], ParsedBatch]) -> Outcome:
     with patch("tailrace.parsing.json.scan", return_value=None):
         return outcome(parse)
@@ -53,10 +62,11 @@ def exactly(parse: Callable[[], ParsedBatch]) -> Outcome:
 def test_the_scan_and_the_exact_way_make_the_same_of_a_body(
     body: bytes, limits: Limits, times: TimeRule, lines: bool
 ) -> None:
-    def parse() -> ParsedBatch:
-        return parse_json(body, times=times, limits=limits, received_ns=RECEIVED_NS, lines=lines)
+    parse = partial(parse_json, body, times=times, limits=limits, received_ns=RECEIVED_NS, lines=lines)
+    expected = exactly(parse)
 
-    assert outcome(parse) == exactly(parse)
+    assert outcome(parse) == expected
+    assert in_bulk(partial(parse, in_bulk=True)) in (None, expected)
 
 
 @settings(max_examples=rounds(200))
@@ -64,10 +74,13 @@ def test_the_scan_and_the_exact_way_make_the_same_of_a_body(
 def test_the_scan_and_the_exact_way_make_the_same_of_an_array(
     body: bytes, limits: Limits, max_event_bytes: int
 ) -> None:
-    def parse() -> ParsedBatch:
-        return parse_array(body, fields=FIELDS, limits=limits, max_event_bytes=max_event_bytes, received_ns=RECEIVED_NS)
+    parse = partial(
+        parse_array, body, fields=FIELDS, limits=limits, max_event_bytes=max_event_bytes, received_ns=RECEIVED_NS
+    )
+    expected = exactly(parse)
 
-    assert outcome(parse) == exactly(parse)
+    assert outcome(parse) == expected
+    assert in_bulk(partial(parse, in_bulk=True)) in (None, expected)
 
 
 @pytest.mark.parametrize("flagged", [b'{"_source":1}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b'{"%s":1}' % (b"n" * 201)])

@@ -1,6 +1,8 @@
 """The outcome of a request, which the layers that handle it fill in, for the metrics and for the operator."""
 
-from collections.abc import Iterable, MutableMapping
+from collections import Counter
+from collections.abc import MutableMapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct, field
@@ -28,11 +30,12 @@ class RequestOutcome(Struct):
         """Record that the request is refused as a whole."""
         self.reason, self.message = error.code, error.message
 
-    def reject(self, rejections: Iterable[Rejection]) -> None:
+    def reject(self, rejections: Sequence[Rejection]) -> None:
         """Record refused events."""
-        for rejection in rejections:
-            self.rejections[rejection.code] = self.rejections.get(rejection.code, 0) + 1
-            self.message = self.message or rejection.reason
+        for code, count in Counter(map(attrgetter("code"), rejections)).items():
+            self.rejections[code] = self.rejections.get(code, 0) + count
+        if rejections:
+            self.message = self.message or rejections[0].reason
 
 
 class Refusal(Struct, rename="camel"):

@@ -42,6 +42,7 @@ from tailrace.events.times import rfc3339
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
 from tailrace.ingest.lookups import Lookups
+from tailrace.ingest.offloader import Offloader
 from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import Log
@@ -57,7 +58,6 @@ logger = logging.getLogger(__name__)
 OVERLOAD_RETRY_AFTER_S = 1
 TRANSACTION_ID = "transaction_id"  # the field of the id by which `ingest_once` deduplicates
 NO_LABELS: Labels = {}
-OFFLOAD_BYTES = 256 * 1024  # a body at least this large is parsed in a thread
 
 
 class NotReady(TailraceError):
@@ -107,6 +107,7 @@ class LogIngestService:
         self._counters = counters
         self._max_backlog_bytes = max_backlog_bytes
         self._executor = executor
+        self._offloader = Offloader(loop, executor)
         self._lookups = lookups
         self._tails = tails
         self._deduplicator = Deduplicator(self._stored_ids)
@@ -181,10 +182,14 @@ class LogIngestService:
             )
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
-        """Return `work()`, which runs in a thread if its `size` in bytes is OFFLOAD_BYTES or more."""
-        if size < OFFLOAD_BYTES:
-            return work()
-        return await self._loop.run_in_executor(self._executor, work)
+        """Return `work()`, run in a thread where it is as much as many bytes of valid events are, as `size` tells."""
+        return await self._offloader.run(work, size)
+
+    async def parse(self, parse: Callable[[bool], T], size: int) -> T:
+        """Return `parse(in_bulk)` of a body of so many bytes once decoded: `in_bulk` on the event loop, where it may
+        raise ExactWayNeeded, else in a thread.
+        """
+        return await self._offloader.parse(parse, size)
 
     async def ingest(
         self,

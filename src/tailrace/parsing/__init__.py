@@ -4,7 +4,7 @@ from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import ArrayFields, parse_array, parse_json
-from tailrace.parsing.limits import Limits
+from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.otlp import otlp_answer, parse_otlp
 from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.times import TimeRule, check_rule
@@ -12,6 +12,7 @@ from tailrace.parsing.times import TimeRule, check_rule
 __all__ = [
     "ArrayFields",
     "Copy",
+    "ExactWayNeeded",
     "Limits",
     "Signal",
     "TimeRule",

@@ -21,7 +21,7 @@ from tailrace.native.scanner import HEAD_CELLS, ROW_END, ROW_FLAGS, ROW_START, S
 from tailrace.parsing import malformed
 from tailrace.parsing.copies import Copy, with_copies
 from tailrace.parsing.fields import Columns, EventReader, event_reader, scanned_columns
-from tailrace.parsing.limits import Limits
+from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.malformed import checked_element, checked_object, excerpt
 from tailrace.parsing.sanitize import RESERVED
 from tailrace.parsing.split_body import (
@@ -49,7 +49,15 @@ class ArrayFields(Struct, frozen=True):
 # Bodies of which the syntax is one.
 
 
-def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int, lines: bool = False) -> ParsedBatch:
+def parse_json(
+    body: bytes,
+    *,
+    times: TimeRule,
+    limits: Limits,
+    received_ns: int,
+    lines: bool = False,
+    in_bulk: bool = False,
+) -> ParsedBatch:
     """Parse a decoded body into events.
 
     A body that begins with `[` is one array. Any other body is a sequence of objects, with or without white space
@@ -62,7 +70,7 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
     what the limits and the reserved names change (`sanitize`).
 
     Raise BadRequest for a malformed array, for a body that is only one malformed event, and for an invalid time
-    format; TooLarge past `max_body_bytes` or `max_events`.
+    format; TooLarge past `max_body_bytes` or `max_events`; with `in_bulk` ExactWayNeeded.
     """
     reader = _time_reader(times, limits)
     start, first = _first_of(body, limits)
@@ -72,6 +80,8 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
         parsed = _only_event(body, scanned, times, received_ns)
         if parsed is not None:
             return parsed
+    if in_bulk and first and not _is_bulk(scanned, is_timed=not reader.is_looked_up):
+        raise ExactWayNeeded
     time_of = partial(_time_of, reader=reader, rule=times, received_ns=received_ns)
     if scanned is not None:
         judge = partial(checked_object, limits=limits, decoder=reader.events.decoder)
@@ -80,7 +90,7 @@ def parse_json(body: bytes, *, times: TimeRule, limits: Limits, received_ns: int
         split = SplitBody(b"", 0, ())
     else:
         split = _split_exactly(_unmarked(body), limits, reader, time_of, is_array=is_array)
-    split, ns = _with_times(split, reader, times, received_ns)
+    split, ns = _with_times(split, reader, times, received_ns, in_bulk=in_bulk)
     return _parsed(split, split.ndjson, ns, body)
 
 
@@ -153,11 +163,11 @@ def _time_of(event: bytes, reader: _TimeReader, rule: TimeRule, received_ns: int
 
 
 def _with_times(
-    split: SplitBody, reader: _TimeReader, rule: TimeRule, received_ns: int
+    split: SplitBody, reader: _TimeReader, rule: TimeRule, received_ns: int, *, in_bulk: bool
 ) -> tuple[SplitBody, NDArray[np.int64]]:
     """Return the body with the events rejected whose time cannot be read, and the times of the others."""
     values = split.columns[0] if split.columns else reader.values(split.ndjson)
-    times = read_times(values, rule, received_ns)
+    times = read_times(values, rule, received_ns, in_bulk=in_bulk)
     if not times.unreadable:
         return split, times.ns
     lines = split.ndjson.split(b"\n")[:-1]
@@ -179,7 +189,13 @@ def _with_times(
 
 
 def parse_array(
-    body: bytes, *, fields: ArrayFields, limits: Limits, max_event_bytes: int, received_ns: int
+    body: bytes,
+    *,
+    fields: ArrayFields,
+    limits: Limits,
+    max_event_bytes: int,
+    received_ns: int,
+    in_bulk: bool = False,
 ) -> ParsedBatch:
     """Split a decoded body that is one array into events; an element that is no JSON object of at most
     `max_event_bytes` as sent, without the white space around it, is a rejection with its bytes in `event`.
@@ -188,7 +204,8 @@ def parse_array(
     too deep and reserved names are sanitized as `parse_json` does; text that is not UTF-8 is not JSON.
 
     Raise BadRequest for a body that is empty, that is no array, or whose array does not end where the body does, and
-    TooLarge (`max_body_bytes`, `max_events`). Time and memory are in proportion to the body, whatever is in it.
+    TooLarge (`max_body_bytes`, `max_events`); with `in_bulk` ExactWayNeeded. Time and memory are in proportion to the
+    body, whatever is in it.
     """
     reader = _array_reader(fields, limits, max_event_bytes)
     start, first = _first_of(body, limits)
@@ -197,6 +214,8 @@ def parse_array(
     if first != b"[":
         raise BadRequest(f"the body is no JSON array: it begins with {excerpt(_unmarked(body).lstrip(SPACE))}")
     scanned = scan(body, start, reader.events, is_array=True)
+    if in_bulk and not _is_bulk(scanned):
+        raise ExactWayNeeded
     if scanned is not None:
         judge = partial(checked_element, limits=reader.limits, decoder=reader.events.decoder)
         split = _split_scanned(body, scanned, reader.events, reader.limits, judge)
@@ -205,7 +224,7 @@ def parse_array(
         check_count(text, limits.max_events, b"{", is_array=True)
         split = malformed.split_elements(text, reader.limits, reader.events.decoder)
     columns = reader.events.decoded(split.ndjson) if split.columns is None else split.columns
-    ns = _first_times(columns[: len(reader.times)], reader.times, split.count, received_ns)
+    ns = _first_times(columns[: len(reader.times)], reader.times, split.count, received_ns, in_bulk=in_bulk)
     events = with_copies(split.ndjson, columns, reader.names, fields.copies, body) if fields.copies else split.ndjson
     return _parsed(split, events, ns, body)
 
@@ -227,7 +246,9 @@ def _array_reader(fields: ArrayFields, limits: Limits, max_event_bytes: int) -> 
     return _ArrayReader(event_reader(names, limits), names, tuple(map(TimeRule, fields.times)), limits)
 
 
-def _first_times(columns: Columns, rules: tuple[TimeRule, ...], count: int, received_ns: int) -> NDArray[np.int64]:
+def _first_times(
+    columns: Columns, rules: tuple[TimeRule, ...], count: int, received_ns: int, *, in_bulk: bool
+) -> NDArray[np.int64]:
     """Return the time of each event: the first of its fields that can be read as one, else that of its receipt."""
     if rules and count <= _FEW:
         events = zip(*(column.all() if isinstance(column, Texts) else column for column in columns), strict=True)
@@ -240,7 +261,7 @@ def _first_times(columns: Columns, rules: tuple[TimeRule, ...], count: int, rece
         if not len(present):
             continue
         values = column.at(present)
-        read = read_times(values, rule, received_ns)
+        read = read_times(values, rule, received_ns, in_bulk=in_bulk)
         good = np.ones(len(present), dtype=np.bool_)
         good[[*read.unreadable, *_nulls(values)]] = False
         times[present[good]] = read.ns[good]
@@ -296,6 +317,11 @@ def _unmarked(body: bytes) -> bytes:
 def scan(body: bytes, start: int, reader: EventReader, *, is_array: bool) -> Scanned | None:
     """Return what a scan tells of a body; None for one that goes the exact way."""
     return None if reader.scanner is None else reader.scanner.scan(body, start=start, is_array=is_array)
+
+
+def _is_bulk(scanned: Scanned | None, *, is_timed: bool = True) -> bool:
+    """Whether no event of a body needs a look by itself, nor its time, unless that stands in a field of its own."""
+    return scanned is not None and not scanned.flags & ~SPANS_LINES and (is_timed or scanned.count <= _FEW)
 
 
 def _split_scanned(

@@ -7,6 +7,10 @@ from msgspec import Meta, Struct
 from tailrace.events.sizes import GIB, MIB
 
 
+class ExactWayNeeded(Exception):
+    """A body was to be parsed in bulk, and some of its events need a look by themselves."""
+
+
 class Limits(Struct, frozen=True):
     """Limits on one request; a refusal names the limit and its value."""
 

@@ -25,6 +25,7 @@ from tailrace.events.timestamps import (
     usual_ns,
 )
 from tailrace.parsing.golayout import parse_layout, parse_time
+from tailrace.parsing.limits import ExactWayNeeded
 
 MIN_NS = -(2**63) + 1  # the least int64 is numpy's "not a time"
 
@@ -87,14 +88,15 @@ def check_rule(rule: TimeRule) -> None:
     _parser(rule.format)
 
 
-def read_times(values: Values | Texts, rule: TimeRule, received_ns: int) -> Times:
+def read_times(values: Values | Texts, rule: TimeRule, received_ns: int, *, in_bulk: bool = False) -> Times:
     """Read one time a value: the JSON text of the field in each event, empty where the event has none.
 
     None and `null` mean `received_ns`. Without a format, a string is read as everywhere (`timestamp_ns`), a number
     as a Unix time in s, ms, us or ns by its size; digits of a fraction beyond nanoseconds are cut off. A time that
     int64 nanoseconds cannot hold is unreadable.
 
-    Raise BadRequest when the format of `rule` is no format.
+    Raise BadRequest when the format of `rule` is no format, and with `in_bulk` ExactWayNeeded where more than a few
+    values would be read one by one.
     """
     parse = _parser(rule.format)
     count = len(values)
@@ -104,6 +106,8 @@ def read_times(values: Values | Texts, rule: TimeRule, received_ns: int) -> Time
         remaining: Sequence[int] = _read_bulk(texts, ns, strict=bool(rule.format)).tolist()
     else:
         remaining = range(count)
+    if in_bulk and len(remaining) > _FEW:
+        raise ExactWayNeeded
     unreadable: dict[int, str] = {}
     for index in remaining:
         try:

@@ -21,8 +21,9 @@ from tailrace.events import (
     UnsupportedMediaType,
 )
 from tailrace.events.times import rfc3339
-from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
+from tailrace.parsing import ExactWayNeeded, Limits, TimeRule, decode_body, parse_csv, parse_json
 from tailrace.protocols.http import (
+    REJECTION_WORK_BYTES,
     BodyDoc,
     Claims,
     Credential,
@@ -170,7 +171,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     rule = _BodyRule(encoding.decode("latin-1"), media, times, csv, delimiter, fields)
     wire = await request.read()
     parse = partial(_parse_body, wire, rule, service.limits, request.received_ns)
-    parsed = await service.offload(parse, service.limits.max_body_bytes if encoding else len(wire))
+    parsed = await service.parse(parse, service.limits.max_body_bytes if encoding else len(wire))
     receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:
@@ -179,15 +180,13 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
             b'{"ingested":%d,"failed":0,"failures":[],"processedBytes":%d,"blocksCreated":0,"walLength":%d}'
             % (receipt.stored, processed, service.uncommitted(dataset)),
         )
-    answer = Ingested(
-        ingested=receipt.stored,
-        failed=len(receipt.rejections),
-        failures=[_failure(rejection, request.received_ns) for rejection in receipt.rejections],
-        processed_bytes=processed,
-        blocks_created=0,
-        wal_length=service.uncommitted(dataset),
-    )
-    return Response(200, msgspec.json.encode(answer))
+    wal_length = service.uncommitted(dataset)
+
+    def answer() -> bytes:
+        failures = [_failure(rejection, request.received_ns) for rejection in receipt.rejections]
+        return msgspec.json.encode(Ingested(receipt.stored, len(failures), failures, processed, 0, wal_length))
+
+    return Response(200, await service.offload(answer, REJECTION_WORK_BYTES * len(receipt.rejections)))
 
 
 class _BodyRule(msgspec.Struct, frozen=True):
@@ -201,7 +200,9 @@ class _BodyRule(msgspec.Struct, frozen=True):
     fields: list[str] | None  # of CSV without a header row
 
 
-def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int) -> ParsedBatch:
+def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int, in_bulk: bool) -> ParsedBatch:
+    if rule.is_csv and in_bulk:
+        raise ExactWayNeeded
     body = decode_body(wire, rule.encoding, limits.max_body_bytes)
     if rule.is_csv:
         return parse_csv(
@@ -213,7 +214,7 @@ def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int) 
             received_ns=received_ns,
         )
     lines = rule.media in LINES_TYPES or (rule.media in OPAQUE_TYPES and _is_lines(body, rule.media))
-    return parse_json(body, times=rule.times, limits=limits, received_ns=received_ns, lines=lines)
+    return parse_json(body, times=rule.times, limits=limits, received_ns=received_ns, lines=lines, in_bulk=in_bulk)
 
 
 @cached

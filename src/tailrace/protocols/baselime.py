@@ -24,11 +24,19 @@ from tailrace.events import (
     TooLarge,
     Unauthorized,
 )
-from tailrace.parsing import ArrayFields, Copy, Signal, decode_body, otlp_answer, parse_array, parse_otlp
+from tailrace.parsing import (
+    ArrayFields,
+    Copy,
+    ExactWayNeeded,
+    Signal,
+    decode_body,
+    otlp_answer,
+    parse_array,
+    parse_otlp,
+)
 from tailrace.protocols.http import (
     PROTOBUF_TYPES,
     REJECTION_WORK_BYTES,
-    WORST_CASE_FACTOR,
     BodyDoc,
     Claims,
     Credential,
@@ -221,10 +229,10 @@ async def _ingest(request: Request, service: IngestService, grant: KeyGrant, tar
     dataset = _check(service, grant, target)
     decode, size = await _body(request, service)
 
-    def parse_body() -> ParsedBatch:
-        return _parse_events(decode(), target, request, service)
+    def parse_body(in_bulk: bool) -> ParsedBatch:
+        return _parse_events(decode(), target, request, service, in_bulk)
 
-    return await _store(await service.offload(parse_body, WORST_CASE_FACTOR * size), target, dataset, request, service)
+    return await _store(await service.parse(parse_body, size), target, dataset, request, service)
 
 
 async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
@@ -236,15 +244,17 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
     array = _by_headers(request, grant, array_dataset)
     decode, size = await _body(request, service)
 
-    def parse_body() -> tuple[Signal | None, ParsedBatch]:
+    def parse_body(in_bulk: bool) -> tuple[Signal | None, ParsedBatch]:
         body = decode()
         if not protobuf and body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
             _refuse_if_strict(request)
             if not array_dataset:
                 raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
             _check(service, grant, array)
-            return None, _parse_events(body, array, request, service)
+            return None, _parse_events(body, array, request, service, in_bulk)
         _check(service, grant, otlp)
+        if in_bulk:
+            raise ExactWayNeeded
         return parse_otlp(
             body,
             signal=signal,
@@ -255,7 +265,7 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
             received_ns=request.received_ns,
         )
 
-    found, parsed = await service.offload(parse_body, WORST_CASE_FACTOR * size)
+    found, parsed = await service.parse(parse_body, size)
     if found is None:
         return await _store(parsed, array, None, request, service)
     receipt = await _stored(parsed, otlp, None, request, service)
@@ -264,13 +274,14 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
     return Response(200, answer, content_type=content_type if protobuf else b"application/json")
 
 
-def _parse_events(body: bytes, target: _Target, request: Request, service: IngestService) -> ParsedBatch:
+def _parse_events(body: bytes, target: _Target, request: Request, service: IngestService, in_bulk: bool) -> ParsedBatch:
     return parse_array(
         body,
         fields=FIELDS,
         limits=service.limits,
         max_event_bytes=target.max_event_bytes,
         received_ns=request.received_ns,
+        in_bulk=in_bulk,
     )
 
 

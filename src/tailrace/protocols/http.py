@@ -28,7 +28,7 @@ class NoOptions(Struct, frozen=True):
 
 
 # The work of a request, in bytes of valid events that are as much work.
-WORST_CASE_FACTOR = 32  # of each byte of the worst body, whose every element is refused
+WORST_CASE_FACTOR = 64  # of each byte of the worst body, whose every element is refused
 PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 CACHED_VALUES = 1024  # of a header, or query strings
 CACHED_VALUE_BYTES = 1024  # longer ones are parsed each time, which bounds the size of a cache
@@ -139,6 +139,12 @@ class IngestService(typing.Protocol):
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
         """Return `work()`, run beside the event loop when it is as much as `size` bytes of valid events are."""
+        ...
+
+    async def parse(self, parse: Callable[[bool], T], size: int) -> T:
+        """Return `parse(in_bulk)` of a body of so many bytes once decoded: `in_bulk` on the event loop, where it may
+        raise ExactWayNeeded, else beside it.
+        """
         ...
 
     async def ingest(
