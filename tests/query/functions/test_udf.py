@@ -206,3 +206,21 @@ def test_distinct_values_nulls_and_large_numbers_of_a_block_stay_apart(database:
         database.unregister("cells")
     expected = [None, "[null]", cells[2], cells[3], None, None, "[]", *(f"[{n}]" for n in range(500)), "[]"]
     assert [cell for (cell,) in found] == expected
+
+
+def test_rows_that_are_read_in_whole_columns_stand_among_others_in_their_order(
+    database: duckdb.DuckDBPyConnection,
+) -> None:
+    texts = [None if n % 9 == 0 else f"10.0.{n // 250}.{n % 250}{' ' if n % 7 == 0 else ''}" for n in range(3000)]
+    texts += ["host", "1.2.3.4/33", "1.2.3.4/a"]
+    database.register("addresses", pa.table({"n": range(len(texts)), "a": texts}))
+    try:
+        rows = database.sql("SELECT apl_format_ipv4(a, 32), apl_parse_path(a) FROM addresses ORDER BY n").fetchall()
+    finally:
+        database.unregister("addresses")
+    expected = [
+        (None, None) if text is None else (UDFS["apl_format_ipv4"].row(text, 32), UDFS["apl_parse_path"].row(text))
+        for text in texts[:3000]
+    ]
+    assert rows[:3000] == expected
+    assert [address for address, _ in rows[3000:]] == [None, None, None]

@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+
+from tailrace.query.functions import ip_columns
 from tailrace.query.functions.geo import GEO
 from tailrace.query.functions.table import Context, table
 from tailrace.query.functions.udf import Udf, udf
@@ -84,7 +87,7 @@ def _within(address: tuple[int, int], network: tuple[int, int], bits: int) -> bo
     return address[0] >> shift == network[0] >> shift
 
 
-@udf("apl_ipv4_compare", [STRING, STRING, LONG], LONG)
+@udf("apl_ipv4_compare", [STRING, STRING, LONG], LONG, columns=ip_columns.compare)
 def _ipv4_compare(left: str, right: str, prefix: int) -> int:
     return _compared(_v4(left), _v4(right), prefix, 32)
 
@@ -94,7 +97,7 @@ def _ipv6_compare(left: str, right: str, prefix: int) -> int:
     return _compared(_v6(left), _v6(right), prefix, 128)
 
 
-@udf("apl_ipv4_is_match", [STRING, STRING, LONG], BOOL)
+@udf("apl_ipv4_is_match", [STRING, STRING, LONG], BOOL, columns=ip_columns.is_match)
 def _ipv4_is_match(left: str, right: str, prefix: int) -> bool:
     return _compared(_v4(left), _v4(right), prefix, 32) == 0
 
@@ -104,7 +107,7 @@ def _ipv6_is_match(left: str, right: str, prefix: int) -> bool:
     return _compared(_v6(left), _v6(right), prefix, 128) == 0
 
 
-@udf("apl_ipv4_is_in_range", [STRING, STRING], BOOL, otherwise=False)
+@udf("apl_ipv4_is_in_range", [STRING, STRING], BOOL, otherwise=False, columns=ip_columns.is_in_range)
 def _ipv4_is_in_range(address: str, network: str) -> bool:
     return _within(_v4(address), _v4(network), 32)
 
@@ -114,7 +117,18 @@ def _ipv6_is_in_range(address: str, network: str) -> bool:
     return _within(_v6(address), _v6(network), 128)
 
 
-@udf("apl_ipv4_is_in_any_range", [STRING, DYNAMIC], BOOL)
+@functools.lru_cache(maxsize=64)
+def _networks(texts: tuple[str, ...]) -> ip_columns.Networks:
+    return ip_columns.by_length(map(_v4, texts))
+
+
+def _are_in_any_range(addresses: Any, networks: Any) -> ip_columns.Found | None:
+    if not isinstance(addresses, pa.Array) or not isinstance(networks, list):
+        return None
+    return ip_columns.is_in_any_range(addresses, _networks(_flat(networks)))
+
+
+@udf("apl_ipv4_is_in_any_range", [STRING, DYNAMIC], BOOL, columns=_are_in_any_range)
 def _ipv4_is_in_any_range(address: str, networks: Any) -> bool:
     number = _v4(address)
     return any(_within(number, _v4(each), 32) for each in _flat(networks))
@@ -140,24 +154,25 @@ def _texts(values: Any) -> list[str]:
 _PRIVATE = tuple(_v4(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
-@udf("apl_ipv4_is_private", [STRING], BOOL, otherwise=False)
+@udf("apl_ipv4_is_private", [STRING], BOOL, otherwise=False,
+     columns=functools.partial(ip_columns.is_private, networks=ip_columns.by_length(_PRIVATE)))  # fmt: skip
 def _ipv4_is_private(address: str) -> bool:
     number, length = _v4(address)
     return any(length >= network[1] and _within((number, length), network, 32) for network in _PRIVATE)
 
 
-@udf("apl_ipv4_netmask_suffix", [STRING], LONG)
+@udf("apl_ipv4_netmask_suffix", [STRING], LONG, columns=ip_columns.netmask_suffix)
 def _ipv4_netmask_suffix(address: str) -> int:
     return _v4(address)[1]
 
 
-@udf("apl_parse_ipv4", [STRING], LONG)
+@udf("apl_parse_ipv4", [STRING], LONG, columns=ip_columns.parse)
 def _parse_ipv4(address: str) -> int:
     number, length = _v4(address)
     return _masked(number, length)
 
 
-@udf("apl_parse_ipv4_mask", [STRING, LONG], LONG)
+@udf("apl_parse_ipv4_mask", [STRING, LONG], LONG, columns=ip_columns.parse)
 def _parse_ipv4_mask(address: str, prefix: int) -> int:
     number, length = _v4(address)
     return _masked(number, min(length, _prefix(prefix)))
@@ -173,12 +188,14 @@ def _masked(number: int, prefix: int) -> int:
     return number & (_ALL_4 << (32 - prefix)) & _ALL_4
 
 
-@udf("apl_format_ipv4", [STRING, LONG], STRING)
+@udf("apl_format_ipv4", [STRING, LONG], STRING,
+     columns=functools.partial(ip_columns.write, suffix=False))  # fmt: skip
 def _format_ipv4(address: str, prefix: int) -> str:
     return _formatted(address, prefix, suffix=False)
 
 
-@udf("apl_format_ipv4_mask", [STRING, LONG], STRING)
+@udf("apl_format_ipv4_mask", [STRING, LONG], STRING,
+     columns=functools.partial(ip_columns.write, suffix=True))  # fmt: skip
 def _format_ipv4_mask(address: str, prefix: int) -> str:
     return _formatted(address, prefix, suffix=True)
 

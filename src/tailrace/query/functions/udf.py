@@ -12,11 +12,13 @@ from typing import Any
 import duckdb
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlglot.expressions as exp
 from duckdb.func import FunctionNullHandling, PythonUDFType
 from msgspec import Struct
 
+from tailrace.query.functions.result_cache import ResultCache
 from tailrace.query.values import (
     BOOL,
     DUCKDB_TYPES,
@@ -45,9 +47,9 @@ FAILURES = (
     msgspec.MsgspecError,
 )
 
-MAX_CACHED_RESULTS = 256  # of a function, that stay for the next block of rows
 DECODED_ROWS = 128  # whose lists and dictionaries are there at once: more cost the collector more than the loop
-MAX_CACHED_BYTES = 64 * 1024  # of the values on which these results depend
+MAX_COLUMN_BYTES = 8 * 1024 * 1024  # that are read in whole columns, which takes several times as much memory
+LEAST_ROWS_OF_COLUMNS = 16  # below it the set-up of the vectorised way costs more than it saves
 
 _ARROW = {BOOL: pa.bool_(), LONG: pa.int64(), REAL: pa.float64(), STRING: pa.string(), TIMESPAN: pa.int64(),
           DYNAMIC: pa.string()}  # fmt: skip
@@ -59,6 +61,8 @@ class Udf(Struct, frozen=True):
     `otherwise` is the result of a row that has a None argument or fails. A row's result depends on its arguments alone.
     `rows` gets the same arguments of many rows as lists, and gives the list of their results, faster than one by one;
     where it raises, the rows are computed one by one.
+    `columns` gets them as Arrow arrays, in which a null may be anything, and what is the same in all rows as it stands;
+    it gives an array of results and which of them are right, or None: the others are computed by `row`.
     """
 
     name: str  # in DuckDB
@@ -69,6 +73,7 @@ class Udf(Struct, frozen=True):
     otherwise: Any = None
     returns_json: bool = False  # whether the result is JSON text already
     rows: Callable[..., list[Any]] | None = None
+    columns: Callable[..., tuple[pa.Array, npt.NDArray[np.bool_]] | None] | None = None
 
     def __call__(self, *arguments: Value) -> Value:
         """Return the call as a value; the arguments must be of the declared types already."""
@@ -77,6 +82,17 @@ class Udf(Struct, frozen=True):
             nodes.append(cast(argument.sql, "VARCHAR") if kind is DYNAMIC else argument.sql)
         call = fn(self.name, *nodes)
         return Value(self.result, try_cast(call, "JSON") if self.result is DYNAMIC else call)
+
+
+class _Block(Struct, frozen=True):
+    """Rows of arguments, each another: those that vary, column by column, and those that are the same in all."""
+
+    varying: tuple[int, ...]  # the numbers of the parameters of `rows`
+    rows: list[pa.Array]
+    constants: tuple[Any, ...]
+
+    def take(self, places: npt.NDArray[np.int64]) -> "_Block":
+        return _Block(self.varying, [column.take(pa.array(places)) for column in self.rows], self.constants)
 
 
 class ColumnUdf(Struct, frozen=True):
@@ -104,11 +120,12 @@ def udf(
     otherwise: Any = None,
     returns_json: bool = False,
     rows: Callable[..., list[Any]] | None = None,
+    columns: Callable[..., tuple[pa.Array, npt.NDArray[np.bool_]] | None] | None = None,
 ) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
     def decorate(row: Callable[..., Any]) -> Udf:
-        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, returns_json, rows)
+        UDFS[name] = Udf(name, tuple(parameters), result, row, nulls, otherwise, returns_json, rows, columns)
         return UDFS[name]
 
     return decorate
@@ -126,12 +143,13 @@ def column_udf(name: str, parameters: Iterable[str], result: str) -> Callable[..
 
 def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) -> None:
     """Make every function known to a DuckDB instance and all its cursors, and further ones that a setting brings."""
+    cache = ResultCache()
     for each in (*UDFS.values(), *others):
         kinds: list[Any] = ["VARCHAR" if kind is DYNAMIC else DUCKDB_TYPES[kind] for kind in each.parameters]
         result = "VARCHAR" if each.result is DYNAMIC else DUCKDB_TYPES[each.result]
         instance.create_function(
             each.name,
-            _over_arrow(each),
+            _over_arrow(each, cache),
             kinds,
             result,
             type=PythonUDFType.ARROW,
@@ -151,12 +169,10 @@ def register(instance: duckdb.DuckDBPyConnection, others: Iterable[Udf] = ()) ->
     instance.execute(f"CREATE MACRO {CELL_HASH}(name, cell) AS {cell}")
 
 
-def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
+def _over_arrow(function: Udf, cache: ResultCache) -> Callable[..., pa.Array]:
     """Return the function over blocks of rows: what is the same in all rows is read once, each other value computed
     once.
     """
-    # Which parameter varied in the last block and the values of the others, and the results by its values.
-    cache: list[tuple[Any, dict[Any, Any]]] = [((), {})]
 
     def run(*columns: pa.ChunkedArray) -> pa.Array:
         size = len(columns[0])
@@ -171,29 +187,83 @@ def _over_arrow(function: Udf) -> Callable[..., pa.Array]:
             rows, indices = _distinct_rows([distinct[n] for n in varying])
         else:
             rows, indices = [distinct[varying[0]].dictionary], distinct[varying[0]].indices
-        few = len(rows[0]) <= MAX_CACHED_RESULTS and len(rows) == 1 and rows[0].nbytes <= MAX_CACHED_BYTES
-        if few:
-            key = (varying, constants)
-            cached_key, cached = cache[0]
-            if cached_key != key:
-                cached = {}
-            cells = rows[0].to_pylist()
-            new = [cell for cell in cells if cell not in cached]
-            computed = dict(zip(new, _results(function, varying, [new], constants), strict=True))
-            results = [computed[cell] if cell in computed else cached[cell] for cell in cells]
-            cache[0] = (key, dict(zip(cells, results, strict=True)))
-            array = _as_arrow(function, results)
-        else:
-            lists = [column.to_pylist() for column in rows]
-            portion = DECODED_ROWS if DYNAMIC in (function.result, *function.parameters) else len(lists[0])
-            arrays = [
-                _as_arrow(function, _results(function, varying, [cells[n : n + portion] for cells in lists], constants))
-                for n in range(0, len(lists[0]), portion)
-            ]
-            array = pa.concat_arrays(arrays)
+        array = _computed(function, cache, _Block(tuple(varying), rows, constants))
         return array if len(array) == size else array.take(indices)
 
     return _with_parameters(run, len(function.parameters))
+
+
+def _computed(function: Udf, cache: ResultCache, block: _Block) -> pa.Array:
+    """Return the result of each of a block's rows, which are distinct."""
+    size = len(block.rows[0])
+    found = _of_whole_columns(function, block) if size >= LEAST_ROWS_OF_COLUMNS else None
+    if found is not None:
+        results, is_done = found
+        if is_done.all():
+            return results
+        left = np.flatnonzero(~is_done)
+        others = _row_by_row(function, block.varying, _lists(block.take(left).rows), block.constants)
+        places = np.arange(size)
+        places[left] = size + np.arange(len(left))
+        return pa.concat_arrays([results, others]).take(pa.array(places))
+    lists = _lists(block.rows)
+    # Equal numbers that are not the same, as 0 and -0, are one value to a dictionary.
+    if len(lists) > 1 or function.parameters[block.varying[0]] is REAL:
+        return _row_by_row(function, block.varying, lists, block.constants)
+    key = (function.name, block.varying[0], *block.constants)
+    if not cache.is_worth_a_look(key, size, block.rows[0].nbytes):
+        return _row_by_row(function, block.varying, lists, block.constants)
+
+    def compute(values: list[Any]) -> list[Any]:
+        return _listed(_row_by_row(function, block.varying, [values], block.constants))
+
+    return pa.array(cache.results(key, lists[0], compute), _ARROW[function.result])
+
+
+def _of_whole_columns(function: Udf, block: _Block) -> tuple[pa.Array, npt.NDArray[np.bool_]] | None:
+    if function.columns is None:
+        return None
+    if None in block.constants or sum(column.nbytes for column in block.rows) > MAX_COLUMN_BYTES:
+        return None
+    given, fixed = iter(block.rows), iter(block.constants)
+    arguments = []
+    for n, kind in enumerate(function.parameters):
+        argument = next(given) if n in block.varying else next(fixed)
+        arguments.append(from_json(argument) if kind is DYNAMIC and isinstance(argument, str) else argument)
+    try:
+        found = function.columns(*arguments)
+    except FAILURES:
+        return None  # of a constant, which the other way finds
+    if found is None:
+        return None
+    results, is_done = found
+    for column in block.rows:
+        if column.null_count:
+            is_done = is_done & column.is_valid().to_numpy(zero_copy_only=False)
+    return results, is_done
+
+
+def _lists(columns: list[pa.Array]) -> list[list[Any]]:
+    return [*map(_listed, columns)]
+
+
+def _listed(column: pa.Array) -> list[Any]:
+    if pa.types.is_string(column.type):
+        column = column.to_numpy(zero_copy_only=False)
+        return [*column]
+    return [*column.to_pylist()]
+
+
+def _row_by_row(
+    function: Udf, varying: tuple[int, ...], lists: list[list[Any]], constants: tuple[Any, ...]
+) -> pa.Array:
+    size = len(lists[0])
+    portion = DECODED_ROWS if DYNAMIC in (function.result, *function.parameters) else size
+    arrays = [
+        _as_arrow(function, _results(function, varying, [cells[n : n + portion] for cells in lists], constants))
+        for n in range(0, size, portion)
+    ]
+    return pa.concat_arrays(arrays)
 
 
 def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], pa.Array]:
@@ -207,7 +277,7 @@ def _distinct_rows(columns: list[pa.DictionaryArray]) -> tuple[list[pa.Array], p
     return [column.dictionary.take(column.indices.take(pa.array(firsts))) for column in columns], pa.array(codes)
 
 
-def _results(function: Udf, varying: list[int], cells: list[list[Any]], constants: tuple[Any, ...]) -> list[Any]:
+def _results(function: Udf, varying: tuple[int, ...], cells: list[list[Any]], constants: tuple[Any, ...]) -> list[Any]:
     """Return the results of rows that are given by the cells of the columns that vary, and by what is the same in
     all.
     """

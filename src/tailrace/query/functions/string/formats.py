@@ -8,6 +8,7 @@ import re
 import sqlglot.expressions as exp
 
 from tailrace.query.functions.parsed_json import parse_json
+from tailrace.query.functions.string import format_columns
 from tailrace.query.functions.string.urls import format_url, parse_url, parse_urlquery
 from tailrace.query.functions.table import Context, table
 from tailrace.query.functions.udf import udf
@@ -84,7 +85,7 @@ def _is_plain_json(text: str) -> bool:
     return '"' not in text and "\\" not in text and text.isprintable()
 
 
-@udf("apl_parse_csv", [STRING], DYNAMIC)
+@udf("apl_parse_csv", [STRING], DYNAMIC, columns=format_columns.parse_csv)
 def _parse_csv(text: str) -> list[str]:
     # The reader takes a line break in the middle of a line for a mistake.
     lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,) if text else ()
@@ -94,7 +95,7 @@ def _parse_csv(text: str) -> list[str]:
         raise ValueError(str(error)) from error
 
 
-@udf("apl_parse_path", [STRING], DYNAMIC, returns_json=True)
+@udf("apl_parse_path", [STRING], DYNAMIC, returns_json=True, columns=format_columns.parse_path)
 def _parse_path(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:

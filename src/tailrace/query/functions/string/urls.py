@@ -4,11 +4,12 @@ import re
 import urllib.parse
 from typing import Any
 
+from tailrace.query.functions.string import format_columns
 from tailrace.query.functions.string.encodings import TEXT_OF_HEX
+from tailrace.query.functions.string.format_columns import MAX_QUERY_FIELDS
 from tailrace.query.functions.udf import udf
 from tailrace.query.values import DYNAMIC, STRING, to_json
 
-MAX_QUERY_FIELDS = 10_000  # of a URL
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~ -]*+")
 
 
@@ -180,6 +181,6 @@ def _query(text: str) -> dict[str, Any]:
     return fields
 
 
-@udf("apl_parse_urlquery", [STRING], DYNAMIC)
+@udf("apl_parse_urlquery", [STRING], DYNAMIC, columns=format_columns.parse_urlquery)
 def parse_urlquery(text: str) -> dict[str, Any]:
     return _query(text)
