@@ -10,11 +10,12 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake.snapshot import REVISION, DataFile, HotTable, PhysicalColumn
 from tailrace.query.dictionaries import assembled, encoded
 from tailrace.query.fields import FieldReader, arrow_type, cast, duckdb_type
-from tailrace.query.values import in_range, or_
+from tailrace.query.values import fn, in_range, literal, or_
 
 SYSTEM_TYPES = {"_time": "TIMESTAMPTZ", "_sysTime": "TIMESTAMPTZ", "_rest": "VARCHAR"}
 ROW_NUMBER = "file_row_number"  # a row's place in its Parquet file, from 0: DuckDB's name for it
 WEIGHT = "known rows"  # how many rows a row stands for; no field has a name with a blank
+KNOWN = "known_rows"  # the name of such rows that are written into a query
 SYSTEM_ARROW_TYPES = {"_time": pa.timestamp("us", "UTC"), "_sysTime": pa.timestamp("us", "UTC"), "_rest": pa.string()}
 
 
@@ -37,15 +38,15 @@ def rows(
     kinds: Mapping[str, str],
     *,
     ranges: Mapping[str, Sequence[tuple[int, int]]] = {},
-    known_name: str | None = None,
+    known: exp.Expr | None = None,
 ) -> exp.Query:
     """All rows with the columns of `kinds` (name to SQL type), which are null where a file has none.
 
-    `hot_name` and `known_name` are the names by which the engine knows the hot rows, and those that stand for others;
-    None where there are none. `ranges` has the numbers of the rows that are read of a file, by its name, where these
-    are not all. Raise as `parts_of` does.
+    `hot_name` is the name by which the engine knows the hot rows, `known` what a FROM names to read those that stand
+    for others; None where there are none. `ranges` has the numbers of the rows that are read of a file, by its name,
+    where these are not all. Raise as `parts_of` does.
     """
-    return united(parts_of(files, hot_name, kinds, ranges=ranges, known_name=known_name), kinds)
+    return united(parts_of(files, hot_name, kinds, ranges=ranges, known=known), kinds)
 
 
 def parts_of(
@@ -54,7 +55,7 @@ def parts_of(
     kinds: Mapping[str, str],
     *,
     ranges: Mapping[str, Sequence[tuple[int, int]]] = {},
-    known_name: str | None = None,
+    known: exp.Expr | None = None,
 ) -> list[exp.Select]:
     """Return the parts of which `rows` is made, each a SELECT from one table.
 
@@ -73,9 +74,10 @@ def parts_of(
             rest = exp.Where(this=_within(ranges[file.name]))
             parts.append(exp.Select(expressions=cells, from_=exp.From(this=_parquet([file.location])), where=rest))
     if hot_name is not None:
-        parts.append(_registered(hot_name, kinds, frozenset(kinds) - {WEIGHT}))
-    if known_name is not None:
-        parts.append(_registered(known_name, kinds, frozenset(kinds)))
+        hot = exp.Table(this=exp.Identifier(this=hot_name, quoted=False))
+        parts.append(_part(hot, kinds, frozenset(kinds) - {WEIGHT}))
+    if known is not None:
+        parts.append(_part(known, kinds, frozenset(kinds)))
     return parts
 
 
@@ -143,8 +145,27 @@ def _by_columns(files: Sequence[DataFile], kinds: Mapping[str, str]) -> dict[fro
     return groups
 
 
-def _registered(name: str, kinds: Mapping[str, str], present: frozenset[str]) -> exp.Select:
-    table = exp.Table(this=exp.Identifier(this=name, quoted=False))
+def written(rows: pa.Table, kinds: Mapping[str, str]) -> exp.Values:
+    """Return rows of these columns as a part of a query, which for a few costs less than to register them."""
+    cells = [[_cell(value, kinds[name]) for value in _plain(rows[name])] for name in kinds]
+    tuples = [exp.Tuple(expressions=list(row)) for row in zip(*cells, strict=True)]
+    columns = [exp.to_identifier(name, quoted=True) for name in kinds]
+    return exp.Values(expressions=tuples, alias=exp.TableAlias(this=exp.to_identifier(KNOWN), columns=columns))
+
+
+def _plain(column: pa.ChunkedArray) -> list[bool | int | float | str | None]:
+    is_time = pa.types.is_timestamp(column.type)
+    values: list[bool | int | float | str | None] = (column.cast(pa.int64()) if is_time else column).to_pylist()
+    return values
+
+
+def _cell(value: bool | float | str | None, kind: str) -> exp.Expr:
+    if value is not None and kind == "TIMESTAMPTZ":
+        return fn("make_timestamptz", literal(value).sql)
+    return cast(literal(value).sql, kind)
+
+
+def _part(table: exp.Expr, kinds: Mapping[str, str], present: frozenset[str]) -> exp.Select:
     return exp.Select(expressions=list(_cells(kinds, present)), from_=exp.From(this=table))
 
 

@@ -89,6 +89,20 @@ def test_a_histogram_by_level_is_counted_unread(files: FileDesk) -> None:
     assert answered(files.ask(apl)) == full
 
 
+@pytest.mark.parametrize("hours", [1, 40])
+def test_few_rows_that_stand_for_others_are_written_into_the_query_and_many_are_registered(
+    files: FileDesk, hours: int
+) -> None:
+    apl = "logs | summarize n = count() by level"
+    levels = ["it's", "null", "", None]
+    file = files.write([same(3, DAY + n * HOUR, level=levels[n % 4]) for n in range(hours)])
+    full = answered(fully_read(files, apl))
+    files.spoil_data(file)
+
+    assert ("VALUES" in files_sql(files, apl)) is (hours == 1)
+    assert answered(files.ask(apl)) == full
+
+
 def test_the_first_and_the_last_time_by_level_are_known(files: FileDesk) -> None:
     file = files.write([same(30, level="info"), same(40, DAY + HOUR, level="warn")])
     apl = "logs | summarize n = count(), first = min(_time), last = max(_time) by level"

@@ -391,16 +391,16 @@ class Dataset(Relation):
             out.reads_hot(self.hot_name, physical)
         kinds = sources.duckdb_types(columns, system)
         kinds |= {name: "BIGINT" for name in self._beside_fields if name in physical}
-        known_name = None if scan.known is None else out.reads_known(scan.known)
+        known = None if scan.known is None else out.reads_known(scan.known, kinds)
         bounds = self.bounds(scan)
         files = scan.files_of(self.snapshot)
         parts: tuple[DataFile | HotTable, ...] = (*files, *hot)
         rows: exp.Query
         if bounds is None or by or scan.condition is not None or not any(map(scan.is_within, parts)):
             hot_name = self.hot_name if hot else None
-            rows = sources.rows(files, hot_name, kinds, ranges=scan.ranges, known_name=known_name)
+            rows = sources.rows(files, hot_name, kinds, ranges=scan.ranges, known=known)
         else:  # of most parts not even the times must be read
-            rows, bounds = self._bounded(scan, bounds, kinds, known_name), None
+            rows, bounds = self._bounded(scan, bounds, kinds, known), None
         if by:
             newest = sources.newest(self._all, by)
             rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=out.table(rows)), qualify=newest)
@@ -428,7 +428,7 @@ class Dataset(Relation):
             names |= new
         return names
 
-    def _bounded(self, scan: Scan, bounds: exp.Expr, kinds: Mapping[str, str], known_name: str | None) -> exp.Query:
+    def _bounded(self, scan: Scan, bounds: exp.Expr, kinds: Mapping[str, str], known: exp.Expr | None) -> exp.Query:
         """Return the rows that are in the range of a scan, where `bounds` says which of a part that only reaches into
         it.
         """
@@ -437,7 +437,7 @@ class Dataset(Relation):
         is_hot_within = all(map(scan.is_within, hot))
         within = [file for file in files if scan.is_within(file)]
         inside = hot_name if is_hot_within else None
-        parts = sources.parts_of(within, inside, kinds, ranges=scan.ranges, known_name=known_name)
+        parts = sources.parts_of(within, inside, kinds, ranges=scan.ranges, known=known)
         others = [file for file in files if not scan.is_within(file)]
         for part in sources.parts_of(others, None if is_hot_within else hot_name, kinds, ranges=scan.ranges):
             part.where(bounds.copy(), copy=False)

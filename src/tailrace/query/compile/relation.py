@@ -12,8 +12,11 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tailrace.query import sources
 from tailrace.query.compile.scan import Scan
 from tailrace.query.values import Type, Value, nan_as_null
+
+MAX_WRITTEN_CELLS = 32  # of rows that stand for others, and become a part of the query
 
 
 class RelationColumn(Struct, frozen=True, eq=False):
@@ -136,14 +139,19 @@ class Emitter:
         other._ctes, other._hot_columns, other._known = self._ctes, self._hot_columns, self._known
         return other
 
-    def reads_known(self, rows: pa.Table) -> str:
-        """Note that rows are read which stand for others; return their name, which is made of all that they hold."""
+    def reads_known(self, rows: pa.Table, kinds: Mapping[str, str]) -> exp.Expr:
+        """Return what a FROM names to read the columns of `kinds` (name to SQL type) of rows which stand for others.
+
+        Where these are not few, note that they are read, by a name which is made of all that they hold.
+        """
+        if rows.num_rows * len(kinds) <= MAX_WRITTEN_CELLS:
+            return sources.written(rows, kinds)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
         name = f"known_{hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()}"
         self._known[name] = rows
-        return name
+        return table_named(name)
 
     def reads_hot(self, hot_name: str, columns: Iterable[str]) -> None:
         """Note that rows in memory are read."""
