@@ -29,7 +29,7 @@ class Memory(Struct):
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
     """Yield a lake with the datasets `d` and `other`, and little memory."""
-    lake = Lake.open(tmp_path, LakeSettings(uncommitted_bytes=4 * SIZE, commit_age_s=1e9))
+    lake = Lake.open(tmp_path, LakeSettings(max_uncommitted_bytes=4 * SIZE, commit_age_s=1e9))
     lake.create("d")
     lake.create("other")
     yield lake

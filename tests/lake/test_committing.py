@@ -203,7 +203,7 @@ def test_many_hot_rows_become_several_commits(tmp_path: Path) -> None:
 
 
 def test_the_largest_dataset_is_committed_where_all_together_take_too_much_memory(tmp_path: Path) -> None:
-    lake = Lake.open(tmp_path, LakeSettings(uncommitted_bytes=40_000, commit_age_s=1e9))
+    lake = Lake.open(tmp_path, LakeSettings(max_uncommitted_bytes=40_000, commit_age_s=1e9))
     for name in "abc":
         lake.create(name)
     lake.accept(1, batch([{"n": n} for n in range(100)], "a"))

@@ -83,6 +83,25 @@ def test_the_scan_and_the_exact_way_make_the_same_of_an_array(
     assert in_bulk(partial(parse, in_bulk=True)) in (None, expected)
 
 
+def test_what_is_plain_is_parsed_in_bulk_and_what_is_malformed_is_not() -> None:
+    limits = Limits()
+    times = TimeRule()
+    array = partial(parse_array, fields=FIELDS, limits=limits, max_event_bytes=10**6, received_ns=RECEIVED_NS)
+    events = [b'{"_time":"2026-01-02T03:04:05Z","a":%d}' % n for n in range(50)]
+    joined = b"[" + b",".join(events) + b"]"
+
+    lines = b"\n".join(events)
+    for body in (lines, joined):
+        parse = partial(parse_json, body, times=times, limits=limits, received_ns=RECEIVED_NS)
+        assert parse(in_bulk=True).count == 50
+    assert array(joined, in_bulk=True).count == 50
+    for body in (lines + b"\n{}}", lines + b'\n{"_source":1}'):
+        with pytest.raises(ExactWayNeeded):
+            parse_json(body, times=times, limits=limits, received_ns=RECEIVED_NS, in_bulk=True)
+    with pytest.raises(ExactWayNeeded):
+        array(joined[:-1] + b",1]", in_bulk=True)
+
+
 @pytest.mark.parametrize("flagged", [b'{"_source":1}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b'{"%s":1}' % (b"n" * 201)])
 @pytest.mark.parametrize("is_array", [True, False])
 def test_a_flagged_event_costs_only_itself(monkeypatch: pytest.MonkeyPatch, flagged: bytes, is_array: bool) -> None:

@@ -51,7 +51,7 @@ def send_and_hang_up(server: "Server", dataset: str) -> None:
 
 
 def test_what_is_more_than_the_memory_is_stored_once_and_answers_wait(make_server: "MakeServer") -> None:
-    server = make_server("--uncommitted-bytes=1MiB").start()
+    server = make_server("--max-uncommitted-bytes=1MiB").start()
     server.create("d")
     with ThreadPoolExecutor(CLIENTS) as clients:
         sending = [clients.submit(statuses, server, "d", client) for client in range(CLIENTS)]
@@ -64,14 +64,14 @@ def test_what_is_more_than_the_memory_is_stored_once_and_answers_wait(make_serve
     ]
     assert figure(server, "tailrace_answers_held_total") > 0
     assert figure(server, "tailrace_answers_held_seconds_total") > 0
-    wait_until(lambda: figure(server, "tailrace_held_answers") == 0)
+    wait_until(lambda: figure(server, "tailrace_waiting_answers") == 0)
     assert figure(server, "tailrace_uncommitted_bytes") < 2**20
     assert server.stop() == 0
     assert "Traceback" not in server.errors.read_text()
 
 
 def test_where_a_table_is_away_answers_do_not_wait_and_are_429_in_the_end(make_server: "MakeServer") -> None:
-    server = make_server("--uncommitted-bytes=1MiB", "--commit-bytes=64KiB", "--shred-backlog-bytes=1MiB").start()
+    server = make_server("--max-uncommitted-bytes=1MiB", "--commit-bytes=64KiB", "--shred-backlog-bytes=1MiB").start()
     server.create("away")
     directory = server.data / "lake" / "away"
     directory.rename(server.data / "elsewhere")
@@ -83,7 +83,7 @@ def test_where_a_table_is_away_answers_do_not_wait_and_are_429_in_the_end(make_s
         assert stored < 100
     assert answer.status_code == 429
     assert "shred_backlog_bytes" in json.dumps(answer.json())
-    assert figure(server, "tailrace_held_answers") == 0
+    assert figure(server, "tailrace_waiting_answers") == 0
 
     (server.data / "elsewhere").rename(directory)
     wait_until(lambda: server.client.get("/readyz").status_code == 200)

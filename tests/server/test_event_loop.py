@@ -1,4 +1,4 @@
-"""No body holds the event loop: what needs Python for each event is done beside it, whatever the protocol."""
+"""No long body holds the event loop: what needs Python for each event is done beside it."""
 
 import asyncio
 import time

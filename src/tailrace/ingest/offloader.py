@@ -34,10 +34,10 @@ class Offloader:
         return await self._loop.run_in_executor(self._threads, work)
 
     async def parse(self, parse: Callable[[bool], T], size: int) -> T:
-        """Return `parse(in_bulk)` of a body of `size` bytes once decoded.
+        """Return `parse(in_bulk)` of a body of at most `size` bytes once decoded.
 
-        Of a body of more than EXACT_BYTES it is called with True first, and where that raises ExactWayNeeded again,
-        with False, in a thread.
+        Up to EXACT_BYTES it is `parse(False)`, on the loop. Else `parse(True)`, in a thread from OFFLOAD_BYTES on;
+        where that raises ExactWayNeeded, `parse(False)`, in a thread.
         """
         if size <= EXACT_BYTES:
             return parse(False)

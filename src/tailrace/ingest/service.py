@@ -186,9 +186,7 @@ class LogIngestService:
         return await self._offloader.run(work, size)
 
     async def parse(self, parse: Callable[[bool], T], size: int) -> T:
-        """Return `parse(in_bulk)` of a body of so many bytes once decoded: `in_bulk` on the event loop, where it may
-        raise ExactWayNeeded, else in a thread.
-        """
+        """Return `parse(in_bulk)` of a body of at most `size` bytes once decoded, as `Offloader.parse` does."""
         return await self._offloader.parse(parse, size)
 
     async def ingest(

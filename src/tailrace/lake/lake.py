@@ -352,9 +352,10 @@ class Lake:
 
     @property
     def excess_bytes(self) -> int:
-        """The bytes in memory above `uncommitted_bytes`, negative below it, that commits under way will free.
+        """The bytes in memory above `max_uncommitted_bytes`, or above a quarter of it of those that are in no columns
+        yet, whichever are more; negative below both.
 
-        What a dataset has whose commits fail is none of them, and nothing is while events cannot be shredded.
+        Only what commits will free counts: nothing of a dataset whose commits fail, nor while shredding is interrupted.
         """
         state = self._state
         excess = self._excess(state.backlog_bytes, state.hot_bytes)
@@ -369,7 +370,7 @@ class Lake:
 
     def _excess(self, backlog: int, hot: int) -> int:
         settings = self.settings
-        return max(backlog + hot - settings.uncommitted_bytes, backlog - settings.max_waiting_bytes)
+        return max(backlog + hot - settings.max_uncommitted_bytes, backlog - settings.max_waiting_bytes)
 
     def uncommitted(self, name: str) -> int:
         """Return the number of events of a dataset that are not in its table yet."""

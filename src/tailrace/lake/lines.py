@@ -23,30 +23,31 @@ _SPACE = b" \t\r"
 _FEW = 4  # events, which get their labels here sooner than in native code
 _encode = msgspec.json.Encoder()
 
-Text = bytes | memoryview
+Lines = bytes | memoryview
+"""NDJSON."""
 
 
 class NdjsonPiece(Struct, frozen=True):
     """Lines that are shredded together."""
 
-    events: Text
+    events: Lines
     count: int
 
 
 def pieces_of(batches: Sequence[Batch], max_bytes: int = MAX_PIECE_BYTES) -> Iterator[NdjsonPiece]:
     """Yield the events of batches with their labels, in order, in pieces of `max_bytes` and at most one event more."""
-    texts: list[Text] = []
+    texts: list[Lines] = []
     size = count = 0
     for batch in _parts_of(batches, max_bytes):
         events = ndjson_with_labels(batch)
         if texts and size + len(events) > max_bytes:
-            yield NdjsonPiece(texts[0] if len(texts) == 1 else b"".join(texts), count)
+            yield NdjsonPiece(_joined(texts), count)
             texts, size, count = [], 0, 0
         texts.append(events)
         size += len(events)
         count += batch.count
     if texts:
-        yield NdjsonPiece(texts[0] if len(texts) == 1 else b"".join(texts), count)
+        yield NdjsonPiece(_joined(texts), count)
 
 
 def _parts_of(batches: Sequence[Batch], max_bytes: int) -> Iterator[Batch]:
@@ -67,12 +68,16 @@ def _parts_of(batches: Sequence[Batch], max_bytes: int) -> Iterator[Batch]:
             start, first = end, stop
 
 
-def line_ends(events: Text) -> NDArray[np.int64]:
+def _joined(texts: Sequence[Lines]) -> Lines:
+    return texts[0] if len(texts) == 1 else b"".join(texts)
+
+
+def line_ends(events: Lines) -> NDArray[np.int64]:
     """Return the position behind the end of each line."""
     return np.flatnonzero(np.frombuffer(events, np.uint8) == NEWLINE) + 1
 
 
-def ndjson_with_labels(batch: Batch) -> Text:
+def ndjson_with_labels(batch: Batch) -> Lines:
     """Return the batch's NDJSON with its labels as the first members of every event; an event's own value prevails."""
     prefix = _prefix_of(_encode.encode(batch.labels)) if batch.labels else b""
     if not prefix:
@@ -116,7 +121,7 @@ def events_as_rest(batches: Sequence[Batch]) -> pa.Table:
     return pa.table({**times_of(batches), REST: pa.chunked_array(chunks, pa.large_string())})
 
 
-def _line_array(events: Text) -> pa.Array:
+def _line_array(events: Lines) -> pa.Array:
     """Return the lines as strings over the same bytes, each with its newline."""
     offsets = np.concatenate(([0], line_ends(events)))
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(events)]

@@ -98,7 +98,7 @@ class LakeSettings(Struct, frozen=True):
             description="Most acknowledged bytes waiting to become columns; beyond, ingest is refused with 429.",
         ),
     ] = 256 * MIB
-    uncommitted_bytes: Annotated[
+    max_uncommitted_bytes: Annotated[
         int,
         Meta(
             ge=MIB,
@@ -112,8 +112,8 @@ class LakeSettings(Struct, frozen=True):
         Meta(
             ge=0,
             le=60,
-            description="Longest time that an answer waits for less than `uncommitted_bytes`, its events being stored; "
-            "0 for no wait.",
+            description="Longest time that an answer waits for less than `max_uncommitted_bytes`, its events being "
+            "stored; 0 for no wait.",
         ),
     ] = 5.0
     columns_per_dataset: Annotated[
@@ -140,9 +140,9 @@ class LakeSettings(Struct, frozen=True):
     @property
     def max_waiting_bytes(self) -> int:
         """Bytes waiting to become columns beyond which answers wait."""
-        return self.uncommitted_bytes // 4
+        return self.max_uncommitted_bytes // 4
 
     @property
     def relief_bytes(self) -> int:
         """Bytes in memory, of all datasets, at which the one with most of them is committed."""
-        return self.uncommitted_bytes // 2
+        return self.max_uncommitted_bytes // 2

@@ -15,9 +15,8 @@ from tailrace.lake.state import LakeState
 from tailrace.storage.faults import reason_of
 
 SHRED_BYTES = 8 * 1024 * 1024  # of NDJSON shredded at a time
-# With less than this, or than a commit, in the backlog, shredding waits for more, so that a burst is acknowledged
-# first; but not longer than this, and not while a query waits.
-SHRED_WAIT_BYTES = SHRED_BYTES
+# With less than this, than a commit, or than half of what answers wait at, in the backlog, shredding waits for more, so
+# that a burst is acknowledged first; but not longer than SHRED_WAIT_S, and not while a query waits.
 SHRED_WAIT_S = 1.0
 MAX_HOT_COMMITS = 4  # times commit_bytes in memory, at which the shredding of a dataset pauses
 SHRED_RETRY_S, MAX_SHRED_RETRY_S = 0.1, 5.0  # between attempts
@@ -34,7 +33,7 @@ class ShreddingThread:
         self.failures = 0  # shreddings that failed, whose events were stored whole in `_rest`
         self._state = state
         self._settings = settings
-        self._wait_bytes = min(SHRED_WAIT_BYTES, settings.commit_bytes, settings.max_waiting_bytes // 2)
+        self._wait_bytes = min(SHRED_BYTES, settings.commit_bytes, settings.max_waiting_bytes // 2)
         self._waits: Literal["for work", "for more", ""] = ""
         self._thread = threading.Thread(target=self._run, name="tailrace-shred", daemon=True)
 

@@ -466,7 +466,7 @@ EXPORT int64_t tailrace_scan_prefixed(const uint8_t *lines, int64_t bytes, const
         memcpy(out, p, (size_t)(stop - p));
         out += stop - p;
         *out++ = '\n';
-        p = stop + 1;
+        p = newline ? newline + 1 : end;
     }
     return out - begin;
 }

@@ -125,7 +125,7 @@ def prefixed(lines: bytes, count: int, prefix: bytes) -> memoryview | None:
     shared object.
 
     A prefix is an object without its last brace, and not empty. White space between a line's begin and its first member
-    is left out.
+    is left out. What are no objects is not looked for; raise ValueError for more lines.
     """
     functions = _functions()
     if functions is None:
@@ -133,7 +133,7 @@ def prefixed(lines: bytes, count: int, prefix: bytes) -> memoryview | None:
     out = np.empty(len(lines) + count * len(prefix), dtype=np.uint8)
     written = functions.prefixed(lines, len(lines), prefix, len(prefix), out.ctypes.data, len(out))
     if written < 0:
-        raise ValueError(f"{len(lines)} bytes are not {count} lines, each an object")
+        raise ValueError(f"{len(lines)} bytes are more than {count} lines")
     return out[:written].data
 
 

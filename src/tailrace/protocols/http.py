@@ -142,8 +142,9 @@ class IngestService(typing.Protocol):
         ...
 
     async def parse(self, parse: Callable[[bool], T], size: int) -> T:
-        """Return `parse(in_bulk)` of a body of so many bytes once decoded: `in_bulk` on the event loop, where it may
-        raise ExactWayNeeded, else beside it.
+        """Return `parse(in_bulk)` of a body of at most `size` bytes once decoded, a long one beside the event loop.
+
+        It is called with True first where that may be enough, and raises ExactWayNeeded where it is not.
         """
         ...
 

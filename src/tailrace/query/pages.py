@@ -177,8 +177,8 @@ class Page(Struct, frozen=True, eq=False):
         return _Search(scan, answer["last"].cast(pa.int64())[0].as_py(), count_there)
 
     def _last_in_order(self, run: Run, scan: Scan) -> _Search:
-        """Return the same of rows that are not filtered by the first of them, which are counted only where they are too
-        few.
+        """As `_last`, for rows that are not filtered: read the first of them in order, and count them only where they
+        are too few.
         """
         [times] = self._first_rows(run, scan, self.time_keys[:1])
         if len(times) < self.limit:

@@ -37,8 +37,16 @@ GAUGES = (  # member of `Gauges`, name and meaning of the metric
         "Datasets that are there and cannot be opened; /readyz and the list of datasets name them.",
     ),
     ("backlog_bytes", "tailrace_backlog_bytes", "Bytes of durable events that wait to be shredded."),
-    ("uncommitted_bytes", "tailrace_uncommitted_bytes", "Bytes of the uncommitted events, as lines of JSON."),
-    ("held_answers", "tailrace_held_answers", "Answers that wait for fewer uncommitted bytes (uncommitted_bytes)."),
+    (
+        "uncommitted_bytes",
+        "tailrace_uncommitted_bytes",
+        "Bytes of the uncommitted events as lines of JSON, and 256 a batch not shredded.",
+    ),
+    (
+        "held_answers",
+        "tailrace_waiting_answers",
+        "Answers that wait for fewer uncommitted bytes (max_uncommitted_bytes).",
+    ),
     ("damaged_files", "tailrace_damaged_files", "Files of tables found not to be as they were written."),
     ("log_damage", "tailrace_log_damage", "Damaged stretches and gaps met in the log since the start."),
     (

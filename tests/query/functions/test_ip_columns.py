@@ -53,3 +53,26 @@ def test_what_is_plainly_written_or_plainly_none_is_read_in_bulk() -> None:
     assert found.are_there.tolist() == [True] * 3 + [False] * 6
     assert found.are_none.tolist() == [False] * 3 + [True] * 4 + [False] * 2
     assert write_addresses(found.numbers[:3], found.lengths[:3]).to_pylist() == ["10.0.0.1/32", *texts[1:3]]
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("parse_ipv4", []),
+        ("ipv4_is_private", []),
+        ("ipv4_netmask_suffix", []),
+        ("parse_ipv4_mask", [24]),
+        ("format_ipv4", [24]),
+        ("format_ipv4_mask", [24]),
+        ("ipv4_compare", ["10.0.0.0/8", 32]),
+        ("ipv4_is_match", ["10.0.0.0/8", 32]),
+        ("ipv4_is_in_range", ["10.0.0.0/8"]),
+        ("ipv4_is_in_any_range", [["10.0.0.0/8", "1.2.3.0/24"]]),
+    ],
+)
+def test_every_function_reads_plain_addresses_in_bulk(name: str, more: list[Any]) -> None:
+    function = UDFS[f"apl_{name}"]
+    assert function.columns is not None
+    found = function.columns(pa.array(["10.0.0.1", "1.2.3.4/24", "192.168.0.1"]), *more)
+    assert found is not None
+    assert found[1].all()

@@ -119,7 +119,7 @@ def _ipv6_is_in_range(address: str, network: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _networks(texts: tuple[str, ...]) -> ip_columns.Networks:
-    return ip_columns.by_length(map(_v4, texts))
+    return ip_columns.networks_by_length(map(_v4, texts))
 
 
 def _are_in_any_range(addresses: Any, networks: Any) -> ip_columns.Found | None:
@@ -155,7 +155,7 @@ _PRIVATE = tuple(_v4(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.
 
 
 @udf("apl_ipv4_is_private", [STRING], BOOL, otherwise=False,
-     columns=functools.partial(ip_columns.is_private, networks=ip_columns.by_length(_PRIVATE)))  # fmt: skip
+     columns=functools.partial(ip_columns.is_private, networks=ip_columns.networks_by_length(_PRIVATE)))  # fmt: skip
 def _ipv4_is_private(address: str) -> bool:
     number, length = _v4(address)
     return any(length >= network[1] and _within((number, length), network, 32) for network in _PRIVATE)

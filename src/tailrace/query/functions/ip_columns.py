@@ -109,7 +109,7 @@ Networks = tuple[tuple[int, Positions], ...]
 """By the length of their prefixes: what these are."""
 
 
-def by_length(networks: Iterable[tuple[int, int]]) -> Networks:
+def networks_by_length(networks: Iterable[tuple[int, int]]) -> Networks:
     """Return networks, which are numbers and the lengths of their prefixes, as `are_in_any` wants them."""
     prefixes: dict[int, set[int]] = {}
     for number, length in networks:

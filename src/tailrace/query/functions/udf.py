@@ -249,9 +249,9 @@ def _lists(columns: list[pa.Array]) -> list[list[Any]]:
 
 def _listed(column: pa.Array) -> list[Any]:
     if pa.types.is_string(column.type):
-        column = column.to_numpy(zero_copy_only=False)
-        return [*column]
-    return [*column.to_pylist()]
+        return [*column.to_numpy(zero_copy_only=False)]
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _row_by_row(
