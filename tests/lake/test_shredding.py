@@ -50,6 +50,24 @@ def test_shredding_goes_on_once_there_are_descriptors_again(lake: Lake, monkeypa
     assert lake.shred_failures == 0
 
 
+def test_a_dataset_that_is_dropped_while_it_cannot_be_shredded_leaves_nothing_behind(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(batches: Sequence[Batch]) -> pa.Table:
+        raise MemoryError
+
+    monkeypatch.setattr(lake._state.datasets["d"].shredder, "shred", fail)
+    lake.create("other")
+    lake.accept(1, batch([{"n": 1}]))
+    wait_until(lambda: bool(lake.failure))
+    lake.drop("d")
+    wait_until(lambda: not lake.failure)
+    assert lake.uncommitted_bytes == 0
+
+    lake.accept(2, batch([{"n": 2}], "other"))
+    assert numbers(lake.snapshot("other")) == [2]
+
+
 def test_nothing_holds_the_bytes_of_a_batch_once_it_is_shredded(lake: Lake) -> None:
     sent = batch([{"n": 1, "text": "x" * 100}])
     references = sys.getrefcount(sent.events)

@@ -1,13 +1,19 @@
 """A server that gets more than its tables take in: answers wait, and nothing is refused for it or lost."""
 
+import asyncio
 import json
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
+from support.serving import serving
 from support.waiting import wait_until
+
+from tailrace.lake import Lake
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -88,3 +94,27 @@ def test_where_a_table_is_away_answers_do_not_wait_and_are_429_in_the_end(make_s
     (server.data / "elsewhere").rename(directory)
     wait_until(lambda: server.client.get("/readyz").status_code == 200)
     assert server.sql("SELECT count(DISTINCT n) AS n FROM away") == [{"n": stored * EVENTS}]
+
+
+def test_the_bodies_of_answers_that_wait_are_none_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    excess = [1]
+    monkeypatch.setattr(Lake, "excess_bytes", property(lambda lake: excess[0]))
+
+    async def run() -> None:
+        async with serving(tmp_path, environ={"TAILRACE_RECEIVE_BACKLOG_BYTES": "1MiB"}) as served:
+            lake = served.parts.lake
+            lake.create("d")
+            sent: list[asyncio.Task[httpx.Response]] = []
+            content = body(0) * 4
+            for number in range(3):
+                kind = {"Content-Type": "application/x-ndjson"}
+                sending = served.client.post("/v1/datasets/d/ingest", content=content, headers=kind)
+                sent.append(asyncio.create_task(sending))
+                while lake.uncommitted("d") < (number + 1) * 4 * EVENTS:
+                    assert not sent[-1].done(), sent[-1].result().text
+                    await asyncio.sleep(0.001)
+            assert not any(each.done() for each in sent)
+            excess[0] = -1_000_000_000
+            assert {(await each).status_code for each in sent} == {200}
+
+    asyncio.run(run())

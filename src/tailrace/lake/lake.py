@@ -363,7 +363,7 @@ class Lake:
             return excess
         with state.lock:
             if state.is_closing or state.shredding_error or state.shredding_trouble:
-                return 0
+                return -self.settings.max_uncommitted_bytes
             stuck = state.uncommittable
             backlog = state.backlog_bytes - sum(dataset.waiting_bytes for dataset in stuck)
             return self._excess(backlog, state.committable_hot_bytes())

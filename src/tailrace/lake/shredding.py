@@ -113,11 +113,19 @@ class ShreddingThread:
                     state.shredding_trouble = reason_of(error, "the server's log says why")
                     state.progress.notify_all()
                     if state.progress.wait_for(lambda: state.is_closing or dataset.dropped, delay_s):
+                        if dataset.dropped:
+                            self._forget(dataset, pending)
                         return  # they are in the log
                 delay_s = min(2 * delay_s, MAX_SHRED_RETRY_S)
             else:
                 state.shredding_trouble = ""
                 return
+
+    def _forget(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
+        """Count batches of a dropped dataset no more; the lock is held."""
+        dataset.shredding = []
+        self._state.backlog_bytes -= sum(len(each.batch.events) + BATCH_OVERHEAD_BYTES for each in pending)
+        self._state.shredding_trouble = ""
 
     def _shred(self, dataset: DatasetState, pending: list[PendingBatch]) -> None:
         state = self._state

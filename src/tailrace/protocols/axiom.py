@@ -21,9 +21,10 @@ from tailrace.events import (
     UnsupportedMediaType,
 )
 from tailrace.events.times import rfc3339
-from tailrace.parsing import ExactWayNeeded, Limits, TimeRule, decode_body, parse_csv, parse_json
+from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
+    WORST_CASE_FACTOR,
     BodyDoc,
     Claims,
     Credential,
@@ -171,7 +172,11 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     rule = _BodyRule(encoding.decode("latin-1"), media, times, csv, delimiter, fields)
     wire = await request.read()
     parse = partial(_parse_body, wire, rule, service.limits, request.received_ns)
-    parsed = await service.parse(parse, service.limits.max_body_bytes if encoding else len(wire))
+    size = service.limits.max_body_bytes if encoding else len(wire)
+    if csv:
+        parsed = await service.offload(partial(parse, in_bulk=False), WORST_CASE_FACTOR * size)
+    else:
+        parsed = await service.parse(parse, size)
     receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:
@@ -201,8 +206,6 @@ class _BodyRule(msgspec.Struct, frozen=True):
 
 
 def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int, in_bulk: bool) -> ParsedBatch:
-    if rule.is_csv and in_bulk:
-        raise ExactWayNeeded
     body = decode_body(wire, rule.encoding, limits.max_body_bytes)
     if rule.is_csv:
         return parse_csv(

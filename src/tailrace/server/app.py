@@ -163,6 +163,7 @@ class ServerApplication:
             failed = disk_fault(error) or TailraceError("internal error")
             response = _refusal(failed, match, exchange.outcome)
         if self._hold.is_due(exchange.outcome.stored_bytes):
+            exchange.body.release()  # or the bodies of answers that wait would be too many at once
             await self._hold.wait(exchange.outcome.stored_bytes, exchange.receiver.disconnected())
         if match.protocol.finish is not None:
             response = match.protocol.finish(request, self._service, response)

@@ -48,11 +48,13 @@ class ResultCache:
         return results
 
     def _keep(self, key: Key, values: list[Any], results: list[Any]) -> None:
-        texts = (cell for cells in (key, values, results) for cell in cells if isinstance(cell, str))
-        nbytes = sum(map(len, texts)) + len(values) * _BYTES_PER_ENTRY
+        kept = (values, results) if key in self._results else (key, values, results)
+        nbytes = sum(len(cell) for cells in kept for cell in cells if isinstance(cell, str))
+        nbytes += len(values) * _BYTES_PER_ENTRY
+        if nbytes > MAX_CACHED_BYTES:
+            return
         if self._bytes + nbytes > MAX_CACHED_BYTES:
             # Another thread goes on with what it holds.
             self._results, self._pauses, self._bytes = {}, {}, 0
-        if nbytes <= MAX_CACHED_BYTES:
-            self._bytes += nbytes
-            self._results.setdefault(key, {}).update(zip(values, results, strict=True))
+        self._bytes += nbytes
+        self._results.setdefault(key, {}).update(zip(values, results, strict=True))

@@ -208,7 +208,7 @@ def _computed(function: Udf, cache: ResultCache, block: _Block) -> pa.Array:
         return pa.concat_arrays([results, others]).take(pa.array(places))
     lists = _lists(block.rows)
     # Equal numbers that are not the same, as 0 and -0, are one value to a dictionary.
-    if len(lists) > 1 or function.parameters[block.varying[0]] is REAL:
+    if len(lists) > 1 or REAL in function.parameters:
         return _row_by_row(function, block.varying, lists, block.constants)
     key = (function.name, block.varying[0], *block.constants)
     if not cache.is_worth_a_look(key, size, block.rows[0].nbytes):
