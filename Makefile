@@ -35,9 +35,9 @@ test-fast: lint
 test-long: $(INSTALLED_DEV)
 	TAILRACE_TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m rounds
 
-# Lines and branches of the way from a body to a table that these packages' own tests pass; fails below the bound in pyproject.toml.
+# Lines and branches of the way from a body to a table that these packages' quick tests pass; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
+	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
 
 # The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv
