@@ -16,8 +16,9 @@ EXACT_BYTES = 4 * 1024  # a body up to this goes the exact way on the event loop
 class Offloader:
     """Runs work on the event loop or in threads; to be called on the loop.
 
-    What needs the exact way, which looks at each event in Python, has a thread for small bodies and one for large ones,
-    so that a flood of malformed bodies holds up neither the loop nor valid bodies, and large ones not the small ones.
+    What needs the exact way, which looks at each event in Python, has a thread for small bodies and one for those that
+    may be large, as compressed ones may: a flood of malformed bodies holds up neither the loop nor what is read in
+    bulk.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from tailrace.query.functions import ip_columns
 from tailrace.query.functions.geo import GEO
 from tailrace.query.functions.table import Context, table
+from tailrace.query.functions.text_bytes import Found
 from tailrace.query.functions.udf import Udf, udf
 from tailrace.query.values import (
     BOOL,
@@ -122,7 +123,7 @@ def _networks(texts: tuple[str, ...]) -> ip_columns.Networks:
     return ip_columns.networks_by_length(map(_v4, texts))
 
 
-def _are_in_any_range(addresses: Any, networks: Any) -> ip_columns.Found | None:
+def _are_in_any_range(addresses: Any, networks: Any) -> Found | None:
     if not isinstance(addresses, pa.Array) or not isinstance(networks, list):
         return None
     return ip_columns.is_in_any_range(addresses, _networks(_flat(networks)))

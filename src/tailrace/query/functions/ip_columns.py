@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
 
-from tailrace.query.functions.text_bytes import Bytes, Mask, Positions, TextBytes, join_parts, text_bytes
+from tailrace.query.functions.text_bytes import Bytes, Found, Mask, Positions, TextBytes, join_parts, text_bytes
 
 _LONGEST = len("255.255.255.255/32")
 
@@ -141,8 +141,6 @@ def write_addresses(numbers: Positions, lengths: Positions | None = None) -> pa.
     return join_parts(_PARTS, places)
 
 
-Found = tuple[pa.Array, Mask]
-"""Results, and which of them are right."""
 Column: TypeAlias = "pa.StringArray | str"
 """Texts, or the one that is in all rows."""
 
@@ -162,6 +160,10 @@ def _found(values: npt.NDArray[Any], otherwise: bool | None, *sides: Addresses) 
     return pa.array(np.where(are_none, otherwise, values)), are_there | are_none
 
 
+def _is_prefix(length: Any) -> bool:
+    return isinstance(length, int) and 0 <= length <= 32
+
+
 def _order(left: Addresses, right: Addresses, prefix: int) -> Positions:
     shifts = 32 - np.minimum(np.minimum(left.lengths, right.lengths), prefix)
     signs: Positions = np.sign((left.numbers >> shifts) - (right.numbers >> shifts))
@@ -169,14 +171,14 @@ def _order(left: Addresses, right: Addresses, prefix: int) -> Positions:
 
 
 def compare(left: Column, right: Column, prefix: Any) -> Found | None:
-    if not isinstance(prefix, int) or not 0 <= prefix <= 32:
+    if not _is_prefix(prefix):
         return None
     a, b = _read(left), _read(right)
     return _found(_order(a, b, prefix), None, a, b)
 
 
 def is_match(left: Column, right: Column, prefix: Any) -> Found | None:
-    if not isinstance(prefix, int) or not 0 <= prefix <= 32:
+    if not _is_prefix(prefix):
         return None
     a, b = _read(left), _read(right)
     return _found(_order(a, b, prefix) == 0, None, a, b)
@@ -207,14 +209,14 @@ def netmask_suffix(texts: pa.StringArray) -> Found:
 
 
 def parse(texts: pa.StringArray, prefix: Any = 32) -> Found | None:
-    if not isinstance(texts, pa.Array) or not isinstance(prefix, int) or not 0 <= prefix <= 32:
+    if not isinstance(texts, pa.Array) or not _is_prefix(prefix):
         return None
     addresses = read_addresses(texts)
     return _found(addresses.numbers & masks(np.minimum(addresses.lengths, prefix)), None, addresses)
 
 
 def write(texts: pa.StringArray, prefix: Any, *, suffix: bool) -> Found | None:
-    if not isinstance(texts, pa.Array) or not isinstance(prefix, int) or not 0 <= prefix <= 32:
+    if not isinstance(texts, pa.Array) or not _is_prefix(prefix):
         return None
     addresses = read_numbers(texts, read_addresses(texts))
     lengths = np.minimum(addresses.lengths, prefix)

@@ -4,14 +4,12 @@ from functools import lru_cache
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Struct
 
 from tailrace.query.functions.keyvalues import KeyValueRule, read_pairs
+from tailrace.query.functions.text_bytes import Bytes, Mask, Positions, TextBytes, completed, text_bytes
 from tailrace.query.functions.udf import column_udf
-
-Positions = npt.NDArray[np.int64]
 
 _OTHER, _ODD, _BLANK, _SEPARATOR, _DELIMITER, _QUOTE = range(6)
 _KINDS = np.full(256, _ODD, np.uint8)  # of bytes; odd are those that only `read_pairs` understands
@@ -39,29 +37,24 @@ def read_columns(texts: pa.StringArray, rule: KeyValueRule) -> pa.Array:
         return pa.array([], pa.list_(pa.string()))
     if rule != KeyValueRule(rule.keys) or not rule.keys:
         return pa.array([read_pairs(text, rule) for text in texts.to_pylist()], pa.list_(pa.string()))
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[: offsets[-1]]
-    pairs, is_plain = _plain_pairs(data, offsets)
-    found = _values(data, pairs, rule.keys, len(texts))
+    whole = text_bytes(texts)
+    pairs, is_plain = _plain_pairs(whole)
+    found = _values(whole.data, pairs, rule.keys, len(texts))
     if is_plain.all():
         return found
-    plain, others = np.flatnonzero(is_plain), np.flatnonzero(~is_plain)
-    scanned = [read_pairs(text, rule) for text in texts.take(pa.array(others)).to_pylist()]
-    places = np.empty(len(texts), np.int64)
-    places[plain] = plain
-    places[others] = len(texts) + np.arange(len(others))
-    return pa.concat_arrays([found, pa.array(scanned, found.type)]).take(pa.array(places))
+    others = texts.take(pa.array(np.flatnonzero(~is_plain)))
+    scanned = [read_pairs(text, rule) for text in others.to_pylist()]
+    return completed((found, is_plain), pa.array(scanned, found.type))
 
 
-def _plain_pairs(data: npt.NDArray[np.uint8], offsets: Positions) -> tuple[_Pairs, npt.NDArray[np.bool_]]:
+def _plain_pairs(whole: TextBytes) -> tuple[_Pairs, Mask]:
     """Return the pairs, and which texts are plain: those of others are not to be believed.
 
     Plain is a text of printable ASCII whose words, parted by blanks, commas and semicolons, have one delimiter at most,
     nothing but a value in double quotes, and no blank beside a delimiter that would belong to a pair.
     """
-    starts, ends = offsets[:-1], offsets[1:]
+    data, starts, ends = whole.data, whole.starts, whole.ends
     kinds = _KINDS[data]
-    kinds[: offsets[0]] = _OTHER
     is_plain = np.ones(len(starts), np.bool_)
 
     def text_of(places: Positions) -> Positions:
@@ -103,7 +96,7 @@ def _plain_pairs(data: npt.NDArray[np.uint8], offsets: Positions) -> tuple[_Pair
     return _Pairs(texts, keys, delimiters, values + is_quoted, ends_of_values - is_quoted), is_plain
 
 
-def _values(data: npt.NDArray[np.uint8], pairs: _Pairs, keys: tuple[str, ...], count: int) -> pa.Array:
+def _values(data: Bytes, pairs: _Pairs, keys: tuple[str, ...], count: int) -> pa.Array:
     """Return the value of each key in each of so many texts, the first where it comes twice."""
     starts = np.zeros((count, len(keys)), np.int64)
     lengths = np.full((count, len(keys)), -1, np.int64)

@@ -8,6 +8,8 @@ from msgspec import Struct
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Found = tuple[pa.Array, Mask]
+"""Results of the rows of a column, and which of them are right."""
 
 
 class TextBytes(Struct, frozen=True, eq=False):
@@ -24,6 +26,14 @@ def text_bytes(texts: pa.StringArray) -> TextBytes:
     data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     offsets = offsets.astype(np.int64) - offsets[0]
     return TextBytes(data, offsets[:-1], offsets[1:])
+
+
+def completed(found: Found, others: pa.Array) -> pa.Array:
+    """Return the results that are right, and in the places of the rest, in order, the others."""
+    results, is_done = found
+    places = np.arange(len(results))
+    places[~is_done] = len(results) + np.arange(len(others))
+    return pa.concat_arrays([results, others]).take(pa.array(places))
 
 
 def join_parts(parts: pa.StringArray, places: Positions) -> pa.StringArray:

@@ -19,6 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from msgspec import Struct
 
 from tailrace.query.functions.result_cache import ResultCache
+from tailrace.query.functions.text_bytes import Found, completed
 from tailrace.query.values import (
     BOOL,
     DUCKDB_TYPES,
@@ -73,7 +74,7 @@ class Udf(Struct, frozen=True):
     otherwise: Any = None
     returns_json: bool = False  # whether the result is JSON text already
     rows: Callable[..., list[Any]] | None = None
-    columns: Callable[..., tuple[pa.Array, npt.NDArray[np.bool_]] | None] | None = None
+    columns: Callable[..., Found | None] | None = None
 
     def __call__(self, *arguments: Value) -> Value:
         """Return the call as a value; the arguments must be of the declared types already."""
@@ -120,7 +121,7 @@ def udf(
     otherwise: Any = None,
     returns_json: bool = False,
     rows: Callable[..., list[Any]] | None = None,
-    columns: Callable[..., tuple[pa.Array, npt.NDArray[np.bool_]] | None] | None = None,
+    columns: Callable[..., Found | None] | None = None,
 ) -> Callable[..., Udf]:
     """Make a row's function one that DuckDB knows by this name; the names begin with `apl_`."""
 
@@ -203,9 +204,7 @@ def _computed(function: Udf, cache: ResultCache, block: _Block) -> pa.Array:
             return results
         left = np.flatnonzero(~is_done)
         others = _row_by_row(function, block.varying, _lists(block.take(left).rows), block.constants)
-        places = np.arange(size)
-        places[left] = size + np.arange(len(left))
-        return pa.concat_arrays([results, others]).take(pa.array(places))
+        return completed(found, others)
     lists = _lists(block.rows)
     # Equal numbers that are not the same, as 0 and -0, are one value to a dictionary.
     if len(lists) > 1 or REAL in function.parameters:
@@ -220,7 +219,7 @@ def _computed(function: Udf, cache: ResultCache, block: _Block) -> pa.Array:
     return pa.array(cache.results(key, lists[0], compute), _ARROW[function.result])
 
 
-def _of_whole_columns(function: Udf, block: _Block) -> tuple[pa.Array, npt.NDArray[np.bool_]] | None:
+def _of_whole_columns(function: Udf, block: _Block) -> Found | None:
     if function.columns is None:
         return None
     if None in block.constants or sum(column.nbytes for column in block.rows) > MAX_COLUMN_BYTES:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from tailrace.query.functions.text_bytes import (
+    Found,
     Marks,
     Mask,
     Positions,
@@ -16,9 +17,6 @@ from tailrace.query.functions.text_bytes import (
 
 MAX_QUERY_FIELDS = 10_000  # of a URL
 _MAX_CSV_BYTES = 100_000  # of a record; the reader refuses longer fields than 128 KiB
-
-Found = tuple[pa.StringArray, Mask]
-"""JSON texts, and which of them are right."""
 
 _IS_ODD = np.ones(256, np.bool_)  # of bytes; others are the same in the quotes of JSON
 _IS_ODD[0x20:0x7F] = False
