@@ -11,7 +11,8 @@ ROUNDS ?= 8
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 NATIVE := src/tailrace/native/_native.so
-JS := tests/clients/js
+# Those of doors apart, as some need other versions of the same packages.
+JS := tests/clients/js tests/clients/js_doors
 # The last release with structured queries, beside the present one.
 AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 
@@ -74,7 +75,7 @@ wheels: .venv/.zig
 	$(BIN)/python -m hatchling build --target sdist
 
 clean:
-	rm -rf $(NATIVE) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(JS)/node_modules
+	rm -rf $(NATIVE) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(addsuffix /node_modules,$(JS))
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
@@ -123,9 +124,11 @@ lock: .venv/bin/uv
 
 # The tests of JavaScript clients skip themselves on a machine without Node.js.
 javascript:
-	@if command -v node >/dev/null && command -v npm >/dev/null && [ -f $(JS)/package-lock.json ]; then \
-		if [ ! -f $(JS)/node_modules/.package-lock.json ] \
-			|| [ $(JS)/package-lock.json -nt $(JS)/node_modules/.package-lock.json ]; then \
-			npm ci --prefix $(JS) --no-audit --no-fund; \
-		fi; \
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		for project in $(JS); do \
+			if [ ! -f $$project/node_modules/.package-lock.json ] \
+				|| [ $$project/package-lock.json -nt $$project/node_modules/.package-lock.json ]; then \
+				npm ci --prefix $$project --no-audit --no-fund || exit 1; \
+			fi; \
+		done; \
 	fi

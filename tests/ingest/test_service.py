@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from support.ingest import open_service
 
+from tailrace.access import Actor
 from tailrace.events import Conflict, DatasetNotFound, Forbidden, ParsedBatch, Rejection
 from tailrace.events.outcome import RequestOutcome
 
+KEY = Actor("key", "k")
 NOW_NS = 1_790_000_000_000_000_000
 REJECTED = Rejection(1, "too large", "event_too_large")
 
@@ -57,12 +59,12 @@ def test_a_dataset_is_made_once_and_is_its_organisations(tmp_path: Path) -> None
     async def run() -> None:
         async with open_service(tmp_path) as parts:
             service = parts.service
-            made = await service.ensure_dataset("d", organisation="acme", key="k")
-            assert await service.ensure_dataset("d", organisation="acme", key="k") == made
+            made = await service.ensure_dataset("d", organisation="acme", actor=KEY)
+            assert await service.ensure_dataset("d", organisation="acme", actor=KEY) == made
             with pytest.raises(Conflict, match="another organisation's"):
-                await service.ensure_dataset("d", organisation="other", key="k")
+                await service.ensure_dataset("d", organisation="other", actor=KEY)
             with pytest.raises(Conflict, match="none of current states"):
-                await service.ensure_dataset("d", organisation="acme", key="k", primary_key="_id")
+                await service.ensure_dataset("d", organisation="acme", actor=KEY, primary_key="_id")
             with pytest.raises(Forbidden):
                 service.check_dataset("axiom-audit")
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tailrace.access import Access, Sessions
+from tailrace.access import Access, Actor, Sessions
 from tailrace.access.sessions import MAX_DELAY_S, RATE_BYTES_PER_S, Pace
 from tailrace.events import DiskFull, OpenDataset, Overloaded, ParsedBatch, Receipt, TailraceError
 from tailrace.events.outcome import RequestOutcome
@@ -48,7 +48,7 @@ class MemoryIngestService:
         self.stored: list[dict[str, Any]] = []
         self.took = asyncio.Event()
 
-    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
+    async def ensure_dataset(self, name: str, *, organisation: str, actor: Actor, primary_key: str = "") -> OpenDataset:
         await asyncio.sleep(0)
         return OpenDataset(name, 1, primary_key)
 

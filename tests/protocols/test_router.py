@@ -5,6 +5,7 @@ from base64 import b64encode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from protocols.toy_door import TOY_DOOR
 
 from tailrace.api import ROUTES
 from tailrace.events import DiskFull, NotFound, Overloaded
@@ -245,18 +246,23 @@ def router(request: pytest.FixtureRequest) -> Router:
     return Router(protocols, api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
 
 
+def owner(protocol: Protocol) -> str:
+    """Return the name of a protocol; of a door that of the API's protocol, among whose paths it is."""
+    return "axiom" if protocol.is_door else protocol.name
+
+
 @pytest.mark.parametrize(("method", "path", "headers", "protocol"), COLLISIONS)
 def test_of_a_path_that_several_have_it_is_decided_whose_a_request_is(
     router: Router, method: str, path: str, headers: dict[bytes, bytes], protocol: str
 ) -> None:
-    assert router.match(method, path.encode(), headers).protocol.name == protocol
+    assert owner(router.match(method, path.encode(), headers).protocol) == protocol
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "protocol"), RULES)
 def test_the_first_rule_that_says_whose_a_request_is_decides(
     router: Router, method: str, path: str, headers: dict[bytes, bytes], protocol: str
 ) -> None:
-    assert router.match(method, path.encode(), headers).protocol.name == protocol
+    assert owner(router.match(method, path.encode(), headers).protocol) == protocol
 
 
 @pytest.mark.parametrize("path", ["/v1/search/~/count/events", "/v1/~/governance/rules", "/v1/%7e/x", "/v1/x/~"])
@@ -467,3 +473,37 @@ def test_a_429_has_the_full_set_of_limit_headers() -> None:
 def test_only_an_error_that_a_retry_can_help_says_when() -> None:
     assert dict(axiom.render_error(DiskFull("full")).headers)[b"retry-after"] == b"1"
     assert axiom.render_error(NotFound("gone")).headers == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "protocol"),
+    [
+        ("POST", "/lines/v1/lines", NONE, "lines"),
+        ("POST", "/lines/v1/lines", BASELIME, "lines"),
+        ("POST", "/v1/lines", TOKEN, "lines"),
+        ("POST", "/v1/lines/", TOKEN, "lines"),
+        ("POST", "/axiom/v1/lines", NONE, "lines"),
+        ("POST", "/v1/lines", {b"host": b"api.axiom.co"}, "lines"),
+        ("POST", "/v1/lines", NO_TOKEN, "lines"),
+        ("POST", "/v1/lines", {**NO_BEARER, **AXIOM_DATASET}, "lines"),
+        ("GET", "/v1/lines", TOKEN, "lines"),
+        # Others have the path, too: without a token of the API it is theirs.
+        ("POST", "/v1/lines", NONE, "baselime"),
+        ("POST", "/v1/lines", BASELIME, "baselime"),
+        ("POST", "/v1/lines", NO_BEARER, "baselime"),
+        ("POST", "/v1/lines", BEARER_BASELIME, "baselime"),
+        ("POST", "/v1/lines", {**TOKEN, b"host": b"events.baselime.io"}, "baselime"),
+        # Outside of /v1 nobody else has it.
+        ("POST", "/logs/_lines", NONE, "lines"),
+        ("POST", "/logs/_lines", BASELIME, "lines"),
+        ("POST", "/v2/_lines", NONE, "lines"),
+        ("POST", "/tailrace/_lines", NONE, "axiom"),
+        ("POST", "/logs/_lines/more", NONE, "axiom"),
+    ],
+)
+def test_a_door_is_among_the_paths_of_the_api(
+    method: str, path: str, headers: dict[bytes, bytes], protocol: str
+) -> None:
+    router = Router((*PROTOCOLS, TOY_DOOR), api_paths=[route.path for route in ROUTES], protocol_of=KNOWN.get)
+
+    assert router.match(method, path.encode(), headers).protocol.name == protocol

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tailrace.access.audit import DATASET as AUDIT_DATASET
-from tailrace.access.audit import is_audit, is_refused
+from tailrace.access.audit import Actor, is_audit, is_refused
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # actions by capability, such as {"ingest": ["create"]}
@@ -106,6 +106,12 @@ class Grant(Struct, frozen=True):
     role: str = "owner"  # of a personal token's user
     views: dict[str, Capabilities] = {}  # by the name or the id of a view
     owner_of: OwnerOf = no_owner
+    default_dataset: str = ""  # of what an API token sends where nothing else names a dataset
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts with it, for the audit trail."""
+        return Actor(self.kind, self.token_id, self.user_id)
 
     @property
     def is_unlimited(self) -> bool:

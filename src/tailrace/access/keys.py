@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tailrace.access.audit import is_audit
+from tailrace.access.audit import Actor, is_audit
 from tailrace.access.capabilities import EVERY_DATASET, OwnerOf, is_foreign, no_owner
 from tailrace.access.tokens import PREFIXES
 from tailrace.events import BadRequest
@@ -65,6 +65,11 @@ class KeyGrant(Struct, frozen=True):
     datasets: tuple[str, ...]  # or the dataset of its destination
     destination: str = ""
     owner_of: OwnerOf = no_owner
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts with it, for the audit trail."""
+        return Actor("key", self.key_id)
 
     def may_send_to(self, dataset: str) -> bool:
         """Whether the key allows sending events to a dataset."""

@@ -60,7 +60,7 @@ def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[
     """Return the document, as an object of JSON."""
     tokens = tuple(each.name for protocol in protocols if protocol.has_api for each in protocol.credentials)
     operations = [
-        *(_of_protocol(route, protocol) for protocol in protocols for route in protocol.routes),
+        *(_of_protocol(route, protocol, tokens) for protocol in protocols for route in protocol.routes),
         *(_of_api(route, tokens) for route in routes),
     ]
     schema, components = _schemas([kind for operation in operations for kind in _types(operation)])
@@ -83,7 +83,7 @@ def document(routes: Sequence[ApiRoute], protocols: Sequence[Protocol]) -> dict[
 
 
 def _about(protocols: Sequence[Protocol]) -> str:
-    others = [protocol for protocol in protocols if not protocol.has_api]
+    others = [protocol for protocol in protocols if not protocol.has_api and not protocol.is_door]
     return ABOUT.format(
         every=_listed([protocol.title for protocol in protocols]),
         api=_listed([protocol.title for protocol in protocols if protocol.has_api]),
@@ -104,7 +104,7 @@ def path_of(route: ApiRoute) -> str:
 
 def mounted(route: Route, protocol: Protocol) -> str:
     """Return the path of a protocol's route as the document has it: where no other protocol has one."""
-    return route.path if protocol.has_api else protocol.mount + route.path
+    return route.path if protocol.has_api or protocol.is_door else protocol.mount + route.path
 
 
 def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
@@ -136,8 +136,9 @@ def _of_api(route: ApiRoute, tokens: tuple[str, ...]) -> Operation:
     )
 
 
-def _of_protocol(route: Route, protocol: Protocol) -> Operation:
+def _of_protocol(route: Route, protocol: Protocol, tokens: tuple[str, ...]) -> Operation:
     doc = route.doc
+    own = tuple(each.name for each in protocol.credentials)
     if doc is None:
         raise ValueError(f"{route.method} {route.path} of {protocol.name} has no Doc")
     return Operation(
@@ -145,8 +146,8 @@ def _of_protocol(route: Route, protocol: Protocol) -> Operation:
         mounted(route, protocol),
         protocol.name,
         doc.about,
-        "ingest:create on the dataset" if protocol.has_api else "",
-        tuple(each.name for each in protocol.credentials) if doc.credential else (),
+        "ingest:create on the dataset" if doc.credential and (protocol.has_api or protocol.is_door) else "",
+        ((*tokens, *own) if protocol.is_door else own) if doc.credential else (),
         doc.parameters,
         doc.bodies,
         {

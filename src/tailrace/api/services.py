@@ -20,6 +20,7 @@ from tailrace.monitors import MonitorStore
 from tailrace.protocols import axiom
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.tokens import ORGANISATION
 from tailrace.query import Engine, Interrupt
 from tailrace.storage.documents import DocumentStore
 from tailrace.tail import Tails
@@ -72,7 +73,7 @@ class Services(Struct, frozen=True, eq=False):
     def authenticate(self, request: Request) -> Grant:
         """Return what the token of a request may do; raise Unauthorized, Forbidden."""
         value = request.headers.get("authorization")
-        organisation = request.headers.get(axiom.ORGANISATION.decode(), "")
+        organisation = request.headers.get(ORGANISATION.decode(), "")
         return self.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
 
 

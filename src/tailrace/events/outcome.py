@@ -37,6 +37,11 @@ class RequestOutcome(Struct):
         if rejections:
             self.message = self.message or rejections[0].reason
 
+    def reject_all(self, count: int, error: TailraceError) -> None:
+        """Record that so many events were refused for one reason, as those of a dataset that takes none."""
+        self.rejections[error.code] = self.rejections.get(error.code, 0) + count
+        self.message = self.message or error.message
+
 
 class Refusal(Struct, rename="camel"):
     """A request that was refused, or some of whose events were, with its repetitions."""

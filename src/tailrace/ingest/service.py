@@ -142,11 +142,11 @@ class LogIngestService:
         require_no_audit(name)
         return self._open_dataset(name)
 
-    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
+    async def ensure_dataset(self, name: str, *, organisation: str, actor: Actor, primary_key: str = "") -> OpenDataset:
         """Return the organisation's dataset, created if missing; a creation goes into the audit trail.
 
         With a `primary_key` it is a dataset of current states, into which `upsert` merges by the field of that name.
-        `key` is the id of the key that sends. Raise what `check_dataset` raises, InvalidName, and Conflict at
+        `actor` is the credential that sends. Raise what `check_dataset` raises, InvalidName, and Conflict at
         `max_datasets`, or where a dataset of the name has no such primary key or is another organisation's.
         """
         self._check_open()
@@ -156,7 +156,7 @@ class LogIngestService:
             with suppress(DatasetExists):  # by another request meanwhile
                 await self._loop.run_in_executor(self._executor, create)
                 resource = AuditResource("dataset", name, name)
-                await self.record(AuditEntry(organisation, "createDataset", Actor("key", key), resource))
+                await self.record(AuditEntry(organisation, "createDataset", actor, resource))
         if is_foreign(organisation, name, self._lake.organisation):
             raise Conflict(f"dataset {name!r} is another organisation's")
         dataset = self._open_dataset(name)

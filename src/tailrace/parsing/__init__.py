@@ -1,5 +1,6 @@
 """Request bodies to batches: content encodings, JSON, NDJSON, CSV, OTLP; limits on events; their times."""
 
+from tailrace.parsing.collector import EventCollector
 from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
@@ -12,6 +13,7 @@ from tailrace.parsing.times import TimeRule, check_rule
 __all__ = [
     "ArrayFields",
     "Copy",
+    "EventCollector",
     "ExactWayNeeded",
     "Limits",
     "Signal",

@@ -1,15 +1,13 @@
 """Axiom's ingest API: JSON, NDJSON and CSV bodies for a dataset."""
 
-import binascii
 import time
-from base64 import b64decode
 from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from tailrace.access import Grant, allows, require
+from tailrace.access import Grant, require
 from tailrace.events import (
     BadRequest,
     DatasetNotFound,
@@ -22,6 +20,7 @@ from tailrace.events import (
 )
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
+from tailrace.protocols.destinations import DATASET, NO_LABELS, dataset_of
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
     WORST_CASE_FACTOR,
@@ -41,6 +40,7 @@ from tailrace.protocols.http import (
     media_type_of,
     query_values_of,
 )
+from tailrace.protocols.tokens import ORGANISATION, TokenRule, grant_of
 
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
 JSON_TYPES = LINES_TYPES | {b"application/json"}
@@ -52,11 +52,9 @@ FIRST_BYTES = 1024  # of a body, in which its first byte that is not white space
 TIME = "_time"
 DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
-ORGANISATION = b"x-axiom-org-id"  # the organisation in which a personal token is used
-EVERY_DATASET = "*"  # in a token's capabilities
 _FIREHOSE_KEY = b"x-amz-firehose-access-key"
 _COLLECTIONS = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
-NO_LABELS: dict[str, Any] = {}
+TOKENS = TokenRule()
 
 
 class EventFailure(msgspec.Struct):
@@ -102,48 +100,13 @@ async def ingest_edge(request: Request, service: IngestService) -> Response:
 
 
 async def ingest_unnamed(request: Request, service: IngestService) -> Response:
-    """Answer `POST /api/v1/ingest`: the dataset is the only one that the API token may send to."""
+    """Answer `POST /api/v1/ingest`: for the dataset that the header or the token says."""
     grant = _grant(request, service)
-    named = [name for name in grant.datasets if name != EVERY_DATASET]
-    sendable = [name for name in named if allows(grant, capability="ingest", action="create", dataset=name)]
-    everywhere = allows(grant, capability="ingest", action="create", dataset=EVERY_DATASET)
-    if everywhere or len(sendable) != 1:
-        raise BadRequest(
-            "no dataset is named: send to /v1/datasets/{dataset}/ingest, "
-            "or use an API token that may send to exactly one dataset"
-        )
-    return await _ingest(request, service, grant, sendable[0])
+    return await _ingest(request, service, grant, dataset_of(request, grant))
 
 
 def _grant(request: Request, service: IngestService) -> Grant:
-    """Return the grant of a request's token, in the organisation that its header names; raise Unauthorized."""
-    organisation = request.headers.get(ORGANISATION)
-    value = request.headers.get(b"authorization")
-    secret = bearer(value) if value is None else _secret(value)
-    return service.access.authenticate(secret, organisation.decode("latin-1") if organisation else "")
-
-
-@cached
-def _secret(value: bytes) -> str:
-    """Return the token of an Authorization header's value; raise Unauthorized where there is none."""
-    return _password(value) or bearer(value)
-
-
-def _password(value: bytes) -> str:
-    """Return the password of Basic authentication, "" for any other.
-
-    A Heroku drain sends the token there, as Axiom documents it: `https://axiom:TOKEN@host/v1/datasets/NAME/ingest`.
-    """
-    scheme, _, sent = value.partition(b" ")
-    if scheme.lower() != b"basic":
-        return ""
-    try:
-        password = b64decode(sent.strip(), validate=True).partition(b":")[2]
-    except binascii.Error as error:
-        raise Unauthorized("the Authorization header is not Basic authentication, 'Basic BASE64'") from error
-    if not password:
-        raise Unauthorized("no token: of Basic authentication it is the password")
-    return password.decode("latin-1")
+    return grant_of(request, service, TOKENS)
 
 
 def bearer(value: bytes | None) -> str:
@@ -326,7 +289,9 @@ _DOC = RouteDoc(
     ),
 )
 _DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
-_DOC_UNNAMED = replace(_DOC, about="Takes events for the only dataset that the API token may send to.")
+_DOC_UNNAMED = replace(
+    _DOC, about="Takes events for the dataset that the header X-Axiom-Dataset or the API token names."
+)
 
 
 def claims(method: str, segments: Segments) -> PathClaim:
@@ -351,7 +316,7 @@ PROTOCOL = Protocol(
         paths=claims,
         bearer=True,
         prefixes=(b"Bearer xaat-", b"Bearer xapt-", b"Bearer xait-"),
-        headers=(ORGANISATION, b"x-axiom-dataset", b"x-axiom-metrics-dataset", _FIREHOSE_KEY),
+        headers=(ORGANISATION, DATASET, b"x-axiom-metrics-dataset", _FIREHOSE_KEY),
         instead=_FIREHOSE_KEY,
     ),
     has_api=True,

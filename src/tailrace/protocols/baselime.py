@@ -319,7 +319,7 @@ async def _stored(
 ) -> Receipt:
     grant = target.grant
     if dataset is None:
-        dataset = await service.ensure_dataset(target.dataset, organisation=grant.organisation, key=grant.key_id)
+        dataset = await service.ensure_dataset(target.dataset, organisation=grant.organisation, actor=grant.actor)
     return await service.ingest(parsed, dataset, request.outcome, received_ns=request.received_ns, labels=target.labels)
 
 

@@ -166,7 +166,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
             to_batch = partial(_to_batch, sent, request.received_ns, service.limits)
             parsed = await service.offload(to_batch, WORST_CASE_FACTOR * sent.size)
             labels = {**dict(zip(_PARTS, parts, strict=True)), "session": token.session_id}
-            dataset = await service.ensure_dataset(destination, organisation=grant.organisation, key=grant.key_id)
+            dataset = await service.ensure_dataset(destination, organisation=grant.organisation, actor=grant.actor)
             await service.ingest(parsed, dataset, request.outcome, received_ns=request.received_ns, labels=labels)
             next_token = live.use(token, sent.digest, request.received_ns)
             delay_s = live.charge(sent.size)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
-from tailrace.access import KeyGrant, KeyKind
+from tailrace.access import Actor, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
@@ -122,10 +122,10 @@ class IngestService(typing.Protocol):
         """Why no events are let through, None while they are."""
         ...
 
-    async def ensure_dataset(self, name: str, *, organisation: str, key: str, primary_key: str = "") -> OpenDataset:
+    async def ensure_dataset(self, name: str, *, organisation: str, actor: Actor, primary_key: str = "") -> OpenDataset:
         """Return the organisation's dataset, made where there is none; with a primary key one that is upserted into.
 
-        `key` is the id of the key that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
+        `actor` is the credential that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
         `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
         """
         ...
@@ -287,7 +287,7 @@ class Protocol(Struct, frozen=True):
 
     name: str
     title: str  # for people
-    mount: str  # a path prefix under which all of its routes are available too
+    mount: str  # a path prefix under which all of its routes are available too; "" for none
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
     error: Any = None  # the type of the JSON body of its errors
@@ -299,6 +299,7 @@ class Protocol(Struct, frozen=True):
     hosts: tuple[str, ...] = ()  # the vendor's host names; "*.example.com" is every name under it
     claims: Claims = Claims()
     has_api: bool = False  # whether the management API is this protocol's: its paths, its tokens, its errors
+    is_door: bool = False  # whether it takes the API's tokens, on routes that are among the paths of the API's protocol
     fallback: Handler | None = None  # answers paths without a route; 404 without it
     exact_slashes: bool = False  # whether an empty segment, also at the end, makes another path
     finish: Callable[[Request, IngestService, Response], Response] | None = None  # completes every response

@@ -186,7 +186,7 @@ def states(entity: Entity, *, single: bool) -> Handler:
             dataset = await service.ensure_dataset(
                 f"{application}-{entity.name}",
                 organisation=grant.organisation,
-                key=grant.key_id,
+                actor=grant.actor,
                 primary_key=PRIMARY_KEY,
             )
             rejections += tuple(

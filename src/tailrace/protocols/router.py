@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from tailrace.events.outcome import UNKNOWN_ROUTE
-from tailrace.protocols.http import Handler, Headers, PathClaim, Protocol, Segments
+from tailrace.protocols.http import Handler, Headers, PathClaim, Protocol, Route, Segments
 
 CACHED_PATHS = 4096  # and as many hosts
 CACHED_PATH_BYTES = 1024  # longer ones are not cached, which bounds the size of the cache
@@ -44,6 +44,13 @@ class _PathClaims(Struct, frozen=True):
     claims: dict[str, PathClaim]
 
 
+class _CompiledRoute(Struct, frozen=True):
+    """A route with its path as segments."""
+
+    route: Route
+    pattern: Segments
+
+
 class _CachedPath(Struct):
     """A path in the cache: its protocol, or the protocols that have it."""
 
@@ -73,6 +80,8 @@ class Router:
         self.protocols = tuple(protocols)
         self._protocols = {protocol.name: protocol for protocol in protocols}
         self._default = next((protocol for protocol in protocols if protocol.has_api), protocols[0])
+        self._doors = tuple(protocol for protocol in protocols if protocol.is_door)
+        self._routes = {protocol.name: _compile(protocol) for protocol in protocols}
         self._api_patterns = [_segments(path.encode(), exact=False) for path in api_paths]
         # Paths of the API outside of /v1 are its own, whatever the host.
         collections = {collection for pattern in self._api_patterns for collection in pattern[1:2]}
@@ -83,9 +92,12 @@ class Router:
         self._protocol_of = protocol_of
         claiming = list(reversed(protocols))
         self._key_headers = tuple(
-            (protocol.claims.key_header, protocol.name) for protocol in claiming if protocol.claims.key_header
+            (protocol.claims.key_header, self._default.name if protocol.is_door else protocol.name)
+            for protocol in claiming
+            if protocol.claims.key_header
         )
         self._bearers = [protocol.name for protocol in claiming if protocol.claims.bearer]
+        self._api_headers = frozenset(self._default.claims.headers)
         self._client_headers = frozenset(name for protocol in claiming for name in protocol.claims.headers)
         self._instead = [protocol.claims.instead for protocol in claiming if protocol.claims.instead]
         self._path_cache: dict[bytes, _CachedPath] = {}
@@ -119,14 +131,14 @@ class Router:
         segments = _without_leading_slashes(_segments(raw_path, exact=True))
         for protocol in self._protocols.values():
             mount = _segments(protocol.mount.encode(), exact=True)
-            if segments[: len(mount)] == mount:
+            if protocol.mount and segments[: len(mount)] == mount:
                 inner = _without_leading_slashes(("", *segments[len(mount) :]))
-                return _CachedPath(inner, fixed=_match(protocol, inner))
+                return _CachedPath(inner, fixed=self._match(protocol, inner))
         for protocol in self._protocols.values():
             for prefix in protocol.own_paths:
                 own = _segments(prefix.encode(), exact=True)
                 if segments[: len(own)] == own:
-                    return _CachedPath(segments, fixed=_match(protocol, segments))
+                    return _CachedPath(segments, fixed=self._match(protocol, segments))
         shared = segments[1] == _SHARED
         if segments[1] in self._api_collections or (shared and not self._absent.isdisjoint(segments)):
             return _CachedPath(segments, fixed=RouteMatch(self._default, "/".join(segments), {}, {}))
@@ -146,8 +158,9 @@ class Router:
         owner = ""
         for protocol in reversed(self._protocols.values()):
             claim = protocol.claims.paths(method, segments[2:])
-            if is_api and protocol is self._default:
-                claim = PathClaim.OWN
+            if protocol is self._default:
+                is_door = self._match(protocol, segments).protocol is not protocol
+                claim = PathClaim.OWN if is_api else max(claim, PathClaim.ANY if is_door else PathClaim.NONE)
             if claim is PathClaim.OWN:
                 claim = PathClaim.NONE if owner else claim
                 owner = owner or protocol.name
@@ -157,9 +170,17 @@ class Router:
         return _PathClaims(first, bearer, self._protocols[first].claims.prefixes, claims)
 
     def _match_protocol(self, path: _CachedPath, protocol: Protocol) -> RouteMatch:
-        match = _match(protocol, path.segments)
+        match = self._match(protocol, path.segments)
         path.matches = {**path.matches, protocol.name: match}
         return match
+
+    def _match(self, protocol: Protocol, segments: Segments) -> RouteMatch:
+        """Return the route of a path; among the paths of the API's protocol are those of the doors."""
+        match = _match(protocol, self._routes[protocol.name], segments)
+        if match.handlers or protocol is not self._default:
+            return match
+        doors = (_match(door, self._routes[door.name], segments) for door in self._doors)
+        return next((found for found in doors if found.handlers), match)
 
     def _protocol_of_host(self, sent: bytes) -> str | None:
         """Return the protocol of a host, None where the host is no protocol's."""
@@ -183,10 +204,12 @@ class Router:
         if authorization is not None:
             if not credentials and authorization.startswith(path_claims.prefixes):
                 return path_claims.first  # it can be no other's, which saves the look-up
-            credentials.append(self._bearer_credential(path_claims, _secret(authorization)))
+            claims = self._default.claims
+            of_api = authorization.startswith(claims.prefixes) or not self._api_headers.isdisjoint(headers)
+            credentials.append(self._bearer_credential(path_claims, _secret(authorization), of_api=of_api))
         elif not self._client_headers.isdisjoint(headers):
             secret = next((headers[name] for name in self._instead if name in headers), b"")
-            credentials.append(self._bearer_credential(path_claims, secret))
+            credentials.append(self._bearer_credential(path_claims, secret, of_api=False))
         if not credentials:
             return path_claims.first
         if len(credentials) > 1:
@@ -195,12 +218,15 @@ class Router:
                     return name
         return credentials[0][0]
 
-    def _bearer_credential(self, path_claims: _PathClaims, secret: bytes) -> tuple[str, bytes]:
+    def _bearer_credential(self, path_claims: _PathClaims, secret: bytes, *, of_api: bool) -> tuple[str, bytes]:
         """Return the protocol of a credential in a header that several protocols use, and the credential if it decides.
 
         It does not where its protocol has no such path: that protocol answers, unless another header has a credential.
+        An unknown one is the API's where only clients of the API send it so (`of_api`), to a path that the API has.
         """
         owner = self._protocol_of_credential(secret)
+        if owner is None and of_api and path_claims.claims[self._default.name]:
+            return self._default.name, secret
         if owner not in self._bearers:
             return path_claims.bearer, secret
         return owner, secret if path_claims.claims[owner] else b""
@@ -237,14 +263,20 @@ def _cache(memory: dict[bytes, T], key: bytes, value: T) -> None:
     memory[key] = value
 
 
-def _match(protocol: Protocol, segments: Segments) -> RouteMatch:
+def _compile(protocol: Protocol) -> tuple[_CompiledRoute, ...]:
+    return tuple(
+        _CompiledRoute(route, _segments(route.path.encode(), exact=protocol.exact_slashes)) for route in protocol.routes
+    )
+
+
+def _match(protocol: Protocol, routes: tuple[_CompiledRoute, ...], segments: Segments) -> RouteMatch:
     """Return the handlers by method of the first pattern that matches, and the values of its named segments."""
     compared = segments if protocol.exact_slashes else _without_trailing_slash(segments)
     params: dict[str, str] | None = None
     handlers: dict[str, Handler] = {}
     name = UNKNOWN_ROUTE
-    for route in protocol.routes:
-        values = _match_pattern(_segments(route.path.encode(), exact=protocol.exact_slashes), compared)
+    for route, pattern in ((each.route, each.pattern) for each in routes):
+        values = _match_pattern(pattern, compared)
         if values is not None and (params is None or values == params):
             params = values
             name = name if handlers else route.path

@@ -232,4 +232,4 @@ def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine:
 
 def _hosts(settings: Settings) -> dict[str, str]:
     """Return the protocol of each host name in the settings."""
-    return {host: name for name, section in settings.protocols.items() for host in section.hosts}
+    return {host: name for name, section in settings.protocols.items() for host in getattr(section, "hosts", ())}

@@ -112,7 +112,9 @@ def schema_of(protocols: Sequence[Protocol]) -> Schema[Settings]:
 
 
 def _options(protocol: Protocol) -> Struct:
-    """Return the options of a protocol, and the host names that are its own."""
+    """Return the options of a protocol, and the host names that are its own; a door has none."""
+    if protocol.is_door:
+        return protocol.options()
     beside = ", beside the vendor's own" if protocol.hosts else ""
     about = f"Further host names whose requests are {protocol.title}'s{beside}."
     hosts = ("hosts", Annotated[tuple[str, ...], Meta(description=about)], ())

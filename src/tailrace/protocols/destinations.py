@@ -1,0 +1,104 @@
+"""Where events of a token's request go: which dataset, whether the token may send there, and one receipt for each."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from tailrace.access import Grant, allows, require
+from tailrace.events import BadRequest, DatasetNotFound, OpenDataset, ParsedBatch, Receipt, TailraceError
+from tailrace.protocols.http import IngestService, Request
+
+DATASET = b"x-axiom-dataset"  # the header that names the dataset of what does not name one itself
+EVERY_DATASET = "*"  # in a token's capabilities
+NO_LABELS: dict[str, Any] = {}
+
+
+class Delivery(Struct, frozen=True):
+    """What became of the events of a request, by dataset: each is in one of the two."""
+
+    receipts: dict[str, Receipt]
+    refusals: dict[str, TailraceError]  # of datasets that took nothing, where another attempt would not help
+
+    @property
+    def stored(self) -> int:
+        """How many events are durable."""
+        return sum(receipt.stored for receipt in self.receipts.values())
+
+
+def dataset_of(request: Request, grant: Grant, *, named: str = "", label: str = "", header: bytes = DATASET) -> str:
+    """Return the dataset that events are for; raise BadRequest where nothing says it.
+
+    The first of these that is there: the one `named` as the protocol does; the header of that lower-case name; a
+    `label`, which an event or its source bears; the token's default; the only one that the token may send to.
+    """
+    sent = request.headers.get(header)
+    name = named or (sent.decode("utf-8", "replace").strip() if sent else "") or label or grant.default_dataset
+    return name or only_dataset(grant)
+
+
+def only_dataset(grant: Grant) -> str:
+    """Return the only dataset that a token may send to; raise BadRequest where that is none, or several."""
+    names = [name for name in grant.datasets if name != EVERY_DATASET]
+    sendable = [name for name in names if allows(grant, capability="ingest", action="create", dataset=name)]
+    everywhere = allows(grant, capability="ingest", action="create", dataset=EVERY_DATASET)
+    if everywhere or len(sendable) != 1:
+        raise BadRequest(
+            "no dataset is named: send the header X-Axiom-Dataset, or use an API token with a default dataset, "
+            "or one that may send to exactly one dataset"
+        )
+    return sendable[0]
+
+
+async def deliver(
+    batches: Mapping[str, ParsedBatch],
+    request: Request,
+    service: IngestService,
+    grant: Grant,
+    *,
+    labels: dict[str, Any] = NO_LABELS,
+    creates: bool = False,
+) -> Delivery:
+    """Store what was parsed for each dataset, and return once all of it is durable.
+
+    With `creates` a dataset that is missing is made, if the token may do so. A dataset that cannot take events is a
+    refusal; where that is the only one, and where the client should send the request again later, it is raised.
+    """
+    opened: dict[str, OpenDataset] = {}
+    refusals: dict[str, TailraceError] = {}
+    for name in batches:
+        try:
+            opened[name] = await _open(name, service, grant, creates=creates)
+        except TailraceError as error:
+            if error.retryable or len(batches) == 1:
+                raise
+            refusals[name] = error
+    results = await asyncio.gather(
+        *(
+            service.ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
+            for name, dataset in opened.items()
+        ),
+        return_exceptions=True,
+    )
+    receipts: dict[str, Receipt] = {}
+    for name, result in zip(opened, results, strict=True):
+        if isinstance(result, Receipt):
+            receipts[name] = result
+        elif isinstance(result, TailraceError) and not result.retryable and len(batches) > 1:
+            refusals[name] = result
+        else:
+            raise result
+    for name, refusal in refusals.items():
+        request.outcome.reject_all(batches[name].count, refusal)
+    return Delivery(receipts, refusals)
+
+
+async def _open(name: str, service: IngestService, grant: Grant, *, creates: bool) -> OpenDataset:
+    require(grant, capability="ingest", action="create", dataset=name)
+    try:
+        return service.check_dataset(name)
+    except DatasetNotFound as error:
+        if creates and allows(grant, capability="datasets", action="create"):
+            return await service.ensure_dataset(name, organisation=grant.organisation, actor=grant.actor)
+        raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
