@@ -50,7 +50,7 @@ def test_a_valid_body_is_split_without_a_look_at_single_events(monkeypatch: pyte
 
 
 def test_a_protocol_does_no_io() -> None:
-    for path in (Path(tailrace.__file__).parent / "protocols").glob("*.py"):
+    for path in (Path(tailrace.__file__).parent / "protocols").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
