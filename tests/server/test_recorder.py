@@ -211,11 +211,13 @@ class Requests:
         )
 
     async def application(self, scope: Any, receive: Any, send: Any) -> None:
-        outcome_of(scope).message = "said"
+        outcome = outcome_of(scope)
+        outcome.message = "said"
+        outcome.route = scope.get("route", outcome.route)
         await send({"type": "http.response.start", "status": scope["status"]})
 
-    def send(self, path: str, status: int = 404) -> None:
-        scope = {"method": "GET", "path": path, "headers": [], "client": ("192.0.2.1", 1), "status": status}
+    def send(self, path: str, status: int = 404, **more: str) -> None:
+        scope = {"method": "GET", "path": path, "headers": [], "client": ("192.0.2.1", 1), "status": status, **more}
         asyncio.run(self.recorder(scope, None, self.sink))  # type: ignore[arg-type]
 
     async def sink(self, message: Any) -> None:
@@ -231,6 +233,13 @@ def test_alike_refusals_are_one_and_the_longest_not_seen_gives_way() -> None:
         requests.send(path)
 
     assert requests.kept() == [("/d", 1), ("/c", 1), ("/a", 2)]
+
+
+def test_of_a_path_that_holds_a_credential_the_route_is_kept() -> None:
+    requests = Requests()
+    requests.send("/in/x-1", 401, route="/in/{secret}")
+
+    assert requests.kept() == [("/in/{secret}", 1)]
 
 
 def test_good_requests_are_not_kept() -> None:

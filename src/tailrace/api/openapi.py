@@ -35,6 +35,7 @@ _PARAMETERS = {
     "destination": "`system.application.environment`.",
     "field": "Name of the field; of one within another the whole path, joined by dots.",
     "namespace": "The namespace that the events are of.",
+    "secret": "A token.",
     "service": "The service that the events are of.",
     "token": "Id of the token.",
 }

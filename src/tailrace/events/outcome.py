@@ -13,6 +13,7 @@ KEY = "tailrace.outcome"  # in the scope of a request
 FORWARDED_HOST = "tailrace.forwarded_host"  # in the scope: the Host of the request to a trusted proxy
 CLIENT_GONE = "client_gone"  # the reason where the client hung up before its request was complete
 UNKNOWN_ROUTE = "unknown"  # of an unknown path: paths as sent must not become labels of a metric
+SECRET = "{secret}"  # a parameter of a route whose value is a credential
 
 
 class RequestOutcome(Struct):
@@ -60,6 +61,11 @@ class Refusal(Struct, rename="camel"):
     address: str  # of the client
     user_agent: str
     trace_id: str  # of the last answer, as in its header
+
+
+def shown_path(path: str, route: str) -> str:
+    """Return the path of a request as it may be logged: that of its route where a part of it is a credential."""
+    return route if SECRET in route else path
 
 
 def outcome_of(scope: MutableMapping[str, Any]) -> RequestOutcome:

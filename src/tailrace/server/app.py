@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
-from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of
+from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of, shown_path
 from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
@@ -103,7 +103,7 @@ class ServerApplication:
                 await self._send(exchange, exchange.match.protocol.render_error(broken))
         except Exception:
             exchange.outcome.refuse(TailraceError("internal error"))
-            logger.exception("a request to %s failed", scope["path"])
+            logger.exception("a request to %s failed", shown_path(scope["path"], exchange.match.route))
         finally:
             exchange.body.release()
             if exchange.send.fault:
@@ -159,7 +159,7 @@ class ServerApplication:
         except ClientGone:
             raise
         except Exception as error:
-            logger.exception("a request to %s failed", match.path)
+            logger.exception("a request to %s failed", shown_path(match.path, match.route))
             failed = disk_fault(error) or TailraceError("internal error")
             response = _refusal(failed, match, exchange.outcome)
         if self._hold.is_due(exchange.outcome.stored_bytes):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Refusal, RequestOutcome
+from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Refusal, RequestOutcome, shown_path
 from tailrace.events.times import rfc3339
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.forwarded import Proxies
@@ -206,7 +206,7 @@ class _LogLine(Struct, frozen=True):
 
 
 def _refusal(scope: Scope, outcome: RequestOutcome, status: int, now_ns: int) -> Refusal:
-    path = without_secrets(scope["path"][: 4 * MAX_PATH])[:MAX_PATH]
+    path = without_secrets(shown_path(scope["path"][: 4 * MAX_PATH], outcome.route))[:MAX_PATH]
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").decode("latin-1")
     protocol = outcome.protocol
     if outcome.route == UNKNOWN_ROUTE:
