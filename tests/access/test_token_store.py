@@ -245,3 +245,70 @@ def test_a_replacement_without_an_end_ends_as_the_request_says(access: Access, o
         actor=owner,
     )
     assert new.expires_at == "2040-01-01T00:00:00Z"
+
+
+def test_a_default_dataset_is_the_grants_and_shown_where_there_is_one(access: Access, owner: Grant) -> None:
+    token, secret = access.tokens.create_token("t", INGEST, default_dataset="logs", actor=owner)
+    assert access.authenticate(secret).default_dataset == "logs"
+    assert msgspec.to_builtins(access.tokens.get_token(token.id))["defaultDataset"] == "logs"
+
+    # Also of a basic token, from its next use on.
+    without = access.tokens.update_token(token.id, default_dataset="", actor=owner)
+    assert "defaultDataset" not in msgspec.to_builtins(without)
+    assert access.authenticate(secret).default_dataset == ""
+    assert access.tokens.update_token(token.id, default_dataset="logs", actor=owner) == token
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dataset"),
+    [
+        (INGEST, "other"),
+        ({"logs": {"query": ["read"]}}, "logs"),
+        ({"*": {"ingest": ["create"]}}, "*"),
+        ({"*": {"ingest": ["create"]}}, "axiom-audit"),
+        ({"*": {"ingest": ["create"]}}, "n" * 129),
+    ],
+)
+def test_a_default_dataset_is_one_that_the_token_may_ingest_into(
+    access: Access, owner: Grant, capabilities: dict[str, dict[str, list[str]]], dataset: str
+) -> None:
+    with pytest.raises(BadRequest, match=r"^defaultDataset "):
+        access.tokens.create_token("t", capabilities, default_dataset=dataset, actor=owner)
+    token, _ = access.tokens.create_token("t", capabilities, {"users": ["read"]}, actor=owner)
+    with pytest.raises(BadRequest, match=r"^defaultDataset "):
+        access.tokens.update_token(token.id, default_dataset=dataset, actor=owner)
+    with pytest.raises(BadRequest, match=r"^defaultDataset "):
+        access.tokens.regenerate_token(
+            token.id,
+            existing_expires_at="2001-01-01T00:00:00Z",
+            replacement=TokenSpec("t", capabilities, default_dataset=dataset),
+            actor=owner,
+        )
+    assert access.tokens.list_tokens() == [token]
+
+
+def test_a_default_dataset_is_not_another_organisations(access: Access, owner: Grant) -> None:
+    theirs = msgspec.structs.replace(owner, owner_of={"theirs": "other"}.get)
+    with pytest.raises(BadRequest, match=r"^defaultDataset 'theirs'"):
+        access.tokens.create_token("t", {"*": {"ingest": ["create"]}}, default_dataset="theirs", actor=theirs)
+
+
+def test_a_token_keeps_the_right_to_its_default_dataset(access: Access, owner: Grant) -> None:
+    token, _ = access.tokens.create_token("t", INGEST, {"users": ["read"]}, default_dataset="logs", actor=owner)
+    more = {"more": {"ingest": ["create"]}}
+    with pytest.raises(BadRequest, match=r"^defaultDataset 'logs'"):
+        access.tokens.update_token(token.id, dataset_capabilities=more, actor=owner)
+    changed = access.tokens.update_token(token.id, dataset_capabilities=more, default_dataset="more", actor=owner)
+    assert (changed.dataset_capabilities, changed.default_dataset) == (more, "more")
+
+
+def test_a_regenerated_token_has_the_default_dataset_unless_its_replacement_says_otherwise(
+    access: Access, owner: Grant
+) -> None:
+    token, _ = access.tokens.create_token("t", INGEST, default_dataset="logs", actor=owner)
+    end = "2001-01-01T00:00:00Z"
+    like, _ = access.tokens.regenerate_token(token.id, existing_expires_at=end, actor=owner)
+    plain, _ = access.tokens.regenerate_token(
+        like.id, existing_expires_at=end, replacement=TokenSpec("t", INGEST), actor=owner
+    )
+    assert (like.default_dataset, plain.default_dataset) == ("logs", "")

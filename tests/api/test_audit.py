@@ -59,7 +59,12 @@ def test_each_change_of_a_dataset_is_in_the_trail_with_who_and_what(server: "Ser
 
 def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server") -> None:
     token = server.client.post(
-        "/v2/tokens", json={"name": "audit-token", "orgCapabilities": {"datasets": ["read"]}}
+        "/v2/tokens",
+        json={
+            "name": "audit-token",
+            "datasetCapabilities": {"demo": {"ingest": ["create"]}},
+            "defaultDataset": "demo",
+        },
     ).json()
     server.client.delete(f"/v2/tokens/{token['id']}")
     user = server.client.post("/v2/users", json={"name": "audit-user", "email": "audit@example.com"}).json()["id"]
@@ -72,6 +77,7 @@ def test_tokens_users_and_keys_are_in_the_trail_without_secrets(server: "Server"
 
     name = "resource.name"
     assert acts(server, token["id"], name) == [["createAPIToken", "audit-token"], ["deleteAPIToken", ""]]
+    assert acts(server, token["id"], "properties.default_dataset")[0] == ["createAPIToken", "demo"]
     assert acts(server, user, "properties.role")[1] == ["updateUserRole", "read-only"]
     assert acts(server, user, name) == [["createUser", "audit-user"], ["updateUserRole", ""], ["removeUserFromOrg", ""]]
     assert acts(server, personal["id"], name) == [["createPersonalToken", "p"], ["deletePersonalToken", ""]]

@@ -31,6 +31,36 @@ def test_a_token_is_the_same_object_everywhere_but_for_its_secret(server: "Serve
     assert token in server.client.get("/v2/tokens").json()
 
 
+def test_what_names_no_dataset_goes_to_the_tokens_default(server: "Server", dataset: str) -> None:
+    made = server.client.post(
+        "/v2/tokens",
+        json={
+            "name": "with a default",
+            "datasetCapabilities": {"*": {"ingest": ["create"]}},
+            "orgCapabilities": {"users": ["read"]},
+            "defaultDataset": dataset,
+        },
+    ).json()
+    assert made["defaultDataset"] == dataset
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    answer = http.post(f"{server.url}/api/v1/ingest", json=[{"n": 1}], headers=headers)
+    assert answer.json()["ingested"] == 1
+    assert [row["n"] for row in server.sql(f'SELECT n FROM "{dataset}"')] == [1]
+
+    end = {"existingTokenExpiresAt": "2001-01-01T00:00:00Z"}
+    like = server.client.post(f"/v2/tokens/{made['id']}/regenerate", json=end).json()
+    assert like["defaultDataset"] == dataset
+    without = server.client.put(f"/v2/tokens/{like['id']}", json={"defaultDataset": ""})
+    assert "defaultDataset" not in without.json()
+    headers = {"Authorization": f"Bearer {like['token']}"}
+    answer = http.post(f"{server.url}/api/v1/ingest", json=[{"n": 2}], headers=headers)
+    assert (answer.status_code, "no dataset is named" in answer.json()["message"]) == (400, True)
+
+    other = {"name": "t", "datasetCapabilities": {"a": {"ingest": ["create"]}}, "defaultDataset": dataset}
+    refused = server.client.post("/v2/tokens", json=other)
+    assert (refused.status_code, refused.json()["message"].split()[0]) == (400, "defaultDataset")
+
+
 def test_a_token_revoked_is_refused_at_its_next_use(server: "Server", dataset: str) -> None:
     made = server.client.post(
         "/v2/tokens", json={"name": "t", "datasetCapabilities": {dataset: {"ingest": ["create"]}}}

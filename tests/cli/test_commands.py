@@ -136,7 +136,8 @@ def test_datasets_are_created_listed_and_dropped(server: Server) -> None:
 
 
 def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> None:
-    made = on(server, "token", "create", "by cli", "--dataset", f"{dataset}:ingest", "--expires", "1d")
+    rights = ("--dataset", f"{dataset}:ingest", "--default-dataset", dataset)
+    made = on(server, "token", "create", "by cli", *rights, "--expires", "1d")
     assert made.returncode == 0, made.stderr
     secret = made.stdout.strip()
     assert secret.startswith("xaat-")
@@ -147,6 +148,8 @@ def test_a_token_is_created_listed_and_revoked(server: Server, dataset: str) -> 
     listed = on(server, "token", "list").stdout
     (line,) = [line for line in listed.splitlines() if f"{dataset}:ingest" in line]
     assert secret not in listed
+    assert line.split()[-1] == dataset
+    assert json.loads(on(server, "token", "show", line.split()[0]).stdout)["defaultDataset"] == dataset
     assert on(server, "token", "delete", line.split()[0], "--yes").returncode == 0
     refused = tailrace("ingest", dataset, "-", stdin=b'{"i":1}\n', env=with_it)
     assert refused.returncode == 1

@@ -40,6 +40,14 @@ def rows(path: Path) -> dict[str, list[Any]]:
     return stored_rows(path, without=(migrations.VERSION_TABLE, imports.name))
 
 
+def as_then(name: str, found: list[Any]) -> list[Any]:
+    """Return the rows of a table without the columns that version 0.1 did not have, which are empty."""
+    if name != "tokens":
+        return found
+    assert {row[-1] for row in found} == {""}  # the default dataset
+    return [row[:-1] for row in found]
+
+
 def content(database: Database) -> dict[str, list[dict[str, Any]]]:
     """All rows, by table, as the stores read them, but for the notes of imports and the numbers of rows."""
     found = {}
@@ -113,7 +121,7 @@ def test_every_row_is_in_the_one_database_as_it_was_stored(data: Path) -> None:
 
     found = rows(data / FILE_NAME)
     without_number = {"former_map_fields", "field_notes"}  # then
-    assert {name: found[name] for name in access} == access
+    assert {name: as_then(name, found[name]) for name in access} == access
     assert {name: [row[1:] if name in without_number else row for row in found[name]] for name in saved} == saved
     assert found.keys() == access.keys() | saved.keys()
     assert min(len(each) for name, each in found.items()) > 0
@@ -180,7 +188,7 @@ def test_one_of_the_two_is_imported_alone(data: Path, there: str) -> None:
 
     assert not (data / there).exists()
     name = "tokens" if there == ACCESS_FILE else "documents"
-    assert rows(data / FILE_NAME)[name] == before[name]
+    assert as_then(name, rows(data / FILE_NAME)[name]) == before[name]
 
 
 def test_a_directory_from_before_migrations_and_monitors_is_imported(tmp_path: Path) -> None:

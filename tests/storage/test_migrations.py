@@ -45,6 +45,7 @@ def test_a_database_from_before_migrations_keeps_its_users_tokens_and_keys(old: 
         assert (owner.organisation, owner.role, user.name, user.role.id) == ("tailrace", "owner", "Owner", "owner")
         assert (sender.organisation, sender.datasets) == ("tailrace", {"logs": {"ingest": ["create"]}})
         assert (record.name, record.description) == ("sender", "made before migrations")
+        assert (record.default_dataset, sender.default_dataset) == ("", "")
         assert (key.organisation, key.datasets) == ("tailrace", ("logs",))
         assert access.bootstrap() is None
 

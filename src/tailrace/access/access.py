@@ -231,6 +231,7 @@ def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) ->
             datasets=token.dataset_capabilities,
             org=token.org_capabilities,
             owner_of=owner_of,
+            default_dataset=token.default_dataset,
         )
         return {token.organisation: grant}
     grants = {}

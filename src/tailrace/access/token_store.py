@@ -9,9 +9,11 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
 
 from tailrace.access.capabilities import (
+    EVERY_DATASET,
     Capabilities,
     GivenCapabilities,
     Grant,
+    allows,
     checked_dataset_capabilities,
     checked_org_capabilities,
     require,
@@ -34,7 +36,7 @@ from tailrace.access.users import UserStore
 from tailrace.events import BadRequest, NotFound
 from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
-from tailrace.storage.tables import timestamp, tokens
+from tailrace.storage.tables import MAX_DATASET_NAME_LENGTH, timestamp, tokens
 
 
 class TokenSpec(Struct, frozen=True):
@@ -45,6 +47,7 @@ class TokenSpec(Struct, frozen=True):
     org_capabilities: GivenCapabilities | None = None
     expires_at: str | datetime | None = None
     description: str | None = ""
+    default_dataset: str | None = ""
 
 
 class _CheckedToken(Struct, frozen=True):
@@ -55,6 +58,7 @@ class _CheckedToken(Struct, frozen=True):
     description: str
     datasets: Mapping[str, Capabilities]
     org: Capabilities
+    default_dataset: str
 
 
 class TokenStore:
@@ -76,6 +80,7 @@ class TokenStore:
         expires_at: str | datetime | None = None,
         description: str | None = "",
         *,
+        default_dataset: str | None = "",
         kind: Literal["api", "ingest"] = "api",
         actor: Grant,
     ) -> tuple[TokenRecord, str]:
@@ -84,10 +89,15 @@ class TokenStore:
         The kind "ingest" differs in its prefix only, which ingest tokens had before 2022.
 
         Null and empty members of the maps count as not given. Raise BadRequest for a bad name, expiry or
-        capability, and where there is none; Forbidden when the token would allow more than `actor` may.
+        capability, where there is none, and for a default dataset that the token may not ingest into; Forbidden when
+        the token would allow more than `actor` may.
         """
-        new = _checked(TokenSpec(name, dataset_capabilities, org_capabilities, description=description), kind)
+        spec = TokenSpec(
+            name, dataset_capabilities, org_capabilities, description=description, default_dataset=default_dataset
+        )
+        new = _checked(spec, kind)
         require_all(actor, new.datasets, new.org)
+        _require_ingestible(new.default_dataset, new.datasets, actor)
         expiry = checked_expiry(expires_at, self._clock())
         with self._invalidation.changing() as connection:
             token_id, secret = self._insert(connection, new, actor.organisation, actor.user_id, expiry)
@@ -115,12 +125,14 @@ class TokenStore:
         dataset_capabilities: Mapping[str, GivenCapabilities | None] | None = None,
         org_capabilities: GivenCapabilities | None = None,
         expires_at: str | datetime | None = None,
+        default_dataset: str | None = None,
         actor: Grant,
     ) -> TokenRecord:
-        """Change an API token, from its next use on. None leaves a value as it is.
+        """Change an API token, from its next use on. None leaves a value as it is, "" is no default dataset.
 
-        Raise NotFound, BadRequest for a bad value and for a basic token (one that only ingests), which cannot change,
-        Forbidden when the token would then allow more than `actor` may.
+        Raise NotFound, BadRequest for a bad value, for a default dataset that the token may then not ingest into, and
+        for a basic token (one that only ingests), of which only the default dataset can change; Forbidden when the
+        token would then allow more than `actor` may.
         """
         values: dict[str, Any] = {}
         if name is not None:
@@ -136,13 +148,16 @@ class TokenStore:
             values["expires_at"] = rfc3339(expiry) if expiry else None
         with self._invalidation.changing() as connection:
             row = _found_token(connection, token_id, actor.organisation)
-            if _is_basic(row):
+            if _is_basic(row) and (values or default_dataset is None):
                 raise BadRequest("a basic token, which only ingests, does not change: make another, or regenerate it")
             datasets = values.get("dataset_capabilities", row.dataset_capabilities)
             org = values.get("org_capabilities", row.org_capabilities)
             if "dataset_capabilities" in values or "org_capabilities" in values:
                 _require_some(datasets, org)
             require_all(actor, datasets, org)
+            if default_dataset is not None:
+                values["default_dataset"] = default_dataset
+            _require_ingestible(values.get("default_dataset", row.default_dataset), datasets, actor)
             if values:
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(**values))
             return _record(_found_token(connection, token_id, actor.organisation))
@@ -172,9 +187,16 @@ class TokenStore:
         with self._invalidation.changing() as connection:
             row = _found_token(connection, token_id, actor.organisation)
             new = wanted or _CheckedToken(
-                row.kind, row.name, row.description, row.dataset_capabilities, row.org_capabilities
+                row.kind,
+                row.name,
+                row.description,
+                row.dataset_capabilities,
+                row.org_capabilities,
+                row.default_dataset,
             )
             require_all(actor, new.datasets, new.org)
+            if wanted is not None:
+                _require_ingestible(wanted.default_dataset, wanted.datasets, actor)
             if end.timestamp() < expiry_s(row.expires_at):
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(expires_at=rfc3339(end)))
             new_id, secret = self._insert(connection, new, row.organisation, actor.user_id, expiry)
@@ -197,6 +219,7 @@ class TokenStore:
             expiry=expiry,
             datasets=new.datasets,
             org=new.org,
+            default_dataset=new.default_dataset,
         )
         return token_id, secret
 
@@ -277,6 +300,7 @@ def insert_token(
     expiry: datetime | None = None,
     datasets: Mapping[str, Capabilities] | None = None,
     org: Capabilities | None = None,
+    default_dataset: str = "",
 ) -> str:
     """Insert a row of a token, of which only the hash of the secret is stored; return its id."""
     token_id = str(uuid.uuid4())
@@ -293,6 +317,7 @@ def insert_token(
             dataset_capabilities=datasets or {},
             org_capabilities=org or {},
             organisation=organisation,
+            default_dataset=default_dataset,
         )
     )
     return token_id
@@ -329,13 +354,34 @@ def _checked(given: TokenSpec, kind: Literal["api", "ingest"] = "api") -> _Check
     org = checked_org_capabilities(given.org_capabilities)
     name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")
     _require_some(datasets, org)
-    return _CheckedToken(kind, name, description, datasets, org)
+    return _CheckedToken(kind, name, description, datasets, org, given.default_dataset or "")
 
 
 def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
     # Axiom's Terraform provider looks for these words.
     if not datasets and not org:
         raise BadRequest("at least one capability must be set: in datasetCapabilities or orgCapabilities")
+
+
+def _require_ingestible(dataset: str, datasets: Mapping[str, Capabilities], actor: Grant) -> None:
+    """Raise BadRequest for a default dataset that a token of these capabilities may not ingest into."""
+    if not dataset:
+        return
+    if dataset == EVERY_DATASET or len(dataset) > MAX_DATASET_NAME_LENGTH:
+        raise BadRequest(f"defaultDataset {dataset[:MAX_DATASET_NAME_LENGTH]!r} is not the name of one dataset")
+    holder = Grant(
+        token_id="",
+        kind="api",
+        user_id=actor.user_id,
+        organisation=actor.organisation,
+        datasets=dict(datasets),
+        owner_of=actor.owner_of,
+    )
+    if not allows(holder, capability="ingest", action="create", dataset=dataset):
+        raise BadRequest(
+            f"defaultDataset {dataset!r} is not a dataset that the token may ingest into: "
+            "give it ingest:create there, or another default, or none"
+        )
 
 
 def _record(row: Row[Any]) -> TokenRecord:
@@ -346,4 +392,6 @@ def _record(row: Row[Any]) -> TokenRecord:
         expires_at=row.expires_at or NO_EXPIRY,
         dataset_capabilities=row.dataset_capabilities,
         org_capabilities=row.org_capabilities,
+        saml_authenticated=False,
+        default_dataset=row.default_dataset,
     )

@@ -18,8 +18,11 @@ TokenKind = Literal["personal", "api", "ingest"]
 PREFIXES: dict[TokenKind, str] = {"personal": "xapt-", "api": "xaat-", "ingest": "xait-"}
 
 
-class TokenRecord(Struct, frozen=True, rename="camel"):
-    """A token as Axiom's `/v2/tokens` shows it; encoded as JSON it is that object, without the secret."""
+class TokenRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A token as Axiom's `/v2/tokens` shows it; encoded as JSON it is that object, without the secret.
+
+    A default dataset is shown where there is one, for axiom-go refuses members that it does not know.
+    """
 
     id: str
     name: str
@@ -27,7 +30,8 @@ class TokenRecord(Struct, frozen=True, rename="camel"):
     expires_at: str  # RFC 3339 in UTC; NO_EXPIRY when it does not end
     dataset_capabilities: dict[str, Capabilities]
     org_capabilities: Capabilities
-    saml_authenticated: bool = False
+    saml_authenticated: bool
+    default_dataset: str = ""
 
 
 class PersonalToken(Struct, frozen=True, rename="camel"):

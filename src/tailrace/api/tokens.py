@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Capabilities, Grant, PersonalToken, TokenRecord, TokenSpec
+from tailrace.api.audit import note
 from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import BadRequest, Forbidden
@@ -22,16 +23,18 @@ class NewToken(Struct, rename="camel"):
     dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     org_capabilities: dict[str, list[str] | None] | None = None
     view_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
+    default_dataset: str | None = None  # of what it sends where nothing else names a dataset; not Axiom's
 
 
 class TokenChange(Struct, rename="camel"):
-    """A change of an API token; null leaves a member as it is."""
+    """A change of an API token; null leaves a member as it is, "" leaves it without a default dataset."""
 
     name: str | None = None
     description: str | None = None
     expires_at: str | None = None
     dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     org_capabilities: dict[str, list[str] | None] | None = None
+    default_dataset: str | None = None
 
 
 class Regeneration(Struct, rename="camel"):
@@ -45,8 +48,8 @@ class Regeneration(Struct, rename="camel"):
     new_token: NewToken | None = None
 
 
-class CreatedToken(Struct, rename="camel"):
-    """A new token with its secret, which is not stored."""
+class CreatedToken(Struct, rename="camel", omit_defaults=True):
+    """A new token with its secret, which is not stored; with a default dataset where it has one."""
 
     id: str
     name: str
@@ -56,6 +59,7 @@ class CreatedToken(Struct, rename="camel"):
     org_capabilities: Capabilities
     saml_authenticated: bool
     token: str
+    default_dataset: str = ""
 
 
 class NewIngestToken(Struct):
@@ -111,8 +115,10 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
         body.org_capabilities,
         body.expires_at,
         body.description,
+        default_dataset=body.default_dataset,
         actor=grant,
     )
+    _note_default(request, body.default_dataset)
     return json_response(_created_token(record, secret))
 
 
@@ -123,7 +129,7 @@ async def get_token(request: Request, services: Services, grant: Grant) -> Respo
 
 
 async def update_token(request: Request, services: Services, grant: Grant) -> Response:
-    """Update an API token, from its next use on. Basic ones, which only ingest, cannot change."""
+    """Update an API token, from its next use on. Of basic ones, which only ingest, only `defaultDataset` can change."""
     body = await read_json(request, TokenChange)
     record = await asyncio.to_thread(
         services.access.tokens.update_token,
@@ -133,8 +139,10 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
         dataset_capabilities=body.dataset_capabilities,
         org_capabilities=body.org_capabilities,
         expires_at=body.expires_at,
+        default_dataset=body.default_dataset,
         actor=grant,
     )
+    _note_default(request, body.default_dataset)
     return json_response(record)
 
 
@@ -154,7 +162,14 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
         new_expires_at=body.new_token_expires_at,
         replacement=None
         if new is None
-        else TokenSpec(new.name, new.dataset_capabilities, new.org_capabilities, new.expires_at, new.description),
+        else TokenSpec(
+            new.name,
+            new.dataset_capabilities,
+            new.org_capabilities,
+            new.expires_at,
+            new.description,
+            new.default_dataset,
+        ),
         actor=grant,
     )
     return json_response(_created_token(record, secret))
@@ -250,6 +265,11 @@ def _refuse_views(body: NewToken) -> None:
         raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
 
+def _note_default(request: Request, default_dataset: str | None) -> None:
+    if default_dataset is not None:
+        note(request, default_dataset=default_dataset)
+
+
 def _created_token(record: TokenRecord, secret: str) -> CreatedToken:
     return msgspec.convert({**msgspec.to_builtins(record), "token": secret}, CreatedToken)
 
@@ -274,7 +294,11 @@ ROUTES = (
         Permission("apiTokens", "create"),
         audit=AuditAction("createAPIToken", "apiToken"),
         body=NewToken,
-        example={"name": "shop", "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}}},
+        example={
+            "name": "shop",
+            "datasetCapabilities": {"demo": {"ingest": ["create"], "query": ["read"]}},
+            "defaultDataset": "demo",
+        },
         answer=CreatedToken,
     ),
     ApiRoute("GET", "/v2/tokens/{id}", get_token, Permission("apiTokens", "read"), answer=TokenRecord),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -17,7 +17,7 @@ from tailrace.cli.client import (
     server_command,
 )
 from tailrace.cli.errors import CommandError, NotFoundError, options
-from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
+from tailrace.cli.output import FormatOption, YesOption, confirm, print_json, print_list
 from tailrace.config import parse_duration
 
 app = typer.Typer(help="Make, list and revoke API tokens.", no_args_is_help=True)
@@ -28,6 +28,16 @@ EVERY_DATASET = "*"
 USUAL_RIGHTS = ("ingest", "query")
 REGENERATED = {"existingTokenExpiresAt": "--overlap", "newTokenExpiresAt": "--expires"}
 NO_EXPIRY = "0001-01-01T00:00:00Z"
+OrganisationRightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--org", metavar="CAPABILITY[:ACTIONS]", help="Right on the organisation, as dashboards:read. Repeatable."
+    ),
+]
+DefaultDatasetOption = Annotated[
+    str,
+    typer.Option("--default-dataset", metavar="DATASET", help="Dataset of what it sends where nothing else names one."),
+]
 _DURATION = re.compile(r"\s*-?[\d.]+\s*[a-z]*\s*")
 
 
@@ -109,16 +119,12 @@ def create(
     role: Annotated[
         TokenRole | None, typer.Option("--role", help="A usual set of rights on every dataset and the organisation.")
     ] = None,
-    org: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--org", metavar="CAPABILITY[:ACTIONS]", help="Right on the organisation, as dashboards:read. Repeatable."
-        ),
-    ] = None,
+    org: OrganisationRightsOption = None,
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="TIME", help="End: a time, as 2030-01-31, or from now: 90d, 12h.")
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
+    default_dataset: DefaultDatasetOption = "",
     *,
     server: ServerChoice,
 ) -> None:
@@ -146,9 +152,10 @@ def create(
         "datasetCapabilities": capabilities,
         "orgCapabilities": organisation,
         "expiresAt": end or NO_EXPIRY,
+        "defaultDataset": default_dataset,
     }
     with server.connect() as client:
-        with options({"expiresAt": "--expires"}):
+        with options({"expiresAt": "--expires", "defaultDataset": "--default-dataset"}):
             made = call(client, "POST", "/v2/tokens", body)
         for line in _missing(client, capabilities):
             print(f"tailrace: warning: {line}", file=sys.stderr)
@@ -195,10 +202,26 @@ def list_all(form: FormatOption = None, *, server: ServerChoice) -> None:
             " ".join(f"{name}:{','.join(rights)}" for name, rights in item["datasetCapabilities"].items()),
             " ".join(f"{name}:{','.join(actions)}" for name, actions in item["orgCapabilities"].items()),
             "never" if item["expiresAt"] == NO_EXPIRY else item["expiresAt"],
+            item.get("defaultDataset", ""),
         ]
         for item in tokens
     ]
-    print_list(["ID", "NAME", "DATASETS", "ORGANISATION", "EXPIRES"], rows, tokens, form)
+    print_list(["ID", "NAME", "DATASETS", "ORGANISATION", "EXPIRES", "DEFAULT DATASET"], rows, tokens, form)
+
+
+@app.command()
+@server_command
+def show(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as listed.")],
+    *,
+    server: ServerChoice,
+) -> None:
+    """Show an API token as JSON, without its secret.
+
+    Example: tailrace token show ID
+    """
+    with server.connect() as client:
+        print_json(_call_for_one(client, "GET", token_id))
 
 
 @app.command()
@@ -230,15 +253,8 @@ def regenerate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with server.connect() as client, options(REGENERATED):
-        try:
-            made = call(
-                client,
-                "POST",
-                f"/v2/tokens/{quoted(token_id)}/regenerate",
-                {"existingTokenExpiresAt": ends, "newTokenExpiresAt": new_end},
-            )
-        except NotFoundError as error:
-            raise CommandError(f"{error}: give the id of a token; `tailrace token list` shows them") from error
+        body = {"existingTokenExpiresAt": ends, "newTokenExpiresAt": new_end}
+        made = _call_for_one(client, "POST", token_id, "/regenerate", body)
     print(f"token {made['name']} ({made['id']}): the old one ends at {ends}; keep the secret", file=sys.stderr)
     print(made["token"])
 
@@ -258,8 +274,12 @@ def delete(
     """
     confirm(yes, f"Revoke the token {token_id}?", f"nothing was revoked: to revoke the token {token_id}")
     with server.connect() as client:
-        try:
-            call(client, "DELETE", f"/v2/tokens/{quoted(token_id)}")
-        except NotFoundError as error:
-            raise CommandError(f"{error}: give the id of a token; `tailrace token list` shows them") from error
+        _call_for_one(client, "DELETE", token_id)
     print(f"revoked token {token_id}")
+
+
+def _call_for_one(client: httpx.Client, method: str, token_id: str, path: str = "", body: object = None) -> Any:
+    try:
+        return call(client, method, f"/v2/tokens/{quoted(token_id)}{path}", body)
+    except NotFoundError as error:
+        raise CommandError(f"{error}: give the id of a token; `tailrace token list` shows them") from error

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 MAX_NAME_LENGTH = 256  # characters of a name
 MAX_DESCRIPTION_LENGTH = 4096  # characters of a description
+MAX_DATASET_NAME_LENGTH = 128  # characters of a dataset's name
 MAX_VIRTUAL_FIELD_NAME_LENGTH = 200  # characters
 
 
@@ -123,6 +124,7 @@ tokens = Table(
     Column("dataset_capabilities", JSON, nullable=False),
     Column("org_capabilities", JSON, nullable=False),
     Column("organisation", String(128)),  # null for a personal token, which is for all of its user's
+    Column("default_dataset", String(MAX_DATASET_NAME_LENGTH), nullable=False, server_default=""),  # "" for none
 )
 keys = Table(
     "keys",
