@@ -12,7 +12,7 @@ from tailrace.access import Access, Actor, Sessions
 from tailrace.access.sessions import MAX_DELAY_S, RATE_BYTES_PER_S, Pace
 from tailrace.events import DiskFull, OpenDataset, Overloaded, ParsedBatch, Receipt, TailraceError
 from tailrace.events.outcome import RequestOutcome
-from tailrace.parsing import Limits
+from tailrace.parsing import Limits, decode_body
 from tailrace.protocols import datamix
 from tailrace.protocols.datamix import DatamixOptions
 from tailrace.protocols.http import Request, Response
@@ -54,6 +54,9 @@ class MemoryIngestService:
 
     def check_dataset(self, name: str) -> OpenDataset:
         return OpenDataset(name, 1)
+
+    async def decode(self, wire: bytes, encoding: str, max_bytes: int) -> bytes:
+        return decode_body(wire, encoding, max_bytes)
 
     async def offload(self, work: Callable[[], T], size: int) -> T:
         return work()

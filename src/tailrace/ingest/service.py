@@ -185,9 +185,13 @@ class LogIngestService:
         """Return `work()`, run in a thread where it is as much as many bytes of valid events are, as `size` tells."""
         return await self._offloader.run(work, size)
 
-    async def parse(self, parse: Callable[[bool], T], size: int) -> T:
-        """Return `parse(in_bulk)` of a body of at most `size` bytes once decoded, as `Offloader.parse` does."""
-        return await self._offloader.parse(parse, size)
+    async def decode(self, wire: bytes, encoding: str, max_bytes: int) -> bytes:
+        """Return a body without its content encoding, as `Offloader.decode` does."""
+        return await self._offloader.decode(wire, encoding, max_bytes)
+
+    async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
+        """Return `parse(in_bulk)` of a decoded body, as `Offloader.parse` does."""
+        return await self._offloader.parse(parse, body)
 
     async def ingest(
         self,

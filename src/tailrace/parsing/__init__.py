@@ -5,12 +5,13 @@ from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import ArrayFields, parse_array, parse_json
-from tailrace.parsing.limits import ExactWayNeeded, Limits
+from tailrace.parsing.limits import WORST_CASE_FACTOR, ExactWayNeeded, Limits
 from tailrace.parsing.otlp import otlp_answer, parse_otlp
 from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.times import TimeRule, check_rule
 
 __all__ = [
+    "WORST_CASE_FACTOR",
     "ArrayFields",
     "Copy",
     "EventCollector",

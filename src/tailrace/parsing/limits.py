@@ -6,6 +6,9 @@ from msgspec import Meta, Struct
 
 from tailrace.events.sizes import GIB, MIB
 
+# The work on each byte of the worst body, whose every element is refused, in bytes of valid events.
+WORST_CASE_FACTOR = 64
+
 
 class ExactWayNeeded(Exception):
     """A body was to be parsed in bulk, and some of its events need a look by themselves."""

@@ -19,7 +19,7 @@ from tailrace.events import (
     UnsupportedMediaType,
 )
 from tailrace.events.times import rfc3339
-from tailrace.parsing import Limits, TimeRule, decode_body, parse_csv, parse_json
+from tailrace.parsing import Limits, TimeRule, parse_csv, parse_json
 from tailrace.protocols.destinations import DATASET, NO_LABELS, dataset_of
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
@@ -37,6 +37,7 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
     cached,
+    decoded_body,
     media_type_of,
     query_values_of,
 )
@@ -130,16 +131,14 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     times = _time_rule(request.query) if request.query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
     labels = _labels(label_header, service.limits, request.received_ns) if label_header else NO_LABELS
-    encoding = request.header(b"content-encoding") or b""
     delimiter, fields = _csv_options(request) if csv else ("", None)
-    rule = _BodyRule(encoding.decode("latin-1"), media, times, csv, delimiter, fields)
-    wire = await request.read()
-    parse = partial(_parse_body, wire, rule, service.limits, request.received_ns)
-    size = service.limits.max_body_bytes if encoding else len(wire)
+    rule = _BodyRule(media, times, csv, delimiter, fields)
+    body = await decoded_body(request, service, service.limits.max_body_bytes)
+    parse = partial(_parse_body, body, rule, service.limits, request.received_ns)
     if csv:
-        parsed = await service.offload(partial(parse, in_bulk=False), WORST_CASE_FACTOR * size)
+        parsed = await service.offload(partial(parse, in_bulk=False), WORST_CASE_FACTOR * len(body))
     else:
-        parsed = await service.parse(parse, size)
+        parsed = await service.parse(parse, body)
     receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
     processed = receipt.processed_bytes + (len(label_header) if label_header else 0)
     if not receipt.rejections:
@@ -160,7 +159,6 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
 class _BodyRule(msgspec.Struct, frozen=True):
     """How a body is read."""
 
-    encoding: str  # of the content
     media: bytes
     times: TimeRule
     is_csv: bool
@@ -168,8 +166,7 @@ class _BodyRule(msgspec.Struct, frozen=True):
     fields: list[str] | None  # of CSV without a header row
 
 
-def _parse_body(wire: bytes, rule: _BodyRule, limits: Limits, received_ns: int, in_bulk: bool) -> ParsedBatch:
-    body = decode_body(wire, rule.encoding, limits.max_body_bytes)
+def _parse_body(body: bytes, rule: _BodyRule, limits: Limits, received_ns: int, in_bulk: bool) -> ParsedBatch:
     if rule.is_csv:
         return parse_csv(
             body,

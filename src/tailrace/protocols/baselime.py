@@ -5,7 +5,7 @@ server departs from them.
 """
 
 import re
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -27,9 +27,7 @@ from tailrace.events import (
 from tailrace.parsing import (
     ArrayFields,
     Copy,
-    ExactWayNeeded,
     Signal,
-    decode_body,
     otlp_answer,
     parse_array,
     parse_otlp,
@@ -37,6 +35,7 @@ from tailrace.parsing import (
 from tailrace.protocols.http import (
     PROTOBUF_TYPES,
     REJECTION_WORK_BYTES,
+    WORST_CASE_FACTOR,
     BodyDoc,
     Claims,
     Credential,
@@ -49,6 +48,7 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     Segments,
+    decoded_body,
 )
 
 MAX_REQUEST_BYTES = 6 * 1024 * 1024  # decoded
@@ -67,6 +67,8 @@ FIELDS = ArrayFields(
 )
 
 OTLP_DATASET = "otel"  # where the header x-baselime-dataset names no other
+
+_FIRST_OF_OTLP = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")  # in JSON
 
 ACCEPTED = b'{"message": "Request Accepted"}'
 MESSAGES = {
@@ -227,12 +229,8 @@ def _no_path(request: Request) -> BadRequest:
 
 async def _ingest(request: Request, service: IngestService, grant: KeyGrant, target: _Target) -> Response:
     dataset = _check(service, grant, target)
-    decode, size = await _body(request, service)
-
-    def parse_body(in_bulk: bool) -> ParsedBatch:
-        return _parse_events(decode(), target, request, service, in_bulk)
-
-    return await _store(await service.parse(parse_body, size), target, dataset, request, service)
+    parsed = await _parsed_events(await _body(request, service), target, request, service)
+    return await _store(parsed, target, dataset, request, service)
 
 
 async def _ingest_either(request: Request, service: IngestService, signal: Signal, array_dataset: str) -> Response:
@@ -242,47 +240,44 @@ async def _ingest_either(request: Request, service: IngestService, signal: Signa
     protobuf = content_type in PROTOBUF_TYPES
     otlp = _by_headers(request, grant, _header(request, b"x-baselime-dataset") or OTLP_DATASET)
     array = _by_headers(request, grant, array_dataset)
-    decode, size = await _body(request, service)
-
-    def parse_body(in_bulk: bool) -> tuple[Signal | None, ParsedBatch]:
-        body = decode()
-        if not protobuf and body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
-            _refuse_if_strict(request)
-            if not array_dataset:
-                raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
-            _check(service, grant, array)
-            return None, _parse_events(body, array, request, service, in_bulk)
-        _check(service, grant, otlp)
-        if in_bulk:
-            raise ExactWayNeeded
-        return parse_otlp(
-            body,
-            signal=signal,
-            protobuf=protobuf,
-            service_field=SERVICE,
-            limits=service.limits,
-            max_event_bytes=otlp.max_event_bytes,
-            received_ns=request.received_ns,
-        )
-
-    found, parsed = await service.parse(parse_body, size)
-    if found is None:
+    body = await _body(request, service)
+    if not protobuf and _FIRST_OF_OTLP.match(body) is None:
+        _refuse_if_strict(request)
+        if not array_dataset:
+            raise BadRequest("the body is no OTLP, and the header x-dataset names no dataset for an array")
+        _check(service, grant, array)
+        parsed = await _parsed_events(body, array, request, service)
         return await _store(parsed, array, None, request, service)
+    _check(service, grant, otlp)
+    parse = partial(
+        parse_otlp,
+        body,
+        signal=signal,
+        protobuf=protobuf,
+        service_field=SERVICE,
+        limits=service.limits,
+        max_event_bytes=otlp.max_event_bytes,
+        received_ns=request.received_ns,
+    )
+    found, parsed = await service.offload(parse, WORST_CASE_FACTOR * len(body))
     receipt = await _stored(parsed, otlp, None, request, service)
     reason = receipt.rejections[0].reason if receipt.rejections else ""
     answer = otlp_answer(found, protobuf=protobuf, rejected=len(receipt.rejections), reason=reason)
     return Response(200, answer, content_type=content_type if protobuf else b"application/json")
 
 
-def _parse_events(body: bytes, target: _Target, request: Request, service: IngestService, in_bulk: bool) -> ParsedBatch:
-    return parse_array(
-        body,
-        fields=FIELDS,
-        limits=service.limits,
-        max_event_bytes=target.max_event_bytes,
-        received_ns=request.received_ns,
-        in_bulk=in_bulk,
-    )
+async def _parsed_events(body: bytes, target: _Target, request: Request, service: IngestService) -> ParsedBatch:
+    def parse(in_bulk: bool) -> ParsedBatch:
+        return parse_array(
+            body,
+            fields=FIELDS,
+            limits=service.limits,
+            max_event_bytes=target.max_event_bytes,
+            received_ns=request.received_ns,
+            in_bulk=in_bulk,
+        )
+
+    return await service.parse(parse, body)
 
 
 def _check(service: IngestService, grant: KeyGrant, target: _Target) -> OpenDataset | None:
@@ -299,19 +294,13 @@ def _check(service: IngestService, grant: KeyGrant, target: _Target) -> OpenData
     return None
 
 
-async def _body(request: Request, service: IngestService) -> tuple[Callable[[], bytes], int]:
-    """Return what decodes the body, and how much work that may be, in bytes. Raise TooLarge."""
+async def _body(request: Request, service: IngestService) -> bytes:
+    """Return the decoded body; raise what `decoded_body` does, of a declared length before the body is read."""
     max_bytes = min(MAX_REQUEST_BYTES, service.limits.max_body_bytes)
-    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
     length = request.header(b"content-length")
-    if not encoding and length is not None and int(length) > max_bytes:
+    if not request.content_encoding and length is not None and int(length) > max_bytes:
         raise TooLarge(f"the body is larger than {max_bytes} bytes")
-    wire = await request.read()
-
-    def decode() -> bytes:
-        return decode_body(wire, encoding, max_bytes)
-
-    return decode, max_bytes if encoding else len(wire)
+    return await decoded_body(request, service, max_bytes)
 
 
 async def _stored(

@@ -18,7 +18,7 @@ from tailrace.events import (
     TooLarge,
     Unauthorized,
 )
-from tailrace.parsing import Limits, decode_body
+from tailrace.parsing import Limits
 from tailrace.protocols.datamix_messages import LogsBody, SentLogs, excerpt, messages_to_batch, read_key, read_logs
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
@@ -31,6 +31,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    decoded_body,
 )
 
 MAX_KEY_BODY_BYTES = 64 * 1024  # of a request for a session, decoded
@@ -105,7 +106,8 @@ async def create_session(request: Request, service: IngestService) -> Response:
     wire = await request.read()
     if len(wire) > MAX_KEY_BODY_BYTES:
         raise TooLarge(f"a request for a session has at most {MAX_KEY_BODY_BYTES} bytes")
-    key = read_key(decode_body(wire, _encoding(request), MAX_KEY_BODY_BYTES)) or request.query_values().get("key")
+    body = await service.decode(wire, request.content_encoding, MAX_KEY_BODY_BYTES)
+    key = read_key(body) or request.query_values().get("key")
     if not key:
         raise InvalidKey("no API key: send it as 'key', in a JSON object, a form or the query")
     if not isinstance(key, str):
@@ -129,10 +131,8 @@ async def add_logs(request: Request, service: IngestService) -> Response:
     """
     destination = request.params["destination"]
     parts = _split(destination)
-    wire = await request.read()
-    encoding = _encoding(request)
-    size = service.limits.max_body_bytes if encoding else len(wire)
-    sent = await service.offload(partial(_read_body, wire, encoding, service.limits), WORST_CASE_FACTOR * size)
+    body = await decoded_body(request, service, service.limits.max_body_bytes)
+    sent = await service.offload(partial(read_logs, body, service.limits), WORST_CASE_FACTOR * len(body))
     text = sent.session or request.query_values().get("session")
     if not text:
         raise InvalidSession("no session token: send it as 'session', beside 'messages' or in the query")
@@ -182,16 +182,8 @@ async def add_logs(request: Request, service: IngestService) -> Response:
     return Response(200, body, headers=_NO_STORE)
 
 
-def _read_body(wire: bytes, encoding: str, limits: Limits) -> SentLogs:
-    return read_logs(decode_body(wire, encoding, limits.max_body_bytes), limits)
-
-
 def _to_batch(sent: SentLogs, received_ns: int, limits: Limits) -> ParsedBatch:
     return messages_to_batch(sent.logs or (), sent.indexes, size=sent.size, received_ns=received_ns, limits=limits)
-
-
-def _encoding(request: Request) -> str:
-    return (request.header(b"content-encoding") or b"").decode("latin-1")
 
 
 def _split(destination: str) -> tuple[str, str, str]:

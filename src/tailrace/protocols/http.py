@@ -13,6 +13,7 @@ from tailrace.access import Actor, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
+from tailrace.parsing import WORST_CASE_FACTOR as WORST_CASE_FACTOR
 from tailrace.parsing import Limits
 
 if TYPE_CHECKING:
@@ -27,12 +28,10 @@ class NoOptions(Struct, frozen=True):
     """The options of a protocol that has none."""
 
 
-# The work of a request, in bytes of valid events that are as much work.
-WORST_CASE_FACTOR = 64  # of each byte of the worst body, whose every element is refused
 PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 CACHED_VALUES = 1024  # of a header, or query strings
 CACHED_VALUE_BYTES = 1024  # longer ones are parsed each time, which bounds the size of a cache
-REJECTION_WORK_BYTES = 128  # of each rejection that an answer lists
+REJECTION_WORK_BYTES = 128  # the work on each rejection that an answer lists, in bytes of valid events
 
 
 class Response(Struct, frozen=True):
@@ -73,6 +72,12 @@ class Request(Struct):
         """The media type of the body in lower case, without its parameters; empty where none is sent."""
         return media_type_of(self.headers.get(b"content-type", b""))
 
+    @property
+    def content_encoding(self) -> str:
+        """The header Content-Encoding, empty where there is none."""
+        value = self.headers.get(b"content-encoding")
+        return value.decode("latin-1") if value else ""
+
     def query_values(self) -> dict[str, str]:
         """Return the query's parameters, percent-decoded; of a repeated one the last."""
         return query_values_of(self.query) if self.query else {}
@@ -97,6 +102,15 @@ def media_type_of(content_type: bytes) -> bytes:
 def query_values_of(query: bytes) -> dict[str, str]:
     """Return the parameters of a query string, percent-decoded; of a repeated one the last."""
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+
+
+async def decoded_body(request: Request, service: "IngestService", max_bytes: int) -> bytes:
+    """Return the body of a request without its content encoding: at most `max_bytes`, and `max_body_bytes`.
+
+    Raise TooLarge, UnsupportedEncoding, BadRequest.
+    """
+    wire = await request.read()
+    return await service.decode(wire, request.content_encoding, min(max_bytes, service.limits.max_body_bytes))
 
 
 class IngestService(typing.Protocol):
@@ -141,10 +155,14 @@ class IngestService(typing.Protocol):
         """Return `work()`, run beside the event loop when it is as much as `size` bytes of valid events are."""
         ...
 
-    async def parse(self, parse: Callable[[bool], T], size: int) -> T:
-        """Return `parse(in_bulk)` of a body of at most `size` bytes once decoded, a long one beside the event loop.
+    async def decode(self, wire: bytes, encoding: str, max_bytes: int) -> bytes:
+        """Return a body without its content encoding, as `decode_body` does, a long one beside the event loop."""
+        ...
 
-        It is called with True first where that may be enough, and raises ExactWayNeeded where it is not.
+    async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
+        """Return `parse(in_bulk)` of a decoded body, of a long one beside the event loop.
+
+        It is called with True first, and raises ExactWayNeeded where that is not enough.
         """
         ...
 

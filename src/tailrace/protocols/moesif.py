@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from tailrace.access import KeyGrant, KeyKind
 from tailrace.events import ParsedBatch, Rejection, TailraceError, TooLarge, Unauthorized
-from tailrace.parsing import Signal, decode_body, otlp_answer, parse_otlp
+from tailrace.parsing import Signal, otlp_answer, parse_otlp
 from tailrace.protocols import moesif_docs as docs
 from tailrace.protocols.http import (
     PROTOBUF_TYPES,
@@ -26,6 +26,7 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     Segments,
+    decoded_body,
 )
 from tailrace.protocols.moesif_docs import Accepted, Config, MoesifError, Probed, RefusedElement
 from tailrace.protocols.moesif_entities import (
@@ -122,14 +123,9 @@ def _look_up(request: Request, service: IngestService) -> KeyGrant:
 
 async def decoded(request: Request, service: IngestService, max_bytes: int) -> bytes:
     """Return the body without its content encoding. Raise TooLarge, UnsupportedEncoding, BadRequest."""
-    wire = await request.read()
-    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
     limit_bytes = min(max_bytes, service.limits.max_body_bytes)
     try:
-        if not encoding:
-            return decode_body(wire, encoding, limit_bytes)
-        size = limit_bytes if len(wire) > 4096 else len(wire)  # it may expand up to the limit
-        return await service.offload(lambda: decode_body(wire, encoding, limit_bytes), size)
+        return await decoded_body(request, service, max_bytes)
     except TooLarge:
         limit = " (max_body_bytes)" if limit_bytes < max_bytes else f", the limit of {request.path}"
         raise TooLarge(f"the body is larger than {limit_bytes} bytes after content decoding{limit}") from None
