@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tailrace.events import TooLarge
-from tailrace.parsing import EventCollector, Limits
+from tailrace.parsing import EventCollector, Limits, time_member
 
 NOW_NS = 1_790_000_000_000_000_000
 LIMITS = Limits()
@@ -109,3 +109,24 @@ def _is_event(text: str) -> bool:
     except ValueError:
         return False
     return isinstance(value, dict) and all(len(name) <= 200 for name in value)
+
+
+def test_lines_that_their_maker_wrote_are_taken_at_once() -> None:
+    collector = EventCollector(replace(LIMITS, max_events=4), NOW_NS)
+    collector.add("d", 0, {"n": 0})
+    collector.add_lines("d", (2, 3), (b'{"n":2}', b'{"n":3,"\xff":1}'))
+
+    batch = collector.batches()["d"]
+
+    assert [each.index for each in batch.rejections] == [3]
+    assert [json.loads(line)["n"] for line in batch.events.splitlines()] == [0, 2]
+    with pytest.raises(TooLarge, match="max_events"):
+        collector.add_lines("e", (4, 5), (b"{}", b"{}"))
+
+
+@given(st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-(10**18), 10**18) | st.integers(-1000, 10**9))
+def test_a_time_as_a_member_is_that_time(time_ns: int) -> None:
+    collector = EventCollector(LIMITS, NOW_NS)
+    collector.add_lines("d", (0,), (b'{"_time":%b}' % time_member(time_ns),))
+
+    assert collector.batches()["d"].times.tolist() == [time_ns]

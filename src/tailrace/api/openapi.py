@@ -156,7 +156,7 @@ def _of_protocol(route: Route, protocol: Protocol, tokens: tuple[str, ...]) -> O
                 status: {} if kind is None else {JSON: kind, **(doc.media if status == 200 else {})}
                 for status, kind in doc.answers.items()
             },
-            **{status: {JSON: protocol.error} for status in doc.refusals},
+            **{status: {protocol.error_media: protocol.error} for status in doc.refusals},
             **{status: {JSON: kind} for status, kind in doc.failures.items()},
         },
     )

@@ -1,6 +1,6 @@
 """Request bodies to batches: content encodings, JSON, NDJSON, CSV, OTLP; limits on events; their times."""
 
-from tailrace.parsing.collector import EventCollector
+from tailrace.parsing.collector import EventCollector, time_member
 from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
 from tailrace.parsing.encodings import decode_body
@@ -26,4 +26,5 @@ __all__ = [
     "parse_csv",
     "parse_json",
     "parse_otlp",
+    "time_member",
 ]

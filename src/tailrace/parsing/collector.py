@@ -1,5 +1,6 @@
 """Events that a protocol makes one by one, gathered by dataset and brought under the limits of all events."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from tailrace.events import ParsedBatch, Rejection, TooLarge
+from tailrace.events.times import rfc3339
 from tailrace.parsing.json import ArrayFields, parse_array
 from tailrace.parsing.limits import Limits
 
@@ -15,16 +17,24 @@ _ENCODER = msgspec.json.Encoder()
 _OBJECTS = msgspec.json.Decoder(dict[str, Raw])
 
 
+_LEAST_NS = 10**17  # as a number what is less would be a time in s, ms or us
+
+
+def time_member(time_ns: int) -> bytes:
+    """Return a time in ns since the Unix epoch as JSON that is just this time as a member `_time`."""
+    return b"%d" % time_ns if time_ns >= _LEAST_NS else b'"%b"' % rfc3339(time_ns).encode()
+
+
 class EventCollector:
     """The events of one request, each with its number in the request, from 0.
 
-    The member `_time` of an event is its time: ns since the Unix epoch, or a text that a time can be read from. Without
-    one the event has the time of the request.
+    The member `_time` of an event is its time: ns since the Unix epoch, from 1973 on, or a text that a time can be read
+    from (`time_member`). Without one the event has the time of the request.
     """
 
     def __init__(self, limits: Limits, received_ns: int) -> None:
         self._limits = limits
-        self._received_ns = received_ns
+        self.received_ns = received_ns
         self._lines: dict[str, list[bytes]] = {}
         self._numbers: dict[str, list[int]] = {}
         self._count = 0
@@ -52,9 +62,15 @@ class EventCollector:
         else:
             self._add(dataset, number, event.strip())
 
+    def add_lines(self, dataset: str, numbers: Sequence[int], lines: Sequence[bytes]) -> None:
+        """Take events that their maker wrote as JSON objects. Raise as `add` does."""
+        self._count_events(len(lines), sum(map(len, lines)) + len(lines))
+        self._lines.setdefault(dataset, []).extend(lines)
+        self._numbers.setdefault(dataset, []).extend(numbers)
+
     def refuse(self, number: int, reason: str, code: str = "invalid_event") -> None:
         """Note an event that cannot be stored, and why."""
-        self._count_one(0)
+        self._count_events(1, 0)
         self.rejections.append(Rejection(number, reason, code))
 
     def batches(self) -> dict[str, ParsedBatch]:
@@ -62,7 +78,7 @@ class EventCollector:
         return {dataset: self._parsed(lines, self._numbers[dataset]) for dataset, lines in self._lines.items()}
 
     def _add(self, dataset: str, number: int, line: bytes) -> None:
-        self._count_one(len(line) + 1)
+        self._count_events(1, len(line) + 1)
         lines = self._lines.get(dataset)
         if lines is None:
             lines = self._lines[dataset] = []
@@ -70,8 +86,8 @@ class EventCollector:
         lines.append(line)
         self._numbers[dataset].append(number)
 
-    def _count_one(self, size: int) -> None:
-        self._count += 1
+    def _count_events(self, count: int, size: int) -> None:
+        self._count += count
         self._bytes += size
         if self._count > self._limits.max_events:
             raise TooLarge(f"the request holds more than max_events = {self._limits.max_events} events")
@@ -86,6 +102,6 @@ class EventCollector:
             fields=_FIELDS,
             limits=replace(self._limits, max_body_bytes=self._limits.max_body_bytes + 2),
             max_event_bytes=self._limits.max_event_bytes,
-            received_ns=self._received_ns,
+            received_ns=self.received_ns,
         )
         return replace(parsed, rejections=tuple(replace(each, index=numbers[each.index]) for each in parsed.rejections))

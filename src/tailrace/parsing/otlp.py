@@ -7,7 +7,6 @@ and 64-bit integers may be strings. Nothing that a request holds is left out.
 from typing import Any
 
 import msgspec
-import numpy as np
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
@@ -27,6 +26,7 @@ from tailrace.parsing.json import ArrayFields, parse_array
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.otlp_events import Signal, events_of, json_encoding, protobuf_encoding
 from tailrace.parsing.otlp_messages import EXPORT_REQUEST, ExportRequest
+from tailrace.parsing.protobuf import check_density, most_messages, too_dense
 from tailrace.parsing.structure import has_more_than
 
 _REQUESTS: dict[str, Any] = {
@@ -39,8 +39,6 @@ _RESPONSES: dict[str, tuple[Any, str]] = {
     "logs": (ExportLogsServiceResponse, "rejected_log_records"),
     "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
 }
-_MESSAGE_BYTES = 10  # that a message takes at least, on the average of a large request that says something
-_FREE_MESSAGES = 10_000  # of a request that are not counted
 _FIELDS = ArrayFields(times=("timestamp",))
 
 
@@ -123,15 +121,10 @@ _ENCODER = msgspec.json.Encoder()
 
 def _check_density(body: bytes, *, protobuf: bool) -> None:
     """Raise TooLarge for a body of almost nothing but empty messages, each of which takes many times its bytes."""
-    most = _FREE_MESSAGES + len(body) // _MESSAGE_BYTES
     if protobuf:
-        # A field with a length that is zero: a tag of the wire type 2, and the length. Other data may look like it.
-        codes = np.frombuffer(body, dtype=np.uint8)
-        many = int(np.count_nonzero((codes[1:] == 0) & (codes[:-1] & 7 == 2))) > most
-    else:
-        many = has_more_than(body, most, b"{")
-    if many:
-        raise TooLarge(f"of the {len(body)} bytes of the request too many are those of empty messages")
+        check_density(body)
+    elif has_more_than(body, most_messages(body), b"{"):
+        raise too_dense(body)
 
 
 def _signal_of(request: ExportRequest) -> Signal:

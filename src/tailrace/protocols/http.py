@@ -308,7 +308,8 @@ class Protocol(Struct, frozen=True):
     mount: str  # a path prefix under which all of its routes are available too; "" for none
     routes: tuple[Route, ...]
     render_error: Callable[[TailraceError], Response]
-    error: Any = None  # the type of the JSON body of its errors
+    error: Any = None  # the type of the body of its errors
+    error_media: str = "application/json"  # the media type of that body
     options: type[Struct] = NoOptions  # fields with a default, each Annotated with a Meta: its settings
     credentials: tuple[Credential, ...] = ()  # any one of them is enough
     key: KeyKind | None = None  # the kind of its keys; None where it takes tokens

@@ -1,6 +1,13 @@
 """The protocols that a server speaks."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
+from tailrace.protocols.doors import loki
 from tailrace.protocols.http import Protocol
 
-PROTOCOLS: tuple[Protocol, ...] = (axiom.PROTOCOL, baselime.PROTOCOL, datamix.PROTOCOL, moesif.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (
+    axiom.PROTOCOL,
+    baselime.PROTOCOL,
+    datamix.PROTOCOL,
+    moesif.PROTOCOL,
+    loki.PROTOCOL,
+)

@@ -140,7 +140,9 @@ class Router:
                 if segments[: len(own)] == own:
                     return _CachedPath(segments, fixed=self._match(protocol, segments))
         shared = segments[1] == _SHARED
-        if segments[1] in self._api_collections or (shared and not self._absent.isdisjoint(segments)):
+        if segments[1] in self._api_collections:
+            return _CachedPath(segments, fixed=self._match(self._default, segments))
+        if shared and not self._absent.isdisjoint(segments):
             return _CachedPath(segments, fixed=RouteMatch(self._default, "/".join(segments), {}, {}))
         return _CachedPath(segments, is_shared=shared)
 

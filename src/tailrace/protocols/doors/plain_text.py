@@ -1,0 +1,42 @@
+"""Answers in plain text, of protocols whose clients log a line and go by the status: errors, and what was refused."""
+
+from collections.abc import Mapping, Sequence
+
+from tailrace.events import ParsedBatch, Rejection, TailraceError
+from tailrace.parsing import EventCollector
+from tailrace.protocols.destinations import Delivery
+from tailrace.protocols.http import Response
+
+TEXT = b"text/plain; charset=utf-8"
+ERROR_MEDIA = "text/plain"
+RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
+MAX_LISTED = 5  # refused events whose reason an answer tells
+MAX_REASON = 150  # characters of each: clients log about 1 KB of an answer
+
+
+def render_text_error(error: TailraceError) -> Response:
+    """Return an error as a line of text, and when to retry where that can help."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.retryable or error.retry_after_s is not None:
+        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
+    return Response(error.status, error.message.encode("utf-8", "replace") + b"\n", TEXT, headers)
+
+
+def refusal_line(
+    collector: EventCollector, batches: Mapping[str, ParsedBatch], delivery: Delivery, *, what: str
+) -> str:
+    """Return how many events were refused and why, on one line; "" where none was. `what` is the plural of an event."""
+    rejections: Sequence[Rejection] = sorted(
+        (*collector.rejections, *(each for receipt in delivery.receipts.values() for each in receipt.rejections)),
+        key=lambda rejection: rejection.index,
+    )
+    missed = [(batches[name], error) for name, error in delivery.refusals.items()]
+    refused = len(rejections) + sum(batch.count + len(batch.rejections) for batch, _ in missed)
+    if not refused:
+        return ""
+    reasons = [f"{name!r}: {error.message}"[:MAX_REASON] for name, error in delivery.refusals.items()]
+    reasons += [f"number {each.index}: {each.reason}"[:MAX_REASON] for each in rejections]
+    listed = "; ".join(" ".join(reason.split()) for reason in reasons[:MAX_LISTED])
+    more = "; …" if len(reasons) > MAX_LISTED else ""
+    of, what_of_them = (f" of {refused + delivery.stored}", "the others are") if delivery.stored else ("", "none is")
+    return f"{refused}{of} {what} were refused, {what_of_them} stored: {listed}{more}"
