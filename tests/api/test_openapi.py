@@ -90,7 +90,7 @@ def test_every_route_of_a_protocol_says_what_goes_in_and_out(route: Route, proto
     assert route.doc is not None
     assert route.doc.about
     assert route.doc.answers
-    assert not route.doc.credential or protocol.credentials
+    assert not route.doc.credential or protocol.credentials or protocol.is_door
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name)
@@ -126,8 +126,11 @@ def test_an_error_of_a_protocol_has_the_documented_type(protocol: Protocol) -> N
     for error in errors(TailraceError):
         rendered = protocol.render_error(error("why"))
 
-        assert rendered.content_type == b"application/json"
-        assert msgspec.json.decode(rendered.body, type=kinds[0])
+        assert rendered.content_type.decode().partition(";")[0] == protocol.error_media
+        if protocol.error_media == "application/json":
+            assert msgspec.json.decode(rendered.body, type=kinds[0])
+        else:
+            assert rendered.body == b"why\n"
 
 
 @pytest.mark.parametrize(("route", "protocol"), PROTOCOL_ROUTES, ids=NAMES)

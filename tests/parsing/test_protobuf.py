@@ -1,5 +1,7 @@
 """Messages by a table of fields, and bodies compressed by snappy, as other implementations write them."""
 
+import contextlib
+
 import cramjam
 import pytest
 from hypothesis import given
@@ -58,10 +60,8 @@ def test_snappy_is_undone(body: bytes) -> None:
     assert snappy_size(compressed) == len(body)
     assert decode_snappy(compressed, 200) == body
     for broken in (compressed[:-1], compressed + b"\x00", body):
-        try:
+        with contextlib.suppress(BadRequest, TooLarge):
             assert len(decode_snappy(broken, 200)) <= 200
-        except (BadRequest, TooLarge) as error:
-            assert error.message
 
 
 def test_a_bomb_is_refused_by_what_it_says() -> None:

@@ -498,6 +498,8 @@ def test_only_an_error_that_a_retry_can_help_says_when() -> None:
         ("POST", "/logs/_lines", BASELIME, "lines"),
         ("POST", "/v2/_lines", NONE, "lines"),
         ("POST", "/tailrace/_lines", NONE, "axiom"),
+        ("POST", "/api/prom/push", NONE, "loki"),
+        ("POST", "/api/prom/_lines", NONE, "axiom"),
         ("POST", "/logs/_lines/more", NONE, "axiom"),
     ],
 )

@@ -141,8 +141,10 @@ class Router:
                     return _CachedPath(segments, fixed=self._match(protocol, segments))
         shared = segments[1] == _SHARED
         if segments[1] in self._api_collections:
-            return _CachedPath(segments, fixed=self._match(self._default, segments))
-        if shared and not self._absent.isdisjoint(segments):
+            match = self._match(self._default, segments)  # of a door that has such a path itself, not one for any name
+            if match.handlers and not match.route.startswith("/{"):
+                return _CachedPath(segments, fixed=match)
+        if segments[1] in self._api_collections or (shared and not self._absent.isdisjoint(segments)):
             return _CachedPath(segments, fixed=RouteMatch(self._default, "/".join(segments), {}, {}))
         return _CachedPath(segments, is_shared=shared)
 
