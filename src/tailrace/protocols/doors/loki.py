@@ -8,11 +8,11 @@ import re
 from typing import Any
 
 from tailrace.events import BadRequest, ParsedBatch
-from tailrace.parsing import EventCollector, decode_body
-from tailrace.parsing.protobuf import decode_snappy, snappy_size
+from tailrace.parsing import EventCollector
 from tailrace.protocols.destinations import NO_LABELS, dataset_of, deliver
 from tailrace.protocols.doors.loki_messages import collect_json, collect_protobuf
 from tailrace.protocols.doors.plain_text import ERROR_MEDIA, TEXT, refusal_line, render_text_error
+from tailrace.protocols.doors.snappy_body import snappy_body
 from tailrace.protocols.http import (
     WORST_CASE_FACTOR,
     BodyDoc,
@@ -30,27 +30,26 @@ TOKENS = TokenRule()
 TENANT = b"x-scope-orgid"
 _TENANT = re.compile(r"[A-Za-z0-9!._*'()-]{1,150}")  # as Loki takes them ("Manage tenant isolation")
 _JSON = b"application/json"
-_SNAPPY = "snappy"
 
 
 async def push(request: Request, service: IngestService) -> Response:
     """Answer `POST /loki/api/v1/push`, and `POST /api/prom/push` of older clients."""
     grant = grant_of(request, service, TOKENS)
     labels = _tenant_label(request.header(TENANT))
-    body = _Body(await request.read(), request.header(b"content-encoding") or b"", is_json=request.media_type == _JSON)
+    is_json = request.media_type == _JSON
+    try:
+        body = await snappy_body(request, service, is_snappy=not is_json)
+    except BadRequest as error:
+        hint = "" if is_json else "; JSON needs the header 'Content-Type: application/json'"
+        raise BadRequest(error.message + hint) from None
     collector = EventCollector(service.limits, request.received_ns)
 
     def collect() -> dict[str, ParsedBatch]:
-        take = collect_json if body.is_json else collect_protobuf
-        take(
-            body.decoded(service.limits.max_body_bytes),
-            collector,
-            service.limits,
-            lambda label: dataset_of(request, grant, label=label),
-        )
+        take = collect_json if is_json else collect_protobuf
+        take(body, collector, service.limits, lambda label: dataset_of(request, grant, label=label))
         return collector.batches()
 
-    batches = await service.offload(collect, WORST_CASE_FACTOR * body.most_bytes(service.limits.max_body_bytes))
+    batches = await service.offload(collect, WORST_CASE_FACTOR * len(body))
     delivery = await deliver(batches, request, service, grant, labels=labels)
     request.outcome.reject(collector.rejections)
     refused = refusal_line(collector, batches, delivery, what="entries")
@@ -62,33 +61,6 @@ async def ready(request: Request, service: IngestService) -> Response:
     if service.closed is not None:
         raise service.closed
     return Response(200, b"ready\n", TEXT)
-
-
-class _Body:
-    """A body as sent: protobuf is always compressed by snappy, whether the header says so or not."""
-
-    def __init__(self, wire: bytes, encoding: bytes, *, is_json: bool) -> None:
-        codings = [name for name in encoding.decode("latin-1").replace(" ", "").lower().split(",") if name]
-        self._wire = wire
-        self._is_snappy = not is_json or _SNAPPY in codings
-        self._encoding = ",".join(name for name in codings if name != _SNAPPY)
-        self.is_json = is_json
-
-    def most_bytes(self, max_bytes: int) -> int:
-        """Return how many bytes the body has at most once it is decoded."""
-        if self._encoding:
-            return max_bytes
-        return min(snappy_size(self._wire), max_bytes) if self._is_snappy else len(self._wire)
-
-    def decoded(self, max_bytes: int) -> bytes:
-        """Return the body decoded; raise BadRequest, TooLarge, UnsupportedEncoding."""
-        body = decode_body(self._wire, self._encoding, max_bytes)
-        if not self._is_snappy:
-            return body
-        try:
-            return decode_snappy(body, max_bytes)
-        except BadRequest as error:
-            raise BadRequest(f"{error.message}; JSON needs the header 'Content-Type: application/json'") from None
 
 
 def _tenant_label(sent: bytes | None) -> dict[str, str]:
