@@ -35,7 +35,7 @@ class Log:
         self.stored += [StoredValue(line.decode(), self.now_ns) for line in lines]
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, 1)
 
-    async def read(self, dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
+    async def read(self, dataset: str, field: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         self.reads.append(len(among))
         await asyncio.sleep(0)
         recent = [each for each in self.stored if each.received_ns >= since_ns]
@@ -43,7 +43,9 @@ class Log:
 
     most = 1_000_000
 
-    def send(self, once: Deduplicator, *ids: str, now_s: float = 0, generation: int = 1) -> Awaitable[Receipt]:
+    def send(
+        self, once: Deduplicator, *ids: str, now_s: float = 0, generation: int = 1, field: str = "id"
+    ) -> Awaitable[Receipt]:
         self.now_ns = int(now_s * SECOND_NS)
         events = "".join(f"{each}\n" for each in ids).encode()
         parsed = ParsedBatch(events, np.arange(len(ids), dtype=np.int64), len(ids), len(events))
@@ -52,6 +54,7 @@ class Log:
             ids,
             self.ingest,
             dataset="d",
+            field=field,
             generation=generation,
             window_ns=10 * SECOND_NS,
             received_ns=self.now_ns,
@@ -136,7 +139,7 @@ def test_the_dataset_is_read_once_and_again_after_a_failure() -> None:
         assert log.reads == [0]
         assert sorted(texts(log)) == ["0", "1", "2", "3", "4", "gone"]
 
-    async def fail(dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
+    async def fail(dataset: str, field: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         raise DiskFull("unreadable")
 
     asyncio.run(run())
@@ -148,6 +151,30 @@ def test_an_id_ends_with_its_window() -> None:
         once = Deduplicator(log.read)
         for now_s, stored in ((0, 1), (10, 0), (10.001, 1), (15, 0), (20.001, 0), (20.002, 1)):
             assert (await log.send(once, "a", now_s=now_s)).stored == stored, now_s
+
+    asyncio.run(run())
+
+
+def test_the_receipt_names_the_events_that_are_repeated() -> None:
+    async def run() -> None:
+        log = Log()
+        once = Deduplicator(log.read)
+        assert (await log.send(once, "a", "b", "c")).repeated == ()
+        receipt = await log.send(once, "new", "b", "new", "c", "")
+        assert (receipt.stored, receipt.repeated) == (2, (1, 2, 3))
+        assert texts(log) == ["a", "b", "c", "new", ""]
+
+    asyncio.run(run())
+
+
+def test_ids_of_two_fields_are_apart() -> None:
+    async def run() -> None:
+        log = Log()
+        once = Deduplicator(log.read)
+        assert (await log.send(once, "a")).stored == 1
+        log.stored.clear()
+        assert (await log.send(once, "a", field="other")).stored == 1
+        assert (await log.send(once, "a", field="other")).stored == 0
 
     asyncio.run(run())
 

@@ -445,7 +445,8 @@ def test_an_ingest_path_finds_its_handler(path: str, handler: object, params: di
     ],
 )
 def test_any_other_path_has_no_handler_and_loses_its_mount(path: str, inner: str) -> None:
-    match = Router(PROTOCOLS, api_paths=[route.path for route in ROUTES]).match("POST", path.encode(), {})
+    own = [protocol for protocol in PROTOCOLS if not protocol.is_door]
+    match = Router(own, api_paths=[route.path for route in ROUTES]).match("POST", path.encode(), {})
 
     assert match.handlers == {}
     assert match.path == inner

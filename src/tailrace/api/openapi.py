@@ -34,6 +34,7 @@ _PARAMETERS = {
     "dataset": "Name of the dataset.",
     "destination": "`system.application.environment`.",
     "field": "Name of the field; of one within another the whole path, joined by dots.",
+    "index": "Name of the dataset, or of an index that a path names the dataset for.",
     "namespace": "The namespace that the events are of.",
     "secret": "A token.",
     "service": "The service that the events are of.",

@@ -53,3 +53,4 @@ class Receipt(Struct, frozen=True):
     rejections: tuple[Rejection, ...]
     processed_bytes: int  # of the body after content decoding
     position: int  # of the batch in the log; 0 when there was nothing to store
+    repeated: tuple[int, ...] = ()  # places in the batch of the events that are stored already, and not once more

@@ -56,7 +56,6 @@ Labels = dict[str, Any]  # constant fields of every event
 logger = logging.getLogger(__name__)
 
 OVERLOAD_RETRY_AFTER_S = 1
-TRANSACTION_ID = "transaction_id"  # the field of the id by which `ingest_once` deduplicates
 NO_LABELS: Labels = {}
 
 
@@ -219,20 +218,23 @@ class LogIngestService:
         dataset: OpenDataset,
         outcome: RequestOutcome,
         *,
+        id_field: str,
         window_s: float,
         received_ns: int,
         labels: Labels,
     ) -> Receipt:
         """Ingest the events whose id was not stored in the window before, each id once; return as `ingest` does.
 
-        `ids` has one id for each event of `parsed`, in the same order; an event whose id is None or empty is always
-        ingested. The receipt counts only the events that are stored now. Raise what `ingest` raises, or a query.
+        `ids` has one id for each event of `parsed`, in the same order, which is the text that the event has in
+        `id_field`, a top-level field; an event whose id is None or empty is always ingested. The receipt counts only
+        the events that are stored now, and names those that were before. Raise what `ingest` raises, or a query.
         """
         receipt = await self._deduplicator.ingest(
             parsed,
             ids,
             partial(self._store, dataset, outcome, received_ns, labels),
             dataset=dataset.name,
+            field=id_field,
             generation=dataset.created_ns,
             window_ns=int(window_s * 1_000_000_000),
             received_ns=received_ns,
@@ -325,10 +327,10 @@ class LogIngestService:
             self._loop.call_soon(self._append_waiting)
         return future
 
-    async def _stored_ids(self, dataset: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
+    async def _stored_ids(self, dataset: str, field: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         def look_up(engine: DuckDB) -> list[StoredValue]:
             return stored_values(
-                self._lake, engine, dataset, TRANSACTION_ID, since_ns=since_ns, most=MAX_REMEMBERED, among=among
+                self._lake, engine, dataset, field, since_ns=since_ns, most=MAX_REMEMBERED, among=among
             )
 
         return await self._lookups.run(look_up)

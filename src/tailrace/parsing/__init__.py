@@ -3,6 +3,7 @@
 from tailrace.parsing.collector import EventCollector, time_member
 from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
+from tailrace.parsing.documents import parse_documents
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import ArrayFields, parse_array, parse_json
 from tailrace.parsing.limits import WORST_CASE_FACTOR, ExactWayNeeded, Limits
@@ -24,6 +25,7 @@ __all__ = [
     "otlp_answer",
     "parse_array",
     "parse_csv",
+    "parse_documents",
     "parse_json",
     "parse_otlp",
     "time_member",

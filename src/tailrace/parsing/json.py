@@ -6,7 +6,7 @@ events in which something may be forbidden. Only those are looked at one by one,
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
 
@@ -85,7 +85,7 @@ def parse_json(
     time_of = partial(_time_of, reader=reader, rule=times, received_ns=received_ns)
     if scanned is not None:
         judge = partial(checked_object, limits=limits, decoder=reader.events.decoder)
-        split = _split_scanned(body, scanned, reader.events, limits, judge, time_of)
+        split = split_scanned(body, scanned, reader.events, limits, judge, time_of)
     elif not first:
         split = SplitBody(b"", 0, ())
     else:
@@ -170,19 +170,26 @@ def _with_times(
     times = read_times(values, rule, received_ns, in_bulk=in_bulk)
     if not times.unreadable:
         return split, times.ns
+    return without_unreadable(split, times.ns, times.unreadable)
+
+
+def without_unreadable(
+    split: SplitBody, ns: NDArray[np.int64], unreadable: Mapping[int, str]
+) -> tuple[SplitBody, NDArray[np.int64]]:
+    """Return a body and the times of its events without those, by position, whose time cannot be read: rejections."""
     lines = split.ndjson.split(b"\n")[:-1]
     refused = [
         Rejection(split.indexes[position], reason, "invalid_time", event=lines[position])
-        for position, reason in times.unreadable.items()
+        for position, reason in unreadable.items()
     ]
-    good = [position for position in range(len(lines)) if position not in times.unreadable]
+    good = [position for position in range(len(lines)) if position not in unreadable]
     remaining = SplitBody(
         ndjson=joined([lines[position] for position in good]),
         count=len(good),
         indexes=[split.indexes[position] for position in good],
         rejections=[*split.rejections, *refused],
     )
-    return remaining, times.ns[good]
+    return remaining, ns[good]
 
 
 # Arrays of which each element is judged alone.
@@ -218,7 +225,7 @@ def parse_array(
         raise ExactWayNeeded
     if scanned is not None:
         judge = partial(checked_element, limits=reader.limits, decoder=reader.events.decoder)
-        split = _split_scanned(body, scanned, reader.events, reader.limits, judge)
+        split = split_scanned(body, scanned, reader.events, reader.limits, judge)
     else:
         text = _unmarked(body)
         check_count(text, limits.max_events, b"{", is_array=True)
@@ -324,7 +331,7 @@ def _is_bulk(scanned: Scanned | None, *, is_timed: bool = True) -> bool:
     return scanned is not None and not scanned.flags & ~SPANS_LINES and (is_timed or scanned.count <= _FEW)
 
 
-def _split_scanned(
+def split_scanned(
     body: bytes,
     scanned: Scanned,
     reader: EventReader,

@@ -1,7 +1,7 @@
 """Where events of a token's request go: which dataset, whether the token may send there, and one receipt for each."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -19,7 +19,7 @@ class Delivery(Struct, frozen=True):
     """What became of the events of a request, by dataset: each is in one of the two."""
 
     receipts: dict[str, Receipt]
-    refusals: dict[str, TailraceError]  # of datasets that took nothing, where another attempt would not help
+    refusals: dict[str, TailraceError]  # of datasets that took nothing
 
     @property
     def stored(self) -> int:
@@ -65,32 +65,50 @@ async def deliver(
     With `creates` a dataset that is missing is made, if the token may do so. A dataset that cannot take events is a
     refusal; where that is the only one, and where the client should send the request again later, it is raised.
     """
+
+    def store(name: str, dataset: OpenDataset) -> Awaitable[Receipt]:
+        return service.ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
+
+    delivery = await attempt(batches, store, service, grant, creates=creates)
+    for refusal in delivery.refusals.values():
+        if refusal.retryable or len(batches) == 1:
+            raise refusal
+    for name, refusal in delivery.refusals.items():
+        request.outcome.reject_all(batches[name].count, refusal)
+    return delivery
+
+
+async def attempt(
+    names: Iterable[str],
+    store: Callable[[str, OpenDataset], Awaitable[Receipt]],
+    service: IngestService,
+    grant: Grant,
+    *,
+    creates: bool = False,
+) -> Delivery:
+    """Call `store` for each of these datasets that the token may send to, all at once.
+
+    With `creates` a dataset that is missing is made, if the token may do so. What is refused is in the delivery; but
+    before anything is stored an error is raised after which the client should send the request again later.
+    """
     opened: dict[str, OpenDataset] = {}
     refusals: dict[str, TailraceError] = {}
-    for name in batches:
+    for name in names:
         try:
             opened[name] = await _open(name, service, grant, creates=creates)
         except TailraceError as error:
-            if error.retryable or len(batches) == 1:
+            if error.retryable:
                 raise
             refusals[name] = error
-    results = await asyncio.gather(
-        *(
-            service.ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
-            for name, dataset in opened.items()
-        ),
-        return_exceptions=True,
-    )
+    results = await asyncio.gather(*(store(*each) for each in opened.items()), return_exceptions=True)
     receipts: dict[str, Receipt] = {}
     for name, result in zip(opened, results, strict=True):
         if isinstance(result, Receipt):
             receipts[name] = result
-        elif isinstance(result, TailraceError) and not result.retryable and len(batches) > 1:
+        elif isinstance(result, TailraceError):
             refusals[name] = result
         else:
             raise result
-    for name, refusal in refusals.items():
-        request.outcome.reject_all(batches[name].count, refusal)
     return Delivery(receipts, refusals)
 
 

@@ -188,6 +188,7 @@ class IngestService(typing.Protocol):
         dataset: OpenDataset,
         outcome: RequestOutcome,
         *,
+        id_field: str,
         window_s: float,
         received_ns: int,
         labels: dict[str, Any],
@@ -195,7 +196,8 @@ class IngestService(typing.Protocol):
         """Do as `ingest` does, but for the events whose id (None: it has none) was stored in the window before, by
         whomever.
 
-        Of those with one id the first is taken. Return once what it stands for is durable, too.
+        The id is the text of the events' top-level field `id_field`. Of those with one id the first is taken; the
+        others are repeated in the receipt. Return once what they stand for is durable, too.
         """
         ...
 

@@ -48,6 +48,7 @@ SMALL_BATCH_BYTES = 250 * 1024  # decoded, of /moesifapi/events/batch, as the fi
 MAX_REQUEST_BYTES = 50 * 1024 * 1024  # decoded, of every other route
 MAX_IDS = 4  # application ids of one request that are looked up
 MAX_OTLP_BYTES = 16 * 1024 * 1024  # after content decoding; parsed it takes several times its size
+TRANSACTION_ID = "transaction_id"  # the field of an event by which it is stored once
 RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 REGION = "self-hosted"
 TAG_LENGTH = 32
@@ -150,6 +151,7 @@ def events(kind: EventKind, *, single: bool, max_bytes: int = MAX_REQUEST_BYTES)
                 checked.transaction_ids,
                 dataset,
                 request.outcome,
+                id_field=TRANSACTION_ID,
                 window_s=request.options.window_s,
                 received_ns=request.received_ns,
                 labels=labels,

@@ -1,7 +1,7 @@
 """The protocols that a server speaks."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
-from tailrace.protocols.doors import loki
+from tailrace.protocols.doors import elastic, loki
 from tailrace.protocols.http import Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -10,4 +10,5 @@ PROTOCOLS: tuple[Protocol, ...] = (
     datamix.PROTOCOL,
     moesif.PROTOCOL,
     loki.PROTOCOL,
+    elastic.PROTOCOL,
 )
