@@ -37,10 +37,10 @@ class Parts(Struct, frozen=True):
     engine: DuckDB
     metrics: Metrics
 
-    def rows(self, dataset: str) -> list[dict[str, Any]]:
+    def rows(self, dataset: str, without: str = "_time, _sysTime") -> list[dict[str, Any]]:
         """Return the events of a dataset, without their times and nulls."""
         result = run_sql(
-            self.lake, self.engine, f'SELECT * EXCLUDE (_time, _sysTime) FROM "{dataset}"', check=lambda dataset: None
+            self.lake, self.engine, f'SELECT * EXCLUDE ({without}) FROM "{dataset}"', check=lambda dataset: None
         )
         events = (json.loads(line) for line in to_ndjson(result).splitlines())
         return [{name: value for name, value in event.items() if value is not None} for event in events]

@@ -41,6 +41,7 @@ from tailrace.protocols.http import (
     media_type_of,
     query_values_of,
 )
+from tailrace.protocols.labels import labels_of
 from tailrace.protocols.tokens import ORGANISATION, TokenRule, grant_of
 
 LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"application/ndjson", b"application/jsonl"})
@@ -50,7 +51,6 @@ CSV_TYPE = b"text/csv"
 OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"})
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
 FIRST_BYTES = 1024  # of a body, in which its first byte that is not white space is searched
-TIME = "_time"
 DEFAULT_TIMES = TimeRule()
 RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 _FIREHOSE_KEY = b"x-amz-firehose-access-key"
@@ -130,7 +130,9 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     media, csv = _media(request.headers.get(b"content-type", b""))
     times = _time_rule(request.query) if request.query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")
-    labels = _labels(label_header, service.limits, request.received_ns) if label_header else NO_LABELS
+    labels = NO_LABELS
+    if label_header:
+        labels = labels_of(label_header, "X-Axiom-Event-Labels", service.limits, request.received_ns)
     delimiter, fields = _csv_options(request) if csv else ("", None)
     rule = _BodyRule(media, times, csv, delimiter, fields)
     body = await decoded_body(request, service, service.limits.max_body_bytes)
@@ -221,25 +223,6 @@ def _csv_options(request: Request) -> tuple[str, list[str] | None]:
         return delimiter, [name.strip() for name in names.decode().split(",")]
     except UnicodeDecodeError as error:
         raise BadRequest("X-Axiom-CSV-Fields is not UTF-8") from error
-
-
-def _labels(value: bytes, limits: Limits, received_ns: int) -> dict[str, Any]:
-    """Return the members of an X-Axiom-Event-Labels header, which are checked like the fields of an event."""
-    try:
-        parsed = parse_json(value, times=DEFAULT_TIMES, limits=limits, received_ns=received_ns)
-    except BadRequest as error:
-        raise BadRequest(f"X-Axiom-Event-Labels is not a JSON object: {error.message}") from error
-    if parsed.rejections:
-        raise BadRequest(f"X-Axiom-Event-Labels is refused: {parsed.rejections[0].reason}")
-    if parsed.count != 1:
-        raise BadRequest(f"X-Axiom-Event-Labels must be one JSON object, not {parsed.count}")
-    try:
-        labels: dict[str, Any] = msgspec.json.decode(parsed.events)
-    except msgspec.MsgspecError as error:
-        raise BadRequest(f"X-Axiom-Event-Labels is refused: {error}") from error
-    if TIME in labels:
-        raise BadRequest(f"X-Axiom-Event-Labels may not set {TIME}, which every event has of its own")
-    return labels
 
 
 def _failure(rejection: Rejection, received_ns: int) -> EventFailure:

@@ -1,7 +1,7 @@
 """The protocols that a server speaks."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
-from tailrace.protocols.doors import elastic, loki
+from tailrace.protocols.doors import elastic, firehose, loki
 from tailrace.protocols.http import Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -11,4 +11,5 @@ PROTOCOLS: tuple[Protocol, ...] = (
     moesif.PROTOCOL,
     loki.PROTOCOL,
     elastic.PROTOCOL,
+    firehose.PROTOCOL,
 )
