@@ -3,7 +3,7 @@
 from tailrace.parsing.collector import EventCollector, time_member
 from tailrace.parsing.copies import Copy
 from tailrace.parsing.csv import parse_csv
-from tailrace.parsing.documents import parse_documents
+from tailrace.parsing.documents import document_lines, parse_documents
 from tailrace.parsing.encodings import decode_body
 from tailrace.parsing.json import ArrayFields, parse_array, parse_json
 from tailrace.parsing.limits import WORST_CASE_FACTOR, ExactWayNeeded, Limits
@@ -22,6 +22,7 @@ __all__ = [
     "TimeRule",
     "check_rule",
     "decode_body",
+    "document_lines",
     "otlp_answer",
     "parse_array",
     "parse_csv",

@@ -62,6 +62,14 @@ def parse_documents(
     )
 
 
+def document_lines(body: bytes, limits: Limits) -> list[bytes]:
+    """Return the lines of a decoded body that are not blank; raise TooLarge for many more than `max_events`."""
+    # Counted first: a list of very many empty lines is much larger than the body.
+    if body.count(b"\n") > 2 * limits.max_events:
+        raise too_many(limits.max_events)
+    return [line for line in body.split(b"\n") if line.strip(SPACE)]
+
+
 class _Reader(Struct, frozen=True, eq=False):
     """Reads documents, and their fields of times."""
 

@@ -1,7 +1,7 @@
 """The protocols that a server speaks."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
-from tailrace.protocols.doors import elastic, firehose, loki
+from tailrace.protocols.doors import elastic, firehose, loki, openobserve, victorialogs
 from tailrace.protocols.http import Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -12,4 +12,6 @@ PROTOCOLS: tuple[Protocol, ...] = (
     loki.PROTOCOL,
     elastic.PROTOCOL,
     firehose.PROTOCOL,
+    victorialogs.PROTOCOL,
+    openobserve.PROTOCOL,
 )

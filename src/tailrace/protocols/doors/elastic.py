@@ -311,6 +311,7 @@ def finish(request: Request, service: IngestService, response: Response) -> Resp
 # Routes.
 
 BASES = ("", "/v1/datasets/{dataset}/elastic", "/v1/ingest/{dataset}/elastic")
+OPENOBSERVE = "/api/{organization}"  # where OpenObserve has the bulk API, for an organisation that the token says
 _REFUSALS = (400, 401, 403, 404, 408, 413, 415, 429, 503)
 _LINES = '{"create":{"_id":"7"}}\n{"@timestamp":"2026-01-02T03:04:05Z","message":"hello"}\n'
 _EVENT = {"@timestamp": "2026-01-02T03:04:05Z", "message": "hello"}
@@ -349,8 +350,8 @@ def _setting_routes(base: str, path: str, about: str, handler: Handler) -> tuple
     )
 
 
-def _routes(base: str) -> tuple[Route, ...]:
-    """Return the routes below a base."""
+def _event_routes(base: str) -> tuple[Route, ...]:
+    """Return the routes below a base that take events."""
     index = f"{base}/{{index}}"
     create = partial(document, creates=True)
     return (
@@ -358,6 +359,17 @@ def _routes(base: str) -> tuple[Route, ...]:
         Route("PUT", f"{base}/_bulk", bulk, _BULK),
         Route("POST", f"{index}/_bulk", bulk, _BULK),
         Route("PUT", f"{index}/_bulk", bulk, _BULK),
+        Route("POST", f"{index}/_doc", document, _DOCUMENT),
+        Route("POST", f"{index}/_doc/{{id}}", document, _DOCUMENT),
+        Route("PUT", f"{index}/_doc/{{id}}", document, _DOCUMENT),
+        Route("POST", f"{index}/_create/{{id}}", create, _DOCUMENT),
+        Route("PUT", f"{index}/_create/{{id}}", create, _DOCUMENT),
+    )
+
+
+def _setup_routes(base: str) -> tuple[Route, ...]:
+    """Return the routes below a base that clients ask first."""
+    return (
         Route("GET", base or "/", setup.info, _asked("Says which version of Elasticsearch this is like.", public=True)),
         Route("GET", f"{base}/_license", setup.license_info, _asked("Says that the licence is active.")),
         Route("GET", f"{base}/_xpack", setup.xpack, _asked("Says which features of Elasticsearch there are: none.")),
@@ -370,11 +382,6 @@ def _routes(base: str) -> tuple[Route, ...]:
         *_setting_routes(base, "/_ilm/policy/{name}", "an index lifecycle policy", setup.policy),
         *_setting_routes(base, "/_ingest/pipeline/{name}", "an ingest pipeline", setup.pipeline),
         *_setting_routes(base, "/_data_stream/{name}", "a data stream", setup.data_stream),
-        Route("POST", f"{index}/_doc", document, _DOCUMENT),
-        Route("POST", f"{index}/_doc/{{id}}", document, _DOCUMENT),
-        Route("PUT", f"{index}/_doc/{{id}}", document, _DOCUMENT),
-        Route("POST", f"{index}/_create/{{id}}", create, _DOCUMENT),
-        Route("PUT", f"{index}/_create/{{id}}", create, _DOCUMENT),
     )
 
 
@@ -383,7 +390,9 @@ PROTOCOL = Protocol(
     title="Elastic",
     mount="/insert/elasticsearch",  # where VictoriaLogs has it
     routes=(
-        *(route for base in BASES for route in _routes(base)),
+        *(route for base in BASES for route in (*_setup_routes(base), *_event_routes(base))),
+        *_setup_routes(OPENOBSERVE),
+        Route("POST", f"{OPENOBSERVE}/_bulk", bulk, _BULK),
         Route("POST", "/v1/datasets/{dataset}/elastic", bulk, _BULK),
     ),
     render_error=render_error,
