@@ -1,29 +1,19 @@
 """OTLP in both encodings becomes the same events, and nothing of it is left out."""
 
-import base64
 import json
-from typing import Any
 
 import pytest
-from google.protobuf import json_format
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from support.otlp import Json, attribute, in_protobuf
 
 from tailrace.events import BadRequest, ParsedBatch, TooLarge
 from tailrace.parsing import Limits, Signal, otlp_answer, parse_otlp
 
 START_NS = 1_700_000_000_000_000_000
 TRACE_ID, SPAN_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
-REQUESTS: dict[str, Any] = {
-    "traces": ExportTraceServiceRequest,
-    "logs": ExportLogsServiceRequest,
-    "metrics": ExportMetricsServiceRequest,
-}
-Json = dict[str, Any]
 
 
 def parse(
@@ -42,23 +32,6 @@ def parse(
     return result
 
 
-def in_protobuf(request: Json, signal: Signal) -> bytes:
-    """Return the request in the other encoding, by the protocol's own library, which wants ids in base64."""
-
-    def with_base64(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: base64.b64encode(bytes.fromhex(inner)).decode()
-                if key in ("traceId", "spanId", "parentSpanId")
-                else with_base64(inner)
-                for key, inner in value.items()
-            }
-        return [with_base64(one) for one in value] if isinstance(value, list) else value
-
-    encoded: bytes = json_format.ParseDict(with_base64(request), REQUESTS[signal]()).SerializeToString()
-    return encoded
-
-
 def both(request: Json, signal: Signal) -> tuple[list[Json], list[int]]:
     """Return the events and times that both encodings of a request are parsed into."""
     as_json = parse(json.dumps(request).encode(), signal, protobuf=False)
@@ -67,10 +40,6 @@ def both(request: Json, signal: Signal) -> tuple[list[Json], list[int]]:
     assert as_json.times.tolist() == as_protobuf.times.tolist()
     assert as_json.rejections == as_protobuf.rejections == ()
     return [json.loads(line) for line in as_json.events.splitlines()], as_json.times.tolist()
-
-
-def attribute(key: str, **value: Any) -> Json:
-    return {"key": key, "value": value}
 
 
 RESOURCE = {"attributes": [attribute("service.name", stringValue="shop"), attribute("pid", intValue="42")]}

@@ -34,12 +34,12 @@ class OtlpEncoding(Struct, frozen=True):
 
 def protobuf_encoding(service_field: str) -> OtlpEncoding:
     """Return how protobuf is read; `service_field` is the field that gets the resource's `service.name`."""
-    return OtlpEncoding(_protobuf_value, bytes.hex, _iterate, service_field)
+    return OtlpEncoding(protobuf_value, bytes.hex, _iterate, service_field)
 
 
 def json_encoding(service_field: str) -> OtlpEncoding:
     """Return how JSON is read; `service_field` is the field that gets the resource's `service.name`."""
-    return OtlpEncoding(_json_value, str.lower, _decode_each, service_field)
+    return OtlpEncoding(json_value, str.lower, _decode_each, service_field)
 
 
 def _iterate(items: Sequence[Any], decoder: msgspec.json.Decoder[Any]) -> Iterator[Any]:
@@ -53,38 +53,40 @@ def _decode_each(items: Sequence[Raw], decoder: msgspec.json.Decoder[Any]) -> It
 # Values.
 
 
-def _protobuf_value(value: Any) -> Any:
+def protobuf_value(value: Any) -> Any:
+    """Return what an AnyValue in protobuf is: bytes are base64, and numbers that JSON has none for their names."""
     kind = value.WhichOneof("value")
     match kind:
         case "array_value":
-            return [_protobuf_value(item) for item in value.array_value.values]
+            return [protobuf_value(item) for item in value.array_value.values]
         case "kvlist_value":
-            return {member.key: _protobuf_value(member.value) for member in value.kvlist_value.values}
+            return {member.key: protobuf_value(member.value) for member in value.kvlist_value.values}
         case "bytes_value":
             return base64.b64encode(value.bytes_value).decode()
         case "double_value":
-            return _json_number(value.double_value)
+            return json_number(value.double_value)
         case None:
             return None
     return getattr(value, kind)
 
 
-def _json_value(value: AnyValue | None) -> Any:
+def json_value(value: AnyValue | None) -> Any:
+    """Return what an AnyValue in JSON is, as `protobuf_value` does."""
     if value is None:
         return None
     if value.array_value is not None:
-        return [_json_value(item) for item in value.array_value.values]
+        return [json_value(item) for item in value.array_value.values]
     if value.kvlist_value is not None:
-        return {member.key: _json_value(member.value) for member in value.kvlist_value.values}
+        return {member.key: json_value(member.value) for member in value.kvlist_value.values}
     if value.double_value is not None:
-        return _json_number(value.double_value)
+        return json_number(value.double_value)
     for scalar in (value.string_value, value.bool_value, value.int_value):
         if scalar is not None:
             return scalar
     return value.bytes_value
 
 
-def _json_number(value: float) -> float | str:
+def json_number(value: float) -> float | str:
     """Return a number, or its name where JSON has none for it."""
     if math.isfinite(value):
         return value
@@ -226,7 +228,7 @@ def _optional(message: Any, field: str) -> Any:
     if not _has(message, field):
         return None
     value = getattr(message, field)
-    return _json_number(value) if isinstance(value, float) else value
+    return json_number(value) if isinstance(value, float) else value
 
 
 def _metric(metric: Any, kind: str, data: Any, encoding: OtlpEncoding) -> Event:
@@ -274,7 +276,7 @@ def _histogram_point(point: Any, encoding: OtlpEncoding) -> Event:
             **_point(point, encoding),
             **_distribution(point),
             "bucketCounts": list(point.bucket_counts),
-            "explicitBounds": [_json_number(bound) for bound in point.explicit_bounds],
+            "explicitBounds": [json_number(bound) for bound in point.explicit_bounds],
             "exemplars": _exemplars(point, encoding),
         }
     )
@@ -287,7 +289,7 @@ def _exponential_point(point: Any, encoding: OtlpEncoding) -> Event:
             **_distribution(point),
             "scale": point.scale,
             "zeroCount": point.zero_count,
-            "zeroThreshold": _json_number(point.zero_threshold),
+            "zeroThreshold": json_number(point.zero_threshold),
             "positive": {"offset": point.positive.offset, "bucketCounts": list(point.positive.bucket_counts)},
             "negative": {"offset": point.negative.offset, "bucketCounts": list(point.negative.bucket_counts)},
             "exemplars": _exemplars(point, encoding),
@@ -300,9 +302,9 @@ def _summary_point(point: Any, encoding: OtlpEncoding) -> Event:
         {
             **_point(point, encoding),
             "count": point.count,
-            "sum": None if point.sum is None else _json_number(point.sum),
+            "sum": None if point.sum is None else json_number(point.sum),
             "quantiles": [
-                {"quantile": _json_number(entry.quantile), "value": _json_number(entry.value)}
+                {"quantile": json_number(entry.quantile), "value": json_number(entry.value)}
                 for entry in point.quantile_values
             ],
         }

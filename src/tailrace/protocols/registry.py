@@ -2,6 +2,8 @@
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
 from tailrace.protocols.doors import elastic, firehose, loki, openobserve, victorialogs
+from tailrace.protocols.doors import loki
+from tailrace.protocols.doors import otlp
 from tailrace.protocols.http import Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -14,4 +16,5 @@ PROTOCOLS: tuple[Protocol, ...] = (
     firehose.PROTOCOL,
     victorialogs.PROTOCOL,
     openobserve.PROTOCOL,
+    otlp.PROTOCOL,
 )

@@ -213,7 +213,8 @@ class Router:
             credentials.append(self._bearer_credential(path_claims, _secret(authorization), of_api=of_api))
         elif not self._client_headers.isdisjoint(headers):
             secret = next((headers[name] for name in self._instead if name in headers), b"")
-            credentials.append(self._bearer_credential(path_claims, secret, of_api=False))
+            of_api = not secret and not self._api_headers.isdisjoint(headers)
+            credentials.append(self._bearer_credential(path_claims, secret, of_api=of_api))
         if not credentials:
             return path_claims.first
         if len(credentials) > 1:

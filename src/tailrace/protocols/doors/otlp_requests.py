@@ -1,0 +1,178 @@
+"""OTLP requests parsed into events with Axiom's names, by dataset: one a span, a log record, or a data point.
+
+Nothing that a request holds is left out. What is broken inside of a span, a log record or a data point costs no other.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
+from tailrace.parsing.collector import EventCollector
+from tailrace.parsing.limits import Limits
+from tailrace.parsing.otlp import check_density
+from tailrace.parsing.otlp_events import Signal
+from tailrace.parsing.otlp_wire import UNREADABLE
+from tailrace.protocols.doors.otlp_fields import JSON_FIELDS, PROTOBUF_FIELDS, OtlpFields, optional_text
+from tailrace.protocols.doors.otlp_lines import METRIC_KINDS, log_line, metric_fields, point_line, span_line
+
+DatasetOf = Callable[[str], str]  # of the attribute `dataset` of a resource; raises BadRequest where nothing names one
+
+
+class ExportRequest(Struct, frozen=True):
+    """What a request holds: its events by dataset, and what was refused before it was an event of any."""
+
+    batches: dict[str, ParsedBatch]
+    rejections: list[Rejection]
+
+
+class _Messages(Struct, frozen=True):
+    """The messages of a signal, and the fields that hold them."""
+
+    request: str
+    groups: str  # of the request: by resource
+    group: str
+    scopes: str  # of a group
+    scope: str
+    items: str  # of a scope
+
+
+_MESSAGES: dict[Signal, _Messages] = {
+    "traces": _Messages(
+        "ExportTraceServiceRequest", "resource_spans", "ResourceSpans", "scope_spans", "ScopeSpans", "spans"
+    ),
+    "logs": _Messages(
+        "ExportLogsServiceRequest", "resource_logs", "ResourceLogs", "scope_logs", "ScopeLogs", "log_records"
+    ),
+    "metrics": _Messages(
+        "ExportMetricsServiceRequest", "resource_metrics", "ResourceMetrics", "scope_metrics", "ScopeMetrics", "metrics"
+    ),
+}
+
+
+def parse_export(
+    body: bytes, *, signal: Signal, protobuf: bool, dataset_of: DatasetOf, limits: Limits, received_ns: int
+) -> ExportRequest:
+    """Parse a decoded OTLP request of a signal into events.
+
+    Raise BadRequest for a body that is no such request, and where it has events and no dataset is named for any;
+    TooLarge (`max_events`, `max_body_bytes`), which counts a resource in each of its events.
+    """
+    check_density(body, protobuf=protobuf)
+    fields = PROTOBUF_FIELDS if protobuf else JSON_FIELDS
+    reader = _RequestReader(fields, _MESSAGES[signal], dataset_of, limits, received_ns)
+    try:
+        reader.read(body)
+    except UNREADABLE as error:
+        raise BadRequest(f"the body is no OTLP request of {signal} in {fields.wire.name}: {error}") from None
+    batches = reader.collector.batches()
+    if not batches and reader.unnamed is not None:
+        raise reader.unnamed
+    return ExportRequest(_shared(len(body), batches), reader.collector.rejections)
+
+
+def _shared(body_bytes: int, batches: dict[str, ParsedBatch]) -> dict[str, ParsedBatch]:
+    """Return the batches with the bytes of the body shared out by what their events have as JSON."""
+    whole = sum(parsed.processed_bytes for parsed in batches.values())
+    return {
+        dataset: replace(parsed, processed_bytes=body_bytes * parsed.processed_bytes // whole)
+        for dataset, parsed in batches.items()
+    }
+
+
+class _RequestReader:
+    """Reads one request into a collector."""
+
+    def __init__(
+        self, fields: OtlpFields, messages: _Messages, dataset_of: DatasetOf, limits: Limits, received_ns: int
+    ) -> None:
+        self.collector = EventCollector(limits, received_ns)
+        self.unnamed: TailraceError | None = None  # why there is no dataset for what names none
+        self._fields = fields
+        self._messages = messages
+        self._dataset_of = dataset_of
+        self._number = 0  # of the next event
+        self._groups = 0
+        self._max_groups = 2 * limits.max_events
+
+    def read(self, body: bytes) -> None:
+        """Read the events of a request. Raise TooLarge, and one of UNREADABLE for what is no request."""
+        wire, messages = self._fields.wire, self._messages
+        request = wire.read[messages.request](body)
+        for raw in wire.raws(getattr(request, messages.groups)):
+            self._count_group()
+            self._read_group(wire.read[messages.group](raw))
+
+    def _read_group(self, group: Any) -> None:
+        """Read what is of one resource."""
+        wire, messages = self._fields.wire, self._messages
+        resource = self._fields.resources[wire.raw(group.resource)]
+        of_resource = resource.fields + optional_text("resource.schema_url", group.schema_url)
+        dataset = ""
+        for raw in wire.raws(getattr(group, messages.scopes)):
+            self._count_group()
+            scope = wire.read[messages.scope](raw)
+            items = getattr(scope, messages.items)
+            if not items:
+                continue
+            if not dataset:
+                try:
+                    dataset = self._dataset_of(resource.dataset)
+                except BadRequest as error:
+                    self.unnamed = error
+            of_scope = self._fields.scopes[wire.raw(scope.scope)] + optional_text("scope.schema_url", scope.schema_url)
+            self._read_items(items, of_scope + of_resource, dataset)
+
+    def _count_group(self) -> None:
+        """Count a resource, a scope or a metric: empty ones cost time too."""
+        self._groups += 1
+        if self._groups > self._max_groups:
+            raise TooLarge(
+                f"the request holds more than {self._max_groups} resources, scopes and metrics, twice max_events"
+            )
+
+    def _read_items(self, items: Any, context: str, dataset: str) -> None:
+        raws = self._fields.wire.raws(items)
+        if self._messages.items == "spans":
+            self._collect(partial(span_line, self._fields, context=context), raws, dataset)
+        elif self._messages.items == "log_records":
+            self._collect(partial(log_line, self._fields, context=context), raws, dataset)
+        else:
+            for raw in raws:
+                self._count_group()
+                self._read_metric(raw, context, dataset)
+
+    def _read_metric(self, raw: bytes, context: str, dataset: str) -> None:
+        wire = self._fields.wire
+        try:
+            metric = wire.read["Metric"](raw)
+            for field, kind in METRIC_KINDS.items():
+                sent = wire.raw(getattr(metric, field))
+                if sent:
+                    data = wire.read[kind.data](sent)
+                    common = metric_fields(self._fields, metric, kind, data) + context
+                    render = partial(point_line, self._fields, kind=kind, context=common)
+                    self._collect(render, wire.raws(data.data_points), dataset)
+        except UNREADABLE as error:
+            self._refuse(f"the metric cannot be read: {error}")
+
+    def _collect(self, render: Callable[[bytes], str], raws: Iterable[bytes], dataset: str) -> None:
+        for raw in raws:
+            if not dataset:
+                assert self.unnamed is not None
+                self._refuse(self.unnamed.message, self.unnamed.code)
+                continue
+            try:
+                line = render(raw).encode()
+            except UNREADABLE as error:
+                self._refuse(f"it cannot be read: {error}")
+            else:
+                self.collector.add_line(dataset, self._number, b"{%b}" % line[1:])
+                self._number += 1
+
+    def _refuse(self, reason: str, code: str = "invalid_event") -> None:
+        self.collector.refuse(self._number, reason, code)
+        self._number += 1
