@@ -40,7 +40,7 @@ def send_traces(exporter: Any) -> dict[str, str]:
     provider = TracerProvider(resource=RESOURCE)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("py-test", "1.2.3")
-    attributes = {"http.request.method": "GET", "cart": 3, "sizes": [1, 2], "big": 2**63 - 1}
+    attributes: dict[str, Any] = {"http.request.method": "GET", "cart": 3, "sizes": [1, 2], "big": 2**63 - 1}
     with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER, attributes=attributes) as root:
         link = Link(root.get_span_context(), {"why": "test"})
         with tracer.start_as_current_span("query", kind=SpanKind.CLIENT, links=[link]) as child:

@@ -12,8 +12,8 @@ from support.otlp import ATTRIBUTES, SPANS, Json, attribute, in_protobuf, log_re
 from tailrace.events import BadRequest, TooLarge
 from tailrace.parsing import Limits, Signal
 from tailrace.parsing.otlp_wire import Memo
-from tailrace.protocols.doors.otlp_fields import CONVENTIONS, PROTOBUF_FIELDS
-from tailrace.protocols.doors.otlp_requests import ExportRequest, parse_export
+from tailrace.parsing.semantic_conventions import CONVENTIONS
+from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 
 START_NS = 1_700_000_000_000_000_000
 TRACE_ID, SPAN_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
@@ -42,7 +42,7 @@ def named(label: str) -> str:
     return label or "default"
 
 
-def export(request: Json | bytes, signal: Signal, *, protobuf: bool, **limits: int) -> ExportRequest:
+def export(request: Json | bytes, signal: Signal, *, protobuf: bool, **limits: int) -> ParsedExport:
     if isinstance(request, bytes):
         body = request
     else:
@@ -476,7 +476,7 @@ def test_very_many_empty_spans_are_refused_before_they_are_objects(protobuf: boo
 @pytest.mark.parametrize("protobuf", [False, True])
 def test_what_is_no_request_is_refused(body: bytes, protobuf: bool) -> None:
     if not protobuf and body == b'{"resourceSpans":[]}':
-        assert export(body, "traces", protobuf=False) == ExportRequest({}, [])
+        assert export(body, "traces", protobuf=False) == ParsedExport({}, [])
         return
     with pytest.raises(BadRequest, match="no OTLP request of traces in"):
         export(body, "traces", protobuf=protobuf)
@@ -528,4 +528,3 @@ def test_a_memo_is_bounded() -> None:
 def test_attributes_of_the_conventions_are_known_by_name() -> None:
     assert {"http.method", "http.request.method", "db.system.name", "k8s.pod.name"} <= CONVENTIONS
     assert all(name == name.strip() and "." in name for name in CONVENTIONS)
-    assert PROTOBUF_FIELDS.wire.name == "protobuf"

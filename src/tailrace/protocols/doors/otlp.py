@@ -16,7 +16,7 @@ from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
 from tailrace.parsing import Limits, Signal, decode_body, otlp_answer
 from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver
-from tailrace.protocols.doors.otlp_requests import ExportRequest, parse_export
+from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 from tailrace.protocols.doors.otlp_status import (
     OtlpStatus,
     decode_status,
@@ -72,7 +72,7 @@ async def export(signal: Signal, request: Request, service: IngestService) -> Re
     wire = await request.read()
     max_bytes = service.limits.max_body_bytes
 
-    def read() -> ExportRequest:
+    def read() -> ParsedExport:
         body = decode_body(wire, encoding, max_bytes)
         return read_export(body, signal, request, grant, service.limits, protobuf=protobuf)
 
@@ -84,7 +84,7 @@ async def export(signal: Signal, request: Request, service: IngestService) -> Re
 
 def read_export(
     body: bytes, signal: Signal, request: Request, grant: Grant, limits: Limits, *, protobuf: bool
-) -> ExportRequest:
+) -> ParsedExport:
     """Return the events of a decoded body by dataset; the request's headers name the one of what names none itself.
 
     Raise BadRequest and TooLarge.
@@ -105,7 +105,7 @@ def read_export(
 
 
 async def store_export(
-    exported: ExportRequest, signal: Signal, request: Request, service: IngestService, grant: Grant
+    exported: ParsedExport, signal: Signal, request: Request, service: IngestService, grant: Grant
 ) -> tuple[int, str]:
     """Store the events; return how many were refused, and why, once the others are durable. Raise as `deliver` does."""
     delivery = await deliver(exported.batches, request, service, grant)

@@ -7,7 +7,6 @@ conventions", "Explore traces" and the guides of the languages). What Axiom has 
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,10 +15,8 @@ from msgspec import Struct
 from tailrace.events.timestamps import MAX_NS
 from tailrace.parsing.otlp_events import json_number
 from tailrace.parsing.otlp_wire import JSON, PROTOBUF, Memo, OtlpWire
+from tailrace.parsing.semantic_conventions import CONVENTIONS
 
-# Names of attributes in OpenTelemetry's semantic conventions, deprecated ones too, without those that end in a name of
-# the sender's choice.
-CONVENTIONS = frozenset((Path(__file__).parent / "semantic_conventions.txt").read_text().split())
 TOP_LEVEL = frozenset(
     {"service.name", "service.version", "telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version"}
 )  # of a resource
@@ -29,7 +26,7 @@ NS_PER_US = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-class OtlpResource(Struct, frozen=True):
+class ResourceFields(Struct, frozen=True):
     """A resource: its fields in each of its events, and the dataset that it names."""
 
     fields: str  # each with a comma before it
@@ -42,7 +39,7 @@ class OtlpFields(Struct, frozen=True, eq=False):
     wire: OtlpWire
     attributes: Memo[bytes, str]  # of an event; custom ones have no comma before them
     members: Memo[bytes, str]  # of attributes that are an object of their own
-    resources: Memo[bytes, OtlpResource]
+    resources: Memo[bytes, ResourceFields]
     scopes: Memo[bytes, str]
     statuses: Memo[bytes, str]  # of spans
 
@@ -130,9 +127,9 @@ def _member(wire: OtlpWire, raw: bytes) -> str:
     return f"{text_of(name)}:{text_of(value)}"
 
 
-def _resource(wire: OtlpWire, members: Memo[bytes, str], raw: bytes) -> OtlpResource:
+def _resource(wire: OtlpWire, members: Memo[bytes, str], raw: bytes) -> ResourceFields:
     if not raw:
-        return OtlpResource("", "")
+        return ResourceFields("", "")
     message = wire.read["Resource"](raw)
     parts: list[str] = []
     dataset = ""
@@ -148,7 +145,7 @@ def _resource(wire: OtlpWire, members: Memo[bytes, str], raw: bytes) -> OtlpReso
     fields = _with_custom(parts, "resource")
     fields += optional_number("resource.dropped_attributes_count", message.dropped_attributes_count)
     entities = ",".join([_entity(wire, each) for each in wire.raws(message.entity_refs)])
-    return OtlpResource(fields + (f',"resource.entity_refs":[{entities}]' if entities else ""), dataset)
+    return ResourceFields(fields + (f',"resource.entity_refs":[{entities}]' if entities else ""), dataset)
 
 
 def _entity(wire: OtlpWire, raw: bytes) -> str:
@@ -192,7 +189,7 @@ def _status(wire: OtlpWire, raw: bytes) -> str:
 
 def _fields(wire: OtlpWire) -> OtlpFields:
     members: Memo[bytes, str] = Memo(partial(_member, wire))
-    make: Callable[[bytes], OtlpResource] = partial(_resource, wire, members)
+    make: Callable[[bytes], ResourceFields] = partial(_resource, wire, members)
     return OtlpFields(
         wire=wire,
         attributes=Memo(partial(_attribute, wire)),

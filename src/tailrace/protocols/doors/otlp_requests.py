@@ -22,7 +22,7 @@ from tailrace.protocols.doors.otlp_lines import METRIC_KINDS, log_line, metric_f
 DatasetOf = Callable[[str], str]  # of the attribute `dataset` of a resource; raises BadRequest where nothing names one
 
 
-class ExportRequest(Struct, frozen=True):
+class ParsedExport(Struct, frozen=True):
     """What a request holds: its events by dataset, and what was refused before it was an event of any."""
 
     batches: dict[str, ParsedBatch]
@@ -55,7 +55,7 @@ _MESSAGES: dict[Signal, _Messages] = {
 
 def parse_export(
     body: bytes, *, signal: Signal, protobuf: bool, dataset_of: DatasetOf, limits: Limits, received_ns: int
-) -> ExportRequest:
+) -> ParsedExport:
     """Parse a decoded OTLP request of a signal into events.
 
     Raise BadRequest for a body that is no such request, and where it has events and no dataset is named for any;
@@ -71,7 +71,7 @@ def parse_export(
     batches = reader.collector.batches()
     if not batches and reader.unnamed is not None:
         raise reader.unnamed
-    return ExportRequest(_shared(len(body), batches), reader.collector.rejections)
+    return ParsedExport(_shared(len(body), batches), reader.collector.rejections)
 
 
 def _shared(body_bytes: int, batches: dict[str, ParsedBatch]) -> dict[str, ParsedBatch]:
