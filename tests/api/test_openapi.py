@@ -91,6 +91,7 @@ def test_every_route_of_a_protocol_says_what_goes_in_and_out(route: Route, proto
     assert route.doc.about
     assert route.doc.answers
     assert not route.doc.credential or protocol.credentials or protocol.is_door
+    assert not route.doc.credential or protocol.credentials or protocol.is_door  # which takes the API's
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name)

@@ -22,9 +22,6 @@ OTHERS = {
     "lake/catalog.py": "the default kind of a dataset and the rule for its name, as the API has them",
 }
 
-# A protocol that is named like the encoding of its bodies, which other protocols read too.
-ENCODINGS = {"otlp": ("parsing/", "server/recorder.py")}
-
 
 def named(name: str) -> dict[str, list[str]]:
     """Return the lines that name a protocol, by file."""
@@ -42,9 +39,7 @@ VENDORS = [protocol.name for protocol in PROTOCOLS if not protocol.has_api and n
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_no_other_package_names_a_protocol(name: str) -> None:
-    others = {file for file in named(name) if not file.startswith(ENCODINGS.get(name, ()))}
-
-    assert others <= {"__init__.py"}
+    assert set(named(name)) <= {"__init__.py"}
 
 
 def test_axiom_is_named_for_its_api_alone() -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
-from tailrace.parsing import Limits, Signal, decode_body, otlp_answer
+from tailrace.parsing import Limits, Signal, otlp_answer
 from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 from tailrace.protocols.doors.otlp_status import (
@@ -35,6 +35,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    decoded_body,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
 
@@ -68,15 +69,9 @@ async def export(signal: Signal, request: Request, service: IngestService) -> Re
         raise UnsupportedMediaType("OTLP has the Content-Type application/x-protobuf or application/json")
     if service.closed is not None:
         raise service.closed
-    encoding = (request.header(b"content-encoding") or b"").decode("latin-1")
-    wire = await request.read()
-    max_bytes = service.limits.max_body_bytes
-
-    def read() -> ParsedExport:
-        body = decode_body(wire, encoding, max_bytes)
-        return read_export(body, signal, request, grant, service.limits, protobuf=protobuf)
-
-    exported = await service.offload(read, max_bytes if encoding and wire else len(wire) * WORST_CASE_FACTOR)
+    body = await decoded_body(request, service, service.limits.max_body_bytes)
+    read = partial(read_export, body, signal, request, grant, service.limits, protobuf=protobuf)
+    exported = await service.offload(read, WORST_CASE_FACTOR * len(body))
     rejected, reason = await store_export(exported, signal, request, service, grant)
     answer = otlp_answer(signal, protobuf=protobuf, rejected=rejected, reason=reason)
     return Response(200, answer, content_type=media_type)
