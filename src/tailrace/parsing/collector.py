@@ -67,9 +67,6 @@ class EventCollector:
         self._count_events(len(lines), sum(map(len, lines)) + len(lines))
         self._lines.setdefault(dataset, []).extend(lines)
         self._numbers.setdefault(dataset, []).extend(numbers)
-    def add_line(self, dataset: str, number: int, line: bytes) -> None:
-        """Take an event that its maker wrote as one JSON object, without a newline. Raise as `add` does."""
-        self._add(dataset, number, line)
 
     def refuse(self, number: int, reason: str, code: str = "invalid_event") -> None:
         """Note an event that cannot be stored, and why."""

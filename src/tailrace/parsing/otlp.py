@@ -59,7 +59,7 @@ def parse_otlp(
 
     Raise BadRequest for a body that is no such request, TooLarge (`max_events`).
     """
-    check_density(body, protobuf=protobuf)
+    check_otlp_density(body, protobuf=protobuf)
     if protobuf:
         request: Any = _REQUESTS[signal]()
         try:
@@ -119,7 +119,7 @@ def otlp_answer(signal: Signal, *, protobuf: bool, rejected: int, reason: str) -
 _ENCODER = msgspec.json.Encoder()
 
 
-def check_density(body: bytes, *, protobuf: bool) -> None:
+def check_otlp_density(body: bytes, *, protobuf: bool) -> None:
     """Raise TooLarge for a body of almost nothing but empty messages, each of which takes many times its bytes."""
     if protobuf:
         check_density(body)

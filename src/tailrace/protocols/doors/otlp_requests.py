@@ -13,11 +13,14 @@ from msgspec.structs import replace
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
 from tailrace.parsing.collector import EventCollector
 from tailrace.parsing.limits import Limits
-from tailrace.parsing.otlp import check_density
+from tailrace.parsing.otlp import check_otlp_density
 from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.otlp_wire import UNREADABLE
 from tailrace.protocols.doors.otlp_fields import JSON_FIELDS, PROTOBUF_FIELDS, OtlpFields, optional_text
 from tailrace.protocols.doors.otlp_lines import METRIC_KINDS, log_line, metric_fields, point_line, span_line
+
+PORTION_BYTES = 1024 * 1024  # of JSON, and
+PORTION_EVENTS = 1024  # that are counted at once
 
 DatasetOf = Callable[[str], str]  # of the attribute `dataset` of a resource; raises BadRequest where nothing names one
 
@@ -61,7 +64,7 @@ def parse_export(
     Raise BadRequest for a body that is no such request, and where it has events and no dataset is named for any;
     TooLarge (`max_events`, `max_body_bytes`), which counts a resource in each of its events.
     """
-    check_density(body, protobuf=protobuf)
+    check_otlp_density(body, protobuf=protobuf)
     fields = PROTOBUF_FIELDS if protobuf else JSON_FIELDS
     reader = _RequestReader(fields, _MESSAGES[signal], dataset_of, limits, received_ns)
     try:
@@ -160,18 +163,28 @@ class _RequestReader:
             self._refuse(f"the metric cannot be read: {error}")
 
     def _collect(self, render: Callable[[bytes], str], raws: Iterable[bytes], dataset: str) -> None:
+        lines: list[bytes] = []
+        numbers: list[int] = []
+        size = 0
         for raw in raws:
             if not dataset:
                 assert self.unnamed is not None
                 self._refuse(self.unnamed.message, self.unnamed.code)
                 continue
             try:
-                line = render(raw).encode()
+                line = f"{{{render(raw)[1:]}}}".encode()
             except UNREADABLE as error:
                 self._refuse(f"it cannot be read: {error}")
-            else:
-                self.collector.add_line(dataset, self._number, b"{%b}" % line[1:])
-                self._number += 1
+                continue
+            lines.append(line)
+            numbers.append(self._number)
+            self._number += 1
+            size += len(line)
+            if size >= PORTION_BYTES or len(lines) >= PORTION_EVENTS:  # so that too many are soon known for that
+                self.collector.add_lines(dataset, numbers, lines)
+                lines, numbers, size = [], [], 0
+        if lines:
+            self.collector.add_lines(dataset, numbers, lines)
 
     def _refuse(self, reason: str, code: str = "invalid_event") -> None:
         self.collector.refuse(self._number, reason, code)
