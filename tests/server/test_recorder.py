@@ -40,16 +40,16 @@ def test_a_client_that_sends_to_no_route_is_seen(server: "Server") -> None:
     before = metric(server, "tailrace_refused_requests_total", route="unknown", status="404")
     for _ in range(3):
         answer = httpx.post(
-            f"{server.url}/services/collector/event?token={TOKEN}",
+            f"{server.url}/write?token={TOKEN}",
             content=b"{}",
             headers={"User-Agent": f"forwarder/2 {TOKEN}", "Authorization": f"Splunk {TOKEN}"},
             trust_env=False,
         )
         assert answer.status_code == 404
 
-    seen = refused(server, "/services/collector/event")
+    seen = refused(server, "/write")
     assert (seen["method"], seen["status"], seen["reason"], seen["count"]) == ("POST", 404, "not_found", 3)
-    assert (seen["protocol"], seen["route"]) == ("splunk", "unknown")
+    assert (seen["protocol"], seen["route"]) == ("influx", "unknown")
     assert (seen["address"], seen["userAgent"]) == ("127.0.0.1", "forwarder/2 …")
     assert seen["traceId"] == answer.headers["x-axiom-trace-id"]
     assert seen["first"] <= seen["time"]

@@ -1,7 +1,17 @@
 """The protocols that a server speaks."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
-from tailrace.protocols.doors import elastic, firehose, loki, openobserve, otlp, victorialogs
+from tailrace.protocols.doors import (
+    datadog,
+    elastic,
+    firehose,
+    honeycomb,
+    loki,
+    openobserve,
+    otlp,
+    splunk,
+    victorialogs,
+)
 from tailrace.protocols.http import Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -15,4 +25,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     victorialogs.PROTOCOL,
     openobserve.PROTOCOL,
     otlp.PROTOCOL,
+    datadog.PROTOCOL,
+    honeycomb.PROTOCOL,
+    splunk.PROTOCOL,
 )
