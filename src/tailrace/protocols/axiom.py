@@ -21,6 +21,7 @@ from tailrace.events import (
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, parse_csv, parse_json
 from tailrace.protocols.destinations import DATASET, NO_LABELS, dataset_of
+from tailrace.protocols.drains import GZIP_TYPES, drained_body, verified
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
     WORST_CASE_FACTOR,
@@ -37,7 +38,6 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
     cached,
-    decoded_body,
     media_type_of,
     query_values_of,
 )
@@ -48,7 +48,7 @@ LINES_TYPES = frozenset({b"application/x-ndjson", b"application/nd-json", b"appl
 JSON_TYPES = LINES_TYPES | {b"application/json"}
 CSV_TYPE = b"text/csv"
 # Of senders such as Cloudflare's Logpush, which do not declare JSON: the first byte decides.
-OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"})
+OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"}) | GZIP_TYPES
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
 FIRST_BYTES = 1024  # of a body, in which its first byte that is not white space is searched
 DEFAULT_TIMES = TimeRule()
@@ -86,7 +86,7 @@ class AxiomError(msgspec.Struct):
 async def ingest(request: Request, service: IngestService) -> Response:
     """Answer `POST /v1/datasets/{dataset}/ingest`, with a personal or an API token."""
     grant = _grant(request, service)
-    return await _ingest(request, service, grant, request.params["dataset"])
+    return verified(request, await _ingest(request, service, grant, request.params["dataset"]))
 
 
 async def ingest_edge(request: Request, service: IngestService) -> Response:
@@ -97,7 +97,7 @@ async def ingest_edge(request: Request, service: IngestService) -> Response:
             "this endpoint takes API tokens only, not personal tokens; "
             "send to /v1/datasets/{dataset}/ingest or create an API token"
         )
-    return await _ingest(request, service, grant, request.params["dataset"])
+    return verified(request, await _ingest(request, service, grant, request.params["dataset"]))
 
 
 async def ingest_unnamed(request: Request, service: IngestService) -> Response:
@@ -135,7 +135,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
         labels = labels_of(label_header, "X-Axiom-Event-Labels", service.limits, request.received_ns)
     delimiter, fields = _csv_options(request) if csv else ("", None)
     rule = _BodyRule(media, times, csv, delimiter, fields)
-    body = await decoded_body(request, service, service.limits.max_body_bytes)
+    body = await drained_body(request, service)
     parse = partial(_parse_body, body, rule, service.limits, request.received_ns)
     if csv:
         parsed = await service.offload(partial(parse, in_bulk=False), WORST_CASE_FACTOR * len(body))
@@ -266,6 +266,7 @@ _DOC = RouteDoc(
         ParameterDoc("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
         ParameterDoc("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
         ParameterDoc("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
+        ParameterDoc("x-vercel-verify", "The value that Vercel shows of a drain, which is answered.", where="header"),
     ),
 )
 _DOC_EDGE = replace(_DOC, about="Takes events for a dataset, from API tokens only.")
