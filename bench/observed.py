@@ -5,7 +5,7 @@ It is the server and nothing else, but for a task in its loop that looks at the 
 """
 
 import asyncio
-import resource
+import os
 import sys
 import threading
 import time
@@ -18,6 +18,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from bench.servers import peak_bytes
 from tailrace.cli import main
 
 EVERY_S = 0.005
@@ -94,8 +95,7 @@ def run(report: Path, arguments: list[str]) -> None:
         delays: list[tuple[float, float]] = []
         snapshots: list[tuple[float, dict[str, float]]] = []
         run_loop(_with(_look(delays, snapshots), server))
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        report.write_bytes(msgspec.json.encode(Observed(_cpu_s(), snapshots, delays, peak_bytes)))
+        report.write_bytes(msgspec.json.encode(Observed(_cpu_s(), snapshots, delays, peak_bytes(os.getpid()))))
 
     uvloop.run = run_observed  # type: ignore[assignment]
     sys.argv[1:] = arguments

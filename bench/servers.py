@@ -79,6 +79,17 @@ def tailrace(
         end(process)
 
 
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process (Linux) has held, the pages of its libraries' files included.
+
+    `ru_maxrss` of `getrusage` would be at least what its parent held as it started it.
+    """
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the system does not tell the peak of a process's memory")
+
+
 @contextmanager
 def directory_in(parent: Path) -> Iterator[Path]:
     """Yield a new directory, removed at the end."""

@@ -168,21 +168,13 @@ def _stream(server: Server, generator: Generator, bodies: list[bytes], figures: 
         if spent - idle < IDLE_CPU_S:
             break
         idle = spent
-    peak = _peak_bytes(server.process.pid)
+    peak = servers.peak_bytes(server.process.pid)
     server.stop()
     figures[f"stored and at rest, CPU ms a MB, {generator.name}"].append(idle * 1e3 / megabytes)
     figures[f"peak memory, MB, {generator.name}"].append(peak / 1e6)
 
 
 IDLE_CPU_S = 0.05  # that a server at rest uses in a second
-
-
-def _peak_bytes(pid: int) -> int:
-    """Return the most memory that the server's own process has held."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the system does not tell the peak of a process's memory")
 
 
 def _single_events(server: Server, generator: Generator, seconds: float, figures: Figures) -> None:

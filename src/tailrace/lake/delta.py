@@ -15,15 +15,11 @@ __all__ = ["DeltaError", "DeltaReader", "create_checkpoint", "remove_old_version
 
 
 class DeltaReader:
-    """A table as the newest version that was read has it. Not thread-safe."""
+    """A table as its newest version has it. Not thread-safe."""
 
     def __init__(self, uri: str) -> None:
         """Read the newest version. Raise DeltaError where there is no table, or one that cannot be read."""
         self._table = DeltaTable(uri)
-
-    def update(self) -> None:
-        """Read the versions that are new."""
-        self._table.update_incremental()
 
     @property
     def version(self) -> int:

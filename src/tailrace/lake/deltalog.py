@@ -79,6 +79,14 @@ def version_name(version: int) -> str:
     return f"{DELTA_LOG}/{version:0{DIGITS}d}.json"
 
 
+def is_newest(storage: TableStorage, version: int) -> bool:
+    """Return whether no version of a table follows this one, as far as that can be told without listing them.
+
+    False where its file is not there any more: later ones may have come and gone.
+    """
+    return not storage.exists(version_name(version + 1)) and storage.exists(version_name(version))
+
+
 def _write_temporary(storage: TableStorage, content: bytes) -> str:
     name = f"{TEMPORARY_PREFIX}{uuid.uuid4()}{TEMPORARY_SUFFIX}"
     storage.write_flushed(name, content)

@@ -3,12 +3,14 @@
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tailrace import __version__
 from tailrace.events import DatasetUnavailable
@@ -20,6 +22,7 @@ from tailrace.lake.deltalog import (
     check,
     checkpoint,
     flush_newest,
+    is_newest,
     recover,
     set_aside_checkpoints,
 )
@@ -71,13 +74,9 @@ class DatasetTable:
         self.storage = storage
         self.clustering = TableClustering(storage)
         self.set_aside: tuple[str, ...] = ()  # files of its Delta log that could not be read when it was opened
-        self._delta = DeltaReader(storage.uri)
         self._delta_log = DeltaLog(storage)
-        self._position = (-1, 0)  # as of a version
-        self._received = (-1, Received())  # likewise
+        self._current = _read(storage)
         self._checkpoint_at = _next_checkpoint(self.version)
-        self.files: tuple[DataFile, ...] = tuple(_data_files(storage, self._delta))
-        self._files_version = self.version
 
     @classmethod
     def create(cls, storage: TableStorage) -> "DatasetTable":
@@ -146,12 +145,14 @@ class DatasetTable:
         return self.storage.is_table()
 
     @property
+    def files(self) -> tuple[DataFile, ...]:
+        """The data files, in the order of time."""
+        return self._current.files
+
+    @property
     def position(self) -> int:
         """The event log's position up to which the table has every batch of its dataset; 0 before the first commit."""
-        version = self.version
-        if self._position[0] != version:  # for each, delta-rs reads all versions
-            self._position = version, self._delta.transaction(APPLICATION) or 0
-        return self._position[1]
+        return self._current.position
 
     @property
     def received(self) -> Received:
@@ -159,18 +160,11 @@ class DatasetTable:
 
         For a table of a version that did not count them, those of its files.
         """
-        version = self.version
-        if self._received[0] != version:  # for each, delta-rs reads all versions
-            events = self._delta.transaction(INPUT_EVENTS)
-            size = self._delta.transaction(INPUT_BYTES)
-            if events is None or size is None:
-                events, size = sum(file.rows for file in self.files), sum(file.bytes for file in self.files)
-            self._received = version, Received(events, size)
-        return self._received[1]
+        return self._current.received
 
     @property
     def version(self) -> int:
-        return self._delta.version
+        return self._current.number
 
     def in_order(self, rows: pa.Table, settings: MaintenanceSettings = MaintenanceSettings()) -> OrderedRows:
         """Return rows in the order in which they are committed."""
@@ -198,7 +192,8 @@ class DatasetTable:
         try:
             for _ in range(CONFLICTS):
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
-                new_metadata = self._new_metadata(self._new_columns(ordered.rows, view))
+                new_columns = self._new_columns(ordered.rows, view)
+                new_metadata = self._new_metadata(new_columns)
                 if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
@@ -208,7 +203,10 @@ class DatasetTable:
             if self._delta_log.is_sure:
                 self.storage.remove_data_files(data_file.name for _, data_file in added)
             raise
-        self._adopt_files((*self.files, *(data_file for _, data_file in added)))
+        current = self._current
+        files = (*current.files, *(data_file for _, data_file in added))
+        columns = (*current.columns, *new_columns)
+        self._adopt(replace(current, files=files, columns=columns, position=position, received=total))
 
     def rewrite(
         self, old_files: Sequence[DataFile], added: Sequence[NewFile], *, operation_name: str, changes_data: bool
@@ -245,36 +243,28 @@ class DatasetTable:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         replaced = {file.name for file in old_files}
         others = [file for file in self.files if file.name not in replaced]
-        self._adopt_files(tuple(sorted([*others, *(data_file for _, data_file in added)], key=_order)))
+        files = tuple(sorted([*others, *(data_file for _, data_file in added)], key=_order))
+        self._adopt(replace(self._current, files=files))
 
     def fields(self) -> FieldsView:
         """Return a registry of the table's columns: without how keys are nested, and without what is in `_rest`."""
         columns = [
             PhysicalColumn(column["name"], path, tuple(path.split(".")), column["metadata"]["tailrace.type"])
-            for column in self._delta.columns()
+            for column in self._current.columns
             if (path := column["metadata"].get("tailrace.path")) is not None
         ]
         return FieldsView(tuple(columns), rest_overflow=bool(columns))
 
     def refresh(self) -> None:
-        """Read commits whose success was unknown; `files` and `position` are durable then."""
+        """Read commits whose success was unknown, and those of others; what the table has is durable then."""
         self._delta_log.settle()
-        self._delta.update()
-        if self.version != self._files_version:
-            self.files = tuple(_data_files(self.storage, self._delta))
-            self._files_version = self.version
+        if not is_newest(self.storage, self.version):
+            self._current = _read(self.storage)
 
-    def _adopt_files(self, files: tuple[DataFile, ...]) -> None:
-        """Set the files after a version was written; they are read again only if another writer wrote too.
-
-        Write a checkpoint where one is due.
-        """
-        expected = self._files_version + 1
-        self._delta.update()
-        if self.version == expected:
-            self.files, self._files_version = files, expected
-        else:
-            self.refresh()
+    def _adopt(self, written: "_TableVersion") -> None:
+        """Set what the table is once the next version was written, and write a checkpoint where one is due."""
+        configuration = _with_all_statistics(written.configuration)
+        self._current = replace(written, number=written.number + 1, configuration=configuration)
         if self.version < self._checkpoint_at:
             return
         self._checkpoint_at = _next_checkpoint(self.version)
@@ -285,7 +275,7 @@ class DatasetTable:
 
     def _append(self, actions: Sequence[Action]) -> bool:
         """Write the next version; return False where another writer already has."""
-        reader, writer = self._delta.protocol()
+        reader, writer = self._current.protocol
         if reader > READER_VERSION or writer > WRITER_VERSION:
             raise DatasetUnavailable(
                 f"another engine has raised the table's protocol to reader {reader} and writer {writer}; "
@@ -299,7 +289,7 @@ class DatasetTable:
 
     def _new_columns(self, rows: pa.Table, view: FieldsView) -> list[dict[str, Any]]:
         """Return the columns of rows that the table does not have yet."""
-        known = {column["name"] for column in self._delta.columns()}
+        known = {column["name"] for column in self._current.columns}
         return [
             _delta_column(
                 column.name,
@@ -312,14 +302,51 @@ class DatasetTable:
 
     def _new_metadata(self, new_columns: Sequence[dict[str, Any]]) -> list[Action]:
         """Return the change of the table's metadata, none if it is up to date."""
-        if not new_columns and _has_all_statistics(self._delta):
+        current = self._current
+        if not new_columns and _has_all_statistics(current.configuration):
             return []
         metadata = {
-            **self._delta.metadata(),
-            "schemaString": _schema_string([*self._delta.columns(), *new_columns]),
-            "configuration": {**self._delta.configuration(), INDEXED_COLUMNS: ALL_COLUMNS},
+            **current.metadata,
+            "schemaString": _schema_string([*current.columns, *new_columns]),
+            "configuration": _with_all_statistics(current.configuration),
         }
         return [{"metaData": metadata}]
+
+
+class _TableVersion(Struct, frozen=True, eq=False):
+    """A version of a table, as far as a writer of the next one must know it.
+
+    It is read by delta-rs where another has written it. Of those that are written here it is known already: delta-rs
+    takes longer to read one than it takes to write a small file.
+    """
+
+    number: int
+    files: tuple[DataFile, ...]
+    columns: tuple[dict[str, Any], ...]
+    configuration: Mapping[str, str | None]
+    metadata: Mapping[str, Any]  # but columns and configuration
+    protocol: tuple[int, int]  # of readers, of writers
+    position: int
+    received: Received
+
+
+def _read(storage: TableStorage) -> _TableVersion:
+    """Read the newest version. Raise DeltaError where there is none, or one that cannot be read."""
+    delta = DeltaReader(storage.uri)
+    files = tuple(_data_files(storage, delta))
+    events, size = delta.transaction(INPUT_EVENTS), delta.transaction(INPUT_BYTES)
+    if events is None or size is None:
+        events, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+    return _TableVersion(
+        delta.version,
+        files,
+        tuple(delta.columns()),
+        delta.configuration(),
+        delta.metadata(),
+        delta.protocol(),
+        delta.transaction(APPLICATION) or 0,
+        Received(events, size),
+    )
 
 
 def _delta_column(name: str, kind: str, metadata: dict[str, str] | None = None) -> dict[str, Any]:
@@ -352,7 +379,7 @@ def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
     if not actions.num_rows:
         return []
     null_count = "null_count."
-    is_counted = _has_all_statistics(delta)
+    is_counted = _has_all_statistics(delta.configuration())
     selected = ["path", "size_bytes", "num_records", "modification_time", f"min.{TIME}", f"max.{TIME}"]
     selected += [name for name in actions.column_names if name.startswith(null_count)]
     files = []
@@ -373,9 +400,13 @@ def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
     return sorted(files, key=_order)
 
 
-def _has_all_statistics(delta: DeltaReader) -> bool:
-    """Return whether the table's statistics include all columns of its files."""
-    return delta.configuration().get(INDEXED_COLUMNS) == ALL_COLUMNS
+def _has_all_statistics(configuration: Mapping[str, str | None]) -> bool:
+    """Return whether a table's statistics include all columns of its files."""
+    return configuration.get(INDEXED_COLUMNS) == ALL_COLUMNS
+
+
+def _with_all_statistics(configuration: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    return {**configuration, INDEXED_COLUMNS: ALL_COLUMNS}
 
 
 def _columns_in(storage: TableStorage, name: str, delta: DeltaReader) -> frozenset[str]:
