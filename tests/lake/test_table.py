@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -26,7 +27,7 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 
 
 def commit(lake: Lake, position: int, **more: object) -> None:
-    events = [{"n": position, **more}, {"n": -position}]
+    events: list[dict[str, Any]] = [{"n": position, **more}, {"n": -position}]
     lake.accept(position, batch(events, first_ns=FIRST_TIME_NS + position % 2 * DAY_NS))
     lake.commit_now("d")
 

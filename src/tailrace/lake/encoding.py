@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -85,7 +86,7 @@ def encodings_of(sample: pa.Table, group_rows: int) -> Encodings:
         share = NUMBER_DICTIONARY_SHARE if pa.types.is_primitive(kind) else TEXT_DICTIONARY_SHARE
         values = len(column) - column.null_count
         rows = max(1, round(values / max(1, len(column)) * group_rows))
-        if pa.types.is_dictionary(kind) or expected_distinct(values, _distinct(column), rows) <= share * rows:
+        if pa.types.is_dictionary(kind) or _distinct(column) <= most_distinct(values, rows, share):
             dictionary.append(name)
         elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
             delta.append(name)
@@ -102,26 +103,28 @@ def _are_ids(column: pa.ChunkedArray, values: int) -> bool:
     return of_words <= values / 2
 
 
-def expected_distinct(drawn: int, distinct: int, values: int) -> float:
-    """Return how many distinct values there are likely to be among `values` where `drawn` of them had `distinct`.
+def most_distinct(drawn: int, values: int, share: float) -> float:
+    """Return how many distinct values there are likely to be among `drawn` of `values` where `share` of all of them
+    are distinct; less than `drawn`, and -1 where none is drawn.
 
     As if each value were as frequent as any other; of values that are not there are fewer.
     """
-    if distinct >= drawn:
-        return values
-    # drawn values of n equally frequent ones have n * (1 - exp(-drawn / n)) distinct ones, which rises with n.
-    low, high = float(distinct), float(drawn) ** 2
+    # drawn values of n equally frequent ones have n * (1 - exp(-drawn / n)) distinct ones.
+    all_values = values / _values_each(share)
+    return min(-all_values * math.expm1(-drawn / all_values), drawn - 1)
+
+
+@cache
+def _values_each(share: float) -> float:
+    """Return how many values there are of each of n equally frequent ones where `share` of them are distinct."""
+    low, high = 0.0, 1 / share
     for _ in range(60):
         middle = (low + high) / 2
-        if _distinct_among(middle, drawn) < distinct:
+        if -math.expm1(-middle) > share * middle:
             low = middle
         else:
             high = middle
-    return _distinct_among(high, values)
-
-
-def _distinct_among(all_values: float, drawn: int) -> float:
-    return -all_values * math.expm1(-drawn / all_values)
+    return high
 
 
 def _distinct(column: pa.ChunkedArray) -> int:
