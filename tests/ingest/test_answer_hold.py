@@ -12,6 +12,7 @@ from support.events import batch
 
 from tailrace.ingest.answer_hold import LEAST_BYTES, AnswerHold, Committing
 from tailrace.lake import Lake, LakeSettings
+from tailrace.lake.dataset_state import BATCH_OVERHEAD_BYTES
 from tailrace.lake.table import DatasetTable
 
 SIZE = LEAST_BYTES
@@ -165,6 +166,38 @@ def test_an_answer_waits_no_longer_than_its_time_where_commits_go_on() -> None:
         assert hold.is_due(SIZE)
 
     run(test())
+
+
+def test_what_many_datasets_have_in_memory_together_is_bounded(tmp_path: Path) -> None:
+    bound, clients, rounds, datasets = 16 * SIZE, 4, 12, 8
+    events = [{"text": "x" * 90} for _ in range(SIZE // 100)]
+    lake = Lake.open(tmp_path, LakeSettings(max_uncommitted_bytes=bound, commit_age_s=1e9))
+    for number in range(datasets):
+        lake.create(f"d{number}")
+    most = 0
+
+    async def client(hold: AnswerHold, numbers: range) -> None:
+        nonlocal most
+        for number in numbers:
+            lake.accept(number, batch(events, f"d{number % datasets}"))
+            most = max(most, lake.uncommitted_bytes)
+            if hold.is_due(SIZE):
+                await answer(hold)
+            await asyncio.sleep(0)
+
+    async def test() -> None:
+        hold = hold_of(lake)
+        await asyncio.gather(
+            *(client(hold, range(first + 1, clients * rounds + 1, clients)) for first in range(clients))
+        )
+        assert hold.held > 0
+
+    run(test())
+    assert most <= bound + clients * (SIZE + BATCH_OVERHEAD_BYTES)
+    lake.commit_now()
+    rows = sum(file.rows for number in range(datasets) for file in lake.snapshot(f"d{number}").files)
+    assert rows == len(events) * clients * rounds
+    lake.close()
 
 
 def test_none_waits_for_a_dataset_that_cannot_be_committed_but_for_others(

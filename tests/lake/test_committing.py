@@ -218,6 +218,22 @@ def test_the_largest_dataset_is_committed_where_all_together_take_too_much_memor
     lake.close()
 
 
+def test_commits_start_later_where_no_dataset_has_much(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, LakeSettings(max_uncommitted_bytes=40_000, commit_age_s=1e9))
+    names = [f"d{number}" for number in range(8)]
+    events = [{"text": "x" * 89} for _ in range(40)]  # 4,000 bytes
+    for position, name in enumerate(names, 1):
+        lake.create(name)
+        assert lake.commits == 0
+        lake.accept(position, batch([*events, {}] if name == "d5" else events, name))
+        lake.snapshot(name)
+
+    wait_until(lambda: lake.commits == 1)
+    assert [name for name in names if not lake.uncommitted(name)] == ["d5"]
+    assert lake.uncommitted_bytes < 40_000 * 3 / 4
+    lake.close()
+
+
 def test_the_bytes_in_memory_are_none_once_all_is_committed_or_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

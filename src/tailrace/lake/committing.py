@@ -81,9 +81,11 @@ class CommitThread:
             for dataset in ready
             if dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s
         ]
-        if not due and ready and self._state.committable_hot_bytes() >= settings.relief_bytes:
-            return [max(ready, key=lambda dataset: dataset.hot_bytes)]
-        return due
+        if due or not ready:
+            return due
+        largest = max(ready, key=lambda dataset: dataset.hot_bytes)
+        is_too_much = settings.needs_relief(self._state.committable_hot_bytes(), largest.hot_bytes)
+        return [largest] if is_too_much else []
 
     def commit(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table. A failure is logged and counted.

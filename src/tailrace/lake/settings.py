@@ -104,7 +104,8 @@ class LakeSettings(Struct, frozen=True):
             ge=MIB,
             le=1024 * GIB,
             description="Most bytes of events, of all datasets, that are durable but in no table yet; beyond, or with "
-            "a quarter of it in no columns yet, answers to ingest wait. Commits start at half of it.",
+            "a quarter of it in no columns yet, answers to ingest wait. Commits start at half of it, or at three "
+            "quarters where no dataset has much.",
         ),
     ] = 64 * MIB
     uncommitted_wait_s: Annotated[
@@ -144,5 +145,13 @@ class LakeSettings(Struct, frozen=True):
 
     @property
     def relief_bytes(self) -> int:
-        """Bytes in memory, of all datasets, at which the one with most of them is committed."""
+        """Least bytes in memory, of all datasets, at which the one with most of them is committed."""
         return self.max_uncommitted_bytes // 2
+
+    def needs_relief(self, hot_bytes: int, largest_bytes: int) -> bool:
+        """Return whether the dataset with most in memory is to be committed, given that and what all have together.
+
+        While it is written as much may come as it has, or at least what may wait: where many datasets have little each,
+        commits start later than at `relief_bytes` and are larger.
+        """
+        return hot_bytes + max(largest_bytes, self.max_waiting_bytes) >= self.max_uncommitted_bytes
