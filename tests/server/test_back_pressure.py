@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
 CLIENTS = 4
-BODIES = 8  # of each client
-EVENTS = 2_000  # of each body, 200 KB
+BODIES = 3  # of each client
+EVENTS = 2_000  # of a body, 200 KB
+LARGE_EVENTS = 12_000  # of a body that is more than may be in memory, 1.2 MB
 TEXT = "x" * 80
 
 
@@ -32,16 +33,16 @@ def figure(server: "Server", name: str) -> float:
     return float(found[1])
 
 
-def body(first: int) -> bytes:
-    return b"".join(b'{"n":%d,"text":"%s"}\n' % (n, TEXT.encode()) for n in range(first, first + EVENTS))
+def body(first: int, events: int = EVENTS) -> bytes:
+    return b"".join(b'{"n":%d,"text":"%s"}\n' % (n, TEXT.encode()) for n in range(first, first + events))
 
 
 def statuses(server: "Server", dataset: str, client: int) -> list[int]:
-    """Send the bodies of a client, one after the other."""
-    firsts = range(client * BODIES * EVENTS, (client + 1) * BODIES * EVENTS, EVENTS)
+    """Send the large bodies of a client, one after the other."""
+    firsts = range(client * BODIES * LARGE_EVENTS, (client + 1) * BODIES * LARGE_EVENTS, LARGE_EVENTS)
     with httpx.Client(headers=dict(server.client.headers), timeout=60, trust_env=False) as sender:
         url, kind = f"{server.url}/v1/datasets/{dataset}/ingest", {"Content-Type": "application/x-ndjson"}
-        return [sender.post(url, content=body(first), headers=kind).status_code for first in firsts]
+        return [sender.post(url, content=body(first, LARGE_EVENTS), headers=kind).status_code for first in firsts]
 
 
 def send_and_hang_up(server: "Server", dataset: str) -> None:
@@ -68,7 +69,7 @@ def test_what_is_more_than_the_memory_is_stored_once_and_answers_wait(make_serve
         assert [status for each in sending for status in each.result()] == [200] * (CLIENTS * BODIES)
 
     assert server.sql("SELECT count(*) AS c, count(DISTINCT n) AS n FROM d WHERE n >= 0") == [
-        {"c": CLIENTS * BODIES * EVENTS, "n": CLIENTS * BODIES * EVENTS}
+        {"c": CLIENTS * BODIES * LARGE_EVENTS, "n": CLIENTS * BODIES * LARGE_EVENTS}
     ]
     assert figure(server, "tailrace_answers_held_total") > 0
     assert figure(server, "tailrace_answers_held_seconds_total") > 0
