@@ -6,6 +6,7 @@ from tailrace.protocols.doors import (
     elastic,
     firehose,
     honeycomb,
+    journald,
     loki,
     openobserve,
     otlp,
@@ -28,4 +29,5 @@ PROTOCOLS: tuple[Protocol, ...] = (
     datadog.PROTOCOL,
     honeycomb.PROTOCOL,
     splunk.PROTOCOL,
+    journald.PROTOCOL,
 )

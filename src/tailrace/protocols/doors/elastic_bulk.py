@@ -16,6 +16,7 @@ WRITES = ("create", "index")
 ACTIONS = (*WRITES, "update", "delete")
 ID = "_id"  # the field of an event with its id
 MAX_ID_BYTES = 512  # as in Elasticsearch
+MAX_ACTION_BYTES = 16 * 1024  # of a line, which holds little more than names and an id
 BOM = b"\xef\xbb\xbf"
 _EXCERPT_BYTES = 60
 _NEWLINE = b"\n"
@@ -142,6 +143,8 @@ def _paired_one_by_one(lines: list[bytes]) -> tuple[list[BulkOperation], list[by
 
 def _operation(line: bytes, number: int) -> BulkOperation:
     """Return the operation of an action line; raise BadRequest where it is none."""
+    if len(line) > MAX_ACTION_BYTES:
+        raise BadRequest(_malformed(line, number, f"it has more than {MAX_ACTION_BYTES} bytes"))
     try:
         members = _ACTION.decode(line)
         ((action, meta),) = members.items()
