@@ -118,7 +118,7 @@ async def _measure(data: Path, generator: Generator, connections: list[int]) -> 
             max_open_files=1024,
         )
         serving = asyncio.create_task(server.http.serve())
-        await asyncio.to_thread(replay, stores.log, stores.lake, settings.lake.shred_backlog_bytes)
+        await asyncio.to_thread(replay, stores, settings.lake.shred_backlog_bytes)
         await asyncio.to_thread(stores.lake.create, generator.dataset)
         server.service.open()
         token = (data / "owner-token").read_text().strip()

@@ -1,4 +1,7 @@
-"""A server killed again and again while it is written to: what it acknowledged is there, once."""
+"""A server killed again and again while it is written to: what it acknowledged is there, once.
+
+Half of the clients send what was not acknowledged again, with its idempotency key, and lose nothing either.
+"""
 
 import http.client
 import itertools
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 KILLS = rounds(6)
 WRITERS = 4
 MAX_EVENTS = 40  # of one request
+MAX_FAILURES = 100  # to send a request with a key
 PADDING = "x" * 200  # so that commits by size fall due many times between two kills
 LONGEST_RUN_S = 0.5  # of a server between its start and its end
 LONGEST_START_S = 1.5  # after which a server that is ended while it starts is ended
@@ -24,10 +28,13 @@ DATASET = "numbers"
 
 
 class Writers:
-    """Threads that send numbered events, each number once, and note which were acknowledged."""
+    """Threads that send numbered events, and note which were acknowledged: half of them each number once, the others
+    again, with the idempotency key of the request, until it is.
+    """
 
     def __init__(self) -> None:
         self.acknowledged: set[int] = set()
+        self.repeating: set[int] = set()  # numbers that were sent with a key
         self.sent: set[int] = set()
         self.refused: list[str] = []
         self._numbers = itertools.count()
@@ -54,13 +61,17 @@ class Writers:
 
     def _write(self, seed: int) -> None:
         size = random.Random(seed)
+        is_repeating = seed % 2 == 1
+        numbers: list[int] = []
+        failures = 0  # to send these numbers
         connection: http.client.HTTPConnection | None = None
-        while self._up.wait() and not self._done.is_set():
+        while (self._up.wait() and not self._done.is_set()) or (is_repeating and numbers):
             server = self._server
             assert server is not None
-            numbers = [next(self._numbers) for _ in range(size.randint(1, MAX_EVENTS))]
+            numbers = numbers or [next(self._numbers) for _ in range(size.randint(1, MAX_EVENTS))]
             with self._lock:
                 self.sent.update(numbers)
+                self.repeating.update(numbers if is_repeating else ())
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
@@ -68,18 +79,26 @@ class Writers:
                     "POST",
                     f"/v1/datasets/{DATASET}/ingest",
                     json.dumps([{"number": number, "text": PADDING} for number in numbers]),
-                    {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"},
+                    {
+                        "Authorization": f"Bearer {server.token}",
+                        "Content-Type": "application/json",
+                        **({"Idempotency-Key": str(numbers[0])} if is_repeating else {}),
+                    },
                 )
                 response = connection.getresponse()
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError):
                 connection = None  # the server is gone, and whether it had stored these is not known
+                failures += 1
+                if not is_repeating or failures > MAX_FAILURES:
+                    numbers, failures = [], 0
                 continue
             with self._lock:
                 if response.status == 200 and answer["ingested"] == len(numbers):
                     self.acknowledged.update(numbers)
                 else:
                     self.refused.append(f"{response.status} {answer}")
+            numbers, failures = [], 0
 
 
 @pytest.mark.rounds
@@ -116,6 +135,8 @@ def test_what_was_acknowledged_is_there_once_after_many_kills(make_server: "Make
     times = {row["number"]: row["times"] for row in rows}
     assert writers.refused == []
     assert len(writers.acknowledged) > KILLS * WRITERS
+    assert writers.repeating
+    assert writers.repeating <= writers.acknowledged
     assert [number for number in writers.acknowledged if number not in times] == []
     assert [number for number, count in times.items() if count != 1] == []
     assert [number for number in times if number not in writers.sent] == []

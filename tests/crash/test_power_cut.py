@@ -1,4 +1,4 @@
-"""The power goes at any moment, and what was acknowledged is there, once."""
+"""The power goes at any moment, and what was acknowledged is there, once, and its idempotency key is known."""
 
 import itertools
 import os
@@ -13,10 +13,12 @@ import polars as pl
 import pytest
 from crash.power import Recorder, cut
 from support.append import append_now
-from support.events import FIRST_TIME_NS, batch
+from support.events import FIRST_TIME_NS, RECEIVED_NS, batch
 from support.rounds import rounds
 
 from tailrace.events import TailraceError
+from tailrace.events.idempotency import BatchKey, IdempotencySettings
+from tailrace.ingest import IdempotencyKeys
 from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.log import FileCalls, LocalLog, LogSettings
@@ -41,12 +43,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.lake = Lake.open(root / "lake", BY_HAND)
         try:
+            self.keys = IdempotencyKeys.open(root / "idempotency.keys", IdempotencySettings(), now_ns=RECEIVED_NS)
+            self.keys.begin()
+            self.lake.subscription.precede(self.keys.observe, self.keys.flush)
             self.log = self._opened(root / "log")
         except OSError:
             self.lake.close(commit=False)
             raise
-        for position, each in self.log.read(self.lake.committed_position() + 1):
-            self.lake.accept(position, each)
+        first = self.lake.committed_position() + 1
+        for position, each in self.log.read(min(first, self.keys.replay_from)):
+            self.keys.observe([(position, each)])
+            if position >= first:
+                self.lake.accept(position, each)
         self.lake.replayed()
 
     def _opened(self, directory: Path) -> LocalLog:
@@ -66,6 +74,11 @@ class Store:
     def close(self) -> None:
         self.lake.close(commit=False)
         self.log.close()
+
+
+def key_of(number: int) -> BatchKey:
+    """Return the idempotency key of an event."""
+    return BatchKey(number.to_bytes(16), bytes(16), 1)
 
 
 class History:
@@ -90,7 +103,8 @@ class History:
         number = next(self._numbers)
         with self._lock:
             self.sent[number] = dataset
-        events = batch([{"n": number, **more}], dataset, first_ns=FIRST_TIME_NS + number * 10**9)
+        first_ns = FIRST_TIME_NS + number * 10**9
+        events = batch([{"n": number, **more}], dataset, first_ns=first_ns, keys=(key_of(number),))
         if store.lake.has(dataset) and self._done(lambda: append_now(store.log, events)) is not None:
             with self._lock:
                 self.acknowledged[number] = self._record.now()
@@ -119,9 +133,15 @@ class History:
             self.failures += 1
             return None
 
-    def faults(self, found: Counter[int], moment: int) -> list[str]:
-        """Return what is not as it must be after a cut at a step."""
-        wrong = [f"{number} is there {times} times" for number, times in found.items() if times != 1]
+    def faults(self, store: Store, moment: int) -> list[str]:
+        """Return what is not as it must be in a store after a cut at a step."""
+        found = numbers_in(store)
+        unknown = {number for number in self.sent if store.keys.find(key_of(number).digest, RECEIVED_NS) is None}
+        wrong = [f"the key of {number} is forgotten" for number in unknown & found.keys()]
+        wrong += [
+            f"the key of {number} is lost" for number in unknown if self.acknowledged.get(number, moment + 1) <= moment
+        ]
+        wrong += [f"{number} is there {times} times" for number, times in found.items() if times != 1]
         for number, at in self.acknowledged.items():
             if at <= moment and number not in found and self.removing.get(number, moment + 1) > moment:
                 wrong.append(f"{number} is lost, acknowledged at step {at}")
@@ -200,7 +220,7 @@ def failing(seed: int) -> Callable[[int], bool]:
     return lambda flush: flush > FIRST_FLUSHES and chance.random() < FLUSHES_FAILED
 
 
-def found(store: Store) -> Counter[int]:
+def numbers_in(store: Store) -> Counter[int]:
     """Return the numbers that queries see."""
     numbers: Counter[int] = Counter()
     for info in store.lake.datasets():
@@ -232,10 +252,10 @@ def check(record: Recorder, history: History, cuts: int, chance: random.Random, 
         expected = {name for name, at in history.created.items() if at <= moment}
         infos: list[DatasetInfo] = store.lake.datasets()
         assert "a" in {info.name for info in infos} or "a" not in expected, told
-        assert history.faults(found(store), moment) == [], told
+        assert history.faults(store, moment) == [], told
         store.lake.commit_now()
         assert store.lake.commit_failures == 0, told
-        assert history.faults(found(store), moment) == [], told
+        assert history.faults(store, moment) == [], told
         for info in infos:
             # Another engine sees what is committed, which is all of it now.
             assert len(pl.read_delta(str(root / "lake" / info.name))) == len(

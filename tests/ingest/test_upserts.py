@@ -9,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from tailrace.events import DiskFull, ParsedBatch, Receipt, Rejection
+from tailrace.events.idempotency import BatchKey
 from tailrace.events.upserts import Upsert
 from tailrace.ingest.upserts import UpsertStore
 from tailrace.query import CurrentState
@@ -25,7 +26,7 @@ class Table:
         self.may_go.set()
         self.failure: Exception | None = None
 
-    async def ingest(self, parsed: ParsedBatch) -> Receipt:
+    async def ingest(self, parsed: ParsedBatch, keys: tuple[BatchKey, ...]) -> Receipt:
         await self.may_go.wait()
         if self.failure is not None:
             raise self.failure

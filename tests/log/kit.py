@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.append import append_now
 
 from tailrace.events import Batch, TailraceError
+from tailrace.events.idempotency import DIGEST_BYTES, BatchKey
 from tailrace.log import LocalLog, LogSettings
 
 PLENTY_BYTES = 1 << 50
@@ -24,7 +25,7 @@ def make_batch(name: str = "demo", count: int = 1, size: int = 10, **labels: Any
 
 def fields_of(batch: Batch) -> tuple[Any, ...]:
     """All of a batch, in a shape that compares."""
-    return batch.dataset, batch.events, batch.times.tolist(), batch.count, batch.received_ns, batch.labels
+    return batch.dataset, batch.events, batch.times.tolist(), batch.count, batch.received_ns, batch.labels, batch.keys
 
 
 def open_log(directory: Path, **options: Any) -> LocalLog:
@@ -143,6 +144,8 @@ def batches(draw: st.DrawFn) -> Batch:
     labels = st.dictionaries(
         text, scalars | st.lists(scalars, max_size=3) | st.dictionaries(text, scalars, max_size=3), max_size=4
     )
+    digests = st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES)
+    keys = st.builds(BatchKey, digests, digests, st.integers(0, 2**64 - 1))
     return Batch(
         dataset=draw(text),
         events=draw(st.binary(max_size=200)) + b"x" * draw(st.sampled_from([0, 1, 5000, 2_000_000])),
@@ -150,4 +153,5 @@ def batches(draw: st.DrawFn) -> Batch:
         count=len(times),
         received_ns=draw(st.integers(-(2**63), 2**63 - 1)),
         labels=draw(labels),
+        keys=tuple(draw(st.lists(keys, max_size=2))),
     )

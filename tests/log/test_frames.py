@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from log.kit import batches, fields_of, make_batch
+from msgspec.structs import replace
 
 from tailrace.events import Batch
+from tailrace.events.idempotency import BatchKey
 from tailrace.log import frames
 
 
@@ -43,6 +45,18 @@ def test_a_large_batch_is_framed_as_a_small_one_is(count: int, layout: str) -> N
     payload = memoryview(buffer)[frames.HEADER_BYTES :]
     assert frames.crc32c(payload, 0, len(payload)) == header.payload_crc
     assert fields_of(frames.decode(header, payload)) == fields_of(batch)
+
+
+def test_idempotency_keys_are_in_the_frame_and_cost_one_without_them_nothing() -> None:
+    keys = (BatchKey(b"\n" * 16, b"\xf5" * 16, 2**64 - 1), BatchKey(bytes(16), bytes(range(16)), 0))
+    plain = make_batch("odd", count=3)
+    buffer = frame(replace(plain, keys=keys), 1)
+    header = frames.read_header(buffer, 0)
+    assert header is not None
+    decoded = frames.decode(header, memoryview(buffer)[frames.HEADER_BYTES :])
+    assert decoded.keys == keys
+    assert fields_of(replace(decoded, keys=())) == fields_of(plain)
+    assert len(buffer) == len(frame(plain, 1)) + 1 + 2 * 80
 
 
 def test_times_in_another_layout_are_stored_as_their_values() -> None:

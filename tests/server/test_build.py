@@ -10,6 +10,7 @@ import numpy as np
 
 from tailrace.api.services import ServerHealth
 from tailrace.events import Batch
+from tailrace.events.idempotency import BatchKey
 from tailrace.query import ReferenceData
 from tailrace.server.build import build
 from tailrace.server.listener import listening
@@ -21,12 +22,18 @@ from tailrace.server.stores import Stores, close_stores, open_stores, replay
 HOST = "127.0.0.1"
 
 
-def append(stores: Stores, line: bytes) -> None:
-    """Append an event to the log, and wait until it is durable."""
+def append(stores: Stores, number: int) -> None:
+    """Append an event with an idempotency key to the log, and wait until it is durable."""
     appended = threading.Event()
-    batch = Batch("d", line, np.array([time.time_ns()], dtype=np.int64), 1, time.time_ns())
+    line, now_ns = b'{"n":%d}\n' % number, time.time_ns()
+    batch = Batch("d", line, np.array([now_ns]), 1, now_ns, keys=(BatchKey(number.to_bytes(16), bytes(16), 1),))
     stores.log.append(batch, lambda *_: appended.set())
     assert appended.wait(30)
+
+
+def knows(stores: Stores, number: int) -> bool:
+    """Return whether the idempotency key of an event is known."""
+    return stores.keys.find(number.to_bytes(16), time.time_ns()) is not None
 
 
 def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_stop(tmp_path: Path) -> None:
@@ -64,9 +71,10 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
 def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_a_stop(tmp_path: Path) -> None:
     settings = SCHEMA.build({"data": tmp_path, "log_min_free_bytes": 1})
     first = open_stores(settings, tmp_path, Metrics().flushes)
-    replay(first.log, first.lake, 2**30)
+    replay(first, 2**30)
     first.lake.create("d")
-    append(first, b'{"n":1}\n')
+    first.keys.begin()
+    append(first, 1)
     # As after a kill: nothing is committed.
     first.lake.close(commit=False)
     first.log.close()
@@ -76,14 +84,16 @@ def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_
     second = open_stores(settings, tmp_path, metrics.flushes)
     assert (first.is_first_start, second.is_first_start) == (True, False)
     assert second.lake.lag().events == 0
-    replay(second.log, second.lake, 2**30)
+    replay(second, 2**30)
     assert second.lake.lag().events == 1
-    append(second, b'{"n":2}\n')
+    assert knows(second, 1)
+    append(second, 2)
     assert sum(metrics.flushes.counts) == 1
     close_stores(second)
 
     third = open_stores(settings, tmp_path, Metrics().flushes)
-    replay(third.log, third.lake, 2**30)
+    replay(third, 2**30)
     assert third.lake.lag().events == 0
     assert third.lake.snapshot("d").received.events == 2
+    assert (knows(third, 1), knows(third, 2), knows(third, 3)) == (True, True, False)
     close_stores(third)

@@ -19,7 +19,8 @@ def batch(events: Iterable[dict[str, Any]], dataset: str = "d", *, first_ns: int
     """Return a batch of events one millisecond apart."""
     lines = [json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for event in events]
     times = first_ns + np.arange(len(lines), dtype=np.int64) * 1_000_000
-    return Batch(dataset, b"".join(lines), times, len(lines), RECEIVED_NS, **more)
+    more = {"received_ns": RECEIVED_NS, **more}
+    return Batch(dataset, b"".join(lines), times, len(lines), **more)
 
 
 def flat(event: dict[str, Any]) -> Flat:

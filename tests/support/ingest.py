@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from tailrace.access import Access, Grant, Sessions
-from tailrace.ingest import LogIngestService, Lookups
+from tailrace.events.idempotency import IdempotencySettings
+from tailrace.ingest import IdempotencyKeys, LogIngestService, Lookups
 from tailrace.lake import Lake, table_root
 from tailrace.log import LocalLog, Log, LogSettings, Subscription
 from tailrace.parsing import Limits
@@ -68,6 +70,8 @@ async def open_service(
     access.bootstrap(ROOT_TOKEN)
     lake = Lake.open(directory / "lake")
     access.set_dataset_owners(lake.organisation)
+    keys = IdempotencyKeys.open(directory / "idempotency.keys", IdempotencySettings(), now_ns=time.time_ns())
+    lake.subscription.precede(keys.observe, keys.flush)
     log = open_log(directory / "log", lake.subscription)
     engine = DuckDB(table_root(directory / "lake"), directory / "temporary", QueryLimits())
     metrics = Metrics()
@@ -85,6 +89,7 @@ async def open_service(
             executor=threads,
             lookups=lookups,
             tails=Tails(TailLimits(), lambda limits: engine),
+            keys=keys,
         )
         service.open()
         try:

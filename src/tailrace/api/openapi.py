@@ -29,6 +29,10 @@ Each route tells what its token needs as `capability:action`; the capabilities a
 answer has the header `X-Axiom-Trace-Id`, and an error that sending the same again can help has `Retry-After`, in
 seconds. A wrong method is 405, an unknown path 404."""
 
+IDEMPOTENCY_KEY = ParameterDoc(
+    "Idempotency-Key", "The same request with the same key gets the first answer, and stores nothing.", where="header"
+)
+
 _PARAMETER = re.compile(r"{(\w+)(:path)?}")
 _PARAMETERS = {
     "dataset": "Name of the dataset.",
@@ -150,14 +154,17 @@ def _of_protocol(route: Route, protocol: Protocol, tokens: tuple[str, ...]) -> O
         doc.about,
         "ingest:create on the dataset" if doc.credential and (protocol.has_api or protocol.is_door) else "",
         ((*tokens, *own) if protocol.is_door else own) if doc.credential else (),
-        doc.parameters,
+        (*doc.parameters, IDEMPOTENCY_KEY) if doc.bodies else doc.parameters,
         doc.bodies,
         {
             **{
                 status: {} if kind is None else {JSON: kind, **(doc.media if status == 200 else {})}
                 for status, kind in doc.answers.items()
             },
-            **{status: {protocol.error_media: protocol.error} for status in doc.refusals},
+            **{
+                status: {protocol.error_media: protocol.error}
+                for status in (*doc.refusals, *((422,) if doc.bodies else ()))
+            },
             **{status: {JSON: kind} for status, kind in doc.failures.items()},
         },
     )

@@ -6,6 +6,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from tailrace.events.idempotency import BatchKey
+
 
 class Rejection(Struct, frozen=True):
     """One event that was refused, and why."""
@@ -44,6 +46,7 @@ class Batch(Struct, frozen=True, eq=False, gc=False):
     count: int
     received_ns: int  # ns since the Unix epoch
     labels: dict[str, Any] = {}  # constant fields of every event; an event's own value wins
+    keys: tuple[BatchKey, ...] = ()  # of the requests that it is of, where they have some
 
 
 class Receipt(Struct, frozen=True):

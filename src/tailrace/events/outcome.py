@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from tailrace.events import Rejection, TailraceError
+from tailrace.events.idempotency import IdempotencyKey
 
 KEY = "tailrace.outcome"  # in the scope of a request
 FORWARDED_HOST = "tailrace.forwarded_host"  # in the scope: the Host of the request to a trusted proxy
@@ -25,6 +26,7 @@ class RequestOutcome(Struct):
     message: str = ""
     stored_bytes: int = 0  # decoded, of bodies whose events became durable
     rejections: dict[str, int] = field(default_factory=dict)  # refused events, by code
+    idempotency: IdempotencyKey | None = None  # of a request with such a key
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
 
     def refuse(self, error: TailraceError) -> None:

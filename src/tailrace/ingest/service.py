@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from tailrace.access import (
     Access,
@@ -37,10 +38,13 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
+from tailrace.events.idempotency import BatchKey, digest
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.times import rfc3339
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
+from tailrace.ingest.idempotency import Idempotency
+from tailrace.ingest.idempotency_keys import IdempotencyKeys, RememberedKey
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.offloader import Offloader
 from tailrace.ingest.upserts import UpsertStore
@@ -96,6 +100,7 @@ class LogIngestService:
         executor: ThreadPoolExecutor,
         lookups: Lookups,
         tails: Tails,
+        keys: IdempotencyKeys,
     ) -> None:
         self.access = access
         self.sessions = sessions
@@ -110,6 +115,7 @@ class LogIngestService:
         self._lookups = lookups
         self._tails = tails
         self._deduplicator = Deduplicator(self._stored_ids)
+        self._idempotency = Idempotency(keys)
         self._upserts = UpsertStore(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
@@ -188,6 +194,14 @@ class LogIngestService:
         """Return a body without its content encoding, as `Offloader.decode` does."""
         return await self._offloader.decode(wire, encoding, max_bytes)
 
+    async def fingerprint(self, wire: bytes, encoding: str) -> bytes:
+        """Return a digest of a body without its content encoding, or as it is where that cannot be undone."""
+        try:
+            body = await self.decode(wire, encoding, self.limits.max_body_bytes)
+        except TailraceError:
+            body = wire
+        return await self.offload(partial(digest, body), len(body))
+
     async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
         """Return `parse(in_bulk)` of a decoded body, as `Offloader.parse` does."""
         return await self._offloader.parse(parse, body)
@@ -206,7 +220,12 @@ class LogIngestService:
         A batch without events is not appended: its receipt has position 0.
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
-        receipt = await self._store(dataset, outcome, received_ns, labels, parsed)
+        store = partial(self._store, dataset, outcome, received_ns, labels, parsed)
+        if outcome.idempotency is None:
+            receipt = await store()
+        else:
+            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            receipt = await self._store_once(key, received_ns, parsed, partial(store, (key,)))
         if receipt.rejections:
             outcome.reject(receipt.rejections)
         return receipt
@@ -229,16 +248,28 @@ class LogIngestService:
         `id_field`, a top-level field; an event whose id is None or empty is always ingested. The receipt counts only
         the events that are stored now, and names those that were before. Raise what `ingest` raises, or a query.
         """
-        receipt = await self._deduplicator.ingest(
+        key: BatchKey | None = None
+
+        def store(selected: ParsedBatch) -> Awaitable[Receipt]:
+            keys = () if key is None else (replace(key, count=selected.count),)
+            return self._store(dataset, outcome, received_ns, labels, selected, keys)
+
+        deduplicate = partial(
+            self._deduplicator.ingest,
             parsed,
             ids,
-            partial(self._store, dataset, outcome, received_ns, labels),
+            store,
             dataset=dataset.name,
             field=id_field,
             generation=dataset.created_ns,
             window_ns=int(window_s * 1_000_000_000),
             received_ns=received_ns,
         )
+        if outcome.idempotency is None:
+            receipt = await deduplicate()
+        else:
+            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            receipt = await self._store_once(key, received_ns, parsed, deduplicate)
         outcome.reject(receipt.rejections)
         return receipt
 
@@ -256,20 +287,43 @@ class LogIngestService:
         Return the rejections: the upserts whose merged state would be too large, which are not stored. Raise what
         `ingest` raises, or a query.
         """
-        rejections = await self._upserts.upsert(
+        key: BatchKey | None = None
+        if outcome.idempotency is not None:
+            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, len(upserts))
+        store = partial(
+            self._upserts.upsert,
             upserts,
             merge,
             partial(self._store, dataset, outcome, received_ns, NO_LABELS),
+            key=key,
             dataset=dataset.name,
             primary_key=dataset.primary_key,
             generation=dataset.created_ns,
             received_ns=received_ns,
         )
+        rejections = await (store() if key is None else self._idempotency.once(key, received_ns, store))
+        if isinstance(rejections, RememberedKey):
+            return []
         outcome.reject(rejections)
         return rejections
 
+    async def _store_once(
+        self, key: BatchKey, received_ns: int, parsed: ParsedBatch, store: Callable[[], Awaitable[Receipt]]
+    ) -> Receipt:
+        """Return the receipt of what was stored under the key before, or else of `store`."""
+        stored = await self._idempotency.once(key, received_ns, store)
+        if isinstance(stored, RememberedKey):
+            return Receipt(stored.count, parsed.rejections, parsed.processed_bytes, stored.position)
+        return stored
+
     async def _store(
-        self, dataset: OpenDataset, outcome: RequestOutcome, received_ns: int, labels: Labels, parsed: ParsedBatch
+        self,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        received_ns: int,
+        labels: Labels,
+        parsed: ParsedBatch,
+        keys: tuple[BatchKey, ...] = (),
     ) -> Receipt:
         """Append a batch to the log and return once it is durable; count it, but not its rejections.
 
@@ -289,6 +343,7 @@ class LogIngestService:
             count=parsed.count,
             received_ns=received_ns,
             labels=labels,
+            keys=keys,
         )
         position = await self._append(batch)
         outcome.stored_bytes += parsed.processed_bytes

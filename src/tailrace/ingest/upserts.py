@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from tailrace.events import ParsedBatch, Receipt, Rejection, TailraceError
+from tailrace.events.idempotency import BatchKey
 from tailrace.events.upserts import MAX_STATE_BYTES, MAX_STATE_FIELDS, Merge, Upsert
 from tailrace.lake import REVISION
 from tailrace.query import CurrentState
@@ -28,6 +29,9 @@ STATE_OVERHEAD_BYTES = 300
 SLICE_BYTES = 4 * 1024 * 1024  # of states that are merged before other requests have a turn
 
 T = TypeVar("T")
+
+Ingest = Callable[[ParsedBatch, tuple[BatchKey, ...]], Awaitable[Receipt]]
+"""Stores states, with the idempotency keys of the requests that they are of."""
 
 Read = Callable[[str, Collection[str]], Awaitable[dict[str, CurrentState]]]
 """Reads the states of ids from a dataset."""
@@ -47,7 +51,8 @@ async def run_inline(work: Callable[[], T], size: int) -> T:
 class _UpsertRequest(Struct, frozen=True, eq=False):
     upserts: Sequence[Upsert]
     merge: Merge
-    ingest: Callable[[ParsedBatch], Awaitable[Receipt]]
+    ingest: Ingest
+    key: BatchKey | None  # of a request with an idempotency key
     received_ns: int
     rejections: list[Rejection]
     done: "asyncio.Future[None]"
@@ -84,8 +89,9 @@ class UpsertStore:
         self,
         upserts: Sequence[Upsert],
         merge: Merge,
-        ingest: Callable[[ParsedBatch], Awaitable[Receipt]],
+        ingest: Ingest,
         *,
+        key: BatchKey | None = None,
         dataset: str,
         primary_key: str,
         generation: int,
@@ -101,7 +107,7 @@ class UpsertStore:
         if target is None or target.generation != generation:
             target = self._datasets[dataset] = _UpsertDataset(dataset, primary_key, generation)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = _UpsertRequest(upserts, merge, ingest, received_ns, [], done)
+        request = _UpsertRequest(upserts, merge, ingest, key, received_ns, [], done)
         target.waiting.append(request)
         if target.worker is None:
             target.worker = asyncio.create_task(self._work(target))
@@ -149,7 +155,8 @@ class UpsertStore:
         times = np.full(len(changed), received_ns, dtype=np.int64)
         events = b"".join(line + b"\n" for line in changed.values())
         try:
-            await group[-1].ingest(ParsedBatch(events, times, len(changed), len(events)))
+            keys = tuple(request.key for request in group if request.key is not None)
+            await group[-1].ingest(ParsedBatch(events, times, len(changed), len(events)), keys)
         except BaseException:
             # Whether they were stored is not known: the next request reads them from the dataset.
             for state_id in changed:

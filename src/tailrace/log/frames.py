@@ -12,7 +12,8 @@ All integers are little endian:
     labels bytes    uint32
     events bytes    uint64
     dataset         UTF-8
-    labels          JSON object
+    labels          JSON object; of a batch with idempotency keys, a newline and hexadecimal follow: for each key its
+                    digest (16 bytes), fingerprint (16 bytes) and count (uint64)
     times           int64 each, ns since the Unix epoch
     events          NDJSON, as in the batch
 
@@ -28,6 +29,7 @@ import numpy as np
 from msgspec import Struct
 
 from tailrace.events import Batch
+from tailrace.events.idempotency import BatchKey
 
 # 0xF5 is in no UTF-8 text, so neither events, labels nor a dataset's name can hold a false start of a frame.
 MAGIC = b"\xf5TLF"
@@ -36,6 +38,8 @@ _START = struct.Struct("<4sI")
 _POSITION_FIELDS = struct.Struct("<IIq")
 _LENGTH_FIELDS = struct.Struct("<qIIQ")
 _FIELDS = struct.Struct("<IIqqIIQ")
+
+_KEY = struct.Struct("<16s16sQ")
 
 _TIME = np.dtype("<i8")
 
@@ -82,6 +86,8 @@ def prepare(batch: Batch) -> Payload:
         raise ValueError(f"a batch of {batch.count} events needs as many times, not {batch.times.shape}")
     dataset = batch.dataset.encode()
     labels = msgspec.json.encode(batch.labels) if batch.labels else b"{}"
+    if batch.keys:
+        labels += b"\n" + b"".join(map(_key_bytes, batch.keys)).hex().encode()
     lengths = _LENGTH_FIELDS.pack(batch.received_ns, len(dataset), len(labels), len(batch.events))
     payload_bytes = len(dataset) + len(labels) + batch.count * TIME_BYTES + len(batch.events)
     times = batch.times if batch.times.dtype == _TIME else batch.times.astype(_TIME)
@@ -117,14 +123,20 @@ def decode(header: Header, payload: memoryview) -> Batch:
     labels_at = header.dataset_bytes
     times_at = labels_at + header.labels_bytes
     events_at = times_at + header.count * TIME_BYTES
+    labels, _, keys = bytes(payload[labels_at:times_at]).partition(b"\n")
     return Batch(
         dataset=str(payload[:labels_at], "utf-8"),
         events=bytes(payload[events_at:]),
         times=np.frombuffer(bytes(payload[times_at:events_at]), dtype="<i8"),
         count=header.count,
         received_ns=header.received_ns,
-        labels=msgspec.json.decode(payload[labels_at:times_at], type=dict),
+        labels=msgspec.json.decode(labels, type=dict),
+        keys=tuple(BatchKey(*fields) for fields in _KEY.iter_unpack(bytes.fromhex(keys.decode()))) if keys else (),
     )
+
+
+def _key_bytes(key: BatchKey) -> bytes:
+    return _KEY.pack(key.digest, key.fingerprint, key.count)
 
 
 def crc32c(buffer: Buffer, offset: int, length: int) -> int:

@@ -159,6 +159,10 @@ class IngestService(typing.Protocol):
         """Return a body without its content encoding, as `decode_body` does, a long one beside the event loop."""
         ...
 
+    async def fingerprint(self, wire: bytes, encoding: str) -> bytes:
+        """Return a digest of a body without its content encoding, which a client may do otherwise in a repetition."""
+        ...
+
     async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
         """Return `parse(in_bulk)` of a decoded body, of a long one beside the event loop.
 

@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
+from tailrace.events.idempotency import HEADER as IDEMPOTENCY_KEY
+from tailrace.events.idempotency import IdempotencyKey, key_of
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of, shown_path
 from tailrace.ingest.answer_hold import AnswerHold
-from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
+from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.cross_origin import cross_origin
@@ -72,8 +74,9 @@ class ServerApplication:
         request_backlog: RequestBacklog,
         response_backlog: ResponseBacklog,
         hold: AnswerHold,
+        is_idempotent: bool = True,
     ) -> None:
-        """Take the `options` of the protocols by name."""
+        """Take the `options` of the protocols by name; with `is_idempotent` idempotency keys count."""
         self._service = service
         self._options = options
         self._metrics = metrics
@@ -83,6 +86,8 @@ class ServerApplication:
         self._response_backlog = response_backlog
         self._hold = hold
         self._origins = cross_origin(router.protocols)
+        self._is_idempotent = is_idempotent
+        self._credentials = credential_headers(router.protocols)
         self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,8 +128,18 @@ class ServerApplication:
         receiver = RequestReceiver(receive, self._request_backlog)
         body = RequestBody(receiver, _length(headers), self._request_backlog)
         sender = ResponseSender(send, self._response_backlog)
+        if IDEMPOTENCY_KEY in headers and self._is_idempotent and fault is None:
+            try:
+                outcome.idempotency = self._idempotency_key(scope)
+            except BadRequest as error:
+                fault = error
         exchange = _Exchange(scope, headers, match, outcome, receiver, body, sender)
         return exchange, self._host_fault(scope, headers) or fault
+
+    def _idempotency_key(self, scope: Scope) -> IdempotencyKey:
+        """Return the idempotency key of a request that has one; raise BadRequest."""
+        values = [value for name, value in scope["headers"] if name == IDEMPOTENCY_KEY]
+        return key_of(values, [value for name, value in scope["headers"] if name in self._credentials])
 
     def _host_fault(self, scope: Scope, headers: Headers) -> BadRequest | None:
         """Return what is wrong with the header Host of a request, None where nothing is."""
@@ -182,12 +197,21 @@ class ServerApplication:
             scope["query_string"],
             exchange.headers,
             time.time_ns(),
-            exchange.body.read,
+            exchange.body.read if exchange.outcome.idempotency is None else partial(self._read_identified, exchange),
             scope["headers"],
             scope["client"][0],
             outcome=exchange.outcome,
             options=self._options[match.protocol.name],
         )
+
+    async def _read_identified(self, exchange: _Exchange) -> bytes:
+        """Return the body of a request with an idempotency key, of which its fingerprint is noted."""
+        wire = await exchange.body.read()
+        key = exchange.outcome.idempotency
+        if key is not None and wire:
+            encoding = exchange.headers.get(b"content-encoding", b"").decode("latin-1")
+            key.fingerprint = await self._service.fingerprint(wire, encoding)
+        return wire
 
     async def _call_api(self, exchange: _Exchange) -> None:
         scope, body = exchange.scope, exchange.body
@@ -220,6 +244,12 @@ class ServerApplication:
             headers += ((b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body)))
         await exchange.send({"type": "http.response.start", "status": response.status, "headers": headers})
         await exchange.send({"type": "http.response.body", "body": response.body, "more_body": False})
+
+
+def credential_headers(protocols: Iterable[Protocol]) -> frozenset[bytes]:
+    """Return the headers, in lower case, in which the protocols have credentials."""
+    named = {credential.header for protocol in protocols for credential in protocol.credentials}
+    return frozenset({b"authorization", *(name.lower().encode() for name in named)})
 
 
 def _length(headers: Headers) -> int:

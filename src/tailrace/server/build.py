@@ -137,6 +137,7 @@ def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metric
         executor=ThreadPoolExecutor(PARSE_THREADS, "tailrace-parse"),
         lookups=queries.lookups,
         tails=queries.tails,
+        keys=stores.keys,
     )
 
 
@@ -193,6 +194,7 @@ def _application(
         request_backlog=RequestBacklog(settings.request_body),
         response_backlog=ResponseBacklog(settings.response_body),
         hold=hold,
+        is_idempotent=settings.idempotency.window_s > 0,
     )
 
 

@@ -11,7 +11,7 @@ ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
 ALLOW_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 MAX_AGE = (b"access-control-max-age", b"86400")
 # Headers that a page of another origin may send and read, in addition to those of the protocols.
-REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Content-Encoding", "Accept", "Idempotency-Key")
 RESPONSE_HEADERS = (
     "X-Axiom-Trace-Id",
     "Retry-After",

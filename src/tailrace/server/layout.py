@@ -3,6 +3,7 @@
 from pathlib import Path
 
 DEFAULT_DATA = Path("tailrace-data")
+KEYS_FILE = "idempotency.keys"
 LAKE_DIRECTORY = "lake"
 LOG_DIRECTORY = "log"
 TEMPORARY_DIRECTORY = "temporary"

@@ -95,9 +95,9 @@ async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Ev
 
 async def _start(server: Server) -> None:
     """Replay the log, create the dataset of a first start, and accept events."""
-    lake = server.stores.lake
-    await asyncio.to_thread(replay, server.stores.log, lake, server.settings.lake.shred_backlog_bytes)
-    if server.stores.is_first_start:
+    stores, lake = server.stores, server.stores.lake
+    await asyncio.to_thread(replay, stores, server.settings.lake.shred_backlog_bytes)
+    if stores.is_first_start:
         try:
             await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
         except TailraceError as error:

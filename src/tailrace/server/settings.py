@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tailrace.config import NETWORKS, Schema
+from tailrace.events.idempotency import IdempotencySettings
 from tailrace.events.secrets import WithSecrets
 from tailrace.lake.settings import LakeSettings
 from tailrace.log.settings import LogSettings
@@ -97,6 +98,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     request_body: Annotated[RequestBodyLimits, UNPREFIXED] = RequestBodyLimits()
     response_body: Annotated[ResponseBodyLimits, Meta(extra={"prefix": "answer_"})] = ResponseBodyLimits()
     parsing: Annotated[Limits, UNPREFIXED] = Limits()
+    idempotency: IdempotencySettings = IdempotencySettings()
     log: LogSettings = LogSettings()
     lake: Annotated[LakeSettings, UNPREFIXED] = LakeSettings()
     query: QueryLimits = QueryLimits()

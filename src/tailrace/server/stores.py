@@ -13,12 +13,20 @@ from tailrace.access import Access, Sessions
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import TailraceError
+from tailrace.ingest.idempotency_keys import IdempotencyKeys
 from tailrace.lake import Lake, LakeSettings
 from tailrace.log import FileCalls, LocalLog, Log, LogSettings, Subscription
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
-from tailrace.server.layout import LAKE_DIRECTORY, LOG_DIRECTORY, OWNER_TOKEN_FILE, RESERVE_FILE, SESSIONS_FILE
+from tailrace.server.layout import (
+    KEYS_FILE,
+    LAKE_DIRECTORY,
+    LOG_DIRECTORY,
+    OWNER_TOKEN_FILE,
+    RESERVE_FILE,
+    SESSIONS_FILE,
+)
 from tailrace.server.metrics import Latency
 from tailrace.server.owner_token import OwnerToken, ensure_owner_token
 from tailrace.server.settings import Settings
@@ -48,6 +56,7 @@ class Stores(Struct, frozen=True, eq=False):
     monitors: MonitorStore
     lake: Lake
     log: Log
+    keys: IdempotencyKeys
 
 
 def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
@@ -68,6 +77,8 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
     with opening(data):
         lake = Lake.open(data / LAKE_DIRECTORY, _lake_settings(settings), reserve=reserve)
         access.set_dataset_owners(lake.organisation)
+        keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
+        lake.subscription.precede(keys.observe, keys.flush)
         log = _open_log(settings.log, data / LOG_DIRECTORY, lake.subscription, flushes)
     remove_temporary(data)
     return Stores(
@@ -84,15 +95,21 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         monitors=MonitorStore(database),
         lake=lake,
         log=log,
+        keys=keys,
     )
 
 
-def replay(log: Log, lake: Lake, max_backlog_bytes: int) -> None:
-    """Give the lake the batches in the log; it skips those that its tables have already."""
-    for position, batch in log.read(lake.committed_position() + 1):
+def replay(stores: Stores, max_backlog_bytes: int) -> None:
+    """Give the lake the batches in the log; it skips those that its tables have already. The keys of all are kept."""
+    lake, keys = stores.lake, stores.keys
+    first = lake.committed_position() + 1
+    for position, batch in stores.log.read(min(first, keys.replay_from) if keys.is_used else first):
+        keys.observe([(position, batch)])
+        if position < first:
+            continue
         lake.wait_for_capacity(max_backlog_bytes)
         lake.accept(position, batch)
-    lake.replayed(log.read)
+    lake.replayed(stores.log.read)
 
 
 def close_stores(stores: Stores) -> None:
