@@ -1,13 +1,20 @@
 """OpenTelemetry's SDK for Python, unmodified, against a server: logs, traces and metrics come back, field by field."""
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import grpc  # type: ignore[import-untyped]
+import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
+from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
+from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
 from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
 from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -18,9 +25,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from support.node import DOORS, needs_node, run_program
+from support.otlp import attribute, in_protobuf, spans
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from conftest import MakeServer, Server
 
 RESOURCE = Resource.create({"service.name": "shop", "host.name": "web-1", "team": "a"})
 SIGNALS = ("traces", "logs", "metrics")
@@ -170,6 +178,59 @@ def test_over_http(server: "Server") -> None:
         )
 
     send_and_check(server, datasets, make)
+
+
+def test_over_grpc(make_server: "MakeServer") -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = make_server(f"--otlp-grpc-port={port}").start()
+    datasets = datasets_of(server, "otlp-grpc")
+    token = server.api_token(*datasets.values())
+    exporters = {
+        "traces": grpc_traces.OTLPSpanExporter,
+        "logs": grpc_logs.OTLPLogExporter,
+        "metrics": grpc_metrics.OTLPMetricExporter,
+    }
+
+    def make(signal: str) -> Any:
+        header = "x-axiom-metrics-dataset" if signal == "metrics" else "x-axiom-dataset"
+        return exporters[signal](
+            endpoint=f"http://127.0.0.1:{port}",
+            insecure=True,
+            headers=(("authorization", f"Bearer {token}"), (header, datasets[signal])),
+            compression=grpc.Compression.Gzip,
+        )
+
+    send_and_check(server, datasets, make)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        check_refusals(server, channel, token, datasets["traces"])
+    counted = server.client.get("/metrics").text
+    assert 'protocol="otlp",reason="unauthorized",route="/v1/traces"' in counted
+    assert server.stop() == 0
+
+
+def check_refusals(server: "Server", channel: Any, token: str, dataset: str) -> None:
+    """Check that calls end as OTLP says, and that a bad span costs no other."""
+    call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+    authorization = ("authorization", f"Bearer {token}")
+    good = in_protobuf(spans({"name": "good"}), "traces")
+    empty = b"\x0a\x00" * 100_000
+    for status, body, metadata in (
+        ("UNAUTHENTICATED", good, [("x-axiom-dataset", dataset)]),
+        ("PERMISSION_DENIED", good, [authorization, ("x-axiom-dataset", "another")]),
+        ("INVALID_ARGUMENT", b"\x0a\xff", [authorization, ("x-axiom-dataset", dataset)]),
+        ("RESOURCE_EXHAUSTED", empty, [authorization, ("x-axiom-dataset", dataset)]),
+        ("RESOURCE_EXHAUSTED", bytes(65 * 1024 * 1024), [authorization]),
+    ):
+        with pytest.raises(grpc.RpcError) as failed:
+            call(body, metadata=metadata, compression=grpc.Compression.Gzip)
+        assert (failed.value.code().name, bool(failed.value.details())) == (status, True)
+    bad = {"name": "bad", "attributes": [attribute("x" * 201, intValue="1")]}
+    body = in_protobuf(spans({"name": "partly"}, bad), "traces")
+    answer = call(body, metadata=[authorization, ("x-axiom-dataset", dataset)])
+    assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
+    assert apl(server, f"['{dataset}'] | where name == 'partly' | count") == [{"count": 1}]
 
 
 @needs_node

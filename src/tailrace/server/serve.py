@@ -9,18 +9,20 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvloop
 
 from tailrace.events import TailraceError
 from tailrace.native import why_missing
+from tailrace.protocols.doors import otlp
 from tailrace.query import ReferenceData, Spawner
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import Server, build
 from tailrace.server.data_directory import locked, remove_address, write_address
 from tailrace.server.engines import fork_spawner, reference_data_of
+from tailrace.server.grpc_listener import GrpcListener
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
@@ -61,6 +63,8 @@ async def _serve(
     max_open_files = raise_descriptor_limit()
     _handle_signals(stopping)
     metrics = Metrics()
+    host, port = settings.server.host, settings.protocols[otlp.PROTOCOL.name].grpc_port
+    grpc = GrpcListener(host, port, max_body_bytes=settings.parsing.max_body_bytes)
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
         settings,
@@ -74,11 +78,11 @@ async def _serve(
     )
     write_address(data, server.url)
     serving = asyncio.create_task(server.http.serve())
-    await _run(server, serving, stopping)
-    await _stop(server, serving)
+    await _run(server, serving, grpc, stopping)
+    await _stop(server, serving, grpc)
 
 
-async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Event) -> None:
+async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, stopping: asyncio.Event) -> None:
     """Start the parts of a server that listens already, and return once it is to stop or has failed."""
     starting = asyncio.create_task(_start(server))
     signalled = asyncio.create_task(stopping.wait())
@@ -86,6 +90,8 @@ async def _run(server: Server, serving: asyncio.Task[None], stopping: asyncio.Ev
     if starting.done() and not stopping.is_set():
         starting.result()
         server.stores.reserve.keep()
+        application: Any = server.http.target
+        await grpc.start(application)
         server.runner.start()
         gc.collect()
         gc.freeze()
@@ -105,13 +111,13 @@ async def _start(server: Server) -> None:
     server.service.open()
 
 
-async def _stop(server: Server, serving: asyncio.Task[None]) -> None:
+async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener) -> None:
     """Answer the requests in flight, commit the rows in memory, close everything."""
     say("Stopping: answering what is in flight, committing what is in memory")
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
     server.http.stop()  # type: ignore[no-untyped-call]
-    _, unanswered = await asyncio.wait({serving}, timeout=grace_s)
+    (_, unanswered), _ = await asyncio.gather(asyncio.wait({serving}, timeout=grace_s), grpc.stop(grace_s))
     server.service.close()
     await server.runner.stop()
     for interrupt in list(queries.running):

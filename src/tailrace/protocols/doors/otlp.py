@@ -6,10 +6,10 @@ OpenTelemetry data to Axiom" has it. With a key of Baselime the same paths are B
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from tailrace.access import Grant
@@ -43,6 +43,15 @@ TOKENS = TokenRule()
 METRICS_DATASET = b"x-axiom-metrics-dataset"  # before the other header, for metrics
 JSON = b"application/json"
 NOUNS: dict[Signal, str] = {"traces": "span", "logs": "log record", "metrics": "data point"}
+
+
+class OtlpOptions(Struct, frozen=True):
+    """The protocol's settings."""
+
+    grpc_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="TCP port to listen on for OTLP/gRPC, without TLS, at `host`; 0 for none."),
+    ] = 0
 
 
 class OtlpPartialSuccess(Struct, rename="camel", frozen=True, omit_defaults=True):
@@ -174,6 +183,7 @@ PROTOCOL = Protocol(
     ),
     render_error=render_error,
     error=OtlpStatus,
+    options=OtlpOptions,
     is_door=True,
     finish=finish,
     request_headers=("X-Axiom-Metrics-Dataset",),

@@ -3,10 +3,11 @@
 import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from tailrace.events import TailraceError
-from tailrace.parsing.protobuf import ProtobufField, message_classes
+from tailrace.parsing.protobuf import ProtobufField, message_classes, text_of
 
 RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
 INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED = 3, 5, 7, 8
@@ -55,6 +56,15 @@ def encode_retry(retry_s: int) -> bytes:
     delay = Duration(seconds=retry_s).SerializeToString()
     encoded: bytes = _MESSAGES["RetryInfo"](retry_delay=delay).SerializeToString()
     return encoded
+
+
+def decode_protobuf_status(body: bytes) -> OtlpStatus | None:
+    """Return a status that was written in protobuf, None for what is none."""
+    try:
+        message = _MESSAGES["Status"].FromString(body)
+    except DecodeError:
+        return None
+    return OtlpStatus(message.code, text_of(message.message)) if message.code else None
 
 
 def decode_status(body: bytes) -> OtlpStatus:
