@@ -35,7 +35,7 @@ def refused(config_file: Path | None, flags: dict[str, object], environ: dict[st
 def test_without_anything_given_every_setting_has_its_default() -> None:
     settings, origins = load(None, {}, {})
     assert settings == SCHEMA.defaults
-    assert replace(settings, protocols={}) == Settings()
+    assert replace(settings, protocols={}, doors={}) == Settings()
     assert set(origins) == set(SETTINGS)
     assert set(origins.values()) == {"default"}
 

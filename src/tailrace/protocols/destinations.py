@@ -95,7 +95,7 @@ async def attempt(
     refusals: dict[str, TailraceError] = {}
     for name in names:
         try:
-            opened[name] = await _open(name, service, grant, creates=creates)
+            opened[name] = await open_dataset(name, service, grant, creates=creates)
         except TailraceError as error:
             if error.retryable:
                 raise
@@ -112,7 +112,11 @@ async def attempt(
     return Delivery(receipts, refusals)
 
 
-async def _open(name: str, service: IngestService, grant: Grant, *, creates: bool) -> OpenDataset:
+async def open_dataset(name: str, service: IngestService, grant: Grant, *, creates: bool) -> OpenDataset:
+    """Return a dataset that the token may send to; with `creates` a missing one is made, if the token may do so.
+
+    Raise Forbidden, and what `IngestService.check_dataset` and `ensure_dataset` raise.
+    """
     require(grant, capability="ingest", action="create", dataset=name)
     try:
         return service.check_dataset(name)

@@ -1,4 +1,4 @@
-"""The protocols that a server speaks."""
+"""The protocols that a server speaks, and its doors that are no HTTP."""
 
 from tailrace.protocols import axiom, baselime, datamix, moesif
 from tailrace.protocols.doors import (
@@ -11,9 +11,11 @@ from tailrace.protocols.doors import (
     openobserve,
     otlp,
     splunk,
+    syslog,
     victorialogs,
 )
 from tailrace.protocols.http import Protocol
+from tailrace.protocols.stream import StreamDoor
 
 PROTOCOLS: tuple[Protocol, ...] = (
     axiom.PROTOCOL,
@@ -31,3 +33,4 @@ PROTOCOLS: tuple[Protocol, ...] = (
     splunk.PROTOCOL,
     journald.PROTOCOL,
 )
+STREAM_DOORS: tuple[StreamDoor, ...] = (syslog.DOOR,)

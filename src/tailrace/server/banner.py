@@ -1,6 +1,7 @@
 """The banner: what a server prints when it is ready, with command lines to try it, and when it stops."""
 
 import contextlib
+from collections.abc import Sequence
 
 from tailrace import __version__
 from tailrace.server.owner_token import OwnerToken
@@ -12,13 +13,17 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def print_banner(url: str, token: OwnerToken, dataset: str) -> None:
-    """Print the URL, where the owner's token is, and command lines that send an event to a dataset and query it."""
+def print_banner(url: str, token: OwnerToken, dataset: str, doors: Sequence[str] = ()) -> None:
+    """Print the URL, the open doors that are no HTTP, where the owner's token is, and command lines to try.
+
+    Those send an event to a dataset and query it.
+    """
     authorization = f'-H "Authorization: Bearer {token.shell}"'
     event = '[{"message":"hello","level":"info"}]'
     query = f'{{"apl":"{dataset} | limit 10"}}'
     lines = [
         f"Tailrace {__version__} is ready at {url}",
+        *([f"Doors:  {', '.join(doors)}"] if doors else []),
         f"Token:  {token.notice}",
         f"Ingest: curl -sS {url}/v1/datasets/{dataset}/ingest {authorization} "
         f"-H 'Content-Type: application/json' -d '{event}'",

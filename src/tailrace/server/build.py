@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ from tailrace.server.request_body import RequestBacklog
 from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import Settings
 from tailrace.server.stores import Stores
+from tailrace.server.streams.listeners import StreamContext, StreamListeners
+from tailrace.server.streams.sockets import DoorSocket
 from tailrace.tail import Tails
 
 PARSE_THREADS = 2
@@ -60,6 +62,7 @@ class Server(Struct, frozen=True, eq=False):
     service: LogIngestService
     runner: Runner  # of monitors
     http: HttpServer
+    streams: StreamListeners
     url: str
 
 
@@ -73,11 +76,13 @@ def build(
     stopping: asyncio.Event,
     metrics: Metrics,
     max_open_files: int,
+    doors: Sequence[DoorSocket] = (),
 ) -> Server:
     """Build a server on the running event loop.
 
     `spawner` forks the processes that run queries; where it is None, queries run in the server's own process.
-    `stopping` is set when the server is to stop; `max_open_files` is the process's limit.
+    `stopping` is set when the server is to stop; `max_open_files` is the process's limit; `doors` are the open sockets
+    of the doors that are no HTTP.
     """
     queries = _queries(settings, stores.data, reference_data, spawner)
     service = _ingest_service(settings, stores, queries, metrics)
@@ -95,7 +100,10 @@ def build(
         service,
         runner,
         health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
-        metrics=lambda: exposition(metrics, _gauges(stores, queries.query_limiter, runner, queries.engine, hold)),
+        metrics=lambda: exposition(
+            metrics,
+            _gauges(stores, queries.query_limiter, runner, queries.engine, hold, connections=streams.connections()),
+        ),
         refusals=refusals,
     )
     recorder = Recorder(
@@ -105,9 +113,13 @@ def build(
         proxies=Proxies(settings.server.trusted_proxies),
         request_log=settings.server.request_log,
     )
+    context = StreamContext(
+        service, settings.streams, metrics, hold, recorder.record, settings.request_body.body_timeout_s, max_open_files
+    )
+    streams = StreamListeners(doors, context)
     url = url_of(settings.server.host, listener)
     http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(max_open_files))
-    return Server(settings, stores, queries, service, runner, http, url)
+    return Server(settings, stores, queries, service, runner, http, streams, url)
 
 
 def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:
@@ -198,7 +210,15 @@ def _application(
     )
 
 
-def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine: Engine, hold: AnswerHold) -> Gauges:
+def _gauges(
+    stores: Stores,
+    limiter: ConcurrencyLimiter,
+    runner: Runner,
+    engine: Engine,
+    hold: AnswerHold,
+    *,
+    connections: Mapping[tuple[str, str], int],
+) -> Gauges:
     log, lake = stores.log, stores.lake
     damage = list(log.damage)
     lag = lake.lag()
@@ -229,6 +249,7 @@ def _gauges(stores: Stores, limiter: ConcurrencyLimiter, runner: Runner, engine:
         },
         monitor_runs=runner.runs,
         notifications=runner.notifications,
+        connections=connections,
     )
 
 

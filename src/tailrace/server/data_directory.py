@@ -7,7 +7,7 @@ import logging
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from errno import EACCES
 from pathlib import Path
 from typing import NoReturn
@@ -83,11 +83,15 @@ def remove_temporary(data: Path) -> None:
         directory.unlink(missing_ok=True)  # where it is no directory
 
 
-def write_address(data: Path, url: str) -> None:
-    """Write the server's URL for the commands on this machine; the server runs without it, such as on a full disk."""
+def write_address(data: Path, url: str, doors: Sequence[str] = ()) -> None:
+    """Write the server's URL, and its open doors, for the commands on this machine.
+
+    The server runs without it, such as on a full disk.
+    """
     file = data / SERVER_FILE
+    address = {"url": url, "pid": os.getpid(), **({"doors": list(doors)} if doors else {})}
     try:
-        replace_durably(file, json.dumps({"url": url, "pid": os.getpid()}).encode() + b"\n")
+        replace_durably(file, json.dumps(address).encode() + b"\n")
     except OSError as error:
         logger.error("%s cannot be written (%s): commands need --url", file, error)
         file.unlink(missing_ok=True)  # of an earlier run

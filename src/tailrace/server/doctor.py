@@ -24,9 +24,11 @@ from tailrace.lake.inspection import dataset_directories, first_line, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
 from tailrace.native import why_missing
+from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.server.engines import reference_data_of
 from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
 from tailrace.server.settings import Settings
+from tailrace.server.streams.sockets import configured_ports
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
 from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE
@@ -69,7 +71,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "wrong", "data directory", f"{data} is not there", "give the right one by --data, or start `tailrace serve`"
         )
-        yield _address(settings)
+        yield from _addresses(settings)
         return
     running = is_running(data)
     yield from _directory(data)
@@ -197,6 +199,8 @@ def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
         try:
             address = json.loads((data / SERVER_FILE).read_bytes())
             yield Finding("ok", "server", f"runs at {address['url']} (process {address['pid']})")
+            if address.get("doors"):
+                yield Finding("ok", "doors", f"open: {', '.join(address['doors'])}")
         except (OSError, ValueError, KeyError, TypeError):
             yield Finding(
                 "warning", "server", "one is starting or stopping on this directory", "look again in a moment"
@@ -211,19 +215,29 @@ def _server(data: Path, running: bool, settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "server", "not running")
-    yield _address(settings)
+    yield from _addresses(settings)
 
 
-def _address(settings: Settings) -> Finding:
-    where = f"{settings.server.host} port {settings.server.port}"
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    own = settings.server
+    yield _address(own.host, own.port, socket.SOCK_STREAM, "choose another by --host and --port")
+    host = settings.streams.host or own.host
+    for door, transport, port in configured_ports(STREAM_DOORS, settings):
+        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        yield _address(host, port, kind, f"choose another {door.name}_{transport}_port")
+
+
+def _address(host: str, port: int, kind: socket.SocketKind, advice: str) -> Finding:
+    where = f"{host} port {port}"
     try:
-        infos = socket.getaddrinfo(settings.server.host, settings.server.port, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=kind)
         family, kind, protocol, _, address = infos[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        advice = "stop what listens there, or choose another by --host and --port"
+        advice = f"stop what listens there, or {advice}"
         return Finding("wrong", "address", f"cannot listen on {where}: {error.strerror}", advice)
     return Finding("ok", "address", f"{where} is free")
 

@@ -12,22 +12,31 @@ LISTEN_BACKLOG = 1024
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Open a socket that listens on a host and a port; SystemExit where that cannot be."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        refuse(f"the address {host} is not known: {error.strerror}")
-    with socket.socket(family, kind, protocol) as listener:
-        # Without this a restart would be refused while connections of the last run linger.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    advice = "give another by --host and --port (TAILRACE_HOST, TAILRACE_PORT)"
+    with bound(host, port, socket.SOCK_STREAM, advice) as listener:
         try:
-            listener.bind(address)
             listener.listen(LISTEN_BACKLOG)
         except OSError as error:
-            where = f"cannot listen on {host} port {port}: {error.strerror}"
-            refuse(f"{where}; give another by --host and --port (TAILRACE_HOST, TAILRACE_PORT)")
+            refuse(f"cannot listen on {host} port {port}: {error.strerror}; {advice}")
         yield listener
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int, kind: socket.SocketKind, advice: str) -> Iterator[socket.socket]:
+    """Open a socket that is bound to a host and a port; SystemExit, with the advice, where that cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        refuse(f"the address {host} is not known: {error.strerror}")
+    with socket.socket(family, kind, protocol) as opened:
+        if kind == socket.SOCK_STREAM:
+            # Without this a restart would be refused while connections of the last run linger.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind(address)
+        except OSError as error:
+            refuse(f"cannot listen on {host} port {port}: {error.strerror}; {advice}")
+        yield opened
 
 
 def url_of(host: str, listener: socket.socket) -> str:

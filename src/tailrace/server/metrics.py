@@ -120,6 +120,7 @@ class Gauges(Struct, frozen=True):
     caches: Mapping[str, CacheFigures]  # of queries, by name
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
+    connections: Mapping[tuple[str, str], int]  # of the doors for streams, by door and transport
 
 
 class Latency:
@@ -151,6 +152,7 @@ class Metrics:
         self.rejections: Counter[tuple[str, str, str]] = Counter()  # events, by protocol, route and code
         self.refusals: Counter[tuple[str, str, str, int]] = Counter()  # requests, by protocol, route, code and status
         self.requests: Counter[tuple[str, str, int]] = Counter()  # answered, by protocol, route and status
+        self.dropped: Counter[tuple[str, str]] = Counter()  # datagrams, by door and reason
         self.flushes = Latency(FLUSH_BOUNDS_S)
         self.latency: dict[str, Latency] = {}  # by protocol, or "api"
 
@@ -172,6 +174,10 @@ class Metrics:
         """Count a request that was refused as a whole; without a route something that no request asked for."""
         self.refusals[protocol, route, code, status] += 1
 
+    def count_dropped(self, door: str, reason: str) -> None:
+        """Count a datagram that was dropped unread."""
+        self.dropped[door, reason] += 1
+
     def observe(self, part: str, elapsed_s: float) -> None:
         """Count an answered request of a protocol or of the API."""
         latency = self.latency.get(part)
@@ -190,6 +196,7 @@ class _Collector(Collector):
         build = {"version": __version__, "python": platform.python_version(), "native": native}
         yield InfoMetricFamily("tailrace_build", "The version; whether the native library is used.", build)
         yield from _request_counters(self._metrics)
+        yield from _stream_counters(self._metrics, self._gauges)
         yield from _latencies(self._metrics)
         yield _labelled(
             GaugeMetricFamily("tailrace_queries", "Queries under way: running, waiting.", labels=["state"]),
@@ -236,6 +243,20 @@ def _request_counters(metrics: Metrics) -> Iterator[Metric]:
             labels=["protocol", "reason", "route", "status"],
         ),
         {(protocol, code, route, status): count for (protocol, route, code, status), count in metrics.refusals.items()},
+    )
+
+
+def _stream_counters(metrics: Metrics, gauges: Gauges) -> Iterator[Metric]:
+    """Yield what the doors for connections and datagrams hold, and what they dropped unread."""
+    yield _labelled(
+        GaugeMetricFamily("tailrace_door_connections", "Open connections of a door.", labels=["protocol", "route"]),
+        gauges.connections,
+    )
+    yield _labelled(
+        CounterMetricFamily(
+            "tailrace_dropped_datagrams", "Datagrams dropped unread, by reason.", labels=["protocol", "reason"]
+        ),
+        metrics.dropped,
     )
 
 

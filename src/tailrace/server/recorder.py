@@ -139,12 +139,13 @@ class Recorder:
         for error in outcome.parts:
             self._metrics.count_refusal(outcome.protocol, error.code, route=outcome.route, status=error.status)
         if outcome.reason or outcome.rejections or outcome.parts:
-            self._note_refusal(scope, outcome, status, took_s)
+            self.record(_refusal(scope, outcome, status, self._now_ns()), took_s)
         elif self._request_log == "all":
             log.info("%s", _LogLine(_refusal(scope, outcome, status, self._now_ns()), took_s))
 
-    def _note_refusal(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
-        repeated = self._refusals.add(_refusal(scope, outcome, status, self._now_ns()))
+    def record(self, refusal: Refusal, took_s: float = 0.0) -> None:
+        """Keep a refusal for the operator, and log it as the request log is set; also one that was no request."""
+        repeated = self._refusals.add(refusal)
         if self._request_log == "all":
             log.info("%s", _LogLine(repeated.refusal, took_s))
         elif self._request_log == "refused":

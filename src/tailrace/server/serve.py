@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ import uvloop
 from tailrace.events import TailraceError
 from tailrace.native import why_missing
 from tailrace.protocols.doors import otlp
+from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.query import ReferenceData, Spawner
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
@@ -28,6 +30,7 @@ from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
 from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
+from tailrace.server.streams.sockets import DoorSocket, door_sockets
 
 DEMO_DATASET = "demo"
 GC_NEW_OBJECTS = 50_000  # allocations of containers less deallocations, which start a young collection
@@ -48,16 +51,25 @@ def serve(settings: Settings) -> None:
     # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
     data = settings.server.data.absolute()
-    with locked(data), listening(settings.server.host, settings.server.port) as listener:
+    with (
+        locked(data),
+        listening(settings.server.host, settings.server.port) as listener,
+        door_sockets(STREAM_DOORS, settings) as doors,
+    ):
         logs.configure(settings.server.log_level, settings.server.log_format)
         if reason := why_missing():
             logger.warning("the native library is not used, so taking events in is slow: %s", reason)
-        uvloop.run(_serve(settings, reference_data, data, listener, spawner))
+        uvloop.run(_serve(settings, reference_data, data, listener, spawner, doors))
     _exit()
 
 
 async def _serve(
-    settings: Settings, reference_data: ReferenceData, data: Path, listener: socket.socket, spawner: Spawner | None
+    settings: Settings,
+    reference_data: ReferenceData,
+    data: Path,
+    listener: socket.socket,
+    spawner: Spawner | None,
+    doors: Sequence[DoorSocket],
 ) -> None:
     stopping = asyncio.Event()
     max_open_files = raise_descriptor_limit()
@@ -75,8 +87,9 @@ async def _serve(
         stopping=stopping,
         metrics=metrics,
         max_open_files=max_open_files,
+        doors=doors,
     )
-    write_address(data, server.url)
+    write_address(data, server.url, server.streams.shown)
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
     await _stop(server, serving, grpc)
@@ -92,10 +105,11 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
         server.stores.reserve.keep()
         application: Any = server.http.target
         await grpc.start(application)
+        await server.streams.start()
         server.runner.start()
         gc.collect()
         gc.freeze()
-        print_banner(server.url, server.stores.owner_token, DEMO_DATASET)
+        print_banner(server.url, server.stores.owner_token, DEMO_DATASET, server.streams.shown)
         await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
 
 
@@ -117,7 +131,9 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
     server.http.stop()  # type: ignore[no-untyped-call]
-    (_, unanswered), _ = await asyncio.gather(asyncio.wait({serving}, timeout=grace_s), grpc.stop(grace_s))
+    (_, unanswered), *_ = await asyncio.gather(
+        asyncio.wait({serving}, timeout=grace_s), grpc.stop(grace_s), server.streams.stop(grace_s)
+    )
     server.service.close()
     await server.runner.stop()
     for interrupt in list(queries.running):

@@ -15,11 +15,13 @@ from tailrace.log.settings import LogSettings
 from tailrace.monitors.settings import MonitorSettings
 from tailrace.parsing.limits import Limits
 from tailrace.protocols.http import Protocol
-from tailrace.protocols.registry import PROTOCOLS
+from tailrace.protocols.registry import PROTOCOLS, STREAM_DOORS
+from tailrace.protocols.stream import StreamDoor
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 from tailrace.server.layout import DEFAULT_DATA
 from tailrace.server.request_body import RequestBodyLimits
 from tailrace.server.response_body import ResponseBodyLimits
+from tailrace.server.streams.settings import StreamLimits
 from tailrace.tail.settings import TailLimits
 
 # Settings of earlier versions, and what to do instead.
@@ -106,11 +108,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     monitors: Annotated[MonitorSettings, Meta(extra={"prefix": "monitor_"})] = MonitorSettings()
     tail: TailLimits = TailLimits()
     protocols: Mapping[str, Any] = {}  # by name: its options, and further host names
+    streams: Annotated[StreamLimits, Meta(extra={"prefix": "stream_"})] = StreamLimits()
+    doors: Mapping[str, Any] = {}  # for streams, by name: its options
 
 
-def schema_of(protocols: Sequence[Protocol]) -> Schema[Settings]:
-    """Return the settings of a server with some protocols."""
-    return Schema(Settings(protocols={protocol.name: _options(protocol) for protocol in protocols}), REMOVED)
+def schema_of(protocols: Sequence[Protocol], doors: Sequence[StreamDoor] = STREAM_DOORS) -> Schema[Settings]:
+    """Return the settings of a server with some protocols, and doors for streams."""
+    defaults = Settings(
+        protocols={protocol.name: _options(protocol) for protocol in protocols},
+        doors={door.name: door.options() for door in doors},
+    )
+    return Schema(defaults, REMOVED)
 
 
 def _options(protocol: Protocol) -> Struct:
