@@ -1,6 +1,7 @@
 """A door for streams of the tests: a line is an event for the door's dataset, and `ok` answers each piece of them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from tailrace.events import BadRequest, TailraceError
 from tailrace.parsing import Limits
@@ -71,5 +72,10 @@ def add(line: bytes, batch: StreamBatch) -> None:
 
 
 TOY_STREAM = StreamDoor(
-    name="toy", title="Toy", options=StreamOptions, session=LinesSession, reader=LinesReader, echo=b"\0"
+    name="toy",
+    title="Toy",
+    options=StreamOptions,
+    sessions=lambda options, limits: partial(LinesSession, options, limits),
+    reader=LinesReader,
+    echo=b"\0",
 )

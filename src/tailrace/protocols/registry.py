@@ -5,6 +5,7 @@ from tailrace.protocols.doors import (
     datadog,
     elastic,
     firehose,
+    fluent,
     honeycomb,
     journald,
     loki,
@@ -33,4 +34,4 @@ PROTOCOLS: tuple[Protocol, ...] = (
     splunk.PROTOCOL,
     journald.PROTOCOL,
 )
-STREAM_DOORS: tuple[StreamDoor, ...] = (syslog.DOOR,)
+STREAM_DOORS: tuple[StreamDoor, ...] = (fluent.DOOR, syslog.DOOR)

@@ -68,6 +68,7 @@ class StreamBatch:
         self._number = 0
         self._refused: list[Rejection] = []
         self.reply = b""
+        self.when_stored: Callable[[], None] | None = None  # called once every event of the batch is durable
 
     def add(self, event: dict[str, Any], *, token: str = "", dataset: str = "") -> None:
         """Take an event, `_time` being its time as in `EventCollector`; one that cannot be stored is refused."""
@@ -110,8 +111,10 @@ class StreamBatch:
 class StreamSession(typing.Protocol):
     """One connection, from its first byte to its last. Its methods are called one after the other."""
 
-    fault: TailraceError | None
-    """Why no more can be read, once `split` or `read` met what is none of the protocol: the connection ends."""
+    @property
+    def fault(self) -> TailraceError | None:
+        """Why no more can be read, once `split` or `read` met what is none of the protocol: the connection ends."""
+        ...
 
     @property
     def pending_bytes(self) -> int:
@@ -149,7 +152,7 @@ class StreamDoor(Struct, frozen=True):
     name: str
     title: str  # for people
     options: type[StreamOptions]
-    session: Callable[[Any, Limits, Origin], StreamSession] | None = None  # of a new connection
+    sessions: Callable[[Any, Limits], Callable[[Origin], StreamSession]]  # of a port: what makes its connections'
     reader: Callable[[Any, Limits], DatagramReader] | None = None
     echo: bytes = b""  # a datagram that is sent back as it is
     check: Callable[[Any], str] = lambda options: ""  # what is wrong with its settings, in words

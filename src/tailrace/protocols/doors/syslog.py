@@ -5,6 +5,7 @@ Whose events they are says the door's token, or one in a message's structured da
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -75,7 +76,7 @@ def _destination(event: dict[str, Any]) -> tuple[str, str]:
 class SyslogSession(SyslogFrames):
     """The messages of a connection as events."""
 
-    def __init__(self, options: SyslogOptions, limits: Limits, origin: Origin) -> None:
+    def __init__(self, options: SyslogOptions, origin: Origin) -> None:
         super().__init__()
         self._reader = _SyslogReader(options)
         self._origin = origin
@@ -116,7 +117,7 @@ DOOR = StreamDoor(
     name="syslog",
     title="Syslog",
     options=SyslogOptions,
-    session=SyslogSession,
+    sessions=lambda options, limits: partial(SyslogSession, options),
     reader=SyslogDatagrams,
     check=_check,
 )

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from msgspec import Struct
 
@@ -94,11 +93,10 @@ def _store(opened: DoorSocket, context: StreamContext) -> StreamStore:
 
 
 def _connections(opened: DoorSocket, store: StreamStore, backlog: StreamBacklog, context: StreamContext) -> Connections:
-    assert opened.door.session is not None
     return Connections(
         store,
         backlog,
-        partial(opened.door.session, opened.options, context.service.limits),
+        opened.door.sessions(opened.options, context.service.limits),
         most=max(1, min(context.limits.max_connections, context.max_open_files // DESCRIPTORS_SHARE)),
         idle_timeout_s=context.limits.idle_timeout_s,
         frame_timeout_s=context.frame_timeout_s,

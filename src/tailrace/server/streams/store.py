@@ -87,6 +87,8 @@ class StreamStore:
             await self._hold.wait(outcome.stored_bytes, _never())
         if errors:
             return Stored(b"", errors[0], events)
+        if batch.when_stored is not None:
+            batch.when_stored()
         return Stored(batch.reply, None, events)
 
     async def _store_part(self, part: StreamPart, outcome: RequestOutcome, received_ns: int) -> int | TailraceError:
