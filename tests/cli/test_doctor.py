@@ -271,11 +271,11 @@ def test_a_port_that_is_taken_is_found(data: Path, server: "Server") -> None:
 def test_requests_that_were_refused_are_told(make_server: "MakeServer") -> None:
     server = make_server().start()
     for _ in range(2):
-        server.client.post("/_bulk", headers={"User-Agent": "shipper/1"})
+        server.client.post("/_nothing", headers={"User-Agent": "shipper/1"})
 
     done = doctor("--data", str(server.data))
 
     assert done.exit_code == 0
     [line] = [line for line in done.stdout.splitlines() if "refused" in line]
-    assert line.startswith("warning refused: POST /_bulk 404 not_found, 2 times, last 20")
-    assert line.endswith("Z, from 127.0.0.1 (shipper/1): /_bulk not found")
+    assert line.startswith("warning refused: POST /_nothing 404 not_found, 2 times, last 20")
+    assert line.endswith("Z, from 127.0.0.1 (shipper/1): /_nothing not found")

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "query": {"events", "storage", "lake"},
     "access": {"events", "storage"},
     "tail": {"events", "lake", "query"},
-    "ingest": {"events", "parsing", "log", "lake", "access", "query", "tail"},
+    "ingest": {"events", "storage", "parsing", "log", "lake", "access", "query", "tail"},
     "protocols": {"events", "parsing", "access"},
     "monitors": {"events", "storage", "query", "access"},
     "api": {
