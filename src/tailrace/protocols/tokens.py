@@ -18,6 +18,7 @@ class TokenRule(Struct, frozen=True):
     headers: tuple[bytes, ...] = ()  # of their own, in lower case, with nothing but the token
     schemes: tuple[bytes, ...] = (b"bearer", b"basic")  # of Authorization, in lower case
     parameters: tuple[str, ...] = ()  # of the query
+    segment: str = ""  # of the path, where the route has one of that name
 
     @property
     def hint(self) -> str:
@@ -39,6 +40,8 @@ def grant_of(request: Request, service: IngestService, rule: TokenRule) -> Grant
 
 def secret_of(request: Request, rule: TokenRule) -> str:
     """Return the token of a request; raise Unauthorized where there is none, or where it cannot be read."""
+    if rule.segment in request.params:
+        return request.params[rule.segment]
     for name in rule.headers:
         value = request.headers.get(name, b"").strip()
         if value:

@@ -4,7 +4,7 @@ As the GELF specification has them (go2docs.graylog.org, "GELF Format"), version
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ TIME = "_time"
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _GZIP = b"\x1f\x8b"
+_LINE = re.compile(rb"[^\r\n]+")
 _BLANK = re.compile(rb'"(?:\\[nrt]| )*+"')  # a text of nothing but white space
 _NUMBER = re.compile(r"-?[0-9.]+(?:[eE][+-]?[0-9]+)?")
 _NULL = b"null"
@@ -32,21 +33,35 @@ _VERSION = ("version",)
 # One message.
 
 
-def decompressed(message: bytes, max_bytes: int) -> bytes:
-    """Return a message as JSON: what is compressed by gzip or zlib is known by how it begins.
-
-    Raise TooLarge, and BadRequest where it is broken.
-    """
+def encoding_of(message: bytes) -> str:
+    """Return how a message is compressed, which is known by how it begins: "gzip", "deflate" for zlib, or ""."""
     if message.startswith(_GZIP):
-        return decode_body(message, "gzip", max_bytes)
-    if is_zlib(message):
-        return decode_body(message, "deflate", max_bytes)
-    return decode_body(message, "", max_bytes)
+        return "gzip"
+    # RFC 1950; no JSON begins so.
+    is_zlib = len(message) > 1 and message[0] & 0x0F == 8 and int.from_bytes(message[:2], "big") % 31 == 0
+    return "deflate" if is_zlib else ""
 
 
-def is_zlib(message: bytes) -> bool:
-    """Whether a message begins as zlib's format does (RFC 1950), which no JSON does."""
-    return len(message) > 1 and message[0] & 0x0F == 8 and int.from_bytes(message[:2], "big") % 31 == 0
+def decompressed(message: bytes, max_bytes: int) -> bytes:
+    """Return a message as JSON, compressed or not; raise TooLarge, and BadRequest where it is broken."""
+    return decode_body(message, encoding_of(message), max_bytes)
+
+
+def split_messages(body: bytes) -> Iterator[bytes]:
+    """Yield the messages of a body: one a line where the first line is one, else the body as one message."""
+    first = _LINE.search(body)
+    if first is not None and first.end() < len(body) and _is_object(first[0]):
+        yield from (line[0] for line in _LINE.finditer(body) if line[0].strip())
+    else:
+        yield body
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        _OBJECT.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def gelf_event(message: bytes) -> dict[str, Any]:
