@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KILLS = rounds(6)
 WRITERS = 4
 MAX_EVENTS = 40  # of one request
-MAX_FAILURES = 100  # to send a request with a key
+MAX_FAILURES = 100  # to send a request with a key at the end, when there is a server
 PADDING = "x" * 200  # so that commits by size fall due many times between two kills
 LONGEST_RUN_S = 0.5  # of a server between its start and its end
 LONGEST_START_S = 1.5  # after which a server that is ended while it starts is ended
@@ -63,7 +63,7 @@ class Writers:
         size = random.Random(seed)
         is_repeating = seed % 2 == 1
         numbers: list[int] = []
-        failures = 0  # to send these numbers
+        failures = 0  # to send these numbers, once there are to be no more
         connection: http.client.HTTPConnection | None = None
         while (self._up.wait() and not self._done.is_set()) or (is_repeating and numbers):
             server = self._server
@@ -89,7 +89,7 @@ class Writers:
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError):
                 connection = None  # the server is gone, and whether it had stored these is not known
-                failures += 1
+                failures += self._done.is_set()
                 if not is_repeating or failures > MAX_FAILURES:
                     numbers, failures = [], 0
                 continue

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.events import ParsedBatch, TooLarge
+from tailrace.events import BadRequest, ParsedBatch, TooLarge
 from tailrace.parsing import ExactWayNeeded, Limits, parse_documents
 from tailrace.parsing import documents as module
 
@@ -85,3 +85,9 @@ def test_in_bulk_and_one_by_one_are_the_same(documents: list[bytes]) -> None:
     except ExactWayNeeded:
         return
     assert parts(bulk) == parts(exact)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\x1bb", "_sysTime"])
+def test_a_field_that_cannot_be_looked_for_is_no_field_of_times(name: str) -> None:
+    with pytest.raises(BadRequest, match="the time cannot be in the field"):
+        parse_documents([b'{"a":1}'], times=(name,), limits=LIMITS, received_ns=NOW_NS)

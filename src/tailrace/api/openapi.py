@@ -162,7 +162,7 @@ def _of_protocol(route: Route, protocol: Protocol, tokens: tuple[str, ...]) -> O
                 for status, kind in doc.answers.items()
             },
             **{
-                status: {protocol.error_media: protocol.error}
+                status: {protocol.error_media: protocol.error, **doc.refusal_media}
                 for status in (*doc.refusals, *((422,) if doc.bodies else ()))
             },
             **{status: {JSON: kind} for status, kind in doc.failures.items()},

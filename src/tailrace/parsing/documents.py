@@ -6,10 +6,10 @@ from functools import lru_cache, partial
 import numpy as np
 from msgspec import Struct
 
-from tailrace.events import ParsedBatch, Rejection
+from tailrace.events import BadRequest, ParsedBatch, Rejection
 from tailrace.events.timestamps import Int64s
 from tailrace.native.scanner import ROW_END, ROW_START, SPANS_LINES, Scanned
-from tailrace.parsing.fields import Column, Columns, EventReader, event_reader
+from tailrace.parsing.fields import Column, Columns, EventReader, event_reader, is_readable
 from tailrace.parsing.json import scan, split_scanned, without_unreadable
 from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.malformed import checked_element
@@ -33,10 +33,14 @@ def parse_documents(
     whose time cannot be read is a rejection, and one without has `received_ns`. The index of a rejection is that of
     its document. Values are sanitized as `parse_array` does.
 
-    Raise TooLarge past `max_events`; with `in_bulk` ExactWayNeeded.
+    Raise BadRequest for a field of times that cannot be looked for, TooLarge past `max_events`; with `in_bulk`
+    ExactWayNeeded.
     """
     if len(documents) > limits.max_events:
         raise too_many(limits.max_events)
+    unreadable_name = next((name for name in times if not is_readable(name)), None)
+    if unreadable_name is not None:
+        raise BadRequest(f"the time cannot be in the field {unreadable_name!r}: the name is reserved, or no plain text")
     reader = _reader(times, limits)
     body = joined(documents)
     scanned = scan(body, 0, reader.events, is_array=False)

@@ -1,5 +1,6 @@
 """The top-level fields of events that are read: where a scan finds them, and a decoder that reads them exactly."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -26,6 +27,14 @@ class EventReader(Struct, frozen=True, eq=False):
     scanner: Scanner | None  # which looks for the same fields; None where there is no native code
     decoder: msgspec.json.Decoder[Any]  # of one event; it refuses a reserved name
     decoded: Callable[[bytes], Columns]  # of NDJSON without reserved names
+
+
+_UNREADABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+def is_readable(name: str) -> bool:
+    """Return whether an `event_reader` can look for a field of this name."""
+    return name not in RESERVED and _UNREADABLE.search(name) is None
 
 
 @lru_cache(maxsize=256)

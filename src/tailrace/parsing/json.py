@@ -20,7 +20,7 @@ from tailrace.events import BadRequest, ParsedBatch, Rejection, TooLarge
 from tailrace.native.scanner import HEAD_CELLS, ROW_END, ROW_FLAGS, ROW_START, SPANS_LINES, Scanned, Scanner
 from tailrace.parsing import malformed
 from tailrace.parsing.copies import Copy, with_copies
-from tailrace.parsing.fields import Columns, EventReader, event_reader, scanned_columns
+from tailrace.parsing.fields import Columns, EventReader, event_reader, is_readable, scanned_columns
 from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.malformed import checked_element, checked_object, excerpt
 from tailrace.parsing.sanitize import RESERVED
@@ -118,7 +118,7 @@ class _TimeReader(Struct, frozen=True, eq=False):
 def _time_reader(rule: TimeRule, limits: Limits) -> _TimeReader:
     check_rule(rule)
     field = rule.field
-    if field not in RESERVED and "." not in field and re.search(r'["\\\x00-\x1f]', field) is None:
+    if is_readable(field) and "." not in field:
         plain = event_reader((field,), limits)
         return _TimeReader(plain, False, lambda ndjson: plain.decoded(ndjson)[0])
     stored = "_user" + field if field in RESERVED else field

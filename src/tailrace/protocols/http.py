@@ -256,6 +256,7 @@ class RouteDoc(Struct, frozen=True):
     credential: bool = True  # whether one of the protocol's credentials must be sent
     media: dict[str, Any] = {}  # good answers in further media types, each with its type or JSON Schema
     failures: dict[int, Any] = {}  # statuses of errors in a shape of their own, each with its type
+    refusal_media: dict[str, Any] = {}  # refusals in further media types, each with its type or JSON Schema
 
 
 class Credential(Struct, frozen=True):

@@ -158,7 +158,7 @@ def test_a_marker_is_an_event(tmp_path: Path) -> None:
                 **{f"marker.{name}": value for name, value in told.items()},
             }
             assert second["marker.message"] == "again"
-            for body in (b"[]", b'{"start_time":"noon"}', b"{"):
+            for body in (b"[]", b'{"start_time":"noon"}', b'{"type":1}', b'{"end_time":1.5}', b"{"):
                 assert (await post(served, token, "/1/markers/logs", body)).status_code == 400
             assert (await post(served, token, "/1/markers/logs", b" " * 70_000)).status_code == 413
 

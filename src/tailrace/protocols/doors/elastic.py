@@ -331,7 +331,7 @@ _BULK = RouteDoc(
 )
 _DOCUMENT = RouteDoc(
     "Takes one document as an event.",
-    {201: ElasticDocument},
+    {201: (ElasticDocument, dict[str, Any])},  # of which filter_path may leave parts
     {"application/json": BodyDoc(dict[str, Any], _EVENT)},
     (*_REFUSALS[:4], 408, 409, *_REFUSALS[5:]),
     (_FILTER, _TIME, _ALIAS),

@@ -97,8 +97,19 @@ def collect_marker(body: bytes, collector: EventCollector, dataset: str, *, mark
         members = {**_OBJECT.decode(body), **marker}
     except MsgpackErrors as error:
         raise BadRequest(f"the body is no marker: {error}") from None
+    _check_marker(members)
     event = {"type": MARKER, MARKER: members}
     collector.add(dataset, 0, timed(event, _time_ns(members.get("start_time"), received_ns)))
+
+
+def _check_marker(members: Members) -> None:
+    for name in ("message", "type", "url"):
+        if not isinstance(members.get(name, ""), str):
+            raise BadRequest(f"the {name} of a marker is a text")
+    for name in ("start_time", "end_time"):
+        value = members.get(name, 0)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise BadRequest(f"the {name} of a marker is a whole number of seconds since the Unix epoch")
 
 
 def _packed_envelope(element: bytes) -> Members:

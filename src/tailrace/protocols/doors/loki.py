@@ -87,7 +87,7 @@ _DOC = RouteDoc(
         ParameterDoc("X-Scope-OrgID", "Loki's tenant: the field `tenant` of every entry.", where="header"),
     ),
 )
-_READY_DOC = RouteDoc(about="Tells whether events are taken.", answers={200: str}, refusals=(503,), credential=False)
+_READY_DOC = RouteDoc(about="Tells whether events are taken.", answers={200: None}, refusals=(503,), credential=False)
 
 PROTOCOL = Protocol(
     name="loki",

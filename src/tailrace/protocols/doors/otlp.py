@@ -165,6 +165,7 @@ def _doc(signal: Signal, example: dict[str, Any]) -> RouteDoc:
         refusals=(400, 401, 403, 404, 413, 415, 429, 503),
         parameters=(dataset, metrics) if signal == "metrics" else (dataset,),
         media={"application/x-protobuf": {}},
+        refusal_media={"application/x-protobuf": {}},
     )
 
 
