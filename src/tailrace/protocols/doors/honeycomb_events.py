@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from tailrace.events import BadRequest, TooLarge
 from tailrace.events.sizes import MIB
@@ -26,6 +26,19 @@ _TIME = TimeRule(field="time")
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ENCODER = msgspec.json.Encoder()
 Members = dict[str, Any]
+
+
+class _SentMarker(Struct, frozen=True, gc=False):
+    """The members of a marker whose types are known."""
+
+    message: str = ""
+    type: str = ""
+    url: str = ""
+    start_time: int = 0
+    end_time: int = 0
+
+
+_MARKERS = msgspec.json.Decoder(_SentMarker)
 
 
 def collect_event(
@@ -94,22 +107,12 @@ def collect_marker(body: bytes, collector: EventCollector, dataset: str, *, mark
     if len(body) > MAX_MARKER_BYTES:
         raise TooLarge(f"the marker has more than {MAX_MARKER_BYTES} bytes")
     try:
+        _MARKERS.decode(body)
         members = {**_OBJECT.decode(body), **marker}
     except MsgpackErrors as error:
         raise BadRequest(f"the body is no marker: {error}") from None
-    _check_marker(members)
     event = {"type": MARKER, MARKER: members}
     collector.add(dataset, 0, timed(event, _time_ns(members.get("start_time"), received_ns)))
-
-
-def _check_marker(members: Members) -> None:
-    for name in ("message", "type", "url"):
-        if not isinstance(members.get(name, ""), str):
-            raise BadRequest(f"the {name} of a marker is a text")
-    for name in ("start_time", "end_time"):
-        value = members.get(name, 0)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise BadRequest(f"the {name} of a marker is a whole number of seconds since the Unix epoch")
 
 
 def _packed_envelope(element: bytes) -> Members:
