@@ -7,6 +7,7 @@ from tailrace.protocols.doors import (
     firehose,
     fluent,
     gelf,
+    gelf_streams,
     honeycomb,
     journald,
     loki,
@@ -38,4 +39,4 @@ PROTOCOLS: tuple[Protocol, ...] = (
     splunk.PROTOCOL,
     journald.PROTOCOL,
 )
-STREAM_DOORS: tuple[StreamDoor, ...] = (fluent.DOOR, syslog.DOOR)
+STREAM_DOORS: tuple[StreamDoor, ...] = (fluent.DOOR, gelf_streams.DOOR, syslog.DOOR)
