@@ -142,8 +142,8 @@ class Target:
             return made
 
         self.unnamed = server.api_token(REAL)  # for routes that do not name the dataset
-        everywhere = {"datasetCapabilities": {"*": {"ingest": ["create"]}}, "defaultDataset": REAL}
-        answer = server.client.post("/v2/tokens", json={"name": "doors", **everywhere})
+        everywhere = {"datasetCapabilities": {"*": {"ingest": ["create"]}}, "orgCapabilities": {"datasets": ["create"]}}
+        answer = server.client.post("/v2/tokens", json={"name": "doors", "defaultDataset": REAL, **everywhere})
         assert answer.status_code == 200, answer.text
         self.unbound: str = answer.json()["token"]  # for doors, whose bodies may name another
         self.datamix = key("datamix", destination=DESTINATION)
