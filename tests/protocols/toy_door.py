@@ -62,7 +62,7 @@ async def lines(request: Request, service: IngestService) -> Response:
     request.outcome.reject(collector.rejections)
     rejections = [
         *collector.rejections,
-        *(each for receipt in delivery.receipts.values() for each in receipt.rejections),
+        *delivery.rejections,
     ]
     refused = [f"{each.index}: {each.reason}" for each in sorted(rejections, key=lambda each: each.index)]
     refused += [f"{name}: {error.message}" for name, error in delivery.refusals.items()]

@@ -40,6 +40,7 @@ from tailrace.protocols.http import (
     cached,
     media_type_of,
     query_values_of,
+    retry_after_s,
 )
 from tailrace.protocols.labels import labels_of
 from tailrace.protocols.tokens import ORGANISATION, TokenRule, grant_of
@@ -52,7 +53,6 @@ OPAQUE_TYPES = frozenset({b"text/plain", b"application/octet-stream"}) | GZIP_TY
 ACCEPTED = "application/json, application/x-ndjson, application/nd-json or text/csv"
 FIRST_BYTES = 1024  # of a body, in which its first byte that is not white space is searched
 DEFAULT_TIMES = TimeRule()
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 _FIREHOSE_KEY = b"x-amz-firehose-access-key"
 _COLLECTIONS = frozenset({"datasets", "ingest", "query"})  # with a segment behind them, Axiom's
 TOKENS = TokenRule()
@@ -233,8 +233,8 @@ def _failure(rejection: Rejection, received_ns: int) -> EventFailure:
 def render_error(error: TailraceError) -> Response:
     """Return an error as Axiom's clients read it: `{"code", "message"}`, and when to retry."""
     headers: list[tuple[bytes, bytes]] = []
-    if error.retry_after_s is not None or error.retryable:
-        wait_s = error.retry_after_s or RETRY_AFTER_S
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
         headers.append((b"retry-after", b"%d" % wait_s))
         if error.status == 429:
             # Axiom's Go client takes a limit only from the full set, its Rust client also wants the scope.

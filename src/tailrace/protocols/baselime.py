@@ -49,6 +49,7 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
     decoded_body,
+    retry_headers,
 )
 
 MAX_REQUEST_BYTES = 6 * 1024 * 1024  # decoded
@@ -56,7 +57,6 @@ MAX_EVENT_BYTES = 32 * 1024  # /v1/{dataset}/{namespace}, each as sent without t
 MAX_SERVICE_EVENT_BYTES = 128 * 1024  # /v1/{dataset}/{service}/{namespace}
 MAX_LATER_EVENT_BYTES = 256 * 1024  # /v1/{dataset}, and bodies whose dataset is in a header
 MAX_NAME_BYTES = 512  # of a service or namespace, percent-decoded
-RETRY_AFTER_S = 1  # where an error that a retry can help names no time of its own
 
 KEY_HEADER = b"x-api-key"
 SERVICE = "$baselime.service"
@@ -352,10 +352,8 @@ def render_error(error: TailraceError) -> Response:
     status = 401 if error.status == 403 else error.status
     if status not in MESSAGES:
         status = 400 if status < 500 else 500
-    headers = [(REASON, _UNPRINTABLE.sub("?", error.message)[:MAX_REASON_CHARS].encode())]
-    if error.retry_after_s is not None or error.retryable:
-        headers.append((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)))
-    return Response(status, MESSAGES[status], headers=tuple(headers))
+    reason = (REASON, _UNPRINTABLE.sub("?", error.message)[:MAX_REASON_CHARS].encode())
+    return Response(status, MESSAGES[status], headers=(reason, *retry_headers(error)))
 
 
 def with_allow(request: Request, service: IngestService, response: Response) -> Response:

@@ -32,10 +32,10 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     decoded_body,
+    retry_headers,
 )
 
 MAX_KEY_BODY_BYTES = 64 * 1024  # of a request for a session, decoded
-DEFAULT_RETRY_AFTER_S = 1
 
 _NAME = "datamix"
 _PARTS = ("system", "application", "environment")  # of a destination
@@ -197,10 +197,8 @@ def _split(destination: str) -> tuple[str, str, str]:
 def render_error(error: TailraceError) -> Response:
     """Return an error as `{"error", "message"}`; 401 and 429 are not among the documented answers, 403 and 503 are."""
     status = {401: 403, 429: 503}.get(error.status, error.status)
-    headers = list(_NO_STORE)
-    if error.retry_after_s is not None or error.retryable:
-        headers.append((b"retry-after", b"%d" % (error.retry_after_s or DEFAULT_RETRY_AFTER_S)))
-    return Response(status, _ENCODER.encode(DatamixError(error.code, error.message)), headers=tuple(headers))
+    body = _ENCODER.encode(DatamixError(error.code, error.message))
+    return Response(status, body, headers=(*_NO_STORE, *retry_headers(error)))
 
 
 _FORM = "application/x-www-form-urlencoded"

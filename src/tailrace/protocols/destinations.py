@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from tailrace.access import Grant, allows, require
-from tailrace.events import BadRequest, DatasetNotFound, OpenDataset, ParsedBatch, Receipt, TailraceError
+from tailrace.events import BadRequest, DatasetNotFound, OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError
 from tailrace.protocols.http import IngestService, Request
 
 DATASET = b"x-axiom-dataset"  # the header that names the dataset of what does not name one itself
@@ -25,6 +25,11 @@ class Delivery(Struct, frozen=True):
     def stored(self) -> int:
         """How many events are durable."""
         return sum(receipt.stored for receipt in self.receipts.values())
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """The events that were refused one by one, dataset by dataset."""
+        return tuple(rejection for receipt in self.receipts.values() for rejection in receipt.rejections)
 
 
 def dataset_of(request: Request, grant: Grant, *, named: str = "", label: str = "", header: bytes = DATASET) -> str:

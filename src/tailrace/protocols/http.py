@@ -31,6 +31,7 @@ class NoOptions(Struct, frozen=True):
 PROTOBUF_TYPES = frozenset({b"application/x-protobuf", b"application/protobuf"})
 CACHED_VALUES = 1024  # of a header, or query strings
 CACHED_VALUE_BYTES = 1024  # longer ones are parsed each time, which bounds the size of a cache
+RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 REJECTION_WORK_BYTES = 128  # the work on each rejection that an answer lists, in bytes of valid events
 
 
@@ -41,6 +42,19 @@ class Response(Struct, frozen=True):
     body: bytes = b""
     content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def retry_after_s(error: TailraceError) -> int | None:
+    """Return after how many seconds the same may be sent again, None where that cannot help."""
+    if error.retry_after_s is None and not error.retryable:
+        return None
+    return error.retry_after_s or RETRY_AFTER_S
+
+
+def retry_headers(error: TailraceError) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header that says when to send the same again, none where that cannot help."""
+    wait_s = retry_after_s(error)
+    return () if wait_s is None else ((b"retry-after", b"%d" % wait_s),)
 
 
 class Request(Struct):

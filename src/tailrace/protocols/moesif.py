@@ -27,6 +27,7 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
     decoded_body,
+    retry_headers,
 )
 from tailrace.protocols.moesif_docs import Accepted, Config, MoesifError, Probed, RefusedElement
 from tailrace.protocols.moesif_entities import (
@@ -49,7 +50,6 @@ MAX_REQUEST_BYTES = 50 * 1024 * 1024  # decoded, of every other route
 MAX_IDS = 4  # application ids of one request that are looked up
 MAX_OTLP_BYTES = 16 * 1024 * 1024  # after content decoding; parsed it takes several times its size
 TRANSACTION_ID = "transaction_id"  # the field of an event by which it is stored once
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 REGION = "self-hosted"
 TAG_LENGTH = 32
 OTLP_TYPES: dict[Signal, str] = {"traces": "span", "logs": "log", "metrics": "metric"}  # `event_type`
@@ -287,10 +287,8 @@ def finish(request: Request, service: IngestService, response: Response) -> Resp
 
 def render_error(error: TailraceError) -> Response:
     """Return the response of an error: `{"error", "message"}`, and when to retry."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retry_after_s is not None or error.retryable:
-        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
-    return Response(error.status, msgspec.json.encode(MoesifError(error.code, error.message)), headers=headers)
+    body = msgspec.json.encode(MoesifError(error.code, error.message))
+    return Response(error.status, body, headers=retry_headers(error))
 
 
 _ROUTES: tuple[tuple[str, str, Handler, RouteDoc], ...] = (

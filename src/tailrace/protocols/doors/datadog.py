@@ -32,6 +32,7 @@ from tailrace.protocols.http import (
     RouteDoc,
     Segments,
     decoded_body,
+    retry_headers,
 )
 from tailrace.protocols.tokens import ORGANISATION, TokenRule, secret_of
 
@@ -39,7 +40,6 @@ KEY = b"dd-api-key"
 TOKENS = TokenRule(headers=(KEY,), schemes=(b"bearer", b"basic"), parameters=("dd-api-key", "api_key"))
 METADATA = ("ddsource", "ddtags", "hostname", "service")  # of a request, in its query
 TEXT = b"text/plain"
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 # What is no event but asks whether the way is free, as the agent does at its start.
 _PROBES = (b"", b"{}", b"[]")
 _TITLES = {
@@ -122,10 +122,7 @@ async def _ingest(request: Request, service: IngestService, status: int) -> Resp
     request.outcome.reject(collector.rejections)
     labels = {name: query[name] for name in METADATA if query.get(name)}
     delivery = await deliver(batches, request, service, grant, labels=labels, creates=True)
-    rejections = [
-        *collector.rejections,
-        *(each for receipt in delivery.receipts.values() for each in receipt.rejections),
-    ]
+    rejections = [*collector.rejections, *delivery.rejections]
     if not rejections and not delivery.refusals:
         return Response(status, b"{}")
     answer = partial(_faults, rejections, delivery)
@@ -177,10 +174,8 @@ def render_error(error: TailraceError) -> Response:
 
     Datadog's clients wait as long as X-RateLimit-Reset says, others as Retry-After does.
     """
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retryable:
-        wait_s = b"%d" % (error.retry_after_s or RETRY_AFTER_S)
-        headers = ((b"retry-after", wait_s), (b"x-ratelimit-reset", wait_s))
+    headers = retry_headers(error)
+    headers += tuple((b"x-ratelimit-reset", wait_s) for _, wait_s in headers)
     body = _ENCODER.encode(DatadogError([_fault(error.status, error.message)]))
     return Response(error.status, body, headers=headers)
 

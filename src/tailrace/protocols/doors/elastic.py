@@ -58,11 +58,11 @@ from tailrace.protocols.http import (
     cached,
     decoded_body,
     query_values_of,
+    retry_headers,
 )
 from tailrace.protocols.tokens import grant_of
 
 TIMES = ("_time", "@timestamp")  # fields, of which the first that a document has is its time
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 GENERATED_ID_BYTES = 15  # which become 20 characters, as Elasticsearch's have
 NO_PIPELINE = "_none"
 PIPELINE_IGNORED = (
@@ -294,9 +294,7 @@ def _finished(answer: Response, parameters: _Parameters, *, piped: bool) -> Resp
 
 def render_error(error: TailraceError) -> Response:
     """Return an error in Elasticsearch's shape, with when to come again."""
-    headers: list[tuple[bytes, bytes]] = []
-    if error.retry_after_s is not None or error.retryable:
-        headers.append((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)))
+    headers = [*retry_headers(error)]
     if isinstance(error, Unauthorized):
         headers += _CHALLENGES
     body = msgspec.json.encode(_error(error.status, error_type(error), error.message))

@@ -100,10 +100,7 @@ async def firehose(request: Request, service: IngestService) -> Response:
     request_id, collector = await service.offload(read, size)
     delivery = await deliver(collector.batches(), request, service, grant, labels=labels)
     request.outcome.reject(collector.rejections)
-    rejections = [
-        *collector.rejections,
-        *(each for receipt in delivery.receipts.values() for each in receipt.rejections),
-    ]
+    rejections = [*collector.rejections, *delivery.rejections]
     refused = _refused(rejections)
     if refused and not delivery.stored:
         raise BadRequest(refused)  # so that the stream puts them into its bucket in the end

@@ -29,6 +29,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    retry_headers,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
 
@@ -36,7 +37,6 @@ KEY = b"x-honeycomb-team"
 TOKENS = TokenRule(headers=(KEY,))
 PACKED_TYPES = frozenset({b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack"})
 EVERYWHERE = "__all__"  # in place of the dataset of a marker: for all datasets of an environment
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 _ENCODER = msgspec.json.Encoder()
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _STORED: dict[str, Any] = {"status": 202}
@@ -166,10 +166,7 @@ async def _store(request: Request, service: IngestService, read: Any) -> tuple[l
     batches, count = await service.offload(parse, WORST_CASE_FACTOR * len(body))
     request.outcome.reject(collector.rejections)
     delivery: Delivery = await deliver(batches, request, service, grant, creates=True)
-    rejections = list(collector.rejections)
-    for receipt in delivery.receipts.values():
-        rejections += receipt.rejections
-    return rejections, count, body
+    return [*collector.rejections, *delivery.rejections], count, body
 
 
 def _dataset_name(sent: str) -> str:
@@ -197,10 +194,7 @@ def _is_packed(request: Request) -> bool:
 
 def render_error(error: TailraceError) -> Response:
     """Return an error as `{"error"}`, and when to send the same again."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retryable:
-        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
-    return Response(error.status, _ENCODER.encode(HoneycombError(error.message)), headers=headers)
+    return Response(error.status, _ENCODER.encode(HoneycombError(error.message)), headers=retry_headers(error))
 
 
 _FIELDS: dict[str, Any] = {"name": "checkout", "duration_ms": 12.5}

@@ -23,12 +23,12 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     decoded_body,
+    retry_headers,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
 
 TOKENS = TokenRule(schemes=(b"basic", b"bearer"))
 TIMES = ("_time", "_timestamp", "@timestamp")  # fields, of which the first that an event has is its time
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 _NO_FIELDS = ArrayFields(times=())
 
 
@@ -102,10 +102,8 @@ def _parse_array(body: bytes, limits: Limits, received_ns: int, *, in_bulk: bool
 
 def render_error(error: TailraceError) -> Response:
     """Return an error as OpenObserve does, and when to come again."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retryable or error.retry_after_s is not None:
-        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
-    return Response(error.status, msgspec.json.encode(OpenObserveError(error.status, error.message)), headers=headers)
+    body = msgspec.json.encode(OpenObserveError(error.status, error.message))
+    return Response(error.status, body, headers=retry_headers(error))
 
 
 _REFUSALS = (400, 401, 403, 404, 408, 413, 415, 429, 503)

@@ -114,10 +114,7 @@ async def store_export(
     """Store the events; return how many were refused, and why, once the others are durable. Raise as `deliver` does."""
     delivery = await deliver(exported.batches, request, service, grant)
     request.outcome.reject(exported.rejections)
-    rejections = [
-        *exported.rejections,
-        *(each for receipt in delivery.receipts.values() for each in receipt.rejections),
-    ]
+    rejections = [*exported.rejections, *delivery.rejections]
     unstored = sum(exported.batches[name].count for name in delivery.refusals)
     return len(rejections) + unstored, _reason(rejections, delivery, NOUNS[signal])
 

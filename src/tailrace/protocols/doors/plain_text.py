@@ -5,21 +5,17 @@ from collections.abc import Mapping, Sequence
 from tailrace.events import ParsedBatch, Rejection, TailraceError
 from tailrace.parsing import EventCollector
 from tailrace.protocols.destinations import Delivery
-from tailrace.protocols.http import Response
+from tailrace.protocols.http import Response, retry_headers
 
 TEXT = b"text/plain; charset=utf-8"
 ERROR_MEDIA = "text/plain"
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 MAX_LISTED = 5  # refused events whose reason an answer tells
 MAX_REASON = 150  # characters of each: clients log about 1 KB of an answer
 
 
 def render_text_error(error: TailraceError) -> Response:
     """Return an error as a line of text, and when to retry where that can help."""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retryable or error.retry_after_s is not None:
-        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
-    return Response(error.status, error.message.encode("utf-8", "replace") + b"\n", TEXT, headers)
+    return Response(error.status, error.message.encode("utf-8", "replace") + b"\n", TEXT, retry_headers(error))
 
 
 def refusal_line(
@@ -27,8 +23,7 @@ def refusal_line(
 ) -> str:
     """Return how many events were refused and why, on one line; "" where none was. `what` is the plural of an event."""
     rejections: Sequence[Rejection] = sorted(
-        (*collector.rejections, *(each for receipt in delivery.receipts.values() for each in receipt.rejections)),
-        key=lambda rejection: rejection.index,
+        (*collector.rejections, *delivery.rejections), key=lambda rejection: rejection.index
     )
     missed = [(batches[name], error) for name, error in delivery.refusals.items()]
     refused = len(rejections) + sum(batch.count + len(batch.rejections) for batch, _ in missed)

@@ -81,11 +81,7 @@ def _written(
     samples: CollectedSamples, collector: EventCollector, delivery: Delivery
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers that say how much is stored, which 2.0 asks for."""
-    rejections = (
-        *collector.rejections,
-        *(each for receipt in delivery.receipts.values() for each in receipt.rejections),
-    )
-    refused = {each.index for each in rejections}
+    refused = {each.index for each in (*collector.rejections, *delivery.rejections)}
     return tuple(
         (_WRITTEN % kind.encode(), b"%d" % samples.stored(kind, refused, delivery.refusals)) for kind in WRITTEN_KINDS
     )

@@ -45,6 +45,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     decoded_body,
+    retry_headers,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of, secret_of
 
@@ -52,7 +53,6 @@ TOKENS = TokenRule(schemes=(b"splunk", b"bearer", b"basic"), parameters=("token"
 CHANNEL = b"x-splunk-request-channel"
 METADATA = ("host", "source", "sourcetype")  # of a request, in its query
 MAX_ACK_BODY_BYTES = 1024 * 1024  # decoded
-RETRY_AFTER_S = 1  # of a retryable error that has no time of its own
 
 SUCCESS, TOKEN_REQUIRED, INVALID_AUTHORIZATION, INVALID_TOKEN, NO_DATA, INVALID_FORMAT = 0, 2, 3, 4, 5, 6
 WRONG_INDEX, INTERNAL_ERROR, BUSY, NO_CHANNEL, EVENT_REQUIRED, EVENT_BLANK, INVALID_FIELDS = 7, 8, 9, 10, 12, 13, 15
@@ -165,7 +165,7 @@ def _answer(
     """Return the answer to what was delivered: with the first refused event where there is one."""
     refused = [
         *rejections,
-        *(rejection for receipt in delivery.receipts.values() for rejection in receipt.rejections),
+        *delivery.rejections,
         *(Rejection(first_numbers[name], error.message, INCORRECT_INDEX) for name, error in delivery.refusals.items()),
     ]
     if refused:
@@ -234,11 +234,8 @@ def render_error(error: TailraceError) -> Response:
     What may be sent again is 503, which its clients retry, with the time after which.
     """
     status, code = _status_and_code(error)
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.retryable:
-        headers = ((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)),)
     text = TEXTS.get(code) or {404: "Not found", 405: "Method not allowed"}[code]
-    return Response(status, _ENCODER.encode(HecReply(text, code, detail=error.message)), headers=headers)
+    return Response(status, _ENCODER.encode(HecReply(text, code, detail=error.message)), headers=retry_headers(error))
 
 
 def _status_and_code(error: TailraceError) -> tuple[int, int]:
