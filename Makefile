@@ -11,8 +11,10 @@ ROUNDS ?= 6
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 NATIVE := src/tailrace/native/_native.so
-# Those of doors apart, as some need other versions of the same packages.
-JS := tests/clients/js tests/clients/js_doors
+CONSOLE := src/tailrace/console/static/.digest
+CONSOLE_SOURCES := $(wildcard console/*.* console/.npmrc) $(shell find console/src console/public -type f)
+# The console, and JavaScript clients; those of doors apart, as some need other versions of the same packages.
+JS := console tests/clients/js tests/clients/js_doors
 # The last release with structured queries, beside the present one.
 AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 
@@ -25,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
-test: lint javascript
+test: javascript lint
 	$(PYTEST)
 
 # The tests that start no process and take no seconds, with a fifth of the rounds: while working on a change.
@@ -52,6 +54,7 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -d console/node_modules/typescript ]; then npm run --silent --prefix console check && npm test --silent --prefix console; fi
 
 docs: $(INSTALLED)
 	$(BIN)/tailrace config --reference > docs/settings.md.new
@@ -75,7 +78,7 @@ wheels: .venv/.zig
 	$(BIN)/python -m hatchling build --target sdist
 
 clean:
-	rm -rf $(NATIVE) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(addsuffix /node_modules,$(JS))
+	rm -rf $(NATIVE) $(dir $(CONSOLE)) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(addsuffix /node_modules,$(JS))
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
@@ -93,9 +96,18 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 
 $(NATIVE): .venv/.made hatch_build.py $(wildcard src/tailrace/native/*.[ch])
 	@$(BIN)/python hatch_build.py compiler || $(MAKE) .venv/.zig
-	$(BIN)/python hatch_build.py
+	$(BIN)/python hatch_build.py native
 
-$(INSTALLED): .venv/.made pyproject.toml requirements/run.txt | $(NATIVE)
+# Node.js as a package, where the machine has none that is new enough.
+.venv/.node: .venv/.made requirements/node.txt
+	$(PIP) -r requirements/node.txt
+	touch $@
+
+$(CONSOLE): .venv/.made hatch_build.py $(CONSOLE_SOURCES)
+	@$(BIN)/python hatch_build.py node || $(MAKE) .venv/.node
+	$(BIN)/python hatch_build.py console
+
+$(INSTALLED): .venv/.made pyproject.toml requirements/run.txt | $(NATIVE) $(CONSOLE)
 	$(PIP) -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	touch $@
@@ -119,10 +131,11 @@ lock: .venv/bin/uv
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt >/dev/null
 	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt >/dev/null
 	$(LOCK) requirements/zig.in -o requirements/zig.txt >/dev/null
+	$(LOCK) requirements/node.in -o requirements/node.txt >/dev/null
 	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
 	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
 
-# The tests of JavaScript clients skip themselves on a machine without Node.js.
+# The tests of JavaScript clients, and of the console's functions, skip themselves on a machine without Node.js.
 javascript:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then \
 		for project in $(JS); do \

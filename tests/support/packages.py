@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "monitors",
         "protocols",
     },
+    "console": {"events", "api"},
     "server": {
         "events",
         "native",
@@ -55,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "monitors",
         "protocols",
         "api",
+        "console",
         WHOLE,
     },
     "cli": {"config", "server"},

@@ -7,6 +7,7 @@ from tailrace.events.lazy import lazy_imports
 if TYPE_CHECKING:
     from tailrace.access.access import Access
     from tailrace.access.audit import Actor, AuditEntry, AuditResource, is_audit
+    from tailrace.access.browser_sessions import SignIn
     from tailrace.access.capabilities import (
         FIRST_ORGANISATION,
         Capabilities,
@@ -51,6 +52,7 @@ __all__ = [
     "Role",
     "RoleBody",
     "Sessions",
+    "SignIn",
     "TokenRecord",
     "TokenSpec",
     "User",

@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.access import bootstrap
+from tailrace.access.browser_sessions import BrowserSessionStore, read_session
 from tailrace.access.capabilities import Grant, OwnerOf, no_owner
 from tailrace.access.key_store import KeyStore
 from tailrace.access.key_store import key_grant as grant_of_row
@@ -55,6 +57,7 @@ class Access:
         # Hashes that match no credential: a client with a revoked one goes on sending.
         self._unknown: set[bytes] = set()
         self._keys_by_id: dict[str, KeyGrant] = {}
+        self._browser_sessions: dict[bytes, CachedCredential] = {}  # by hash
         self._organisation_ids: frozenset[str] | None = None
         self._owner_of: OwnerOf = no_owner
         self._invalidation = Invalidation(database, self._clear)
@@ -63,6 +66,7 @@ class Access:
         self.rbac = Rbac(database, self._invalidation, clock)
         self.tokens = TokenStore(database, self._invalidation, clock, self.users)
         self.keys = KeyStore(database, self._invalidation, clock, kinds)
+        self.browser_sessions = BrowserSessionStore(database, self._invalidation, clock)
 
     def set_dataset_owners(self, owner_of: OwnerOf) -> None:
         """Set the look-up of the organisation that owns a dataset, which limits grants to their own organisation's.
@@ -87,7 +91,23 @@ class Access:
         there is no organisation of that name, and the user is in one only, the grant is for that one. An API token
         belongs to one organisation, so the name is ignored.
         """
-        credential = self._credential(secret, "token")
+        return self._grant_in(self._credential(secret, "token"), organisation)
+
+    def authenticate_session(self, secret: str, organisation: str = "") -> Grant:
+        """Return the grant of a browser's session, which is its token's; raise as `authenticate` does."""
+        self._check_invalidation()
+        digest = hash_of(secret)
+        credential = self._browser_sessions.get(digest)
+        if credential is None:
+            credential = self._invalidation.read(
+                lambda connection: self._read_session(connection, digest), partial(self._cache_session, digest)
+            )
+        if self._clock() >= credential.expires_s:
+            raise Unauthorized("the session has ended: sign in again")
+        return self._grant_in(credential, organisation)
+
+    def _grant_in(self, credential: CachedCredential, organisation: str) -> Grant:
+        """Return the grant of a credential in the organisation named; raise as `authenticate` does."""
         grant = credential.grant
         if isinstance(grant, KeyGrant):
             raise Unauthorized(f"this is a {grant.protocol} key, not a token")
@@ -152,18 +172,35 @@ class Access:
     def _read_credential(self, connection: Connection, digest: bytes) -> CachedCredential | None:
         token = connection.execute(select(tokens).where(tokens.c.hash == digest)).first()
         if token is not None:
-            grants = _token_grants(connection, token, self._owner_of)
-            return CachedCredential(
-                token.hash,
-                expiry_s(token.expires_at),
-                next(iter(grants.values())),
-                grants if token.kind == "personal" else {},
-            )
+            return self._token_credential(connection, token)
         key = connection.execute(select(keys).where(keys.c.hash == digest)).first()
         if key is None:
             return None
         grant = grant_of_row(key, self._owner_of)
         return CachedCredential(key.hash, grant.expires_s, grant)
+
+    def _token_credential(self, connection: Connection, token: Row[Any]) -> CachedCredential:
+        grants = _token_grants(connection, token, self._owner_of)
+        return CachedCredential(
+            token.hash,
+            expiry_s(token.expires_at),
+            next(iter(grants.values())),
+            grants if token.kind == "personal" else {},
+        )
+
+    def _read_session(self, connection: Connection, digest: bytes) -> CachedCredential:
+        found = read_session(connection, digest)
+        if found is None:
+            raise Unauthorized("the session has ended: sign in again")
+        token_id, expires_at = found
+        token = connection.execute(select(tokens).where(tokens.c.id == token_id)).one()
+        credential = self._token_credential(connection, token)
+        return replace(credential, hash=digest, expires_s=min(credential.expires_s, expiry_s(expires_at)))
+
+    def _cache_session(self, digest: bytes, credential: CachedCredential) -> None:
+        if len(self._browser_sessions) >= _MAX_CACHED:
+            self._browser_sessions.clear()
+        self._browser_sessions[digest] = credential
 
     def _cache_secret(self, secret: str, credential: CachedCredential) -> None:
         if len(self._by_secret) >= _MAX_CACHED:
@@ -217,6 +254,7 @@ class Access:
         self._by_secret.clear()
         self._unknown.clear()
         self._keys_by_id.clear()
+        self._browser_sessions.clear()
         self._organisation_ids = None
 
 

@@ -22,6 +22,13 @@ def has_owner(database: Database) -> bool:
         return _first_owner(connection) is not None
 
 
+def owners_token_id(connection: Connection) -> str | None:
+    """Return the id of the token that `bootstrap` created, None where it was revoked since."""
+    owner = _first_owner(connection)
+    row = None if owner is None else _owners_token(connection, owner)
+    return None if row is None else str(row.id)
+
+
 def bootstrap(database: Database, invalidation: Invalidation, now: str, root_token: str) -> str | None:
     """Create the owner and a personal token at the first start; return its secret, which is not stored.
 

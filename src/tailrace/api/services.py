@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access, AuditEntry, Grant
+from tailrace.api.browser_cookie import session_secret
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
+from tailrace.api.console_settings import ConsoleSettings
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import BadRequest, TailraceError, TooLarge
@@ -65,15 +67,19 @@ class Services(Struct, frozen=True, eq=False):
     protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # latest first
     vacuuming: set[str] = set()  # names of the datasets being vacuumed
+    console: ConsoleSettings = ConsoleSettings()
 
     def snapshot(self, dataset: str) -> Snapshot:
         """Return a snapshot of a dataset, within the time of a query; raise TailraceError."""
         return self.lake.snapshot(dataset, timeout_s=self.engine.limits.timeout_s)
 
     def authenticate(self, request: Request) -> Grant:
-        """Return what the token of a request may do; raise Unauthorized, Forbidden."""
+        """Return what the token of a request, or of its browser's session, may do; raise Unauthorized, Forbidden."""
         value = request.headers.get("authorization")
         organisation = request.headers.get(ORGANISATION.decode(), "")
+        session = "" if value else session_secret(request)
+        if session:
+            return self.access.authenticate_session(session, organisation)
         return self.access.authenticate(axiom.bearer(value.encode("latin-1") if value else None), organisation)
 
 

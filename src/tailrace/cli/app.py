@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = {
     "annotation": Command("resources", "annotation", is_group=True),
     "saved-query": Command("resources", "saved_query", is_group=True),
     "audit": Command("audit", "audit"),
+    "console": Command("console", "console"),
 }
 COMPLETION_VARIABLE = "_TAILRACE_COMPLETE"
 

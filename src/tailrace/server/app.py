@@ -12,6 +12,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tailrace.console.application import NAME as CONSOLE
+from tailrace.console.application import Console
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.idempotency import HEADER as IDEMPOTENCY_KEY
 from tailrace.events.idempotency import IdempotencyKey, key_of
@@ -75,6 +77,7 @@ class ServerApplication:
         response_backlog: ResponseBacklog,
         hold: AnswerHold,
         is_idempotent: bool = True,
+        console: Console | None = None,
     ) -> None:
         """Take the `options` of the protocols by name; with `is_idempotent` idempotency keys count."""
         self._service = service
@@ -87,6 +90,7 @@ class ServerApplication:
         self._hold = hold
         self._origins = cross_origin(router.protocols)
         self._is_idempotent = is_idempotent
+        self._console = console
         self._credentials = credential_headers(router.protocols)
         self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
@@ -156,6 +160,11 @@ class ServerApplication:
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
         match, method = exchange.match, exchange.scope["method"]
+        console = self._console
+        if console is not None and fault is None and console.takes(method, match.path, exchange.headers):
+            exchange.outcome.protocol = exchange.outcome.route = CONSOLE
+            await self._call(console.application, exchange)
+            return CONSOLE
         handler = partial(_refuse, fault) if fault is not None else match.handlers.get(method)
         if handler is None:
             if method == "OPTIONS":
@@ -164,7 +173,7 @@ class ServerApplication:
             handler = _unrouted_handler(match, method)
         if handler is None:
             exchange.outcome.protocol = API
-            await self._call_api(exchange)
+            await self._call(self._api, exchange)
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
         try:
@@ -213,7 +222,8 @@ class ServerApplication:
             key.fingerprint = await self._service.fingerprint(wire, encoding)
         return wire
 
-    async def _call_api(self, exchange: _Exchange) -> None:
+    async def _call(self, application: Application, exchange: _Exchange) -> None:
+        """Pass a request on to the API or the console."""
         scope, body = exchange.scope, exchange.body
         path = exchange.match.path.rstrip("/") or "/"
         if path != scope["path"]:
@@ -230,7 +240,7 @@ class ServerApplication:
                 message["headers"] = [*message.get("headers", ()), *common]
             await exchange.send(message)
 
-        await self._api(scope, exchange.receiver, send)
+        await application(scope, exchange.receiver, send)
 
     async def _send(self, exchange: _Exchange, response: Response) -> None:
         headers = [

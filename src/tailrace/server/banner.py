@@ -13,16 +13,17 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def print_banner(url: str, token: OwnerToken, dataset: str, doors: Sequence[str] = ()) -> None:
-    """Print the URL, the open doors that are no HTTP, where the owner's token is, and command lines to try.
+def print_banner(url: str, token: OwnerToken, dataset: str, doors: Sequence[str] = (), *, console: str = "") -> None:
+    """Print the URL, the link to the `console`, the open doors that are no HTTP, where the token is, and what to try.
 
-    Those send an event to a dataset and query it.
+    The command lines send an event to a dataset and query it.
     """
     authorization = f'-H "Authorization: Bearer {token.shell}"'
     event = '[{"message":"hello","level":"info"}]'
     query = f'{{"apl":"{dataset} | limit 10"}}'
     lines = [
         f"Tailrace {__version__} is ready at {url}",
+        *([f"Console: {console} (signs in once; tailrace console makes another link)"] if console else []),
         *([f"Doors:  {', '.join(doors)}"] if doors else []),
         f"Token:  {token.notice}",
         f"Ingest: curl -sS {url}/v1/datasets/{dataset}/ingest {authorization} "

@@ -14,6 +14,8 @@ from tailrace import api
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
+from tailrace.console.application import Console
+from tailrace.console.assets import Assets
 from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
@@ -95,6 +97,7 @@ def build(
     refusals = Refusals()
     hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=stopping.is_set)
     services = _api_services(
+        settings,
         stores,
         queries,
         service,
@@ -154,6 +157,7 @@ def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metric
 
 
 def _api_services(
+    settings: Settings,
     stores: Stores,
     queries: Queries,
     service: LogIngestService,
@@ -180,6 +184,7 @@ def _api_services(
         monitoring=Monitoring(stores.monitors, runner.changed),
         record=service.record,
         refusals=refusals.latest,
+        console=settings.console,
     )
 
 
@@ -207,6 +212,7 @@ def _application(
         response_backlog=ResponseBacklog(settings.response_body),
         hold=hold,
         is_idempotent=settings.idempotency.window_s > 0,
+        console=Console(Assets()) if settings.console.enabled else None,
     )
 
 

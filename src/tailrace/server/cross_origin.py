@@ -19,13 +19,15 @@ RESPONSE_HEADERS = (
     "X-Tailrace-Messages",
     "X-Tailrace-Error",
 )
-# Paths of the API that create or manage credentials, which no page of another origin may use.
+# Paths of the API that create, manage or are credentials, which no page of another origin may use.
 SAME_ORIGIN = tuple(
     sorted(
         {
             route.path.partition("/{")[0]
             for route in ROUTES
-            if "/tokens" in route.path or (route.permission and route.permission.capability == "apiTokens")
+            if "/tokens" in route.path
+            or "/session" in route.path
+            or (route.permission and route.permission.capability == "apiTokens")
         }
     )
 )

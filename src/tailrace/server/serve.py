@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
+from tailrace.api.sessions import SIGN_IN_PATH
 from tailrace.events import TailraceError
 from tailrace.native import why_missing
 from tailrace.protocols.doors import otlp
@@ -109,7 +110,13 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
         server.runner.start()
         gc.collect()
         gc.freeze()
-        print_banner(server.url, server.stores.owner_token, DEMO_DATASET, server.streams.shown)
+        print_banner(
+            server.url,
+            server.stores.owner_token,
+            DEMO_DATASET,
+            server.streams.shown,
+            console=await asyncio.to_thread(_console_link, server),
+        )
         await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
 
 
@@ -123,6 +130,12 @@ async def _start(server: Server) -> None:
         except TailraceError as error:
             logger.error("the dataset %s is not made: %s", DEMO_DATASET, error)
     server.service.open()
+
+
+def _console_link(server: Server) -> str:
+    """Return a link that signs a browser in as the owner; nothing where there is no console, or no such token."""
+    code = server.stores.access.browser_sessions.create_owners_code() if server.settings.console.enabled else None
+    return "" if code is None else f"{server.url}{SIGN_IN_PATH}{code.secret}"
 
 
 async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from tailrace.api.console_settings import ConsoleSettings
 from tailrace.config import NETWORKS, Schema
 from tailrace.events.idempotency import IdempotencySettings
 from tailrace.events.secrets import WithSecrets
@@ -107,6 +108,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     reference: Annotated[ReferenceFiles, UNPREFIXED] = ReferenceFiles()
     monitors: Annotated[MonitorSettings, Meta(extra={"prefix": "monitor_"})] = MonitorSettings()
     tail: TailLimits = TailLimits()
+    console: ConsoleSettings = ConsoleSettings()
     protocols: Mapping[str, Any] = {}  # by name: its options, and further host names
     streams: Annotated[StreamLimits, Meta(extra={"prefix": "stream_"})] = StreamLimits()
     doors: Mapping[str, Any] = {}  # for streams, by name: its options

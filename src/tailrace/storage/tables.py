@@ -141,6 +141,14 @@ keys = Table(
     Column("destination", String(512), nullable=False),
     Column("organisation", String(128), nullable=False, server_default="tailrace"),
 )
+browser_sessions = Table(
+    "browser_sessions",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("kind", String(16), nullable=False),  # "session", or "code": of a link that starts one
+    Column("token_id", String(64), ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
+    Column("expires_at", String(32), nullable=False),  # RFC 3339, UTC
+)
 changes = Table(
     "changes",
     metadata,

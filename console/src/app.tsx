@@ -1,0 +1,96 @@
+/** The page around the pages: who is signed in, and the way between the pages. */
+import { ExplorePage } from "./explore/page";
+import { navigate, route } from "./router";
+import { session, signOut } from "./session";
+import { SignInPage } from "./sign-in";
+import { setTheme, type Theme, theme } from "./theme";
+import { Icon, type IconName } from "./ui/icons";
+import { Menu } from "./ui/menu";
+
+interface PageEntry {
+  path: string;
+  title: string;
+  icon: IconName;
+  page: () => preact.JSX.Element;
+}
+
+const PAGES: PageEntry[] = [{ path: "/explore", title: "Explore", icon: "explore", page: ExplorePage }];
+
+export function App() {
+  if (session.value === undefined) return null;
+  if (session.value === null || route.value.path === "/sign-in") return <SignInPage />;
+  const current = PAGES.find((entry) => route.value.path.startsWith(entry.path));
+  if (!current) {
+    navigate("/explore", {}, { replace: true });
+    return null;
+  }
+  document.title = `${current.title} · Tailrace`;
+  const Page = current.page;
+  return (
+    <div class="shell">
+      <nav class="nav" aria-label="Pages">
+        <a class="brand" href="#/explore">
+          <img src="./tailrace/console/icon.svg" alt="" /> Tailrace
+        </a>
+        {PAGES.map((entry) => (
+          <a
+            key={entry.path}
+            class="nav-link"
+            href={`#${entry.path}`}
+            aria-current={entry === current ? "page" : undefined}
+          >
+            <Icon name={entry.icon} size={17} /> {entry.title}
+          </a>
+        ))}
+        <div class="nav-foot">
+          <UserMenu />
+        </div>
+      </nav>
+      <main class="page">
+        <Page />
+      </main>
+    </div>
+  );
+}
+
+const THEMES: Record<Theme, string> = { system: "As the system is", light: "Light", dark: "Dark" };
+
+function UserMenu() {
+  const who = session.value;
+  if (!who) return null;
+  const name = who.kind === "personal" ? who.userName || who.role : "API token";
+  return (
+    <Menu
+      className="button quiet"
+      title="Account and appearance"
+      label={
+        <>
+          <Icon name="user" /> <span class="who">{name}</span>
+        </>
+      }
+    >
+      {(close) => (
+        <>
+          {(Object.keys(THEMES) as Theme[]).map((each) => (
+            <button
+              key={each}
+              type="button"
+              class="menu-item"
+              role="menuitemradio"
+              aria-checked={theme.value === each}
+              onClick={() => {
+                setTheme(each);
+                close();
+              }}
+            >
+              {theme.value === each ? "●" : "○"} {THEMES[each]}
+            </button>
+          ))}
+          <button type="button" class="menu-item" onClick={() => void signOut()}>
+            Sign out
+          </button>
+        </>
+      )}
+    </Menu>
+  );
+}

@@ -1,0 +1,112 @@
+/** Explore: ask, see the hits over time, the events, their fields, and one event whole. */
+import { useEffect, useState } from "preact/hooks";
+import { compact, count, duration } from "../format/values";
+import { withCondition, withFilter } from "../query/filters";
+import { fixedRange } from "../time/range";
+import { EventDetail } from "./event-detail";
+import { FieldSidebar } from "./field-sidebar";
+import { HitsChart } from "./hits-chart";
+import { QueryBar } from "./query-bar";
+import { ResultTable } from "./result-table";
+import * as state from "./state";
+
+export type Filter = (field: string, type: string, value: unknown, negated: boolean) => void;
+
+export function ExplorePage() {
+  const [fieldsShown, setFieldsShown] = useState(() => innerWidth > 900);
+  useEffect(() => {
+    void state.loadDatasets();
+    return state.follow();
+  }, []);
+  const filter: Filter = (field, type, value, negated) => {
+    const apl = withFilter(state.asked.value, field, type, value, negated);
+    if (apl !== null) state.submit(apl);
+  };
+  const condition = (text: string) => {
+    const apl = withCondition(state.asked.value, text);
+    if (apl !== null) state.submit(apl);
+  };
+  const grid = state.result.value?.grid ?? null;
+  const row = state.selectedRow.value;
+  return (
+    <div class="explore">
+      <h1 class="visually-hidden">Explore</h1>
+      <QueryBar onToggleFields={() => setFieldsShown(!fieldsShown)} fieldsShown={fieldsShown} />
+      <div class="explore-body">
+        {fieldsShown && <FieldSidebar onFilter={filter} onCondition={condition} />}
+        <section class="explore-main" aria-label="Answer">
+          {state.hits.value && (
+            <HitsChart hits={state.hits.value} onZoom={(span) => state.submit(state.asked.value, fixedRange(span))} />
+          )}
+          <StatusLine />
+          {state.failure.value && (
+            <div class="notice error failure" role="alert">
+              {state.failure.value.place && (
+                <b>
+                  Line {state.failure.value.place.line}, column {state.failure.value.place.column}:{" "}
+                </b>
+              )}
+              {state.failure.value.message}
+            </div>
+          )}
+          {grid && grid.rows === 0 && !state.running.value && <NothingFound />}
+          {grid && grid.rows > 0 && <ResultTable grid={grid} />}
+        </section>
+        {grid && row !== null && row < grid.rows && (
+          <EventDetail
+            grid={grid}
+            row={row}
+            onFilter={filter}
+            onClose={() => {
+              state.selectedRow.value = null;
+            }}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+function StatusLine() {
+  const { value: result } = state.result;
+  if (state.running.value)
+    return (
+      <p class="status" role="status">
+        <span class="spinner" /> Running …
+      </p>
+    );
+  if (!result) return <p class="status" role="status" />;
+  const { status } = result.answer;
+  const rows = result.grid.rows;
+  return (
+    <p class="status" role="status">
+      <b>{count(rows)}</b> {rows === 1 ? "row" : "rows"}
+      {status.rowsMatched > rows && <> of {count(status.rowsMatched)} that match</>}
+      <span class="muted">
+        {" · "}
+        {compact(status.rowsExamined)} examined in {status.blocksMatched} of {status.blocksExamined} files ·{" "}
+        {duration(status.elapsedTime)}
+      </span>
+      {(status.messages ?? []).map((message) => (
+        <span key={message.code} class="status-message" title={message.code}>
+          {message.msg}
+        </span>
+      ))}
+    </p>
+  );
+}
+
+function NothingFound() {
+  return (
+    <div class="nothing">
+      <p>Nothing in this time matches.</p>
+      <button
+        type="button"
+        class="button"
+        onClick={() => state.submit(state.asked.value, { start: "now-30d", end: "now" })}
+      >
+        Look at the last 30 days
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,123 @@
+/** The query and the time that it covers. */
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { queryOf } from "../query/filters";
+import { Icon } from "../ui/icons";
+import { Menu } from "../ui/menu";
+import type { EditorProps } from "./editor";
+import * as state from "./state";
+import { TimePicker } from "./time-picker";
+
+interface QueryBarProps {
+  onToggleFields: () => void;
+  fieldsShown: boolean;
+}
+
+export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
+  const ask = () => state.submit();
+  return (
+    <header class="query-bar">
+      <div class="query-tools">
+        <button
+          type="button"
+          class="button icon quiet"
+          title={fieldsShown ? "Hide the fields" : "Show the fields"}
+          aria-label="Fields"
+          aria-pressed={fieldsShown}
+          onClick={onToggleFields}
+        >
+          <Icon name="fields" />
+        </button>
+        <DatasetMenu />
+        <span class="spacer" />
+        <TimePicker range={state.range.value} onChange={(range) => state.submit(state.draft.value, range)} />
+        {state.running.value ? (
+          <button type="button" class="button" onClick={state.stop}>
+            <Icon name="stop" size={14} /> Stop
+          </button>
+        ) : (
+          <button type="button" class="button primary" title="Ctrl+Enter" onClick={ask}>
+            <Icon name="play" size={14} /> Run
+          </button>
+        )}
+      </div>
+      <LazyEditor
+        value={state.draft.value}
+        error={state.failure.value?.place ? state.failure.value : null}
+        names={state.fields.value}
+        datasets={state.datasets.value}
+        onChange={(text) => {
+          state.draft.value = text;
+        }}
+        onSubmit={ask}
+      />
+    </header>
+  );
+}
+
+function DatasetMenu() {
+  const [typed, setTyped] = useState("");
+  const name = state.dataset.value;
+  const found = state.datasets.value.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
+  return (
+    <Menu
+      title="Choose a dataset"
+      label={
+        <>
+          <b class="dataset-name">{name ?? "Dataset"}</b> <Icon name="chevron" size={14} />
+        </>
+      }
+    >
+      {(close) => (
+        <>
+          <input
+            class="input menu-search"
+            placeholder="Find a dataset"
+            aria-label="Find a dataset"
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+          <div class="menu-list">
+            {found.map((each) => (
+              <button
+                key={each.name}
+                type="button"
+                class="menu-item"
+                aria-checked={each.name === name}
+                role="menuitemradio"
+                onClick={() => {
+                  state.submit(queryOf(each.name));
+                  close();
+                }}
+              >
+                <span class="ellipsis">{each.name}</span>
+              </button>
+            ))}
+          </div>
+        </>
+      )}
+    </Menu>
+  );
+}
+
+/** The editor, which is loaded when the page has been drawn; until then the query stands in a field of text. */
+function LazyEditor(props: EditorProps) {
+  const [loaded, setLoaded] = useState<{ Editor: ComponentType<EditorProps> } | null>(null);
+  useEffect(() => {
+    void import("./editor").then((module) => setLoaded({ Editor: module.Editor }));
+  }, []);
+  if (loaded) return <loaded.Editor {...props} />;
+  return (
+    <textarea
+      class="input mono query-text"
+      aria-label="Query in APL"
+      rows={2}
+      spellcheck={false}
+      value={props.value}
+      onInput={(event) => props.onChange(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) props.onSubmit();
+      }}
+    />
+  );
+}

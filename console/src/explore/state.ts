@@ -1,0 +1,194 @@
+/** What Explore shows: the query in the address, its answer, and the hits over time. */
+import { computed, effect, signal } from "@preact/signals";
+import { type Answer, aplName, runApl } from "../api/apl";
+import { ApiError, ask } from "../api/http";
+import { filtersOf, givesEvents, queryOf, sourceOf } from "../query/filters";
+import { type Grid, gridOf, levelField } from "../result/table";
+import { navigate, route } from "../router";
+import { aplSpan, binSeconds, DEFAULT_RANGE, type Span, spanOf, type TimeRange } from "../time/range";
+
+export interface Dataset {
+  name: string;
+  description: string;
+  kind: string;
+}
+
+export interface DatasetField {
+  name: string;
+  type: string;
+  description: string;
+  hidden: boolean;
+  unit: string;
+}
+
+export interface Hits {
+  /** start of each bin, ms */
+  times: number[];
+  /** by value of the field that colours */
+  series: { name: string; counts: number[] }[];
+  stepMs: number;
+  span: Span;
+}
+
+interface Result {
+  answer: Answer;
+  grid: Grid;
+  /** ms, as the browser saw it */
+  tookMs: number;
+}
+
+export const HITS_BINS = 90;
+export const PAGE_ROWS = 1000;
+const OTHERS = "others";
+const MAX_SERIES = 6;
+
+/** what is in the editor, which is not yet asked */
+export const draft = signal("");
+export const range = signal<TimeRange>(DEFAULT_RANGE);
+export const datasets = signal<Dataset[]>([]);
+export const fields = signal<DatasetField[]>([]);
+export const running = signal(false);
+export const result = signal<Result | null>(null);
+export const failure = signal<ApiError | null>(null);
+export const hits = signal<Hits | null>(null);
+export const selectedRow = signal<number | null>(null);
+
+/** the query that the page shows the answer of */
+export const asked = computed(() => route.value.params.get("q") ?? "");
+export const dataset = computed(() => sourceOf(asked.value));
+
+let current: AbortController | null = null;
+
+/** Ask the query of the editor, or another one; the address says which. */
+export function submit(apl = draft.value, when = range.value): void {
+  draft.value = apl;
+  range.value = when;
+  const before = location.hash;
+  navigate("/explore", { q: apl.trim(), start: when.start, end: when.end });
+  if (location.hash === before) void run();
+}
+
+/** Stop the query that runs. */
+export function stop(): void {
+  current?.abort();
+}
+
+/** Ask the query of the address. */
+async function run(): Promise<void> {
+  current?.abort();
+  const apl = asked.value;
+  const span = spanOf(range.value, Date.now());
+  failure.value = null;
+  selectedRow.value = null;
+  if (!apl || !span) {
+    running.value = false;
+    result.value = null;
+    hits.value = null;
+    return;
+  }
+  const controller = new AbortController();
+  current = controller;
+  running.value = true;
+  const times = { startTime: new Date(span.startMs).toISOString(), endTime: new Date(span.endMs).toISOString() };
+  void countHits(apl, span, times, controller.signal);
+  const began = performance.now();
+  try {
+    const answer = await runApl({ apl, ...times, defaultLimit: PAGE_ROWS }, controller.signal);
+    result.value = { answer, grid: gridOf(answer), tookMs: performance.now() - began };
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    result.value = null;
+    if (!(error instanceof ApiError)) throw error;
+    failure.value = error;
+  } finally {
+    if (current === controller) running.value = false;
+  }
+}
+
+async function countHits(
+  apl: string,
+  span: Span,
+  times: { startTime: string; endTime: string },
+  abort: AbortSignal,
+): Promise<void> {
+  const step = binSeconds(span, HITS_BINS);
+  const level = givesEvents(apl) ? levelField(fields.value.map((field) => field.name)) : null;
+  const by = level ? `, tostring(${aplName(level)})` : "";
+  const query = `${filtersOf(apl)} | summarize hits = count() by bin(_time, ${aplSpan(step)})${by}`;
+  try {
+    const answer = await runApl({ apl: query, ...times, defaultLimit: 50_000 }, abort);
+    hits.value = hitsOf(answer, step * 1000, span);
+  } catch {
+    if (!abort.aborted) hits.value = null; // the query's own error is shown
+  }
+}
+
+/** Return the hits of an answer by bin and, where there is one, by level; the rarest levels are together. */
+export function hitsOf(answer: Answer, stepMs: number, span: Span): Hits {
+  const grid = gridOf(answer);
+  const columns = new Map(grid.fields.map((field, index) => [field.name, grid.columns[index] ?? []]));
+  const times = columns.get("_time") ?? [];
+  const counts = columns.get("hits") ?? [];
+  const level = grid.fields.find((field) => field.name !== "_time" && field.name !== "hits");
+  const levels = level ? (columns.get(level.name) ?? []) : [];
+  const first = Math.floor(span.startMs / stepMs) * stepMs;
+  const bins = Math.max(1, Math.ceil((span.endMs - first) / stepMs));
+  const byLevel = new Map<string, number[]>();
+  times.forEach((time, row) => {
+    const bin = Math.floor((Date.parse(String(time)) - first) / stepMs);
+    if (bin < 0 || bin >= bins) return;
+    const name = level ? String(levels[row] ?? "") : "";
+    const of = byLevel.get(name) ?? new Array<number>(bins).fill(0);
+    byLevel.set(name, of);
+    of[bin] = (of[bin] ?? 0) + Number(counts[row]);
+  });
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  const series = [...byLevel].map(([name, of]) => ({ name, counts: of })).sort((a, b) => sum(b.counts) - sum(a.counts));
+  const rest = series.splice(MAX_SERIES);
+  if (rest.length)
+    series.push({
+      name: OTHERS,
+      counts: rest.reduce(
+        (total, each) => total.map((value, bin) => value + (each.counts[bin] ?? 0)),
+        new Array<number>(bins).fill(0),
+      ),
+    });
+  return { times: Array.from({ length: bins }, (_, bin) => first + bin * stepMs), series, stepMs, span };
+}
+
+/** Read the datasets, and open the first one where the address names no query. */
+export async function loadDatasets(): Promise<void> {
+  datasets.value = (await ask<Dataset[]>("/v2/datasets")).sort((a, b) => a.name.localeCompare(b.name));
+  const first = datasets.value.find((each) => each.name === "demo") ?? datasets.value[0];
+  if (!asked.value && first)
+    navigate("/explore", { q: queryOf(first.name), start: range.value.start, end: range.value.end }, { replace: true });
+}
+
+let fieldsOf: string | null = null;
+
+async function loadFields(name: string | null): Promise<void> {
+  if (name === fieldsOf) return;
+  fieldsOf = name;
+  fields.value = [];
+  if (name === null || !datasets.value.some((each) => each.name === name)) return;
+  const found = await ask<DatasetField[]>(`/v2/datasets/${encodeURIComponent(name)}/fields`);
+  if (fieldsOf === name) fields.value = found.sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** Follow the address: whenever it changes, its query is asked. Return what ends that. */
+export function follow(): () => void {
+  return effect(() => {
+    const { path, params } = route.value;
+    const known = datasets.value;
+    if (path !== "/explore" || !known) return;
+    const apl = params.get("q") ?? "";
+    draft.value = apl;
+    range.value = { start: params.get("start") || DEFAULT_RANGE.start, end: params.get("end") || DEFAULT_RANGE.end };
+    const source = sourceOf(apl);
+    void loadFields(source).catch(ignoreRefusal).then(run);
+  });
+}
+
+function ignoreRefusal(error: unknown): void {
+  if (!(error instanceof ApiError)) throw error; // the query says the same
+}

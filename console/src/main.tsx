@@ -1,0 +1,13 @@
+import { render } from "preact";
+import { App } from "./app";
+import { loadSession } from "./session";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/explore.css";
+import { apply } from "./theme";
+
+apply();
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+void loadSession();

@@ -1,0 +1,64 @@
+/** The tables of an answer as the page shows them. */
+import type { Answer, Cell, Field, Table } from "../api/apl";
+
+export interface Grid {
+  fields: Field[];
+  /** by field */
+  columns: Cell[][];
+  rows: number;
+}
+
+export const TIME = "_time";
+const HIDDEN = new Set(["_cursor"]);
+
+/** Return the main table of an answer as a grid: the time first, then the fields with a value. */
+export function gridOf(answer: Answer): Grid {
+  const table = answer.tables[0];
+  if (!table) return { fields: [], columns: [], rows: 0 };
+  const columns = table.columns ?? table.fields.map(() => []);
+  const shown = table.fields
+    .map((field, index) => ({ field, column: columns[index] ?? [] }))
+    .filter(({ field }) => !HIDDEN.has(field.name));
+  shown.sort((a, b) => Number(b.field.name === TIME) - Number(a.field.name === TIME));
+  return {
+    fields: shown.map(({ field }) => field),
+    columns: shown.map(({ column }) => column),
+    rows: columns[0]?.length ?? 0,
+  };
+}
+
+/** Return the values of a row by the names of the fields, without those it lacks. */
+export function rowOf(grid: Grid, row: number): Record<string, Cell> {
+  const values: Record<string, Cell> = {};
+  grid.fields.forEach((field, index) => {
+    const value = grid.columns[index]?.[row];
+    if (value !== null && value !== undefined) values[field.name] = value;
+  });
+  return values;
+}
+
+/** Return whether an answer is of groups over time, as a time series is drawn. */
+export function isSeries(table: Table | undefined): boolean {
+  return !!table && table.fields.some((field) => field.name === TIME) && table.groups.some(({ name }) => name === TIME);
+}
+
+const LEVEL_NAMES = ["level", "severity", "severity_text", "status", "log.level", "lvl"];
+
+/** Return the field by whose values hits are coloured, null where there is none. */
+export function levelField(names: Iterable<string>): string | null {
+  const known = new Set(names);
+  return LEVEL_NAMES.find((name) => known.has(name)) ?? null;
+}
+
+export type Severity = "fatal" | "error" | "warn" | "info" | "debug" | "none";
+
+/** Return how severe a value of a level is. */
+export function severityOf(value: unknown): Severity {
+  const text = String(value ?? "").toLowerCase();
+  if (/^(fatal|crit|critical|emerg|emergency|alert|panic)/.test(text)) return "fatal";
+  if (/^(err|error|severe|5[0-9][0-9]$)/.test(text)) return "error";
+  if (/^(warn|warning|4[0-9][0-9]$)/.test(text)) return "warn";
+  if (/^(info|notice|ok|2[0-9][0-9]$|3[0-9][0-9]$)/.test(text)) return "info";
+  if (/^(debug|trace|verbose)/.test(text)) return "debug";
+  return "none";
+}

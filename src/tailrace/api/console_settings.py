@@ -1,0 +1,15 @@
+"""The settings of the console."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class ConsoleSettings(Struct, frozen=True):
+    """The console, and the sessions of its browsers."""
+
+    enabled: Annotated[bool, Meta(description="Whether browsers are shown the console at `/`.")] = True
+    session_s: Annotated[
+        float,
+        Meta(ge=60, le=366 * 86400, description="Time after which a browser has to sign in again."),
+    ] = 7 * 86400.0

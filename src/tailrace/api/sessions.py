@@ -1,0 +1,123 @@
+"""Sessions of browsers: signing in to the console by a token or by the code of a link, and out."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Capabilities, Grant
+from tailrace.api.browser_cookie import HEADER, require_console, session_secret, set_session
+from tailrace.api.route import ANY_TOKEN, PUBLIC, ApiRoute
+from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.events import BadRequest
+from tailrace.protocols.http import ParameterDoc
+
+SIGN_IN_PATH = "/#/sign-in?code="  # of the console; what is behind # is not sent, so that no proxy's log has it
+
+
+class SignInBody(Struct):
+    """A token, or the code of a link."""
+
+    token: str = ""
+    code: str = ""
+
+
+class SignInCode(Struct, rename="camel"):
+    """The code of a link that signs a browser in, once."""
+
+    code: str
+    path: str  # of the link
+    expires_at: str
+
+
+class SignedIn(Struct, rename="camel"):
+    """Whom a session or a token is of, and what it may do."""
+
+    kind: str  # personal or api
+    organisation: str
+    user_id: str
+    user_name: str
+    role: str  # of a personal token's user
+    is_unlimited: bool  # whether it may do everything in the organisation
+    dataset_capabilities: dict[str, Capabilities]  # by dataset, or * for each
+    org_capabilities: Capabilities
+    view_capabilities: dict[str, Capabilities]
+
+
+async def sign_in(request: Request, services: Services, grant: None) -> Response:
+    """Start a session of a browser, whose secret is in a cookie; it ends with the token."""
+    require_console(request)
+    body = await read_json(request, SignInBody)
+    if bool(body.token) == bool(body.code):
+        raise BadRequest('the body is {"token": "…"} or {"code": "…"}')
+    sessions, session_s = services.access.browser_sessions, services.console.session_s
+    if body.code:
+        new = await asyncio.to_thread(sessions.redeem, body.code, session_s)
+    else:
+        token_id = services.access.authenticate(body.token.strip()).token_id
+        new = await asyncio.to_thread(sessions.start, token_id, session_s)
+    response = json_response(
+        await asyncio.to_thread(_signed_in, services, services.access.authenticate_session(new.secret))
+    )
+    set_session(response, request, new.secret, datetime.fromisoformat(new.expires_at))
+    return response
+
+
+async def current_session(request: Request, services: Services, grant: Grant) -> Response:
+    """Return whom the session or the token is of, and what it may do."""
+    return json_response(await asyncio.to_thread(_signed_in, services, grant))
+
+
+async def sign_out(request: Request, services: Services, grant: None) -> Response:
+    """End the session of the browser, if it has one."""
+    secret = session_secret(request)
+    if secret:
+        await asyncio.to_thread(services.access.browser_sessions.end, secret)
+    response = no_content()
+    set_session(response, request, "", datetime.fromtimestamp(0, UTC))
+    return response
+
+
+async def create_code(request: Request, services: Services, grant: Grant) -> Response:
+    """Create the code of a link that signs one browser in with this token, within a quarter of an hour."""
+    new = await asyncio.to_thread(services.access.browser_sessions.create_code, grant.token_id)
+    return json_response(SignInCode(new.secret, SIGN_IN_PATH + new.secret, new.expires_at))
+
+
+def _signed_in(services: Services, grant: Grant) -> SignedIn:
+    name, _ = services.access.users.creator(grant.user_id)
+    return SignedIn(
+        kind=grant.kind,
+        organisation=grant.organisation,
+        user_id=grant.user_id,
+        user_name=name if grant.kind == "personal" else "",
+        role=grant.role if grant.kind == "personal" else "",
+        is_unlimited=grant.is_unlimited,
+        dataset_capabilities=grant.datasets,
+        org_capabilities=grant.org,
+        view_capabilities=grant.views,
+    )
+
+
+_CONSOLE = ParameterDoc(HEADER, "Any value: a page of another origin cannot send it with the cookie.", where="header")
+_TOKEN: dict[str, Any] = {"token": "xaat-…"}
+
+ROUTES = (
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/session",
+        sign_in,
+        PUBLIC,
+        body=SignInBody,
+        example=_TOKEN,
+        answer=SignedIn,
+        parameters=(_CONSOLE,),
+        refusals=(401, 403, 503),
+    ),
+    ApiRoute("GET", "/tailrace/v1/session", current_session, ANY_TOKEN, answer=SignedIn),
+    ApiRoute("DELETE", "/tailrace/v1/session", sign_out, PUBLIC, answer=None, parameters=(_CONSOLE,), refusals=(403,)),
+    ApiRoute("POST", "/tailrace/v1/session/codes", create_code, ANY_TOKEN, answer=SignInCode),
+)
