@@ -6,6 +6,7 @@ import { SignInPage } from "./sign-in";
 import { setTheme, type Theme, theme } from "./theme";
 import { Icon, type IconName } from "./ui/icons";
 import { Menu } from "./ui/menu";
+import { Toast } from "./ui/toast";
 
 interface PageEntry {
   path: string;
@@ -49,6 +50,7 @@ export function App() {
       <main class="page">
         <Page />
       </main>
+      <Toast />
     </div>
   );
 }

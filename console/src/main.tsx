@@ -4,6 +4,7 @@ import { loadSession } from "./session";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
+import "./styles/charts.css";
 import "./styles/explore.css";
 import { apply } from "./theme";
 

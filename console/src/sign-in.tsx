@@ -15,11 +15,11 @@ export function SignInPage() {
     setError("");
     try {
       await signIn(credential);
-      navigate("/explore", {}, { replace: true });
+      if (route.value.path === "/sign-in") navigate("/explore", {}, { replace: true });
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
       setError(failure.message);
-      navigate("/sign-in", {}, { replace: true });
+      if (code) navigate("/sign-in", {}, { replace: true });
     } finally {
       setBusy(false);
     }

@@ -92,7 +92,13 @@ export function Editor(props: EditorProps) {
           bracketMatching(),
           autocompletion({ override: [complete], icons: false }),
           keymap.of([
-            { key: "Mod-Enter", run: () => (latest.current.onSubmit(), true) },
+            {
+              key: "Mod-Enter",
+              run: () => {
+                latest.current.onSubmit();
+                return true;
+              },
+            },
             { key: "Tab", run: acceptCompletion },
             ...closeBracketsKeymap,
             ...completionKeymap,

@@ -1,9 +1,13 @@
 /** Explore: ask, see the hits over time, the events, their fields, and one event whole. */
 import { useEffect, useState } from "preact/hooks";
+import { ChartView } from "../charts/chart-view";
 import { compact, count, duration } from "../format/values";
 import { withCondition, withFilter } from "../query/filters";
+import type { Grid } from "../result/table";
 import { fixedRange } from "../time/range";
+import { AnswerTools } from "./answer-tools";
 import { EventDetail } from "./event-detail";
+import { EventList } from "./event-list";
 import { FieldSidebar } from "./field-sidebar";
 import { HitsChart } from "./hits-chart";
 import { QueryBar } from "./query-bar";
@@ -35,10 +39,13 @@ export function ExplorePage() {
       <div class="explore-body">
         {fieldsShown && <FieldSidebar onFilter={filter} onCondition={condition} />}
         <section class="explore-main" aria-label="Answer">
-          {state.hits.value && (
+          {state.hits.value && state.view.value !== "chart" && (
             <HitsChart hits={state.hits.value} onZoom={(span) => state.submit(state.asked.value, fixedRange(span))} />
           )}
-          <StatusLine />
+          <div class="answer-head">
+            <StatusLine />
+            <AnswerTools />
+          </div>
           {state.failure.value && (
             <div class="notice error failure" role="alert">
               {state.failure.value.place && (
@@ -50,7 +57,7 @@ export function ExplorePage() {
             </div>
           )}
           {grid && grid.rows === 0 && !state.running.value && <NothingFound />}
-          {grid && grid.rows > 0 && <ResultTable grid={grid} />}
+          {grid && grid.rows > 0 && <AnswerView grid={grid} />}
         </section>
         {grid && row !== null && row < grid.rows && (
           <EventDetail
@@ -65,6 +72,23 @@ export function ExplorePage() {
       </div>
     </div>
   );
+}
+
+function AnswerView({ grid }: { grid: Grid }) {
+  const chart = state.result.value?.chart ?? null;
+  switch (state.view.value) {
+    case "list":
+      return <EventList grid={grid} />;
+    case "chart":
+      return (
+        <>
+          {chart && <ChartView chart={chart} onZoom={(span) => state.submit(state.asked.value, fixedRange(span))} />}
+          <ResultTable grid={grid} />
+        </>
+      );
+    case "table":
+      return <ResultTable grid={grid} />;
+  }
 }
 
 function StatusLine() {

@@ -66,12 +66,10 @@ export function ResultTable({ grid }: { grid: Grid }) {
   };
 
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a table of which only a part is in the page
     <div
       class="grid"
       ref={box}
       role="grid"
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys move the selected row
       tabIndex={0}
       aria-label="Rows"
       aria-rowcount={grid.rows + 1}
@@ -84,8 +82,6 @@ export function ResultTable({ grid }: { grid: Grid }) {
           const field = grid.fields[index] as Field;
           const isSorted = sorting?.column === index;
           return (
-            // biome-ignore lint/a11y/useFocusableInteractive: the button in it has the focus
-            // biome-ignore lint/a11y/useSemanticElements: see above
             <div
               key={field.name}
               role="columnheader"
@@ -121,8 +117,6 @@ export function ResultTable({ grid }: { grid: Grid }) {
           const row = order[position] ?? 0;
           const severity = level ? severityOf(level[row]) : "none";
           return (
-            // biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus
-            // biome-ignore lint/a11y/useSemanticElements: see above
             // biome-ignore lint/a11y/useKeyWithClickEvents: the grid has the keys
             <div
               key={row}
@@ -136,8 +130,6 @@ export function ResultTable({ grid }: { grid: Grid }) {
               {columns.map((index) => {
                 const field = grid.fields[index] as Field;
                 return (
-                  // biome-ignore lint/a11y/useSemanticElements: see above
-                  // biome-ignore lint/a11y/useFocusableInteractive: the grid has the focus
                   <div key={field.name} role="gridcell" class={`cell type-${field.type.split("|")[0]}`}>
                     {cellText(grid.columns[index]?.[row], field.type, 300)}
                   </div>

@@ -1,11 +1,13 @@
 /** What Explore shows: the query in the address, its answer, and the hits over time. */
-import { computed, effect, signal } from "@preact/signals";
+import { computed, effect, signal, untracked } from "@preact/signals";
 import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
 import { filtersOf, givesEvents, queryOf, sourceOf } from "../query/filters";
+import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
 import { navigate, route } from "../router";
 import { aplSpan, binSeconds, DEFAULT_RANGE, type Span, spanOf, type TimeRange } from "../time/range";
+import { remember } from "./history";
 
 export interface Dataset {
   name: string;
@@ -30,9 +32,13 @@ export interface Hits {
   span: Span;
 }
 
+export type View = "table" | "list" | "chart";
+
 interface Result {
   answer: Answer;
   grid: Grid;
+  /** null for events */
+  chart: Chart | null;
   /** ms, as the browser saw it */
   tookMs: number;
 }
@@ -55,6 +61,12 @@ export const selectedRow = signal<number | null>(null);
 
 /** the query that the page shows the answer of */
 export const asked = computed(() => route.value.params.get("q") ?? "");
+/** how the answer is shown; where the address does not say, as its shape asks */
+export const view = computed<View>(() => {
+  const chosen = route.value.params.get("view");
+  if (chosen === "table" || chosen === "list" || chosen === "chart") return chosen;
+  return result.value?.chart ? "chart" : "table";
+});
 export const dataset = computed(() => sourceOf(asked.value));
 
 let current: AbortController | null = null;
@@ -64,8 +76,14 @@ export function submit(apl = draft.value, when = range.value): void {
   draft.value = apl;
   range.value = when;
   const before = location.hash;
-  navigate("/explore", { q: apl.trim(), start: when.start, end: when.end });
+  const shown = route.value.params.get("view") ?? "";
+  navigate("/explore", { q: apl.trim(), start: when.start, end: when.end, view: shown });
   if (location.hash === before) void run();
+}
+
+/** Show the answer another way. */
+export function show(chosen: View): void {
+  navigate("/explore", { ...Object.fromEntries(route.value.params), view: chosen }, { replace: true });
 }
 
 /** Stop the query that runs. */
@@ -89,12 +107,13 @@ async function run(): Promise<void> {
   const controller = new AbortController();
   current = controller;
   running.value = true;
+  remember(apl);
   const times = { startTime: new Date(span.startMs).toISOString(), endTime: new Date(span.endMs).toISOString() };
   void countHits(apl, span, times, controller.signal);
   const began = performance.now();
   try {
     const answer = await runApl({ apl, ...times, defaultLimit: PAGE_ROWS }, controller.signal);
-    result.value = { answer, grid: gridOf(answer), tookMs: performance.now() - began };
+    result.value = { answer, grid: gridOf(answer), chart: chartOf(answer), tookMs: performance.now() - began };
   } catch (error) {
     if (controller.signal.aborted) return;
     result.value = null;
@@ -175,17 +194,22 @@ async function loadFields(name: string | null): Promise<void> {
   if (fieldsOf === name) fields.value = found.sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** Follow the address: whenever it changes, its query is asked. Return what ends that. */
+const question = computed(() => {
+  const { path, params } = route.value;
+  const times = [params.get("start") || DEFAULT_RANGE.start, params.get("end") || DEFAULT_RANGE.end];
+  return path === "/explore" ? JSON.stringify([params.get("q") ?? "", ...times]) : "";
+});
+
+/** Follow the address: whenever its query or time changes, it is asked. Return what ends that. */
 export function follow(): () => void {
   return effect(() => {
-    const { path, params } = route.value;
-    const known = datasets.value;
-    if (path !== "/explore" || !known) return;
-    const apl = params.get("q") ?? "";
-    draft.value = apl;
-    range.value = { start: params.get("start") || DEFAULT_RANGE.start, end: params.get("end") || DEFAULT_RANGE.end };
-    const source = sourceOf(apl);
-    void loadFields(source).catch(ignoreRefusal).then(run);
+    if (!question.value || !datasets.value.length) return;
+    const [apl = "", start = "", end = ""] = JSON.parse(question.value) as string[];
+    untracked(() => {
+      draft.value = apl;
+      range.value = { start, end };
+      void loadFields(sourceOf(apl)).catch(ignoreRefusal).then(run);
+    });
   });
 }
 

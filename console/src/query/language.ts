@@ -136,7 +136,7 @@ export const FUNCTIONS = [
 export interface TextStream {
   eatSpace(): boolean;
   match(pattern: RegExp): RegExpMatchArray | boolean | null;
-  next(): string | undefined | void;
+  next(): unknown;
 }
 
 /** Read the next token of a line; return what it is. */

@@ -11,7 +11,10 @@ export interface Grid {
 export const TIME = "_time";
 const HIDDEN = new Set(["_cursor"]);
 
-/** Return the main table of an answer as a grid: the time first, then the fields with a value. */
+const LAST = "_sysTime";
+const MESSAGES = ["message", "msg", "body", "log", "event", "name"];
+
+/** Return the main table of an answer as a grid; of events the time is first, then the level and the message. */
 export function gridOf(answer: Answer): Grid {
   const table = answer.tables[0];
   if (!table) return { fields: [], columns: [], rows: 0 };
@@ -19,12 +22,24 @@ export function gridOf(answer: Answer): Grid {
   const shown = table.fields
     .map((field, index) => ({ field, column: columns[index] ?? [] }))
     .filter(({ field }) => !HIDDEN.has(field.name));
-  shown.sort((a, b) => Number(b.field.name === TIME) - Number(a.field.name === TIME));
+  if (!table.groups.length) {
+    const level = levelField(table.fields.map((field) => field.name));
+    const place = (name: string) => placeOf(name, level);
+    shown.sort((a, b) => place(a.field.name) - place(b.field.name));
+  }
   return {
     fields: shown.map(({ field }) => field),
     columns: shown.map(({ column }) => column),
     rows: columns[0]?.length ?? 0,
   };
+}
+
+function placeOf(name: string, level: string | null): number {
+  if (name === TIME) return 0;
+  if (name === level) return 1;
+  if (name === LAST) return MESSAGES.length + 3;
+  const message = MESSAGES.indexOf(name);
+  return 2 + (message < 0 ? MESSAGES.length : message);
 }
 
 /** Return the values of a row by the names of the fields, without those it lacks. */
@@ -61,4 +76,10 @@ export function severityOf(value: unknown): Severity {
   if (/^(info|notice|ok|2[0-9][0-9]$|3[0-9][0-9]$)/.test(text)) return "info";
   if (/^(debug|trace|verbose)/.test(text)) return "debug";
   return "none";
+}
+
+/** Return the field with the message of an event, null where there is none. */
+export function messageField(names: Iterable<string>): string | null {
+  const known = new Set(names);
+  return MESSAGES.find((name) => known.has(name)) ?? null;
 }
