@@ -3,6 +3,7 @@ import { ExplorePage } from "./explore/page";
 import { navigate, route } from "./router";
 import { session, signOut } from "./session";
 import { SignInPage } from "./sign-in";
+import { StreamPage } from "./stream/page";
 import { setTheme, type Theme, theme } from "./theme";
 import { Icon, type IconName } from "./ui/icons";
 import { Menu } from "./ui/menu";
@@ -15,7 +16,10 @@ interface PageEntry {
   page: () => preact.JSX.Element;
 }
 
-const PAGES: PageEntry[] = [{ path: "/explore", title: "Explore", icon: "explore", page: ExplorePage }];
+const PAGES: PageEntry[] = [
+  { path: "/explore", title: "Explore", icon: "explore", page: ExplorePage },
+  { path: "/stream", title: "Stream", icon: "stream", page: StreamPage },
+];
 
 export function App() {
   if (session.value === undefined) return null;

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { APL_PATH } from "../api/apl";
 import { ApiError, address, ask, send } from "../api/http";
 import { spanOf } from "../time/range";
+import { copy } from "../ui/clipboard";
 import { Icon } from "../ui/icons";
 import { Menu } from "../ui/menu";
 import { say } from "../ui/toast";
@@ -93,16 +94,6 @@ function CopyItem({ text, close, children }: CopyItemProps) {
       {children}
     </button>
   );
-}
-
-/** Copy a text to the clipboard, which browsers allow over https and on this machine only. */
-export async function copy(text: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text);
-    say("Copied");
-  } catch {
-    say("This browser does not let the page copy: it does over https only");
-  }
 }
 
 function times(): { startTime: string; endTime: string } {

@@ -1,15 +1,13 @@
 /** One event whole: its fields with their types, and as JSON. */
 import { useState } from "preact/hooks";
-import { aplName } from "../api/apl";
 import { eventTime } from "../format/values";
 import { type Grid, rowOf, TIME } from "../result/table";
 import { around, fixedRange } from "../time/range";
+import { EventTree, type Filter } from "../ui/event-tree";
 import { Icon } from "../ui/icons";
-import type { Filter } from "./page";
 import * as state from "./state";
 
 const AROUND_MS = 60_000;
-const LONGEST = 4000; // characters of a value until it is opened
 
 interface EventDetailProps {
   grid: Grid;
@@ -47,64 +45,8 @@ export function EventDetail({ grid, row, onFilter, onClose }: EventDetailProps) 
       {asJson ? (
         <pre class="detail-json">{JSON.stringify(event, null, 2)}</pre>
       ) : (
-        <dl>
-          {Object.entries(event).map(([name, value]) => (
-            <Entry key={name} name={name} type={types.get(name) ?? ""} value={value} onFilter={onFilter} />
-          ))}
-        </dl>
+        <EventTree event={event} types={types} onFilter={onFilter} />
       )}
     </aside>
-  );
-}
-
-interface EntryProps {
-  name: string;
-  type: string;
-  value: unknown;
-  onFilter: Filter;
-}
-
-function Entry({ name, type, value, onFilter }: EntryProps) {
-  const [whole, setWhole] = useState(false);
-  const isNested = typeof value === "object" && value !== null && value.constructor.name !== "ExactNumber";
-  const text = isNested ? JSON.stringify(value, null, 2) : String(value);
-  return (
-    <>
-      <dt title={`${name}: ${type}`}>
-        <span class="ellipsis">{name}</span>
-        <span class="detail-tools">
-          {!isNested && (
-            <>
-              <button type="button" aria-label={`Only this ${name}`} onClick={() => onFilter(name, type, value, false)}>
-                <Icon name="plus" size={13} />
-              </button>
-              <button
-                type="button"
-                aria-label={`Without this ${name}`}
-                onClick={() => onFilter(name, type, value, true)}
-              >
-                <Icon name="minus" size={13} />
-              </button>
-            </>
-          )}
-          <button
-            type="button"
-            aria-label={`Copy the path of ${name}`}
-            title="Copy the path"
-            onClick={() => void navigator.clipboard.writeText(aplName(name))}
-          >
-            <Icon name="copy" size={13} />
-          </button>
-        </span>
-      </dt>
-      <dd class={`mono type-${type.split("|")[0]}`}>
-        {whole || text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}…`}
-        {text.length > LONGEST && !whole && (
-          <button type="button" class="button small" onClick={() => setWhole(true)}>
-            All {text.length} characters
-          </button>
-        )}
-      </dd>
-    </>
   );
 }

@@ -5,8 +5,8 @@ import { cellText, compact } from "../format/values";
 import { filtersOf } from "../query/filters";
 import { gridOf } from "../result/table";
 import { spanOf } from "../time/range";
+import type { Filter } from "../ui/event-tree";
 import { Icon } from "../ui/icons";
-import type { Filter } from "./page";
 import * as state from "./state";
 
 const TOP = 8;

@@ -5,6 +5,7 @@ import { compact, count, duration } from "../format/values";
 import { withCondition, withFilter } from "../query/filters";
 import type { Grid } from "../result/table";
 import { fixedRange } from "../time/range";
+import type { Filter } from "../ui/event-tree";
 import { AnswerTools } from "./answer-tools";
 import { EventDetail } from "./event-detail";
 import { EventList } from "./event-list";
@@ -14,12 +15,10 @@ import { QueryBar } from "./query-bar";
 import { ResultTable } from "./result-table";
 import * as state from "./state";
 
-export type Filter = (field: string, type: string, value: unknown, negated: boolean) => void;
-
 export function ExplorePage() {
   const [fieldsShown, setFieldsShown] = useState(() => innerWidth > 900);
   useEffect(() => {
-    void state.loadDatasets();
+    void state.open();
     return state.follow();
   }, []);
   const filter: Filter = (field, type, value, negated) => {

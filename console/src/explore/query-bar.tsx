@@ -1,9 +1,10 @@
 /** The query and the time that it covers. */
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { datasets } from "../datasets";
 import { queryOf } from "../query/filters";
+import { DatasetMenu } from "../ui/dataset-menu";
 import { Icon } from "../ui/icons";
-import { Menu } from "../ui/menu";
 import type { EditorProps } from "./editor";
 import * as state from "./state";
 import { TimePicker } from "./time-picker";
@@ -28,7 +29,7 @@ export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
         >
           <Icon name="fields" />
         </button>
-        <DatasetMenu />
+        <DatasetMenu chosen={state.dataset.value} onChoose={(name) => state.submit(queryOf(name))} />
         <span class="spacer" />
         <TimePicker range={state.range.value} onChange={(range) => state.submit(state.draft.value, range)} />
         {state.running.value ? (
@@ -45,58 +46,13 @@ export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
         value={state.draft.value}
         error={state.failure.value?.place ? state.failure.value : null}
         names={state.fields.value}
-        datasets={state.datasets.value}
+        datasets={datasets.value}
         onChange={(text) => {
           state.draft.value = text;
         }}
         onSubmit={ask}
       />
     </header>
-  );
-}
-
-function DatasetMenu() {
-  const [typed, setTyped] = useState("");
-  const name = state.dataset.value;
-  const found = state.datasets.value.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
-  return (
-    <Menu
-      title="Choose a dataset"
-      label={
-        <>
-          <b class="dataset-name">{name ?? "Dataset"}</b> <Icon name="chevron" size={14} />
-        </>
-      }
-    >
-      {(close) => (
-        <>
-          <input
-            class="input menu-search"
-            placeholder="Find a dataset"
-            aria-label="Find a dataset"
-            value={typed}
-            onInput={(event) => setTyped(event.currentTarget.value)}
-          />
-          <div class="menu-list">
-            {found.map((each) => (
-              <button
-                key={each.name}
-                type="button"
-                class="menu-item"
-                aria-checked={each.name === name}
-                role="menuitemradio"
-                onClick={() => {
-                  state.submit(queryOf(each.name));
-                  close();
-                }}
-              >
-                <span class="ellipsis">{each.name}</span>
-              </button>
-            ))}
-          </div>
-        </>
-      )}
-    </Menu>
   );
 }
 

@@ -2,18 +2,13 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
+import { datasets, loadDatasets } from "../datasets";
 import { filtersOf, givesEvents, queryOf, sourceOf } from "../query/filters";
 import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
 import { navigate, route } from "../router";
 import { aplSpan, binSeconds, DEFAULT_RANGE, type Span, spanOf, type TimeRange } from "../time/range";
 import { remember } from "./history";
-
-export interface Dataset {
-  name: string;
-  description: string;
-  kind: string;
-}
 
 export interface DatasetField {
   name: string;
@@ -51,7 +46,6 @@ const MAX_SERIES = 6;
 /** what is in the editor, which is not yet asked */
 export const draft = signal("");
 export const range = signal<TimeRange>(DEFAULT_RANGE);
-export const datasets = signal<Dataset[]>([]);
 export const fields = signal<DatasetField[]>([]);
 export const running = signal(false);
 export const result = signal<Result | null>(null);
@@ -176,11 +170,12 @@ export function hitsOf(answer: Answer, stepMs: number, span: Span): Hits {
 }
 
 /** Read the datasets, and open the first one where the address names no query. */
-export async function loadDatasets(): Promise<void> {
-  datasets.value = (await ask<Dataset[]>("/v2/datasets")).sort((a, b) => a.name.localeCompare(b.name));
+export async function open(): Promise<void> {
+  await loadDatasets();
   const first = datasets.value.find((each) => each.name === "demo") ?? datasets.value[0];
-  if (!asked.value && first)
-    navigate("/explore", { q: queryOf(first.name), start: range.value.start, end: range.value.end }, { replace: true });
+  if (asked.value || !first) return;
+  const { start, end } = range.value;
+  navigate("/explore", { q: queryOf(first.name), start, end }, { replace: true });
 }
 
 let fieldsOf: string | null = null;

@@ -11,7 +11,7 @@ export interface Grid {
 export const TIME = "_time";
 const HIDDEN = new Set(["_cursor"]);
 
-const LAST = "_sysTime";
+export const LAST = "_sysTime";
 const MESSAGES = ["message", "msg", "body", "log", "event", "name"];
 
 /** Return the main table of an answer as a grid; of events the time is first, then the level and the message. */

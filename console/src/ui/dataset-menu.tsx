@@ -1,0 +1,74 @@
+/** Choosing a dataset: with how much it holds, and when its last event was. */
+import { useState } from "preact/hooks";
+import { datasets, loadStatistics, statistics } from "../datasets";
+import { ago, compact } from "../format/values";
+import { Icon } from "./icons";
+import { Menu } from "./menu";
+
+interface DatasetMenuProps {
+  chosen: string | null;
+  onChoose: (name: string) => void;
+}
+
+export function DatasetMenu({ chosen, onChoose }: DatasetMenuProps) {
+  return (
+    <Menu
+      title="Choose a dataset"
+      label={
+        <>
+          <b class="dataset-name">{chosen ?? "Dataset"}</b> <Icon name="chevron" size={14} />
+        </>
+      }
+    >
+      {(close) => (
+        <Choices
+          chosen={chosen}
+          onChoose={(name) => {
+            close();
+            onChoose(name);
+          }}
+        />
+      )}
+    </Menu>
+  );
+}
+
+function Choices({ chosen, onChoose }: DatasetMenuProps) {
+  const [typed, setTyped] = useState("");
+  useState(() => void loadStatistics());
+  const found = datasets.value.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
+  return (
+    <>
+      <input
+        class="input menu-search"
+        placeholder="Find a dataset"
+        aria-label="Find a dataset"
+        value={typed}
+        onInput={(event) => setTyped(event.currentTarget.value)}
+      />
+      <div class="menu-list">
+        {found.map((each) => {
+          const known = statistics.value.get(each.name);
+          return (
+            <button
+              key={each.name}
+              type="button"
+              class="menu-item"
+              aria-checked={each.name === chosen}
+              role="menuitemradio"
+              onClick={() => onChoose(each.name)}
+            >
+              <span class="ellipsis grow">{each.name}</span>
+              {known && (
+                <span class="muted">
+                  {compact(known.numEvents)}
+                  {known.maxTime && ` · ${ago(Date.parse(known.maxTime), Date.now())}`}
+                </span>
+              )}
+            </button>
+          );
+        })}
+      </div>
+    </>
+  );
+}
