@@ -1,10 +1,14 @@
 /** The page around the pages: who is signed in, and the way between the pages. */
+import type { ComponentChild, FunctionComponent } from "preact";
 import { ExplorePage } from "./explore/page";
 import { navigate, route } from "./router";
+import { SendPage } from "./send/page";
 import { session, signOut } from "./session";
+import { SettingsPage } from "./settings/page";
 import { SignInPage } from "./sign-in";
 import { StreamPage } from "./stream/page";
 import { setTheme, type Theme, theme } from "./theme";
+import { TracesPage } from "./traces/page";
 import { Icon, type IconName } from "./ui/icons";
 import { Menu } from "./ui/menu";
 import { Toast } from "./ui/toast";
@@ -13,12 +17,15 @@ interface PageEntry {
   path: string;
   title: string;
   icon: IconName;
-  page: () => preact.JSX.Element;
+  page: () => ComponentChild;
 }
 
 const PAGES: PageEntry[] = [
   { path: "/explore", title: "Explore", icon: "explore", page: ExplorePage },
   { path: "/stream", title: "Stream", icon: "stream", page: StreamPage },
+  { path: "/traces", title: "Traces", icon: "traces", page: TracesPage },
+  { path: "/send", title: "Send data", icon: "send", page: SendPage },
+  { path: "/settings", title: "Settings", icon: "settings", page: SettingsPage },
 ];
 
 export function App() {
@@ -30,7 +37,7 @@ export function App() {
     return null;
   }
   document.title = `${current.title} · Tailrace`;
-  const Page = current.page;
+  const Page = current.page as FunctionComponent;
   return (
     <div class="shell">
       <nav class="nav" aria-label="Pages">

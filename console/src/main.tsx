@@ -5,7 +5,9 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/charts.css";
+import "./styles/document.css";
 import "./styles/explore.css";
+import "./styles/traces.css";
 import { apply } from "./theme";
 
 apply();

@@ -31,7 +31,7 @@ whenSignedOut(() => {
 /** Ask the server who is signed in. */
 export async function loadSession(): Promise<void> {
   try {
-    session.value = await ask<Session>(PATH);
+    session.value = (await ask<Session | undefined>(PATH)) ?? null;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     session.value = null;

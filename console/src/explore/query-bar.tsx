@@ -3,11 +3,11 @@ import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { datasets } from "../datasets";
 import { queryOf } from "../query/filters";
+import { TimePicker } from "../time/picker";
 import { DatasetMenu } from "../ui/dataset-menu";
 import { Icon } from "../ui/icons";
 import type { EditorProps } from "./editor";
 import * as state from "./state";
-import { TimePicker } from "./time-picker";
 
 interface QueryBarProps {
   onToggleFields: () => void;

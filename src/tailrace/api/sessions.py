@@ -66,9 +66,11 @@ async def sign_in(request: Request, services: Services, grant: None) -> Response
     return response
 
 
-async def current_session(request: Request, services: Services, grant: Grant) -> Response:
-    """Return whom the session or the token is of, and what it may do."""
-    return json_response(await asyncio.to_thread(_signed_in, services, grant))
+async def current_session(request: Request, services: Services, grant: None) -> Response:
+    """Return whom the session or the token is of, and what it may do; 204 where there is neither."""
+    if not session_secret(request) and "authorization" not in request.headers:
+        return no_content()
+    return json_response(await asyncio.to_thread(_signed_in, services, services.authenticate(request)))
 
 
 async def sign_out(request: Request, services: Services, grant: None) -> Response:
@@ -117,7 +119,15 @@ ROUTES = (
         parameters=(_CONSOLE,),
         refusals=(401, 403, 503),
     ),
-    ApiRoute("GET", "/tailrace/v1/session", current_session, ANY_TOKEN, answer=SignedIn),
+    ApiRoute(
+        "GET",
+        "/tailrace/v1/session",
+        current_session,
+        PUBLIC,
+        answer=SignedIn,
+        parameters=(_CONSOLE,),
+        refusals=(401, 403, 503),
+    ),
     ApiRoute("DELETE", "/tailrace/v1/session", sign_out, PUBLIC, answer=None, parameters=(_CONSOLE,), refusals=(403,)),
     ApiRoute("POST", "/tailrace/v1/session/codes", create_code, ANY_TOKEN, answer=SignInCode),
 )

@@ -1,8 +1,8 @@
 /** Choosing the time that a query covers. */
 import { useState } from "preact/hooks";
-import { fixedRange, PRESETS, rangeLabel, shifted, spanOf, type TimeRange } from "../time/range";
 import { Icon } from "../ui/icons";
 import { Menu } from "../ui/menu";
+import { fixedRange, PRESETS, rangeLabel, shifted, spanOf, type TimeRange } from "./range";
 
 interface TimePickerProps {
   range: TimeRange;

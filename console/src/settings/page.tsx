@@ -1,0 +1,52 @@
+/** Settings: what is managed, and how the server is. */
+import type { FunctionComponent } from "preact";
+import { hashOf, route } from "../router";
+import { may, session } from "../session";
+import { AuditSettings } from "./audit";
+import { DatasetSettings } from "./datasets";
+import { HealthSettings } from "./health";
+import { KeySettings } from "./keys";
+import { TokenSettings } from "./tokens";
+import { UserSettings } from "./users";
+
+interface Tab {
+  id: string;
+  title: string;
+  shown: () => boolean;
+  page: FunctionComponent;
+}
+
+const TABS: Tab[] = [
+  { id: "datasets", title: "Datasets", shown: () => may("datasets", "read"), page: DatasetSettings },
+  { id: "tokens", title: "Tokens", shown: () => may("apiTokens", "read"), page: TokenSettings },
+  { id: "keys", title: "Keys", shown: () => may("apiTokens", "read"), page: KeySettings },
+  { id: "users", title: "Users", shown: () => may("users", "read"), page: UserSettings },
+  { id: "health", title: "Health", shown: () => may("server", "read"), page: HealthSettings },
+  { id: "audit", title: "Audit trail", shown: () => may("auditLog", "read"), page: AuditSettings },
+];
+
+export function SettingsPage() {
+  const id = route.value.path.split("/")[2];
+  const tabs = TABS.filter((tab) => tab.shown());
+  const current = tabs.find((tab) => tab.id === id) ?? tabs[0];
+  const Page = current?.page;
+  return (
+    <div class="document">
+      <h1>Settings</h1>
+      <p class="muted">Organisation {session.value?.organisation}</p>
+      <nav class="tabs" aria-label="Settings">
+        {tabs.map((tab) => (
+          <a
+            key={tab.id}
+            class="tab"
+            href={hashOf(`/settings/${tab.id}`)}
+            aria-current={tab === current ? "page" : undefined}
+          >
+            {tab.title}
+          </a>
+        ))}
+      </nav>
+      {Page ? <Page /> : <p class="empty">This token may not manage anything.</p>}
+    </div>
+  );
+}
