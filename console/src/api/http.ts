@@ -97,18 +97,18 @@ export class ExactNumber {
 }
 
 const LONG_INTEGER = /[0-9]{16}/;
+/** a text, or an integer that may be longer than a double holds */
+const TEXT_OR_LONG_INTEGER = /"(?:[^"\\]|\\.)*"|-?[0-9]{16,}(?![0-9.eE])/g;
+const MARK = "\uE000";
+const MARKED = /^\uE000-?[0-9]+$/;
 
 /** Return what a JSON text says; an integer that a double would round is an ExactNumber. */
 export function parseExact(text: string): unknown {
   if (!LONG_INTEGER.test(text)) return JSON.parse(text);
-  return JSON.parse(text, function (this: unknown, _key: string, value: unknown, context?: { source?: string }) {
-    if (
-      typeof value === "number" &&
-      !Number.isSafeInteger(value) &&
-      context?.source &&
-      /^-?[0-9]+$/.test(context.source)
-    )
-      return new ExactNumber(context.source);
-    return value;
-  } as (this: unknown, key: string, value: unknown) => unknown);
+  const marked = text.replace(TEXT_OR_LONG_INTEGER, (found) =>
+    found.startsWith('"') || Number.isSafeInteger(Number(found)) ? found : `"${MARK}${found}"`,
+  );
+  return JSON.parse(marked, (_name, value: unknown) =>
+    typeof value === "string" && MARKED.test(value) ? new ExactNumber(value.slice(MARK.length)) : value,
+  );
 }

@@ -1,7 +1,8 @@
 /** The rows of an answer: drawn as far as they are seen, so that ten thousand cost what thirty do. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Cell, Field } from "../api/apl";
+import type { Field } from "../api/apl";
 import { cellText } from "../format/values";
+import { compared } from "../result/order";
 import { type Grid, levelField, severityOf, TIME } from "../result/table";
 import * as state from "./state";
 
@@ -190,12 +191,4 @@ function sorted(grid: Grid, sorting: Sorting | null): number[] {
   const values = grid.columns[sorting.column] ?? [];
   const sign = sorting.descending ? -1 : 1;
   return rows.sort((a, b) => compared(values[a], values[b], sign) || a - b);
-}
-
-/** Compare two values; what there is none of comes last either way. */
-export function compared(a: Cell, b: Cell, sign: number): number {
-  const [none, other] = [a === null || a === undefined, b === null || b === undefined];
-  if (none || other) return Number(none) - Number(other);
-  if (typeof a === "number" && typeof b === "number") return sign * (a - b);
-  return sign * String(a).localeCompare(String(b), undefined, { numeric: true });
 }

@@ -189,7 +189,6 @@ function Logs({ id, datasets }: { id: string; datasets: string[] }) {
       <div class="list">
         <div class="list-rows" style={{ height: `${logs.value.length * 25}px` }}>
           {logs.value.map((each, row) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: the rows of one answer stay in their order
             <EventLine
               key={row}
               event={each}

@@ -31,10 +31,11 @@ export interface Trace {
 /** Return the trace of spans: each after its parent, siblings by their start; spans in a circle are roots. */
 export function traceOf(spans: Span[]): Trace {
   const byId = new Map(spans.map((span) => [span.id, span]));
+  const circles = circled(spans, byId);
   const children = new Map<string, Span[]>();
   const roots: Span[] = [];
   for (const span of spans) {
-    if (span.parent && byId.has(span.parent) && !isInCircle(span, byId)) {
+    if (span.parent && byId.has(span.parent) && !circles.has(span.id)) {
       const siblings = children.get(span.parent);
       if (siblings) siblings.push(span);
       else children.set(span.parent, [span]);
@@ -62,13 +63,24 @@ function later(a: Span, b: Span): number {
   return b.startMs - a.startMs;
 }
 
-function isInCircle(span: Span, byId: Map<string, Span>): boolean {
-  const met = new Set([span.id]);
-  for (let up = byId.get(span.parent); up; up = byId.get(up.parent)) {
-    if (met.has(up.id)) return up.id === span.id;
-    met.add(up.id);
+/** Return the ids of the spans that are their own ancestors. */
+function circled(spans: Span[], byId: Map<string, Span>): Set<string> {
+  const found = new Set<string>();
+  const known = new Set<string>();
+  for (const span of spans) {
+    const path: string[] = [];
+    const met = new Set<string>();
+    for (let up: Span | undefined = span; up && !known.has(up.id); up = byId.get(up.parent)) {
+      if (met.has(up.id)) {
+        for (const id of path.slice(path.indexOf(up.id))) found.add(id);
+        break;
+      }
+      met.add(up.id);
+      path.push(up.id);
+    }
+    for (const id of path) known.add(id);
   }
-  return false;
+  return found;
 }
 
 /** Return the span of an event's fields. */

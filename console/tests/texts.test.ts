@@ -1,0 +1,102 @@
+import { describe, expect, test } from "vitest";
+import { aplName } from "../src/api/apl";
+import { eventOf } from "../src/api/events";
+import { tokenOf } from "../src/query/language";
+import { parseMetrics, sumBy } from "../src/settings/metrics";
+
+test("names as APL has them", () => {
+  expect(aplName("http.status")).toBe("http.status");
+  expect(aplName("a b")).toBe("['a b']");
+  expect(aplName("it's\\")).toBe("['it\\'s\\\\']");
+  expect(aplName("1st")).toBe("['1st']");
+});
+
+test("server-sent events", () => {
+  expect(eventOf('event: missed\ndata: {"count": 3}')).toEqual({ name: "missed", data: '{"count": 3}' });
+  expect(eventOf("data: a\ndata: b")).toEqual({ name: "message", data: "a\nb" });
+  expect(eventOf(": heartbeat")).toBeNull();
+});
+
+test("metrics", () => {
+  const samples = parseMetrics('# HELP a b\na{x="1",y="q\\"\\n"} 2\na{x="2"} 3.5\nb 1e3\nbroken line here\n');
+  expect(samples).toEqual([
+    { name: "a", labels: { x: "1", y: 'q"\n' }, value: 2 },
+    { name: "a", labels: { x: "2" }, value: 3.5 },
+    { name: "b", labels: {}, value: 1000 },
+  ]);
+  expect(sumBy(samples, "a").get("")).toBe(5.5);
+  expect([...sumBy(samples, "a", "x")]).toEqual([
+    ["1", 2],
+    ["2", 3.5],
+  ]);
+});
+
+/** As CodeMirror's stream. */
+function tokens(line: string): [string, string | null][] {
+  const found: [string, string | null][] = [];
+  let at = 0;
+  const stream = {
+    eatSpace: () => {
+      const before = at;
+      while (line[at] === " ") at += 1;
+      return at > before;
+    },
+    match: (pattern: RegExp) => {
+      const match = line.slice(at).match(pattern);
+      if (!match) return null;
+      at += match[0].length;
+      return match;
+    },
+    next: () => line[at++],
+  };
+  while (at < line.length) {
+    const begin = at;
+    const kind = tokenOf(stream);
+    if (line.slice(begin, at).trim()) found.push([line.slice(begin, at), kind]);
+  }
+  return found;
+}
+
+describe("the parts of a query", () => {
+  test.each<[string, [string, string | null][]]>([
+    [
+      "| where n >= 10m",
+      [
+        ["|", "operator"],
+        ["where", "keyword"],
+        ["n", null],
+        [">=", "operator"],
+        ["10m", "number"],
+      ],
+    ],
+    [
+      "count() // all",
+      [
+        ["count", "keyword"],
+        ["(", null],
+        [")", null],
+        ["// all", "comment"],
+      ],
+    ],
+    [
+      "avg(x) == 'a\\'b'",
+      [
+        ["avg", "function"],
+        ["(", null],
+        ["x", null],
+        [")", null],
+        ["==", "operator"],
+        ["'a\\'b'", "string"],
+      ],
+    ],
+    [
+      "| project-away a",
+      [
+        ["|", "operator"],
+        ["project-away", "keyword"],
+        ["a", null],
+      ],
+    ],
+    ["'open", [["'open", "string"]]],
+  ])("%s", (line, expected) => expect(tokens(line)).toEqual(expected));
+});
