@@ -1,6 +1,7 @@
 /** The page around the pages: who is signed in, and the way between the pages. */
 import type { ComponentChild, FunctionComponent } from "preact";
 import { ExplorePage } from "./explore/page";
+import { MonitorsPage } from "./monitors/page";
 import { navigate, route } from "./router";
 import { SendPage } from "./send/page";
 import { session, signOut } from "./session";
@@ -24,6 +25,7 @@ const PAGES: PageEntry[] = [
   { path: "/explore", title: "Explore", icon: "explore", page: ExplorePage },
   { path: "/stream", title: "Stream", icon: "stream", page: StreamPage },
   { path: "/traces", title: "Traces", icon: "traces", page: TracesPage },
+  { path: "/monitors", title: "Monitors", icon: "monitors", page: MonitorsPage },
   { path: "/send", title: "Send data", icon: "send", page: SendPage },
   { path: "/settings", title: "Settings", icon: "settings", page: SettingsPage },
 ];

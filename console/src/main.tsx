@@ -7,6 +7,7 @@ import "./styles/shell.css";
 import "./styles/charts.css";
 import "./styles/document.css";
 import "./styles/explore.css";
+import "./styles/monitors.css";
 import "./styles/traces.css";
 import { apply } from "./theme";
 

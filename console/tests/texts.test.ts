@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { aplName } from "../src/api/apl";
 import { eventOf } from "../src/api/events";
+import { stretchesOf } from "../src/monitors/types";
 import { tokenOf } from "../src/query/language";
 import { parseMetrics, sumBy } from "../src/settings/metrics";
 
@@ -99,4 +100,20 @@ describe("the parts of a query", () => {
     ],
     ["'open", [["'open", "string"]]],
   ])("%s", (line, expected) => expect(tokens(line)).toEqual(expected));
+});
+
+test("the stretches of a monitor's day", () => {
+  const at = (ms: number) => new Date(ms).toISOString();
+  const entry = (ms: number, kind: string, group = "") => ({ timestamp: at(ms), kind, text: "", group, value: null });
+  const found = stretchesOf(
+    [entry(10, "closed"), entry(20, "open", "a"), entry(25, "open", "b"), entry(30, "closed", "a"), entry(50, "error")],
+    0,
+    100,
+  );
+  expect(found).toEqual([
+    { from: 0, to: 0.1, kind: "open" },
+    { from: 0.2, to: 0.3, kind: "open" },
+    { from: 0.5, to: 0.5, kind: "error" },
+    { from: 0.25, to: 1, kind: "open" },
+  ]);
 });

@@ -8,10 +8,12 @@ interface ChartViewProps {
   chart: Chart;
   style?: TimeStyle;
   height?: number;
+  /** a line across it */
+  threshold?: number | null;
   onZoom?: (span: Span) => void;
 }
 
-export function ChartView({ chart, style = "line", height = 240, onZoom }: ChartViewProps) {
+export function ChartView({ chart, style = "line", height = 240, threshold = null, onZoom }: ChartViewProps) {
   switch (chart.kind) {
     case "number":
       return (
@@ -25,7 +27,15 @@ export function ChartView({ chart, style = "line", height = 240, onZoom }: Chart
         </div>
       );
     case "time":
-      return <TimeChartView chart={chart} style={style} height={height} {...(onZoom ? { onZoom } : {})} />;
+      return (
+        <TimeChartView
+          chart={chart}
+          style={style}
+          height={height}
+          threshold={threshold}
+          {...(onZoom ? { onZoom } : {})}
+        />
+      );
     case "top": {
       const most = Math.max(1e-9, ...chart.bars.map((bar) => Math.abs(bar.value)));
       return (

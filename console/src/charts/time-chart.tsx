@@ -13,24 +13,29 @@ interface TimeChartProps {
   chart: TimeChart;
   style: TimeStyle;
   height: number;
+  threshold: number | null;
   onZoom?: (span: Span) => void;
 }
 
-export function TimeChartView({ chart, style, height, onZoom }: TimeChartProps) {
+export function TimeChartView({ chart, style, height, threshold, onZoom }: TimeChartProps) {
   const host = useRef<HTMLDivElement>(null);
   const zoom = useRef(onZoom);
   zoom.current = onZoom;
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    const plot = new uPlot(optionsOf(chart, style, element.clientWidth, height, zoom), dataOf(chart), element);
+    const plot = new uPlot(
+      optionsOf({ chart, style, height, threshold }, element.clientWidth, zoom),
+      dataOf(chart),
+      element,
+    );
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height }));
     observer.observe(element);
     return () => {
       observer.disconnect();
       plot.destroy();
     };
-  }, [chart, style, height]);
+  }, [chart, style, height, threshold]);
   return (
     <div class="time-chart">
       <div ref={host} />
@@ -48,10 +53,8 @@ function dataOf(chart: TimeChart): uPlot.AlignedData {
 }
 
 function optionsOf(
-  chart: TimeChart,
-  style: TimeStyle,
+  { chart, style, height, threshold }: Omit<TimeChartProps, "onZoom">,
   width: number,
-  height: number,
   zoom: { current: ((span: Span) => void) | undefined },
 ): uPlot.Options {
   const line = inked("--line");
@@ -67,7 +70,7 @@ function optionsOf(
     cursor: { drag: { x: true, y: false, setScale: false } },
     legend: { live: true },
     axes: [axis, { ...axis, size: 60, values: (_plot, values) => values.map((value) => compact(value)) }],
-    scales: { y: { range: (_plot, least, most) => [Math.min(0, least), most > 0 ? most * 1.05 : 1] } },
+    scales: { y: { range: (_plot, least, most) => [Math.min(0, least), Math.max(most, threshold ?? 0) * 1.05 || 1] } },
     series: [
       {},
       ...chart.series.map((each, index): uPlot.Series => {
@@ -84,6 +87,7 @@ function optionsOf(
       }),
     ],
     hooks: {
+      draw: [(plot) => threshold !== null && drawLine(plot, threshold)],
       setSelect: [
         (plot) => {
           const { left, width: selected } = plot.select;
@@ -94,4 +98,18 @@ function optionsOf(
       ],
     },
   };
+}
+
+function drawLine(plot: uPlot, value: number): void {
+  const { ctx, bbox } = plot;
+  const y = plot.valToPos(value, "y", true);
+  ctx.save();
+  ctx.strokeStyle = inked("--error");
+  ctx.setLineDash([6, 4]);
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
 }

@@ -14,6 +14,7 @@ const MOST_SPANS = 5000;
 const MOST_LOGS = 300;
 const ROW_PX = 26;
 const SERVICE_COLOURS = 6;
+const NARROW_PX = 720; // as in the styles: there the detail covers the spans
 
 interface TraceViewProps {
   dataset: string;
@@ -57,7 +58,7 @@ async function spansOf(dataset: string, trace: string): Promise<Trace> {
 }
 
 function Waterfall({ trace, id, others }: { trace: Trace; id: string; others: string[] }) {
-  const [selected, setSelected] = useState<TraceRow | null>(trace.rows[0] ?? null);
+  const [selected, setSelected] = useState<TraceRow | null>(innerWidth > NARROW_PX ? (trace.rows[0] ?? null) : null);
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const length = Math.max(trace.endMs - trace.startMs, 0.001);
   const errors = trace.rows.filter((row) => row.span.error).length;
@@ -101,6 +102,10 @@ function Waterfall({ trace, id, others }: { trace: Trace; id: string; others: st
         <aside class="detail" aria-label="Span">
           <header>
             <h2 class="ellipsis">{selected.span.name}</h2>
+            <span class="spacer" />
+            <button type="button" class="button small icon" aria-label="Close" onClick={() => setSelected(null)}>
+              <Icon name="close" size={14} />
+            </button>
           </header>
           <EventTree event={selected.span.event} types={new Map()} onFilter={null} />
         </aside>
