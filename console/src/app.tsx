@@ -1,5 +1,6 @@
 /** The page around the pages: who is signed in, and the way between the pages. */
 import type { ComponentChild, FunctionComponent } from "preact";
+import { DashboardsPage } from "./dashboards/page";
 import { ExplorePage } from "./explore/page";
 import { MonitorsPage } from "./monitors/page";
 import { navigate, route } from "./router";
@@ -25,6 +26,7 @@ const PAGES: PageEntry[] = [
   { path: "/explore", title: "Explore", icon: "explore", page: ExplorePage },
   { path: "/stream", title: "Stream", icon: "stream", page: StreamPage },
   { path: "/traces", title: "Traces", icon: "traces", page: TracesPage },
+  { path: "/dashboards", title: "Dashboards", icon: "dashboards", page: DashboardsPage },
   { path: "/monitors", title: "Monitors", icon: "monitors", page: MonitorsPage },
   { path: "/send", title: "Send data", icon: "send", page: SendPage },
   { path: "/settings", title: "Settings", icon: "settings", page: SettingsPage },

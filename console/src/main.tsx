@@ -5,6 +5,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/charts.css";
+import "./styles/dashboards.css";
 import "./styles/document.css";
 import "./styles/explore.css";
 import "./styles/monitors.css";

@@ -51,6 +51,8 @@ export interface AplRequest {
   endTime?: string;
   cursor?: string;
   defaultLimit?: number;
+  /** of `declare query_parameters` */
+  variables?: Record<string, unknown>;
 }
 
 export const APL_PATH = "/v1/datasets/_apl";

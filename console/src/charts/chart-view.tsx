@@ -2,7 +2,9 @@
 import { cellText, compact, count } from "../format/values";
 import type { Chart } from "../result/series";
 import type { Span } from "../time/range";
-import { TimeChartView, type TimeStyle } from "./time-chart";
+import { type Mark, TimeChartView, type TimeStyle } from "./time-chart";
+
+const NO_MARKS: Mark[] = [];
 
 interface ChartViewProps {
   chart: Chart;
@@ -10,10 +12,19 @@ interface ChartViewProps {
   height?: number;
   /** a line across it */
   threshold?: number | null;
+  /** moments to draw, such as deployments */
+  marks?: Mark[];
   onZoom?: (span: Span) => void;
 }
 
-export function ChartView({ chart, style = "line", height = 240, threshold = null, onZoom }: ChartViewProps) {
+export function ChartView({
+  chart,
+  style = "line",
+  height = 240,
+  threshold = null,
+  marks = NO_MARKS,
+  onZoom,
+}: ChartViewProps) {
   switch (chart.kind) {
     case "number":
       return (
@@ -33,6 +44,7 @@ export function ChartView({ chart, style = "line", height = 240, threshold = nul
           style={style}
           height={height}
           threshold={threshold}
+          marks={marks}
           {...(onZoom ? { onZoom } : {})}
         />
       );

@@ -9,15 +9,21 @@ import { colourOf, inked } from "./colours";
 
 export type TimeStyle = "line" | "area" | "bar";
 
+export interface Mark {
+  timeMs: number;
+  title: string;
+}
+
 interface TimeChartProps {
   chart: TimeChart;
   style: TimeStyle;
   height: number;
   threshold: number | null;
+  marks: Mark[];
   onZoom?: (span: Span) => void;
 }
 
-export function TimeChartView({ chart, style, height, threshold, onZoom }: TimeChartProps) {
+export function TimeChartView({ chart, style, height, threshold, marks, onZoom }: TimeChartProps) {
   const host = useRef<HTMLDivElement>(null);
   const zoom = useRef(onZoom);
   zoom.current = onZoom;
@@ -25,7 +31,7 @@ export function TimeChartView({ chart, style, height, threshold, onZoom }: TimeC
     const element = host.current;
     if (!element) return;
     const plot = new uPlot(
-      optionsOf({ chart, style, height, threshold }, element.clientWidth, zoom),
+      optionsOf({ chart, style, height, threshold, marks }, element.clientWidth, zoom),
       dataOf(chart),
       element,
     );
@@ -35,7 +41,7 @@ export function TimeChartView({ chart, style, height, threshold, onZoom }: TimeC
       observer.disconnect();
       plot.destroy();
     };
-  }, [chart, style, height, threshold]);
+  }, [chart, style, height, threshold, marks]);
   return (
     <div class="time-chart">
       <div ref={host} />
@@ -53,7 +59,7 @@ function dataOf(chart: TimeChart): uPlot.AlignedData {
 }
 
 function optionsOf(
-  { chart, style, height, threshold }: Omit<TimeChartProps, "onZoom">,
+  { chart, style, height, threshold, marks }: Omit<TimeChartProps, "onZoom">,
   width: number,
   zoom: { current: ((span: Span) => void) | undefined },
 ): uPlot.Options {
@@ -87,7 +93,23 @@ function optionsOf(
       }),
     ],
     hooks: {
-      draw: [(plot) => threshold !== null && drawLine(plot, threshold)],
+      draw: [
+        (plot) => {
+          const { left, top, width: wide, height: high } = plot.bbox;
+          if (threshold !== null) {
+            const y = plot.valToPos(threshold, "y", true);
+            drawLine(plot, "--error", [left, y], [left + wide, y]);
+          }
+          for (const mark of marks) {
+            const x = plot.valToPos(mark.timeMs / 1000, "x", true);
+            if (x < left || x > left + wide) continue;
+            drawLine(plot, "--number", [x, top], [x, top + high]);
+            plot.ctx.fillStyle = inked("--number");
+            plot.ctx.textAlign = "left";
+            plot.ctx.fillText(mark.title.slice(0, 40), x + 4, top + 12 * devicePixelRatio);
+          }
+        },
+      ],
       setSelect: [
         (plot) => {
           const { left, width: selected } = plot.select;
@@ -100,16 +122,15 @@ function optionsOf(
   };
 }
 
-function drawLine(plot: uPlot, value: number): void {
-  const { ctx, bbox } = plot;
-  const y = plot.valToPos(value, "y", true);
+function drawLine(plot: uPlot, token: string, from: [number, number], to: [number, number]): void {
+  const { ctx } = plot;
   ctx.save();
-  ctx.strokeStyle = inked("--error");
+  ctx.strokeStyle = inked(token);
   ctx.setLineDash([6, 4]);
   ctx.lineWidth = devicePixelRatio;
   ctx.beginPath();
-  ctx.moveTo(bbox.left, y);
-  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.moveTo(...from);
+  ctx.lineTo(...to);
   ctx.stroke();
   ctx.restore();
 }

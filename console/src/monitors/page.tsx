@@ -206,7 +206,7 @@ function Strip({ status }: { status: MonitorStatus | undefined }) {
         <rect
           key={index}
           class={`strip-${each.kind}`}
-          x={each.from * 100}
+          x={Math.min(99.4, each.from * 100)}
           width={Math.max(0.6, (each.to - each.from) * 100)}
           height="10"
         />

@@ -4,6 +4,8 @@ const PATHS = {
   stream: "M4 7h16M4 12h10M4 17h13",
   traces: "M4 6h9M8 12h10M11 18h6",
   monitors: "M6 16v-5a6 6 0 0 1 12 0v5l2 2H4zM10 20.500h4",
+  dashboards: "M4 5h7v6H4zM13 5h7v10h-7zM4 13h7v6H4zM13 17h7v2h-7z",
+  full: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   send: "M4 12l16-8-6 16-3-7z",
   settings: "M4 7h9M17 7h3M4 17h3M11 17h9M15 4.5v5M9 14.5v5",
   user: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20c1-4 4-5.5 7.5-5.5S18.500 16 19.500 20",
