@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { ExactNumber } from "../src/api/http";
-import { filtersOf, givesEvents, sourceOf, splitStages, withCondition, withFilter } from "../src/query/filters";
+import {
+  filtersOf,
+  givesEvents,
+  sourceOf,
+  splitStages,
+  sqlSourceOf,
+  withCondition,
+  withFilter,
+} from "../src/query/filters";
 
 describe("the stages of a query", () => {
   test.each([
@@ -57,4 +65,10 @@ test("what counts the hits of a query are its first filters", () => {
 test("whether a query gives events", () => {
   expect(givesEvents("a | where b == 'summarize' | project b")).toBe(true);
   expect(givesEvents("a | summarize count()")).toBe(false);
+});
+
+test("the dataset of a SELECT", () => {
+  expect(sqlSourceOf('SELECT * FROM "my ""data""" LIMIT 1')).toBe('my "data"');
+  expect(sqlSourceOf("select count(*)\nfrom logs where x")).toBe("logs");
+  expect(sqlSourceOf("SELECT 1")).toBeNull();
 });

@@ -17,6 +17,8 @@ export interface Table {
   range?: { field: string; start: string; end: string };
   buckets?: { field: string; size: number };
   columns?: Cell[][];
+  /** whether the columns are to stay in their order */
+  isOrdered?: boolean;
 }
 
 export interface QueryMessage {

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { APL_PATH } from "../api/apl";
 import { ApiError, address, ask, send } from "../api/http";
+import { SQL_PATH } from "../api/sql";
 import { spanOf } from "../time/range";
 import { copy } from "../ui/clipboard";
 import { Icon } from "../ui/icons";
@@ -102,22 +103,20 @@ function times(): { startTime: string; endTime: string } {
 }
 
 function curl(): string {
-  const body = JSON.stringify({
-    apl: state.asked.value,
-    startTime: state.range.value.start,
-    endTime: state.range.value.end,
-  });
+  const isSql = state.language.value === "sql";
+  const { start, end } = state.range.value;
+  const body = JSON.stringify(
+    isSql ? { sql: state.asked.value } : { apl: state.asked.value, startTime: start, endTime: end },
+  );
   const quoted = `'${body.replace(/'/g, `'\\''`)}'`;
-  return `curl -sS '${address(`${APL_PATH}?format=tabular`)}' -H "Authorization: Bearer $TAILRACE_TOKEN" -H 'Content-Type: application/json' -d ${quoted}`;
+  return `curl -sS '${address(isSql ? SQL_PATH : `${APL_PATH}?format=tabular`)}' -H "Authorization: Bearer $TAILRACE_TOKEN" -H 'Content-Type: application/json' -d ${quoted}`;
 }
 
 async function download(type: string, ending: string): Promise<void> {
   try {
-    const response = await send(APL_PATH, {
-      method: "POST",
-      headers: { Accept: type },
-      body: { apl: state.asked.value, ...times() },
-    });
+    const isSql = state.language.value === "sql";
+    const body = isSql ? { sql: state.asked.value } : { apl: state.asked.value, ...times() };
+    const response = await send(isSql ? SQL_PATH : APL_PATH, { method: "POST", headers: { Accept: type }, body });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await response.blob());
     link.download = `${state.dataset.value ?? "answer"}.${ending}`;

@@ -17,13 +17,15 @@ import { tags } from "@lezer/highlight";
 import { useEffect, useRef } from "preact/hooks";
 import { aplDataset, aplName } from "../api/apl";
 import type { ApiError } from "../api/http";
-import { AGGREGATIONS, FUNCTIONS, OPERATORS, tokenOf } from "../query/language";
+import { loadLanguage, tokenOf, type Word } from "../query/language";
+import { topValues } from "./top-values";
 
 export interface EditorProps {
   value: string;
   error: ApiError | null;
   names: readonly { name: string; type: string }[];
   datasets: readonly { name: string }[];
+  language: "apl" | "sql";
   onChange: (text: string) => void;
   onSubmit: () => void;
 }
@@ -52,6 +54,8 @@ const THEME = EditorView.theme({
     color: "var(--text) !important",
   },
   ".cm-completionDetail": { color: "var(--muted)", fontStyle: "normal", marginLeft: "12px" },
+  ".cm-completionInfo": { padding: "8px 10px", maxWidth: "380px", whiteSpace: "normal" },
+  ".cm-completionInfo p": { margin: "4px 0 0", color: "var(--muted)", fontFamily: "var(--font)" },
   ".cm-placeholder": { color: "var(--muted)" },
   ".cm-diagnostic": { color: "var(--text)" },
 });
@@ -110,7 +114,7 @@ export function Editor(props: EditorProps) {
           syntaxHighlighting(COLOURS),
           THEME,
           EditorView.lineWrapping,
-          EditorView.contentAttributes.of({ "aria-label": "Query in APL" }),
+          EditorView.contentAttributes.of({ "aria-label": "Query" }),
           placeholder("['dataset'] | where …"),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) latest.current.onChange(update.state.doc.toString());
@@ -145,24 +149,61 @@ function diagnosticsOf(state: EditorState, error: ApiError | null) {
   return [{ from, to: Math.min(from + word, state.doc.length), severity: "error" as const, message: error.message }];
 }
 
-function completions(context: CompletionContext, { names, datasets }: EditorProps): CompletionResult | null {
+async function completions(
+  context: CompletionContext,
+  { names, datasets, language }: EditorProps,
+): Promise<CompletionResult | null> {
   const word = context.matchBefore(/[\w.]*/);
-  const before = context.state.sliceDoc(0, word?.from ?? context.pos).trimEnd();
-  if (!word || (word.from === word.to && !context.explicit && !before.endsWith("|"))) return null;
+  if (language === "sql" || !word) return null;
+  const before = context.state.sliceDoc(0, word.from).trimEnd();
+  const compared = /([\w.]+|\['[^']+'\])\s*(?:==|!=|=~)\s*(["'])([^"']*)$/.exec(context.state.sliceDoc(0, context.pos));
+  if (compared) return values(context, compared[1] ?? "", compared[2] ?? '"', compared[3] ?? "");
+  if (word.from === word.to && !context.explicit && !before.endsWith("|")) return null;
   if (before === "")
     return {
       from: word.from,
       options: datasets.map(({ name }) => ({ label: name, apply: aplDataset(name), detail: "dataset" })),
     };
-  if (before.endsWith("|")) return { from: word.from, options: OPERATORS.map((label) => ({ label, type: "keyword" })) };
-  const call = (label: string, detail: string) => ({ label, apply: `${label}(`, detail, boost: -1 });
+  const words = await loadLanguage();
+  const shown = ({ name, syntax, about }: Word) => ({ label: name, info: () => explained(syntax, about) });
+  if (before.endsWith("|")) return { from: word.from, options: words.operators.map(shown) };
+  const called = (detail: string) => (each: Word) => ({ ...shown(each), apply: `${each.name}(`, detail, boost: -1 });
   return {
     from: word.from,
     validFor: /^[\w.]*$/,
     options: [
       ...names.map(({ name, type }) => ({ label: name, apply: aplName(name), detail: type, boost: 1 })),
-      ...AGGREGATIONS.map((name) => call(name, "aggregation")),
-      ...FUNCTIONS.map((name) => call(name, "function")),
+      ...words.aggregations.map(called("aggregation")),
+      ...words.functions.map(called("function")),
     ],
   };
+}
+
+/** Complete a text that a field is compared with by the field's most frequent values. */
+async function values(
+  context: CompletionContext,
+  field: string,
+  quote: string,
+  typed: string,
+): Promise<CompletionResult> {
+  const found = await topValues(field).catch(() => []);
+  const texts = found.map(({ value }) => value).filter((value) => typeof value === "string");
+  return {
+    from: context.pos - typed.length,
+    options: texts.map((text) => ({
+      label: text,
+      apply: text.replaceAll(quote, `\\${quote}`) + quote,
+      detail: "value",
+    })),
+  };
+}
+
+function explained(syntax: string, about: string): HTMLElement {
+  const element = document.createElement("div");
+  const code = document.createElement("code");
+  code.textContent = syntax;
+  const text = document.createElement("p");
+  text.textContent = about;
+  element.append(code, text);
+  return element;
 }

@@ -12,7 +12,7 @@ const AROUND_MS = 60_000;
 interface EventDetailProps {
   grid: Grid;
   row: number;
-  onFilter: Filter;
+  onFilter: Filter | null;
   onClose: () => void;
 }
 

@@ -1,13 +1,11 @@
 /** The fields of the dataset with their most frequent values, each a click away from a filter. */
 import { useEffect, useState } from "preact/hooks";
-import { aplName, runApl } from "../api/apl";
+import { aplName } from "../api/apl";
 import { cellText, compact } from "../format/values";
-import { filtersOf } from "../query/filters";
-import { gridOf } from "../result/table";
-import { spanOf } from "../time/range";
 import type { Filter } from "../ui/event-tree";
 import { Icon } from "../ui/icons";
 import * as state from "./state";
+import { topValues, type ValueCount } from "./top-values";
 
 const TOP = 8;
 
@@ -55,7 +53,7 @@ export function FieldSidebar({ onFilter, onCondition }: FieldSidebarProps) {
 }
 
 interface Top {
-  values: { value: unknown; hits: number }[];
+  values: ValueCount[];
   total: number;
 }
 
@@ -66,17 +64,10 @@ function TopValues({ field, type, onFilter, onCondition }: FieldSidebarProps & {
   useEffect(() => {
     const controller = new AbortController();
     setTop(null);
-    const span = spanOf({ start, end }, Date.now());
-    if (!span) return;
-    const times = { startTime: new Date(span.startMs).toISOString(), endTime: new Date(span.endMs).toISOString() };
-    const query = `${filtersOf(apl)} | summarize hits = count() by value = ${aplName(field)} | sort by hits desc | take 1000`;
-    runApl({ apl: query, ...times }, controller.signal)
-      .then((answer) => {
-        const grid = gridOf(answer);
-        const at = (name: string) => grid.columns[grid.fields.findIndex((each) => each.name === name)] ?? [];
-        const [values, hits] = [at("value"), at("hits")];
-        const total = hits.reduce<number>((sum, each) => sum + Number(each), 0);
-        setTop({ values: values.slice(0, TOP).map((value, row) => ({ value, hits: Number(hits[row]) })), total });
+    topValues(field, controller.signal)
+      .then((found) => {
+        const total = found.reduce((sum, each) => sum + each.hits, 0);
+        setTop({ values: found.slice(0, TOP), total });
       })
       .catch((error: unknown) => {
         if (!controller.signal.aborted) setTop(error instanceof Error ? error.message : String(error));

@@ -31,12 +31,13 @@ export function ExplorePage() {
   };
   const grid = state.result.value?.grid ?? null;
   const row = state.selectedRow.value;
+  const isApl = state.language.value === "apl";
   return (
     <div class="explore">
       <h1 class="visually-hidden">Explore</h1>
       <QueryBar onToggleFields={() => setFieldsShown(!fieldsShown)} fieldsShown={fieldsShown} />
       <div class="explore-body">
-        {fieldsShown && <FieldSidebar onFilter={filter} onCondition={condition} />}
+        {fieldsShown && isApl && <FieldSidebar onFilter={filter} onCondition={condition} />}
         <section class="explore-main" aria-label="Answer">
           {state.hits.value && state.view.value !== "chart" && (
             <HitsChart hits={state.hits.value} onZoom={(span) => state.submit(state.asked.value, fixedRange(span))} />
@@ -62,7 +63,7 @@ export function ExplorePage() {
           <EventDetail
             grid={grid}
             row={row}
-            onFilter={filter}
+            onFilter={isApl ? filter : null}
             onClose={() => {
               state.selectedRow.value = null;
             }}
@@ -107,7 +108,8 @@ function StatusLine() {
       {status.rowsMatched > rows && <> of {count(status.rowsMatched)} that match</>}
       <span class="muted">
         {" · "}
-        {compact(status.rowsExamined)} examined in {status.blocksMatched} of {status.blocksExamined} files ·{" "}
+        {state.language.value === "apl" &&
+          `${compact(status.rowsExamined)} examined in ${status.blocksMatched} of ${status.blocksExamined} files · `}
         {duration(status.elapsedTime)}
       </span>
       {(status.messages ?? []).map((message) => (

@@ -14,6 +14,18 @@ interface QueryBarProps {
   fieldsShown: boolean;
 }
 
+const LANGUAGES: [state.Language, string][] = [
+  ["apl", "APL"],
+  ["sql", "SQL"],
+];
+
+/** Return a query for the same dataset in another language. */
+function translated(language: state.Language): string {
+  const name = state.dataset.value ?? datasets.value[0]?.name ?? "demo";
+  if (language === "apl") return queryOf(name);
+  return `SELECT * FROM "${name.replaceAll('"', '""')}" ORDER BY _time DESC LIMIT 100`;
+}
+
 export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
   const ask = () => state.submit();
   return (
@@ -30,6 +42,20 @@ export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
           <Icon name="fields" />
         </button>
         <DatasetMenu chosen={state.dataset.value} onChoose={(name) => state.submit(queryOf(name))} />
+        <fieldset class="segments">
+          <legend class="visually-hidden">Language</legend>
+          {LANGUAGES.map(([id, title]) => (
+            <button
+              key={id}
+              type="button"
+              class="segment"
+              aria-pressed={state.language.value === id}
+              onClick={() => state.language.value !== id && state.submit(translated(id), state.range.value, id)}
+            >
+              {title}
+            </button>
+          ))}
+        </fieldset>
         <span class="spacer" />
         <TimePicker range={state.range.value} onChange={(range) => state.submit(state.draft.value, range)} />
         {state.running.value ? (
@@ -47,6 +73,7 @@ export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
         error={state.failure.value?.place ? state.failure.value : null}
         names={state.fields.value}
         datasets={datasets.value}
+        language={state.language.value}
         onChange={(text) => {
           state.draft.value = text;
         }}
@@ -66,7 +93,7 @@ function LazyEditor(props: EditorProps) {
   return (
     <textarea
       class="input mono query-text"
-      aria-label="Query in APL"
+      aria-label="Query"
       rows={2}
       spellcheck={false}
       value={props.value}

@@ -2,8 +2,9 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
+import { runSql } from "../api/sql";
 import { datasets, loadDatasets } from "../datasets";
-import { filtersOf, givesEvents, queryOf, sourceOf } from "../query/filters";
+import { filtersOf, givesEvents, queryOf, sourceOf, sqlSourceOf } from "../query/filters";
 import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
 import { navigate, route } from "../router";
@@ -27,6 +28,7 @@ export interface Hits {
   span: Span;
 }
 
+export type Language = "apl" | "sql";
 export type View = "table" | "list" | "chart";
 
 interface Result {
@@ -61,17 +63,28 @@ export const view = computed<View>(() => {
   if (chosen === "table" || chosen === "list" || chosen === "chart") return chosen;
   return result.value?.chart ? "chart" : "table";
 });
-export const dataset = computed(() => sourceOf(asked.value));
+export const language = computed<Language>(() => (route.value.params.get("lang") === "sql" ? "sql" : "apl"));
+export const dataset = computed(() => datasetOf(asked.value));
 
 let current: AbortController | null = null;
 
+function datasetOf(text: string): string | null {
+  return language.value === "sql" ? sqlSourceOf(text) : sourceOf(text);
+}
+
 /** Ask the query of the editor, or another one; the address says which. */
-export function submit(apl = draft.value, when = range.value): void {
+export function submit(apl = draft.value, when = range.value, lang = language.value): void {
   draft.value = apl;
   range.value = when;
   const before = location.hash;
   const shown = route.value.params.get("view") ?? "";
-  navigate("/explore", { q: apl.trim(), start: when.start, end: when.end, view: shown });
+  navigate("/explore", {
+    q: apl.trim(),
+    start: when.start,
+    end: when.end,
+    view: shown,
+    lang: lang === "sql" ? "sql" : "",
+  });
   if (location.hash === before) void run();
 }
 
@@ -103,10 +116,14 @@ async function run(): Promise<void> {
   running.value = true;
   remember(apl);
   const times = { startTime: new Date(span.startMs).toISOString(), endTime: new Date(span.endMs).toISOString() };
-  void countHits(apl, span, times, controller.signal);
+  const isSql = language.value === "sql";
+  if (isSql) hits.value = null;
+  else void countHits(apl, span, times, controller.signal);
   const began = performance.now();
   try {
-    const answer = await runApl({ apl, ...times, defaultLimit: PAGE_ROWS }, controller.signal);
+    const answer = isSql
+      ? await runSql(apl, controller.signal)
+      : await runApl({ apl, ...times, defaultLimit: PAGE_ROWS }, controller.signal);
     result.value = { answer, grid: gridOf(answer), chart: chartOf(answer), tookMs: performance.now() - began };
   } catch (error) {
     if (controller.signal.aborted) return;
@@ -192,7 +209,7 @@ async function loadFields(name: string | null): Promise<void> {
 const question = computed(() => {
   const { path, params } = route.value;
   const times = [params.get("start") || DEFAULT_RANGE.start, params.get("end") || DEFAULT_RANGE.end];
-  return path === "/explore" ? JSON.stringify([params.get("q") ?? "", ...times]) : "";
+  return path === "/explore" ? JSON.stringify([params.get("q") ?? "", ...times, params.get("lang")]) : "";
 });
 
 /** Follow the address: whenever its query or time changes, it is asked. Return what ends that. */
@@ -203,7 +220,7 @@ export function follow(): () => void {
     untracked(() => {
       draft.value = apl;
       range.value = { start, end };
-      void loadFields(sourceOf(apl)).catch(ignoreRefusal).then(run);
+      void loadFields(datasetOf(apl)).catch(ignoreRefusal).then(run);
     });
   });
 }

@@ -88,3 +88,9 @@ export function givesEvents(apl: string): boolean {
     .slice(1)
     .some((stage) => /^\s*(summarize|count|make-series|top-nested|distinct|getschema)\b/.test(stage));
 }
+
+/** Return the dataset that a SELECT reads first, null where it names none. */
+export function sqlSourceOf(sql: string): string | null {
+  const found = /\bfrom\s+(?:"((?:[^"]|"")+)"|([a-z_]\w*))/i.exec(sql);
+  return found ? (found[1]?.replaceAll('""', '"') ?? found[2] ?? null) : null;
+}

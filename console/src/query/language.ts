@@ -1,6 +1,30 @@
-/** The words of APL, and what part of a query a text is, for colours and completion. */
+/** What part of a query a text is, for its colours; and the words of the language, which the server knows. */
+import { ask } from "../api/http";
 
-export const OPERATORS = [
+export interface Word {
+  name: string;
+  syntax: string;
+  about: string;
+}
+
+export interface Language {
+  operators: Word[];
+  functions: Word[];
+  aggregations: Word[];
+}
+
+let language: Promise<Language> | null = null;
+
+/** Return the words of APL, asked for once. */
+export function loadLanguage(): Promise<Language> {
+  language ??= ask<Language>("/tailrace/v1/apl").catch((error: unknown) => {
+    language = null;
+    throw error;
+  });
+  return language;
+}
+
+const OPERATORS = [
   "where",
   "summarize",
   "extend",
@@ -61,76 +85,6 @@ const WORDS = new Set([
   "declare",
   "query_parameters",
 ]);
-
-export const AGGREGATIONS = [
-  "count",
-  "countif",
-  "dcount",
-  "sum",
-  "avg",
-  "min",
-  "max",
-  "percentile",
-  "percentiles_array",
-  "histogram",
-  "topk",
-  "stdev",
-  "variance",
-  "arg_max",
-  "arg_min",
-  "make_list",
-  "make_set",
-  "rate",
-];
-
-export const FUNCTIONS = [
-  "bin",
-  "bin_auto",
-  "ago",
-  "now",
-  "datetime",
-  "tostring",
-  "toint",
-  "tolong",
-  "toreal",
-  "todatetime",
-  "totimespan",
-  "tobool",
-  "isnull",
-  "isnotnull",
-  "isempty",
-  "isnotempty",
-  "iff",
-  "case",
-  "coalesce",
-  "strcat",
-  "strlen",
-  "substring",
-  "tolower",
-  "toupper",
-  "trim",
-  "split",
-  "replace_string",
-  "replace_regex",
-  "extract",
-  "extract_all",
-  "parse_json",
-  "parse_url",
-  "parse_path",
-  "round",
-  "floor",
-  "ceiling",
-  "abs",
-  "log",
-  "pow",
-  "array_length",
-  "startofday",
-  "startofhour",
-  "datetime_diff",
-  "format_datetime",
-  "hash_sha256",
-  "ipv4_is_in_range",
-];
 
 /** The part of CodeMirror's stream that is used. */
 export interface TextStream {

@@ -22,7 +22,7 @@ export function gridOf(answer: Answer): Grid {
   const shown = table.fields
     .map((field, index) => ({ field, column: columns[index] ?? [] }))
     .filter(({ field }) => !HIDDEN.has(field.name));
-  if (!table.groups.length) {
+  if (!table.groups.length && !table.isOrdered) {
     const level = levelField(table.fields.map((field) => field.name));
     const place = (name: string) => placeOf(name, level);
     shown.sort((a, b) => place(a.field.name) - place(b.field.name));
