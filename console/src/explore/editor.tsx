@@ -14,7 +14,7 @@ import { setDiagnostics } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { EditorView, keymap, placeholder } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { aplDataset, aplName } from "../api/apl";
 import type { ApiError } from "../api/http";
 import { loadLanguage, tokenOf, type Word } from "../query/language";
@@ -126,7 +126,8 @@ export function Editor(props: EditorProps) {
     return () => editor.destroy();
   }, []);
 
-  useEffect(() => {
+  // Right after it is drawn: later, what was typed meanwhile would be taken back, and that typed again, without an end.
+  useLayoutEffect(() => {
     const editor = view.current;
     const shown = editor?.state.doc.toString();
     if (editor && shown !== props.value)
@@ -187,12 +188,13 @@ async function values(
   typed: string,
 ): Promise<CompletionResult> {
   const found = await topValues(field).catch(() => []);
+  const closing = context.state.sliceDoc(context.pos, context.pos + 1) === quote ? "" : quote;
   const texts = found.map(({ value }) => value).filter((value) => typeof value === "string");
   return {
     from: context.pos - typed.length,
     options: texts.map((text) => ({
       label: text,
-      apply: text.replaceAll(quote, `\\${quote}`) + quote,
+      apply: text.replaceAll(quote, `\\${quote}`) + closing,
       detail: "value",
     })),
   };

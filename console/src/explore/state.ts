@@ -127,7 +127,7 @@ async function run(): Promise<void> {
     result.value = { answer, grid: gridOf(answer), chart: chartOf(answer), tookMs: performance.now() - began };
   } catch (error) {
     if (controller.signal.aborted) return;
-    result.value = null;
+    result.value = hits.value = null;
     if (!(error instanceof ApiError)) throw error;
     failure.value = error;
   } finally {
