@@ -92,3 +92,24 @@ def test_a_monitor_tells_when_it_triggers_and_when_it_resolves(make_server: "Mak
         ]
         assert alerts[0]["checkId"] == alerts[1]["checkId"]
         assert monitor_status(server, monitor)["open"] == []
+
+
+def test_a_notifier_is_tested_in_one_attempt_whose_result_is_told(make_server: "MakeServer") -> None:
+    with http_receiver() as http:
+        server = make_server("--outgoing-private=true").start()
+        hook = create(server, "/v2/notifiers", name="hook", properties={"webhook": {"url": f"{http.url}/hook"}})
+        stored = create(
+            server, "/v2/notifiers", name="chat", properties={"discord": {"discordChannel": "c", "discordToken": "t"}}
+        )
+
+        assert create(server, f"/tailrace/v1/notifiers/{hook['id']}/test") == {"delivered": True, "reason": ""}
+        [request] = http.requests
+        assert (request.path, request.json["event"]["title"]) == ("/hook", "Test")
+        assert "This is a test" in request.json["event"]["body"]
+        http.statuses = [500]
+        failed = create(server, f"/tailrace/v1/notifiers/{hook['id']}/test")
+        assert not failed["delivered"]
+        assert "answered 500" in failed["reason"]
+        assert len(http.requests) == 2
+        assert not create(server, f"/tailrace/v1/notifiers/{stored['id']}/test")["delivered"]
+        assert server.client.post("/tailrace/v1/notifiers/none/test").status_code == 404

@@ -19,7 +19,7 @@ from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.config import load
 from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.lake import Lake
-from tailrace.monitors import MonitorStore
+from tailrace.monitors import MonitorStore, NotDelivered, Notification, Notifier
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
@@ -62,9 +62,14 @@ def services_of(
         saved_queries=SavedQueryStore(database),
         query_limiter=ConcurrencyLimiter(1, running=1, waiting=0),
         tails=Tails(TailLimits(), lambda limits: engine),
-        monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None),
+        monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None, undeliverable),
         **more,
     )
+
+
+async def undeliverable(notifier: Notifier, notification: Notification) -> None:
+    """Deliver nothing: there is no runner of monitors."""
+    raise NotDelivered("nothing is delivered here")
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 /** Notifiers: where monitors tell. */
 import { useState } from "preact/hooks";
-import { ask } from "../api/http";
+import { ApiError, ask } from "../api/http";
 import { may } from "../session";
 import { Confirm, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
@@ -53,12 +53,20 @@ export function NotifierSettings() {
               {
                 title: "",
                 right: true,
-                cell: (each) =>
-                  may("notifiers", "delete") && (
-                    <button type="button" class="button small danger" onClick={() => setDeleting(each)}>
-                      Delete
-                    </button>
-                  ),
+                cell: (each) => (
+                  <span class="row">
+                    {may("notifiers", "update") && (
+                      <button type="button" class="button small" onClick={() => void test(each)}>
+                        Test
+                      </button>
+                    )}
+                    {may("notifiers", "delete") && (
+                      <button type="button" class="button small danger" onClick={() => setDeleting(each)}>
+                        Delete
+                      </button>
+                    )}
+                  </span>
+                ),
               },
             ]}
           />
@@ -80,6 +88,18 @@ export function NotifierSettings() {
       )}
     </>
   );
+}
+
+/** Deliver a test, and say what became of it. */
+async function test(notifier: Notifier): Promise<void> {
+  try {
+    const path = `/tailrace/v1/notifiers/${encodeURIComponent(notifier.id)}/test`;
+    const { delivered, reason } = await ask<{ delivered: boolean; reason: string }>(path, { method: "POST" });
+    say(delivered ? `Delivered to ${notifier.name}` : `Not delivered: ${reason}`);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    say(error.message);
+  }
 }
 
 function kindOf(notifier: Notifier): string {

@@ -1,5 +1,6 @@
 """Notifiers over HTTP: where monitors send their notifications, and how."""
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from tailrace.api.collection import Collection, new_id
 from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content, read_json
 from tailrace.events import NotFound
-from tailrace.monitors import Notifier, read_notifier
+from tailrace.monitors import DeliveryFailed, NotDelivered, Notification, Notifier, read_notifier
 from tailrace.storage.documents import Document, DocumentStore
 
 COLLECTION = "notifiers"
@@ -38,6 +39,13 @@ class NotifierAnswer(Struct, frozen=True, rename="camel"):
     created_by: str
     updated_at: str  # RFC 3339, UTC
     disabled_until: str | UnsetType = UNSET  # RFC 3339, UTC; left out where there is none
+
+
+class TestDelivery(Struct, frozen=True):
+    """What became of a test."""
+
+    delivered: bool
+    reason: str = ""  # why it was not
 
 
 async def list_notifiers(request: Request, services: Services, grant: Grant) -> Response:
@@ -75,6 +83,32 @@ async def delete_notifier(request: Request, services: Services, grant: Grant) ->
     return no_content()
 
 
+async def test_notifier(request: Request, services: Services, grant: Grant) -> Response:
+    """Deliver a notification that says it is a test, in one attempt, and tell what became of it."""
+    document = await Collection(COLLECTION, services, grant).get(request.path_params["id"])
+    now_ns = time.time_ns()
+    notification = Notification(
+        monitor_id="test",
+        title="Test",
+        description="",
+        action="Open",
+        body="This is a test of the notifier. Nothing is wrong.",
+        value=None,
+        event=None,
+        start_ns=now_ns,
+        end_ns=now_ns,
+        at_ns=now_ns,
+        check_id="test",
+    )
+    try:
+        await services.monitoring.deliver(msgspec.convert(document.body, Notifier), notification)
+    except NotDelivered as error:
+        return json_response(TestDelivery(False, str(error)))
+    except DeliveryFailed as error:
+        return json_response(TestDelivery(False, error.reason))
+    return json_response(TestDelivery(True))
+
+
 def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str) -> Notifier | None:
     """Return a notifier of an organisation, None where there is none."""
     try:
@@ -84,9 +118,9 @@ def find_notifier(documents: DocumentStore, organisation: str, notifier_id: str)
     return msgspec.convert(document.body, Notifier)
 
 
-def rfc3339_or_none(time: datetime | None) -> str | None:
+def rfc3339_or_none(moment: datetime | None) -> str | None:
     """Return a time as text, None for None."""
-    return None if time is None else rfc3339(time)
+    return None if moment is None else rfc3339(moment)
 
 
 def _notifier_answer(document: Document) -> NotifierAnswer:
@@ -134,5 +168,12 @@ ROUTES = (
         Permission("notifiers", "delete"),
         audit=AuditAction("deleteNotifier", "notifier"),
         answer=None,
+    ),
+    ApiRoute(
+        "POST",
+        "/tailrace/v1/notifiers/{id}/test",
+        test_notifier,
+        Permission("notifiers", "update"),
+        answer=TestDelivery,
     ),
 )

@@ -18,7 +18,7 @@ from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
 from tailrace.lake import Lake, Snapshot
-from tailrace.monitors import MonitorStore
+from tailrace.monitors import MonitorStore, Notification, Notifier
 from tailrace.protocols import axiom
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS
@@ -44,6 +44,7 @@ class Monitoring(Struct, frozen=True, eq=False):
 
     store: MonitorStore
     changed: Callable[[str], None]  # called with the id of a monitor that was created, updated or deleted
+    deliver: Callable[[Notifier, Notification], Awaitable[None]]  # raises NotDelivered, DeliveryFailed
 
 
 class Services(Struct, frozen=True, eq=False):

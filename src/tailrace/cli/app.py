@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     "saved-query": Command("resources", "saved_query", is_group=True),
     "audit": Command("audit", "audit"),
     "console": Command("console", "console"),
+    "demo": Command("demo", "demo"),
 }
 COMPLETION_VARIABLE = "_TAILRACE_COMPLETE"
 

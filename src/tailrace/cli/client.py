@@ -9,7 +9,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,10 +159,13 @@ def _trusted(cafile: Path | None) -> ssl.SSLContext:
         ) from error
 
 
-def call(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
+def call(
+    client: httpx.Client, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None
+) -> Any:
     """Send a request and return the JSON of its answer, None for an empty one; raise CommandError."""
+    sent: dict[str, Any] = {} if body is None else {"json": body}
     try:
-        answer = client.request(method, path, json=body) if body is not None else client.request(method, path)
+        answer = client.request(method, path, headers=headers, **sent)
     except httpx.TransportError as error:
         raise unreachable(client, error) from error
     check(client, answer)

@@ -7,6 +7,7 @@ from tailrace.events.lazy import lazy_imports
 if TYPE_CHECKING:
     from tailrace.monitors.delivery import NotificationSender
     from tailrace.monitors.monitor import Monitor, read_monitor
+    from tailrace.monitors.notifications import DeliveryFailed, NotDelivered, Notification
     from tailrace.monitors.notifier import Notifier, read_notifier
     from tailrace.monitors.runner import MonitorQuery, Runner, ScheduledMonitor
     from tailrace.monitors.settings import DeliverySettings, MailServer, MonitorSettings
@@ -15,6 +16,7 @@ else:
     __getattr__ = lazy_imports(__name__, __file__)
 
 __all__ = [
+    "DeliveryFailed",
     "DeliverySettings",
     "HistoryEntry",
     "MailServer",
@@ -22,6 +24,8 @@ __all__ = [
     "MonitorQuery",
     "MonitorSettings",
     "MonitorStore",
+    "NotDelivered",
+    "Notification",
     "NotificationSender",
     "Notifier",
     "Runner",

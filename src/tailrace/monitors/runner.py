@@ -347,15 +347,20 @@ class Runner:
         if until is not None and _ns(until) > self._clock_ns():
             return "skipped", f"notifier {notifier.name} is disabled until {until.isoformat()}"
         try:
+            await self.deliver(notifier, notification)
+        except NotDelivered as reason:
+            return "skipped", str(reason)
+        return "delivered", f"{notification.action} to {notifier.name} ({notifier.kind})"
+
+    async def deliver(self, notifier: Notifier, notification: Notification) -> None:
+        """Make one attempt to deliver a notification; raise NotDelivered, DeliveryFailed."""
+        try:
             if notifier.kind == "email":
                 await self._sender.send_mail(email(notifier, notification, self._sender.mail.sender))
             else:
                 await self._sender.post(http_call(notifier, notification))
-        except NotDelivered as reason:
-            return "skipped", str(reason)
         except TailraceError as error:
             raise DeliveryFailed(error.message, retryable=False) from error
-        return "delivered", f"{notification.action} to {notifier.name} ({notifier.kind})"
 
 
 def next_run_ns(due_ns: int, interval_minutes: int, now_ns: int) -> int:

@@ -181,7 +181,7 @@ def _api_services(
         saved_queries=stores.saved_queries,
         query_limiter=queries.query_limiter,
         tails=queries.tails,
-        monitoring=Monitoring(stores.monitors, runner.changed),
+        monitoring=Monitoring(stores.monitors, runner.changed, runner.deliver),
         record=service.record,
         refusals=refusals.latest,
         console=settings.console,
