@@ -6,6 +6,7 @@ import { AuditSettings } from "./audit";
 import { DatasetSettings } from "./datasets";
 import { HealthSettings } from "./health";
 import { KeySettings } from "./keys";
+import { AnnotationSettings, RoleSettings, ViewSettings, VirtualFieldSettings } from "./resources";
 import { TokenSettings } from "./tokens";
 import { UserSettings } from "./users";
 
@@ -21,6 +22,10 @@ const TABS: Tab[] = [
   { id: "tokens", title: "Tokens", shown: () => may("apiTokens", "read"), page: TokenSettings },
   { id: "keys", title: "Keys", shown: () => may("apiTokens", "read"), page: KeySettings },
   { id: "users", title: "Users", shown: () => may("users", "read"), page: UserSettings },
+  { id: "roles", title: "Roles and groups", shown: () => may("rbac", "read"), page: RoleSettings },
+  { id: "vfields", title: "Virtual fields", shown: () => may("datasets", "read"), page: VirtualFieldSettings },
+  { id: "views", title: "Views", shown: () => may("views", "read"), page: ViewSettings },
+  { id: "annotations", title: "Annotations", shown: () => may("annotations", "read"), page: AnnotationSettings },
   { id: "health", title: "Health", shown: () => may("server", "read"), page: HealthSettings },
   { id: "audit", title: "Audit trail", shown: () => may("auditLog", "read"), page: AuditSettings },
 ];
