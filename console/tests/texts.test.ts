@@ -4,7 +4,7 @@ import { eventOf } from "../src/api/events";
 import { stretchesOf } from "../src/monitors/types";
 import { tokenOf } from "../src/query/language";
 import { parseMetrics, sumBy } from "../src/settings/metrics";
-import { isSound, type Member, valueOf } from "../src/settings/resource";
+import { isSound, type Member, memberValue } from "../src/settings/resource";
 
 test("names as APL has them", () => {
   expect(aplName("http.status")).toBe("http.status");
@@ -121,10 +121,10 @@ test("the stretches of a monitor's day", () => {
 
 test("members of a form", () => {
   const member = (kind: Member["kind"], required = false): Member => ({ name: "a", title: "A", kind, required });
-  expect(valueOf(member("text"), " a ")).toBe("a");
-  expect(valueOf(member("list"), "a, ,b")).toEqual(["a", "b"]);
-  expect(valueOf(member("json"), '{"a": [1]}')).toEqual({ a: [1] });
-  expect(valueOf(member("json"), " ")).toBeUndefined();
+  expect(memberValue(member("text"), " a ")).toBe("a");
+  expect(memberValue(member("list"), "a, ,b")).toEqual(["a", "b"]);
+  expect(memberValue(member("json"), '{"a": [1]}')).toEqual({ a: [1] });
+  expect(memberValue(member("json"), " ")).toBeUndefined();
   expect(isSound(member("json"), "{")).toBe(false);
   expect(isSound(member("text", true), " ")).toBe(false);
   expect(isSound(member("list"), "")).toBe(true);

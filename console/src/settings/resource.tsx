@@ -136,7 +136,7 @@ function ResourceForm({ resource, before, onSubmit, onClose }: ResourceFormProps
       onSubmit={() =>
         onSubmit(
           Object.fromEntries(
-            resource.members.map((member) => [member.name, valueOf(member, texts[member.name] ?? "")]),
+            resource.members.map((member) => [member.name, memberValue(member, texts[member.name] ?? "")]),
           ),
         )
       }
@@ -173,7 +173,7 @@ function textOf(member: Member, before: ResourceRecord | null): string {
 }
 
 /** Return the value of a text as the API takes it. */
-export function valueOf(member: Member, text: string): unknown {
+export function memberValue(member: Member, text: string): unknown {
   if (member.kind === "json") return text.trim() ? (JSON.parse(text) as unknown) : undefined;
   if (member.kind !== "list") return text.trim();
   return text
@@ -186,7 +186,7 @@ export function valueOf(member: Member, text: string): unknown {
 export function isSound(member: Member, text: string): boolean {
   if (member.required && !text.trim()) return false;
   try {
-    valueOf(member, text);
+    memberValue(member, text);
     return true;
   } catch {
     return false;
