@@ -5,8 +5,8 @@ import { ExplorePage } from "./explore/page";
 import { MonitorsPage } from "./monitors/page";
 import { navigate, route } from "./router";
 import { SendPage } from "./send/page";
-import { session, signOut } from "./session";
-import { SettingsPage } from "./settings/page";
+import { may, maySend, session, signOut } from "./session";
+import { mayManage, SettingsPage } from "./settings/page";
 import { SignInPage } from "./sign-in";
 import { StreamPage } from "./stream/page";
 import { setTheme, type Theme, theme } from "./theme";
@@ -20,22 +20,31 @@ interface PageEntry {
   title: string;
   icon: IconName;
   page: () => ComponentChild;
+  /** whether the session may do anything there */
+  shown?: () => boolean;
 }
 
 const PAGES: PageEntry[] = [
   { path: "/explore", title: "Explore", icon: "explore", page: ExplorePage },
   { path: "/stream", title: "Stream", icon: "stream", page: StreamPage },
   { path: "/traces", title: "Traces", icon: "traces", page: TracesPage },
-  { path: "/dashboards", title: "Dashboards", icon: "dashboards", page: DashboardsPage },
-  { path: "/monitors", title: "Monitors", icon: "monitors", page: MonitorsPage },
-  { path: "/send", title: "Send data", icon: "send", page: SendPage },
-  { path: "/settings", title: "Settings", icon: "settings", page: SettingsPage },
+  {
+    path: "/dashboards",
+    title: "Dashboards",
+    icon: "dashboards",
+    page: DashboardsPage,
+    shown: () => may("dashboards", "read"),
+  },
+  { path: "/monitors", title: "Monitors", icon: "monitors", page: MonitorsPage, shown: () => may("monitors", "read") },
+  { path: "/send", title: "Send data", icon: "send", page: SendPage, shown: maySend },
+  { path: "/settings", title: "Settings", icon: "settings", page: SettingsPage, shown: mayManage },
 ];
 
 export function App() {
   if (session.value === undefined) return null;
   if (session.value === null || route.value.path === "/sign-in") return <SignInPage />;
-  const current = PAGES.find((entry) => route.value.path.startsWith(entry.path));
+  const pages = PAGES.filter((entry) => entry.shown?.() ?? true);
+  const current = pages.find((entry) => route.value.path.startsWith(entry.path));
   if (!current) {
     navigate("/explore", {}, { replace: true });
     return null;
@@ -48,7 +57,7 @@ export function App() {
         <a class="brand" href="#/explore">
           <img src="./tailrace/console/icon.svg" alt="" /> Tailrace
         </a>
-        {PAGES.map((entry) => (
+        {pages.map((entry) => (
           <a
             key={entry.path}
             class="nav-link"

@@ -65,3 +65,9 @@ export function mayWith(dataset: string, capability: string, action: string): bo
   if (who.isUnlimited) return true;
   return [dataset, "*"].some((name) => (who.datasetCapabilities[name]?.[capability] ?? []).includes(action));
 }
+
+/** Whether the session may send events, or make what may. */
+export function maySend(): boolean {
+  const held = Object.values(session.value?.datasetCapabilities ?? {});
+  return may("apiTokens", "create") || held.some((capabilities) => (capabilities.ingest ?? []).includes("create"));
+}

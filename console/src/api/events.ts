@@ -19,7 +19,7 @@ export async function* serverEvents(path: string, signal: AbortSignal): AsyncGen
     const parts = (rest + value).split("\n\n");
     rest = parts.pop() ?? "";
     const events = parts.map(eventOf).filter((event) => event !== null);
-    if (events.length) yield events;
+    yield events; // none where only a comment came, which tells that the stream is open
   }
 }
 

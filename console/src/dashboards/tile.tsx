@@ -59,7 +59,7 @@ export function TileBody({ chart, span, variables, round, marks, onZoom }: TileP
       </p>
     );
   return (
-    <div class="tile-drawn" ref={box}>
+    <section class="tile-drawn" aria-label="Drawn" tabIndex={0} ref={box}>
       <Drawn
         chart={chart}
         answer={answer}
@@ -67,7 +67,7 @@ export function TileBody({ chart, span, variables, round, marks, onZoom }: TileP
         height={(box.current?.clientHeight ?? 220) - HEAD_PX}
         onZoom={onZoom}
       />
-    </div>
+    </section>
   );
 }
 

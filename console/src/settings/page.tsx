@@ -30,6 +30,11 @@ const TABS: Tab[] = [
   { id: "audit", title: "Audit trail", shown: () => may("auditLog", "read"), page: AuditSettings },
 ];
 
+/** Whether the session may manage anything. */
+export function mayManage(): boolean {
+  return TABS.some((tab) => tab.shown());
+}
+
 export function SettingsPage() {
   const id = route.value.path.split("/")[2];
   const tabs = TABS.filter((tab) => tab.shown());

@@ -18,7 +18,7 @@ interface RecordsProps<T> {
 export function Records<T>({ records, columns, id, empty }: RecordsProps<T>) {
   if (!records.length) return <p class="empty">{empty}</p>;
   return (
-    <div class="records-box">
+    <section class="records-box" aria-label="Table" tabIndex={0}>
       <table class="records">
         <thead>
           <tr>
@@ -41,6 +41,6 @@ export function Records<T>({ records, columns, id, empty }: RecordsProps<T>) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
