@@ -205,6 +205,7 @@ def test_over_grpc(make_server: "MakeServer") -> None:
     send_and_check(server, datasets, make)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         check_refusals(server, channel, token, datasets["traces"])
+        check_repetition(server, channel, token, datasets["traces"])
     counted = server.client.get("/metrics").text
     assert 'protocol="otlp",reason="unauthorized",route="/v1/traces"' in counted
     assert server.stop() == 0
@@ -231,6 +232,20 @@ def check_refusals(server: "Server", channel: Any, token: str, dataset: str) -> 
     answer = call(body, metadata=[authorization, ("x-axiom-dataset", dataset)])
     assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
     assert apl(server, f"['{dataset}'] | where name == 'partly' | count") == [{"count": 1}]
+
+
+def check_repetition(server: "Server", channel: Any, token: str, dataset: str) -> None:
+    """Check that a call with the idempotency key of an earlier one stores nothing, and that another body is refused."""
+    call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+    metadata = [("authorization", f"Bearer {token}"), ("x-axiom-dataset", dataset), ("idempotency-key", "k")]
+    body = in_protobuf(spans({"name": "again"}), "traces")
+    for compression in (grpc.Compression.Gzip, grpc.Compression.NoCompression):
+        answer = call(body, metadata=metadata, compression=compression)
+        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 0
+    assert apl(server, f"['{dataset}'] | where name == 'again' | count") == [{"count": 1}]
+    with pytest.raises(grpc.RpcError) as failed:
+        call(in_protobuf(spans({"name": "other"}), "traces"), metadata=metadata)
+    assert failed.value.code().name == "INVALID_ARGUMENT"
 
 
 @needs_node

@@ -224,7 +224,7 @@ class LogIngestService:
         if outcome.idempotency is None:
             receipt = await store()
         else:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, partial(store, (key,)))
         if receipt.rejections:
             outcome.reject(receipt.rejections)
@@ -268,7 +268,7 @@ class LogIngestService:
         if outcome.idempotency is None:
             receipt = await deduplicate()
         else:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, deduplicate)
         outcome.reject(receipt.rejections)
         return receipt
@@ -289,7 +289,7 @@ class LogIngestService:
         """
         key: BatchKey | None = None
         if outcome.idempotency is not None:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, len(upserts))
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, len(upserts))
         store = partial(
             self._upserts.upsert,
             upserts,

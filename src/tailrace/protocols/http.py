@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
-from tailrace.access import Actor, KeyGrant, KeyKind
+from tailrace.access import Actor, Grant, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tailrace.access import Access, Sessions  # of which the first brings the database along
 
 T = TypeVar("T")
+G = TypeVar("G", Grant, KeyGrant)
 
 Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
 
@@ -80,6 +81,11 @@ class Request(Struct):
     def header_values(self, name: bytes) -> list[bytes]:
         """Return the values of a header that may be repeated, in order."""
         return [value for key, value in self.raw_headers if key == name]
+
+    def sent_by(self, grant: G) -> G:
+        """Return the grant of the request's credential, once it is noted whose request it is."""
+        self.outcome.sender = grant.sender
+        return grant
 
     @property
     def media_type(self) -> bytes:
