@@ -1,4 +1,4 @@
-"""Servers that are forked from a process which has imported them: a start takes a quarter of the CPU time of a program's.
+"""Servers forked from a process that has imported them: a start takes a quarter of the CPU time of a program's.
 
 What runs is the command line's `main`, with arguments, variables, output and signals of its own.
 """
