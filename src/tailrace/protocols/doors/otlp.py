@@ -79,19 +79,28 @@ async def export(signal: Signal, request: Request, service: IngestService) -> Re
     if service.closed is not None:
         raise service.closed
     body = await decoded_body(request, service, service.limits.max_body_bytes)
-    read = partial(read_export, body, signal, request, grant, service.limits, protobuf=protobuf)
-    exported = await service.offload(read, WORST_CASE_FACTOR * len(body))
+    read = partial(read_export, body, signal, request, grant, service.limits)
+    if protobuf:
+        exported = await service.parse(partial(read, True), body)
+    else:
+        exported = await service.offload(partial(read, False, False), WORST_CASE_FACTOR * len(body))
     rejected, reason = await store_export(exported, signal, request, service, grant)
     answer = otlp_answer(signal, protobuf=protobuf, rejected=rejected, reason=reason)
     return Response(200, answer, content_type=media_type)
 
 
 def read_export(
-    body: bytes, signal: Signal, request: Request, grant: Grant, limits: Limits, *, protobuf: bool
+    body: bytes,
+    signal: Signal,
+    request: Request,
+    grant: Grant,
+    limits: Limits,
+    protobuf: bool,
+    in_bulk: bool,
 ) -> ParsedExport:
     """Return the events of a decoded body by dataset; the request's headers name the one of what names none itself.
 
-    Raise BadRequest and TooLarge.
+    Raise BadRequest and TooLarge; with `in_bulk` ExactWayNeeded.
     """
     header = METRICS_DATASET if signal == "metrics" and request.header(METRICS_DATASET) else DATASET
 
@@ -105,6 +114,7 @@ def read_export(
         dataset_of=named,
         limits=limits,
         received_ns=request.received_ns,
+        in_bulk=in_bulk,
     )
 
 
