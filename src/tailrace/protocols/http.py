@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from tailrace.access import Actor, Grant, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
+from tailrace.events.declarations import DeclaredFields
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import WORST_CASE_FACTOR as WORST_CASE_FACTOR
@@ -161,6 +162,13 @@ class IngestService(typing.Protocol):
 
         `actor` is the credential that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
         `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        """
+        ...
+
+    async def declare(self, dataset: OpenDataset, fields: DeclaredFields) -> None:
+        """Have the dataset read fields as they are declared; of one where that is done it costs nothing.
+
+        Raise DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded, StorageUnavailable.
         """
         ...
 

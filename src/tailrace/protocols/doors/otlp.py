@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
+from tailrace.events.declarations import DeclaredFields
 from tailrace.parsing import Limits, Signal, otlp_answer
 from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
@@ -42,6 +43,12 @@ from tailrace.protocols.tokens import TokenRule, grant_of
 TOKENS = TokenRule()
 METRICS_DATASET = b"x-axiom-metrics-dataset"  # before the other header, for metrics
 JSON = b"application/json"
+CUSTOM: DeclaredFields = {"attributes.custom": "map", "resource.custom": "map"}
+DECLARED: dict[Signal, DeclaredFields] = {
+    "traces": {"duration": "timespan", **CUSTOM},
+    "logs": CUSTOM,
+    "metrics": CUSTOM,
+}
 NOUNS: dict[Signal, str] = {"traces": "span", "logs": "log record", "metrics": "data point"}
 
 
@@ -122,7 +129,7 @@ async def store_export(
     exported: ParsedExport, signal: Signal, request: Request, service: IngestService, grant: Grant
 ) -> tuple[int, str]:
     """Store the events; return how many were refused, and why, once the others are durable. Raise as `deliver` does."""
-    delivery = await deliver(exported.batches, request, service, grant)
+    delivery = await deliver(exported.batches, request, service, grant, declares=DECLARED[signal])
     request.outcome.reject(exported.rejections)
     rejections = [*exported.rejections, *delivery.rejections]
     unstored = sum(exported.batches[name].count for name in delivery.refusals)
