@@ -17,6 +17,7 @@ import httpx
 import hypothesis
 import pytest
 from sqlalchemy import Engine
+from support.forked import Forked
 from support.postgres import empty, postgres_database, postgres_server
 from support.rounds import rounds
 
@@ -27,6 +28,10 @@ from tailrace.storage.database import Database
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=rounds(50))
 hypothesis.settings.register_profile("search", deadline=None, max_examples=rounds(50))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+# A shell has what it starts in the background ignore Ctrl-C, and what tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 POSTGRESQL = "postgresql"
 KINDS_OF_DATABASE = ("sqlite", POSTGRESQL)
@@ -56,28 +61,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Server:
-    """A server process on a data directory; it can be stopped, killed and started again."""
+    """A server process on a data directory; it can be stopped, killed and started again.
 
-    def __init__(self, data: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None) -> None:
+    It is started as a program, or forked, which costs less; `launch` starts a program always.
+    """
+
+    def __init__(
+        self, data: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None, *, is_forked: bool = False
+    ) -> None:
         self.data = data
         self.options = options
         self.env = env or {}
+        self.is_forked = is_forked
         self.url = ""
         self.token = ""
         self.banner: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
         self.errors = data.with_name(data.name + ".stderr")
         self._client: httpx.Client | None = None
 
     def launch_arguments(self) -> list[str]:
         """Return the command that starts the process."""
+        return [sys.executable, "-m", "tailrace", *self.arguments()]
+
+    def arguments(self) -> list[str]:
+        """Return the command's arguments."""
         chosen = any(option.startswith("--port") for option in self.options)
         port = [] if chosen else ["--port=0"]
-        return [sys.executable, "-m", "tailrace", "serve", f"--data={self.data}", *port, *self.options]
+        return ["serve", f"--data={self.data}", *port, *self.options]
+
+    def environment(self) -> dict[str, str]:
+        """Return the process's variables: the shell's without its settings of Tailrace, and its own."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
+        return {**clean, "PYTHONUNBUFFERED": "1", **self.env}
 
     def launch(self) -> "subprocess.Popen[str]":
         """Start the process and do not wait for it."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
         with self.errors.open("a") as errors:
             return subprocess.Popen(
                 self.launch_arguments(),
@@ -85,7 +104,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**clean, "PYTHONUNBUFFERED": "1", **self.env},
+                env=self.environment(),
             )
 
     def start(self) -> "Server":
@@ -97,7 +116,7 @@ class Server:
 
     def launch_unready(self) -> "Server":
         """Start the process and return once it has replayed its log, whether it can take events or not."""
-        self.process = self.launch()
+        self.process = Forked(self.arguments(), self.environment(), self.errors) if self.is_forked else self.launch()
         self.banner = _read_banner(self.process, self.errors)
         self.url = next(line for line in self.banner if "is ready at" in line).rpartition(" ")[2]
         given = self.env.get("TAILRACE_ROOT_TOKEN")
@@ -188,7 +207,7 @@ class Server:
         return rows
 
 
-def _read_banner(process: "subprocess.Popen[str]", errors: Path) -> list[str]:
+def _read_banner(process: "subprocess.Popen[str] | Forked", errors: Path) -> list[str]:
     """Return the lines that a server prints when it is ready; its end or silence is a failure with its error output."""
     lines: queue.Queue[str] = queue.Queue()
     stdout = process.stdout
@@ -246,7 +265,8 @@ def make_server(process: None, tmp_path: Path) -> Iterator[MakeServer]:
     numbers = itertools.count()
 
     def make(*options: str, data: Path | None = None, env: dict[str, str] | None = None) -> Server:
-        running = Server(data or tmp_path / f"data-{next(numbers)}", options, env)
+        # Variables may be read where modules are imported.
+        running = Server(data or tmp_path / f"data-{next(numbers)}", options, env, is_forked=env is None)
         made.append(running)
         return running
 

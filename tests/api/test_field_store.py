@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.api.field_store import FieldNote, FieldStore, VirtualField
+from tailrace.api.field_store import MAX_MAP_FIELDS, FieldNote, FieldStore, VirtualField
 from tailrace.events import BadRequest, Conflict, NotFound
 from tailrace.storage.database import Database
 
@@ -111,3 +111,16 @@ def test_nothing_is_left_of_a_dataset_that_is_dropped(store: FieldStore) -> None
     assert (store.virtual_fields("d"), store.map_fields("d"), store.field_notes("d")) == ([], [], {})
     assert list(store.shown_map_fields()) == ["other"]
     assert len(store.virtual_fields("other")) == 1
+
+
+def test_declared_map_fields_are_added_to_those_that_are_there_as_far_as_there_may_be_more(store: FieldStore) -> None:
+    store.set_map_fields("d", ["b"])
+    store.declare_map_fields("d", ["a", "b"])
+    store.declare_map_fields("d", ["a", "b"])
+    assert (store.map_fields("d"), store.shown_map_fields()) == (["b", "a"], {"d": ["b", "a"]})
+    with pytest.raises(BadRequest):
+        store.declare_map_fields("d", [""])
+
+    store.set_map_fields("d", [f"f{n}" for n in range(MAX_MAP_FIELDS - 1)])
+    store.declare_map_fields("d", ["x", "y"])
+    assert store.map_fields("d")[-2:] == [f"f{MAX_MAP_FIELDS - 2}", "x"]

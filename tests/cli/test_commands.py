@@ -25,6 +25,8 @@ from support.receivers import http_receiver
 from support.tls import needs_openssl, self_signed
 from support.waiting import wait_until
 
+from tailrace.cli.serve import all_settings, settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,6 +55,23 @@ def test_a_command_imports_no_more_than_it_needs(process: None) -> None:
     assert imported("--version").isdisjoint({"typer", "httpx", "msgspec", "tailrace.config"})
     assert imported("--help").isdisjoint({"tailrace.protocols", "duckdb", "pyarrow", "sqlalchemy"})
     assert imported("token", "list", "--help").isdisjoint({"tailrace.cli.ingest", "duckdb", "pyarrow", "sqlalchemy"})
+
+
+def test_numpy_starts_no_threads_for_linear_algebra_unless_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    tailrace("--version")
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    tailrace("--version")
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_flags_that_are_not_given_are_not_made_unless_an_argument_may_be_any_of_them() -> None:
+    assert list(settings_of(["serve", "--port=1", "--config", "t.toml", "--data", "d"])) == ["data", "port"]
+    assert settings_of(["serve", "--help"]) == all_settings()
+    assert settings_of(["serve", "--prot=1"]) == all_settings()
+    assert settings_of(["serve"]) == {}
 
 
 def test_config_prints_values_with_their_origins(tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def test_settings_that_are_wrong_are_named(data: Path) -> None:
     done = doctor("--data", str(data), TAILRACE_COMMIT_BYTES="much", TAILRACE_PROT="1")
 
     assert done.exit_code == 1
-    assert ["TAILRACE_PROT" in line or "commit_bytes" in line for line in wrong(done)] == [True, True]
+    # The default address, which is examined in place of theirs, may be another server's.
+    named = [line for line in wrong(done) if " settings: " in line]
+    assert ["TAILRACE_PROT" in line or "commit_bytes" in line for line in named] == [True, True]
 
 
 def test_files_that_its_user_may_not_use_are_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.events import RECEIVED_NS, batch
+from support.ingest import ROOT_TOKEN
 from support.serving import Serving, serving
 
 from tailrace.events import Batch, DiskFull, ParsedBatch, TailraceError
@@ -143,6 +144,54 @@ def test_a_key_is_of_one_dataset_and_one_credential(tmp_path: Path) -> None:
     served(tmp_path, work)
 
 
+def test_a_key_outlives_the_secret_that_it_was_sent_with(tmp_path: Path) -> None:
+    async def work(server: Serving) -> None:
+        tokens, owner = server.parts.access.tokens, server.parts.owner
+        first, secret = tokens.create_token("t", {"d": {"ingest": ["create"]}}, actor=owner)
+        second, rotated = tokens.regenerate_token(first.id, existing_expires_at="2099-01-01T00:00:00Z", actor=owner)
+        _, rotated_again = tokens.regenerate_token(second.id, existing_expires_at="2099-01-01T00:00:00Z", actor=owner)
+        _, other = tokens.create_token("t", {"d": {"ingest": ["create"]}}, actor=owner)
+        _, personal = tokens.create_personal_token(owner.user_id, "p", actor=owner)
+        of_the_user = ROOT_TOKEN
+        sent = [(rotated, 1), (secret, 1), (rotated_again, 1), (other, 2), (personal, 3), (of_the_user, 3)]
+        for token, stored in sent:
+            headers = {**KEY, "Authorization": f"Bearer {token}"}
+            answer = await server.client.post(INGEST, content=b'{"n":1}', headers=headers)
+            assert answer.json()["ingested"] == 1
+            assert len(await rows(server)) == stored
+
+    served(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "body"),
+    [
+        ("/services/collector/event", "Authorization: Splunk TOKEN", {"event": {"n": 1}, "index": "d"}),
+        ("/api/v2/logs", "DD-API-KEY: TOKEN", [{"n": 1}]),
+        ("/v1/input/TOKEN", "", [{"n": 1}]),
+        ("/api/v2/logs?dd-api-key=TOKEN", "", [{"n": 1}]),
+        ("/1/batch/d", "X-Honeycomb-Team: TOKEN", [{"data": {"n": 1}}]),
+        ("/gelf/TOKEN", "", {"version": "1.1", "host": "h", "short_message": "m", "_n": 1}),
+        ("/d/_doc", "Authorization: ApiKey TOKEN", {"n": 1}),
+    ],
+)
+def test_a_key_is_of_the_token_wherever_that_stands(tmp_path: Path, path: str, header: str, body: Any) -> None:
+    async def work(server: Serving) -> None:
+        del server.client.headers["Authorization"]
+        for number in (1, 2):
+            _, secret = server.parts.access.tokens.create_token(
+                f"t{number}", {"d": {"ingest": ["create"]}}, actor=server.parts.owner, default_dataset="d"
+            )
+            name, _, value = header.replace("TOKEN", secret).partition(": ")
+            headers = {**KEY, name: value} if name else KEY
+            for _ in range(2):
+                answer = await server.client.post(path.replace("TOKEN", secret), json=body, headers=headers)
+                assert answer.is_success, answer.text
+                assert len(await rows(server)) == number
+
+    served(tmp_path, work)
+
+
 def test_repetitions_that_come_together_are_stored_once(tmp_path: Path) -> None:
     async def work(server: Serving) -> None:
         sends = [server.client.post(INGEST, content=b'{"n":1}', headers=KEY) for _ in range(20)]
@@ -244,7 +293,7 @@ def test_batches_of_one_request_for_one_dataset_have_keys_of_their_own(tmp_path:
     async def work(server: Serving) -> None:
         service = server.parts.service
         for _ in range(2):
-            outcome = RequestOutcome("toy", idempotency=IdempotencyKey(b"s" * 16))
+            outcome = RequestOutcome("toy", idempotency=IdempotencyKey(b"s"))
             for number in (1, 2):
                 sent = batch([{"n": number}])
                 parsed = ParsedBatch(sent.events, sent.times, 1, len(sent.events))

@@ -12,7 +12,14 @@ from support.events import batch
 from support.lakes import NEVER, numbers
 from support.waiting import wait_until
 
-from tailrace.events import Conflict, DatasetExists, DatasetNotFound, DatasetUnavailable, InvalidName
+from tailrace.events import (
+    Conflict,
+    DatasetExists,
+    DatasetNotFound,
+    DatasetUnavailable,
+    DiskFull,
+    InvalidName,
+)
 from tailrace.lake import Lake, LakeSettings
 
 
@@ -231,3 +238,38 @@ def test_a_dataset_whose_files_cannot_be_removed_can_be_dropped_again(
     lake.drop("d")
     lake.create("d")
     assert numbers(lake.snapshot("d")) == []
+
+
+def test_fields_are_declared_once_and_durably_unless_they_are_there_already(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path, NEVER)
+    lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
+    assert lake.snapshot("d").timespans == frozenset()
+    lake.declare("d", {"n": "timespan", "duration": "timespan", "tags": "map"})
+    lake.accept(2, batch([{"took": 1}]))
+    lake.declare("d", {"duration": "map", "took": "timespan"})
+    with pytest.raises(DatasetNotFound):
+        lake.declare("other", {"duration": "timespan"})
+    lake.close()
+
+    lake = Lake.open(tmp_path, NEVER)
+    snapshot = lake.snapshot("d")
+    assert lake.get("d").declared == {"n": None, "duration": "timespan", "tags": "map", "took": None}
+    assert snapshot.timespans == {"duration"}
+    assert [snapshot.is_timespan("duration", types) for types in (["integer"], ["integer", "string"], [])] == [
+        True,
+        False,
+        False,
+    ]
+    assert not snapshot.is_timespan("n", ["integer"])
+    lake.close()
+
+
+def test_a_declaration_that_cannot_be_stored_is_none(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tailrace.lake.sidecar.store_info", refuse)
+    with pytest.raises(DiskFull):
+        lake.declare("d", {"duration": "timespan"})
+    assert (lake.get("d").declared, lake.snapshot("d").timespans) == ({}, frozenset())

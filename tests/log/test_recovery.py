@@ -201,10 +201,10 @@ def test_a_segment_whose_making_was_interrupted_is_used(tmp_path: Path, size: in
 
 def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
-    fields = struct.pack("<8sIq", b"TAILRACE", 2, 1)
+    fields = struct.pack("<8sIq", b"TAILRACE", 3, 1)
     with path.open("r+b") as file:
         file.write(fields + struct.pack("<I", google_crc32c.value(fields)))
-    with pytest.raises(LogVersionError, match="log format 2"):
+    with pytest.raises(LogVersionError, match="log format 3, this version reads 1 to 2"):
         open_log(tmp_path)
 
 

@@ -24,6 +24,8 @@ def test_a_number_of_very_many_digits_stops_nothing(tmp_path: Path) -> None:
 
         rows = observation.points(table("logs | project k, n"))
         assert [(point.column, point.value) for point in rows] == [("n", 2.0)]
+        rows = observation.points(table("logs | summarize slowest = max(1.5s)"))
+        assert [(point.column, point.value) for point in rows] == [("slowest", 1.5e9)]  # nanoseconds
         events = observation.matches(table("logs"))
         assert [match.event["k"] for match in events] == ["a", "b", "c"]
         assert events[1].event["n"] == 2

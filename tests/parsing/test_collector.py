@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tailrace.events import TooLarge
-from tailrace.parsing import EventCollector, Limits, time_member
+from tailrace.parsing import EventCollector, ExactWayNeeded, Limits, time_member
 
 NOW_NS = 1_790_000_000_000_000_000
 LIMITS = Limits()
@@ -122,6 +122,21 @@ def test_lines_that_their_maker_wrote_are_taken_at_once() -> None:
     assert [json.loads(line)["n"] for line in batch.events.splitlines()] == [0, 2]
     with pytest.raises(TooLarge, match="max_events"):
         collector.add_lines("e", (4, 5), (b"{}", b"{}"))
+
+
+def test_elements_of_an_array_are_taken_at_once() -> None:
+    collector = EventCollector(replace(LIMITS, max_events=4), NOW_NS)
+    collector.add("d", 0, {"n": 0})
+    collector.add_elements("d", range(2, 4), b'{"n":2},{"n":3,"\xff":1}')
+
+    batch = collector.batches()["d"]
+
+    assert [each.index for each in batch.rejections] == [3]
+    assert [json.loads(line)["n"] for line in batch.events.splitlines()] == [0, 2]
+    with pytest.raises(ExactWayNeeded):
+        collector.batches(in_bulk=True)
+    with pytest.raises(TooLarge, match="max_events"):
+        collector.add_elements("e", range(4, 6), b"{},{}")
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-(10**18), 10**18) | st.integers(-1000, 10**9))

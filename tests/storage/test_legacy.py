@@ -44,8 +44,8 @@ def as_then(name: str, found: list[Any]) -> list[Any]:
     """Return the rows of a table without the columns that version 0.1 did not have, which are empty."""
     if name != "tokens":
         return found
-    assert {row[-1] for row in found} == {""}  # the default dataset
-    return [row[:-1] for row in found]
+    assert {row[-2:] for row in found} == {("", "")}  # the default dataset, the lineage
+    return [row[:-2] for row in found]
 
 
 def content(database: Database) -> dict[str, list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from tailrace.access import Access, Grant, Sessions
+from tailrace.api.field_store import FieldStore
 from tailrace.events.idempotency import IdempotencySettings
 from tailrace.ingest import IdempotencyKeys, LogIngestService, Lookups
 from tailrace.lake import Lake, table_root
@@ -38,6 +39,7 @@ class Parts(Struct, frozen=True):
     owner: Grant
     engine: DuckDB
     metrics: Metrics
+    fields: FieldStore
 
     def rows(self, dataset: str, without: str = "_time, _sysTime") -> list[dict[str, Any]]:
         """Return the events of a dataset, without their times and nulls."""
@@ -75,6 +77,7 @@ async def open_service(
     log = open_log(directory / "log", lake.subscription)
     engine = DuckDB(table_root(directory / "lake"), directory / "temporary", QueryLimits())
     metrics = Metrics()
+    fields = FieldStore(database)
     lookups = Lookups(lambda: engine)
     with ThreadPoolExecutor(2) as threads:
         service = LogIngestService(
@@ -90,10 +93,11 @@ async def open_service(
             lookups=lookups,
             tails=Tails(TailLimits(), lambda limits: engine),
             keys=keys,
+            add_map_fields=fields.declare_map_fields,
         )
         service.open()
         try:
-            yield Parts(service, lake, database, access, access.authenticate(ROOT_TOKEN), engine, metrics)
+            yield Parts(service, lake, database, access, access.authenticate(ROOT_TOKEN), engine, metrics, fields)
         finally:
             service.close()
             lookups.close()

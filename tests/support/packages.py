@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "access": {"events", "storage"},
     "tail": {"events", "lake", "query"},
     "ingest": {"events", "storage", "parsing", "log", "lake", "access", "query", "tail"},
-    "protocols": {"events", "parsing", "access"},
+    "protocols": {"events", "native", "parsing", "access"},
     "monitors": {"events", "storage", "query", "access"},
     "api": {
         "events",

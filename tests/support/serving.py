@@ -58,7 +58,7 @@ def services_of(
         lambda: b"",
         lambda: None,
         documents=DocumentStore(database),
-        fields=FieldStore(database),
+        fields=more.pop("fields", None) or FieldStore(database),
         saved_queries=SavedQueryStore(database),
         query_limiter=ConcurrencyLimiter(1, running=1, waiting=0),
         tails=Tails(TailLimits(), lambda limits: engine),
@@ -92,6 +92,7 @@ async def serving(
                 parts.database,
                 threads,
                 record=parts.service.record,
+                fields=parts.fields,
                 protocols=protocols,
             )
             application = ServerApplication(

@@ -270,6 +270,7 @@ def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) ->
             org=token.org_capabilities,
             owner_of=owner_of,
             default_dataset=token.default_dataset,
+            sender=token.lineage or token.id,
         )
         return {token.organisation: grant}
     grants = {}
@@ -289,6 +290,7 @@ def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) ->
             role=role.name,
             views=role.views,
             owner_of=owner_of,
+            sender=token.user_id,
         )
     if not grants:
         raise Unauthorized("the token's user is in no organisation")

@@ -107,6 +107,7 @@ class Grant(Struct, frozen=True):
     views: dict[str, Capabilities] = {}  # by the name or the id of a view
     owner_of: OwnerOf = no_owner
     default_dataset: str = ""  # of what an API token sends where nothing else names a dataset
+    sender: str = ""  # whose requests are its: the user of a personal token, else what stays as it is regenerated
 
     @property
     def actor(self) -> Actor:

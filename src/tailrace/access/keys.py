@@ -67,6 +67,11 @@ class KeyGrant(Struct, frozen=True):
     owner_of: OwnerOf = no_owner
 
     @property
+    def sender(self) -> str:
+        """Whose requests are its."""
+        return self.key_id
+
+    @property
     def actor(self) -> Actor:
         """Who acts with it, for the audit trail."""
         return Actor("key", self.key_id)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
 
 from tailrace.access.capabilities import (
@@ -59,6 +60,7 @@ class _CheckedToken(Struct, frozen=True):
     datasets: Mapping[str, Capabilities]
     org: Capabilities
     default_dataset: str
+    lineage: str = ""  # id of the token that this one stands for after it was regenerated
 
 
 class TokenStore:
@@ -194,6 +196,7 @@ class TokenStore:
                 row.org_capabilities,
                 row.default_dataset,
             )
+            new = replace(new, lineage=row.lineage or row.id)
             require_all(actor, new.datasets, new.org)
             if wanted is not None:
                 _require_ingestible(wanted.default_dataset, wanted.datasets, actor)
@@ -220,6 +223,7 @@ class TokenStore:
             datasets=new.datasets,
             org=new.org,
             default_dataset=new.default_dataset,
+            lineage=new.lineage,
         )
         return token_id, secret
 
@@ -301,6 +305,7 @@ def insert_token(
     datasets: Mapping[str, Capabilities] | None = None,
     org: Capabilities | None = None,
     default_dataset: str = "",
+    lineage: str = "",
 ) -> str:
     """Insert a row of a token, of which only the hash of the secret is stored; return its id."""
     token_id = str(uuid.uuid4())
@@ -318,6 +323,7 @@ def insert_token(
             org_capabilities=org or {},
             organisation=organisation,
             default_dataset=default_dataset,
+            lineage=lineage,
         )
     )
     return token_id

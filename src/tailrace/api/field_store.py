@@ -156,6 +156,16 @@ class FieldStore:
                 raise BadRequest(f"dataset {dataset!r} has {len(names)} map fields, which is the limit")
             connection.execute(insert(map_fields).values(dataset=dataset, name=name))
 
+    def declare_map_fields(self, dataset: str, names: Sequence[str]) -> None:
+        """Add the map fields that a dataset does not have, as many as the limit allows. Raise BadRequest."""
+        for name in names:
+            _check_field_name(name)
+        with self._invalidation.changing() as connection:
+            present = list(connection.scalars(select(map_fields.c.name).where(map_fields.c.dataset == dataset)))
+            new = [name for name in names if name not in present][: MAX_MAP_FIELDS - len(present)]
+            if new:
+                connection.execute(insert(map_fields), [{"dataset": dataset, "name": name} for name in new])
+
     def delete_map_field(self, dataset: str, name: str) -> None:
         """Delete a map field; raise NotFound."""
         one = (map_fields.c.dataset == dataset) & (map_fields.c.name == name)

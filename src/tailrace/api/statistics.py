@@ -154,6 +154,9 @@ def _fields(services: Services, snapshot: Snapshot) -> list[FieldAnswer]:
         types.setdefault(column.path, set()).add(column.type)
     for path, met in view.rest.items():
         types.setdefault(path, set()).update("float" if each == "number" else each for each in met)
+    for path in snapshot.timespans & types.keys():
+        if snapshot.is_timespan(path, types[path]):
+            types[path] = {"timespan"}
     notes = services.fields.field_notes(snapshot.dataset)
 
     def noted(name: str, kind: str) -> FieldAnswer:

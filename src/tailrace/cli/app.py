@@ -64,7 +64,9 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         command = COMMANDS[name]
         found = getattr(import_module(f"tailrace.cli.{command.module}"), command.name)
         if command.has_settings:
-            found = import_module("tailrace.cli.serve").with_flags(found, is_called=called == name or completes)
+            module = import_module("tailrace.cli.serve")
+            settings = module.settings_of(arguments) if called == name else {}
+            found = module.with_flags(found, module.all_settings() if completes else settings)
         if command.is_group:
             app.add_typer(found, name=name)
         else:

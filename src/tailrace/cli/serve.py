@@ -4,7 +4,7 @@ import gc
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +36,10 @@ _METAVARS = {
     NETWORKS: "ADDRESS,…",
 }
 
+CONFIG_FLAG = "--config"
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", envvar="TAILRACE_CONFIG", help="TOML file of settings.", metavar="FILE"),
+    typer.Option(CONFIG_FLAG, envvar="TAILRACE_CONFIG", help="TOML file of settings.", metavar="FILE"),
 ]
 
 
@@ -49,19 +50,31 @@ class ConfigFormat(StrEnum):
     JSON = "json"
 
 
-def with_flags(command: Callable[..., None], *, is_called: bool) -> Callable[..., None]:
-    """Add a flag for every setting to a command; they arrive together in its argument `flags`, by setting name.
+def all_settings() -> Mapping[str, Setting]:
+    """Return every setting by name, which brings the protocols along, whose options are settings."""
+    return _schema().settings
 
-    One that is not called has none, as that would bring the protocols along, whose options are settings.
+
+def settings_of(arguments: Sequence[str]) -> Mapping[str, Setting]:
+    """Return the settings that are given as flags; all where an argument is another one, as of help or misspelt.
+
+    The others' flags need not be made, of which there are more than a hundred.
     """
-    found = _schema().settings if is_called else {}
+    settings = all_settings()
+    given = {item.partition("=")[0] for item in arguments if item.startswith("-")} - {CONFIG_FLAG}
+    named = {name: setting for name, setting in settings.items() if flag(name) in given}
+    return named if len(named) == len(given) else settings
+
+
+def with_flags(command: Callable[..., None], settings: Mapping[str, Setting]) -> Callable[..., None]:
+    """Add flags for settings to a command; they arrive together in its argument `flags`, by setting name."""
 
     def run(**given: Any) -> None:
-        flags = {name: given.pop(name) for name in found}
+        flags = {name: given.pop(name) for name in settings}
         command(flags=flags, **given)
 
     own = [item for item in inspect.signature(command).parameters.values() if item.name != "flags"]
-    settings = [
+    more = [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -76,9 +89,9 @@ def with_flags(command: Callable[..., None], *, is_called: bool) -> Callable[...
                 ),
             ],
         )
-        for name, setting in found.items()
+        for name, setting in settings.items()
     ]
-    run.__signature__ = inspect.Signature(own + settings)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(own + more)  # type: ignore[attr-defined]
     run.__doc__ = command.__doc__
     return run
 

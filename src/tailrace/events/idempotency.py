@@ -3,7 +3,7 @@
 The header and its errors are those of the IETF's draft "The Idempotency-Key HTTP Header Field".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Annotated
 
@@ -58,21 +58,20 @@ class BatchKey(Struct, frozen=True):
 class IdempotencyKey(Struct):
     """The key of a request under way."""
 
-    scope: bytes  # digest of the key, and of the credential that it was sent with
+    value: bytes  # as sent, without quotation marks
     fingerprint: bytes = bytes(DIGEST_BYTES)  # of the decoded body, once that was read
     batches: dict[str, int] = {}  # by dataset, how many so far
 
-    def batch_key(self, dataset: str, created_ns: int, count: int) -> BatchKey:
+    def batch_key(self, sender: str, dataset: str, created_ns: int, count: int) -> BatchKey:
         """Return the key of the request's next batch for a dataset, which is told from others of its name."""
         number = self.batches.get(dataset, 0)
         self.batches[dataset] = number + 1
-        return BatchKey(
-            digest(self.scope, b"%d" % number, b"%d" % created_ns, dataset.encode()), self.fingerprint, count
-        )
+        parts = self.value, sender.encode(), b"%d" % number, b"%d" % created_ns, dataset.encode()
+        return BatchKey(digest(*parts), self.fingerprint, count)
 
 
-def key_of(values: Sequence[bytes], credentials: Iterable[bytes]) -> IdempotencyKey:
-    """Return the key of a request with these values of the header, sent with these credentials; raise BadRequest.
+def key_of(values: Sequence[bytes]) -> IdempotencyKey:
+    """Return the key of a request with these values of the header; raise BadRequest.
 
     The draft has a string in quotation marks; the same without them is the same key.
     """
@@ -83,7 +82,7 @@ def key_of(values: Sequence[bytes], credentials: Iterable[bytes]) -> Idempotency
         raise BadRequest("the request has more than one header Idempotency-Key")
     if not 0 < len(value) <= MAX_KEY_BYTES:
         raise BadRequest(f"an Idempotency-Key has 1 to {MAX_KEY_BYTES} bytes, not {len(value)}")
-    return IdempotencyKey(digest(value, *credentials))
+    return IdempotencyKey(value)
 
 
 def digest(*parts: bytes) -> bytes:

@@ -27,6 +27,7 @@ class RequestOutcome(Struct):
     stored_bytes: int = 0  # decoded, of bodies whose events became durable
     rejections: dict[str, int] = field(default_factory=dict)  # refused events, by code
     idempotency: IdempotencyKey | None = None  # of a request with such a key
+    sender: str = ""  # id of whom its credential is of, which a new secret does not change; empty until it is known
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
 
     def refuse(self, error: TailraceError) -> None:

@@ -38,10 +38,12 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
+from tailrace.events.declarations import DeclaredFields
 from tailrace.events.idempotency import BatchKey, digest
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.times import rfc3339
 from tailrace.events.upserts import Merge, Upsert
+from tailrace.ingest.declarations import AddMapFields, Declarations
 from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
 from tailrace.ingest.idempotency import Idempotency
 from tailrace.ingest.idempotency_keys import IdempotencyKeys, RememberedKey
@@ -101,6 +103,7 @@ class LogIngestService:
         lookups: Lookups,
         tails: Tails,
         keys: IdempotencyKeys,
+        add_map_fields: AddMapFields,
     ) -> None:
         self.access = access
         self.sessions = sessions
@@ -116,6 +119,7 @@ class LogIngestService:
         self._tails = tails
         self._deduplicator = Deduplicator(self._stored_ids)
         self._idempotency = Idempotency(keys)
+        self._declarations = Declarations(lake, add_map_fields, partial(loop.run_in_executor, executor))
         self._upserts = UpsertStore(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
@@ -168,6 +172,13 @@ class LogIngestService:
         if primary_key and dataset.primary_key != primary_key:
             raise Conflict(f"dataset {name!r} exists already and is none of current states: drop it, or rename it")
         return dataset
+
+    async def declare(self, dataset: OpenDataset, fields: DeclaredFields) -> None:
+        """Have the dataset read fields as they are declared, each once, and return once that is durable.
+
+        Raise DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded, StorageUnavailable.
+        """
+        await self._declarations.declare(dataset.name, fields)
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -224,7 +235,7 @@ class LogIngestService:
         if outcome.idempotency is None:
             receipt = await store()
         else:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, partial(store, (key,)))
         if receipt.rejections:
             outcome.reject(receipt.rejections)
@@ -268,7 +279,7 @@ class LogIngestService:
         if outcome.idempotency is None:
             receipt = await deduplicate()
         else:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, parsed.count)
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, deduplicate)
         outcome.reject(receipt.rejections)
         return receipt
@@ -289,7 +300,7 @@ class LogIngestService:
         """
         key: BatchKey | None = None
         if outcome.idempotency is not None:
-            key = outcome.idempotency.batch_key(dataset.name, dataset.created_ns, len(upserts))
+            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, len(upserts))
         store = partial(
             self._upserts.upsert,
             upserts,

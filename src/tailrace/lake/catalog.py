@@ -4,7 +4,7 @@ import logging
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.events import InvalidName
+from tailrace.events.declarations import DeclaredType
 from tailrace.lake.table_storage import OWN_DIRECTORY
 from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
@@ -40,6 +41,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     updated_ns: int = 0  # ns since the Unix epoch of the last change of this info; 0 for none
     primary_key: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
     edge_deployment: str = ""  # stored and returned, without effect
+    declared: Mapping[str, DeclaredType | None] = {}  # by a protocol: fields by name; None leaves one as it was
 
 
 def check_name(name: str) -> None:

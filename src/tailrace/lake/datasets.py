@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -12,6 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from tailrace.events import Conflict, DatasetExists
+from tailrace.events.declarations import DeclaredType
 from tailrace.lake import catalog, sidecar
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.dataset_state import DatasetState, StoredDataset, UnavailableDataset, known_info, read_dataset
@@ -168,13 +169,23 @@ class Datasets:
         """Change members of a dataset's info, durably. Raise as `Lake.update` does."""
         with self.reserved(name):
             dataset = self._state.dataset(name)
-            info = replace(dataset.info, **changes, updated_ns=time.time_ns())
-            try:
-                sidecar.store_info(dataset.table.storage, info)
-            except OSError as error:
-                raise unavailable_error(f"dataset {name!r} cannot be changed", error) from error
-            dataset.info = info
-            return info
+            return self._store_info(dataset, replace(dataset.info, **changes, updated_ns=time.time_ns()))
+
+    def declare(self, name: str, fields: Mapping[str, DeclaredType | None]) -> None:
+        """Add fields to those that are declared of a dataset, but those that are, durably. Raise as `Lake.declare`."""
+        with self.reserved(name):
+            dataset = self._state.dataset(name)
+            declared = {**fields, **dataset.info.declared}
+            if len(declared) > len(dataset.info.declared):
+                self._store_info(dataset, replace(dataset.info, declared=declared))
+
+    def _store_info(self, dataset: DatasetState, info: DatasetInfo) -> DatasetInfo:
+        try:
+            sidecar.store_info(dataset.table.storage, info)
+        except OSError as error:
+            raise unavailable_error(f"dataset {info.name!r} cannot be changed", error) from error
+        dataset.info = info
+        return info
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events. Raise as `Lake.drop` does."""

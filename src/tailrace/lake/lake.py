@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
+from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import health
 from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.committing import CommitThread
@@ -24,7 +25,7 @@ from tailrace.lake.preload import preload
 from tailrace.lake.replay import ReadLog, Replay
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shredding import ShreddingThread
-from tailrace.lake.snapshot import RowFilter, Snapshot
+from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot
 from tailrace.lake.state import LakeState
 from tailrace.log import Subscription
 from tailrace.storage.files import flush, make_directories
@@ -147,6 +148,20 @@ class Lake:
         }
         return self._datasets.update(name, {member: value for member, value in given.items() if value is not None})
 
+    def declare(self, name: str, fields: DeclaredFields) -> None:
+        """Declare fields of a dataset, durably; one that was declared before stays what it was declared.
+
+        One that the dataset may have values of already is no timespan, as that would change their meaning. Raise
+        DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded.
+        """
+        view = self.snapshot(name).fields if "timespan" in fields.values() else FieldsView()
+        known = {*view.by_path(), *view.rest}
+
+        def is_left(field: str) -> bool:
+            return fields[field] == "timespan" and (view.rest_overflow or field in known)
+
+        self._datasets.declare(name, {field: None if is_left(field) else fields[field] for field in fields})
+
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events.
 
@@ -241,7 +256,9 @@ class Lake:
             files = dataset.files
             if damaged := dataset.maintenance.damaged:
                 files = tuple(replace(file, damage=damaged.get(file.name, "")) for file in files)
-            snapshot = Snapshot(name, files, hot, dataset.view, dataset.info.primary_key, received)
+            info, view = dataset.info, dataset.view
+            timespans = frozenset(field for field, declared in info.declared.items() if declared == "timespan")
+            snapshot = Snapshot(name, files, hot, view, info.primary_key, received, timespans)
         if snapshot.files and not dataset.table.exists() and not dataset.dropped:
             raise DatasetUnavailable(dataset.gone_message)
         return snapshot

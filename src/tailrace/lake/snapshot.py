@@ -4,7 +4,7 @@ Queries know of the lake what is here and nothing else.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -109,6 +109,11 @@ class Snapshot(Struct, frozen=True, eq=False):
     fields: FieldsView
     primary_key: str = ""  # the id field of a dataset of current states
     received: Received = Received()  # since the dataset was made
+    timespans: frozenset[str] = frozenset()  # fields whose whole numbers are nanoseconds of a timespan
+
+    def is_timespan(self, path: str, types: Collection[str]) -> bool:
+        """Return whether all values of a field, whose types are these, are timespans."""
+        return path in self.timespans and set(types) == {"integer"}
 
 
 class SnapshotSource(Protocol):

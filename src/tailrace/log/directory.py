@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tailrace.events import Batch, TailraceError
 from tailrace.log import frames, segments
-from tailrace.log.frames import HEADER_BYTES, Buffer, Payload
+from tailrace.log.frames import FORMAT, HEADER_BYTES, Buffer, Payload
 from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, Recovery, SegmentFile, Window
 from tailrace.storage.faults import is_full
 
@@ -114,13 +114,13 @@ class SegmentDirectory:
         Waits for a running write. A file that cannot be deleted is logged and stays for a later call.
 
         The newest segment always stays, as its name records which positions are used; when it is released too and not
-        small, an empty one replaces it.
+        small, or in a format that older versions refuse, an empty one replaces it.
         """
         try:
             with self._releasing:
                 with self._writing:
-                    is_large = self._active.end_bytes >= RELEASED_ROLL_BYTES
-                    if is_large and upto >= self.durable_position and not self.is_broken and not self._is_closed:
+                    is_due = self._active.end_bytes >= RELEASED_ROLL_BYTES or self._active.format_version != FORMAT
+                    if is_due and upto >= self.durable_position and not self.is_broken and not self._is_closed:
                         self._roll()
                 for segment in self._released(upto):
                     segment.path.unlink(missing_ok=True)
@@ -172,7 +172,7 @@ class SegmentDirectory:
             # The frames that were cut off had positions, and so had unwritten frames of the same group.
             self._next_position += recovery.torn_bytes // HEADER_BYTES + MAX_GROUP_BATCHES
 
-        self._active = SegmentFile(newest.path, newest.first_position, recovery.end_bytes)
+        self._active = SegmentFile(newest.path, newest.first_position, recovery.end_bytes, recovery.format_version)
         self._fd = os.open(newest.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if self._next_position != expected:
@@ -294,8 +294,10 @@ class SegmentDirectory:
     def _write(self, payloads: Sequence[Payload]) -> int:
         holds_frames = self._active.end_bytes > FILE_HEADER.size
         group_bytes = sum(payload.frame_bytes for payload in payloads)
-        if holds_frames and self._active.end_bytes + group_bytes > self._segment_bytes:
-            self._roll()
+        version = max(payload.format_version for payload in payloads)
+        overflows = holds_frames and self._active.end_bytes + group_bytes > self._segment_bytes
+        if overflows or version > self._active.format_version:
+            self._roll(version)
         first = self._next_position
         self._next_position += len(payloads)
         buffers: list[Buffer] = []
@@ -304,17 +306,19 @@ class SegmentDirectory:
         end = segments.write_all(self._fd, buffers, self._active.end_bytes, self._calls)
         self._calls.fdatasync(self._fd)
         with self._lock:
-            self._active = SegmentFile(self._active.path, self._active.first_position, end)
+            self._active = SegmentFile(self._active.path, self._active.first_position, end, self._active.format_version)
             self.durable_position = self._next_position - 1
         return first
 
-    def _roll(self) -> None:
-        """Begin the next segment."""
+    def _roll(self, version: int = FORMAT) -> None:
+        """Begin the next segment; a position is left out where the active one is empty, as their names must differ."""
+        if self._active.first_position == self._next_position:
+            self._next_position += 1
         expected = self.durable_position + 1
         has_gap = self._active.end_bytes != FILE_HEADER.size and expected != self._next_position
         gap = [self._create_gap(expected)] if has_gap else []
         try:
-            fresh, fd = segments.create_segment(self.path, self._next_position, self._calls)
+            fresh, fd = segments.create_segment(self.path, self._next_position, self._calls, version=version)
         except BaseException:
             # If the file that could not be repaired still exists, the next one needs another name.
             self._next_position += 1

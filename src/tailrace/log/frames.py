@@ -17,6 +17,8 @@ All integers are little endian:
     times           int64 each, ns since the Unix epoch
     events          NDJSON, as in the batch
 
+Keys make the second version of the format, `KEYED_FORMAT`; what reads the first alone cannot read such a frame.
+
 The header's CRC covers the payload's, so together they cover the frame. It stands apart so that the lengths
 of a frame whose payload is damaged can still be trusted to find the next one.
 """
@@ -33,6 +35,9 @@ from tailrace.events.idempotency import BatchKey
 
 # 0xF5 is in no UTF-8 text, so neither events, labels nor a dataset's name can hold a false start of a frame.
 MAGIC = b"\xf5TLF"
+
+FORMAT = 1  # version of the format
+KEYED_FORMAT = 2  # with idempotency keys
 
 _START = struct.Struct("<4sI")
 _POSITION_FIELDS = struct.Struct("<IIq")
@@ -58,6 +63,7 @@ class Payload(Struct, frozen=True, eq=False):
     count: int
     lengths: bytes  # the header's fields after the position
     frame_bytes: int
+    format_version: int  # FORMAT or KEYED_FORMAT
 
 
 class Header(Struct, frozen=True):
@@ -96,7 +102,7 @@ def prepare(batch: Batch) -> Payload:
         parts = (b"".join((dataset, labels, times.tobytes(), batch.events)),)
     else:
         parts = (dataset + labels, np.ascontiguousarray(times).view(np.uint8).data, batch.events)
-    return Payload(parts, batch.count, lengths, HEADER_BYTES + payload_bytes)
+    return Payload(parts, batch.count, lengths, HEADER_BYTES + payload_bytes, KEYED_FORMAT if batch.keys else FORMAT)
 
 
 def encode(payload: Payload, position: int) -> tuple[Buffer, ...]:

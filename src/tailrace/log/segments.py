@@ -2,7 +2,8 @@
 
 A segment is named `{first_position:020d}.seg` and holds frames of rising positions, none below the one in its
 name. It starts with a header of 24 bytes, little endian: `TAILRACE`, format version (uint32), first position
-(int64), CRC32C of the 20 bytes before (uint32).
+(int64), CRC32C of the 20 bytes before (uint32). The version is that of its frames' format: KEYED_FORMAT where any may
+have idempotency keys, so that a version of Tailrace that does not know them refuses to start, else FORMAT.
 
 The positions of a segment continue in the next one. Where some are unused (after a torn or failed write), an empty
 segment comes between: the positions from its name to the next name are not missing.
@@ -20,9 +21,8 @@ from msgspec import Struct
 
 from tailrace.events import TailraceError
 from tailrace.log import frames
-from tailrace.log.frames import HEADER_BYTES, MAGIC, Buffer, Header
+from tailrace.log.frames import FORMAT, HEADER_BYTES, KEYED_FORMAT, MAGIC, Buffer, Header
 
-FORMAT_VERSION = 1
 FILE_MAGIC = b"TAILRACE"
 FILE_HEADER = struct.Struct("<8sIqI")
 SUFFIX = ".seg"
@@ -81,6 +81,7 @@ class SegmentFile(Struct, frozen=True):
     path: Path
     first_position: int
     end_bytes: int  # where its last durable frame ends
+    format_version: int = FORMAT  # as its header says; of a closed one not known
 
 
 class Recovery(Struct, frozen=True):
@@ -92,6 +93,7 @@ class Recovery(Struct, frozen=True):
     damage: tuple[Damage, ...]  # before that end
     torn_reason: str  # why the bytes after that end are no frame; "" when there are none
     header_sound: bool
+    format_version: int  # as the header says, FORMAT where that is not sound
 
     @property
     def torn_bytes(self) -> int:
@@ -112,23 +114,25 @@ def list_segments(directory: Path) -> list[SegmentFile]:
     return sorted(files, key=lambda segment: segment.first_position)
 
 
-def create_segment(directory: Path, first_position: int, calls: FileCalls) -> tuple[SegmentFile, int]:
+def create_segment(
+    directory: Path, first_position: int, calls: FileCalls, *, version: int = FORMAT
+) -> tuple[SegmentFile, int]:
     """Create an empty segment, durable with its name; return it and its descriptor, open for writing."""
     path = segment_path(directory, first_position)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
-        write_file_header(fd, first_position, calls)
+        write_file_header(fd, first_position, calls, version=version)
         sync_directory(directory, calls)
     except BaseException:
         os.close(fd)
         path.unlink()
         raise
-    return SegmentFile(path, first_position, FILE_HEADER.size), fd
+    return SegmentFile(path, first_position, FILE_HEADER.size, version), fd
 
 
-def write_file_header(fd: int, first_position: int, calls: FileCalls) -> None:
+def write_file_header(fd: int, first_position: int, calls: FileCalls, *, version: int = FORMAT) -> None:
     """Write the header and make it durable."""
-    fields = struct.pack("<8sIq", FILE_MAGIC, FORMAT_VERSION, first_position)
+    fields = struct.pack("<8sIq", FILE_MAGIC, version, first_position)
     write_all(fd, [fields + struct.pack("<I", google_crc32c.value(fields))], 0, calls)
     calls.fsync(fd)
 
@@ -304,12 +308,18 @@ def file_header_fault(window: Window) -> str:
     magic, version, _, crc = FILE_HEADER.unpack_from(window.buffer, index)
     if magic != FILE_MAGIC or crc != frames.crc32c(window.buffer, index, FILE_HEADER.size - 4):
         return "no sound file header"
-    if version != FORMAT_VERSION:
+    if not FORMAT <= version <= KEYED_FORMAT:
         raise LogVersionError(
-            f"{window.path} is in log format {version}, this version reads {FORMAT_VERSION}: "
+            f"{window.path} is in log format {version}, this version reads {FORMAT} to {KEYED_FORMAT}: "
             "use the version that wrote it"
         )
     return ""
+
+
+def _format_version(window: Window) -> int:
+    """Return the version of the format that a valid header says."""
+    version: int = FILE_HEADER.unpack_from(window.buffer, window.load(0, FILE_HEADER.size))[1]
+    return version
 
 
 def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
@@ -319,6 +329,7 @@ def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
     last_position = 0
     with Window(segment.path, segment.end_bytes, calls) as window:
         fault = file_header_fault(window)
+        version = FORMAT if fault else _format_version(window)
         end = FILE_HEADER.size
         for stretch in scan(window, end, first_position=segment.first_position):
             if isinstance(stretch, Damage):
@@ -336,4 +347,5 @@ def recover(segment: SegmentFile, calls: FileCalls) -> Recovery:
         damage=tuple(damage),
         torn_reason=trailing[0].reason if trailing else "",
         header_sound=not fault,
+        format_version=version,
     )

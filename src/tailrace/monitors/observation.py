@@ -78,7 +78,7 @@ def _numbers(values: pa.ChunkedArray, column: pa.Field, shown_type: str) -> list
     if is_json(column):
         # As floats at once: Python refuses integers of very many digits.
         return [_number(None if text is None else json.loads(text, parse_int=float)) for text in values.to_pylist()]
-    if shown_type in ("integer", "float"):
+    if shown_type in ("integer", "float", "timespan"):
         return [_number(value) for value in values.to_pylist()]
     return [None] * len(values)
 

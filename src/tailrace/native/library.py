@@ -5,7 +5,7 @@ import functools
 import os
 from pathlib import Path
 
-ABI = 2  # as TAILRACE_NATIVE_ABI of native.h
+ABI = 3  # as TAILRACE_NATIVE_ABI of native.h
 FILE = Path(__file__).with_name("_native.so")  # by this name on every platform
 VARIABLE = "TAILRACE_NATIVE"  # `off`: as if there were no shared object, to diagnose and to test the exact way
 

@@ -4,7 +4,7 @@
 #define TAILRACE_NATIVE_H
 
 /* Raised with each change of a signature, a layout or a meaning, together with ABI in library.py. */
-#define TAILRACE_NATIVE_ABI 2
+#define TAILRACE_NATIVE_ABI 3
 
 #include <stdint.h>
 
@@ -60,5 +60,9 @@ static inline uint8_t *write_utf8(uint8_t *to, int32_t code) {
     while (more--) *to++ = (uint8_t)(0x80 | (code >> 6 * more & 0x3F));
     return to;
 }
+
+/* decimal.c */
+enum { MAX_DOUBLE_BYTES = 32 };
+uint8_t *tailrace_write_double(uint8_t *to, double value, const uint64_t *powers);
 
 #endif

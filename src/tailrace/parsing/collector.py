@@ -35,7 +35,7 @@ class EventCollector:
     def __init__(self, limits: Limits, received_ns: int) -> None:
         self._limits = limits
         self.received_ns = received_ns
-        self._lines: dict[str, list[bytes]] = {}
+        self._lines: dict[str, list[bytes]] = {}  # one event or several with commas between them
         self._numbers: dict[str, list[int]] = {}
         self._count = 0
         self._bytes = 0
@@ -68,14 +68,23 @@ class EventCollector:
         self._lines.setdefault(dataset, []).extend(lines)
         self._numbers.setdefault(dataset, []).extend(numbers)
 
+    def add_elements(self, dataset: str, numbers: Sequence[int], elements: bytes) -> None:
+        """Take events that their maker wrote as JSON objects with a comma between them. Raise as `add` does."""
+        self._count_events(len(numbers), len(elements) + 1)
+        self._lines.setdefault(dataset, []).append(elements)
+        self._numbers.setdefault(dataset, []).extend(numbers)
+
     def refuse(self, number: int, reason: str, code: str = "invalid_event") -> None:
         """Note an event that cannot be stored, and why."""
         self._count_events(1, 0)
         self.rejections.append(Rejection(number, reason, code))
 
-    def batches(self) -> dict[str, ParsedBatch]:
-        """Return the events by dataset, in the order in which the datasets came; rejections have the event's number."""
-        return {dataset: self._parsed(lines, self._numbers[dataset]) for dataset, lines in self._lines.items()}
+    def batches(self, *, in_bulk: bool = False) -> dict[str, ParsedBatch]:
+        """Return the events by dataset, in the order in which the datasets came; rejections have the event's number.
+
+        With `in_bulk` raise ExactWayNeeded where an event needs a look by itself.
+        """
+        return {dataset: self._parsed(dataset, lines, in_bulk) for dataset, lines in self._lines.items()}
 
     def _add(self, dataset: str, number: int, line: bytes) -> None:
         self._count_events(1, len(line) + 1)
@@ -96,12 +105,14 @@ class EventCollector:
                 f"the events of the request have more than max_body_bytes = {self._limits.max_body_bytes} bytes"
             )
 
-    def _parsed(self, lines: list[bytes], numbers: list[int]) -> ParsedBatch:
+    def _parsed(self, dataset: str, lines: list[bytes], in_bulk: bool) -> ParsedBatch:
+        numbers = self._numbers[dataset]
         parsed = parse_array(
             b"[" + b",".join(lines) + b"]",
             fields=_FIELDS,
             limits=replace(self._limits, max_body_bytes=self._limits.max_body_bytes + 2),
             max_event_bytes=self._limits.max_event_bytes,
             received_ns=self.received_ns,
+            in_bulk=in_bulk,
         )
         return replace(parsed, rejections=tuple(replace(each, index=numbers[each.index]) for each in parsed.rejections))

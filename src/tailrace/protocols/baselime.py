@@ -197,7 +197,7 @@ def _grant(request: Request, service: IngestService) -> KeyGrant:
         secret = rest.strip() or scheme
     if not secret:
         raise Unauthorized("no key: send it in the header x-api-key")
-    return service.access.authenticate_key("baselime", secret.decode("latin-1"))
+    return request.sent_by(service.access.authenticate_key("baselime", secret.decode("latin-1")))
 
 
 def _header(request: Request, name: bytes) -> str:

@@ -147,7 +147,7 @@ async def add_logs(request: Request, service: IngestService) -> Response:
 
     async with sessions.hold(token) as live:
         try:
-            grant = service.access.key_grant(token.key_id)
+            grant = request.sent_by(service.access.key_grant(token.key_id))
         except Unauthorized as error:
             raise InvalidKey(f"the session has ended: {error.message}") from None
         previous_use = live.last_use_if_retry(token, sent.digest)

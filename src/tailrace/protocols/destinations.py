@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from tailrace.access import Grant, allows, require
 from tailrace.events import BadRequest, DatasetNotFound, OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError
+from tailrace.events.declarations import DeclaredFields
 from tailrace.protocols.http import IngestService, Request
 
 DATASET = b"x-axiom-dataset"  # the header that names the dataset of what does not name one itself
 EVERY_DATASET = "*"  # in a token's capabilities
 NO_LABELS: dict[str, Any] = {}
+NO_FIELDS: DeclaredFields = {}
 
 
 class Delivery(Struct, frozen=True):
@@ -64,15 +66,21 @@ async def deliver(
     *,
     labels: dict[str, Any] = NO_LABELS,
     creates: bool = False,
+    declares: DeclaredFields = NO_FIELDS,
 ) -> Delivery:
     """Store what was parsed for each dataset, and return once all of it is durable.
 
-    With `creates` a dataset that is missing is made, if the token may do so. A dataset that cannot take events is a
-    refusal; where that is the only one, and where the client should send the request again later, it is raised.
+    With `creates` a dataset that is missing is made, if the token may do so. `declares` are types of fields that their
+    values do not say. A dataset that cannot take events is a refusal; where that is the only one, and where the client
+    should send the request again later, it is raised.
     """
 
-    def store(name: str, dataset: OpenDataset) -> Awaitable[Receipt]:
-        return service.ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
+    async def store(name: str, dataset: OpenDataset) -> Receipt:
+        if declares:
+            await service.declare(dataset, declares)
+        return await service.ingest(
+            batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels
+        )
 
     delivery = await attempt(batches, store, service, grant, creates=creates)
     for refusal in delivery.refusals.values():

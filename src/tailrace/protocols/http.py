@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
-from tailrace.access import Actor, KeyGrant, KeyKind
+from tailrace.access import Actor, Grant, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
+from tailrace.events.declarations import DeclaredFields
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import WORST_CASE_FACTOR as WORST_CASE_FACTOR
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tailrace.access import Access, Sessions  # of which the first brings the database along
 
 T = TypeVar("T")
+G = TypeVar("G", Grant, KeyGrant)
 
 Headers = dict[bytes, bytes]  # names in lower case; of a repeated header the last
 
@@ -80,6 +82,11 @@ class Request(Struct):
     def header_values(self, name: bytes) -> list[bytes]:
         """Return the values of a header that may be repeated, in order."""
         return [value for key, value in self.raw_headers if key == name]
+
+    def sent_by(self, grant: G) -> G:
+        """Return the grant of the request's credential, once it is noted whose request it is."""
+        self.outcome.sender = grant.sender
+        return grant
 
     @property
     def media_type(self) -> bytes:
@@ -155,6 +162,13 @@ class IngestService(typing.Protocol):
 
         `actor` is the credential that it is made for. Raises what `check_dataset` raises, InvalidName, and Conflict at
         `max_datasets` or where a dataset of the name is of the other sort or another organisation's.
+        """
+        ...
+
+    async def declare(self, dataset: OpenDataset, fields: DeclaredFields) -> None:
+        """Have the dataset read fields as they are declared; of one where that is done it costs nothing.
+
+        Raise DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded, StorageUnavailable.
         """
         ...
 

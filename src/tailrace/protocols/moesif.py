@@ -113,7 +113,7 @@ def _look_up(request: Request, service: IngestService) -> KeyGrant:
     refusal: Unauthorized | None = None
     for value in sent[:MAX_IDS]:
         try:
-            return service.access.authenticate_key("moesif", value.decode("latin-1").strip())
+            return request.sent_by(service.access.authenticate_key("moesif", value.decode("latin-1").strip()))
         except Unauthorized as error:
             refusal = refusal or error
     raise Unauthorized(

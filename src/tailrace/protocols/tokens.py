@@ -35,7 +35,8 @@ def grant_of(request: Request, service: IngestService, rule: TokenRule) -> Grant
     A personal token needs that header where its user is in several organisations.
     """
     organisation = request.headers.get(ORGANISATION)
-    return service.access.authenticate(secret_of(request, rule), organisation.decode("latin-1") if organisation else "")
+    named = organisation.decode("latin-1") if organisation else ""
+    return request.sent_by(service.access.authenticate(secret_of(request, rule), named))
 
 
 def secret_of(request: Request, rule: TokenRule) -> str:

@@ -30,7 +30,7 @@ values are one group, the real number 1.0 with the whole number 1. No row is los
 | `real` | `double` | Floating point of 64 bits |
 | `string` | | UTF-8; of Axiom's rules, `tostring(null)` is `""`, `isnull("")` is false |
 | `datetime` | `date` | Microseconds, UTC, of the years 1 to 9999; what would lie outside is null |
-| `timespan` | `time` | Nanoseconds, up to 292 years either way, written like `1h30m0s`; a number where a timespan is wanted is one of nanoseconds |
+| `timespan` | `time` | Nanoseconds, up to 292 years either way, written like `1h30m0s`; a number where a timespan is wanted is one of nanoseconds, and a timespan where a number is wanted, or in an array or a dictionary, is its nanoseconds |
 | `dynamic` | | Arrays, dictionaries, and fields of several types |
 
 """  # noqa: E501

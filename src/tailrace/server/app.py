@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,10 @@ from tailrace.console.application import NAME as CONSOLE
 from tailrace.console.application import Console
 from tailrace.events import BadRequest, BodyTimeout, MethodNotAllowed, NotFound, TailraceError
 from tailrace.events.idempotency import HEADER as IDEMPOTENCY_KEY
-from tailrace.events.idempotency import IdempotencyKey, key_of
+from tailrace.events.idempotency import key_of
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of, shown_path
 from tailrace.ingest.answer_hold import AnswerHold
-from tailrace.protocols.http import Handler, Headers, IngestService, Protocol, Request, Response
+from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.cross_origin import cross_origin
@@ -91,7 +91,6 @@ class ServerApplication:
         self._origins = cross_origin(router.protocols)
         self._is_idempotent = is_idempotent
         self._console = console
-        self._credentials = credential_headers(router.protocols)
         self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,16 +133,11 @@ class ServerApplication:
         sender = ResponseSender(send, self._response_backlog)
         if IDEMPOTENCY_KEY in headers and self._is_idempotent and fault is None:
             try:
-                outcome.idempotency = self._idempotency_key(scope)
+                outcome.idempotency = key_of([value for name, value in scope["headers"] if name == IDEMPOTENCY_KEY])
             except BadRequest as error:
                 fault = error
         exchange = _Exchange(scope, headers, match, outcome, receiver, body, sender)
         return exchange, self._host_fault(scope, headers) or fault
-
-    def _idempotency_key(self, scope: Scope) -> IdempotencyKey:
-        """Return the idempotency key of a request that has one; raise BadRequest."""
-        values = [value for name, value in scope["headers"] if name == IDEMPOTENCY_KEY]
-        return key_of(values, [value for name, value in scope["headers"] if name in self._credentials])
 
     def _host_fault(self, scope: Scope, headers: Headers) -> BadRequest | None:
         """Return what is wrong with the header Host of a request, None where nothing is."""
@@ -254,12 +248,6 @@ class ServerApplication:
             headers += ((b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body)))
         await exchange.send({"type": "http.response.start", "status": response.status, "headers": headers})
         await exchange.send({"type": "http.response.body", "body": response.body, "more_body": False})
-
-
-def credential_headers(protocols: Iterable[Protocol]) -> frozenset[bytes]:
-    """Return the headers, in lower case, in which the protocols have credentials."""
-    named = {credential.header for protocol in protocols for credential in protocol.credentials}
-    return frozenset({b"authorization", *(name.lower().encode() for name in named)})
 
 
 def _length(headers: Headers) -> int:

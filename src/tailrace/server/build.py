@@ -153,6 +153,7 @@ def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metric
         lookups=queries.lookups,
         tails=queries.tails,
         keys=stores.keys,
+        add_map_fields=stores.fields.declare_map_fields,
     )
 
 

@@ -125,6 +125,7 @@ tokens = Table(
     Column("org_capabilities", JSON, nullable=False),
     Column("organisation", String(128)),  # null for a personal token, which is for all of its user's
     Column("default_dataset", String(MAX_DATASET_NAME_LENGTH), nullable=False, server_default=""),  # "" for none
+    Column("lineage", String(64), nullable=False, server_default=""),  # id of its first token, "" for itself
 )
 keys = Table(
     "keys",

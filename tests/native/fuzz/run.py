@@ -1,4 +1,4 @@
-"""`make fuzz`: both targets with libFuzzer, AddressSanitizer and UBSan, side by side, for FUZZ_SECONDS each.
+"""`make fuzz`: all targets with libFuzzer, AddressSanitizer and UBSan, side by side, for FUZZ_SECONDS each.
 
 What is found stays in `.venv/fuzz/TARGET/`, with the inputs that reach new code, from which the next run goes on.
 """

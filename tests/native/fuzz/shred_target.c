@@ -1,8 +1,8 @@
 /* Fuzz target of shred.c: a byte of options, one that says which allocation fails, then lines. They are shredded as
  * they are, and as scan.c lets them through. */
 
-#include "check.h"
-#include "powers.h"
+#include "alloc.h"
+#include "tables.h"
 
 enum { FEW_NODES = 1, SMALL_ARENA = 2, ONE_LINE = 4, PLACE_LATE = 8, PLACE_FEW = 16 };
 enum { BOOLEAN, INTEGER, FLOAT, STRING, ARRAY, NONE, MAP, NUMBER };
@@ -37,16 +37,6 @@ int tailrace_shred_plan(Shredder *s);
 int tailrace_shred_fill(Shredder *s, const uint8_t *text, uint64_t size, uint8_t *out, uint64_t capacity);
 int tailrace_shred_place(Shredder *s, const uint8_t *path, uint64_t size, uint32_t kind, int32_t column);
 uint64_t tailrace_shred_keys(const Shredder *s, uint32_t slot, uint8_t *to, uint64_t capacity);
-
-/* Allocation, as shred.c is compiled to call it: the one that `failing` counts down to fails. */
-
-static int failing;
-
-static int fails(void) { return failing && --failing == 0; }
-
-void *fuzz_malloc(size_t size) { return fails() ? NULL : malloc(size); }
-void *fuzz_calloc(size_t count, size_t size) { return fails() ? NULL : calloc(count, size); }
-void *fuzz_realloc(void *old, size_t size) { return fails() ? NULL : realloc(old, size); }
 
 static int place(Shredder *s, uint32_t slot, int32_t number)
 {
@@ -153,7 +143,7 @@ static void shred(const uint8_t *text, uint64_t size, uint8_t options, int fail_
 {
     const uint64_t seeds[3] = {1, 2, 3};
     failing = fail_at;
-    Shredder *s = tailrace_shred_new(seeds, POWERS, options & FEW_NODES ? 8 : 512, options & SMALL_ARENA ? 64 : 16384);
+    Shredder *s = tailrace_shred_new(seeds, POWERS_OF_FIVE, options & FEW_NODES ? 8 : 512, options & SMALL_ARENA ? 64 : 16384);
     CHECK(s || fail_at);
     int32_t number = 0;
     for (int round = 0; s && round < 2; round++) {

@@ -281,3 +281,96 @@ def test_a_key_of_baselime_has_baselime_s_names_on_the_same_path(tmp_path: Path)
             assert (await send(served, "traces", FEW["traces"], authorization="")).json() == {"message": "Unauthorised"}
 
     asyncio.run(run())
+
+
+def span_of(milliseconds: int, **attributes: str) -> Json:
+    end_ns = START_NS + milliseconds * 1_000_000
+    sent = [attribute(name.replace("_", "."), stringValue=value) for name, value in attributes.items()]
+    return spans(
+        {"startTimeUnixNano": str(START_NS), "endTimeUnixNano": str(end_ns), "name": "a", "attributes": sent},
+        resource={"attributes": [attribute("team", stringValue="a")]},
+    )
+
+
+async def fields_of(served: Serving, dataset: str) -> dict[str, str]:
+    answer = await served.client.get(f"/v2/datasets/{dataset}/fields")
+    return {field["name"]: field["type"] for field in answer.json()}
+
+
+def test_durations_of_spans_are_timespans_and_other_attributes_are_in_maps(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as served:
+            lake = served.parts.lake
+            lake.create("t")
+            together = (send(served, "traces", span_of(ms, app_key="x"), x_axiom_dataset="t") for ms in (250, 1500))
+            assert {answer.status_code for answer in await asyncio.gather(*together)} == {200}
+            fields = await fields_of(served, "t")
+            assert {name: fields[name] for name in fields if name in ("duration", "attributes.custom")} == {
+                "duration": "timespan",
+                "attributes.custom": "map",
+            }
+            for _ in ("in memory", "in a file"):
+                kinds = "gettype(duration), field_metadata('duration').type, avg_ms = duration / 1ms"
+                assert await apl(served, f"t | where duration > 1s | project duration, {kinds}") == [
+                    ["1.5s"], ["timespan"], ["timespan"], [1500.0]
+                ]  # fmt: skip
+                maps = "['attributes.custom'], ['resource.custom']"
+                assert await apl(served, f"t | take 1 | project {maps}") == [[{"app.key": "x"}], [{"team": "a"}]]
+                assert await apl(served, "t | summarize count() by bin(duration, 1s) | sort by duration asc") == [
+                    ["0s", "1s"], [1, 1]
+                ]  # fmt: skip
+                assert await apl(served, "t | getschema | where ColumnName == 'duration' | project DataType") == [
+                    ["System.TimeSpan"]
+                ]
+                lake.commit_now("t")
+            [row, _] = await rows(served, "t")
+            assert row["duration"] in (250_000_000, 1_500_000_000)  # of SQL, and in the files
+
+            # It is declared once: what a user undoes stays so, and another declaration changes nothing.
+            path = "/v2/datasets/t/mapfields"
+            assert (await served.client.get(path)).json() == ["attributes.custom", "resource.custom"]
+            assert (await served.client.delete(f"{path}/resource.custom")).status_code == 204
+            assert (await send(served, "traces", span_of(1), x_axiom_dataset="t")).status_code == 200
+            assert (await send(served, "logs", FEW["logs"], x_axiom_dataset="t")).status_code == 200
+            assert (await served.client.get(path)).json() == ["attributes.custom"]
+
+    asyncio.run(run())
+
+
+def test_a_duration_that_a_dataset_has_already_stays_a_number(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as served:
+            for name in ("mixed", "other"):
+                served.parts.lake.create(name)
+                event = {"_time": START_NS, "duration": 12}
+                assert (await served.client.post(f"/v1/datasets/{name}/ingest", json=[event])).status_code == 200
+            for _ in range(2):
+                assert (await send(served, "traces", span_of(1), x_axiom_dataset="mixed")).status_code == 200
+            for name, count in (("mixed", 3), ("other", 1)):
+                fields = await fields_of(served, name)
+                assert fields["duration"] == "integer"
+                assert await apl(served, f"{name} | summarize count(), min(duration)") == [[count], [12]]
+            # Of values of several types each keeps its own.
+            served.parts.lake.create("t")
+            assert (await send(served, "traces", span_of(1), x_axiom_dataset="t")).status_code == 200
+            assert (
+                await served.client.post("/v1/datasets/t/ingest", json=[{"_time": 1, "duration": "1s"}])
+            ).status_code == 200
+            assert (await fields_of(served, "t"))["duration"] == "integer|string"
+            assert await apl(served, "t | where duration > 100us | project duration") == [[1_000_000]]
+
+    asyncio.run(run())
+
+
+def test_a_dataset_that_is_made_anew_is_declared_anew(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as served:
+            for _ in range(2):
+                await served.client.post("/v2/datasets", json={"name": "t", "kind": "otel:traces:v1"})
+                assert (await send(served, "traces", span_of(1), x_axiom_dataset="t")).status_code == 200
+                assert await apl(served, "t | project duration") == [["1ms"]]
+                dataset = (await served.client.get("/v2/datasets/t")).json()
+                assert (dataset["kind"], len(dataset["mapFields"])) == ("otel:traces:v1", 2)
+                await served.client.delete("/v2/datasets/t")
+
+    asyncio.run(run())

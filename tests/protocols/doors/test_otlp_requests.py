@@ -1,18 +1,18 @@
 """OTLP becomes events with Axiom's names, the same in both encodings, by dataset; nothing of it is left out."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from support.otlp import ATTRIBUTES, SPANS, Json, attribute, in_protobuf, log_records, metrics, spans
+from support.otlp import Json, attribute, in_protobuf, log_records, metrics, spans
 
 from tailrace.events import BadRequest, TooLarge
 from tailrace.parsing import Limits, Signal
 from tailrace.parsing.otlp_wire import Memo
 from tailrace.parsing.semantic_conventions import CONVENTIONS
+from tailrace.protocols.doors import otlp_requests
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 
 START_NS = 1_700_000_000_000_000_000
@@ -36,6 +36,15 @@ OF_RESOURCE = {
     "resource.dropped_attributes_count": 1,
 }
 OF_SCOPE = {"scope.name": "lib", "scope.version": "1.2", "scope.attributes": {"a.b": True}}
+
+
+@pytest.fixture(scope="module", params=["native", "python"], autouse=True)
+def reading(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Read protobuf by native code, and without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "python":
+            patch.setattr(otlp_requests, "_NATIVE", None)
+        yield
 
 
 def named(label: str) -> str:
@@ -480,33 +489,6 @@ def test_what_is_no_request_is_refused(body: bytes, protobuf: bool) -> None:
         return
     with pytest.raises(BadRequest, match="no OTLP request of traces in"):
         export(body, "traces", protobuf=protobuf)
-
-
-@given(
-    st.lists(SPANS, max_size=4),
-    st.fixed_dictionaries({}, optional={"attributes": ATTRIBUTES}),
-)
-def test_both_encodings_are_the_same_events(sent: list[Json], resource: Json) -> None:
-    request = spans(*sent, resource=resource)
-    as_json, as_protobuf = (export(request, "traces", protobuf=protobuf) for protobuf in (False, True))
-
-    assert list(as_json.batches) == list(as_protobuf.batches)
-    for name, batch in as_json.batches.items():
-        assert batch.events == as_protobuf.batches[name].events
-        assert batch.times.tolist() == as_protobuf.batches[name].times.tolist()
-    assert as_json.rejections == as_protobuf.rejections == []
-    count = sum(batch.count + len(batch.rejections) for batch in as_json.batches.values())
-    assert count == len(sent)
-
-
-@given(st.binary(max_size=60), st.sampled_from(["traces", "logs", "metrics"]))
-def test_any_bytes_are_a_request_or_refused(tail: bytes, signal: Signal) -> None:
-    body = in_protobuf(spans({"name": "a", "attributes": [attribute("k", intValue="1")]}), "traces") + tail
-    for protobuf in (True, False):
-        try:
-            export(body, signal, protobuf=protobuf)
-        except (BadRequest, TooLarge):
-            continue
 
 
 def test_a_memo_is_bounded() -> None:

@@ -136,7 +136,7 @@ def calls(draw: st.DrawFn, function: Function) -> tuple[list[Value], dict[str, V
     return given_arguments, columns
 
 
-FEW = settings(max_examples=rounds(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=rounds(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

@@ -10,9 +10,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 import sqlglot.expressions as exp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from query.functions.kit import evaluate
+from support.rounds import rounds
 
 from tailrace.query.functions import call
 from tailrace.query.functions.table import Context
@@ -169,6 +170,7 @@ def _outcome(function: Udf, row: tuple[object, ...]) -> object:
 
 
 @pytest.mark.parametrize("name", sorted(name for name, function in UDFS.items() if function.rows is not None))
+@settings(max_examples=rounds(20))
 @given(data=st.data())
 def test_many_rows_at_once_give_what_each_gives(name: str, data: st.DataObject) -> None:
     function = UDFS[name]

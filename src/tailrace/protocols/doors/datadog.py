@@ -164,7 +164,7 @@ def _grant(request: Request, service: IngestService) -> Grant:
     secret = request.params.get("secret") or secret_of(request, TOKENS)
     organisation = (request.header(ORGANISATION) or b"").decode("latin-1")
     try:
-        return service.access.authenticate(secret, organisation)
+        return request.sent_by(service.access.authenticate(secret, organisation))
     except Unauthorized as error:
         raise InvalidApiKey(error.message) from None
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
+from tailrace.events.declarations import DeclaredFields
 from tailrace.parsing import Limits, Signal, otlp_answer
 from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
@@ -42,6 +43,12 @@ from tailrace.protocols.tokens import TokenRule, grant_of
 TOKENS = TokenRule()
 METRICS_DATASET = b"x-axiom-metrics-dataset"  # before the other header, for metrics
 JSON = b"application/json"
+CUSTOM: DeclaredFields = {"attributes.custom": "map", "resource.custom": "map"}
+DECLARED: dict[Signal, DeclaredFields] = {
+    "traces": {"duration": "timespan", **CUSTOM},
+    "logs": CUSTOM,
+    "metrics": CUSTOM,
+}
 NOUNS: dict[Signal, str] = {"traces": "span", "logs": "log record", "metrics": "data point"}
 
 
@@ -79,19 +86,28 @@ async def export(signal: Signal, request: Request, service: IngestService) -> Re
     if service.closed is not None:
         raise service.closed
     body = await decoded_body(request, service, service.limits.max_body_bytes)
-    read = partial(read_export, body, signal, request, grant, service.limits, protobuf=protobuf)
-    exported = await service.offload(read, WORST_CASE_FACTOR * len(body))
+    read = partial(read_export, body, signal, request, grant, service.limits)
+    if protobuf:
+        exported = await service.parse(partial(read, True), body)
+    else:
+        exported = await service.offload(partial(read, False, False), WORST_CASE_FACTOR * len(body))
     rejected, reason = await store_export(exported, signal, request, service, grant)
     answer = otlp_answer(signal, protobuf=protobuf, rejected=rejected, reason=reason)
     return Response(200, answer, content_type=media_type)
 
 
 def read_export(
-    body: bytes, signal: Signal, request: Request, grant: Grant, limits: Limits, *, protobuf: bool
+    body: bytes,
+    signal: Signal,
+    request: Request,
+    grant: Grant,
+    limits: Limits,
+    protobuf: bool,
+    in_bulk: bool,
 ) -> ParsedExport:
     """Return the events of a decoded body by dataset; the request's headers name the one of what names none itself.
 
-    Raise BadRequest and TooLarge.
+    Raise BadRequest and TooLarge; with `in_bulk` ExactWayNeeded.
     """
     header = METRICS_DATASET if signal == "metrics" and request.header(METRICS_DATASET) else DATASET
 
@@ -105,6 +121,7 @@ def read_export(
         dataset_of=named,
         limits=limits,
         received_ns=request.received_ns,
+        in_bulk=in_bulk,
     )
 
 
@@ -112,7 +129,7 @@ async def store_export(
     exported: ParsedExport, signal: Signal, request: Request, service: IngestService, grant: Grant
 ) -> tuple[int, str]:
     """Store the events; return how many were refused, and why, once the others are durable. Raise as `deliver` does."""
-    delivery = await deliver(exported.batches, request, service, grant)
+    delivery = await deliver(exported.batches, request, service, grant, declares=DECLARED[signal])
     request.outcome.reject(exported.rejections)
     rejections = [*exported.rejections, *delivery.rejections]
     unstored = sum(exported.batches[name].count for name in delivery.refusals)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tailrace.events.timestamps import MAX_NS
+from tailrace.native import otlp as otlp_native
 from tailrace.parsing.otlp_events import json_number
 from tailrace.parsing.otlp_wire import JSON, PROTOBUF, Memo, OtlpWire
 from tailrace.parsing.semantic_conventions import CONVENTIONS
@@ -21,6 +22,12 @@ TOP_LEVEL = frozenset(
     {"service.name", "service.version", "telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version"}
 )  # of a resource
 DATASET = "dataset"  # the attribute of a resource that names the dataset of what is its
+# What the names are that are not just any.
+KINDS_OF_NAMES = {
+    **dict.fromkeys(CONVENTIONS, otlp_native.CONVENTION),
+    **{name: otlp_native.OF_RESOURCE | otlp_native.CONVENTION * (name in CONVENTIONS) for name in TOP_LEVEL},
+    DATASET: otlp_native.DATASET,
+}
 NS_PER_US = 1000
 
 _encode = msgspec.json.Encoder().encode

@@ -1,6 +1,7 @@
 """OTLP requests parsed into events with Axiom's names, by dataset: one a span, a log record, or a data point.
 
 Nothing that a request holds is left out. What is broken inside of a span, a log record or a data point costs no other.
+Requests in protobuf are read by native code, and in Python what that leaves to it.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,16 +12,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
+from tailrace.native.otlp import EVENTS, ITEM, OtlpLimits, OtlpPart, otlp_reader
 from tailrace.parsing.collector import EventCollector
-from tailrace.parsing.limits import Limits
+from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.otlp import check_otlp_density
 from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.otlp_wire import UNREADABLE
-from tailrace.protocols.doors.otlp_fields import JSON_FIELDS, PROTOBUF_FIELDS, OtlpFields, optional_text
+from tailrace.protocols.doors.otlp_fields import (
+    JSON_FIELDS,
+    KINDS_OF_NAMES,
+    PROTOBUF_FIELDS,
+    OtlpFields,
+    optional_text,
+)
 from tailrace.protocols.doors.otlp_lines import METRIC_KINDS, log_line, metric_fields, point_line, span_line
 
 PORTION_BYTES = 1024 * 1024  # of JSON, and
 PORTION_EVENTS = 1024  # that are counted at once
+# What a request may become that is read in bulk: most become three times as many bytes.
+BULK_GROWTH = 8
+BULK_FREE_BYTES = 64 * 1024
+BULK_EVENT_BYTES = 64  # of the body for each event, and
+BULK_FREE_EVENTS = 2048  # that are had for nothing
 
 DatasetOf = Callable[[str], str]  # of the attribute `dataset` of a resource; raises BadRequest where nothing names one
 
@@ -57,24 +70,51 @@ _MESSAGES: dict[Signal, _Messages] = {
 
 
 def parse_export(
-    body: bytes, *, signal: Signal, protobuf: bool, dataset_of: DatasetOf, limits: Limits, received_ns: int
+    body: bytes,
+    *,
+    signal: Signal,
+    protobuf: bool,
+    dataset_of: DatasetOf,
+    limits: Limits,
+    received_ns: int,
+    in_bulk: bool = False,
 ) -> ParsedExport:
     """Parse a decoded OTLP request of a signal into events.
 
     Raise BadRequest for a body that is no such request, and where it has events and no dataset is named for any;
-    TooLarge (`max_events`, `max_body_bytes`), which counts a resource in each of its events.
+    TooLarge (`max_events`, `max_body_bytes`), which counts a resource in each of its events; with `in_bulk`
+    ExactWayNeeded where native code leaves something of it to Python, or makes very much of it.
     """
     check_otlp_density(body, protobuf=protobuf)
     fields = PROTOBUF_FIELDS if protobuf else JSON_FIELDS
     reader = _RequestReader(fields, _MESSAGES[signal], dataset_of, limits, received_ns)
+    parts = _native_parts(body, signal, limits, in_bulk=in_bulk) if protobuf else None
+    if in_bulk and (parts is None or any(part.kind != EVENTS for part in parts)):
+        raise ExactWayNeeded
     try:
-        reader.read(body)
+        if parts is None:
+            reader.read(body)
+        else:
+            reader.take(parts)
     except UNREADABLE as error:
         raise BadRequest(f"the body is no OTLP request of {signal} in {fields.wire.name}: {error}") from None
-    batches = reader.collector.batches()
+    batches = reader.collector.batches(in_bulk=in_bulk)
     if not batches and reader.unnamed is not None:
         raise reader.unnamed
     return ParsedExport(_shared(len(body), batches), reader.collector.rejections)
+
+
+def _native_parts(body: bytes, signal: Signal, limits: Limits, *, in_bulk: bool) -> list[OtlpPart] | None:
+    if _NATIVE is None:
+        return None
+    max_events, max_bytes = limits.max_events, limits.max_body_bytes
+    if in_bulk:
+        max_events = min(max_events, BULK_FREE_EVENTS + len(body) // BULK_EVENT_BYTES)
+        max_bytes = min(max_bytes, BULK_FREE_BYTES + len(body) * BULK_GROWTH)
+    return _NATIVE.read(body, signal, OtlpLimits(max_events, 2 * limits.max_events, max_bytes))
+
+
+_NATIVE = otlp_reader(KINDS_OF_NAMES)
 
 
 def _shared(body_bytes: int, batches: dict[str, ParsedBatch]) -> dict[str, ParsedBatch]:
@@ -109,6 +149,38 @@ class _RequestReader:
             self._count_group()
             self._read_group(wire.read[messages.group](raw))
 
+    def take(self, parts: Iterable[OtlpPart]) -> None:
+        """Take the events that native code read, and read what it left."""
+        for part in parts:
+            dataset = self._named(part.dataset)
+            if part.kind != EVENTS:
+                context = part.text.decode()
+                if part.kind == ITEM:
+                    self._collect(self._line_of(context), (part.raw,), dataset)
+                else:
+                    self._read_metric(part.raw, context, dataset)
+            elif dataset:
+                numbers = range(self._number, self._number + part.count)
+                self.collector.add_elements(dataset, numbers, part.text)
+                self._number = numbers.stop
+            else:
+                self._refuse_unnamed(part.count)
+
+    def _line_of(self, context: str) -> Callable[[bytes], str]:
+        if self._messages.items == "spans":
+            return partial(span_line, self._fields, context=context)
+        if self._messages.items == "log_records":
+            return partial(log_line, self._fields, context=context)
+        return partial(point_line, self._fields, kind=METRIC_KINDS["gauge"], context=context)
+
+    def _named(self, label: str) -> str:
+        """Return the dataset for what is labelled so, an empty text where nothing names one."""
+        try:
+            return self._dataset_of(label)
+        except BadRequest as error:
+            self.unnamed = error
+            return ""
+
     def _read_group(self, group: Any) -> None:
         """Read what is of one resource."""
         wire, messages = self._fields.wire, self._messages
@@ -121,11 +193,7 @@ class _RequestReader:
             items = getattr(scope, messages.items)
             if not items:
                 continue
-            if not dataset:
-                try:
-                    dataset = self._dataset_of(resource.dataset)
-                except BadRequest as error:
-                    self.unnamed = error
+            dataset = dataset or self._named(resource.dataset)
             of_scope = self._fields.scopes[wire.raw(scope.scope)] + optional_text("scope.schema_url", scope.schema_url)
             self._read_items(items, of_scope + of_resource, dataset)
 
@@ -139,14 +207,12 @@ class _RequestReader:
 
     def _read_items(self, items: Any, context: str, dataset: str) -> None:
         raws = self._fields.wire.raws(items)
-        if self._messages.items == "spans":
-            self._collect(partial(span_line, self._fields, context=context), raws, dataset)
-        elif self._messages.items == "log_records":
-            self._collect(partial(log_line, self._fields, context=context), raws, dataset)
-        else:
-            for raw in raws:
-                self._count_group()
-                self._read_metric(raw, context, dataset)
+        if self._messages.items != "metrics":
+            self._collect(self._line_of(context), raws, dataset)
+            return
+        for raw in raws:
+            self._count_group()
+            self._read_metric(raw, context, dataset)
 
     def _read_metric(self, raw: bytes, context: str, dataset: str) -> None:
         wire = self._fields.wire
@@ -168,8 +234,7 @@ class _RequestReader:
         size = 0
         for raw in raws:
             if not dataset:
-                assert self.unnamed is not None
-                self._refuse(self.unnamed.message, self.unnamed.code)
+                self._refuse_unnamed(1)
                 continue
             try:
                 line = f"{{{render(raw)[1:]}}}".encode()
@@ -185,6 +250,11 @@ class _RequestReader:
                 lines, numbers, size = [], [], 0
         if lines:
             self.collector.add_lines(dataset, numbers, lines)
+
+    def _refuse_unnamed(self, count: int) -> None:
+        assert self.unnamed is not None
+        for _ in range(count):
+            self._refuse(self.unnamed.message, self.unnamed.code)
 
     def _refuse(self, reason: str, code: str = "invalid_event") -> None:
         self.collector.refuse(self._number, reason, code)

@@ -180,11 +180,14 @@ def _extreme(function: str) -> Callable[[AggregationCall], Value]:
 def _spread(function: str) -> Callable[[AggregationCall], Value]:
     def build(call: AggregationCall) -> Value:
         # Of numbers whose squares are beyond a double there is no spread, and DuckDB would refuse the query.
-        number = as_real(call.arguments[0]).sql
+        value = call.arguments[0]
+        number = as_real(value).sql
         usable = bind([number], lambda v: case((exp.LT(this=fn("abs", v), expression=_SQUARABLE), v)))
         largest = call.aggregate("max", fn("abs", number))
-        spread = call.aggregate(function, usable)
-        return Value(REAL, case((exp.LT(this=largest, expression=_SQUARABLE), spread)))
+        spread = case((exp.LT(this=largest, expression=_SQUARABLE), call.aggregate(function, usable)))
+        if value.type is TIMESPAN and function == "stddev_samp":
+            return Value(TIMESPAN, try_cast(fn("trunc", spread), "BIGINT"))
+        return Value(REAL, spread)
 
     return build
 
@@ -232,7 +235,7 @@ def _histogram(call: AggregationCall) -> Value:
     bins = call.whole(1, "the number of bins", most=MAX_BINS)
     value = call.arguments[0]
     is_span = value.type is TIMESPAN
-    number = as_real(Value(LONG, value.sql) if is_span else value).sql
+    number = as_real(value).sql
     finite = bind([number], lambda v: case((fn("isfinite", v), v)))
     assert call.extremes is not None
     low, high = call.extremes(finite, call.predicate)
@@ -373,7 +376,7 @@ def _spotlight(call: AggregationCall) -> Value:
     parts: list[exp.Expr] = []
     for name, value in zip(call.names, call.arguments, strict=True):
         is_number = value.type in (*NUMBERS, TIMESPAN)
-        key = as_text(value).sql
+        key = as_text(as_number(value) if value.type is TIMESPAN else value).sql
         pair = [
             _only(fn("histogram", key), infix(exp.And, rows, is_not_null(key))) for rows in (selected, others)
         ]  # fmt: skip

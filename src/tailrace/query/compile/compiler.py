@@ -144,6 +144,7 @@ class Compiler:
             types = {"datetime"} if field in (TIME, SYSTEM_TIME) else FieldReader(snapshot.fields).types(field)
             if types:
                 text = "|".join(sorted({"float" if kind == "number" else kind for kind in types}))
+                text = "timespan" if snapshot.is_timespan(field, types) else text
                 return {"type": text, **self.request.notes(snapshot.dataset).get(field, {})}
         return None
 

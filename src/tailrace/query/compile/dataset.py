@@ -35,6 +35,7 @@ from tailrace.query.values import (
     LONG,
     REAL,
     STRING,
+    TIMESPAN,
     DynamicParts,
     Type,
     Value,
@@ -166,11 +167,15 @@ class Dataset(Relation):
         if self._all.knows(name):
             types: list[str] = [column.type for column in self._all.columns_read(name)]
             types = types or sorted(self._all.types(name))
-            kind = TYPE_OF.get(types[0], DYNAMIC) if types else DYNAMIC
+            kind = self._type_of(name, types) if types else DYNAMIC
             column = self._ids.column(name, kind, types=tuple(types))
             self._define(column.value.sql, null_node(_DUCKDB[kind]))
             return column
         return self._object(name)
+
+    def _type_of(self, name: str, types: Sequence[str]) -> Type:
+        """Return the type of a field whose values have these types; of several that of the first."""
+        return TIMESPAN if self.snapshot.is_timespan(name, types) else TYPE_OF.get(types[0], DYNAMIC)
 
     def compute(self, name: str, definition: exp.Expr) -> None:
         """Set the expression of an identifier over other identifiers."""
@@ -186,8 +191,7 @@ class Dataset(Relation):
         types = reader.types(name)
         names = tuple(sorted(types))
         if len(types) == 1 and not reader.overflows and types <= TYPE_OF.keys():
-            [stored_type] = types
-            kind = TYPE_OF[stored_type]
+            kind = self._type_of(name, names)
             column = self._ids.column(name, kind, types=names)
             if reader.is_mixed(name):  # all of it is in `_rest`
                 self._define(column.value.sql, lambda: _from_json(kind, reader.expression(name, "json")))
@@ -456,7 +460,9 @@ class Dataset(Relation):
         return sources.hot_rows(self.scanned.hot_of(self.snapshot), sources.arrow_types(columns, system))
 
 
-_DUCKDB: dict[Type, str] = {BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STRING: "VARCHAR", DYNAMIC: "JSON"}
+_DUCKDB: dict[Type, str] = {
+    BOOL: "BOOLEAN", LONG: "BIGINT", REAL: "DOUBLE", STRING: "VARCHAR", TIMESPAN: "BIGINT", DYNAMIC: "JSON",
+}  # fmt: skip
 
 
 def _cell_hash(name: str) -> exp.Expr:

@@ -277,7 +277,7 @@ def _json_array(numbers: exp.Expr, element: Callable[[exp.Expr], exp.Expr]) -> e
 
 
 def _neutral(value: Value) -> Value:
-    """Return what a point without rows has: 0 for numbers, null for anything else."""
-    if value.type is LONG or (value.parts is not None and value.parts.is_number):
+    """Return what a point without rows has: 0 for numbers and timespans, null for anything else."""
+    if value.type in (LONG, TIMESPAN) or (value.parts is not None and value.parts.is_number):
         return literal(0)
     return literal(0.0) if value.type is REAL else literal(None)

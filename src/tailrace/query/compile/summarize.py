@@ -218,7 +218,7 @@ def take_groups(compiler: Compiler, relation: Layer, most: int) -> Relation:
         return first_rows(relation, most)
     others = [column for column in groups.by if column.id not in compiler.notes.bins]
     ranked = next((key.value for key in relation.order if key.descending), None)
-    if not others or ranked is None or ranked.type not in NUMBERS:
+    if not others or ranked is None or ranked.type not in (*NUMBERS, TIMESPAN):
         return first_rows(relation, most)
     layer = Layer(relation)
     partition = [column.value.sql for column in others]

@@ -9,7 +9,7 @@ How each type stands in DuckDB:
 | REAL | DOUBLE | |
 | STRING | VARCHAR | |
 | DATETIME | TIMESTAMPTZ | microseconds, UTC, years 1 to 9999; what lies outside is null |
-| TIMESPAN | BIGINT | nanoseconds, so 292 years either way: a plain integer sorts, divides and bins exactly, and a number that stands for a timespan is one of nanoseconds (as Axiom documents for totimespan) |
+| TIMESPAN | BIGINT | nanoseconds, so 292 years either way: a plain integer sorts, divides and bins exactly, and a number that stands for a timespan is one of nanoseconds (as Axiom documents for totimespan), as is a timespan that stands for a number, or in a DYNAMIC |
 | DYNAMIC | JSON | the JSON null at the top is SQL's NULL |
 | NULL | any | only ever null |
 

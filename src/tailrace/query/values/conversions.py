@@ -143,13 +143,18 @@ def coerce(value: Value, kind: Type) -> Value:
 
 
 def unify(values: Sequence[Value]) -> tuple[Type, list[Value]]:
-    """Return values that take each other's place, as the branches of iff() do, as values of one type."""
+    """Return values that take each other's place, as the branches of iff() do, as values of one type.
+
+    A whole number beside timespans is one of nanoseconds.
+    """
     kinds = {value.type for value in values} - {NULL}
     if not kinds:
         return NULL, list(values)
     if len(kinds) == 1:
         [kind] = kinds
-    elif kinds <= set(NUMBERS):
+    elif kinds == {TIMESPAN, LONG}:
+        kind = TIMESPAN
+    elif kinds <= {TIMESPAN, *NUMBERS}:
         kind = REAL
     else:
         kind = DYNAMIC

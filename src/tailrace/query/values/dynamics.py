@@ -20,7 +20,7 @@ from tailrace.query.values.types import BOOL, DYNAMIC, LONG, REAL, STRING, Dynam
 
 
 def as_dynamic(value: Value) -> Value:
-    """Return a value as a DYNAMIC: datetimes and timespans as texts, reals that are not finite as null."""
+    """Return a value as a DYNAMIC: datetimes as texts, timespans as nanoseconds, reals that are not finite as null."""
     match value.type:
         case Type.DYNAMIC:
             return value
@@ -30,7 +30,7 @@ def as_dynamic(value: Value) -> Value:
             # JSON has no infinity.
             finite = bind([value.sql], lambda v: case((fn("isfinite", v), fn("to_json", v))))
             return Value(DYNAMIC, finite, value.constant)
-        case Type.DATETIME | Type.TIMESPAN:
+        case Type.DATETIME:
             return dynamic(fn("to_json", as_text(value).sql))
     return Value(DYNAMIC, fn("to_json", value.sql), value.constant)
 
@@ -64,13 +64,13 @@ def _as_array(value: Value) -> Value:
 
 
 def parts_of(value: Value) -> DynamicParts:
-    """Return the parts of a value of any type; datetimes and timespans are in the part of texts."""
+    """Return the parts of a value of any type; datetimes are in the part of texts, timespans in that of integers."""
     match value.type:
-        case Type.LONG:
+        case Type.LONG | Type.TIMESPAN:
             return DynamicParts(whole=value.sql)
         case Type.REAL:
             return DynamicParts(real=value.sql)
-        case Type.STRING | Type.DATETIME | Type.TIMESPAN:
+        case Type.STRING | Type.DATETIME:
             return DynamicParts(text=as_text(value).sql)
         case Type.BOOL:
             return DynamicParts(flag=value.sql)

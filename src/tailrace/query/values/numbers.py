@@ -9,13 +9,18 @@ from tailrace.query.values.dynamics import as_dynamic, from_numbers, from_parts,
 from tailrace.query.values.lambdas import bind
 from tailrace.query.values.literals import literal, null
 from tailrace.query.values.nodes import case, cast, coalesce, fn, infix, is_null, number_node, or_, try_cast
-from tailrace.query.values.types import DYNAMIC, LONG, NUMBERS, REAL, DynamicParts, Value, dynamic, long, real
+from tailrace.query.values.types import DYNAMIC, LONG, NUMBERS, REAL, TIMESPAN, DynamicParts, Value, dynamic, long, real
 
 
 def as_number(value: Value) -> Value:
-    """Return the numbers of a value: LONG or REAL where all are of the one type, else a DYNAMIC of numbers alone."""
+    """Return the numbers of a value: LONG or REAL where all are of the one type, else a DYNAMIC of numbers alone.
+
+    A timespan is its nanoseconds.
+    """
     if value.type in NUMBERS:
         return value
+    if value.type is TIMESPAN:
+        return Value(LONG, value.sql, value.constant)
     if value.type is not DYNAMIC:
         return null(REAL)
     if value.is_constant:
@@ -51,7 +56,7 @@ def all_doubles(parts: DynamicParts) -> exp.Expr:
 
 def as_real(value: Value) -> Value:
     """All numbers as doubles."""
-    number = as_number(value) if value.type is DYNAMIC else value
+    number = as_number(value)
     if number.type is REAL:
         return number
     if number.type is LONG:
@@ -65,7 +70,7 @@ def as_real(value: Value) -> Value:
 
 def as_long(value: Value) -> Value:
     """Whole numbers; a real loses its fraction."""
-    number = as_number(value) if value.type is DYNAMIC else value
+    number = as_number(value)
     if number.type is LONG:
         return number
     if number.type is REAL:
