@@ -91,6 +91,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
     assert server.client.post("/v2/dashboards", json=dashboard).status_code == 201
     query = {"aplQuery": f"['{OURS}'] | count", "operator": "Above", "disabled": True}
     monitor = made("/v2/monitors", {"name": OURS, "type": "Threshold", **query})
+    notifier = made("/v2/notifiers", {"name": OURS, "properties": {"email": {"emails": ["a@b.c"]}}})
     things = {
         "/datasets": {"id": OURS, "field": "_time"},
         "/v2/annotations": {"id": made("/v2/annotations", {"type": "deploy", "datasets": [OURS], "title": OURS})},
@@ -102,7 +103,8 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
         "/v2/dashboards": {"uid": OURS, "chart": "c"},
         "/v2/rbac/roles": {"id": made("/v2/rbac/roles", {"name": OURS})},
         "/v2/rbac/groups": {"id": made("/v2/rbac/groups", {"name": OURS, "members": [user]})},
-        "/v2/notifiers": {"id": made("/v2/notifiers", {"name": OURS, "properties": {"email": {"emails": ["a@b.c"]}}})},
+        "/v2/notifiers": {"id": notifier},
+        "/tailrace/v1/notifiers": {"id": notifier},
         "/v2/monitors": {"id": monitor},
         "/tailrace/v1/monitors": {"id": monitor},
         "/v2/tokens": {"id": token},

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Access, AuditEntry, Grant
+from tailrace.access.console_settings import ConsoleSettings
 from tailrace.api.browser_cookie import session_secret
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
-from tailrace.api.console_settings import ConsoleSettings
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import BadRequest, TailraceError, TooLarge

@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
-from tailrace.events.times import rfc3339
-
-NS_PER_MS = 1_000_000
+NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 HOSTS = 6
 CUSTOMERS = 400
 SLOW_SHARE, FAILED_SHARE, MISSED_SHARE = 0.04, 0.03, 0.3
@@ -138,7 +137,15 @@ def _attribute(name: str, value: str) -> dict[str, Any]:
 
 
 def _log(at_ns: int, level: str, service: str, message: str, more: dict[str, Any]) -> dict[str, Any]:
-    return {"_time": rfc3339(at_ns), "level": level, "service": service, "message": message, **more}
+    seconds, fraction_ns = divmod(at_ns, NS_PER_S)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return {
+        "_time": f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction_ns:09}Z",
+        "level": level,
+        "service": service,
+        "message": message,
+        **more,
+    }
 
 
 def _span_id(chance: random.Random) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from tailrace.api.console_settings import ConsoleSettings
+from tailrace.access.console_settings import ConsoleSettings
 from tailrace.config import NETWORKS, Schema
 from tailrace.events.idempotency import IdempotencySettings
 from tailrace.events.secrets import WithSecrets
