@@ -196,15 +196,24 @@ export async function open(): Promise<void> {
 }
 
 let fieldsOf: string | null = null;
+let loadingFields: Promise<void> = Promise.resolve();
 
-async function loadFields(name: string | null): Promise<void> {
-  if (name === fieldsOf) return;
+/** Read the fields of a dataset, once until another one is shown. */
+function loadFields(name: string | null): Promise<void> {
+  if (name === fieldsOf) return loadingFields;
   fieldsOf = name;
   fields.value = [];
+  loadingFields = readFields(name).catch(ignoreRefusal);
+  return loadingFields;
+}
+
+async function readFields(name: string | null): Promise<void> {
   if (name === null || !datasets.value.some((each) => each.name === name)) return;
   const found = await ask<DatasetField[]>(`/v2/datasets/${encodeURIComponent(name)}/fields`);
   if (fieldsOf === name) fields.value = found.sort((a, b) => a.name.localeCompare(b.name));
 }
+
+const isReady = computed(() => datasets.value.length > 0);
 
 const question = computed(() => {
   const { path, params } = route.value;
@@ -215,12 +224,14 @@ const question = computed(() => {
 /** Follow the address: whenever its query or time changes, it is asked. Return what ends that. */
 export function follow(): () => void {
   return effect(() => {
-    if (!question.value || !datasets.value.length) return;
-    const [apl = "", start = "", end = ""] = JSON.parse(question.value) as string[];
+    const asking = question.value;
+    if (!asking || !isReady.value) return;
+    const [apl = "", start = "", end = ""] = JSON.parse(asking) as string[];
     untracked(() => {
       draft.value = apl;
       range.value = { start, end };
-      void loadFields(datasetOf(apl)).catch(ignoreRefusal).then(run);
+      // Another question may have come meanwhile, which asks itself.
+      void loadFields(datasetOf(apl)).then(() => (asking === question.peek() ? run() : undefined));
     });
   });
 }
