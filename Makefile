@@ -12,7 +12,10 @@ INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 NATIVE := src/tailrace/native/_native.so
 CONSOLE := src/tailrace/console/static/.digest
-CONSOLE_SOURCES := $(wildcard console/*.* console/.npmrc) $(shell find console/src console/public -type f)
+# With the directories, which are newer once a file is deleted.
+CONSOLE_SOURCES := $(wildcard console/*.*) $(shell find console/src console/public)
+# What the console is checked with, which its build needs not.
+CONSOLE_DEV := console/node_modules/typescript
 # The console, and JavaScript clients; those of doors apart, as some need other versions of the same packages.
 JS := console tests/clients/js tests/clients/js_doors
 # The last release with structured queries, beside the present one.
@@ -54,7 +57,8 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if [ -d console/node_modules/typescript ]; then npm run --silent --prefix console check && npm test --silent --prefix console; fi
+	@if [ -d $(CONSOLE_DEV) ]; then $(BIN)/python hatch_build.py npm run --silent check \
+		&& $(BIN)/python hatch_build.py npm test --silent; fi
 
 docs: $(INSTALLED)
 	$(BIN)/tailrace config --reference > docs/settings.md.new
@@ -135,12 +139,13 @@ lock: .venv/bin/uv
 	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
 	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
 
-# The tests of JavaScript clients, and of the console's functions, skip themselves on a machine without Node.js.
+# The tests of JavaScript clients, and the checks of the console, are left out on a machine without Node.js.
 javascript:
 	@if command -v node >/dev/null && command -v npm >/dev/null; then \
 		for project in $(JS); do \
 			if [ ! -f $$project/node_modules/.package-lock.json ] \
-				|| [ $$project/package-lock.json -nt $$project/node_modules/.package-lock.json ]; then \
+				|| [ $$project/package-lock.json -nt $$project/node_modules/.package-lock.json ] \
+				|| { [ $$project = console ] && [ ! -d $(CONSOLE_DEV) ]; }; then \
 				npm ci --prefix $$project --no-audit --no-fund || exit 1; \
 			fi; \
 		done; \

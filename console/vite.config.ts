@@ -8,7 +8,7 @@ export default defineConfig({
   build: {
     outDir: "../src/tailrace/console/static",
     emptyOutDir: true,
-    assetsDir: "tailrace/console",
+    assetsDir: "tailrace/console/assets",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     target: "es2022",

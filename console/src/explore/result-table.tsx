@@ -176,7 +176,7 @@ function shownColumns(grid: Grid): number[] {
 
 function widthOf(grid: Grid, index: number, widths: Record<string, number>): number {
   const field = grid.fields[index] as Field;
-  const chosen = widths[field.name];
+  const chosen = Object.hasOwn(widths, field.name) ? widths[field.name] : undefined;
   if (chosen !== undefined) return chosen;
   let longest = field.name.length + 2;
   for (const value of (grid.columns[index] ?? []).slice(0, SAMPLE_ROWS))

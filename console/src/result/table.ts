@@ -44,12 +44,12 @@ function placeOf(name: string, level: string | null): number {
 
 /** Return the values of a row by the names of the fields, without those it lacks. */
 export function rowOf(grid: Grid, row: number): Record<string, Cell> {
-  const values: Record<string, Cell> = {};
-  grid.fields.forEach((field, index) => {
-    const value = grid.columns[index]?.[row];
-    if (value !== null && value !== undefined) values[field.name] = value;
-  });
-  return values;
+  // Not by assignment, which would set the prototype for a field of that name.
+  return Object.fromEntries(
+    grid.fields
+      .map((field, index) => [field.name, grid.columns[index]?.[row]] as const)
+      .filter(([, value]) => value !== null && value !== undefined),
+  );
 }
 
 /** Return whether an answer is of groups over time, as a time series is drawn. */

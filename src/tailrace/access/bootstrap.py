@@ -4,14 +4,14 @@ import hmac
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tailrace.access.capabilities import FIRST_ORGANISATION
 from tailrace.access.token_store import insert_token
 from tailrace.access.tokens import hash_of, new_secret
 from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
-from tailrace.storage.tables import memberships, tokens, users
+from tailrace.storage.tables import browser_sessions, memberships, tokens, users
 
 OWNERS_TOKEN = "owner"  # name of that personal token
 
@@ -32,8 +32,8 @@ def owners_token_id(connection: Connection) -> str | None:
 def bootstrap(database: Database, invalidation: Invalidation, now: str, root_token: str) -> str | None:
     """Create the owner and a personal token at the first start; return its secret, which is not stored.
 
-    A root token is that secret; at a later start it replaces the one before. Return None when nothing changed, and
-    write nothing then.
+    A root token is that secret; at a later start it replaces the one before, and ends the browsers' sessions of that.
+    Return None when nothing changed, and write nothing then.
     """
     with database.reading() as connection:
         owner = _first_owner(connection)
@@ -62,6 +62,7 @@ def bootstrap(database: Database, invalidation: Invalidation, now: str, root_tok
             return None
         else:
             connection.execute(update(tokens).where(tokens.c.id == before.id).values(hash=hash_of(secret)))
+            connection.execute(delete(browser_sessions).where(browser_sessions.c.token_id == before.id))
     return secret
 
 

@@ -1,6 +1,7 @@
 """Sessions of browsers: a secret in a cookie that stands for a token, which the browser does not keep.
 
-A session ends by itself, by `end`, and with its token. A link signs in by a code, which starts one session.
+A session ends by itself, by `end`, and with its token. A link signs in by a code, which starts one session. Of both
+only hashes are stored.
 """
 
 import secrets
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from tailrace.access.bootstrap import owners_token_id
 from tailrace.access.tokens import hash_of
@@ -18,7 +19,7 @@ from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import browser_sessions, timestamp, tokens
 
 CODE_S = 15 * 60.0  # that a code of a link is valid
-MAX_OF_TOKEN = 100  # sessions and codes of one token; the oldest end beyond
+MAX_OF_TOKEN = 100  # sessions of one token, and as many codes; the oldest end beyond
 SECRET_BYTES = 32
 
 Kind = Literal["session", "code"]
@@ -41,7 +42,7 @@ class BrowserSessionStore:
 
     def start(self, token_id: str, session_s: float) -> SignIn:
         """Start a session for a token, which the caller has authenticated."""
-        with self._database.changing() as connection:
+        with self._invalidation.changing() as connection:
             return self._insert(connection, "session", token_id, session_s)
 
     def create_code(self, token_id: str) -> SignIn:
@@ -57,27 +58,35 @@ class BrowserSessionStore:
 
     def redeem(self, code: str, session_s: float) -> SignIn:
         """Start the session of a code, which is used up; raise Unauthorized for one that is none, or no more."""
-        this = (browser_sessions.c.hash == hash_of(code)) & (browser_sessions.c.kind == "code")
-        with self._database.changing() as connection:
-            row = connection.execute(select(browser_sessions).where(this)).first()
-            # Of two that use it at once one deletes it.
-            used = row is not None and connection.execute(delete(browser_sessions).where(this)).rowcount == 1
-            if row is not None and used and row.expires_at > timestamp(self._clock()):
-                return self._insert(connection, "session", row.token_id, session_s)
+        this = _of_secret(code, "code") & (browser_sessions.c.expires_at > timestamp(self._clock()))
+        if self._exists(this):
+            with self._invalidation.changing() as connection:
+                # Of two that use it at once one finds it.
+                token_id = connection.scalar(select(browser_sessions.c.token_id).where(this))
+                if token_id is not None:
+                    connection.execute(delete(browser_sessions).where(this))
+                    return self._insert(connection, "session", token_id, session_s)
         raise Unauthorized("the link was used before or is too old: sign in by a token, or have another link")
 
     def end(self, secret: str) -> None:
         """End a session, from its next use on; one that has ended, too, is none."""
-        this = (browser_sessions.c.hash == hash_of(secret)) & (browser_sessions.c.kind == "session")
-        with self._invalidation.changing() as connection:
-            connection.execute(delete(browser_sessions).where(this))
+        this = _of_secret(secret, "session")
+        if self._exists(this):
+            with self._invalidation.changing() as connection:
+                connection.execute(delete(browser_sessions).where(this))
+
+    def _exists(self, this: ColumnElement[bool]) -> bool:
+        """Return whether there is such a row: whoever guesses makes no change, which would wait for others."""
+        with self._database.reading() as connection:
+            return connection.execute(select(browser_sessions.c.hash).where(this)).first() is not None
 
     def _insert(self, connection: Connection, kind: Kind, token_id: str, lasts_s: float) -> SignIn:
+        """Insert a session or a code, in place of those that have expired, and of the oldest where there are many."""
         now_s = self._clock()
         connection.execute(delete(browser_sessions).where(browser_sessions.c.expires_at <= timestamp(now_s)))
         oldest = (
             select(browser_sessions.c.hash)
-            .where(browser_sessions.c.token_id == token_id)
+            .where((browser_sessions.c.token_id == token_id) & (browser_sessions.c.kind == kind))
             .order_by(browser_sessions.c.expires_at.desc())
             .offset(MAX_OF_TOKEN - 1)
         )
@@ -89,6 +98,10 @@ class BrowserSessionStore:
             )
         )
         return new
+
+
+def _of_secret(secret: str, kind: Kind) -> ColumnElement[bool]:
+    return (browser_sessions.c.hash == hash_of(secret)) & (browser_sessions.c.kind == kind)
 
 
 def read_session(connection: Connection, digest: bytes) -> tuple[str, str] | None:

@@ -9,13 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Capabilities, Grant
+from tailrace.api.audit import actor, note, record
 from tailrace.api.browser_cookie import HEADER, require_console, session_secret, set_session
-from tailrace.api.route import ANY_TOKEN, PUBLIC, ApiRoute
+from tailrace.api.route import ANY_TOKEN, PUBLIC, ApiRoute, AuditAction
 from tailrace.api.services import Services, json_response, no_content, read_json
-from tailrace.events import BadRequest
+from tailrace.events import BadRequest, Unauthorized
 from tailrace.protocols.http import ParameterDoc
 
 SIGN_IN_PATH = "/#/sign-in?code="  # of the console; what is behind # is not sent, so that no proxy's log has it
+LOGIN, LOGOUT = AuditAction("login", "user"), AuditAction("logout", "user")
 
 
 class SignInBody(Struct):
@@ -59,9 +61,11 @@ async def sign_in(request: Request, services: Services, grant: None) -> Response
     else:
         token_id = services.access.authenticate(body.token.strip()).token_id
         new = await asyncio.to_thread(sessions.start, token_id, session_s)
-    response = json_response(
-        await asyncio.to_thread(_signed_in, services, services.access.authenticate_session(new.secret))
-    )
+    await _end(request, services)  # the session that this browser had
+    granted = services.access.authenticate_session(new.secret)
+    response = json_response(await asyncio.to_thread(_signed_in, services, granted))
+    note(request, resource=granted.user_id, by="code" if body.code else "token")
+    await record(LOGIN, await actor(services, granted), request, services, granted, response)
     set_session(response, request, new.secret, datetime.fromisoformat(new.expires_at))
     return response
 
@@ -75,10 +79,12 @@ async def current_session(request: Request, services: Services, grant: None) -> 
 
 async def sign_out(request: Request, services: Services, grant: None) -> Response:
     """End the session of the browser, if it has one."""
-    secret = session_secret(request)
-    if secret:
-        await asyncio.to_thread(services.access.browser_sessions.end, secret)
+    require_console(request)
     response = no_content()
+    ended = await _end(request, services)
+    if ended is not None:
+        note(request, resource=ended.user_id)
+        await record(LOGOUT, await actor(services, ended), request, services, ended, response)
     set_session(response, request, "", datetime.fromtimestamp(0, UTC))
     return response
 
@@ -87,6 +93,18 @@ async def create_code(request: Request, services: Services, grant: Grant) -> Res
     """Create the code of a link that signs one browser in with this token, within a quarter of an hour."""
     new = await asyncio.to_thread(services.access.browser_sessions.create_code, grant.token_id)
     return json_response(SignInCode(new.secret, SIGN_IN_PATH + new.secret, new.expires_at))
+
+
+async def _end(request: Request, services: Services) -> Grant | None:
+    """End the session in the cookie of a request; return its grant, None where there is no such session."""
+    secret = session_secret(request)
+    try:
+        grant = services.access.authenticate_session(secret) if secret else None
+    except Unauthorized:
+        return None
+    if grant is not None:
+        await asyncio.to_thread(services.access.browser_sessions.end, secret)
+    return grant
 
 
 def _signed_in(services: Services, grant: Grant) -> SignedIn:

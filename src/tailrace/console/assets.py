@@ -1,9 +1,10 @@
 """The files of the built console, in memory, each also compressed."""
 
+import gzip
 import hashlib
 import mimetypes
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import brotli
@@ -12,9 +13,16 @@ from msgspec import Struct
 INDEX = "index.html"
 DIRECTORY = Path(__file__).parent / "static"
 BROTLI_QUALITY = 9
+GZIP_LEVEL = 9
 LEAST_COMPRESSED = 1024  # bytes; smaller files are sent as they are
 _COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+
+# By their names in HTTP, the best first.
+ENCODINGS: Mapping[str, Callable[[bytes], bytes]] = {
+    "br": lambda content: bytes(brotli.compress(content, quality=BROTLI_QUALITY)),
+    "gzip": lambda content: gzip.compress(content, GZIP_LEVEL, mtime=0),
+}
 
 
 class Asset(Struct, frozen=True):
@@ -32,20 +40,21 @@ class Assets:
         self._directory = directory
         self._lock = threading.Lock()
         self._files: Mapping[str, Asset] | None = None
-        self._compressed: dict[str, bytes] = {}
+        self._compressed: dict[tuple[str, str], bytes] = {}  # by path and encoding
 
     def get(self, path: str) -> Asset | None:
         """Return a file by its path under the directory, None where there is none; no path leads out of it."""
         return self._read().get(path)
 
-    def brotli(self, path: str, asset: Asset) -> bytes | None:
-        """Return a file's content in brotli, None where that gains nothing."""
-        if len(asset.content) < LEAST_COMPRESSED or not asset.media_type.startswith(_COMPRESSIBLE):
+    def encoded(self, path: str, encoding: str) -> bytes | None:
+        """Return a file's content in one of ENCODINGS, None where that gains nothing or there is no such file."""
+        asset = self.get(path)
+        if asset is None or len(asset.content) < LEAST_COMPRESSED or not asset.media_type.startswith(_COMPRESSIBLE):
             return None
         with self._lock:
-            compressed = self._compressed.get(path)
+            compressed = self._compressed.get((path, encoding))
             if compressed is None:
-                compressed = self._compressed[path] = brotli.compress(asset.content, quality=BROTLI_QUALITY)
+                compressed = self._compressed[path, encoding] = ENCODINGS[encoding](asset.content)
             return compressed
 
     def _read(self) -> Mapping[str, Asset]:

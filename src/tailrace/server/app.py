@@ -39,6 +39,8 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9
 CACHED_HOSTS = 4096
 CACHED_HOST_BYTES = 256
 
+AnswerHeaders = tuple[tuple[bytes, bytes], ...]
+
 TAIL = "/tailrace/v1/tail/"
 
 SERVER = (b"server", b"tailrace")
@@ -154,8 +156,8 @@ class ServerApplication:
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
         match, method = exchange.match, exchange.scope["method"]
-        console = self._console
-        if console is not None and fault is None and console.takes(method, match.path, exchange.headers):
+        console = self._console_of(exchange) if fault is None else None
+        if console is not None:
             exchange.outcome.protocol = exchange.outcome.route = CONSOLE
             await self._call(console.application, exchange)
             return CONSOLE
@@ -167,7 +169,7 @@ class ServerApplication:
             handler = _unrouted_handler(match, method)
         if handler is None:
             exchange.outcome.protocol = API
-            await self._call(self._api, exchange)
+            await self._call(self._api, exchange, self._origins.answer(match.path))
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
         try:
@@ -190,6 +192,18 @@ class ServerApplication:
                 await exchange.body.drain()
         await self._send(exchange, response)
         return match.protocol.name
+
+    def _console_of(self, exchange: _Exchange) -> Console | None:
+        """Return the console where a request is for it.
+
+        It is not at a mount, nor at a host of another protocol: the API that it asks is not beside it there.
+        """
+        match, scope = exchange.match, exchange.scope
+        if self._console is None or not self._console.takes(scope["method"], match.path, exchange.headers):
+            return None
+        is_mounted = scope["path"].lstrip("/") != match.path.lstrip("/")
+        has_api = match.protocol.has_api or match.protocol.is_door
+        return self._console if has_api and not is_mounted else None
 
     def _request(self, exchange: _Exchange) -> Request:
         scope, match = exchange.scope, exchange.match
@@ -216,15 +230,15 @@ class ServerApplication:
             key.fingerprint = await self._service.fingerprint(wire, encoding)
         return wire
 
-    async def _call(self, application: Application, exchange: _Exchange) -> None:
-        """Pass a request on to the API or the console."""
+    async def _call(self, application: Application, exchange: _Exchange, headers: AnswerHeaders = ()) -> None:
+        """Pass a request on to the API or the console; add headers to the answer."""
         scope, body = exchange.scope, exchange.body
         path = exchange.match.path.rstrip("/") or "/"
         if path != scope["path"]:
             scope["path"] = path
             scope["raw_path"] = path.encode()
         has_body = body.length > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
-        common = (*_common_headers(scope), *self._origins.answer(path))
+        common = (*_common_headers(scope), *headers)
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
