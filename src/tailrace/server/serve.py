@@ -89,7 +89,7 @@ async def _serve(
         max_open_files=max_open_files,
         doors=doors,
     )
-    write_address(data, server.url, server.streams.shown)
+    write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
     await _stop(server, serving, grpc)
@@ -109,7 +109,7 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
         server.runner.start()
         gc.collect()
         gc.freeze()
-        print_banner(server.url, server.stores.owner_token, DEMO_DATASET, server.streams.shown)
+        print_banner(server.url, server.stores.owner_token, DEMO_DATASET, [*grpc.shown, *server.streams.shown])
         await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
 
 
