@@ -15,6 +15,7 @@ DATASET = b"x-axiom-dataset"  # the header that names the dataset of what does n
 EVERY_DATASET = "*"  # in a token's capabilities
 NO_LABELS: dict[str, Any] = {}
 NO_FIELDS: DeclaredFields = {}
+HOW_TO_MAKE = "`tailrace dataset create` or POST /v2/datasets makes it"  # a dataset that is not found
 
 
 class Delivery(Struct, frozen=True):
@@ -136,4 +137,4 @@ async def open_dataset(name: str, service: IngestService, grant: Grant, *, creat
     except DatasetNotFound as error:
         if creates and allows(grant, capability="datasets", action="create"):
             return await service.ensure_dataset(name, organisation=grant.organisation, actor=grant.actor)
-        raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
+        raise DatasetNotFound(f"{error.message}: {HOW_TO_MAKE}") from None
