@@ -18,7 +18,7 @@ COMMANDS = (
     *("datadog", "drains", "elastic", "firehose", "gelf", "honeycomb", "loki", "openobserve", "otlp", "splunk"),
     "victorialogs",
 )
-DATASET = re.compile(r'(?<=/)logs\b|(?<=Dataset: )(?:logs|traces)|(?<="index": ")logs')
+DATASET = re.compile(r'(?<!v2/)(?<=/)logs\b|(?<=Dataset: )(?:logs|traces)|(?<="index": ")logs')
 JOURNAL = b"__CURSOR=a\n__REALTIME_TIMESTAMP=1767323045123456\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n\n"
 
 
