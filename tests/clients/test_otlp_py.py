@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -273,7 +274,7 @@ def test_through_a_collector(make_server: "MakeServer", tmp_path: Path) -> None:
             for signal, dataset in datasets.items()
         }
         with collector(tmp_path / f"{way}.json", kind, exporters) as url:
-            send_and_check(server, datasets, lambda signal, url=url: HTTP_EXPORTERS[signal](f"{url}/v1/{signal}"))
+            send_and_check(server, datasets, partial(exporter_to, url))
     assert server.stop() == 0
 
 
