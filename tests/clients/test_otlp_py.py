@@ -254,6 +254,10 @@ def collector(file: Path, kind: str, exporters: dict[str, Any]) -> Iterator[str]
             process.terminate()
 
 
+def exporter_to(url: str, signal: str) -> Any:
+    return HTTP_EXPORTERS[signal](f"{url}/v1/{signal}")
+
+
 @pytest.mark.skipif(
     COLLECTOR is None, reason="no OpenTelemetry Collector; OTELCOL names one, tests/clients/collector is one"
 )
