@@ -73,17 +73,29 @@ async def deliver(
 
     With `creates` a dataset that is missing is made, if the token may do so. `declares` are types of fields that their
     values do not say. A dataset that cannot take events is a refusal; where that is the only one, and where the client
-    should send the request again later, it is raised.
+    should send the request again later, it is raised. What is stored of the others is not stored again then, if that is
+    soon and the server was not restarted.
     """
+    ingest = service.ingest if len(batches) == 1 else service.ingest_part
+    opened: dict[str, OpenDataset] = {}
 
     async def store(name: str, dataset: OpenDataset) -> Receipt:
+        opened[name] = dataset
         if declares:
             await service.declare(dataset, declares)
-        return await service.ingest(
-            batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels
-        )
+        return await ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
 
     delivery = await attempt(batches, store, service, grant, creates=creates)
+    if any(refusal.retryable for refusal in delivery.refusals.values()):
+        for name, receipt in delivery.receipts.items():
+            await service.keep_part(
+                receipt,
+                batches[name],
+                opened[name],
+                request.outcome,
+                received_ns=request.received_ns,
+                labels=labels,
+            )
     for refusal in delivery.refusals.values():
         if refusal.retryable or len(batches) == 1:
             raise refusal
