@@ -29,9 +29,10 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=rounds(50))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-# A shell has what it starts in the background ignore Ctrl-C, and what tests start and interrupt would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What tests start would inherit that a signal is ignored, as a shell and nohup have it for what runs in the background.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 POSTGRESQL = "postgresql"
 KINDS_OF_DATABASE = ("sqlite", POSTGRESQL)

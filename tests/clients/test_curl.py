@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 PAGES = Path(__file__).parents[2] / "docs" / "doors"
-COMMANDS = ("elastic", "victorialogs", "openobserve")
+COMMANDS = (
+    *("datadog", "drains", "elastic", "firehose", "gelf", "honeycomb", "loki", "openobserve", "otlp", "splunk"),
+    "victorialogs",
+)
+DATASET = re.compile(r'(?<!v2/)(?<=/)logs\b|(?<=Dataset: )(?:logs|traces)|(?<="index": ")logs')
 JOURNAL = b"__CURSOR=a\n__REALTIME_TIMESTAMP=1767323045123456\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n\n"
 
 
 @pytest.mark.parametrize("page", COMMANDS)
 def test_the_line_of_a_page_works(server: "Server", dataset: str, page: str) -> None:
     text = (PAGES / f"{page}.md").read_text()
-    (command,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    command = command.replace("http://127.0.0.1:8080", server.url)
-    command = re.sub(r"(?<=/)logs(?=/)|(?<=Dataset: )logs", dataset, command)
+    command, *_ = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    command = DATASET.sub(dataset, command.replace("http://127.0.0.1:8080", server.url))
     environ = {"TOKEN": server.api_token(dataset), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["sh", "-ec", command], env=environ, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert '"errors":true' not in done.stdout
-    (row,) = server.sql(f'SELECT * FROM "{dataset}"')
-    assert "hello" in json.dumps(row), done.stdout
+    assert "hello" in json.dumps(server.sql(f'SELECT * FROM "{dataset}"')), done.stdout
 
 
 def test_a_journal_is_uploaded_in_chunks(server: "Server", dataset: str) -> None:

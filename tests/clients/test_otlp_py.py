@@ -1,8 +1,15 @@
 """OpenTelemetry's SDK for Python, unmodified, against a server: logs, traces and metrics come back, field by field."""
 
+import json
+import os
 import re
+import shutil
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
@@ -27,13 +34,20 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from support.node import DOORS, needs_node, run_program
 from support.otlp import attribute, in_protobuf, spans
+from support.waiting import wait_until
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
 
 RESOURCE = Resource.create({"service.name": "shop", "host.name": "web-1", "team": "a"})
 SIGNALS = ("traces", "logs", "metrics")
+HTTP_EXPORTERS: dict[str, Any] = {
+    "traces": http_traces.OTLPSpanExporter,
+    "logs": http_logs.OTLPLogExporter,
+    "metrics": http_metrics.OTLPMetricExporter,
+}
 MakeExporter = Callable[[str], Any]  # of a signal
+COLLECTOR = os.environ.get("OTELCOL") or shutil.which("otelcol")
 
 
 def apl(server: "Server", query: str) -> list[dict[str, Any]]:
@@ -165,14 +179,9 @@ def datasets_of(server: "Server", prefix: str) -> dict[str, str]:
 def test_over_http(server: "Server") -> None:
     datasets = datasets_of(server, "otlp-http")
     token = server.api_token(*datasets.values())
-    exporters = {
-        "traces": http_traces.OTLPSpanExporter,
-        "logs": http_logs.OTLPLogExporter,
-        "metrics": http_metrics.OTLPMetricExporter,
-    }
 
     def make(signal: str) -> Any:
-        return exporters[signal](
+        return HTTP_EXPORTERS[signal](
             endpoint=f"{server.url}/v1/{signal}",
             headers={"Authorization": f"Bearer {token}", "X-Axiom-Dataset": datasets[signal]},
             compression=Compression.Gzip,
@@ -181,11 +190,17 @@ def test_over_http(server: "Server") -> None:
     send_and_check(server, datasets, make)
 
 
-def test_over_grpc(make_server: "MakeServer") -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+def test_over_grpc(make_server: "MakeServer") -> None:
+    port = free_port()
     server = make_server(f"--otlp-grpc-port={port}").start()
+    assert f"Doors:  otlp grpc 127.0.0.1:{port}" in server.banner
     datasets = datasets_of(server, "otlp-grpc")
     token = server.api_token(*datasets.values())
     exporters = {
@@ -209,6 +224,61 @@ def test_over_grpc(make_server: "MakeServer") -> None:
         check_repetition(server, channel, token, datasets["traces"])
     counted = server.client.get("/metrics").text
     assert 'protocol="otlp",reason="unauthorized",route="/v1/traces"' in counted
+    assert server.stop() == 0
+
+
+@contextmanager
+def collector(file: Path, kind: str, exporters: dict[str, Any]) -> Iterator[str]:
+    """Run an OpenTelemetry Collector that exports each signal by an exporter of a kind; yield where it takes OTLP."""
+    taking = f"127.0.0.1:{free_port()}"
+    common = {"sending_queue": {"enabled": False}}  # so that it answers once the server has
+    config = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": taking}}}},
+        "exporters": {f"{kind}/{signal}": {**common, **options} for signal, options in exporters.items()},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {name: {"receivers": ["otlp"], "exporters": [f"{kind}/{name}"]} for name in exporters},
+        },
+    }
+    file.write_text(json.dumps(config))
+    log = file.with_suffix(".log")
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen([str(COLLECTOR), "--config", str(file)], stdout=errors, stderr=errors) as process,
+    ):
+        try:
+            wait_until(lambda: process.poll() is not None or "Everything is ready" in log.read_text())
+            assert process.poll() is None, log.read_text()
+            yield f"http://{taking}"
+        finally:
+            process.terminate()
+
+
+def exporter_to(url: str, signal: str) -> Any:
+    return HTTP_EXPORTERS[signal](f"{url}/v1/{signal}")
+
+
+@pytest.mark.skipif(
+    COLLECTOR is None, reason="no OpenTelemetry Collector; OTELCOL names one, tests/clients/collector is one"
+)
+def test_through_a_collector(make_server: "MakeServer", tmp_path: Path) -> None:
+    grpc_port = free_port()
+    server = make_server(f"--otlp-grpc-port={grpc_port}").start()
+    grpc_options = {"endpoint": f"127.0.0.1:{grpc_port}", "tls": {"insecure": True}}
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
+        "zstd": ("otlphttp", {"endpoint": server.url, "compression": "zstd"}),
+        "json": ("otlphttp", {"endpoint": server.url, "encoding": "json"}),
+        "grpc": ("otlp", grpc_options),
+    }
+    for way, (kind, options) in ways.items():
+        datasets = datasets_of(server, f"collector-{way}")
+        headers = {"authorization": f"Bearer {server.api_token(*datasets.values())}"}
+        exporters = {
+            signal: {**options, "headers": {**headers, "x-axiom-dataset": dataset}}
+            for signal, dataset in datasets.items()
+        }
+        with collector(tmp_path / f"{way}.json", kind, exporters) as url:
+            send_and_check(server, datasets, partial(exporter_to, url))
     assert server.stop() == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from crash.power import Recorder, cut
 from support.append import append_now
 from support.events import FIRST_TIME_NS, RECEIVED_NS, batch
-from support.rounds import rounds
+from support.rounds import ROUNDS, rounds
 
 from tailrace.events import TailraceError
 from tailrace.events.idempotency import BatchKey, IdempotencySettings
@@ -23,10 +23,12 @@ from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.log import FileCalls, LocalLog, LogSettings
 
+pytestmark = [pytest.mark.rounds, pytest.mark.timeout(300 * ROUNDS)]
+
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 SEGMENT_BYTES = 4096
-CUTS = 60
-FAULTY_CUTS = 40
+CUTS = 40
+FAULTY_CUTS = 20
 FLUSHES_FAILED = 0.1
 FIRST_FLUSHES = 30
 PARTIAL_WRITES = 0.3

@@ -18,6 +18,8 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def test_one_module_imports_deltalake() -> None:
-    found = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if "deltalake" in imported(path)]
+    # Those that do not speak of it need not be parsed.
+    speaking = [path for path in SOURCE.rglob("*.py") if "deltalake" in path.read_text()]
+    found = [path.relative_to(SOURCE) for path in speaking if "deltalake" in imported(path)]
 
     assert found == [Path("lake", "delta.py")]

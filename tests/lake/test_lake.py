@@ -32,7 +32,7 @@ def test_every_row_is_in_a_snapshot_once_while_commits_run(tmp_path: Path) -> No
     committer = threading.Thread(target=commit)
     committer.start()
     try:
-        for position in range(1, 60):
+        for position in range(1, 40):
             lake.accept(position, batch([{"n": position}]))
             assert numbers(lake.snapshot("d")) == list(range(1, position + 1))
     finally:

@@ -153,7 +153,7 @@ densities = st.sampled_from([0.01, 0.3, 0.6])
 
 
 @given(sequences(events_of(plain_keys, doubled=False), no_labels), st.sampled_from([0, 2, 256]), densities)
-@settings(max_examples=rounds(250))
+@settings(max_examples=rounds(150))
 def test_the_native_way_gives_the_columns_and_the_registry_of_the_exact_one(
     batches: list[Batch], max_columns: int, density: float
 ) -> None:
@@ -161,7 +161,7 @@ def test_the_native_way_gives_the_columns_and_the_registry_of_the_exact_one(
 
 
 @given(sequences(events_of(dotted_keys, doubled=True), some_labels), st.sampled_from([0, 256]), densities)
-@settings(max_examples=rounds(250))
+@settings(max_examples=rounds(150))
 def test_of_doubled_and_of_alike_paths_both_ways_take_the_same_value(
     batches: list[Batch], max_columns: int, density: float
 ) -> None:

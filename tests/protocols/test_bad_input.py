@@ -80,7 +80,8 @@ def test_a_wrong_token_is_told_before_a_missing_dataset(server: "Server") -> Non
 
 
 def test_a_missing_dataset_is_404_and_comes_before_the_media_type(server: "Server") -> None:
-    error(server.ingest("missing", "x", "image/png"), 404, "dataset 'missing' not found: POST /v2/datasets makes it")
+    hint = "dataset 'missing' not found: `tailrace dataset create` or POST /v2/datasets makes it"
+    error(server.ingest("missing", "x", "image/png"), 404, hint)
 
 
 @pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/html", "application/xml"])

@@ -59,7 +59,8 @@ def test_a_token_is_taken_from_wherever_the_door_says(tmp_path: Path) -> None:
             assert (await send(served, f"/lines/v1/lines?t={token}", "hello", {})).json()["stored"] == 1
             for headers, reason in (
                 ({}, "no token: send the header 'X-Lines-Token: TOKEN' or 'Authorization: Lines TOKEN'"),
-                ({"Authorization": f"Digest {token}"}, "Lines, Bearer, Basic, Apikey"),
+                ({"Authorization": f"Digest {token}"}, "Lines, Bearer, Basic, ApiKey"),
+                ({"Authorization": token}, "Lines, Bearer, Basic, ApiKey"),
                 ({"Authorization": "Basic ~~"}, "'Basic BASE64'"),
                 ({"Authorization": basic("", "")}, "it is the password"),
                 ({"Authorization": "Bearer "}, "send 'Bearer TOKEN'"),
@@ -68,6 +69,7 @@ def test_a_token_is_taken_from_wherever_the_door_says(tmp_path: Path) -> None:
                 answer = await send(served, "/lines/v1/lines", "hello\n", headers)
                 assert answer.status_code == 401
                 assert reason in answer.json()["lines"]
+                assert token.lower() not in answer.json()["lines"].lower()
 
     asyncio.run(run())
 

@@ -30,7 +30,7 @@ MAX_WAIT_S = 30.0
 RETRYABLE = frozenset({429, 503})  # with both, nothing of the request was stored
 
 _NO_DATASET = re.compile(r"^dataset '([^']+)' not found")
-_MADE_OVER_HTTP = re.compile(r": POST /v2/datasets makes it$")  # for which there is a command
+_HOW_TO_MAKE = re.compile(r": `tailrace dataset create` or POST /v2/datasets makes it$")  # as the hint says
 WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
@@ -195,7 +195,7 @@ def refused(client: httpx.Client, answer: httpx.Response) -> CommandError:
     """Return the error for a refusal, in words for people."""
     message = message_of(answer)
     if answer.status_code == httpx.codes.NOT_FOUND:
-        return NotFoundError(_MADE_OVER_HTTP.sub("", message) + _about_dataset(client, message))
+        return NotFoundError(_HOW_TO_MAKE.sub("", message) + _about_dataset(client, message))
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return CommandError(
             f"{_shown_url(client)} refused the token ({message}): give a valid one by --token (TAILRACE_TOKEN)"

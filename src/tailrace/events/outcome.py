@@ -41,6 +41,13 @@ class RequestOutcome(Struct):
         if rejections:
             self.message = self.message or rejections[0].reason
 
+    def include(self, other: "RequestOutcome") -> None:
+        """Add what became of a part of the request."""
+        self.stored_bytes += other.stored_bytes
+        for code, count in other.rejections.items():
+            self.rejections[code] = self.rejections.get(code, 0) + count
+        self.message = self.message or other.message
+
     def reject_all(self, count: int, error: TailraceError) -> None:
         """Record that so many events were refused for one reason, as those of a dataset that takes none."""
         self.rejections[error.code] = self.rejections.get(error.code, 0) + count

@@ -15,6 +15,7 @@ class Idempotency:
 
     def __init__(self, keys: IdempotencyKeys) -> None:
         self._keys = keys
+        self.is_on = keys.window_ns > 0
         self._in_flight: dict[bytes, asyncio.Future[None]] = {}
         self._storing: set[asyncio.Task[object]] = set()
 

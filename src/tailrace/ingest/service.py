@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -49,6 +50,7 @@ from tailrace.ingest.idempotency import Idempotency
 from tailrace.ingest.idempotency_keys import IdempotencyKeys, RememberedKey
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.offloader import Offloader
+from tailrace.ingest.partial_deliveries import PartialDeliveries, StoredPart
 from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import Log
@@ -120,6 +122,7 @@ class LogIngestService:
         self._deduplicator = Deduplicator(self._stored_ids)
         self._idempotency = Idempotency(keys)
         self._declarations = Declarations(lake, add_map_fields, partial(loop.run_in_executor, executor))
+        self._partial_deliveries = PartialDeliveries()
         self._upserts = UpsertStore(self._current_states, max_event_bytes=limits.max_event_bytes, offload=self.offload)
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
@@ -232,14 +235,55 @@ class LogIngestService:
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, DiskFull, ShuttingDown.
         """
         store = partial(self._store, dataset, outcome, received_ns, labels, parsed)
-        if outcome.idempotency is None:
+        key = self._batch_key(outcome, dataset, parsed.count)
+        if key is None:
             receipt = await store()
         else:
-            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, partial(store, (key,)))
         if receipt.rejections:
             outcome.reject(receipt.rejections)
         return receipt
+
+    async def ingest_part(
+        self,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
+        labels: Labels,
+    ) -> Receipt:
+        """Do as `ingest` does for one of several datasets of a request, but for a part that `keep_part` has of it."""
+        if self._partial_deliveries and outcome.idempotency is None:
+            part_digest = await self._part_digest(parsed, dataset, outcome, received_ns, labels)
+            part = self._partial_deliveries.take(part_digest, received_ns)
+            if part is not None:
+                outcome.reject(parsed.rejections)
+                return Receipt(part.count, parsed.rejections, parsed.processed_bytes, part.position)
+        return await self.ingest(parsed, dataset, outcome, received_ns=received_ns, labels=labels)
+
+    async def keep_part(
+        self,
+        receipt: Receipt,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
+        labels: Labels,
+    ) -> None:
+        """Keep in memory what is stored of a request that is answered with an error and is to be sent again."""
+        if receipt.stored and outcome.idempotency is None:
+            part_digest = await self._part_digest(parsed, dataset, outcome, received_ns, labels)
+            self._partial_deliveries.put(part_digest, StoredPart(receipt.stored, receipt.position, received_ns))
+
+    async def _part_digest(
+        self, parsed: ParsedBatch, dataset: OpenDataset, outcome: RequestOutcome, received_ns: int, labels: Labels
+    ) -> bytes:
+        whose = f"{outcome.protocol} {outcome.sender} {dataset.created_ns} {dataset.name}".encode()
+        # An event that was sent without a time may have that of its receipt, which is another in a repetition.
+        untimed = parsed.events.replace(b"%d" % received_ns, b"")
+        return await self.offload(partial(digest, whose, msgspec.json.encode(labels), untimed), len(untimed))
 
     async def ingest_once(
         self,
@@ -259,7 +303,7 @@ class LogIngestService:
         `id_field`, a top-level field; an event whose id is None or empty is always ingested. The receipt counts only
         the events that are stored now, and names those that were before. Raise what `ingest` raises, or a query.
         """
-        key: BatchKey | None = None
+        key = self._batch_key(outcome, dataset, parsed.count)
 
         def store(selected: ParsedBatch) -> Awaitable[Receipt]:
             keys = () if key is None else (replace(key, count=selected.count),)
@@ -276,10 +320,9 @@ class LogIngestService:
             window_ns=int(window_s * 1_000_000_000),
             received_ns=received_ns,
         )
-        if outcome.idempotency is None:
+        if key is None:
             receipt = await deduplicate()
         else:
-            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, parsed.count)
             receipt = await self._store_once(key, received_ns, parsed, deduplicate)
         outcome.reject(receipt.rejections)
         return receipt
@@ -298,9 +341,7 @@ class LogIngestService:
         Return the rejections: the upserts whose merged state would be too large, which are not stored. Raise what
         `ingest` raises, or a query.
         """
-        key: BatchKey | None = None
-        if outcome.idempotency is not None:
-            key = outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, len(upserts))
+        key = self._batch_key(outcome, dataset, len(upserts))
         store = partial(
             self._upserts.upsert,
             upserts,
@@ -317,6 +358,12 @@ class LogIngestService:
             return []
         outcome.reject(rejections)
         return rejections
+
+    def _batch_key(self, outcome: RequestOutcome, dataset: OpenDataset, count: int) -> BatchKey | None:
+        """Return the key of a request's next batch of so many events, None where none is to be remembered."""
+        if outcome.idempotency is None or not self._idempotency.is_on:
+            return None
+        return outcome.idempotency.batch_key(outcome.sender, dataset.name, dataset.created_ns, count)
 
     async def _store_once(
         self, key: BatchKey, received_ns: int, parsed: ParsedBatch, store: Callable[[], Awaitable[Receipt]]

@@ -20,7 +20,7 @@ from tailrace.events import (
 )
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, parse_csv, parse_json
-from tailrace.protocols.destinations import DATASET, NO_LABELS, dataset_of
+from tailrace.protocols.destinations import DATASET, HOW_TO_MAKE, NO_LABELS, dataset_of
 from tailrace.protocols.drains import GZIP_TYPES, drained_body, verified
 from tailrace.protocols.http import (
     REJECTION_WORK_BYTES,
@@ -126,7 +126,7 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     try:
         target = service.check_dataset(dataset)
     except DatasetNotFound as error:
-        raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
+        raise DatasetNotFound(f"{error.message}: {HOW_TO_MAKE}") from None
     media, csv = _media(request.headers.get(b"content-type", b""))
     times = _time_rule(request.query) if request.query else DEFAULT_TIMES
     label_header = request.header(b"x-axiom-event-labels")

@@ -15,6 +15,7 @@ DATASET = b"x-axiom-dataset"  # the header that names the dataset of what does n
 EVERY_DATASET = "*"  # in a token's capabilities
 NO_LABELS: dict[str, Any] = {}
 NO_FIELDS: DeclaredFields = {}
+HOW_TO_MAKE = "`tailrace dataset create` or POST /v2/datasets makes it"  # a dataset that is not found
 
 
 class Delivery(Struct, frozen=True):
@@ -72,17 +73,29 @@ async def deliver(
 
     With `creates` a dataset that is missing is made, if the token may do so. `declares` are types of fields that their
     values do not say. A dataset that cannot take events is a refusal; where that is the only one, and where the client
-    should send the request again later, it is raised.
+    should send the request again later, it is raised. What is stored of the others is not stored again then, if that is
+    soon and the server was not restarted.
     """
+    ingest = service.ingest if len(batches) == 1 else service.ingest_part
+    opened: dict[str, OpenDataset] = {}
 
     async def store(name: str, dataset: OpenDataset) -> Receipt:
+        opened[name] = dataset
         if declares:
             await service.declare(dataset, declares)
-        return await service.ingest(
-            batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels
-        )
+        return await ingest(batches[name], dataset, request.outcome, received_ns=request.received_ns, labels=labels)
 
     delivery = await attempt(batches, store, service, grant, creates=creates)
+    if any(refusal.retryable for refusal in delivery.refusals.values()):
+        for name, receipt in delivery.receipts.items():
+            await service.keep_part(
+                receipt,
+                batches[name],
+                opened[name],
+                request.outcome,
+                received_ns=request.received_ns,
+                labels=labels,
+            )
     for refusal in delivery.refusals.values():
         if refusal.retryable or len(batches) == 1:
             raise refusal
@@ -136,4 +149,4 @@ async def open_dataset(name: str, service: IngestService, grant: Grant, *, creat
     except DatasetNotFound as error:
         if creates and allows(grant, capability="datasets", action="create"):
             return await service.ensure_dataset(name, organisation=grant.organisation, actor=grant.actor)
-        raise DatasetNotFound(f"{error.message}: POST /v2/datasets makes it") from None
+        raise DatasetNotFound(f"{error.message}: {HOW_TO_MAKE}") from None

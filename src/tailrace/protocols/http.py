@@ -213,6 +213,34 @@ class IngestService(typing.Protocol):
         """
         ...
 
+    async def ingest_part(
+        self,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
+        labels: dict[str, Any],
+    ) -> Receipt:
+        """Do as `ingest` does for one of several datasets of a request, but for a part that `keep_part` has of it."""
+        ...
+
+    async def keep_part(
+        self,
+        receipt: Receipt,
+        parsed: ParsedBatch,
+        dataset: OpenDataset,
+        outcome: RequestOutcome,
+        *,
+        received_ns: int,
+        labels: dict[str, Any],
+    ) -> None:
+        """Keep in memory what is stored of a request that is answered with an error and is to be sent again.
+
+        The part stands in for that of the next request that is alike, once and for some minutes.
+        """
+        ...
+
     async def ingest_once(
         self,
         parsed: ParsedBatch,

@@ -53,6 +53,7 @@ class StreamPart(Struct, frozen=True, eq=False):
     token: str  # empty: the door's
     dataset: str  # empty: the door's, or what the token says
     parsed: ParsedBatch
+    key: bytes = b""  # what tells it from all but its repetitions, where it has such
 
 
 class StreamBatch:
@@ -64,15 +65,18 @@ class StreamBatch:
     def __init__(self, limits: Limits, received_ns: int) -> None:
         self._limits = limits
         self.received_ns = received_ns  # ns since the Unix epoch
-        self._collectors: dict[str, list[EventCollector]] = {}  # by token
+        self._collectors: dict[tuple[str, str], list[EventCollector]] = {}  # by token and key
         self._number = 0
         self._refused: list[Rejection] = []
         self.reply = b""
-        self.when_stored: Callable[[], None] | None = None  # called once every event of the batch is durable
 
-    def add(self, event: dict[str, Any], *, token: str = "", dataset: str = "") -> None:
-        """Take an event, `_time` being its time as in `EventCollector`; one that cannot be stored is refused."""
-        collectors = self._collectors.setdefault(token, [])
+    def add(self, event: dict[str, Any], *, token: str = "", dataset: str = "", key: str = "") -> None:
+        """Take an event, `_time` being its time as in `EventCollector`; one that cannot be stored is refused.
+
+        What comes again with the same key is not stored again, also after a restart: the events of a key are always the
+        same ones.
+        """
+        collectors = self._collectors.setdefault((token, key), [])
         number, self._number = self._number, self._number + 1
         if collectors:
             try:
@@ -96,9 +100,9 @@ class StreamBatch:
     def parts(self) -> list[StreamPart]:
         """Return the events by token and dataset, under the limits of all events."""
         return [
-            StreamPart(token, dataset, parsed)
-            for token, collectors in self._collectors.items()
-            for collector in collectors
+            StreamPart(token, dataset, parsed, f"{number}:{key}".encode() if key else b"")
+            for (token, key), collectors in self._collectors.items()
+            for number, collector in enumerate(collectors)
             for dataset, parsed in collector.batches().items()
         ]
 

@@ -10,6 +10,7 @@ from tailrace.events import Unauthorized
 from tailrace.protocols.http import IngestService, Request, cached
 
 ORGANISATION = b"x-axiom-org-id"  # the organisation in which a personal token is used
+_SPELLINGS = {b"apikey": "ApiKey", b"dd-api-key": "DD-API-KEY"}  # where a capital at each word's beginning is not all
 
 
 class TokenRule(Struct, frozen=True):
@@ -23,10 +24,10 @@ class TokenRule(Struct, frozen=True):
     @property
     def hint(self) -> str:
         """How a token is sent, for the refusal of a request without one."""
-        first, *_ = self.schemes
-        places = [f"'{name.decode().title()}: TOKEN'" for name in self.headers]
-        places.append(f"'Authorization: {first.decode().title()} TOKEN'")
-        return f"no token: send the header {' or '.join(places)}"
+        places = [f"'{_spelled(name)}: TOKEN'" for name in self.headers]
+        places.append(f"'Authorization: {_spelled(self.schemes[0])} TOKEN'")
+        path = ", or the token at the end of the path" if self.segment else ""
+        return f"no token: send the header {' or '.join(places)}{path}"
 
 
 def grant_of(request: Request, service: IngestService, rule: TokenRule) -> Grant:
@@ -50,10 +51,12 @@ def secret_of(request: Request, rule: TokenRule) -> str:
     authorization = request.headers.get(b"authorization")
     if authorization is not None:
         scheme, secret = credential_of(authorization)
-        if scheme in rule.schemes:
-            return secret
-        known = ", ".join(each.decode().title() for each in rule.schemes)
-        raise Unauthorized(f"the header Authorization must have one of the schemes {known}, and a token")
+        if scheme not in rule.schemes:  # which is not shown: it may be a token without a scheme
+            known = ", ".join(_spelled(name) for name in rule.schemes)
+            raise Unauthorized(f"the header Authorization must have one of the schemes {known}, and behind it a token")
+        if not secret:
+            raise Unauthorized(f"no token in the header Authorization: send '{_spelled(scheme)} TOKEN'")
+        return secret
     for parameter in rule.parameters:
         secret = request.query_values().get(parameter, "")
         if secret:
@@ -63,11 +66,13 @@ def secret_of(request: Request, rule: TokenRule) -> str:
 
 @cached
 def credential_of(authorization: bytes) -> tuple[bytes, str]:
-    """Return the scheme, in lower case, and the token of a header Authorization; raise Unauthorized for an empty one.
+    """Return the scheme, in lower case, and the token of a header Authorization, "" where it has none.
 
     Of Basic authentication the token is the password, as Axiom documents it for Heroku's drains
     (`https://axiom:TOKEN@host/v1/datasets/NAME/ingest`), or the user's name where there is no password. Of the scheme
     ApiKey, which Elastic's clients use, it is what follows the colon in base64, or the value itself.
+
+    Raise Unauthorized for Basic authentication that is none, or without a password and a name.
     """
     scheme, _, sent = authorization.strip().partition(b" ")
     scheme, sent = scheme.lower(), sent.strip()
@@ -81,8 +86,6 @@ def credential_of(authorization: bytes) -> tuple[bytes, str]:
             raise Unauthorized("no token: of Basic authentication it is the password")
     elif scheme == b"apikey":
         sent = _api_key(sent)
-    if not sent:
-        raise Unauthorized(f"no token in the header Authorization: send '{scheme.decode('latin-1').title()} TOKEN'")
     return scheme, sent.decode("latin-1")
 
 
@@ -92,3 +95,8 @@ def _api_key(sent: bytes) -> bytes:
     except binascii.Error:
         return sent
     return key if separator and key else sent
+
+
+def _spelled(name: bytes) -> str:
+    """Return the name of a header or of a scheme as its protocol's documents write it."""
+    return _SPELLINGS.get(name) or name.decode().title()

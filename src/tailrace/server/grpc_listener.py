@@ -26,6 +26,7 @@ class GrpcListener:
         """Raise SystemExit where the port cannot be had. To be called on the event loop."""
         self._server: Any = None  # grpc.aio.Server
         self.port = 0
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if not port:
             return
         import grpc  # type: ignore[import-untyped]
@@ -37,9 +38,14 @@ class GrpcListener:
         ]
         self._server = grpc.aio.server(options=options)
         try:
-            self.port = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            self.port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
             refuse(f"cannot listen for gRPC on {host} port {port}: {error}; give another by otlp_grpc_port")
+
+    @property
+    def shown(self) -> list[str]:
+        """What is open, for people."""
+        return [f"otlp grpc {self._address}"] if self.port else []
 
     async def start(self, application: Application) -> None:
         """Take calls."""

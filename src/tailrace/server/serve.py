@@ -90,7 +90,7 @@ async def _serve(
         max_open_files=max_open_files,
         doors=doors,
     )
-    write_address(data, server.url, server.streams.shown)
+    write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
     await _stop(server, serving, grpc)
@@ -114,7 +114,7 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
             server.url,
             server.stores.owner_token,
             DEMO_DATASET,
-            server.streams.shown,
+            [*grpc.shown, *server.streams.shown],
             console=await asyncio.to_thread(_console_link, server),
         )
         await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)

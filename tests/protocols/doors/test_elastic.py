@@ -248,11 +248,20 @@ UNTELLABLE: list[tuple[bytes, str]] = [
     (b'{"n":1}\n{"n":2}\n', "malformed action/metadata line [1]"),
     (b'{"index":{}}\n{"n":1}\n{"index":[]}\n{"n":2}\n', "malformed action/metadata line [3]"),
     (b'{"upsert":{}}\n{"n":1}\n', "expected one of create, index, update, delete"),
-    (b'{"index":{},"create":{}}\n{}\n', "malformed action/metadata line [1]"),
+    (b'{"index":{},"create":{}}\n{}\n', "expected one of create, index, update, delete"),
     (b'{"index":{"_index":1}}\n{}\n', "malformed action/metadata line [1]"),
     (b'{"index":{"_index":"\xff"}}\n{}\n', "malformed action/metadata line [1]"),
     (b"[" * 100_000 + b"\n{}\n", "malformed action/metadata line [1]"),
 ]
+
+
+def test_further_members_of_an_action_line_mean_nothing(tmp_path: Path) -> None:
+    async def test(served: Serving) -> None:
+        body = lines({"index": {"_index": "logs", "pipeline": None}, "attempts": 0}, {"n": 1})
+        assert statuses(await send(served, "/_bulk", body)) == [201]
+        assert await rows(served, "logs") == [{"n": 1}]
+
+    run(tmp_path, test)
 
 
 def test_a_body_whose_lines_cannot_be_told_apart_is_refused_whole(tmp_path: Path) -> None:
@@ -349,6 +358,8 @@ def test_what_clients_ask_first(tmp_path: Path) -> None:
             assert (await client.get(f"{base}/_license")).json()["license"]["status"] == "active"
             assert (await client.get(f"{base}/_xpack")).json()["features"]["ilm"]["available"] is False
             assert (await client.get(f"{base}/_cluster/health")).json()["status"] == "green"
+            for refresh in ("/_refresh", "/logs/_refresh"):
+                assert (await client.post(f"{base}{refresh}")).json()["_shards"]["failed"] == 0
             for path in ("_nodes", "_nodes/http", "_nodes/_all/http"):
                 (node,) = (await client.get(f"{base}/{path}")).json()["nodes"].values()
                 assert node["http"]["publish_address"] == "127.0.0.1:80"

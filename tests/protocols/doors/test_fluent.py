@@ -189,16 +189,33 @@ def test_a_bad_event_costs_no_other_and_a_chunk_that_is_none_ends_the_connection
 
 
 def test_a_chunk_that_is_sent_again_is_acknowledged_and_not_stored_again(tmp_path: Path) -> None:
+    message = ["t", [[SECOND, {"n": 1}], [SECOND, {"n": 2}]], {"chunk": "same"}]
+
+    async def run(*, is_first: bool) -> None:
+        async with open_door(tmp_path, DOOR, OPTIONS) as door:
+            if is_first:
+                door.parts.lake.create("logs")
+            clients = [await Client.connect(door) for _ in range(3)]
+            for client in clients:
+                client.send(message, message)
+            for client in clients:
+                assert [await client.answer() for _ in range(2)] == [{"ack": "same"}] * 2
+                client.writer.close()
+            assert [row["n"] for row in await stored(door)] == [1, 2]
+
+    uvloop.run(run(is_first=True))
+    uvloop.run(run(is_first=False))
+
+
+def test_a_chunk_is_of_its_tag(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_door(tmp_path, DOOR, OPTIONS) as door:
             door.parts.lake.create("logs")
-            message = ["t", [[SECOND, {"n": 1}]], {"chunk": "same"}]
-            for _ in range(2):
-                client = await Client.connect(door)
-                client.send(message, message)
-                assert [await client.answer() for _ in range(2)] == [{"ack": "same"}] * 2
-                client.writer.close()
-            assert len(await stored(door)) == 1
+            client = await Client.connect(door)
+            client.send(*([tag, SECOND, {"n": tag}, {"chunk": "c"}] for tag in "aba"))
+            assert [await client.answer() for _ in range(3)] == [{"ack": "c"}] * 3
+            assert [row["n"] for row in await stored(door)] == ["a", "b"]
+            client.writer.close()
 
     uvloop.run(run())
 

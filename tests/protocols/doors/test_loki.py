@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 import zlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -191,8 +192,8 @@ def test_no_name_takes_the_place_of_another(tmp_path: Path) -> None:
                 "_time_extracted": "label",
                 "a": "label",
                 "a_extracted": "label",
-                "a_extracted_extracted": "data",
-                "message_extracted_extracted": "data",
+                "a_extracted_2": "data",
+                "message_extracted_2": "data",
                 "_user_sysTime": "data",
             }
         ]
@@ -310,6 +311,23 @@ def test_both_forms_are_read_alike(streams: list[tuple[dict[str, str], list[tupl
     if batches[0] is not None and batches[1] is not None:
         parsed = [[json.loads(line) for line in batch.events.splitlines()] for batch in batches if batch is not None]
         assert parsed[0] == parsed[1]
+
+
+@pytest.mark.costly
+def test_one_name_many_times_costs_no_more_than_many_names() -> None:
+    def cost_s(names: list[str]) -> float:
+        push = PUSH()
+        entry = push.streams.add(labels=b"{}").entries.add(line=b"x")
+        for each in names:
+            entry.metadata.add(name=each.encode(), value=b"v")
+        body = push.SerializeToString()
+        began_s = time.process_time()
+        collect_protobuf(body, EventCollector(Limits(), NOW_NS), Limits(), lambda label: "d")
+        return time.process_time() - began_s
+
+    many = 20_000
+    different = min(cost_s([f"n{number}" for number in range(many)]) for _ in range(3))
+    assert min(cost_s(["n"] * many) for _ in range(3)) < 5 * different + 0.05
 
 
 @pytest.mark.parametrize(

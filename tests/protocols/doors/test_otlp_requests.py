@@ -491,6 +491,16 @@ def test_what_is_no_request_is_refused(body: bytes, protobuf: bool) -> None:
         export(body, "traces", protobuf=protobuf)
 
 
+def test_json_without_what_its_signal_has_is_refused() -> None:
+    for body in (b"{}", b'{"later":1,"resourceSpans":null}'):
+        assert export(body, "traces", protobuf=False) == ParsedExport({}, [])
+    for name in ("resourcespans", "resource_spans", "resourceLogs"):
+        with pytest.raises(
+            BadRequest, match=f"the body has no 'resourceSpans', as a request of traces has, but '{name}'"
+        ):
+            export({name: [{}]}, "traces", protobuf=False)
+
+
 def test_a_memo_is_bounded() -> None:
     made: list[str] = []
 

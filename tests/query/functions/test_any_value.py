@@ -136,6 +136,7 @@ def calls(draw: st.DrawFn, function: Function) -> tuple[list[Value], dict[str, V
     return given_arguments, columns
 
 
+pytestmark = pytest.mark.rounds
 FEW = settings(max_examples=rounds(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

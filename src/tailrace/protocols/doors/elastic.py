@@ -375,6 +375,11 @@ def _setup_routes(base: str) -> tuple[Route, ...]:
         Route("GET", f"{base}/_nodes", setup.nodes, _asked("Says which nodes there are: this one.")),
         Route("GET", f"{base}/_nodes/http", setup.nodes, _asked("Says which nodes there are: this one.")),
         Route("GET", f"{base}/_nodes/_all/http", setup.nodes, _asked("Says which nodes there are: this one.")),
+        *(
+            Route(method, f"{base}{path}", setup.refresh, _asked("Says that what is stored is visible: always."))
+            for method in ("GET", "POST")
+            for path in ("/_refresh", "/{index}/_refresh")
+        ),
         *_setting_routes(base, "/_index_template/{name}", "an index template", setup.template),
         *_setting_routes(base, "/_template/{name}", "a legacy index template", setup.legacy_template),
         *_setting_routes(base, "/_ilm/policy/{name}", "an index lifecycle policy", setup.policy),

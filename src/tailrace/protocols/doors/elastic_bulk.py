@@ -66,7 +66,7 @@ class _Meta(Struct):
     require_data_stream: bool | None = None
 
 
-_ACTION = msgspec.json.Decoder(dict[str, _Meta])
+_ACTION = msgspec.json.Decoder(dict[str, _Meta | str | float | bool | list[Any] | None])
 
 
 def read_bulk(
@@ -145,13 +145,7 @@ def _operation(line: bytes, number: int) -> BulkOperation:
     """Return the operation of an action line; raise BadRequest where it is none."""
     if len(line) > MAX_ACTION_BYTES:
         raise BadRequest(_malformed(line, number, f"it has more than {MAX_ACTION_BYTES} bytes"))
-    try:
-        members = _ACTION.decode(line)
-        ((action, meta),) = members.items()
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        raise BadRequest(_malformed(line, number, str(error))) from None
-    if action not in ACTIONS:
-        raise BadRequest(_malformed(line, number, f"expected one of {', '.join(ACTIONS)}"))
+    action, meta = _action_of(line, number)
     identity = "" if meta.id is None else str(meta.id)
     return BulkOperation(
         action,
@@ -161,6 +155,24 @@ def _operation(line: bytes, number: int) -> BulkOperation:
         bool(meta.require_alias or meta.require_data_stream),
         _failure_of(action, identity),
     )
+
+
+def _action_of(line: bytes, number: int) -> tuple[str, _Meta]:
+    """Return the action of a line, and what it says; raise BadRequest where it is none.
+
+    Further members, as winston-elasticsearch has them, mean nothing, as in Elasticsearch before version 9
+    (BulkRequestParser.checkBulkActionIsProperlyClosed).
+    """
+    try:
+        members = _ACTION.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise BadRequest(_malformed(line, number, str(error))) from None
+    if len(members) != 1:
+        members = {name: meta for name, meta in members.items() if name in ACTIONS}
+    action, meta = members.popitem() if len(members) == 1 else ("", None)
+    if action not in ACTIONS or not isinstance(meta, _Meta):
+        raise BadRequest(_malformed(line, number, f"expected one of {', '.join(ACTIONS)}"))
+    return action, meta
 
 
 def _failure_of(action: str, identity: str) -> Failure | None:

@@ -96,6 +96,12 @@ async def nodes(request: Request, service: IngestService) -> Response:
     return json_response({"_nodes": counts, "cluster_name": CLUSTER, "nodes": {NODE_ID: node}})
 
 
+async def refresh(request: Request, service: IngestService) -> Response:
+    """Answer `/_refresh` and `/{index}/_refresh`: what is stored is visible to the next query."""
+    grant_of(request, service, TOKENS)
+    return json_response({"_shards": {"total": 1, "successful": 1, "failed": 0}})
+
+
 async def template(request: Request, service: IngestService) -> Response:
     """Answer `/_index_template/{name}`."""
     name = request.params["name"]

@@ -6,9 +6,7 @@ Source: github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1.
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -32,7 +30,6 @@ NONCE_BYTES = 16
 PING_PARTS = 6
 MAX_HANDSHAKE_BYTES = 64 * 1024
 MAX_VALUES = 1_000_000  # in a message, and in an event of a chunk
-MAX_CHUNKS = 10_000  # whose ids are remembered
 EVENT_TIME = 0  # type of the extension
 COMPRESSIONS = ("gzip", "zstd")
 HEARTBEAT = b"\0"
@@ -69,32 +66,12 @@ class _FluentMessage(Struct, frozen=True):
     options: dict[Any, Any]
 
 
-class AcknowledgedChunks:
-    """The ids of chunks that were acknowledged of late, so that a chunk that is sent again is not stored again."""
-
-    def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
-
-    def __contains__(self, chunk: str) -> bool:
-        return chunk in self._ids
-
-    def add(self, chunks: Sequence[str]) -> None:
-        """Remember chunks, in place of the oldest where there are too many."""
-        self._ids.update(dict.fromkeys(chunks))
-        while len(self._ids) > MAX_CHUNKS:
-            self._ids.popitem(last=False)
-
-
 class FluentSession:
     """One connection of a client."""
 
-    def __init__(
-        self, options: FluentOptions, limits: Limits, acknowledged: AcknowledgedChunks, origin: Origin
-    ) -> None:
+    def __init__(self, options: FluentOptions, limits: Limits) -> None:
         self._options = options
         self._limits = limits
-        self._acknowledged = acknowledged
-        self._origin = origin
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._auth_salt = secrets.token_bytes(NONCE_BYTES) if options.username else b""
         self._is_known = not options.shared_key
@@ -128,7 +105,7 @@ class FluentSession:
 
     def read(self, frames: Sequence[bytes], batch: StreamBatch) -> None:
         """Add the events of messages to a batch, with the acknowledgements that are asked for."""
-        chunks: list[str] = []
+        chunks: set[str] = set()
         for frame in frames:
             try:
                 if self._is_known:
@@ -139,7 +116,6 @@ class FluentSession:
                 self._fault = error
             if self._fault is not None:
                 break
-        batch.when_stored = partial(self._acknowledged.add, chunks)
 
     def _handshake(self, frame: bytes) -> bytes:
         """Return PONG to a PING."""
@@ -165,19 +141,19 @@ class FluentSession:
         own = hashlib.sha512(salt + SERVER_NAME.encode() + self._nonce + key).hexdigest()
         return _encode(["PONG", True, "", SERVER_NAME, own])
 
-    def _message(self, frame: bytes, batch: StreamBatch, chunks: list[str]) -> bytes:
-        """Add the events of a message; return its acknowledgement."""
+    def _message(self, frame: bytes, batch: StreamBatch, chunks: set[str]) -> bytes:
+        """Add the events of a message, unless they are of one of the `chunks` already; return its acknowledgement."""
         if frame == _NIL:  # a heartbeat
             return b""
         message = _read_message(frame, self._limits)
         chunk = message.options.get("chunk")
         name = f"{message.tag}\0{chunk}" if chunk else ""
-        if not name or (name not in self._acknowledged and name not in chunks):
+        if name not in chunks:
             for entry in message.entries:
-                _add_entry(entry, message.tag, batch, self._origin)
+                _add_entry(entry, message.tag, batch, name)
         if not name:
             return b""
-        chunks.append(name)
+        chunks.add(name)
         return _encode({"ack": chunk})
 
 
@@ -260,8 +236,8 @@ def _decode(value: bytes) -> Any:
         return decode_leniently(value, _extension)
 
 
-def _add_entry(entry: tuple[bytes, bytes] | bytes, tag: str, batch: StreamBatch, origin: Origin) -> None:
-    """Add an event, or refuse it."""
+def _add_entry(entry: tuple[bytes, bytes] | bytes, tag: str, batch: StreamBatch, key: str) -> None:
+    """Add an event, with the key of its chunk, or refuse it."""
     try:
         parts = _decode(entry) if isinstance(entry, bytes) else [_decode(part) for part in entry]
         if not isinstance(parts, list) or len(parts) != 2 or not isinstance(parts[1], dict):
@@ -276,7 +252,7 @@ def _add_entry(entry: tuple[bytes, bytes] | bytes, tag: str, batch: StreamBatch,
     event["fluent_tag" if "tag" in event else "tag"] = tag
     if metadata:
         event["fluent_metadata"] = plain(metadata)
-    batch.add(event)
+    batch.add(event, key=key)
 
 
 def _time(time: Any) -> Any:
@@ -292,7 +268,7 @@ def _time(time: Any) -> Any:
 
 
 def _sessions(options: FluentOptions, limits: Limits) -> Callable[[Origin], FluentSession]:
-    return partial(FluentSession, options, limits, AcknowledgedChunks())
+    return lambda origin: FluentSession(options, limits)
 
 
 def _check(options: FluentOptions) -> str:

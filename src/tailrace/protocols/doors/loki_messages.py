@@ -4,6 +4,7 @@ The messages are those of Loki's `pkg/push/push.proto`, the JSON that of "Ingest
 of the former `/api/prom/push`, whose labels are text. What cannot be read costs its own entry, or its own stream.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -65,12 +66,18 @@ def _stream_writer(labels: Members, texts: dict[str, str], dataset_of: DatasetOf
 
 
 def _members(members: Members, taken: frozenset[str]) -> tuple[bytes, frozenset[str]]:
-    """Return members as they follow others in an object of JSON, and all names; each has one that is not taken."""
+    """Return members as they follow others in an object of JSON, and all names; each has one that is not taken.
+
+    A name that is taken gets EXTRACTED behind it, as in Loki, and a number where that is taken, too.
+    """
     written: list[bytes] = []
     names = set(taken)
-    for name, value in members:
+    repeats: Counter[str] = Counter()  # of each name, so that many of one do not look again through all before
+    for sent, value in members:
+        name = sent
         while name in names:
-            name += EXTRACTED
+            repeats[sent] += 1
+            name = f"{sent}{EXTRACTED}" if repeats[sent] == 1 else f"{sent}{EXTRACTED}_{repeats[sent]}"
         names.add(name)
         written.append(b",%b:%b" % (_name(name), value))
     return b"".join(written), frozenset(names)

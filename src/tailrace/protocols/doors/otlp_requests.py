@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, TooLarge
@@ -34,6 +35,8 @@ BULK_GROWTH = 8
 BULK_FREE_BYTES = 64 * 1024
 BULK_EVENT_BYTES = 64  # of the body for each event, and
 BULK_FREE_EVENTS = 2048  # that are had for nothing
+
+MAX_SHOWN = 60  # characters of a name, in an error
 
 DatasetOf = Callable[[str], str]  # of the attribute `dataset` of a resource; raises BadRequest where nothing names one
 
@@ -99,6 +102,8 @@ def parse_export(
     except UNREADABLE as error:
         raise BadRequest(f"the body is no OTLP request of {signal} in {fields.wire.name}: {error}") from None
     batches = reader.collector.batches(in_bulk=in_bulk)
+    if not protobuf and reader.is_empty:
+        _check_names(body, signal)
     if not batches and reader.unnamed is not None:
         raise reader.unnamed
     return ParsedExport(_shared(len(body), batches), reader.collector.rejections)
@@ -115,6 +120,19 @@ def _native_parts(body: bytes, signal: Signal, limits: Limits, *, in_bulk: bool)
 
 
 _NATIVE = otlp_reader(KINDS_OF_NAMES)
+
+
+def _check_names(body: bytes, signal: Signal) -> None:
+    """Raise BadRequest where JSON without events has members, and not the one that holds those of the signal.
+
+    A request of another signal, or one with a name that is misspelt or in snake case, would be lost in silence: names
+    that are not known are ignored, by the specification.
+    """
+    first, *others = _MESSAGES[signal].groups.split("_")
+    wanted = first + "".join(other.title() for other in others)
+    names = list(msgspec.json.decode(body, type=dict[str, Raw]))
+    if names and wanted not in names:
+        raise BadRequest(f"the body has no {wanted!r}, as a request of {signal} has, but {names[0][:MAX_SHOWN]!r}")
 
 
 def _shared(body_bytes: int, batches: dict[str, ParsedBatch]) -> dict[str, ParsedBatch]:
@@ -140,6 +158,11 @@ class _RequestReader:
         self._number = 0  # of the next event
         self._groups = 0
         self._max_groups = 2 * limits.max_events
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was read, of any resource."""
+        return self._groups == 0
 
     def read(self, body: bytes) -> None:
         """Read the events of a request. Raise TooLarge, and one of UNREADABLE for what is no request."""

@@ -10,7 +10,7 @@ from tailrace.protocols.http import Response, retry_headers
 TEXT = b"text/plain; charset=utf-8"
 ERROR_MEDIA = "text/plain"
 MAX_LISTED = 5  # refused events whose reason an answer tells
-MAX_REASON = 150  # characters of each: clients log about 1 KB of an answer
+MAX_REASON = 180  # characters of each: clients log about 1 KB of an answer
 
 
 def render_text_error(error: TailraceError) -> Response:
@@ -29,9 +29,13 @@ def refusal_line(
     refused = len(rejections) + sum(batch.count + len(batch.rejections) for batch, _ in missed)
     if not refused:
         return ""
-    reasons = [f"{name!r}: {error.message}"[:MAX_REASON] for name, error in delivery.refusals.items()]
-    reasons += [f"number {each.index}: {each.reason}"[:MAX_REASON] for each in rejections]
-    listed = "; ".join(" ".join(reason.split()) for reason in reasons[:MAX_LISTED])
-    more = "; …" if len(reasons) > MAX_LISTED else ""
+    reasons = [f"{name!r}: {error.message}" for name, error in delivery.refusals.items()]
+    reasons += [f"number {each.index}: {each.reason}" for each in rejections[:MAX_LISTED]]
+    listed = "; ".join(_shortened(" ".join(reason.split())) for reason in reasons[:MAX_LISTED])
+    more = "; …" if len(delivery.refusals) + len(rejections) > MAX_LISTED else ""
     of, what_of_them = (f" of {refused + delivery.stored}", "the others are") if delivery.stored else ("", "none is")
     return f"{refused}{of} {what} were refused, {what_of_them} stored: {listed}{more}"
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"

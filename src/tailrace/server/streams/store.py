@@ -87,12 +87,17 @@ class StreamStore:
             await self._hold.wait(outcome.stored_bytes, _never())
         if errors:
             return Stored(b"", errors[0], events)
-        if batch.when_stored is not None:
-            batch.when_stored()
         return Stored(batch.reply, None, events)
 
     async def _store_part(self, part: StreamPart, outcome: RequestOutcome, received_ns: int) -> int | TailraceError:
-        """Return how many events are durable, or why none is."""
+        """Return how many events are durable, or why none is, which is noted in `outcome` too."""
+        own = RequestOutcome(outcome.protocol, outcome.route)
+        try:
+            return await self._deliver(part, own, received_ns)
+        finally:
+            outcome.include(own)
+
+    async def _deliver(self, part: StreamPart, outcome: RequestOutcome, received_ns: int) -> int | TailraceError:
         delay_s = RETRY_AFTER_S
         while True:
             try:
