@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from tailrace.access import Actor, Grant, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.declarations import DeclaredFields
+from tailrace.events.idempotency import IdempotencyKey, digest
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import WORST_CASE_FACTOR as WORST_CASE_FACTOR
@@ -87,6 +88,14 @@ class Request(Struct):
         """Return the grant of the request's credential, once it is noted whose request it is."""
         self.outcome.sender = grant.sender
         return grant
+
+    def identify(self, *parts: bytes) -> None:
+        """Note what a repetition of this request has too, by its protocol, as if it were an idempotency key.
+
+        A header Idempotency-Key goes before it. The body does not count, unless it is one of the parts.
+        """
+        if self.outcome.idempotency is None:
+            self.outcome.idempotency = IdempotencyKey(digest(*parts))
 
     @property
     def media_type(self) -> bytes:
