@@ -55,6 +55,7 @@ async def send(served: Serving, token: str, body: bytes, count: int, frame_id: s
 
 def parsed(body: bytes, count: str = "") -> tuple[list[dict[str, Any]], list[str]]:
     """Return the events of a body, and the reasons of what is refused."""
+
     async def read() -> bytes:
         return body
 
