@@ -268,17 +268,18 @@ def test_a_request_that_is_sent_again_is_stored_once(tmp_path: Path) -> None:
         owner = served.client.headers["authorization"].removeprefix("Bearer ")
         answers = [
             await send(served, key, sent, {"Content-Encoding": "gzip"} if sent[:1] == b"\x1f" else {})
-            for key, sent in ((token, body), (token, later), (owner, untimed), (token, gzip.compress(body)))
+            for key, sent in ((token, body), (token, later), (token, untimed), (token, gzip.compress(body)))
         ]
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.json()["errorMessage"] for answer in answers}) == 1
         assert sorted(event["n"] for event in await events_of(served)) == [1, 2]
-        # The same id for other records, as of requests by hand, is another request.
+        # The same id of another sender, or for other records, as of requests by hand, is another request.
+        assert (await send(served, owner, body_of(b'{"n":2}'))).status_code == 200
         assert (await send(served, token, body_of(b'{"n":3}'))).status_code == 200
         assert (await send(served, token, body.replace(ID.encode(), b"other"))).status_code == 200
         for _ in range(2):
             assert (await send(served, token, body_of(b'{"n":4}').replace(ID.encode(), b""))).status_code == 200
-        assert sorted(event["n"] for event in await events_of(served)) == [1, 1, 2, 2, 3, 4, 4]
+        assert sorted(event["n"] for event in await events_of(served)) == [1, 1, 2, 2, 2, 3, 4, 4]
 
     run(tmp_path, test)
 
