@@ -20,8 +20,9 @@ from tailrace.events import BadRequest, Rejection, TailraceError, TooLarge
 from tailrace.events.idempotency import digest
 from tailrace.parsing import EventCollector, Limits
 from tailrace.parsing.structure import has_more_than
-from tailrace.protocols.destinations import NO_LABELS, deliver
+from tailrace.protocols.destinations import NO_FIELDS, NO_LABELS, deliver
 from tailrace.protocols.doors.firehose_records import MAX_TIME_MS, NS_PER_MS, RecordReader
+from tailrace.protocols.doors.otlp import DECLARED
 from tailrace.protocols.http import (
     WORST_CASE_FACTOR,
     BodyDoc,
@@ -94,21 +95,22 @@ async def firehose(request: Request, service: IngestService) -> Response:
     labels = _labels(request, service.limits)
     body = await decoded_body(request, service, service.limits.max_body_bytes)
 
-    def read() -> tuple[str, bytes, EventCollector]:
+    def read() -> _ReadRequest:
         return _read(body, dataset, service.limits, request.received_ns)
 
     is_inflated = _BASE64_GZIP in body
     size = service.limits.max_body_bytes if is_inflated else WORST_CASE_FACTOR * len(body)
-    request_id, records_digest, collector = await service.offload(read, size)
-    if request_id:
-        request.identify(REQUEST_ID, request_id.encode("utf-8", "replace"), records_digest)
-    delivery = await deliver(collector.batches(), request, service, grant, labels=labels)
-    request.outcome.reject(collector.rejections)
-    rejections = [*collector.rejections, *delivery.rejections]
+    found = await service.offload(read, size)
+    if found.id:
+        request.identify(REQUEST_ID, found.id.encode("utf-8", "replace"), found.digest)
+    declares = DECLARED["metrics"] if found.has_data_points else NO_FIELDS
+    delivery = await deliver(found.collector.batches(), request, service, grant, labels=labels, declares=declares)
+    request.outcome.reject(found.collector.rejections)
+    rejections = [*found.collector.rejections, *delivery.rejections]
     refused = _refused(rejections)
     if refused and not delivery.stored:
         raise BadRequest(refused)  # so that the stream puts them into its bucket in the end
-    return _answer(200, request_id, refused)
+    return _answer(200, found.id, refused)
 
 
 def _labels(request: Request, limits: Limits) -> dict[str, Any]:
@@ -123,8 +125,16 @@ def _labels(request: Request, limits: Limits) -> dict[str, Any]:
     return labels_of(msgspec.json.encode(attributes), name, limits, request.received_ns) if attributes else NO_LABELS
 
 
-def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> tuple[str, bytes, EventCollector]:
-    """Return the id of the request, a digest of its records, and their events."""
+class _ReadRequest(Struct, frozen=True):
+    """What is read of a request."""
+
+    id: str
+    digest: bytes  # of its records
+    collector: EventCollector
+    has_data_points: bool  # with the fields of OpenTelemetry
+
+
+def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> _ReadRequest:
     if has_more_than(body, limits.max_events + _COMMAS_AROUND_RECORDS, b","):
         raise TooLarge(f"the request holds more than max_events = {limits.max_events} records")
     try:
@@ -141,7 +151,8 @@ def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> tuple[
             collector.refuse(number, f"the record is not like {{'data': '…'}}: {error}")
         else:
             reader.read(number, data)
-    return sent.request_id[:MAX_ID_CHARACTERS], digest(*sent.records), collector
+    request_id = sent.request_id[:MAX_ID_CHARACTERS]
+    return _ReadRequest(request_id, digest(*sent.records), collector, reader.has_data_points)
 
 
 def _refused(rejections: Sequence[Rejection]) -> str:

@@ -75,6 +75,7 @@ class RecordReader:
         self._dataset = dataset
         self._sent_ns = sent_ns
         self._inflatable = limits.max_body_bytes  # bytes that are left
+        self.has_data_points = False  # of a metric stream in a format of OpenTelemetry
 
     def read(self, number: int, data: str) -> None:
         """Take the events of a record, in base64; refuse what cannot be read. Raise TooLarge as the collector does."""
@@ -131,6 +132,7 @@ class RecordReader:
         batches = [parsed for export in exports for parsed in export.batches.values()]
         rejections = [each for export in exports for each in export.rejections]
         rejections += [each for parsed in batches for each in parsed.rejections]
+        self.has_data_points = self.has_data_points or bool(batches)
         for parsed in batches:
             self._collector.add_lines(self._dataset, [number] * parsed.count, parsed.events.splitlines())
         for rejection in rejections:
