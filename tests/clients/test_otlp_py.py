@@ -284,9 +284,7 @@ def test_through_a_collector(make_server: "MakeServer", tmp_path: Path) -> None:
 
 
 def test_spans_outlive_a_kill_and_a_restart_of_the_server_while_they_are_exported(make_server: "MakeServer") -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = make_server(f"--port={port}").start()
     server.create("traces")
     token = server.api_token("traces")
