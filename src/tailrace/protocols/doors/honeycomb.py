@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tailrace.access import allows
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError
@@ -131,7 +131,7 @@ async def add_marker(request: Request, service: IngestService) -> Response:
     rejections, _, body = await _store(request, service, read)
     if rejections:
         raise BadRequest(rejections[0].reason)
-    return Response(201, _ENCODER.encode({**msgspec.json.decode(body), **marker}))
+    return Response(201, _ENCODER.encode({**msgspec.json.decode(body, type=dict[str, Raw]), **marker}))
 
 
 async def tell_access(request: Request, service: IngestService) -> Response:
