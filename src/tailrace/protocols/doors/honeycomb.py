@@ -29,6 +29,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    decoded_wire,
     retry_headers,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
@@ -156,7 +157,7 @@ async def _store(request: Request, service: IngestService, read: Any) -> tuple[l
     encoding = request.content_encoding
     if encoding == "zst":  # as Honeycomb's document names it
         encoding = "zstd"
-    body = await service.decode(await request.read(), encoding, service.limits.max_body_bytes)
+    body = await decoded_wire(request, service, await request.read(), encoding, service.limits.max_body_bytes)
     collector = EventCollector(service.limits, request.received_ns)
 
     def parse() -> tuple[dict[str, ParsedBatch], int]:
