@@ -4,7 +4,6 @@ Routes, headers and answers are those of Honeycomb's pages "Events", "Markers" a
 """
 
 import re
-import secrets
 from functools import partial
 from typing import Any
 
@@ -37,6 +36,7 @@ from tailrace.protocols.tokens import TokenRule, grant_of
 KEY = b"x-honeycomb-team"
 TOKENS = TokenRule(headers=(KEY,))
 PACKED_TYPES = frozenset({b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack"})
+MARKER_ID_BYTES = 8
 EVERYWHERE = "__all__"  # in place of the dataset of a marker: for all datasets of an environment
 _ENCODER = msgspec.json.Encoder()
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -127,8 +127,12 @@ async def add_batch(request: Request, service: IngestService) -> Response:
 async def add_marker(request: Request, service: IngestService) -> Response:
     """Answer `POST /1/markers/{dataset}`: a marker is an event of the type "marker"."""
     now = rfc3339(request.received_ns)
-    marker = {"id": secrets.token_hex(8), "created_at": now, "updated_at": now}
-    read = partial(collect_marker, marker=marker, received_ns=request.received_ns)
+    marker = {"id": "", "created_at": now, "updated_at": now}
+
+    def read(body: bytes, collector: EventCollector, dataset: str) -> None:
+        marker["id"] = request.outcome.generated_id(MARKER_ID_BYTES).hex()
+        collect_marker(body, collector, dataset, marker=marker, received_ns=request.received_ns)
+
     rejections, _, body = await _store(request, service, read)
     if rejections:
         raise BadRequest(rejections[0].reason)
