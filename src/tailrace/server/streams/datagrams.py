@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -34,14 +35,19 @@ class Datagrams(asyncio.DatagramProtocol):
         door: str,
         echo: bytes,
         max_bytes: int,
+        decoded_bytes: Callable[[bytes], int],
     ) -> None:
-        """At most `max_bytes` of datagrams wait; a datagram that is `echo` is sent back instead."""
+        """At most `max_bytes` of datagrams wait; a datagram that is `echo` is sent back instead.
+
+        `decoded_bytes` tells how many bytes a datagram may have once it is decoded.
+        """
         self._store = store
         self._reader = reader
         self._metrics = metrics
         self._door = door
         self._echo = echo
         self._max_bytes = max_bytes
+        self._decoded_bytes = decoded_bytes
         self._queue: deque[tuple[bytes, str]] = deque()
         self._bytes = 0
         self._is_ended = False
@@ -117,9 +123,10 @@ class Datagrams(asyncio.DatagramProtocol):
             data, address = self._queue.popleft()
             datagrams.append((data, Origin(address)))
             size += len(data) + OVERHEAD_BYTES
+        work = sum(self._decoded_bytes(data) for data, _ in datagrams)
         now_s = asyncio.get_running_loop().time()
         try:
-            await self._store.store(partial(self._reader.read, datagrams, now_s=now_s), size, datagrams[0][1].address)
+            await self._store.store(partial(self._reader.read, datagrams, now_s=now_s), work, datagrams[0][1].address)
         finally:
             self._bytes -= size
 
