@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 PAGES = Path(__file__).parents[2] / "docs" / "doors"
 COMMANDS = (
-    *("datadog", "drains", "elastic", "firehose", "gelf", "honeycomb", "loki", "openobserve", "otlp", "splunk"),
+    *("datadog", "drains", "elastic", "firehose", "gelf", "heroku", "honeycomb", "loki", "openobserve", "otlp"),
+    "splunk",
     "victorialogs",
 )
 DATASET = re.compile(r'(?<!v2/)(?<=/)logs\b|(?<=Dataset: )(?:logs|traces)|(?<="index": ")logs')

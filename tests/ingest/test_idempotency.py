@@ -192,6 +192,28 @@ def test_a_key_is_of_the_token_wherever_that_stands(tmp_path: Path, path: str, h
     served(tmp_path, work)
 
 
+@pytest.mark.parametrize(("path", "member"), [("/logs/_doc", "_id"), ("/1/markers/logs", "id")])
+def test_an_id_that_the_server_makes_is_the_same_for_a_repetition(tmp_path: Path, path: str, member: str) -> None:
+    async def run() -> None:
+        async with serving(tmp_path) as served:
+            served.parts.lake.create("logs")
+
+            async def made(headers: dict[str, str]) -> str:
+                answer = await served.client.post(path, json={"message": "a"}, headers=headers)
+                identity: str = answer.json()[member]
+                return identity
+
+            keyed = [await made({"Idempotency-Key": key}) for key in ("one", "one", "two")]
+            ids = {*keyed, *[await made({}) for _ in range(2)]}
+            assert keyed[0] == keyed[1]
+            assert len(ids) == 4
+            name = "_id" if member == "_id" else "marker.id"
+            stored = [row[name] for row in await asyncio.to_thread(served.parts.rows, "logs")]
+            assert sorted(stored) == sorted(ids)
+
+    asyncio.run(run())
+
+
 def test_repetitions_that_come_together_are_stored_once(tmp_path: Path) -> None:
     async def work(server: Serving) -> None:
         sends = [server.client.post(INGEST, content=b'{"n":1}', headers=KEY) for _ in range(20)]

@@ -62,6 +62,10 @@ class IdempotencyKey(Struct):
     fingerprint: bytes = bytes(DIGEST_BYTES)  # of the decoded body, once that was read
     batches: dict[str, int] = {}  # by dataset, how many so far
 
+    def generated_id(self, sender: str, size: int) -> bytes:
+        """Return up to DIGEST_BYTES that are the same for each repetition of the request, and for no other."""
+        return digest(b"id", self.value, sender.encode(), self.fingerprint)[:size]
+
     def batch_key(self, sender: str, dataset: str, created_ns: int, count: int) -> BatchKey:
         """Return the key of the request's next batch for a dataset, which is told from others of its name."""
         number = self.batches.get(dataset, 0)

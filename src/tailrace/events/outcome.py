@@ -1,5 +1,6 @@
 """The outcome of a request, which the layers that handle it fill in, for the metrics and for the operator."""
 
+import secrets
 from collections import Counter
 from collections.abc import MutableMapping, Sequence
 from operator import attrgetter
@@ -29,6 +30,12 @@ class RequestOutcome(Struct):
     idempotency: IdempotencyKey | None = None  # of a request with such a key
     sender: str = ""  # id of whom its credential is of, which a new secret does not change; empty until it is known
     parts: list[TailraceError] = field(default_factory=list)  # why requests within this one were refused
+
+    def generated_id(self, size: int) -> bytes:
+        """Return so many random bytes, of a request with an idempotency key the same again for its repetitions."""
+        if self.idempotency is None:
+            return secrets.token_bytes(size)
+        return self.idempotency.generated_id(self.sender, size)
 
     def refuse(self, error: TailraceError) -> None:
         """Record that the request is refused as a whole."""

@@ -15,7 +15,7 @@ MsgpackErrors = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Overf
 
 # Timestamps of the specification, extension type -1 of 4, 8 and 12 bytes, of which msgspec rounds to microseconds.
 _TIMESTAMP = re.compile(rb"\xd6\xff|\xd7\xff|\xc7\x0c\xff")
-_TYPE = 0xFF
+TIMESTAMP = -1  # the type of the extension
 _MARKED = 0xFE  # -2, which the specification reserves, so that no sender uses it
 _NO_NUMBER = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]", re.DOTALL)
 # Bytes of a value by its first byte: all of it, or what precedes its data, and how many of those are its length.
@@ -46,10 +46,15 @@ def unpack(packed: bytes | Raw) -> Any:
     "-Infinity", as the JSON of protobuf has it. Other extension types are refused.
     """
     data = bytes(packed)
-    if _TIMESTAMP.search(data) is not None:
+    if may_hold_times(data):
         data = _with_marked_times(data)
     value = _DECODER.decode(data)
     return _named(value) if _NO_NUMBER.search(data) is not None else value
+
+
+def may_hold_times(data: bytes) -> bool:
+    """Whether there may be a timestamp in packed data: wrong only towards True."""
+    return _TIMESTAMP.search(data) is not None
 
 
 def _count(body: bytes) -> int:
@@ -81,6 +86,11 @@ def _with_marked_times(data: bytes) -> bytes:
 def _extension(code: int, data: memoryview) -> str:
     if code != _MARKED - 256:
         raise ValueError(f"extension type {code} is not known")
+    return timestamp_text(data)
+
+
+def timestamp_text(data: bytes | memoryview) -> str:
+    """Return a timestamp of 4, 8 or 12 bytes as RFC 3339; raise ValueError or OverflowError where it is none."""
     if len(data) == 12:
         seconds, nanoseconds = int.from_bytes(data[4:], "big", signed=True), int.from_bytes(data[:4], "big")
     elif len(data) == 8:
@@ -93,10 +103,15 @@ def _extension(code: int, data: memoryview) -> str:
     return rfc3339(seconds * NS_PER_S + nanoseconds)
 
 
+def no_number(value: float) -> str:
+    """Return the name of a float that is no number, as the JSON of protobuf has it."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 def _named(value: Any) -> Any:
     """Return a value with the names of floats that are no numbers."""
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return no_number(value)
     if isinstance(value, dict):
         return {name: _named(member) for name, member in value.items()}
     return [_named(member) for member in value] if isinstance(value, list) else value

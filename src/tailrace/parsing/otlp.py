@@ -28,6 +28,7 @@ from tailrace.parsing.otlp_events import Signal, events_of, json_encoding, proto
 from tailrace.parsing.otlp_messages import EXPORT_REQUEST, ExportRequest
 from tailrace.parsing.protobuf import check_density, most_messages, too_dense
 from tailrace.parsing.structure import has_more_than
+from tailrace.parsing.surrogates import with_whole_characters
 
 _REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
@@ -69,7 +70,7 @@ def parse_otlp(
         encoding = protobuf_encoding(service_field)
     else:
         try:
-            request = EXPORT_REQUEST.decode(body)
+            request = EXPORT_REQUEST.decode(with_whole_characters(body))
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
         signal = _signal_of(request)

@@ -20,6 +20,7 @@ from tailrace.events import (
 )
 from tailrace.events.times import rfc3339
 from tailrace.parsing import Limits, TimeRule, parse_csv, parse_json
+from tailrace.protocols import logplex
 from tailrace.protocols.destinations import DATASET, HOW_TO_MAKE, NO_LABELS, dataset_of
 from tailrace.protocols.drains import GZIP_TYPES, drained_body, verified
 from tailrace.protocols.http import (
@@ -122,6 +123,16 @@ def bearer(value: bytes | None) -> str:
 
 
 async def _ingest(request: Request, service: IngestService, grant: Grant, dataset: str) -> Response:
+    try:
+        return await _store(request, service, grant, dataset)
+    except TailraceError as error:
+        retried = logplex.retried(request, error)
+        if retried is None:
+            raise
+        raise retried from error
+
+
+async def _store(request: Request, service: IngestService, grant: Grant, dataset: str) -> Response:
     require(grant, capability="ingest", action="create", dataset=dataset)
     try:
         target = service.check_dataset(dataset)
@@ -139,6 +150,11 @@ async def _ingest(request: Request, service: IngestService, grant: Grant, datase
     parse = partial(_parse_body, body, rule, service.limits, request.received_ns)
     if csv:
         parsed = await service.offload(partial(parse, in_bulk=False), WORST_CASE_FACTOR * len(body))
+    elif media == logplex.MEDIA:
+        logplex.identify(request)
+        labels = {**labels, **logplex.labels(request)}
+        read = partial(logplex.parse_logplex, body, request, service.limits)
+        parsed = await service.offload(read, WORST_CASE_FACTOR * len(body))
     else:
         parsed = await service.parse(parse, body)
     receipt = await service.ingest(parsed, target, request.outcome, received_ns=request.received_ns, labels=labels)
@@ -186,7 +202,7 @@ def _parse_body(body: bytes, rule: _BodyRule, limits: Limits, received_ns: int, 
 def _media(content_type: bytes) -> tuple[bytes, bool]:
     """Return the media type, and whether it is CSV; raise UnsupportedMediaType where it is neither CSV nor JSON."""
     media = media_type_of(content_type)
-    if media in JSON_TYPES or media in OPAQUE_TYPES or not media:
+    if media in JSON_TYPES or media in OPAQUE_TYPES or media == logplex.MEDIA or not media:
         return media, False
     if media == CSV_TYPE:
         return media, True
@@ -258,6 +274,7 @@ _DOC = RouteDoc(
         "text/csv": BodyDoc(str, "level,message\ninfo,hello\n"),
         "text/plain": BodyDoc(str, '{"level": "info", "message": "hello"}\n'),
         "application/octet-stream": BodyDoc(str, '{"level": "info", "message": "hello"}\n'),
+        logplex.MEDIA.decode(): BodyDoc(str, logplex.EXAMPLE),
     },
     refusals=(400, 401, 403, 404, 408, 413, 415, 429, 503),
     parameters=(
@@ -266,6 +283,10 @@ _DOC = RouteDoc(
         ParameterDoc("csv-delimiter", "What stands between two fields of CSV; a comma where it is not given."),
         ParameterDoc("X-Axiom-CSV-Fields", "Names of the CSV fields, if there is no header row.", where="header"),
         ParameterDoc("X-Axiom-Event-Labels", "A JSON object whose members every event gets.", where="header"),
+        ParameterDoc(
+            "Logplex-Frame-Id", "The id of a request of Heroku's drains, by which a repetition is told.", where="header"
+        ),
+        ParameterDoc("Logplex-Drain-Token", "The id of the drain, which every event gets.", where="header"),
         ParameterDoc("x-vercel-verify", "The value that Vercel shows of a drain, which is answered.", where="header"),
     ),
 )

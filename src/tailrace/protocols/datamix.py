@@ -32,6 +32,7 @@ from tailrace.protocols.http import (
     Route,
     RouteDoc,
     decoded_body,
+    decoded_wire,
     retry_headers,
 )
 
@@ -106,7 +107,7 @@ async def create_session(request: Request, service: IngestService) -> Response:
     wire = await request.read()
     if len(wire) > MAX_KEY_BODY_BYTES:
         raise TooLarge(f"a request for a session has at most {MAX_KEY_BODY_BYTES} bytes")
-    body = await service.decode(wire, request.content_encoding, MAX_KEY_BODY_BYTES)
+    body = await decoded_wire(request, service, wire, request.content_encoding, MAX_KEY_BODY_BYTES)
     key = read_key(body) or request.query_values().get("key")
     if not key:
         raise InvalidKey("no API key: send it as 'key', in a JSON object, a form or the query")

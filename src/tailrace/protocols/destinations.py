@@ -101,7 +101,16 @@ async def deliver(
             raise refusal
     for name, refusal in delivery.refusals.items():
         request.outcome.reject_all(batches[name].count, refusal)
+        request.outcome.reject(batches[name].rejections)
     return delivery
+
+
+def unstored(batches: Mapping[str, ParsedBatch], delivery: Delivery) -> int:
+    """Return how many events there were of the datasets that took nothing, those with a fault of their own included.
+
+    The others that were refused are the delivery's rejections.
+    """
+    return sum(batches[name].count + len(batches[name].rejections) for name in delivery.refusals)
 
 
 async def attempt(

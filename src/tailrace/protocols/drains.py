@@ -9,7 +9,7 @@ import re
 
 from msgspec.structs import replace
 
-from tailrace.protocols.http import IngestService, Request, Response
+from tailrace.protocols.http import IngestService, Request, Response, decoded_wire
 
 GZIP = b"\x1f\x8b"
 VERIFY = b"x-vercel-verify"
@@ -25,7 +25,7 @@ async def drained_body(request: Request, service: IngestService) -> bytes:
     """
     wire = await request.read()
     encoding = request.content_encoding or ("gzip" if wire.startswith(GZIP) else "")
-    body = await service.decode(wire, encoding, service.limits.max_body_bytes)
+    body = await decoded_wire(request, service, wire, encoding, service.limits.max_body_bytes)
     return _NO_EVENTS if VERIFY in request.headers and body.strip() == b"{}" else body
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from tailrace.access import Actor, Grant, KeyGrant, KeyKind
 from tailrace.events import OpenDataset, ParsedBatch, Receipt, Rejection, TailraceError, Unauthorized
 from tailrace.events.declarations import DeclaredFields
+from tailrace.events.idempotency import IdempotencyKey, digest
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.upserts import Merge, Upsert
 from tailrace.parsing import WORST_CASE_FACTOR as WORST_CASE_FACTOR
@@ -59,6 +60,10 @@ def retry_headers(error: TailraceError) -> tuple[tuple[bytes, bytes], ...]:
     return () if wait_s is None else ((b"retry-after", b"%d" % wait_s),)
 
 
+def _count_nothing(size: int) -> None:
+    pass
+
+
 class Request(Struct):
     """A request whose head is known and whose body is read when asked for."""
 
@@ -74,6 +79,8 @@ class Request(Struct):
     grant: KeyGrant | Unauthorized | None = None  # of its key, or why that is refused, once it was looked up
     outcome: RequestOutcome = field(default_factory=RequestOutcome)  # where what is refused is noted
     options: Any = None  # of its protocol, as the operator chose
+    # Counts bytes that are in memory beside the body as sent; raises Overloaded where all requests have too many.
+    hold: Callable[[int], None] = _count_nothing
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of the header of that lower-case name, None when there is none."""
@@ -87,6 +94,14 @@ class Request(Struct):
         """Return the grant of the request's credential, once it is noted whose request it is."""
         self.outcome.sender = grant.sender
         return grant
+
+    def identify(self, *parts: bytes) -> None:
+        """Note what a repetition of this request has too, by its protocol, as if it were an idempotency key.
+
+        A header Idempotency-Key goes before it. The body does not count, unless it is one of the parts.
+        """
+        if self.outcome.idempotency is None:
+            self.outcome.idempotency = IdempotencyKey(digest(*parts))
 
     @property
     def media_type(self) -> bytes:
@@ -128,10 +143,20 @@ def query_values_of(query: bytes) -> dict[str, str]:
 async def decoded_body(request: Request, service: "IngestService", max_bytes: int) -> bytes:
     """Return the body of a request without its content encoding: at most `max_bytes`, and `max_body_bytes`.
 
-    Raise TooLarge, UnsupportedEncoding, BadRequest.
+    Raise TooLarge, UnsupportedEncoding, BadRequest, Overloaded.
     """
-    wire = await request.read()
-    return await service.decode(wire, request.content_encoding, min(max_bytes, service.limits.max_body_bytes))
+    return await decoded_wire(request, service, await request.read(), request.content_encoding, max_bytes)
+
+
+async def decoded_wire(request: Request, service: "IngestService", wire: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Return the body of a request, read already, without an encoding. Raise as `decoded_body` does.
+
+    What it was decoded to is counted among the bodies in memory.
+    """
+    body = await service.decode(wire, encoding, min(max_bytes, service.limits.max_body_bytes))
+    if body is not wire:
+        request.hold(len(body))
+    return body
 
 
 class IngestService(typing.Protocol):

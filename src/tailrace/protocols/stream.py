@@ -150,6 +150,11 @@ class DatagramReader(typing.Protocol):
         ...
 
 
+def sent_bytes(limits: Limits, message: bytes) -> int:
+    """Return the bytes of a message that is not compressed."""
+    return len(message)
+
+
 class StreamDoor(Struct, frozen=True):
     """A door for connections, for datagrams, or for both."""
 
@@ -159,4 +164,5 @@ class StreamDoor(Struct, frozen=True):
     sessions: Callable[[Any, Limits], Callable[[Origin], StreamSession]]  # of a port: what makes its connections'
     reader: Callable[[Any, Limits], DatagramReader] | None = None
     echo: bytes = b""  # a datagram that is sent back as it is
+    decoded_bytes: Callable[[Limits, bytes], int] = sent_bytes  # of a frame or a datagram, at most
     check: Callable[[Any], str] = lambda options: ""  # what is wrong with its settings, in words

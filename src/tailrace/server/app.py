@@ -219,6 +219,7 @@ class ServerApplication:
             scope["client"][0],
             outcome=exchange.outcome,
             options=self._options[match.protocol.name],
+            hold=exchange.body.hold,
         )
 
     async def _read_identified(self, exchange: _Exchange) -> bytes:

@@ -174,9 +174,10 @@ class Metrics:
         """Count a request that was refused as a whole; without a route something that no request asked for."""
         self.refusals[protocol, route, code, status] += 1
 
-    def count_dropped(self, door: str, reason: str) -> None:
-        """Count a datagram that was dropped unread."""
-        self.dropped[door, reason] += 1
+    def count_dropped(self, door: str, reason: str, count: int = 1) -> None:
+        """Count datagrams that were dropped unread."""
+        if count:
+            self.dropped[door, reason] += count
 
     def observe(self, part: str, elapsed_s: float) -> None:
         """Count an answered request of a protocol or of the API."""

@@ -40,8 +40,8 @@ class RequestBodyLimits(Struct, frozen=True):
         int,
         Meta(
             ge=MIB,
-            description="Most bytes of bodies in memory, complete or not, whose requests are not answered yet; beyond, "
-            "a request that brings more is refused with 429.",
+            description="Most bytes of bodies in memory, complete or not, as sent and as decoded, whose requests are "
+            "not answered yet; beyond, a request that brings more is refused with 429.",
         ),
     ] = 512 * MIB
 
@@ -192,6 +192,10 @@ class RequestBody:
             left -= len(message["body"])
             if not message.get("more_body"):
                 return
+
+    def hold(self, size: int) -> None:
+        """Count bytes that the body was decoded to, until `release`; raise Overloaded as `read` does."""
+        self._count(size)
 
     def release(self) -> None:
         """Count the body no more, once the request is answered."""

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import struct
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -65,6 +66,46 @@ METRIC = (
     b'"value":{"count":3.0,"sum":20.0,"max":18.0,"min":0.0,"p99":17.56,"p99.9":17.8764,"TM(25%:75%)":16.43},'
     b'"unit":"Seconds"}\n'
 )
+
+
+# AWS, "CloudWatch metric stream output in OpenTelemetry 1.0.0 format" and "… 0.7.0 format".
+RESOURCE = {"cloud.provider": "aws", "cloud.account.id": "123456789012", "cloud.region": "us-east-1"}
+START_NS, END_NS = 1604948400000000000, 1604948460000000000
+NAME = "amazonaws.com/AWS/DynamoDB/ConsumedReadCapacityUnits"
+LABELS = {"Namespace": "AWS/DynamoDB", "MetricName": "ConsumedReadCapacityUnits", "TableName": "", "é": "MyTable"}
+QUANTILES = {0.0: 1.0, 0.99: 3.5, 1.0: 4.0}
+
+
+def varint(value: int) -> bytes:
+    return bytes([value & 0x7F | 0x80]) + varint(value >> 7) if value > 0x7F else bytes([value])
+
+
+def field(number: int, value: bytes | str | float) -> bytes:
+    """Return a field of a message: nested or a text, a fixed64, or a double."""
+    if isinstance(value, str | bytes):
+        data = value.encode() if isinstance(value, str) else value
+        return varint(number << 3 | 2) + varint(len(data)) + data
+    return varint(number << 3 | 1) + struct.pack("<Q" if isinstance(value, int) else "<d", value)
+
+
+def summary_request(*, is_old: bool, count: int = 2**53 + 1, points: int = 1) -> bytes:
+    """Return a request of one metric, in format 0.7.0 where it `is_old`."""
+
+    def attribute(key: str, value: str) -> bytes:
+        return field(1, key) + field(2, field(1, value))
+
+    labels = (field(1, field(1, key) + field(2, value)) for key, value in LABELS.items())
+    attributes = (field(7, attribute(*each)) for each in LABELS.items())
+    quantiles = (field(6, field(1, quantile) + field(2, value)) for quantile, value in QUANTILES.items())
+    values = field(2, START_NS) + field(3, END_NS) + field(4, count) + field(5, 7.25)
+    point = b"".join((*(labels if is_old else attributes), values, *quantiles))
+    metric = field(1, NAME) + field(3, "1") + field(11, field(1, point) * points)
+    resource = b"".join(field(1, attribute(*each)) for each in RESOURCE.items())
+    return field(1, field(1, resource) + field(2, field(2, metric)))
+
+
+def framed(*requests: bytes) -> bytes:
+    return b"".join(varint(len(request)) + request for request in requests)
 
 
 def body_of(*records: bytes) -> bytes:
@@ -170,6 +211,79 @@ def test_common_attributes_are_fields_of_every_event(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("is_old", [False, True])
+def test_data_points_of_a_metric_stream_in_formats_of_opentelemetry(tmp_path: Path, is_old: bool) -> None:
+    async def test(served: Serving, token: str) -> None:
+        several = framed(*(summary_request(is_old=is_old, count=count, points=2) for count in (5, 6)))
+        records = (framed(summary_request(is_old=is_old)), gzip.compress(several))
+        answer = await send(served, token, body_of(*records))
+        assert (answer.status_code, "errorMessage" in answer.json()) == (200, False)
+        stored = await events_of(served)
+        assert sorted(event["count"] for event in stored) == [5, 5, 6, 6, 2**53 + 1]
+        first = next(event for event in stored if event["count"] == 2**53 + 1)
+        assert {name: value for name, value in first.items() if name != "count"} == {
+            "_time": "2020-11-09T19:01:00Z",
+            "metric": NAME,
+            "otel.metric.type": "summary",
+            "otel.metric.unit": "1",
+            "start_time_unix_nano": START_NS,
+            "sum": 7.25,
+            "quantiles": [{"quantile": quantile, "value": value} for quantile, value in QUANTILES.items()],
+            "resource.cloud.provider": "aws",
+            "resource.cloud.account.id": "123456789012",
+            "resource.cloud.region": "us-east-1",
+            **{f"attributes.custom.{name}": value for name, value in LABELS.items()},
+        }
+
+    run(tmp_path, test)
+
+
+def test_what_is_no_metric_stream_to_its_end_is_kept_as_it_was_sent(tmp_path: Path) -> None:
+    request = summary_request(is_old=True)
+
+    async def test(served: Serving, token: str) -> None:
+        broken = framed(request, field(1, b"\xff" * 9))
+        records = (
+            framed(request)[:-1],
+            framed(request) + b"\x01",
+            varint(2**40) + request,
+            broken,
+            b"\x02\x0a\x00\xff",
+        )
+        empty = framed(b"\x0a\x00" * 100_000)
+        answer = await send(served, token, body_of(*records, empty))
+        assert answer.status_code == 200
+        assert "1 of the events are refused: record 5: " in answer.json()["errorMessage"]
+        kept = sorted(event["data"] for event in await events_of(served))
+        assert kept == sorted(b64encode(record).decode() for record in records)
+
+    run(tmp_path, test)
+
+
+def test_a_request_that_is_sent_again_is_stored_once(tmp_path: Path) -> None:
+    async def test(served: Serving, token: str) -> None:
+        body = body_of(b'{"n":1}', b'{"n":2}', b"\x1f\x8b")
+        later = body.replace(str(SENT_MS).encode(), str(SENT_MS + 1000).encode())
+        untimed = body.replace(f'"timestamp": {SENT_MS}, '.encode(), b"")
+        owner = served.client.headers["authorization"].removeprefix("Bearer ")
+        answers = [
+            await send(served, key, sent, {"Content-Encoding": "gzip"} if sent[:1] == b"\x1f" else {})
+            for key, sent in ((token, body), (token, later), (token, untimed), (token, gzip.compress(body)))
+        ]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.json()["errorMessage"] for answer in answers}) == 1
+        assert sorted(event["n"] for event in await events_of(served)) == [1, 2]
+        # The same id of another sender, or for other records, as of requests by hand, is another request.
+        assert (await send(served, owner, body_of(b'{"n":2}'))).status_code == 200
+        assert (await send(served, token, body_of(b'{"n":3}'))).status_code == 200
+        assert (await send(served, token, body.replace(ID.encode(), b"other"))).status_code == 200
+        for _ in range(2):
+            assert (await send(served, token, body_of(b'{"n":4}').replace(ID.encode(), b""))).status_code == 200
+        assert sorted(event["n"] for event in await events_of(served)) == [1, 1, 2, 2, 2, 3, 4, 4]
+
+    run(tmp_path, test)
+
+
 def test_a_bad_record_costs_no_other_and_is_not_sent_again(tmp_path: Path) -> None:
     async def test(served: Serving, token: str) -> None:
         long = json.dumps({"n" * 201: 1}).encode()
@@ -229,7 +343,10 @@ def test_every_error_has_the_id_of_its_request_and_a_status_after_which_nothing_
     run(tmp_path, test)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)), max_size=5))
+METRICS = st.integers(0, 600).map(lambda size: framed(*[summary_request(is_old=True)] * 2)[:size])
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode), METRICS), max_size=5))
 def test_no_record_is_lost_whatever_it_holds(records: list[bytes]) -> None:
     limits = Limits()
     collector = EventCollector(limits, SENT_MS * 1_000_000)

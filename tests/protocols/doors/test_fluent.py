@@ -9,18 +9,22 @@ import gzip
 import hashlib
 import io
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 import uvloop
+import zstandard
 from support.ingest import ROOT_TOKEN
 from support.streams import HOST, OpenDoor, open_door, until
 
 from tailrace.config import ConfigError
 from tailrace.events import DatasetNotFound
-from tailrace.protocols.doors.fluent import DOOR, FluentOptions
+from tailrace.parsing import Limits
+from tailrace.protocols.doors.fluent import DOOR, FluentOptions, FluentSession, decoded_bytes
+from tailrace.protocols.stream import StreamBatch
 from tailrace.server.settings import SCHEMA
 from tailrace.server.streams.sockets import door_sockets
 
@@ -128,6 +132,10 @@ def test_values_and_times_are_as_they_were_sent(tmp_path: Path) -> None:
         "binary": b"\xff\x00",
         "umlaut": "ü",
         "ext": msgpack.ExtType(5, b"ab"),
+        "at": msgpack.Timestamp(SECOND, 999_999_999),
+        "none": float("nan"),
+        "endless": [float("inf"), -float("inf")],
+        "_time": "noon",
     }
 
     async def run() -> None:
@@ -151,6 +159,10 @@ def test_values_and_times_are_as_they_were_sent(tmp_path: Path) -> None:
                 "binary": "/wA=",
                 "umlaut": "ü",
                 "ext": "ab",
+                "at": "2026-01-02T03:04:05.999999999Z",
+                "none": "NaN",
+                "endless": ["Infinity", "-Infinity"],
+                "_user_time": "noon",
             }
             assert second == {"n": 2, "m": "caf\ufffd", "tag": "t"}
             client.writer.close()
@@ -218,6 +230,29 @@ def test_a_chunk_is_of_its_tag(tmp_path: Path) -> None:
             client.writer.close()
 
     uvloop.run(run())
+
+
+def test_many_chunks_are_read_in_time_in_proportion_to_them() -> None:
+    def cost_s(count: int) -> float:
+        session = FluentSession(OPTIONS, Limits())
+        frames = [packed(["", [], {"chunk": f"{number:x}"}]) for number in range(count)]
+        batch = StreamBatch(Limits(), 0)
+        began_s = time.process_time()
+        session.read(frames, batch)
+        assert batch.reply.count(b"ack") == count
+        return time.process_time() - began_s
+
+    assert min(cost_s(8000) for _ in range(2)) < 25 * min(cost_s(1000) for _ in range(3)) + 0.05
+
+
+def test_what_a_chunk_may_decode_to_is_known_before_it_is_decoded() -> None:
+    events = packed([SECOND, {"m": "a" * 1000}]) * 1000
+    limits = Limits(max_body_bytes=10**7)
+    plain = packed(["t", events, {"chunk": "c"}])
+    assert decoded_bytes(limits, plain) == len(plain)
+    for compression, compress in (("gzip", gzip.compress), ("zstd", zstandard.compress)):
+        message = packed(["t", compress(events), {"chunk": "c", "compressed": compression}])
+        assert len(message) < len(events) <= decoded_bytes(limits, message) <= limits.max_body_bytes
 
 
 def test_what_is_not_stored_is_not_acknowledged_and_may_be_sent_again(

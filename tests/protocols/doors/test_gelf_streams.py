@@ -14,8 +14,8 @@ from support.ingest import ROOT_TOKEN
 from support.streams import HOST, open_door, until
 
 from tailrace.parsing import Limits
-from tailrace.protocols.doors.gelf_streams import DOOR, GelfSession
-from tailrace.protocols.stream import Origin, StreamOptions
+from tailrace.protocols.doors.gelf_streams import DOOR, GelfDatagrams, GelfSession, decoded_bytes
+from tailrace.protocols.stream import Origin, StreamBatch, StreamOptions
 
 OPTIONS = StreamOptions(dataset="logs", token=ROOT_TOKEN)
 
@@ -79,3 +79,18 @@ def test_a_message_that_is_too_long_ends_the_connection() -> None:
         assert session.split(b"x" * 600) == []
     assert session.fault is not None
     assert session.fault.code == "too_large"
+
+
+def test_what_datagrams_decompress_to_is_bounded_for_all_together() -> None:
+    limits = Limits(max_event_bytes=100_000, max_body_bytes=350_000)
+    text = b'{"short_message":"%b"}'
+    bomb, small = zlib.compress(text % (b"a" * 90_000)), zlib.compress(text % b"small")
+    chunks = [b"\x1e\x0f12345678\x00\x02" + bomb[:50], b"\x1e\x0f12345678\x01\x02" + bomb[50:]]
+    sent = (small, bomb, *chunks, bomb, bomb, bomb, bomb, small)
+    batch = StreamBatch(limits, 0)
+    GelfDatagrams(OPTIONS, limits).read([(each, Origin("127.0.0.1")) for each in sent], batch, 0)
+    stored = sum(part.parsed.events.count(b"\n") for part in batch.parts())
+    assert sum(len(part.parsed.events) for part in batch.parts()) <= limits.max_body_bytes
+    assert (stored, len(batch.rejections())) == (4, 4)
+    assert decoded_bytes(limits, bomb) == decoded_bytes(limits, chunks[0]) == limits.max_event_bytes
+    assert decoded_bytes(limits, text % b"plain") == len(text % b"plain")

@@ -158,6 +158,9 @@ def test_a_marker_is_an_event(tmp_path: Path) -> None:
                 **{f"marker.{name}": value for name, value in told.items()},
             }
             assert second["marker.message"] == "again"
+            digits = b"1" * 5000
+            long = await post(served, token, "/1/markers/logs", b'{"build":%b}' % digits)
+            assert (long.status_code, digits in long.content) == (201, True)
             for body in (b"[]", b'{"start_time":"noon"}', b'{"type":1}', b'{"end_time":1.5}', b"{"):
                 assert (await post(served, token, "/1/markers/logs", body)).status_code == 400
             assert (await post(served, token, "/1/markers/logs", b" " * 70_000)).status_code == 413

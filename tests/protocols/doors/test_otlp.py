@@ -27,6 +27,7 @@ from tailrace.protocols.doors.otlp_status import encode_status, status_of
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 START_NS = 1_700_000_000_000_000_000
 BIG = 2**64 - 1
+TOO_LONG = {"name": "y", "attributes": [attribute("x" * 201, intValue="1")]}  # a name of a field
 RESPONSES: dict[str, Any] = {
     "logs": ExportLogsServiceResponse,
     "traces": ExportTraceServiceResponse,
@@ -130,6 +131,10 @@ def test_where_the_dataset_is_said(tmp_path: Path) -> None:
             partly = (await send(served, "traces", request, authorization=only)).json()["partialSuccess"]
             assert partly["rejectedSpans"] == "1"
             assert partly["errorMessage"].startswith("dataset 'b': ")
+            # So are those of its spans that have a fault of their own.
+            request["resourceSpans"][0]["scopeSpans"][0]["spans"] += [TOO_LONG, TOO_LONG]
+            partly = (await send(served, "traces", request, authorization=only)).json()["partialSuccess"]
+            assert partly["rejectedSpans"] == "3"
             unnamed = await send(served, "traces", FEW["traces"])
             assert (unnamed.status_code, unnamed.json()["code"]) == (400, 3)
             assert "X-Axiom-Dataset" in unnamed.json()["message"]
@@ -139,7 +144,7 @@ def test_where_the_dataset_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("media_type", [JSON, PROTOBUF])
 def test_what_is_refused_is_counted_and_costs_nothing_beside_it(tmp_path: Path, media_type: str) -> None:
-    bad = {"name": "y", "attributes": [attribute("x" * 201, intValue="1")]}
+    bad = TOO_LONG
 
     async def run() -> None:
         async with serving(tmp_path) as served:

@@ -3,8 +3,8 @@
 A document with an id is stored once; events are neither changed nor deleted by it. docs/doors/elastic.md is for users.
 """
 
-import secrets
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable
 from functools import partial
 from typing import Annotated, Any
@@ -203,7 +203,7 @@ async def document(request: Request, service: IngestService, *, creates: bool = 
     operation = BulkOperation(
         "create" if creates else "index",
         request.params.get("index", ""),
-        identity or secrets.token_urlsafe(GENERATED_ID_BYTES),
+        identity or urlsafe_b64encode(request.outcome.generated_id(GENERATED_ID_BYTES)).decode(),
         is_strict=parameters.is_strict,
     )
     batch = with_ids(IndexBatch(parsed, [0], [operation.id]))

@@ -2,8 +2,9 @@
 
 Source: AWS, "Understand HTTP endpoint delivery request and response specifications". A stream takes a request for
 delivered by an answer of 200 alone, which has the id of the request. After any other it sends the whole request again
-for as long as its retry duration, and then puts it into its bucket for errors. One of 413 it gives up at once, without
-the bucket: that status is not used here.
+for as long as its retry duration, with the same id ("in a best-effort manner"), though perhaps by another access key,
+and then puts it into its bucket for errors. 413 "is considered as a permanent failure and the record batch is not sent
+to error bucket": that status is not used here.
 """
 
 import time
@@ -16,10 +17,12 @@ from msgspec.structs import replace
 
 from tailrace.access import require
 from tailrace.events import BadRequest, Rejection, TailraceError, TooLarge
+from tailrace.events.idempotency import digest
 from tailrace.parsing import EventCollector, Limits
 from tailrace.parsing.structure import has_more_than
-from tailrace.protocols.destinations import NO_LABELS, deliver
+from tailrace.protocols.destinations import NO_FIELDS, NO_LABELS, deliver
 from tailrace.protocols.doors.firehose_records import MAX_TIME_MS, NS_PER_MS, RecordReader
+from tailrace.protocols.doors.otlp import DECLARED
 from tailrace.protocols.http import (
     WORST_CASE_FACTOR,
     BodyDoc,
@@ -50,8 +53,8 @@ class FirehoseRequest(Struct, frozen=True, rename="camel"):
     """The body of a request."""
 
     request_id: str
-    timestamp: int  # ms since the Unix epoch, when the stream made the request
     records: list[Raw]
+    timestamp: int = 0  # ms since the Unix epoch, when the stream made the request
 
 
 class FirehoseRecord(Struct, frozen=True):
@@ -92,19 +95,22 @@ async def firehose(request: Request, service: IngestService) -> Response:
     labels = _labels(request, service.limits)
     body = await decoded_body(request, service, service.limits.max_body_bytes)
 
-    def read() -> tuple[str, EventCollector]:
+    def read() -> _ReadRequest:
         return _read(body, dataset, service.limits, request.received_ns)
 
     is_inflated = _BASE64_GZIP in body
     size = service.limits.max_body_bytes if is_inflated else WORST_CASE_FACTOR * len(body)
-    request_id, collector = await service.offload(read, size)
-    delivery = await deliver(collector.batches(), request, service, grant, labels=labels)
-    request.outcome.reject(collector.rejections)
-    rejections = [*collector.rejections, *delivery.rejections]
+    found = await service.offload(read, size)
+    if found.id:
+        request.identify(REQUEST_ID, found.id.encode("utf-8", "replace"), found.digest)
+    declares = DECLARED["metrics"] if found.has_data_points else NO_FIELDS
+    delivery = await deliver(found.collector.batches(), request, service, grant, labels=labels, declares=declares)
+    request.outcome.reject(found.collector.rejections)
+    rejections = [*found.collector.rejections, *delivery.rejections]
     refused = _refused(rejections)
     if refused and not delivery.stored:
         raise BadRequest(refused)  # so that the stream puts them into its bucket in the end
-    return _answer(200, request_id, refused)
+    return _answer(200, found.id, refused)
 
 
 def _labels(request: Request, limits: Limits) -> dict[str, Any]:
@@ -119,8 +125,16 @@ def _labels(request: Request, limits: Limits) -> dict[str, Any]:
     return labels_of(msgspec.json.encode(attributes), name, limits, request.received_ns) if attributes else NO_LABELS
 
 
-def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> tuple[str, EventCollector]:
-    """Return the id of the request, and the events of its records."""
+class _ReadRequest(Struct, frozen=True):
+    """What is read of a request."""
+
+    id: str
+    digest: bytes  # of its records
+    collector: EventCollector
+    has_data_points: bool  # with the fields of OpenTelemetry
+
+
+def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> _ReadRequest:
     if has_more_than(body, limits.max_events + _COMMAS_AROUND_RECORDS, b","):
         raise TooLarge(f"the request holds more than max_events = {limits.max_events} records")
     try:
@@ -137,7 +151,8 @@ def _read(body: bytes, dataset: str, limits: Limits, received_ns: int) -> tuple[
             collector.refuse(number, f"the record is not like {{'data': '…'}}: {error}")
         else:
             reader.read(number, data)
-    return sent.request_id[:MAX_ID_CHARACTERS], collector
+    request_id = sent.request_id[:MAX_ID_CHARACTERS]
+    return _ReadRequest(request_id, digest(*sent.records), collector, reader.has_data_points)
 
 
 def _refused(rejections: Sequence[Rejection]) -> str:

@@ -4,6 +4,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from tailrace.events import BadRequest, TooLarge
 from tailrace.events.times import rfc3339
 from tailrace.parsing import EventCollector, Limits, TimeRule, decode_body, parse_json
+from tailrace.protocols.doors.firehose_metrics import metric_requests
+from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 
 NS_PER_MS = 1_000_000
 MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999
@@ -72,13 +75,17 @@ class RecordReader:
         self._dataset = dataset
         self._sent_ns = sent_ns
         self._inflatable = limits.max_body_bytes  # bytes that are left
+        self.has_data_points = False  # of a metric stream in a format of OpenTelemetry
 
     def read(self, number: int, data: str) -> None:
         """Take the events of a record, in base64; refuse what cannot be read. Raise TooLarge as the collector does."""
         try:
             content = self._decoded(data)
+            metrics = self._metrics(content)
         except (BadRequest, TooLarge) as error:
             self._collector.refuse(number, error.message, error.code)
+            return
+        if self._add_metrics(number, metrics):
             return
         try:
             content.decode()
@@ -108,6 +115,29 @@ class RecordReader:
             raise TooLarge(f"the record inflates to more than {most} bytes") from None
         self._inflatable -= len(inflated)
         return inflated
+
+    def _metrics(self, content: bytes) -> list[ParsedExport]:
+        """Return the data points of a metric stream in a format of OpenTelemetry, none where it is not that.
+
+        Raise TooLarge for a record of too many.
+        """
+        read = partial(parse_export, signal="metrics", protobuf=True, limits=self._limits, received_ns=self._sent_ns)
+        try:
+            return [read(request, dataset_of=lambda label: self._dataset) for request in metric_requests(content)]
+        except BadRequest:
+            return []
+
+    def _add_metrics(self, number: int, exports: list[ParsedExport]) -> bool:
+        """Take data points; return whether there were any, or some that are refused."""
+        batches = [parsed for export in exports for parsed in export.batches.values()]
+        rejections = [each for export in exports for each in export.rejections]
+        rejections += [each for parsed in batches for each in parsed.rejections]
+        self.has_data_points = self.has_data_points or bool(batches)
+        for parsed in batches:
+            self._collector.add_lines(self._dataset, [number] * parsed.count, parsed.events.splitlines())
+        for rejection in rejections:
+            self._collector.refuse(number, rejection.reason, rejection.code)
+        return bool(batches or rejections)
 
     def _json_lines(self, content: bytes) -> list[bytes] | None:
         """Return the objects of a record that holds nothing but JSON objects, each a line; None for another one."""

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,8 @@ from tailrace.events import BadRequest, TailraceError, Unauthorized
 from tailrace.events.times import rfc3339
 from tailrace.events.timestamps import NS_PER_S
 from tailrace.parsing import Limits, decode_body
+from tailrace.parsing.msgpack import TIMESTAMP, may_hold_times, timestamp_text
+from tailrace.protocols.doors.envelope import SENT_TIME, TIME
 from tailrace.protocols.doors.msgpack_frames import (
     MsgpackFrames,
     decode_leniently,
@@ -31,6 +34,7 @@ PING_PARTS = 6
 MAX_HANDSHAKE_BYTES = 64 * 1024
 MAX_VALUES = 1_000_000  # in a message, and in an event of a chunk
 EVENT_TIME = 0  # type of the extension
+MAX_GZIP_RATIO = 1032  # of DEFLATE, which no data exceeds
 COMPRESSIONS = ("gzip", "zstd")
 HEARTBEAT = b"\0"
 
@@ -106,16 +110,15 @@ class FluentSession:
     def read(self, frames: Sequence[bytes], batch: StreamBatch) -> None:
         """Add the events of messages to a batch, with the acknowledgements that are asked for."""
         chunks: set[str] = set()
+        replies: list[bytes] = []
         for frame in frames:
             try:
-                if self._is_known:
-                    batch.reply += self._message(frame, batch, chunks)
-                else:
-                    batch.reply += self._handshake(frame)
+                replies.append(self._message(frame, batch, chunks) if self._is_known else self._handshake(frame))
             except TailraceError as error:
                 self._fault = error
             if self._fault is not None:
                 break
+        batch.reply = b"".join(replies)
 
     def _handshake(self, frame: bytes) -> bytes:
         """Return PONG to a PING."""
@@ -219,10 +222,13 @@ def _entries(data: bytes, size: Any) -> list[bytes]:
 
 
 def _extension(kind: int, data: bytes | memoryview) -> Any:
-    """Return an EventTime as RFC 3339, and any other extension as its bytes."""
+    """Return an EventTime, and a timestamp of MessagePack, as RFC 3339, and any other extension as its bytes."""
     if kind == EVENT_TIME and len(data) == 8:
         seconds, fraction = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big")
         return rfc3339(seconds * NS_PER_S + fraction)
+    if kind == TIMESTAMP and len(data) in (4, 8, 12):
+        with suppress(ValueError, OverflowError, OSError):
+            return timestamp_text(data)
     return bytes(data)
 
 
@@ -230,6 +236,8 @@ _DECODER = msgspec.msgpack.Decoder(ext_hook=_extension)
 
 
 def _decode(value: bytes) -> Any:
+    if may_hold_times(value):  # of which msgspec rounds to microseconds
+        return decode_leniently(value, _extension)
     try:
         return _DECODER.decode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError):
@@ -245,7 +253,10 @@ def _add_entry(entry: tuple[bytes, bytes] | bytes, tag: str, batch: StreamBatch,
         time, metadata = parts[0], None
         if isinstance(time, list) and len(time) == 2:
             time, metadata = time
-        event = {"_time": _time(time), **plain(parts[1])}
+        event = plain(parts[1])
+        if TIME in event:
+            event[SENT_TIME] = event.pop(TIME)
+        event[TIME] = _time(time)
     except BadRequest as error:
         batch.refuse(error.message, error.code)
         return
@@ -271,6 +282,14 @@ def _sessions(options: FluentOptions, limits: Limits) -> Callable[[Origin], Flue
     return lambda origin: FluentSession(options, limits)
 
 
+def decoded_bytes(limits: Limits, message: bytes) -> int:
+    """Return how many bytes a message may have once its chunk is decoded."""
+    if b"compressed" not in message:
+        return len(message)
+    decoded = limits.max_body_bytes if b"zstd" in message else MAX_GZIP_RATIO * len(message)
+    return max(len(message), min(decoded, limits.max_body_bytes))
+
+
 def _check(options: FluentOptions) -> str:
     if not options.token:
         return "setting fluent_token: the door of the Forward protocol needs a token, as its messages have none"
@@ -286,4 +305,5 @@ DOOR = StreamDoor(
     sessions=_sessions,
     echo=HEARTBEAT,
     check=_check,
+    decoded_bytes=decoded_bytes,
 )

@@ -23,6 +23,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    decoded_wire,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
 
@@ -61,7 +62,7 @@ async def _body(request: Request, service: IngestService) -> bytes:
     encoding = encoding_of(wire)
     if not encoding and not wire.startswith(_JSON_BEGINS):
         encoding = request.content_encoding
-    return await service.decode(wire, encoding, service.limits.max_body_bytes)
+    return await decoded_wire(request, service, wire, encoding, service.limits.max_body_bytes)
 
 
 def _label(event: dict[str, Any]) -> str:

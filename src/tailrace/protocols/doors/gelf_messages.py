@@ -14,6 +14,7 @@ from tailrace.events import BadRequest
 from tailrace.events.times import rfc3339
 from tailrace.events.timestamps import MAX_NS, NS_PER_S, TimeMismatch, epoch_ns, timestamp_ns
 from tailrace.parsing import decode_body
+from tailrace.parsing.surrogates import with_whole_characters
 
 CHUNK_MAGIC = b"\x1e\x0f"
 CHUNK_HEAD_BYTES = 12  # magic, 8 bytes of id, number of the chunk, number of chunks
@@ -58,7 +59,7 @@ def split_messages(body: bytes) -> Iterator[bytes]:
 
 def _is_object(text: bytes) -> bool:
     try:
-        _OBJECT.decode(text)
+        _OBJECT.decode(with_whole_characters(text))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
     return True
@@ -74,7 +75,7 @@ def gelf_event(message: bytes) -> dict[str, Any]:
     Raise BadRequest for what is no GELF message, as Graylog refuses it: without a text, or with a host that is none.
     """
     try:
-        sent = _OBJECT.decode(message)
+        sent = _OBJECT.decode(with_whole_characters(message))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadRequest(f"the message is no JSON object: {error}") from None
     host = bytes(sent.get("host", _NULL))

@@ -5,7 +5,7 @@ from functools import partial
 
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.parsing import Limits
-from tailrace.protocols.doors.gelf_messages import GelfAssembler, decompressed, gelf_event
+from tailrace.protocols.doors.gelf_messages import CHUNK_MAGIC, GelfAssembler, decompressed, encoding_of, gelf_event
 from tailrace.protocols.stream import Origin, StreamBatch, StreamDoor, StreamOptions
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # of messages some of whose chunks came
@@ -56,21 +56,37 @@ class GelfDatagrams:
 
     def __init__(self, options: StreamOptions, limits: Limits) -> None:
         self._max_bytes = limits.max_event_bytes
+        self._max_batch_bytes = limits.max_body_bytes
         self._assembler = GelfAssembler(max_bytes=MAX_PENDING_BYTES)
         self._counted = 0  # of the messages that it dropped
 
     def read(self, datagrams: Sequence[tuple[bytes, Origin]], batch: StreamBatch, now_s: float) -> None:
-        """Add messages to a batch; one whose chunks did not all come in time is refused."""
+        """Add messages to a batch; one whose chunks did not all come in time is refused.
+
+        So are those with which all would have more than `max_body_bytes` decompressed, as bombs have and logs do not.
+        """
+        left = self._max_batch_bytes
         for datagram, origin in datagrams:
             try:
                 message = self._assembler.add(datagram, origin.address, now_s)
-                if message is not None:
-                    _add(decompressed(message, self._max_bytes), batch)
+                if message is None:
+                    continue
+                most = min(left, self._max_bytes)
+                left -= most  # unless it is known to be less
+                text = decompressed(message, most)
+                left += most - len(text)
+                _add(text, batch)
             except (BadRequest, TooLarge) as error:
                 batch.refuse(error.message, error.code)
         for _ in range(self._assembler.dropped - self._counted):
             batch.refuse("not all chunks of a message came in time", "incomplete")
         self._counted = self._assembler.dropped
+
+
+def decoded_bytes(limits: Limits, message: bytes) -> int:
+    """Return how many bytes a message may have once it is decompressed, or the one that a chunk completes."""
+    is_packed = message.startswith(CHUNK_MAGIC) or encoding_of(message)
+    return limits.max_event_bytes if is_packed else len(message)
 
 
 def _add(message: bytes, batch: StreamBatch) -> None:
@@ -88,4 +104,5 @@ DOOR = StreamDoor(
     options=StreamOptions,
     sessions=lambda options, limits: partial(GelfSession, limits),
     reader=GelfDatagrams,
+    decoded_bytes=decoded_bytes,
 )

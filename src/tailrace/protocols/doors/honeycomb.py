@@ -4,12 +4,11 @@ Routes, headers and answers are those of Honeycomb's pages "Events", "Markers" a
 """
 
 import re
-import secrets
 from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tailrace.access import allows
 from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError
@@ -29,6 +28,7 @@ from tailrace.protocols.http import (
     Response,
     Route,
     RouteDoc,
+    decoded_wire,
     retry_headers,
 )
 from tailrace.protocols.tokens import TokenRule, grant_of
@@ -36,6 +36,7 @@ from tailrace.protocols.tokens import TokenRule, grant_of
 KEY = b"x-honeycomb-team"
 TOKENS = TokenRule(headers=(KEY,))
 PACKED_TYPES = frozenset({b"application/msgpack", b"application/x-msgpack", b"application/vnd.msgpack"})
+MARKER_ID_BYTES = 8
 EVERYWHERE = "__all__"  # in place of the dataset of a marker: for all datasets of an environment
 _ENCODER = msgspec.json.Encoder()
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -126,12 +127,16 @@ async def add_batch(request: Request, service: IngestService) -> Response:
 async def add_marker(request: Request, service: IngestService) -> Response:
     """Answer `POST /1/markers/{dataset}`: a marker is an event of the type "marker"."""
     now = rfc3339(request.received_ns)
-    marker = {"id": secrets.token_hex(8), "created_at": now, "updated_at": now}
-    read = partial(collect_marker, marker=marker, received_ns=request.received_ns)
+    marker = {"id": "", "created_at": now, "updated_at": now}
+
+    def read(body: bytes, collector: EventCollector, dataset: str) -> None:
+        marker["id"] = request.outcome.generated_id(MARKER_ID_BYTES).hex()
+        collect_marker(body, collector, dataset, marker=marker, received_ns=request.received_ns)
+
     rejections, _, body = await _store(request, service, read)
     if rejections:
         raise BadRequest(rejections[0].reason)
-    return Response(201, _ENCODER.encode({**msgspec.json.decode(body), **marker}))
+    return Response(201, _ENCODER.encode({**msgspec.json.decode(body, type=dict[str, Raw]), **marker}))
 
 
 async def tell_access(request: Request, service: IngestService) -> Response:
@@ -156,7 +161,7 @@ async def _store(request: Request, service: IngestService, read: Any) -> tuple[l
     encoding = request.content_encoding
     if encoding == "zst":  # as Honeycomb's document names it
         encoding = "zstd"
-    body = await service.decode(await request.read(), encoding, service.limits.max_body_bytes)
+    body = await decoded_wire(request, service, await request.read(), encoding, service.limits.max_body_bytes)
     collector = EventCollector(service.limits, request.received_ns)
 
     def parse() -> tuple[dict[str, ParsedBatch], int]:

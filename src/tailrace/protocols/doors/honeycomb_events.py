@@ -10,6 +10,7 @@ from tailrace.events import BadRequest, TooLarge
 from tailrace.events.sizes import MIB
 from tailrace.parsing import ArrayFields, EventCollector, Limits, TimeRule, parse_array, time_member
 from tailrace.parsing.msgpack import MsgpackErrors, unpack, unpack_list
+from tailrace.parsing.surrogates import with_whole_characters
 from tailrace.parsing.times import read_time
 from tailrace.protocols.doors.envelope import TIME, merged, numbered, timed
 
@@ -58,7 +59,7 @@ def collect_event(
     if len(body) > most:
         raise TooLarge(f"the event has more than {most} bytes")
     try:
-        event = _fields(unpack(body) if is_packed else _OBJECT.decode(body))
+        event = _fields(unpack(body) if is_packed else _OBJECT.decode(with_whole_characters(body)))
         collector.add(dataset, 0, _event(event, envelope, received_ns))
     except MsgpackErrors as error:
         raise BadRequest(f"the body is not the fields of an event: {error}") from None

@@ -17,6 +17,7 @@ from tailrace.events.timestamps import MAX_NS, NS_PER_S, TimeMismatch, timestamp
 from tailrace.parsing import EventCollector, Limits, time_member
 from tailrace.parsing.protobuf import ProtobufField, message_classes, parse_message, text_of
 from tailrace.parsing.structure import has_more_than
+from tailrace.parsing.surrogates import with_whole_characters
 from tailrace.protocols.doors.loki_labels import parse_labels
 
 EXTRACTED = "_extracted"  # behind a name that the event has already, as in Loki
@@ -220,7 +221,7 @@ def collect_json(body: bytes, collector: EventCollector, limits: Limits, dataset
     if has_more_than(body, _BRACKETS * limits.max_events + _FREE_BRACKETS, b"[{"):
         raise TooLarge(f"the request holds more than max_events = {limits.max_events} entries")
     try:
-        push = _PUSH.decode(body)
+        push = _PUSH.decode(with_whole_characters(body))
     except _FAULTS as error:
         raise BadRequest(f"the body is no push request of Loki in JSON: {error}") from None
     for raw in push.streams:

@@ -3,11 +3,13 @@
 Source: the specification of MessagePack, github.com/msgpack/msgpack/blob/master/spec.md.
 """
 
+import math
 import struct
 from base64 import b64encode
 from typing import Any
 
 from tailrace.events import BadRequest, TailraceError, TooLarge
+from tailrace.parsing.msgpack import no_number
 
 MAX_DEPTH = 100
 
@@ -181,7 +183,10 @@ def _decode_container(data: bytes, at: int, inner: int, first: int, ext_hook: An
 
 
 def plain(value: Any) -> Any:
-    """Return a decoded value as JSON has it: bytes as text where they are UTF-8, else in base64; keys as text."""
+    """Return a decoded value as JSON has it: bytes as text where they are UTF-8, else in base64; keys as text.
+
+    A float that is no number is "NaN", "Infinity" or "-Infinity".
+    """
     kind = type(value)
     if kind is dict:
         return {name if type(name) is str else _key(name): plain(each) for name, each in value.items()}
@@ -192,6 +197,8 @@ def plain(value: Any) -> Any:
             return value.decode()
         except UnicodeDecodeError:
             return b64encode(value).decode()
+    if kind is float and not math.isfinite(value):
+        return no_number(value)
     return value
 
 

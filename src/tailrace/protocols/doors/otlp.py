@@ -16,7 +16,7 @@ from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
 from tailrace.events.declarations import DeclaredFields
 from tailrace.parsing import Limits, Signal, otlp_answer
-from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver
+from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver, unstored
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
 from tailrace.protocols.doors.otlp_status import (
     OtlpStatus,
@@ -132,8 +132,7 @@ async def store_export(
     delivery = await deliver(exported.batches, request, service, grant, declares=DECLARED[signal])
     request.outcome.reject(exported.rejections)
     rejections = [*exported.rejections, *delivery.rejections]
-    unstored = sum(exported.batches[name].count for name in delivery.refusals)
-    return len(rejections) + unstored, _reason(rejections, delivery, NOUNS[signal])
+    return len(rejections) + unstored(exported.batches, delivery), _reason(rejections, delivery, NOUNS[signal])
 
 
 def _reason(rejections: Sequence[Rejection], delivery: Delivery, noun: str) -> str:

@@ -19,6 +19,7 @@ from tailrace.parsing.limits import ExactWayNeeded, Limits
 from tailrace.parsing.otlp import check_otlp_density
 from tailrace.parsing.otlp_events import Signal
 from tailrace.parsing.otlp_wire import UNREADABLE
+from tailrace.parsing.surrogates import with_whole_characters
 from tailrace.protocols.doors.otlp_fields import (
     JSON_FIELDS,
     KINDS_OF_NAMES,
@@ -96,7 +97,7 @@ def parse_export(
         raise ExactWayNeeded
     try:
         if parts is None:
-            reader.read(body)
+            reader.read(body if protobuf else with_whole_characters(body))
         else:
             reader.take(parts)
     except UNREADABLE as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tailrace.events import ParsedBatch, Rejection, TailraceError
 from tailrace.parsing import EventCollector
-from tailrace.protocols.destinations import Delivery
+from tailrace.protocols.destinations import Delivery, unstored
 from tailrace.protocols.http import Response, retry_headers
 
 TEXT = b"text/plain; charset=utf-8"
@@ -25,8 +25,7 @@ def refusal_line(
     rejections: Sequence[Rejection] = sorted(
         (*collector.rejections, *delivery.rejections), key=lambda rejection: rejection.index
     )
-    missed = [(batches[name], error) for name, error in delivery.refusals.items()]
-    refused = len(rejections) + sum(batch.count + len(batch.rejections) for batch, _ in missed)
+    refused = len(rejections) + unstored(batches, delivery)
     if not refused:
         return ""
     reasons = [f"{name!r}: {error.message}" for name, error in delivery.refusals.items()]

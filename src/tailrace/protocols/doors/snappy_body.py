@@ -3,7 +3,7 @@
 from functools import partial
 
 from tailrace.parsing.protobuf import decode_snappy, snappy_size
-from tailrace.protocols.http import IngestService, Request
+from tailrace.protocols.http import IngestService, Request, decoded_wire
 
 SNAPPY = "snappy"
 
@@ -16,7 +16,9 @@ async def snappy_body(request: Request, service: IngestService, *, is_snappy: bo
     codings = [name for name in request.content_encoding.replace(" ", "").split(",") if name]
     others = [name for name in codings if name.lower() != SNAPPY]
     max_bytes = service.limits.max_body_bytes
-    body = await service.decode(await request.read(), ",".join(others), max_bytes)
+    body = await decoded_wire(request, service, await request.read(), ",".join(others), max_bytes)
     if not is_snappy and len(others) == len(codings):
         return body
-    return await service.offload(partial(decode_snappy, body, max_bytes), min(snappy_size(body), max_bytes))
+    size = min(snappy_size(body), max_bytes)
+    request.hold(size)
+    return await service.offload(partial(decode_snappy, body, max_bytes), size)

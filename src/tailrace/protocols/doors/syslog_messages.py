@@ -51,10 +51,11 @@ _TAG = re.compile(r"([^\s:\[\]]{1,64})(?:\[([^\]\s]{0,64})\](?::(?=\s|$))?(?=\s|
 _HOST = re.compile(r"(\S{1,255})(?:\s+|$)")
 
 
-def syslog_event(text: str, received_ns: int, zone: tzinfo) -> dict[str, Any]:
+def syslog_event(text: str, received_ns: int, zone: tzinfo, *, has_structured_data: bool = True) -> dict[str, Any]:
     """Return a message as an event.
 
-    A time without a zone is of `zone`, one without a year of the last year in which it is not a week ahead.
+    A time without a zone is of `zone`, one without a year of the last year in which it is not a week ahead. Of a sender
+    that has no structured data, and nothing in its place, the message follows the header of RFC 5424 at once.
     """
     event: dict[str, Any] = {}
     start = 0
@@ -65,7 +66,7 @@ def syslog_event(text: str, received_ns: int, zone: tzinfo) -> dict[str, Any]:
         event["facility"], event["severity"] = FACILITIES[number >> 3], SEVERITIES[number & 7]
         start = priority.end()
         header = _HEADER.match(text, start)
-        if header is not None and _read_header(event, header, text, zone):
+        if header is not None and _read_header(event, header, text, zone, has_structured_data):
             return event
     _read_traditional(event, text, start, received_ns, zone)
     return event
@@ -74,7 +75,9 @@ def syslog_event(text: str, received_ns: int, zone: tzinfo) -> dict[str, Any]:
 # RFC 5424.
 
 
-def _read_header(event: dict[str, Any], header: "re.Match[str]", text: str, zone: tzinfo) -> bool:
+def _read_header(
+    event: dict[str, Any], header: "re.Match[str]", text: str, zone: tzinfo, has_structured_data: bool
+) -> bool:
     """Read a message whose header is RFC 5424's; return False, and leave the event as it is, where it is none."""
     time, *values = header.groups()
     if time != "-":
@@ -85,7 +88,7 @@ def _read_header(event: dict[str, Any], header: "re.Match[str]", text: str, zone
     for name, value in zip(("hostname", "app_name", "proc_id", "msg_id"), values, strict=True):
         if value != "-":
             event[name] = value
-    data, end = _structured_data(text, header.end())
+    data, end = _structured_data(text, header.end()) if has_structured_data else ({}, header.end())
     if data:
         event["structured_data"] = data
     event["message"] = text[end:].removeprefix("\ufeff")

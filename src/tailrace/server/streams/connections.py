@@ -72,13 +72,20 @@ class Connections:
         most: int,
         idle_timeout_s: float,
         frame_timeout_s: float,
+        decoded_bytes: Callable[[bytes], int],
+        max_decoded_bytes: int,
     ) -> None:
-        """`most` are open at a time; a frame that is not whole ends its connection after `frame_timeout_s`."""
+        """`most` are open at a time; a frame that is not whole ends its connection after `frame_timeout_s`.
+
+        Frames are stored together that have at most `max_decoded_bytes`, which `decoded_bytes` tells of each.
+        """
         self.store = store
         self.backlog = backlog
         self.new_session = new_session
         self.idle_timeout_s = idle_timeout_s
         self.frame_timeout_s = frame_timeout_s
+        self.decoded_bytes = decoded_bytes
+        self.max_decoded_bytes = max_decoded_bytes
         self._most = most
         self._open: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -108,6 +115,18 @@ class Connections:
             return False
         self._open.add(connection)
         return True
+
+    def groups(self, frames: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
+        """Yield the frames that are to be stored together, and how many bytes they may have once decoded."""
+        start = size = 0
+        for at, frame in enumerate(frames):
+            more = self.decoded_bytes(frame)
+            if at > start and (at - start == BATCH_FRAMES or size + more > self.max_decoded_bytes):
+                yield frames[start:at], size
+                start, size = at, 0
+            size += more
+        if frames:
+            yield frames[start:], size
 
     def closed(self, connection: "Connection") -> None:
         """Count a connection no more, once all of it is stored."""
@@ -253,9 +272,9 @@ class Connection(asyncio.Protocol):
         """Store frames, and reply; return whether the connection goes on, as it does unless nothing can be stored."""
         if frames:
             self._frame_began_s = None
-        for group in _groups(frames):
+        for group, size in self._shared.groups(frames):
             read: Callable[[StreamBatch], None] = partial(session.read, group)
-            stored = await self._shared.store.store(read, total(group), self.origin.address)
+            stored = await self._shared.store.store(read, size, self.origin.address, sent=total(group))
             if stored.error is not None and (not stored.events or stored.error.retryable):
                 return False
             self._reply(transport, stored.reply)
@@ -269,11 +288,6 @@ class Connection(asyncio.Protocol):
         transport.write(reply)
         if transport.get_write_buffer_size() > MAX_REPLY_BACKLOG_BYTES:
             raise ReplyUnread("the client does not read what it is replied")
-
-
-def _groups(frames: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(frames), BATCH_FRAMES):
-        yield frames[start : start + BATCH_FRAMES]
 
 
 def _common_name(transport: asyncio.Transport) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -100,6 +101,8 @@ def _connections(opened: DoorSocket, store: StreamStore, backlog: StreamBacklog,
         most=max(1, min(context.limits.max_connections, context.max_open_files // DESCRIPTORS_SHARE)),
         idle_timeout_s=context.limits.idle_timeout_s,
         frame_timeout_s=context.frame_timeout_s,
+        decoded_bytes=partial(opened.door.decoded_bytes, context.service.limits),
+        max_decoded_bytes=context.service.limits.max_body_bytes,
     )
 
 
@@ -112,4 +115,5 @@ def _datagrams(opened: DoorSocket, store: StreamStore, context: StreamContext) -
         door=opened.door.name,
         echo=opened.door.echo,
         max_bytes=context.limits.datagram_backlog_bytes,
+        decoded_bytes=partial(opened.door.decoded_bytes, context.service.limits),
     )

@@ -1,9 +1,10 @@
 """The way of what streams brought into the log: parsed, tried again while that is worth it, noted where refused."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -22,6 +23,8 @@ PARSE_FACTOR = 32  # bytes of valid events that are as much work as one byte of 
 RETRY_AFTER_S = 0.25  # what did not go into the log, at first; later up to
 MAX_RETRY_AFTER_S = 5.0
 
+DECODED_BODIES = 4  # of `max_body_bytes`: what is decoded of one port's messages at a time
+
 logger = logging.getLogger(__name__)
 
 Read = Callable[[StreamBatch], None]
@@ -33,6 +36,29 @@ class Stored(Struct, frozen=True):
     reply: bytes  # for the client, empty where not every event is durable that should be
     error: TailraceError | None = None  # why events are not
     events: int = 0  # durable
+
+
+class DecodingCapacity:
+    """How many bytes of messages may be decoded at a time. To be used on the event loop."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._free_bytes = max_bytes
+        self._changed = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Wait until so many bytes, or all where they are more, are free, and hold them."""
+        size = min(size, self._max_bytes)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free_bytes >= size)
+            self._free_bytes -= size
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._free_bytes += size
+                self._changed.notify_all()
 
 
 class StreamStore:
@@ -58,17 +84,25 @@ class StreamStore:
         self._door = door
         self._transport = transport
         self._giving_up = False
+        self._capacity = DecodingCapacity(DECODED_BODIES * service.limits.max_body_bytes)
 
     def give_up(self) -> None:
         """Try nothing again that did not go into the log: the server stops."""
         self._giving_up = True
 
-    async def store(self, read: Read, size: int, address: str) -> Stored:
-        """Store the batch that `read` fills from `size` bytes of messages; return once every event is durable.
+    async def store(self, read: Read, size: int, address: str, *, sent: int | None = None) -> Stored:
+        """Store the batch that `read` fills from messages; return once every event is durable.
 
-        While the service cannot take them for now, they are tried again, which is the back pressure on the client. What
-        can never be stored is counted.
+        The messages have at most `size` bytes once they are decoded, and `sent` as they came, if that is not the same:
+        then they wait until no more than so much is in memory of what is decoded. While the service cannot take them
+        for now, they are tried again, which is the back pressure on the client. What can never be stored is counted.
         """
+        if sent is None or size <= sent:
+            return await self._store(read, size, address)
+        async with self._capacity.hold(size):
+            return await self._store(read, size, address)
+
+    async def _store(self, read: Read, size: int, address: str) -> Stored:
         received_ns = time.time_ns()
         outcome = RequestOutcome(self._door, self._transport)
 
