@@ -282,6 +282,7 @@ def test_who_signed_in_and_out_is_in_the_audit_trail(played: Callable[[Scenario]
         ]
         user = served.parts.owner.user_id
         assert [(row["action"], row.get("by"), row["id"], row["credential"]) for row in rows] == [
+            ("createSignInCode", None, user, served.parts.owner.token_id),
             ("login", "token", user, served.parts.owner.token_id),
             ("logout", None, user, served.parts.owner.token_id),
             ("login", "code", user, served.parts.owner.token_id),

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from support.browser import status
 from support.commands import tailrace
 
 if TYPE_CHECKING:
@@ -59,3 +60,23 @@ async def test_a_token_signs_in_and_signing_out_ends_that(
     await visit.context.add_cookies([kept])  # type: ignore[list-item]
     await page.reload()
     await expect(page.get_by_label("Token")).to_be_visible()
+
+
+async def test_a_revoked_token_ends_the_session(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
+) -> None:
+    rights = {
+        "name": "console",
+        "datasetCapabilities": {sample: {"query": ["read"]}},
+        "orgCapabilities": {"datasets": ["read"]},
+    }
+    made = server.client.post("/v2/tokens", json=rights).json()
+    visit = await visits(made["token"])
+    await visit.open("/explore", q=f"['{sample}'] | count")
+    await expect(status(visit.page)).to_contain_text("1 row")
+
+    assert server.client.delete(f"/v2/tokens/{made['id']}").status_code == 204
+    await visit.page.get_by_role("button", name="Run").click()
+
+    await expect(visit.page.get_by_role("alert")).to_contain_text("Your session has ended")
+    await expect(visit.page.get_by_label("Token")).to_be_visible()

@@ -76,7 +76,7 @@ function datasetOf(text: string): string | null {
 export function submit(apl = draft.value, when = range.value, lang = language.value): void {
   draft.value = apl;
   range.value = when;
-  const before = location.hash;
+  const before = question.value;
   const shown = route.value.params.get("view") ?? "";
   navigate("/explore", {
     q: apl.trim(),
@@ -85,7 +85,7 @@ export function submit(apl = draft.value, when = range.value, lang = language.va
     view: shown,
     lang: lang === "sql" ? "sql" : "",
   });
-  if (location.hash === before) void run();
+  if (question.value === before) void run(); // which else follows the address
 }
 
 /** Show the answer another way. */

@@ -17,7 +17,9 @@ from tailrace.events import BadRequest, Unauthorized
 from tailrace.protocols.http import ParameterDoc
 
 SIGN_IN_PATH = "/#/sign-in?code="  # of the console; what is behind # is not sent, so that no proxy's log has it
+# Of a sign-in and a sign-out the handlers record the entry: only they know of whom it is.
 LOGIN, LOGOUT = AuditAction("login", "user"), AuditAction("logout", "user")
+CREATE_CODE = AuditAction("createSignInCode", "user")
 
 
 class SignInBody(Struct):
@@ -91,6 +93,7 @@ async def sign_out(request: Request, services: Services, grant: None) -> Respons
 
 async def create_code(request: Request, services: Services, grant: Grant) -> Response:
     """Create the code of a link that signs one browser in with this token, within a quarter of an hour."""
+    note(request, resource=grant.user_id)
     new = await asyncio.to_thread(services.access.browser_sessions.create_code, grant.token_id)
     return json_response(SignInCode(new.secret, SIGN_IN_PATH + new.secret, new.expires_at))
 
@@ -131,6 +134,7 @@ ROUTES = (
         "/tailrace/v1/session",
         sign_in,
         PUBLIC,
+        LOGIN,
         body=SignInBody,
         example=_TOKEN,
         answer=SignedIn,
@@ -146,6 +150,8 @@ ROUTES = (
         parameters=(_CONSOLE,),
         refusals=(401, 403, 503),
     ),
-    ApiRoute("DELETE", "/tailrace/v1/session", sign_out, PUBLIC, answer=None, parameters=(_CONSOLE,), refusals=(403,)),
-    ApiRoute("POST", "/tailrace/v1/session/codes", create_code, ANY_TOKEN, answer=SignInCode),
+    ApiRoute(
+        "DELETE", "/tailrace/v1/session", sign_out, PUBLIC, LOGOUT, answer=None, parameters=(_CONSOLE,), refusals=(403,)
+    ),
+    ApiRoute("POST", "/tailrace/v1/session/codes", create_code, ANY_TOKEN, CREATE_CODE, answer=SignInCode),
 )
