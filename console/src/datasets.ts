@@ -1,6 +1,7 @@
 /** The datasets that the session may see, and their statistics. */
 import { signal } from "@preact/signals";
 import { ask } from "./api/http";
+import { may, session } from "./session";
 
 export interface Dataset {
   name: string;
@@ -30,7 +31,22 @@ export const statistics = signal<ReadonlyMap<string, Statistics>>(new Map());
 
 /** Read the datasets. */
 export async function loadDatasets(): Promise<void> {
-  datasets.value = (await ask<Dataset[]>("/v2/datasets")).sort((a, b) => a.name.localeCompare(b.name));
+  const found = may("datasets", "read") ? await ask<Dataset[]>("/v2/datasets") : ownDatasets();
+  datasets.value = found.sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** The datasets that the session names, where it may not list all. */
+function ownDatasets(): Dataset[] {
+  const names = Object.keys(session.value?.datasetCapabilities ?? {}).filter((name) => name !== "*");
+  return names.map((name) => ({
+    name,
+    description: "",
+    kind: "",
+    created: "",
+    who: "",
+    useRetentionPeriod: false,
+    retentionDays: 0,
+  }));
 }
 
 /** Read their statistics. */

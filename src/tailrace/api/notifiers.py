@@ -174,6 +174,7 @@ ROUTES = (
         "/tailrace/v1/notifiers/{id}/test",
         test_notifier,
         Permission("notifiers", "update"),
+        audit=AuditAction("testNotifier", "notifier"),
         answer=TestDelivery,
     ),
 )

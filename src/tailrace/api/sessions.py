@@ -73,9 +73,9 @@ async def sign_in(request: Request, services: Services, grant: None) -> Response
 
 
 async def current_session(request: Request, services: Services, grant: None) -> Response:
-    """Return whom the session or the token is of, and what it may do; 204 where there is neither."""
+    """Return whom the session or the token is of, and what it may do; null where there is neither."""
     if not session_secret(request) and "authorization" not in request.headers:
-        return no_content()
+        return json_response(None)
     return json_response(await asyncio.to_thread(_signed_in, services, services.authenticate(request)))
 
 
@@ -146,7 +146,7 @@ ROUTES = (
         "/tailrace/v1/session",
         current_session,
         PUBLIC,
-        answer=SignedIn,
+        answer=SignedIn | None,
         parameters=(_CONSOLE,),
         refusals=(401, 403, 503),
     ),

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import uvloop
 
 from tailrace.api.sessions import SIGN_IN_PATH
-from tailrace.events import TailraceError
+from tailrace.events import DiskFull, StorageUnavailable, TailraceError
 from tailrace.native import why_missing
 from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import STREAM_DOORS
@@ -134,7 +134,13 @@ async def _start(server: Server) -> None:
 
 def _console_link(server: Server) -> str:
     """Return a link that signs a browser in as the owner; nothing where there is no console, or no such token."""
-    code = server.stores.access.browser_sessions.create_owners_code() if server.settings.console.enabled else None
+    if not server.settings.console.enabled:
+        return ""
+    try:
+        code = server.stores.access.browser_sessions.create_owners_code()
+    except (DiskFull, StorageUnavailable) as error:
+        logger.warning("there is no link to the console: %s", error)
+        return ""
     return "" if code is None else f"{server.url}{SIGN_IN_PATH}{code.secret}"
 
 
