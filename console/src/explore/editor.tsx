@@ -8,7 +8,7 @@ import {
   closeBracketsKeymap,
   completionKeymap,
 } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { bracketMatching, HighlightStyle, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
 import { setDiagnostics } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
@@ -103,12 +103,12 @@ export function Editor(props: EditorProps) {
                 return true;
               },
             },
+            // Beside that Tab leads out of the editor, as it does everywhere.
             { key: "Tab", run: acceptCompletion },
             ...closeBracketsKeymap,
             ...completionKeymap,
             ...historyKeymap,
             ...defaultKeymap,
-            indentWithTab,
           ]),
           LANGUAGE,
           syntaxHighlighting(COLOURS),
