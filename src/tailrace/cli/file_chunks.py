@@ -7,7 +7,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, BinaryIO, Protocol, cast
@@ -122,21 +122,41 @@ def decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-def as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[bytes]:
-    """Yield the chunks, which a thread reads, and FLUSH after a pause; end early when `stop` is set."""
+@contextmanager
+def as_they_come(chunks: Iterator[bytes], stop: threading.Event) -> Iterator[Iterator[bytes]]:
+    """Yield an iterator over the chunks, which a thread reads, and FLUSH after a pause; it ends when `stop` is set.
+
+    Afterwards their source may be closed. The thread may still wait for a pipe then, and ends after that.
+    """
     queue: Queue[bytes | Exception | None] = Queue(READ_AHEAD)
+    left = threading.Event()
 
     def read() -> None:
         try:
             for chunk in chunks:
+                if left.is_set():
+                    break
                 if chunk:
                     queue.put(chunk)
         except UNREADABLE as error:
             queue.put(error)
+        except ValueError:  # raised of a closed file
+            if not left.is_set():
+                raise
         finally:
             queue.put(None)
 
     threading.Thread(target=read, daemon=True, name="read").start()
+    try:
+        yield _taken(queue, stop)
+    finally:
+        left.set()
+        with suppress(Empty):  # makes room, so that the thread is not held up
+            while True:
+                queue.get_nowait()
+
+
+def _taken(queue: Queue[bytes | Exception | None], stop: threading.Event) -> Iterator[bytes]:
     quiet = True
     while not stop.is_set():
         try:

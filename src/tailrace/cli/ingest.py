@@ -3,7 +3,8 @@
 import codecs
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
@@ -144,8 +145,8 @@ def _send_file(
     task = progress.add_task(shown_name(source.file), total=_size(source.file), events=0)
     report = FileReport(progress.console, source.file)
     try:
-        with opened(source.file) as raw:
-            for piece in _pieces(raw, source, interruption, report):
+        with opened(source.file) as raw, closing(_pieces(raw, source, interruption, report)) as found:
+            for piece in found:
                 outcome = sender.send(piece, report.events)
                 totals.add(outcome)
                 report.outcome(piece, outcome)
@@ -156,25 +157,32 @@ def _send_file(
     report.end()
 
 
-def _pieces(raw: BinaryIO, source: _InputFile, interruption: Interruption, report: FileReport) -> Iterator[Piece]:
+def _pieces(
+    raw: BinaryIO, source: _InputFile, interruption: Interruption, report: FileReport
+) -> Generator[Piece, None, None]:
     """Yield the bodies that a file makes, in the format given or the one that it seems to have."""
     form = source.form
+    chunks = read_chunks(raw, source.file.suffix)
     if form is Format.PARQUET:
-        chunks = read_chunks(raw, source.file.suffix)
-    else:
-        chunks = as_they_come(decoded(read_chunks(raw, source.file.suffix), source.encoding), interruption)
+        yield from _parquet_pieces(chunks, interruption)
+        return
+    with as_they_come(decoded(chunks, source.encoding), interruption) as coming:
         if form is None:
             head = b""
-            for chunk in chunks:
+            for chunk in coming:
                 head += chunk
                 if len(head) >= SNIFFED_BYTES or (chunk == FLUSH and b"\n" in head):
                     break
             form = sniffed(head)
             report.recognised(form)
-            chunks = itertools.chain((head,), chunks)
-        if form is not Format.PARQUET:
-            yield from pieces(chunks, form, delimiter=source.csv_delimiter)
-            return
+            coming = itertools.chain((head,), coming)
+        if form is Format.PARQUET:
+            yield from _parquet_pieces(coming, interruption)
+        else:
+            yield from pieces(coming, form, delimiter=source.csv_delimiter)
+
+
+def _parquet_pieces(chunks: Iterator[bytes], interruption: Interruption) -> Iterator[Piece]:
     with tempfile.TemporaryFile() as whole:  # the end of such a file is read first
         for chunk in chunks:
             whole.write(chunk)
