@@ -4,10 +4,9 @@ import { ask } from "../api/http";
 import { ago, count } from "../format/values";
 import { hashOf, navigate } from "../router";
 import { may } from "../session";
-import { Confirm, FormDialog } from "../ui/dialog";
+import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
-import { say } from "../ui/toast";
 import type { Dashboard, DashboardDocument } from "./types";
 
 export const PATH = "/v2/dashboards";
@@ -63,19 +62,14 @@ export function DashboardList() {
       </Shown>
       {making && <NewDashboard kind={making} onClose={() => setMaking(null)} />}
       {deleting && (
-        <Confirm
+        <Deletion
           title={`Delete ${deleting.dashboard.name}`}
-          action="Delete"
+          path={`${PATH}/uid/${encodeURIComponent(deleting.uid)}`}
+          onDone={dashboards.reload}
           onClose={() => setDeleting(null)}
-          onConfirm={async () => {
-            await ask(`${PATH}/uid/${deleting.uid}`, { method: "DELETE" });
-            setDeleting(null);
-            dashboards.reload();
-            say("Deleted");
-          }}
         >
           It is gone for all who use it.
-        </Confirm>
+        </Deletion>
       )}
     </div>
   );

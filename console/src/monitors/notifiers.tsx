@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ApiError, ask } from "../api/http";
 import { may } from "../session";
-import { Confirm, FormDialog } from "../ui/dialog";
+import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
 import { say } from "../ui/toast";
@@ -25,11 +25,10 @@ export function NotifierSettings() {
   const notifiers = useLoaded(() => ask<Notifier[]>(PATH), []);
   const [making, setMaking] = useState(false);
   const [deleting, setDeleting] = useState<Notifier | null>(null);
-  const done = (word: string) => {
+  const made = () => {
     setMaking(false);
-    setDeleting(null);
     notifiers.reload();
-    say(word);
+    say("Made");
   };
   return (
     <>
@@ -72,19 +71,16 @@ export function NotifierSettings() {
           />
         )}
       </Shown>
-      {making && <NotifierForm onDone={() => done("Made")} onClose={() => setMaking(false)} />}
+      {making && <NotifierForm onDone={made} onClose={() => setMaking(false)} />}
       {deleting && (
-        <Confirm
+        <Deletion
           title={`Delete ${deleting.name}`}
-          action="Delete"
+          path={`${PATH}/${deleting.id}`}
+          onDone={notifiers.reload}
           onClose={() => setDeleting(null)}
-          onConfirm={async () => {
-            await ask(`${PATH}/${deleting.id}`, { method: "DELETE" });
-            done("Deleted");
-          }}
         >
           Monitors that name it tell nobody there from then on.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

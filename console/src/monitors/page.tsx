@@ -4,7 +4,7 @@ import { ask } from "../api/http";
 import { ago } from "../format/values";
 import { navigate, route } from "../router";
 import { may } from "../session";
-import { Confirm } from "../ui/dialog";
+import { Deletion } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
 import { say } from "../ui/toast";
@@ -62,10 +62,10 @@ function MonitorList() {
   const [deleting, setDeleting] = useState<Monitor | null>(null);
   const edited = route.value.params.get("edit");
   const close = () => navigate("/monitors");
-  const done = (word: string) => {
+  const saved = () => {
     close();
     listed.reload();
-    say(word);
+    say("Saved");
   };
   const toggle = async (monitor: Monitor) => {
     try {
@@ -156,7 +156,7 @@ function MonitorList() {
               <MonitorForm
                 key={edited}
                 before={monitors.find((each) => each.id === edited) ?? null}
-                onDone={() => done("Saved")}
+                onDone={saved}
                 onClose={close}
               />
             )}
@@ -164,18 +164,14 @@ function MonitorList() {
         )}
       </Shown>
       {deleting && (
-        <Confirm
+        <Deletion
           title={`Delete ${deleting.name}`}
-          action="Delete"
+          path={`/v2/monitors/${deleting.id}`}
+          onDone={listed.reload}
           onClose={() => setDeleting(null)}
-          onConfirm={async () => {
-            await ask(`/v2/monitors/${deleting.id}`, { method: "DELETE" });
-            setDeleting(null);
-            done("Deleted");
-          }}
         >
           Its history goes with it, and nobody is notified.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

@@ -6,7 +6,7 @@ import type { Dataset, Statistics } from "../datasets";
 import { ago, bytes, count } from "../format/values";
 import { hashOf } from "../router";
 import { may, mayWith } from "../session";
-import { Confirm, Dialog, FormDialog } from "../ui/dialog";
+import { Deletion, Dialog, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
 import { say } from "../ui/toast";
@@ -108,18 +108,16 @@ export function DatasetSettings() {
       {opened?.what === "trim" && <TrimForm dataset={opened.dataset} onDone={() => done("Trimmed")} onClose={close} />}
       {opened?.what === "fields" && <FieldsDialog dataset={opened.dataset} onClose={close} />}
       {opened?.what === "delete" && (
-        <Confirm
+        <Deletion
           title={`Delete ${opened.dataset.name}`}
+          path={pathOf(opened.dataset.name)}
           typed={opened.dataset.name}
           action="Delete it and its events"
+          onDone={listed.reload}
           onClose={close}
-          onConfirm={async () => {
-            await ask(pathOf(opened.dataset.name), { method: "DELETE" });
-            done("Deleted");
-          }}
         >
           Its events are deleted for good. Clients that send to it are refused from then on.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

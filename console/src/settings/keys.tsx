@@ -3,10 +3,9 @@ import { useState } from "preact/hooks";
 import { address, ask } from "../api/http";
 import { may } from "../session";
 import { copy } from "../ui/clipboard";
-import { Confirm, Dialog, FormDialog } from "../ui/dialog";
+import { Deletion, Dialog, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
-import { say } from "../ui/toast";
 
 interface Key {
   id: string;
@@ -83,19 +82,16 @@ export function KeySettings() {
       )}
       {made && <MadeDialog made={made} onClose={() => setMade(null)} />}
       {revoking && (
-        <Confirm
+        <Deletion
           title={`Revoke ${revoking.name}`}
+          path={`${PATH}/${revoking.id}`}
           action="Revoke it"
+          said="Revoked"
+          onDone={keys.reload}
           onClose={() => setRevoking(null)}
-          onConfirm={async () => {
-            await ask(`${PATH}/${revoking.id}`, { method: "DELETE" });
-            setRevoking(null);
-            keys.reload();
-            say("Revoked");
-          }}
         >
           Clients that use it are refused from their next request on.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ask } from "../api/http";
 import { may } from "../session";
-import { Confirm, FormDialog } from "../ui/dialog";
+import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { type RecordColumn, Records } from "../ui/records";
 import { say } from "../ui/toast";
@@ -41,7 +41,6 @@ export function ResourceSettings({ resource }: { resource: Resource }) {
   const [deleting, setDeleting] = useState<ResourceRecord | null>(null);
   const done = (word: string) => {
     setOpened(null);
-    setDeleting(null);
     listed.reload();
     say(word);
   };
@@ -98,17 +97,14 @@ export function ResourceSettings({ resource }: { resource: Resource }) {
         />
       )}
       {deleting && (
-        <Confirm
+        <Deletion
           title={`Delete the ${noun} ${String(deleting.name ?? deleting.title ?? deleting.id)}`}
-          action="Delete"
+          path={pathOf(deleting)}
+          onDone={listed.reload}
           onClose={() => setDeleting(null)}
-          onConfirm={async () => {
-            await ask(pathOf(deleting), { method: "DELETE" });
-            done("Deleted");
-          }}
         >
           {resource.deletion}
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

@@ -3,11 +3,10 @@ import { useState } from "preact/hooks";
 import { ask } from "../api/http";
 import { datasets, loadDatasets } from "../datasets";
 import { may } from "../session";
-import { Confirm, FormDialog } from "../ui/dialog";
+import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
 import { SecretDialog } from "../ui/secret";
-import { say } from "../ui/toast";
 
 type Capabilities = Record<string, string[]>;
 
@@ -114,19 +113,16 @@ export function TokenSettings() {
       )}
       {secret && <SecretDialog title="The new token" secret={secret} onClose={() => setSecret("")} />}
       {revoking && (
-        <Confirm
+        <Deletion
           title={`Revoke ${revoking.name}`}
+          path={`/v2/tokens/${revoking.id}`}
           action="Revoke it"
+          said="Revoked"
+          onDone={tokens.reload}
           onClose={() => setRevoking(null)}
-          onConfirm={async () => {
-            await ask(`/v2/tokens/${revoking.id}`, { method: "DELETE" });
-            setRevoking(null);
-            tokens.reload();
-            say("Revoked");
-          }}
         >
           Clients that use it are refused from their next request on, and browsers signed in by it are signed out.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

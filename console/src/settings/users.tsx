@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ask } from "../api/http";
 import { may, session } from "../session";
-import { Confirm, FormDialog } from "../ui/dialog";
+import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { Records } from "../ui/records";
 import { SecretDialog } from "../ui/secret";
@@ -131,19 +131,16 @@ export function UserSettings() {
       )}
       {secret && <SecretDialog title="Their personal token" secret={secret} onClose={() => setSecret("")} />}
       {removing && (
-        <Confirm
+        <Deletion
           title={`Remove ${removing.name}`}
+          path={`/v2/users/${removing.id}`}
           action="Remove"
+          said="Removed"
+          onDone={users.reload}
           onClose={() => setRemoving(null)}
-          onConfirm={async () => {
-            await ask(`/v2/users/${removing.id}`, { method: "DELETE" });
-            setRemoving(null);
-            users.reload();
-            say("Removed");
-          }}
         >
           Their personal tokens end; API tokens that they made stay.
-        </Confirm>
+        </Deletion>
       )}
     </>
   );

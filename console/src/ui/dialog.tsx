@@ -1,7 +1,8 @@
 /** A dialog above the page: closed by Escape and by its buttons. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError } from "../api/http";
+import { ApiError, ask } from "../api/http";
+import { say } from "./toast";
 
 interface DialogProps {
   title: string;
@@ -77,26 +78,34 @@ export function FormDialog({ title, action, danger, disabled, onSubmit, onClose,
   );
 }
 
-interface ConfirmProps {
-  title: string;
+interface DeletionProps extends DialogProps {
+  /** of what is deleted, in the API */
+  path: string;
   /** what has to be typed, so that it is not done in passing */
   typed?: string;
-  action: string;
-  onConfirm: () => Promise<void>;
-  onClose: () => void;
-  children: ComponentChildren;
+  /** on the button that does it */
+  action?: string;
+  /** the word said when it is done */
+  said?: string;
+  /** after the dialog has been closed */
+  onDone: () => void;
 }
 
-/** A dialog that asks whether something that cannot be undone is meant. */
-export function Confirm({ title, typed, action, onConfirm, onClose, children }: ConfirmProps) {
+/** A dialog that asks whether a deletion is meant, and does it. */
+export function Deletion({ title, path, typed, action, said, onDone, onClose, children }: DeletionProps) {
   const [text, setText] = useState("");
   return (
     <FormDialog
       title={title}
-      action={action}
+      action={action ?? "Delete"}
       danger
       disabled={typed !== undefined && text !== typed}
-      onSubmit={onConfirm}
+      onSubmit={async () => {
+        await ask(path, { method: "DELETE" });
+        onClose();
+        onDone();
+        say(said ?? "Deleted");
+      }}
       onClose={onClose}
     >
       <p>{children}</p>
