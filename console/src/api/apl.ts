@@ -45,6 +45,7 @@ export interface Status {
 export interface Answer {
   status: Status;
   tables: Table[];
+  datasetNames?: string[];
 }
 
 export interface AplRequest {

@@ -2,6 +2,7 @@
 import { cellText, compact, count } from "../format/values";
 import type { Chart } from "../result/series";
 import type { Span } from "../time/range";
+import { HeatChartView } from "./heat-chart";
 import { type Mark, TimeChartView, type TimeStyle } from "./time-chart";
 
 const NO_MARKS: Mark[] = [];
@@ -48,6 +49,8 @@ export function ChartView({
           {...(onZoom ? { onZoom } : {})}
         />
       );
+    case "heat":
+      return <HeatChartView chart={chart} height={height} {...(onZoom ? { onZoom } : {})} />;
     case "top": {
       const most = Math.max(1e-9, ...chart.bars.map((bar) => Math.abs(bar.value)));
       return (

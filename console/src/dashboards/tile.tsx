@@ -1,5 +1,5 @@
 /** One chart of a dashboard: asked for its time, drawn by its type. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Answer, runApl } from "../api/apl";
 import { ApiError } from "../api/http";
 import { ChartView } from "../charts/chart-view";
@@ -12,7 +12,10 @@ import { EventLine } from "../ui/event-line";
 import type { DashboardChart } from "./types";
 
 const MOST_ROWS = 200; // of a table or events, drawn
-const HEAD_PX = 34;
+// what stands below the drawing itself
+const LEGEND_PX = 34;
+const HEAT_LEGEND_PX = 62;
+const USUAL_PX = 220;
 const LINE_PX = 25;
 
 interface TileProps {
@@ -28,6 +31,7 @@ interface TileProps {
 
 export function TileBody({ chart, span, variables, round, marks, onZoom }: TileProps) {
   const box = useRef<HTMLDivElement>(null);
+  const [height, setHeight] = useState(USUAL_PX);
   const [answer, setAnswer] = useState<Answer | string | null>(null);
   const apl = chart.query?.apl ?? "";
   const given = JSON.stringify(variables);
@@ -44,6 +48,14 @@ export function TileBody({ chart, span, variables, round, marks, onZoom }: TileP
       });
     return () => controller.abort();
   }, [apl, span.startMs, span.endMs, given, round]);
+  const isDrawn = answer !== null && typeof answer !== "string";
+  useEffect(() => {
+    const element = box.current;
+    if (!element || !isDrawn) return;
+    const observer = new ResizeObserver(() => setHeight(element.clientHeight));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [isDrawn]);
   if (chart.type === "Note") return <p class="note">{chart.text}</p>;
   if (!apl) return <p class="muted tile-word">This kind of chart ({chart.type}) has no query in APL to draw.</p>;
   if (answer === null)
@@ -60,13 +72,7 @@ export function TileBody({ chart, span, variables, round, marks, onZoom }: TileP
     );
   return (
     <section class="tile-drawn" aria-label="Drawn" tabIndex={0} ref={box}>
-      <Drawn
-        chart={chart}
-        answer={answer}
-        marks={marks}
-        height={(box.current?.clientHeight ?? 220) - HEAD_PX}
-        onZoom={onZoom}
-      />
+      <Drawn chart={chart} answer={answer} marks={marks} height={height} onZoom={onZoom} />
     </section>
   );
 }
@@ -80,15 +86,16 @@ interface DrawnProps {
 }
 
 function Drawn({ chart, answer, marks, height, onZoom }: DrawnProps) {
-  const grid = gridOf(answer);
+  const grid = useMemo(() => gridOf(answer), [answer]);
+  const drawn = useMemo(() => chartOf(answer), [answer]);
   if (!grid.rows) return <p class="muted tile-word">Nothing in this time.</p>;
   if (chart.type === "Table") return <Rows grid={grid} />;
   if (chart.type === "LogStream") return <Events grid={grid} />;
-  const drawn = chartOf(answer);
   if (!drawn) return <Rows grid={grid} />;
   const variant = String(chart.query?.queryOptions?.timeSeriesVariant ?? "line");
   const style: TimeStyle = variant === "area" ? "area" : variant === "bars" ? "bar" : "line";
-  return <ChartView chart={drawn} style={style} height={Math.max(90, height)} marks={marks} onZoom={onZoom} />;
+  const free = height - (drawn.kind === "heat" ? HEAT_LEGEND_PX : LEGEND_PX);
+  return <ChartView chart={drawn} style={style} height={Math.max(90, free)} marks={marks} onZoom={onZoom} />;
 }
 
 function Rows({ grid }: { grid: Grid }) {

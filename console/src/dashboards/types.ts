@@ -66,6 +66,7 @@ export const COLUMNS = 12;
 export const NEW_SIZE = { w: 6, h: 8 };
 export const TYPES: Record<string, string> = {
   TimeSeries: "Time series",
+  Heatmap: "Heat map",
   Statistic: "Number",
   TopK: "Top list",
   Table: "Table",

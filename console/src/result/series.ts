@@ -1,8 +1,9 @@
-/** The shape of an answer, and what is drawn of it: a number, lines over time, or a list of the largest. */
+/** The shape of an answer, and what is drawn of it: a number, lines over time, a heat map, or a list of the largest. */
 import type { Answer, Field } from "../api/apl";
+import { type HeatChart, heatOf, histogramField } from "./heat";
 import { type Grid, gridOf, TIME } from "./table";
 
-export type ChartKind = "number" | "time" | "top";
+export type ChartKind = "number" | "time" | "top" | "heat";
 
 export interface NumberChart {
   kind: "number";
@@ -24,7 +25,7 @@ export interface TopChart {
   bars: { name: string; value: number }[];
 }
 
-export type Chart = NumberChart | TimeChart | TopChart;
+export type Chart = NumberChart | TimeChart | TopChart | HeatChart;
 
 export const MAX_SERIES = 20;
 const MAX_BARS = 50;
@@ -36,6 +37,8 @@ export function chartOf(answer: Answer): Chart | null {
   if (!table) return null;
   const grid = gridOf(answer);
   const groups = new Set(table.groups.map(({ name }) => name));
+  const histogram = grid.rows ? histogramField(grid, groups) : null;
+  if (histogram) return heatOf(answer, grid, groups, histogram);
   const measures = grid.fields.filter((field) => !groups.has(field.name) && isNumeric(field));
   if (!measures.length || !grid.rows) return null;
   if (!groups.size) return grid.rows === 1 && !hasTime(grid) ? numbersOf(grid, measures) : null;

@@ -242,10 +242,11 @@ def _histogram(call: AggregationCall) -> Value:
     width = infix(exp.Div, infix(exp.Sub, high, low), number_node(float(bins)))
 
     def place(v: exp.Expr, w: exp.Expr) -> exp.Expr:
-        # The largest number belongs to the last bin; where all are the same there is only one.
+        # The largest number belongs to the last bin; where all are the same there is only one. The condition is needed
+        # as least() passes over a null.
         numbered = cast(fn("floor", infix(exp.Div, infix(exp.Sub, v, low), w)), "BIGINT")
         inside = fn("least", numbered, number_node(bins - 1))
-        return case((infix(exp.GT, w, number_node(0)), inside), otherwise=case((is_not_null(v), number_node(0))))
+        return case((is_not_null(v), case((infix(exp.GT, w, number_node(0)), inside), otherwise=number_node(0))))
 
     counts = call.aggregate("histogram", bind([finite, width], place))
     edges = [exp.Anonymous(this="any_value", expressions=[edge]) for edge in (low, width)]
