@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { ExactNumber } from "../src/api/http";
 import {
+  allDatasetsQuery,
   filtersOf,
   givesEvents,
+  sourceFieldOf,
   sourceOf,
   splitStages,
   sqlSourceOf,
@@ -71,4 +73,16 @@ test("the dataset of a SELECT", () => {
   expect(sqlSourceOf('SELECT * FROM "my ""data""" LIMIT 1')).toBe('my "data"');
   expect(sqlSourceOf("select count(*)\nfrom logs where x")).toBe("logs");
   expect(sqlSourceOf("SELECT 1")).toBeNull();
+});
+
+test("a query of all datasets says which column has the name of each", () => {
+  expect(sourceFieldOf(allDatasetsQuery())).toBe("_dataset");
+  expect(sourceFieldOf("union kind=outer withsource = d logs*, b | where x == 1")).toBe("d");
+  for (const apl of [
+    "union a, b",
+    "['union withsource=a']",
+    "a | where x == 'union withsource=b'",
+    "union a | extend withsource=b",
+  ])
+    expect(sourceFieldOf(apl)).toBeNull();
 });

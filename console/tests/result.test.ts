@@ -31,6 +31,7 @@ test("events show the time, the level and the message first, and no cursor", () 
   );
   expect(grid.fields.map(({ name }) => name)).toEqual(["_time", "level", "message", "a", "_sysTime"]);
   expect(rowOf(grid, 0)).toEqual({ _time: "T", message: "M", a: "A", _sysTime: "s" });
+  expect(rowOf(grid, 0, 2)).toEqual({ _time: "T", message: "M" });
 });
 
 describe("what is drawn", () => {

@@ -1,6 +1,7 @@
 """Explore in a browser: what is asked, shown, filtered and zoomed, by mouse and by keys, whatever the events hold."""
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.async_api").expect
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+# of the first row
+NEWEST = "JSON.stringify(new Date(document.querySelector('[role=gridcell]').textContent + 'Z').toISOString())"
 BIG_BYTES = 625_000  # of each of eight fields
 DARK_PHONE = {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}
 
@@ -197,6 +200,37 @@ async def test_markup_in_names_and_values_is_text(visits: "Callable[..., Awaitab
     assert await page.evaluate("({}).polluted === undefined")
 
 
+async def test_what_happened_around_an_event_is_found_in_all_datasets(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
+) -> None:
+    visit = await visits(server.token)
+    page = visit.page
+    await visit.open("/explore", q=f"['{sample}'] | where level == 'error' | take 5")
+    await expect(status(page)).to_contain_text("5 rows")
+    other = server.create("console-elsewhere")
+    time = json.loads(await page.evaluate(NEWEST))
+    assert server.ingest(other, [{"_time": time, "message": HOSTILE, "_dataset": "not this"}]).status_code == 200
+    await page.reload()
+    await rows(page).first.click()
+    event = page.get_by_role("complementary", name="Event")
+    await event.get_by_role("button", name="Around this").click()
+    await event.get_by_role("button", name="In all datasets").click()
+
+    await expect(page.get_by_role("gridcell", name=sample, exact=True).first).to_be_visible()
+    found = page.get_by_role("row").filter(has_text=HOSTILE)
+    await expect(found.get_by_role("gridcell").nth(1)).to_have_text(other)
+    await found.click()
+    await event.get_by_role("button", name="Around this").click()
+    await event.get_by_role("button", name=f"In all of {other}").click()
+    await expect(status(page)).to_contain_text("1 row")
+    assert asked(page)["q"] == f"['{other}']"
+
+    await visit.open("/explore", q=f"['{sample}'] | take 1")
+    await rows(page).first.click()
+    await event.get_by_role("button", name="Trace", exact=True).click()
+    assert "trace=0000" in page.url
+
+
 async def test_an_event_of_five_megabytes_does_not_freeze_it(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server"
 ) -> None:
@@ -210,4 +244,55 @@ async def test_an_event_of_five_megabytes_does_not_freeze_it(
 
     event = page.get_by_role("complementary", name="Event")
     await expect(event.get_by_role("button", name=f"All {BIG_BYTES} characters")).to_have_count(8)
-    assert len(await page.locator("#app").inner_text()) < 60_000
+    await event.get_by_role("button", name="JSON").click()
+    await expect(event).to_contain_text("The first 100,000 of 5,000,")
+    assert len(await page.locator("#app").inner_text()) < 110_000
+
+
+async def test_an_event_of_ten_thousand_fields_is_drawn_as_far_as_it_is_seen(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server"
+) -> None:
+    dataset = server.create("console-wide")
+    wide = {f"{HOSTILE} {number}": number for number in range(9_990)}
+    assert server.ingest(dataset, [{**wide, "message": "wide"}]).json()["ingested"] == 1
+    visit = await visits(server.token)
+    page = visit.page
+    before_ms = await visit.processor_ms()
+    await visit.open("/explore", q=f"['{dataset}']")
+    await expect(status(page)).to_contain_text("1 row")
+    await rows(page).first.click()
+    event = page.get_by_role("complementary", name="Event")
+    await expect(event.get_by_role("button", name="200 more of 9993 fields")).to_be_visible()
+    await event.get_by_label("Find a field of this event").fill("> 9989")
+    await expect(event.locator("dt")).to_have_count(1)
+    await event.get_by_label("Find a field of this event").fill("")
+    await page.get_by_role("button", name="Events").click()
+    await expect(page.locator(".list-row")).to_contain_text("wide")
+    await page.locator(".cm-content").click()
+    await page.keyboard.type(" | where img")
+    await expect(page.locator(".cm-completionLabel").first).to_contain_text(HOSTILE)
+
+    assert await page.locator("*").count() < 6_000
+    assert await visit.processor_ms() - before_ms < 4_000
+
+
+async def test_a_query_that_runs_shows_how_long_and_is_stopped(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
+) -> None:
+    visit = await visits(server.token)
+    page = visit.page
+    await visit.open("/explore", q=f"['{sample}']")
+    await expect(status(page)).to_contain_text("300 rows")
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    await page.route("**/v1/datasets/_apl*", lambda route: None)  # which has no answer
+    await page.get_by_role("button", name="Run").click()
+    await expect(status(page)).to_contain_text(re.compile(r"Running … [1-9][0-9.]* s"))
+    await page.get_by_role("button", name="Stop").click()
+
+    await expect(status(page)).to_contain_text("Stopped after")
+    await expect(rows(page)).to_have_count(0)  # which were of the answer before
+    assert len(ended) == 2  # with that for the hits
+    await page.unroute("**/v1/datasets/_apl*")
+    await page.get_by_role("button", name="Run").click()
+    await expect(status(page)).to_contain_text("300 rows")

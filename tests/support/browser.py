@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import tailrace
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request
+    from playwright.async_api import Browser, BrowserContext, CDPSession, ConsoleMessage, Locator, Page, Request
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BUILT = Path(tailrace.__file__).parent / "console" / "static" / "index.html"
@@ -31,6 +31,7 @@ class Visit:
         self.context = context
         self.page = page
         self.faults: list[str] = []
+        self._performance: CDPSession | None = None
         self.expected: set[int] = {401}  # statuses of answers that are no faults, as the page shows them
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
@@ -56,6 +57,17 @@ class Visit:
     async def open(self, path: str = "/", **params: str) -> None:
         """Open a page of the console, such as /explore."""
         await self.page.goto(f"{self.url}/#{path}?{urlencode(params)}" if params else f"{self.url}/#{path}")
+
+    async def processor_ms(self) -> float:
+        """Return how long the page's main thread has worked since the first call of this, in ms of processor time.
+
+        That of a machine that others use too says little by the clock.
+        """
+        if self._performance is None:
+            self._performance = await self.context.new_cdp_session(self.page)
+            await self._performance.send("Performance.enable", {"timeDomain": "threadTicks"})
+        metrics = (await self._performance.send("Performance.getMetrics"))["metrics"]
+        return 1000 * next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
 
     async def serious_faults(self) -> list[str]:
         """Return what axe-core finds wrong with the accessibility of the page as it is shown."""

@@ -8,7 +8,7 @@ import { cellText } from "../format/values";
 import { chartOf } from "../result/series";
 import { type Grid, gridOf, rowOf } from "../result/table";
 import type { Span } from "../time/range";
-import { EventLine } from "../ui/event-line";
+import { EventLine, LINE_FIELDS } from "../ui/event-line";
 import type { DashboardChart } from "./types";
 
 const MOST_ROWS = 200; // of a table or events, drawn
@@ -133,7 +133,7 @@ function Events({ grid }: { grid: Grid }) {
         {Array.from({ length: rows }, (_, row) => (
           <EventLine
             key={String(row)}
-            event={rowOf(grid, row)}
+            event={rowOf(grid, row, LINE_FIELDS)}
             top={row * LINE_PX}
             selected={false}
             onSelect={() => {}}

@@ -30,6 +30,8 @@ export interface EditorProps {
   onSubmit: () => void;
 }
 
+const MOST_NAMES = 200; // of fields, offered at once
+
 const THEME = EditorView.theme({
   "&": { color: "var(--text)", backgroundColor: "var(--surface)", fontSize: "13px", maxHeight: "40vh" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55" },
@@ -169,15 +171,27 @@ async function completions(
   const shown = ({ name, syntax, about }: Word) => ({ label: name, info: () => explained(syntax, about) });
   if (before.endsWith("|")) return { from: word.from, options: words.operators.map(shown) };
   const called = (detail: string) => (each: Word) => ({ ...shown(each), apply: `${each.name}(`, detail, boost: -1 });
+  const offered = names.length > MOST_NAMES ? namesLike(names, word.text) : names;
   return {
     from: word.from,
-    validFor: /^[\w.]*$/,
+    ...(offered === names ? { validFor: /^[\w.]*$/ } : {}),
     options: [
-      ...names.map(({ name, type }) => ({ label: name, apply: aplName(name), detail: type, boost: 1 })),
+      ...offered.map(({ name, type }) => ({ label: name, apply: aplName(name), detail: type, boost: 1 })),
       ...words.aggregations.map(called("aggregation")),
       ...words.functions.map(called("function")),
     ],
   };
+}
+
+/** Return the first fields with a text in their names, as sorting ten thousand takes longer than a keystroke may. */
+function namesLike(names: EditorProps["names"], typed: string): EditorProps["names"] {
+  const wanted = typed.toLowerCase();
+  const found = [];
+  for (const field of names) {
+    if (field.name.toLowerCase().includes(wanted)) found.push(field);
+    if (found.length === MOST_NAMES) break;
+  }
+  return found;
 }
 
 /** Complete a text that a field is compared with by the field's most frequent values. */

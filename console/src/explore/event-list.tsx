@@ -1,7 +1,7 @@
 /** The events as lines: time, level, message, and the other fields behind it; a line opens. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Grid, rowOf } from "../result/table";
-import { EventLine } from "../ui/event-line";
+import { EventLine, LINE_FIELDS } from "../ui/event-line";
 import * as state from "./state";
 
 const ROW_PX = 25;
@@ -29,7 +29,7 @@ export function EventList({ grid }: { grid: Grid }) {
           return (
             <EventLine
               key={row}
-              event={rowOf(grid, row)}
+              event={rowOf(grid, row, LINE_FIELDS)}
               top={row * ROW_PX}
               selected={state.selectedRow.value === row}
               onSelect={() => {

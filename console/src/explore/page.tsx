@@ -15,6 +15,8 @@ import { QueryBar } from "./query-bar";
 import { ResultTable } from "./result-table";
 import * as state from "./state";
 
+const TICK_MS = 100;
+
 export function ExplorePage() {
   const [fieldsShown, setFieldsShown] = useState(() => innerWidth > 900);
   useEffect(() => {
@@ -93,10 +95,11 @@ function AnswerView({ grid }: { grid: Grid }) {
 
 function StatusLine() {
   const { value: result } = state.result;
-  if (state.running.value)
+  if (state.runningSinceMs.value !== null) return <Running sinceMs={state.runningSinceMs.value} />;
+  if (state.stoppedAfterMs.value !== null)
     return (
       <p class="status" role="status">
-        <span class="spinner" /> Running …
+        Stopped after {duration(state.stoppedAfterMs.value * 1000)}.
       </p>
     );
   if (!result) return <p class="status" role="status" />;
@@ -117,6 +120,26 @@ function StatusLine() {
           {message.msg}
         </span>
       ))}
+    </p>
+  );
+}
+
+/** How long the query runs already, said to the eye alone. */
+function Running({ sinceMs }: { sinceMs: number }) {
+  const [nowMs, setNowMs] = useState(sinceMs);
+  useEffect(() => {
+    const ticking = setInterval(() => setNowMs(performance.now()), TICK_MS);
+    return () => clearInterval(ticking);
+  }, [sinceMs]);
+  const seconds = (nowMs - sinceMs) / 1000;
+  return (
+    <p class="status" role="status">
+      <span class="spinner" /> Running …{" "}
+      {seconds >= 1 && (
+        <span class="muted" aria-hidden="true">
+          {seconds.toFixed(1)} s
+        </span>
+      )}
     </p>
   );
 }

@@ -4,7 +4,7 @@ import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
 import { runSql } from "../api/sql";
 import { datasets, loadDatasets } from "../datasets";
-import { filtersOf, givesEvents, queryOf, sourceOf, sqlSourceOf } from "../query/filters";
+import { filtersOf, givesEvents, queryOf, sourceFieldOf, sourceOf, sqlSourceOf } from "../query/filters";
 import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
 import { navigate, route } from "../router";
@@ -49,7 +49,11 @@ const MAX_SERIES = 6;
 export const draft = signal("");
 export const range = signal<TimeRange>(DEFAULT_RANGE);
 export const fields = signal<DatasetField[]>([]);
-export const running = signal(false);
+/** of the query that runs, by performance.now(); null where none does */
+export const runningSinceMs = signal<number | null>(null);
+export const running = computed(() => runningSinceMs.value !== null);
+/** how long the last query ran until it was stopped, ms; null where it was not */
+export const stoppedAfterMs = signal<number | null>(null);
 export const result = signal<Result | null>(null);
 export const failure = signal<ApiError | null>(null);
 export const hits = signal<Hits | null>(null);
@@ -93,8 +97,11 @@ export function show(chosen: View): void {
   navigate("/explore", { ...Object.fromEntries(route.value.params), view: chosen }, { replace: true });
 }
 
-/** Stop the query that runs. */
+/** Stop the query that runs; the server stops it when nobody waits for it. */
 export function stop(): void {
+  if (runningSinceMs.value === null) return;
+  stoppedAfterMs.value = performance.now() - runningSinceMs.value;
+  result.value = hits.value = null; // which are of the query before
   current?.abort();
 }
 
@@ -103,23 +110,23 @@ async function run(): Promise<void> {
   current?.abort();
   const apl = asked.value;
   const span = spanOf(range.value, Date.now());
-  failure.value = null;
+  failure.value = stoppedAfterMs.value = null;
   selectedRow.value = null;
   if (!apl || !span) {
-    running.value = false;
+    runningSinceMs.value = null;
     result.value = null;
     hits.value = null;
     return;
   }
   const controller = new AbortController();
   current = controller;
-  running.value = true;
+  const began = performance.now();
+  runningSinceMs.value = began;
   remember(apl);
   const times = { startTime: new Date(span.startMs).toISOString(), endTime: new Date(span.endMs).toISOString() };
   const isSql = language.value === "sql";
   if (isSql) hits.value = null;
   else void countHits(apl, span, times, controller.signal);
-  const began = performance.now();
   try {
     const answer = isSql
       ? await runSql(apl, controller.signal)
@@ -131,7 +138,7 @@ async function run(): Promise<void> {
     if (!(error instanceof ApiError)) throw error;
     failure.value = error;
   } finally {
-    if (current === controller) running.value = false;
+    if (current === controller) runningSinceMs.value = null;
   }
 }
 
@@ -142,7 +149,7 @@ async function countHits(
   abort: AbortSignal,
 ): Promise<void> {
   const step = binSeconds(span, HITS_BINS);
-  const level = givesEvents(apl) ? levelField(fields.value.map((field) => field.name)) : null;
+  const level = givesEvents(apl) ? (sourceFieldOf(apl) ?? levelField(fields.value.map((field) => field.name))) : null;
   const by = level ? `, tostring(${aplName(level)})` : "";
   const query = `${filtersOf(apl)} | summarize hits = count() by bin(_time, ${aplSpan(step)})${by}`;
   try {

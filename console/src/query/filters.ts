@@ -74,6 +74,19 @@ export function queryOf(dataset: string): string {
   return aplDataset(dataset);
 }
 
+/** of the events of all datasets, the name of the dataset of each */
+export const SOURCE_FIELD = "_dataset";
+
+/** Return the query for the events of all datasets that may be read. */
+export function allDatasetsQuery(): string {
+  return `union withsource=${SOURCE_FIELD} *`;
+}
+
+/** Return the column with the name of the dataset that a query of several gives, null where it gives none. */
+export function sourceFieldOf(apl: string): string | null {
+  return /^\s*union\b[^|]*?\bwithsource\s*=\s*([A-Za-z_]\w*)/.exec(apl)?.[1] ?? null;
+}
+
 /** Return the first stages of a query, as long as they only filter: what its hits are counted by. */
 export function filtersOf(apl: string): string {
   const stages = splitStages(apl);

@@ -1,5 +1,6 @@
 /** The tables of an answer as the page shows them. */
 import type { Answer, Cell, Field, Table } from "../api/apl";
+import { SOURCE_FIELD } from "../query/filters";
 
 export interface Grid {
   fields: Field[];
@@ -35,21 +36,23 @@ export function gridOf(answer: Answer): Grid {
 }
 
 function placeOf(name: string, level: string | null): number {
-  if (name === TIME) return 0;
+  if (name === TIME) return -1;
+  if (name === SOURCE_FIELD) return 0;
   if (name === level) return 1;
   if (name === LAST) return MESSAGES.length + 3;
   const message = MESSAGES.indexOf(name);
   return 2 + (message < 0 ? MESSAGES.length : message);
 }
 
-/** Return the values of a row by the names of the fields, without those it lacks. */
-export function rowOf(grid: Grid, row: number): Record<string, Cell> {
+/** Return the values of a row by the names of the fields, without those it lacks: the first ones, at most `most`. */
+export function rowOf(grid: Grid, row: number, most = Number.POSITIVE_INFINITY): Record<string, Cell> {
+  const found: [string, Cell][] = [];
+  for (let index = 0; index < grid.fields.length && found.length < most; index += 1) {
+    const value = grid.columns[index]?.[row];
+    if (value !== null && value !== undefined) found.push([grid.fields[index]?.name ?? "", value]);
+  }
   // Not by assignment, which would set the prototype for a field of that name.
-  return Object.fromEntries(
-    grid.fields
-      .map((field, index) => [field.name, grid.columns[index]?.[row]] as const)
-      .filter(([, value]) => value !== null && value !== undefined),
-  );
+  return Object.fromEntries(found);
 }
 
 /** Return whether an answer is of groups over time, as a time series is drawn. */

@@ -26,15 +26,17 @@ export function TracesPage() {
   const withSpans = (known.value ?? []).filter(
     ({ fields }) => has(fields, "trace_id") && has(fields, "span_id") && has(fields, "duration"),
   );
-  const dataset = params.get("dataset") ?? withSpans[0]?.datasetName ?? "";
-  const trace = params.get("trace");
   const withTraceIds = (known.value ?? [])
     .filter(({ fields }) => has(fields, "trace_id"))
     .map(({ datasetName }) => datasetName);
+  const dataset = params.get("dataset") ?? withSpans[0]?.datasetName ?? "";
+  const trace = params.get("trace");
   return (
     <Shown of={known}>
       {() =>
-        trace ? (
+        trace && !dataset ? (
+          <p class="nothing">No dataset has spans.</p>
+        ) : trace ? (
           <TraceView dataset={dataset} trace={trace} others={withTraceIds.filter((name) => name !== dataset)} />
         ) : (
           <TraceList dataset={dataset} />

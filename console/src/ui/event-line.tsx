@@ -4,6 +4,8 @@ import { cellText, eventTime } from "../format/values";
 import { LAST, levelField, messageField, severityOf, TIME } from "../result/table";
 
 const MAX_PAIRS = 30;
+/** how many of an event's first fields are enough for its line: the pairs, and those that have a place of their own */
+export const LINE_FIELDS = MAX_PAIRS + 10;
 
 interface EventLineProps {
   /** its fields by their names */
@@ -17,12 +19,13 @@ interface EventLineProps {
 }
 
 export function EventLine({ event, top, mark = "", selected, onSelect }: EventLineProps) {
-  const { [TIME]: time, ...values } = event;
-  const names = Object.keys(values);
+  const time = event[TIME];
+  const names = Object.keys(event);
   const level = levelField(names);
   const message = messageField(names);
-  const severity = level ? severityOf(values[level]) : "none";
-  const others = Object.entries(values).filter(([name]) => name !== level && name !== message && name !== LAST);
+  const severity = level ? severityOf(event[level]) : "none";
+  const shown = new Set([TIME, LAST, level, message]);
+  const others = names.filter((name) => !shown.has(name)).slice(0, MAX_PAIRS);
   return (
     <button
       type="button"
@@ -32,11 +35,11 @@ export function EventLine({ event, top, mark = "", selected, onSelect }: EventLi
       onClick={onSelect}
     >
       {typeof time === "string" && <time>{eventTime(time)}</time>}
-      {level && <b class={`text-${severity}`}>{cellText(values[level], "string", 12)}</b>}
-      {message && <span>{marked(cellText(values[message], "string", 400), mark)}</span>}
-      {others.slice(0, MAX_PAIRS).map(([name, value]) => (
+      {level && <b class={`text-${severity}`}>{cellText(event[level], "string", 12)}</b>}
+      {message && <span>{marked(cellText(event[message], "string", 400), mark)}</span>}
+      {others.map((name) => (
         <span key={name} class="pair">
-          <i>{name}</i>={marked(cellText(value, "", 60), mark)}
+          <i>{name}</i>={marked(cellText(event[name], "", 60), mark)}
         </span>
       ))}
     </button>

@@ -6,7 +6,7 @@ import { copy } from "./clipboard";
 import { Icon } from "./icons";
 
 const LONGEST = 4000; // characters of a value until it is opened
-const MOST = 500; // fields until all are asked for
+const STEP = 200; // fields drawn at first, and more by each click
 
 export type Filter = (field: string, type: string, value: unknown, negated: boolean) => void;
 
@@ -18,19 +18,33 @@ interface EventTreeProps {
 }
 
 export function EventTree({ event, types, onFilter }: EventTreeProps) {
-  const [all, setAll] = useState(false);
+  const [typed, setTyped] = useState("");
+  const [most, setMost] = useState(STEP);
   const entries = Object.entries(event);
+  const wanted = typed.toLowerCase();
+  const found = wanted ? entries.filter(([name]) => name.toLowerCase().includes(wanted)) : entries;
   return (
-    <dl class="tree">
-      {(all ? entries : entries.slice(0, MOST)).map(([name, value]) => (
-        <Entry key={name} name={name} type={types.get(name) ?? typeOf(value)} value={value} onFilter={onFilter} />
-      ))}
-      {entries.length > MOST && !all && (
-        <button type="button" class="button small" onClick={() => setAll(true)}>
-          All {entries.length} fields
+    <>
+      {entries.length > STEP && (
+        <input
+          class="input tree-find"
+          aria-label="Find a field of this event"
+          placeholder={`Find one of ${entries.length} fields`}
+          value={typed}
+          onInput={(change) => setTyped(change.currentTarget.value)}
+        />
+      )}
+      <dl class="tree">
+        {found.slice(0, most).map(([name, value]) => (
+          <Entry key={name} name={name} type={types.get(name) ?? typeOf(value)} value={value} onFilter={onFilter} />
+        ))}
+      </dl>
+      {found.length > most && (
+        <button type="button" class="button small tree-more" onClick={() => setMost(most + STEP)}>
+          {Math.min(STEP, found.length - most)} more of {found.length} fields
         </button>
       )}
-    </dl>
+    </>
   );
 }
 
