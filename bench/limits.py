@@ -17,6 +17,7 @@ from tailrace.lake.shred import Shredder
 from tailrace.lake.shredding import SHRED_BYTES
 from tailrace.lake.snapshot import FieldsView, HotTable
 from tailrace.lake.table_storage import TableStorage
+from tailrace.log import FIRST_WRITER
 from tailrace.parsing import Limits, TimeRule, parse_json
 
 
@@ -61,7 +62,7 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
     began = time.perf_counter()
     for number, portion in enumerate(_portions(batches, SHRED_BYTES)):
         portion_bytes = sum(len(batch.events) for batch in portion)
-        hot.append(HotPart(HotTable.of(shredder.shred(portion)), number, portion_bytes, 0.0))
+        hot.append(HotPart(HotTable.of(shredder.shred(portion)), {FIRST_WRITER: number}, portion_bytes, 0.0))
         hot_bytes += portion_bytes
         if hot_bytes >= settings.commit_bytes:
             write_files(storage, in_order(joined(hot)))

@@ -14,7 +14,7 @@ from tailrace.events import Batch, ParsedBatch, TailraceError
 from tailrace.events.outcome import RequestOutcome
 from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake, LakeSettings, table_root
-from tailrace.log import Log
+from tailrace.log import FIRST_WRITER, Log
 from tailrace.query import DuckDB, QueryLimits, run_sql, to_ndjson
 
 SOURCE = Path(__file__).parents[2] / "src" / "tailrace"
@@ -92,7 +92,7 @@ def test_a_lake_replays_what_a_log_in_memory_has_and_its_tables_have_not(tmp_pat
     log = memory.subscribe(lake.subscription)
     for position, batch in log.read(lake.committed_position() + 1):
         lake.accept(position, batch)
-    lake.replayed(log.read)
+    lake.replayed({FIRST_WRITER: log.read})
     engine = DuckDB(table_root(lake.root), tmp_path / "temporary", QueryLimits())
     found = run_sql(lake, engine, "SELECT n FROM d ORDER BY n", check=lambda dataset: None)
     assert to_ndjson(found).split() == [b'{"n":1}', b'{"n":2}']

@@ -11,13 +11,13 @@ from support.lakes import numbers
 from tailrace.lake import HotTable, Lake
 from tailrace.lake.hot import MERGED_BYTES, MERGED_PARTS, MERGED_ROWS, HotPart, mergeable, merged
 from tailrace.lake.table import DatasetTable
+from tailrace.log import FIRST_WRITER
 
 
 def part(position: int, rows: int = 1, raw_bytes: int = 10) -> HotPart:
     times = pa.array([datetime(2026, 1, 1, 0, 0, position % 60, tzinfo=UTC)] * rows, pa.timestamp("us", "UTC"))
-    return HotPart(
-        HotTable.of(pa.table({"_time": times, "n": [position] * rows})), position, raw_bytes, float(position)
-    )
+    table = HotTable.of(pa.table({"_time": times, "n": [position] * rows}))
+    return HotPart(table, {FIRST_WRITER: position}, raw_bytes, float(position))
 
 
 def test_a_part_knows_its_times_and_which_columns_have_a_value() -> None:
@@ -47,7 +47,7 @@ def test_parts_of_one_row_become_few_however_many_there_are() -> None:
 def test_a_merged_part_has_the_last_position_the_first_age_and_all_bytes() -> None:
     one = merged([part(3), part(4, raw_bytes=5), part(5)])
 
-    assert (one.position, one.since_s, one.raw_bytes, one.rows.num_rows) == (5, 3.0, 25, 3)
+    assert (one.positions, one.since_s, one.raw_bytes, one.rows.num_rows) == ({FIRST_WRITER: 5}, 3.0, 25, 3)
 
 
 @pytest.mark.parametrize("large", [part(1, rows=MERGED_ROWS), part(1, raw_bytes=MERGED_BYTES)], ids=["rows", "bytes"])

@@ -11,6 +11,7 @@ from support.waiting import wait_until
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import Lake, deltalog
 from tailrace.lake.table_storage import TableStorage
+from tailrace.log import FIRST_WRITER
 
 
 def test_replay_after_a_crash_puts_each_batch_into_its_table_once(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has
     lake.accept_all(log)
     with pytest.raises(DatasetUnavailable, match="bad"):
         lake.check("bad")
-    lake.replayed(lambda first: [each for each in log if each[0] >= first])
+    lake.replayed({FIRST_WRITER: lambda first: [each for each in log if each[0] >= first]})
 
     wait_until(lambda: lake.has("bad"))
     assert next(failures, None) is None
@@ -85,7 +86,7 @@ def test_what_was_dropped_is_not_opened_again(tmp_path: Path, monkeypatch: pytes
         patched.setattr("tailrace.lake.catalog.remove", failing_with(OSError(errno.EIO, "I/O error")))
         with pytest.raises(DatasetUnavailable, match="cannot be dropped"):
             lake.drop("worse")
-    lake.replayed(lambda first: [])
+    lake.replayed({FIRST_WRITER: lambda first: []})
     info.write_bytes(whole)
 
     wait_until(lambda: lake.has("bad"))

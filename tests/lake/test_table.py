@@ -49,7 +49,7 @@ def test_what_is_known_of_versions_that_were_written_is_what_reading_them_says(
 
     def check() -> None:
         read = DatasetTable.open_read_only(table.storage)
-        assert (table.version, table.position, table.received) == (read.version, read.position, read.received)
+        assert (table.version, table.positions, table.received) == (read.version, read.positions, read.received)
         assert {file.name: file for file in table.files} == {file.name: file for file in read.files}
         assert table.fields() == read.fields()
         assert table._current.columns == read._current.columns

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +15,7 @@ from msgspec import Struct
 from tailrace.events import InvalidName
 from tailrace.events.declarations import DeclaredType
 from tailrace.lake.table_storage import OWN_DIRECTORY
+from tailrace.log import FIRST_WRITER, Positions
 from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
 DEFAULT_KIND = "axiom:events:v1"
@@ -31,7 +33,7 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
 
     name: str
     created_ns: int  # ns since the Unix epoch
-    created_position: int  # of the log at its creation: earlier batches belonged to an earlier dataset of this name
+    created_position: int  # in the first writer's log: earlier batches belonged to an earlier dataset of this name
     description: str = ""
     who: str = ""  # id of the user that created it
     kind: str = DEFAULT_KIND
@@ -42,6 +44,12 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     primary_key: str = ""  # an id field: queries see only the row of the highest `_revision` for each of its values
     edge_deployment: str = ""  # stored and returned, without effect
     declared: Mapping[str, DeclaredType | None] = {}  # by a protocol: fields by name; None leaves one as it was
+    created_positions: Positions = {}  # in the other writers' logs, likewise
+
+    @property
+    def created(self) -> Positions:
+        """The positions in all writers' logs at its creation."""
+        return {**self.created_positions, FIRST_WRITER: self.created_position}
 
 
 def check_name(name: str) -> None:
@@ -73,23 +81,31 @@ def dropped_path(root: Path) -> Path:
     return root / OWN_DIRECTORY / "dropped.json"
 
 
-def load_dropped(root: Path) -> dict[str, int]:
-    """Return the dropped datasets, each with the log position up to which its batches are dropped too."""
+def load_dropped(root: Path) -> dict[str, Positions]:
+    """Return the dropped datasets, each with the positions up to which its batches are dropped too."""
     path = dropped_path(root)
     without = "events of dropped datasets that the log still has stay in it"
-    return decode_numbers(read_bytes(path), str(path), without, partial(set_aside, path))
+    stored = decode_by_name(read_bytes(path), int | dict[str, int], str(path), without, partial(set_aside, path))
+    return {name: {FIRST_WRITER: each} if isinstance(each, int) else each for name, each in stored.items()}
 
 
-def store_dropped(root: Path, dropped: dict[str, int]) -> None:
-    replace_durably(dropped_path(root), msgspec.json.encode(dropped))
+def store_dropped(root: Path, dropped: Mapping[str, Positions]) -> None:
+    """Write the dropped datasets; a number alone is a position in the first writer's log."""
+    stored = {
+        name: positions.get(FIRST_WRITER, 0) if positions.keys() <= {FIRST_WRITER} else positions
+        for name, positions in dropped.items()
+    }
+    replace_durably(dropped_path(root), msgspec.json.encode(stored))
 
 
-def decode_numbers(raw: bytes | None, location: str, without: str, set_aside: Callable[[], object]) -> dict[str, int]:
-    """Return the numbers by name in a file; a damaged one is set aside, and `without` says what that means."""
+def decode_by_name(
+    raw: bytes | None, value: Any, location: str, without: str, set_aside: Callable[[], object]
+) -> dict[str, Any]:
+    """Return the values of a type by name in a file; a damaged one is set aside, and `without` says what that means."""
     if raw is None:
         return {}
     try:
-        return msgspec.json.decode(raw, type=dict[str, int])
+        return msgspec.json.decode(raw, type=dict[str, value])
     except msgspec.MsgspecError as error:
         logger.error("%s is damaged (%s) and is set aside: %s", location, error, without)
         set_aside()

@@ -17,6 +17,7 @@ from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.snapshot import Received
 from tailrace.lake.state import LakeState
+from tailrace.log import covers
 from tailrace.storage.faults import reason_of
 
 COMMIT_CHECK_S = 0.5
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 class CommitThread:
     """Commits a dataset once it has enough rows in memory, or they are old enough.
 
-    `acknowledge(position)` is called with the log position up to which all batches are in their tables, once it rises.
+    `acknowledge(writer, position)` is called with the position in a writer's log up to which all batches are in their
+    tables, once it rises.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class CommitThread:
         state: LakeState,
         settings: LakeSettings,
         dropped: DroppedDatasets,
-        acknowledge: Callable[[int], None],
+        acknowledge: Callable[[str, int], None],
     ) -> None:
         self.commits = 0
         self.failures = 0
@@ -45,7 +47,7 @@ class CommitThread:
         self._settings = settings
         self._dropped = dropped
         self._acknowledge = acknowledge
-        self._acknowledged = 0
+        self._acknowledged: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="tailrace-commit", daemon=True)
 
     def start(self) -> None:
@@ -96,9 +98,9 @@ class CommitThread:
             if dataset.dropped or not dataset.hot:
                 return
             hot_bytes = dataset.hot_bytes
-            due = dataset.hot[-1].position
+            due = dataset.hot[-1].positions
             try:
-                while dataset.hot and dataset.hot[0].position <= due:
+                while dataset.hot and covers(due, dataset.hot[0].positions):
                     self._commit_hot(dataset)
             except Exception as error:
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
@@ -136,7 +138,7 @@ class CommitThread:
             # Before the rows: a column must never be in a table without the registry knowing it.
             sidecar.store_fields(dataset.table.storage, view)
             dataset.stored_view = view
-        position = parts[-1].position
+        positions = parts[-1].positions
         received = sum((part.received for part in parts), Received())
         ordered = dataset.table.in_order(joined(parts), self._settings.maintenance)
         one = with_rows(parts, ordered.rows)
@@ -146,16 +148,20 @@ class CommitThread:
         del parts
         if one.raw_bytes >= RELEASE_BYTES:
             release_memory()
-        dataset.table.commit(ordered, view, position, received)
+        dataset.table.commit(ordered, view, positions, received)
         self._state.adopt_table(dataset)
 
     def acknowledge_committed(self) -> None:
-        """Acknowledge the position up to which all batches are in their tables, once what was dropped is stored."""
-        position = self._state.committed_position()
+        """Acknowledge the positions up to which all batches are in their tables, once what was dropped is stored."""
+        positions = self._state.committed_positions()
         if not self._dropped.store():
             return
         with self._state.lock:
-            if position <= self._acknowledged:
-                return
-            self._acknowledged = position
-        self._acknowledge(position)
+            risen = {
+                writer: position
+                for writer, position in positions.items()
+                if position > self._acknowledged.get(writer, 0)
+            }
+            self._acknowledged.update(risen)
+        for writer, position in risen.items():
+            self._acknowledge(writer, position)

@@ -20,6 +20,7 @@ from tailrace.lake.shred import Shredder
 from tailrace.lake.snapshot import FieldsView, Received
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
+from tailrace.log import Positions, covers, furthest
 
 BATCH_OVERHEAD_BYTES = 256  # of a waiting batch, in addition to its events
 
@@ -33,7 +34,7 @@ class StoredDataset(Struct, frozen=True, eq=False):
     table: DatasetTable
     view: FieldsView
     is_view_stored: bool
-    position: int  # of the table
+    positions: Positions  # of the table
     received: Received  # of what is in the table
 
 
@@ -52,7 +53,8 @@ class UnavailableDataset(Struct, frozen=True):
 class PendingBatch(Struct, frozen=True, eq=False):
     """A batch that is in the log and waits to be shredded."""
 
-    position: int
+    writer: str
+    position: int  # in the writer's log
     batch: Batch
     since_s: float  # monotonic seconds when it was accepted
 
@@ -81,9 +83,9 @@ class DatasetState:
         self.files = stored.table.files
         self.received = stored.received  # of what is in the table
         self.stored_view = self.view if stored.is_view_stored else None
-        self.committed = max(stored.position, stored.info.created_position)
-        self.accepted = self.committed
-        self.shredded = self.committed
+        self.committed: Positions = furthest([stored.positions, stored.info.created])
+        self.accepted = dict(self.committed)
+        self.shredded: Positions = self.committed
         self.uncommitted_events = 0
         self.retry_at_s = 0.0
         self.failed_commits = 0  # since the last that succeeded
@@ -93,15 +95,15 @@ class DatasetState:
         self.commit_lock = threading.Lock()
         self.maintenance = maintenance(self)
 
-    def enqueue(self, batches: Iterable[tuple[int, Batch]], now_s: float | None = None) -> int:
-        """Have batches shredded, but those that it has already; return what they add to its waiting bytes."""
+    def enqueue(self, writer: str, batches: Iterable[tuple[int, Batch]], now_s: float | None = None) -> int:
+        """Have a writer's batches shredded but those that it has; return what they add to its waiting bytes."""
         since_s = time.monotonic() if now_s is None else now_s
         before = self.waiting_bytes
         for position, batch in batches:
-            if position <= self.accepted:
+            if position <= self.accepted.get(writer, 0):
                 continue
-            self.accepted = position
-            self.waiting.append(PendingBatch(position, batch, since_s))
+            self.accepted[writer] = position
+            self.waiting.append(PendingBatch(writer, position, batch, since_s))
             self.waiting_bytes += len(batch.events) + BATCH_OVERHEAD_BYTES
             self.uncommitted_events += batch.count
         return self.waiting_bytes - before
@@ -117,14 +119,14 @@ class DatasetState:
         self.shredding = taken
         return taken
 
-    def adopt_table(self, position: int, received: Received) -> None:
-        """Take over the table's files, position and totals, and let go of the rows that are in them."""
+    def adopt_table(self, positions: Positions, received: Received) -> None:
+        """Take over the table's files, positions and totals, and let go of the rows that are in them."""
         parts = [*self.committing, *self.hot]
-        stored = [part for part in parts if part.position <= position]
+        stored = [part for part in parts if covers(positions, part.positions)]
         self.committing, self.hot = [], parts[len(stored) :]
         self.files = self.table.files
         self.received = received
-        self.committed = max(self.committed, position)
+        self.committed = furthest([self.committed, positions])
         self.hot_bytes -= sum(part.raw_bytes for part in stored)
         self.uncommitted_events -= sum(part.rows.num_rows for part in stored)
 
@@ -153,11 +155,11 @@ def read_dataset(storage: TableStorage, info: DatasetInfo | None = None) -> Stor
     table = DatasetTable.open(storage)
     view = sidecar.load_fields(storage)
     if view is not None:
-        return StoredDataset(info, table, view, True, table.position, table.received)
+        return StoredDataset(info, table, view, True, table.positions, table.received)
     view = table.fields()
     if view.columns:
         logger.warning("%s is missing: it is made anew from the table's columns", storage.location(sidecar.FIELDS))
-    return StoredDataset(info, table, view, False, table.position, table.received)
+    return StoredDataset(info, table, view, False, table.positions, table.received)
 
 
 def known_info(storage: TableStorage, name: str) -> DatasetInfo:

@@ -25,6 +25,7 @@ from tailrace.lake.shred import Shredder
 from tailrace.lake.state import LakeState, unavailable_error
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import storage_of
+from tailrace.log import FIRST_WRITER
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import flush
 
@@ -113,7 +114,9 @@ class Datasets:
         with self.reserved(name):
             with state.lock:
                 self._check_new(name, is_counted=is_counted)
-                info = replace(info, created_ns=time.time_ns(), created_position=state.accepted)
+                others = dict(state.accepted)
+                first = others.pop(FIRST_WRITER, 0)
+                info = replace(info, created_ns=time.time_ns(), created_position=first, created_positions=others)
                 if is_counted:
                     self._creating.add(name)
             try:

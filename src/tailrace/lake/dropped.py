@@ -1,4 +1,4 @@
-"""Dropped datasets, with the log position up to which their batches are dropped too."""
+"""Dropped datasets, with the positions in the writers' logs up to which their batches are dropped too."""
 
 import logging
 import threading
@@ -6,6 +6,7 @@ import time
 
 from tailrace.lake import catalog
 from tailrace.lake.state import LakeState
+from tailrace.log import Positions
 
 RETRY_S = 5.0
 
@@ -26,17 +27,17 @@ class DroppedDatasets:
         self._retry_at_s = 0.0
         self._file_lock = threading.Lock()  # acquired before the lake's
 
-    def position(self, name: str) -> int:
-        """Return the log position up to which the batches of a name are dropped."""
-        return self._positions.get(name, 0)
+    def positions(self, name: str) -> Positions:
+        """Return the positions up to which the batches of a name are dropped."""
+        return self._positions.get(name, {})
 
-    def highest_position(self) -> int:
-        """Return the highest log position that is known of a dropped dataset; the lock is held."""
-        return max(self._positions.values(), default=0)
+    def highest_position(self, writer: str) -> int:
+        """Return the highest position in a writer's log that is known of a dropped dataset; the lock is held."""
+        return max((positions.get(writer, 0) for positions in self._positions.values()), default=0)
 
     def add(self, name: str) -> None:
         """Drop the batches of a name that were accepted so far; the lock is held."""
-        self._positions[name] = self._state.accepted
+        self._positions[name] = dict(self._state.accepted)
         self._is_stored = False
 
     def is_due(self) -> bool:

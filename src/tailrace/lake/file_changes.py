@@ -15,6 +15,7 @@ from tailrace.lake.maintenance import Deletion, MaintenanceStopped
 from tailrace.lake.rewrite import Pace
 from tailrace.lake.snapshot import RowFilter
 from tailrace.lake.state import LakeState, unavailable_error
+from tailrace.log import covers
 from tailrace.storage.faults import FULL, disk_full
 
 DRAIN_TIMEOUT_S = 60.0
@@ -79,11 +80,11 @@ class FileChanges:
     def _committed(self, name: str) -> Iterator[DatasetState]:
         """Yield the dataset, with everything that was accepted before in its table."""
         with self._state.lock:
-            due = self._state.dataset(name).accepted
+            due = dict(self._state.dataset(name).accepted)
             dataset = self._state.shredded(name, DRAIN_TIMEOUT_S)
         self._commits.commit(dataset)
         self._commits.acknowledge_committed()
-        if dataset.committed < due and not dataset.dropped:
+        if not covers(dataset.committed, due) and not dataset.dropped:
             if dataset.commit_failure == FULL:
                 raise disk_full()
             raise DatasetUnavailable(f"dataset {name!r} cannot be committed: {dataset.commit_failure}")

@@ -6,6 +6,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from tailrace.lake.snapshot import HotTable, Received
+from tailrace.log import Positions
 
 MERGED_PARTS = 8  # of about the same size that become one
 MERGED_ROWS = 16_384  # in a part that is merged no more
@@ -16,7 +17,7 @@ class HotPart(Struct, frozen=True, eq=False):
     """The rows of one shredding, or of several that followed each other."""
 
     table: HotTable
-    position: int  # of the last batch in it
+    positions: Positions  # of the last batches in it and before it, by writer
     raw_bytes: int  # of the NDJSON
     since_s: float  # monotonic seconds when the oldest of its batches was accepted
 
@@ -60,7 +61,7 @@ def merged(parts: Sequence[HotPart]) -> HotPart:
 def with_rows(parts: Sequence[HotPart], rows: pa.Table) -> HotPart:
     """Return one part for several that follow each other, given all their rows, in any order."""
     raw_bytes = sum(part.raw_bytes for part in parts)
-    return HotPart(HotTable.of(rows), parts[-1].position, raw_bytes, parts[0].since_s)
+    return HotPart(HotTable.of(rows), parts[-1].positions, raw_bytes, parts[0].since_s)
 
 
 def first_parts(parts: list[HotPart], commit_bytes: int) -> list[HotPart]:

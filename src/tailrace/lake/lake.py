@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -27,7 +28,7 @@ from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shredding import ShreddingThread
 from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot
 from tailrace.lake.state import LakeState
-from tailrace.log import Subscription
+from tailrace.log import FIRST_WRITER, Subscription
 from tailrace.storage.files import flush, make_directories
 from tailrace.storage.reserve import Reserve
 
@@ -50,9 +51,10 @@ class Lake:
         self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lend_reserve)
         self._replay = Replay(state, self._datasets, self._dropped)
         self._datasets.open_all()
-        self.subscription = Subscription(self.accept_all, floor=self.highest_position())
+        self._subscriptions: dict[str, Subscription] = {}
+        self.subscription = self.subscribe(FIRST_WRITER)
         self._shredding = ShreddingThread(state, settings)
-        self._commits = CommitThread(state, settings, self._dropped, self.subscription.acknowledge)
+        self._commits = CommitThread(state, settings, self._dropped, self._acknowledge)
         self._changes = FileChanges(state, self._commits, self._lend_reserve)
         self._maintenance_thread = MaintenanceThread(
             settings.maintenance,
@@ -203,34 +205,50 @@ class Lake:
 
     # Ingest
 
+    def subscribe(self, writer: str) -> Subscription:
+        """Return the subscription to a writer's log, which is opened with it; once for each writer."""
+        subscription = Subscription(partial(self.accept_all, writer=writer), floor=self.highest_position(writer))
+        self._subscriptions[writer] = subscription
+        subscription.acknowledge(self.committed_position(writer))
+        return subscription
+
+    def _acknowledge(self, writer: str, position: int) -> None:
+        subscription = self._subscriptions.get(writer)
+        if subscription is not None:
+            subscription.acknowledge(position)
+
     def check(self, name: str) -> None:
         """Raise DatasetNotFound or DatasetUnavailable for a dataset that accepts no events."""
         self._state.dataset(name)
 
-    def accept(self, position: int, batch: Batch) -> None:
-        """Accept a durable batch from the log. Positions must rise; a batch that is in its table already is skipped."""
-        self.accept_all([(position, batch)])
+    def accept(self, position: int, batch: Batch, writer: str = FIRST_WRITER) -> None:
+        """Accept a durable batch from a writer's log.
 
-    def accept_all(self, batches: Iterable[tuple[int, Batch]]) -> None:
-        """Accept durable batches from the log, in order."""
+        Positions of a writer must rise; a batch that is in its table already is skipped.
+        """
+        self.accept_all([(position, batch)], writer)
+
+    def accept_all(self, batches: Iterable[tuple[int, Batch]], writer: str = FIRST_WRITER) -> None:
+        """Accept durable batches from a writer's log, in order."""
         now = time.monotonic()
         state = self._state
         with state.lock:
             for position, batch in batches:
-                state.accepted = max(state.accepted, position)
+                state.accepted[writer] = max(state.accepted.get(writer, 0), position)
                 dataset = state.datasets.get(batch.dataset)
                 if dataset is None:
-                    self._replay.accept_orphaned(position, batch.dataset)
+                    self._replay.accept_orphaned(writer, position, batch.dataset)
                     continue
-                state.backlog_bytes += dataset.enqueue([(position, batch)], now)
+                state.backlog_bytes += dataset.enqueue(writer, [(position, batch)], now)
             self._shredding.notify()
 
-    def replayed(self, read: ReadLog | None = None) -> None:
+    def replayed(self, logs: Mapping[str, ReadLog] = MappingProxyType({})) -> None:
         """End the replay: what is accepted from now on is new.
 
-        With `read`, datasets that could not be opened are retried until they can be, with their batches in the log.
+        With `logs`, all of them by writer, datasets that could not be opened are retried until they can be, with their
+        batches in those.
         """
-        self._replay.end(read)
+        self._replay.end(logs)
 
     def wait_for_capacity(self, limit_bytes: int) -> None:
         """Block until the backlog is below a limit: for the replay, which cannot refuse its batches."""
@@ -282,15 +300,15 @@ class Lake:
             self._commits.commit(dataset)
         self._commits.acknowledge_committed()
 
-    def committed_position(self) -> int:
-        """Return the log position up to which every batch is in its table."""
-        return self._state.committed_position()
+    def committed_position(self, writer: str = FIRST_WRITER) -> int:
+        """Return the position in a writer's log up to which every batch is in its table."""
+        return self._state.committed_positions().get(writer, 0)
 
-    def highest_position(self) -> int:
-        """Return the highest log position that any table knows: the log must not hand it out again."""
+    def highest_position(self, writer: str = FIRST_WRITER) -> int:
+        """Return the highest position in a writer's log that any table knows: the log must not hand it out again."""
         with self._state.lock:
-            committed = [dataset.committed for dataset in self._state.datasets.values()]
-            return max([*committed, self._dropped.highest_position()])
+            committed = [dataset.committed.get(writer, 0) for dataset in self._state.datasets.values()]
+            return max([*committed, self._dropped.highest_position(writer)])
 
     # Changes of files
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ from tailrace.storage.faults import reason_of
 REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
 
 ReadLog = Callable[[int], Iterable[tuple[int, Batch]]]
-"""Reads the batches of the log from a position on, in order."""
+"""Reads the batches of a log from a position on, in order."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,27 +33,29 @@ class Replay:
         self._is_replaying = True
         self._thread: threading.Thread | None = None
 
-    def accept_orphaned(self, position: int, name: str) -> None:
+    def accept_orphaned(self, writer: str, position: int, name: str) -> None:
         """Handle a batch of a dataset that was dropped, or whose directory is missing for now; the lock is held."""
         state = self._state
-        if position <= self._dropped.position(name) or name in state.orphaned:
+        if position <= self._dropped.positions(name).get(writer, 0):
             return
-        if self._is_replaying or name in state.unavailable:
+        if name in state.orphaned:
+            state.orphaned[name].setdefault(writer, position)
+        elif self._is_replaying or name in state.unavailable:
             logger.error("the log has events of dataset %r, which is not here: they stay in the log from now on", name)
-            state.orphaned[name] = position
+            state.orphaned[name] = {writer: position}
         else:
             # It was dropped between this batch's check and its flush. The commit thread stores that, as this is the
             # log's thread; until then the log keeps the batch.
             self._dropped.add(name)
             state.commit_due.notify()
 
-    def end(self, read: ReadLog | None) -> None:
-        """End the replay; with `read`, start to retry the datasets that could not be opened."""
+    def end(self, logs: Mapping[str, ReadLog]) -> None:
+        """End the replay; with `logs`, by writer, start to retry the datasets that could not be opened."""
         with self._state.lock:
             self._is_replaying = False
-            if read is not None and self._unopened():
+            if logs and self._unopened():
                 self._thread = threading.Thread(
-                    target=self._reopen_all, args=(read,), name="tailrace-reopen", daemon=True
+                    target=self._reopen_all, args=(logs,), name="tailrace-reopen", daemon=True
                 )
                 self._thread.start()
 
@@ -66,7 +68,7 @@ class Replay:
         """Return the names of the datasets that could not be opened."""
         return [name for name, each in self._state.unavailable.items() if not each.is_dropped]
 
-    def _reopen_all(self, read: ReadLog) -> None:
+    def _reopen_all(self, logs: Mapping[str, ReadLog]) -> None:
         lower_priority()
         state = self._state
         delay_s = REOPEN_RETRY_S
@@ -76,10 +78,10 @@ class Replay:
                 if not names or state.progress.wait_for(lambda: state.is_closing, delay_s):
                     return
             for name in names:
-                self._reopen(name, read)
+                self._reopen(name, logs)
             delay_s = min(2 * delay_s, MAX_REOPEN_RETRY_S)
 
-    def _reopen(self, name: str, read: ReadLog) -> None:
+    def _reopen(self, name: str, logs: Mapping[str, ReadLog]) -> None:
         state = self._state
         with self._datasets.reserved(name):
             with state.lock:
@@ -87,12 +89,13 @@ class Replay:
                 if before is None or before.is_dropped:
                     return
                 # It has no later batches than those of the replay, as it accepts no events.
-                first, last = state.orphaned.get(name), state.accepted
+                firsts, lasts = dict(state.orphaned.get(name, {})), dict(state.accepted)
             try:
                 stored = read_dataset(storage_of(state.root / name))
                 dataset = self._datasets.opened(stored)
-                if first is not None:
-                    dataset.enqueue(each for each in read(first) if each[0] <= last and each[1].dataset == name)
+                for writer, first in firsts.items():
+                    read, last = logs[writer](first), lasts[writer]
+                    dataset.enqueue(writer, (each for each in read if each[0] <= last and each[1].dataset == name))
             except Exception as error:
                 reason = reason_of(error)
                 if reason != before.reason:

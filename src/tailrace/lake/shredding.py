@@ -140,7 +140,8 @@ class ShreddingThread:
             dataset.fields.note_rest_overflow()
             rows = whole_events_as_rest(batches)
         raw_bytes = sum(len(batch.events) for batch in batches)
-        part = HotPart(HotTable.of(rows), pending[-1].position, raw_bytes, pending[0].since_s)
+        positions = {**dataset.shredded, **{waiting.writer: waiting.position for waiting in pending}}
+        part = HotPart(HotTable.of(rows), positions, raw_bytes, pending[0].since_s)
         view = dataset.fields.view()
         with state.lock:
             dataset.shredding = []
@@ -149,7 +150,7 @@ class ShreddingThread:
             dataset.hot_bytes += raw_bytes
             if not dataset.dropped:
                 state.hot_bytes += raw_bytes
-            dataset.shredded = part.position
+            dataset.shredded = part.positions
             if not dataset.waiting:
                 dataset.demanded = False
             state.backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)

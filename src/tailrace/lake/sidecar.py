@@ -4,7 +4,7 @@ import logging
 
 import msgspec
 
-from tailrace.lake.catalog import DatasetInfo, decode_numbers
+from tailrace.lake.catalog import DatasetInfo, decode_by_name
 from tailrace.lake.fields import decode_fields, encode_fields
 from tailrace.lake.snapshot import FieldsView
 from tailrace.lake.table_storage import OWN_DIRECTORY, TableStorage
@@ -83,4 +83,4 @@ def store_damaged(storage: TableStorage, damaged: dict[str, int]) -> None:
 
 def _numbers(storage: TableStorage, name: str, without: str) -> dict[str, int]:
     raw = storage.read_if_there(name)
-    return decode_numbers(raw, storage.location(name), without, lambda: storage.mark_damaged(name))
+    return decode_by_name(raw, int, storage.location(name), without, lambda: storage.mark_damaged(name))

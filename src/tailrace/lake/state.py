@@ -11,6 +11,7 @@ from tailrace.events import (
     TailraceError,
 )
 from tailrace.lake.dataset_state import DatasetState, UnavailableDataset
+from tailrace.log import Positions, covers
 from tailrace.storage.faults import disk_full, is_full, reason_of
 
 
@@ -26,8 +27,9 @@ class LakeState:
         self.progress = threading.Condition(self.lock)  # for snapshots and replay
         self.datasets: dict[str, DatasetState] = {}
         self.unavailable: dict[str, UnavailableDataset] = {}
-        self.orphaned: dict[str, int] = {}  # datasets of batches that have no table, with their first position
-        self.accepted = 0  # the log position up to which batches were accepted
+        # Datasets of batches that have no table, each with their first position in the writers' logs.
+        self.orphaned: dict[str, dict[str, int]] = {}
+        self.accepted: dict[str, int] = {}  # the positions up to which batches were accepted, by writer
         self.backlog_bytes = 0  # of batches that are not shredded yet
         self.hot_bytes = 0  # of the NDJSON of rows that are in memory and not in their tables
         self.uncommittable: set[DatasetState] = set()  # whose last commit failed
@@ -58,14 +60,14 @@ class LakeState:
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown.
         """
         dataset = self.dataset(name)
-        due = dataset.accepted
-        if dataset.shredded >= due:
+        due = dict(dataset.accepted)
+        if covers(dataset.shredded, due):
             return dataset
         dataset.demanded = True
         self.work.notify()
         self.progress.wait_for(
             lambda: (
-                dataset.shredded >= due
+                covers(dataset.shredded, due)
                 or dataset.dropped
                 or self.shredding_error
                 or self.shredding_trouble
@@ -76,28 +78,36 @@ class LakeState:
         self.check()
         if dataset.dropped:
             raise DatasetNotFound(f"dataset {name!r} not found")
-        if dataset.shredded < due and self.shredding_trouble:
+        is_behind = not covers(dataset.shredded, due)
+        if is_behind and self.shredding_trouble:
             raise DatasetUnavailable(f"events of {name!r} cannot be read at the moment: {self.shredding_trouble}")
-        if dataset.shredded < due:
+        if is_behind:
             raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
         return dataset
 
     def adopt_table(self, dataset: DatasetState) -> None:
         """Update a dataset to the files of its table; its commit lock is held."""
-        position, received = dataset.table.position, dataset.table.received  # files are read: not under the lock
+        positions, received = dataset.table.positions, dataset.table.received  # files are read: not under the lock
         with self.lock:
             before = dataset.hot_bytes
-            dataset.adopt_table(position, received)
+            dataset.adopt_table(positions, received)
             if not dataset.dropped:
                 self.hot_bytes -= before - dataset.hot_bytes
             self.work.notify()
 
-    def committed_position(self) -> int:
-        """Return the log position up to which every batch is in its table."""
+    def committed_positions(self) -> Positions:
+        """Return the positions in the writers' logs up to which every batch is in its table."""
         with self.lock:
-            behind = [d.committed for d in self.datasets.values() if d.committed < d.accepted]
-            behind += [position - 1 for position in self.orphaned.values()]
-            return min(behind, default=self.accepted)
+            positions = dict(self.accepted)
+            for dataset in self.datasets.values():
+                for writer, accepted in dataset.accepted.items():
+                    committed = dataset.committed.get(writer, 0)
+                    if committed < accepted:
+                        positions[writer] = min(positions[writer], committed)
+            for firsts in self.orphaned.values():
+                for writer, first in firsts.items():
+                    positions[writer] = min(positions[writer], first - 1)
+            return positions
 
     def committable_hot_bytes(self) -> int:
         """Return `hot_bytes` but for those of datasets whose last commit failed."""

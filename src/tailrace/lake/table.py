@@ -1,4 +1,4 @@
-"""The Delta table of a dataset: Parquet files by day, and commits that carry the position in the event log."""
+"""The Delta table of a dataset: Parquet files by day, and commits that carry the positions in the event logs."""
 
 import json
 import logging
@@ -32,8 +32,10 @@ from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_clustering import TableClustering
 from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
+from tailrace.log import FIRST_WRITER, Positions, covers, furthest
 
-APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the event log
+APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the first writer's log
+WRITER_APPLICATION = f"{APPLICATION}/"  # in another writer's, whose name follows
 INPUT_BYTES = "tailrace-input-bytes"  # of those that hold what was received since the table was created
 INPUT_EVENTS = "tailrace-input-events"
 READER_VERSION = 1  # of the Delta protocol
@@ -42,6 +44,7 @@ CONFLICTS = 10  # with other writers in succession, after which a commit fails f
 CHECKPOINT_VERSIONS = 100  # between two checkpoints
 INDEXED_COLUMNS = "delta.dataSkippingNumIndexedCols"
 ALL_COLUMNS = "-1"
+WRITERS = "tailrace.writers"  # a property: the other writers that the table has rows of, as a JSON array
 PROPERTIES = {
     # Delta's defaults of 30 and 7 days would mean 100,000 files to list, and as many names in each checkpoint.
     "delta.logRetentionDuration": "interval 1 days",
@@ -112,7 +115,7 @@ class DatasetTable:
     def open(cls, storage: TableStorage) -> "DatasetTable":
         """Open a table. Raise DeltaError where there is none.
 
-        Its content is durable then, so that the event log may release what its position covers. A newest version or
+        Its content is durable then, so that the event logs may release what its positions cover. A newest version or
         checkpoint that a power cut damaged is set aside: the rows of the version are in the event log, and a checkpoint
         can be missing.
         """
@@ -150,13 +153,13 @@ class DatasetTable:
         return self._current.files
 
     @property
-    def position(self) -> int:
-        """The event log's position up to which the table has every batch of its dataset; 0 before the first commit."""
-        return self._current.position
+    def positions(self) -> Positions:
+        """The positions in the writers' logs up to which the table has every batch of its dataset."""
+        return self._current.positions
 
     @property
     def received(self) -> Received:
-        """The events and bytes that were received up to `position`, including those that were deleted since.
+        """The events and bytes that were received up to `positions`, including those that were deleted since.
 
         For a table of a version that did not count them, those of its files.
         """
@@ -170,22 +173,26 @@ class DatasetTable:
         """Return rows in the order in which they are committed."""
         return in_order(rows, self.clustering.of(rows, settings))
 
-    def commit(self, ordered: OrderedRows, view: FieldsView, position: int, received: Received = Received()) -> None:
+    def commit(
+        self, ordered: OrderedRows, view: FieldsView, positions: Positions, received: Received = Received()
+    ) -> None:
         """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
 
-        Do nothing if the table has this position, or a later one, already.
+        Do nothing if the table has these positions, or later ones, already.
 
         `received` counts what was received for these rows; the commit stores the new total with them. Everything is
-        durable when this returns. When it raises, `refresh` and then `position` tell whether the commit was written; if
-        not, unreferenced files may be left.
+        durable when this returns. When it raises, `refresh` and then `positions` tell whether the commit was written;
+        if not, unreferenced files may be left.
         """
         self.refresh()
-        if self.position >= position:
+        if covers(self.positions, positions):
             return
+        positions = furthest([self.positions, positions])
         added = write_files(self.storage, ordered)
         now_ms = time_ms()
         total = self.received + received
-        numbers = ((APPLICATION, position), (INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes))
+        numbers = [(_application(writer), position) for writer, position in sorted(positions.items())]
+        numbers += [(INPUT_EVENTS, total.events), (INPUT_BYTES, total.bytes)]
         transactions = [
             {"txn": {"appId": application, "version": number, "lastUpdated": now_ms}} for application, number in numbers
         ]
@@ -193,7 +200,7 @@ class DatasetTable:
             for _ in range(CONFLICTS):
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
                 new_columns = self._new_columns(ordered.rows, view)
-                new_metadata = self._new_metadata(new_columns)
+                new_metadata = self._new_metadata(new_columns, positions)
                 if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
@@ -206,12 +213,12 @@ class DatasetTable:
         current = self._current
         files = (*current.files, *(data_file for _, data_file in added))
         columns = (*current.columns, *new_columns)
-        self._adopt(replace(current, files=files, columns=columns, position=position, received=total))
+        self._adopt(replace(current, files=files, columns=columns, positions=positions, received=total))
 
     def rewrite(
         self, old_files: Sequence[DataFile], added: Sequence[NewFile], *, operation_name: str, changes_data: bool
     ) -> None:
-        """Replace files by new ones in one Delta commit, which leaves the position in the event log as it is.
+        """Replace files by new ones in one Delta commit, which leaves the positions in the logs as they are.
 
         The old files stay on disk. `changes_data` tells Delta whether the rows have changed; `operation_name` stands in
         the table's history. Everything is durable when this returns. When it raises, `refresh` tells whether the
@@ -237,7 +244,7 @@ class DatasetTable:
             if not {file.name for file in old_files} <= {file.name for file in self.files}:
                 raise DeltaError("files to be replaced are no part of the table any more")
             information = _commit_info("WRITE", {"mode": "Append"}, tailrace=operation_name)
-            if self._append([information, *self._new_metadata([]), *added_actions, *removed]):
+            if self._append([information, *self._new_metadata([], self.positions), *added_actions, *removed]):
                 break
         else:
             raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
@@ -263,7 +270,7 @@ class DatasetTable:
 
     def _adopt(self, written: "_TableVersion") -> None:
         """Set what the table is once the next version was written, and write a checkpoint where one is due."""
-        configuration = _with_all_statistics(written.configuration)
+        configuration = _configuration(written.configuration, written.positions)
         self._current = replace(written, number=written.number + 1, configuration=configuration)
         if self.version < self._checkpoint_at:
             return
@@ -300,15 +307,16 @@ class DatasetTable:
             if column.name in rows.column_names and column.name not in known
         ]
 
-    def _new_metadata(self, new_columns: Sequence[dict[str, Any]]) -> list[Action]:
+    def _new_metadata(self, new_columns: Sequence[dict[str, Any]], positions: Positions) -> list[Action]:
         """Return the change of the table's metadata, none if it is up to date."""
         current = self._current
-        if not new_columns and _has_all_statistics(current.configuration):
+        configuration = _configuration(current.configuration, positions)
+        if not new_columns and configuration == current.configuration:
             return []
         metadata = {
             **current.metadata,
             "schemaString": _schema_string([*current.columns, *new_columns]),
-            "configuration": _with_all_statistics(current.configuration),
+            "configuration": configuration,
         }
         return [{"metaData": metadata}]
 
@@ -326,7 +334,7 @@ class _TableVersion(Struct, frozen=True, eq=False):
     configuration: Mapping[str, str | None]
     metadata: Mapping[str, Any]  # but columns and configuration
     protocol: tuple[int, int]  # of readers, of writers
-    position: int
+    positions: Positions
     received: Received
 
 
@@ -344,7 +352,7 @@ def _read(storage: TableStorage) -> _TableVersion:
         delta.configuration(),
         delta.metadata(),
         delta.protocol(),
-        delta.transaction(APPLICATION) or 0,
+        _positions(delta),
         Received(events, size),
     )
 
@@ -405,8 +413,22 @@ def _has_all_statistics(configuration: Mapping[str, str | None]) -> bool:
     return configuration.get(INDEXED_COLUMNS) == ALL_COLUMNS
 
 
-def _with_all_statistics(configuration: Mapping[str, str | None]) -> Mapping[str, str | None]:
-    return {**configuration, INDEXED_COLUMNS: ALL_COLUMNS}
+def _configuration(configuration: Mapping[str, str | None], positions: Positions) -> Mapping[str, str | None]:
+    """Return the properties of a table with statistics of all columns, and with rows of these writers."""
+    others = sorted(positions.keys() - {FIRST_WRITER})
+    writers = {WRITERS: json.dumps(others)} if others else {}
+    return {**configuration, INDEXED_COLUMNS: ALL_COLUMNS, **writers}
+
+
+def _application(writer: str) -> str:
+    return APPLICATION if writer == FIRST_WRITER else WRITER_APPLICATION + writer
+
+
+def _positions(delta: DeltaReader) -> Positions:
+    """Return the positions that a table's commits carry. delta-rs does not tell whose they are, so a property does."""
+    writers = [FIRST_WRITER, *json.loads(delta.configuration().get(WRITERS) or "[]")]
+    found = {writer: delta.transaction(_application(writer)) for writer in writers}
+    return {writer: position for writer, position in found.items() if position is not None}
 
 
 def _columns_in(storage: TableStorage, name: str, delta: DeltaReader) -> frozenset[str]:

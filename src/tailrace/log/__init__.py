@@ -6,11 +6,25 @@ from typing import Protocol
 from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
+from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
 
-__all__ = ["Damage", "FileCalls", "LocalLog", "Log", "LogSettings", "LogVersionError", "LogWriteError", "Subscription"]
+__all__ = [
+    "FIRST_WRITER",
+    "Damage",
+    "FileCalls",
+    "LocalLog",
+    "Log",
+    "LogSettings",
+    "LogVersionError",
+    "LogWriteError",
+    "Positions",
+    "Subscription",
+    "covers",
+    "furthest",
+]
 
 
 class Log(Protocol):

@@ -15,7 +15,7 @@ from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import TailraceError
 from tailrace.ingest.idempotency_keys import IdempotencyKeys
 from tailrace.lake import Lake, LakeSettings
-from tailrace.log import FileCalls, LocalLog, Log, LogSettings, Subscription
+from tailrace.log import FIRST_WRITER, FileCalls, LocalLog, Log, LogSettings, Subscription
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
@@ -109,7 +109,7 @@ def replay(stores: Stores, max_backlog_bytes: int) -> None:
             continue
         lake.wait_for_capacity(max_backlog_bytes)
         lake.accept(position, batch)
-    lake.replayed(stores.log.read)
+    lake.replayed({FIRST_WRITER: stores.log.read})
 
 
 def close_stores(stores: Stores) -> None:
