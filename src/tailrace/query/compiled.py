@@ -13,6 +13,7 @@ from tailrace.query.column_types import arrow_field, type_text
 from tailrace.query.compile.columns import distinct_name
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import TIME
+from tailrace.query.compile.metadata_answer import answer_from_metadata
 from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, Key, Reading, RenderedQuery, identifier, reference, references
 from tailrace.query.cursors import RowCursors, decode
@@ -74,9 +75,7 @@ class CompiledQuery:
     def select(self, reading: Reading | None = None) -> RenderedQuery:
         """Return the SELECT of the columns to show, and of those that are only for us."""
         shown = dict.fromkeys(column.id for column in self.columns)
-        hidden = [self.rest.id] if self.rest is not None else []
-        if self.compiler.notes.matched is not None and self.relation.has(self.compiler.notes.matched):
-            hidden.append(self.compiler.notes.matched)
+        hidden = self._hidden()
         out = Emitter(reading or Reading())
         order = self.order if self.page is None else self._page_keys(self.page)
         if self.page is not None:
@@ -94,6 +93,13 @@ class CompiledQuery:
         if self.page is not None and self.page.limit_layer is None:
             select.set("offset", exp.Offset(expression=exp.Literal.number(self.page.skipped)))
         return out.finished(select)
+
+    def _hidden(self) -> list[str]:
+        """Return the identifiers of columns that are for us alone."""
+        hidden = [self.rest.id] if self.rest is not None else []
+        if self.compiler.notes.matched is not None and self.relation.has(self.compiler.notes.matched):
+            hidden.append(self.compiler.notes.matched)
+        return hidden
 
     def _page_keys(self, page: Page) -> tuple[Key, ...]:
         return page.keys if self.read_range is None else self.read_range.keys
@@ -143,7 +149,8 @@ class CompiledQuery:
             reading, self.matched = self.united.read(run)
             return run(self.select(reading))
         if page is None:
-            return run(self.select())
+            known = self._answer_from_metadata()
+            return run(self.select()) if known is None else known
         self.read_range = page.read(run)
         answer = run(self.select(self.read_range.reading))
         times, system_times, *hashes = (answer[identifier(key.value.sql)] for key in self.read_range.keys)
@@ -156,6 +163,12 @@ class CompiledQuery:
             skipped=page.skipped,
         )
         return answer
+
+    def _answer_from_metadata(self) -> pa.Table | None:
+        needed = dict.fromkeys((*(column.id for column in self.columns), *self._hidden()))
+        keys = [key for key in self.order if self.relation.has(identifier(key.value.sql))]
+        needed |= dict.fromkeys(references([key.value.sql for key in keys]))
+        return answer_from_metadata(self.relation, needed, keys, self.limit)
 
     def _time_range(self) -> TimeRange | None:
         compiler = self.compiler

@@ -15,7 +15,7 @@ from support.rounds import rounds
 
 from tailrace.events import DatasetUnavailable
 from tailrace.lake.snapshot import FieldsView
-from tailrace.query import AplRequest
+from tailrace.query import AplRequest, compiled
 from tailrace.query.apl.parser import parse
 from tailrace.query.apl_result import AplResult
 from tailrace.query.compile import groups, metadata_pushdown
@@ -39,6 +39,7 @@ def fully_read(files: FileDesk, apl: str, **more: Any) -> AplResult:
     """Return the answer with all rows read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(groups, "from_metadata", lambda *arguments: None)
+        patch.setattr(compiled, "answer_from_metadata", lambda *arguments: None)
         return files.ask(apl, **more)
 
 

@@ -38,7 +38,7 @@ class PartialAggregates(Struct, frozen=True, eq=False):
     defines: dict[str, exp.Expr]
 
 
-class _Wanted(Struct, frozen=True, eq=False):
+class MetadataRead(Struct, frozen=True, eq=False):
     """What a query reads of the rows of a dataset."""
 
     dataset: Dataset
@@ -54,7 +54,7 @@ class _Wanted(Struct, frozen=True, eq=False):
         return has_steps or self.extremes or not self.scan.is_within(file)
 
 
-class _KnownRows:
+class KnownRows:
     """Rows that stand for others, as they are found."""
 
     def __init__(self, names: Collection[str]) -> None:
@@ -85,7 +85,7 @@ def from_metadata(
     """Return aggregates over the rows of `parent`, in groups by `keys`, with rows that stand for those that need not be
     read; None where that helps nothing.
     """
-    layers, dataset = _layers_of(parent)
+    layers, dataset = layers_of(parent)
     if not isinstance(dataset, Dataset) or dataset.snapshot.primary_key or not (keys or aggregates):
         return None
     weighted: dict[str, exp.Expr] = {}
@@ -94,12 +94,12 @@ def from_metadata(
         if over_weights is None:
             return None
         weighted[name] = over_weights
-    wanted = _wanted(layers, dataset, keys, aggregates, reading)
+    wanted = metadata_read(layers, dataset, keys, aggregates, reading)
     scan = None if wanted is None else _scan_without_known(wanted)
     return None if scan is None else PartialAggregates(dataset.hot_name, scan, {**keys, **weighted})
 
 
-def _layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
+def layers_of(relation: Relation) -> tuple[list[Layer], Relation]:
     """Return the layers that only filter rows and add columns, outermost first, and what they read."""
     layers: list[Layer] = []
     while type(relation) is Layer and relation.limit.is_all and relation.group is None:
@@ -114,13 +114,13 @@ def _weighted(node: Definition, dataset: Dataset) -> exp.Expr | None:
         inner = _weighted(node.this, dataset)
         return exp.Cast(this=inner, to=node.args["to"]) if inner is not None else None
     if isinstance(node, exp.Filter):
-        inner = _total(dataset, node.expression) if _is_count(node.this) else _weighted(node.this, dataset)
-        return inner if inner is None or _is_count(node.this) else node
-    if _is_count(node):
+        inner = _total(dataset, node.expression) if is_count(node.this) else _weighted(node.this, dataset)
+        return inner if inner is None or is_count(node.this) else node
+    if is_count(node):
         return _total(dataset)
     if isinstance(node, exp.Window) and not node.args.get("partition_by") and not node.args.get("order"):
         summed = node.this
-        if isinstance(summed, exp.Anonymous) and summed.this == "sum" and all(map(_is_count, summed.expressions)):
+        if isinstance(summed, exp.Anonymous) and summed.this == "sum" and all(map(is_count, summed.expressions)):
             return exp.Window(this=fn("sum", _total(dataset)))
         return None
     if isinstance(node, exp.Anonymous):
@@ -132,7 +132,7 @@ def _weighted(node: Definition, dataset: Dataset) -> exp.Expr | None:
     return None
 
 
-def _is_count(node: object) -> bool:
+def is_count(node: object) -> bool:
     return isinstance(node, exp.Count) and isinstance(node.this, exp.Star)
 
 
@@ -144,13 +144,13 @@ def _total(dataset: Dataset, condition: exp.Expr | None = None) -> exp.Expr:
     return cast(coalesce(total, number_node(0)), "BIGINT")
 
 
-def _wanted(
+def metadata_read(
     layers: Sequence[Layer],
     dataset: Dataset,
     keys: Mapping[str, exp.Expr],
     aggregates: Mapping[str, Definition],
     reading: Reading,
-) -> _Wanted | None:
+) -> MetadataRead | None:
     """Return what is read of the dataset's rows; None where that is more than values of columns and steps of time."""
     scan = dataset.scan_of(reading)
     if scan.condition is not None or scan.known is not None:
@@ -186,7 +186,7 @@ def _wanted(
     if steps is None or reads.physical - kinds.keys():
         return None
     kinds.pop(TIME, None)
-    return _Wanted(dataset, scan, kinds, steps, extremes, not all(isinstance(node, exp.Column) for node in nodes))
+    return MetadataRead(dataset, scan, kinds, steps, extremes, not all(isinstance(node, exp.Column) for node in nodes))
 
 
 def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -197,16 +197,16 @@ def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
     elif isinstance(node, exp.Cast):
         yield from _arguments(node.this)
     elif isinstance(node, exp.Anonymous):
-        yield from (part for part in node.expressions if isinstance(part, exp.Expr) and not _is_count(part))
+        yield from (part for part in node.expressions if isinstance(part, exp.Expr) and not is_count(part))
 
 
-def _scan_without_known(wanted: _Wanted) -> Scan | None:
+def _scan_without_known(wanted: MetadataRead) -> Scan | None:
     """Return what is left to read, with rows for what is not; None where all is read."""
-    known = _KnownRows(wanted.kinds)
+    known = KnownRows(wanted.kinds)
     files: list[DataFile] = []
     ranges: dict[str, tuple[RowRange, ...]] = {}
     for file in wanted.scan.files_of(wanted.dataset.snapshot):
-        left = _left(file, wanted, known)
+        left = unknown_ranges(file, wanted, known)
         if left is None:
             files.append(file)
         elif left:
@@ -217,7 +217,7 @@ def _scan_without_known(wanted: _Wanted) -> Scan | None:
     return replace(wanted.scan, files=tuple(files), ranges=ranges, known=known.table(wanted.kinds))
 
 
-def _left(file: DataFile, wanted: _Wanted, known: _KnownRows) -> tuple[RowRange, ...] | None:
+def unknown_ranges(file: DataFile, wanted: MetadataRead, known: KnownRows) -> tuple[RowRange, ...] | None:
     """Add the rows that stand for those of a file; return the others, None where these are all."""
     if file.damage:
         return None
@@ -248,7 +248,7 @@ def _left(file: DataFile, wanted: _Wanted, known: _KnownRows) -> tuple[RowRange,
 
 def _is_worth(
     file: DataFile,
-    wanted: _Wanted,
+    wanted: MetadataRead,
     columns: Sequence[ColumnValues],
     is_known: npt.NDArray[np.bool_],
     left: Sequence[RowRange],
@@ -269,7 +269,7 @@ def _is_worth(
     return sum(stop - start for start, stop in left) <= most * file.rows
 
 
-def _add(known: _KnownRows, groups: RowGroups, is_known: npt.NDArray[np.bool_], *, extremes: bool) -> None:
+def _add(known: KnownRows, groups: RowGroups, is_known: npt.NDArray[np.bool_], *, extremes: bool) -> None:
     for n in np.flatnonzero(is_known).tolist():
         values = {name: column.values[n] for name, column in groups.columns.items()}
         first, last, rows = int(groups.first_us[n]), int(groups.last_us[n]), int(groups.rows[n])

@@ -112,15 +112,16 @@ def _bin_datetime(value: Value, size: Value) -> Value:
                 floored = infix(exp.Sub, v, below)
                 return case((infix(exp.GTE, floored, number_node(MIN_DATETIME_US)), fn("make_timestamptz", floored)))
 
-            return Value(DATETIME, stepped(bind([fn("epoch_us", value.sql)], fast), value.sql, us))
+            floored = bind([fn("epoch_us", value.sql)], fast)
+            return Value(DATETIME, stepped(floored, value.sql, us, is_start=True))
     ns = infix(exp.Mul, cast(fn("epoch_us", value.sql), "HUGEINT"), number_node(NS_PER_US))
-    floored = _floored(ns, size)
+    floored_ns = _floored(ns, size)
 
     def to_us(v: exp.Expr) -> exp.Expr:
         below = cast(infix(exp.LT, infix(exp.Mod, v, number_node(NS_PER_US)), number_node(0)), "BIGINT")
         return infix(exp.Sub, infix(exp.IntDiv, v, number_node(NS_PER_US)), below)
 
-    return datetime_from_us(bind([floored], to_us))
+    return datetime_from_us(bind([floored_ns], to_us))
 
 
 def _bin_auto(context: Context, value: Value) -> Value:

@@ -15,11 +15,12 @@ class Step(Struct, frozen=True, eq=False):
 
     of: exp.Expr  # the TIMESTAMPTZ
     size_us: int
+    is_start: bool = False  # whether its value is the time at which a step begins
 
 
-def stepped(node: exp.Expr, of: exp.Expr, size_us: int) -> exp.Expr:
+def stepped(node: exp.Expr, of: exp.Expr, size_us: int, *, is_start: bool = False) -> exp.Expr:
     """Note that an expression has one value for all times between two multiples of a size; it reads nothing else."""
-    node.meta[_STEP] = Step(of, size_us)
+    node.meta[_STEP] = Step(of, size_us, is_start)
     return node
 
 
