@@ -1,6 +1,6 @@
 /** Whom this browser is signed in as, and what that may do. */
 import { signal } from "@preact/signals";
-import { ApiError, ask, whenSignedOut } from "./api/http";
+import { ApiError, ask, chooseOrganisation, chosenOrganisation, whenSignedOut } from "./api/http";
 
 type Capabilities = Record<string, string[]>;
 
@@ -34,6 +34,10 @@ export async function loadSession(): Promise<void> {
     session.value = (await ask<Session | undefined>(PATH)) ?? null;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    if (error.status === 403 && chosenOrganisation()) {
+      chooseOrganisation(""); // which the user is in no more
+      return loadSession();
+    }
     session.value = null;
     if (error.status !== 401) signedOutReason.value = error.message;
   }
@@ -41,6 +45,7 @@ export async function loadSession(): Promise<void> {
 
 /** Sign in by a token or the code of a link; raise ApiError. */
 export async function signIn(credential: { token: string } | { code: string }): Promise<void> {
+  chooseOrganisation("");
   session.value = await ask<Session>(PATH, { method: "POST", body: credential });
   signedOutReason.value = "";
 }
@@ -48,6 +53,7 @@ export async function signIn(credential: { token: string } | { code: string }): 
 /** Sign out: the session ends at the server, too. */
 export async function signOut(): Promise<void> {
   await ask(PATH, { method: "DELETE" });
+  chooseOrganisation("");
   signedOutReason.value = "";
   session.value = null;
 }

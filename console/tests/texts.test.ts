@@ -3,6 +3,7 @@ import { aplName } from "../src/api/apl";
 import { eventOf } from "../src/api/events";
 import { stretchesOf } from "../src/monitors/types";
 import { tokenOf } from "../src/query/language";
+import { withAction } from "../src/settings/capability-fields";
 import { parseMetrics, sumBy } from "../src/settings/metrics";
 import { isSound, type Member, memberValue } from "../src/settings/resource";
 
@@ -123,9 +124,13 @@ test("members of a form", () => {
   const member = (kind: Member["kind"], required = false): Member => ({ name: "a", title: "A", kind, required });
   expect(memberValue(member("text"), " a ")).toBe("a");
   expect(memberValue(member("list"), "a, ,b")).toEqual(["a", "b"]);
-  expect(memberValue(member("json"), '{"a": [1]}')).toEqual({ a: [1] });
-  expect(memberValue(member("json"), " ")).toBeUndefined();
-  expect(isSound(member("json"), "{")).toBe(false);
+  expect(memberValue(member("capabilities"), '{"query":["read"]}')).toEqual({ query: ["read"] });
   expect(isSound(member("text", true), " ")).toBe(false);
   expect(isSound(member("list"), "")).toBe(true);
+});
+
+test("a capability is held with its actions in their order, and not without one", () => {
+  const held = withAction({ query: ["read"], views: ["update"] }, "views", "create", true);
+  expect(held).toEqual({ query: ["read"], views: ["create", "update"] });
+  expect(withAction(held, "query", "read", false)).toEqual({ views: ["create", "update"] });
 });

@@ -252,7 +252,9 @@ async def test_a_dataset_is_deleted_only_by_its_name_typed(visits: "Visits", ser
     assert server.client.get(f"/v2/datasets/{name}").status_code == 404
 
 
-@pytest.mark.parametrize("tab", ["keys", "users", "roles", "vfields", "views", "annotations", "health", "audit"])
+@pytest.mark.parametrize(
+    "tab", ["keys", "users", "organisations", "roles", "vfields", "views", "annotations", "health", "audit"]
+)
 async def test_every_tab_of_the_settings_is_sound_on_a_phone(
     visits: "Visits", server: "Server", sample: str, tab: str
 ) -> None:

@@ -30,9 +30,28 @@ export function whenSignedOut(callback: () => void): void {
   onSignedOut = callback;
 }
 
+export const ORGANISATION_HEADER = "X-Axiom-Org-Id";
+const CHOSEN = "tailrace.organisation";
+
+/** Return the organisation that this tab works in, "" for the user's own. */
+export function chosenOrganisation(): string {
+  return sessionStorage.getItem(CHOSEN) ?? "";
+}
+
+/** Work in an organisation in this tab, "" for the user's own. */
+export function chooseOrganisation(id: string): void {
+  if (id) sessionStorage.setItem(CHOSEN, id);
+  else sessionStorage.removeItem(CHOSEN);
+}
+
 /** Return the answer to a request; raise ApiError, or the signal's AbortError. */
 export async function send(path: string, options: RequestOptions = {}): Promise<Response> {
-  const headers: Record<string, string> = { "X-Tailrace-Console": "1", ...options.headers };
+  const organisation = chosenOrganisation();
+  const headers: Record<string, string> = {
+    "X-Tailrace-Console": "1",
+    ...(organisation ? { [ORGANISATION_HEADER]: organisation } : {}),
+    ...options.headers,
+  };
   const init: RequestInit = { method: options.method ?? "GET", headers, credentials: "same-origin", cache: "no-store" };
   if (options.body !== undefined) {
     headers["Content-Type"] = "application/json";

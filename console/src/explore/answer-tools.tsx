@@ -1,7 +1,7 @@
 /** What can be done with an answer: shown another way, downloaded, shared, saved, asked from elsewhere. */
 import { useState } from "preact/hooks";
 import { APL_PATH } from "../api/apl";
-import { ApiError, address, ask, send } from "../api/http";
+import { ApiError, address, ask, chosenOrganisation, ORGANISATION_HEADER, send } from "../api/http";
 import { SQL_PATH } from "../api/sql";
 import { spanOf } from "../time/range";
 import { copy } from "../ui/clipboard";
@@ -108,8 +108,10 @@ function curl(): string {
   const body = JSON.stringify(
     isSql ? { sql: state.asked.value } : { apl: state.asked.value, startTime: start, endTime: end },
   );
+  const organisation = chosenOrganisation();
+  const chosen = organisation ? ` -H '${ORGANISATION_HEADER}: ${organisation}'` : "";
   const quoted = `'${body.replace(/'/g, `'\\''`)}'`;
-  return `curl -sS '${address(isSql ? SQL_PATH : `${APL_PATH}?format=tabular`)}' -H "Authorization: Bearer $TAILRACE_TOKEN" -H 'Content-Type: application/json' -d ${quoted}`;
+  return `curl -sS '${address(isSql ? SQL_PATH : `${APL_PATH}?format=tabular`)}' -H "Authorization: Bearer $TAILRACE_TOKEN"${chosen} -H 'Content-Type: application/json' -d ${quoted}`;
 }
 
 async function download(type: string, ending: string): Promise<void> {

@@ -6,6 +6,7 @@ import { AuditSettings } from "./audit";
 import { DatasetSettings } from "./datasets";
 import { HealthSettings } from "./health";
 import { KeySettings } from "./keys";
+import { OrganisationSettings } from "./organisations";
 import { AnnotationSettings, RoleSettings, ViewSettings, VirtualFieldSettings } from "./resources";
 import { TokenSettings } from "./tokens";
 import { UserSettings } from "./users";
@@ -22,6 +23,12 @@ const TABS: Tab[] = [
   { id: "tokens", title: "Tokens", shown: () => may("apiTokens", "read"), page: TokenSettings },
   { id: "keys", title: "Keys", shown: () => may("apiTokens", "read"), page: KeySettings },
   { id: "users", title: "Users", shown: () => may("users", "read"), page: UserSettings },
+  {
+    id: "organisations",
+    title: "Organisations",
+    shown: () => session.value?.kind === "personal",
+    page: OrganisationSettings,
+  },
   { id: "roles", title: "Roles and groups", shown: () => may("rbac", "read"), page: RoleSettings },
   { id: "vfields", title: "Virtual fields", shown: () => may("datasets", "read"), page: VirtualFieldSettings },
   { id: "views", title: "Views", shown: () => may("views", "read"), page: ViewSettings },

@@ -6,14 +6,17 @@ import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { type RecordColumn, Records } from "../ui/records";
 import { say } from "../ui/toast";
+import { type Capabilities, CapabilityMatrix, NamedCapabilities, type Scope } from "./capability-fields";
 
 export type ResourceRecord = Record<string, unknown> & { id: string };
 
 export interface Member {
   name: string;
   title: string;
-  /** text; area: of several lines; list: with commas between; json */
-  kind: "text" | "area" | "list" | "json";
+  /** text; area: of several lines; list: with commas between; capabilities, or a map of them by name: by boxes */
+  kind: "text" | "area" | "list" | "capabilities" | "namedCapabilities";
+  /** of capabilities */
+  scope?: Scope;
   hint?: string;
   /** of a new one */
   initial?: string;
@@ -137,40 +140,78 @@ function ResourceForm({ resource, before, onSubmit, onClose }: ResourceFormProps
         )
       }
     >
-      {resource.members.map((member) => {
-        const id = `member-${member.name}`;
-        const common = {
-          id,
-          value: texts[member.name] ?? "",
-          onInput: (event: { currentTarget: { value: string } }) =>
-            setTexts({ ...texts, [member.name]: event.currentTarget.value }),
-        };
-        return (
-          <label key={member.name} htmlFor={id}>
-            {member.title}
-            {member.hint && <span class="hint">{member.hint}</span>}
-            {member.kind === "area" || member.kind === "json" ? (
-              <textarea class="input mono" rows={member.kind === "json" ? 8 : 4} spellcheck={false} {...common} />
-            ) : (
-              <input class="input" {...common} />
-            )}
-          </label>
-        );
-      })}
+      {resource.members.map((member) => (
+        <MemberField
+          key={member.name}
+          member={member}
+          text={texts[member.name] ?? ""}
+          onChange={(text) => setTexts((before) => ({ ...before, [member.name]: text }))}
+        />
+      ))}
     </FormDialog>
   );
 }
 
+interface MemberFieldProps {
+  member: Member;
+  text: string;
+  onChange: (text: string) => void;
+}
+
+function MemberField({ member, text, onChange }: MemberFieldProps) {
+  const id = `member-${member.name}`;
+  if (isJson(member))
+    return (
+      <fieldset class="member">
+        <legend>{member.title}</legend>
+        {member.kind === "capabilities" ? (
+          <CapabilityMatrix
+            scope={member.scope ?? "organisation"}
+            title={member.title}
+            value={JSON.parse(text) as Capabilities}
+            onChange={(value) => onChange(JSON.stringify(value))}
+          />
+        ) : (
+          <NamedCapabilities
+            scope={member.scope === "view" ? "view" : "dataset"}
+            value={JSON.parse(text) as Record<string, Capabilities>}
+            onChange={(value) => onChange(JSON.stringify(value))}
+          />
+        )}
+      </fieldset>
+    );
+  const common = {
+    id,
+    value: text,
+    onInput: (event: { currentTarget: { value: string } }) => onChange(event.currentTarget.value),
+  };
+  return (
+    <label htmlFor={id}>
+      {member.title}
+      {member.hint && <span class="hint">{member.hint}</span>}
+      {member.kind === "area" ? (
+        <textarea class="input mono" rows={4} spellcheck={false} {...common} />
+      ) : (
+        <input class="input" {...common} />
+      )}
+    </label>
+  );
+}
+
+function isJson({ kind }: Member): boolean {
+  return kind === "capabilities" || kind === "namedCapabilities";
+}
+
 function textOf(member: Member, before: ResourceRecord | null): string {
   const value = before?.[member.name];
-  if (before === null || value === undefined || value === null) return member.initial ?? "";
-  if (member.kind === "json") return JSON.stringify(value, null, 2);
+  if (before === null || value === undefined || value === null) return member.initial ?? (isJson(member) ? "{}" : "");
+  if (isJson(member)) return JSON.stringify(value);
   return Array.isArray(value) ? value.join(", ") : String(value);
 }
 
 /** Return the value of a text as the API takes it. */
 export function memberValue(member: Member, text: string): unknown {
-  if (member.kind === "json") return text.trim() ? (JSON.parse(text) as unknown) : undefined;
+  if (isJson(member)) return JSON.parse(text) as unknown;
   if (member.kind !== "list") return text.trim();
   return text
     .split(",")
@@ -180,11 +221,5 @@ export function memberValue(member: Member, text: string): unknown {
 
 /** Whether a text can be a member's. */
 export function isSound(member: Member, text: string): boolean {
-  if (member.required && !text.trim()) return false;
-  try {
-    memberValue(member, text);
-    return true;
-  } catch {
-    return false;
-  }
+  return !member.required || text.trim() !== "";
 }

@@ -63,9 +63,15 @@ const ROLES: Resource = {
   members: [
     NAME,
     DESCRIPTION,
-    { name: "datasetCapabilities", title: "What it may do with datasets", kind: "json", initial: CAPABILITIES },
-    { name: "orgCapabilities", title: "What it may do in the organisation", kind: "json", initial: "{}" },
-    { name: "viewCapabilities", title: "What it may do with views", kind: "json", initial: "{}" },
+    {
+      name: "datasetCapabilities",
+      title: "What it may do with datasets",
+      kind: "namedCapabilities",
+      scope: "dataset",
+      initial: CAPABILITIES,
+    },
+    { name: "orgCapabilities", title: "What it may do in the organisation", kind: "capabilities" },
+    { name: "viewCapabilities", title: "What it may do with views", kind: "namedCapabilities", scope: "view" },
   ],
   columns: [
     { title: "Name", cell: (record) => <b>{String(record.name)}</b> },
@@ -108,6 +114,7 @@ export function AnnotationSettings() {
 }
 
 export function RoleSettings() {
+  useEffect(() => void loadDatasets(), []);
   return (
     <>
       <h2>Roles</h2>
