@@ -22,6 +22,8 @@ export const session = signal<Session | null | undefined>(undefined);
 export const signedOutReason = signal("");
 
 const PATH = "/tailrace/v1/session";
+/** where a tab remembers, while it is at the provider, what it showed */
+const RETURN_TO = "tailrace.return-to";
 
 whenSignedOut(() => {
   if (session.value) signedOutReason.value = "Your session has ended.";
@@ -43,11 +45,47 @@ export async function loadSession(): Promise<void> {
   }
 }
 
-/** Sign in by a token or the code of a link; raise ApiError. */
-export async function signIn(credential: { token: string } | { code: string }): Promise<void> {
+/** what signs in: a token, the code of a link, or what a provider sent this browser back with */
+export type Credential = { token: string } | { code: string } | { provider: Record<string, string> };
+
+/** Sign in; raise ApiError. */
+export async function signIn(credential: Credential): Promise<void> {
   chooseOrganisation("");
   session.value = await ask<Session>(PATH, { method: "POST", body: credential });
   signedOutReason.value = "";
+}
+
+/** Return the name of the provider that one may sign in at, null where there is none; raise ApiError. */
+export async function signInProvider(): Promise<string | null> {
+  return (await ask<{ name: string } | null>(`${PATH}/provider`))?.name ?? null;
+}
+
+/** Leave for the provider's page, and come back to `hash` once that is done; raise ApiError. */
+export async function leaveForProvider(hash: string): Promise<void> {
+  const { url } = await ask<{ url: string }>(`${PATH}/provider`, { method: "POST" });
+  sessionStorage.setItem(RETURN_TO, hash);
+  location.assign(url);
+}
+
+/** Return the hash that this tab was left at for the provider, "" for none, and forget it. */
+export function takeReturnHash(): string {
+  const hash = sessionStorage.getItem(RETURN_TO) ?? "";
+  sessionStorage.removeItem(RETURN_TO);
+  return hash;
+}
+
+/** Return the provider's answer in the parameters of the page's address, null where there is none. */
+export function providerAnswer(params: URLSearchParams): Record<string, string> | null {
+  const state = params.get("state");
+  if (state === null) return null;
+  const answer = {
+    state,
+    code: params.get("code"),
+    iss: params.get("iss"),
+    error: params.get("error"),
+    errorDescription: params.get("error_description"),
+  };
+  return Object.fromEntries(Object.entries(answer).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 /** Sign out: the session ends at the server, too. */

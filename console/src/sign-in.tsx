@@ -1,34 +1,62 @@
-/** Signing in: by the link that the server printed, or by a token. */
+/** Signing in: by the link that the server printed, by a token, or at a provider of single sign-on. */
 import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "./api/http";
-import { navigate, route } from "./router";
-import { session, signedOutReason, signIn } from "./session";
+import { navigate, parseHash, route } from "./router";
+import {
+  type Credential,
+  leaveForProvider,
+  providerAnswer,
+  session,
+  signedOutReason,
+  signIn,
+  signInProvider,
+  takeReturnHash,
+} from "./session";
+
+const PATH = "/sign-in";
 
 export function SignInPage() {
   const [token, setToken] = useState("");
+  const [provider, setProvider] = useState<string | null>(null);
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
-  const code = route.value.path === "/sign-in" ? route.value.params.get("code") : null;
+  const isHere = route.value.path === PATH;
+  const answer = isHere ? providerAnswer(route.value.params) : null;
+  const code = isHere && !answer ? route.value.params.get("code") : null;
 
-  const enter = async (credential: { token: string } | { code: string }) => {
+  /** Do what may be refused, and say why it was. */
+  const attempt = async (act: () => Promise<void>) => {
     setBusy(true);
     setError("");
     try {
-      await signIn(credential);
-      if (route.value.path === "/sign-in") navigate("/explore", {}, { replace: true });
+      await act();
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
       setError(failure.message);
-      if (code) navigate("/sign-in", {}, { replace: true });
+      if (code || answer) navigate(PATH, {}, { replace: true });
     } finally {
       setBusy(false);
     }
   };
 
+  const enter = (credential: Credential) =>
+    attempt(async () => {
+      await signIn(credential);
+      if (isHere) goOn(answer ? takeReturnHash() : "");
+    });
+
   useEffect(() => {
-    if (code) void enter({ code });
-    else if (session.value && route.value.path === "/sign-in") navigate("/explore", {}, { replace: true });
-  }, [code]);
+    if (answer) void enter({ provider: answer });
+    else if (code) void enter({ code });
+    else if (session.value && isHere) goOn("");
+  }, [code, answer?.state]);
+
+  useEffect(() => {
+    signInProvider().then(setProvider, (failure) => {
+      if (!(failure instanceof ApiError)) throw failure;
+      setError(failure.message);
+    });
+  }, []);
 
   return (
     <main class="sign-in">
@@ -47,6 +75,19 @@ export function SignInPage() {
             {error || signedOutReason.value}
           </p>
         )}
+        {provider !== null && (
+          <>
+            <button
+              type="button"
+              class="button primary"
+              disabled={busy}
+              onClick={() => void attempt(() => leaveForProvider(isHere ? "" : location.hash))}
+            >
+              Sign in with {provider}
+            </button>
+            <p class="sign-in-or muted">or by a token</p>
+          </>
+        )}
         <label>
           Token
           <input
@@ -58,7 +99,7 @@ export function SignInPage() {
             onInput={(event) => setToken(event.currentTarget.value)}
           />
         </label>
-        <button type="submit" class="button primary" disabled={busy || !token.trim()}>
+        <button type="submit" class={provider === null ? "button primary" : "button"} disabled={busy || !token.trim()}>
           {busy ? "Signing in …" : "Sign in"}
         </button>
         <p class="muted">
@@ -68,4 +109,10 @@ export function SignInPage() {
       </form>
     </main>
   );
+}
+
+/** Show what a hash names; Explore where it names nothing. */
+function goOn(hash: string): void {
+  const { path, params } = parseHash(hash);
+  navigate(path, Object.fromEntries(params), { replace: true });
 }

@@ -25,7 +25,14 @@ from tailrace.storage.database import Database
 if TYPE_CHECKING:
     from conftest import Server
 
-PUBLIC_PATHS = {"/docs", "/healthz", "/openapi.json", "/readyz", "/tailrace/v1/session"}
+PUBLIC_PATHS = {
+    "/docs",
+    "/healthz",
+    "/openapi.json",
+    "/readyz",
+    "/tailrace/v1/session",
+    "/tailrace/v1/session/provider",
+}
 GUARDED = [route for route in ROUTES if route.permission is not PUBLIC]
 
 

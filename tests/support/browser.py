@@ -32,6 +32,7 @@ class Visit:
         self.page = page
         self.faults: list[str] = []
         self._performance: CDPSession | None = None
+        self.allowed: tuple[str, ...] = (f"{url}/", *OWN)  # beginnings of the addresses that may be asked
         self.expected: set[int] = {401}  # statuses of answers that are no faults, as the page shows them
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
@@ -46,7 +47,7 @@ class Visit:
             self.faults.append(f"{message.type}: {message.text} ({message.location['url']})")
 
     def _see(self, request: "Request") -> None:
-        if not request.url.startswith((f"{self.url}/", *OWN)):
+        if not request.url.startswith(self.allowed):
             self.faults.append(f"a request to {request.url}")
 
     async def sign_in(self, token: str) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from support.ingest import ROOT_TOKEN, Parts, open_service
 from tailrace import api
 from tailrace.access import Access
+from tailrace.access.identities import IdentityProvider
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
@@ -81,8 +82,12 @@ async def serving(
     *,
     database_url: str = "",
     console: Console | None = None,
+    provider: IdentityProvider | None = None,
 ) -> AsyncIterator[Serving]:
-    """Serve some protocols on an empty directory, with the settings of an environment, and a console where given."""
+    """Serve some protocols on an empty directory, with the settings of an environment.
+
+    A console, and a provider of single sign-on, are there where given.
+    """
     settings, _ = load(None, {}, environ or {}, schema_of(protocols))
 
     async with open_service(directory, protocols, database_url=database_url) as parts:
@@ -97,6 +102,7 @@ async def serving(
                 fields=parts.fields,
                 protocols=protocols,
                 console=settings.console,
+                provider=provider,
             )
             application = ServerApplication(
                 service=parts.service,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace.access import bootstrap
 from tailrace.access.browser_sessions import BrowserSessionStore, read_session
 from tailrace.access.capabilities import Grant, OwnerOf, no_owner
+from tailrace.access.identities import IdentityStore
 from tailrace.access.key_store import KeyStore
 from tailrace.access.key_store import key_grant as grant_of_row
 from tailrace.access.keys import KeyGrant, KeyKind
@@ -22,7 +23,7 @@ from tailrace.access.organisations import OrganisationStore
 from tailrace.access.rbac import Rbac
 from tailrace.access.roles import effective_role
 from tailrace.access.token_store import TokenStore
-from tailrace.access.tokens import expiry_s, hash_of
+from tailrace.access.tokens import OF_USERS, expiry_s, hash_of
 from tailrace.access.users import UserStore
 from tailrace.events import AccessUnavailable, DiskFull, Forbidden, StorageUnavailable, Unauthorized
 from tailrace.storage.database import Database
@@ -66,6 +67,7 @@ class Access:
         self.rbac = Rbac(database, self._invalidation, clock)
         self.tokens = TokenStore(database, self._invalidation, clock, self.users)
         self.keys = KeyStore(database, self._invalidation, clock, kinds)
+        self.identities = IdentityStore(database, self._invalidation, clock)
         self.browser_sessions = BrowserSessionStore(database, self._invalidation, clock)
 
     def set_dataset_owners(self, owner_of: OwnerOf) -> None:
@@ -185,7 +187,7 @@ class Access:
             token.hash,
             expiry_s(token.expires_at),
             next(iter(grants.values())),
-            grants if token.kind == "personal" else {},
+            grants if token.kind in OF_USERS else {},
         )
 
     def _read_session(self, connection: Connection, digest: bytes) -> CachedCredential:
@@ -260,7 +262,7 @@ class Access:
 
 def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) -> dict[str, Grant]:
     """Return what a token may do, by organisation: an API token in its one, a personal token in those of its user."""
-    if token.kind != "personal":
+    if token.kind not in OF_USERS:
         grant = Grant(
             token_id=token.id,
             kind="api",

@@ -1,25 +1,28 @@
 """Sessions of browsers: a secret in a cookie that stands for a token, which the browser does not keep.
 
 A session ends by itself, by `end`, and with its token. A link signs in by a code, which starts one session. Of both
-only hashes are stored.
+only hashes are stored. A session by single sign-on has a token of its own, whose secret nobody has, and which ends
+with it.
 """
 
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from tailrace.access.bootstrap import owners_token_id
-from tailrace.access.tokens import hash_of
+from tailrace.access.token_store import insert_token
+from tailrace.access.tokens import hash_of, new_secret
 from tailrace.events import Unauthorized
 from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import browser_sessions, timestamp, tokens
 
 CODE_S = 15 * 60.0  # that a code of a link is valid
-MAX_OF_TOKEN = 100  # sessions of one token, and as many codes; the oldest end beyond
+MAX_OF_TOKEN = 100  # sessions of one token, or of one user by single sign-on, and as many codes; the oldest end beyond
 SECRET_BYTES = 32
 
 Kind = Literal["session", "code"]
@@ -43,6 +46,23 @@ class BrowserSessionStore:
     def start(self, token_id: str, session_s: float) -> SignIn:
         """Start a session for a token, which the caller has authenticated."""
         with self._invalidation.changing() as connection:
+            return self._insert(connection, "session", token_id, session_s)
+
+    def start_for_user(self, user_id: str, session_s: float) -> SignIn:
+        """Start a session for a user, whom the caller has authenticated."""
+        now_s = self._clock()
+        with self._invalidation.changing() as connection:
+            _end_surplus(connection, user_id, timestamp(now_s))
+            token_id = insert_token(
+                connection,
+                "session",
+                new_secret("session"),
+                created_at=timestamp(now_s),
+                organisation=None,
+                user_id=user_id,
+                name="single sign-on",
+                expiry=datetime.fromtimestamp(now_s + session_s, UTC),
+            )
             return self._insert(connection, "session", token_id, session_s)
 
     def create_code(self, token_id: str) -> SignIn:
@@ -73,7 +93,10 @@ class BrowserSessionStore:
         this = _of_secret(secret, "session")
         if self._exists(this):
             with self._invalidation.changing() as connection:
-                connection.execute(delete(browser_sessions).where(this))
+                own = select(browser_sessions.c.token_id).where(this)
+                ended = (tokens.c.kind == "session") & tokens.c.id.in_(own)
+                if not connection.execute(delete(tokens).where(ended)).rowcount:  # its sessions go with it
+                    connection.execute(delete(browser_sessions).where(this))
 
     def _exists(self, this: ColumnElement[bool]) -> bool:
         """Return whether there is such a row: whoever guesses makes no change, which would wait for others."""
@@ -98,6 +121,15 @@ class BrowserSessionStore:
             )
         )
         return new
+
+
+def _end_surplus(connection: Connection, user_id: str, now: str) -> None:
+    """End the oldest sessions by single sign-on of a user, so that there is room for one; remove what has expired."""
+    of_session = tokens.c.kind == "session"
+    newest_first = (tokens.c.created_at.desc(), tokens.c.id)
+    surplus = select(tokens.c.id).where(of_session & (tokens.c.user_id == user_id)).order_by(*newest_first)
+    connection.execute(delete(tokens).where(tokens.c.id.in_(surplus.offset(MAX_OF_TOKEN - 1))))
+    connection.execute(delete(tokens).where(of_session & (tokens.c.expires_at <= now)))
 
 
 def _of_secret(secret: str, kind: Kind) -> ColumnElement[bool]:

@@ -23,6 +23,7 @@ from tailrace.access.capabilities import (
 from tailrace.access.names import checked_description, checked_name
 from tailrace.access.tokens import (
     NO_EXPIRY,
+    OF_USERS,
     PersonalToken,
     TokenKind,
     TokenRecord,
@@ -330,9 +331,9 @@ def insert_token(
 
 
 def _api_token(token_id: str | None, organisation: str | None) -> ColumnElement[bool]:
-    # Personal tokens are not managed as API tokens, so that the owner cannot be locked out through that route.
+    # Tokens of users are not managed as API tokens, so that the owner cannot be locked out through that route.
     return and_(
-        tokens.c.kind != "personal",
+        tokens.c.kind.not_in(OF_USERS),
         true() if token_id is None else tokens.c.id == token_id,
         true() if organisation is None else tokens.c.organisation == organisation,
     )

@@ -14,8 +14,10 @@ from tailrace.events.times import EXAMPLE, given_time
 
 # Go's zero time, which Axiom's clients send and expect for a token that does not expire.
 NO_EXPIRY = "0001-01-01T00:00:00Z"
-TokenKind = Literal["personal", "api", "ingest"]
-PREFIXES: dict[TokenKind, str] = {"personal": "xapt-", "api": "xaat-", "ingest": "xait-"}
+TokenKind = Literal["personal", "api", "ingest", "session"]
+# A token of a session by single sign-on ends with it; it may what the user may, and nobody has its secret.
+PREFIXES: dict[TokenKind, str] = {"personal": "xapt-", "api": "xaat-", "ingest": "xait-", "session": "xast-"}
+OF_USERS: tuple[TokenKind, ...] = ("personal", "session")  # which are for all organisations of their user
 
 
 class TokenRecord(Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -10,12 +10,14 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from tailrace.access.capabilities import ROLE_NAMES, Grant
 from tailrace.access.names import checked_name
 from tailrace.access.roles import require_role, roles_by_groups
+from tailrace.access.tokens import OF_USERS
 from tailrace.events import BadRequest, Conflict, Forbidden, NotFound
 from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
 from tailrace.storage.tables import (
     group_members,
     groups,
+    identities,
     memberships,
     roles,
     timestamp,
@@ -76,7 +78,7 @@ class UserStore:
         name, email = checked_name(name, "user"), checked_email(email)
         with self._invalidation.changing() as connection:
             require_role(connection, actor, role)
-            known = _holder(connection, email) if email else None
+            known = email_holder(connection, email) if email else None
             if known is not None and _role_of(connection, known, actor.organisation) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
             if known is not None and not _share_an_organisation(connection, known, actor):
@@ -103,7 +105,7 @@ class UserStore:
             values["email"] = checked_email(email)
         with self._invalidation.changing() as connection:
             _found_user(connection, user_id, organisation)
-            if values.get("email") and _holder(connection, values["email"], other_than=user_id) is not None:
+            if values.get("email") and email_holder(connection, values["email"], other_than=user_id) is not None:
                 raise Conflict(f"there is a user with the email {email!r} already")
             if values:
                 connection.execute(update(users).where(users.c.id == user_id).values(**values))
@@ -137,8 +139,9 @@ class UserStore:
             mine = memberships.c.user_id == user_id
             connection.execute(delete(memberships).where(mine & (memberships.c.organisation == actor.organisation)))
             if connection.scalar(select(memberships.c.user_id).where(mine)) is None:
-                personal = (tokens.c.user_id == user_id) & (tokens.c.kind == "personal")
-                connection.execute(delete(tokens).where(personal))
+                theirs = (tokens.c.user_id == user_id) & tokens.c.kind.in_(OF_USERS)
+                connection.execute(delete(tokens).where(theirs))
+                connection.execute(delete(identities).where(identities.c.user_id == user_id))
 
     def require_authority_over(self, user_id: str, *, actor: Grant) -> None:
         """Raise Forbidden unless `actor` is the user, or may all that the user may, who is in no other organisation."""
@@ -193,7 +196,7 @@ def _role_of(connection: Connection, user_id: str, organisation: str) -> str | N
     return role
 
 
-def _holder(connection: Connection, email: str, other_than: str = "") -> str | None:
+def email_holder(connection: Connection, email: str, other_than: str = "") -> str | None:
     """Return the id of the user, `other_than` excepted, with an email and an organisation."""
     is_theirs = (func.lower(users.c.email) == email.lower()) & (users.c.id != other_than)
     found = select(users.c.id).join(memberships, memberships.c.user_id == users.c.id).where(is_theirs)

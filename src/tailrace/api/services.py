@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from tailrace.access import Access, AuditEntry, Grant
 from tailrace.access.console_settings import ConsoleSettings
+from tailrace.access.identities import IdentityProvider
 from tailrace.api.browser_cookie import session_secret
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
@@ -69,6 +70,7 @@ class Services(Struct, frozen=True, eq=False):
     refusals: Callable[[], Sequence[Refusal]] = tuple  # latest first
     vacuuming: set[str] = set()  # names of the datasets being vacuumed
     console: ConsoleSettings = ConsoleSettings()
+    provider: IdentityProvider | None = None  # of single sign-on
 
     def snapshot(self, dataset: str) -> Snapshot:
         """Return a snapshot of a dataset, within the time of a query; raise TailraceError."""

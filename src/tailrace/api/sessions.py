@@ -1,4 +1,4 @@
-"""Sessions of browsers: signing in to the console by a token or by the code of a link, and out."""
+"""Sessions of browsers: signing in to the console by a token, by the code of a link or at a provider, and out."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,24 +9,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tailrace.access import Capabilities, Grant
+from tailrace.access.identities import ProviderAnswer
 from tailrace.api.audit import actor, note, record
-from tailrace.api.browser_cookie import HEADER, require_console, session_secret, set_session
+from tailrace.api.browser_cookie import require_console, session_secret, set_session, set_sign_in
 from tailrace.api.route import ANY_TOKEN, PUBLIC, ApiRoute, AuditAction
 from tailrace.api.services import Services, json_response, no_content, read_json
+from tailrace.api.single_sign_on import CONSOLE_HEADER, identify
 from tailrace.events import BadRequest, Unauthorized
-from tailrace.protocols.http import ParameterDoc
 
 SIGN_IN_PATH = "/#/sign-in?code="  # of the console; what is behind # is not sent, so that no proxy's log has it
 # Of a sign-in and a sign-out the handlers record the entry: only they know of whom it is.
 LOGIN, LOGOUT = AuditAction("login", "user"), AuditAction("logout", "user")
 CREATE_CODE = AuditAction("createSignInCode", "user")
+CREATE_USER = AuditAction("createUser", "user")  # of whom a provider knows, and no user was
 
 
 class SignInBody(Struct):
-    """A token, or the code of a link."""
+    """A token, or the code of a link, or what the provider of single sign-on sent the browser back with."""
 
     token: str = ""
     code: str = ""
+    provider: ProviderAnswer | None = None
 
 
 class SignInCode(Struct, rename="camel"):
@@ -55,10 +58,14 @@ async def sign_in(request: Request, services: Services, grant: None) -> Response
     """Start a session of a browser, whose secret is in a cookie; it ends with the token."""
     require_console(request)
     body = await read_json(request, SignInBody)
-    if bool(body.token) == bool(body.code):
-        raise BadRequest('the body is {"token": "…"} or {"code": "…"}')
+    if bool(body.token) + bool(body.code) + (body.provider is not None) != 1:
+        raise BadRequest('the body is {"token": "…"}, {"code": "…"} or {"provider": {…}}')
     sessions, session_s = services.access.browser_sessions, services.console.session_s
-    if body.code:
+    identified = None
+    if body.provider is not None:
+        identified = await identify(request, services, body.provider)
+        new = await asyncio.to_thread(sessions.start_for_user, identified.user_id, session_s)
+    elif body.code:
         new = await asyncio.to_thread(sessions.redeem, body.code, session_s)
     else:
         token_id = services.access.authenticate(body.token.strip()).token_id
@@ -66,9 +73,15 @@ async def sign_in(request: Request, services: Services, grant: None) -> Response
     await _end(request, services)  # the session that this browser had
     granted = services.access.authenticate_session(new.secret)
     response = json_response(await asyncio.to_thread(_signed_in, services, granted))
-    note(request, resource=granted.user_id, by="code" if body.code else "token")
-    await record(LOGIN, await actor(services, granted), request, services, granted, response)
+    by = "provider" if identified else "code" if body.code else "token"
+    note(request, resource=granted.user_id, by=by)
+    who = await actor(services, granted)
+    if identified is not None and identified.is_new:
+        await record(CREATE_USER, who, request, services, granted, response)
+    await record(LOGIN, who, request, services, granted, response)
     set_session(response, request, new.secret, datetime.fromisoformat(new.expires_at))
+    if identified is not None:
+        set_sign_in(response, request, "", datetime.fromtimestamp(0, UTC))
     return response
 
 
@@ -125,7 +138,6 @@ def _signed_in(services: Services, grant: Grant) -> SignedIn:
     )
 
 
-_CONSOLE = ParameterDoc(HEADER, "Any value: a page of another origin cannot send it with the cookie.", where="header")
 _TOKEN: dict[str, Any] = {"token": "xaat-…"}
 
 ROUTES = (
@@ -138,8 +150,8 @@ ROUTES = (
         body=SignInBody,
         example=_TOKEN,
         answer=SignedIn,
-        parameters=(_CONSOLE,),
-        refusals=(401, 403, 503),
+        parameters=(CONSOLE_HEADER,),
+        refusals=(401, 403, 404, 503),
     ),
     ApiRoute(
         "GET",
@@ -147,11 +159,18 @@ ROUTES = (
         current_session,
         PUBLIC,
         answer=SignedIn | None,
-        parameters=(_CONSOLE,),
+        parameters=(CONSOLE_HEADER,),
         refusals=(401, 403, 503),
     ),
     ApiRoute(
-        "DELETE", "/tailrace/v1/session", sign_out, PUBLIC, LOGOUT, answer=None, parameters=(_CONSOLE,), refusals=(403,)
+        "DELETE",
+        "/tailrace/v1/session",
+        sign_out,
+        PUBLIC,
+        LOGOUT,
+        answer=None,
+        parameters=(CONSOLE_HEADER,),
+        refusals=(403,),
     ),
     ApiRoute("POST", "/tailrace/v1/session/codes", create_code, ANY_TOKEN, CREATE_CODE, answer=SignInCode),
 )

@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, Role, User, allows
+from tailrace.access import FIRST_ORGANISATION, Grant, Role, User, allows
 from tailrace.api.audit import note
 from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -71,6 +71,10 @@ async def update_current_user(request: Request, services: Services, grant: Grant
     body = await read_json(request, UserChange)
     if grant.kind != "personal":
         raise Forbidden("only a personal token changes its user")
+    if body.email is not None and services.provider is not None and not _sets_emails(grant):
+        user = await asyncio.to_thread(services.access.users.get_user, grant.user_id, grant.organisation)
+        if body.email.lower() != user.email.lower():
+            raise Forbidden("with single sign-on users do not choose their email, by which the provider's are known")
     user = await asyncio.to_thread(
         services.access.users.update_user, grant.user_id, grant.organisation, name=body.name, email=body.email
     )
@@ -118,6 +122,10 @@ async def set_role(request: Request, services: Services, grant: Grant) -> Respon
     note(request, role=body.role)
     user = await asyncio.to_thread(services.access.users.set_role, request.path_params["id"], body.role, actor=grant)
     return json_response(user)
+
+
+def _sets_emails(grant: Grant) -> bool:
+    return grant.is_unlimited and grant.organisation == FIRST_ORGANISATION
 
 
 def _current(services: Services, grant: Grant) -> User:

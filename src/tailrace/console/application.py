@@ -3,12 +3,14 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tailrace.api.single_sign_on import CALLBACK_PATH
 from tailrace.console.assets import ENCODINGS, INDEX, Asset, Assets
 
 PREFIX = "/tailrace/console/"  # of all files but the page
@@ -33,6 +35,7 @@ NOT_BUILT = b"""<!doctype html>
 <p>The console is not built into this installation. In a checkout, <code>make run</code> builds it.</p></html>
 """
 METHODS = ("GET", "HEAD")
+CALLBACK_PARAMETERS = ("state", "code", "iss", "error", "error_description")  # of a provider's answer
 
 
 class Console:
@@ -40,7 +43,11 @@ class Console:
 
     def __init__(self, assets: Assets) -> None:
         self._assets = assets
-        routes = [Route("/", self._page, methods=METHODS), Route(PREFIX + "{path:path}", self._file, methods=METHODS)]
+        routes = [
+            Route("/", self._page, methods=METHODS),
+            Route(CALLBACK_PATH, come_back, methods=METHODS),
+            Route(PREFIX + "{path:path}", self._file, methods=METHODS),
+        ]
         self.application = Starlette(routes=routes)
         self.application.router.redirect_slashes = False
 
@@ -76,6 +83,16 @@ class Console:
         if content is not None:
             headers["content-encoding"] = encoding
         return Response(content or asset.content, headers={**headers, "content-type": asset.media_type})
+
+
+async def come_back(request: Request) -> Response:
+    """Send a browser that comes back from a provider on to the page, which ends the sign-in.
+
+    What the provider sent moves behind #, so that the address is not kept with it; other parameters are dropped.
+    """
+    given = {name: request.query_params[name] for name in CALLBACK_PARAMETERS if name in request.query_params}
+    location = f"{'../' * (CALLBACK_PATH.count('/') - 1)}#/sign-in?{urlencode(given)}"
+    return Response(status_code=303, headers={**HEADERS, "location": location, "cache-control": "no-store"})
 
 
 def encoding_for(accepted: str) -> str:

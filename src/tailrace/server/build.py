@@ -35,6 +35,7 @@ from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.request_body import RequestBacklog
 from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import Settings
+from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import Stores
 from tailrace.server.streams.listeners import StreamContext, StreamListeners
 from tailrace.server.streams.sockets import DoorSocket
@@ -186,6 +187,7 @@ def _api_services(
         record=service.record,
         refusals=refusals.latest,
         console=settings.console,
+        provider=single_sign_on(settings),
     )
 
 

@@ -14,6 +14,7 @@ from tailrace.events.secrets import WithSecrets
 from tailrace.lake.settings import LakeSettings
 from tailrace.log.settings import LogSettings
 from tailrace.monitors.settings import MonitorSettings
+from tailrace.oidc.settings import OidcSettings
 from tailrace.parsing.limits import Limits
 from tailrace.protocols.http import Protocol
 from tailrace.protocols.registry import PROTOCOLS, STREAM_DOORS
@@ -109,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     monitors: Annotated[MonitorSettings, Meta(extra={"prefix": "monitor_"})] = MonitorSettings()
     tail: TailLimits = TailLimits()
     console: ConsoleSettings = ConsoleSettings()
+    oidc: OidcSettings = OidcSettings()
     protocols: Mapping[str, Any] = {}  # by name: its options, and further host names
     streams: Annotated[StreamLimits, Meta(extra={"prefix": "stream_"})] = StreamLimits()
     doors: Mapping[str, Any] = {}  # for streams, by name: its options

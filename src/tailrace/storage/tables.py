@@ -150,6 +150,16 @@ browser_sessions = Table(
     Column("token_id", String(64), ForeignKey("tokens.id", ondelete="CASCADE"), nullable=False),
     Column("expires_at", String(32), nullable=False),  # RFC 3339, UTC
 )
+# Who providers of single sign-on say that users are.
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),  # the issuer's id of the person
+    Column("user_id", String(64), ForeignKey("users.id"), nullable=False),
+    Column("created_at", String(32), nullable=False),  # RFC 3339, UTC
+    UniqueConstraint("issuer", "user_id", name="identities_issuer_user_id"),
+)
 changes = Table(
     "changes",
     metadata,
