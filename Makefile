@@ -24,7 +24,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench fuzz wheels clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench pictures fuzz wheels clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -70,6 +70,10 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench
+
+# The pictures of docs/console.md: needs Chromium and the built console.
+pictures: $(INSTALLED_DEV)
+	$(BIN)/python -m bench.pictures
 
 # The passes over bytes in C with libFuzzer and sanitizers, for FUZZ_SECONDS (600): needs clang.
 fuzz: $(INSTALLED_DEV)

@@ -214,7 +214,7 @@ def fill(server: servers.Tailrace, seed: int, events: int) -> None:
     server.create(DATASET)
     with client_of(server) as client:
         for body in _bodies(seed, events):
-            _send(client, body)
+            send(client, f"/v1/datasets/{DATASET}/ingest?timestamp-field={BLUESKY.time_field}", body)
 
 
 def _compared(
@@ -283,8 +283,8 @@ def _bodies(seed: int, events: int) -> Iterator[bytes]:
         yield b"\n".join(lines)
 
 
-def _send(client: httpx.Client, body: bytes) -> None:
-    path = f"/v1/datasets/{DATASET}/ingest?timestamp-field={BLUESKY.time_field}"
+def send(client: httpx.Client, path: str, body: bytes) -> None:
+    """Send a body of NDJSON, again as long as the server asks for that; raise HTTPStatusError where it is refused."""
     while True:
         answer = client.post(path, content=body, headers={"Content-Type": "application/x-ndjson"})
         if answer.status_code not in RETRY:

@@ -1,5 +1,5 @@
 /** The datasets that the session may see, and their statistics. */
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { ask } from "./api/http";
 import { may, session } from "./session";
 
@@ -26,6 +26,14 @@ export interface Statistics {
 }
 
 export const datasets = signal<Dataset[]>([]);
+/** the audit trail's, which the server alone writes; of an organisation beside the first, with its id behind it */
+export const AUDIT_DATASET = "axiom-audit";
+/** those that events can be sent to, the demo's first */
+export const writable = computed(() =>
+  datasets.value
+    .filter(({ name }) => name !== AUDIT_DATASET && !name.startsWith(`${AUDIT_DATASET}.`))
+    .sort((a, b) => Number(b.name === "demo") - Number(a.name === "demo")),
+);
 /** by the name of the dataset */
 export const statistics = signal<ReadonlyMap<string, Statistics>>(new Map());
 

@@ -201,6 +201,10 @@ async def test_the_lines_to_send_come_with_a_token_and_the_first_event_is_shown(
     visit = await visits(server.token)
     page = visit.page
     await visit.open("/send")
+    await page.get_by_role("button", name="Choose a dataset").click()
+    await expect(page.get_by_role("menuitemradio", name="demo").first).to_be_visible()
+    await expect(page.locator(".menu-list").get_by_text("axiom-audit")).to_have_count(0)  # which takes nothing
+    await page.keyboard.press("Escape")
     await page.get_by_label("Name of a new dataset").fill("console-sent")
     await page.get_by_role("button", name="Make it").click()
     await page.get_by_role("button", name="Make a token that may send to console-sent only").click()

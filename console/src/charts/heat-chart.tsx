@@ -9,6 +9,7 @@ import type { Span } from "../time/range";
 import { inked } from "./colours";
 
 const MOST_ROWS = 500; // of the table
+const RIGHT_PX = 30; // for half of the last time
 const CHARACTER_PX = 7.5; // of a group's name at the axis
 const MOVES: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],
@@ -243,6 +244,7 @@ function optionsOf({ chart, label, height, width }: Drawing): uPlot.Options {
     width,
     height,
     legend: { show: false },
+    padding: [null, RIGHT_PX, null, null],
     cursor: { drag: { x: chart.times !== null, y: false, setScale: false }, points: { show: false } },
     scales: {
       x: { time: chart.times !== null, range: [edges[0] ?? 0, edges.at(-1) ?? 1] },

@@ -3,7 +3,7 @@ import { computed, effect, signal, untracked } from "@preact/signals";
 import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
 import { runSql } from "../api/sql";
-import { datasets, loadDatasets } from "../datasets";
+import { datasets, loadDatasets, writable } from "../datasets";
 import { filtersOf, givesEvents, queryOf, sourceFieldOf, sourceOf, sqlSourceOf } from "../query/filters";
 import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
@@ -196,7 +196,7 @@ export function hitsOf(answer: Answer, stepMs: number, span: Span): Hits {
 /** Read the datasets, and open the first one where the address names no query. */
 export async function open(): Promise<void> {
   await loadDatasets();
-  const first = datasets.value.find((each) => each.name === "demo") ?? datasets.value[0];
+  const first = writable.value[0] ?? datasets.value[0];
   if (asked.value || !first) return;
   const { start, end } = range.value;
   navigate("/explore", { q: queryOf(first.name), start, end }, { replace: true });

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { aplDataset, runApl } from "../api/apl";
 import { ApiError, address, ask } from "../api/http";
-import { datasets, loadDatasets } from "../datasets";
+import { loadDatasets, writable } from "../datasets";
 import { gridOf, rowOf } from "../result/table";
 import { hashOf, navigate, route } from "../router";
 import { may } from "../session";
@@ -22,7 +22,7 @@ export function SendPage() {
   useEffect(() => void loadDatasets(), []);
   const { params } = route.value;
   const client = CLIENTS.find((each) => each.id === params.get("from")) ?? CLIENTS[0];
-  const dataset = params.get("dataset") ?? datasets.value[0]?.name ?? "";
+  const dataset = params.get("dataset") ?? writable.value[0]?.name ?? "";
   if (!client) return null;
   const url = address("/").replace(/\/$/, "");
   const lines = client.lines({ url, token: token || PLACEHOLDER, dataset: dataset || "YOUR_DATASET" });
@@ -87,6 +87,7 @@ export function SendPage() {
         <div class="row">
           <DatasetMenu
             chosen={dataset || null}
+            offered={writable.value}
             onChoose={(chosen) => {
               setToken("");
               choose({ dataset: chosen });

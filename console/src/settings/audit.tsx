@@ -1,6 +1,7 @@
 /** The audit trail: who changed what. */
 import { runApl } from "../api/apl";
 import { ask } from "../api/http";
+import { AUDIT_DATASET } from "../datasets";
 import { eventTime } from "../format/values";
 import { gridOf, rowOf } from "../result/table";
 import { hashOf } from "../router";
@@ -13,7 +14,7 @@ const MOST = 200;
 
 export function AuditSettings() {
   const organisation = session.value?.organisation ?? FIRST_ORGANISATION;
-  const dataset = organisation === FIRST_ORGANISATION ? "axiom-audit" : `axiom-audit.${organisation}`;
+  const dataset = organisation === FIRST_ORGANISATION ? AUDIT_DATASET : `${AUDIT_DATASET}.${organisation}`;
   const apl = `['${dataset}'] | sort by _time desc | take ${MOST}`;
   const entries = useLoaded(async () => {
     const known = await ask<{ name: string }[]>("/v2/datasets");

@@ -1,6 +1,6 @@
 /** Choosing a dataset: with how much it holds, and when its last event was. */
 import { useState } from "preact/hooks";
-import { datasets, loadStatistics, statistics } from "../datasets";
+import { type Dataset, datasets, loadStatistics, statistics } from "../datasets";
 import { ago, compact } from "../format/values";
 import { Icon } from "./icons";
 import { Menu } from "./menu";
@@ -8,9 +8,11 @@ import { Menu } from "./menu";
 interface DatasetMenuProps {
   chosen: string | null;
   onChoose: (name: string) => void;
+  /** all where it is not given */
+  offered?: readonly Dataset[];
 }
 
-export function DatasetMenu({ chosen, onChoose }: DatasetMenuProps) {
+export function DatasetMenu({ chosen, onChoose, offered = datasets.value }: DatasetMenuProps) {
   return (
     <Menu
       title="Choose a dataset"
@@ -23,6 +25,7 @@ export function DatasetMenu({ chosen, onChoose }: DatasetMenuProps) {
       {(close) => (
         <Choices
           chosen={chosen}
+          offered={offered}
           onChoose={(name) => {
             close();
             onChoose(name);
@@ -33,10 +36,10 @@ export function DatasetMenu({ chosen, onChoose }: DatasetMenuProps) {
   );
 }
 
-function Choices({ chosen, onChoose }: DatasetMenuProps) {
+function Choices({ chosen, onChoose, offered = [] }: DatasetMenuProps) {
   const [typed, setTyped] = useState("");
   useState(() => void loadStatistics());
-  const found = datasets.value.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
+  const found = offered.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
   return (
     <>
       <input
