@@ -11,6 +11,8 @@ import pytest
 from conftest import Server
 
 from tailrace.server.http import max_connections
+from tailrace.server.streams.listeners import port_connections
+from tailrace.server.streams.settings import StreamLimits
 
 LIMIT = 300
 
@@ -52,6 +54,10 @@ def test_the_limit_is_raised_and_shared_out() -> None:
     assert max_connections(1024) == 768
     assert max_connections(300) == 75
     assert max_connections(1_000_000) == 4096
+    for descriptors, ports in ((1024, 7), (1024, 1), (300, 3), (65536, 7)):
+        others = ports * port_connections(StreamLimits(), descriptors, ports)
+        assert others > 0
+        assert others + max_connections(descriptors, others) + 25 <= descriptors
 
 
 @pytest.mark.process

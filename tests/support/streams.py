@@ -78,7 +78,7 @@ async def open_door(
             hold,
             refusals.append,
             frame_timeout_s=frame_timeout_s,
-            max_open_files=1 << 20,
+            max_connections=(limits or StreamLimits()).max_connections,
         )
         sockets = [_bound(door, options, transport, tls) for transport in transports]
         listeners = StreamListeners(sockets, context)

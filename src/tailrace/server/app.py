@@ -109,8 +109,9 @@ class ServerApplication:
             exchange.outcome.reason = CLIENT_GONE
             # Malformed chunks look like this too, and then the client is still there.
             broken = BadRequest("the body broke off, or its chunks are malformed")
+            response = self._finished(exchange, exchange.match.protocol.render_error(broken))
             with contextlib.suppress(RuntimeError, OSError):
-                await self._send(exchange, exchange.match.protocol.render_error(broken))
+                await self._send(exchange, response)
         except Exception:
             exchange.outcome.refuse(TailraceError("internal error"))
             logger.exception("a request to %s failed", shown_path(scope["path"], exchange.match.route))
@@ -185,13 +186,17 @@ class ServerApplication:
         if self._hold.is_due(exchange.outcome.stored_bytes):
             exchange.body.release()  # or the bodies of answers that wait would be too many at once
             await self._hold.wait(exchange.outcome.stored_bytes, exchange.receiver.disconnected())
-        if match.protocol.finish is not None:
-            response = match.protocol.finish(request, self._service, response)
+        response = self._finished(exchange, response, request)
         if not exchange.body.complete and not exchange.waits_for_continue:
             with contextlib.suppress(BodyTimeout):
                 await exchange.body.drain()
         await self._send(exchange, response)
         return match.protocol.name
+
+    def _finished(self, exchange: _Exchange, response: Response, request: Request | None = None) -> Response:
+        """Return a response as its protocol sends it."""
+        finish = exchange.match.protocol.finish
+        return response if finish is None else finish(request or self._request(exchange), self._service, response)
 
     def _console_of(self, exchange: _Exchange) -> Console | None:
         """Return the console where a request is for it.

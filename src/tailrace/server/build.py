@@ -20,6 +20,7 @@ from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
+from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
 from tailrace.query import Engine, Interrupt, ReferenceData, Spawner
@@ -37,7 +38,7 @@ from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.settings import Settings
 from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import Stores
-from tailrace.server.streams.listeners import StreamContext, StreamListeners
+from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
 from tailrace.tail import Tails
 
@@ -117,13 +118,23 @@ def build(
         proxies=Proxies(settings.server.trusted_proxies),
         request_log=settings.server.request_log,
     )
+    ports = connection_ports(settings, doors)
+    most = port_connections(settings.streams, max_open_files, ports)
     context = StreamContext(
-        service, settings.streams, metrics, hold, recorder.record, settings.request_body.body_timeout_s, max_open_files
+        service, settings.streams, metrics, hold, recorder.record, settings.request_body.body_timeout_s, most
     )
     streams = StreamListeners(doors, context)
     url = url_of(settings.server.host, listener)
-    http = HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(max_open_files))
+    http = HttpServer(
+        recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(max_open_files, ports * most)
+    )
     return Server(settings, stores, queries, service, runner, http, streams, url)
+
+
+def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
+    """Return on how many ports connections are taken that are no HTTP."""
+    options: otlp.OtlpOptions = settings.protocols[otlp.PROTOCOL.name]
+    return sum(door.transport != "udp" for door in doors) + bool(options.grpc_port)
 
 
 def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:

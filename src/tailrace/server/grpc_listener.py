@@ -1,42 +1,132 @@
 """The listener for gRPC, on a port of its own: a call is passed to the application as a request over HTTP.
 
-So it has the same limits on what is in memory, the same answers that wait, and the same metrics. The library is
-imported where a port is set only: it takes memory and time to start.
+So it has the same limits on what is in memory, the same answers that wait, and the same metrics. A message is read when
+the application asks for it, which it does once it knows the credential. The library is imported where a port is set
+only: it takes memory and time to start.
 """
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from tailrace.protocols.doors.otlp_grpc import METHOD, SERVICES, failure_of, headers_of
+from msgspec import Struct
+
+from tailrace.events import BadRequest, Overloaded, TailraceError
+from tailrace.events.outcome import CLIENT_GONE
+from tailrace.protocols.doors.otlp_grpc import (
+    METHOD,
+    SERVICES,
+    CallFailure,
+    busy,
+    failure_of,
+    headers_of,
+)
 from tailrace.server.asgi import Application, Message, Scope
 from tailrace.server.data_directory import refuse
 
 MAX_STREAMS = 100  # calls under way on one connection
+MAX_CALLS = 1000  # under way on all: of each that is not read yet the library holds as much as WINDOW_BYTES
+WINDOW_BYTES = 64 * 1024  # that a client may send of a message before it is read
+HANDSHAKE_TIMEOUT_MS = 30_000  # in which a connection has to begin with HTTP/2
+KEEPALIVE_MS = 120_000  # of silence, after which a client is asked whether it is still there
+KEEPALIVE_TIMEOUT_MS = 20_000  # for its answer
+READ_WAIT_S = 10.0  # for the messages of other calls to be read
+LEAST_READ_S = 2.0  # for a message to come in where others wait
+RETRY_AFTER_S = 1
 
 logger = logging.getLogger(__name__)
+
+
+class GrpcLimits(Struct, frozen=True):
+    """Limits on connections and messages."""
+
+    max_message_bytes: int  # once decompressed
+    backlog_bytes: int  # of messages that are being read
+    max_connections: int
+    idle_timeout_s: float  # after which a connection without a call is ended
+
+
+class MessageUnread(BadRequest):
+    """A call has no message that could be read."""
+
+    code = CLIENT_GONE
+
+
+class MessageReads:
+    """The messages that are being read, of which there are only so many. To be used on the event loop.
+
+    How much of a message is in memory is known once it is whole: each counts as the largest one meanwhile.
+    """
+
+    def __init__(self, most: int, max_message_bytes: int) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._max_message_bytes = max_message_bytes
+        self._began_s: dict[asyncio.Future[None], float] = {}  # oldest first; what is done gives its read up
+
+    async def read(self, context: Any) -> bytes:
+        """Return the message of a call; raise Overloaded where it comes too slowly for others, MessageUnread."""
+        import grpc  # type: ignore[import-untyped]
+
+        await self._acquire()
+        loop = asyncio.get_running_loop()
+        given_up = loop.create_future()
+        self._began_s[given_up] = loop.time()
+        # The library cannot be told to read no more: that ends with the call.
+        reading = asyncio.ensure_future(context.read())
+        reading.add_done_callback(partial(self._release, given_up))
+        await asyncio.wait({reading, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            raise Overloaded("the message comes slowly, and those of other calls wait", retry_after_s=RETRY_AFTER_S)
+        message: bytes = reading.result()
+        if message is grpc.aio.EOF:
+            raise MessageUnread(
+                f"the call has no message, or it broke off, or is larger than {self._max_message_bytes} bytes, "
+                "decompressed (otlp_grpc_max_message_bytes, max_body_bytes)"
+            )
+        return message
+
+    async def _acquire(self) -> None:
+        """Wait for one of the others to be read, or to be given up as it lasts; raise Overloaded."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + READ_WAIT_S
+        while loop.time() < until_s:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._free.acquire(), LEAST_READ_S)
+                return
+            oldest = next((each for each in self._began_s if not each.done()), None)
+            if oldest is not None and self._began_s[oldest] < loop.time() - LEAST_READ_S:
+                oldest.set_result(None)
+        raise Overloaded(
+            "the messages of other calls come in, which may be as large as receive_backlog_bytes together",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    def _release(self, given_up: "asyncio.Future[None]", reading: "asyncio.Future[Any]") -> None:
+        self._free.release()
+        del self._began_s[given_up]
+        if not reading.cancelled():
+            reading.exception()  # of a call that has ended
 
 
 class GrpcListener:
     """Listens once it is made, and serves once it is started; nothing of both without a port."""
 
-    def __init__(self, host: str, port: int, *, max_body_bytes: int) -> None:
+    def __init__(self, host: str, port: int, limits: GrpcLimits) -> None:
         """Raise SystemExit where the port cannot be had. To be called on the event loop."""
         self._server: Any = None  # grpc.aio.Server
         self.port = 0
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._calls: set[asyncio.Task[CallFailure | bytes]] = set()
+        most = max(1, limits.backlog_bytes // limits.max_message_bytes)
+        self._reads = MessageReads(most, limits.max_message_bytes)
         if not port:
             return
-        import grpc  # type: ignore[import-untyped]
+        import grpc
 
-        options = [
-            ("grpc.max_receive_message_length", max_body_bytes),
-            ("grpc.max_concurrent_streams", MAX_STREAMS),
-            ("grpc.so_reuseport", 0),  # a port that another server has is an error, not shared
-        ]
-        self._server = grpc.aio.server(options=options)
+        self._server = grpc.aio.server(options=_options(limits))
         try:
             self.port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
@@ -53,9 +143,10 @@ class GrpcListener:
             return
         import grpc
 
+        # Of a call with one message the library would read that before the handler is asked.
         handlers = [
             grpc.method_handlers_generic_handler(
-                service, {METHOD: grpc.unary_unary_rpc_method_handler(partial(_call, application, path))}
+                service, {METHOD: grpc.stream_unary_rpc_method_handler(partial(self._answer, application, path))}
             )
             for service, path in SERVICES.items()
         ]
@@ -67,47 +158,106 @@ class GrpcListener:
         if self._server is not None:
             await self._server.stop(grace_s)
 
+    async def _answer(self, application: Application, path: str, messages: object, context: Any) -> bytes:
+        """Return the answer of a call; end it by another status where it is refused."""
+        import grpc
 
-async def _call(application: Application, path: str, body: bytes, context: Any) -> bytes:
-    """Return the answer of a call; end it by another status where it is refused."""
-    import grpc
-
-    scope: Scope = {
-        "type": "http",
-        "http_version": "2",
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": headers_of(context.invocation_metadata() or (), body),
-        "client": _address(context.peer()),
-        "scheme": "http",
-    }
-    unread = [body]
-    status = 0
-    headers: dict[bytes, bytes] = {}
-    answer: list[bytes] = []
-
-    async def receive() -> Message:
-        if unread:
-            return {"type": "http.request", "body": unread.pop(), "more_body": False}
-        gone: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        return await gone  # a client that goes away cancels the call
-
-    async def send(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            headers.update(message["headers"])
+        answered: CallFailure | bytes
+        if len(self._calls) < MAX_CALLS:
+            # A task of its own, which a client that goes away does not cancel: it is done whole or not at all.
+            task = asyncio.create_task(_GrpcCall(context, self._reads).answer(application, path))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+            answered = await asyncio.shield(task)
         else:
-            answer.append(message.get("body", b""))
-
-    await application(scope, receive, send)
-    failure = failure_of(status, headers, b"".join(answer))
-    if failure is not None:
+            answered = busy(f"there are {MAX_CALLS} calls under way already", RETRY_AFTER_S)
+        if isinstance(answered, bytes):
+            return answered
         codes = {code.value[0]: code for code in grpc.StatusCode}
-        await context.abort(codes[failure.status.code], failure.status.message, failure.trailers)
-    return b"".join(answer)
+        try:
+            await context.abort(codes[answered.status.code], answered.status.message, answered.trailers)
+        except grpc.aio.InternalError:  # the client ended it meanwhile, or the library, of too large a message
+            raise asyncio.CancelledError from None
+        raise AssertionError("abort raises")
+
+
+class _GrpcCall:
+    """A call, as a request over HTTP."""
+
+    def __init__(self, context: Any, reads: MessageReads) -> None:
+        self._context = context
+        self._reads = reads
+        self._was_asked = False  # for the message
+        self._is_unread = False  # as it was refused
+        self._gone: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._status = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+
+    async def answer(self, application: Application, path: str) -> CallFailure | bytes:
+        """Return what the application answers."""
+        self._context.add_done_callback(self._end)
+        scope: Scope = {
+            "type": "http",
+            "http_version": "2",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers_of(self._context.invocation_metadata() or ()),
+            "client": _address(self._context.peer()),
+            "scheme": "http",
+        }
+        await application(scope, self._receive, self._send)
+        body = b"".join(self._body)
+        failure = failure_of(self._status, self._headers, body)
+        return body if failure is None else failure
+
+    def _end(self, _: object) -> None:
+        if not self._gone.done():
+            self._gone.set_result({"type": "http.disconnect"})
+
+    def _receive(self) -> "asyncio.Future[Message]":
+        """Return what becomes the message, and after it that the client has gone."""
+        if self._was_asked:
+            return asyncio.ensure_future(self._disconnected())
+        self._was_asked = True
+        return asyncio.ensure_future(self._read())
+
+    async def _read(self) -> Message:
+        try:
+            return {"type": "http.request", "body": await self._reads.read(self._context), "more_body": False}
+        except TailraceError:
+            self._is_unread = True
+            raise
+
+    async def _disconnected(self) -> Message:
+        if self._is_unread:  # the rest of a refused request, which is asked for before the answer
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return await asyncio.shield(self._gone)
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._headers.update(message["headers"])
+        else:
+            self._body.append(message.get("body", b""))
+
+
+def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.max_connection_idle_ms", int(limits.idle_timeout_s * 1000)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # A window that grows with the speed of the network would let a client send megabytes that nobody reads.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.so_reuseport", 0),  # a port that another server has is an error, not shared
+    ]
 
 
 def _address(peer: str) -> tuple[str, int]:

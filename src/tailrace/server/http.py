@@ -26,9 +26,9 @@ def raise_descriptor_limit() -> int:
     return max(wanted, soft)
 
 
-def max_connections(descriptors: int) -> int:
-    """Return the most connections that leave enough descriptors for files."""
-    return min(MAX_CONNECTIONS, max(descriptors - RESERVED_DESCRIPTORS, descriptors // 4))
+def max_connections(descriptors: int, others: int = 0) -> int:
+    """Return the most connections that leave enough descriptors for files, and for so many `others`."""
+    return min(MAX_CONNECTIONS, max(descriptors - others - RESERVED_DESCRIPTORS, descriptors // 4))
 
 
 class HttpServer(Server):

@@ -22,15 +22,16 @@ from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.query import ReferenceData, Spawner
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
-from tailrace.server.build import Server, build
+from tailrace.server.build import Server, build, connection_ports
 from tailrace.server.data_directory import locked, remove_address, write_address
 from tailrace.server.engines import fork_spawner, reference_data_of
-from tailrace.server.grpc_listener import GrpcListener
+from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
 from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
+from tailrace.server.streams.listeners import port_connections
 from tailrace.server.streams.sockets import DoorSocket, door_sockets
 
 DEMO_DATASET = "demo"
@@ -76,8 +77,8 @@ async def _serve(
     max_open_files = raise_descriptor_limit()
     _handle_signals(stopping)
     metrics = Metrics()
-    host, port = settings.server.host, settings.protocols[otlp.PROTOCOL.name].grpc_port
-    grpc = GrpcListener(host, port, max_body_bytes=settings.parsing.max_body_bytes)
+    most = port_connections(settings.streams, max_open_files, connection_ports(settings, doors))
+    grpc = _grpc_listener(settings, most)
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
         settings,
@@ -94,6 +95,17 @@ async def _serve(
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
     await _stop(server, serving, grpc)
+
+
+def _grpc_listener(settings: Settings, most: int) -> GrpcListener:
+    options: otlp.OtlpOptions = settings.protocols[otlp.PROTOCOL.name]
+    limits = GrpcLimits(
+        max_message_bytes=min(options.grpc_max_message_bytes, settings.parsing.max_body_bytes),
+        backlog_bytes=settings.request_body.receive_backlog_bytes,
+        max_connections=most,
+        idle_timeout_s=settings.streams.idle_timeout_s,
+    )
+    return GrpcListener(settings.server.host, options.grpc_port, limits)
 
 
 async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, stopping: asyncio.Event) -> None:

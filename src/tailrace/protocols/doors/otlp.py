@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tailrace.access import Grant
 from tailrace.events import Rejection, TailraceError, UnsupportedMediaType
 from tailrace.events.declarations import DeclaredFields
+from tailrace.events.sizes import GIB, MIB
 from tailrace.parsing import Limits, Signal, otlp_answer
 from tailrace.protocols.destinations import DATASET, Delivery, dataset_of, deliver, unstored
 from tailrace.protocols.doors.otlp_requests import ParsedExport, parse_export
@@ -59,6 +60,15 @@ class OtlpOptions(Struct, frozen=True):
         int,
         Meta(ge=0, le=65535, description="TCP port to listen on for OTLP/gRPC, without TLS, at `host`; 0 for none."),
     ] = 0
+    grpc_max_message_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=GIB,
+            description="Largest message of OTLP/gRPC, decompressed, if max_body_bytes is not less. While it comes in, "
+            "each counts as so many bytes, of which there are at most receive_backlog_bytes.",
+        ),
+    ] = 16 * MIB
 
 
 class OtlpPartialSuccess(Struct, rename="camel", frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tailrace.protocols.doors import otlp
 from tailrace.protocols.doors.otlp_status import (
     INTERNAL,
+    UNAVAILABLE,
     OtlpStatus,
     decode_protobuf_status,
     encode_retry,
@@ -40,8 +41,8 @@ class CallFailure(Struct, frozen=True):
     trailers: Metadata
 
 
-def headers_of(metadata: Iterable[tuple[str, str | bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the headers of the request over HTTP for a call."""
+def headers_of(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of the request over HTTP for a call, of which a refusal need not read the message first."""
     sent = [
         (name.lower().encode(), value.encode() if isinstance(value, str) else value)
         for name, value in metadata
@@ -51,7 +52,7 @@ def headers_of(metadata: Iterable[tuple[str, str | bytes]], body: bytes) -> list
         *sent,
         (b"host", b"localhost"),
         (b"content-type", b"application/x-protobuf"),
-        (b"content-length", b"%d" % len(body)),
+        (b"expect", b"100-continue"),
     ]
 
 
@@ -64,7 +65,15 @@ def failure_of(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Call
     if status == 200:
         return None
     found = decode_protobuf_status(body) or OtlpStatus(INTERNAL, f"the request was answered with {status}")
-    if (wait := headers.get(b"retry-after")) is None:
-        return CallFailure(found, ())
-    details = ("grpc-status-details-bin", encode_status(found, int(wait)))
-    return CallFailure(found, (details, ("google.rpc.retryinfo-bin", encode_retry(int(wait)))))
+    wait = headers.get(b"retry-after")
+    return CallFailure(found, ()) if wait is None else _for_now(found, int(wait))
+
+
+def busy(reason: str, retry_s: int) -> CallFailure:
+    """Return how a call ends that cannot be taken for now."""
+    return _for_now(OtlpStatus(UNAVAILABLE, reason), retry_s)
+
+
+def _for_now(status: OtlpStatus, retry_s: int) -> CallFailure:
+    details = ("grpc-status-details-bin", encode_status(status, retry_s))
+    return CallFailure(status, (details, ("google.rpc.retryinfo-bin", encode_retry(retry_s))))

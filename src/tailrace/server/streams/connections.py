@@ -11,6 +11,7 @@ from typing import cast
 from tailrace.events import BodyTimeout, Overloaded, TailraceError
 from tailrace.protocols.stream import Origin, StreamBatch, StreamSession
 from tailrace.server.request_body import MIN_BYTES_PER_S
+from tailrace.server.streams.handshakes import TlsAcceptor
 from tailrace.server.streams.store import StreamStore, total
 
 READ_BYTES = 256 * 1024  # of a connection that wait to be read; with as many it is not read on
@@ -18,7 +19,6 @@ BATCH_FRAMES = 10_000  # messages that are stored together
 GATHER_S = 0.003  # for which more bytes are waited for, so that they are stored together
 RESUME_SHARE = 0.75  # of the most bytes of all connections, below which they are read again
 MAX_REPLY_BACKLOG_BYTES = 256 * 1024  # replies that a client does not read, beyond which its connection is ended
-TLS_HANDSHAKE_TIMEOUT_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -88,33 +88,42 @@ class Connections:
         self.max_decoded_bytes = max_decoded_bytes
         self._most = most
         self._open: set[Connection] = set()
+        self._tls: TlsAcceptor | None = None
         self._server: asyncio.Server | None = None
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + (len(self._tls) if self._tls is not None else 0)
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Accept connections."""
-        timeout_s = TLS_HANDSHAKE_TIMEOUT_S if tls is not None else None
-        self._server = await asyncio.get_running_loop().create_server(
-            partial(Connection, self), sock=listener, ssl=tls, ssl_handshake_timeout=timeout_s
-        )
+        new_connection = partial(Connection, self)
+        if tls is None:
+            self._server = await asyncio.get_running_loop().create_server(new_connection, sock=listener)
+        else:
+            self._tls = TlsAcceptor(tls, new_connection, may_open=self._may_open, refuse=self.store.refuse)
+            self._tls.start(listener)
 
     async def stop(self) -> None:
         """Accept none any more, and return once what was read of those that are open is stored."""
         if self._server is not None:
             self._server.close()
+        if self._tls is not None:
+            self._tls.close()
         tasks = [connection.stop() for connection in list(self._open)]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def opened(self, connection: "Connection") -> bool:
         """Count a new connection; return whether it is not one too many."""
-        if len(self._open) >= self._most:
-            reason = f"there are stream_max_connections = {self._most} already"
-            self.store.refuse(Overloaded(reason), connection.origin.address)
+        if self._tls is None and not self._may_open(connection.origin.address):
             return False
         self._open.add(connection)
         return True
+
+    def _may_open(self, address: str) -> bool:
+        if len(self) < self._most:
+            return True
+        self.store.refuse(Overloaded(f"there are stream_max_connections = {self._most} already"), address)
+        return False
 
     def groups(self, frames: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], int]]:
         """Yield the frames that are to be stored together, and how many bytes they may have once decoded."""

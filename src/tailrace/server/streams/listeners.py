@@ -17,7 +17,8 @@ from tailrace.server.streams.settings import StreamLimits
 from tailrace.server.streams.sockets import DoorSocket
 from tailrace.server.streams.store import MAX_RETRY_AFTER_S, StreamStore
 
-DESCRIPTORS_SHARE = 8  # of the process's descriptors, the connections of a door take at most one in so many
+DESCRIPTORS_SHARE = 8  # of the process's descriptors, the connections of a port take at most one in so many
+ALL_DESCRIPTORS_SHARE = 2  # and those of all ports
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class StreamContext(Struct, frozen=True, eq=False):
     hold: AnswerHold
     record: Callable[[Refusal], None]  # notes what was refused for the operator
     frame_timeout_s: float  # for a message to become whole
-    max_open_files: int  # the process's limit of descriptors
+    max_connections: int  # of one port
 
 
 class StreamListeners:
@@ -81,6 +82,12 @@ class StreamListeners:
             logger.warning("what was read of some doors could not be stored within shutdown_grace_s = %g s", grace_s)
 
 
+def port_connections(limits: StreamLimits, max_open_files: int, ports: int) -> int:
+    """Return the most connections of one of so many ports, which are few where the process may have few descriptors."""
+    share = max(DESCRIPTORS_SHARE, ALL_DESCRIPTORS_SHARE * ports)
+    return max(1, min(limits.max_connections, max_open_files // share))
+
+
 def _store(opened: DoorSocket, context: StreamContext) -> StreamStore:
     return StreamStore(
         context.service,
@@ -98,7 +105,7 @@ def _connections(opened: DoorSocket, store: StreamStore, backlog: StreamBacklog,
         store,
         backlog,
         opened.door.sessions(opened.options, context.service.limits),
-        most=max(1, min(context.limits.max_connections, context.max_open_files // DESCRIPTORS_SHARE)),
+        most=context.max_connections,
         idle_timeout_s=context.limits.idle_timeout_s,
         frame_timeout_s=context.frame_timeout_s,
         decoded_bytes=partial(opened.door.decoded_bytes, context.service.limits),
