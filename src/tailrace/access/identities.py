@@ -36,6 +36,7 @@ class BegunSignIn(Struct, frozen=True):
 
     url: str
     secret: str
+    lasts_s: float  # that it may take
 
 
 class ProviderAnswer(Struct, frozen=True, rename="camel"):

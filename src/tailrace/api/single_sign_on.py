@@ -16,7 +16,6 @@ from tailrace.events.outcome import FORWARDED_HOST
 from tailrace.protocols.http import ParameterDoc
 
 CALLBACK_PATH = "/tailrace/console/sign-in"  # of the console, which the provider sends browsers back to
-COOKIE_AGE = timedelta(minutes=10)
 
 CONSOLE_HEADER = ParameterDoc(
     HEADER, "Any value: a page of another origin cannot send it with the cookie.", where="header"
@@ -45,7 +44,7 @@ async def begin_sign_in(request: Request, services: Services, grant: None) -> Re
     require_console(request)
     begun = await _provider(services).begin(_redirect_uri(request, services))
     response = json_response(ProviderPage(begun.url))
-    set_sign_in(response, request, begun.secret, datetime.now(UTC) + COOKIE_AGE)
+    set_sign_in(response, request, begun.secret, datetime.now(UTC) + timedelta(seconds=begun.lasts_s))
     return response
 
 

@@ -69,7 +69,7 @@ class SingleSignOn:
             code_challenge=create_s256_code_challenge(derived(secret, "verifier")),
             code_challenge_method="S256",
         )
-        return BegunSignIn(url, secret)
+        return BegunSignIn(url, secret, SIGN_IN_S)
 
     async def complete(self, secret: str, answer: ProviderAnswer, redirect_uri: str) -> Identity:
         """Return who signed in, by what the browser kept and what the provider sent it back with.
