@@ -10,7 +10,7 @@ import httpx
 import logging_loki
 import pytest
 
-from tailrace.protocols.doors.loki_messages import PUSH
+from tailrace.protocols.doors.loki_messages import ENTRY, PUSH, STREAM
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -64,11 +64,12 @@ def test_python_logging_loki_by_its_queue_tells_what_was_refused(server: "Server
 def test_a_batch_of_promtail_is_there_after_a_kill_and_its_retry_is_answered(make_server: "MakeServer") -> None:
     server = make_server().start()
     server.create("logs")
-    push = PUSH()
-    stream = push.streams.add(labels=rb'{filename="/var/log/a.log", job="varlogs"}')
+    stream = STREAM(labels=rb'{filename="/var/log/a.log", job="varlogs"}')
     for number in range(3):
-        entry = stream.entries.add(line=b"line %d" % number)
-        entry.timestamp.seconds, entry.timestamp.nanos = divmod(T + 1000 * number, 10**9)
+        seconds, nanos = divmod(T + 1000 * number, 10**9)
+        entry = ENTRY(line=b"line %d" % number, timestamp={"seconds": seconds, "nanos": nanos})
+        stream.entries.append(entry.SerializeToString())
+    push = PUSH(streams=[stream.SerializeToString()])
     basic = b64encode(f"promtail:{server.api_token('logs')}".encode()).decode()
     headers = {
         "Authorization": f"Basic {basic}",

@@ -324,7 +324,7 @@ def check_refusals(server: "Server", channel: Any, token: str, dataset: str) -> 
     call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
     authorization = ("authorization", f"Bearer {token}")
     good = in_protobuf(spans({"name": "good"}), "traces")
-    empty = b"\x0a\x00" * 100_000
+    empty = b"\x0a\x00" * 300_000
     for status, body, metadata in (
         ("UNAUTHENTICATED", good, [("x-axiom-dataset", dataset)]),
         ("PERMISSION_DENIED", good, [authorization, ("x-axiom-dataset", "another")]),

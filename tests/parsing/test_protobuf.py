@@ -45,8 +45,8 @@ def test_a_message_is_read_by_its_table() -> None:
 def test_what_is_no_message_or_nothing_but_empty_ones_is_refused() -> None:
     with pytest.raises(BadRequest, match="no test in protobuf"):
         parse_message(CLASSES["Outer"], b"\x0a\x05", "test")
-    with pytest.raises(TooLarge, match="empty messages"):
-        parse_message(CLASSES["Outer"], b"\x0a\x00" * 20_000, "test")
+    with pytest.raises(TooLarge, match="of the 400000 bytes of Outer too many are those of more than 125000 fields"):
+        parse_message(CLASSES["Outer"], b"\x0a\x00" * 200_000, "test")
 
 
 def test_a_text_that_is_not_utf8_is_readable() -> None:

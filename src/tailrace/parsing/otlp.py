@@ -9,15 +9,12 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
@@ -26,20 +23,18 @@ from tailrace.parsing.json import ArrayFields, parse_array
 from tailrace.parsing.limits import Limits
 from tailrace.parsing.otlp_events import Signal, events_of, json_encoding, protobuf_encoding
 from tailrace.parsing.otlp_messages import EXPORT_REQUEST, ExportRequest
-from tailrace.parsing.protobuf import check_density, most_messages, too_dense
+from tailrace.parsing.otlp_protobuf import check_group_count, read_protobuf_request
 from tailrace.parsing.structure import has_more_than
 from tailrace.parsing.surrogates import with_whole_characters
+from tailrace.parsing.wire_fields import TooManyFields
 
-_REQUESTS: dict[str, Any] = {
-    "traces": ExportTraceServiceRequest,
-    "logs": ExportLogsServiceRequest,
-    "metrics": ExportMetricsServiceRequest,
-}
 _RESPONSES: dict[str, tuple[Any, str]] = {
     "traces": (ExportTraceServiceResponse, "rejected_spans"),
     "logs": (ExportLogsServiceResponse, "rejected_log_records"),
     "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
 }
+_MESSAGE_BYTES = 10  # of JSON that a message takes at least, on the average of a large request that says something
+_FREE_MESSAGES = 10_000  # of a request that are not counted
 _FIELDS = ArrayFields(times=("timestamp",))
 
 
@@ -60,25 +55,18 @@ def parse_otlp(
 
     Raise BadRequest for a body that is no such request, TooLarge (`max_events`).
     """
-    check_otlp_density(body, protobuf=protobuf)
-    if protobuf:
-        request: Any = _REQUESTS[signal]()
-        try:
-            request.ParseFromString(body)
-        except DecodeError as error:
-            raise BadRequest(f"the body is no OTLP request of {signal} in protobuf: {error}") from None
-        encoding = protobuf_encoding(service_field)
-    else:
-        try:
-            request = EXPORT_REQUEST.decode(with_whole_characters(body))
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
-        signal = _signal_of(request)
-        encoding = json_encoding(service_field)
-    _check_groups(request, signal, limits)
     lines: list[bytes] = []
     size = 0
     try:
+        if protobuf:
+            request = read_protobuf_request(body, signal, limits)
+            encoding = protobuf_encoding(service_field)
+        else:
+            check_json_density(body)
+            request = EXPORT_REQUEST.decode(with_whole_characters(body))
+            signal = _signal_of(request)
+            encoding = json_encoding(service_field)
+            _check_groups(request, signal, limits)
         for event in events_of(request, signal, encoding):
             lines.append(_ENCODER.encode(event))
             size += len(lines[-1]) + 1
@@ -87,6 +75,10 @@ def parse_otlp(
             # A resource and a scope are written once in a request, and stand in each of their events.
             if size >= limits.max_body_bytes:
                 raise TooLarge(f"the events of the request have more than max_body_bytes = {limits.max_body_bytes}")
+    except TooManyFields as error:
+        raise TooLarge(f"a message of the OTLP request is too large: {error}") from None
+    except DecodeError as error:
+        raise BadRequest(f"the body is no OTLP request of {signal} in protobuf: {error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is no OTLP request in JSON: {error}") from None
     except RecursionError:
@@ -120,12 +112,10 @@ def otlp_answer(signal: Signal, *, protobuf: bool, rejected: int, reason: str) -
 _ENCODER = msgspec.json.Encoder()
 
 
-def check_otlp_density(body: bytes, *, protobuf: bool) -> None:
-    """Raise TooLarge for a body of almost nothing but empty messages, each of which takes many times its bytes."""
-    if protobuf:
-        check_density(body)
-    elif has_more_than(body, most_messages(body), b"{"):
-        raise too_dense(body)
+def check_json_density(body: bytes) -> None:
+    """Raise TooLarge for JSON of almost nothing but empty messages, each of which takes many times its bytes."""
+    if has_more_than(body, _FREE_MESSAGES + len(body) // _MESSAGE_BYTES, b"{"):
+        raise TooLarge(f"of the {len(body)} bytes of the request too many are those of empty messages")
 
 
 def _signal_of(request: ExportRequest) -> Signal:
@@ -155,8 +145,4 @@ def _check_groups(request: Any, signal: Signal, limits: Limits) -> None:
     count = len(groups)
     if count <= 2 * limits.max_events:
         count += sum(len(getattr(group, scopes)) for group in groups)
-    if count > 2 * limits.max_events:
-        raise TooLarge(
-            f"the request holds {count} resources and scopes; with max_events = {limits.max_events} at most "
-            f"{2 * limits.max_events} are taken"
-        )
+    check_group_count(count, limits)

@@ -26,7 +26,33 @@ from opentelemetry.proto.resource.v1 import resource_pb2 as resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
 from tailrace.parsing import otlp_messages
-from tailrace.parsing.otlp_events import json_value, protobuf_value
+from tailrace.parsing.otlp_events import Signal, json_value, protobuf_value
+from tailrace.parsing.protobuf import read_message
+from tailrace.parsing.wire_fields import WHOLE_BYTES, check_fields
+
+
+class OtlpLevels(Struct, frozen=True):
+    """The messages of a signal, and the fields that hold them."""
+
+    request: str
+    groups: str  # of the request: by resource
+    group: str
+    scopes: str  # of a group
+    scope: str
+    items: str  # of a scope
+
+
+LEVELS: dict[Signal, OtlpLevels] = {
+    "traces": OtlpLevels(
+        "ExportTraceServiceRequest", "resource_spans", "ResourceSpans", "scope_spans", "ScopeSpans", "spans"
+    ),
+    "logs": OtlpLevels(
+        "ExportLogsServiceRequest", "resource_logs", "ResourceLogs", "scope_logs", "ScopeLogs", "log_records"
+    ),
+    "metrics": OtlpLevels(
+        "ExportMetricsServiceRequest", "resource_metrics", "ResourceMetrics", "scope_metrics", "ScopeMetrics", "metrics"
+    ),
+}
 
 UNREADABLE = (DecodeError, msgspec.MsgspecError, RecursionError, OverflowError, ValueError)
 
@@ -41,6 +67,13 @@ _MESSAGES: tuple[type[Message], ...] = (
     metrics.ExponentialHistogramDataPoint.Buckets, metrics.SummaryDataPoint, metrics.SummaryDataPoint.ValueAtQuantile,
     metrics.Exemplar,
 )  # fmt: skip
+
+_HOLDING_EVENTS = frozenset({
+    ExportTraceServiceRequest, ExportLogsServiceRequest, ExportMetricsServiceRequest,
+    trace.ResourceSpans, trace.ScopeSpans, logs.ResourceLogs, logs.ScopeLogs,
+    metrics.ResourceMetrics, metrics.ScopeMetrics,
+    metrics.Gauge, metrics.Sum, metrics.Histogram, metrics.ExponentialHistogram, metrics.Summary,
+})  # fmt: skip
 
 Read = Callable[[bytes], Any]
 K = TypeVar("K", bytes, str)
@@ -107,13 +140,25 @@ def _shallow(deep: type[Message]) -> type[Message]:
     return shallow
 
 
+def _protobuf_reader(deep: type[Message]) -> Read:
+    shallow = _shallow(deep)
+    from_string, descriptor, holds_events = shallow.FromString, shallow.DESCRIPTOR, deep in _HOLDING_EVENTS
+
+    def read(raw: bytes) -> Any:
+        if len(raw) > WHOLE_BYTES:
+            check_fields(raw, descriptor, holds_events=holds_events)
+        return from_string(raw)
+
+    return read
+
+
 def _protobuf_key_value(raw: bytes) -> tuple[str, Any]:
-    member = common.KeyValue.FromString(raw)
+    member = read_message(common.KeyValue, raw)
     return member.key, protobuf_value(member.value)
 
 
 def _protobuf_any_value(raw: bytes) -> Any:
-    return protobuf_value(common.AnyValue.FromString(raw))
+    return protobuf_value(read_message(common.AnyValue, raw))
 
 
 def _protobuf_raws(messages: Sequence[bytes]) -> Sequence[bytes]:
@@ -130,7 +175,7 @@ def _protobuf_optional(message: Any, field: str) -> Any:
 
 PROTOBUF = OtlpWire(
     name="protobuf",
-    read={deep.DESCRIPTOR.name: _shallow(deep).FromString for deep in _MESSAGES},
+    read={deep.DESCRIPTOR.name: _protobuf_reader(deep) for deep in _MESSAGES},
     key_value=_protobuf_key_value,
     value=_protobuf_any_value,
     id=bytes.hex,

@@ -1,21 +1,20 @@
 """Protobuf messages whose classes are made at run time from a table of fields, and the block format of snappy.
 
-The decoder is protobuf's own, in native code; only the fields of a table are read.
+The decoder is protobuf's own, in native code; only the fields of a table are read. What it makes of small messages
+takes up to fifty times their bytes. So what may be large is read level by level: where a table has `bytes` for a
+message, that is decoded by itself and dropped, and tailrace.parsing.wire_fields bounds how many fields it may have.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cramjam
-import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from tailrace.events import BadRequest, TooLarge
-
-_MESSAGE_BYTES = 10  # that a message takes at least, on the average of a large request that says something
-_FREE_MESSAGES = 10_000  # of a request that are not counted
+from tailrace.parsing.wire_fields import check_fields
 
 _Kind = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
@@ -65,33 +64,17 @@ def message_classes(package: str, messages: Mapping[str, Sequence[ProtobufField]
 
 
 def parse_message(message: Any, body: bytes, what: str) -> Any:
-    """Return the message of a class that a body is; raise BadRequest where it is no `what`, and TooLarge."""
-    check_density(body)
-    parsed = message()
+    """Return the message of a class, which holds events; raise BadRequest where the body is no `what`, and TooLarge."""
     try:
-        parsed.ParseFromString(body)
+        return read_message(message, body, holds_events=True)
     except DecodeError as error:
         raise BadRequest(f"the body is no {what} in protobuf: {error}") from None
-    return parsed
 
 
-def check_density(body: bytes) -> None:
-    """Raise TooLarge for a body of almost nothing but empty messages, each of which takes many times its bytes."""
-    # A field with a length that is zero: a tag of the wire type 2, and the length. Other data may look like it.
-    codes = np.frombuffer(body, dtype=np.uint8)
-    empty = int(np.count_nonzero((codes[1:] == 0) & (codes[:-1] & 7 == 2)))
-    if empty > most_messages(body):
-        raise too_dense(body)
-
-
-def most_messages(body: bytes) -> int:
-    """Return how many messages a request may have that says something."""
-    return _FREE_MESSAGES + len(body) // _MESSAGE_BYTES
-
-
-def too_dense(body: bytes) -> TooLarge:
-    """Return the refusal of a request of more messages."""
-    return TooLarge(f"of the {len(body)} bytes of the request too many are those of empty messages")
+def read_message(message: Any, raw: bytes, *, holds_events: bool = False) -> Any:
+    """Return the message of a class that bytes are; raise DecodeError for what is none, and as `check_fields`."""
+    check_fields(raw, message.DESCRIPTOR, holds_events=holds_events)
+    return message.FromString(raw)
 
 
 def text_of(value: bytes) -> str:

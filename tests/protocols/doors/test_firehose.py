@@ -250,7 +250,7 @@ def test_what_is_no_metric_stream_to_its_end_is_kept_as_it_was_sent(tmp_path: Pa
             broken,
             b"\x02\x0a\x00\xff",
         )
-        empty = framed(b"\x0a\x00" * 100_000)
+        empty = framed(b"\x0a\x00" * 200_000)
         answer = await send(served, token, body_of(*records, empty))
         assert answer.status_code == 200
         assert "1 of the events are refused: record 5: " in answer.json()["errorMessage"]

@@ -173,7 +173,7 @@ def test_errors_are_a_status_in_the_encoding_of_the_request(tmp_path: Path, medi
         async with serving(tmp_path) as served:
             served.parts.lake.create("a")
             other = f"Bearer {await token_for(served, 'a')}"
-            empty = b'{"a":[%b]}' % b",".join([b"{}"] * 100_000) if media_type == JSON else b"\x0a\x00" * 100_000
+            empty = b'{"a":[%b]}' % b",".join([b"{}"] * 100_000) if media_type == JSON else b"\x0a\x00" * 300_000
             for status, code, body, headers in (
                 (400, 3, b"\x0a\xff", {"x_axiom_dataset": "a"}),
                 (401, 16, FEW["traces"], {"authorization": "", "x_axiom_dataset": "a"}),

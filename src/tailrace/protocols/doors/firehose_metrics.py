@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from tailrace.parsing.protobuf import ProtobufField, check_density, message_classes
+from tailrace.parsing.protobuf import ProtobufField, message_classes, read_message
 
 _REQUEST_START = 0x0A  # the tag of `resource_metrics`, with which each message begins
 _MAX_LENGTH_BYTES = 5  # of a varint of 32 bits
@@ -35,11 +35,8 @@ _MESSAGES = message_classes(
 
 def metric_requests(record: bytes) -> list[bytes]:
     """Return the requests of a record as 1.0.0 has them, none where it is of neither format; raise TooLarge."""
-    requests = _messages(record)
-    if requests:
-        check_density(record)
     try:
-        return [_with_attributes(request) for request in requests]
+        return [_with_attributes(request) for request in _messages(record)]
     except DecodeError:
         return []
 
@@ -69,7 +66,7 @@ def _messages(record: bytes) -> list[bytes]:
 
 def _with_attributes(request: bytes) -> bytes:
     """Return a request with the labels of its data points as attributes, the same where there are none."""
-    message = _MESSAGES["Request"].FromString(request)
+    message = read_message(_MESSAGES["Request"], request, holds_events=True)
     is_labelled = False
     for point in _points(message):
         for label in point.labels:

@@ -10,14 +10,16 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from google.protobuf.message import DecodeError
 from msgspec import Raw, Struct
 
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.timestamps import MAX_NS, NS_PER_S, TimeMismatch, timestamp_ns
 from tailrace.parsing import EventCollector, Limits, time_member
-from tailrace.parsing.protobuf import ProtobufField, message_classes, parse_message, text_of
+from tailrace.parsing.protobuf import ProtobufField, message_classes, parse_message, read_message, text_of
 from tailrace.parsing.structure import has_more_than
 from tailrace.parsing.surrogates import with_whole_characters
+from tailrace.parsing.wire_fields import TooManyFields
 from tailrace.protocols.doors.loki_labels import parse_labels
 
 EXTRACTED = "_extracted"  # behind a name that the event has already, as in Loki
@@ -28,8 +30,11 @@ ZERO_TIME_S = -62_135_596_800  # of an entry whose time was not set: the year 1 
 _CLASSES = message_classes(
     "tailrace.loki",
     {
-        "Push": (ProtobufField(1, "streams", "Stream", is_repeated=True),),
-        "Stream": (ProtobufField(1, "labels", "bytes"), ProtobufField(2, "entries", "Entry", is_repeated=True)),
+        "Push": (ProtobufField(1, "streams", "bytes", is_repeated=True),),  # of Stream
+        "Stream": (
+            ProtobufField(1, "labels", "bytes"),
+            ProtobufField(2, "entries", "bytes", is_repeated=True),  # of Entry
+        ),
         "Entry": (
             ProtobufField(1, "timestamp", "Timestamp"),
             ProtobufField(2, "line", "bytes"),
@@ -39,7 +44,7 @@ _CLASSES = message_classes(
         "Timestamp": (ProtobufField(1, "seconds", "int64"), ProtobufField(2, "nanos", "int32")),
     },
 )
-PUSH = _CLASSES["Push"]
+PUSH, STREAM, ENTRY = (_CLASSES[name] for name in ("Push", "Stream", "Entry"))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -127,7 +132,8 @@ def collect_protobuf(body: bytes, collector: EventCollector, limits: Limits, dat
     push = parse_message(PUSH, body, "push request of Loki")
     if len(push.streams) > limits.max_events:
         raise TooLarge(f"the request holds more streams than max_events = {limits.max_events}")
-    for stream in push.streams:
+    for sent in push.streams:
+        stream = parse_message(STREAM, sent, "stream of Loki")
         entries = stream.entries
         numbers = collection.numbers(len(entries))
         try:
@@ -140,11 +146,18 @@ def collect_protobuf(body: bytes, collector: EventCollector, limits: Limits, dat
         _collect_entries(entries, numbers, writer, collector)
 
 
-def _collect_entries(entries: Any, numbers: range, writer: _StreamWriter, collector: EventCollector) -> None:
+def _collect_entries(
+    entries: Sequence[bytes], numbers: range, writer: _StreamWriter, collector: EventCollector
+) -> None:
     lines: list[bytes] = []
     good: list[int] = []
     now = time_member(collector.received_ns)
-    for number, entry in zip(numbers, entries, strict=True):
+    for number, sent in zip(numbers, entries, strict=True):
+        try:
+            entry = read_message(ENTRY, sent)
+        except (DecodeError, TooManyFields) as error:
+            collector.refuse(number, f"it cannot be read: {error}")
+            continue
         stamp = entry.timestamp
         seconds = stamp.seconds
         time_ns = seconds * NS_PER_S + stamp.nanos

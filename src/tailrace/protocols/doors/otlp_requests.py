@@ -16,10 +16,11 @@ from tailrace.events import BadRequest, ParsedBatch, Rejection, TailraceError, T
 from tailrace.native.otlp import EVENTS, ITEM, OtlpLimits, OtlpPart, otlp_reader
 from tailrace.parsing.collector import EventCollector
 from tailrace.parsing.limits import ExactWayNeeded, Limits
-from tailrace.parsing.otlp import check_otlp_density
+from tailrace.parsing.otlp import check_json_density
 from tailrace.parsing.otlp_events import Signal
-from tailrace.parsing.otlp_wire import UNREADABLE
+from tailrace.parsing.otlp_wire import LEVELS, UNREADABLE, OtlpLevels
 from tailrace.parsing.surrogates import with_whole_characters
+from tailrace.parsing.wire_fields import TooManyFields
 from tailrace.protocols.doors.otlp_fields import (
     JSON_FIELDS,
     KINDS_OF_NAMES,
@@ -49,30 +50,6 @@ class ParsedExport(Struct, frozen=True):
     rejections: list[Rejection]
 
 
-class _Messages(Struct, frozen=True):
-    """The messages of a signal, and the fields that hold them."""
-
-    request: str
-    groups: str  # of the request: by resource
-    group: str
-    scopes: str  # of a group
-    scope: str
-    items: str  # of a scope
-
-
-_MESSAGES: dict[Signal, _Messages] = {
-    "traces": _Messages(
-        "ExportTraceServiceRequest", "resource_spans", "ResourceSpans", "scope_spans", "ScopeSpans", "spans"
-    ),
-    "logs": _Messages(
-        "ExportLogsServiceRequest", "resource_logs", "ResourceLogs", "scope_logs", "ScopeLogs", "log_records"
-    ),
-    "metrics": _Messages(
-        "ExportMetricsServiceRequest", "resource_metrics", "ResourceMetrics", "scope_metrics", "ScopeMetrics", "metrics"
-    ),
-}
-
-
 def parse_export(
     body: bytes,
     *,
@@ -89,9 +66,10 @@ def parse_export(
     TooLarge (`max_events`, `max_body_bytes`), which counts a resource in each of its events; with `in_bulk`
     ExactWayNeeded where native code leaves something of it to Python, or makes very much of it.
     """
-    check_otlp_density(body, protobuf=protobuf)
+    if not protobuf:
+        check_json_density(body)
     fields = PROTOBUF_FIELDS if protobuf else JSON_FIELDS
-    reader = _RequestReader(fields, _MESSAGES[signal], dataset_of, limits, received_ns)
+    reader = _RequestReader(fields, LEVELS[signal], dataset_of, limits, received_ns)
     parts = _native_parts(body, signal, limits, in_bulk=in_bulk) if protobuf else None
     if in_bulk and (parts is None or any(part.kind != EVENTS for part in parts)):
         raise ExactWayNeeded
@@ -100,6 +78,8 @@ def parse_export(
             reader.read(body if protobuf else with_whole_characters(body))
         else:
             reader.take(parts)
+    except TooManyFields as error:
+        raise TooLarge(f"a message of the OTLP request is too large: {error}") from None
     except UNREADABLE as error:
         raise BadRequest(f"the body is no OTLP request of {signal} in {fields.wire.name}: {error}") from None
     batches = reader.collector.batches(in_bulk=in_bulk)
@@ -129,7 +109,7 @@ def _check_names(body: bytes, signal: Signal) -> None:
     A request of another signal, or one with a name that is misspelt or in snake case, would be lost in silence: names
     that are not known are ignored, by the specification.
     """
-    first, *others = _MESSAGES[signal].groups.split("_")
+    first, *others = LEVELS[signal].groups.split("_")
     wanted = first + "".join(other.title() for other in others)
     names = list(msgspec.json.decode(body, type=dict[str, Raw]))
     if names and wanted not in names:
@@ -149,7 +129,7 @@ class _RequestReader:
     """Reads one request into a collector."""
 
     def __init__(
-        self, fields: OtlpFields, messages: _Messages, dataset_of: DatasetOf, limits: Limits, received_ns: int
+        self, fields: OtlpFields, messages: OtlpLevels, dataset_of: DatasetOf, limits: Limits, received_ns: int
     ) -> None:
         self.collector = EventCollector(limits, received_ns)
         self.unnamed: TailraceError | None = None  # why there is no dataset for what names none

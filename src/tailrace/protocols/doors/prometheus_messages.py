@@ -58,8 +58,8 @@ _FIRST = message_classes(
     "tailrace.prometheus1",
     {
         "Request": (
-            ProtobufField(1, "timeseries", "TimeSeries", is_repeated=True),
-            ProtobufField(3, "metadata", "Metadata", is_repeated=True),
+            ProtobufField(1, "timeseries", "bytes", is_repeated=True),  # of TimeSeries
+            ProtobufField(3, "metadata", "bytes", is_repeated=True),  # of Metadata
         ),
         "TimeSeries": (
             ProtobufField(1, "labels", "Label", is_repeated=True),
@@ -89,7 +89,7 @@ _SECOND = message_classes(
     {
         "Request": (
             ProtobufField(4, "symbols", "bytes", is_repeated=True),
-            ProtobufField(5, "timeseries", "TimeSeries", is_repeated=True),
+            ProtobufField(5, "timeseries", "bytes", is_repeated=True),  # of TimeSeries
         ),
         "TimeSeries": (
             ProtobufField(1, "labels_refs", "uint32", is_repeated=True),
@@ -114,7 +114,7 @@ _SECOND = message_classes(
         "BucketSpan": _SPAN,
     },
 )
-REQUESTS = {1: _FIRST["Request"], 2: _SECOND["Request"]}  # by the version of the protocol
+CLASSES = {1: _FIRST, 2: _SECOND}  # by the version of the protocol, and by name
 
 _encode = msgspec.json.Encoder().encode
 _Labels = list[tuple[str, str]]
@@ -142,7 +142,8 @@ def collect_samples(
 
     `dataset_of` returns the dataset of the label of a series, and raises BadRequest where there is none.
     """
-    request = parse_message(REQUESTS[version], body, f"write request {version}.0 of Prometheus")
+    classes = CLASSES[version]
+    request = parse_message(classes["Request"], body, f"write request {version}.0 of Prometheus")
     metadata = request.metadata if version == 1 else ()
     if body and not request.timeseries and not metadata:
         raise BadRequest(
@@ -154,10 +155,10 @@ def collect_samples(
     symbols = [text_of(symbol) for symbol in request.symbols] if version == 2 else []
     collection = _SampleCollection(collector, limits, dataset_of)
     labels_of = _first_labels if version == 1 else partial(_second_labels, symbols=symbols)
-    for series in request.timeseries:
-        collection.take(series, labels_of, symbols)
-    for each in metadata:
-        collection.take_metadata(each)
+    for sent in request.timeseries:
+        collection.take(parse_message(classes["TimeSeries"], sent, "time series of Prometheus"), labels_of, symbols)
+    for sent in metadata:
+        collection.take_metadata(parse_message(classes["Metadata"], sent, "metadata of Prometheus"))
     return collection.collected
 
 
