@@ -67,6 +67,20 @@ def test_numpy_starts_no_threads_for_linear_algebra_unless_it_is_told_to(monkeyp
     assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
 
 
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="the C library is another")
+def test_the_server_has_arrow_allocate_with_glibc_unless_it_is_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    tailrace("token", "--help")
+    assert "ARROW_DEFAULT_MEMORY_POOL" not in os.environ
+
+    tailrace("serve", "--help")
+    assert os.environ["ARROW_DEFAULT_MEMORY_POOL"] == "system"
+
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "mimalloc")
+    tailrace("serve", "--help")
+    assert os.environ["ARROW_DEFAULT_MEMORY_POOL"] == "mimalloc"
+
+
 def test_flags_that_are_not_given_are_not_made_unless_an_argument_may_be_any_of_them() -> None:
     assert list(settings_of(["serve", "--port=1", "--config", "t.toml", "--data", "d"])) == ["data", "port"]
     assert settings_of(["serve", "--help"]) == all_settings()

@@ -257,7 +257,7 @@ def test_the_bytes_in_memory_are_none_once_all_is_committed_or_dropped(
     lake.close()
 
 
-def test_rows_are_read_once_while_they_are_written_in_another_order_and_after_that_failed(
+def test_rows_are_read_as_they_came_while_they_are_written_in_another_order_and_after_that_failed(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.accept(1, batch([{"n": 1}, {"n": 2}], first_ns=2_000_000_000))
@@ -273,7 +273,7 @@ def test_rows_are_read_once_while_they_are_written_in_another_order_and_after_th
         lake.commit_now("d")
     lake.accept(3, batch([{"n": 5}]))
 
-    assert read == [[3, 4, 1, 2]]
+    assert read == [[1, 2, 3, 4]]
     assert numbers(lake.snapshot("d")) == [1, 2, 3, 4, 5]
     lake.commit_now("d")
     assert numbers(lake.snapshot("d")) == [1, 2, 3, 4, 5]

@@ -46,6 +46,25 @@ def test_every_file_and_directory_is_flushed_once(tmp_path: Path, monkeypatch: p
     assert sorted(flushed) == sorted([*written, *(path.parent for path in written), tmp_path])
 
 
+@pytest.mark.parametrize("clustering", [(), ("kind",)])
+def test_each_day_has_its_rows_in_order_and_the_columns_that_have_a_value_in_them(
+    tmp_path: Path, clustering: tuple[str, ...]
+) -> None:
+    day_us = 86_400_000_000
+    times = pa.array([day_us + 3, 1, day_us + 1, 2, 0], pa.timestamp("us", "UTC"))
+    columns = {"kind": list("abaab"), "all": [0, 1, 2, 3, 4], "late": [5, None, None, None, None],
+               "early": [None, None, None, "x", None], "none": pa.nulls(5, pa.int64())}  # fmt: skip
+    unordered = pa.concat_tables([pa.table({"_time": times, **columns}).slice(n, m) for n, m in ((0, 3), (3, 2))])
+
+    files = [file for _, file in write_files(TableStorage(tmp_path), in_order(unordered, clustering))]
+
+    assert [file.columns for file in files] == [{"_time", "kind", "all", name} for name in ("early", "late")]
+    early, late = (pq.read_table(file.location) for file in files)
+    assert early["all"].to_pylist() == ([3, 4, 1] if clustering else [4, 1, 3])
+    assert late["all"].to_pylist() == [2, 0]
+    assert early["early"].to_pylist() == (["x", None, None] if clustering else [None, None, "x"])
+
+
 def test_a_flush_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path) -> None:
         raise OSError(28, "No space left on device")

@@ -13,6 +13,7 @@ def main() -> None:
     """Run the command line. Exit code 1: the command failed; 2: it was called the wrong way."""
     if sys.argv[1:2] == ["serve"]:
         _heed_no_hangup()
+        _choose_allocator()
     # Read when NumPy is imported. Its threads, one for each core, cost a start 60 ms, and the product of the times of
     # 10,000 events up to 30 times of what it takes without them, as they wait for each other where the cores have work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -29,6 +30,15 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"tailrace: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _choose_allocator() -> None:
+    """Have Arrow allocate with the C library's functions where that is glibc, whose free memory can be given back.
+
+    Arrow's own allocator keeps a tenth more of what a load leaves behind. It is chosen when pyarrow is imported.
+    """
+    if "CS_GNU_LIBC_VERSION" in os.confstr_names:
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def _heed_no_hangup() -> None:

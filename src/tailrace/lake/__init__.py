@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tailrace.lake.lines import events_as_rest
     from tailrace.lake.maintenance import Deletion
     from tailrace.lake.maintenance_counters import MaintenanceCounters
+    from tailrace.lake.memory import limit_heaps
     from tailrace.lake.priority import lower_priority
     from tailrace.lake.settings import LakeSettings, MaintenanceSettings
     from tailrace.lake.snapshot import (
@@ -50,6 +51,7 @@ __all__ = [
     "TableRoot",
     "check_name",
     "events_as_rest",
+    "limit_heaps",
     "lower_priority",
     "table_root",
 ]

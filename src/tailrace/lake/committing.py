@@ -11,7 +11,7 @@ from tailrace.events import DatasetUnavailable
 from tailrace.lake import sidecar
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.dropped import DroppedDatasets
-from tailrace.lake.hot import first_parts, joined, with_rows
+from tailrace.lake.hot import first_parts, joined
 from tailrace.lake.memory import release_memory
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
@@ -141,13 +141,6 @@ class CommitThread:
         positions = parts[-1].positions
         received = sum((part.received for part in parts), Received())
         ordered = dataset.table.in_order(joined(parts), self._settings.maintenance)
-        one = with_rows(parts, ordered.rows)
-        # Queries read the ordered rows from now on, so that there are not two copies of them while they are written.
-        with self._state.lock:
-            dataset.committing = [one]
-        del parts
-        if one.raw_bytes >= RELEASE_BYTES:
-            release_memory()
         dataset.table.commit(ordered, view, positions, received)
         self._state.adopt_table(dataset)
 

@@ -31,26 +31,41 @@ NewFile = tuple[Action, DataFile]
 
 
 class OrderedRows(Struct, frozen=True, eq=False):
-    """Rows in the order in which they are written."""
+    """Rows, and the order in which they are written: they are copied into it part by part."""
 
     rows: pa.Table
-    times_us: npt.NDArray[np.int64]  # of `_time`
-    cluster_starts: npt.NDArray[np.int64]  # of the clusters of each day
+    indices: npt.NDArray[np.int64] | None  # of the rows in that order; None where they are in it already
+    times_us: npt.NDArray[np.int64]  # of `_time`, in that order
+    cluster_starts: npt.NDArray[np.int64]  # of the clusters of each day, in that order
     encodings: Encodings
+
+    def part(self, start: int, stop: int, names: Sequence[str]) -> pa.Table:
+        """Return some columns of the rows from one place in the order to another."""
+        rows = self.rows.select(names)
+        if self.indices is None:
+            return rows.slice(start, stop - start)
+        return rows.take(pa.array(self.indices[start:stop]))
+
+    def columns_of(self, start: int, stop: int) -> list[str]:
+        """Return the columns that have a value in these rows."""
+        return [name for name in self.rows.column_names if self._has_values(self.rows[name], start, stop)]
+
+    def _has_values(self, column: pa.ChunkedArray, start: int, stop: int) -> bool:
+        if not column.null_count or stop - start == len(column):
+            return bool(column.null_count < len(column))
+        if self.indices is None:
+            return bool(column.slice(start, stop - start).null_count < stop - start)
+        return bool(column.is_valid().to_numpy()[self.indices[start:stop]].any())
 
 
 def in_order(rows: pa.Table, clustering: Sequence[str] = ()) -> OrderedRows:
-    """Return rows by UTC day, the columns of the clustering, and then `_time`; equal ones in the order they have.
-
-    They are copied, unless they are in that order already.
-    """
+    """Return rows by UTC day, the columns of the clustering, and then `_time`; equal ones in the order they have."""
     times = rows[TIME].cast(pa.int64()).to_numpy()
     encodings = encodings_of(sample_of(rows), group_rows_of(rows.num_columns))
     order = row_order(rows, times, clustering)
     if order.indices is not None:
-        rows = rows.take(pa.array(order.indices))
         times = times[order.indices]
-    return OrderedRows(rows, times, order.starts, encodings)
+    return OrderedRows(rows, order.indices, times, order.starts, encodings)
 
 
 def write_files(storage: TableStorage, ordered: OrderedRows) -> list[NewFile]:
@@ -58,17 +73,16 @@ def write_files(storage: TableStorage, ordered: OrderedRows) -> list[NewFile]:
 
     When this fails no file is left.
     """
-    rows, times, clusters = ordered.rows, ordered.times_us, ordered.cluster_starts
+    times, clusters = ordered.times_us, ordered.cluster_starts
     day_starts = clusters[np.flatnonzero(np.diff(times[clusters] // US_PER_DAY, prepend=-1 << 62))].tolist()
     with storage.new_data_files() as new:
         return [
             _write_file(
                 storage,
                 new,
-                rows.slice(start, stop - start),
-                times[start:stop],
+                ordered,
+                (start, stop),
                 np.diff(clusters[(clusters >= start) & (clusters < stop)], append=stop).tolist(),
-                ordered.encodings,
             )
             for start, stop in zip(day_starts, [*day_starts[1:], len(times)], strict=True)
         ]
@@ -77,22 +91,23 @@ def write_files(storage: TableStorage, ordered: OrderedRows) -> list[NewFile]:
 def _write_file(
     storage: TableStorage,
     new: NewDataFiles,
-    rows: pa.Table,
-    times_us: npt.NDArray[np.int64],
+    ordered: OrderedRows,
+    places: tuple[int, int],
     clusters: Iterable[int],
-    encodings: Encodings,
 ) -> NewFile:
-    """Write the rows of a day, which are in order; the clusters have so many of them each."""
+    """Write the rows of a day, from one place in the order to another; the clusters have so many of them each."""
+    start, stop = places
     # Not a column of which every value is missing: a file need not have all columns of its table.
-    rows = rows.select([n for n in rows.column_names if rows[n].null_count < rows.num_rows])
+    names = ordered.columns_of(start, stop)
+    times_us = ordered.times_us[start:stop]
     low, high = int(times_us.min()), int(times_us.max())
+    schema = pa.schema([ordered.rows.schema.field(name) for name in names])
     metadata: list[pq.FileMetaData] = []
     with new.begin(low // US_PER_DAY) as file:
-        lengths = group_lengths(clusters, group_rows_of(rows.num_columns))
-        with writer(file, rows.schema, encodings, metadata, rows.num_rows // len(lengths)) as written:
-            start = 0
+        lengths = group_lengths(clusters, group_rows_of(len(names)))
+        with writer(file, schema, ordered.encodings, metadata, (stop - start) // len(lengths)) as written:
             for length in lengths:
-                written.write_table(rows.slice(start, length), row_group_size=length)
+                written.write_table(ordered.part(start, start + length, names), row_group_size=length)
                 start += length
         size = file.tell()
         name = new.name(file)

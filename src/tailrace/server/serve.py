@@ -16,6 +16,7 @@ import uvloop
 
 from tailrace.api.sessions import SIGN_IN_PATH
 from tailrace.events import DiskFull, StorageUnavailable, TailraceError
+from tailrace.lake import limit_heaps
 from tailrace.native import why_missing
 from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import STREAM_DOORS
@@ -49,6 +50,7 @@ def serve(settings: Settings) -> None:
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
     """
     tune_garbage_collector()
+    limit_heaps()
     reference_data = reference_data_of(settings)
     # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
