@@ -21,6 +21,9 @@ class PartialDeliveries:
 
     A request that was answered with an error is not stored, as its client sees it. So what is stored of it all the same
     stands in for that of the next request that is alike, whether this is meant as the same one or not.
+
+    Two doors need none of it: Elastic's bulk API answers item by item, of which clients send again those that failed,
+    and an upload of systemd's journal is for one dataset, of entries that are known by their cursor.
     """
 
     def __init__(self) -> None:
