@@ -182,6 +182,20 @@ def test_senders_are_apart_and_a_repeated_chunk_is_taken_once() -> None:
     assert len(assembler) == 1
 
 
+def test_a_chunk_that_comes_again_behind_its_message_is_of_no_other() -> None:
+    first, second = chunks_of(b"abcdef", b"12345678", 3)
+    assembler = GelfAssembler(max_bytes=100, max_messages=1)
+    assembler.add(first, "a", 0.0)
+    assert assembler.add(second, "a", 1.0) == b"abcdef"
+    assert [assembler.add(chunk, "a", 5.9) for chunk in (first, second)] == [None, None]
+    assert (len(assembler), assembler.dropped) == (0, 0)
+
+    # Ids that were long ago, or before too many others, may be those of new messages.
+    assert [assembler.add(chunk, "a", 6.0) for chunk in (first, second)] == [None, b"abcdef"]
+    assert [assembler.add(chunk, "b", 6.0) for chunk in (first, second)] == [None, b"abcdef"]
+    assert [assembler.add(chunk, "a", 6.0) for chunk in (first, second)] == [None, b"abcdef"]
+
+
 def test_what_is_not_complete_after_five_seconds_is_dropped() -> None:
     first, second = chunks_of(b"abcdef", b"12345678", 3)
     assembler = GelfAssembler(max_bytes=100)

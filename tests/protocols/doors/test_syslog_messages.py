@@ -223,6 +223,13 @@ def test_any_text_is_an_event_that_loses_no_word_of_it(text: str, before: str) -
         assert word in kept or "at" in found or "structured_data" in found, found
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "1600-02-29T23:59:59.5+01:00", "9999-12-31T23:59:59Z"])
+def test_a_time_that_no_event_can_have_is_kept_as_text(time: str) -> None:
+    known = {"timestamp": time, "hostname": "host", "app_name": "app", "message": "text"}
+    assert event(f"<13>1 {time} host app - - - text") == with_priority(13, **known)
+    assert event(f"<13>{time} host app: text") == with_priority(13, **known)
+
+
 def test_the_time_that_a_message_takes_grows_as_its_length() -> None:
     def took_s(text: str) -> float:
         began_s = time.thread_time()

@@ -142,13 +142,15 @@ class GelfAssembler:
     """Puts the chunks of datagrams together, in bounded memory.
 
     A message that is not complete after 5 seconds is dropped, as the specification says, and so is the oldest where
-    all together have more than `max_bytes` or are more than `max_messages`: `dropped` says how many were.
+    all together have more than `max_bytes` or are more than `max_messages`: `dropped` says how many were. As long
+    are the ids of complete messages known, the last `max_messages` of them: a network may deliver a chunk twice.
     """
 
     def __init__(self, *, max_bytes: int, max_messages: int = 10_000) -> None:
         self._max_bytes = max_bytes
         self._max_messages = max_messages
         self._pending: dict[tuple[Hashable, bytes], _PendingMessage] = {}  # by sender and id, the oldest first
+        self._complete: dict[tuple[Hashable, bytes], float] = {}  # when, in s; the first of them first
         self._bytes = 0
         self.dropped = 0  # messages
 
@@ -169,12 +171,14 @@ class GelfAssembler:
         if not number < total <= MAX_CHUNKS:
             raise BadRequest(f"the chunk is number {number} of {total}; there are at most {MAX_CHUNKS}, counted from 0")
         key = (source, datagram[2:10])
+        if key in self._complete:
+            return None
         message = self._pending.get(key)
         if message is None:
             message = self._pending[key] = _PendingMessage(total, now_s)
         elif message.total != total:
             raise BadRequest(f"the chunk is of a message of {total} chunks; others of its id are of {message.total}")
-        if number not in message.chunks:  # a network may deliver one twice
+        if number not in message.chunks:
             chunk = datagram[CHUNK_HEAD_BYTES:]
             message.chunks[number] = chunk
             message.size += len(chunk)
@@ -182,13 +186,18 @@ class GelfAssembler:
         if len(message.chunks) == total:
             del self._pending[key]
             self._bytes -= message.size
+            self._complete[key] = now_s
+            if len(self._complete) > self._max_messages:
+                del self._complete[next(iter(self._complete))]
             return b"".join(message.chunks[each] for each in range(total))
         while self._bytes > self._max_bytes or len(self._pending) > self._max_messages:
             self._drop_oldest()
         return None
 
     def expire(self, now_s: float) -> None:
-        """Drop the messages that are too old to be completed."""
+        """Drop the messages that are too old to be completed, and forget the ids of those that were as long ago."""
+        while self._complete and now_s - next(iter(self._complete.values())) >= MAX_AGE_S:
+            del self._complete[next(iter(self._complete))]
         while self._pending and now_s - next(iter(self._pending.values())).began_s >= MAX_AGE_S:
             self._drop_oldest()
 

@@ -18,6 +18,7 @@ FACILITIES = (
 SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
 MAX_NAME_CHARACTERS = 64  # of an element or parameter of structured data; RFC 5424 has 32
 TIME = "_time"
+UNHELD_TIME = "timestamp"  # the field of a time that is outside the years 1677 to 2262
 MAX_AHEAD_NS = 7 * 86_400 * NS_PER_S  # of a time without a year, which else is of the year before
 LEAST_NS = 10**17  # of what is nanoseconds by its size
 
@@ -84,7 +85,7 @@ def _read_header(
         time_ns = _iso_ns(time, zone)
         if time_ns is None:
             return False
-        _set_time(event, time_ns)
+        _set_time(event, time_ns, time)
     for name, value in zip(("hostname", "app_name", "proc_id", "msg_id"), values, strict=True):
         if value != "-":
             event[name] = value
@@ -134,7 +135,7 @@ def _read_traditional(event: dict[str, Any], text: str, start: int, received_ns:
         else:
             event["message"] = text
         return
-    _set_time(event, time_ns)
+    _set_time(event, time_ns, timed[0].strip())
     if timed["sequence"]:
         event["sequence"] = int(timed["sequence"])
     rest = text[timed.end() :]
@@ -211,7 +212,12 @@ def _ns(clock: datetime, fraction: str | None) -> int:
     return (clock - _EPOCH) // timedelta(seconds=1) * NS_PER_S + int((fraction or "0").ljust(9, "0"))
 
 
-def _set_time(event: dict[str, Any], time_ns: int) -> None:
-    """Set the time of an event that int64 nanoseconds can hold; a small number might be taken for another unit."""
+def _set_time(event: dict[str, Any], time_ns: int, sent: str) -> None:
+    """Set the time of an event, as text where a small number might be taken for another unit.
+
+    One that int64 nanoseconds cannot hold, as of a clock that was never set, is kept as it was sent in another field.
+    """
     if -MAX_NS <= time_ns <= MAX_NS:
         event[TIME] = time_ns if time_ns >= LEAST_NS else rfc3339(time_ns)
+    else:
+        event[UNHELD_TIME] = sent
