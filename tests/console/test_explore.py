@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import Server
-    from playwright.async_api import Locator, Page
+    from playwright.async_api import Locator, Page, Route
     from support.browser import Visit
 
 expect = pytest.importorskip("playwright.async_api").expect
@@ -285,7 +285,8 @@ async def test_a_query_that_runs_shows_how_long_and_is_stopped(
     await expect(status(page)).to_contain_text("300 rows")
     ended: list[str] = []
     page.on("requestfailed", lambda request: ended.append(request.url))
-    await page.route("**/v1/datasets/_apl*", lambda route: None)  # which has no answer
+    unanswered: list[Route] = []
+    await page.route("**/v1/datasets/_apl*", lambda route: unanswered.append(route))
     await page.get_by_role("button", name="Run").click()
     await expect(status(page)).to_contain_text(re.compile(r"Running … [1-9][0-9.]* s"))
     await page.get_by_role("button", name="Stop").click()
@@ -293,6 +294,44 @@ async def test_a_query_that_runs_shows_how_long_and_is_stopped(
     await expect(status(page)).to_contain_text("Stopped after")
     await expect(rows(page)).to_have_count(0)  # which were of the answer before
     assert len(ended) == 2  # with that for the hits
+    for route in unanswered:
+        await route.abort()
     await page.unroute("**/v1/datasets/_apl*")
     await page.get_by_role("button", name="Run").click()
     await expect(status(page)).to_contain_text("300 rows")
+
+
+async def test_an_answer_is_drawn_as_bars_and_added_to_a_dashboard(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
+) -> None:
+    visit = await visits(server.token)
+    page = visit.page
+    apl = f"['{sample}'] | summarize count() by bin(_time, 10m), level"
+    await visit.open("/explore", q=apl)
+    await page.get_by_role("button", name="Bars").click()
+    await expect(page.get_by_role("button", name="Bars")).to_have_attribute("aria-pressed", "true")
+    assert asked(page)["draw"] == "bar"
+    assert await visit.serious_faults() == []
+
+    uids = []
+    for name, board in (("First", "A new one"), ("Second", "Of <b>Explore</b>")):
+        await page.get_by_role("button", name="Share").click()
+        await page.get_by_role("button", name="Add to a dashboard").click()
+        form = page.get_by_role("dialog")
+        await form.get_by_label("Name of the chart").fill(name)
+        await form.get_by_role("combobox").select_option(label=board)
+        if board == "A new one":
+            await form.get_by_label("Name of the dashboard").fill("Of <b>Explore</b>")
+        await form.get_by_role("button", name="Add it").click()
+        await expect(page.get_by_role("region", name=name).locator("canvas")).to_be_visible()
+        uids.append(page.url.partition("#/dashboards/")[2].partition("?")[0])
+        await page.go_back()
+
+    assert uids[0] == uids[1]
+    kept = server.client.get(f"/v2/dashboards/uid/{uids[0]}").json()["dashboard"]
+    assert [(each["name"], each["type"], each["query"]["apl"]) for each in kept["charts"]] == [
+        ("First", "TimeSeries", apl),
+        ("Second", "TimeSeries", apl),
+    ]
+    assert kept["charts"][0]["query"]["queryOptions"] == {"timeSeriesVariant": "bars"}
+    assert [(cell["x"], cell["y"]) for cell in kept["layout"]] == [(0, 0), (6, 0)]

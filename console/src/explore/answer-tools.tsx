@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { APL_PATH } from "../api/apl";
 import { ApiError, address, ask, chosenOrganisation, ORGANISATION_HEADER, send } from "../api/http";
 import { SQL_PATH } from "../api/sql";
+import { may } from "../session";
 import { spanOf } from "../time/range";
 import { copy } from "../ui/clipboard";
 import { Icon } from "../ui/icons";
@@ -10,6 +11,7 @@ import { Menu } from "../ui/menu";
 import { say } from "../ui/toast";
 import { history } from "./history";
 import * as state from "./state";
+import { ToDashboard } from "./to-dashboard";
 
 const VIEWS: Record<state.View, string> = { table: "Table", list: "Events", chart: "Chart" };
 const FORMATS = [
@@ -19,7 +21,9 @@ const FORMATS = [
 ] as const;
 
 export function AnswerTools() {
+  const [adding, setAdding] = useState(false);
   const chart = state.result.value?.chart ?? null;
+  const mayAdd = state.language.value === "apl" && state.result.value && may("dashboards", "update");
   const views = (Object.keys(VIEWS) as state.View[]).filter((view) =>
     view === "chart" ? chart : view !== "list" || !chart,
   );
@@ -68,10 +72,23 @@ export function AnswerTools() {
             <CopyItem text={curl} close={close}>
               Copy as curl
             </CopyItem>
+            {mayAdd && (
+              <button
+                type="button"
+                class="menu-item"
+                onClick={() => {
+                  close();
+                  setAdding(true);
+                }}
+              >
+                Add to a dashboard
+              </button>
+            )}
           </>
         )}
       </Menu>
       <SavedQueries />
+      {adding && <ToDashboard onClose={() => setAdding(false)} />}
     </div>
   );
 }

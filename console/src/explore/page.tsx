@@ -84,13 +84,45 @@ function AnswerView({ grid }: { grid: Grid }) {
     case "chart":
       return (
         <>
-          {chart && <ChartView chart={chart} onZoom={(span) => state.submit(state.asked.value, fixedRange(span))} />}
+          {chart?.kind === "time" && <Styles />}
+          {chart && (
+            <ChartView
+              chart={chart}
+              style={state.style.value}
+              onZoom={(span) => state.submit(state.asked.value, fixedRange(span))}
+            />
+          )}
           <ResultTable grid={grid} />
         </>
       );
     case "table":
       return <ResultTable grid={grid} />;
   }
+}
+
+const STYLES: [state.Style, string][] = [
+  ["line", "Lines"],
+  ["area", "Areas"],
+  ["bar", "Bars"],
+];
+
+function Styles() {
+  return (
+    <fieldset class="segments styles">
+      <legend class="visually-hidden">Draw as</legend>
+      {STYLES.map(([id, title]) => (
+        <button
+          key={id}
+          type="button"
+          class="segment"
+          aria-pressed={state.style.value === id}
+          onClick={() => state.drawAs(id)}
+        >
+          {title}
+        </button>
+      ))}
+    </fieldset>
+  );
 }
 
 function StatusLine() {

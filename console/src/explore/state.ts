@@ -30,6 +30,8 @@ export interface Hits {
 
 export type Language = "apl" | "sql";
 export type View = "table" | "list" | "chart";
+/** how groups over time are drawn */
+export type Style = "line" | "area" | "bar";
 
 interface Result {
   answer: Answer;
@@ -67,6 +69,10 @@ export const view = computed<View>(() => {
   if (chosen === "table" || chosen === "list" || chosen === "chart") return chosen;
   return result.value?.chart ? "chart" : "table";
 });
+export const style = computed<Style>(() => {
+  const chosen = route.value.params.get("draw");
+  return chosen === "area" || chosen === "bar" ? chosen : "line";
+});
 export const language = computed<Language>(() => (route.value.params.get("lang") === "sql" ? "sql" : "apl"));
 export const dataset = computed(() => datasetOf(asked.value));
 
@@ -81,12 +87,13 @@ export function submit(apl = draft.value, when = range.value, lang = language.va
   draft.value = apl;
   range.value = when;
   const before = question.value;
-  const shown = route.value.params.get("view") ?? "";
+  const { params } = route.value;
   navigate("/explore", {
     q: apl.trim(),
     start: when.start,
     end: when.end,
-    view: shown,
+    view: params.get("view") ?? "",
+    draw: params.get("draw") ?? "",
     lang: lang === "sql" ? "sql" : "",
   });
   if (question.value === before) void run(); // which else follows the address
@@ -95,6 +102,11 @@ export function submit(apl = draft.value, when = range.value, lang = language.va
 /** Show the answer another way. */
 export function show(chosen: View): void {
   navigate("/explore", { ...Object.fromEntries(route.value.params), view: chosen }, { replace: true });
+}
+
+/** Draw the answer another way. */
+export function drawAs(chosen: Style): void {
+  navigate("/explore", { ...Object.fromEntries(route.value.params), draw: chosen }, { replace: true });
 }
 
 /** Stop the query that runs; the server stops it when nobody waits for it. */
