@@ -29,6 +29,11 @@ interface Place {
   bin: number;
 }
 
+interface Chosen {
+  chart: HeatChart;
+  place: Place | null;
+}
+
 type Label = (value: number) => string;
 
 export function HeatChartView({ chart, height, onZoom }: HeatChartProps) {
@@ -77,20 +82,32 @@ function Distribution({ chart, label }: { chart: HeatChart; label: Label }) {
 function HeatMap({ chart, label, height, onZoom }: HeatChartProps & { label: Label }) {
   const host = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
-  const [at, setAt] = useState<Place | null>(null);
+  // A place is one of a chart, and none of the next one.
+  const [chosen, setChosen] = useState<Chosen>({ chart, place: null });
+  const at = chosen.chart === chart ? chosen.place : null;
+  const setAt = (change: (before: Place | null) => Place | null) =>
+    setChosen((before) => {
+      const held = before.chart === chart ? before.place : null;
+      const place = change(held);
+      return place === held && before.chart === chart ? before : { chart, place };
+    });
   const outline = useRef<HTMLElement | null>(null);
+  const place = useRef<Place | null>(null);
+  place.current = at;
   const zoom = useRef(onZoom);
   zoom.current = onZoom;
   const levels = useMemo(() => levelsOf(chart.most), [chart]);
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    setAt(null);
     const colours = levels.map((_, index) => inked(`--heat-${colourOfLevel(index + 1, levels)}`));
     const options = optionsOf({ chart, label, height, width: element.clientWidth });
     options.hooks = {
-      draw: [(plot) => drawCells(plot, chart, levels, colours)],
-      setCursor: [(plot) => setAt((before) => same(before, placeUnder(plot, chart)))],
+      draw: [
+        (plot) => drawCells(plot, chart, levels, colours),
+        (plot) => outline.current && show(outline.current, plot, chart, place.current),
+      ],
+      setCursor: [(plot) => plot.cursor.event && setAt((before) => same(before, placeUnder(plot, chart)))],
       setSelect: [
         (plot) => {
           const { left, width } = plot.select;
@@ -119,7 +136,7 @@ function HeatMap({ chart, label, height, onZoom }: HeatChartProps & { label: Lab
   }, [at, chart]);
   const onKeyDown = (event: KeyboardEvent) => {
     const move = MOVES[event.key];
-    if (event.key === "Escape") setAt(null);
+    if (event.key === "Escape") setAt(() => null);
     if (!move) return;
     event.preventDefault();
     setAt((before) => moved(before, move, chart));
