@@ -177,6 +177,18 @@ def test_ids_are_known_after_a_restart_and_beside_other_kinds_of_ids(tmp_path: P
     run(tmp_path, after)
 
 
+@pytest.mark.parametrize("path", ["/_search", "/_search/scroll", "/_cat/indices", "/_msearch", "/_all/_search"])
+def test_what_elasticsearch_has_and_is_not_here_is_told_in_its_shape(tmp_path: Path, path: str) -> None:
+    async def test(served: Serving) -> None:
+        for method in ("GET", "POST"):
+            answer = await served.client.request(method, path)
+            fault = answer.json()
+            assert (answer.status_code, fault["status"], bool(fault["error"]["reason"])) == (404, 404, True)
+            assert answer.headers["x-elastic-product"] == "Elasticsearch"
+
+    run(tmp_path, test)
+
+
 def test_one_document_at_a_time(tmp_path: Path) -> None:
     async def test(served: Serving) -> None:
         client = served.client

@@ -308,6 +308,19 @@ def finish(request: Request, service: IngestService, response: Response) -> Resp
 
 # Routes.
 
+# What Elasticsearch has and is not here: its clients are told so in its shape.
+UNSERVED = (
+    "/_aliases",
+    "/_all",
+    "/_analyze",
+    "/_cat",
+    "/_count",
+    "/_mget",
+    "/_msearch",
+    "/_search",
+    "/_sql",
+    "/_tasks",
+)
 BASES = ("", "/v1/datasets/{dataset}/elastic", "/v1/ingest/{dataset}/elastic")
 OPENOBSERVE = "/api/{organization}"  # where OpenObserve has the bulk API, for an organisation that the token says
 _REFUSALS = (400, 401, 403, 404, 408, 413, 415, 429, 503)
@@ -392,6 +405,7 @@ PROTOCOL = Protocol(
     name="elastic",
     title="Elastic",
     mount="/insert/elasticsearch",  # where VictoriaLogs has it
+    own_paths=UNSERVED,
     routes=(
         *(route for base in BASES for route in (*_setup_routes(base), *_event_routes(base))),
         *_setup_routes(OPENOBSERVE),
