@@ -79,6 +79,32 @@ async def test_a_value_filters_in_the_sidebar_and_in_the_event(
     assert await visit.serious_faults() == []
 
 
+async def test_the_columns_of_the_table_are_chosen_and_stand_in_the_address(
+    visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
+) -> None:
+    visit = await visits(server.token)
+    page = visit.page
+    await visit.open("/explore", q=f"['{sample}']")
+    columns = page.get_by_role("columnheader")
+    await expect(columns.filter(has_text="level")).to_have_count(1)
+    drawn = await columns.count()
+
+    await page.get_by_role("button", name="Columns").click()
+    await page.get_by_label("Find a field").last.fill("LEV")
+    await page.get_by_role("button", name="level", exact=True, pressed=True).click()
+
+    await expect(columns).to_have_count(drawn - 1)
+    await expect(columns.filter(has_text="level")).to_have_count(0)
+    assert "level" not in json.loads(asked(page)["columns"])
+    assert await visit.serious_faults() == []
+    await page.reload()
+    await expect(columns).to_have_count(drawn - 1)
+
+    await page.get_by_role("button", name="Columns").click()
+    await page.get_by_role("button", name="Those with a value").click()
+    await expect(columns).to_have_count(drawn)
+
+
 async def test_dragging_over_the_chart_zooms_in_and_the_way_back_leads_out(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
 ) -> None:

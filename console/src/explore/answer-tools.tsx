@@ -9,6 +9,7 @@ import { copy } from "../ui/clipboard";
 import { Icon } from "../ui/icons";
 import { Menu } from "../ui/menu";
 import { say } from "../ui/toast";
+import { ColumnMenu } from "./column-menu";
 import { history } from "./history";
 import * as state from "./state";
 import { ToDashboard } from "./to-dashboard";
@@ -23,6 +24,7 @@ const FORMATS = [
 export function AnswerTools() {
   const [adding, setAdding] = useState(false);
   const chart = state.result.value?.chart ?? null;
+  const grid = state.result.value?.grid ?? null;
   const mayAdd = state.language.value === "apl" && state.result.value && may("dashboards", "update");
   const views = (Object.keys(VIEWS) as state.View[]).filter((view) =>
     view === "chart" ? chart : view !== "list" || !chart,
@@ -43,6 +45,7 @@ export function AnswerTools() {
           </button>
         ))}
       </fieldset>
+      {grid && (state.view.value === "table" || chart) && <ColumnMenu grid={grid} />}
       <Menu className="button small quiet icon" title="Download" label={<Icon name="download" />}>
         {(close) =>
           FORMATS.map((format) => (

@@ -2,13 +2,13 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Field } from "../api/apl";
 import { cellText } from "../format/values";
+import { shownColumns } from "../result/columns";
 import { compared } from "../result/order";
 import { type Grid, levelField, severityOf, TIME } from "../result/table";
 import * as state from "./state";
 
 const ROW_PX = 25;
 const BEYOND = 12; // rows drawn above and below what is seen
-const MAX_COLUMNS = 60; // drawn; the others are in the detail of a row
 const SAMPLE_ROWS = 50;
 const CHARACTER_PX = 7.3;
 const WIDEST_PX = 560;
@@ -36,7 +36,8 @@ export function ResultTable({ grid }: { grid: Grid }) {
     box.current?.scrollTo(0, 0);
   }, [grid]);
 
-  const columns = useMemo(() => shownColumns(grid), [grid]);
+  const chosen = state.columns.value;
+  const columns = useMemo(() => shownColumns(grid, chosen), [grid, chosen]);
   const order = useMemo(() => sorted(grid, sorting), [grid, sorting]);
   const level = useMemo(() => {
     const name = levelField(grid.fields.map((field) => field.name));
@@ -164,14 +165,6 @@ function Resizer({ onResize }: { onResize: (by: number) => void }) {
       }}
     />
   );
-}
-
-/** Return the columns to draw: those with a value in the first rows, and at most MAX_COLUMNS. */
-function shownColumns(grid: Grid): number[] {
-  const filled = grid.fields
-    .map((_, index) => index)
-    .filter((index) => (grid.columns[index] ?? []).some((value) => value !== null && value !== undefined));
-  return (filled.length ? filled : grid.fields.map((_, index) => index)).slice(0, MAX_COLUMNS);
 }
 
 function widthOf(grid: Grid, index: number, widths: Record<string, number>): number {

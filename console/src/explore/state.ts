@@ -5,6 +5,7 @@ import { ApiError, ask } from "../api/http";
 import { runSql } from "../api/sql";
 import { datasets, loadDatasets, writable } from "../datasets";
 import { filtersOf, givesEvents, queryOf, sourceFieldOf, sourceOf, sqlSourceOf } from "../query/filters";
+import { columnsOf } from "../result/columns";
 import { type Chart, chartOf } from "../result/series";
 import { type Grid, gridOf, levelField } from "../result/table";
 import { navigate, route } from "../router";
@@ -73,6 +74,8 @@ export const style = computed<Style>(() => {
   const chosen = route.value.params.get("draw");
   return chosen === "area" || chosen === "bar" ? chosen : "line";
 });
+/** names of the fields that are columns of the table; null for those with a value */
+export const columns = computed(() => columnsOf(route.value.params.get("columns")));
 export const language = computed<Language>(() => (route.value.params.get("lang") === "sql" ? "sql" : "apl"));
 export const dataset = computed(() => datasetOf(asked.value));
 
@@ -94,6 +97,7 @@ export function submit(apl = draft.value, when = range.value, lang = language.va
     end: when.end,
     view: params.get("view") ?? "",
     draw: params.get("draw") ?? "",
+    columns: params.get("columns") ?? "",
     lang: lang === "sql" ? "sql" : "",
   });
   if (question.value === before) void run(); // which else follows the address
@@ -107,6 +111,12 @@ export function show(chosen: View): void {
 /** Draw the answer another way. */
 export function drawAs(chosen: Style): void {
   navigate("/explore", { ...Object.fromEntries(route.value.params), draw: chosen }, { replace: true });
+}
+
+/** Draw fields as the columns of the table; null for those with a value. */
+export function chooseColumns(names: string[] | null): void {
+  const written = names ? JSON.stringify(names) : "";
+  navigate("/explore", { ...Object.fromEntries(route.value.params), columns: written }, { replace: true });
 }
 
 /** Stop the query that runs; the server stops it when nobody waits for it. */
