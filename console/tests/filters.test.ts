@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { ExactNumber } from "../src/api/http";
 import {
-  allDatasetsQuery,
   filtersOf,
   givesEvents,
   sourceFieldOf,
   sourceOf,
   splitStages,
   sqlSourceOf,
+  unionQuery,
   withCondition,
   withFilter,
 } from "../src/query/filters";
@@ -76,7 +76,8 @@ test("the dataset of a SELECT", () => {
 });
 
 test("a query of all datasets says which column has the name of each", () => {
-  expect(sourceFieldOf(allDatasetsQuery())).toBe("_dataset");
+  expect(sourceFieldOf(unionQuery())).toBe("_dataset");
+  expect(unionQuery(["a", "b'c"])).toBe("union withsource=_dataset ['a'], ['b\\'c']");
   expect(sourceFieldOf("union kind=outer withsource = d logs*, b | where x == 1")).toBe("d");
   for (const apl of [
     "union a, b",

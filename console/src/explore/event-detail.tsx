@@ -1,11 +1,12 @@
 /** One event whole: its fields with their types, and as JSON. */
 import { useMemo, useState } from "preact/hooks";
-import { datasets } from "../datasets";
+import { ApiError } from "../api/http";
+import { datasets, loadStatistics, statistics } from "../datasets";
 import { count, eventTime } from "../format/values";
-import { allDatasetsQuery, queryOf, SOURCE_FIELD } from "../query/filters";
+import { queryOf, SOURCE_FIELD, unionQuery } from "../query/filters";
 import { type Grid, rowOf, TIME } from "../result/table";
 import { navigate } from "../router";
-import { around, fixedRange } from "../time/range";
+import { around, fixedRange, type Span } from "../time/range";
 import { copy } from "../ui/clipboard";
 import { EventTree, type Filter } from "../ui/event-tree";
 import { Icon } from "../ui/icons";
@@ -13,6 +14,7 @@ import { Menu } from "../ui/menu";
 import * as state from "./state";
 
 const AROUND_MS = 60_000;
+const MOST_UNKNOWN = 100; // datasets that are asked whether they have anything around an event or not
 const MOST_JSON = 100_000; // characters shown, as drawing takes long
 
 interface EventDetailProps {
@@ -81,22 +83,22 @@ interface AroundMenuProps {
 
 /** The events a minute before and after: of the query, of its dataset, of all. */
 function AroundMenu({ time, dataset }: AroundMenuProps) {
-  const range = fixedRange(around(Date.parse(time), AROUND_MS));
+  const span = around(Date.parse(time), AROUND_MS);
   const isApl = state.language.value === "apl";
-  const places: [string, string][] = [["In this query", state.asked.value]];
-  if (isApl && dataset) places.push([`In all of ${dataset}`, queryOf(dataset)]);
-  if (isApl && datasets.value.length > 1) places.push(["In all datasets", allDatasetsQuery()]);
+  const places: [string, () => string | Promise<string>][] = [["In this query", () => state.asked.value]];
+  if (isApl && dataset) places.push([`In all of ${dataset}`, () => queryOf(dataset)]);
+  if (isApl && datasets.value.length > 1) places.push(["In all datasets", () => allDatasets(span)]);
   return (
     <Menu className="button small" title="Around this" label="Around this">
       {(close) =>
-        places.map(([title, apl]) => (
+        places.map(([title, query]) => (
           <button
             key={title}
             type="button"
             class="menu-item"
             onClick={() => {
               close();
-              state.submit(apl, range);
+              void Promise.resolve(query()).then((apl) => state.submit(apl, fixedRange(span)));
             }}
           >
             <span class="ellipsis">{title}</span>
@@ -105,6 +107,21 @@ function AroundMenu({ time, dataset }: AroundMenuProps) {
       }
     </Menu>
   );
+}
+
+/** Return a query of all datasets; where there are many, of those that have events of that time. */
+async function allDatasets({ startMs, endMs }: Span): Promise<string> {
+  if (datasets.value.length <= MOST_UNKNOWN) return unionQuery();
+  try {
+    await loadStatistics();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return unionQuery();
+  }
+  const found = [...statistics.value.values()].filter(
+    ({ minTime, maxTime }) => minTime && maxTime && Date.parse(minTime) <= endMs && Date.parse(maxTime) >= startMs,
+  );
+  return unionQuery(found.map(({ name }) => name));
 }
 
 /** Return the dataset of an event, null where the answer does not say. */

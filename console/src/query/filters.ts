@@ -77,9 +77,10 @@ export function queryOf(dataset: string): string {
 /** of the events of all datasets, the name of the dataset of each */
 export const SOURCE_FIELD = "_dataset";
 
-/** Return the query for the events of all datasets that may be read. */
-export function allDatasetsQuery(): string {
-  return `union withsource=${SOURCE_FIELD} *`;
+/** Return a query of the events of datasets, or of all where none are given, with the name of the dataset of each. */
+export function unionQuery(names: readonly string[] = []): string {
+  const read = names.length ? names.map(aplDataset).join(", ") : "*";
+  return `union withsource=${SOURCE_FIELD} ${read}`;
 }
 
 /** Return the column with the name of the dataset that a query of several gives, null where it gives none. */
