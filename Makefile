@@ -31,19 +31,19 @@ run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
 test: javascript lint
-	$(PYTEST)
+	$(PYTEST) -m "not slow"
 
 # The tests that start no process and take no seconds, with a fifth of the rounds: while working on a change.
 test-fast: lint
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly"
+	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow"
 
-# The crash, fuzz and property tests, and no others, with more rounds; HYPOTHESIS_PROFILE=search looks for new examples.
+# The crash, fuzz and property tests with more rounds, and the slow ones; HYPOTHESIS_PROFILE=search looks for new examples.
 test-long: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m rounds
+	TAILRACE_TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m "rounds or slow"
 
 # Lines and branches of the way from a body to a table that these packages' quick tests pass; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
+	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
 
 # The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv

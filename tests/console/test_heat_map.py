@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.async_api").expect
 
 
+@pytest.mark.slow
 async def test_histograms_over_time_are_a_heat_map_for_the_mouse_and_for_keys(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
 ) -> None:
@@ -37,6 +38,7 @@ async def test_histograms_over_time_are_a_heat_map_for_the_mouse_and_for_keys(
     assert await visit.serious_faults() == []
 
 
+@pytest.mark.slow
 async def test_a_dashboard_draws_heat_maps_of_groups_whatever_they_are_called(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server"
 ) -> None:

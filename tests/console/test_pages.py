@@ -23,6 +23,7 @@ AUDIT_TRAIL = re.compile(r"^axiom-audit(\.|$)")
 PHONE = {"viewport": {"width": 390, "height": 800}}
 
 
+@pytest.mark.slow
 async def test_the_stream_shows_what_comes_with_a_condition_and_holds_it_while_paused(
     visits: "Visits", server: "Server"
 ) -> None:
@@ -68,6 +69,7 @@ def traces(server: "Server") -> str:
     return name
 
 
+@pytest.mark.slow
 async def test_a_failed_trace_is_found_and_seen_as_a_waterfall_with_its_log_lines(
     visits: "Visits", server: "Server", traces: str
 ) -> None:
@@ -173,6 +175,7 @@ async def test_a_dashboard_of_axiom_opens_with_its_filter_and_hostile_texts_are_
     assert await visit.serious_faults() == []
 
 
+@pytest.mark.slow
 async def test_a_monitor_is_tried_made_seen_and_turned_off(visits: "Visits", server: "Server", sample: str) -> None:
     visit = await visits(server.token)
     page = visit.page
@@ -242,6 +245,7 @@ async def test_a_token_is_made_shown_once_and_revoked(visits: "Visits", server: 
     assert await visit.serious_faults() == []
 
 
+@pytest.mark.slow
 async def test_a_dataset_is_deleted_only_by_its_name_typed(visits: "Visits", server: "Server") -> None:
     name = server.create("console-doomed")
     visit = await visits(server.token)
@@ -261,6 +265,7 @@ async def test_a_dataset_is_deleted_only_by_its_name_typed(visits: "Visits", ser
 @pytest.mark.parametrize(
     "tab", ["keys", "users", "organisations", "roles", "vfields", "views", "annotations", "health", "audit"]
 )
+@pytest.mark.slow
 async def test_every_tab_of_the_settings_is_sound_on_a_phone(
     visits: "Visits", server: "Server", sample: str, tab: str
 ) -> None:

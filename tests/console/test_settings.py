@@ -24,6 +24,7 @@ def test_the_form_of_roles_has_every_capability() -> None:
     }
 
 
+@pytest.mark.slow
 async def test_an_organisation_is_made_renamed_and_worked_in(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server"
 ) -> None:
@@ -52,6 +53,7 @@ async def test_an_organisation_is_made_renamed_and_worked_in(
     await expect(page.get_by_role("row").filter(has_text="(you)")).to_contain_text("Olga")
 
 
+@pytest.mark.slow
 async def test_a_role_is_made_of_boxes_and_changed(
     visits: "Callable[..., Awaitable[Visit]]", server: "Server", sample: str
 ) -> None:

@@ -85,6 +85,7 @@ def test_what_is_built_here_is_built_there() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
     for sources, target in copied():
         for source in sources:
@@ -104,6 +105,7 @@ def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_what_the_image_starts_is_seen_to_be_ready_and_to_be_gone(tmp_path: Path) -> None:
     here = {"TAILRACE_DATA": str(tmp_path / "data"), "TAILRACE_HOST": "127.0.0.1", "TAILRACE_PORT": "0"}
     given = {name: value for name, value in environment().items() if name != "PATH"}

@@ -53,6 +53,7 @@ def run(source: Path, *arguments: str, **env: str) -> "subprocess.CompletedProce
 
 @pytest.mark.process
 @pytest.mark.skipif(not hatch_build.has_compiler(), reason="no C compiler")
+@pytest.mark.slow
 def test_it_is_compiled_again_only_where_a_source_has_changed(source: Path, tmp_path: Path) -> None:
     calls, noting = tmp_path / "calls", tmp_path / "noting-cc"
     noting.write_text(NOTING.format(calls=calls, cc=os.environ.get("CC", "cc")))
@@ -198,6 +199,7 @@ def test_the_lock_of_the_console_names_versions_and_digests_and_no_registry() ->
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_wheel_has_the_shared_object_and_the_platform_it_is_for(source: Path, tmp_path: Path) -> None:
     code = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=source, check=True, capture_output=True)
