@@ -13,7 +13,7 @@ ENVIRONMENT = ROOT / ".venv" / "newest"
 PYTHON = ENVIRONMENT / "bin" / "python"
 LOCKED = Path(sys.executable).parent  # where uv is
 
-FAST = "not process and not costly"  # as in `make test-fast`, with its rounds
+FAST = "not process and not costly and not slow"  # as in `make test-fast`, with its rounds
 
 
 def main() -> None:
